@@ -1,0 +1,1 @@
+"""The network: DeepLab v3 and v3+ on MobileNetV2, and how it is trained, imported, pruned and quantised."""

@@ -1,0 +1,1 @@
+"""How petitlab measures: accuracy, memory plans, and the integer reference. No TensorFlow below this line."""

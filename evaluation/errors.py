@@ -1,0 +1,34 @@
+"""The one kind of error a user can cause and mend, and how a command shows it."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+USER_ERROR_STATUS = 2
+
+
+class UserError(Exception):
+    """Something outside the program is wrong: a file, a key, a layer.
+
+    The message is one line that names the thing, says what was expected, and how to put it right.
+    """
+
+
+def exits_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn a `UserError` of a command into one line on stderr and exit status 2, without a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(USER_ERROR_STATUS)
+
+    return wrapped

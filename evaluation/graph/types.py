@@ -1,0 +1,83 @@
+"""The network as the planner, the executor and the C emitter see it: tensors and operators, nothing else.
+
+Operator kinds and attribute names are those of the TFLite schema (`schema.fbs`), so that a graph read from a file
+and a graph lowered from a `NetworkSpec` are the same thing. Activations are NHWC with N = 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+ABSENT = -1
+"""Index of an optional operator input that is not there (as in the TFLite format)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quantization:
+    """Affine quantisation, `real = scale * (q - zero_point)` (TFLite quantization specification)."""
+
+    scale: np.ndarray
+    """float32, shape (1,) per tensor or (channels,) per channel."""
+    zero_point: np.ndarray
+    """int64, same shape as `scale`. Float64 only for a camera frame whose zero lies between two codes (127.5)."""
+    axis: int | None = None
+    """Axis the channels run along; None = per tensor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """One value of the graph: an activation, or a constant."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """numpy name of the type it computes as: float32, int8, uint8, int16, int32, int64, bool."""
+    bits: int
+    """Bits one element takes where it is stored; below 8 the elements lie packed densely by row."""
+    quantization: Quantization | None = None
+    is_constant: bool = False
+    data: np.ndarray | None = None
+    """Values of a constant, `shape` and `dtype`. None for activations, and for constants of a network that is planned
+    before it is trained."""
+    density: float = 1.0
+    """Share of non-zero values a constant without `data` will have (magnitude pruning sets it before training)."""
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """One operation. `kind` is the TFLite BuiltinOperator name, e.g. `CONV_2D`."""
+
+    kind: str
+    name: str
+    inputs: tuple[int, ...]
+    """Tensor indices in the operator's TFLite order (activation, weights, bias, ...), `ABSENT` where left out."""
+    outputs: tuple[int, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """By kind:
+    CONV_2D, DEPTHWISE_CONV_2D: stride (h, w), dilation (h, w), padding "SAME" | "VALID", activation
+        "NONE" | "RELU" | "RELU6" | "RELU_N1_TO_1"; DEPTHWISE_CONV_2D also depth_multiplier.
+    AVERAGE_POOL_2D, MAX_POOL_2D: filter (h, w), stride, padding, activation.
+    ADD, SUB, MUL, FULLY_CONNECTED: activation.  CONCATENATION: axis, activation.
+    RESIZE_BILINEAR: align_corners, half_pixel_centers (both False = TFLite's legacy convention).
+    MEAN: axes, keep_dims.  ARG_MAX: axis.  SOFTMAX: beta.  RESHAPE, SQUEEZE: none (the output shape says it all).
+    """
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A single-subgraph network. Operators stand in an executable (topological) order."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]

@@ -1,0 +1,1 @@
+"""From the record of a study to its figures and its PDF."""
