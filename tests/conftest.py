@@ -1,0 +1,26 @@
+"""Where the tests find the real pictures, networks and planner cases, which are not part of the product."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("PETITLAB_SHARED", REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """A function from a name below the shared folder to its path; skips the test where it is not there.
+
+    The folder is `../shared` beside the checkout, or what PETITLAB_SHARED names.
+    """
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            pytest.skip(f"needs {name} below {SHARED} (set PETITLAB_SHARED to the folder that has it)")
+        return path
+
+    return find
