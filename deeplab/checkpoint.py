@@ -1,0 +1,89 @@
+"""A trained network as data: its spec and its float weights, in one file without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeplab.layers import weight_shapes
+from deeplab.spec import NetworkSpec
+from evaluation.errors import UserError
+
+_HEADER = "petitlab"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A network with its weights. BatchNorm is folded into kernels and biases."""
+
+    spec: NetworkSpec
+    weights: Mapping[str, np.ndarray]
+    """float32, named and shaped as `deeplab.layers.weight_shapes`; kernels are exactly 0 where they are pruned."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Where it comes from: source file, command, score. JSON values; not part of the fingerprint."""
+
+    def __post_init__(self) -> None:
+        expected = weight_shapes(self.spec)
+        for name, shape in expected.items():
+            if name not in self.weights:
+                raise ValueError(f"weight {name} is missing")
+            if self.weights[name].shape != shape:
+                raise ValueError(f"weight {name} has shape {self.weights[name].shape}, the spec says {shape}")
+        if extra := sorted(set(self.weights) - set(expected)):
+            raise ValueError(f"weight {extra[0]} belongs to no layer of the spec")
+
+    @property
+    def parameters(self) -> int:
+        return sum(array.size for array in self.weights.values())
+
+    def fingerprint(self) -> str:
+        """SHA-256 over spec and weights: equal for networks that compute the same."""
+        digest = hashlib.sha256(json.dumps(self.spec.to_dict(), sort_keys=True).encode())
+        for name in sorted(self.weights):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(self.weights[name], np.float32).tobytes())
+        return digest.hexdigest()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: str = "float32") -> None:
+    """Write one `.npz`, atomically. `dtype="float16"` halves the file; loading gives float32 again."""
+    header = {"format": FORMAT_VERSION, "spec": checkpoint.spec.to_dict(), "notes": dict(checkpoint.notes)}
+    arrays = {name: np.asarray(array, dtype) for name, array in checkpoint.weights.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez_compressed(file, **{_HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}, **arrays)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote. A file that is not one, or is damaged, raises `UserError`."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            header = json.loads(bytes(archive[_HEADER]))
+            weights = {name: archive[name].astype(np.float32) for name in archive.files if name != _HEADER}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected a petitlab checkpoint (.npz)") from None
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a petitlab checkpoint, or damaged ({error}); write it again") from None
+    if header.get("format") != FORMAT_VERSION:
+        raise UserError(f"{path}: checkpoint format {header.get('format')}, this version reads {FORMAT_VERSION}")
+    try:
+        return Checkpoint(NetworkSpec.from_dict(header["spec"]), weights, header["notes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: damaged checkpoint: {error}") from None
