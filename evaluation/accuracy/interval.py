@@ -1,0 +1,84 @@
+"""How sure a mean IoU is: bootstrap intervals over pictures, for one candidate and for the difference of two.
+
+The weights are drawn as in the Bayesian bootstrap (Rubin 1981, Annals of Statistics 9:130): every picture gets an
+exponential weight instead of a multinomial count. The two agree but for a factor sqrt(n / (n + 1)) in the standard
+deviation of a mean. The reason for the choice is the fixed set of classes: a multinomial resample often misses the few
+pictures of a rare class, and then either its IoU is 0/0 and the class would have to be dropped (the mean then runs
+over another set), or a single stray prediction turns it into 0. Here every picture keeps a positive weight, so every
+resample scores exactly the classes the split scores. Two candidates are compared under the same weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.accuracy.scores import Scores
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its percentile interval."""
+
+    estimate: float
+    """The figure on the split itself, not the mean of the resamples."""
+    lower: float
+    upper: float
+    confidence: float
+
+
+def image_weights(images: int, resamples: int, seed: int) -> np.ndarray:
+    """Positive weights, float64 (resamples, images), the same for equal arguments. IoU ignores their sum."""
+    # U may be exactly 0, where the exponential weight would be too.
+    uniform = np.random.default_rng(seed).random((resamples, images))
+    return np.maximum(-np.log1p(-uniform), np.finfo(np.float64).tiny)
+
+
+def resampled_mious(scores: Scores, weights: np.ndarray) -> np.ndarray:
+    """Mean IoU under each row of picture weights, float64 (resamples, images) -> float64 (resamples,)."""
+    scored = list(scores.scored_classes)
+    intersections = weights @ scores.intersections[:, scored].astype(np.float64)
+    unions = weights @ scores.unions[:, scored].astype(np.float64)
+    # A union of 0 means the class occurs nowhere in the split (the set was given): IoU 0, as in `per_class_iou`.
+    return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0).mean(axis=1)
+
+
+def bootstrap_interval(
+    scores: Scores, resamples: int = 2000, confidence: float = 0.95, *, seed: int = 0
+) -> Interval:
+    """Percentile interval of the mean IoU over the choice of pictures."""
+    _check(scores, resamples, confidence)
+    mious = resampled_mious(scores, image_weights(len(scores.image_ids), resamples, seed))
+    return _percentile(scores.miou, mious, confidence)
+
+
+def paired_difference_interval(
+    a: Scores, b: Scores, resamples: int = 2000, confidence: float = 0.95, *, seed: int = 0
+) -> Interval:
+    """Percentile interval of `a.miou - b.miou` for two candidates on the same pictures, both under the same weights.
+
+    Raises:
+        ValueError: the two were not scored on the same pictures, labels and classes.
+    """
+    _check(a, resamples, confidence)
+    if sorted(a.image_ids) != sorted(b.image_ids) or a.scored_classes != b.scored_classes:
+        raise ValueError("a paired interval needs the same pictures and scored classes on both sides")
+    b = b.subset(a.image_ids, b.scored_classes)
+    if not np.array_equal(a.label_pixels, b.label_pixels):
+        raise ValueError("a paired interval needs the same labels on both sides")
+    weights = image_weights(len(a.image_ids), resamples, seed)
+    return _percentile(a.miou - b.miou, resampled_mious(a, weights) - resampled_mious(b, weights), confidence)
+
+
+def _check(scores: Scores, resamples: int, confidence: float) -> None:
+    if not scores.image_ids or not scores.scored_classes:
+        raise ValueError("an interval needs at least one picture and one scored class")
+    if resamples < 1 or not 0.0 < confidence < 1.0:
+        raise ValueError(f"resamples must be at least 1 and confidence in (0, 1), got {resamples}, {confidence}")
+
+
+def _percentile(estimate: float, draws: np.ndarray, confidence: float) -> Interval:
+    tail = (1.0 - confidence) / 2.0
+    lower, upper = np.quantile(draws, [tail, 1.0 - tail])
+    return Interval(estimate, float(lower), float(upper), confidence)

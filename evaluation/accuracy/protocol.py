@@ -1,0 +1,91 @@
+"""How a picture is scored: squashed to the network's size, and the prediction brought to the label's size, never the
+label to the prediction's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import numpy as np
+from PIL import Image
+
+from evaluation.accuracy.confusion import confusion_matrix
+from evaluation.accuracy.scores import Scores
+from evaluation.errors import UserError
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""From pictures, uint8 (N, height, width, 3), to their classes, integers (N, h, w): argmax at the network's size."""
+Sample = tuple[str, np.ndarray, np.ndarray]
+"""Image id; picture, uint8 (H, W, 3); label, uint8 (H, W)."""
+
+
+def squash(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize a picture, uint8 (H, W, 3), to uint8 (height, width, 3) by Pillow's bilinear filter, whatever its aspect."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"a picture must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def to_label_size(prediction: np.ndarray, label_height: int, label_width: int) -> np.ndarray:
+    """Resize predicted classes, integers (h, w) in 0..255, to uint8 (label_height, label_width), nearest neighbour."""
+    if prediction.ndim != 2 or not np.issubdtype(prediction.dtype, np.integer):
+        raise ValueError(f"a prediction must be integers (h, w), got {prediction.dtype} {prediction.shape}")
+    if prediction.size and (prediction.min() < 0 or prediction.max() > 255):
+        raise ValueError("a predicted class must lie in 0..255")
+    classes = prediction.astype(np.uint8)
+    if classes.shape == (label_height, label_width):
+        return classes
+    return np.asarray(Image.fromarray(classes).resize((label_width, label_height), Image.Resampling.NEAREST))
+
+
+def score_pictures(
+    predict: Predict,
+    samples: Iterable[Sample],
+    classes: int,
+    void: int | None,
+    *,
+    input_size: tuple[int, int] | None = None,
+    batch_size: int = 1,
+    scored_classes: tuple[int, ...] | None = None,
+) -> Scores:
+    """Score a network on pictures.
+
+    Args:
+        predict: see `Predict`.
+        samples: see `Sample`; taken one batch at a time, so a generator keeps memory small.
+        classes: number of classes.
+        void: label value that is not scored, or None.
+        input_size: (height, width) of the network, pixels, to which pictures are squashed; None gives them as they are.
+        batch_size: pictures in one call of `predict`, at most.
+        scored_classes: the split's fixed set, where `samples` are only a part of the split.
+
+    Raises:
+        UserError: a picture and its label differ in size, or a label or prediction is out of range; names the picture.
+    """
+    image_ids: list[str] = []
+    confusions: list[np.ndarray] = []
+    remaining = iter(samples)
+    while batch := list(islice(remaining, batch_size)):
+        for image_id, image, label in batch:
+            if image.shape[:2] != label.shape:
+                raise UserError(
+                    f"{image_id}: the picture is {_size(image)} but its label {_size(label)} (width x height); "
+                    "both must have one size"
+                )
+        pictures = [image if input_size is None else squash(image, *input_size) for _, image, _ in batch]
+        predictions = np.asarray(predict(np.stack(pictures)))
+        for (image_id, _, label), prediction in zip(batch, predictions, strict=True):
+            try:
+                matrix = confusion_matrix(label, to_label_size(prediction, *label.shape), classes, void)
+            except UserError as error:
+                raise UserError(f"{image_id}: {error}") from None
+            image_ids.append(image_id)
+            confusions.append(matrix)
+    stacked = np.stack(confusions) if confusions else np.zeros((0, classes, classes), np.int64)
+    return Scores.of(image_ids, stacked, scored_classes)
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

@@ -1,0 +1,135 @@
+"""`Scores`: what a candidate got right and wrong, picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Confusion of each picture of a split, and every figure that follows from it.
+
+    The per-picture matrices are the only thing stored, so no two figures can disagree, and splits may be taken apart
+    and put together again without loss.
+    """
+
+    image_ids: tuple[str, ...]
+    """Names of the N pictures, each once."""
+    confusions: np.ndarray
+    """int64 (N, classes, classes), pixels; row = label, column = prediction."""
+    scored_classes: tuple[int, ...]
+    """The one fixed set of classes the mean runs over, ascending: those that occur in the split's labels."""
+
+    def __post_init__(self) -> None:
+        shape, count = self.confusions.shape, len(self.image_ids)
+        if self.confusions.dtype != np.int64 or len(shape) != 3 or shape[0] != count or shape[1] != shape[2]:
+            raise ValueError(f"confusions must be int64 ({count}, C, C), got {self.confusions.dtype} {shape}")
+        if len(set(self.image_ids)) != count:
+            raise ValueError("an image id occurs twice")
+        if list(self.scored_classes) != sorted(set(self.scored_classes) & set(range(shape[1]))):
+            raise ValueError(f"scored_classes must ascend within 0..{shape[1] - 1}, got {self.scored_classes}")
+
+    @classmethod
+    def of(
+        cls, image_ids: Iterable[str], confusions: np.ndarray, scored_classes: tuple[int, ...] | None = None
+    ) -> Scores:
+        """Scores of a split; the scored classes are those in its labels unless given (part of a split keeps its set)."""
+        if scored_classes is None:
+            scored_classes = tuple(int(c) for c in np.flatnonzero(confusions.sum(axis=(0, 2))))
+        return cls(tuple(image_ids), confusions, scored_classes)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the data set, scored or not."""
+        return self.confusions.shape[1]
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """int64 (classes, classes), pixels of the whole split."""
+        return self.confusions.sum(axis=0)
+
+    @cached_property
+    def intersections(self) -> np.ndarray:
+        """int64 (N, classes), pixels that are the class in both label and prediction."""
+        return np.diagonal(self.confusions, axis1=1, axis2=2).copy()
+
+    @cached_property
+    def label_pixels(self) -> np.ndarray:
+        """int64 (N, classes), pixels labelled as the class."""
+        return self.confusions.sum(axis=2)
+
+    @cached_property
+    def unions(self) -> np.ndarray:
+        """int64 (N, classes), pixels that are the class in label or prediction or both."""
+        return self.label_pixels + self.confusions.sum(axis=1) - self.intersections
+
+    @cached_property
+    def per_class_iou(self) -> np.ndarray:
+        """float64 (classes,), intersection over union on the whole split; NaN for a class that is not scored.
+
+        A scored class that nobody labels or predicts (possible only where the set was given) has IoU 0, so that the
+        mean's denominator never depends on the candidate.
+        """
+        iou = np.full(self.classes, np.nan)
+        scored = list(self.scored_classes)
+        unions = self.unions.sum(axis=0)[scored]
+        iou[scored] = self.intersections.sum(axis=0)[scored] / np.maximum(unions, 1)
+        return iou
+
+    @property
+    def miou(self) -> float:
+        """Mean of `per_class_iou` over the scored classes; NaN without any."""
+        scored = self.per_class_iou[list(self.scored_classes)]
+        return float(scored.mean()) if scored.size else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of scored pixels predicted right; NaN without any pixel."""
+        pixels = int(self.confusion.sum())
+        return int(np.trace(self.confusion)) / pixels if pixels else float("nan")
+
+    def subset(self, image_ids: Iterable[str], scored_classes: tuple[int, ...] | None = None) -> Scores:
+        """The named pictures, in the order named, as a split of their own (its own classes unless they are given)."""
+        position = {name: index for index, name in enumerate(self.image_ids)}
+        names = tuple(image_ids)
+        missing = [name for name in names if name not in position]
+        if missing:
+            raise ValueError(f"image {missing[0]!r} was not scored")
+        return Scores.of(names, self.confusions[[position[name] for name in names]], scored_classes)
+
+    def merge(self, other: Scores) -> Scores:
+        """Both splits as one; the scored classes are the union of theirs."""
+        if self.classes != other.classes:
+            raise ValueError(f"cannot merge scores of {self.classes} and {other.classes} classes")
+        return Scores.of(
+            self.image_ids + other.image_ids,
+            np.concatenate([self.confusions, other.confusions]),
+            tuple(sorted({*self.scored_classes, *other.scored_classes})),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values that `from_dict` turns back without loss; zero counts are left out."""
+        cells = [
+            [[int(r), int(c), int(matrix[r, c])] for r, c in np.argwhere(matrix)] for matrix in self.confusions
+        ]
+        return {
+            "classes": self.classes,
+            "scored_classes": list(self.scored_classes),
+            "image_ids": list(self.image_ids),
+            "label_prediction_pixels": cells,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Scores:
+        """The inverse of `to_dict`."""
+        classes = record["classes"]
+        confusions = np.zeros((len(record["image_ids"]), classes, classes), np.int64)
+        for matrix, cells in zip(confusions, record["label_prediction_pixels"], strict=True):
+            for row, column, pixels in cells:
+                matrix[row, column] = pixels
+        return cls(tuple(record["image_ids"]), confusions, tuple(record["scored_classes"]))
