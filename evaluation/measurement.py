@@ -1,0 +1,75 @@
+"""`Measurement`: everything one trial measured of one candidate. The contract between trial, study and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from evaluation.accuracy import Scores
+
+
+@dataclass(frozen=True)
+class MemoryFigures:
+    """What a plan promises. `peak_memory_bytes = arena + runtime + weights (where the target keeps them in RAM)`."""
+
+    arena_bytes: int
+    """Highest address used in the one arena: frame, activations, row caches, scratch, label map."""
+    weights_bytes: int
+    """Packed weights, sparse indices, biases, multipliers, shifts, zero points, as they lie in the shipped program."""
+    flash_bytes: int
+    """Bytes the target keeps in flash: the weights of an `mcu`, 0 where they lie in RAM."""
+    runtime_bytes: int
+    """Descriptors, tables and the stack bound of the C runtime."""
+    peak_memory_bytes: int
+    lower_bound_bytes: int
+    """Largest sum of sizes alive at one step of the same schedule: no arena of this schedule can be smaller."""
+    proven: bool
+    """Whether the offsets are proven optimal for the schedule."""
+    high_water: str
+    """In words: the step at which the arena is fullest, and the tensors alive there."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one picture costs to compute."""
+
+    macs: int
+    """Multiply-accumulates, halo rows that are computed twice included."""
+    mac_overhead: float
+    """macs / macs of the untiled network - 1."""
+    parameters: int
+    """Weights and biases of the compressed network, zeros of an unstructured pruning included."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Accuracy on the search pictures, planned memory and cost of one candidate."""
+
+    scores: Scores
+    memory: MemoryFigures
+    cost: Cost
+    label_agreement: float | None = None
+    """Share of label pixels equal to the integer executor's, in [0, 1]. None where it was not measured."""
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall time of each stage that ran; a stage answered from the cache costs what the look-up cost."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A tree of JSON types, without loss: `Measurement.from_dict(m.to_dict()) == m`."""
+        return {
+            "scores": self.scores.to_dict(),
+            "memory": asdict(self.memory),
+            "cost": asdict(self.cost),
+            "label_agreement": self.label_agreement,
+            "stage_seconds": dict(self.stage_seconds),
+        }
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Measurement:
+        return cls(
+            scores=Scores.from_dict(tree["scores"]),
+            memory=MemoryFigures(**tree["memory"]),
+            cost=Cost(**tree["cost"]),
+            label_agreement=tree["label_agreement"],
+            stage_seconds=dict(tree["stage_seconds"]),
+        )

@@ -1,0 +1,301 @@
+"""The keys of a sweep's YAML file: their types, units, defaults and limits.
+
+Loading a file, with messages that name its lines, is `sweeps.config_file`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from deeplab.compression import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS
+from sweeps.space import Space
+
+DataSetName = Literal["streets", "camvid", "voc", "ade20k", "folder"]
+SamplerName = Literal["tpe", "nsga2", "qmc", "random"]
+SPLIT_PATTERN = re.compile(r"^(?P<name>\w+)(\[(?P<start>\d*):(?P<stop>\d*)\])?$")
+
+
+class Section(BaseModel):
+    """Unknown keys are errors, types are not coerced, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def parse_split(text: str) -> tuple[str, slice]:
+    """`"val"` -> ("val", all); `"val[:27]"`, `"val[27:]"`, `"val[10:20]"` -> that part, in the data set's order."""
+    match = SPLIT_PATTERN.match(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a split; write it as name, name[:n], name[n:] or name[m:n]")
+    start, stop = match["start"], match["stop"]
+    return match["name"], slice(int(start) if start else None, int(stop) if stop else None)
+
+
+def _checked_split(text: str) -> str:
+    parse_split(text)
+    return text
+
+
+Split = Annotated[str, AfterValidator(_checked_split)]
+
+
+class CalibrationConfig(Section):
+    """Pictures that set the activation ranges and that `distill` learns from. Their labels are never looked at."""
+
+    name: DataSetName
+    path: Path | None = None
+    """Folder of the data set. Relative to the YAML file."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the data set itself, as for `data.options`."""
+    split: Split = "train"
+    pictures: Annotated[int, Field(ge=1)] = 64
+    """How many, from the beginning of the split."""
+
+
+class DataConfig(Section):
+    """Three disjoint uses of pictures: training and calibration, search, held-out."""
+
+    name: DataSetName
+    path: Path | None = None
+    """Folder of the data set; `streets` draws its own pictures and needs none. Relative to the YAML file."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the data set itself, e.g. {seed: 7} for `streets` or {void: 255} for `folder`."""
+    search: Split = "val"
+    """Split the candidates are scored on: a name, or part of one such as val[:27]."""
+    heldout: Split = "test"
+    """Split the final front is scored on, once. Must not overlap `search`."""
+    train: Split | None = "train"
+    """Labelled split for fine-tuning with `loss: labels`. null where there is none."""
+    calibration: CalibrationConfig | None = None
+    """null: the pictures of `train`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if self.name != "streets" and self.path is None:
+            raise ValueError(f"the data set {self.name!r} needs a folder; add path")
+        if _overlap(parse_split(self.search), parse_split(self.heldout)):
+            raise ValueError(
+                f"search {self.search!r} and heldout {self.heldout!r} share pictures; they must be disjoint"
+            )
+        if self.train is not None:
+            for use in (self.search, self.heldout):
+                if _overlap(parse_split(self.train), parse_split(use)):
+                    raise ValueError(f"train {self.train!r} shares pictures with {use!r}; they must be disjoint")
+        return self
+
+
+def _overlap(one: tuple[str, slice], other: tuple[str, slice]) -> bool:
+    if one[0] != other[0]:
+        return False
+    start = max(one[1].start or 0, other[1].start or 0)
+    stops = [part.stop for _, part in (one, other) if part.stop is not None]
+    return not stops or start < min(stops)
+
+
+class NetworkConfig(Section):
+    """Where the trained network comes from."""
+
+    source: str = "streets"
+    """`streets` (shipped with the package), or the path of a checkpoint (.npz) or a TFLite file (.tflite), relative to
+    the YAML file."""
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        if source != "streets" and Path(source).suffix not in (".npz", ".tflite"):
+            raise ValueError(f"must be 'streets' or the path of a .npz or .tflite file, got {source!r}")
+        return source
+
+
+def _levels(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("empty search range; give at least one level, e.g. the one to hold fixed")
+    if len(set(values)) != len(values):
+        raise ValueError(f"has a level twice: {list(values)}")
+    return values
+
+
+class SpaceConfig(Section):
+    """The levels of each searched dimension. One level holds a dimension fixed."""
+
+    pruning: tuple[Literal["channels", "magnitude"], ...] = ("channels",)
+    """`channels` narrows the network and lowers the arena; `magnitude` zeroes weights and lowers their storage only."""
+    sparsity: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.125, 0.25, 0.375, 0.5)
+    """Share removed, in [0, 1): of channels, or of each convolution's weights."""
+    weight_bits: tuple[int, ...] = (4, 5, 6, 8, 32)
+    """Bits a weight. 32 = float32; then the activations are float too."""
+    activation_bits: tuple[int, ...] = (8, 16, 32)
+    """Bits an activation value. 32 only together with a 32 in weight_bits."""
+    tile_count: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8)
+    """Upper bound on the spatial tiles each section of the network is computed in."""
+
+    _not_empty = field_validator("pruning", "sparsity", "weight_bits", "activation_bits", "tile_count")(_levels)
+
+    @field_validator("weight_bits")
+    @classmethod
+    def _weight_bits(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        return _among(levels, WEIGHT_BITS)
+
+    @field_validator("activation_bits")
+    @classmethod
+    def _activation_bits(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        return _among(levels, ACTIVATION_BITS)
+
+    @model_validator(mode="after")
+    def _float_together(self) -> SpaceConfig:
+        if (FLOAT_BITS in self.weight_bits) != (FLOAT_BITS in self.activation_bits):
+            raise ValueError("weight_bits and activation_bits must both have the level 32 (float), or neither")
+        if (set(self.weight_bits) == {FLOAT_BITS}) != (set(self.activation_bits) == {FLOAT_BITS}):
+            raise ValueError("weight_bits and activation_bits must both have a level below 32, or neither")
+        return self
+
+    def space(self) -> Space:
+        return Space(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+def _among(levels: tuple[int, ...], allowed: tuple[int, ...]) -> tuple[int, ...]:
+    for level in levels:
+        if level not in allowed:
+            raise ValueError(f"{level} is not a level; choose from {', '.join(map(str, allowed))}")
+    return levels
+
+
+class SearchConfig(Section):
+    """How the space is searched. The objectives are fixed: mIoU up, peak memory down."""
+
+    trials: Annotated[int, Field(ge=1)] = 28
+    """Distinct candidates in all, the baseline included. Repeats are answered from the record and do not count."""
+    sampler: SamplerName = "tpe"
+    """tpe (multivariate), nsga2, qmc or random."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Processes that evaluate trials side by side, one TensorFlow each."""
+    trial_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """A trial that takes longer is ended with its worker, and counts as failed."""
+
+
+class ConstraintsConfig(Section):
+    """Limits a candidate must keep to be feasible. null = no limit."""
+
+    peak_memory_mb: Annotated[float, Field(gt=0)] | None = None
+    """Most peak memory, in MB (10^6 bytes). Planned first: a candidate above it is pruned before any training."""
+    miou_drop: Annotated[float, Field(gt=0)] | None = None
+    """Most mIoU that may be lost against the baseline, on the 0..1 scale (0.02 = two points)."""
+
+
+class FineTuneConfig(Section):
+    """Training after pruning."""
+
+    steps: Annotated[int, Field(ge=0)] = 60
+    """Optimiser steps; 0 = none."""
+    batch: Annotated[int, Field(ge=1)] = 8
+    """Pictures a step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    loss: Literal["labels", "distill"] = "labels"
+    """`labels`: cross-entropy on `data.train`; `distill`: the baseline's outputs on the calibration pictures, whose
+    labels are never looked at."""
+    crop: Annotated[int, Field(ge=16)] | None = None
+    """Side of a square random crop, in pixels. null = the network's input size."""
+
+
+class ImportCheckConfig(Section):
+    """What an imported network must score before anything is searched."""
+
+    miou: Annotated[float, Field(ge=0, le=1)]
+    """The published figure, on the 0..1 scale."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    split: Split = "all"
+    """Pictures the published figure was measured on."""
+
+
+class ReportConfig(Section):
+    overlays: Annotated[int, Field(ge=0, le=8)] = 4
+    """Rows of picture / label / baseline / choice, the picture with the lowest score of the choice among them."""
+
+
+class ChoiceConfig(Section):
+    """The rule by which one point of the front is chosen."""
+
+    rule: Literal["knee", "budget", "max_drop"] = "knee"
+    """knee: farthest from the line between the front's ends; budget: best mIoU within `budget_mb`; max_drop: least
+    memory within `max_drop` of the baseline's mIoU."""
+    budget_mb: Annotated[float, Field(gt=0)] | None = None
+    """MB (10^6 bytes) of peak memory, for `budget`."""
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    """mIoU on the 0..1 scale, for `max_drop`."""
+
+    @model_validator(mode="after")
+    def _has_its_number(self) -> ChoiceConfig:
+        if self.rule == "budget" and self.budget_mb is None:
+            raise ValueError("the rule 'budget' needs budget_mb, the MB of peak memory to stay within")
+        if self.rule == "max_drop" and self.max_drop is None:
+            raise ValueError("the rule 'max_drop' needs max_drop, the mIoU that may be lost, e.g. 0.02")
+        return self
+
+
+class SweepConfig(Section):
+    """One sweep. Every path in it is absolute once the file is loaded."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the study, of its folder and of its MLflow experiment: letters, digits, dot, dash, underscore."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler, of fine-tuning and of the bootstrap."""
+    out: Path = Path("studies")
+    """Folder the study's folder is made in. Relative to where the command is started, beside mlflow.db."""
+    network: NetworkConfig = NetworkConfig()
+    data: DataConfig
+    space: SpaceConfig = SpaceConfig()
+    search: SearchConfig = SearchConfig()
+    constraints: ConstraintsConfig = ConstraintsConfig()
+    finetune: FineTuneConfig = FineTuneConfig()
+    target: str = "camera"
+    """camera (weights in RAM), mcu (weights in flash), or the path of a target's YAML file."""
+    max_mac_overhead: Annotated[float, Field(ge=0)] = 0.25
+    """Most extra multiply-accumulates that tiling may cost, as a share of the untiled network's."""
+    import_check: ImportCheckConfig | None = None
+    report: ReportConfig = ReportConfig()
+    choice: ChoiceConfig = ChoiceConfig()
+
+    @field_validator("target")
+    @classmethod
+    def _known_target(cls, target: str) -> str:
+        if target not in ("camera", "mcu") and Path(target).suffix not in (".yaml", ".yml"):
+            raise ValueError(f"must be camera, mcu or the path of a .yaml file, got {target!r}")
+        return target
+
+    @model_validator(mode="after")
+    def _pictures_to_learn_from(self) -> SweepConfig:
+        if self.data.train is None and self.data.calibration is None:
+            raise ValueError("data needs train or calibration: pictures that set the activation ranges")
+        if self.data.train is None and self.finetune.steps and self.finetune.loss == "labels":
+            raise ValueError("finetune.loss 'labels' needs data.train; give one, or set finetune.loss to distill")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this study lies."""
+        return self.out / self.study
+
+    def identity(self) -> dict[str, Any]:
+        """The flat keys that make this study what it is: those a resumed study may change are left out."""
+        return {key: value for key, value in flatten(self.model_dump(mode="json")).items() if not _may_change(key)}
+
+
+MAY_CHANGE = ("out", "report", "choice", "search.trials", "search.workers", "search.trial_seconds")
+
+
+def _may_change(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,220 @@
+"""Read a sweep's YAML file, with messages that name the file, the line and the key."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from evaluation.errors import UserError
+from sweeps.config import SweepConfig
+
+KeyPath = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML follows YAML 1.1, where 1e-3 is a string; YAML 1.2 (section 10.3.2) reads it as a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
+    """The checked configuration in `path`, with `key.sub=value` overrides applied; its paths made absolute.
+
+    Raises:
+        UserError: naming the file, the line and the key, what was expected, and the nearest valid key.
+    """
+    path = Path(path)
+    tree, lines = _read(path)
+    origins: dict[KeyPath, str] = {}
+    for override in overrides:
+        keys, value = _parse_override(override)
+        _assign(tree, keys, value, override)
+        origins[keys] = f"-o {override}"
+    try:
+        config = SweepConfig.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        raise UserError(_explain(error, path, lines, origins)) from None
+    return _with_absolute_paths(config, path.resolve().parent, set(origins))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give the path of a sweep's YAML file, such as pareto.yaml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UserError(f"{path}: cannot be read ({reason})") from None
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        lines = dict(_lines(node, (), path)) if node is not None else {}
+        tree = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected keys and values, such as 'study: streets', found {_kind(tree)}")
+    return tree, lines
+
+
+def _lines(node: yaml.Node, prefix: KeyPath, path: Path) -> Iterable[tuple[KeyPath, int]]:
+    """Line of every key and list item. A key that stands twice is an error: YAML would silently keep the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                name = ".".join(map(str, (*prefix, key.value)))
+                raise UserError(f"{path}:{line}: {name}: stands twice (first on line {seen[key.value]}); keep one")
+            seen[key.value] = line
+            yield (*prefix, key.value), line
+            yield from _lines(value, (*prefix, key.value), path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*prefix, index), item.start_mark.line + 1
+            yield from _lines(item, (*prefix, index), path)
+
+
+def _parse_override(override: str) -> tuple[KeyPath, Any]:
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip():
+        raise UserError(f"-o {override}: expected key=value, e.g. -o search.trials=40")
+    try:
+        return tuple(name.strip().split(".")), yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        raise UserError(f"-o {override}: {text!r} is not a YAML value; quote it") from None
+
+
+def _assign(tree: dict[str, Any], keys: KeyPath, value: Any, override: str) -> None:
+    for depth, key in enumerate(keys[:-1]):
+        if tree.get(key) is None:
+            tree[key] = {}
+        tree = tree[key]
+        if not isinstance(tree, dict):
+            name = ".".join(map(str, keys[: depth + 1]))
+            raise UserError(f"-o {override}: {name} is a value, not a section; it has no key {keys[depth + 1]!r}")
+    tree[keys[-1]] = value
+
+
+def _explain(error: ValidationError, path: Path, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]) -> str:
+    """The first mistake, an unknown key before all others, as one line."""
+    details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+    detail = details[0]
+    keys: KeyPath = tuple(detail["loc"])
+    name = ".".join(map(str, keys)) or "the file"
+    for known, origin in origins.items():
+        if keys[: len(known)] == known:
+            where = origin
+            break
+    else:
+        while keys and keys not in lines:
+            keys = keys[:-1]
+        where = f"{path}:{lines[keys]}" if keys in lines else str(path)
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return f"{where}: {name}: {_reason(detail)}{more}"
+
+
+def _reason(detail: Mapping[str, Any]) -> str:
+    keys = detail["loc"]
+    given = detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            valid = _valid_keys(keys[:-1])
+            close = difflib.get_close_matches(str(keys[-1]), valid, n=1, cutoff=0.5)
+            return "unknown key; " + (f"did you mean {close[0]!r}?" if close else f"valid here: {', '.join(valid)}")
+        case "missing":
+            return "is missing; add it"
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"expected a section with keys of its own, found {_kind(given)}"
+        case "literal_error":
+            return f"must be {detail['ctx']['expected']}, found {given!r}"
+        case "tuple_type" | "list_type":
+            return f"expected a list such as [1, 2, 4], found {_kind(given)}"
+        case "string_pattern_mismatch":
+            return f"{given!r} may hold letters, digits, dots, dashes and underscores only, and begins with a letter"
+        case kind if kind.endswith("_type") or kind.endswith("_parsing") or kind == "int_from_float":
+            expected = {"int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false"}
+            word = expected.get(kind.split("_")[0], kind.split("_")[0])
+            return f"expected {word}, found {_kind(given)}"
+        case _:
+            return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, found {given!r}"
+
+
+def _valid_keys(keys: Sequence[str | int]) -> list[str]:
+    """The keys of the section at `keys`, from the models themselves."""
+    model: type[BaseModel] = SweepConfig
+    for key in keys:
+        annotation = model.model_fields[str(key)].annotation
+        choices = (annotation, *get_args(annotation))
+        model = next(choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel))
+    return list(model.model_fields)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a section"
+    if isinstance(value, list):
+        return f"the list {value}"
+    return f"{'the text ' if isinstance(value, str) else ''}{value!r}"
+
+
+def _with_absolute_paths(config: SweepConfig, folder: Path, overridden: set[KeyPath]) -> SweepConfig:
+    """Paths of the file count from its folder, paths of an override from where the command is started."""
+
+    def absolute(path: Path | str, *keys: str) -> Path:
+        return (Path.cwd() if keys in overridden else folder) / Path(path).expanduser()
+
+    data, network = config.data, config.network
+    if data.path is not None:
+        data = data.model_copy(update={"path": absolute(data.path, "data", "path")})
+    if data.calibration is not None and data.calibration.path is not None:
+        path = absolute(data.calibration.path, "data", "calibration", "path")
+        data = data.model_copy(update={"calibration": data.calibration.model_copy(update={"path": path})})
+    if network.source != "streets":
+        network = network.model_copy(update={"source": str(absolute(network.source, "network", "source"))})
+    target = config.target
+    if Path(target).suffix:
+        target = str(absolute(target, "target"))
+    return config.model_copy(
+        update={"data": data, "network": network, "target": target, "out": Path.cwd() / config.out.expanduser()}
+    )
+
+
+def check_files(config: SweepConfig) -> None:
+    """Raise the `UserError` for a file or folder that is not there, or an output folder that cannot be written."""
+    data = config.data
+    folders = [("data.path", data.path)]
+    if data.calibration is not None:
+        folders.append(("data.calibration.path", data.calibration.path))
+    for key, folder in folders:
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"{key}: no folder {folder}; put the pictures there, or override with -o {key}=FOLDER")
+    files = [("network.source", config.network.source)] if config.network.source != "streets" else []
+    files += [("target", config.target)] if Path(config.target).suffix else []
+    for key, file in files:
+        if not Path(file).is_file():
+            raise UserError(f"{key}: no file {file}; correct the path, or override with -o {key}=FILE")
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        probe = config.folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"out: cannot write to {config.folder} ({error.strerror}); choose another folder with -o out=FOLDER"
+        ) from None
