@@ -23,7 +23,7 @@ OUTPUT = "logits/resize"
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer; its output is `(height, width, channels)`. All windows are SAME-padded; `pool` is the global average."""
+    """One layer; its output is `(height, width, channels)`. Windows are SAME-padded; `pool` is the global average."""
 
     name: str
     kind: LayerKind
@@ -131,7 +131,10 @@ def _aspp(net: _Builder, spec: NetworkSpec, features: str) -> str:
 
 
 def weight_shapes(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
-    """Name to shape of every weight: `<layer>/kernel` (h, w, in, out), depthwise (h, w, channels, 1), `<layer>/bias`."""
+    """Name to shape of every weight, as tf_keras has them.
+
+    `<layer>/kernel` is (h, w, in, out), depthwise (h, w, channels, 1); `<layer>/bias` is (out,).
+    """
     by_name = {layer.name: layer for layer in layers(spec)}
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in by_name.values():

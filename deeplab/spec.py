@@ -65,7 +65,7 @@ class Aspp:
 
 @dataclass(frozen=True)
 class Decoder:
-    """The v3+ decoder: ASPP output resized to the skip's size, concatenated before the skip's 1x1 projection, refined."""
+    """The v3+ decoder: ASPP output resized to the skip's size, concatenated with the projected skip, refined."""
 
     skip_block: int
     """Index of the block the skip is taken from."""

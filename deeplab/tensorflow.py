@@ -6,9 +6,8 @@ import os
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # before the first import of tensorflow
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1" if not os.path.exists("/dev/nvidia0") else "0")
 
-import tensorflow as tf  # noqa: E402
-import tf_keras as keras  # noqa: E402
+import tensorflow as tf
+import tf_keras as keras
 
 __all__ = ["keras", "tf"]

@@ -1,0 +1,50 @@
+"""Unstructured pruning by magnitude, with tfmot's schedule and mask rule.
+
+tfmot's layer wrappers cost 24-45 s of tracing for each network. What they do at a step, however, is one call: ask the
+schedule for the sparsity, set the mask to the weights above the threshold. That call is made here on plain variables,
+so the training step keeps its one trace whatever the masks are (Zhu & Gupta 2017, "To prune, or not to prune").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.layers import layers
+from deeplab.spec import NetworkSpec
+from deeplab.tensorflow import tf
+
+
+def prunable_kernels(spec: NetworkSpec) -> tuple[str, ...]:
+    """Kernels magnitude pruning thins: convolutions, not depthwise ones (as tfmot's `prune_low_magnitude`)."""
+    return tuple(f"{layer.name}/kernel" for layer in layers(spec) if layer.kind == "conv")
+
+
+def masks(weights: Mapping[str, np.ndarray], names: tuple[str, ...], sparsity: float) -> dict[str, np.ndarray]:
+    """Masks, float32 of 0 and 1, that keep the largest `1 - sparsity` of each named kernel."""
+    from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_schedule
+
+    schedule = pruning_schedule.ConstantSparsity(sparsity, begin_step=0, frequency=1)
+    step = tf.Variable(0, dtype=tf.int64)
+    result = {}
+    for name in names:
+        kernel, mask = tf.Variable(weights[name]), tf.Variable(tf.ones(weights[name].shape))
+        pruning = pruning_impl.Pruning(
+            training_step_fn=lambda: step,
+            pruning_vars=[(kernel, mask, tf.Variable(0.0))],
+            pruning_schedule=schedule,
+            block_size=(1, 1),
+            block_pooling_type="AVG",
+        )
+        pruning.conditional_mask_update()
+        result[name] = mask.numpy()
+    return result
+
+
+def prune_magnitude(checkpoint: Checkpoint, sparsity: float) -> Checkpoint:
+    """Set the smallest `sparsity` of each convolution kernel to 0. Shapes, and so the arena, stay as they are."""
+    found = masks(checkpoint.weights, prunable_kernels(checkpoint.spec), sparsity)
+    weights = {name: array * found[name] if name in found else array for name, array in checkpoint.weights.items()}
+    return Checkpoint(checkpoint.spec, weights, checkpoint.notes)
