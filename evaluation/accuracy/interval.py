@@ -44,9 +44,7 @@ def resampled_mious(scores: Scores, weights: np.ndarray) -> np.ndarray:
     return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0).mean(axis=1)
 
 
-def bootstrap_interval(
-    scores: Scores, resamples: int = 2000, confidence: float = 0.95, *, seed: int = 0
-) -> Interval:
+def bootstrap_interval(scores: Scores, resamples: int = 2000, confidence: float = 0.95, *, seed: int = 0) -> Interval:
     """Percentile interval of the mean IoU over the choice of pictures."""
     _check(scores, resamples, confidence)
     mious = resampled_mious(scores, image_weights(len(scores.image_ids), resamples, seed))

@@ -20,7 +20,7 @@ Sample = tuple[str, np.ndarray, np.ndarray]
 
 
 def squash(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize a picture, uint8 (H, W, 3), to uint8 (height, width, 3) by Pillow's bilinear filter, whatever its aspect."""
+    """A picture, uint8 (H, W, 3), brought to (height, width, 3) by Pillow's bilinear filter, whatever its aspect."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"a picture must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
     if image.shape[:2] == (height, width):

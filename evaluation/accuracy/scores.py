@@ -38,7 +38,7 @@ class Scores:
     def of(
         cls, image_ids: Iterable[str], confusions: np.ndarray, scored_classes: tuple[int, ...] | None = None
     ) -> Scores:
-        """Scores of a split; the scored classes are those in its labels unless given (part of a split keeps its set)."""
+        """Scores of a split; scored are the classes in its labels unless given (part of a split keeps its set)."""
         if scored_classes is None:
             scored_classes = tuple(int(c) for c in np.flatnonzero(confusions.sum(axis=(0, 2))))
         return cls(tuple(image_ids), confusions, scored_classes)
@@ -114,9 +114,7 @@ class Scores:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values that `from_dict` turns back without loss; zero counts are left out."""
-        cells = [
-            [[int(r), int(c), int(matrix[r, c])] for r, c in np.argwhere(matrix)] for matrix in self.confusions
-        ]
+        cells = [[[int(r), int(c), int(matrix[r, c])] for r, c in np.argwhere(matrix)] for matrix in self.confusions]
         return {
             "classes": self.classes,
             "scored_classes": list(self.scored_classes),

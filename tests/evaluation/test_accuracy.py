@@ -44,9 +44,7 @@ def slow_miou(pairs, classes, void):
             if label[place] != void:
                 labelled[int(label[place])].add((picture, *place))
                 predicted[int(prediction[place])].add((picture, *place))
-    ious = [
-        len(labelled[c] & predicted[c]) / len(labelled[c] | predicted[c]) for c in range(classes) if labelled[c]
-    ]
+    ious = [len(labelled[c] & predicted[c]) / len(labelled[c] | predicted[c]) for c in range(classes) if labelled[c]]
     return sum(ious) / len(ious)
 
 
