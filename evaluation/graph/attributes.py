@@ -80,7 +80,7 @@ def _window(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
     window: dict[str, Any] = {"padding": _named(_PADDINGS, fields.pop("padding", 0), "padding")}
     pairs = [("stride", "stride_h", "stride_w")]
     if kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-        pairs.append(("dilation", "dilation_h_factor", "dilation_w_factor"))
+        pairs.append(("dilation", "dilation_hfactor", "dilation_wfactor"))
     if kind.endswith("POOL_2D"):
         pairs.append(("filter", "filter_height", "filter_width"))
     for name, height, width in pairs:
