@@ -54,7 +54,7 @@ class _Walk:
         operator = self.graph.operators[index]
         raise UserError(
             f"{self.path}: not a DeepLab on MobileNetV2 that can be imported: "
-            f"operator {index} ({operator.kind} '{operator.name}') does not fit, expected {expected}"
+            f"operator {index} ({operator.kind} '{operator.name.split(';')[0]}') does not fit, expected {expected}"
         )
 
     def refuse_end(self, tensor: int, expected: str) -> NoReturn:
@@ -167,7 +167,7 @@ class _Walk:
         frame = self.graph.inputs[0]
         shape = self.tensor(frame).shape
         if len(self.graph.inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
-            raise UserError(f"{self.path}: not a DeepLab: input has shape {list(shape)}, expected [1, height, width, 3]")
+            raise UserError(f"{self.path}: not a DeepLab: its input is {list(shape)}, expected [1, height, width, 3]")
         x = self.settle(frame)
         x, _, _ = self.take(self.only_user(x, "the stem"), "stem", "CONV_2D", "relu6", kernel=3, stride=2)
         stem = self.channels("stem")

@@ -56,9 +56,7 @@ class _Builder:
     ) -> str:
         before = self.layers[source]
         height, width = -(-before.height // stride), -(-before.width // stride)
-        return self._add(
-            Layer(name, "conv", (source,), height, width, channels, kernel, stride, activation=activation)
-        )
+        return self._add(Layer(name, "conv", (source,), height, width, channels, kernel, stride, activation=activation))
 
     def depthwise(self, name: str, source: str, activation: Activation, stride: int = 1, dilation: int = 1) -> str:
         before = self.layers[source]

@@ -16,22 +16,18 @@ def kept_channels(channels: int, sparsity: float) -> int:
 
 
 def narrowed(spec: NetworkSpec, sparsity: float) -> NetworkSpec:
-    """The spec after `sparsity` of every group is gone. Needs no weights: memory is planned before anything is trained."""
+    """The spec after `sparsity` of every group is gone. Needs no weights: memory is planned before training."""
     return with_widths(
         spec,
-        {
-            writer: kept_channels(group.channels, sparsity)
-            for group in channel_groups(spec)
-            for writer in group.writers
-        },
+        {writer: kept_channels(group.channels, sparsity) for group in channel_groups(spec) for writer in group.writers},
     )
 
 
 def importance(checkpoint: Checkpoint, group: ChannelGroup) -> np.ndarray:
     """L1 importance of each channel of a group, float64 (channels,).
 
-    The mean absolute weight of a channel in every kernel that writes, passes or reads it, each kernel normalised to mean
-    1 over the group so that none speaks louder for its size (after Li et al. 2017, "Pruning Filters for Efficient
+    The mean absolute weight of a channel in every kernel that writes, passes or reads it, each normalised to mean 1
+    over the group so that none speaks louder for its size (after Li et al. 2017, "Pruning Filters for Efficient
     ConvNets", extended over the group). Relative only: comparable within the group, not between groups.
     """
     score = np.zeros(group.channels)

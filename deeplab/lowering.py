@@ -1,0 +1,190 @@
+"""From a network to the graph that planner, executor and C emitter work on, camera frame to label map.
+
+A network that is not trained yet can be lowered too, from its spec and bit-widths alone: the plan needs no values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.compression import FLOAT_BITS, Compression
+from deeplab.layers import INPUT, OUTPUT, Layer, layers
+from deeplab.pruning.channels import narrowed
+from deeplab.quantization import (
+    FLOAT_INPUT_ZERO,
+    INPUT_BITS,
+    INPUT_SCALE,
+    INPUT_ZERO_CODE,
+    ActivationQuantization,
+    QuantizedNetwork,
+)
+from deeplab.spec import NetworkSpec
+from evaluation.graph import Graph, Operator, Quantization, Tensor
+
+_ACTIVATIONS = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
+_NO_GRID = ActivationQuantization(1.0, 0, 8)
+
+
+def lower(network: Checkpoint | QuantizedNetwork, name: str = "deeplab") -> Graph:
+    """The graph of a trained network, constants included."""
+    if isinstance(network, Checkpoint):
+        return _Lowering(network.spec, FLOAT_BITS, FLOAT_BITS, name, network, 1.0).graph()
+    return _Lowering(network.spec, network.weight_bits, network.activation_bits, name, network, 1.0).graph()
+
+
+def lower_untrained(spec: NetworkSpec, compression: Compression, name: str = "deeplab") -> Graph:
+    """The graph a network will have after `compression`, shapes only: for planning before anything is trained."""
+    density = 1.0
+    if compression.pruning == "channels":
+        spec = narrowed(spec, compression.sparsity)
+    else:
+        density = 1.0 - compression.sparsity
+    return _Lowering(spec, compression.weight_bits, compression.activation_bits, name, None, density).graph()
+
+
+def storage_type(bits: int) -> str:
+    """numpy type that values of so many bits compute as."""
+    return "float32" if bits == FLOAT_BITS else "int16" if bits == 16 else "int8"
+
+
+@dataclass
+class _Lowering:
+    spec: NetworkSpec
+    weight_bits: int
+    activation_bits: int
+    name: str
+    network: Checkpoint | QuantizedNetwork | None
+    density: float
+
+    def __post_init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self.values: dict[str, int] = {}
+
+    def graph(self) -> Graph:
+        frame = self._frame()
+        for layer in layers(self.spec):
+            self.values[layer.name] = self._input(frame) if layer.kind == "input" else self._layer(layer)
+        labels = self._add(Tensor("labels", (1, self.spec.input_height, self.spec.input_width), "uint8", 8))
+        axis = self._add(Tensor("argmax/axis", (), "int32", 32, is_constant=True, data=np.array(3, np.int32)))
+        self._operate("ARG_MAX", "argmax", (self.values[OUTPUT], axis), labels, axis=3)
+        return Graph(self.name, tuple(self.tensors), tuple(self.operators), (frame,), (labels,))
+
+    def _frame(self) -> int:
+        zero = np.array([FLOAT_INPUT_ZERO]) if self.is_float else np.array([INPUT_ZERO_CODE], np.int64)
+        quantization = Quantization(np.array([INPUT_SCALE], np.float32), zero)
+        shape = (1, self.spec.input_height, self.spec.input_width, 3)
+        return self._add(Tensor("frame", shape, "uint8", 8, quantization))
+
+    @property
+    def is_float(self) -> bool:
+        return self.activation_bits == FLOAT_BITS
+
+    def _input(self, frame: int) -> int:
+        """The frame on the network's own grid. At 8 bits that is the same bytes, shifted by 128, in the same place."""
+        bits = self.activation_bits if self.activation_bits > INPUT_BITS else INPUT_BITS
+        tensor = Tensor(
+            INPUT, self.tensors[frame].shape, storage_type(bits), bits, None if self.is_float else self._grid(INPUT)
+        )
+        return self._operate("DEQUANTIZE" if self.is_float else "QUANTIZE", INPUT, (frame,), self._add(tensor))
+
+    def _grid(self, layer: str) -> Quantization:
+        grid = self.network.activations[layer] if isinstance(self.network, QuantizedNetwork) else _NO_GRID
+        if self.network is None and layer == INPUT:
+            zero = 0 if self.activation_bits == 16 else INPUT_ZERO_CODE - 128
+            grid = ActivationQuantization(INPUT_SCALE, zero, INPUT_BITS)
+        return Quantization(np.array([grid.scale], np.float32), np.array([grid.zero_point], np.int64))
+
+    def _layer(self, layer: Layer) -> int:
+        bits = self.activation_bits
+        shape = (1, layer.height, layer.width, layer.channels)
+        output = self._add(
+            Tensor(layer.name, shape, storage_type(bits), bits, None if self.is_float else self._grid(layer.name))
+        )
+        sources = tuple(self.values[source] for source in layer.inputs)
+        if layer.kind in ("conv", "depthwise"):
+            return self._convolution(layer, sources[0], output)
+        if layer.kind == "add":
+            return self._operate("ADD", layer.name, sources, output, activation="NONE")
+        if layer.kind == "concat":
+            return self._operate("CONCATENATION", layer.name, sources, output, axis=3, activation="NONE")
+        if layer.kind == "pool":
+            size = self.tensors[sources[0]].shape[1:3]
+            window = {"filter": size, "stride": (1, 1), "padding": "VALID", "activation": "NONE"}
+            return self._operate("AVERAGE_POOL_2D", layer.name, sources, output, **window)
+        size = np.array([layer.height, layer.width], np.int32)
+        target = self._add(Tensor(f"{layer.name}/size", (2,), "int32", 32, is_constant=True, data=size))
+        return self._operate(
+            "RESIZE_BILINEAR",
+            layer.name,
+            (*sources, target),
+            output,
+            align_corners=self.spec.resize == "align_corners",
+            half_pixel_centers=self.spec.resize == "half_pixel",
+        )
+
+    def _convolution(self, layer: Layer, source: int, output: int) -> int:
+        geometry = {
+            "stride": (layer.stride, layer.stride),
+            "dilation": (layer.dilation, layer.dilation),
+            "padding": "SAME",
+            "activation": _ACTIVATIONS[layer.activation],
+        }
+        if layer.kind == "depthwise":
+            geometry["depth_multiplier"] = 1
+        kind = "CONV_2D" if layer.kind == "conv" else "DEPTHWISE_CONV_2D"
+        inputs = (source, self._kernel(layer, source), self._bias(layer, source))
+        return self._operate(kind, layer.name, inputs, output, **geometry)
+
+    def _kernel(self, layer: Layer, source: int) -> int:
+        """Kernel in TFLite's order: (out, h, w, in), depthwise (1, h, w, channels)."""
+        inputs = self.tensors[source].shape[3]
+        window = (layer.kernel, layer.kernel)
+        shape = (layer.channels, *window, inputs) if layer.kind == "conv" else (1, *window, layer.channels)
+        data, quantization = None, None
+        if isinstance(self.network, Checkpoint):
+            data = self.network.weights[f"{layer.name}/kernel"]
+        elif isinstance(self.network, QuantizedNetwork):
+            data = self.network.kernels[layer.name]
+        if data is not None:
+            data = np.ascontiguousarray(data.transpose(3, 0, 1, 2))
+        if not self.is_float:
+            quantization = self._channel_scales(layer, 0 if layer.kind == "conv" else 3)
+        density = self.density if layer.kind == "conv" else 1.0
+        bits = self.weight_bits
+        return self._add(
+            Tensor(f"{layer.name}/kernel", shape, storage_type(bits), bits, quantization, True, data, density)
+        )
+
+    def _channel_scales(self, layer: Layer, axis: int) -> Quantization:
+        scales = (
+            self.network.kernel_scales[layer.name]
+            if isinstance(self.network, QuantizedNetwork)
+            else np.ones(layer.channels, np.float32)
+        )
+        return Quantization(scales, np.zeros(scales.size, np.int64), axis)
+
+    def _bias(self, layer: Layer, source: int) -> int:
+        data, quantization = None, None
+        dtype = "float32" if self.is_float else "int64" if self.activation_bits == 16 else "int32"
+        if isinstance(self.network, Checkpoint):
+            data = self.network.weights[f"{layer.name}/bias"]
+        elif isinstance(self.network, QuantizedNetwork):
+            data = self.network.biases[layer.name]
+        if not self.is_float:
+            kernel, grid = self._channel_scales(layer, 0), self.tensors[source].quantization
+            assert grid is not None
+            quantization = Quantization(kernel.scale * grid.scale[0], kernel.zero_point, 0)
+        bits = 64 if dtype == "int64" else 32
+        return self._add(Tensor(f"{layer.name}/bias", (layer.channels,), dtype, bits, quantization, True, data))
+
+    def _add(self, tensor: Tensor) -> int:
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def _operate(self, kind: str, name: str, inputs: tuple[int, ...], output: int, **attributes: object) -> int:
+        self.operators.append(Operator(kind, name, inputs, (output,), attributes))
+        return output

@@ -1,0 +1,121 @@
+"""The accuracy path: a network run on pictures by TensorFlow, in float or on the integer runtime's grid.
+
+One `Simulator` holds one traced function for one network shape. Weights, scales and clamps are variables of it, so
+another bit-width, another mask or other weights of the same shape trace nothing anew.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.layers import layers
+from deeplab.model import build, fake_quantizer_name, load_weights
+from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, INPUT_ZERO_CODE, QuantizedNetwork
+from deeplab.spec import NetworkSpec
+from deeplab.tensorflow import keras, tf
+
+_PIXELS_PER_BATCH = 1 << 20
+_SAMPLED_VALUES_PER_PICTURE = 1024
+
+
+class Simulator:
+    """Runs any network of one spec; built and traced once."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+        self.model = build(spec, fake_quantize=True)
+        self.input_zero = tf.Variable(FLOAT_INPUT_ZERO, dtype=tf.float32)
+        self._quantizers = {
+            layer.name: self.model.get_layer(fake_quantizer_name(layer.name))
+            for layer in layers(spec)
+            if layer.kind not in ("input", "concat")
+        }
+        self._loaded: object = None
+        signature = [tf.TensorSpec((None, spec.input_height, spec.input_width, 3), tf.uint8)]
+        self._labels = tf.function(self._labels_of, input_signature=signature)
+
+    def _labels_of(self, frames: tf.Tensor) -> tf.Tensor:
+        logits = self.model(self.normalise(frames), training=False)
+        return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)
+
+    def normalise(self, frames: tf.Tensor) -> tf.Tensor:
+        return (tf.cast(frames, tf.float32) - self.input_zero) * INPUT_SCALE
+
+    def load(self, network: Checkpoint | QuantizedNetwork) -> None:
+        """Make `network` the one that runs."""
+        if network is self._loaded:
+            return
+        assert network.spec == self.spec
+        self._loaded = None
+        if isinstance(network, Checkpoint):
+            load_weights(self.model, self.spec, network.weights)
+            self.input_zero.assign(FLOAT_INPUT_ZERO)
+            for quantizer in self._quantizers.values():
+                quantizer.active.assign(0.0)
+        else:
+            load_weights(self.model, self.spec, network.real_weights())
+            self.input_zero.assign(float(INPUT_ZERO_CODE))
+            for name, quantizer in self._quantizers.items():
+                grid = network.activations[name]
+                quantizer.active.assign(1.0)
+                quantizer.scale.assign(grid.scale)
+                quantizer.low.assign(float(grid.low - grid.zero_point))
+                quantizer.high.assign(float(grid.high - grid.zero_point))
+        self._loaded = network
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures run together: about a million pixels, which fills two cores without filling the memory."""
+        return max(1, min(32, _PIXELS_PER_BATCH // (self.spec.input_height * self.spec.input_width)))
+
+    def labels(self, network: Checkpoint | QuantizedNetwork, frames: np.ndarray) -> np.ndarray:
+        """Class of every pixel: uint8 (N, height, width, 3) at the network's size -> uint8 (N, height, width)."""
+        self.load(network)
+        size = self.batch_size
+        parts = [self._labels(frames[start : start + size]).numpy() for start in range(0, len(frames), size)]
+        return np.concatenate(parts)
+
+    def observe(
+        self, checkpoint: Checkpoint, frames: np.ndarray
+    ) -> dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+        """Per layer and picture: minimum, maximum and evenly spaced values of the output before any rounding."""
+        self.load(checkpoint)
+        pictures = [self._observe(frame[None]) for frame in frames]
+        return {
+            name: [tuple(value.numpy() for value in picture[index]) for picture in pictures]
+            for index, name in enumerate(self._quantizers)
+        }
+
+    @cached_property
+    def _observe(self) -> tf.types.experimental.PolymorphicFunction:
+        outputs = [quantizer.input for quantizer in self._quantizers.values()]
+        inner = keras.Model(self.model.input, outputs)
+        spacing = [_spacing(math.prod(tensor.shape[1:]), tensor.shape[-1]) for tensor in outputs]
+
+        @tf.function(input_signature=[tf.TensorSpec((1, self.spec.input_height, self.spec.input_width, 3), tf.uint8)])
+        def observe(frame: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+            values = inner(self.normalise(frame), training=False)
+            return [
+                (tf.reduce_min(value), tf.reduce_max(value), tf.reshape(value, [-1])[::every])
+                for value, every in zip(values, spacing, strict=True)
+            ]
+
+        return observe
+
+
+def _spacing(elements: int, channels: int) -> int:
+    """Distance between sampled elements, coprime with the channels so that every channel has its turn."""
+    every = max(1, elements // _SAMPLED_VALUES_PER_PICTURE)
+    while math.gcd(every, channels) > 1:
+        every += 1
+    return every
+
+
+@lru_cache(maxsize=8)
+def simulator(spec: NetworkSpec) -> Simulator:
+    """The simulator of a spec; kept, since building and tracing one costs more than many evaluations."""
+    return Simulator(spec)
