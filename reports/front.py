@@ -1,0 +1,102 @@
+"""The Pareto front of a study (mIoU up, peak memory down), its hypervolume, and the choice of one point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna._hypervolume import compute_hypervolume
+
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Point:
+    """A feasible trial in the plane of the two objectives."""
+
+    number: int
+    miou: float
+    peak_memory_bytes: int
+
+
+def pareto_front(points: Sequence[Point]) -> tuple[tuple[Point, ...], ...]:
+    """The non-dominated points by ascending memory (and so by ascending mIoU); exact ties share one entry.
+
+    A point is dominated where another is at least as good in both objectives and better in one. Sorted by memory, then
+    by falling mIoU, the front is exactly those that raise the best mIoU seen so far: O(n log n).
+    """
+    front: list[list[Point]] = []
+    for point in sorted(points, key=lambda p: (p.peak_memory_bytes, -p.miou, p.number)):
+        if not front or point.miou > front[-1][0].miou:
+            front.append([point])
+        elif (point.miou, point.peak_memory_bytes) == (front[-1][0].miou, front[-1][0].peak_memory_bytes):
+            front[-1].append(point)
+    return tuple(tuple(equal) for equal in front)
+
+
+def hypervolume(points: Sequence[Point], reference_memory_bytes: float) -> float:
+    """Share of the box [0, reference memory] x [0, 1 mIoU] that the points dominate, in [0, 1].
+
+    The reference point is mIoU 0 at the reference memory (the baseline's, in reports); points above it add nothing.
+    """
+    inside = [(-p.miou, p.peak_memory_bytes / reference_memory_bytes) for p in points]
+    inside = [loss for loss in inside if loss[1] <= 1.0]
+    if not inside:
+        return 0.0
+    return float(compute_hypervolume(np.array(inside), np.array([0.0, 1.0])))
+
+
+def knee(front: Sequence[Point]) -> Point:
+    """The point farthest above the line between the front's ends, in (log memory, mIoU), each scaled to [0, 1].
+
+    The logarithm, because what is saved in memory is a factor. Ties, and a front of one or two points, go to the most
+    accurate. The greatest distance from the line of ends is the idea of Das (1999, Structural Optimization 18:107).
+    """
+    first, last = front[0], front[-1]
+    width = math.log(last.peak_memory_bytes / first.peak_memory_bytes)
+    height = last.miou - first.miou
+    if width == 0 or height == 0:
+        return last
+
+    def bulge(point: Point) -> float:
+        x = math.log(point.peak_memory_bytes / first.peak_memory_bytes) / width
+        return (point.miou - first.miou) / height - x
+
+    # Rounded, so that points on the line itself tie rather than differ in the last bit.
+    return max(front, key=lambda p: (round(bulge(p), 12), p.miou))
+
+
+def choose(
+    front: Sequence[Point],
+    baseline_miou: float | None,
+    rule: str,
+    budget_mb: float | None = None,
+    max_drop: float | None = None,
+) -> tuple[Point | None, str]:
+    """The chosen point by the stated rule, and one sentence why it, or why none."""
+    if not front:
+        return None, "No feasible trial completed, so there is nothing to choose from."
+    if rule == "budget":
+        within = [p for p in front if p.peak_memory_bytes <= budget_mb * MEGABYTE]
+        if not within:
+            smallest = front[0].peak_memory_bytes / MEGABYTE
+            return None, f"No trial fits the budget of {budget_mb:g} MB; the smallest needs {smallest:.3f} MB."
+        return within[-1], f"It is the most accurate that fits the budget of {budget_mb:g} MB."
+    if rule == "max_drop":
+        if baseline_miou is None:
+            return None, "The baseline has no score, so no drop against it can be stated."
+        within = [p for p in front if p.miou >= baseline_miou - max_drop]
+        if not within:
+            least = baseline_miou - front[-1].miou
+            return None, f"No trial stays within {max_drop:g} mIoU of the baseline; the closest loses {least:.4f}."
+        return within[0], f"It needs the least memory of all that lose at most {max_drop:g} mIoU against the baseline."
+    if len(front) < 3:
+        return knee(
+            front
+        ), f"The front has {len(front)} point{'s' * (len(front) > 1)}, too few for a knee; this is the most accurate."
+    return knee(front), (
+        "It is the knee of the front: the point farthest above the line between the front's ends "
+        "(mIoU against the logarithm of memory), beyond which a further saving costs accuracy faster."
+    )

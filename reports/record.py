@@ -1,0 +1,254 @@
+"""The record of a study: everything that is known of it once it has ended. `sweeps` writes it, `reports` reads it.
+
+It is one JSON file, `record.json`, and small files beside it (plans, overlays) that it names by relative path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from evaluation.accuracy import Scores
+from evaluation.errors import UserError
+from evaluation.measurement import Measurement, MemoryFigures
+
+RECORD_VERSION = 1
+RECORD_FILE = "record.json"
+
+
+class State(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"  # planned, found over a memory limit, and not trained
+    FAILED = "failed"  # its worker crashed, hung, or raised
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One distinct candidate of the study."""
+
+    number: int
+    params: Mapping[str, str | float | int]
+    """The searched values."""
+    name: str
+    """The candidate for people, e.g. "channels 25 %, w8 a8, 4 tiles"."""
+    state: State
+    feasible: bool
+    """Complete, and within every limit."""
+    measurement: Measurement | None = None
+    """None unless complete."""
+    planned: MemoryFigures | None = None
+    """Of a pruned trial: the plan that was over the limit."""
+    reason: str | None = None
+    """Why it is infeasible or failed."""
+    seconds: float = 0.0
+    """Wall time in its worker."""
+    plan_file: str | None = None
+    """Its memory plan (JSON), relative to the study's folder."""
+
+    @property
+    def label(self) -> str:
+        return f"trial-{self.number:03d}"
+
+    @property
+    def memory(self) -> MemoryFigures | None:
+        return self.measurement.memory if self.measurement is not None else self.planned
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "params": dict(self.params),
+            "name": self.name,
+            "state": str(self.state),
+            "feasible": self.feasible,
+            "measurement": self.measurement.to_dict() if self.measurement else None,
+            "planned": asdict(self.planned) if self.planned else None,
+            "reason": self.reason,
+            "seconds": self.seconds,
+            "plan_file": self.plan_file,
+        }
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Trial:
+        values = dict(tree)
+        values["state"] = State(values["state"])
+        values["measurement"] = Measurement.from_dict(tree["measurement"]) if tree["measurement"] else None
+        values["planned"] = MemoryFigures(**tree["planned"]) if tree["planned"] else None
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class ImportCheck:
+    """The imported float network scored against the figure published with its weights."""
+
+    split: str
+    pictures: int
+    miou: float
+    expected_miou: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        return abs(self.miou - self.expected_miou) <= self.tolerance
+
+
+@dataclass(frozen=True)
+class OverlayRow:
+    """One picture, its label, and what the baseline and the choice make of it: PNG files of one size."""
+
+    image_id: str
+    picture_file: str
+    label_file: str
+    baseline_file: str
+    choice_file: str
+    note: str
+    """Why it is shown, e.g. "the choice's lowest score"."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The pictures the study used."""
+
+    name: str
+    class_names: tuple[str, ...]
+    palette: tuple[str, ...]
+    """Colour of each class in the overlays, "#rrggbb"."""
+    search_pictures: int
+    heldout_pictures: int
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 by what it was taken of: each split's pictures and labels, the network's weights."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and how the study was run."""
+
+    command: str
+    git_commit: str | None
+    git_dirty: bool | None
+    versions: Mapping[str, str]
+    machine: str
+    started: str
+    """UTC, ISO 8601."""
+    seconds: float
+    """Wall time of all launches of this study together."""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """Everything the report needs."""
+
+    study: str
+    config: Mapping[str, Any]
+    """The checked configuration, defaults filled in."""
+    space_size: int
+    """Distinct candidates in the space."""
+    trials: tuple[Trial, ...]
+    """By number; trial 0 is the baseline: uncompressed, float, one tile."""
+    front: tuple[tuple[int, ...], ...]
+    """Non-dominated feasible trials by ascending memory; trials with equal scores and memory share one entry."""
+    chosen: int | None
+    chosen_reason: str
+    """One sentence: why this one, or why none."""
+    heldout: Mapping[int, Scores]
+    """By trial number: front points (the first trial of each) and the baseline on the held-out pictures."""
+    data: DataSet | None
+    import_check: ImportCheck | None
+    overlays: tuple[OverlayRow, ...]
+    environment: Environment
+    version: int = RECORD_VERSION
+
+    @property
+    def baseline(self) -> Trial | None:
+        """Trial 0, where it is complete."""
+        first = next((trial for trial in self.trials if trial.number == 0), None)
+        return first if first is not None and first.state is State.COMPLETE else None
+
+    def trial(self, number: int) -> Trial:
+        return next(trial for trial in self.trials if trial.number == number)
+
+    @property
+    def choice(self) -> Trial | None:
+        return None if self.chosen is None else self.trial(self.chosen)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types, without loss."""
+        return {
+            "version": self.version,
+            "study": self.study,
+            "config": dict(self.config),
+            "space_size": self.space_size,
+            "trials": [trial.to_dict() for trial in self.trials],
+            "front": [list(numbers) for numbers in self.front],
+            "chosen": self.chosen,
+            "chosen_reason": self.chosen_reason,
+            "heldout": {str(number): scores.to_dict() for number, scores in self.heldout.items()},
+            "data": asdict(self.data) if self.data else None,
+            "import_check": asdict(self.import_check) if self.import_check else None,
+            "overlays": [asdict(row) for row in self.overlays],
+            "environment": asdict(self.environment),
+        }
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> StudyRecord:
+        data = tree["data"]
+        if data is not None:
+            data = DataSet(**data | {name: tuple(data[name]) for name in ("class_names", "palette")})
+        return cls(
+            study=tree["study"],
+            config=tree["config"],
+            space_size=tree["space_size"],
+            trials=tuple(Trial.from_dict(trial) for trial in tree["trials"]),
+            front=tuple(tuple(numbers) for numbers in tree["front"]),
+            chosen=tree["chosen"],
+            chosen_reason=tree["chosen_reason"],
+            heldout={int(number): Scores.from_dict(scores) for number, scores in tree["heldout"].items()},
+            data=data,
+            import_check=ImportCheck(**tree["import_check"]) if tree["import_check"] else None,
+            overlays=tuple(OverlayRow(**row) for row in tree["overlays"]),
+            environment=Environment(**tree["environment"]),
+            version=tree["version"],
+        )
+
+
+def write_record(record: StudyRecord, folder: Path) -> Path:
+    """Write `record.json` into the study's folder, all of it or nothing."""
+    path = folder / RECORD_FILE
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(record.to_dict(), indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def read_record(folder: Path) -> StudyRecord:
+    """The record of the study in `folder`.
+
+    Raises:
+        UserError: no such study, a record of another version, or a damaged one.
+    """
+    path = folder / RECORD_FILE
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(
+            f"{folder}: no study here ({RECORD_FILE} is missing); give a folder such as studies/streets"
+        ) from None
+    except ValueError:
+        raise UserError(
+            f"{path}: damaged (not JSON); write it again: python -m sweeps.launch CONFIG --resume"
+        ) from None
+    version = tree.get("version") if isinstance(tree, dict) else None
+    if version != RECORD_VERSION:
+        raise UserError(
+            f"{path}: version {version}, but this program reads {RECORD_VERSION}; report with the one that wrote it"
+        )
+    try:
+        return StudyRecord.from_dict(tree)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); write it again: python -m sweeps.launch CONFIG --resume") from None
