@@ -1,0 +1,5 @@
+"""The integer reference: a small numpy program that runs a network, whole or by a plan, with TFLite's arithmetic."""
+
+from evaluation.executor.whole import run_whole
+
+__all__ = ["run_whole"]

@@ -1,0 +1,77 @@
+"""Operators that move values: CONCATENATION, PAD, RESHAPE, TRANSPOSE of ones, and ARG_MAX."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluation.executor.patch import Call
+from evaluation.executor.requantize import integer_range, round_half_away, scale_of, zero_point_of
+from evaluation.graph import Tensor
+from evaluation.planner.types import Region, extent
+
+
+def concatenation(call: Call) -> np.ndarray:
+    """CONCATENATION along the channels; inputs of another quantisation are brought to the output's (uint8 only)."""
+    axis = call.operator.attributes["axis"] % len(call.output.shape)
+    if axis != len(call.output.shape) - 1:
+        raise NotImplementedError(f"{call.operator.name}: CONCATENATION along axis {axis}; the last one is known")
+    return np.concatenate(
+        [_requantized(call, patch.tensor, patch.rectangle(call.region, 0)) for patch in call.patches], axis=2
+    )
+
+
+def pad(call: Call) -> np.ndarray:
+    """PAD of rows and columns with zero, that is, with the zero point."""
+    paddings = call.constant(1)
+    if len(call.output.shape) != 4 or paddings[[0, 3]].any():
+        raise NotImplementedError(f"{call.operator.name}: PAD of other axes than rows and columns")
+    fill = 0 if call.output.dtype == "float32" else zero_point_of(call.output)
+    top, left = int(paddings[1, 0]), int(paddings[2, 0])
+    region = call.region
+    return call.first.rectangle(
+        Region(region.top - top, region.bottom - top, region.left - left, region.right - left), fill
+    )
+
+
+def reshape(call: Call) -> np.ndarray:
+    """RESHAPE, SQUEEZE, EXPAND_DIMS: the same elements in the same order; the whole tensor at once."""
+    _require_whole(call)
+    return call.first.values.reshape(extent(call.output))
+
+
+def transpose(call: Call) -> np.ndarray:
+    """TRANSPOSE of a whole tensor."""
+    _require_whole(call)
+    order = call.constant(1).reshape(-1)
+    return call.first.values.reshape(call.first.tensor.shape).transpose(order).reshape(extent(call.output))
+
+
+def argmax(call: Call) -> np.ndarray:
+    """ARG_MAX over the channels; ties go to the first."""
+    source = call.first.tensor
+    if call.operator.attributes["axis"] % len(source.shape) != len(source.shape) - 1:
+        raise NotImplementedError(f"{call.operator.name}: ARG_MAX along another axis than the last")
+    if len(source.shape) != 4:
+        return np.argmax(call.first.values, axis=2).reshape(extent(call.output))
+    return np.argmax(call.first.rectangle(call.region, 0), axis=2)[..., np.newaxis]
+
+
+def _requantized(call: Call, source: Tensor, values: np.ndarray) -> np.ndarray:
+    output = call.output
+    if output.dtype == "float32":
+        return values
+    same = scale_of(source) == scale_of(output) and zero_point_of(source) == zero_point_of(output)
+    if same:
+        return values
+    if output.dtype != "uint8":
+        raise NotImplementedError(f"{call.operator.name}: {output.dtype} inputs of different quantisation")
+    scale = scale_of(source) * (np.float32(1.0) / scale_of(output))
+    offset = np.float32(-zero_point_of(source)) * scale
+    codes = round_half_away(values.astype(np.float32) * scale + offset).astype(np.int64) + zero_point_of(output)
+    return np.clip(codes, *integer_range(output))
+
+
+def _require_whole(call: Call) -> None:
+    rows, columns, _ = extent(call.output)
+    if (call.region.rows, call.region.columns) != (rows, columns):
+        raise ValueError(f"{call.operator.name}: {call.operator.kind} cannot be tiled")

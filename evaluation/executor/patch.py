@@ -1,0 +1,112 @@
+"""What a kernel is given: patches of its input tensors, and the region of the output it must produce.
+
+A kernel is a pure function `Call -> values`. It knows the global geometry from the tensors' shapes and never whether its
+patch is a tile or the whole, which is why tiling cannot change a bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.planner.types import Region, extent
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A rectangle of a tensor with its values, (rows, columns, channels) of the tensor's dtype."""
+
+    tensor: Tensor
+    region: Region
+    values: np.ndarray
+
+    def rectangle(self, wanted: Region, fill: float) -> np.ndarray:
+        """Values of `wanted`, which may reach over the tensor's edge, where the result is `fill` (padding).
+
+        Raises:
+            ValueError: `wanted` needs a part of the tensor that the patch does not hold, so the plan read too little.
+        """
+        height, width, _ = extent(self.tensor)
+        inside = Region(
+            max(wanted.top, 0), min(wanted.bottom, height), max(wanted.left, 0), min(wanted.right, width)
+        )
+        self._require(inside)
+        have = self.values[
+            inside.top - self.region.top : inside.bottom - self.region.top,
+            inside.left - self.region.left : inside.right - self.region.left,
+        ]
+        if inside == wanted:
+            return have
+        padded = np.full((wanted.rows, wanted.columns, have.shape[2]), fill, have.dtype)
+        padded[
+            inside.top - wanted.top : inside.bottom - wanted.top, inside.left - wanted.left : inside.right - wanted.left
+        ] = have
+        return padded
+
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Values at the crossings of tensor rows and columns, (len(rows), len(columns), channels)."""
+        self._require(Region(rows.min(), rows.max() + 1, columns.min(), columns.max() + 1))
+        return self.values[np.ix_(rows - self.region.top, columns - self.region.left)]
+
+    def _require(self, wanted: Region) -> None:
+        have = self.region
+        if wanted.rows <= 0 or wanted.columns <= 0:
+            return
+        if (
+            wanted.top < have.top
+            or wanted.bottom > have.bottom
+            or wanted.left < have.left
+            or wanted.right > have.right
+        ):
+            raise ValueError(f"{self.tensor.name}: the step needs {wanted} but was given {have}")
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One operator over one region of its output."""
+
+    graph: Graph
+    operator: Operator
+    patches: tuple[Patch | None, ...]
+    """In the operator's input order; None for constants and for inputs left out."""
+    region: Region
+    """The part of the output to compute."""
+    weights: np.ndarray | None = None
+    """The weights after unpacking, where they came through scratch; else they are read from the graph."""
+
+    @property
+    def output(self) -> Tensor:
+        return self.graph.tensors[self.operator.outputs[0]]
+
+    @property
+    def first(self) -> Patch:
+        """The operator's first activation."""
+        return next(patch for patch in self.patches if patch is not None)
+
+    def tensor(self, position: int) -> Tensor | None:
+        """The operator's input tensor at a position, None if left out."""
+        inputs = self.operator.inputs
+        if position >= len(inputs) or inputs[position] == ABSENT:
+            return None
+        return self.graph.tensors[inputs[position]]
+
+    def constant(self, position: int) -> np.ndarray | None:
+        """The values of a constant input, None if left out."""
+        tensor = self.tensor(position)
+        if tensor is None:
+            return None
+        if tensor.data is None:
+            raise ValueError(f"{self.operator.name}: constant {tensor.name} has no values; this graph can only be planned")
+        return tensor.data
+
+    @property
+    def activation(self) -> str:
+        return self.operator.attributes.get("activation", "NONE")
+
+
+def whole(tensor: Tensor) -> Region:
+    """The region that is all of a tensor."""
+    rows, columns, _ = extent(tensor)
+    return Region(0, rows, 0, columns)

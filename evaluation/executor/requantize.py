@@ -1,0 +1,125 @@
+"""TFLite's fixed-point requantisation: a real multiplier as an int32 mantissa and a power of two.
+
+Follows the reference implementation of TensorFlow Lite (`tensorflow/lite/kernels/internal/common.h` and
+`quantization_util.cc`, double-rounding build) so that results are equal to the bit; Jacob et al. 2018 (arXiv 1712.05877,
+section 2.2) gives the idea. Everything is computed in int64, where no intermediate result overflows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from evaluation.graph import Tensor
+
+MANTISSA_BITS = 31
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """Split `real` >= 0 into (mantissa, exponent) with real ~ mantissa * 2**(exponent - 31), mantissa in [2**30, 2**31)."""
+    if real == 0.0:
+        return 0, 0
+    fraction, exponent = math.frexp(real)
+    mantissa = math.floor(fraction * (1 << MANTISSA_BITS) + 0.5)
+    if mantissa == 1 << MANTISSA_BITS:
+        mantissa //= 2
+        exponent += 1
+    if exponent < -MANTISSA_BITS:  # too small for any shift: every product rounds to 0
+        return 0, 0
+    return mantissa, exponent
+
+
+def quantize_multipliers(reals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`quantize_multiplier` of each element: int64 mantissas and exponents of the shape of `reals`."""
+    pairs = [quantize_multiplier(float(real)) for real in reals.reshape(-1)]
+    mantissas, exponents = np.array(pairs, np.int64).reshape(-1, 2).T
+    return mantissas.reshape(reals.shape), exponents.reshape(reals.shape)
+
+
+def multiply(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
+    """x * mantissa * 2**(exponent - 31) for int32-sized x, rounded twice as the reference does; int64.
+
+    First the high half of the doubled product, rounded half away from zero; then the right shift, rounded likewise.
+    """
+    exponent = np.asarray(exponent, np.int64)
+    left, right = np.maximum(exponent, 0), np.maximum(-exponent, 0)
+    product = (x.astype(np.int64) << left) * np.asarray(mantissa, np.int64)
+    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    # The reference divides, which truncates towards zero; a bare shift would round down.
+    high = np.where(nudged >= 0, nudged >> MANTISSA_BITS, -(-nudged >> MANTISSA_BITS))
+    return divide_by_power_of_two(high, right)
+
+
+def multiply_once(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
+    """x * mantissa * 2**(exponent - 31) rounded once, half up; int64."""
+    shift = MANTISSA_BITS - np.asarray(exponent, np.int64)
+    return (x.astype(np.int64) * np.asarray(mantissa, np.int64) + (np.int64(1) << (shift - 1))) >> shift
+
+
+def divide_by_power_of_two(x: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
+    """x / 2**exponent rounded half away from zero; int64."""
+    mask = (np.int64(1) << np.asarray(exponent, np.int64)) - 1
+    threshold = (mask >> 1) + (x < 0)
+    return (x >> np.asarray(exponent, np.int64)) + ((x & mask) > threshold)
+
+
+def multiply_wide(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
+    """`multiply` for the 48-bit accumulators of 16-bit activations: a mantissa of 15 bits, rounded once, half up; int64."""
+    mantissa = np.asarray(mantissa, np.int64)
+    reduced = np.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
+    shift = 15 - np.asarray(exponent, np.int64)
+    return (x.astype(np.int64) * reduced + (np.int64(1) << (shift - 1))) >> shift
+
+
+def round_half_away(x: np.ndarray) -> np.ndarray:
+    """C's `round`, of the type of x; numpy's own rounds half to even."""
+    magnitude = np.floor(np.abs(x))
+    return np.copysign(magnitude + (np.abs(x) - magnitude >= x.dtype.type(0.5)), x)
+
+
+def integer_range(tensor: Tensor) -> tuple[int, int]:
+    """Smallest and largest code of an integer tensor, from its `bits`."""
+    if tensor.dtype.startswith("u"):
+        return 0, (1 << tensor.bits) - 1
+    return -(1 << (tensor.bits - 1)), (1 << (tensor.bits - 1)) - 1
+
+
+def scale_of(tensor: Tensor) -> np.float32:
+    """The scale of a tensor quantised as a whole."""
+    return np.float32(tensor.quantization.scale[0])
+
+
+def zero_point_of(tensor: Tensor) -> int:
+    """The zero point of a tensor quantised as a whole."""
+    return int(tensor.quantization.zero_point[0])
+
+
+def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
+    """Codes an integer output is clamped to: the fused activation's real bounds, quantised, within `integer_range`."""
+    lowest, highest = integer_range(tensor)
+    bounds = REAL_BOUNDS[activation]
+    codes = [
+        None if bound is None else zero_point_of(tensor) + int(round_half_away(np.float32(bound) / scale_of(tensor)))
+        for bound in bounds
+    ]
+    if codes[0] is not None:
+        lowest = max(lowest, codes[0])
+    if codes[1] is not None:
+        highest = min(highest, codes[1])
+    return lowest, highest
+
+
+REAL_BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    "NONE": (None, None),
+    "RELU": (0.0, None),
+    "RELU6": (0.0, 6.0),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+}
+"""Fused activations as the interval they clamp to."""
+
+
+def clamp_real(values: np.ndarray, activation: str) -> np.ndarray:
+    """A fused activation on float values."""
+    lowest, highest = REAL_BOUNDS[activation]
+    return values if lowest is None and highest is None else np.clip(values, lowest, highest)

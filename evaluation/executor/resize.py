@@ -1,0 +1,107 @@
+"""RESIZE_BILINEAR in TFLite's three conventions, and its fusion with ARG_MAX.
+
+int8 and int16 interpolate in fixed point with positions in 1/1024 (`reference_ops::ResizeBilinearInteger`); float32 and
+uint8 in float32 (`reference_ops::ResizeBilinear`, which rounds uint8 half up).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluation.executor.patch import Call
+from evaluation.planner.types import Region, extent
+
+ONE = 1 << 10
+"""1.0 in the fixed point of positions."""
+
+
+def resize_bilinear(call: Call) -> np.ndarray:
+    """RESIZE_BILINEAR over a region of the output, any dtype."""
+    is_fixed = call.first.tensor.dtype in ("int8", "int16")
+    positions = _fixed_positions if is_fixed else _real_positions
+    size_in, size_out = extent(call.first.tensor), extent(call.output)
+    align, half = call.operator.attributes["align_corners"], call.operator.attributes["half_pixel_centers"]
+    top, bottom, down = positions(np.arange(call.region.top, call.region.bottom), size_in[0], size_out[0], align, half)
+    left, right, across = positions(
+        np.arange(call.region.left, call.region.right), size_in[1], size_out[1], align, half
+    )
+    corners = [call.first.at(rows, columns) for rows in (top, bottom) for columns in (left, right)]
+    down, across = down[:, np.newaxis, np.newaxis], across[np.newaxis, :, np.newaxis]
+    if is_fixed:
+        return _blend_fixed([corner.astype(np.int64) for corner in corners], down, across)
+    blended = _blend_real([corner.astype(np.float32) for corner in corners], down, across)
+    return blended if call.output.dtype == "float32" else (blended + np.float32(0.5)).astype(np.int64)
+
+
+def resize_argmax(call: Call) -> np.ndarray:
+    """RESIZE_BILINEAR followed by ARG_MAX over the channels, row by row, so that logits exist for one row only.
+
+    The *rounded* values are compared, as they are when the two run apart; ties go to the first class.
+    """
+    rows = []
+    for row in range(call.region.top, call.region.bottom):
+        strip = Region(row, row + 1, call.region.left, call.region.right)
+        logits = resize_bilinear(Call(call.graph, call.operator, call.patches, strip))
+        rows.append(np.argmax(logits, axis=2)[..., np.newaxis])
+    return np.concatenate(rows)
+
+
+def _fixed_positions(
+    out: np.ndarray, size_in: int, size_out: int, align_corners: bool, half_pixel: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lower and upper neighbours of output positions, and the weight of the upper in 1/1024; all int64."""
+    step = (ONE * size_in + size_out // 2) // size_out
+    if align_corners and size_out > 1:
+        step = (ONE * (size_in - 1) + (size_out - 1) // 2) // (size_out - 1)
+    scaled = out.astype(np.int64) * step
+    if half_pixel:
+        scaled = scaled + step // 2 - ONE // 2
+    lower = np.maximum(_truncated(scaled), 0)
+    upper = np.minimum(_truncated(scaled + ONE - 1), size_in - 1)
+    # Rounding of the step may carry the last positions beyond the edge; the reference reads the last row there too.
+    return np.minimum(lower, size_in - 1), upper, scaled - ONE * lower
+
+
+def _truncated(scaled: np.ndarray) -> np.ndarray:
+    """scaled / 1024 as C divides integers, towards zero."""
+    return np.where(scaled >= 0, scaled // ONE, -(-scaled // ONE))
+
+
+def _real_positions(
+    out: np.ndarray, size_in: int, size_out: int, align_corners: bool, half_pixel: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lower and upper neighbours of output positions, int64, and the weight of the upper, float32."""
+    step = np.float32(size_in) / np.float32(size_out)
+    if align_corners and size_out > 1:
+        step = np.float32(size_in - 1) / np.float32(size_out - 1)
+    scaled = out.astype(np.float32) * step
+    if half_pixel:
+        scaled = (out.astype(np.float32) + np.float32(0.5)) * step - np.float32(0.5)
+    floor = np.floor(scaled).astype(np.int64)
+    lower = np.maximum(floor, 0)
+    upper = np.minimum(np.ceil(scaled).astype(np.int64), size_in - 1)
+    return np.minimum(lower, size_in - 1), np.maximum(upper, 0), scaled - lower.astype(np.float32)
+
+
+def _blend_fixed(corners: list[np.ndarray], down: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """Bilinear mean of the corners (top left, top right, bottom left, bottom right), rounded half away from zero."""
+    top_left, top_right, bottom_left, bottom_right = corners
+    total = (
+        top_left * (ONE - down) * (ONE - across)
+        + bottom_left * down * (ONE - across)
+        + top_right * (ONE - down) * across
+        + bottom_right * down * across
+    )
+    return np.sign(total) * ((np.abs(total) + ONE * ONE // 2) // (ONE * ONE))
+
+
+def _blend_real(corners: list[np.ndarray], down: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """The same in float32, in the reference's order of additions."""
+    top_left, top_right, bottom_left, bottom_right = corners
+    one = np.float32(1.0)
+    return (
+        top_left * (one - down) * (one - across)
+        + bottom_left * down * (one - across)
+        + top_right * (one - down) * across
+        + bottom_right * down * across
+    )
