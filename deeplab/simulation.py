@@ -37,10 +37,14 @@ class Simulator:
         self._loaded: object = None
         signature = [tf.TensorSpec((None, spec.input_height, spec.input_width, 3), tf.uint8)]
         self._labels = tf.function(self._labels_of, input_signature=signature)
+        self._probabilities = tf.function(self._probabilities_of, input_signature=signature)
 
     def _labels_of(self, frames: tf.Tensor) -> tf.Tensor:
         logits = self.model(self.normalise(frames), training=False)
         return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)
+
+    def _probabilities_of(self, frames: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(self.model(self.normalise(frames), training=False))
 
     def normalise(self, frames: tf.Tensor) -> tf.Tensor:
         return (tf.cast(frames, tf.float32) - self.input_zero) * INPUT_SCALE
@@ -78,6 +82,11 @@ class Simulator:
         size = self.batch_size
         parts = [self._labels(frames[start : start + size]).numpy() for start in range(0, len(frames), size)]
         return np.concatenate(parts)
+
+    def probabilities(self, network: Checkpoint | QuantizedNetwork, frames: np.ndarray) -> tf.Tensor:
+        """Class probabilities, float32 (N, height, width, classes)."""
+        self.load(network)
+        return self._probabilities(frames)
 
     def observe(
         self, checkpoint: Checkpoint, frames: np.ndarray

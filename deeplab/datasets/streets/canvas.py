@@ -64,10 +64,9 @@ class Canvas:
 
     def box(self, points: list[Point]) -> tuple[slice, slice] | None:
         """Rows and columns of the canvas that hold the points; None where they lie outside it."""
-        array = np.asarray(points)
-        left, top = np.floor(array.min(axis=0)).astype(int)
-        right, bottom = np.ceil(array.max(axis=0)).astype(int) + 1
-        left, top, right, bottom = max(left, 0), max(top, 0), min(right, self.width), min(bottom, self.height)
+        columns, rows = [x for x, _ in points], [y for _, y in points]  # plain min and max: faster than an array of four
+        left, top = max(int(min(columns)), 0), max(int(min(rows)), 0)
+        right, bottom = min(int(max(columns)) + 2, self.width), min(int(max(rows)) + 2, self.height)
         return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None
 
     def polygon(self, points: list[Point], colour: Colour, class_id: int | None, z: float, grain: float = 0.03) -> None:
@@ -76,9 +75,11 @@ class Canvas:
         if box is None:
             return
         rows, columns = box
-        mask = Image.new("1", (columns.stop - columns.start, rows.stop - rows.start))
+        width, height = columns.stop - columns.start, rows.stop - rows.start
+        mask = Image.new("L", (width, height))
         ImageDraw.Draw(mask).polygon([(x - columns.start, y - rows.start) for x, y in points], fill=1)
-        self.paint(box, np.asarray(mask), colour, class_id, z, grain)
+        inside = np.frombuffer(mask.tobytes(), bool).reshape(height, width)
+        self.paint(box, inside, colour, class_id, z, grain)
 
     def ellipse(self, centre: Point, radii: Point, colour: Colour, class_id: int | None, z: float) -> None:
         (x, y), (a, b) = centre, (max(radii[0], 0.8), max(radii[1], 0.8))

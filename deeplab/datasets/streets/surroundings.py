@@ -63,7 +63,7 @@ def paint_ground(canvas: Canvas, street: Street) -> None:
 
     shade = 1.0 + 0.05 * mottle + 0.06 * grain
     patch = np.sin(x * 0.9 + z * 0.13 + mottle) * np.sin(z * 0.31 + mottle[:, ::-1])
-    shade = shade * np.where(on_road & (patch > 0.72), 0.82, 1.0)
+    shade = shade * np.where(on_road & (patch > 0.8), 0.9, 1.0)
     slabs = (np.mod(x, street.slab_m) < 0.06) | (np.mod(z, street.slab_m) < 0.06)
     shade = shade * np.where(~on_road & slabs, 1.0 - 0.25 * fine, 1.0)
     colour = np.where(on_road[..., None], street.road_colour, street.pavement_colour) * shade[..., None]
@@ -85,7 +85,7 @@ def paint_ground(canvas: Canvas, street: Street) -> None:
 
     at_m, side = street.shadow
     if side:
-        dark = side * (x - at_m) + 0.5 * mottle > 0
+        dark = side * (x - at_m) + 0.15 * mottle > 0
         colour = np.where(dark[..., None], colour * street.shadow_depth, colour)
     canvas.colour[below] = colour
     canvas.label[below] = np.where(on_road, ROAD, PAVEMENT)
