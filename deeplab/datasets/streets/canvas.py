@@ -64,7 +64,10 @@ class Canvas:
 
     def box(self, points: list[Point]) -> tuple[slice, slice] | None:
         """Rows and columns of the canvas that hold the points; None where they lie outside it."""
-        columns, rows = [x for x, _ in points], [y for _, y in points]  # plain min and max: faster than an array of four
+        columns, rows = (
+            [x for x, _ in points],
+            [y for _, y in points],
+        )  # plain min and max: faster than an array of four
         left, top = max(int(min(columns)), 0), max(int(min(rows)), 0)
         right, bottom = min(int(max(columns)) + 2, self.width), min(int(max(rows)) + 2, self.height)
         return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None

@@ -1,0 +1,46 @@
+"""ADE20K scene parsing (SceneParse150; Zhou et al. 2017): 150 classes, or the 32 of the mobile networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deeplab.datasets.ade20k_classes import CLASS_NAMES
+from deeplab.datasets.files import FileSplit, label_encoding, pair_folders, search_and_heldout
+from deeplab.datasets.interface import VOID, Dataset
+from evaluation.errors import UserError
+
+MOBILE_CLASSES = 32
+"""The head of the MLPerf mobile networks: class 0 is `other`, 1..31 are the 31 most frequent classes."""
+
+
+def open_ade20k(root: Path, *, classes: int = 150) -> Dataset:
+    """Splits `val` (= `all`), `search` and `heldout` (fixed disjoint halves of 50), and `train` where it is there.
+
+    The layout is the official one (`images/validation`, `annotations/validation`, and `training`), or flat `images/`
+    and `annotations/` for a part of the validation pictures.
+
+    Args:
+        root: the folder above `images`.
+        classes: 150 makes file labels 1..150 into 0..149 and 0 void. 32 keeps labels 1..31 and makes 0 and all above
+            31 void, so that class 0 can be predicted but is never right: the scoring of the MLPerf mobile task.
+
+    Raises:
+        UserError: another number of classes, missing folders, or a picture without its mask.
+    """
+    if classes == 150:
+        entries, names = {0: VOID, **{value: value - 1 for value in range(1, 151)}}, CLASS_NAMES
+    elif classes == MOBILE_CLASSES:
+        entries = {value: value if 1 <= value < MOBILE_CLASSES else VOID for value in range(151)}
+        names = ("other", *CLASS_NAMES[: MOBILE_CLASSES - 1])
+    else:
+        raise UserError(f"ade20k: classes must be 150 or {MOBILE_CLASSES}, got {classes}")
+    images, masks = root / "images", root / "annotations"
+    official = (images / "validation").is_dir()
+    below = "validation" if official else ""
+    validation = pair_folders(images / below, masks / below)
+    search, heldout = search_and_heldout("ade20k", validation)
+    parts = {"val": validation, "search": search, "heldout": heldout, "all": validation}
+    if official and (images / "training").is_dir():
+        parts["train"] = pair_folders(images / "training", masks / "training")
+    encoding = label_encoding(entries)
+    return Dataset("ade20k", names, {name: FileSplit(pictures, encoding) for name, pictures in parts.items()})

@@ -1,0 +1,27 @@
+"""CamVid in SegNet's layout: 11 classes, `train/ trainannot/ val/ valannot/ test/ testannot/`.
+
+Brostow et al. 2009; the 11-class labels are those of Badrinarayanan et al. 2017 (SegNet).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deeplab.datasets.files import FileSplit, label_encoding, pair_folders
+from deeplab.datasets.interface import VOID, Dataset
+from deeplab.datasets.streets.classes import CLASS_NAMES
+
+FILE_VOID = 11
+"""Label of unlabelled pixels in the mask files."""
+
+
+def open_camvid(root: Path) -> Dataset:
+    """Splits `train`, `val` (= `search`), `test` (= `heldout`) and `all`.
+
+    Val shares a drive with train and serves for choosing; test is the honest score.
+    """
+    encoding = label_encoding({**{value: value for value in range(11)}, FILE_VOID: VOID})
+    parts = {name: pair_folders(root / name, root / f"{name}annot") for name in ("train", "val", "test")}
+    parts["search"], parts["heldout"] = parts["val"], parts["test"]
+    parts["all"] = parts["train"] + parts["val"] + parts["test"]
+    return Dataset("camvid", CLASS_NAMES, {name: FileSplit(pictures, encoding) for name, pictures in parts.items()})

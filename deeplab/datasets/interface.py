@@ -1,0 +1,103 @@
+"""What every data set looks like to the rest of the program: splits of pictures with label maps."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+
+from evaluation.errors import UserError
+
+VOID = 255
+"""Label of pixels that are not scored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture with its labels, at the size the data set ships it."""
+
+    image_id: str
+    image: np.ndarray
+    """uint8 (H, W, 3), RGB."""
+    label: np.ndarray
+    """uint8 (H, W): class index, or VOID."""
+
+
+class Split(Sequence[Sample]):
+    """A fixed, ordered set of pictures; each is read when it is asked for.
+
+    A kind of data set implements `image_ids`, `image`, `sample`, `take` and `fingerprint`.
+    """
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """One id a picture, in order, unique within the data set."""
+        raise NotImplementedError
+
+    def image(self, index: int) -> np.ndarray:
+        """The picture alone, uint8 (H, W, 3): for calibration and distillation, where no label is needed."""
+        raise NotImplementedError
+
+    def sample(self, index: int) -> Sample:
+        """Picture and labels. Raises `UserError` naming the file that is missing or wrong."""
+        raise NotImplementedError
+
+    def take(self, count: int) -> Split:
+        """The first `count` pictures, or all where there are fewer."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """The same for the same pictures and labels: file names and bytes, or generator version and seed."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.sample(index) for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return [self.sample(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"split of {len(self)} pictures has no picture {index}")
+        return self.sample(index % len(self))
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A named set of pictures with its classes and splits."""
+
+    name: str
+    class_names: tuple[str, ...]
+    """By label value."""
+    _splits: Mapping[str, Split] = field(repr=False)
+    void: int = VOID
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names that `split` takes."""
+        return tuple(self._splits)
+
+    def split(self, name: str) -> Split:
+        """A split by name. Raises `UserError` for a name this data set has not, or a split without pictures."""
+        if name not in self._splits:
+            raise UserError(f"data set {self.name} has no split '{name}'{nearest(name, self.splits)}")
+        split = self._splits[name]
+        if len(split) == 0:
+            raise UserError(f"data set {self.name}: split '{name}' has no pictures; choose one of those that have")
+        return split
+
+
+def nearest(word: str, valid: Sequence[str]) -> str:
+    """The end of an error line: the closest valid word, and all of them."""
+    close = difflib.get_close_matches(word, valid, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    return f"{hint} (valid: {', '.join(valid)})"
