@@ -29,6 +29,11 @@ class MemoryFigures:
     high_water: str
     """In words: the step at which the arena is fullest, and the tensors alive there."""
 
+    @classmethod
+    def of_plan(cls, plan: Any) -> MemoryFigures:
+        """The figures of an `evaluation.planner.Plan`."""
+        return cls(**{name: getattr(plan, name) for name in cls.__dataclass_fields__})
+
 
 @dataclass(frozen=True)
 class Cost:

@@ -16,6 +16,7 @@ from typing import Any
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from evaluation.measurement import Measurement, MemoryFigures
+from reports.front import Point
 
 RECORD_VERSION = 1
 RECORD_FILE = "record.json"
@@ -176,6 +177,14 @@ class StudyRecord:
     @property
     def choice(self) -> Trial | None:
         return None if self.chosen is None else self.trial(self.chosen)
+
+    def feasible_points(self) -> tuple[Point, ...]:
+        """Every feasible trial in the plane of the objectives, by number."""
+        return tuple(
+            Point(trial.number, trial.measurement.scores.miou, trial.measurement.memory.peak_memory_bytes)
+            for trial in self.trials
+            if trial.feasible and trial.measurement is not None
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types, without loss."""

@@ -22,7 +22,9 @@ SPLIT_PATTERN = re.compile(r"^(?P<name>\w+)(\[(?P<start>\d*):(?P<stop>\d*)\])?$"
 class Section(BaseModel):
     """Unknown keys are errors, types are not coerced, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def parse_split(text: str) -> tuple[str, slice]:

@@ -196,7 +196,7 @@ def _with_absolute_paths(config: SweepConfig, folder: Path, overridden: set[KeyP
 
 
 def check_files(config: SweepConfig) -> None:
-    """Raise the `UserError` for a file or folder that is not there, or an output folder that cannot be written."""
+    """Raise the `UserError` for a file or folder that is named but not there."""
     data = config.data
     folders = [("data.path", data.path)]
     if data.calibration is not None:
@@ -209,12 +209,3 @@ def check_files(config: SweepConfig) -> None:
     for key, file in files:
         if not Path(file).is_file():
             raise UserError(f"{key}: no file {file}; correct the path, or override with -o {key}=FILE")
-    try:
-        config.folder.mkdir(parents=True, exist_ok=True)
-        probe = config.folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"out: cannot write to {config.folder} ({error.strerror}); choose another folder with -o out=FOLDER"
-        ) from None

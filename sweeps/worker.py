@@ -1,7 +1,7 @@
 """What a worker process does: open the context once, then answer requests, one candidate after another.
 
-`trial` below is the module that knows how to measure, `sweeps.trial`. It is named, not imported, so that the parent never
-loads TensorFlow. It must offer:
+`trial` below is the module that knows how to measure, `sweeps.trial`. It is named, not imported, so that the parent
+never loads TensorFlow. It must offer:
 
     open_context(config) -> Context
     plan_candidate(candidate, context) -> Plan            memory, before any training

@@ -1,0 +1,68 @@
+"""Label maps as pictures: coloured by class and laid over the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from reports.record import OverlayRow
+
+OVERLAY_FOLDER = "overlays"
+WIDTH_PIXELS = 420
+OPACITY = 0.65
+VOID_COLOUR = (40, 40, 40)
+
+
+def colour_of(hexadecimal: str) -> tuple[int, int, int]:
+    """ "#rrggbb" -> (r, g, b)."""
+    return tuple(int(hexadecimal[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def paint(labels: np.ndarray, palette: Sequence[str]) -> np.ndarray:
+    """Classes, uint8 (H, W), to colours, uint8 (H, W, 3); values beyond the palette (void) become dark grey."""
+    table = np.full((256, 3), VOID_COLOUR, np.uint8)
+    for index, colour in enumerate(palette):
+        table[index] = colour_of(colour)
+    return table[labels]
+
+
+def lay_over(picture: np.ndarray, labels: np.ndarray, palette: Sequence[str]) -> np.ndarray:
+    """The classes over a grey version of the picture, uint8 (H, W, 3), so that colour always means class."""
+    grey = picture.mean(axis=2, keepdims=True)
+    return np.rint(OPACITY * paint(labels, palette) + (1 - OPACITY) * grey).astype(np.uint8)
+
+
+def save_row(
+    folder: Path,
+    image_id: str,
+    picture: np.ndarray,
+    label: np.ndarray,
+    baseline: np.ndarray,
+    choice: np.ndarray,
+    palette: Sequence[str],
+    note: str,
+) -> OverlayRow:
+    """Write the four PNG files of one row below the study's folder.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        label, baseline, choice: uint8 (H, W).
+    """
+    target = folder / OVERLAY_FOLDER
+    target.mkdir(exist_ok=True)
+    stem = "".join(c if c.isalnum() or c in "_-" else "_" for c in image_id)
+    maps = {"label": label, "baseline": baseline, "choice": choice}
+    images = {"picture": picture} | {name: lay_over(picture, classes, palette) for name, classes in maps.items()}
+    files = {}
+    for name, pixels in images.items():
+        image = Image.fromarray(pixels)
+        height = round(image.height * WIDTH_PIXELS / image.width)
+        # Nearest for coloured maps: a blend of two class colours would look like a third class.
+        resampling = Image.Resampling.LANCZOS if name == "picture" else Image.Resampling.NEAREST
+        path = target / f"{stem}_{name}.png"
+        image.resize((WIDTH_PIXELS, height), resampling).save(path, optimize=True)
+        files[f"{name}_file"] = f"{OVERLAY_FOLDER}/{path.name}"
+    return OverlayRow(image_id=image_id, note=note, **files)

@@ -1,0 +1,181 @@
+"""The end of a sweep: the front, its held-out scores, the pictures that show it, and the record of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluation.accuracy import Scores
+from evaluation.errors import UserError
+from reports.front import Point, choose, pareto_front
+from reports.overlays import save_row
+from reports.record import (
+    RECORD_FILE,
+    DataSet,
+    Environment,
+    ImportCheck,
+    OverlayRow,
+    State,
+    StudyRecord,
+    Trial,
+    read_record,
+)
+from sweeps import environment
+from sweeps.config import SweepConfig
+from sweeps.folder import StudyFolder
+from sweeps.space import Candidate
+from sweeps.supervisor import Failure, Supervisor
+from sweeps.sweep import judge
+from sweeps.worker import CheckImport, Describe, ScoreHeldOut, Show
+
+
+def close_study(
+    config: SweepConfig,
+    trials: Mapping[int, Trial],
+    supervisor: Supervisor,
+    folder: StudyFolder,
+    import_check: ImportCheck | None,
+) -> StudyRecord:
+    """Everything the report needs, from whatever trials exist.
+
+    Held-out scores are taken once: those of an earlier record of this study are kept, not measured again.
+    """
+    judged = tuple(judge(trials[number], trials.get(0), config.constraints) for number in sorted(trials))
+    points = [
+        Point(trial.number, trial.measurement.scores.miou, trial.measurement.memory.peak_memory_bytes)
+        for trial in judged
+        if trial.state is State.COMPLETE and trial.feasible
+    ]
+    front = pareto_front(points)
+    baseline = next((trial for trial in judged if trial.number == 0 and trial.measurement), None)
+    rule = config.choice
+    chosen, reason = choose(
+        [equal[0] for equal in front],
+        baseline.measurement.scores.miou if baseline else None,
+        rule.rule,
+        rule.budget_mb,
+        rule.max_drop,
+    )
+    by_number = {trial.number: trial for trial in judged}
+    wanted = {equal[0].number for equal in front} | ({0} if baseline else set())
+    heldout = _heldout({number: by_number[number] for number in sorted(wanted)}, supervisor, folder.path)
+    data = _one(supervisor, Describe())
+    overlays: tuple[OverlayRow, ...] = ()
+    if baseline and chosen and data and config.report.overlays:
+        overlays = _overlays(baseline, by_number[chosen.number], config.report.overlays, data, supervisor, folder.path)
+    commit, dirty = environment.git_state()
+    return StudyRecord(
+        study=config.study,
+        config=config.model_dump(mode="json"),
+        space_size=len(config.space.space().candidates()),
+        trials=judged,
+        front=tuple(tuple(point.number for point in equal) for equal in front),
+        chosen=chosen.number if chosen else None,
+        chosen_reason=reason,
+        heldout=heldout,
+        data=data,
+        import_check=import_check,
+        overlays=overlays,
+        environment=Environment(
+            command=environment.command_line(),
+            git_commit=commit,
+            git_dirty=dirty,
+            versions=environment.versions(),
+            machine=environment.machine(),
+            started=folder.started,
+            seconds=round(folder.seconds, 1),
+        ),
+    )
+
+
+def run_import_check(config: SweepConfig, supervisor: Supervisor) -> ImportCheck | None:
+    """Score the imported network against the figure published with its weights, where the configuration gives one.
+
+    Raises:
+        UserError: the score is off by more than the tolerance: everything measured after would be of another network.
+    """
+    check = config.import_check
+    if check is None:
+        return None
+    answer = ask_all(supervisor, {"import check": CheckImport()})["import check"]
+    if isinstance(answer, Failure):
+        raise UserError(f"import_check: {answer.reason}; see {config.folder / 'workers.log'}")
+    result = ImportCheck(check.split, len(answer.image_ids), answer.miou, check.miou, check.tolerance)
+    if not result.passed:
+        raise UserError(
+            f"import_check: {config.network.source} scores mIoU {result.miou:.4f} on {result.pictures} pictures of "
+            f"{check.split!r}, expected {check.miou} +- {check.tolerance}; check network, data, or import_check.miou"
+        )
+    return result
+
+
+def _heldout(trials: Mapping[int, Trial], supervisor: Supervisor, folder: Path) -> dict[int, Scores]:
+    known: dict[int, Scores] = {}
+    if (folder / RECORD_FILE).exists():
+        known = dict(read_record(folder).heldout)
+    requests = {
+        number: ScoreHeldOut(Candidate.from_params(trial.params))
+        for number, trial in trials.items()
+        if number not in known
+    }
+    known |= {number: value for number, value in ask_all(supervisor, requests).items() if isinstance(value, Scores)}
+    return {number: known[number] for number in trials if number in known}
+
+
+def _overlays(
+    baseline: Trial, choice: Trial, rows: int, data: DataSet, supervisor: Supervisor, folder: Path
+) -> tuple[OverlayRow, ...]:
+    candidates = tuple(Candidate.from_params(trial.params) for trial in (baseline, choice))
+    picked = pick_pictures(baseline.measurement.scores, choice.measurement.scores, rows)
+    answers = ask_all(supervisor, {index: Show(index, candidates) for index in picked})
+    shown = []
+    for index, note in picked.items():
+        if isinstance(answers[index], Failure):
+            continue
+        image_id, picture, label, (of_baseline, of_choice) = answers[index]
+        shown.append(save_row(folder, image_id, picture, label, of_baseline, of_choice, data.palette, note))
+    return tuple(shown)
+
+
+def pick_pictures(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]:
+    """Which pictures to show, by index, and why: the choice's worst, its greatest loss, then an even spread."""
+    score, loss = image_miou(choice), image_miou(baseline) - image_miou(choice)
+    order = np.argsort(score, kind="stable")
+    named = [
+        (order[0], "lowest score of the choice"),
+        (np.argsort(-loss, kind="stable")[0], "greatest loss against the baseline"),
+        (order[len(order) // 2], "median score of the choice"),
+        (order[-1], "highest score of the choice"),
+        *((index, "") for index in order),
+    ]
+    picked: dict[int, str] = {}
+    for index, note in named:
+        if len(picked) < rows:
+            picked.setdefault(int(index), f"{note}: mIoU {score[index]:.2f}" if note else f"mIoU {score[index]:.2f}")
+    return picked
+
+
+def image_miou(scores: Scores) -> np.ndarray:
+    """float64 (N,): each picture's mean IoU over the scored classes in its own label; to show, never to rank by."""
+    scored = list(scores.scored_classes)
+    present = scores.label_pixels[:, scored] > 0
+    iou = scores.intersections[:, scored] / np.maximum(scores.unions[:, scored], 1)
+    return (iou * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+
+
+def _one(supervisor: Supervisor, request: Any) -> Any:
+    answer = ask_all(supervisor, {"only": request})["only"]
+    return None if isinstance(answer, Failure) else answer
+
+
+def ask_all(supervisor: Supervisor, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    """Answers of all requests, by key; a lost one is a `Failure`."""
+    answers: dict[Hashable, Any] = {}
+    for key, request in requests.items():
+        supervisor.submit(key, request)
+    while len(answers) < len(requests):
+        answers |= {answer.key: answer.value for answer in supervisor.poll(0.5)}
+    return answers

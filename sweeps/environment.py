@@ -1,0 +1,63 @@
+"""Where and how a study is run: what someone else needs to run it again."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "optuna", "mlflow", "numpy", "ai-edge-litert")
+
+
+def command_line() -> str:
+    """The command as the user gave it."""
+    script = Path(sys.argv[0])
+    if script.name == "launch.py":
+        return " ".join(["python -m sweeps.launch", *sys.argv[1:]])
+    return " ".join([script.name, *sys.argv[1:]])
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """(commit, whether files differ from it) of the checkout this code lies in; (None, None) outside one."""
+    folder = Path(__file__).resolve().parents[1]
+    if not (folder / ".git").exists():
+        return None, None
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """Processor, cores and memory, in one line."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line[:10] == "model name"
+        ]
+        model = names[0] if names else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{model}, {cores} cores, {memory_gb:.0f} GB memory, {platform.system()} {platform.machine()}"

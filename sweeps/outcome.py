@@ -1,0 +1,48 @@
+"""What a sweep says at its end: the front, the choice, where the report is, how to look further."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from reports.record import State, StudyRecord
+from sweeps.tracking import tracking_uri
+
+
+def print_outcome(record: StudyRecord, report: Path, console: Console, early_end: str | None) -> None:
+    """The short account that ends every launch."""
+    if early_end:
+        console.print(f"Ended early: {early_end}", style="red", highlight=False)
+    table = Table("trial", "candidate", "peak memory", "mIoU search", "mIoU held-out", title=f"front of {record.study}")
+    for numbers in record.front:
+        trial = record.trial(numbers[0])
+        heldout = record.heldout.get(trial.number)
+        table.add_row(
+            f"{trial.number:03d}" + (f" (= {', '.join(f'{n:03d}' for n in numbers[1:])})" if numbers[1:] else ""),
+            trial.name,
+            f"{trial.measurement.memory.peak_memory_bytes / 1e6:.3f} MB",
+            f"{trial.measurement.scores.miou:.4f}",
+            f"{heldout.miou:.4f}" if heldout else "-",
+            style="bold green" if trial.number == record.chosen else None,
+        )
+    if record.front:
+        console.print(table)
+    failed = sum(trial.state is State.FAILED for trial in record.trials)
+    pruned = sum(trial.state is State.PRUNED for trial in record.trials)
+    console.print(f"{len(record.trials)} distinct trials ({pruned} pruned, {failed} failed).", highlight=False)
+    choice, baseline = record.choice, record.baseline
+    if choice is None:
+        console.print(record.chosen_reason, highlight=False)
+    else:
+        saved = ""
+        if baseline is not None:
+            factor = baseline.measurement.memory.peak_memory_bytes / choice.measurement.memory.peak_memory_bytes
+            change = choice.measurement.scores.miou - baseline.measurement.scores.miou
+            saved = f": {factor:.1f} times less memory than the baseline, mIoU {change:+.4f}"
+        console.print(f"Chosen: {choice.label} ({choice.name}){saved}.", style="bold", highlight=False)
+    console.print(f"Report: {os.path.relpath(report)}", highlight=False, soft_wrap=True)
+    store = "" if tracking_uri() == "sqlite:///mlflow.db" else f" --backend-store-uri {tracking_uri()}"
+    console.print(f"All trials: mlflow ui{store}   (then http://localhost:5000)", highlight=False, soft_wrap=True)

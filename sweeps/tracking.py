@@ -1,0 +1,200 @@
+"""The study as people browse it in MLflow: one experiment, one parent run, one finished child run for each trial.
+
+A child is created, filled and ended in one go once its trial has ended, so none is ever left RUNNING by a kill but in
+the instant of its writing; such a one is deleted and written again at the next opening.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+
+from evaluation.measurement import MemoryFigures
+from reports.front import hypervolume
+from reports.record import State, StudyRecord, Trial
+
+STUDY_ID = "petitlab.study_id"
+TRIAL_NUMBER = "petitlab.trial"
+RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
+PAGE = 1000
+
+
+def tracking_uri() -> str:
+    """Where `mlflow ui`, started here with no arguments, looks: mlflow.db, unless MLFLOW_TRACKING_URI names a store."""
+    return os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+
+
+class Tracker:
+    """Writes one study. Opening it creates the database, once, before anything else could race for it."""
+
+    def __init__(self, study: str, study_id: str, params: Mapping[str, str]) -> None:
+        mlflow.set_tracking_uri(tracking_uri())
+        self._client = MlflowClient()
+        experiment = self._client.get_experiment_by_name(study)
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        self.experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(study)
+        self.parent_id = self._open_parent(study, study_id, params)
+        self._children = self._existing_children()
+
+    def _open_parent(self, study: str, study_id: str, params: Mapping[str, str]) -> str:
+        found = self._search(f"tags.`{STUDY_ID}` = '{study_id}'")
+        if found:
+            self._client.update_run(found[0].info.run_id, status="RUNNING")
+            return found[0].info.run_id
+        run = self._client.create_run(self.experiment_id, run_name=study, tags={STUDY_ID: study_id})
+        self._client.log_batch(run.info.run_id, params=[Param(name, value[:6000]) for name, value in params.items()])
+        return run.info.run_id
+
+    def _existing_children(self) -> dict[int, str]:
+        children = {}
+        for run in self._search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_id}'"):
+            number = run.data.tags.get(TRIAL_NUMBER)
+            if run.info.status == "RUNNING" or number is None or int(number) in children:
+                self._client.delete_run(run.info.run_id)
+            else:
+                children[int(number)] = run.info.run_id
+        return children
+
+    def _search(self, condition: str) -> list:
+        runs, token = [], None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id], condition, ViewType.ACTIVE_ONLY, PAGE, page_token=token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def log_trial(self, trial: Trial, folder: Path, class_names: tuple[str, ...] = ()) -> None:
+        """Write a finished trial, unless it is there already."""
+        if trial.number in self._children:
+            return
+        end_ms = int(time.time() * 1000)
+        tags = {
+            MLFLOW_PARENT_RUN_ID: self.parent_id,
+            TRIAL_NUMBER: str(trial.number),
+            MLFLOW_RUN_NOTE: trial.name + (f"\n\n{trial.reason}" if trial.reason else ""),
+            "candidate": trial.name,
+            "state": str(trial.state),
+            "feasible": _word(trial.feasible),
+            "on_front": "false",
+        }
+        if trial.reason:
+            tags["reason"] = trial.reason[:8000]
+        run = self._client.create_run(
+            self.experiment_id, start_time=end_ms - int(trial.seconds * 1000), tags=tags, run_name=trial.label
+        )
+        run_id = run.info.run_id
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, end_ms, 0) for name, value in trial_metrics(trial, class_names).items()],
+            params=[Param(name, str(value)) for name, value in trial.params.items()],
+        )
+        if trial.plan_file and (folder / trial.plan_file).exists():
+            self._client.log_artifact(run_id, str(folder / trial.plan_file), "plan")
+        self._client.set_terminated(run_id, RUN_STATUS[trial.state], end_ms)
+        self._children[trial.number] = run_id
+
+    def finish(self, record: StudyRecord, artifacts: Iterable[Path], spent: bool) -> None:
+        """Bring tags up to the final front, attach the report, and end the parent run.
+
+        Args:
+            spent: whether the study ran to its budget; else the parent run is KILLED.
+        """
+        on_front = {number for equal in record.front for number in equal}
+        for number, run_id in self._children.items():
+            self._client.set_tag(run_id, "on_front", _word(number in on_front))
+            self._client.set_tag(run_id, "chosen", _word(number == record.chosen))
+        for number, scores in record.heldout.items():
+            if number in self._children:
+                self._client.log_metric(self._children[number], "heldout_miou", scores.miou)
+        now = int(time.time() * 1000)
+        choice = record.choice
+        note = f"Chosen: {choice.label} ({choice.name}). {record.chosen_reason}" if choice else record.chosen_reason
+        self._client.log_batch(
+            self.parent_id,
+            metrics=[Metric(name, value, now, 0) for name, value in study_metrics(record).items()],
+            tags=[RunTag(MLFLOW_RUN_NOTE, note), RunTag("chosen", choice.label if choice else "none")],
+        )
+        for path in artifacts:
+            if path.exists():
+                self._client.log_artifact(self.parent_id, str(path))
+        self._client.set_terminated(self.parent_id, "FINISHED" if spent else "KILLED")
+
+    @contextmanager
+    def ended_on_error(self) -> Iterator[None]:
+        """Whatever goes wrong inside, the parent run does not stay RUNNING."""
+        try:
+            yield
+        except BaseException:
+            self._client.set_terminated(self.parent_id, "FAILED")
+            raise
+
+
+def study_metrics(record: StudyRecord) -> dict[str, float]:
+    """The numbers of the study as a whole, for its parent run."""
+    metrics = {"distinct_trials": float(len(record.trials)), "front_points": float(len(record.front))}
+    for name, trial in (("baseline", record.baseline), ("chosen", record.choice)):
+        if trial is not None:
+            metrics[f"{name}_miou"] = trial.measurement.scores.miou
+            metrics[f"{name}_peak_memory_mb"] = trial.measurement.memory.peak_memory_bytes / 1e6
+    if record.baseline is not None:
+        reference = record.baseline.measurement.memory.peak_memory_bytes
+        metrics["hypervolume_share"] = hypervolume(record.feasible_points(), reference)
+    return metrics
+
+
+def trial_metrics(trial: Trial, class_names: tuple[str, ...] = ()) -> dict[str, float]:
+    """Every number of a trial by name, with its unit; a pruned trial has its planned memory, a failed one its time."""
+    metrics: dict[str, float] = {"trial_seconds": trial.seconds}
+    if trial.memory is not None:
+        metrics |= memory_metrics(trial.memory)
+    if trial.measurement is None:
+        return metrics
+    scores, cost = trial.measurement.scores, trial.measurement.cost
+    metrics |= {
+        "miou": scores.miou,
+        "pixel_accuracy": scores.pixel_accuracy,
+        "macs": float(cost.macs),
+        "mac_overhead_share": cost.mac_overhead,
+        "parameters": float(cost.parameters),
+    }
+    if trial.measurement.label_agreement is not None:
+        metrics["label_agreement_share"] = trial.measurement.label_agreement
+    for index in scores.scored_classes:
+        name = class_names[index] if index < len(class_names) else f"class {index}"
+        metrics[f"iou/{_metric_name(name)}"] = float(scores.per_class_iou[index])
+    for stage, seconds in trial.measurement.stage_seconds.items():
+        metrics[f"stage_seconds/{_metric_name(stage)}"] = seconds
+    return metrics
+
+
+def memory_metrics(memory: MemoryFigures) -> dict[str, float]:
+    return {
+        "peak_memory_mb": memory.peak_memory_bytes / 1e6,
+        "peak_memory_bytes": float(memory.peak_memory_bytes),
+        "arena_bytes": float(memory.arena_bytes),
+        "weights_bytes": float(memory.weights_bytes),
+        "flash_bytes": float(memory.flash_bytes),
+        "runtime_bytes": float(memory.runtime_bytes),
+        "lower_bound_bytes": float(memory.lower_bound_bytes),
+    }
+
+
+def _metric_name(text: str) -> str:
+    """MLflow allows letters, digits, _ - . space and / in a metric's name."""
+    return "".join(c if c.isalnum() or c in "_-. " else "_" for c in text)
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,144 @@
+"""A trial that measures nothing: closed forms of the candidate, in a millisecond. For tests of the engine only.
+
+PETITLAB_TEST_FAULT: "crash N" ends the worker at trial's Nth distinct candidate name, "hang", "raise", "nan" likewise.
+"""
+
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.accuracy import Scores
+from evaluation.measurement import Cost, Measurement, MemoryFigures
+from reports.record import DataSet
+
+PICTURES, CLASSES, SIDE = 6, 4, 48
+CLASS_NAMES = ("road", "building", "person", "car")
+PALETTE = ("#555555", "#E69F00", "#D55E00", "#0072B2")
+
+
+@dataclass(frozen=True)
+class StandInPlan:
+    arena_bytes: int
+    weights_bytes: int
+    tile_count: int
+    flash_bytes: int = 0
+    runtime_bytes: int = 4096
+    proven: bool = True
+    high_water: str = "step 1 (CONV_2D stem): frame, stem"
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        return self.arena_bytes + self.weights_bytes + self.runtime_bytes
+
+    @property
+    def lower_bound_bytes(self) -> int:
+        return self.arena_bytes
+
+    def to_json(self) -> str:
+        frame, rest = self.arena_bytes // 4, self.arena_bytes - self.arena_bytes // 4
+        names = [("frame", "frame", frame, 0, 2, 0), ("stem", "activation", rest, 1, 3, frame)]
+        names += [("head", "activation", frame // 2, 2, 5, 0), ("labels", "labels", frame // 4, 4, 6, frame // 2)]
+        keys = ("name", "role", "size_bytes", "lower", "upper", "offset")
+        buffers = [dict(zip(keys, values, strict=True)) for values in names]
+        steps = [{"kinds": ["CONV_2D"], "operators": [i], "section": 0, "tile": 0} for i in range(6)]
+        return json.dumps({"arena_bytes": self.arena_bytes, "buffers": buffers, "steps": steps})
+
+
+@dataclass(frozen=True)
+class Context:
+    log: Path
+    fault: str
+    seconds: float
+
+
+def open_context(config):
+    config.folder.mkdir(parents=True, exist_ok=True)
+    return Context(
+        config.folder / "evaluated.txt",
+        os.environ.get("PETITLAB_TEST_FAULT", ""),
+        float(os.environ.get("PETITLAB_TEST_SECONDS", "0")),
+    )
+
+
+def _bits(candidate):
+    return candidate.compression.weight_bits / 32, candidate.compression.activation_bits / 32
+
+
+def plan_candidate(candidate, context):
+    weights, activations = _bits(candidate)
+    width = 1 - candidate.compression.sparsity
+    arena = int(1_000_000 * width * activations / (0.5 + 0.5 * candidate.tile_count)) // 16 * 16 + 65536
+    return StandInPlan(arena, int(400_000 * width**2 * weights), candidate.tile_count)
+
+
+def _accuracy(candidate):
+    weights, activations = _bits(candidate)
+    loss = 0.5 * candidate.compression.sparsity**2 + 0.3 * 2 ** (-32 * weights) + 0.4 * 2 ** (-32 * activations / 2)
+    return max(0.1, 0.9 - loss)
+
+
+def scores(candidate, pictures=PICTURES, seed=0):
+    """Scores whose every class has about the closed form's share right, a little different in each picture."""
+    right = _accuracy(candidate)
+    noise = np.random.default_rng(seed).uniform(-0.08, 0.08, (pictures, CLASSES))
+    confusions = np.zeros((pictures, CLASSES, CLASSES), np.int64)
+    for picture in range(pictures):
+        for c in range(CLASSES):
+            hit = int(10_000 * np.clip(right + noise[picture, c], 0, 1))
+            confusions[picture, c, c] = hit
+            confusions[picture, c, (c + 1) % CLASSES] = 10_000 - hit
+    return Scores.of([f"scene_{i:04d}" for i in range(pictures)], confusions)
+
+
+def evaluate(candidate, context):
+    with context.log.open("a") as file:
+        file.write(f"{candidate}\n")
+    time.sleep(context.seconds)
+    kind, _, name = context.fault.partition(":")
+    if kind and name == str(candidate):
+        if kind == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "hang":
+            time.sleep(600)
+        if kind == "raise":
+            raise ValueError("the stand-in was told to fail")
+    plan = plan_candidate(candidate, context)
+    memory = MemoryFigures.of_plan(plan)
+    measured = scores(candidate)
+    if kind == "nan" and name == str(candidate):
+        measured = Scores(measured.image_ids, measured.confusions, ())
+    cost = Cost(int(1e8 * (1 - candidate.compression.sparsity)), 0.01 * (candidate.tile_count - 1), 400_000)
+    return Measurement(measured, memory, cost, 0.999, {"prune": 0.5, "evaluate": 0.25})
+
+
+def held_out(candidate, context):
+    return scores(candidate, PICTURES + 2, seed=1)
+
+
+def import_check(context):
+    from sweeps.space import BASELINE
+
+    return scores(BASELINE)
+
+
+def describe(context):
+    return DataSet("standin", CLASS_NAMES, PALETTE, PICTURES, PICTURES + 2, {"search": "0" * 64, "network": "1" * 64})
+
+
+def picture(context, image_index):
+    rows, columns = np.mgrid[0:SIDE, 0 : SIDE * 2]
+    label = ((rows // 12 + columns // 24 + image_index) % CLASSES).astype(np.uint8)
+    label[:3] = 255
+    scene = np.stack([label.astype(int) * 60 % 256, rows * 5 % 256, columns * 2 % 256], axis=2).astype(np.uint8)
+    return f"scene_{image_index:04d}", scene, label
+
+
+def overlay(candidate, context, image_index):
+    _, _, label = picture(context, image_index)
+    wrong = np.random.default_rng(image_index).random(label.shape) > _accuracy(candidate)
+    return np.where(wrong, (label + 1) % CLASSES, label % CLASSES).astype(np.uint8)
