@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from evaluation.graph import Tensor
 
@@ -43,7 +45,7 @@ class Role(StrEnum):
     TILE = "tile"  # part of a tensor, inside one tile of a section
     ROW_CACHE = "row_cache"  # rows kept from one tile for the next
     SCRATCH = "scratch"  # a kernel's working memory
-    LABELS = "labels"  # the result: uint8 (H, W)
+    LABELS = "labels"  # the result: uint8 (H, W), whatever integer type the graph's tensor has
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,90 @@ class Step:
     writes: tuple[Access, ...]
     scratch: int | None = None
     """Index of the scratch buffer."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Operators computed together, stripe by stripe; with one tile, an ordinary run of whole operators."""
+
+    operators: tuple[int, ...]
+    tiles: int
+    """Stripes actually used, at most the `tile_count` asked for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A schedule with every buffer placed, and what it costs. Made by `plan`, checked by `validate`."""
+
+    graph: str
+    """Name of the network."""
+    target: str
+    tile_count: int
+    """The bound that was asked for."""
+    sections: tuple[Section, ...]
+    steps: tuple[Step, ...]
+    buffers: tuple[Buffer, ...]
+    arena_bytes: int
+    """Highest address used."""
+    weights_bytes: int
+    flash_bytes: int
+    """Constants and tables that stay in flash; 0 where the target loads them to RAM."""
+    runtime_bytes: int
+    """RAM of the C runtime beside the arena: descriptors, tables and stack, by the model in `accounting`."""
+    peak_memory_bytes: int
+    """arena + runtime, and weights where the target keeps them in RAM."""
+    lower_bound_bytes: int
+    """Largest sum of aligned sizes alive at one step of this schedule: no placement of it has a smaller arena."""
+    macs: int
+    mac_overhead: float
+    """Share of MACs beyond those of the untiled network, from rows computed twice."""
+    high_water_step: int
+    """First step with `lower_bound_bytes` alive."""
+    high_water_buffers: tuple[int, ...]
+    """Buffers alive there, the largest first."""
+    live_bytes: tuple[int, ...]
+    """Sum of aligned sizes alive at each step."""
+
+    @property
+    def gap(self) -> float:
+        """How far the arena lies above its lower bound, as a share of the bound."""
+        return self.arena_bytes / self.lower_bound_bytes - 1 if self.lower_bound_bytes else 0.0
+
+    @property
+    def proven(self) -> bool:
+        """Whether no smaller arena exists for this schedule."""
+        return self.arena_bytes == self.lower_bound_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in the plan as JSON-ready values, `gap` and `proven` added for whoever reads it."""
+        return asdict(self) | {"gap": self.gap, "proven": self.proven}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), separators=(",", ":"))
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Plan:
+        """The plan that `to_dict` described, equal to it in every field."""
+
+        def access(value: dict[str, Any]) -> Access:
+            return Access(value["buffer"], value["tensor"], Region(**value["region"]))
+
+        def step(value: dict[str, Any]) -> Step:
+            reads, writes = (tuple(access(a) for a in value[name]) for name in ("reads", "writes"))
+            return Step(tuple(value["operators"]), value["section"], value["tile"], reads, writes, value["scratch"])
+
+        def buffer(value: dict[str, Any]) -> Buffer:
+            region = None if value["region"] is None else Region(**value["region"])
+            return Buffer(**value | {"role": Role(value["role"]), "tensors": tuple(value["tensors"]), "region": region})
+
+        fields = {name: value for name, value in values.items() if name not in ("gap", "proven")}
+        return Plan(
+            **fields
+            | {
+                "sections": tuple(Section(tuple(s["operators"]), s["tiles"]) for s in values["sections"]),
+                "steps": tuple(step(s) for s in values["steps"]),
+                "buffers": tuple(buffer(b) for b in values["buffers"]),
+                "high_water_buffers": tuple(values["high_water_buffers"]),
+                "live_bytes": tuple(values["live_bytes"]),
+            }
+        )

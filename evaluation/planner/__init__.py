@@ -1,0 +1,25 @@
+"""Plans the peak memory of a network: how to cut it into tiles, in what arena, and what that costs in MACs."""
+
+from evaluation.planner.plan import plan
+from evaluation.planner.targets import CAMERA, MCU, TFLM, Target, load_target
+from evaluation.planner.types import Access, Buffer, Plan, Region, Role, Section, Step, extent
+from evaluation.planner.validator import InvalidPlanError, validate
+
+__all__ = [
+    "CAMERA",
+    "MCU",
+    "TFLM",
+    "Access",
+    "Buffer",
+    "InvalidPlanError",
+    "Plan",
+    "Region",
+    "Role",
+    "Section",
+    "Step",
+    "Target",
+    "extent",
+    "load_target",
+    "plan",
+    "validate",
+]

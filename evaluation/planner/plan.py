@@ -1,0 +1,112 @@
+"""`plan`: from a graph to a validated memory plan.
+
+The pieces, in order: `liveness` (what must exist when), `sections` and `path` (how to cut the network into striped
+sections), `tiling` (steps and buffers), `arena` and `offsets` (where each buffer lies), `accounting` (what it adds up
+to), `validator` (whether all of it is true).
+"""
+
+from __future__ import annotations
+
+from evaluation.errors import UserError
+from evaluation.graph import Graph
+from evaluation.planner.accounting import account
+from evaluation.planner.arena import place_buffers
+from evaluation.planner.liveness import Program, program
+from evaluation.planner.path import Cut, least_peak_path
+from evaluation.planner.sections import candidates
+from evaluation.planner.targets import CAMERA, Target
+from evaluation.planner.tiling import schedule
+from evaluation.planner.types import Buffer, Plan
+from evaluation.planner.validator import validate
+from evaluation.planner.weights import weights_bytes
+
+TILE_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+"""Stripe counts that are tried, up to the bound asked for."""
+
+DEFAULT_MAX_MAC_OVERHEAD = 0.5
+
+
+def plan(
+    graph: Graph,
+    tile_count: int = 1,
+    target: Target = CAMERA,
+    *,
+    max_mac_overhead: float = DEFAULT_MAX_MAC_OVERHEAD,
+) -> Plan:
+    """The least memory found in which `graph` runs, computing each section in at most `tile_count` stripes of rows.
+
+    Memory never rises with `tile_count`: the result is the best of the plans for every bound in `TILE_LADDER` up to it.
+    Constants without values (`data=None`) are enough. The plan has passed the validator.
+
+    Args:
+        max_mac_overhead: how many MACs the recomputed rows may add, as a share of the untiled network's.
+
+    Raises:
+        UserError: the graph holds an operator or tensor that cannot be planned, or an argument is out of range.
+    """
+    if tile_count < 1:
+        raise UserError(f"tile count must be at least 1, got {tile_count}")
+    if max_mac_overhead < 0:
+        raise UserError(f"max_mac_overhead must be at least 0 (0.05 allows 5 % more MACs), got {max_mac_overhead}")
+    lowered = program(graph, target)
+    counts = [count for count in TILE_LADDER if count <= tile_count]
+    max_extra_macs = int(lowered.macs * max_mac_overhead)
+    priced = candidates(lowered, counts, max_extra_macs)
+    constants = weights_bytes(graph)
+    best: Plan | None = None
+    tried: set[tuple[Cut, ...]] = set()
+    for bound in counts:
+        cuts, _ = least_peak_path(priced.up_to(bound), max_extra_macs)
+        if cuts in tried:
+            continue
+        tried.add(cuts)
+        candidate = _assemble(lowered, cuts, tile_count, constants)
+        if best is None or candidate.peak_memory_bytes < best.peak_memory_bytes:
+            best = candidate
+    assert best is not None  # counts always holds 1
+    validate(best, graph, target.alignment_bytes, target.label_bytes)
+    return best
+
+
+def _assemble(lowered: Program, cuts: tuple[Cut, ...], tile_count: int, constants: int) -> Plan:
+    made = schedule(lowered, cuts)
+    buffers = place_buffers(made, lowered.target.alignment_bytes)
+    arena = max((lowered.aligned(buffer.offset + buffer.size_bytes) for buffer in buffers), default=0)
+    live = _live_bytes(lowered, buffers, len(made.steps))
+    high_water = max(range(len(live)), key=live.__getitem__, default=0)
+    alive = [i for i, buffer in enumerate(buffers) if buffer.lower <= high_water < buffer.upper]
+    sums = account(
+        lowered.target, arena, constants, calls=len(lowered.calls), steps=len(made.steps), buffers=len(buffers)
+    )
+    return Plan(
+        graph=lowered.graph.name,
+        target=lowered.target.name,
+        tile_count=tile_count,
+        sections=made.sections,
+        steps=made.steps,
+        buffers=buffers,
+        arena_bytes=arena,
+        weights_bytes=sums.weights_bytes,
+        flash_bytes=sums.flash_bytes,
+        runtime_bytes=sums.runtime_bytes,
+        peak_memory_bytes=sums.peak_memory_bytes,
+        lower_bound_bytes=max(live, default=0),
+        macs=made.macs,
+        mac_overhead=made.macs / lowered.macs - 1 if lowered.macs else 0.0,
+        high_water_step=high_water,
+        high_water_buffers=tuple(sorted(alive, key=lambda i: -buffers[i].size_bytes)),
+        live_bytes=tuple(live),
+    )
+
+
+def _live_bytes(lowered: Program, buffers: tuple[Buffer, ...], steps: int) -> list[int]:
+    """Sum of aligned sizes alive at each step."""
+    change = [0] * (steps + 1)
+    for buffer in buffers:
+        change[buffer.lower] += lowered.aligned(buffer.size_bytes)
+        change[buffer.upper] -= lowered.aligned(buffer.size_bytes)
+    live, total = [], 0
+    for step in range(steps):
+        total += change[step]
+        live.append(total)
+    return live

@@ -1,0 +1,69 @@
+"""Where a network is to run, and what that says about counting its memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from evaluation.errors import UserError
+
+
+@dataclass(frozen=True)
+class Target:
+    """The choices a device makes for the accounting."""
+
+    name: str
+    weights_in_ram: bool = True
+    """True: weights and tables are loaded to RAM and count as memory. False: they stay in flash, reported apart."""
+    alignment_bytes: int = 16
+    """Every buffer begins at a multiple of this."""
+    keep_frame: bool = False
+    """True: the camera frame must survive the run, so nothing may reuse its place."""
+    label_bytes: int = 1
+    """Bytes of one pixel of the label map. Ours is uint8; TFLM's and LiteRT's is int32."""
+
+    def __post_init__(self) -> None:
+        if self.alignment_bytes < 1 or self.alignment_bytes & (self.alignment_bytes - 1):
+            raise UserError(f"target {self.name}: alignment_bytes must be a power of two, got {self.alignment_bytes}")
+        if self.label_bytes not in (1, 4):
+            raise UserError(f"target {self.name}: label_bytes must be 1 or 4, got {self.label_bytes}")
+
+
+CAMERA = Target("camera")
+MCU = Target("mcu", weights_in_ram=False)
+TFLM = Target("tflm", weights_in_ram=False, label_bytes=4)
+"""TFLM's accounting, to stand beside its own figures: weights in flash, labels int32. Not a device of ours."""
+
+BUILT_IN = {target.name: target for target in (CAMERA, MCU, TFLM)}
+
+
+def load_target(name: str) -> Target:
+    """A built-in target by name, or one read from a YAML file whose keys are the fields of `Target`.
+
+    Raises:
+        UserError: no such target, or a file with a key or value that does not belong there.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"target {name!r} is unknown; give one of {', '.join(BUILT_IN)} or a YAML file")
+    import yaml  # only a custom target needs it
+
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a target's YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise UserError(f"{path}: not YAML; expected lines such as `weights_in_ram: false`") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected keys such as weights_in_ram and alignment_bytes")
+    kinds = {field.name: type(field.default) for field in fields(Target) if field.name != "name"}
+    for key, value in values.items():
+        if key == "name":
+            continue
+        if key not in kinds:
+            raise UserError(f"{path}: unknown key {key!r}; a target has {', '.join(('name', *kinds))}")
+        if type(value) is not kinds[key]:
+            raise UserError(f"{path}: {key} must be of type {kinds[key].__name__}, got {value!r}")
+    return Target(**{"name": path.stem, **values})

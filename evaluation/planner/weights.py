@@ -1,0 +1,157 @@
+"""What a network's constants take in the shipped program.
+
+Convolution kernels are stored channel by channel. A *row* is one output channel's kernel (kh*kw*cin values; kh*kw of
+a depthwise one), beginning on a whole byte. Three formats, the smallest wins in each layer:
+
+- dense: w bits a value;
+- bitmap: one bit a value that says whether it is zero, then the others at w bits;
+- relative index: for each non-zero value a 4-bit count of the zeros before it, then w bits; a longer run of zeros
+  costs a filler value for every 16 (Han et al., Deep Compression, 2016, section 2).
+
+Beside the kernels: biases (as the graph says, int32, or int64 for 16-bit activations), requantisation (an int32
+multiplier and an int8 shift for each output channel, or one pair where weights are quantised per tensor), and zero
+points (int16 each, of every quantised tensor an operator touches).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from evaluation.graph import ABSENT, Graph, Operator, Tensor
+
+MULTIPLIER_BYTES = 4 + 1
+ZERO_POINT_BYTES = 2
+INDEX_BITS = 4
+_KERNELS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
+"""Position of the kernel among an operator's inputs."""
+_RESCALED_INPUTS = {"ADD": 3, "SUB": 3, "MUL": 1, "QUANTIZE": 1, "MEAN": 1, "PRELU": 2, "MINIMUM": 0, "MAXIMUM": 0}
+"""Multipliers of kinds without a kernel: ADD rescales both inputs and the sum."""
+_IN_DESCRIPTOR = {
+    "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "PAD", "PADV2", "MIRROR_PAD",
+    "TRANSPOSE", "MEAN", "SUM", "ARG_MAX", "ARG_MIN", "STRIDED_SLICE", "SLICE", "SPLIT", "REDUCE_MAX", "REDUCE_MIN",
+}  # fmt: skip
+"""Kinds whose constant inputs are parameters, counted with the operator's descriptor and not as weights."""
+
+
+class Format(StrEnum):
+    DENSE = "dense"
+    BITMAP = "bitmap"
+    RELATIVE_INDEX = "relative_index"
+
+
+@dataclass(frozen=True)
+class LayerStorage:
+    """Bytes of one operator's constants."""
+
+    operator: int
+    format: Format
+    kernel_bytes: int
+    bias_bytes: int
+    requantization_bytes: int
+    """Multipliers, shifts and zero points."""
+
+    @property
+    def total_bytes(self) -> int:
+        return self.kernel_bytes + self.bias_bytes + self.requantization_bytes
+
+
+def layer_storage(graph: Graph, index: int) -> LayerStorage:
+    """How the constants of operator `index` are stored, in the smallest of the three formats."""
+    operator = graph.operators[index]
+    kernel_position = _KERNELS.get(operator.kind)
+    chosen, kernel_bytes, bias_bytes = Format.DENSE, 0, 0
+    for position, tensor_index in enumerate(operator.inputs):
+        if tensor_index == ABSENT or not graph.tensors[tensor_index].is_constant or operator.kind in _IN_DESCRIPTOR:
+            continue
+        tensor = graph.tensors[tensor_index]
+        if position == kernel_position:
+            chosen, kernel_bytes = _smallest(tensor, operator)
+        else:
+            bias_bytes += (tensor.elements * tensor.bits + 7) // 8
+    return LayerStorage(index, chosen, kernel_bytes, bias_bytes, _requantization_bytes(graph, operator))
+
+
+def weights_bytes(graph: Graph) -> int:
+    """Bytes of all constants in the shipped program; a kernel that two operators share is stored once."""
+    seen: set[int] = set()
+    total = 0
+    for index, operator in enumerate(graph.operators):
+        layer = layer_storage(graph, index)
+        total += layer.requantization_bytes
+        constants = {i for i in operator.inputs if i != ABSENT and graph.tensors[i].is_constant}
+        if not constants <= seen:
+            total += layer.kernel_bytes + layer.bias_bytes
+        seen |= constants
+    return total
+
+
+def needs_unpacking(graph: Graph, index: int) -> bool:
+    """Whether a kernel call must first unpack a row of weights: packed below 8 bits, widened, or stored sparse."""
+    operator = graph.operators[index]
+    if operator.kind not in _KERNELS:
+        return False
+    tensor = graph.tensors[operator.inputs[_KERNELS[operator.kind]]]
+    if not tensor.is_constant:
+        return False
+    widened = tensor.bits != np.dtype(tensor.dtype).itemsize * 8
+    return widened or layer_storage(graph, index).format is not Format.DENSE
+
+
+def kernel_rows(tensor: Tensor, kind: str) -> tuple[int, int]:
+    """(rows, values in a row) of a kernel: one row for each output channel."""
+    if kind == "DEPTHWISE_CONV_2D":
+        return tensor.shape[-1], math.prod(tensor.shape[:-1])
+    return tensor.shape[0], math.prod(tensor.shape[1:])
+
+
+def _smallest(tensor: Tensor, operator: Operator) -> tuple[Format, int]:
+    rows, length = kernel_rows(tensor, operator.kind)
+    dense = rows * math.ceil(length * tensor.bits / 8)
+    if tensor.data is None and tensor.density >= 1.0:
+        return Format.DENSE, dense
+    nonzero, fillers = _counts(tensor, operator.kind, rows, length)
+    bitmap = math.ceil(tensor.elements / 8) + math.ceil(nonzero * tensor.bits / 8)
+    relative = math.ceil((nonzero + fillers) * (tensor.bits + INDEX_BITS) / 8)
+    sizes = {Format.DENSE: dense, Format.BITMAP: bitmap, Format.RELATIVE_INDEX: relative}
+    best = min(sizes, key=lambda name: (sizes[name], name is not Format.DENSE))
+    return best, sizes[best]
+
+
+def _counts(tensor: Tensor, kind: str, rows: int, length: int) -> tuple[int, int]:
+    """(non-zero values, fillers) of a kernel; expected ones for a constant that has no values yet."""
+    if tensor.data is None:
+        nonzero = round(tensor.elements * tensor.density)
+        # Zeros before a non-zero value are geometric: the chance of 16 or more in a row is (1 - density)^16.
+        run = (1.0 - tensor.density) ** (1 << INDEX_BITS)
+        return nonzero, math.ceil(nonzero * run / max(1.0 - run, 1e-9))
+    zero = 0
+    if tensor.quantization is not None and tensor.quantization.zero_point.size == 1:
+        zero = int(tensor.quantization.zero_point[0])
+    values = np.moveaxis(tensor.data, -1, 0) if kind == "DEPTHWISE_CONV_2D" else tensor.data
+    places = np.flatnonzero(values.reshape(-1) != zero)
+    gaps = np.diff(places, prepend=-1) - 1
+    return int(places.size), int((gaps >> INDEX_BITS).sum())
+
+
+def _requantization_bytes(graph: Graph, operator: Operator) -> int:
+    quantized = [
+        graph.tensors[i]
+        for i in (*operator.inputs, *operator.outputs)
+        if i != ABSENT and graph.tensors[i].quantization is not None and graph.tensors[i].dtype != "float32"
+    ]
+    activations = [tensor for tensor in quantized if not tensor.is_constant]
+    if not activations:
+        return 0
+    zero_points = ZERO_POINT_BYTES * len(activations)
+    if operator.kind in _KERNELS:
+        weights = graph.tensors[operator.inputs[_KERNELS[operator.kind]]]
+        if weights.quantization is None:
+            return zero_points
+        if weights.quantization.scale.size == 1 and weights.dtype == "uint8":
+            zero_points += ZERO_POINT_BYTES
+        return zero_points + MULTIPLIER_BYTES * weights.quantization.scale.size
+    return zero_points + MULTIPLIER_BYTES * _RESCALED_INPUTS.get(operator.kind, 0)
