@@ -1,5 +1,6 @@
 """The integer reference: a small numpy program that runs a network, whole or by a plan, with TFLite's arithmetic."""
 
+from evaluation.executor.run import Execution, Trace, execute
 from evaluation.executor.whole import run_whole
 
-__all__ = ["run_whole"]
+__all__ = ["Execution", "Trace", "execute", "run_whole"]

@@ -1,8 +1,9 @@
 """CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED, integer and float.
 
-Integer: sum((x - zero_point_x) * (w - zero_point_w)) + bias, requantised per output channel. The sum is a float64 matrix
-product: every factor is an integer below 2**16 and every partial sum below 2**53 (at most 2**15 * 2**8 * terms for 16-bit
-activations, so up to 2**30 terms), hence exact in whatever order BLAS adds.
+Integer: sum((x - zero_point_x) * (w - zero_point_w)) + bias, requantised per output channel. The sum is a float64
+matrix product. Every product is an integer of magnitude at most 2**16 * 2**16, so that up to 2**21 terms keep every
+partial sum within 2**53, where float64 holds each integer: the sum is exact in whatever order BLAS adds. The widest
+kernel of a DeepLab has 2**12 terms.
 
 Float: the reference adds in float32, tap by tap and channel by channel, and so do we; BLAS would choose an order that
 depends on the number of rows, and tiling would then change bits.
@@ -14,6 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from evaluation.errors import UserError
+from evaluation.executor.packing import pack_rows, unpack_rows
 from evaluation.executor.patch import Call
 from evaluation.executor.requantize import (
     activation_range,
@@ -37,7 +40,7 @@ def convolution(call: Call) -> np.ndarray:
     needed = window.needs(call.region)
     channels_in, channels_out = call.first.values.shape[2], weights.shape[0]
     if weights.shape[3] != channels_in:
-        raise NotImplementedError(f"{call.operator.name}: grouped convolution")
+        raise UserError(f"{call.operator.name}: grouped convolution cannot be run; split it into one for each group")
     pixels = call.region.rows * call.region.columns
     if call.output.dtype == "float32":
         rectangle = call.first.rectangle(needed, 0.0)
@@ -82,7 +85,7 @@ def fully_connected(call: Call) -> np.ndarray:
 def effective_scales(call: Call) -> np.ndarray:
     """s_input * s_weights / s_output for each output channel, float64, in the reference's order of operations.
 
-    Where one scale serves all channels (FULLY_CONNECTED, and uint8 networks) the reference rounds the product to float32.
+    Where one scale serves all channels (FULLY_CONNECTED, uint8 networks) the reference rounds the product to float32.
     """
     source, weights = call.first.tensor.quantization.scale, call.tensor(1).quantization.scale
     is_single = len(weights) == 1 and (call.operator.kind == "FULLY_CONNECTED" or call.output.dtype == "uint8")
@@ -105,17 +108,28 @@ def _rounding(call: Call) -> Rounding:
 
 def _weights(call: Call) -> np.ndarray:
     """Weights less their zero points (non-zero in uint8 networks only)."""
-    data = call.constant(1) if call.weights is None else call.weights
+    data = _unpacked(call) if call.unpacks_weights else call.constant(1)
     if call.output.dtype == "float32":
         if data.dtype != np.float32:
-            raise NotImplementedError(f"{call.operator.name}: float activations with {data.dtype} weights")
+            raise UserError(f"{call.operator.name}: float activations with {data.dtype} weights; quantise both or none")
         return data
     zero_points = call.tensor(1).quantization.zero_point
-    return data.astype(np.int64) - (int(zero_points[0]) if np.ptp(zero_points) == 0 else _refuse_zero_points(call))
+    if np.ptp(zero_points) != 0:
+        raise UserError(f"{call.operator.name}: weight zero points differ by channel; quantise symmetrically")
+    return data.astype(np.int64) - int(zero_points[0])
 
 
-def _refuse_zero_points(call: Call) -> int:
-    raise NotImplementedError(f"{call.operator.name}: weight zero points that differ from channel to channel")
+def _unpacked(call: Call) -> np.ndarray:
+    """The weights, each output channel's row unpacked into scratch and taken from there."""
+    tensor, data = call.tensor(1), call.constant(1)
+    axis = len(tensor.shape) - 1 if call.operator.kind == "DEPTHWISE_CONV_2D" else 0
+    rows = np.moveaxis(data, axis, 0)
+    kept = np.empty_like(rows)
+    for channel, row in enumerate(rows.reshape(len(rows), -1)):
+        if tensor.bits < 8:
+            row = unpack_rows(pack_rows(row[np.newaxis], tensor.bits), tensor.bits, row.size, tensor.dtype)[0]
+        kept[channel] = call.keep(row).reshape(rows.shape[1:])
+    return np.moveaxis(kept, 0, axis)
 
 
 def _ordered_product(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:

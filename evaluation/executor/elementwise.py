@@ -79,9 +79,7 @@ def _sum(call: Call, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) ->
     left_shift = ADD_LEFT_SHIFT[8 if call.output.dtype.endswith("int8") else 16]
     twice_largest = 2.0 * max(float(scale_of(a)), float(scale_of(b)))
     terms = [
-        multiply(
-            _centred(tensor, values) << left_shift, *quantize_multiplier(float(scale_of(tensor)) / twice_largest)
-        )
+        multiply(_centred(tensor, values) << left_shift, *quantize_multiplier(float(scale_of(tensor)) / twice_largest))
         for tensor, values in ((a, values_a), (b, values_b))
     ]
     ratio = twice_largest / ((1 << left_shift) * float(scale_of(call.output)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from evaluation.errors import UserError
 from evaluation.executor.patch import Call
 from evaluation.executor.requantize import integer_range, round_half_away, scale_of, zero_point_of
 from evaluation.graph import Tensor
@@ -12,9 +13,10 @@ from evaluation.planner.types import Region, extent
 
 def concatenation(call: Call) -> np.ndarray:
     """CONCATENATION along the channels; inputs of another quantisation are brought to the output's (uint8 only)."""
+    call.require_channels_last()
     axis = call.operator.attributes["axis"] % len(call.output.shape)
     if axis != len(call.output.shape) - 1:
-        raise NotImplementedError(f"{call.operator.name}: CONCATENATION along axis {axis}; the last one is known")
+        raise UserError(f"{call.operator.name}: CONCATENATION along axis {axis} cannot be run, only along channels")
     return np.concatenate(
         [_requantized(call, patch.tensor, patch.rectangle(call.region, 0)) for patch in call.patches], axis=2
     )
@@ -24,7 +26,7 @@ def pad(call: Call) -> np.ndarray:
     """PAD of rows and columns with zero, that is, with the zero point."""
     paddings = call.constant(1)
     if len(call.output.shape) != 4 or paddings[[0, 3]].any():
-        raise NotImplementedError(f"{call.operator.name}: PAD of other axes than rows and columns")
+        raise UserError(f"{call.operator.name}: PAD can be run along rows and columns only")
     fill = 0 if call.output.dtype == "float32" else zero_point_of(call.output)
     top, left = int(paddings[1, 0]), int(paddings[2, 0])
     region = call.region
@@ -48,10 +50,11 @@ def transpose(call: Call) -> np.ndarray:
 
 def argmax(call: Call) -> np.ndarray:
     """ARG_MAX over the channels; ties go to the first."""
+    call.require_channels_last()
     source = call.first.tensor
     if call.operator.attributes["axis"] % len(source.shape) != len(source.shape) - 1:
-        raise NotImplementedError(f"{call.operator.name}: ARG_MAX along another axis than the last")
-    if len(source.shape) != 4:
+        raise UserError(f"{call.operator.name}: ARG_MAX can be run along the last axis only")
+    if len(source.shape) != 4:  # one vector, one class
         return np.argmax(call.first.values, axis=2).reshape(extent(call.output))
     return np.argmax(call.first.rectangle(call.region, 0), axis=2)[..., np.newaxis]
 
@@ -64,7 +67,7 @@ def _requantized(call: Call, source: Tensor, values: np.ndarray) -> np.ndarray:
     if same:
         return values
     if output.dtype != "uint8":
-        raise NotImplementedError(f"{call.operator.name}: {output.dtype} inputs of different quantisation")
+        raise UserError(f"{call.operator.name}: {output.dtype} inputs need one quantisation; put a QUANTIZE before it")
     scale = scale_of(source) * (np.float32(1.0) / scale_of(output))
     offset = np.float32(-zero_point_of(source)) * scale
     codes = round_half_away(values.astype(np.float32) * scale + offset).astype(np.int64) + zero_point_of(output)

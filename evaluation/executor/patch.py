@@ -1,17 +1,27 @@
 """What a kernel is given: patches of its input tensors, and the region of the output it must produce.
 
-A kernel is a pure function `Call -> values`. It knows the global geometry from the tensors' shapes and never whether its
-patch is a tile or the whole, which is why tiling cannot change a bit.
+A kernel is a pure function `Call -> values`. It knows the global geometry from the tensors' shapes and never whether
+its patch is a tile or the whole, which is why tiling cannot change a bit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
 from evaluation.planner.types import Region, extent
+
+
+class Scratch(Protocol):
+    """Working memory that a kernel is given."""
+
+    def keep(self, values: np.ndarray) -> np.ndarray:
+        """Write values to the working memory and read them back."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +39,7 @@ class Patch:
             ValueError: `wanted` needs a part of the tensor that the patch does not hold, so the plan read too little.
         """
         height, width, _ = extent(self.tensor)
-        inside = Region(
-            max(wanted.top, 0), min(wanted.bottom, height), max(wanted.left, 0), min(wanted.right, width)
-        )
+        inside = Region(max(wanted.top, 0), min(wanted.bottom, height), max(wanted.left, 0), min(wanted.right, width))
         self._require(inside)
         have = self.values[
             inside.top - self.region.top : inside.bottom - self.region.top,
@@ -54,12 +62,7 @@ class Patch:
         have = self.region
         if wanted.rows <= 0 or wanted.columns <= 0:
             return
-        if (
-            wanted.top < have.top
-            or wanted.bottom > have.bottom
-            or wanted.left < have.left
-            or wanted.right > have.right
-        ):
+        if wanted.top < have.top or wanted.bottom > have.bottom or wanted.left < have.left or wanted.right > have.right:
             raise ValueError(f"{self.tensor.name}: the step needs {wanted} but was given {have}")
 
 
@@ -73,8 +76,10 @@ class Call:
     """In the operator's input order; None for constants and for inputs left out."""
     region: Region
     """The part of the output to compute."""
-    weights: np.ndarray | None = None
-    """The weights after unpacking, where they came through scratch; else they are read from the graph."""
+    scratch: Scratch | None = None
+    """Working memory; None where a network runs without a plan."""
+    unpacks_weights: bool = False
+    """Whether the weights lie packed or sparse and come through scratch, one output channel at a time."""
 
     @property
     def output(self) -> Tensor:
@@ -98,8 +103,30 @@ class Call:
         if tensor is None:
             return None
         if tensor.data is None:
-            raise ValueError(f"{self.operator.name}: constant {tensor.name} has no values; this graph can only be planned")
+            raise ValueError(
+                f"{self.operator.name}: constant {tensor.name} has no values; this graph is for plans only"
+            )
         return tensor.data
+
+    def keep(self, values: np.ndarray) -> np.ndarray:
+        """Working values as they come back from scratch; without a plan, as they are."""
+        return values if self.scratch is None else self.scratch.keep(values)
+
+    def require_channels_last(self) -> None:
+        """For kernels that work along the last axis: it must be the channels that `extent` sees.
+
+        Raises:
+            UserError: it is not, as in a tensor of three axes.
+        """
+        for index in (*self.operator.inputs, *self.operator.outputs[:1]):
+            tensor = self.graph.tensors[index] if index != ABSENT else None
+            if tensor is not None and not tensor.is_constant and tensor.shape and extent(tensor)[2] != tensor.shape[-1]:
+                if self.operator.kind == "ARG_MAX" and index in self.operator.outputs:
+                    continue
+                raise UserError(
+                    f"{self.operator.name}: {self.operator.kind} of the shape {tensor.shape} cannot be run; "
+                    "export the network with pictures of shape (1, rows, columns, channels)"
+                )
 
     @property
     def activation(self) -> str:

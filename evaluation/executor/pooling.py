@@ -32,6 +32,8 @@ def average_pool(call: Call) -> np.ndarray:
     for _, _, place in taps(window, call.region):
         total += rectangle[place]
         count += inside[place]
+    if call.region == whole(call.output) and window.filter == call.first.tensor.shape[1:3]:
+        total = _kept(call, total)
     if is_float:
         return clamp_real(total / count.astype(np.float32), call.activation)
     mean = np.sign(total) * ((np.abs(total) + count // 2) // count)
@@ -59,14 +61,21 @@ def mean(call: Call) -> np.ndarray:
     count = math.prod(values.shape[: len(axes)])
     values = values.reshape(count, -1)
     if output.dtype == "float32":
-        total = np.cumsum(values, axis=0, dtype=np.float32)[-1]  # added in order, as the reference does
+        total = _kept(call, np.cumsum(values, axis=0, dtype=np.float32)[-1])  # added in order, as the reference does
         return (total / np.float32(count)).reshape(extent(output))
-    total = values.astype(np.int64).sum(axis=0) - zero_point_of(source) * count
+    total = _kept(call, values.astype(np.int64).sum(axis=0)) - zero_point_of(source) * count
     mantissa, exponent = quantize_multiplier(float(scale_of(source)) / float(scale_of(output)))
     # The mantissa keeps as many bits as possible while it is divided by the number of elements.
     shift = min(count.bit_length() - 1, 32, 31 + exponent)
     scaled = multiply(total, (mantissa << shift) // count, exponent - shift)
     return np.clip(scaled + zero_point_of(output), *integer_range(output)).reshape(extent(output))
+
+
+def _kept(call: Call, total: np.ndarray) -> np.ndarray:
+    """Running sums over a whole picture, held in scratch: int32, int64 for 16-bit activations, float32 for float."""
+    if total.dtype == np.float32:
+        return call.keep(total)
+    return call.keep(total.astype(np.int64 if call.first.tensor.bits == 16 else np.int32)).astype(np.int64)
 
 
 def _inside(call: Call, needed) -> np.ndarray:

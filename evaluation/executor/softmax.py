@@ -11,18 +11,34 @@ import math
 
 import numpy as np
 
+from evaluation.errors import UserError
 from evaluation.executor.patch import Call
-from evaluation.executor.requantize import divide_by_power_of_two, integer_range, multiply, quantize_multiplier, scale_of
+from evaluation.executor.requantize import (
+    divide_by_power_of_two,
+    integer_range,
+    multiply,
+    quantize_multiplier,
+    scale_of,
+)
 
 INPUT_INTEGER_BITS = 5
 SUM_INTEGER_BITS = 12
 LARGEST = (1 << 31) - 1
-EXP_OF_MINUS = ((-2, 1672461947), (-1, 1302514674), (0, 790015084), (1, 290630308), (2, 39332535), (3, 720401), (4, 242))
+EXP_OF_MINUS = (
+    (-2, 1672461947),
+    (-1, 1302514674),
+    (0, 790015084),
+    (1, 290630308),
+    (2, 39332535),
+    (3, 720401),
+    (4, 242),
+)
 """(k, exp(-2**k) in Q0.31)."""
 
 
 def softmax(call: Call) -> np.ndarray:
     """SOFTMAX over the channels."""
+    call.require_channels_last()
     values = call.first.rectangle(call.region, 0)
     beta = call.operator.attributes["beta"]
     if call.output.dtype == "float32":
@@ -30,7 +46,9 @@ def softmax(call: Call) -> np.ndarray:
         powers = np.exp(exponents.astype(np.float64)).astype(np.float32)  # as C's expf, which rounds right
         return powers / np.cumsum(powers, axis=2, dtype=np.float32)[..., -1:]
     if call.first.tensor.dtype not in ("int8", "uint8"):
-        raise NotImplementedError(f"{call.operator.name}: SOFTMAX of {call.first.tensor.dtype}")
+        raise UserError(
+            f"{call.operator.name}: SOFTMAX of {call.first.tensor.dtype} cannot be run, only int8, uint8 and float32"
+        )
     return _softmax_fixed(values.astype(np.int64), beta, float(scale_of(call.first.tensor)), call)
 
 

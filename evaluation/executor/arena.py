@@ -1,0 +1,130 @@
+"""One block of bytes in which everything lies that changes during a run, read and written through a plan's buffers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
+from evaluation.executor.patch import Patch
+from evaluation.graph import Graph
+from evaluation.planner.types import Access, Buffer, Region, Role, extent
+
+NOBODY = -1
+
+
+class Arena:
+    """The bytes of a run, and, when traced, which buffer wrote each of them last.
+
+    The trace makes a run its own judge: a read that meets a byte which its buffer did not write is an error at once,
+    whether or not the value happens to be right.
+    """
+
+    def __init__(
+        self, graph: Graph, buffers: tuple[Buffer, ...], arena_bytes: int, *, fill: int = 0xA5, trace: bool = False
+    ) -> None:
+        """All `arena_bytes` hold `fill` before the run."""
+        self._graph = graph
+        self._buffers = buffers
+        self.memory = np.frombuffer(bytearray([fill]) * arena_bytes, np.uint8)
+        self.written = np.zeros(arena_bytes, bool) if trace else None
+        self.read = np.zeros(arena_bytes, bool) if trace else None
+        self._writer = np.full(arena_bytes, NOBODY, np.int32) if trace else None
+
+    def load(self, access: Access) -> Patch:
+        """The part of a tensor that lies in a buffer, copied out."""
+        held, rows, first, last, bits, dtype = self._place(access)
+        if bits >= 8:
+            place = rows[:, first * bits // 8 : last * bits // 8]
+            self._note_read(access.buffer, place)
+            values = self.memory[place].view(dtype)
+        else:
+            place = rows[:, first * bits // 8 : packed_bytes(last, bits)]
+            self._note_read(access.buffer, place)
+            values = unpack_rows(self.memory[rows], bits, held, dtype)[:, first:last]
+        tensor = self._graph.tensors[access.tensor]
+        region = access.region
+        return Patch(tensor, region, values.reshape(region.rows, region.columns, extent(tensor)[2]))
+
+    def store(self, access: Access, values: np.ndarray) -> None:
+        """Write values (rows, columns, channels) where the plan says."""
+        held, rows, first, last, bits, dtype = self._place(access)
+        values = np.ascontiguousarray(values.reshape(access.region.rows, -1).astype(dtype))
+        if bits >= 8:
+            place = rows[:, first * bits // 8 : last * bits // 8]
+            self.memory[place] = values.view(np.uint8)
+        else:  # neighbours in the first and last byte stay as they are
+            place = rows[:, first * bits // 8 : packed_bytes(last, bits)]
+            line = unpack_rows(self.memory[rows], bits, held, dtype)
+            line[:, first:last] = values
+            self.memory[rows] = pack_rows(line, bits)
+        self._note_write(access.buffer, place)
+
+    def scratch(self, index: int | None, step: str) -> Scratch:
+        """The working memory of one step; of no bytes if the plan gives it none."""
+        return Scratch(self, index, step)
+
+    def _place(self, access: Access) -> tuple[int, np.ndarray, int, int, int, str]:
+        """Where a region lies: elements in a row of the buffer, arena addresses (rows, bytes of a whole row), first and
+        last element of the region in its row, bits of an element, dtype."""
+        buffer, tensor = self._buffers[access.buffer], self._graph.tensors[access.tensor]
+        is_labels = buffer.role is Role.LABELS  # one byte a pixel, whatever type ARG_MAX has in the file
+        bits, dtype = (8, "uint8") if is_labels else (tensor.bits, tensor.dtype)
+        bits = bits if bits < 8 else np.dtype(dtype).itemsize * 8
+        have, want, channels = buffer.region, access.region, extent(tensor)[2]
+        if access.tensor not in buffer.tensors or have is None or not _contains(have, want):
+            raise ValueError(f"buffer {buffer.name} holds {have}, not {want} of {tensor.name}")
+        held = have.columns * channels
+        row_bytes = packed_bytes(held, bits)
+        end = buffer.offset + (want.bottom - have.top) * row_bytes
+        if (want.bottom - have.top) * row_bytes > buffer.size_bytes or end > self.memory.size or buffer.offset < 0:
+            raise ValueError(f"buffer {buffer.name} ends before {want} of {tensor.name} does")
+        starts = buffer.offset + np.arange(want.top - have.top, want.bottom - have.top) * row_bytes
+        rows = starts[:, np.newaxis] + np.arange(row_bytes)
+        return held, rows, (want.left - have.left) * channels, (want.right - have.left) * channels, bits, dtype
+
+    def _note_read(self, buffer: int, place: np.ndarray) -> None:
+        if self.read is None:
+            return
+        self.read[place] = True
+        strange = self._writer[place] != buffer
+        if strange.any():
+            address = int(place[strange][0])
+            writer = int(self._writer[address])
+            name = "nobody" if writer == NOBODY else self._buffers[writer].name
+            raise ValueError(
+                f"byte {address} is read through buffer {self._buffers[buffer].name} "
+                f"but was last written through {name}"
+            )
+
+    def _note_write(self, buffer: int, place: np.ndarray) -> None:
+        if self.written is not None:
+            self.written[place] = True
+            self._writer[place] = buffer
+
+
+class Scratch:
+    """A kernel's working memory. What is put here comes back from the arena's bytes: what is counted is what is used."""
+
+    def __init__(self, arena: Arena, index: int | None, step: str) -> None:
+        self._arena, self._index, self._step = arena, index, step
+
+    def keep(self, values: np.ndarray) -> np.ndarray:
+        """Write values at the start of the buffer and read them back."""
+        size = math.prod(values.shape) * values.dtype.itemsize
+        have = 0 if self._index is None else self._arena._buffers[self._index].size_bytes
+        if size > have:
+            raise ValueError(f"{self._step} needs {size} bytes of scratch, but the plan gives it {have}")
+        offset = self._arena._buffers[self._index].offset
+        place = np.arange(offset, offset + size)[np.newaxis]
+        self._arena.memory[place] = np.ascontiguousarray(values).reshape(1, -1).view(np.uint8)
+        self._arena._note_write(self._index, place)
+        self._arena._note_read(self._index, place)
+        return self._arena.memory[place].view(values.dtype).reshape(values.shape)
+
+
+def _contains(outer: Region, inner: Region) -> bool:
+    return (
+        outer.top <= inner.top < inner.bottom <= outer.bottom and outer.left <= inner.left < inner.right <= outer.right
+    )
