@@ -56,15 +56,42 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: str = "float32") -> None:
-    """Write one `.npz`, atomically. `dtype="float16"` halves the file; loading gives float32 again."""
+def checkpoint_bytes(checkpoint: Checkpoint, dtype: str = "float32") -> bytes:
+    """The content of a checkpoint file. `dtype="float16"` halves it; loading gives float32 again."""
     header = {"format": FORMAT_VERSION, "spec": checkpoint.spec.to_dict(), "notes": dict(checkpoint.notes)}
     arrays = {name: np.asarray(array, dtype) for name, array in checkpoint.weights.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{_HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}, **arrays)
+    return buffer.getvalue()
+
+
+def parse_checkpoint(content: bytes, source: str) -> Checkpoint:
+    """Inverse of `checkpoint_bytes`; `source` names it in errors.
+
+    Raises:
+        UserError: not a checkpoint, damaged, or of another format version.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            header = json.loads(bytes(archive[_HEADER]))
+            weights = {name: archive[name].astype(np.float32) for name in archive.files if name != _HEADER}
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{source}: not a petitlab checkpoint, or damaged ({error}); write it again") from None
+    if header.get("format") != FORMAT_VERSION:
+        raise UserError(f"{source}: checkpoint format {header.get('format')}, this version reads {FORMAT_VERSION}")
+    try:
+        return Checkpoint(NetworkSpec.from_dict(header["spec"]), weights, header["notes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{source}: damaged checkpoint: {error}") from None
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: str = "float32") -> None:
+    """Write one `.npz`, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez_compressed(file, **{_HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}, **arrays)
+            file.write(checkpoint_bytes(checkpoint, dtype))
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -74,16 +101,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: str = "float32") 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read what `save_checkpoint` wrote. A file that is not one, or is damaged, raises `UserError`."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            header = json.loads(bytes(archive[_HEADER]))
-            weights = {name: archive[name].astype(np.float32) for name in archive.files if name != _HEADER}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a petitlab checkpoint (.npz)") from None
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a petitlab checkpoint, or damaged ({error}); write it again") from None
-    if header.get("format") != FORMAT_VERSION:
-        raise UserError(f"{path}: checkpoint format {header.get('format')}, this version reads {FORMAT_VERSION}")
-    try:
-        return Checkpoint(NetworkSpec.from_dict(header["spec"]), weights, header["notes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged checkpoint: {error}") from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected a petitlab checkpoint (.npz)") from None
+    return parse_checkpoint(content, str(path))

@@ -1,0 +1,243 @@
+"""The stages a candidate passes through, each answered from the cache where it was computed before.
+
+baseline -> prune + fine-tune -> calibrate -> quantise -> score
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from deeplab.calibration import calibrate
+from deeplab.checkpoint import Checkpoint, checkpoint_bytes, load_checkpoint, parse_checkpoint
+from deeplab.compression import Compression
+from deeplab.datasets import Split
+from deeplab.finetuning import FineTuning, fine_tune
+from deeplab.importing import import_tflite
+from deeplab.lowering import lower
+from deeplab.pruning.channels import prune_channels
+from deeplab.pruning.magnitude import prune_magnitude
+from deeplab.quantization import QuantizedNetwork, Range, quantize
+from deeplab.simulation import simulator
+from evaluation.accuracy import Scores, score_pictures, squash
+from evaluation.errors import UserError
+from evaluation.executor import run_whole
+from evaluation.planner import Target, load_target
+from sweeps.cache import StageCache, digest
+from sweeps.config import SweepConfig
+from sweeps.pictures import Pictures, TrainingBatches, frames, open_pictures
+
+# Raise one when the code of its stage computes something else: entries of the older code are then not found.
+_PRUNE_VERSION = 1
+_CALIBRATE_VERSION = 1
+_SCORE_VERSION = 1
+_AGREEMENT_VERSION = 1
+
+# The integer executor is slow on purpose. Agreement is taken on the first search picture of networks up to this size.
+_AGREEMENT_PIXELS = 1 << 16
+
+Network = Checkpoint | QuantizedNetwork
+
+
+@dataclass
+class Context:
+    """What every trial of a study shares. Cheap to open: pictures are decoded when first needed."""
+
+    config: SweepConfig
+    baseline: Checkpoint
+    pictures: Pictures
+    target: Target
+    cache: StageCache
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by stage, of the trial that is running."""
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        uses = {"search": self.pictures.search, "heldout": self.pictures.heldout, "train": self.pictures.train}
+        uses["calibration"] = self.pictures.calibration
+        return {
+            "network": self.baseline.fingerprint(),
+            **{use: split.fingerprint() for use, split in uses.items() if split is not None},
+        }
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+
+
+def open_context(config: SweepConfig) -> Context:
+    """Open network, pictures and cache of a study. Raises `UserError` for what does not fit together."""
+    baseline = open_network(config.network.source)
+    pictures = open_pictures(config.data)
+    if len(pictures.dataset.class_names) != baseline.spec.classes:
+        raise UserError(
+            f"the network {config.network.source} has {baseline.spec.classes} classes, the data set "
+            f"{pictures.dataset.name} has {len(pictures.dataset.class_names)}; choose pictures that fit"
+        )
+    return Context(config, baseline, pictures, load_target(config.target), StageCache(config.out / ".cache"))
+
+
+def open_network(source: str) -> Checkpoint:
+    """The float network of `network.source`: the shipped one, a checkpoint or a `.tflite` file."""
+    if source == "streets":
+        return load_checkpoint(Path(str(files("deeplab") / "pretrained" / "streets.npz")))
+    path = Path(source)
+    if not path.exists():
+        raise UserError(f"{path}: no such file; network.source must be 'streets', a .npz or a .tflite file")
+    return import_tflite(path) if path.suffix == ".tflite" else load_checkpoint(path)
+
+
+def compressed(compression: Compression, context: Context) -> Network:
+    """The candidate's network: pruned, fine-tuned, quantised."""
+    checkpoint = _pruned(compression, context)
+    if compression.is_float:
+        return checkpoint
+    with context.timed("calibrate"):
+        ranges = _ranges(checkpoint, context)
+    with context.timed("quantise"):
+        return quantize(checkpoint, ranges, compression.weight_bits, compression.activation_bits)
+
+
+def _pruned(compression: Compression, context: Context) -> Checkpoint:
+    if compression.sparsity == 0.0:
+        return context.baseline
+    options = context.config.finetune
+    # Distillation learns from the calibration pictures, labels from the training pictures.
+    source = "calibration" if options.loss == "distill" else "train"
+    parts = {
+        "network": context.fingerprints["network"],
+        "pruning": compression.pruning,
+        "sparsity": compression.sparsity,
+        "finetune": options.model_dump(mode="json"),
+        "pictures": context.fingerprints[source] if options.steps else None,
+        "seed": context.config.seed,
+    }
+    with context.timed("prune"):
+        return context.cache.cached(
+            "prune",
+            _PRUNE_VERSION,
+            parts,
+            lambda: _prune(compression, context, getattr(context.pictures, source)),
+            checkpoint_bytes,
+            lambda content: parse_checkpoint(content, "stage cache"),
+        )
+
+
+def _prune(compression: Compression, context: Context, pictures: Split) -> Checkpoint:
+    options, spec = context.config.finetune, context.baseline.spec
+    structured = compression.pruning == "channels"
+    start = prune_channels(context.baseline, compression.sparsity) if structured else context.baseline
+    batches = TrainingBatches(
+        pictures,
+        spec.input_height,
+        spec.input_width,
+        batch=options.batch,
+        crop=options.crop,
+        labelled=options.loss == "labels",
+        seed=context.config.seed,
+    )
+    tuned = fine_tune(
+        start,
+        batches,
+        FineTuning(options.steps, options.learning_rate, options.loss),
+        teacher=context.baseline,
+        magnitude_sparsity=0.0 if structured else compression.sparsity,
+    )
+    return tuned if structured else prune_magnitude(tuned, compression.sparsity)
+
+
+def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
+    parts = {"network": checkpoint.fingerprint(), "pictures": context.fingerprints["calibration"]}
+    spec = checkpoint.spec
+
+    def compute() -> dict[str, Range]:
+        return calibrate(checkpoint, frames(context.pictures.calibration, spec.input_height, spec.input_width))
+
+    return context.cache.cached("calibrate", _CALIBRATE_VERSION, parts, compute, _ranges_bytes, _parse_ranges)
+
+
+def scores(network: Network, context: Context, use: str) -> Scores:
+    """Scores of a network on the pictures of one use, `search` or `heldout`."""
+    parts = {"network": _identity(network), "pictures": context.fingerprints[use]}
+    return context.cache.cached(
+        "score",
+        _SCORE_VERSION,
+        parts,
+        lambda: score(network, context, getattr(context.pictures, use)),
+        lambda found: json.dumps(found.to_dict()).encode(),
+        lambda content: Scores.from_dict(json.loads(content)),
+    )
+
+
+def score(network: Network, context: Context, split: Split) -> Scores:
+    """Scores of a network on any pictures, not cached."""
+    dataset, runner = context.pictures.dataset, simulator(network.spec)
+    return score_pictures(
+        lambda pictures: runner.labels(network, pictures),
+        ((sample.image_id, sample.image, sample.label) for sample in split),
+        len(dataset.class_names),
+        dataset.void,
+        input_size=(network.spec.input_height, network.spec.input_width),
+        batch_size=runner.batch_size,
+    )
+
+
+def label_agreement(network: Network, context: Context) -> float | None:
+    """Share of label pixels of one search picture on which the accuracy path and the integer executor agree."""
+    spec = network.spec
+    if isinstance(network, Checkpoint) or spec.input_height * spec.input_width > _AGREEMENT_PIXELS:
+        return None
+    parts = {"network": _identity(network), "pictures": context.fingerprints["search"]}
+
+    def compute() -> float:
+        frame = squash(context.pictures.search.image(0), spec.input_height, spec.input_width)
+        (executed,) = run_whole(lower(network), frame[None]).values()
+        return float(np.mean(executed[0] == simulator(spec).labels(network, frame[None])[0]))
+
+    return context.cache.cached(
+        "agreement",
+        _AGREEMENT_VERSION,
+        parts,
+        compute,
+        lambda share: share.hex().encode(),
+        lambda content: float.fromhex(content.decode()),
+    )
+
+
+def _identity(network: Network) -> str:
+    if isinstance(network, Checkpoint):
+        return network.fingerprint()
+    grids = {name: asdict(grid) for name, grid in network.activations.items()}
+    return digest(network.spec.to_dict(), network.kernels, network.kernel_scales, network.biases, grids)
+
+
+def parameters(network: Network) -> int:
+    """Weights and biases, zeros included."""
+    if isinstance(network, Checkpoint):
+        return network.parameters
+    return sum(array.size for arrays in (network.kernels, network.biases) for array in arrays.values())
+
+
+def _ranges_bytes(ranges: dict[str, Range]) -> bytes:
+    buffer = io.BytesIO()
+    arrays = {name: np.concatenate([[seen.low, seen.high], seen.sample]) for name, seen in ranges.items()}
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _parse_ranges(content: bytes) -> dict[str, Range]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return {
+            name: Range(float(archive[name][0]), float(archive[name][1]), archive[name][2:]) for name in archive.files
+        }

@@ -1,0 +1,95 @@
+"""One trial: from a candidate to its measurement. What a worker process answers.
+
+Pure functions of candidate and context: any process, on any machine that sees the same files, gives the same answer.
+Candidates that differ in tiles only share everything but the plan.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.datasets.palette import palette
+from deeplab.lowering import lower, lower_untrained
+from deeplab.simulation import simulator
+from evaluation.accuracy import Scores, squash, to_label_size
+from evaluation.measurement import Cost, Measurement, MemoryFigures
+from evaluation.planner import Plan
+from reports.record import DataSet
+from sweeps.pictures import open_part
+from sweeps.space import Candidate
+from sweeps.stages import Context, compressed, open_context
+
+__all__ = [
+    "Context", "describe", "evaluate", "held_out", "import_check", "open_context", "overlay", "picture",
+    "plan_candidate",
+]  # fmt: skip
+
+
+def plan_candidate(candidate: Candidate, context: Context) -> Plan:
+    """The candidate's memory, before anything is trained: from shapes and bit-widths alone."""
+    graph = lower_untrained(context.baseline.spec, candidate.compression, context.config.study)
+    return _plan(graph, candidate, context)
+
+
+def evaluate(candidate: Candidate, context: Context) -> Measurement:
+    """Measure a candidate on the search pictures."""
+    context.seconds = {}
+    network = compressed(candidate.compression, context)
+    with context.timed("score"):
+        on_search = scores(network, context, "search")
+    graph = lower(network, context.config.study)
+    with context.timed("plan"):
+        planned = _plan(graph, candidate, context)
+    with context.timed("agreement"):
+        agreement = label_agreement(network, context)
+    return Measurement(
+        scores=on_search,
+        memory=MemoryFigures.of_plan(planned),
+        cost=Cost(planned.macs, planned.mac_overhead, parameters(network)),
+        label_agreement=agreement,
+        stage_seconds=dict(context.seconds),
+    )
+
+
+def held_out(candidate: Candidate, context: Context) -> Scores:
+    """Scores on the held-out pictures. For the final front, once."""
+    return scores(compressed(candidate.compression, context), context, "heldout")
+
+
+def import_check(context: Context) -> Scores:
+    """Scores of the float network on `config.import_check.split`."""
+    assert context.config.import_check is not None
+    split = open_part(context.pictures.dataset, context.config.import_check.split)
+    return score(context.baseline, context, split)
+
+
+def describe(context: Context) -> DataSet:
+    """What the report says about the pictures."""
+    dataset = context.pictures.dataset
+    return DataSet(
+        name=dataset.name,
+        class_names=dataset.class_names,
+        palette=palette(dataset.class_names),
+        search_pictures=len(context.pictures.search),
+        heldout_pictures=len(context.pictures.heldout),
+        fingerprints=context.fingerprints,
+    )
+
+
+def picture(context: Context, image_index: int) -> tuple[str, np.ndarray, np.ndarray]:
+    """One search picture: (image id, uint8 (H, W, 3), label uint8 (H, W))."""
+    sample = context.pictures.search.sample(image_index)
+    return sample.image_id, sample.image, sample.label
+
+
+def overlay(candidate: Candidate, context: Context, image_index: int) -> np.ndarray:
+    """Classes the candidate predicts for one search picture, uint8 (H, W) at the label's size."""
+    network = compressed(candidate.compression, context)
+    sample = context.pictures.search.sample(image_index)
+    spec = network.spec
+    frame = squash(sample.image, spec.input_height, spec.input_width)
+    return to_label_size(simulator(spec).labels(network, frame[None])[0], *sample.label.shape)
+
+
+def _plan(graph: Graph, candidate: Candidate, context: Context) -> Plan:
+    return plan(graph, candidate.tile_count, context.target, max_mac_overhead=context.config.max_mac_overhead)
