@@ -12,12 +12,13 @@ from deeplab.datasets.palette import palette
 from deeplab.lowering import lower, lower_untrained
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, squash, to_label_size
+from evaluation.graph import Graph
 from evaluation.measurement import Cost, Measurement, MemoryFigures
-from evaluation.planner import Plan
+from evaluation.planner import Plan, plan
 from reports.record import DataSet
 from sweeps.pictures import open_part
 from sweeps.space import Candidate
-from sweeps.stages import Context, compressed, open_context
+from sweeps.stages import Context, compressed, label_agreement, open_context, parameters, score, scores
 
 __all__ = [
     "Context", "describe", "evaluate", "held_out", "import_check", "open_context", "overlay", "picture",
