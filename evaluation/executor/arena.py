@@ -69,9 +69,10 @@ class Arena:
         """Where a region lies: elements in a row of the buffer, arena addresses (rows, bytes of a whole row), first and
         last element of the region in its row, bits of an element, dtype."""
         buffer, tensor = self._buffers[access.buffer], self._graph.tensors[access.tensor]
-        is_labels = buffer.role is Role.LABELS  # one byte a pixel, whatever type ARG_MAX has in the file
-        bits, dtype = (8, "uint8") if is_labels else (tensor.bits, tensor.dtype)
-        bits = bits if bits < 8 else np.dtype(dtype).itemsize * 8
+        dtype = tensor.dtype
+        if buffer.role is Role.LABELS:  # a byte a pixel, or four by TFLM's accounting, whatever ARG_MAX has in the file
+            dtype = "uint8" if buffer.size_bytes < tensor.elements * 4 else "int32"
+        bits = tensor.bits if tensor.bits < 8 else np.dtype(dtype).itemsize * 8
         have, want, channels = buffer.region, access.region, extent(tensor)[2]
         if access.tensor not in buffer.tensors or have is None or not _contains(have, want):
             raise ValueError(f"buffer {buffer.name} holds {have}, not {want} of {tensor.name}")
@@ -105,7 +106,7 @@ class Arena:
 
 
 class Scratch:
-    """A kernel's working memory. What is put here comes back from the arena's bytes: what is counted is what is used."""
+    """A kernel's working memory. What is put here comes back from the arena's bytes: counted is what is used."""
 
     def __init__(self, arena: Arena, index: int | None, step: str) -> None:
         self._arena, self._index, self._step = arena, index, step

@@ -66,10 +66,10 @@ def quantize(call: Call) -> np.ndarray:
 
 
 def dequantize(call: Call) -> np.ndarray:
-    """DEQUANTIZE: the product in float64, rounded once to float32."""
+    """DEQUANTIZE: the product in float64, rounded once to float32. Only here may a zero point lie between two codes."""
     source = call.first.tensor
-    centred = _centred(source, call.first.rectangle(call.region, 0))
-    return (np.float64(scale_of(source)) * centred.astype(np.float64)).astype(np.float32)
+    centred = call.first.rectangle(call.region, 0).astype(np.float64) - float(source.quantization.zero_point[0])
+    return (np.float64(scale_of(source)) * centred).astype(np.float32)
 
 
 def _sum(call: Call, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:

@@ -6,13 +6,20 @@ import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.executor.patch import Call
-from evaluation.executor.requantize import integer_range, round_half_away, scale_of, zero_point_of
+from evaluation.executor.requantize import (
+    integer_range,
+    multiply,
+    quantize_multiplier,
+    round_half_away,
+    scale_of,
+    zero_point_of,
+)
 from evaluation.graph import Tensor
 from evaluation.planner.types import Region, extent
 
 
 def concatenation(call: Call) -> np.ndarray:
-    """CONCATENATION along the channels; inputs of another quantisation are brought to the output's (uint8 only)."""
+    """CONCATENATION along the channels; inputs of another quantisation are brought to the output's."""
     call.require_channels_last()
     axis = call.operator.attributes["axis"] % len(call.output.shape)
     if axis != len(call.output.shape) - 1:
@@ -67,7 +74,10 @@ def _requantized(call: Call, source: Tensor, values: np.ndarray) -> np.ndarray:
     if same:
         return values
     if output.dtype != "uint8":
-        raise UserError(f"{call.operator.name}: {output.dtype} inputs need one quantisation; put a QUANTIZE before it")
+        # TFLite demands one quantisation for all; where they differ here, each is brought to the output's by QUANTIZE.
+        ratio = float(scale_of(source)) / float(scale_of(output))
+        scaled = multiply(values.astype(np.int64) - zero_point_of(source), *quantize_multiplier(ratio))
+        return np.clip(scaled + zero_point_of(output), *integer_range(output))
     scale = scale_of(source) * (np.float32(1.0) / scale_of(output))
     offset = np.float32(-zero_point_of(source)) * scale
     codes = round_half_away(values.astype(np.float32) * scale + offset).astype(np.int64) + zero_point_of(output)

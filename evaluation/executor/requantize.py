@@ -1,8 +1,8 @@
 """TFLite's fixed-point requantisation: a real multiplier as an int32 mantissa and a power of two.
 
 Follows the reference implementation of TensorFlow Lite (`tensorflow/lite/kernels/internal/common.h` and
-`quantization_util.cc`, double-rounding build) so that results are equal to the bit; Jacob et al. 2018 (arXiv 1712.05877,
-section 2.2) gives the idea. Everything is computed in int64, where no intermediate result overflows.
+`quantization_util.cc`, double-rounding build) so that results are equal to the bit; Jacob et al. 2018 (arXiv
+1712.05877, section 2.2) gives the idea. Everything is computed in int64, where no intermediate result overflows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MANTISSA_BITS = 31
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """Split `real` >= 0 into (mantissa, exponent) with real ~ mantissa * 2**(exponent - 31), mantissa in [2**30, 2**31)."""
+    """(mantissa, exponent) of a real >= 0, real ~ mantissa * 2**(exponent - 31) with mantissa in [2**30, 2**31)."""
     if real == 0.0:
         return 0, 0
     fraction, exponent = math.frexp(real)
@@ -65,7 +65,7 @@ def divide_by_power_of_two(x: np.ndarray, exponent: np.ndarray | int) -> np.ndar
 
 
 def multiply_wide(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
-    """`multiply` for the 48-bit accumulators of 16-bit activations: a mantissa of 15 bits, rounded once, half up; int64."""
+    """`multiply` for the 48-bit sums of 16-bit activations: a mantissa of 15 bits, rounded once, half up; int64."""
     mantissa = np.asarray(mantissa, np.int64)
     reduced = np.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
     shift = 15 - np.asarray(exponent, np.int64)

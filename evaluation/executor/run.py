@@ -61,8 +61,8 @@ def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False,
 
     Raises:
         UserError: an operator has no kernel, or the frame does not fit.
-        ValueError: the plan is wrong: a step reads what is not there, a buffer is too small or ends beyond the arena, scratch
-            is missing, or (traced) another buffer wrote over what is read.
+        ValueError: the plan is wrong: a step reads what is not there, a buffer is too small or ends beyond the arena,
+            scratch is missing, or (traced) another buffer wrote over what is read.
     """
     arena = Arena(graph, plan.buffers, plan.arena_bytes, fill=fill, trace=trace)
     arena.store(_holder(graph, plan, graph.inputs[0], first=True), as_input(graph, frame))
@@ -70,9 +70,8 @@ def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False,
         _run_step(graph, arena, step)
     outputs = {}
     for tensor in graph.outputs:
-        outputs[tensor] = arena.load(_holder(graph, plan, tensor, first=False)).values.reshape(
-            graph.tensors[tensor].shape
-        )
+        patch = arena.load(_holder(graph, plan, tensor, first=False))
+        outputs[tensor] = patch.values.reshape(graph.tensors[tensor].shape)
     return Execution(outputs, arena.memory, Trace(arena.written, arena.read) if trace else None)
 
 
@@ -90,11 +89,10 @@ def _run_step(graph: Graph, arena: Arena, step: Step) -> None:
 
 def _patches(graph: Graph, operator: Operator, loaded: list[Patch]) -> tuple[Patch | None, ...]:
     """The loaded patches at the positions of the operator's non-constant inputs."""
-    positions = [
-        i for i, index in enumerate(operator.inputs) if index != ABSENT and not graph.tensors[index].is_constant
-    ]
-    found = dict(zip(positions, loaded, strict=True))
-    return tuple(found.get(position) for position in range(len(operator.inputs)))
+    remaining = iter(loaded)
+    return tuple(
+        None if index == ABSENT or graph.tensors[index].is_constant else next(remaining) for index in operator.inputs
+    )
 
 
 def _holder(graph: Graph, plan: Plan, tensor: int, *, first: bool) -> Access:

@@ -1,8 +1,8 @@
 """SOFTMAX: float, and the fixed-point form of TFLite's reference kernels for 8 bits.
 
-exp and 1/(1 + x) are those of gemmlowp's `fixedpoint.h`: exp by a Taylor polynomial around -1/8 on [-1/4, 0), times exp of
-each set power of two; the reciprocal by three Newton-Raphson steps from 48/17 - 32/17 d. `Qm.n` has m integer and n
-fraction bits.
+exp and 1/(1 + x) are those of gemmlowp's `fixedpoint.h`: exp by a Taylor polynomial around -1/8 on [-1/4, 0), times
+exp of each set power of two; the reciprocal by three Newton-Raphson steps from 48/17 - 32/17 d. `Qm.n` has m integer
+and n fraction bits.
 """
 
 from __future__ import annotations
