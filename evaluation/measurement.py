@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evaluation.accuracy import Scores
+from evaluation.planner import Plan
+
+NAMED_AT_HIGH_WATER = 4
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,20 @@ class MemoryFigures:
     """In words: the step at which the arena is fullest, and the tensors alive there."""
 
     @classmethod
-    def of_plan(cls, plan: Any) -> MemoryFigures:
-        """The figures of an `evaluation.planner.Plan`."""
-        return cls(**{name: getattr(plan, name) for name in cls.__dataclass_fields__})
+    def of_plan(cls, plan: Plan) -> MemoryFigures:
+        alive = [plan.buffers[index] for index in plan.high_water_buffers]
+        named = ", ".join(f"{buffer.name} ({buffer.size_bytes} B)" for buffer in alive[:NAMED_AT_HIGH_WATER])
+        more = f" and {len(alive) - NAMED_AT_HIGH_WATER} more" if len(alive) > NAMED_AT_HIGH_WATER else ""
+        return cls(
+            arena_bytes=plan.arena_bytes,
+            weights_bytes=plan.weights_bytes,
+            flash_bytes=plan.flash_bytes,
+            runtime_bytes=plan.runtime_bytes,
+            peak_memory_bytes=plan.peak_memory_bytes,
+            lower_bound_bytes=plan.lower_bound_bytes,
+            proven=plan.proven,
+            high_water=f"step {plan.high_water_step} of {len(plan.steps)}: {named}{more}",
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 PETITLAB_TEST_FAULT: "crash N" ends the worker at trial's Nth distinct candidate name, "hang", "raise", "nan" likewise.
 """
 
-import json
 import os
 import signal
 import time
@@ -14,39 +13,12 @@ import numpy as np
 
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Measurement, MemoryFigures
+from evaluation.planner import Buffer, Plan, Role, Section, Step
 from reports.record import DataSet
 
 PICTURES, CLASSES, SIDE = 6, 4, 48
 CLASS_NAMES = ("road", "building", "person", "car")
 PALETTE = ("#555555", "#E69F00", "#D55E00", "#0072B2")
-
-
-@dataclass(frozen=True)
-class StandInPlan:
-    arena_bytes: int
-    weights_bytes: int
-    tile_count: int
-    flash_bytes: int = 0
-    runtime_bytes: int = 4096
-    proven: bool = True
-    high_water: str = "step 1 (CONV_2D stem): frame, stem"
-
-    @property
-    def peak_memory_bytes(self) -> int:
-        return self.arena_bytes + self.weights_bytes + self.runtime_bytes
-
-    @property
-    def lower_bound_bytes(self) -> int:
-        return self.arena_bytes
-
-    def to_json(self) -> str:
-        frame, rest = self.arena_bytes // 4, self.arena_bytes - self.arena_bytes // 4
-        names = [("frame", "frame", frame, 0, 2, 0), ("stem", "activation", rest, 1, 3, frame)]
-        names += [("head", "activation", frame // 2, 2, 5, 0), ("labels", "labels", frame // 4, 4, 6, frame // 2)]
-        keys = ("name", "role", "size_bytes", "lower", "upper", "offset")
-        buffers = [dict(zip(keys, values, strict=True)) for values in names]
-        steps = [{"kinds": ["CONV_2D"], "operators": [i], "section": 0, "tile": 0} for i in range(6)]
-        return json.dumps({"arena_bytes": self.arena_bytes, "buffers": buffers, "steps": steps})
 
 
 @dataclass(frozen=True)
@@ -70,10 +42,37 @@ def _bits(candidate):
 
 
 def plan_candidate(candidate, context):
+    """A plan of four buffers whose sizes fall with narrower, fewer bits and more tiles."""
     weights, activations = _bits(candidate)
     width = 1 - candidate.compression.sparsity
-    arena = int(1_000_000 * width * activations / (0.5 + 0.5 * candidate.tile_count)) // 16 * 16 + 65536
-    return StandInPlan(arena, int(400_000 * width**2 * weights), candidate.tile_count)
+    scale = int(1_000_000 * width * activations / (0.5 + 0.5 * candidate.tile_count)) // 64 * 64 + 65536
+    frame = scale // 4
+    buffers = (
+        Buffer("frame", Role.FRAME, (0,), None, frame, 0, 2, 0),
+        Buffer("stem", Role.ACTIVATION, (1,), None, scale - frame, 1, 3, frame),
+        Buffer("head", Role.ACTIVATION, (2,), None, frame // 2, 2, 5, 0),
+        Buffer("labels", Role.LABELS, (3,), None, frame // 4, 4, 6, frame // 2),
+    )
+    weights_bytes = int(400_000 * width**2 * weights)
+    return Plan(
+        graph="standin",
+        target="camera",
+        tile_count=candidate.tile_count,
+        sections=(Section((0,), candidate.tile_count),),
+        steps=tuple(Step((i,), 0, 0, (), ()) for i in range(6)),
+        buffers=buffers,
+        arena_bytes=scale,
+        weights_bytes=weights_bytes,
+        flash_bytes=0,
+        runtime_bytes=4096,
+        peak_memory_bytes=scale + weights_bytes + 4096,
+        lower_bound_bytes=scale,
+        macs=int(1e8 * width),
+        mac_overhead=0.01 * (candidate.tile_count - 1),
+        high_water_step=1,
+        high_water_buffers=(1, 0),
+        live_bytes=(frame, scale, scale, frame, frame, frame // 4),
+    )
 
 
 def _accuracy(candidate):
@@ -112,7 +111,7 @@ def evaluate(candidate, context):
     measured = scores(candidate)
     if kind == "nan" and name == str(candidate):
         measured = Scores(measured.image_ids, measured.confusions, ())
-    cost = Cost(int(1e8 * (1 - candidate.compression.sparsity)), 0.01 * (candidate.tile_count - 1), 400_000)
+    cost = Cost(plan.macs, plan.mac_overhead, 400_000)
     return Measurement(measured, memory, cost, 0.999, {"prune": 0.5, "evaluate": 0.25})
 
 

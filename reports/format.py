@@ -1,0 +1,54 @@
+"""How numbers are written in the report, in one place: the same figure never stands there in two roundings."""
+
+from __future__ import annotations
+
+from evaluation.accuracy import Interval
+
+MINUS = "\u2212"
+THIN = "\u202f"
+
+
+def megabytes(size_bytes: float) -> str:
+    """"0.243 MB": three decimals below 100 MB, so that 1 kB shows."""
+    value = size_bytes / 1e6
+    return f"{value:.3f}{THIN}MB" if value < 100 else f"{value:.1f}{THIN}MB"
+
+
+def grouped(count: int) -> str:
+    """1234567 -> "1 234 567", with narrow spaces."""
+    return f"{count:,}".replace(",", THIN)
+
+
+def miou(value: float) -> str:
+    """"0.797"."""
+    return f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """"+0.012", with a real minus sign below zero; what rounds to nothing is "±0.000"."""
+    text = f"{abs(value):.3f}"
+    if float(text) == 0:
+        return f"\u00b1{text}"
+    return f"{MINUS if value < 0 else '+'}{text}"
+
+
+def interval(value: Interval) -> str:
+    """"0.78 to 0.81" at the estimate's precision."""
+    return f"{value.lower:.3f} to {value.upper:.3f}"
+
+
+def signed_interval(value: Interval) -> str:
+    return f"{signed(value.lower)} to {signed(value.upper)}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2f}{THIN}%" if share < 0.9999 else f"{100 * share:.3f}{THIN}%"
+
+
+def duration(seconds: float) -> str:
+    """"3 min 20 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}{THIN}h {minutes}{THIN}min"
+    return f"{minutes}{THIN}min {rest}{THIN}s" if minutes else f"{rest}{THIN}s"
