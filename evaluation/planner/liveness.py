@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evaluation.graph import Graph
-from evaluation.planner.kernels import KernelCall, is_label_map, kernel_calls, row_bytes
+from evaluation.planner.kernels import KernelCall, is_label_map, row_bytes
 from evaluation.planner.targets import Target
 from evaluation.planner.types import Role, extent
 
@@ -53,13 +53,8 @@ class Program:
         return -(-size_bytes // self.target.alignment_bytes) * self.target.alignment_bytes
 
 
-def program(graph: Graph, target: Target) -> Program:
-    """Kernel calls and storages of a graph, with each storage's life.
-
-    Raises:
-        UserError: the graph holds an operator or tensor that cannot be planned.
-    """
-    calls = kernel_calls(graph, rewrite_frame=not target.keep_frame)
+def program(graph: Graph, target: Target, calls: tuple[KernelCall, ...]) -> Program:
+    """Storages of a graph and their lives when `calls` run in the order given."""
     members: list[list[int]] = []
     storage_of: dict[int, int] = {}
     first: list[int] = []
@@ -92,7 +87,7 @@ def program(graph: Graph, target: Target) -> Program:
 
 def _storage(graph: Graph, target: Target, tensors: tuple[int, ...], first: int, last: int) -> Storage:
     tensor = graph.tensors[tensors[0]]
-    rows, columns, channels = extent(tensor)
+    rows, columns, _ = extent(tensor)
     if is_label_map(graph, tensors[0]):
         return Storage(tensors, Role.LABELS, rows, columns * target.label_bytes, first, last)
     is_picture = tensors[0] in graph.inputs and len(tensor.shape) == 4

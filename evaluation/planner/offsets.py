@@ -92,7 +92,7 @@ def place(blocks: list[Block], alignment_bytes: int = 1, rounds: int = _IMPROVEM
 _NO_HEIGHT = np.iinfo(np.int64).max
 
 
-def _orders(size, lower, upper, matters, neighbours) -> list[list[int]]:  # noqa: ANN001
+def _orders(size, lower, upper, matters, neighbours) -> list[list[int]]:
     """Orders in which to place: by size, life, area, neighbours' load, time."""
     life = upper - lower
     crowd = np.array([size[near].sum() for near in neighbours])
@@ -129,7 +129,7 @@ def _greedy(order: list[int], size: np.ndarray, neighbours: list[np.ndarray], ti
     return offsets
 
 
-def _highest_first(order, ends, height, neighbours, tried) -> list[int] | None:  # noqa: ANN001
+def _highest_first(order, ends, height, neighbours, tried) -> list[int] | None:
     """The order with the block that ends highest moved up: to the front, or before its first neighbour."""
     rank = {index: place for place, index in enumerate(order)}
     for index in (i for i in order if ends[i] == height):

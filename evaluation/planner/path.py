@@ -27,8 +27,8 @@ class Cut:
     tiles: int
 
 
-def least_peak_path(candidates: Candidates, max_extra_macs: int) -> tuple[tuple[Cut, ...], int]:
-    """The cuts of least peak whose extra MACs stay within the budget, and that peak in bytes."""
+def least_peak_path(candidates: Candidates, max_extra_macs: int) -> tuple[Cut, ...]:
+    """The cuts of least peak whose extra MACs stay within the budget; of these, those with the fewest MACs."""
     calls = candidates.live_bytes.shape[0]
     peaks = np.unique(candidates.live_bytes[candidates.live_bytes < NEVER])
     # Any path must hold the calls one by one or inside a section, so the untiled peak is always enough.
@@ -43,11 +43,11 @@ def least_peak_path(candidates: Candidates, max_extra_macs: int) -> tuple[tuple[
         else:
             low = middle + 1
     _, cuts = _shortest(candidates, int(peaks[low]))
-    return cuts, int(peaks[low])
+    return cuts
 
 
 def _shortest(candidates: Candidates, peak_bytes: int) -> tuple[int | None, tuple[Cut, ...]]:
-    """(extra MACs, cuts) of the cheapest path whose edges all stay at or below `peak_bytes`; (None, ()) if none does."""
+    """(extra MACs, cuts) of the cheapest path with no edge above `peak_bytes`; (None, ()) where there is none."""
     calls = candidates.live_bytes.shape[0]
     counts = np.array(candidates.counts, np.int64)
     distance = np.full(calls + 1, np.inf)

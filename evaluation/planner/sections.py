@@ -58,7 +58,7 @@ class StripeRows:
 
 
 class BackwardSweep:
-    """Rows that the stripes of a section ending before call `end` compute, found one call at a time, last call first."""
+    """Rows that the stripes of a section ending before call `end` compute, found call by call, the last one first."""
 
     def __init__(self, program: Program, end: int, stripes: Stripes) -> None:
         self._program = program
@@ -144,7 +144,7 @@ def _price(
 ) -> None:
     """Fill live[first, count] and extra[first, count] for all sections that end before call `end`."""
     sweep = BackwardSweep(program, end, stripes)
-    total = len(stripes.ends) and int(stripes.ends[-1]) + 1
+    total = sum(stripes.counts)
     alive = np.zeros((total, end), np.int64)
     is_first, is_last = np.zeros(total, bool), np.zeros(total, bool)
     is_first[stripes.begins], is_last[stripes.ends] = True, True
@@ -169,7 +169,7 @@ def _price(
             extra[first] = recomputed
 
 
-def _add_output(program, storage, rows, call, end, alive, is_first, is_last) -> None:  # noqa: ANN001
+def _add_output(program, storage, rows, call, end, alive, is_first, is_last) -> None:
     """Add the bytes of the output of `call` to alive[stripe, call] wherever it exists."""
     whole = program.aligned(storage.size_bytes)
     align = program.target.alignment_bytes

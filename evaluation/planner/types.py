@@ -29,7 +29,7 @@ class Region:
 
 
 def extent(tensor: Tensor) -> tuple[int, int, int]:
-    """(rows, columns, channels) of a tensor: NHWC as it stands, (1, H, W) with one channel, all else one row of one column."""
+    """(rows, columns, channels): NHWC as it stands, (1, H, W) with one channel, all else one row of one column."""
     if len(tensor.shape) == 4:
         return tensor.shape[1], tensor.shape[2], tensor.shape[3]
     if len(tensor.shape) == 3:
@@ -82,8 +82,8 @@ class Step:
     section: int
     tile: int
     reads: tuple[Access, ...]
-    """One per non-constant input, in the operator's input order. Regions are clipped to the tensor: what lies outside is
-    padding, which the kernel derives from the global geometry."""
+    """One per non-constant input, in the operator's input order. Regions are clipped to the tensor: what lies outside
+    is padding, which the kernel derives from the global geometry."""
     writes: tuple[Access, ...]
     scratch: int | None = None
     """Index of the scratch buffer."""
