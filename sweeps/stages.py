@@ -23,15 +23,15 @@ from deeplab.compression import Compression
 from deeplab.datasets import Split
 from deeplab.finetuning import FineTuning, fine_tune
 from deeplab.importing import import_tflite
-from deeplab.lowering import lower
 from deeplab.pruning.channels import prune_channels
 from deeplab.pruning.magnitude import prune_magnitude
 from deeplab.quantization import QuantizedNetwork, Range, quantize
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, score_pictures, squash
 from evaluation.errors import UserError
-from evaluation.executor import run_whole
-from evaluation.planner import Target, load_target
+from evaluation.executor import execute
+from evaluation.graph import Graph
+from evaluation.planner import Plan, Target, load_target
 from sweeps.cache import StageCache, digest
 from sweeps.config import SweepConfig
 from sweeps.pictures import Pictures, TrainingBatches, frames, open_pictures
@@ -40,10 +40,6 @@ from sweeps.pictures import Pictures, TrainingBatches, frames, open_pictures
 _PRUNE_VERSION = 1
 _CALIBRATE_VERSION = 1
 _SCORE_VERSION = 1
-_AGREEMENT_VERSION = 1
-
-# The integer executor is slow on purpose. Agreement is taken on the first search picture of networks up to this size.
-_AGREEMENT_PIXELS = 1 << 16
 
 Network = Checkpoint | QuantizedNetwork
 
@@ -193,26 +189,15 @@ def score(network: Network, context: Context, split: Split) -> Scores:
     )
 
 
-def label_agreement(network: Network, context: Context) -> float | None:
-    """Share of label pixels of one search picture on which the accuracy path and the integer executor agree."""
+def label_agreement(network: Network, graph: Graph, planned: Plan, context: Context) -> float:
+    """Share of one search picture's label pixels on which the accuracy path and the plan's execution agree.
+
+    The plan really runs here, tile by tile in an arena of exactly its size, in the runtime's integer arithmetic.
+    """
     spec = network.spec
-    if isinstance(network, Checkpoint) or spec.input_height * spec.input_width > _AGREEMENT_PIXELS:
-        return None
-    parts = {"network": _identity(network), "pictures": context.fingerprints["search"]}
-
-    def compute() -> float:
-        frame = squash(context.pictures.search.image(0), spec.input_height, spec.input_width)
-        (executed,) = run_whole(lower(network), frame[None]).values()
-        return float(np.mean(executed[0] == simulator(spec).labels(network, frame[None])[0]))
-
-    return context.cache.cached(
-        "agreement",
-        _AGREEMENT_VERSION,
-        parts,
-        compute,
-        lambda share: share.hex().encode(),
-        lambda content: float.fromhex(content.decode()),
-    )
+    frame = squash(context.pictures.search.image(0), spec.input_height, spec.input_width)
+    executed = execute(graph, planned, frame).output[0]
+    return float(np.mean(executed == simulator(spec).labels(network, frame[None])[0]))
 
 
 def _identity(network: Network) -> str:

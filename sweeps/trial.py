@@ -42,7 +42,7 @@ def evaluate(candidate: Candidate, context: Context) -> Measurement:
     with context.timed("plan"):
         planned = _plan(graph, candidate, context)
     with context.timed("agreement"):
-        agreement = label_agreement(network, context)
+        agreement = label_agreement(network, graph, planned, context)
     return Measurement(
         scores=on_search,
         memory=MemoryFigures.of_plan(planned),
