@@ -1,0 +1,187 @@
+"""The story of a training: open the data, make or load the network, step, validate, keep the best, save the state."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from deeplab.datasets import Dataset, Split, open_dataset
+from deeplab.importing import import_tflite
+from deeplab.simulation import simulator
+from deeplab.spec import NetworkSpec, mobilenet_v2_deeplab
+from deeplab.training.batches import Batches, ahead, class_weights
+from deeplab.training.config import TrainConfig
+from deeplab.training.provenance import provenance
+from deeplab.training.state import TrainingState, load_state, save_state, write_atomically
+from deeplab.training.trainer import Trainer
+from evaluation.accuracy import Predict, Scores, score_pictures
+from evaluation.errors import UserError
+
+BEST, STATE, CURVE = "best.npz", "state.npz", "curve.json"
+_SCORING_BATCH = 25
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress display shows after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    """Running mean over about the last 50 steps."""
+    images_per_s: float
+    best_miou: float
+    """NaN before the first validation."""
+    validated_miou: float | None
+    """Set on the steps that validated."""
+
+
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    command: str = "",
+    show: Callable[[Progress], None] = lambda progress: None,
+    stop_after: int | None = None,
+) -> Checkpoint:
+    """Train by a configuration and return the checkpoint with the best validation mIoU, as stored in best.npz.
+
+    Args:
+        config: what to train on what.
+        resume: go on from state.npz of the output folder; its configuration must be this one.
+        command: what was typed, for the checkpoint's notes.
+        show: called after every step.
+        stop_after: save the state and stop after this step (for tests and time slices).
+
+    Raises:
+        UserError: data, start file or output folder are not as they should be.
+    """
+    dataset = open_dataset(config.data.name, config.data.path, **config.data.options)
+    train_split, val_split = dataset.split(config.data.train), dataset.split(config.data.val)
+    for name in config.data.score:
+        dataset.split(name)
+    spec, weights = _network(config, dataset)
+    state = _starting_state(config, resume)
+
+    options, crop = config.training, config.augmentation.crop or config.network.input_size
+    balance = class_weights(train_split, spec.classes, options.class_weights)
+    trainer = Trainer(spec, crop, options, balance, weights)
+    if state.arrays:
+        trainer.restore(state.arrays)
+    cache_bytes = int(options.cache_mb * 1e6)
+    batches = Batches(train_split, options.batch_size, *crop, config.augmentation, options.seed, cache_bytes)
+
+    begin, loss, before = time.monotonic(), math.nan, state.seconds
+    last = options.steps if stop_after is None else min(stop_after, options.steps)
+    first = state.step
+    for step, batch in enumerate(ahead(batches, first, last), start=first):
+        value = trainer.fit(step, *batch)
+        if not math.isfinite(value):
+            raise UserError(f"training.learning_rate: the loss is {value} at step {step}; try a lower rate than it is")
+        loss = value if math.isnan(loss) else loss + (value - loss) * max(0.02, 1 / (step - first + 1))
+        done = step + 1
+        seconds = time.monotonic() - begin
+        state = replace(state, step=done, seconds=before + seconds)
+        validated = None
+        if done % options.validate_every == 0 or done == options.steps:
+            validated = _score(trainer.predict, spec, val_split).miou
+            entry = {"step": done, "loss": round(loss, 4), "miou": round(validated, 5), "seconds": round(state.seconds)}
+            state = replace(state, curve=(*state.curve, entry))
+            if math.isnan(state.best_miou) or validated > state.best_miou:
+                state = replace(state, best_miou=validated)
+                notes = _notes(config, dataset, state, command)
+                save_checkpoint(trainer.checkpoint(notes), config.output / BEST, config.checkpoint_dtype)
+        if done % options.save_every == 0 or done == last or validated is not None:
+            save_state(replace(state, arrays=trainer.variables()), config.output / STATE)
+            write_atomically(config.output / CURVE, json.dumps(state.curve, indent=1).encode())
+        rate = (done - first) * options.batch_size / max(time.monotonic() - begin, 1e-9)
+        show(Progress(done, options.steps, loss, rate, state.best_miou, validated))
+    if state.step < options.steps:
+        return trainer.checkpoint({})
+    return _score_best(config, dataset)
+
+
+def _network(config: TrainConfig, dataset: Dataset) -> tuple[NetworkSpec, dict | None]:
+    """The spec to train, and the weights to start from (None: from scratch)."""
+    options, classes = config.network, len(dataset.class_names)
+    height, width = options.input_size
+    if options.start is None:
+        shape = options.model_dump(exclude={"start", "input_size"})
+        return mobilenet_v2_deeplab(input_height=height, input_width=width, classes=classes, **shape), None
+    is_tflite = options.start.suffix == ".tflite"
+    checkpoint = import_tflite(options.start) if is_tflite else load_checkpoint(options.start)
+    spec, weights = checkpoint.spec.with_input_size(height, width), dict(checkpoint.weights)
+    if spec.classes != classes:  # another task: the head starts anew
+        spec = replace(spec, classes=classes)
+        weights = {name: array for name, array in weights.items() if not name.startswith("logits/")}
+    return spec, weights
+
+
+def _starting_state(config: TrainConfig, resume: bool) -> TrainingState:
+    path, fields = config.output / STATE, config.model_dump(mode="json")
+    if not resume:
+        if path.exists():
+            raise UserError(f"{path}: a training was begun here; go on with --resume, or choose another output")
+        try:
+            config.output.mkdir(parents=True, exist_ok=True)
+            write_atomically(config.output / CURVE, b"[]")
+        except OSError as error:
+            raise UserError(f"output: cannot write into {config.output} ({error.strerror})") from None
+        return TrainingState(0, math.nan, fields, (), 0.0, ())
+    if not path.exists():
+        raise UserError(f"{path}: no such file; nothing to resume, start without --resume")
+    state = load_state(path)
+    if difference := _first_difference(state.config, fields):
+        key, was, is_now = difference
+        raise UserError(f"{path}: begun with {key} = {was!r}, the configuration now says {is_now!r}; set it back")
+    return state
+
+
+def _first_difference(was: dict, is_now: dict, prefix: str = "") -> tuple[str, object, object] | None:
+    for key in sorted({*was, *is_now}):
+        old, new = was.get(key), is_now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            if found := _first_difference(old, new, f"{prefix}{key}."):
+                return found
+        elif old != new:
+            return f"{prefix}{key}", old, new
+    return None
+
+
+def _score(predict: Predict, spec: NetworkSpec, split: Split) -> Scores:
+    samples = ((sample.image_id, sample.image, sample.label) for sample in split)
+    size = spec.input_height, spec.input_width
+    return score_pictures(predict, samples, spec.classes, 255, input_size=size, batch_size=_SCORING_BATCH)
+
+
+def _notes(config: TrainConfig, dataset: Dataset, state: TrainingState, command: str) -> dict[str, object]:
+    return {
+        "command": command,
+        "config": state.config,
+        "class_names": list(dataset.class_names),
+        "step": state.step,
+        "seconds": round(state.seconds),
+        "seed": config.training.seed,
+        "miou": {config.data.val: round(state.best_miou, 5)},
+        **provenance(),
+    }
+
+
+def _score_best(config: TrainConfig, dataset: Dataset) -> Checkpoint:
+    """Score the stored best once on the splits asked for, and write the scores into its notes."""
+    path = config.output / BEST
+    best = load_checkpoint(path)
+    if not config.data.score:
+        return best
+    runner = simulator(best.spec)
+    scores = dict(best.notes["miou"])
+    for name in config.data.score:
+        result = _score(lambda frames: runner.labels(best, frames), best.spec, dataset.split(name))
+        scores[name] = round(result.miou, 5)
+    best = Checkpoint(best.spec, best.weights, {**best.notes, "miou": scores})
+    save_checkpoint(best, path, config.checkpoint_dtype)
+    return best

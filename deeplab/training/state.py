@@ -1,0 +1,68 @@
+"""What a training needs to go on after a kill: weights, the optimiser's moments, the step, the best score so far."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluation.errors import UserError
+
+_HEADER = "state"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A training after `step` steps."""
+
+    step: int
+    best_miou: float
+    """NaN before the first validation."""
+    config: dict[str, Any]
+    """The checked configuration, as JSON values."""
+    curve: tuple[dict[str, float], ...]
+    """One entry a validation: step, loss, miou, seconds."""
+    seconds: float
+    """Time trained, over all runs."""
+    arrays: tuple[np.ndarray, ...]
+    """The model's variables, then the optimiser's, in their order."""
+
+
+def save_state(state: TrainingState, path: Path) -> None:
+    """Write the state atomically: a kill leaves the old file or the new one, never half of one."""
+    header = {name: getattr(state, name) for name in ("step", "best_miou", "config", "curve", "seconds")}
+    arrays = {f"{index:05d}": array for index, array in enumerate(state.arrays)}
+    buffer = io.BytesIO()
+    np.savez(buffer, **{_HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_state(path: Path) -> TrainingState:
+    """Read what `save_state` wrote. A file that is not one raises `UserError`."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            header = json.loads(bytes(archive[_HEADER]))
+            arrays = tuple(archive[name] for name in sorted(archive.files) if name != _HEADER)
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not the state of a training, or damaged ({error}); start again elsewhere") from None
+    return TrainingState(**{**header, "curve": tuple(header["curve"])}, arrays=arrays)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

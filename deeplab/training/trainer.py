@@ -1,0 +1,113 @@
+"""One network in training: its variables, its optimiser, one traced step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.datasets import VOID
+from deeplab.model import build, fold, load_weights
+from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
+from deeplab.spec import NetworkSpec
+from deeplab.tensorflow import keras, tf
+from deeplab.training.config import OptimiserConfig
+
+_GRADIENT_NORM = 5.0
+
+
+class Trainer:
+    """Trains a network on batches of one crop size and predicts at the network's own size.
+
+    From scratch every convolution but the last is normalised (BatchNorm); from folded weights there are biases instead.
+    """
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        crop: tuple[int, int],
+        options: OptimiserConfig,
+        class_weights: np.ndarray,
+        weights: dict[str, np.ndarray] | None,
+    ) -> None:
+        keras.utils.set_random_seed(options.seed)
+        self.spec, self._options = spec, options
+        self._model = build(spec.with_input_size(*crop), batch_norm=weights is None)
+        # Weights do not depend on the size: a second model of the network's own size is given them to predict with.
+        self._predictor = self._model if crop == (spec.input_height, spec.input_width) else None
+        if weights is not None:
+            self._load_folded(weights)
+        self._class_weights = tf.constant(class_weights)
+        self._rate = tf.Variable(0.0, trainable=False)
+        self._optimizer = keras.optimizers.legacy.Adam(learning_rate=self._rate)
+        self._optimizer._create_all_weights(self._model.trainable_variables)  # so that a state can be loaded at once
+        kernels = [v for v in self._model.trainable_variables if "kernel" in v.name.rsplit("/", 1)[-1]]
+        self._decayed = {id(variable) for variable in kernels}
+        self._step = tf.function(self._descend, reduce_retracing=True)
+        self._labels = tf.function(self._predict, reduce_retracing=True)
+
+    def _load_folded(self, weights: dict[str, np.ndarray]) -> None:
+        """Missing weights (a head for other classes) stay as they were initialised."""
+        own = fold(self._model, self.spec).weights
+        load_weights(self._model, self.spec, {**own, **weights})
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then the configured decay to 0 at the last step."""
+        options = self._options
+        if step < options.warmup_steps:
+            return options.learning_rate * (step + 1) / options.warmup_steps
+        progress = (step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)
+        factor = (1 - progress) ** 0.9 if options.decay == "poly" else 0.5 * (1 + np.cos(np.pi * progress))
+        return options.learning_rate * float(factor)
+
+    def fit(self, step: int, frames: np.ndarray, labels: np.ndarray) -> float:
+        """One step on pictures uint8 (N, h, w, 3) and labels uint8 (N, h, w); returns the loss."""
+        self._rate.assign(self.learning_rate(step))
+        return float(self._step(tf.constant(frames), tf.constant(labels)))
+
+    def _descend(self, frames: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        seen = labels != VOID
+        classes = tf.cast(tf.where(seen, labels, tf.zeros_like(labels)), tf.int32)
+        weight = tf.gather(self._class_weights, classes) * tf.cast(seen, tf.float32)
+        variables = self._model.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self._model(_normalise(frames), training=True)
+            pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+            loss = tf.reduce_sum(pixels * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), _GRADIENT_NORM)
+        for variable in variables:
+            if id(variable) in self._decayed:
+                variable.assign_sub(self._rate * self._options.weight_decay * variable)
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+    def _predict(self, frames: tf.Tensor) -> tf.Tensor:
+        model = self._predictor or self._model
+        return tf.cast(tf.argmax(model(_normalise(frames), training=False), axis=-1), tf.uint8)
+
+    def predict(self, frames: np.ndarray) -> np.ndarray:
+        """Classes uint8 (N, height, width) of pictures uint8 of the network's own size."""
+        if self._predictor is None:
+            self._predictor = build(self.spec, batch_norm=any("/norm" in layer.name for layer in self._model.layers))
+        if self._predictor is not self._model:
+            self._predictor.set_weights(self._model.get_weights())
+        return self._labels(tf.constant(frames)).numpy()
+
+    def checkpoint(self, notes: dict[str, object]) -> Checkpoint:
+        """The network as it is now, BatchNorm folded."""
+        return fold(self._model, self.spec, notes)
+
+    def variables(self) -> tuple[np.ndarray, ...]:
+        """Everything the next step depends on: the model's variables, then the optimiser's."""
+        return tuple(variable.numpy() for variable in self._all_variables())
+
+    def restore(self, arrays: tuple[np.ndarray, ...]) -> None:
+        """Put back what `variables` gave."""
+        for variable, array in zip(self._all_variables(), arrays, strict=True):
+            variable.assign(array)
+
+    def _all_variables(self) -> list[tf.Variable]:
+        return [*self._model.variables, *self._optimizer.variables()]
+
+
+def _normalise(frames: tf.Tensor) -> tf.Tensor:
+    return (tf.cast(frames, tf.float32) - FLOAT_INPUT_ZERO) * INPUT_SCALE
