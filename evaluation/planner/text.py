@@ -1,0 +1,83 @@
+"""The planner's figures as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.graph import Graph
+from evaluation.planner.types import Plan
+
+_NAMED_AT_PEAK = 4
+
+
+def show_plans(graph: Graph, plans: Sequence[Plan], console: Console | None = None) -> None:
+    """One row a plan, and below the table what fills each plan's arena at its high-water step."""
+    console = console or Console()
+    in_flash = any(made.flash_bytes for made in plans)
+    table = Table(title=f"{graph.name}: memory in MB (10^6 bytes), target {plans[0].target}")
+    columns = ["tiles <=", "peak memory", "= arena", *([] if in_flash else ["+ weights"]), "+ runtime*"]
+    columns += [*(["flash"] if in_flash else []), "lower bound", "MACs", "steps", "most tiles in a section"]
+    for name in columns:
+        table.add_column(name, justify="right")
+    for made in plans:
+        bound = "reached" if made.proven else f"{_mb(made.lower_bound_bytes)} ({made.gap:+.1%})"
+        row = [str(made.tile_count), _mb(made.peak_memory_bytes), _mb(made.arena_bytes)]
+        row += [] if in_flash else [_mb(made.weights_bytes)]
+        row += [_mb(made.runtime_bytes)]
+        row += [_mb(made.flash_bytes)] if in_flash else []
+        row += [bound, f"x{1 + made.mac_overhead:.3f}", str(len(made.steps)), str(max(s.tiles for s in made.sections))]
+        table.add_row(*row)
+    console.print(table)
+    console.print(
+        "* runtime: a model (descriptors, step table, stack), not a measurement. Lower bound: of this schedule."
+    )
+    for made in plans:
+        console.print(f"{made.tile_count:>3} tiles: {high_water(graph, made)}", highlight=False, markup=False)
+
+
+def high_water(graph: Graph, made: Plan) -> str:
+    """One line: the step with the most bytes alive, and the largest buffers there."""
+    step = made.steps[made.high_water_step]
+    kinds = "+".join(graph.operators[operator].kind for operator in step.operators)
+    names = []
+    for index in made.high_water_buffers[:_NAMED_AT_PEAK]:
+        buffer = made.buffers[index]
+        shape = (
+            "x".join(str(size) for size in graph.tensors[buffer.tensors[0]].shape[1:]) if buffer.tensors else "scratch"
+        )
+        names.append(f"{_short(buffer.name)} {shape} ({buffer.role} {_mb(buffer.size_bytes)})")
+    rest = len(made.high_water_buffers) - _NAMED_AT_PEAK
+    more = f" and {rest} smaller" if rest > 0 else ""
+    return f"fullest at step {made.high_water_step}, {kinds}, tile {step.tile + 1}: {', '.join(names)}{more}"
+
+
+def show_peers(peers: Mapping[str, int | str], console: Console | None = None) -> None:
+    """The untiled arena beside what other runtimes allocate for the same file."""
+    console = console or Console()
+    table = Table(title="untiled arena beside other runtimes, MB")
+    table.add_column("runtime")
+    table.add_column("arena", justify="right")
+    table.add_column("accounting")
+    notes = {
+        "ours_tflm_accounting_bytes": ("petitlab", "as TFLM counts: input, activations and scratch, labels as int32"),
+        "tflm_arena_bytes": ("TFLM", "head section: planned activations and scratch (tail not counted)"),
+        "litert_arena_bytes": ("LiteRT", "span of non-constant tensors, built-in kernels; inputs stay to the end"),
+    }
+    for key, value in peers.items():
+        runtime, accounting = notes[key]
+        table.add_row(
+            runtime, _mb(value) if isinstance(value, int) else "-", accounting if isinstance(value, int) else value
+        )
+    console.print(table)
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.3f}"
+
+
+def _short(name: str) -> str:
+    """The last two parts of a converter's long tensor name."""
+    return "/".join(name.split(";")[-1].split("/")[-2:])
