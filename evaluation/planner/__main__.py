@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 
 from evaluation.errors import UserError, exits_on_user_error
@@ -53,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         document: dict = {"plans": [summary(made) for made in plans]}
         if peers is not None:
             document["peers"] = peers
-        json.dump(document, sys.stdout, indent=1)
-        print()
+        print(json.dumps(document, indent=1))
         return
     show_plans(graph, plans)
     if peers is not None:
@@ -66,7 +64,8 @@ def summary(made: Plan) -> dict:
     figures = made.to_dict()
     for name in ("steps", "buffers", "live_bytes", "high_water_buffers"):
         del figures[name]
-    return figures | {"steps": len(made.steps), "buffers": len(made.buffers)}
+    sections = [{"first": s.operators[0], "last": s.operators[-1], "tiles": s.tiles} for s in made.sections]
+    return figures | {"sections": sections, "steps": len(made.steps), "buffers": len(made.buffers)}
 
 
 def _peers(path: str, graph: Graph) -> dict[str, int | str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -16,26 +18,41 @@ _NAMED_AT_PEAK = 4
 def show_plans(graph: Graph, plans: Sequence[Plan], console: Console | None = None) -> None:
     """One row a plan, and below the table what fills each plan's arena at its high-water step."""
     console = console or Console()
+    note = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     in_flash = any(made.flash_bytes for made in plans)
-    table = Table(title=f"{graph.name}: memory in MB (10^6 bytes), target {plans[0].target}")
-    columns = ["tiles <=", "peak memory", "= arena", *([] if in_flash else ["+ weights"]), "+ runtime*"]
-    columns += [*(["flash"] if in_flash else []), "lower bound", "MACs", "steps", "most tiles in a section"]
-    for name in columns:
-        table.add_column(name, justify="right")
+    table = Table(title=f"{graph.name}: memory in MB (10^6 bytes), target {plans[0].target}", box=SIMPLE_HEAD)
+    columns = [
+        "tiles",
+        "peak",
+        "arena",
+        "flash" if in_flash else "weights",
+        "runtime*",
+        "bound",
+        "gap",
+        "MACs",
+        "steps",
+    ]
+    for name in (*columns, "used"):
+        table.add_column(name, justify="right", no_wrap=True)
     for made in plans:
-        bound = "reached" if made.proven else f"{_mb(made.lower_bound_bytes)} ({made.gap:+.1%})"
-        row = [str(made.tile_count), _mb(made.peak_memory_bytes), _mb(made.arena_bytes)]
-        row += [] if in_flash else [_mb(made.weights_bytes)]
-        row += [_mb(made.runtime_bytes)]
-        row += [_mb(made.flash_bytes)] if in_flash else []
-        row += [bound, f"x{1 + made.mac_overhead:.3f}", str(len(made.steps)), str(max(s.tiles for s in made.sections))]
-        table.add_row(*row)
+        table.add_row(
+            str(made.tile_count),
+            f"[bold]{_mb(made.peak_memory_bytes)}[/bold]",
+            _mb(made.arena_bytes),
+            _mb(made.flash_bytes if in_flash else made.weights_bytes),
+            _mb(made.runtime_bytes),
+            _mb(made.lower_bound_bytes),
+            "proven" if made.proven else f"{made.gap:.1%}",
+            f"x{1 + made.mac_overhead:.3f}",
+            str(len(made.steps)),
+            str(max(section.tiles for section in made.sections)),
+        )
     console.print(table)
-    console.print(
-        "* runtime: a model (descriptors, step table, stack), not a measurement. Lower bound: of this schedule."
-    )
+    sum_of = "arena + runtime" if in_flash else "arena + weights + runtime"
+    note(f"peak = {sum_of}; tiles: the bound asked for; used: the most stripes in one section")
+    note("* modelled from descriptors, steps and stack, not measured; bound: least arena for the same schedule")
     for made in plans:
-        console.print(f"{made.tile_count:>3} tiles: {high_water(graph, made)}", highlight=False, markup=False)
+        note(f"{made.tile_count} tiles: {high_water(graph, made)}")
 
 
 def high_water(graph: Graph, made: Plan) -> str:
@@ -57,7 +74,7 @@ def high_water(graph: Graph, made: Plan) -> str:
 def show_peers(peers: Mapping[str, int | str], console: Console | None = None) -> None:
     """The untiled arena beside what other runtimes allocate for the same file."""
     console = console or Console()
-    table = Table(title="untiled arena beside other runtimes, MB")
+    table = Table(title="untiled arena beside other runtimes, MB", box=SIMPLE_HEAD)
     table.add_column("runtime")
     table.add_column("arena", justify="right")
     table.add_column("accounting")
