@@ -1,0 +1,292 @@
+"""From the record to what the page says: every sentence and every number as it will stand there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evaluation.accuracy import Interval, bootstrap_interval, paired_difference_interval
+from evaluation.measurement import MemoryFigures
+from reports import format as fmt
+from reports.front import hypervolume
+from reports.health import health
+from reports.record import State, StudyRecord, Trial
+from reports.timeline import Timeline
+
+LISTED_AT_HIGH_WATER = 6
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """95 % intervals by paired bootstrap over pictures, by trial number."""
+
+    search: Mapping[int, Interval]
+    heldout: Mapping[int, Interval]
+    search_change: Mapping[int, Interval]
+    """mIoU against the baseline."""
+    heldout_change: Mapping[int, Interval]
+
+
+def intervals(record: StudyRecord) -> Intervals:
+    """Of the front's points (the first of each) and the baseline."""
+    seed = int(record.config.get("seed", 0))
+    baseline = record.baseline
+    wanted = {equal[0] for equal in record.front} | ({0} if baseline else set())
+    search = {n: record.trial(n).measurement.scores for n in sorted(wanted)}
+    known = {"search": search, "heldout": dict(record.heldout)}
+    alone, against = {}, {}
+    for split, scores in known.items():
+        alone[split] = {n: bootstrap_interval(s, seed=seed) for n, s in scores.items() if s.scored_classes}
+        against[split] = {
+            n: paired_difference_interval(s, scores[0], seed=seed) for n, s in scores.items() if 0 in alone[split] and n
+        }
+    return Intervals(alone["search"], alone["heldout"], against["search"], against["heldout"])
+
+
+def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline]) -> dict[str, Any]:
+    """Everything the template prints, ready-made strings but for layout numbers."""
+    return {
+        "study": record.study,
+        "network": _network(record),
+        "answer": _answer(record, of),
+        "memory": _memory(record),
+        "front": [_front_row(record, of, numbers) for numbers in record.front],
+        "counts": _counts(record),
+        "hypervolume": _hypervolume(record),
+        "high_water": [_high_water(record, number, timeline) for number, timeline in timelines.items()],
+        "overlays": [
+            {
+                "id": row.image_id,
+                "note": row.note,
+                "files": [row.picture_file, row.label_file, row.baseline_file, row.choice_file],
+            }
+            for row in record.overlays
+        ],
+        "classes": _classes(record),
+        "health": health(record, of.search_change),
+        "trials": [_trial_row(record, trial) for trial in record.trials],
+        "reproduce": _reproduce(record),
+        "data": _data(record),
+    }
+
+
+def _network(record: StudyRecord) -> str:
+    source = str(record.config.get("network", {}).get("source", ""))
+    return "the built-in street-scene network" if source == "streets" else source.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _answer(record: StudyRecord, of: Intervals) -> dict[str, Any]:
+    choice, baseline = record.choice, record.baseline
+    if choice is None:
+        return {"chosen": None, "why": record.chosen_reason}
+    n = choice.number
+    memory, scores = choice.measurement.memory, choice.measurement.scores
+    answer: dict[str, Any] = {
+        "chosen": choice.label,
+        "name": choice.name,
+        "why": record.chosen_reason,
+        "peak": fmt.megabytes(memory.peak_memory_bytes),
+        "miou": fmt.miou(scores.miou),
+        "miou_interval": fmt.interval(of.search[n]),
+        "classes": len(scores.scored_classes),
+        "pictures": len(scores.image_ids),
+        "factor": None,
+        "is_baseline": n == 0,
+    }
+    if baseline is not None:
+        factor = baseline.measurement.memory.peak_memory_bytes / memory.peak_memory_bytes
+        answer |= {
+            "factor": f"{factor:.1f}",
+            "baseline_peak": fmt.megabytes(baseline.measurement.memory.peak_memory_bytes),
+            "baseline_miou": fmt.miou(baseline.measurement.scores.miou),
+        }
+        if n in of.search_change:
+            change = of.search_change[n]
+            answer |= {"change": fmt.signed(change.estimate), "change_interval": fmt.signed_interval(change)}
+    if n in of.heldout:
+        answer |= {
+            "heldout": fmt.miou(of.heldout[n].estimate),
+            "heldout_interval": fmt.interval(of.heldout[n]),
+            "heldout_pictures": len(record.heldout[n].image_ids),
+        }
+        if n in of.heldout_change:
+            change = of.heldout_change[n]
+            answer |= {
+                "heldout_change": fmt.signed(change.estimate),
+                "heldout_change_interval": fmt.signed_interval(change),
+            }
+    return answer
+
+
+def _memory(record: StudyRecord) -> list[dict[str, Any]]:
+    """A row for the baseline and one for the choice: what their peak memory is made of."""
+    rows = []
+    named = [("Baseline", record.baseline), ("Chosen", record.choice)]
+    if record.choice is not None and record.choice.number == 0:
+        named = named[1:]
+    for title, trial in named:
+        if trial is None:
+            continue
+        memory = trial.measurement.memory
+        in_flash = memory.flash_bytes > 0
+        rows.append(
+            {
+                "title": title,
+                "arena": fmt.megabytes(memory.arena_bytes),
+                "weights": fmt.megabytes(memory.weights_bytes) + (" (in flash)" if in_flash else ""),
+                "runtime": fmt.megabytes(memory.runtime_bytes),
+                "peak": fmt.megabytes(memory.peak_memory_bytes),
+                "bound": _bound(memory),
+                "macs": fmt.grouped(round(trial.measurement.cost.macs / 1e6)),
+                "overhead": fmt.percent(trial.measurement.cost.mac_overhead),
+                "parameters": fmt.grouped(trial.measurement.cost.parameters),
+                "bars": [memory.arena_bytes, 0 if in_flash else memory.weights_bytes, memory.runtime_bytes],
+            }
+        )
+    return rows
+
+
+def _bound(memory: MemoryFigures) -> str:
+    if memory.proven:
+        return "met: no smaller arena exists for this schedule"
+    gap = memory.arena_bytes / memory.lower_bound_bytes - 1
+    return f"{fmt.megabytes(memory.lower_bound_bytes)} ({fmt.percent(gap)} below the arena)"
+
+
+def _front_row(record: StudyRecord, of: Intervals, numbers: tuple[int, ...]) -> dict[str, Any]:
+    first = record.trial(numbers[0])
+    memory = first.measurement.memory
+    heldout = of.heldout.get(first.number)
+    return {
+        "trials": ", ".join(f"{number:03d}" for number in numbers),
+        "names": [record.trial(number).name for number in numbers],
+        "peak": fmt.megabytes(memory.peak_memory_bytes),
+        "arena": fmt.megabytes(memory.arena_bytes),
+        "weights": fmt.megabytes(memory.weights_bytes),
+        "miou": fmt.miou(first.measurement.scores.miou),
+        "interval": fmt.interval(of.search[first.number]),
+        "heldout": fmt.miou(heldout.estimate) if heldout else "not scored",
+        "heldout_interval": fmt.interval(heldout) if heldout else "",
+        "chosen": record.chosen in numbers,
+        "baseline": 0 in numbers,
+    }
+
+
+def _counts(record: StudyRecord) -> dict[str, int]:
+    states = [trial.state for trial in record.trials]
+    return {
+        "trials": len(states),
+        "space": record.space_size,
+        "complete": states.count(State.COMPLETE),
+        "pruned": states.count(State.PRUNED),
+        "failed": states.count(State.FAILED),
+        "feasible": sum(trial.feasible for trial in record.trials),
+        "front": len(record.front),
+    }
+
+
+def _hypervolume(record: StudyRecord) -> str | None:
+    if record.baseline is None:
+        return None
+    reference = record.baseline.measurement.memory.peak_memory_bytes
+    return f"{hypervolume(record.feasible_points(), reference):.4f}"
+
+
+def _high_water(record: StudyRecord, number: int, timeline: Timeline) -> dict[str, Any]:
+    alive = timeline.at_high_water()
+    role = "Baseline" if number == 0 else "Chosen"
+    return {
+        "title": role if number != record.chosen or number else "Baseline, chosen",
+        "step": timeline.high_water_step,
+        "steps": timeline.step_count,
+        "alive": [
+            {"name": block.name, "role": block.role.replace("_", " "), "size": fmt.grouped(block.size_bytes)}
+            for block in alive[:LISTED_AT_HIGH_WATER]
+        ],
+        "more": max(0, len(alive) - LISTED_AT_HIGH_WATER),
+    }
+
+
+def _classes(record: StudyRecord) -> list[dict[str, str]]:
+    """The legend of the overlays: the classes that are scored."""
+    if record.data is None or record.baseline is None:
+        return []
+    data, scored = record.data, record.baseline.measurement.scores.scored_classes
+    return [{"name": data.class_names[i], "colour": data.palette[i]} for i in scored if i < len(data.class_names)]
+
+
+def class_ious(record: StudyRecord) -> tuple[list[str], np.ndarray, np.ndarray] | None:
+    """Names and IoU (float64 (scored,)) of the scored classes for baseline and choice; None without both."""
+    if record.baseline is None or record.choice is None or record.data is None:
+        return None
+    scores = record.baseline.measurement.scores
+    scored = list(scores.scored_classes)
+    names = [record.data.class_names[i] for i in scored]
+    return names, scores.per_class_iou[scored], record.choice.measurement.scores.per_class_iou[scored]
+
+
+def _trial_row(record: StudyRecord, trial: Trial) -> dict[str, str]:
+    on_front = any(trial.number in equal for equal in record.front)
+    if trial.state is State.COMPLETE:
+        end = ("front" if on_front else "") if trial.feasible else f"over a limit: {trial.reason}"
+    else:
+        end = f"{trial.state}: {trial.reason}"
+    memory = trial.memory
+    return {
+        "number": f"{trial.number:03d}",
+        "name": trial.name,
+        "peak": fmt.megabytes(memory.peak_memory_bytes) if memory else "\u2013",
+        "miou": fmt.miou(trial.measurement.scores.miou) if trial.measurement else "\u2013",
+        "end": "chosen" if trial.number == record.chosen else end,
+    }
+
+
+def _reproduce(record: StudyRecord) -> dict[str, Any]:
+    environment = record.environment
+    commit = environment.git_commit or "not run from a git checkout"
+    if environment.git_dirty:
+        commit += " with uncommitted changes: this commit alone may not give these results"
+    return {
+        "command": environment.command,
+        "seed": str(record.config.get("seed")),
+        "commit": commit,
+        "machine": environment.machine,
+        "started": environment.started,
+        "seconds": fmt.duration(environment.seconds),
+        "versions": [f"{name} {version}" for name, version in environment.versions.items()],
+        "config": _flat(record.config),
+    }
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[list[str]]:
+    rows: list[list[str]] = []
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            rows.append([f"{prefix}{key}", "null" if value is None else shown])
+    return rows
+
+
+def _data(record: StudyRecord) -> dict[str, Any] | None:
+    if record.data is None:
+        return None
+    check = record.import_check
+    return {
+        "name": record.data.name,
+        "search": record.data.search_pictures,
+        "heldout": record.data.heldout_pictures,
+        "fingerprints": [[name, value[:16]] for name, value in sorted(record.data.fingerprints.items())],
+        "import_check": None
+        if check is None
+        else {
+            "miou": fmt.miou(check.miou),
+            "expected": f"{check.expected_miou:.3f} \u00b1 {check.tolerance:.3f}",
+            "pictures": check.pictures,
+            "passed": check.passed,
+        },
+    }

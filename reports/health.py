@@ -1,0 +1,99 @@
+"""What a careful reader should know before trusting the front: one sentence each, only where it applies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evaluation.accuracy import Interval
+from reports import format as fmt
+from reports.record import State, StudyRecord
+
+FEW_TRIALS = 20
+SMALL_SHARE = 0.1
+LOW_AGREEMENT = 0.99
+
+
+def health(record: StudyRecord, change: Mapping[int, Interval]) -> list[str]:
+    """Sentences, worst first. `change`: mIoU against the baseline by trial number."""
+    return [
+        *_trials(record),
+        *_import(record),
+        *_baseline(record, change),
+        *_edges(record),
+        *_agreement(record),
+    ]
+
+
+def _trials(record: StudyRecord) -> list[str]:
+    said = []
+    failed = [trial for trial in record.trials if trial.state is State.FAILED]
+    if failed:
+        numbers = ", ".join(f"{trial.number:03d}" for trial in failed[:8]) + (" and more" if len(failed) > 8 else "")
+        said.append(
+            f"{len(failed)} of {len(record.trials)} trials failed ({numbers}); the front may lack their points."
+        )
+    share = len(record.trials) / record.space_size if record.space_size else 1.0
+    if len(record.trials) < FEW_TRIALS and share < 1:
+        said.append(
+            f"Only {len(record.trials)} of {record.space_size} candidates were tried; more trials may move the front."
+        )
+    elif share < SMALL_SHARE:
+        said.append(
+            f"{len(record.trials)} of {record.space_size} candidates ({fmt.percent(share)}) were tried; "
+            "better ones may lie among the rest."
+        )
+    return said
+
+
+def _import(record: StudyRecord) -> list[str]:
+    check = record.import_check
+    if check is None or check.passed:
+        return []
+    return [f"The imported network scores {fmt.miou(check.miou)}, not {fmt.miou(check.expected_miou)} as published."]
+
+
+def _baseline(record: StudyRecord, change: Mapping[int, Interval]) -> list[str]:
+    said = []
+    if record.baseline is None:
+        said.append("The baseline did not complete, so nothing can be said of what compression costs.")
+    interval = change.get(record.chosen) if record.chosen else None
+    if interval is not None and interval.lower <= 0 <= interval.upper:
+        said.append("On these pictures the choice and the baseline cannot be told apart: the interval holds 0.")
+    if record.front:
+        said.append(
+            "The points were picked by their search scores, which are therefore a little too kind to them; "
+            "the held-out scores, taken once, are the fair ones."
+        )
+    return said
+
+
+def _edges(record: StudyRecord) -> list[str]:
+    """Dimensions whose levels end where the front's smallest point stands: going on might pay."""
+    if not record.front:
+        return []
+    smallest = record.trial(record.front[0][0]).params
+    space = record.config.get("space", {})
+    at_edge = []
+    for name, edge in (("sparsity", max), ("tile_count", max), ("weight_bits", min), ("activation_bits", min)):
+        levels = space.get(name, [])
+        if len(levels) > 1 and smallest.get(name) == edge(levels):
+            at_edge.append(f"{name} {smallest[name]:g}")
+    if not at_edge:
+        return []
+    return [
+        f"The smallest point of the front lies at the edge of the space ({', '.join(at_edge)}); a wider one may go on."
+    ]
+
+
+def _agreement(record: StudyRecord) -> list[str]:
+    choice = record.choice
+    if choice is None:
+        return []
+    agreement = choice.measurement.label_agreement
+    if agreement is None:
+        return ["The choice's labels were not compared with the integer executor's."]
+    if agreement < LOW_AGREEMENT:
+        return [
+            f"Only {fmt.percent(agreement)} of the choice's labels equal the integer executor's; 99 % is usual."
+        ]
+    return [f"{fmt.percent(agreement)} of the choice's labels equal the integer executor's."]
