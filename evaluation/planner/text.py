@@ -20,7 +20,11 @@ def show_plans(graph: Graph, plans: Sequence[Plan], console: Console | None = No
     console = console or Console()
     note = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     in_flash = any(made.flash_bytes for made in plans)
-    table = Table(title=f"{graph.name}: memory in MB (10^6 bytes), target {plans[0].target}", box=SIMPLE_HEAD)
+    table = Table(
+        title=f"{graph.name}: memory in MB (10^6 bytes), target {plans[0].target}",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )
     columns = [
         "tiles",
         "peak",
@@ -32,7 +36,7 @@ def show_plans(graph: Graph, plans: Sequence[Plan], console: Console | None = No
         "MACs",
         "steps",
     ]
-    for name in (*columns, "used"):
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for made in plans:
         table.add_row(
@@ -45,11 +49,10 @@ def show_plans(graph: Graph, plans: Sequence[Plan], console: Console | None = No
             "proven" if made.proven else f"{made.gap:.1%}",
             f"x{1 + made.mac_overhead:.3f}",
             str(len(made.steps)),
-            str(max(section.tiles for section in made.sections)),
         )
     console.print(table)
     sum_of = "arena + runtime" if in_flash else "arena + weights + runtime"
-    note(f"peak = {sum_of}; tiles: the bound asked for; used: the most stripes in one section")
+    note(f"peak = {sum_of}; tiles: at most so many in each section")
     note("* modelled from descriptors, steps and stack, not measured; bound: least arena for the same schedule")
     for made in plans:
         note(f"{made.tile_count} tiles: {high_water(graph, made)}")
@@ -92,7 +95,7 @@ def show_peers(peers: Mapping[str, int | str], console: Console | None = None) -
 
 
 def _mb(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.3f}"
+    return f"{size_bytes / 1e6:.3f}" if size_bytes >= 1e6 else f"{size_bytes / 1e6:.4f}"
 
 
 def _short(name: str) -> str:
