@@ -110,7 +110,7 @@ def read_config(path: Path) -> TrainConfig:
     """Read and check a training's YAML.
 
     Raises:
-        UserError: naming file and key: no file, no YAML, unknown key (and the nearest valid one), missing or wrong value.
+        UserError: naming file and key: no file, no YAML, unknown key (and the nearest valid one), a wrong value.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

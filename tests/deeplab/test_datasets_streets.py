@@ -1,0 +1,93 @@
+"""The street generator: deterministic by seed and index, splits disjoint, every class in it, any size."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from deeplab.datasets import VOID, open_dataset
+from evaluation.errors import UserError
+
+
+def content_hash(split, count: int) -> str:
+    digest = hashlib.sha256()
+    for sample in split.take(count):
+        digest.update(sample.image.tobytes() + sample.label.tobytes())
+    return digest.hexdigest()
+
+
+def test_same_seed_same_pictures_whatever_numpys_global_state() -> None:
+    split = open_dataset("streets").split("search")
+    before = content_hash(split, 3)
+    from deeplab.datasets.streets import _picture
+
+    _picture.cache_clear()
+    np.random.seed(5)  # noqa: NPY002 - the state that must not matter
+    assert content_hash(split, 3) == before
+
+
+def test_seeds_indices_and_splits_differ() -> None:
+    dataset = open_dataset("streets")
+    pictures = [dataset.split(name)[index].image for name in dataset.splits for index in (0, 1)]
+    pictures.append(open_dataset("streets", seed=1).split("train")[0].image)
+    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+    ids = [image_id for name in dataset.splits for image_id in dataset.split(name).image_ids]
+    assert len(set(ids)) == len(ids) >= 4000 + 300
+
+
+def test_labels_are_the_classes_and_all_of_them_occur_in_a_small_split() -> None:
+    counts = np.zeros(256, np.int64)
+    for sample in open_dataset("streets").split("search"):
+        assert sample.image.shape == (96, 128, 3)
+        assert sample.image.dtype == sample.label.dtype == np.uint8
+        counts += np.bincount(sample.label.reshape(-1), minlength=256)
+    assert counts[11:VOID].sum() == 0
+    assert 0 < counts[VOID] < 0.05 * counts.sum()
+    assert counts[:11].min() > 0.002 * counts.sum()  # bicyclists and signs are rare, not absent
+    assert counts[:11].max() < 0.5 * counts.sum()
+
+
+def test_pictures_vary_in_light() -> None:
+    means = [sample.image.mean() for sample in open_dataset("streets").split("search").take(40)]
+    assert np.std(means) > 15
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (50, 131), (128, 96)])
+def test_any_size(height: int, width: int) -> None:
+    split = open_dataset("streets", height=height, width=width).split("val")
+    for sample in split.take(6):
+        assert sample.image.shape == (height, width, 3)
+        assert sample.label.shape == (height, width)
+
+
+def test_many_scenes_draw_without_failing() -> None:
+    for sample in open_dataset("streets", height=40, width=56, seed=11).split("train").take(150):
+        assert sample.label.max() <= VOID
+
+
+def test_take_and_fingerprint() -> None:
+    dataset = open_dataset("streets")
+    split = dataset.split("val")
+    assert split.take(5).image_ids == split.image_ids[:5]
+    prints = {split.fingerprint(), split.take(5).fingerprint(), dataset.split("search").fingerprint()}
+    prints |= {open_dataset("streets", seed=1).split("val").fingerprint()}
+    prints |= {open_dataset("streets", height=64).split("val").fingerprint()}
+    assert len(prints) == 5
+
+
+def test_pictures_cannot_be_changed_by_accident() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        open_dataset("streets").split("val")[0].image[0] = 0
+
+
+def test_bad_options() -> None:
+    for options, message in (
+        ({"height": 8}, "at least 32 pixels, got 8x128"),
+        ({"seed": -1}, "seed must be 0 or more"),
+        ({"train_pictures": 0}, "train_pictures must be at least 1"),
+        ({"widht": 64}, "did you mean 'width'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_dataset("streets", **options)
+    with pytest.raises(UserError, match="takes no path"):
+        open_dataset("streets", "here")
