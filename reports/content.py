@@ -151,9 +151,9 @@ def _memory(record: StudyRecord) -> list[dict[str, Any]]:
 
 def _bound(memory: MemoryFigures) -> str:
     if memory.proven:
-        return "met: no smaller arena exists for this schedule"
+        return "no smaller arena exists for this schedule"
     gap = memory.arena_bytes / memory.lower_bound_bytes - 1
-    return f"{fmt.megabytes(memory.lower_bound_bytes)} ({fmt.percent(gap)} below the arena)"
+    return f"the arena lies {fmt.percent(gap)} above its lower bound of {fmt.megabytes(memory.lower_bound_bytes)}"
 
 
 def _front_row(record: StudyRecord, of: Intervals, numbers: tuple[int, ...]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ THIN = "\u202f"
 
 
 def megabytes(size_bytes: float) -> str:
-    """"0.243 MB": three decimals below 100 MB, so that 1 kB shows."""
+    """ "0.243 MB": three decimals below 100 MB, so that 1 kB shows."""
     value = size_bytes / 1e6
     return f"{value:.3f}{THIN}MB" if value < 100 else f"{value:.1f}{THIN}MB"
 
@@ -20,12 +20,12 @@ def grouped(count: int) -> str:
 
 
 def miou(value: float) -> str:
-    """"0.797"."""
+    """ "0.797"."""
     return f"{value:.3f}"
 
 
 def signed(value: float) -> str:
-    """"+0.012", with a real minus sign below zero; what rounds to nothing is "±0.000"."""
+    """ "+0.012", with a real minus sign below zero; what rounds to nothing is "±0.000"."""
     text = f"{abs(value):.3f}"
     if float(text) == 0:
         return f"\u00b1{text}"
@@ -33,7 +33,7 @@ def signed(value: float) -> str:
 
 
 def interval(value: Interval) -> str:
-    """"0.78 to 0.81" at the estimate's precision."""
+    """ "0.78 to 0.81" at the estimate's precision."""
     return f"{value.lower:.3f} to {value.upper:.3f}"
 
 
@@ -46,7 +46,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """"3 min 20 s"."""
+    """ "3 min 20 s"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
