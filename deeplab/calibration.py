@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.quantization import Range
+from deeplab.layers import INPUT
+from deeplab.quantization import INPUT_SCALE, INPUT_ZERO_CODE, Range
 from deeplab.simulation import simulator
 
 
@@ -18,11 +19,19 @@ def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
             not be pictures that are scored.
     """
     seen = simulator(checkpoint.spec).observe(checkpoint, frames)
-    return {
+    ranges = {
         name: Range(
-            low=min(float(low) for low, _, _ in pictures),
-            high=max(float(high) for _, high, _ in pictures),
-            sample=np.concatenate([sample for _, _, sample in pictures]),
+            low=min(float(low) for low, _, _, _ in pictures),
+            high=max(float(high) for _, high, _, _ in pictures),
+            sample=np.concatenate([sample for _, _, sample, _ in pictures]),
+            channel_mean=np.mean([mean for _, _, _, mean in pictures], axis=0),
         )
         for name, pictures in seen.items()
     }
+    return {INPUT: _input_range(frames), **ranges}
+
+
+def _input_range(frames: np.ndarray) -> Range:
+    """The input's grid is fixed by the camera; only the mean is of interest."""
+    mean = (frames.mean(axis=(0, 1, 2)) - INPUT_ZERO_CODE) * INPUT_SCALE
+    return Range(-1.0, 1.0, np.zeros(0, np.float32), mean.astype(np.float32))

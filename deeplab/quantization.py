@@ -33,6 +33,8 @@ class Range:
     high: float
     sample: np.ndarray
     """float32 (n,): evenly spaced values from every picture, for choosing where to clip."""
+    channel_mean: np.ndarray
+    """float32 (channels,): mean of each channel over all pixels of all pictures, for correcting biases."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def quantize(
 ) -> QuantizedNetwork:
     """Quantise a float network after training.
 
+    Biases are corrected for the mean error that rounding the kernel makes (Nagel et al. 2019, section 4.2).
+
     Args:
         checkpoint: the float network.
         ranges: what each layer's output was seen to span (`calibrate`).
@@ -93,6 +97,7 @@ def quantize(
         activation_bits: 4, 6, 8 or 16. The input stays at 8 bits, which is what a camera delivers.
     """
     activations = activation_grids(checkpoint.spec, ranges, activation_bits)
+    means = _channel_means(checkpoint.spec, ranges)
     kernels, scales, biases = {}, {}, {}
     bias_type = np.int64 if activation_bits == 16 else np.int32
     limits = np.iinfo(bias_type)
@@ -102,9 +107,29 @@ def quantize(
         kernel = checkpoint.weights[f"{layer.name}/kernel"]
         kernels[layer.name], scales[layer.name] = quantize_kernel(kernel, weight_bits, layer)
         bias_scale = np.float64(activations[layer.inputs[0]].scale) * scales[layer.name]
-        bias = np.rint(checkpoint.weights[f"{layer.name}/bias"] / bias_scale)
+        rounding = kernels[layer.name] * _along_outputs(scales[layer.name], layer) - kernel
+        shift = _mean_response(rounding, means[layer.inputs[0]], layer)
+        bias = np.rint((checkpoint.weights[f"{layer.name}/bias"] - shift) / bias_scale)
         biases[layer.name] = np.clip(bias, limits.min, limits.max).astype(bias_type)
     return QuantizedNetwork(checkpoint.spec, weight_bits, activation_bits, kernels, scales, biases, activations)
+
+
+def _channel_means(spec: NetworkSpec, ranges: Mapping[str, Range]) -> dict[str, np.ndarray]:
+    """Mean of each channel of each layer's output, float32 (channels,)."""
+    means: dict[str, np.ndarray] = {}
+    for layer in layers(spec):
+        if layer.kind == "concat":
+            means[layer.name] = np.concatenate([means[source] for source in layer.inputs])
+        else:
+            means[layer.name] = ranges[layer.name].channel_mean
+    return means
+
+
+def _mean_response(kernel: np.ndarray, input_mean: np.ndarray, layer: Layer) -> np.ndarray:
+    """What a convolution gives on an input that is everywhere at its mean, (out channels,). Padding is left out."""
+    if layer.kind == "conv":
+        return np.einsum("hwio,i->o", kernel, input_mean)
+    return kernel.sum(axis=(0, 1, 3)) * input_mean
 
 
 def quantize_kernel(kernel: np.ndarray, bits: int, layer: Layer) -> tuple[np.ndarray, np.ndarray]:

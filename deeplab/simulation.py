@@ -90,8 +90,9 @@ class Simulator:
 
     def observe(
         self, checkpoint: Checkpoint, frames: np.ndarray
-    ) -> dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-        """Per layer and picture: minimum, maximum and evenly spaced values of the output before any rounding."""
+    ) -> dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]]:
+        """Per layer and picture, of the output before any rounding: minimum, maximum, evenly spaced values (n,),
+        mean of each channel (channels,)."""
         self.load(checkpoint)
         pictures = [self._observe(frame[None]) for frame in frames]
         return {
@@ -106,10 +107,15 @@ class Simulator:
         spacing = [_spacing(math.prod(tensor.shape[1:]), tensor.shape[-1]) for tensor in outputs]
 
         @tf.function(input_signature=[tf.TensorSpec((1, self.spec.input_height, self.spec.input_width, 3), tf.uint8)])
-        def observe(frame: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        def observe(frame: tf.Tensor) -> list[tuple[tf.Tensor, ...]]:
             values = inner(self.normalise(frame), training=False)
             return [
-                (tf.reduce_min(value), tf.reduce_max(value), tf.reshape(value, [-1])[::every])
+                (
+                    tf.reduce_min(value),
+                    tf.reduce_max(value),
+                    tf.reshape(value, [-1])[::every],
+                    tf.reduce_mean(value, axis=[0, 1, 2]),
+                )
                 for value, every in zip(values, spacing, strict=True)
             ]
 

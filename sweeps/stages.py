@@ -216,13 +216,18 @@ def parameters(network: Network) -> int:
 
 def _ranges_bytes(ranges: dict[str, Range]) -> bytes:
     buffer = io.BytesIO()
-    arrays = {name: np.concatenate([[seen.low, seen.high], seen.sample]) for name, seen in ranges.items()}
+    arrays = {}
+    for name, seen in ranges.items():
+        arrays[f"{name}:limits"] = np.array([seen.low, seen.high])
+        arrays[f"{name}:sample"], arrays[f"{name}:mean"] = seen.sample, seen.channel_mean
     np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
 def _parse_ranges(content: bytes) -> dict[str, Range]:
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        names = [name.removesuffix(":limits") for name in archive.files if name.endswith(":limits")]
         return {
-            name: Range(float(archive[name][0]), float(archive[name][1]), archive[name][2:]) for name in archive.files
+            name: Range(*map(float, archive[f"{name}:limits"]), archive[f"{name}:sample"], archive[f"{name}:mean"])
+            for name in names
         }
