@@ -1,0 +1,229 @@
+"""Training: the checked YAML, batches by step, and a killed training that goes on as if nothing had happened."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab.datasets import VOID, open_dataset
+from deeplab.training.augmentation import augment
+from deeplab.training.batches import Batches, ahead, class_weights
+from deeplab.training.config import AugmentationConfig, TrainConfig, read_config
+from deeplab.training.state import TrainingState, load_state, save_state
+from evaluation.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "deeplab" / "training"
+
+TINY = {
+    "output": "out",
+    "data": {"name": "streets", "options": {"height": 32, "width": 32, "train_pictures": 6}, "val": "search"},
+    "network": {
+        "input_size": [32, 32],
+        "width_multiplier": 0.1,
+        "aspp_width": 8,
+        "skip_width": 8,
+        "decoder_width": 8,
+    },
+    "training": {"steps": 4, "batch_size": 2, "warmup_steps": 1, "validate_every": 2, "save_every": 1},
+}
+
+
+def tiny(output: Path, **training: object) -> TrainConfig:
+    fields = {**TINY, "output": str(output), "training": {**TINY["training"], **training}}
+    return TrainConfig.model_validate(fields)
+
+
+def write(path: Path, content: dict) -> Path:
+    path.write_text(json.dumps(content))  # JSON is YAML
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------- configuration
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
+def test_shipped_configurations_are_valid(name: str) -> None:
+    read_config(CONFIGS / name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trainig": {}}, "unknown key 'trainig'; did you mean 'training'"),
+        (
+            {"network": {"input_size": [32, 32], "widht_multiplier": 1}},
+            "unknown key 'network.widht_multiplier'; did you mean 'width_multiplier'",
+        ),
+        ({"training": {"batch_size": 2}}, r"key 'training\.steps' is missing"),
+        ({"training": {"steps": "many"}}, r"key 'training\.steps': .*got 'many'"),
+        ({"training": {"steps": 0}}, r"key 'training\.steps': .*greater than or equal to 1, got 0"),
+        ({"augmentation": {"scale": [1.5, 0.5]}}, "scale is an empty range"),
+        ({"network": {"input_size": [32, 32], "start": "a.npz", "aspp_width": 4}}, "remove aspp_width"),
+        ({"network": {"input_size": [32, 32], "output_stride": 4}}, r"key 'network\.output_stride'.*got 4"),
+    ],
+)
+def test_wrong_configuration_is_one_clear_line(tmp_path: Path, change: dict, message: str) -> None:
+    path = write(tmp_path / "c.yaml", {**TINY, **change})
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_no_file_and_no_yaml(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        read_config(tmp_path / "none.yaml")
+    for text in ("a: [1", "- 1", ""):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(UserError, match=r"bad\.yaml: "):
+            read_config(tmp_path / "bad.yaml")
+
+
+def test_command_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", {**TINY, "outptu": "x"})
+    done = subprocess.run(
+        [sys.executable, "-m", "deeplab.train", str(path)], capture_output=True, text=True, cwd=CONFIGS.parents[1]
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "did you mean 'output'" in done.stderr
+
+
+# ------------------------------------------------------------------------------------------- augmentation and batches
+
+
+def view(options: AugmentationConfig, seed: int = 0, size: tuple[int, int] = (24, 40)) -> tuple[np.ndarray, np.ndarray]:
+    """A view of a picture whose red channel is 20 times its label: they must stay together."""
+    label = np.kron(np.arange(12).reshape(3, 4), np.ones((10, 10))).astype(np.uint8)
+    return augment(np.repeat(label[..., None] * 20, 3, 2), label, *size, options, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (1.0, 2.0), (0.4, 0.9)])
+def test_labels_follow_the_picture(scale: tuple[float, float], seed: int) -> None:
+    image, label = view(AugmentationConfig(scale=scale, colour=0), seed)
+    assert image.shape == (24, 40, 3)
+    seen = label != VOID
+    assert seen.all() == (scale[0] >= 1.0)
+    off = np.abs(image[..., 0].astype(int) - 20 * label.astype(int))[seen]
+    assert (off <= 10).mean() > 0.7  # pixels at the edges of a patch are mixtures
+
+
+def test_without_augmentation_the_view_is_the_squashed_picture() -> None:
+    label = np.random.default_rng(0).integers(0, 5, (20, 30)).astype(np.uint8)
+    image = np.repeat(label[..., None] * 40, 3, 2)
+    options = AugmentationConfig(flip=False, scale=(1, 1), colour=0)
+    same = augment(image, label, 20, 30, options, np.random.default_rng(0))
+    assert (same[0] == image).all()
+    assert (same[1] == label).all()
+
+
+def test_flips_happen_for_half_and_colours_change() -> None:
+    options = AugmentationConfig(scale=(1, 1), colour=0, flip=True)
+    flipped = sum(int(view(options, seed)[1][0, 0] != 0) for seed in range(200))
+    assert 70 < flipped < 130
+    assert (view(AugmentationConfig(scale=(1, 1), colour=0.5, flip=False))[0] != view(options)[0]).any()
+
+
+def test_batches_depend_on_seed_and_step_alone() -> None:
+    split = open_dataset("streets", height=32, width=32, train_pictures=6).split("train")
+
+    def make(seed: int = 0) -> Batches:
+        return Batches(split, 4, 32, 32, AugmentationConfig(), seed, cache_bytes=10_000)
+
+    straight, again = make(), make()
+    later = list(ahead(again, 3, 6))
+    for step in range(3, 6):
+        for a, b in zip(straight(step), later[step - 3], strict=True):
+            assert (a == b).all()
+    assert (make(1)(3)[0] != straight(3)[0]).any()
+
+
+def test_an_epoch_shows_every_picture_once() -> None:
+    split = open_dataset("streets", height=32, width=32, train_pictures=6).split("train")
+    batches = Batches(split, 3, 32, 32, AugmentationConfig(flip=False, scale=(1, 1), colour=0), seed=0)
+    shown = sorted(image.tobytes() for step in (2, 3) for image in batches(step)[0])
+    assert shown == sorted(sample.image.tobytes() for sample in split)
+
+
+def test_class_weights_are_median_frequency(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    for name, counts in (("a", (60, 40, 0, 0)), ("b", (90, 0, 10, 0))):
+        Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(tmp_path / "images" / f"{name}.png")
+        mask = np.repeat(np.arange(4), counts).reshape(10, 10).astype(np.uint8)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+    split = open_dataset("folder", tmp_path, class_names=list("wxyz")).split("all")
+    # frequencies: 150/200, 40/100, 10/100; median 0.4; weights 0.4/f, then divided by their mean
+    raw = np.array([0.4 / 0.75, 1.0, 4.0])
+    assert class_weights(split, 4, "median_frequency") == pytest.approx([*(raw / raw.mean()), 1.0])
+    root = np.sqrt(raw)
+    assert class_weights(split, 4, "sqrt_median_frequency") == pytest.approx([*(root / root.mean()), 1.0])
+    assert class_weights(split, 4, "none").tolist() == [1, 1, 1, 1]
+
+
+# -------------------------------------------------------------------------------------------------- state and resuming
+
+
+def test_state_survives_the_disk(tmp_path: Path) -> None:
+    arrays = (np.arange(3, dtype=np.float32), np.array(7, np.int64), np.zeros((2, 2), np.float32))
+    state = TrainingState(5, 0.25, {"a": {"b": 1}}, ({"step": 5, "miou": 0.25},), 3.5, arrays)
+    save_state(state, tmp_path / "state.npz")
+    back = load_state(tmp_path / "state.npz")
+    assert (back.step, back.best_miou, back.config, back.curve, back.seconds) == (
+        5,
+        0.25,
+        state.config,
+        state.curve,
+        3.5,
+    )
+    assert all((a == b).all() and a.dtype == b.dtype for a, b in zip(back.arrays, arrays, strict=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+    whole = (tmp_path / "state.npz").read_bytes()
+    for content in (b"", b"junk", whole[:100]):
+        (tmp_path / "state.npz").write_bytes(content)
+        with pytest.raises(UserError, match=r"state\.npz: not the state of a training"):
+            load_state(tmp_path / "state.npz")
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    from deeplab.checkpoint import load_checkpoint
+    from deeplab.training.loop import train
+
+    whole = train(tiny(tmp_path / "whole"))
+    # Stopped between validations; what a later crash would have left half done is the old state file.
+    train(tiny(tmp_path / "parts"), stop_after=3)
+    parts = train(tiny(tmp_path / "parts"), resume=True)
+    states = [load_state(tmp_path / name / "state.npz") for name in ("whole", "parts")]
+    assert states[0].step == states[1].step == 4
+    for a, b in zip(states[0].arrays, states[1].arrays, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert any(np.abs(array).max() > 0 for array in states[0].arrays[-10:])  # the optimiser's moments are in it
+    for name, array in whole.weights.items():
+        np.testing.assert_allclose(array, parts.weights[name], rtol=1e-3, atol=1e-4)
+    assert [entry["step"] for entry in json.loads((tmp_path / "parts" / "curve.json").read_text())] == [2, 4]
+    stored = load_checkpoint(tmp_path / "parts" / "best.npz")
+    assert stored.notes["config"]["training"]["steps"] == 4
+    assert set(stored.notes["miou"]) == {"search"}
+    assert {"command", "seed", "versions", "git_commit"} <= set(stored.notes)
+
+    with pytest.raises(UserError, match=r"state\.npz: begun with training\.steps = 4, .* now says 5"):
+        train(tiny(tmp_path / "parts", steps=5), resume=True)
+    with pytest.raises(UserError, match="go on with --resume"):
+        train(tiny(tmp_path / "parts"))
+    with pytest.raises(UserError, match="nothing to resume"):
+        train(tiny(tmp_path / "fresh"), resume=True)
+
+    # Fine-tuning from a checkpoint, for other classes and another size: the head starts anew, the rest is kept.
+    fields = tiny(tmp_path / "tuned", steps=1, learning_rate=1e-9).model_dump(mode="json")
+    fields["network"] = {"start": str(tmp_path / "parts" / "best.npz"), "input_size": [48, 32]}
+    tuned = train(TrainConfig.model_validate(fields))
+    assert (tuned.spec.input_height, tuned.spec.input_width) == (48, 32)
+    for name, array in tuned.weights.items():
+        np.testing.assert_allclose(array, stored.weights[name], atol=1e-6)
