@@ -1,0 +1,81 @@
+"""The front against the definition, the hypervolume against rectangles counted by hand."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.front import Point, choose, hypervolume, knee, pareto_front
+
+POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), max_size=12).map(
+    lambda pairs: [Point(n, miou / 8, memory) for n, (miou, memory) in enumerate(pairs)]
+)
+
+
+def dominates(a: Point, b: Point) -> bool:
+    better = a.miou > b.miou or a.peak_memory_bytes < b.peak_memory_bytes
+    return a.miou >= b.miou and a.peak_memory_bytes <= b.peak_memory_bytes and better
+
+
+@given(POINTS)
+def test_the_front_is_what_nothing_dominates(points: list[Point]) -> None:
+    expected = {p.number for p in points if not any(dominates(q, p) for q in points)}
+    front = pareto_front(points)
+    assert {p.number for equal in front for p in equal} == expected
+    for equal in front:
+        assert len({(p.miou, p.peak_memory_bytes) for p in equal}) == 1
+        assert [p.number for p in equal] == sorted(p.number for p in equal)
+    firsts = [equal[0] for equal in front]
+    assert all(a.peak_memory_bytes < b.peak_memory_bytes and a.miou < b.miou for a, b in zip(firsts, firsts[1:]))  # noqa: B905, RUF007
+
+
+def test_hypervolume_by_hand() -> None:
+    # Reference memory 100: (20, .5) covers .8 x .5, (60, .75) adds .4 x .25; (90, .6) is dominated; 120 lies outside.
+    points = [Point(0, 0.5, 20), Point(1, 0.75, 60), Point(2, 0.6, 90), Point(3, 1.0, 120)]
+    assert hypervolume(points, 100) == pytest.approx(0.8 * 0.5 + 0.4 * 0.25)
+    assert hypervolume([], 100) == 0.0
+    assert hypervolume([Point(0, 0.9, 100)], 100) == 0.0
+
+
+def test_knee_is_the_farthest_above_the_line() -> None:
+    front = [Point(0, 0.2, 100), Point(1, 0.7, 200), Point(2, 0.75, 400), Point(3, 0.8, 1600)]
+    assert knee(front).number == 1
+    # On the line itself (mIoU linear in log memory) all tie, and the most accurate is taken.
+    line = [Point(n, 0.2 * n, round(100 * 2**n)) for n in range(1, 5)]
+    assert knee(line).number == 4
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_short_front_has_its_most_accurate_for_a_knee(count: int) -> None:
+    front = [Point(n, 0.5 + n / 10, 100 * (n + 1)) for n in range(count)]
+    chosen, why = choose(front, 0.6, "knee")
+    assert chosen is not None
+    assert chosen.number == count - 1
+    assert "too few" in why
+
+
+FRONT = [Point(0, 0.4, 1_000_000), Point(1, 0.6, 2_000_000), Point(2, 0.7, 4_000_000)]
+
+
+def test_choice_by_budget() -> None:
+    assert choose(FRONT, 0.7, "budget", budget_mb=3)[0].number == 1
+    nothing, why = choose(FRONT, 0.7, "budget", budget_mb=0.5)
+    assert nothing is None
+    assert "the smallest needs 1.000 MB" in why
+
+
+def test_choice_by_drop() -> None:
+    assert choose(FRONT, 0.7, "max_drop", max_drop=0.15)[0].number == 1
+    nothing, why = choose(FRONT, 0.9, "max_drop", max_drop=0.1)
+    assert nothing is None
+    assert "loses 0.2000" in why
+    assert choose(FRONT, None, "max_drop", max_drop=0.1)[0] is None
+
+
+def test_nothing_to_choose_from() -> None:
+    assert choose([], None, "knee")[0] is None
+
+
+def test_points_of_one_memory_do_not_divide_by_zero() -> None:
+    assert math.isclose(knee([Point(0, 0.5, 100)]).miou, 0.5)

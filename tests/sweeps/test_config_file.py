@@ -1,0 +1,126 @@
+"""Each mistake in a configuration is one line that names file, line and key, and says how to put it right."""
+
+from pathlib import Path
+
+import pytest
+
+from evaluation.errors import UserError
+from sweeps.config import SweepConfig, parse_split
+from sweeps.config_file import check_files, load_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+GOOD = "study: s\ndata:\n  name: streets\n"
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> SweepConfig:
+    (tmp_path / "c.yaml").write_text(text)
+    return load_config(tmp_path / "c.yaml", overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD + "spce: 1\n", ("c.yaml:4: spce: unknown key", "did you mean 'space'?")),
+        (GOOD + "space:\n  weight_bitz: [1]\n", ("c.yaml:5: space.weight_bitz: unknown key", "'weight_bits'")),
+        (GOOD + "space:\n  tile_count: []\n", ("c.yaml:5: space.tile_count: empty search range",)),
+        (GOOD + "space:\n  tile_count: 4\n", ("c.yaml:5: space.tile_count: expected a list", "found 4")),
+        (GOOD + "space:\n  tile_count: [1, 0]\n", ("c.yaml:5: space.tile_count.1: ", "found 0")),
+        (GOOD + "space:\n  tile_count: [2, 2]\n", ("a level twice",)),
+        (GOOD + "space:\n  weight_bits: [7, 32]\n", ("c.yaml:5: space.weight_bits: 7 is not a level", "2, 3, 4")),
+        (GOOD + "space:\n  weight_bits: [8]\n", ("c.yaml:4: space: ", "must both have the level 32")),
+        (GOOD + "space:\n  sparsity: [1.0]\n", ("c.yaml:5: space.sparsity.0: ", "less than 1")),
+        (GOOD + "search:\n  trials: many\n", ("c.yaml:5: search.trials: expected a whole number", "'many'")),
+        (GOOD + "search:\n  trials: 1.5\n", ("expected a whole number, found 1.5",)),
+        (GOOD + "search:\n  sampler: gp\n", ("c.yaml:5: search.sampler: must be 'tpe'", "found 'gp'")),
+        (GOOD + "seed: true\n", ("c.yaml:4: seed: expected a whole number, found True",)),
+        (GOOD + "seed: 1\nseed: 2\n", ("c.yaml:5: seed: stands twice (first on line 4)",)),
+        (GOOD + "search: 3\n", ("c.yaml:4: search: expected a section",)),
+        (GOOD + "seed: [\n", ("not valid YAML",)),
+        (GOOD + "finetune:\n  learning_rate: .nan\n", ("c.yaml:5: finetune.learning_rate: ", "finite")),
+        (GOOD + "choice: {rule: budget}\n", ("c.yaml:4: choice: ", "needs budget_mb")),
+        ("data: {name: streets}\n", ("study: is missing",)),
+        ("study: s\ndata: {name: voc}\n", ("c.yaml:2: data: ", "needs a folder")),
+        ("study: a/b\ndata: {name: streets}\n", ("c.yaml:1: study: ", "'a/b'")),
+        ("study: s\ndata: {name: streets, heldout: val}\n", ("share pictures",)),
+        ("study: s\ndata: {name: streets, train: null}\n", ("data needs train or calibration",)),
+        ("- 1\n", ("expected keys and values",)),
+        ("", ("expected keys and values",)),
+    ],
+)
+def test_a_mistake_in_the_file(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "c.yaml" in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("search.trails=4", ("-o search.trails=4", "did you mean 'trials'?")),
+        ("search.trials=x", ("-o search.trials=x", "expected a whole number")),
+        ("search.trials", ("expected key=value",)),
+        ("study.x=1", ("study is a value, not a section",)),
+        ("seed=[", ("not a YAML value",)),
+    ],
+)
+def test_overrides_are_checked_like_the_file(tmp_path: Path, override: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, GOOD, override)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_override_wins_and_numbers_follow_yaml_1_2(tmp_path: Path) -> None:
+    config = load(tmp_path, GOOD + "search: {trials: 4}\n", "search.trials=7", "finetune.learning_rate=1e-3")
+    assert config.search.trials == 7
+    assert config.finetune.learning_rate == 0.001
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_paths_count_from_the_file_and_from_here_in_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    text = "study: s\ndata: {name: voc, path: pictures}\nnetwork: {source: net.tflite}\n"
+    config = load(tmp_path, text)
+    assert config.data.path == tmp_path / "pictures"
+    assert config.network.source == str(tmp_path / "net.tflite")
+    assert config.out == here / "studies"
+    assert load(tmp_path, text, "data.path=mine").data.path == here / "mine"
+
+
+def test_a_missing_folder_or_network_names_its_key(tmp_path: Path) -> None:
+    config = load(tmp_path, "study: s\ndata: {name: voc, path: none}\n")
+    with pytest.raises(UserError, match=r"data\.path: no folder .*none.*-o data\.path=FOLDER"):
+        check_files(config)
+    config = load(tmp_path, GOOD + "network: {source: none.tflite}\n")
+    with pytest.raises(UserError, match=r"network\.source: no file"):
+        check_files(config)
+
+
+@pytest.mark.parametrize("name", ["pareto.yaml", "ade20k.yaml", "voc.yaml"])
+def test_the_configurations_of_this_repository_load(name: str) -> None:
+    config = load_config(REPOSITORY / name)
+    assert config.search.trials <= len(config.space.space().candidates())
+
+
+def test_splits() -> None:
+    assert parse_split("val") == ("val", slice(None, None))
+    assert parse_split("val[:27]") == ("val", slice(None, 27))
+    assert parse_split("val[10:20]") == ("val", slice(10, 20))
+    with pytest.raises(ValueError, match="not a split"):
+        parse_split("val[")
+
+
+def test_what_a_resumed_study_may_change_is_not_its_identity(tmp_path: Path) -> None:
+    one = load(tmp_path, GOOD)
+    assert one.identity() == load(tmp_path, GOOD, "search.trials=99", "search.workers=2").identity()
+    assert one.identity() != load(tmp_path, GOOD, "seed=1").identity()
