@@ -166,6 +166,7 @@ def _notes(config: TrainConfig, dataset: Dataset, state: TrainingState, command:
         "step": state.step,
         "seconds": round(state.seconds),
         "seed": config.training.seed,
+        "data": {name: dataset.split(name).fingerprint() for name in (config.data.train, config.data.val)},
         "miou": {config.data.val: round(state.best_miou, 5)},
         **provenance(),
     }

@@ -61,6 +61,7 @@ class Canvas:
         """White noise, one value a canvas pixel: the finest texture."""
         self.mottle = smooth_noise(rng, height, width, 12) + 0.6 * smooth_noise(rng, height, width, 30)
         """Blotches of about a twelfth and a thirtieth of the picture's height."""
+        self._textures: dict[float, np.ndarray] = {}
 
     def box(self, points: list[Point]) -> tuple[slice, slice] | None:
         """Rows and columns of the canvas that hold the points; None where they lie outside it."""
@@ -95,8 +96,8 @@ class Canvas:
         self.paint(box, dx * dx + dy * dy <= 1.0, colour, class_id, z, 0.03)
 
     def bar(self, start: Point, end: Point, thickness: float, colour: Colour, class_id: int, z: float) -> None:
-        """A straight bar; never thinner than one picture pixel, so that what is labelled can be seen."""
-        half = max(thickness, SUPERSAMPLING * 1.0) / 2
+        """A straight bar; never thinner than 1.4 picture pixels, so that what is labelled can be seen."""
+        half = max(thickness, SUPERSAMPLING * 1.4) / 2
         dx, dy = end[0] - start[0], end[1] - start[1]
         length = max(float(np.hypot(dx, dy)), 1e-6)
         ox, oy = -dy / length * half, dx / length * half
@@ -112,8 +113,9 @@ class Canvas:
         if class_id is None:
             target[mask] *= np.asarray(colour, np.float32)
             return
-        texture = (1.0 + grain * self.grain[box] + 0.05 * self.mottle[box])[..., None]
-        np.copyto(target, np.asarray(colour, np.float32) * texture, where=mask[..., None])
+        if grain not in self._textures:
+            self._textures[grain] = (1.0 + grain * self.grain + 0.05 * self.mottle)[..., None]
+        np.copyto(target, self._textures[grain][box] * np.asarray(colour, np.float32), where=mask[..., None])
         self.label[box][mask] = class_id
         self.depth[box][mask] = z
 

@@ -34,7 +34,7 @@ def paint_tree(canvas: Canvas, x: float, z: float, crown_m: float, leaf: np.ndar
     dx = ((np.arange(columns.start, columns.stop) + 0.5 - middle[0]) / (crown_m * scale))[None, :]
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     lumps = smooth_noise(rng, *shape, int(np.clip(shape[0] / 6, 2, 7)))
-    leaves = smooth_noise(rng, *shape, int(np.clip(shape[0] / 2.5, 2, 24)))
+    leaves = smooth_noise(rng, *shape, int(np.clip(shape[0] / 2.5, 2, 24))) if reach > 6 else canvas.grain[box]
     radius = dx * dx + 1.2 * dy * dy + 0.28 * lumps + 0.22 * leaves
     mask = (radius < 0.85) & (leaves + lumps > -2.6 * density)
     light = 0.85 - 0.35 * dy + 0.22 * lumps + 0.16 * leaves + 0.10 * canvas.grain[box]
@@ -48,8 +48,8 @@ def paint_pole(canvas: Canvas, x: float, z: float, height_m: float, arm_m: float
     tint = GREY * canvas.rng.uniform(0.5, 1.7)
     scale = camera.pixels_per_m(z)
     foot, top = camera.project(x, 0.0, z), camera.project(x, height_m, z)
-    canvas.bar(foot, top, 0.15 * scale, tint, POLE, z)
-    canvas.bar(foot, camera.project(x, 1.0, z), 0.24 * scale, tint, POLE, z)
+    canvas.bar(foot, top, 0.20 * scale, tint, POLE, z)
+    canvas.bar(foot, camera.project(x, 1.0, z), 0.32 * scale, tint, POLE, z)
     if arm_m:
         tip = camera.project(x + arm_m, height_m + 0.3, z)
         canvas.bar(top, tip, 0.09 * scale, tint, POLE, z)
@@ -61,7 +61,7 @@ def paint_sign(canvas: Canvas, x: float, z: float, kind: str, height_m: float) -
     """A traffic sign, direction board or traffic light on a post."""
     rng, camera = canvas.rng, canvas.camera
     scale = camera.pixels_per_m(z)
-    canvas.bar(camera.project(x, 0.0, z), camera.project(x, height_m, z), 0.08 * scale, GREY, POLE, z)
+    canvas.bar(camera.project(x, 0.0, z), camera.project(x, height_m, z), 0.10 * scale, GREY, POLE, z)
     centre = camera.project(x, height_m, z - 0.05)
 
     def panel(half_width: float, half_height: float, colour: object) -> None:

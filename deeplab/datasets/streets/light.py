@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from deeplab.datasets.streets.canvas import SUPERSAMPLING, Canvas
+from deeplab.datasets.streets.classes import SKY
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def sample_light(rng: np.random.Generator) -> Light:
         sun_side=sun_side,
         sight_m=float(rng.uniform(60, 140) if rng.random() < 0.25 else rng.uniform(150, 600)),
         blur_px=float(rng.uniform(0.0, 0.8) if rng.random() < 0.6 else 0.0),
-        noise=float(rng.uniform(0.008, 0.02) if kind < 3 else rng.uniform(0.015, 0.04)),
+        noise=float(rng.uniform(0.008, 0.02) if kind < 3 else rng.uniform(0.012, 0.03)),
         gamma=float(rng.uniform(0.85, 1.2)),
         lamps=bool(kind == 3 or (kind == 1 and rng.random() < 0.3)),
     )
@@ -80,15 +81,17 @@ def sample_light(rng: np.random.Generator) -> Light:
 def expose(canvas: Canvas, light: Light, height: int, width: int) -> np.ndarray:
     """The canvas through haze, lens and sensor: uint8 (height, width, 3)."""
     rng = canvas.rng
-    haze = 1.0 - np.exp(-canvas.depth / light.sight_m)[..., None]
-    haze[canvas.label == 0] = 0.0
-    scene = canvas.colour * (1 - haze) + light.horizon * 0.9 * haze
-    scene = scene.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, 3).mean(axis=(1, 3))
+    parts = [canvas.colour[i::SUPERSAMPLING, j::SUPERSAMPLING] for i, j in np.ndindex(SUPERSAMPLING, SUPERSAMPLING)]
+    scene = sum(parts[1:], start=parts[0]) / len(parts)
+    middle = slice(SUPERSAMPLING // 2, None, SUPERSAMPLING)
+    haze = 1.0 - np.exp(-canvas.depth[middle, middle] / light.sight_m)
+    haze[canvas.label[middle, middle] == SKY] = 0.0
+    scene += haze[..., None] * (light.horizon * np.float32(0.9) - scene)
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     columns = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     vignette = 1.0 - 0.12 * (rows * rows + columns * columns)
     scene = scene * (light.daylight * light.cast) * vignette[..., None]
-    scene = np.clip(scene, 0.0, 1.0) ** light.gamma
+    scene = np.clip(scene, 0.0, 1.0) ** np.float32(light.gamma)
     if light.blur_px > 0:
         soft = Image.fromarray((scene * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(light.blur_px))
         scene = np.asarray(soft, np.float32) / 255

@@ -200,7 +200,7 @@ def _furnish_the_kerb(
         tall = rng.uniform(2.1, 3.2)
         things.append((z, lambda z=z, kind=kind, tall=tall: paint_sign(canvas, inside, z, kind, tall)))
     for _ in range(rng.poisson(2.0)):
-        z, x = 3.5 + rng.exponential(11.0), rng.uniform(min(kerb, line) + 0.4, max(kerb, line) - 0.3)
+        z, x = 3.5 + rng.exponential(8.0), rng.uniform(min(kerb, line) + 0.4, max(kerb, line) - 0.3)
         tall = rng.uniform(1.5, 1.9) if rng.random() < 0.85 else rng.uniform(1.0, 1.4)
         things.append((z, lambda x=x, z=z, tall=tall: paint_pedestrian(canvas, x, z, tall)))
     if rng.random() < 0.55:
@@ -232,8 +232,8 @@ def _add_traffic(things: list[tuple[float, Painter]], canvas: Canvas, street: St
             if rng.random() < 0.5:
                 _park(things, canvas, lane + rng.uniform(-0.3, 0.3), z, facing, light)
             z += rng.uniform(9.0, 30.0)
-    for _ in range(rng.poisson(0.9)):
-        z, side = 4.0 + rng.exponential(9.0), rng.choice((-1, 1))
+    for _ in range(rng.poisson(1.1)):
+        z, side = 4.0 + rng.exponential(6.5), rng.choice((-1, 1))
         x = _edges(street, side)[0] - side * rng.uniform(0.4, 2.2)
         across = bool(rng.random() < 0.3)
         things.append((z, lambda x=x, z=z, across=across: paint_bicyclist(canvas, x, z, across)))

@@ -38,58 +38,58 @@ class Street:
 
 
 def paint_sky(canvas: Canvas, zenith: Colour, horizon: Colour, clouds: float) -> None:
-    """A vertical gradient with soft clouds, over the whole canvas."""
-    down = np.linspace(0.0, 1.0, canvas.height, dtype=np.float32)[:, None, None] ** 0.8
-    reach = np.clip(down * canvas.height / max(canvas.camera.horizon_px, 1.0), 0.0, 1.0)
-    sky = np.asarray(zenith, np.float32) * (1 - reach) + np.asarray(horizon, np.float32) * reach
-    cover = smooth_noise(canvas.rng, canvas.height, canvas.width, 3)
-    cover = cover + 0.5 * smooth_noise(canvas.rng, canvas.height, canvas.width, 9)
-    veil = np.clip((cover - 0.6 + 1.2 * clouds) * 0.8, 0.0, 1.0)[..., None] * min(1.0, 2 * clouds)
-    canvas.colour[:] = sky * (1 - veil) + np.float32(0.92) * veil * np.asarray(horizon, np.float32) ** 0.3
+    """A vertical gradient with soft clouds, down to the horizon."""
     canvas.label[:] = SKY
+    rows = min(canvas.height, int(canvas.camera.horizon_px) + 6)
+    reach = np.linspace(0.0, 1.0, rows, dtype=np.float32)[:, None, None] ** 0.8
+    sky = np.asarray(zenith, np.float32) * (1 - reach) + np.asarray(horizon, np.float32) * reach
+    cover = smooth_noise(canvas.rng, rows, canvas.width, 2)
+    cover = cover + 0.5 * smooth_noise(canvas.rng, rows, canvas.width, 5)
+    veil = np.clip((cover - 0.6 + 1.2 * clouds) * 0.8, 0.0, 1.0)[..., None] * np.float32(min(1.0, 2 * clouds))
+    white = np.float32(0.92) * np.asarray(horizon, np.float32) ** 0.3
+    canvas.colour[:rows] = sky + veil * (white - sky)
 
 
 def paint_ground(canvas: Canvas, street: Street) -> None:
-    """Road with its marks, kerbs and pavements with slabs, patches, cracks and shadows, pixel by pixel."""
+    """Road with its marks, kerbs and pavements with slabs, patches and shadows, pixel by pixel.
+
+    What depends on the distance alone is worked out once a row.
+    """
     first, x, z = canvas.camera.ground(canvas.height, canvas.width)
-    z = np.broadcast_to(z, x.shape)
     below = slice(first, canvas.height)
-    on_road = (x > street.road_left_m) & (x < street.road_right_m)
-    if street.crossing_m is not None:
-        on_road |= (z > street.crossing_m[0]) & (z < street.crossing_m[1])
-    metre_px = canvas.camera.focal_px / z
-    fine = np.clip(metre_px / 12.0, 0.0, 1.0)  # fades what a pixel can no longer resolve
     grain, mottle = canvas.grain[below], canvas.mottle[below]
+    left, right = street.road_left_m, street.road_right_m
+    crossing = np.zeros_like(z, bool)
+    if street.crossing_m is not None:
+        crossing = (z > street.crossing_m[0]) & (z < street.crossing_m[1])
+    on_road = ((x > left) & (x < right)) | crossing
 
     shade = 1.0 + 0.05 * mottle + 0.06 * grain
-    patch = np.sin(x * 0.9 + z * 0.13 + mottle) * np.sin(z * 0.31 + mottle[:, ::-1])
-    shade = shade * np.where(on_road & (patch > 0.8), 0.9, 1.0)
-    slabs = (np.mod(x, street.slab_m) < 0.06) | (np.mod(z, street.slab_m) < 0.06)
-    shade = shade * np.where(~on_road & slabs, 1.0 - 0.25 * fine, 1.0)
-    colour = np.where(on_road[..., None], street.road_colour, street.pavement_colour) * shade[..., None]
+    shade[on_road & (mottle[:, ::-1] > 1.3)] *= 0.9  # patched asphalt
+    joints = np.clip(canvas.camera.focal_px / z / 12.0, 0.0, 1.0) * 0.25  # fade where a pixel cannot resolve them
+    slabs = (np.mod(x, np.float32(street.slab_m)) < 0.06) | (np.mod(z, street.slab_m) < 0.06)
+    shade -= shade * joints * (slabs & ~on_road)
+    colour = np.stack((street.pavement_colour, street.road_colour))[on_road.view(np.uint8)] * shade[..., None]
 
-    lane = np.mod(x - street.road_left_m, (street.road_right_m - street.road_left_m) / 2)
-    middle = np.abs(x - (street.road_left_m + street.road_right_m) / 2) < MARK_WIDTH_M
-    marks = on_road & middle & (np.mod(z, 6.0) < 3.2)
-    marks |= on_road & (lane > 0.25) & (lane < 0.25 + MARK_WIDTH_M) & (mottle > -0.6)
+    dashes = np.mod(z, 6.0) < 3.2
+    marks = (np.abs(x - (left + right) / 2) < MARK_WIDTH_M) & dashes
+    for edge in (left + 0.32, right - 0.32):
+        marks |= (np.abs(x - edge) < MARK_WIDTH_M / 2) & (mottle > -0.6)
     if street.zebra_m is not None:
-        inside = (z > street.zebra_m) & (z < street.zebra_m + 3.0)
-        marks |= on_road & inside & (np.mod(x, 1.0) < 0.5)
-    worn = np.clip(0.75 + 0.2 * mottle, 0.2, 0.95)[..., None]
-    colour = np.where(marks[..., None], colour * (1 - worn) + WHITE * worn, colour)
-    for edge in (street.road_left_m, street.road_right_m):
-        kerb = (np.abs(x - edge) < 0.12) & ~((x > street.road_left_m + 0.1) & (x < street.road_right_m - 0.1))
-        if street.crossing_m is not None:
-            kerb &= (z < street.crossing_m[0]) | (z > street.crossing_m[1])
-        colour = np.where(kerb[..., None], colour * 0.5 + 0.30, colour)
+        stripes = np.flatnonzero((z > street.zebra_m) & (z < street.zebra_m + 3.0))
+        marks[stripes] |= np.mod(x[stripes], 1.0) < 0.5
+    marks &= on_road
+    worn = np.clip(0.75 + 0.2 * mottle[marks], 0.2, 0.95)[:, None]
+    colour[marks] += worn * (WHITE - colour[marks])
+    kerb = ((np.abs(x - left + 0.01) < 0.11) | (np.abs(x - right - 0.01) < 0.11)) & ~crossing
+    colour[kerb] = colour[kerb] * 0.5 + 0.30
 
     at_m, side = street.shadow
     if side:
-        dark = side * (x - at_m) + 0.15 * mottle > 0
-        colour = np.where(dark[..., None], colour * street.shadow_depth, colour)
+        colour[side * (x - at_m) + 0.15 * mottle > 0] *= street.shadow_depth
     canvas.colour[below] = colour
-    canvas.label[below] = np.where(on_road, ROAD, PAVEMENT)
-    canvas.depth[below] = np.minimum(z, canvas.depth[below])
+    canvas.label[below] = np.where(on_road, np.uint8(ROAD), np.uint8(PAVEMENT))
+    canvas.depth[below] = z
 
 
 @dataclass(frozen=True)
@@ -151,26 +151,33 @@ def _facade(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Windows in rows and columns, a cornice, a plinth; a shop has glass and an awning on its ground floor."""
     rng = canvas.rng
-    colour = np.broadcast_to(wall.colour, (*up.shape, 3)).copy()
-    courses = (np.mod(up, 0.5) < 0.08) & (up < wall.height_m)
-    colour[courses] *= 0.93
-    storey, bay = np.floor(up / STOREY_M).astype(int), np.floor(along / wall.pitch_m).astype(int)
-    across, above = along / wall.pitch_m - bay, up / STOREY_M - storey
-    window = (across > 0.28) & (across < 0.76) & (above > 0.33) & (above < 0.82) & (up < wall.height_m - 0.8)
-    frame = (across > 0.22) & (across < 0.82) & (above > 0.27) & (above < 0.88) & (up < wall.height_m - 0.8)
     glass = np.array([0.10, 0.13, 0.17]) + 0.25 * rng.random((8, 8, 1)) * np.array([0.8, 0.95, 1.1])
     glass[rng.random((8, 8)) < wall.lit] = (1.0, 0.82, 0.45)
-    colour[frame] = colour[frame] * 0.6 + 0.3 * (0.2 + wall.colour)
-    colour[window] = glass[storey % 8, bay % 8][window].astype(np.float32)
+    awning = rng.uniform(0.1, 0.8, 3)
+    frame = wall.colour * 0.6 + 0.3 * (0.2 + wall.colour)
+    plain = (wall.colour, frame, (0.14, 0.16, 0.18), awning, awning * rng.uniform(0.6, 1.0))
+    materials = np.concatenate((np.array(plain), glass.reshape(64, 3))).astype(np.float32)
+
+    storeys, bays = up / np.float32(STOREY_M), along / np.float32(wall.pitch_m)
+    storey, bay = np.floor(storeys), np.floor(bays)
+    above, across = np.abs(storeys - storey - 0.575), np.abs(bays - bay - 0.52)
+    below_cornice = up < wall.height_m - 0.8
+    material = np.zeros(up.shape, np.intp)
+    material[(across < 0.30) & (above < 0.305) & below_cornice] = 1
+    window = (across < 0.24) & (above < 0.245) & below_cornice
+    material[window] = (5 + np.mod(storey[window], 8) * 8 + np.mod(bay[window], 8)).astype(np.intp)
     if wall.kind == "shop":
-        ground = up < STOREY_M
-        colour[ground & (np.mod(along, 2.4) > 0.2) & (up > 0.5) & (up < 2.3)] = (0.14, 0.16, 0.18)
-        awning = ground & (up > 2.3)
-        colour[awning] = np.array(rng.uniform(0.1, 0.8, 3), np.float32)
-        colour[awning & (np.mod(along, 1.0) < 0.5)] *= rng.uniform(0.6, 1.0)
-    colour[(up > wall.height_m - 0.5)] *= 0.7
-    colour[(up < 0.5)] *= 0.75
-    return colour, mask
+        ground = np.flatnonzero((up < STOREY_M).any(axis=1))
+        if ground.size:
+            low = slice(ground[0], None)
+            height, place = up[low], along[low]
+            material[low][(height < STOREY_M) & (np.mod(place, 2.4) > 0.2) & (height > 0.5)] = 2
+            cloth = (height > 2.3) & (height < STOREY_M)
+            material[low][cloth] = 3 + (np.mod(place[cloth], 1.0) < 0.5)
+    shade = np.where(np.mod(up, 0.5) < 0.08, np.float32(0.93), np.float32(1.0))
+    shade[up > wall.height_m - 0.5] *= 0.7
+    shade[up < 0.5] *= 0.75
+    return materials[material] * shade[..., None], mask
 
 
 def _fence(
