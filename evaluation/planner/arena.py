@@ -1,20 +1,31 @@
 """Place a schedule's buffers in the arena.
 
-The stripes of a section are alike: their buffers meet only each other and those that live through the whole section.
-So a stripe whose buffers are no larger than those of another one, call for call, can lie exactly where the other's
-lie, and only the others need to be placed.
+The stripes of a section are alike: a stripe's own buffers meet only each other and those that live through it. So a
+stripe that makes the same calls as another, with buffers no larger, one by one, and among no more neighbours, can lie
+exactly where the other lies; only the other one needs to be placed.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from evaluation.planner.offsets import Block, place
 from evaluation.planner.tiling import Schedule
 from evaluation.planner.types import Buffer, Role
 
-_Key = tuple[tuple[int, ...], str]
-"""What a buffer is in any stripe: the operators of the step that first uses it, and its role there."""
+
+@dataclass(frozen=True)
+class _Stripe:
+    """One stripe of a section."""
+
+    calls: tuple[tuple[int, ...], ...]
+    """Operators of each step."""
+    own: dict[tuple[int, str], int]
+    """Its own buffers, by the position of the call that writes them and their use there."""
+    met: frozenset[int]
+    """Longer-lived buffers alive at any of its steps."""
+    spanning: frozenset[int]
+    """Longer-lived buffers alive at all of its steps."""
 
 
 def place_buffers(schedule: Schedule, alignment_bytes: int) -> tuple[Buffer, ...]:
@@ -31,42 +42,57 @@ def place_buffers(schedule: Schedule, alignment_bytes: int) -> tuple[Buffer, ...
 
 def _twins(schedule: Schedule) -> dict[int, int]:
     """From each buffer that can share another stripe's place to the buffer whose place it takes."""
-    stripes = _stripes(schedule)
     twin: dict[int, int] = {}
-    for tiles in stripes.values():
-        numbers = sorted(tiles)
-        # The first and last stripe see fewer of the section's long-lived buffers: they may follow, never lead.
-        leaders: list[int] = []
-        inner = sorted(numbers[1:-1], key=lambda n: -sum(schedule.buffers[i].size_bytes for i in tiles[n][1].values()))
-        for number in (*inner, *(n for n in numbers if n not in inner)):
-            calls, buffers = tiles[number]
-            leader = next((n for n in leaders if _covers(schedule, tiles[n], (calls, buffers))), None)
-            if leader is not None:
-                twin |= {index: tiles[leader][1][key] for key, index in buffers.items()}
-            elif number in inner:
-                leaders.append(number)
+    for stripes in _stripes(schedule):
+        leaders: list[_Stripe] = []
+        # Stripes among the most neighbours first, then the largest: they are the ones that others can follow.
+        sizes = {id(s): sum(schedule.buffers[i].size_bytes for i in s.own.values()) for s in stripes}
+        for stripe in sorted(stripes, key=lambda s: (-len(s.spanning), -sizes[id(s)])):
+            leader = next((leader for leader in leaders if _covers(schedule, leader, stripe)), None)
+            if leader is None:
+                leaders.append(stripe)
+            else:
+                twin |= {index: leader.own[key] for key, index in stripe.own.items()}
     return twin
 
 
-def _covers(schedule: Schedule, leader: tuple, follower: tuple) -> bool:
-    """Whether both stripes make the same calls and the leader's buffers are at least as large, one by one."""
-    if leader[0] != follower[0] or leader[1].keys() != follower[1].keys():
+def _covers(schedule: Schedule, leader: _Stripe, follower: _Stripe) -> bool:
+    """Whether the follower's buffers are safe wherever the leader's are."""
+    if leader.calls != follower.calls or not follower.met <= leader.spanning:
         return False
-    sizes = schedule.buffers
-    return all(sizes[leader[1][key]].size_bytes >= sizes[index].size_bytes for key, index in follower[1].items())
+    buffers = schedule.buffers
+    return all(buffers[leader.own[key]].size_bytes >= buffers[i].size_bytes for key, i in follower.own.items())
 
 
-def _stripes(schedule: Schedule) -> dict[int, dict[int, tuple[list[tuple[int, ...]], dict[_Key, int]]]]:
-    """section -> stripe -> (its calls, its own buffers by key), for sections of several stripes."""
-    stripes: dict[int, dict[int, tuple[list[tuple[int, ...]], dict[_Key, int]]]] = {}
-    for step in schedule.steps:
-        if schedule.sections[step.section].tiles == 1:
-            continue
-        calls, buffers = stripes.setdefault(step.section, {}).setdefault(step.tile, ([], {}))
-        calls.append(step.operators)
-        for access in step.writes:
-            if schedule.buffers[access.buffer].role is Role.TILE:
-                buffers[(step.operators, "write")] = access.buffer
-        if step.scratch is not None:
-            buffers[(step.operators, "scratch")] = step.scratch
-    return stripes
+def _stripes(schedule: Schedule) -> list[list[_Stripe]]:
+    """The stripes of each section that has several."""
+    steps: dict[tuple[int, int], list[int]] = {}
+    for now, step in enumerate(schedule.steps):
+        if schedule.sections[step.section].tiles > 1:
+            steps.setdefault((step.section, step.tile), []).append(now)
+    owned: dict[tuple[int, int], dict[tuple[int, str], int]] = {}
+    for stripe, span in steps.items():
+        own = owned[stripe] = {}
+        for position, now in enumerate(span):
+            step = schedule.steps[now]
+            own |= {
+                (position, "write"): access.buffer
+                for access in step.writes
+                if schedule.buffers[access.buffer].role is Role.TILE
+            }
+            if step.scratch is not None:
+                own[position, "scratch"] = step.scratch
+    inside = {index for own in owned.values() for index in own.values()}
+    longer = [(index, buffer) for index, buffer in enumerate(schedule.buffers) if index not in inside]
+    sections: dict[int, list[_Stripe]] = {}
+    for (section, tile), span in steps.items():
+        first, last = span[0], span[-1]
+        sections.setdefault(section, []).append(
+            _Stripe(
+                calls=tuple(schedule.steps[now].operators for now in span),
+                own=owned[section, tile],
+                met=frozenset(i for i, b in longer if b.lower <= last and b.upper > first),
+                spanning=frozenset(i for i, b in longer if b.lower <= first and b.upper > last),
+            )
+        )
+    return list(sections.values())

@@ -123,7 +123,8 @@ class Plan:
     """Largest sum of aligned sizes alive at one step of this schedule: no placement of it has a smaller arena."""
     macs: int
     mac_overhead: float
-    """Share of MACs beyond those of the untiled network, from rows computed twice."""
+    """Share of MACs beyond those of the untiled network, from rows computed twice. Below 0 where stripes leave out rows
+    that nothing reads."""
     high_water_step: int
     """First step with `lower_bound_bytes` alive."""
     high_water_buffers: tuple[int, ...]
