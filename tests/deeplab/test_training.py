@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,12 @@ CONFIGS = Path(__file__).resolve().parents[2] / "deeplab" / "training"
 
 TINY = {
     "output": "out",
-    "data": {"name": "streets", "options": {"height": 32, "width": 32, "train_pictures": 6}, "val": "search"},
+    "data": {
+        "name": "streets",
+        "options": {"height": 32, "width": 32, "train_pictures": 6},
+        "val": "search",
+        "score": ["heldout"],
+    },
     "network": {
         "input_size": [32, 32],
         "width_multiplier": 0.1,
@@ -210,7 +216,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     assert [entry["step"] for entry in json.loads((tmp_path / "parts" / "curve.json").read_text())] == [2, 4]
     stored = load_checkpoint(tmp_path / "parts" / "best.npz")
     assert stored.notes["config"]["training"]["steps"] == 4
-    assert set(stored.notes["miou"]) == {"search"}
+    assert set(stored.notes["miou"]) == {"search", "heldout"}
     assert {"command", "seed", "versions", "git_commit"} <= set(stored.notes)
 
     with pytest.raises(UserError, match=r"state\.npz: begun with training\.steps = 4, .* now says 5"):
@@ -227,3 +233,28 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     assert (tuned.spec.input_height, tuned.spec.input_width) == (48, 32)
     for name, array in tuned.weights.items():
         np.testing.assert_allclose(array, stored.weights[name], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_that_was_saved(tmp_path: Path) -> None:
+    """The command itself, killed in the middle, resumed, against a run that was left alone."""
+    for name in ("whole", "parts"):
+        fields = {**TINY, "output": str(tmp_path / name), "training": {**TINY["training"], "steps": 40}}
+        write(tmp_path / f"{name}.yaml", fields)
+
+    def command(name: str, *more: str) -> subprocess.Popen:
+        arguments = [sys.executable, "-m", "deeplab.train", str(tmp_path / f"{name}.yaml"), *more]
+        return subprocess.Popen(arguments, cwd=CONFIGS.parents[1])
+
+    victim = command("parts")
+    state = tmp_path / "parts" / "state.npz"
+    while not (state.exists() and load_state(state).step >= 6):
+        assert victim.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.05)
+    victim.kill()
+    victim.wait()
+    assert 6 <= load_state(state).step < 40
+    assert command("parts", "--resume").wait() == 0
+    assert command("whole").wait() == 0
+    for a, b in zip(load_state(state).arrays, load_state(tmp_path / "whole" / "state.npz").arrays, strict=True):
+        np.testing.assert_allclose(a, b, rtol=5e-3, atol=1e-3)
