@@ -75,11 +75,9 @@ def _stripes(schedule: Schedule) -> list[list[_Stripe]]:
         own = owned[stripe] = {}
         for position, now in enumerate(span):
             step = schedule.steps[now]
-            own |= {
-                (position, "write"): access.buffer
-                for access in step.writes
-                if schedule.buffers[access.buffer].role is Role.TILE
-            }
+            for access in step.writes:
+                if schedule.buffers[access.buffer].role is Role.TILE:
+                    own[position, "write"] = access.buffer
             if step.scratch is not None:
                 own[position, "scratch"] = step.scratch
     inside = {index for own in owned.values() for index in own.values()}

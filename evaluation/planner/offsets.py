@@ -2,17 +2,22 @@
 
 Dynamic storage allocation is NP-hard (Garey and Johnson, 1979, SR2). The lower bound is the load: the largest sum of
 sizes alive at one time. Several placement orders are tried; each buffer goes to the lowest gap (first fit) or the
-tightest one (best fit) that its neighbours in time leave. The best order is then improved by moving up front those
-buffers that end highest. Search stops as soon as the load is reached, which proves the placement.
+tightest one (best fit) that its neighbours in time leave. The best order is then improved by local search: one block
+moves to another place in the order, and the result is kept if it is no higher. Search stops as soon as the load is
+reached, which proves the placement.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-_IMPROVEMENT_ROUNDS = 40
+_MOVES = 2000
+_UNPLACED = -1
+_NO_HEIGHT = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -52,92 +57,115 @@ def load_bytes(blocks: list[Block]) -> int:
     return highest
 
 
-def place(blocks: list[Block], alignment_bytes: int = 1, rounds: int = _IMPROVEMENT_ROUNDS) -> Placement:
-    """Offsets for `blocks`, each a multiple of `alignment_bytes`. Zero-sized and never-alive blocks lie at 0."""
-    if not blocks:
-        return Placement((), 0, 0)
+def place(blocks: list[Block], alignment_bytes: int = 1, moves: int = _MOVES) -> Placement:
+    """Offsets for `blocks`, each a multiple of `alignment_bytes`. Zero-sized and never-alive blocks lie at 0.
+
+    The same blocks always get the same offsets.
+    """
     # Sizes in units of the alignment: then every offset found is aligned.
-    size = np.array([-(-block.size_bytes // alignment_bytes) for block in blocks], np.int64)
+    size = [-(-block.size_bytes // alignment_bytes) for block in blocks]
+    bound = load_bytes([Block(b.lower, b.upper, s) for b, s in zip(blocks, size, strict=True)])
+    neighbours = _neighbours(blocks, size)
+    matter = [i for i, block in enumerate(blocks) if size[i] and block.lower < block.upper]
+    best: list[int] = [0] * len(blocks)
+    best_height, best_order, best_fit = _NO_HEIGHT, matter, False
+    for order in _orders(blocks, size, matter, neighbours):
+        for tightest in (False, True):
+            if best_height > bound:
+                offsets = _greedy(order, size, neighbours, tightest, best_height - 1, [_UNPLACED] * len(blocks))
+                if offsets is not None:
+                    best, best_order, best_fit = offsets, order, tightest
+                    best_height = _height(offsets, size)
+    if best_height > bound:
+        best = _improve(best, best_order, best_fit, size, neighbours, bound, moves)
+        best_height = _height(best, size)
+    offsets = tuple(max(offset, 0) * alignment_bytes for offset in best)
+    return Placement(offsets, max(best_height, 0) * alignment_bytes, bound * alignment_bytes)
+
+
+def _neighbours(blocks: list[Block], size: list[int]) -> list[list[int]]:
+    """For each block those of some size that are alive at the same time."""
     lower = np.array([block.lower for block in blocks], np.int64)
     upper = np.array([block.upper for block in blocks], np.int64)
-    matters = (size > 0) & (upper > lower)
-    bound = load_bytes([Block(b.lower, b.upper, int(s)) for b, s in zip(blocks, size, strict=True)])
-    neighbours = [np.flatnonzero((lower < upper[i]) & (upper > lower[i]) & matters) for i in range(len(blocks))]
-    best_height, best_offsets, best_order, best_fit = _NO_HEIGHT, np.zeros(len(blocks), np.int64), [], False
-    for order in _orders(size, lower, upper, matters, neighbours):
-        for tightest in (False, True):
-            offsets = _greedy(order, size, neighbours, tightest)
-            height = int((offsets + size)[matters].max(initial=0))
-            if height < best_height:
-                best_height, best_offsets, best_order, best_fit = height, offsets, order, tightest
-            if best_height <= bound:
-                break
-        if best_height <= bound:
-            break
-    tried = {tuple(best_order)}
-    for _ in range(rounds):
-        if best_height <= bound:
-            break
-        order = _highest_first(best_order, best_offsets + size, best_height, neighbours, tried)
-        if order is None:
-            break
-        offsets = _greedy(order, size, neighbours, best_fit)
-        height = int((offsets + size)[matters].max(initial=0))
-        if height <= best_height:
-            best_height, best_offsets, best_order = height, offsets, order
-    offsets = tuple(int(offset) * alignment_bytes for offset in best_offsets)
-    return Placement(offsets, best_height * alignment_bytes, bound * alignment_bytes)
+    matters = (np.array(size, np.int64) > 0) & (upper > lower)
+    return [np.flatnonzero((lower < b.upper) & (upper > b.lower) & matters).tolist() for b in blocks]
 
 
-_NO_HEIGHT = np.iinfo(np.int64).max
-
-
-def _orders(size, lower, upper, matters, neighbours) -> list[list[int]]:
-    """Orders in which to place: by size, life, area, neighbours' load, time."""
-    life = upper - lower
-    crowd = np.array([size[near].sum() for near in neighbours])
-    keys = (
-        (-size, -life),
-        (-life, -size),
-        (-size * life, -size),
-        (-crowd, -size),
-        (lower, -size),
-        (-upper, -size),
+def _orders(
+    blocks: list[Block], size: list[int], matter: list[int], neighbours: list[list[int]]
+) -> Iterator[list[int]]:
+    """Orders in which to place: by size, life, area, load of the neighbours, first and last time alive."""
+    life = [block.upper - block.lower for block in blocks]
+    crowd = [sum(size[j] for j in near) for near in neighbours]
+    keys: tuple[Callable[[int], tuple[int, int]], ...] = (
+        lambda i: (-size[i], -life[i]),
+        lambda i: (-life[i], -size[i]),
+        lambda i: (-size[i] * life[i], -size[i]),
+        lambda i: (-crowd[i], -size[i]),
+        lambda i: (blocks[i].lower, -size[i]),
+        lambda i: (-blocks[i].upper, -size[i]),
     )
-    indices = np.flatnonzero(matters)
-    return [[int(i) for i in indices[np.lexsort((second[indices], key[indices]))]] for key, second in keys]
+    for key in keys:
+        yield sorted(matter, key=key)
 
 
-def _greedy(order: list[int], size: np.ndarray, neighbours: list[np.ndarray], tightest: bool) -> np.ndarray:
-    """Offsets when blocks are placed in `order`, each in a gap that its already placed neighbours leave."""
-    offsets = np.zeros(len(size), np.int64)
-    placed = np.zeros(len(size), bool)
+def _greedy(
+    order: list[int], size: list[int], neighbours: list[list[int]], tightest: bool, limit: int, offsets: list[int]
+) -> list[int] | None:
+    """Place the blocks of `order` that `offsets` leaves unplaced, one by one, each in a gap between those before it.
+
+    None as soon as one of them would end above `limit`.
+    """
     for index in order:
-        near = neighbours[index]
-        near = near[placed[near]]
-        starts = offsets[near]
-        by_start = np.argsort(starts, kind="stable")
-        starts = starts[by_start]
-        ends = np.maximum.accumulate(starts + size[near][by_start])
-        floors = np.concatenate(([0], ends))
-        gaps = np.concatenate((starts, [_NO_HEIGHT])) - floors
-        fitting = np.flatnonzero(gaps >= size[index])
-        if tightest and len(fitting) > 1:
-            fitting = fitting[np.argsort(gaps[fitting], kind="stable")]
-        offsets[index] = floors[fitting[0]]
-        placed[index] = True
+        if offsets[index] != _UNPLACED:
+            continue
+        need = size[index]
+        spans = sorted([(offsets[j], offsets[j] + size[j]) for j in neighbours[index] if offsets[j] != _UNPLACED])
+        floor, chosen, chosen_gap = 0, -1, _NO_HEIGHT
+        for start, end in spans:
+            gap = start - floor
+            if need <= gap < chosen_gap:
+                chosen, chosen_gap = floor, gap
+                if not tightest:
+                    break
+            if end > floor:
+                floor = end
+        offset = floor if chosen < 0 else chosen
+        if offset + need > limit:
+            return None
+        offsets[index] = offset
     return offsets
 
 
-def _highest_first(order, ends, height, neighbours, tried) -> list[int] | None:
-    """The order with the block that ends highest moved up: to the front, or before its first neighbour."""
-    rank = {index: place for place, index in enumerate(order)}
-    for index in (i for i in order if ends[i] == height):
-        earliest = min((rank[int(n)] for n in neighbours[index]), default=0)
-        for position in (0, earliest, rank[index] // 2):
-            rest = [i for i in order if i != index]
-            moved = [*rest[:position], index, *rest[position:]]
-            if tuple(moved) not in tried:
-                tried.add(tuple(moved))
-                return moved
-    return None
+def _improve(
+    offsets: list[int],
+    order: list[int],
+    tightest: bool,
+    size: list[int],
+    neighbours: list[list[int]],
+    bound: int,
+    moves: int,
+) -> list[int]:
+    """Move one block at a time to another place in the order, keeping what is no worse (seeded local search)."""
+    chance = random.Random(0)
+    height = _height(offsets, size)
+    for _ in range(moves):
+        old, new = chance.randrange(len(order)), chance.randrange(len(order))
+        if old == new:
+            continue
+        moved = order.copy()
+        moved.insert(new, moved.pop(old))
+        # What is placed before both positions stays where it was.
+        partial = [_UNPLACED] * len(offsets)
+        for index in order[: min(old, new)]:
+            partial[index] = offsets[index]
+        found = _greedy(moved, size, neighbours, tightest, height, partial)
+        if found is not None:
+            offsets, order, height = found, moved, _height(found, size)
+            if height <= bound:
+                break
+    return offsets
+
+
+def _height(offsets: list[int], size: list[int]) -> int:
+    return max((o + s for o, s in zip(offsets, size, strict=True) if o != _UNPLACED), default=0)

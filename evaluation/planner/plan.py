@@ -7,9 +7,12 @@ The pieces, in order: `kernels` (what each operator's kernel needs), `order` and
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import accumulate
+
 from evaluation.errors import UserError
 from evaluation.graph import Graph
-from evaluation.planner.accounting import account
+from evaluation.planner.accounting import Account, account
 from evaluation.planner.arena import place_buffers
 from evaluation.planner.kernels import kernel_calls
 from evaluation.planner.liveness import Program, program
@@ -17,8 +20,8 @@ from evaluation.planner.order import hoisted
 from evaluation.planner.path import Cut, least_peak_path
 from evaluation.planner.sections import candidates
 from evaluation.planner.targets import CAMERA, Target
-from evaluation.planner.tiling import schedule
-from evaluation.planner.types import Buffer, Plan
+from evaluation.planner.tiling import Schedule, schedule
+from evaluation.planner.types import Plan
 from evaluation.planner.validator import validate
 from evaluation.planner.weights import weights_bytes
 
@@ -60,25 +63,54 @@ def plan(
         lowered = program(graph, target, order)
         max_extra_macs = int(lowered.macs * max_mac_overhead)
         priced = candidates(lowered, counts, max_extra_macs)
-        for cuts in dict.fromkeys(least_peak_path(priced.up_to(n), max_extra_macs) for n in counts):
-            candidate = _assemble(lowered, cuts, tile_count, constants)
-            if best is None or candidate.peak_memory_bytes < best.peak_memory_bytes:
-                best = candidate
+        # The largest bound first: it mostly gives the least memory, and then the others need not be placed at all.
+        for cuts in dict.fromkeys(least_peak_path(priced.up_to(n), max_extra_macs) for n in reversed(counts)):
+            draft = _draft(lowered, cuts, constants)
+            if best is None or draft.least_peak_bytes < best.peak_memory_bytes:
+                candidate = _place(draft, tile_count)
+                if best is None or candidate.peak_memory_bytes < best.peak_memory_bytes:
+                    best = candidate
     assert best is not None  # counts always holds 1
     validate(best, graph, target.alignment_bytes, target.label_bytes)
     return best
 
 
-def _assemble(lowered: Program, cuts: tuple[Cut, ...], tile_count: int, constants: int) -> Plan:
+@dataclass(frozen=True)
+class _Draft:
+    """A schedule whose buffers are not placed yet."""
+
+    lowered: Program
+    schedule: Schedule
+    live_bytes: list[int]
+    constants_bytes: int
+
+    @property
+    def lower_bound_bytes(self) -> int:
+        return max(self.live_bytes, default=0)
+
+    @property
+    def least_peak_bytes(self) -> int:
+        """Peak memory if the arena reached its lower bound."""
+        return self.account(self.lower_bound_bytes).peak_memory_bytes
+
+    def account(self, arena_bytes: int) -> Account:
+        made = self.schedule
+        sizes = {"calls": len(self.lowered.calls), "steps": len(made.steps), "buffers": len(made.buffers)}
+        return account(self.lowered.target, arena_bytes, self.constants_bytes, **sizes)
+
+
+def _draft(lowered: Program, cuts: tuple[Cut, ...], constants_bytes: int) -> _Draft:
     made = schedule(lowered, cuts)
+    return _Draft(lowered, made, _live_bytes(lowered, made), constants_bytes)
+
+
+def _place(draft: _Draft, tile_count: int) -> Plan:
+    lowered, made = draft.lowered, draft.schedule
     buffers = place_buffers(made, lowered.target.alignment_bytes)
     arena = max((lowered.aligned(buffer.offset + buffer.size_bytes) for buffer in buffers), default=0)
-    live = _live_bytes(lowered, buffers, len(made.steps))
-    high_water = max(range(len(live)), key=live.__getitem__, default=0)
+    high_water = draft.live_bytes.index(draft.lower_bound_bytes) if draft.live_bytes else 0
     alive = [i for i, buffer in enumerate(buffers) if buffer.lower <= high_water < buffer.upper]
-    sums = account(
-        lowered.target, arena, constants, calls=len(lowered.calls), steps=len(made.steps), buffers=len(buffers)
-    )
+    sums = draft.account(arena)
     return Plan(
         graph=lowered.graph.name,
         target=lowered.target.name,
@@ -91,23 +123,19 @@ def _assemble(lowered: Program, cuts: tuple[Cut, ...], tile_count: int, constant
         flash_bytes=sums.flash_bytes,
         runtime_bytes=sums.runtime_bytes,
         peak_memory_bytes=sums.peak_memory_bytes,
-        lower_bound_bytes=max(live, default=0),
+        lower_bound_bytes=draft.lower_bound_bytes,
         macs=made.macs,
         mac_overhead=made.macs / lowered.macs - 1 if lowered.macs else 0.0,
         high_water_step=high_water,
         high_water_buffers=tuple(sorted(alive, key=lambda i: -buffers[i].size_bytes)),
-        live_bytes=tuple(live),
+        live_bytes=tuple(draft.live_bytes),
     )
 
 
-def _live_bytes(lowered: Program, buffers: tuple[Buffer, ...], steps: int) -> list[int]:
+def _live_bytes(lowered: Program, made: Schedule) -> list[int]:
     """Sum of aligned sizes alive at each step."""
-    change = [0] * (steps + 1)
-    for buffer in buffers:
+    change = [0] * (len(made.steps) + 1)
+    for buffer in made.buffers:
         change[buffer.lower] += lowered.aligned(buffer.size_bytes)
         change[buffer.upper] -= lowered.aligned(buffer.size_bytes)
-    live, total = [], 0
-    for step in range(steps):
-        total += change[step]
-        live.append(total)
-    return live
+    return list(accumulate(change[:-1]))

@@ -35,7 +35,7 @@ NETWORKS = (
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_memory_never_rises_with_tiles_on_random_networks(random_graph, seed):
     graph = random_graph(seed)
@@ -83,7 +83,7 @@ def test_a_plan_survives_json(random_graph, seed, tiles):
 def test_real_networks_are_planned_and_memory_never_rises(shared, name):
     graph = read_tflite(shared(f"{name}.tflite"))
     peaks = []
-    for tiles in (1, 2, 4, 8, 16):
+    for tiles in (1, 4, 16):
         made = plan(graph, tiles)
         assert made.mac_overhead <= 0.25
         assert made.peak_memory_bytes == made.arena_bytes + made.weights_bytes + made.runtime_bytes
@@ -93,7 +93,7 @@ def test_real_networks_are_planned_and_memory_never_rises(shared, name):
 
 
 def test_untiled_ade20k_is_its_decoder_concat(shared):
-    """Inputs (256 + 48 channels) and output (304) of the concat at 128x128; the frame is gone, the labels not yet there."""
+    """Inputs (256 + 48 channels) and output (304) of the concat at 128x128; the frame is gone, labels come later."""
     made = plan(read_tflite(shared(ADE20K)))
     assert made.arena_bytes == made.lower_bound_bytes == 128 * 128 * (304 + 304)
     assert made.proven
@@ -108,8 +108,20 @@ def test_untiled_ade20k_is_its_decoder_concat(shared):
 
 @pytest.mark.parametrize(
     ("name", "head_bytes"),
-    # Head sections that tflite-micro 0.dev20261023 prints for these files (print_allocations).
-    [("weights/deeplabv3_mnv2_ade20k_int8", 12_582_912)],
+    # Head sections that tflite-micro 0.dev20261023182759 prints for these files (print_allocations).
+    [
+        ("planner_cases/networks/coral__tf2_mobilenet_v2_1.0_224_ptq", 1_505_280),
+        ("planner_cases/networks/mlperf_mobile__edsr_f32b5_full_qint8", 82_944_000),
+        ("planner_cases/networks/mlperf_tiny__ad01_int8", 768),
+        ("planner_cases/networks/mlperf_tiny__kws_ref_model", 16_000),
+        ("planner_cases/networks/mlperf_tiny__pretrainedResnet_quant", 49_152),
+        ("planner_cases/networks/mlperf_tiny__vww_96_int8", 73_728),
+        ("planner_cases/networks/tflite_support__mobilenet_v1_0.25_224_1_default_1", 1_605_632),
+        ("planner_cases/networks/tinyengine__vww", 161_472),
+        ("weights/deeplabv3_257_mv_gpu", 5_639_616),
+        ("weights/deeplabv3_mnv2_ade20k_int8", 12_582_912),
+        ("weights/deeplabv3plus_mnv2_camvid_float", 33_177_600),
+    ],
 )
 def test_untiled_plan_is_not_above_tflm(shared, name, head_bytes):
     assert plan(read_tflite(shared(f"{name}.tflite")), 1, TFLM).arena_bytes <= head_bytes

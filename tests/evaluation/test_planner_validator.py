@@ -56,9 +56,7 @@ def test_every_single_fault_is_named():
         "read before write": with_buffer(
             replace(made, steps=(made.steps[1], made.steps[0], made.steps[2])), b, lower=0, offset=256
         ),
-        "read of rows never written": with_step(
-            made, 1, writes=(replace(step.writes[0], region=Region(0, 7, 0, 2)),)
-        ),
+        "read of rows never written": with_step(made, 1, writes=(replace(step.writes[0], region=Region(0, 7, 0, 2)),)),
         "out of buffer": with_step(made, 1, reads=(replace(step.reads[0], region=below),)),
         "wrong buffer": with_step(made, 1, reads=(Access(x, 1, step.reads[0].region),)),
         "operands": with_step(made, 1, reads=()),
