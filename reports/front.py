@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from optuna._hypervolume import compute_hypervolume
 
 MEGABYTE = 1e6
 
@@ -41,6 +40,9 @@ def hypervolume(points: Sequence[Point], reference_memory_bytes: float) -> float
 
     The reference point is mIoU 0 at the reference memory (the baseline's, in reports); points above it add nothing.
     """
+    # Imported here: whoever only reads a record, such as a worker process, need not load Optuna.
+    from optuna._hypervolume import compute_hypervolume
+
     inside = [(-p.miou, p.peak_memory_bytes / reference_memory_bytes) for p in points]
     inside = [loss for loss in inside if loss[1] <= 1.0]
     if not inside:

@@ -25,10 +25,10 @@ from reports.record import (
 )
 from sweeps import environment
 from sweeps.config import SweepConfig
+from sweeps.engine import judge
 from sweeps.folder import StudyFolder
 from sweeps.space import Candidate
 from sweeps.supervisor import Failure, Supervisor
-from sweeps.sweep import judge
 from sweeps.worker import CheckImport, Describe, ScoreHeldOut, Show
 
 
@@ -37,6 +37,7 @@ def close_study(
     trials: Mapping[int, Trial],
     supervisor: Supervisor,
     folder: StudyFolder,
+    data: DataSet,
     import_check: ImportCheck | None,
 ) -> StudyRecord:
     """Everything the report needs, from whatever trials exist.
@@ -62,9 +63,8 @@ def close_study(
     by_number = {trial.number: trial for trial in judged}
     wanted = {equal[0].number for equal in front} | ({0} if baseline else set())
     heldout = _heldout({number: by_number[number] for number in sorted(wanted)}, supervisor, folder.path)
-    data = _one(supervisor, Describe())
     overlays: tuple[OverlayRow, ...] = ()
-    if baseline and chosen and data and config.report.overlays:
+    if baseline and chosen and config.report.overlays:
         overlays = _overlays(baseline, by_number[chosen.number], config.report.overlays, data, supervisor, folder.path)
     commit, dirty = environment.git_state()
     return StudyRecord(
@@ -110,6 +110,14 @@ def run_import_check(config: SweepConfig, supervisor: Supervisor) -> ImportCheck
             f"{check.split!r}, expected {check.miou} +- {check.tolerance}; check network, data, or import_check.miou"
         )
     return result
+
+
+def describe_data(supervisor: Supervisor) -> DataSet:
+    """What the workers say of the pictures; asked first: a mistake in the data ends it at once."""
+    answer = ask_all(supervisor, {"data": Describe()})["data"]
+    if isinstance(answer, Failure):
+        raise RuntimeError(f"the pictures cannot be described: {answer.reason}\n{answer.traceback or ''}")
+    return answer
 
 
 def _heldout(trials: Mapping[int, Trial], supervisor: Supervisor, folder: Path) -> dict[int, Scores]:
@@ -164,11 +172,6 @@ def image_miou(scores: Scores) -> np.ndarray:
     present = scores.label_pixels[:, scored] > 0
     iou = scores.intersections[:, scored] / np.maximum(scores.unions[:, scored], 1)
     return (iou * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
-
-
-def _one(supervisor: Supervisor, request: Any) -> Any:
-    answer = ask_all(supervisor, {"only": request})["only"]
-    return None if isinstance(answer, Failure) else answer
 
 
 def ask_all(supervisor: Supervisor, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

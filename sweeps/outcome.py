@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.record import State, StudyRecord
-from sweeps.tracking import tracking_uri
+from sweeps.tracking import DEFAULT_URI, tracking_uri
 
 
 def print_outcome(record: StudyRecord, report: Path, console: Console, early_end: str | None) -> None:
@@ -44,5 +44,5 @@ def print_outcome(record: StudyRecord, report: Path, console: Console, early_end
             saved = f": {factor:.1f} times less memory than the baseline, mIoU {change:+.4f}"
         console.print(f"Chosen: {choice.label} ({choice.name}){saved}.", style="bold", highlight=False)
     console.print(f"Report: {os.path.relpath(report)}", highlight=False, soft_wrap=True)
-    store = "" if tracking_uri() == "sqlite:///mlflow.db" else f" --backend-store-uri {tracking_uri()}"
+    store = "" if tracking_uri() == DEFAULT_URI else f" --backend-store-uri {tracking_uri()}"
     console.print(f"All trials: mlflow ui{store}   (then http://localhost:5000)", highlight=False, soft_wrap=True)

@@ -25,25 +25,34 @@ STUDY_ID = "petitlab.study_id"
 TRIAL_NUMBER = "petitlab.trial"
 RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
 PAGE = 1000
+DEFAULT_URI = "sqlite:///mlflow.db"
 
 
 def tracking_uri() -> str:
     """Where `mlflow ui`, started here with no arguments, looks: mlflow.db, unless MLFLOW_TRACKING_URI names a store."""
-    return os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+
+
+def _absolute(uri: str) -> str:
+    """MLflow keeps one open store for each address, so an address must not depend on the current folder."""
+    return f"sqlite:///{Path.cwd() / 'mlflow.db'}" if uri == DEFAULT_URI else uri
 
 
 class Tracker:
     """Writes one study. Opening it creates the database, once, before anything else could race for it."""
 
     def __init__(self, study: str, study_id: str, params: Mapping[str, str]) -> None:
-        mlflow.set_tracking_uri(tracking_uri())
-        self._client = MlflowClient()
+        uri = _absolute(tracking_uri())
+        mlflow.set_tracking_uri(uri)
+        self._client = MlflowClient(uri)
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         self.experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(study)
         self.parent_id = self._open_parent(study, study_id, params)
         self._children = self._existing_children()
+        self.class_names: tuple[str, ...] = ()
+        """Names for the metrics of single classes; set once the data set is known."""
 
     def _open_parent(self, study: str, study_id: str, params: Mapping[str, str]) -> str:
         found = self._search(f"tags.`{STUDY_ID}` = '{study_id}'")
@@ -75,7 +84,7 @@ class Tracker:
             if not token:
                 return runs
 
-    def log_trial(self, trial: Trial, folder: Path, class_names: tuple[str, ...] = ()) -> None:
+    def log_trial(self, trial: Trial, folder: Path) -> None:
         """Write a finished trial, unless it is there already."""
         if trial.number in self._children:
             return
@@ -97,7 +106,7 @@ class Tracker:
         run_id = run.info.run_id
         self._client.log_batch(
             run_id,
-            metrics=[Metric(name, value, end_ms, 0) for name, value in trial_metrics(trial, class_names).items()],
+            metrics=[Metric(name, value, end_ms, 0) for name, value in trial_metrics(trial, self.class_names).items()],
             params=[Param(name, str(value)) for name, value in trial.params.items()],
         )
         if trial.plan_file and (folder / trial.plan_file).exists():

@@ -99,7 +99,7 @@ def evaluate(candidate, context):
         file.write(f"{candidate}\n")
     time.sleep(context.seconds)
     kind, _, name = context.fault.partition(":")
-    if kind and name == str(candidate):
+    if kind and name in ("*", str(candidate)):
         if kind == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "hang":

@@ -1,0 +1,37 @@
+"""Handlers for the supervisor's tests; importable by worker processes."""
+
+import os
+import time
+
+from evaluation.errors import UserError
+
+
+def open_handler():
+    state = {"answered": 0}
+
+    def handle(request):
+        state["answered"] += 1
+        match request:
+            case "crash":
+                os._exit(7)
+            case "hang":
+                time.sleep(600)
+            case "raise":
+                raise ValueError("no\nsecond line")
+            case "user":
+                raise UserError("the user's file")
+            case "pid":
+                return os.getpid()
+            case "count":
+                return state["answered"]
+        return request * 2
+
+    return handle
+
+
+def open_never():
+    os._exit(9)
+
+
+def open_wrongly():
+    raise UserError("no such folder")

@@ -1,0 +1,258 @@
+"""Whole sweeps with the stand-in trial: their record, their MLflow runs, their ends by fault and by kill."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+from typer.testing import CliRunner
+
+from evaluation.errors import UserError
+from reports.record import State, StudyRecord, read_record
+from sweeps.config import SweepConfig
+from sweeps.launch import app
+from sweeps.sweep import run_sweep
+
+SCRIPT = Path(__file__).parent / "sweep_script.py"
+Config = Callable[..., SweepConfig]
+
+
+def sweep(config: SweepConfig, resume: bool = False) -> StudyRecord:
+    return run_sweep(config, resume, Console(quiet=True), "standin_trial")
+
+
+def evaluated(folder: Path) -> list[str]:
+    return (folder / "evaluated.txt").read_text().splitlines()
+
+
+def mlflow_runs(study: str = "stand-in") -> list:
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    return client.search_runs([client.get_experiment_by_name(study).experiment_id], max_results=1000)
+
+
+def children(runs: list) -> list:
+    return [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+
+
+def assert_nothing_is_running(config: SweepConfig) -> None:
+    storage = f"sqlite:///{config.folder / 'study.db'}"
+    trials = optuna.load_study(study_name=config.study, storage=storage).trials
+    assert all(trial.state.is_finished() for trial in trials)
+    assert all(run.info.status != "RUNNING" for run in mlflow_runs())
+
+
+def test_a_sweep_from_config_to_report(config: Config) -> None:
+    record = sweep(config())
+    folder = config().folder
+    assert [trial.number for trial in record.trials] == list(range(8))
+    assert record.trials[0].name == "unpruned, float, 1 tile"
+    assert len({trial.name for trial in record.trials}) == 8
+    assert sorted(evaluated(folder)) == sorted(trial.name for trial in record.trials)
+    assert set(record.heldout) == {0, *(equal[0] for equal in record.front)}
+    assert record.chosen in {number for equal in record.front for number in equal}
+    assert read_record(folder).to_dict() == record.to_dict()
+    assert (folder / "report.pdf").read_bytes()[:5] == b"%PDF-"
+    assert_nothing_is_running(config())
+
+
+def test_mlflow_shows_the_parent_with_its_children(config: Config) -> None:
+    record = sweep(config("constraints.peak_memory_mb=0.9"))
+    runs = mlflow_runs()
+    (parent,) = [run for run in runs if run not in children(runs)]
+    assert parent.info.run_name == "stand-in"
+    assert parent.data.params["search.trials"] == "8"
+    assert parent.data.metrics["front_points"] == len(record.front)
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"report.pdf", "record.json"}
+    by_name = {run.info.run_name: run for run in children(runs)}
+    assert sorted(by_name) == [trial.label for trial in record.trials]
+    on_front = {number for equal in record.front for number in equal}
+    for trial in record.trials:
+        run = by_name[trial.label]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.params == {name: str(value) for name, value in trial.params.items()}
+        assert run.data.tags["state"] == trial.state
+        assert run.data.tags["on_front"] == str(trial.number in on_front).lower()
+        assert run.data.tags["feasible"] == str(trial.feasible).lower()
+        assert run.data.metrics["peak_memory_bytes"] == trial.memory.peak_memory_bytes
+        assert client.list_artifacts(run.info.run_id, "plan")
+        if trial.state is State.COMPLETE:
+            assert run.data.metrics["miou"] == trial.measurement.scores.miou
+            assert run.data.metrics["iou/road"] == trial.measurement.scores.per_class_iou[0]
+            assert run.data.metrics["macs"] == trial.measurement.cost.macs
+
+
+def test_what_is_over_the_memory_limit_is_planned_and_not_trained(config: Config) -> None:
+    limited = config("constraints.peak_memory_mb=0.3", "search.trials=14")
+    record = sweep(limited)
+    pruned = [trial for trial in record.trials if trial.state is State.PRUNED]
+    assert pruned
+    for trial in pruned:
+        assert trial.planned.peak_memory_bytes > 300_000
+        assert "over the limit of 0.3" in trial.reason
+        assert trial.name not in evaluated(limited.folder)
+    baseline = record.trials[0]
+    assert baseline.state is State.COMPLETE
+    assert not baseline.feasible
+    assert 0 not in {number for equal in record.front for number in equal}
+
+
+def test_a_lost_accuracy_over_the_limit_is_infeasible(config: Config) -> None:
+    record = sweep(config("constraints.miou_drop=0.05", "search.trials=12"))
+    baseline = record.trials[0].measurement.scores.miou
+    for trial in record.trials:
+        assert trial.feasible == (baseline - trial.measurement.scores.miou <= 0.05)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_same_seed_gives_the_same_trials_and_front(config: Config, workers: int) -> None:
+    count = f"search.workers={workers}"
+    one, two = (sweep(config(count, f"out={name}")) for name in ("a", "b"))
+    assert [trial.params for trial in one.trials] == [trial.params for trial in two.trials]
+    assert one.front == two.front
+
+
+def test_resume_counts_the_total_and_runs_nothing_twice(config: Config) -> None:
+    sweep(config("search.trials=5"))
+    with pytest.raises(UserError, match=r"exists.*--resume"):
+        sweep(config("search.trials=9"))
+    record = sweep(config("search.trials=9"), resume=True)
+    assert len(record.trials) == 9
+    assert max(Counter(evaluated(config().folder)).values()) == 1
+    assert len(children(mlflow_runs())) == 9
+    again = sweep(config("search.trials=9"), resume=True)
+    assert len(evaluated(config().folder)) == 9
+    assert again.front == record.front
+    whole = sweep(config("search.trials=9", "out=whole"))
+    assert [trial.params for trial in whole.trials] == [trial.params for trial in record.trials]
+
+
+def test_another_configuration_is_refused_with_its_keys(config: Config) -> None:
+    sweep(config("search.trials=2"))
+    with pytest.raises(UserError, match=r"another configuration: finetune\.steps \(60 there, 61 here\), seed"):
+        sweep(config("finetune.steps=61", "seed=4"), resume=True)
+
+
+def test_an_exhausted_space_ends_the_sweep(config: Config) -> None:
+    small = config("space.sparsity=[0.0]", "space.tile_count=[1]", "search.trials=50")
+    assert len(sweep(small).trials) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("crash", "signal 9"), ("raise", "told to fail"), ("nan", "not a number"), ("hang", "longer")]
+)
+def test_a_fault_costs_one_trial(config: Config, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str) -> None:
+    name = sweep(config("out=sound")).trials[3].name
+    monkeypatch.setenv("PETITLAB_TEST_FAULT", f"{fault}:{name}")
+    record = sweep(config("search.trial_seconds=5"))
+    (failed,) = [trial for trial in record.trials if trial.state is State.FAILED]
+    assert failed.name == name
+    assert reason in failed.reason
+    assert len(record.trials) == 8
+    assert "1 of 8 trials failed" in pdf_text(config().folder)
+    assert_nothing_is_running(config())
+
+
+def test_failures_in_a_row_end_the_sweep_with_a_report(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_FAULT", "raise:*")
+    record = sweep(config())
+    assert len(record.trials) == 5
+    assert record.front == ()
+    assert record.chosen is None
+    assert "No network to choose" in pdf_text(config().folder)
+
+
+def start(tmp_path: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "config.yaml"), *arguments]
+    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_trials(folder: Path, count: int) -> None:
+    end = time.monotonic() + 60
+    journal = folder / "trials.jsonl"
+    while time.monotonic() < end and (not journal.exists() or journal.read_bytes().count(b"\n") < count):
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_a_kill_resume_loses_and_repeats_nothing(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.15")
+    several = (f"search.workers={workers}", "search.trials=10")
+    folder = config().folder
+    first = start(tmp_path, *several)
+    wait_for_trials(folder, 4)
+    first.kill()
+    first.communicate()
+    finished = [line.split('"name":"')[1].split('"')[0] for line in (folder / "trials.jsonl").open()]
+    record = sweep(config(*several), resume=True)
+    assert [trial.number for trial in record.trials] == list(range(10))
+    counts = Counter(evaluated(folder))
+    assert all(counts[name] == 1 for name in finished)
+    assert len({trial.name for trial in record.trials}) == 10
+    runs = mlflow_runs()
+    assert sorted(run.info.run_name for run in children(runs)) == [trial.label for trial in record.trials]
+    assert_nothing_is_running(config())
+
+
+def test_ctrl_c_finishes_the_running_trial_and_reports(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
+    process = start(tmp_path, "search.trials=20")
+    wait_for_trials(config().folder, 2)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "stopped by a signal; go on with --resume" in output
+    record = read_record(config().folder)
+    assert 2 <= len(record.trials) < 20
+    assert all(trial.state is State.COMPLETE for trial in record.trials)
+    assert_nothing_is_running(config())
+
+
+def test_an_unwritable_output_folder_is_one_line(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"out: cannot write to .*file.*-o out=FOLDER"):
+        sweep(config("out=file"))
+
+
+def test_two_launches_on_one_study_are_refused(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
+    process = start(tmp_path)
+    wait_for_trials(config().folder, 1)
+    with pytest.raises(UserError, match="another launch works on this study"):
+        sweep(config(), resume=True)
+    process.kill()
+    process.communicate()
+
+
+def test_an_import_that_misses_its_figure_stops_before_the_search(config: Config) -> None:
+    with pytest.raises(UserError, match=r"import_check: .* expected 0\.5 \+- 0\.005"):
+        sweep(config("import_check.miou=0.5"))
+    assert not (config().folder / "trials.jsonl").exists()
+    assert all(run.info.status == "FAILED" for run in mlflow_runs())
+
+
+def test_the_command_explains_itself() -> None:
+    runner = CliRunner()
+    helped = runner.invoke(app, ["--help"])
+    assert helped.exit_code == 0
+    assert "--dry-run" in helped.output
+    keys = runner.invoke(app, ["--keys"])
+    for key in ("study", "space.weight_bits", "constraints.peak_memory_mb", "data.calibration.pictures"):
+        assert key in keys.output
+
+
+def pdf_text(folder: Path) -> str:
+    from pypdf import PdfReader
+
+    return " ".join(" ".join(page.extract_text() for page in PdfReader(folder / "report.pdf").pages).split())

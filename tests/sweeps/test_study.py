@@ -1,0 +1,105 @@
+"""The search alone, with closed-form answers: distinct, reproducible, resumable, and not fooled by failures."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+import standin_trial
+from optuna.trial import TrialState
+
+from reports.record import State, Trial
+from sweeps.space import BASELINE, Candidate, Space
+from sweeps.study import Question, Study
+
+SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 8, 32), (8, 32), (1, 2, 4))
+
+
+def measured(question: Question, state: State = State.COMPLETE) -> Trial:
+    context = standin_trial.Context(Path("/dev/null"), "", 0.0)
+    measurement = standin_trial.evaluate(question.candidate, context) if state is State.COMPLETE else None
+    params = question.candidate.as_params()
+    return Trial(question.number, params, str(question.candidate), state, state is State.COMPLETE, measurement)
+
+
+def search(study: Study, until: int, finished: dict[int, Trial], state: State = State.COMPLETE) -> list[Candidate]:
+    while len(finished) < until:
+        question = study.ask(finished)
+        if question is None:
+            break
+        trial = measured(question, state if question.number else State.COMPLETE)
+        study.tell(question, trial, {})
+        finished[question.number] = trial
+    return [Candidate.from_params(finished[number].params) for number in sorted(finished)]
+
+
+def open_study(folder: Path, sampler: str = "tpe", seed: int = 0, space: Space = SPACE) -> Study:
+    folder.mkdir(exist_ok=True)
+    return Study(folder, "s", space, sampler, seed)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random"])
+def test_every_candidate_is_asked_once_until_none_is_left(tmp_path: Path, sampler: str) -> None:
+    tried = search(open_study(tmp_path, sampler), 100, {})
+    assert len(tried) == len(set(tried)) == len(SPACE.candidates()) == 27
+    assert tried[0] == BASELINE
+
+
+def test_the_same_seed_gives_the_same_order_and_another_does_not(tmp_path: Path) -> None:
+    one, two, other = (
+        search(open_study(tmp_path / name, seed=seed), 14, {}) for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
+    assert one == two
+    assert one != other
+
+
+def test_a_resumed_study_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    whole = search(open_study(tmp_path / "whole"), 16, {})
+    finished: dict[int, Trial] = {}
+    search(open_study(tmp_path / "parts"), 7, finished)
+    again = open_study(tmp_path / "parts")
+    assert again.unfinished(finished) == []
+    assert search(again, 16, finished) == whole
+
+
+def test_an_open_question_is_found_again_after_a_kill(tmp_path: Path) -> None:
+    study, finished = open_study(tmp_path), {}
+    search(study, 3, finished)
+    asked = study.ask(finished)
+    again = open_study(tmp_path)
+    assert again.unfinished(finished) == [asked]
+    assert again.ask(finished).number == asked.number + 1
+
+
+def test_an_abandoned_question_frees_its_number(tmp_path: Path) -> None:
+    study, finished = open_study(tmp_path), {}
+    search(study, 3, finished)
+    asked = study.ask(finished)
+    study.abandon(asked)
+    assert study.ask(finished).number == asked.number
+    assert open_study(tmp_path).unfinished(finished)[0].number == asked.number
+
+
+def test_a_failed_candidate_is_not_tried_again(tmp_path: Path) -> None:
+    tried = search(open_study(tmp_path), 100, {}, State.FAILED)
+    assert len(tried) == len(set(tried)) == 27
+
+
+def test_a_baseline_outside_the_space_is_trial_0_all_the_same(tmp_path: Path) -> None:
+    space = Space(("channels",), (0.25, 0.5), (4, 8), (8,), (2, 4))
+    tried = search(open_study(tmp_path, space=space), 100, {})
+    assert tried[0] == BASELINE
+    assert set(tried[1:]) == set(space.candidates())
+
+
+def test_optuna_holds_what_was_told(tmp_path: Path) -> None:
+    study, finished = open_study(tmp_path), {}
+    search(study, 5, finished)
+    question = study.ask(finished)
+    study.tell(question, measured(question, State.PRUNED), {"peak_memory_mb": 1.5})
+    stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    last = stored.trials[question.optuna_number]
+    assert last.state == TrialState.PRUNED
+    assert last.constraints == {"peak_memory_mb": 1.5}
+    first = stored.trials[0]
+    assert first.values == [finished[0].measurement.scores.miou, finished[0].memory.peak_memory_bytes / 1e6]
+    assert all(trial.state.is_finished() for trial in stored.trials)
