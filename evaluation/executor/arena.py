@@ -17,8 +17,9 @@ NOBODY = -1
 class Arena:
     """The bytes of a run, and, when traced, which buffer wrote each of them last.
 
-    The trace makes a run its own judge: a read that meets a byte which its buffer did not write is an error at once,
-    whether or not the value happens to be right.
+    The trace makes a run its own judge. A read that meets a byte which its buffer did not write is an error at once,
+    whether or not the value happens to be right; and so is a write to a byte that the same step reads through another
+    buffer, which would spoil the input of any kernel that reads while it writes.
     """
 
     def __init__(
@@ -31,6 +32,14 @@ class Arena:
         self.written = np.zeros(arena_bytes, bool) if trace else None
         self.read = np.zeros(arena_bytes, bool) if trace else None
         self._writer = np.full(arena_bytes, NOBODY, np.int32) if trace else None
+        self._reader = np.full(arena_bytes, NOBODY, np.int32) if trace else None  # in the present step
+        self._places_read: list[np.ndarray] = []
+
+    def begin_step(self) -> None:
+        """Forget what the step before has read."""
+        for place in self._places_read:
+            self._reader[place] = NOBODY
+        self._places_read.clear()
 
     def load(self, access: Access) -> Patch:
         """The part of a tensor that lies in a buffer, copied out."""
@@ -89,6 +98,8 @@ class Arena:
         if self.read is None:
             return
         self.read[place] = True
+        self._reader[place] = buffer
+        self._places_read.append(place)
         strange = self._writer[place] != buffer
         if strange.any():
             address = int(place[strange][0])
@@ -100,9 +111,17 @@ class Arena:
             )
 
     def _note_write(self, buffer: int, place: np.ndarray) -> None:
-        if self.written is not None:
-            self.written[place] = True
-            self._writer[place] = buffer
+        if self.written is None:
+            return
+        readers = self._reader[place]
+        spoiled = (readers != NOBODY) & (readers != buffer)
+        if spoiled.any():
+            raise ValueError(
+                f"byte {int(place[spoiled][0])} is written through buffer {self._buffers[buffer].name} "
+                f"in the step that reads it through {self._buffers[int(readers[spoiled][0])].name}"
+            )
+        self.written[place] = True
+        self._writer[place] = buffer
 
 
 class Scratch:

@@ -29,6 +29,9 @@ from evaluation.executor.requantize import (
 )
 from evaluation.executor.window import taps, window_of
 
+PIXELS_AT_ONCE = 256
+"""Rows of a block whose working values stay in cache; results do not depend on it."""
+
 Rounding = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """From accumulators, mantissas and exponents to rounded products."""
 
@@ -51,7 +54,7 @@ def convolution(call: Call) -> np.ndarray:
     rectangle = call.first.rectangle(needed, zero_point).astype(np.float64) - zero_point
     columns = [rectangle[place].reshape(pixels, channels_in) for _, _, place in taps(window, call.region)]
     total = np.concatenate(columns, axis=1) @ weights.reshape(channels_out, -1).T.astype(np.float64)
-    return _finish_integer(call, total.astype(np.int64))
+    return _finish_integer(call, total)
 
 
 def depthwise_convolution(call: Call) -> np.ndarray:
@@ -61,7 +64,7 @@ def depthwise_convolution(call: Call) -> np.ndarray:
     needed = window.needs(call.region)
     is_float = call.output.dtype == "float32"
     zero_point = 0 if is_float else zero_point_of(call.first.tensor)
-    dtype = np.float32 if is_float else np.int64
+    dtype = np.float32 if is_float else np.int64 if call.first.tensor.bits == 16 else np.int32
     rectangle = call.first.rectangle(needed, zero_point).astype(dtype) - dtype(zero_point)
     # Output channel i * multiplier + j is computed from input channel i.
     rectangle = np.repeat(rectangle, weights.shape[3] // rectangle.shape[2], axis=2)
@@ -79,7 +82,7 @@ def fully_connected(call: Call) -> np.ndarray:
     if call.output.dtype == "float32":
         return _finish_float(call, _ordered_product(rows, weights))
     centred = rows.astype(np.float64) - zero_point_of(call.first.tensor)
-    return _finish_integer(call, (centred @ weights.T.astype(np.float64)).astype(np.int64))
+    return _finish_integer(call, centred @ weights.T.astype(np.float64))
 
 
 def effective_scales(call: Call) -> np.ndarray:
@@ -136,10 +139,10 @@ def _ordered_product(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """rows (n, k) times weights (m, k) transposed, float32, added in the order of k; blocks of rows stay in cache."""
     transposed = np.ascontiguousarray(weights.T)
     total = np.zeros((rows.shape[0], weights.shape[0]), np.float32)
-    product = np.empty_like(total[:128])
-    for start in range(0, rows.shape[0], 128):
-        columns = np.ascontiguousarray(rows[start : start + 128].T)
-        block = total[start : start + 128]
+    product = np.empty_like(total[:PIXELS_AT_ONCE])
+    for start in range(0, rows.shape[0], PIXELS_AT_ONCE):
+        columns = np.ascontiguousarray(rows[start : start + PIXELS_AT_ONCE].T)
+        block = total[start : start + PIXELS_AT_ONCE]
         for column, row in zip(columns, transposed, strict=True):
             block += np.multiply(column[:, np.newaxis], row, out=product[: len(block)])
     return total
@@ -153,9 +156,12 @@ def _finish_float(call: Call, total: np.ndarray) -> np.ndarray:
 
 def _finish_integer(call: Call, total: np.ndarray) -> np.ndarray:
     bias = call.constant(2)
-    total = total if bias is None else total + bias.astype(np.int64)
     mantissas, exponents = quantize_multipliers(effective_scales(call))
-    scaled = _rounding(call)(total, mantissas, exponents)
     lowest, highest = activation_range(call.activation, call.output)
-    codes = np.clip(scaled + zero_point_of(call.output), lowest, highest)
+    codes = np.empty(total.shape, call.output.dtype)
+    for start in range(0, len(total), PIXELS_AT_ONCE):
+        block = slice(start, start + PIXELS_AT_ONCE)
+        sums = total[block].astype(np.int64)
+        scaled = _rounding(call)(sums if bias is None else sums + bias.astype(np.int64), mantissas, exponents)
+        codes[block] = np.clip(scaled + zero_point_of(call.output), lowest, highest)
     return codes.reshape(call.region.rows, call.region.columns, -1)

@@ -40,15 +40,15 @@ def quantize_multipliers(reals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def multiply(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
     """x * mantissa * 2**(exponent - 31) for int32-sized x, rounded twice as the reference does; int64.
 
-    First the high half of the doubled product, rounded half away from zero; then the right shift, rounded likewise.
+    First the high half of the doubled product, ties up; then the right shift, ties away from zero.
     """
     exponent = np.asarray(exponent, np.int64)
-    left, right = np.maximum(exponent, 0), np.maximum(-exponent, 0)
-    product = (x.astype(np.int64) << left) * np.asarray(mantissa, np.int64)
-    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    # The reference divides, which truncates towards zero; a bare shift would round down.
-    high = np.where(nudged >= 0, nudged >> MANTISSA_BITS, -(-nudged >> MANTISSA_BITS))
-    return divide_by_power_of_two(high, right)
+    product = x.astype(np.int64)
+    if exponent.max() > 0:
+        product = product << np.maximum(exponent, 0)
+    product = product * np.asarray(mantissa, np.int64)
+    # The reference adds a nudge by sign and divides towards zero; for every integer that is this shift.
+    return divide_by_power_of_two((product + (1 << 30)) >> MANTISSA_BITS, np.maximum(-exponent, 0))
 
 
 def multiply_once(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
@@ -58,10 +58,10 @@ def multiply_once(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarra
 
 
 def divide_by_power_of_two(x: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
-    """x / 2**exponent rounded half away from zero; int64."""
-    mask = (np.int64(1) << np.asarray(exponent, np.int64)) - 1
-    threshold = (mask >> 1) + (x < 0)
-    return (x >> np.asarray(exponent, np.int64)) + ((x & mask) > threshold)
+    """x / 2**exponent, ties away from zero; int64."""
+    divisor = np.int64(1) << np.asarray(exponent, np.int64)
+    # Half the divisor rounds ties up; 1 less tips those of a negative x down. A divisor of 1 has no ties.
+    return (x + (divisor >> 1) - ((x < 0) & (divisor > 1))) >> exponent
 
 
 def multiply_wide(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:

@@ -16,34 +16,35 @@ ONE = 1 << 10
 
 
 def resize_bilinear(call: Call) -> np.ndarray:
-    """RESIZE_BILINEAR over a region of the output, any dtype."""
+    """RESIZE_BILINEAR over a region of the output, any dtype; row by row, so that working values stay in cache."""
+    return np.concatenate([_resize(call, strip) for strip in _rows(call.region)])
+
+
+def _rows(region: Region) -> list[Region]:
+    return [Region(row, row + 1, region.left, region.right) for row in range(region.top, region.bottom)]
+
+
+def resize_argmax(call: Call) -> np.ndarray:
+    """RESIZE_BILINEAR followed by ARG_MAX over the channels, logits exist for one row only.
+
+    The *rounded* values are compared, as they are when the two run apart; ties go to the first class.
+    """
+    return np.concatenate([np.argmax(_resize(call, row), axis=2)[..., np.newaxis] for row in _rows(call.region)])
+
+
+def _resize(call: Call, region: Region) -> np.ndarray:
     is_fixed = call.first.tensor.dtype in ("int8", "int16")
     positions = _fixed_positions if is_fixed else _real_positions
     size_in, size_out = extent(call.first.tensor), extent(call.output)
     align, half = call.operator.attributes["align_corners"], call.operator.attributes["half_pixel_centers"]
-    top, bottom, down = positions(np.arange(call.region.top, call.region.bottom), size_in[0], size_out[0], align, half)
-    left, right, across = positions(
-        np.arange(call.region.left, call.region.right), size_in[1], size_out[1], align, half
-    )
+    top, bottom, down = positions(np.arange(region.top, region.bottom), size_in[0], size_out[0], align, half)
+    left, right, across = positions(np.arange(region.left, region.right), size_in[1], size_out[1], align, half)
     corners = [call.first.at(rows, columns) for rows in (top, bottom) for columns in (left, right)]
     down, across = down[:, np.newaxis, np.newaxis], across[np.newaxis, :, np.newaxis]
     if is_fixed:
         return _blend_fixed([corner.astype(np.int64) for corner in corners], down, across)
     blended = _blend_real([corner.astype(np.float32) for corner in corners], down, across)
     return blended if call.output.dtype == "float32" else (blended + np.float32(0.5)).astype(np.int64)
-
-
-def resize_argmax(call: Call) -> np.ndarray:
-    """RESIZE_BILINEAR followed by ARG_MAX over the channels, row by row, so that logits exist for one row only.
-
-    The *rounded* values are compared, as they are when the two run apart; ties go to the first class.
-    """
-    rows = []
-    for row in range(call.region.top, call.region.bottom):
-        strip = Region(row, row + 1, call.region.left, call.region.right)
-        logits = resize_bilinear(Call(call.graph, call.operator, call.patches, strip))
-        rows.append(np.argmax(logits, axis=2)[..., np.newaxis])
-    return np.concatenate(rows)
 
 
 def _fixed_positions(

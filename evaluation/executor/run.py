@@ -76,6 +76,7 @@ def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False,
 
 
 def _run_step(graph: Graph, arena: Arena, step: Step) -> None:
+    arena.begin_step()
     operators = [graph.operators[index] for index in step.operators]
     kernel = kernel_of(tuple(operator.kind for operator in operators), operators[0].name)
     patches = _patches(graph, operators[0], [arena.load(access) for access in step.reads])
