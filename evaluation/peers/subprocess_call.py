@@ -1,0 +1,61 @@
+"""Run a measurement in a fresh process: a network that a peer cannot take may end the process it is loaded in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from evaluation.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TIME_LIMIT_S = 300
+
+
+def call_in_fresh_process(module: str, path: Path, peer: str, package: str) -> dict[str, Any]:
+    """Run `python -m module path`, which prints one line of JSON last, and return what it says.
+
+    Args:
+        module: dotted name of the measuring module.
+        path: the network.
+        peer: what to call the runtime in messages.
+        package: the distribution that brings it.
+
+    Raises:
+        UserError: the file cannot be read, or the peer is not installed, refuses the file, crashes or hangs.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a .tflite network")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore::RuntimeWarning", "-m", module, str(path.resolve())],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=REPOSITORY,
+            timeout=TIME_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{path}: {peer} gave no answer within {TIME_LIMIT_S} s; the file cannot be measured") from None
+    answer = _last_json(done.stdout)
+    if answer is None:
+        reason = f"died of signal {-done.returncode}" if done.returncode < 0 else f"ended with {done.returncode}"
+        last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
+        raise UserError(f"{path}: {peer} {reason} on this file ({last.strip()[:200]}); it cannot be measured")
+    if answer.get("missing"):
+        raise UserError(f"{path}: {peer} is not installed; `pip install {package}` to measure it")
+    if "refused" in answer:
+        raise UserError(f"{path}: {peer} refuses this file: {answer['refused']}")
+    return answer
+
+
+def _last_json(text: str) -> dict[str, Any] | None:
+    for line in reversed(text.splitlines()):
+        if line.startswith("{"):
+            try:
+                return json.loads(line)
+            except json.JSONDecodeError:
+                return None
+    return None
