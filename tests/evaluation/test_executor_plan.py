@@ -14,6 +14,7 @@ from evaluation.graph.tflite import read_tflite
 from evaluation.planner.plan import plan
 from evaluation.planner.targets import Target
 from evaluation.planner.types import Role
+from evaluation.planner.validator import InvalidPlanError, validate
 
 TILES = (1, 2, 4, 8)
 ALIGNMENT = 16
@@ -169,7 +170,7 @@ def neighbours(made, index):
 
 @pytest.mark.parametrize(("bits", "tiles"), [(8, 1), (8, 4), (4, 2)])
 def test_a_buffer_moved_by_one_alignment_step_fails(bits, tiles):
-    """Every move into a neighbour fails. In tiled plans a few shared bytes are not yet, or no longer, in use by the one
+    """The validator rejects every move into a neighbour, and a traced run fails. In tiled plans a few shared bytes are not yet, or no longer, in use by the one
     when the other writes them: those moves may pass the run, but then they change nothing."""
     graph = small_segmenter(bits, bits)
     frame, made = random_frame(graph), plan(graph, tiles)
@@ -178,6 +179,8 @@ def test_a_buffer_moved_by_one_alignment_step_fails(bits, tiles):
     assert len(cases) >= 5
     caught = 0
     for index, by in cases:
+        with pytest.raises(InvalidPlanError):
+            validate(moved(made, index, by), graph, ALIGNMENT)
         try:
             run = execute(graph, moved(made, index, by), frame, trace=True)
         except ValueError:
