@@ -41,6 +41,8 @@ def run_sweep(config: SweepConfig, resume: bool, console: Console, trial_module:
             with tracker.ended_on_error():
                 data = describe_data(supervisor)
                 tracker.class_names = data.class_names
+                if config.import_check is not None:
+                    progress.say(f"scoring the imported network on {config.import_check.split!r}")
                 check = run_import_check(config, supervisor)
                 journal = Journal(folder.path)
                 space = config.space.space()

@@ -1,0 +1,108 @@
+"""A study as the stand-in trial would measure it, written straight into a folder."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "sweeps"))
+
+import standin_trial
+
+from deeplab.compression import Compression
+from evaluation.measurement import MemoryFigures
+from reports.front import choose, pareto_front
+from reports.overlays import save_row
+from reports.record import Environment, ImportCheck, State, StudyRecord, Trial, write_record
+from sweeps.space import BASELINE, Candidate
+
+CANDIDATES = (
+    BASELINE,
+    Candidate(Compression("channels", 0.25, 8, 8), 4),
+    Candidate(Compression("channels", 0.5, 4, 8), 8),
+    Candidate(Compression("channels", 0.0, 8, 8), 2),
+    Candidate(Compression("magnitude", 0.5, 8, 8), 2),
+    Candidate(Compression("channels", 0.5, 4, 8), 16),
+)
+CONTEXT = standin_trial.Context(Path("/dev/null"), "", 0.0)
+
+
+def trial(number: int, candidate: Candidate, folder: Path, state: State = State.COMPLETE) -> Trial:
+    plan = standin_trial.plan_candidate(candidate, CONTEXT)
+    (folder / "plans").mkdir(exist_ok=True)
+    (folder / f"plans/trial-{number:03d}.json").write_text(plan.to_json())
+    made = Trial(
+        number, candidate.as_params(), str(candidate), state, state is State.COMPLETE, seconds=1.5,
+        plan_file=f"plans/trial-{number:03d}.json",
+    )  # fmt: skip
+    if state is State.COMPLETE:
+        return replace(made, measurement=standin_trial.evaluate(candidate, CONTEXT))
+    if state is State.PRUNED:
+        reason = "peak_memory_mb 1.5 is over the limit of 1"
+        return replace(made, planned=MemoryFigures.of_plan(plan), reason=reason)
+    return replace(made, reason="its worker ended (killed by signal 9)")
+
+
+def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> StudyRecord:
+    """The record of these trials, as `sweeps.closing` would make it."""
+    data = standin_trial.describe(CONTEXT)
+    record = StudyRecord(
+        study="stand-in",
+        config={"study": "stand-in", "seed": 3, "network": {"source": "streets"}, "space": {"tile_count": [1, 2, 16]}},
+        space_size=99,
+        trials=trials,
+        front=(),
+        chosen=None,
+        chosen_reason="",
+        heldout={},
+        data=data,
+        import_check=ImportCheck("all", 8, 0.5761, 0.577, 0.005),
+        overlays=(),
+        environment=Environment(
+            "python -m sweeps.launch pareto.yaml", "0123abc", True, {"python": "3.11.7"}, "a machine, 2 cores",
+            "2026-11-23T00:00:00+00:00", 200.0,
+        ),
+    )  # fmt: skip
+    front = pareto_front(record.feasible_points())
+    baseline = record.baseline
+    chosen, reason = choose(
+        [equal[0] for equal in front], baseline.measurement.scores.miou if baseline else None, "knee"
+    )
+    scored = {equal[0].number for equal in front} | ({0} if baseline else set())
+    by_number = {t.number: t for t in trials}
+    rows = []
+    if baseline and chosen:
+        for index in range(3):
+            image_id, picture, label = standin_trial.picture(CONTEXT, index)
+            maps = [
+                standin_trial.overlay(Candidate.from_params(by_number[number].params), CONTEXT, index)
+                for number in (0, chosen.number)
+            ]
+            rows.append(save_row(folder, image_id, picture, label, *maps, data.palette, "mIoU 0.50"))
+    record = replace(
+        record,
+        front=tuple(tuple(p.number for p in equal) for equal in front),
+        chosen=chosen.number if chosen else None,
+        chosen_reason=reason,
+        heldout={
+            n: standin_trial.held_out(Candidate.from_params(by_number[n].params), CONTEXT) for n in sorted(scored)
+        },
+        overlays=tuple(rows),
+        **changes,
+    )
+    write_record(record, folder)
+    return record
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Callable[..., StudyRecord]:
+    """`study(State.COMPLETE, State.PRUNED, ...)`: the record of so many trials in these states, in `tmp_path`."""
+
+    def make(*states: State, **changes: object) -> StudyRecord:
+        pairs = zip(CANDIDATES, states, strict=False)
+        trials = tuple(trial(n, candidate, tmp_path, state) for n, (candidate, state) in enumerate(pairs))
+        return record_of(trials, tmp_path, **changes)
+
+    return make

@@ -1,0 +1,97 @@
+"""The PDF says what the record says, for full studies and for those that came to little."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from evaluation.accuracy import bootstrap_interval, paired_difference_interval
+from reports import format as fmt
+from reports.document import write_report
+from reports.record import State, StudyRecord
+
+COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def text_of(record: StudyRecord, folder: Path) -> str:
+    """The PDF's text with every run of white space, thin ones included, as one blank."""
+    pages = PdfReader(write_report(record, folder)).pages
+    return plain(" ".join(page.extract_text() for page in pages))
+
+
+def plain(text: str) -> str:
+    return re.sub(r"[\s\u202f\u00a0]+", " ", text)
+
+
+def test_every_figure_of_front_and_choice_is_the_records(study, tmp_path: Path) -> None:
+    record = study(*[COMPLETE] * 6)
+    text = text_of(record, tmp_path)
+    assert record.front
+    shown = []
+    for equal in record.front:
+        trial = record.trial(equal[0])
+        memory, scores = trial.measurement.memory, trial.measurement.scores
+        shown += [fmt.megabytes(memory.peak_memory_bytes), fmt.megabytes(memory.arena_bytes), fmt.miou(scores.miou)]
+        shown += [fmt.interval(bootstrap_interval(scores, seed=3)), fmt.miou(record.heldout[trial.number].miou)]
+    choice, baseline = record.choice, record.baseline
+    change = paired_difference_interval(choice.measurement.scores, baseline.measurement.scores, seed=3)
+    factor = baseline.measurement.memory.peak_memory_bytes / choice.measurement.memory.peak_memory_bytes
+    shown += [fmt.signed(change.estimate), fmt.signed_interval(change), f"{factor:.1f} times less"]
+    shown += [choice.name, record.chosen_reason[:40], "mIoU 0.576 on 8 pictures, expected 0.577 ± 0.005: passed"]
+    shown += ["python -m sweeps.launch pareto.yaml", "0123abc with uncommitted changes", "3 min 20 s"]
+    shown += [trial.name for trial in record.trials]
+    for words in shown:
+        assert plain(words) in text, words
+
+
+def test_the_same_record_gives_the_same_bytes(study, tmp_path: Path) -> None:
+    record = study(*[COMPLETE] * 4)
+    assert write_report(record, tmp_path).read_bytes() == write_report(record, tmp_path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        ((), ("No network to choose", "nothing to choose from", "All 0 trials")),
+        ((COMPLETE,), ("It needs 1.470 MB: the choice is the baseline", "1 point, too few for a knee")),
+        ((COMPLETE, COMPLETE), ("the choice is the baseline", "2 points, too few for a knee")),
+        ((FAILED, FAILED), ("No network to choose", "2 of 2 trials failed", "killed by signal 9")),
+        ((PRUNED, PRUNED), ("No network to choose", "over the limit of 1")),
+        ((FAILED, COMPLETE, COMPLETE), ("no baseline to compare with", "The baseline did not complete")),
+        ((COMPLETE, PRUNED, FAILED), ("1 complete", "1 pruned", "1 failed")),
+    ],
+)
+def test_a_study_that_came_to_little_is_told_as_it_is(study, tmp_path: Path, states: tuple, words: tuple) -> None:
+    text = text_of(study(*states), tmp_path)
+    for expected in words:
+        assert expected in text, text[:1500]
+
+
+def test_without_pictures_plans_or_names_there_is_still_a_report(study, tmp_path: Path) -> None:
+    record = study(COMPLETE, COMPLETE, COMPLETE, data=None)
+    for plan in (tmp_path / "plans").iterdir():
+        plan.unlink()
+    for overlay in (tmp_path / "overlays").iterdir():
+        overlay.unlink()
+    text = text_of(record, tmp_path)
+    assert "It runs in" in text, text[:500]
+    assert "What it sees" not in text
+
+
+def test_the_command_writes_it_anew_and_names_a_missing_study(study, tmp_path: Path) -> None:
+    study(COMPLETE, COMPLETE)
+
+    def report(folder: Path) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "reports", str(folder)]
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert report(tmp_path).returncode == 0
+    assert (tmp_path / "report.pdf").exists()
+    missing = report(tmp_path / "none")
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("error: ")
+    assert missing.stderr.count("\n") == 1

@@ -1,0 +1,46 @@
+"""The record survives the disk without loss, and damage is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation.errors import UserError
+from reports.record import State, read_record
+
+COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
+
+
+def test_what_is_written_is_read_again(study, tmp_path: Path) -> None:
+    record = study(COMPLETE, COMPLETE, PRUNED, FAILED)
+    again = read_record(tmp_path)
+    assert again.to_dict() == record.to_dict()
+    assert again.trials[1].measurement.scores.miou == record.trials[1].measurement.scores.miou
+    assert again.trials[2].planned == record.trials[2].planned
+    assert again.import_check == record.import_check
+    assert again.data == record.data
+    assert again.environment == record.environment
+    assert again.overlays == record.overlays
+
+
+def test_no_study_another_version_and_damage_are_one_line(study, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no study here"):
+        read_record(tmp_path)
+    study(COMPLETE)
+    file = tmp_path / "record.json"
+    tree = json.loads(file.read_text())
+    file.write_text(json.dumps(tree | {"version": 99}))
+    with pytest.raises(UserError, match="version 99"):
+        read_record(tmp_path)
+    del tree["trials"]
+    file.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"damaged.*trials"):
+        read_record(tmp_path)
+    file.write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        read_record(tmp_path)
+
+
+def test_a_baseline_that_did_not_complete_is_none(study) -> None:
+    assert study(FAILED, COMPLETE).baseline is None
+    assert study(COMPLETE).baseline.number == 0
