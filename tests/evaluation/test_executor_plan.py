@@ -170,8 +170,11 @@ def neighbours(made, index):
 
 @pytest.mark.parametrize(("bits", "tiles"), [(8, 1), (8, 4), (4, 2)])
 def test_a_buffer_moved_by_one_alignment_step_fails(bits, tiles):
-    """The validator rejects every move into a neighbour, and a traced run fails. In tiled plans a few shared bytes are not yet, or no longer, in use by the one
-    when the other writes them: those moves may pass the run, but then they change nothing."""
+    """The validator rejects every move into a neighbour, and a traced run fails.
+
+    In tiled plans a few shared bytes are not yet, or no longer, in use by one when the other writes them: those moves
+    may pass the run, but then they change nothing.
+    """
     graph = small_segmenter(bits, bits)
     frame, made = random_frame(graph), plan(graph, tiles)
     expected = execute(graph, made, frame).output
