@@ -21,7 +21,7 @@ from evaluation.planner.path import Cut, least_peak_path
 from evaluation.planner.sections import candidates
 from evaluation.planner.targets import CAMERA, Target
 from evaluation.planner.tiling import Schedule, schedule
-from evaluation.planner.types import Plan
+from evaluation.planner.types import Plan, Role
 from evaluation.planner.validator import validate
 from evaluation.planner.weights import weights_bytes
 
@@ -55,6 +55,8 @@ def plan(
         raise UserError(f"tile count must be at least 1, got {tile_count}")
     if max_mac_overhead < 0:
         raise UserError(f"max_mac_overhead must be at least 0 (0.05 allows 5 % more MACs), got {max_mac_overhead}")
+    if not graph.operators:
+        raise UserError(f"{graph.name}: has no operators, so there is nothing to plan")
     counts = [count for count in TILE_LADDER if count <= tile_count]
     constants = weights_bytes(graph)
     calls = kernel_calls(graph, rewrite_frame=not target.keep_frame)
@@ -123,6 +125,7 @@ def _place(draft: _Draft, tile_count: int) -> Plan:
         flash_bytes=sums.flash_bytes,
         runtime_bytes=sums.runtime_bytes,
         peak_memory_bytes=sums.peak_memory_bytes,
+        frame_bytes=sum(lowered.aligned(b.size_bytes) for b in buffers if b.role is Role.FRAME),
         lower_bound_bytes=draft.lower_bound_bytes,
         macs=made.macs,
         mac_overhead=made.macs / lowered.macs - 1 if lowered.macs else 0.0,

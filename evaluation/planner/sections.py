@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.planner.liveness import Program
+from evaluation.planner.liveness import Program, Storage
 
 NEVER = np.iinfo(np.int64).max // 4
 """Live bytes of a section that cannot be."""
@@ -169,7 +169,16 @@ def _price(
             extra[first] = recomputed
 
 
-def _add_output(program, storage, rows, call, end, alive, is_first, is_last) -> None:
+def _add_output(
+    program: Program,
+    storage: Storage,
+    rows: StripeRows,
+    call: int,
+    end: int,
+    alive: np.ndarray,
+    is_first: np.ndarray,
+    is_last: np.ndarray,
+) -> None:
     """Add the bytes of the output of `call` to alive[stripe, call] wherever it exists."""
     whole = program.aligned(storage.size_bytes)
     align = program.target.alignment_bytes

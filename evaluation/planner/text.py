@@ -54,6 +54,8 @@ def show_plans(graph: Graph, plans: Sequence[Plan], console: Console | None = No
     sum_of = "arena + runtime" if in_flash else "arena + weights + runtime"
     note(f"peak = {sum_of}; tiles: at most so many in each section")
     note("* modelled from descriptors, steps and stack, not measured; bound: least arena for the same schedule")
+    if any(made.frame_kept for made in plans):
+        note(f"of which {_mb(plans[0].frame_bytes)} is the camera frame, kept through the run")
     for made in plans:
         note(f"{made.tile_count} tiles: {high_water(graph, made)}")
 

@@ -119,6 +119,8 @@ class Plan:
     """RAM of the C runtime beside the arena: descriptors, tables and stack, by the model in `accounting`."""
     peak_memory_bytes: int
     """arena + runtime, and weights where the target keeps them in RAM."""
+    frame_bytes: int
+    """The camera frame's part of the arena; where the target keeps the frame, it is held back throughout."""
     lower_bound_bytes: int
     """Largest sum of aligned sizes alive at one step of this schedule: no placement of it has a smaller arena."""
     macs: int
@@ -141,6 +143,11 @@ class Plan:
     def proven(self) -> bool:
         """Whether no smaller arena exists for this schedule."""
         return self.arena_bytes == self.lower_bound_bytes
+
+    @property
+    def frame_kept(self) -> bool:
+        """Whether the camera frame outlives the run."""
+        return any(buffer.role is Role.FRAME and buffer.upper == len(self.steps) for buffer in self.buffers)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything in the plan as JSON-ready values, `gap` and `proven` added for whoever reads it."""

@@ -141,7 +141,11 @@ def test_a_frame_that_must_survive_is_neither_rewritten_nor_reused(shared):
     kept = plan(graph, 8, Target("kept", keep_frame=True))
     frame = next(buffer for buffer in kept.buffers if buffer.role is Role.FRAME)
     assert (frame.lower, frame.upper, frame.tensors) == (0, len(kept.steps), (graph.inputs[0],))
-    assert kept.arena_bytes > plan(graph, 8).arena_bytes
+    assert kept.frame_kept
+    assert kept.frame_bytes == frame.size_bytes == 512 * 512 * 3
+    consumed = plan(graph, 8)
+    assert not consumed.frame_kept
+    assert kept.arena_bytes > consumed.arena_bytes
 
 
 def test_targets_choose_what_counts(shared):

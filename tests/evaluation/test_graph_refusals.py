@@ -1,0 +1,122 @@
+"""Files that are sound but ask for what cannot be planned: written with the schema's object API, one change each."""
+
+import flatbuffers
+import pytest
+
+from evaluation.errors import UserError
+from evaluation.graph import read_tflite
+
+schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+
+
+@pytest.fixture(scope="module")
+def original(shared):
+    return shared("planner_cases/networks/mlperf_tiny__pretrainedResnet_quant.tflite").read_bytes()
+
+
+def rewritten(original, change) -> bytes:
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(original, 0))
+    change(model, model.subgraphs[0])
+    builder = flatbuffers.Builder(1 << 18)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def weights_of(graph, operator=0):
+    return graph.tensors[graph.operators[operator].inputs[1]]
+
+
+def set_builtin(code):
+    def change(model, graph):
+        opcode = model.operatorCodes[graph.operators[2].opcodeIndex]
+        opcode.builtinCode = code
+        opcode.deprecatedBuiltinCode = min(code, 127)
+
+    return change
+
+
+def add_subgraph(model, graph):
+    model.subgraphs.append(graph)
+
+
+def make_custom(model, graph):
+    set_builtin(schema.BuiltinOperator.CUSTOM)(model, graph)
+    model.operatorCodes[graph.operators[2].opcodeIndex].customCode = b"Mystery"
+
+
+def set_dynamic(model, graph):
+    graph.tensors[graph.operators[0].outputs[0]].shapeSignature = [1, -1, -1, 16]
+
+
+def set_external(model, graph):
+    buffer = model.buffers[weights_of(graph).buffer]
+    buffer.data, buffer.offset, buffer.size = None, 4096, 432
+
+
+def set_sparse(model, graph):
+    weights_of(graph).sparsity = schema.SparsityParametersT()
+
+
+def set_variable(model, graph):
+    graph.tensors[graph.operators[0].outputs[0]].isVariable = True
+
+
+def set_text(model, graph):
+    graph.tensors[graph.inputs[0]].type = schema.TensorType.STRING
+
+
+def set_wrong_axis(model, graph):
+    weights_of(graph).quantization.quantizedDimension = 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (add_subgraph, "2 subgraphs"),
+        (make_custom, 'custom operator "Mystery"'),
+        (set_builtin(schema.BuiltinOperator.WHILE), "WHILE: control flow"),
+        (set_builtin(schema.BuiltinOperator.NON_MAX_SUPPRESSION_V5), "only known at run time"),
+        (set_builtin(4711), "unknown code 4711"),
+        (set_dynamic, "dynamic shape"),
+        (set_external, "outside the flatbuffer"),
+        (set_sparse, "stored sparse"),
+        (set_variable, "keeps state"),
+        (set_text, "STRING"),
+        (set_wrong_axis, "quantized_dimension"),
+    ],
+)
+def test_one_clear_line(original, change, says):
+    with pytest.raises(UserError) as refusal:
+        read_tflite(rewritten(original, change), "changed.tflite")
+    message = str(refusal.value)
+    assert message.startswith("changed.tflite: ")
+    assert says in message
+    assert "\n" not in message
+
+
+def shrink_output(model, graph):
+    graph.tensors[graph.operators[0].outputs[0]].shape = [1, 31, 32, 16]
+
+
+def shrink_constant(model, graph):
+    model.buffers[weights_of(graph).buffer].data = model.buffers[weights_of(graph).buffer].data[:-1]
+
+
+def read_ahead(model, graph):
+    _, *constants = graph.operators[0].inputs
+    graph.operators[0].inputs = [graph.operators[5].outputs[0], *constants]
+
+
+def write_twice(model, graph):
+    graph.operators[1].outputs = graph.operators[0].outputs
+
+
+@pytest.mark.parametrize("change", [shrink_output, shrink_constant, read_ahead, write_twice])
+def test_contradictions_are_damage(original, change):
+    with pytest.raises(UserError, match="truncated or damaged"):
+        read_tflite(rewritten(original, change))
+
+
+def test_the_same_file_written_again_is_read(original):
+    again, first = read_tflite(rewritten(original, lambda model, graph: None)), read_tflite(original)
+    assert [o.kind for o in again.operators] == [o.kind for o in first.operators]
