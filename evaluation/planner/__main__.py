@@ -75,9 +75,13 @@ def _peers(path: str, graph: Graph) -> dict[str, int | str]:
     figures: dict[str, int | str] = {}
     tflm_rules = plan(graph, 1, load_target("tflm"))
     figures["ours_tflm_accounting_bytes"] = tflm_rules.arena_bytes
-    for name, measure in (("tflm_arena_bytes", peers.tflm_arena), ("litert_arena_bytes", peers.litert_arena)):
+    measures = {
+        "tflm_arena_bytes": lambda: peers.tflm_arena(path).head_bytes,
+        "litert_arena_bytes": lambda: peers.litert_arena(path),
+    }
+    for name, measure in measures.items():
         try:
-            figures[name] = measure(path)
+            figures[name] = measure()
         except UserError as error:
             figures[name] = str(error)
     return figures

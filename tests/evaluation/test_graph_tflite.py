@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evaluation.errors import UserError
 from evaluation.graph import graph_macs, read_tflite
-from evaluation.graph.tflite import _unpack
+from evaluation.graph.tflite import _length, _unpack
 
 NETWORKS = "planner_cases/networks"
 SMALL = f"{NETWORKS}/mlperf_tiny__kws_ref_model.tflite"
@@ -106,7 +106,12 @@ def test_int4_values_are_sign_extended_low_nibble_first():
     assert _unpack(np.uint8([0b11_10_01_00]), 2, 4).tolist() == [0, 1, -2, -1]
 
 
-@settings(max_examples=150, deadline=None)
+def test_a_vector_longer_than_the_file_is_never_walked():
+    with pytest.raises(ValueError, match="claims 1000000000 entries"):
+        _length(10**9, b"short")
+
+
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_damaged_files_never_crash_the_reader(shared, data):
     """Truncated anywhere or with bytes overwritten: a graph, or one line."""

@@ -12,8 +12,9 @@ from evaluation.graph import Graph, Operator, Tensor, graph_macs, read_tflite
 from evaluation.planner import CAMERA, MCU, TFLM, Plan, Role, Target, plan, validate
 from evaluation.planner.kernels import kernel_calls
 from evaluation.planner.liveness import program
-from evaluation.planner.path import least_peak_path
-from evaluation.planner.sections import candidates
+from evaluation.planner.path import Cut, least_peak_path
+from evaluation.planner.plan import _draft, _place
+from evaluation.planner.sections import NEVER, candidates
 from evaluation.planner.tiling import schedule
 
 NETWORKS = (
@@ -70,6 +71,35 @@ def test_priced_sections_bound_the_schedule(random_graph, seed, tiles, alignment
         assert alive == believed
     extra = sum(int(priced.extra_macs[edge]) for edge in edges)
     assert abs(made.macs - lowered.macs - extra) <= len(made.steps)  # each stripe's MACs are rounded down
+
+
+@st.composite
+def any_cuts(draw, calls):
+    """Some way to cut the calls, wise or not: striped sections only where every call can be striped."""
+    cuts, first = [], 0
+    while first < len(calls):
+        run = next((end for end in range(first, len(calls)) if not calls[end].tileable), len(calls))
+        end = draw(st.integers(first + 1, max(run, first + 1)))
+        cuts.append(Cut(first, end, draw(st.integers(2, 7)) if end - first > 1 else 1))
+        first = end
+    return tuple(cuts)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 10**6), data=st.data())
+def test_any_cut_is_scheduled_soundly_and_priced_right(random_graph, seed, data):
+    """Not only the cuts that a search would choose: in-place calls, kept tensors and side branches inside sections."""
+    graph = random_graph(seed)
+    lowered = program(graph, CAMERA, kernel_calls(graph))
+    cuts = data.draw(any_cuts(lowered.calls))
+    made = _place(_draft(lowered, cuts, 0), 7)
+    validate(made, graph)
+    priced = candidates(lowered, range(1, 8), 100 * lowered.macs)
+    edges = [(cut.first, cut.end, cut.tiles - 1) for cut in cuts]
+    believed = max(int(priced.live_bytes[edge]) for edge in edges)
+    assert made.lower_bound_bytes <= believed < NEVER
+    extra = sum(int(priced.extra_macs[edge]) for edge in edges)
+    assert abs(made.macs - lowered.macs - extra) <= len(made.steps)
 
 
 @settings(max_examples=25, deadline=None)
