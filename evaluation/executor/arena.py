@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -70,9 +70,24 @@ class Arena:
             self.memory[rows] = pack_rows(line, bits)
         self._note_write(access.buffer, place)
 
-    def scratch(self, index: int | None, step: str) -> Scratch:
-        """The working memory of one step; of no bytes if the plan gives it none."""
-        return Scratch(self, index, step)
+    def keep(self, scratch: int | None, step: str, values: np.ndarray) -> np.ndarray:
+        """Write working values at the start of a scratch buffer and read them back: what is counted is what is used.
+
+        Raises:
+            ValueError: the plan gives the step too little scratch, or none.
+        """
+        size = values.size * values.dtype.itemsize
+        have = 0 if scratch is None else self._buffers[scratch].size_bytes
+        if size > have:
+            raise ValueError(f"{step} needs {size} bytes of scratch, but the plan gives it {have}")
+        offset = self._buffers[scratch].offset
+        if offset < 0 or offset + size > self.memory.size:
+            raise ValueError(f"buffer {self._buffers[scratch].name} ends before the scratch of {step} does")
+        place = np.arange(offset, offset + size)
+        self._note_write(scratch, place)
+        self.memory[place] = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        self._note_read(scratch, place)
+        return self.memory[place].view(values.dtype).reshape(values.shape)
 
     def _place(self, access: Access) -> tuple[int, np.ndarray, int, int, int, str]:
         """Where a region lies: elements in a row of the buffer, arena addresses (rows, bytes of a whole row), first and
@@ -124,24 +139,17 @@ class Arena:
         self._writer[place] = buffer
 
 
-class Scratch:
-    """A kernel's working memory. What is put here comes back from the arena's bytes: counted is what is used."""
+@dataclass(frozen=True)
+class ArenaScratch:
+    """The working memory of one step, as a kernel sees it."""
 
-    def __init__(self, arena: Arena, index: int | None, step: str) -> None:
-        self._arena, self._index, self._step = arena, index, step
+    arena: Arena
+    buffer: int | None
+    step: str
 
     def keep(self, values: np.ndarray) -> np.ndarray:
-        """Write values at the start of the buffer and read them back."""
-        size = math.prod(values.shape) * values.dtype.itemsize
-        have = 0 if self._index is None else self._arena._buffers[self._index].size_bytes
-        if size > have:
-            raise ValueError(f"{self._step} needs {size} bytes of scratch, but the plan gives it {have}")
-        offset = self._arena._buffers[self._index].offset
-        place = np.arange(offset, offset + size)[np.newaxis]
-        self._arena.memory[place] = np.ascontiguousarray(values).reshape(1, -1).view(np.uint8)
-        self._arena._note_write(self._index, place)
-        self._arena._note_read(self._index, place)
-        return self._arena.memory[place].view(values.dtype).reshape(values.shape)
+        """See `Arena.keep`."""
+        return self.arena.keep(self.buffer, self.step, values)
 
 
 def _contains(outer: Region, inner: Region) -> bool:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation.executor.arena import Arena
+from evaluation.executor.arena import Arena, ArenaScratch
 from evaluation.executor.kernels import kernel_of
 from evaluation.executor.patch import Call, Patch, whole
 from evaluation.executor.whole import as_input
 from evaluation.graph import ABSENT, Graph, Operator
-from evaluation.planner.types import Access, Role, Step
+from evaluation.planner.types import Access, Plan, Role, Step
 from evaluation.planner.weights import needs_unpacking
-
-if TYPE_CHECKING:
-    from evaluation.planner.types import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +79,7 @@ def _run_step(graph: Graph, arena: Arena, step: Step) -> None:
     unpacks = needs_unpacking(graph, step.operators[0])
     # All writes of a step are of one region of one tensor; more than one means the same rows go to several buffers.
     for write in step.writes:
-        scratch = arena.scratch(step.scratch, operators[0].name)
+        scratch = ArenaScratch(arena, step.scratch, operators[0].name)
         call = Call(graph, operators[0], patches, write.region, scratch, unpacks)
         arena.store(write, kernel(call))
 

@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.errors import UserError
 from evaluation.executor.kernels import kernel_of
 from evaluation.executor.patch import Call, Patch, whole
-from evaluation.graph import ABSENT, Graph, Tensor
+from evaluation.graph import ABSENT, Graph
 from evaluation.planner.types import extent
 
 
@@ -60,8 +60,3 @@ def _only_input(graph: Graph) -> int:
     if len(graph.inputs) != 1:
         raise UserError(f"{graph.name} has {len(graph.inputs)} inputs; the executor runs networks of one input")
     return graph.inputs[0]
-
-
-def input_tensor(graph: Graph) -> Tensor:
-    """The one input."""
-    return graph.tensors[_only_input(graph)]
