@@ -38,7 +38,8 @@ class Tensor:
     dtype: str
     """numpy name of the type it computes as: float32, int8, uint8, int16, int32, int64, bool."""
     bits: int
-    """Bits one element takes where it is stored; below 8 the elements lie packed densely by row."""
+    """Bits one element takes where it is stored; below 8 the elements lie packed densely by row. 16 for a float32
+    constant that is stored as float16."""
     quantization: Quantization | None = None
     is_constant: bool = False
     data: np.ndarray | None = None
@@ -69,6 +70,11 @@ class Operator:
     ADD, SUB, MUL, FULLY_CONNECTED: activation.  CONCATENATION: axis, activation.
     RESIZE_BILINEAR: align_corners, half_pixel_centers (both False = TFLite's legacy convention).
     MEAN: axes, keep_dims.  ARG_MAX: axis.  SOFTMAX: beta.  RESHAPE, SQUEEZE: none (the output shape says it all).
+    PAD, PADV2, MIRROR_PAD: paddings ((before, after), ...) by axis.  TRANSPOSE: permutation.
+    STRIDED_SLICE: begin, end, strides, and the schema's masks.  SLICE: begin, size.  SPLIT, EXPAND_DIMS: axis.
+    DEPTH_TO_SPACE, SPACE_TO_DEPTH: block_size.  LEAKY_RELU: alpha.
+    Any other kind: the numbers of its option table, named as in the schema, in snake case.
+    Axes count from the front. Constant inputs that hold these values stay among the inputs.
     """
 
 

@@ -102,6 +102,23 @@ def test_any_cut_is_scheduled_soundly_and_priced_right(random_graph, seed, data)
     assert abs(made.macs - lowered.macs - extra) <= len(made.steps)
 
 
+def test_rows_that_only_a_later_section_reads_are_computed_too():
+    """`a` is an output; inside the section a strided convolution skips its last row."""
+    tensors = (
+        Tensor("x", (1, 6, 4, 2), "int8", 8),
+        Tensor("a", (1, 6, 4, 2), "int8", 8),
+        Tensor("w", (2, 1, 1, 2), "int8", 8, is_constant=True),
+        Tensor("b", (1, 3, 2, 2), "int8", 8),
+    )
+    strided = {"stride": (2, 2), "dilation": (1, 1), "padding": "VALID", "activation": "NONE"}
+    operators = (Operator("RELU", "a", (0,), (1,)), Operator("CONV_2D", "b", (1, 2), (3,), strided))
+    graph = Graph("g", tensors, operators, (0,), (1, 3))
+    lowered = program(graph, CAMERA, kernel_calls(graph))
+    made = _place(_draft(lowered, (Cut(0, 2, 3),), 0), 3)
+    validate(made, graph)
+    assert [step.writes[0].region.bottom for step in made.steps if step.operators == (0,)] == [1, 3, 6]
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), tiles=st.integers(1, 6))
 def test_a_plan_survives_json(random_graph, seed, tiles):
