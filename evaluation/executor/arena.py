@@ -14,6 +14,26 @@ from evaluation.planner.types import Access, Buffer, Region, Role, extent
 NOBODY = -1
 
 
+@dataclass(frozen=True)
+class Block:
+    """Bytes [first, last) of each of `rows` lines of `row_bytes`, which begin at byte `start` of the arena."""
+
+    start: int
+    rows: int
+    row_bytes: int
+    first: int
+    last: int
+
+    def columns(self, first: int, last: int) -> Block:
+        """Other bytes of the same lines."""
+        return Block(self.start, self.rows, self.row_bytes, first, last)
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """A view (rows, bytes) of an array with one entry for each byte of the arena."""
+        lines = array[self.start : self.start + self.rows * self.row_bytes]
+        return lines.reshape(self.rows, self.row_bytes)[:, self.first : self.last]
+
+
 class Arena:
     """The bytes of a run, and, when traced, which buffer wrote each of them last.
 
@@ -33,42 +53,39 @@ class Arena:
         self.read = np.zeros(arena_bytes, bool) if trace else None
         self._writer = np.full(arena_bytes, NOBODY, np.int32) if trace else None
         self._reader = np.full(arena_bytes, NOBODY, np.int32) if trace else None  # in the present step
-        self._places_read: list[np.ndarray] = []
+        self._blocks_read: list[Block] = []
 
     def begin_step(self) -> None:
         """Forget what the step before has read."""
-        for place in self._places_read:
-            self._reader[place] = NOBODY
-        self._places_read.clear()
+        for block in self._blocks_read:
+            block.of(self._reader)[...] = NOBODY
+        self._blocks_read.clear()
 
     def load(self, access: Access) -> Patch:
         """The part of a tensor that lies in a buffer, copied out."""
-        held, rows, first, last, bits, dtype = self._place(access)
+        lines, held, first, last, bits, dtype = self._place(access)
+        block = lines.columns(first * bits // 8, packed_bytes(last, bits))
+        self._note_read(access.buffer, block)
         if bits >= 8:
-            place = rows[:, first * bits // 8 : last * bits // 8]
-            self._note_read(access.buffer, place)
-            values = self.memory[place].view(dtype)
+            values = np.ascontiguousarray(block.of(self.memory)).view(dtype).copy()
         else:
-            place = rows[:, first * bits // 8 : packed_bytes(last, bits)]
-            self._note_read(access.buffer, place)
-            values = unpack_rows(self.memory[rows], bits, held, dtype)[:, first:last]
+            values = unpack_rows(lines.of(self.memory), bits, held, dtype)[:, first:last]
         tensor = self._graph.tensors[access.tensor]
         region = access.region
         return Patch(tensor, region, values.reshape(region.rows, region.columns, extent(tensor)[2]))
 
     def store(self, access: Access, values: np.ndarray) -> None:
         """Write values (rows, columns, channels) where the plan says."""
-        held, rows, first, last, bits, dtype = self._place(access)
+        lines, held, first, last, bits, dtype = self._place(access)
+        block = lines.columns(first * bits // 8, packed_bytes(last, bits))
+        self._note_write(access.buffer, block)
         values = np.ascontiguousarray(values.reshape(access.region.rows, -1).astype(dtype))
         if bits >= 8:
-            place = rows[:, first * bits // 8 : last * bits // 8]
-            self.memory[place] = values.view(np.uint8)
+            block.of(self.memory)[...] = values.view(np.uint8)
         else:  # neighbours in the first and last byte stay as they are
-            place = rows[:, first * bits // 8 : packed_bytes(last, bits)]
-            line = unpack_rows(self.memory[rows], bits, held, dtype)
+            line = unpack_rows(lines.of(self.memory), bits, held, dtype)
             line[:, first:last] = values
-            self.memory[rows] = pack_rows(line, bits)
-        self._note_write(access.buffer, place)
+            lines.of(self.memory)[...] = pack_rows(line, bits)
 
     def keep(self, scratch: int | None, step: str, values: np.ndarray) -> np.ndarray:
         """Write working values at the start of a scratch buffer and read them back: what is counted is what is used.
@@ -83,15 +100,15 @@ class Arena:
         offset = self._buffers[scratch].offset
         if offset < 0 or offset + size > self.memory.size:
             raise ValueError(f"buffer {self._buffers[scratch].name} ends before the scratch of {step} does")
-        place = np.arange(offset, offset + size)
-        self._note_write(scratch, place)
-        self.memory[place] = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-        self._note_read(scratch, place)
-        return self.memory[place].view(values.dtype).reshape(values.shape)
+        block = Block(offset, 1, size, 0, size)
+        self._note_write(scratch, block)
+        block.of(self.memory)[...] = np.ascontiguousarray(values).reshape(1, -1).view(np.uint8)
+        self._note_read(scratch, block)
+        return block.of(self.memory).copy().view(values.dtype).reshape(values.shape)
 
-    def _place(self, access: Access) -> tuple[int, np.ndarray, int, int, int, str]:
-        """Where a region lies: elements in a row of the buffer, arena addresses (rows, bytes of a whole row), first and
-        last element of the region in its row, bits of an element, dtype."""
+    def _place(self, access: Access) -> tuple[Block, int, int, int, int, str]:
+        """Where a region lies: whole lines of the buffer, elements in such a line, first and last element of the region
+        in it, bits of an element, dtype."""
         buffer, tensor = self._buffers[access.buffer], self._graph.tensors[access.tensor]
         dtype = tensor.dtype
         if buffer.role is Role.LABELS:  # a byte a pixel, or four by TFLM's accounting, whatever ARG_MAX has in the file
@@ -105,38 +122,35 @@ class Arena:
         end = buffer.offset + (want.bottom - have.top) * row_bytes
         if (want.bottom - have.top) * row_bytes > buffer.size_bytes or end > self.memory.size or buffer.offset < 0:
             raise ValueError(f"buffer {buffer.name} ends before {want} of {tensor.name} does")
-        starts = buffer.offset + np.arange(want.top - have.top, want.bottom - have.top) * row_bytes
-        rows = starts[:, np.newaxis] + np.arange(row_bytes)
-        return held, rows, (want.left - have.left) * channels, (want.right - have.left) * channels, bits, dtype
+        lines = Block(buffer.offset + (want.top - have.top) * row_bytes, want.rows, row_bytes, 0, row_bytes)
+        return lines, held, (want.left - have.left) * channels, (want.right - have.left) * channels, bits, dtype
 
-    def _note_read(self, buffer: int, place: np.ndarray) -> None:
+    def _note_read(self, buffer: int, block: Block) -> None:
         if self.read is None:
             return
-        self.read[place] = True
-        self._reader[place] = buffer
-        self._places_read.append(place)
-        strange = self._writer[place] != buffer
-        if strange.any():
-            address = int(place[strange][0])
-            writer = int(self._writer[address])
+        block.of(self.read)[...] = True
+        block.of(self._reader)[...] = buffer
+        self._blocks_read.append(block)
+        writers = block.of(self._writer)
+        if (writers != buffer).any():
+            writer = int(writers[writers != buffer][0])
             name = "nobody" if writer == NOBODY else self._buffers[writer].name
             raise ValueError(
-                f"byte {address} is read through buffer {self._buffers[buffer].name} "
-                f"but was last written through {name}"
+                f"buffer {self._buffers[buffer].name} is read, but bytes of it were last written through {name}"
             )
 
-    def _note_write(self, buffer: int, place: np.ndarray) -> None:
+    def _note_write(self, buffer: int, block: Block) -> None:
         if self.written is None:
             return
-        readers = self._reader[place]
+        readers = block.of(self._reader)
         spoiled = (readers != NOBODY) & (readers != buffer)
         if spoiled.any():
             raise ValueError(
-                f"byte {int(place[spoiled][0])} is written through buffer {self._buffers[buffer].name} "
-                f"in the step that reads it through {self._buffers[int(readers[spoiled][0])].name}"
+                f"buffer {self._buffers[buffer].name} is written over bytes of "
+                f"{self._buffers[int(readers[spoiled][0])].name} in the step that reads it"
             )
-        self.written[place] = True
-        self._writer[place] = buffer
+        block.of(self.written)[...] = True
+        block.of(self._writer)[...] = buffer
 
 
 @dataclass(frozen=True)
