@@ -21,7 +21,9 @@ from evaluation.errors import exits_on_user_error
 
 def main(
     config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to train, on which data.")],
-    resume: Annotated[bool, typer.Option(help="Go on with the training begun in the output folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training begun in the output folder.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="Folder to write to, instead of the configuration's.")] = None,
 ) -> None:
     """Train a DeepLab network and keep the checkpoint with the best validation mIoU (best.npz)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,7 @@ class Progress:
     loss: float
     """Running mean over about the last 50 steps."""
     images_per_s: float
+    """Over the last 50 steps."""
     best_miou: float
     """NaN before the first validation."""
     validated_miou: float | None
@@ -76,6 +78,7 @@ def train(
     batches = Batches(train_split, options.batch_size, *crop, config.augmentation, options.seed, cache_bytes)
 
     begin, loss, before = time.monotonic(), math.nan, state.seconds
+    ends = deque([begin], maxlen=50)
     last = options.steps if stop_after is None else min(stop_after, options.steps)
     first = state.step
     for step, batch in enumerate(ahead(batches, first, last), start=first):
@@ -98,7 +101,8 @@ def train(
         if done % options.save_every == 0 or done == last or validated is not None:
             save_state(replace(state, arrays=trainer.variables()), config.output / STATE)
             write_atomically(config.output / CURVE, json.dumps(state.curve, indent=1).encode())
-        rate = (done - first) * options.batch_size / max(time.monotonic() - begin, 1e-9)
+        ends.append(time.monotonic())
+        rate = (len(ends) - 1) * options.batch_size / max(ends[-1] - ends[0], 1e-9)
         show(Progress(done, options.steps, loss, rate, state.best_miou, validated))
     if state.step < options.steps:
         return trainer.checkpoint({})
@@ -122,7 +126,7 @@ def _network(config: TrainConfig, dataset: Dataset) -> tuple[NetworkSpec, dict |
 
 
 def _starting_state(config: TrainConfig, resume: bool) -> TrainingState:
-    path, fields = config.output / STATE, config.model_dump(mode="json")
+    path, fields = config.output / STATE, config.model_dump(mode="json", exclude={"output"})
     if not resume:
         if path.exists():
             raise UserError(f"{path}: a training was begun here; go on with --resume, or choose another output")
