@@ -101,6 +101,8 @@ class _Tuner:
         self.spec = spec
         self.model = build(spec)
         self.optimizer = keras.optimizers.legacy.Adam(learning_rate=tf.Variable(0.0))
+        # Slots made inside the first call would cost a second trace.
+        self.optimizer._create_all_weights(self.model.trainable_variables)
         self.kernels = {
             f"{layer.name}/kernel": layer.kernel
             for layer in self.model.layers

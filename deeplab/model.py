@@ -40,26 +40,55 @@ class Resize(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("petitlab")
 class FakeQuantize(keras.layers.Layer):
-    """Rounds activations to the grid an integer runtime has, in float: `clip(round(x / scale), low, high) * scale`.
+    """Rounds activations to the grid an integer runtime has, in float, and as TFLite's integer kernels round.
 
-    Scale, clamps and the switch are variables, so one traced function serves every bit-width. `low` and `high` count
-    from the zero point: qmin - zero_point, qmax - zero_point.
+    Those round twice: the accumulator times a 31-bit multiplier to an integer, then that integer shifted right, halves
+    away from zero (`MultiplyByQuantizedMultiplier`). Where accumulators are small the first rounding shows, so it is
+    imitated: with `guard` = 2^shift per channel,
+
+        rounded = half_away(round(x / scale * guard) / guard + origin) - origin
+        output = clip(rounded, low, high) * scale
+
+    Everything is a variable, so one traced function serves every bit-width. `low` and `high` count from the zero point:
+    qmin - zero_point, qmax - zero_point. `origin` is 0 for convolutions and sums, which round before they add the zero
+    point, and the zero point for pooling and resizing, which round the codes themselves.
+
+    Args:
+        non_negative: the input is known to be >= 0 (after a ReLU), which makes rounding away from zero cheaper.
     """
 
+    def __init__(self, non_negative: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.non_negative = non_negative
+
     def build(self, input_shape: Any) -> None:
-        def variable(name: str, value: float) -> tf.Variable:
-            return self.add_weight(
-                name=name, shape=(), trainable=False, initializer=keras.initializers.Constant(value), dtype=tf.float32
-            )
+        def variable(name: str, value: float, shape: tuple[int, ...] = ()) -> tf.Variable:
+            initializer = keras.initializers.Constant(value)
+            return self.add_weight(name=name, shape=shape, trainable=False, initializer=initializer, dtype=tf.float32)
 
         self.active, self.scale = variable("active", 0.0), variable("scale", 1.0)
         self.low, self.high = variable("low", -128.0), variable("high", 127.0)
+        self.origin = variable("origin", 0.0)
+        self.guard = variable("guard", NO_GUARD, (input_shape[-1],))
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         def quantized() -> tf.Tensor:
-            return tf.clip_by_value(tf.round(inputs / self.scale), self.low, self.high) * self.scale
+            steps = tf.round(inputs * (self.guard / self.scale)) * (1.0 / self.guard)
+            if self.non_negative:
+                rounded = tf.floor(steps + 0.5)
+            else:
+                steps += self.origin
+                rounded = tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5) - self.origin
+            return tf.clip_by_value(rounded, self.low, self.high) * self.scale
 
         return tf.cond(self.active > 0.0, quantized, lambda: tf.identity(inputs))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "non_negative": self.non_negative}
+
+
+NO_GUARD = 2.0**20
+"""A guard so fine that the first rounding changes nothing."""
 
 
 def fake_quantizer_name(layer: str) -> str:
@@ -89,7 +118,8 @@ def build(
         x = _apply(layer, spec, [tensors[name] for name in layer.inputs], batch_norm)
         # The parts of a concat share its scale, so it moves values without rounding them.
         if fake_quantize and layer.kind != "concat":
-            x = FakeQuantize(name=fake_quantizer_name(layer.name))(x)
+            non_negative = layer.activation != "linear"
+            x = FakeQuantize(non_negative, name=fake_quantizer_name(layer.name))(x)
         tensors[layer.name] = x
     return keras.Model(inputs, tensors[OUTPUT], name="deeplab")
 

@@ -82,6 +82,22 @@ class QuantizedNetwork:
                 weights[f"{layer.name}/bias"] = (self.biases[layer.name] * bias_scale).astype(np.float32)
         return weights
 
+    def rounding_guards(self) -> dict[str, np.ndarray]:
+        """By convolution, float32 (out channels,): 2^shift, for `FakeQuantize`.
+
+        TFLite's requantisation multiplies by M = m * 2^-shift with m in [0.5, 1), and rounds before it shifts. Empty at
+        16-bit activations, which round once.
+        """
+        if self.activation_bits == 16:
+            return {}
+        guards = {}
+        for layer in layers(self.spec):
+            if layer.has_weights:
+                accumulator = np.float64(self.activations[layer.inputs[0]].scale) * self.kernel_scales[layer.name]
+                _, exponent = np.frexp(accumulator / np.float64(self.activations[layer.name].scale))
+                guards[layer.name] = np.exp2(np.maximum(-exponent, 0)).astype(np.float32)
+        return guards
+
 
 def quantize(
     checkpoint: Checkpoint, ranges: Mapping[str, Range], weight_bits: int, activation_bits: int

@@ -13,7 +13,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
-from deeplab.model import build, fake_quantizer_name, load_weights
+from deeplab.model import NO_GUARD, build, fake_quantizer_name, load_weights
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, INPUT_ZERO_CODE, QuantizedNetwork
 from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
@@ -41,7 +41,9 @@ class Simulator:
 
     def _labels_of(self, frames: tf.Tensor) -> tf.Tensor:
         logits = self.model(self.normalise(frames), training=False)
-        return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)
+        # Not tf.argmax: among equal logits, which rounding makes common, it takes any; top_k takes the first class, as
+        # TFLite does.
+        return tf.cast(tf.math.top_k(logits, k=1, sorted=False).indices[..., 0], tf.uint8)
 
     def _probabilities_of(self, frames: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(self.model(self.normalise(frames), training=False))
@@ -63,8 +65,12 @@ class Simulator:
         else:
             load_weights(self.model, self.spec, network.real_weights())
             self.input_zero.assign(float(INPUT_ZERO_CODE))
+            guards = network.rounding_guards()
+            moves_codes = {layer.name for layer in layers(self.spec) if layer.kind in ("pool", "resize")}
             for name, quantizer in self._quantizers.items():
                 grid = network.activations[name]
+                quantizer.guard.assign(guards.get(name, tf.fill(quantizer.guard.shape, NO_GUARD)))
+                quantizer.origin.assign(float(grid.zero_point) if name in moves_codes else 0.0)
                 quantizer.active.assign(1.0)
                 quantizer.scale.assign(grid.scale)
                 quantizer.low.assign(float(grid.low - grid.zero_point))

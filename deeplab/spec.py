@@ -124,6 +124,7 @@ def mobilenet_v2_deeplab(
     input_width: int,
     classes: int,
     width_multiplier: float = 1.0,
+    width_divisor: int = 8,
     output_stride: Literal[8, 16] = 16,
     aspp_width: int = 256,
     atrous_rates: tuple[int, ...] = (),
@@ -136,13 +137,14 @@ def mobilenet_v2_deeplab(
 ) -> NetworkSpec:
     """DeepLab v3+ (or v3, `decoder=False`) on MobileNetV2 without its classifier.
 
-    Past `output_stride`, strides become dilations. The skip is taken in block 2, the last one at stride 4.
+    Past `output_stride`, strides become dilations. The skip is taken in block 2, the last one at stride 4. Backbone
+    widths are rounded to multiples of `width_divisor` (8 in MobileNetV2; the published DeepLab 0.5 networks have 1).
     """
     blocks: list[Block] = []
-    stem = round_width(32 * width_multiplier)
+    stem = round_width(32 * width_multiplier, width_divisor)
     channels, stride, dilation = stem, 2, 1
     for expansion, width, repeats, stage_stride in _MOBILENET_V2_STAGES:
-        out = round_width(width * width_multiplier)
+        out = round_width(width * width_multiplier, width_divisor)
         for repeat in range(repeats):
             block_stride = stage_stride if repeat == 0 else 1
             before = dilation  # the block that would have strided still sees the old spacing

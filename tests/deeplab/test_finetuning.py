@@ -1,0 +1,66 @@
+"""Fine-tuning: the loss falls, void is not learnt, masks hold, the same call gives the same network."""
+
+import numpy as np
+import pytest
+
+from deeplab.finetuning import VOID, FineTuning, _Tuner, fine_tune
+from deeplab.pruning.channels import prune_channels
+from deeplab.pruning.magnitude import prunable_kernels
+from deeplab.simulation import simulator
+
+
+@pytest.fixture(scope="module")
+def labels(pictures):
+    """Bright, dark and in between: learnable in a few steps."""
+    brightness = pictures.mean(axis=-1)
+    return np.digitize(brightness, [85, 170]).astype(np.uint8)
+
+
+def _accuracy(network, pictures, labels):
+    return (simulator(network.spec).labels(network, pictures) == labels).mean()
+
+
+def test_labels_are_learnt(checkpoint, pictures, labels):
+    tuned = fine_tune(checkpoint, lambda step: (pictures, labels), FineTuning(60, 1e-2, "labels"))
+    assert tuned.spec == checkpoint.spec
+    assert _accuracy(tuned, pictures, labels) > _accuracy(checkpoint, pictures, labels) + 0.15
+
+
+def test_a_pruned_network_learns_its_teacher_without_labels(checkpoint, pictures):
+    student = prune_channels(checkpoint, 0.4)
+    target = simulator(checkpoint.spec).labels(checkpoint, pictures)
+    tuned = fine_tune(student, lambda step: (pictures, None), FineTuning(40, 3e-3, "distill"), teacher=checkpoint)
+    assert tuned.spec == student.spec
+    assert _accuracy(tuned, pictures, target) > _accuracy(student, pictures, target) + 0.1
+
+
+def test_void_pixels_teach_nothing(checkpoint, pictures, labels):
+    void = np.full_like(labels, VOID)
+    tuned = fine_tune(checkpoint, lambda step: (pictures, void), FineTuning(3, 1e-2, "labels"))
+    for name, before in checkpoint.weights.items():
+        np.testing.assert_array_equal(tuned.weights[name], before)
+
+
+def test_magnitude_masks_hold_through_training(checkpoint, pictures, labels):
+    tuned = fine_tune(
+        checkpoint, lambda step: (pictures, labels), FineTuning(12, 3e-3, "labels"), magnitude_sparsity=0.6
+    )
+    for name in prunable_kernels(checkpoint.spec):
+        assert (tuned.weights[name] == 0).mean() == pytest.approx(0.6, abs=1.5 / tuned.weights[name].size + 1e-3)
+
+
+def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictures, labels):
+    options = FineTuning(5, 1e-3, "labels")
+    first = fine_tune(checkpoint, lambda step: (pictures, labels), options)
+    second = fine_tune(checkpoint, lambda step: (pictures, labels), options)
+    assert first.fingerprint() == second.fingerprint()
+    tuner = _Tuner(checkpoint.spec)
+    for _ in range(2):
+        tuner.start(checkpoint)
+        tuner.mask(0.5)
+        tuner.fit(pictures, labels, 1e-3)
+    assert tuner._labels_step.experimental_get_tracing_count() == 1
+
+
+def test_zero_steps_is_the_same_network(checkpoint, pictures, labels):
+    assert fine_tune(checkpoint, lambda step: (pictures, labels), FineTuning(0, 1.0, "labels")) is checkpoint

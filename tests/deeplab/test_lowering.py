@@ -1,0 +1,68 @@
+"""The lowered graph computes what the accuracy path computes, and plans the same before and after training."""
+
+import numpy as np
+import pytest
+
+from deeplab.calibration import calibrate
+from deeplab.compression import Compression
+from deeplab.lowering import lower, lower_untrained
+from deeplab.pruning.channels import prune_channels
+from deeplab.pruning.magnitude import prune_magnitude
+from deeplab.quantization import quantize
+from deeplab.simulation import simulator
+from evaluation.executor import execute
+from evaluation.planner import plan
+
+
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (4, 8), (6, 6), (8, 4), (16, 16), (2, 8)])
+@pytest.mark.parametrize("tile_count", [1, 4])
+def test_the_executed_plan_agrees_with_the_accuracy_path(
+    checkpoint, pictures, weight_bits, activation_bits, tile_count
+):
+    network = quantize(checkpoint, calibrate(checkpoint, pictures), weight_bits, activation_bits)
+    simulated = simulator(checkpoint.spec).labels(network, pictures)
+    graph = lower(network)
+    planned = plan(graph, tile_count)
+    executed = np.stack([execute(graph, planned, picture).output[0] for picture in pictures])
+    # What differs comes from TFLite's resize, which interpolates at positions rounded to 1/1024.
+    assert (executed == simulated).mean() > 0.975
+    assert len(np.unique(executed)) > 1
+
+
+def test_a_float_plan_agrees_pixel_for_pixel_but_for_rounding(checkpoint, pictures):
+    graph = lower(checkpoint)
+    executed = execute(graph, plan(graph, 4), pictures[0]).output[0]
+    assert (executed == simulator(checkpoint.spec).labels(checkpoint, pictures[:1])[0]).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    "compression",
+    [
+        Compression(),
+        Compression("channels", 0.25),
+        Compression("channels", 0.5, 8, 8),
+        Compression("channels", 0.25, 4, 8),
+        Compression("channels", 0.0, 8, 16),
+    ],
+)
+def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures, compression):
+    network = prune_channels(checkpoint, compression.sparsity)
+    if not compression.is_float:
+        network = quantize(network, calibrate(network, pictures), compression.weight_bits, compression.activation_bits)
+    for tile_count in (1, 4):
+        before = plan(lower_untrained(checkpoint.spec, compression), tile_count)
+        after = plan(lower(network), tile_count)
+        assert before.peak_memory_bytes == after.peak_memory_bytes
+        assert before.arena_bytes == after.arena_bytes
+
+
+def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkpoint, pictures):
+    compression = Compression("magnitude", 0.8, 8, 8)
+    sparse = prune_magnitude(checkpoint, 0.8)
+    network = quantize(sparse, calibrate(sparse, pictures), 8, 8)
+    before, after = plan(lower_untrained(checkpoint.spec, compression)), plan(lower(network))
+    dense = plan(lower_untrained(checkpoint.spec, Compression("channels", 0.0, 8, 8)))
+    assert after.weights_bytes == pytest.approx(before.weights_bytes, rel=0.1)
+    assert after.weights_bytes < dense.weights_bytes
+    # The arena is that of the dense network, but for the scratch that one channel's weights are unpacked into.
+    assert 0 <= after.arena_bytes - dense.arena_bytes <= 64

@@ -1,0 +1,72 @@
+"""The Keras model: folding, the three resize conventions, fake quantisation."""
+
+import numpy as np
+import pytest
+
+from deeplab.model import FakeQuantize, Resize, build, fold, load_weights
+from deeplab.tensorflow import tf
+
+
+def test_folding_batch_norm_changes_nothing(spec):
+    model = build(spec, batch_norm=True)
+    random = np.random.default_rng(3)
+    for variable in model.weights:
+        values = random.uniform(0.3, 1.5, variable.shape) if "variance" in variable.name else None
+        if values is None:
+            values = random.normal(0, 0.5, variable.shape) + (1.0 if "gamma" in variable.name else 0.0)
+        variable.assign(values)
+    folded = build(spec)
+    load_weights(folded, spec, fold(model, spec).weights)
+    x = random.uniform(-1, 1, (2, spec.input_height, spec.input_width, 3)).astype(np.float32)
+    expected, got = model(x, training=False).numpy(), folded(x, training=False).numpy()
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def _slow_resize(image, height, width, convention):
+    """One output pixel at a time, from the definition of each convention."""
+    rows, columns, _ = image.shape
+    out = np.zeros((height, width, image.shape[2]))
+
+    def source(index, n_in, n_out):
+        if convention == "align_corners" and n_out > 1:
+            return index * (n_in - 1) / (n_out - 1)
+        if convention == "half_pixel":
+            return max((index + 0.5) * n_in / n_out - 0.5, 0.0)
+        return index * n_in / n_out
+
+    for y in range(height):
+        for x in range(width):
+            sy, sx = source(y, rows, height), source(x, columns, width)
+            y0, x0 = min(int(sy), rows - 1), min(int(sx), columns - 1)
+            y1, x1 = min(y0 + 1, rows - 1), min(x0 + 1, columns - 1)
+            fy, fx = sy - y0, sx - x0
+            top = image[y0, x0] * (1 - fx) + image[y0, x1] * fx
+            bottom = image[y1, x0] * (1 - fx) + image[y1, x1] * fx
+            out[y, x] = top * (1 - fy) + bottom * fy
+    return out
+
+
+@pytest.mark.parametrize("convention", ["legacy", "align_corners", "half_pixel"])
+@pytest.mark.parametrize("size", [(4, 6, 13, 11), (5, 5, 10, 20), (1, 1, 3, 4), (7, 9, 7, 9)])
+def test_resize_follows_its_convention(convention, size):
+    rows, columns, height, width = size
+    image = np.random.default_rng(0).normal(size=(rows, columns, 2)).astype(np.float32)
+    got = Resize(height, width, convention)(image[None])[0].numpy()
+    np.testing.assert_allclose(got, _slow_resize(image, height, width, convention), atol=1e-5)
+
+
+def test_fake_quantisation_is_identity_when_off_and_a_grid_when_on():
+    layer = FakeQuantize()
+    x = tf.constant([[-3.0, -0.26, 0.24, 0.26, 9.0]])
+    np.testing.assert_array_equal(layer(x), x)
+    for variable, value in ((layer.active, 1.0), (layer.scale, 0.5), (layer.low, -2.0), (layer.high, 3.0)):
+        variable.assign(value)
+    np.testing.assert_array_equal(layer(x), [[-1.0, -0.5, 0.0, 0.5, 1.5]])
+
+
+def test_the_model_of_a_spec_takes_other_sizes_with_the_same_weights(spec, checkpoint):
+    larger = spec.with_input_size(65, 80)
+    model = build(larger)
+    load_weights(model, larger, checkpoint.weights)
+    assert model.output_shape == (None, 65, 80, spec.classes)

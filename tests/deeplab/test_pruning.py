@@ -1,0 +1,124 @@
+"""Pruning: groups, narrower networks that compute what the masked network computes, tfmot's masks."""
+
+import numpy as np
+import pytest
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.layers import weight_shapes
+from deeplab.model import build, load_weights
+from deeplab.pruning.channels import importance, kept_channels, narrowed, prune_channels, take_channels
+from deeplab.pruning.groups import channel_groups
+from deeplab.pruning.magnitude import prunable_kernels, prune_magnitude
+from deeplab.spec import mobilenet_v2_deeplab
+from deeplab.tensorflow import keras
+from tests.deeplab.tiny import random_checkpoint, tiny_spec
+
+
+def test_residual_chains_are_one_group_and_the_skip_reads_its_block(spec):
+    groups = {group.name: group for group in channel_groups(spec)}
+    assert groups["block_1/project"].writers == ("block_1/project", "block_2/project")
+    assert groups["block_3/project"].writers == ("block_3/project", "block_4/project")
+    assert ("decoder/skip", 0) in groups["block_2/expand"].readers
+    # The second half of the decoder's concat begins after the ASPP's channels.
+    assert groups["decoder/skip"].readers == (("decoder/refine_0/pointwise", spec.aspp.project),)
+    assert groups["decoder/skip"].depthwise == ("decoder/refine_0/depthwise",)
+    assert "logits" not in groups
+    assert "input" not in groups
+
+
+def _logits(checkpoint, pictures):
+    model = build(checkpoint.spec)
+    load_weights(model, checkpoint.spec, checkpoint.weights)
+    return model(pictures.astype(np.float32) / 127.5 - 1, training=False).numpy()
+
+
+@pytest.mark.parametrize("tap", ["expand", "depthwise", "project"])
+def test_cutting_dead_channels_changes_no_output(pictures, tap):
+    """Silence channels (weights and bias that write them to 0); the narrow network must then compute the same."""
+    spec = tiny_spec()
+    spec = type(spec)(**{**spec.__dict__, "decoder": type(spec.decoder)(2, tap, 6, (12,))})
+    checkpoint, random = random_checkpoint(spec), np.random.default_rng(5)
+    weights = {name: array.copy() for name, array in checkpoint.weights.items()}
+    keep = {}
+    for group in channel_groups(spec):
+        kept = np.sort(random.permutation(group.channels)[: kept_channels(group.channels, 0.4)])
+        keep[group.name] = kept
+        dead = np.setdiff1d(np.arange(group.channels), kept)
+        for name in group.writers:
+            weights[f"{name}/kernel"][..., dead] = 0
+            weights[f"{name}/bias"][dead] = 0
+        # A depthwise adds a bias of its own to a dead channel: silence that too, through the concat where there is one.
+        for name in group.depthwise:
+            start = dict(group.readers).get("decoder/refine_0/pointwise", 0) if "refine_0" in name else 0
+            weights[f"{name}/bias"][start + dead] = 0
+    masked = Checkpoint(spec, weights)
+    narrow = take_channels(masked, keep)
+    expected = _logits(masked, pictures)
+    assert narrow.parameters < 0.6 * masked.parameters
+    np.testing.assert_allclose(_logits(narrow, pictures), expected, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.125, 0.5, 0.9])
+def test_the_pruned_spec_is_known_without_weights(checkpoint, sparsity):
+    pruned = prune_channels(checkpoint, sparsity)
+    assert pruned.spec == narrowed(checkpoint.spec, sparsity)
+    assert {name: array.shape for name, array in pruned.weights.items()} == weight_shapes(pruned.spec)
+
+
+def test_pruning_nothing_is_the_same_network(checkpoint):
+    assert prune_channels(checkpoint, 0.0).fingerprint() == checkpoint.fingerprint()
+
+
+def test_the_least_important_channel_goes_first(checkpoint):
+    group = next(group for group in channel_groups(checkpoint.spec) if group.name == "block_2/expand")
+    weights = {name: array.copy() for name, array in checkpoint.weights.items()}
+    weights["block_2/expand/kernel"][..., 7] *= 1e-3
+    weights["block_2/project/kernel"][:, :, 7] *= 1e-3
+    weights["decoder/skip/kernel"][:, :, 7] *= 1e-3
+    assert int(np.argmin(importance(Checkpoint(checkpoint.spec, weights), group))) == 7
+
+
+def test_every_width_of_the_full_network_follows():
+    spec = mobilenet_v2_deeplab(input_height=64, input_width=64, classes=5, atrous_rates=(6, 12))
+    half = narrowed(spec, 0.5)
+    assert half.stem == 16
+    assert [block.project for block in half.blocks] == [block.project // 2 for block in spec.blocks]
+    assert half.aspp.project == 128
+    assert [branch.width for branch in half.aspp.atrous] == [128, 128]
+    assert half.decoder.refine == (128, 128)
+    assert half.classes == 5
+
+
+@pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.9])
+def test_magnitude_zeroes_the_smallest_weights_of_each_kernel(checkpoint, sparsity):
+    pruned = prune_magnitude(checkpoint, sparsity)
+    for name, before in checkpoint.weights.items():
+        after = pruned.weights[name]
+        if name not in prunable_kernels(checkpoint.spec):
+            np.testing.assert_array_equal(after, before)
+            continue
+        zeros = int((after == 0).sum())
+        assert abs(zeros - sparsity * before.size) <= 1
+        assert np.abs(before[after == 0]).max() <= np.abs(before[after != 0]).min()
+
+
+def test_magnitude_masks_are_those_of_tfmots_own_wrapper(checkpoint):
+    import tensorflow_model_optimization as tfmot
+
+    name = "aspp/project/kernel"
+    kernel = checkpoint.weights[name]
+    layer = keras.layers.Conv2D(kernel.shape[3], 1, input_shape=(4, 4, kernel.shape[2]))
+    schedule = tfmot.sparsity.keras.ConstantSparsity(0.5, begin_step=0, frequency=1)
+    model = tfmot.sparsity.keras.prune_low_magnitude(keras.Sequential([layer]), pruning_schedule=schedule)
+    model.layers[0].layer.kernel.assign(kernel)
+    model.compile("sgd", "mse")
+    pixels = np.zeros((1, 4, 4, kernel.shape[2]), np.float32)
+    model.fit(
+        pixels,
+        np.zeros((1, 4, 4, kernel.shape[3]), np.float32),
+        callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
+        verbose=0,
+    )
+    theirs = model.layers[0].layer.kernel.numpy()
+    ours = prune_magnitude(checkpoint, 0.5).weights[name]
+    np.testing.assert_array_equal(theirs == 0, ours == 0)
