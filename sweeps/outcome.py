@@ -38,7 +38,9 @@ def print_outcome(record: StudyRecord, report: Path, console: Console, early_end
         console.print(record.chosen_reason, highlight=False)
     else:
         saved = ""
-        if baseline is not None:
+        if choice.number == 0:
+            saved = ": the baseline itself"
+        elif baseline is not None:
             factor = baseline.measurement.memory.peak_memory_bytes / choice.measurement.memory.peak_memory_bytes
             change = choice.measurement.scores.miou - baseline.measurement.scores.miou
             saved = f": {factor:.1f} times less memory than the baseline, mIoU {change:+.4f}"

@@ -26,6 +26,8 @@ Handler = Callable[[Any], Any]
 """Answers one request; lives in a worker, with whatever it keeps warm."""
 
 STARTS_WITHOUT_SUCCESS = 3
+START_LIMIT_S = 300.0
+"""For opening the context, which is no trial's time: importing TensorFlow takes up to 22 s on a busy machine."""
 ORPHAN_CHECK_S = 0.5
 
 
@@ -87,11 +89,14 @@ class Supervisor:
         for index, worker in enumerate(self._workers):
             if worker.connection in ready:
                 answers += self._receive(index)
-            elif worker.key is not None and time.monotonic() - worker.since > self._limit_s:
-                answers.append(worker.end(f"took longer than {self._limit_s:g} s"))
+            elif worker.key is not None and time.monotonic() - worker.since > self._limit_of(worker):
+                answers.append(worker.end(f"took longer than {self._limit_of(worker):g} s"))
                 self._replace(index)
         self._hand_out()
         return answers
+
+    def _limit_of(self, worker: _Worker) -> float:
+        return self._limit_s if worker.ready else max(self._limit_s, START_LIMIT_S)
 
     def _receive(self, index: int) -> list[Answer]:
         worker = self._workers[index]

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
@@ -42,9 +41,8 @@ class Tracker:
     """Writes one study. Opening it creates the database, once, before anything else could race for it."""
 
     def __init__(self, study: str, study_id: str, params: Mapping[str, str]) -> None:
-        uri = _absolute(tracking_uri())
-        mlflow.set_tracking_uri(uri)
-        self._client = MlflowClient(uri)
+        # Not mlflow.set_tracking_uri: that would also set the environment variable, for everything after.
+        self._client = MlflowClient(_absolute(tracking_uri()))
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)

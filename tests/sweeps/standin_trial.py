@@ -1,6 +1,7 @@
 """A trial that measures nothing: closed forms of the candidate, in a millisecond. For tests of the engine only.
 
-PETITLAB_TEST_FAULT: "crash N" ends the worker at trial's Nth distinct candidate name, "hang", "raise", "nan" likewise.
+PETITLAB_TEST_FAULT: "crash:NAME|hang:NAME" ends, hangs, fails ("raise") or spoils ("nan") the trial of that candidate;
+"*" is every one. PETITLAB_TEST_SECONDS: how long a trial takes.
 """
 
 import os
@@ -65,6 +66,7 @@ def plan_candidate(candidate, context):
         weights_bytes=weights_bytes,
         flash_bytes=0,
         runtime_bytes=4096,
+        frame_bytes=0,
         peak_memory_bytes=scale + weights_bytes + 4096,
         lower_bound_bytes=scale,
         macs=int(1e8 * width),
@@ -98,18 +100,18 @@ def evaluate(candidate, context):
     with context.log.open("a") as file:
         file.write(f"{candidate}\n")
     time.sleep(context.seconds)
-    kind, _, name = context.fault.partition(":")
-    if kind and name in ("*", str(candidate)):
-        if kind == "crash":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if kind == "hang":
-            time.sleep(600)
-        if kind == "raise":
-            raise ValueError("the stand-in was told to fail")
+    faults = dict(fault.partition(":")[::2][::-1] for fault in context.fault.split("|") if fault)
+    kind = faults.get(str(candidate), faults.get("*"))
+    if kind == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "hang":
+        time.sleep(600)
+    if kind == "raise":
+        raise ValueError("the stand-in was told to fail")
     plan = plan_candidate(candidate, context)
     memory = MemoryFigures.of_plan(plan)
     measured = scores(candidate)
-    if kind == "nan" and name == str(candidate):
+    if kind == "nan":
         measured = Scores(measured.image_ids, measured.confusions, ())
     cost = Cost(plan.macs, plan.mac_overhead, 400_000)
     return Measurement(measured, memory, cost, 0.999, {"prune": 0.5, "evaluate": 0.25})

@@ -145,18 +145,18 @@ def test_an_exhausted_space_ends_the_sweep(config: Config) -> None:
     assert len(sweep(small).trials) == 3
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"), [("crash", "signal 9"), ("raise", "told to fail"), ("nan", "not a number"), ("hang", "longer")]
-)
-def test_a_fault_costs_one_trial(config: Config, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str) -> None:
-    name = sweep(config("out=sound")).trials[3].name
-    monkeypatch.setenv("PETITLAB_TEST_FAULT", f"{fault}:{name}")
-    record = sweep(config("search.trial_seconds=5"))
-    (failed,) = [trial for trial in record.trials if trial.state is State.FAILED]
-    assert failed.name == name
-    assert reason in failed.reason
-    assert len(record.trials) == 8
-    assert "1 of 8 trials failed" in pdf_text(config().folder)
+def test_a_fault_costs_one_trial(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = sweep(config("out=sound", "search.sampler=random"))
+    reasons = {1: "killed by signal 9", 3: "told to fail", 5: "not a number", 6: "longer than 4 s"}
+    faults = zip(("crash", "raise", "nan", "hang"), reasons, strict=True)
+    monkeypatch.setenv("PETITLAB_TEST_FAULT", "|".join(f"{fault}:{sound.trials[n].name}" for fault, n in faults))
+    record = sweep(config("search.trial_seconds=4", "search.sampler=random"))
+    assert [trial.name for trial in record.trials] == [trial.name for trial in sound.trials]
+    failed = {trial.number: trial.reason for trial in record.trials if trial.state is State.FAILED}
+    assert failed.keys() == reasons.keys()
+    for number, reason in reasons.items():
+        assert reason in failed[number]
+    assert "4 of 8 trials failed" in pdf_text(config().folder)
     assert_nothing_is_running(config())
 
 
