@@ -219,8 +219,8 @@ def _classes(record: StudyRecord) -> list[dict[str, str]]:
 
 
 def class_ious(record: StudyRecord) -> tuple[list[str], np.ndarray, np.ndarray] | None:
-    """Names and IoU (float64 (scored,)) of the scored classes for baseline and choice; None without both."""
-    if record.baseline is None or record.choice is None or record.data is None:
+    """Names and IoU (float64 (scored,)) of the scored classes for baseline and choice; None without two to compare."""
+    if record.baseline is None or record.choice is None or record.data is None or record.chosen == 0:
         return None
     scores = record.baseline.measurement.scores
     scored = list(scores.scored_classes)
@@ -280,7 +280,7 @@ def _data(record: StudyRecord) -> dict[str, Any] | None:
         "name": record.data.name,
         "search": record.data.search_pictures,
         "heldout": record.data.heldout_pictures,
-        "fingerprints": [[name, value[:16]] for name, value in sorted(record.data.fingerprints.items())],
+        "fingerprints": [[name, value[:24]] for name, value in sorted(record.data.fingerprints.items())],
         "import_check": None
         if check is None
         else {

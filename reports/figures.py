@@ -99,7 +99,8 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
         if complete or pruned:
             _log_memory_axis(axes)
             handles, labels = axes.get_legend_handles_labels()
-            axes.legend(handles, labels, frameon=False, fontsize=8, loc="lower right")
+            # Outside: points may lie in any corner.
+            figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
         else:
             axes.text(0.5, 0.5, "no trial completed", transform=axes.transAxes, ha="center", color=MUTED)
             axes.set(xticks=[], yticks=[])

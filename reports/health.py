@@ -93,7 +93,5 @@ def _agreement(record: StudyRecord) -> list[str]:
     if agreement is None:
         return ["The choice's labels were not compared with the integer executor's."]
     if agreement < LOW_AGREEMENT:
-        return [
-            f"Only {fmt.percent(agreement)} of the choice's labels equal the integer executor's; 99 % is usual."
-        ]
+        return [f"Only {fmt.percent(agreement)} of the choice's labels equal the integer executor's; 99 % is usual."]
     return [f"{fmt.percent(agreement)} of the choice's labels equal the integer executor's."]

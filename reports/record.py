@@ -123,7 +123,7 @@ class DataSet:
     search_pictures: int
     heldout_pictures: int
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 by what it was taken of: each split's pictures and labels, the network's weights."""
+    """By what it was taken of: each split's pictures and labels, the network's weights. Equal for equal content."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -16,8 +17,8 @@ def command_line() -> str:
     """The command as the user gave it."""
     script = Path(sys.argv[0])
     if script.name == "launch.py":
-        return " ".join(["python -m sweeps.launch", *sys.argv[1:]])
-    return " ".join([script.name, *sys.argv[1:]])
+        return f"python -m sweeps.launch {shlex.join(sys.argv[1:])}".strip()
+    return shlex.join([script.name, *sys.argv[1:]])
 
 
 def git_state() -> tuple[str | None, bool | None]:
