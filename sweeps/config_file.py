@@ -114,7 +114,7 @@ def _explain(error: ValidationError, path: Path, lines: Mapping[KeyPath, int], o
     keys: KeyPath = tuple(detail["loc"])
     name = ".".join(map(str, keys)) or "the file"
     for known, origin in origins.items():
-        if keys[: len(known)] == known:
+        if keys and (keys[: len(known)] == known or known[: len(keys)] == keys):
             where = origin
             break
     else:

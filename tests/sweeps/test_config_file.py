@@ -63,6 +63,7 @@ def test_a_mistake_in_the_file(tmp_path: Path, text: str, words: tuple[str, ...]
         ("search.trails=4", ("-o search.trails=4", "did you mean 'trials'?")),
         ("search.trials=x", ("-o search.trials=x", "expected a whole number")),
         ("search.trials", ("expected key=value",)),
+        ("spase.x=1", ("-o spase.x=1", "did you mean 'space'?")),
         ("study.x=1", ("study is a value, not a section",)),
         ("seed=[", ("not a YAML value",)),
     ],
