@@ -1,6 +1,7 @@
 """The front against the definition, the hypervolume against rectangles counted by hand."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -27,7 +28,7 @@ def test_the_front_is_what_nothing_dominates(points: list[Point]) -> None:
         assert len({(p.miou, p.peak_memory_bytes) for p in equal}) == 1
         assert [p.number for p in equal] == sorted(p.number for p in equal)
     firsts = [equal[0] for equal in front]
-    assert all(a.peak_memory_bytes < b.peak_memory_bytes and a.miou < b.miou for a, b in zip(firsts, firsts[1:]))  # noqa: B905, RUF007
+    assert all(a.peak_memory_bytes < b.peak_memory_bytes and a.miou < b.miou for a, b in pairwise(firsts))
 
 
 def test_hypervolume_by_hand() -> None:
