@@ -69,6 +69,7 @@ def train(
     spec, weights = _network(config, dataset)
     state = _starting_state(config, resume)
 
+    origin = {"command": command, **provenance()}  # now: the checkout may move on while this process trains
     options, crop = config.training, config.augmentation.crop or config.network.input_size
     balance = class_weights(train_split, spec.classes, options.class_weights)
     trainer = Trainer(spec, crop, options, balance, weights)
@@ -96,7 +97,7 @@ def train(
             state = replace(state, curve=(*state.curve, entry))
             if math.isnan(state.best_miou) or validated > state.best_miou:
                 state = replace(state, best_miou=validated)
-                notes = _notes(config, dataset, state, command)
+                notes = {**origin, **_notes(config, dataset, state)}
                 save_checkpoint(trainer.checkpoint(notes), config.output / BEST, config.checkpoint_dtype)
         if done % options.save_every == 0 or done == last or validated is not None:
             save_state(replace(state, arrays=trainer.variables()), config.output / STATE)
@@ -162,9 +163,8 @@ def _score(predict: Predict, spec: NetworkSpec, split: Split) -> Scores:
     return score_pictures(predict, samples, spec.classes, 255, input_size=size, batch_size=_SCORING_BATCH)
 
 
-def _notes(config: TrainConfig, dataset: Dataset, state: TrainingState, command: str) -> dict[str, object]:
+def _notes(config: TrainConfig, dataset: Dataset, state: TrainingState) -> dict[str, object]:
     return {
-        "command": command,
         "config": state.config,
         "class_names": list(dataset.class_names),
         "step": state.step,
@@ -172,7 +172,6 @@ def _notes(config: TrainConfig, dataset: Dataset, state: TrainingState, command:
         "seed": config.training.seed,
         "data": {name: dataset.split(name).fingerprint() for name in (config.data.train, config.data.val)},
         "miou": {config.data.val: round(state.best_miou, 5)},
-        **provenance(),
     }
 
 

@@ -25,7 +25,6 @@ TINY = {
         "name": "streets",
         "options": {"height": 32, "width": 32, "train_pictures": 6},
         "val": "search",
-        "score": ["heldout"],
     },
     "network": {
         "input_size": [32, 32],

@@ -1,0 +1,42 @@
+"""The network that ships with the package is what its notes say."""
+
+from pathlib import Path
+
+import pytest
+
+import deeplab
+from deeplab.checkpoint import load_checkpoint
+from deeplab.datasets import open_dataset
+from deeplab.training.config import TrainConfig, read_config
+
+PACKAGE = Path(deeplab.__file__).parent
+STREETS = PACKAGE / "pretrained" / "streets.npz"
+
+
+def test_it_is_small_and_says_where_it_comes_from() -> None:
+    network = load_checkpoint(STREETS)
+    assert STREETS.stat().st_size <= 2_000_000
+    assert network.parameters <= 450_000
+    assert (network.spec.input_height, network.spec.input_width, network.spec.classes) == (96, 128, 11)
+    assert network.notes["command"] == "python -m deeplab.train deeplab/training/streets.yaml"
+    assert network.notes["class_names"] == list(open_dataset("streets").class_names)
+    assert network.notes["data"]["val"] == open_dataset("streets").split("val").fingerprint()
+
+
+def test_the_configuration_beside_it_is_the_one_it_was_trained_with() -> None:
+    config = read_config(PACKAGE / "training" / "streets.yaml")
+    stored = TrainConfig.model_validate({**load_checkpoint(STREETS).notes["config"], "output": config.output})
+    assert stored == config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["search", "heldout"])
+def test_it_scores_what_its_notes_say(name: str) -> None:
+    from deeplab.simulation import simulator
+    from evaluation.accuracy import score_pictures
+
+    network = load_checkpoint(STREETS)
+    runner = simulator(network.spec)
+    samples = [(s.image_id, s.image, s.label) for s in open_dataset("streets").split(name)]
+    scores = score_pictures(lambda frames: runner.labels(network, frames), samples, 11, 255, batch_size=25)
+    assert scores.miou == pytest.approx(network.notes["miou"][name], abs=2e-3)
