@@ -127,6 +127,25 @@ class Simulator:
 
         return observe
 
+    def sample_inputs(self, checkpoint: Checkpoint, frames: np.ndarray, pixels: int) -> dict[str, np.ndarray]:
+        """What each convolution, depthwise ones left out, reads: float32 (samples, input channels).
+
+        About `pixels` evenly spaced pixels of each picture; maps with fewer pixels give all they have.
+        """
+        self.load(checkpoint)
+        names = [layer.name for layer in layers(self.spec) if layer.kind == "conv"]
+        inputs = [self.model.get_layer(name).input for name in names]
+        inner = keras.Model(self.model.input, inputs)
+
+        @tf.function(input_signature=[tf.TensorSpec((1, self.spec.input_height, self.spec.input_width, 3), tf.uint8)])
+        def sample(frame: tf.Tensor) -> list[tf.Tensor]:
+            values = inner(self.normalise(frame), training=False)
+            every = [max(1, value.shape[1] * value.shape[2] // pixels) for value in values]
+            return [tf.reshape(value, [-1, value.shape[-1]])[::n] for value, n in zip(values, every, strict=True)]
+
+        pictures = [sample(frame[None]) for frame in frames]
+        return {name: np.concatenate([picture[i].numpy() for picture in pictures]) for i, name in enumerate(names)}
+
 
 def _spacing(elements: int, channels: int) -> int:
     """Distance between sampled elements, coprime with the channels so that every channel has its turn."""

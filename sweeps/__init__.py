@@ -13,7 +13,7 @@ def _refuse_namesakes() -> None:
         origin = Path(found.origin).resolve() if found and found.origin else None
         if origin is None or origin.parents[1] != ours:
             print(
-                f"error: the package '{name}' that Python finds is {origin or 'missing'}, not petitlab's in {ours / name}; "
+                f"error: the package '{name}' that Python finds is {origin or 'missing'}, not {ours / name}; "
                 "install petitlab in a virtual environment of its own, or remove the other package from the path",
                 file=sys.stderr,
             )

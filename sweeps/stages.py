@@ -37,9 +37,12 @@ from sweeps.config import SweepConfig
 from sweeps.pictures import Pictures, TrainingBatches, frames, open_pictures
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
-_PRUNE_VERSION = 1
+_PRUNE_VERSION = 2
 _CALIBRATE_VERSION = 1
 _SCORE_VERSION = 1
+
+_PIXELS_PER_PICTURE = 256
+"""Taken of each calibration picture to re-fit pruned layers by least squares."""
 
 Network = Checkpoint | QuantizedNetwork
 
@@ -116,7 +119,7 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
         "pruning": compression.pruning,
         "sparsity": compression.sparsity,
         "finetune": options.model_dump(mode="json"),
-        "pictures": context.fingerprints[source] if options.steps else None,
+        "pictures": [context.fingerprints["calibration"], context.fingerprints[source] if options.steps else None],
         "seed": context.config.seed,
     }
     with context.timed("prune"):
@@ -133,7 +136,11 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
 def _prune(compression: Compression, context: Context, pictures: Split) -> Checkpoint:
     options, spec = context.config.finetune, context.baseline.spec
     structured = compression.pruning == "channels"
-    start = prune_channels(context.baseline, compression.sparsity) if structured else context.baseline
+    start = context.baseline
+    if structured:
+        seen = frames(context.pictures.calibration, spec.input_height, spec.input_width)
+        inputs = simulator(spec).sample_inputs(start, seen, _PIXELS_PER_PICTURE)
+        start = prune_channels(start, compression.sparsity, inputs)
     batches = TrainingBatches(
         pictures,
         spec.input_height,

@@ -6,9 +6,10 @@ import pytest
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import weight_shapes
 from deeplab.model import build, load_weights
-from deeplab.pruning.channels import importance, kept_channels, narrowed, prune_channels, take_channels
+from deeplab.pruning.channels import importance, kept_channels, narrowed, prune_channels, refitted, take_channels
 from deeplab.pruning.groups import channel_groups
 from deeplab.pruning.magnitude import prunable_kernels, prune_magnitude
+from deeplab.simulation import simulator
 from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.tensorflow import keras
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
@@ -122,3 +123,30 @@ def test_magnitude_masks_are_those_of_tfmots_own_wrapper(checkpoint):
     theirs = model.layers[0].layer.kernel.numpy()
     ours = prune_magnitude(checkpoint, 0.5).weights[name]
     np.testing.assert_array_equal(theirs == 0, ours == 0)
+
+
+def test_refitting_keeps_more_of_the_network_than_cutting_alone(checkpoint, pictures):
+    inputs = simulator(checkpoint.spec).sample_inputs(checkpoint, pictures, 128)
+    exact = _logits(checkpoint, pictures)
+
+    def error(pruned):
+        return np.abs(_logits(pruned, pictures) - exact).mean()
+
+    assert error(prune_channels(checkpoint, 0.25, inputs)) < 0.8 * error(prune_channels(checkpoint, 0.25))
+    assert prune_channels(checkpoint, 0.25, inputs).spec == narrowed(checkpoint.spec, 0.25)
+
+
+def test_a_channel_the_others_explain_is_lost_without_loss(checkpoint, pictures):
+    """Double a channel of a group: with refitting, cutting either twin must change nothing."""
+    weights = {name: array.copy() for name, array in checkpoint.weights.items()}
+    for name in ("block_3/expand/kernel", "block_3/expand/bias"):
+        weights[name][..., 5] = weights[name][..., 4]
+    weights["block_3/depthwise/kernel"][:, :, 5] = weights["block_3/depthwise/kernel"][:, :, 4]
+    weights["block_3/depthwise/bias"][5] = weights["block_3/depthwise/bias"][4]
+    twins = Checkpoint(checkpoint.spec, weights)
+    inputs = simulator(twins.spec).sample_inputs(twins, pictures, 128)
+    keep = {"block_3/expand": np.delete(np.arange(16), 5)}
+    narrow = take_channels(refitted(twins, keep, inputs), keep)
+    expected = _logits(twins, pictures)
+    np.testing.assert_allclose(_logits(narrow, pictures), expected, atol=0.02 * np.abs(expected).max())
+    assert np.abs(_logits(take_channels(twins, keep), pictures) - expected).max() > 0.1 * np.abs(expected).max()
