@@ -109,8 +109,8 @@ class _Tuner:
             if isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.DepthwiseConv2D)
         }
         self.masks = {name: tf.Variable(tf.ones_like(kernel), trainable=False) for name, kernel in self.kernels.items()}
-        self._labels_step = tf.function(self._step_on_labels, reduce_retracing=True)
-        self._teacher_step = tf.function(self._step_on_teacher, reduce_retracing=True)
+        self._labels_step = tf.function(self._step_on_labels, reduce_retracing=True, autograph=False)
+        self._teacher_step = tf.function(self._step_on_teacher, reduce_retracing=True, autograph=False)
 
     def start(self, checkpoint: Checkpoint) -> None:
         load_weights(self.model, self.spec, checkpoint.weights)

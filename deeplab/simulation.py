@@ -36,8 +36,10 @@ class Simulator:
         }
         self._loaded: object = None
         signature = [tf.TensorSpec((None, spec.input_height, spec.input_width, 3), tf.uint8)]
-        self._labels = tf.function(self._labels_of, input_signature=signature)
-        self._probabilities = tf.function(self._probabilities_of, input_signature=signature)
+        self._one_frame = [tf.TensorSpec((1, spec.input_height, spec.input_width, 3), tf.uint8)]
+        # No autograph: there is no Python control flow to convert, and looking for some doubles the time of a trace.
+        self._labels = tf.function(self._labels_of, input_signature=signature, autograph=False)
+        self._probabilities = tf.function(self._probabilities_of, input_signature=signature, autograph=False)
 
     def _labels_of(self, frames: tf.Tensor) -> tf.Tensor:
         logits = self.model(self.normalise(frames), training=False)
@@ -112,7 +114,7 @@ class Simulator:
         inner = keras.Model(self.model.input, outputs)
         spacing = [_spacing(math.prod(tensor.shape[1:]), tensor.shape[-1]) for tensor in outputs]
 
-        @tf.function(input_signature=[tf.TensorSpec((1, self.spec.input_height, self.spec.input_width, 3), tf.uint8)])
+        @tf.function(input_signature=self._one_frame, autograph=False)
         def observe(frame: tf.Tensor) -> list[tuple[tf.Tensor, ...]]:
             values = inner(self.normalise(frame), training=False)
             return [
@@ -137,7 +139,7 @@ class Simulator:
         inputs = [self.model.get_layer(name).input for name in names]
         inner = keras.Model(self.model.input, inputs)
 
-        @tf.function(input_signature=[tf.TensorSpec((1, self.spec.input_height, self.spec.input_width, 3), tf.uint8)])
+        @tf.function(input_signature=self._one_frame, autograph=False)
         def sample(frame: tf.Tensor) -> list[tf.Tensor]:
             values = inner(self.normalise(frame), training=False)
             every = [max(1, value.shape[1] * value.shape[2] // pixels) for value in values]

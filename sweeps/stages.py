@@ -68,6 +68,18 @@ class Context:
             **{use: split.fingerprint() for use, split in uses.items() if split is not None},
         }
 
+    @cached_property
+    def calibration_frames(self) -> np.ndarray:
+        """The calibration pictures at the network's size, uint8 (N, height, width, 3)."""
+        spec = self.baseline.spec
+        return frames(self.pictures.calibration, spec.input_height, spec.input_width)
+
+    @cached_property
+    def baseline_inputs(self) -> dict[str, np.ndarray]:
+        """What the baseline's convolutions read on the calibration pictures."""
+        runner = simulator(self.baseline.spec)
+        return runner.sample_inputs(self.baseline, self.calibration_frames, _PIXELS_PER_PICTURE)
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         begun = time.perf_counter()
@@ -138,9 +150,7 @@ def _prune(compression: Compression, context: Context, pictures: Split) -> Check
     structured = compression.pruning == "channels"
     start = context.baseline
     if structured:
-        seen = frames(context.pictures.calibration, spec.input_height, spec.input_width)
-        inputs = simulator(spec).sample_inputs(start, seen, _PIXELS_PER_PICTURE)
-        start = prune_channels(start, compression.sparsity, inputs)
+        start = prune_channels(start, compression.sparsity, context.baseline_inputs)
     batches = TrainingBatches(
         pictures,
         spec.input_height,
@@ -162,12 +172,14 @@ def _prune(compression: Compression, context: Context, pictures: Split) -> Check
 
 def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
     parts = {"network": checkpoint.fingerprint(), "pictures": context.fingerprints["calibration"]}
-    spec = checkpoint.spec
-
-    def compute() -> dict[str, Range]:
-        return calibrate(checkpoint, frames(context.pictures.calibration, spec.input_height, spec.input_width))
-
-    return context.cache.cached("calibrate", _CALIBRATE_VERSION, parts, compute, _ranges_bytes, _parse_ranges)
+    return context.cache.cached(
+        "calibrate",
+        _CALIBRATE_VERSION,
+        parts,
+        lambda: calibrate(checkpoint, context.calibration_frames),
+        _ranges_bytes,
+        _parse_ranges,
+    )
 
 
 def scores(network: Network, context: Context, use: str) -> Scores:

@@ -42,8 +42,8 @@ class Trainer:
         self._optimizer._create_all_weights(self._model.trainable_variables)  # so that a state can be loaded at once
         kernels = [v for v in self._model.trainable_variables if "kernel" in v.name.rsplit("/", 1)[-1]]
         self._decayed = {id(variable) for variable in kernels}
-        self._step = tf.function(self._descend, reduce_retracing=True)
-        self._labels = tf.function(self._predict, reduce_retracing=True)
+        self._step = tf.function(self._descend, reduce_retracing=True, autograph=False)
+        self._labels = tf.function(self._predict, reduce_retracing=True, autograph=False)
 
     def _load_folded(self, weights: dict[str, np.ndarray]) -> None:
         """Missing weights (a head for other classes) stay as they were initialised."""
