@@ -34,8 +34,9 @@ def launch(
     # Imported here, because every worker process imports this file once more, and has no use for any of it.
     from rich.console import Console
 
-    from sweeps.config_file import check_files, load_config
+    from sweeps.config_file import load_config
     from sweeps.dry_run import print_dry_run
+    from sweeps.inputs import check_inputs
     from sweeps.keys import print_keys
     from sweeps.sweep import run_sweep
 
@@ -48,7 +49,7 @@ def launch(
     overrides += [f"search.trials={trials}"] if trials is not None else []
     overrides += [f"search.workers={workers}"] if workers is not None else []
     config = load_config(config_file, overrides)
-    check_files(config)
+    check_inputs(config)
     if dry_run:
         return print_dry_run(config, console)
     run_sweep(config, resume, console)

@@ -31,6 +31,9 @@ class Part(Split):
     def sample(self, index: int) -> Sample:
         return self._whole.sample(self._indices[index])
 
+    def check(self) -> None:
+        self._whole.check()
+
     def take(self, count: int) -> Part:
         return Part(self._whole, self._indices[:count])
 

@@ -12,29 +12,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
 from deeplab.calibration import calibrate
-from deeplab.checkpoint import Checkpoint, checkpoint_bytes, load_checkpoint, parse_checkpoint
+from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
 from deeplab.compression import Compression
 from deeplab.datasets import Split
 from deeplab.finetuning import FineTuning, fine_tune
-from deeplab.importing import import_tflite
 from deeplab.pruning.channels import prune_channels
 from deeplab.pruning.magnitude import prune_magnitude
 from deeplab.quantization import QuantizedNetwork, Range, quantize
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, score_pictures, squash
-from evaluation.errors import UserError
 from evaluation.executor import execute
 from evaluation.graph import Graph
 from evaluation.planner import Plan, Target, load_target
 from sweeps.cache import StageCache, digest
 from sweeps.config import SweepConfig
-from sweeps.pictures import Pictures, TrainingBatches, frames, open_pictures
+from sweeps.inputs import open_inputs
+from sweeps.pictures import Pictures, TrainingBatches, frames
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
 _PRUNE_VERSION = 2
@@ -89,24 +86,8 @@ class Context:
 
 def open_context(config: SweepConfig) -> Context:
     """Open network, pictures and cache of a study. Raises `UserError` for what does not fit together."""
-    baseline = open_network(config.network.source)
-    pictures = open_pictures(config.data)
-    if len(pictures.dataset.class_names) != baseline.spec.classes:
-        raise UserError(
-            f"the network {config.network.source} has {baseline.spec.classes} classes, the data set "
-            f"{pictures.dataset.name} has {len(pictures.dataset.class_names)}; choose pictures that fit"
-        )
+    baseline, pictures = open_inputs(config)
     return Context(config, baseline, pictures, load_target(config.target), StageCache(config.out / ".cache"))
-
-
-def open_network(source: str) -> Checkpoint:
-    """The float network of `network.source`: the shipped one, a checkpoint or a `.tflite` file."""
-    if source == "streets":
-        return load_checkpoint(Path(str(files("deeplab") / "pretrained" / "streets.npz")))
-    path = Path(source)
-    if not path.exists():
-        raise UserError(f"{path}: no such file; network.source must be 'streets', a .npz or a .tflite file")
-    return import_tflite(path) if path.suffix == ".tflite" else load_checkpoint(path)
 
 
 def compressed(compression: Compression, context: Context) -> Network:

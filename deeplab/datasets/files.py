@@ -50,9 +50,16 @@ class FileSplit(Split):
         image = read_image(picture.image)
         label = read_mask(picture.mask, self.encoding)
         if label.shape != image.shape[:2]:
-            (high, wide), (height, width) = label.shape, image.shape[:2]
-            raise UserError(f"{picture.mask}: mask is {wide}x{high}, its picture {picture.image.name} {width}x{height}")
+            raise _sizes_differ(picture, label.shape[::-1], image.shape[1::-1])
         return Sample(picture.image_id, image, label)
+
+    def check(self) -> None:
+        """Sizes of pictures and masks, from their headers alone."""
+        for picture in self.pictures:
+            if picture.mask is not None:
+                with _header(picture.image) as image, _header(picture.mask) as mask:
+                    if image.size != mask.size:
+                        raise _sizes_differ(picture, mask.size, image.size)
 
     def take(self, count: int) -> FileSplit:
         return replace(self, pictures=self.pictures[:count])
@@ -89,16 +96,36 @@ def read_mask(path: Path, encoding: np.ndarray) -> np.ndarray:
     return labels.astype(np.uint8)
 
 
+def _sizes_differ(picture: PicturePath, mask: tuple[int, ...], image: tuple[int, ...]) -> UserError:
+    """Sizes are (width, height)."""
+    return UserError(
+        f"{picture.mask}: mask is {mask[0]}x{mask[1]}, its picture {picture.image.name} {image[0]}x{image[1]}; "
+        "label the picture at its own size"
+    )
+
+
 def _opened(path: Path) -> Image.Image:
+    picture = _header(path)
     try:
-        picture = Image.open(path)
         picture.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    return picture
+
+
+def _header(path: Path) -> Image.Image:
+    """The picture with its size and mode known, its pixels not yet decoded."""
+    try:
+        return Image.open(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(str(path), "file").replace("\n", " ")
-        raise UserError(f"{path}: not a readable picture ({reason})") from None
-    return picture
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = str(error).replace(str(path), "file").replace("\n", " ")
+    return UserError(f"{path}: not a readable picture ({reason}); replace it")
 
 
 def _ranges(values: np.ndarray) -> str:

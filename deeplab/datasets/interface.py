@@ -29,7 +29,7 @@ class Sample:
 class Split(Sequence[Sample]):
     """A fixed, ordered set of pictures; each is read when it is asked for.
 
-    A kind of data set implements `image_ids`, `image`, `sample`, `take` and `fingerprint`.
+    A kind of data set implements `image_ids`, `image`, `sample`, `take` and `fingerprint`, and `check` where it can.
     """
 
     @property
@@ -44,6 +44,9 @@ class Split(Sequence[Sample]):
     def sample(self, index: int) -> Sample:
         """Picture and labels. Raises `UserError` naming the file that is missing or wrong."""
         raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise `UserError` for what can be seen to be wrong without decoding every picture. Nothing, by default."""
 
     def take(self, count: int) -> Split:
         """The first `count` pictures, or all where there are fewer."""

@@ -1,0 +1,52 @@
+"""What a study starts from, network and pictures, opened and checked before anything is started. No TensorFlow here."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from deeplab.checkpoint import Checkpoint, load_checkpoint
+from deeplab.importing import import_tflite
+from evaluation.errors import UserError
+from evaluation.planner import load_target
+from sweeps.config import SweepConfig
+from sweeps.config_file import check_files
+from sweeps.pictures import Pictures, open_part, open_pictures
+
+
+def check_inputs(config: SweepConfig) -> None:
+    """Raise the `UserError` for anything wrong with the files of a study that can be seen without decoding pictures.
+
+    A study is only begun after this, so that a mistake leaves no half-made study behind.
+    """
+    check_files(config)
+    load_target(config.target)
+    _, pictures = open_inputs(config)
+    for split in (pictures.search, pictures.heldout, pictures.train):
+        if split is not None:
+            split.check()
+    if config.import_check is not None:
+        open_part(pictures.dataset, config.import_check.split).check()
+
+
+def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Pictures]:
+    """The float network and the pictures. Raises `UserError` for what does not fit together."""
+    baseline = open_network(config.network.source)
+    pictures = open_pictures(config.data)
+    dataset = pictures.dataset
+    if len(dataset.class_names) != baseline.spec.classes:
+        raise UserError(
+            f"the network {config.network.source} has {baseline.spec.classes} classes, the data set {dataset.name} has "
+            f"{len(dataset.class_names)}; choose pictures, or data.options, that fit the network"
+        )
+    return baseline, pictures
+
+
+def open_network(source: str) -> Checkpoint:
+    """The float network of `network.source`: the shipped one, a checkpoint or a `.tflite` file."""
+    if source == "streets":
+        return load_checkpoint(Path(str(files("deeplab") / "pretrained" / "streets.npz")))
+    path = Path(source)
+    if not path.exists():
+        raise UserError(f"{path}: no such file; network.source must be 'streets', a .npz or a .tflite file")
+    return import_tflite(path) if path.suffix == ".tflite" else load_checkpoint(path)

@@ -1,0 +1,61 @@
+"""What a study starts from is checked before anything is started."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.errors import UserError
+from sweeps.config_file import load_config
+from sweeps.inputs import check_inputs, open_network
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAMES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
+
+
+def _folder(tmp_path, odd=None):
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for index in range(8):
+        Image.fromarray(np.zeros((96, 128, 3), np.uint8)).save(tmp_path / "images" / f"{index}.png")
+        height = 90 if index == odd else 96
+        Image.fromarray(np.zeros((height, 128), np.uint8)).save(tmp_path / "masks" / f"{index}.png")
+    return [
+        "data.name=folder",
+        f"data.path={tmp_path}",
+        "data.train=train",
+        f"data.options={{class_names: {NAMES}}}",
+    ]
+
+
+def _check(*overrides):
+    check_inputs(load_config(REPOSITORY / "pareto.yaml", list(overrides)))
+
+
+def test_the_default_study_and_a_clean_folder_pass(tmp_path):
+    _check()
+    _check(*_folder(tmp_path))
+
+
+@pytest.mark.parametrize("odd", range(8))
+def test_a_mask_of_another_size_is_found_in_any_split_before_the_start(tmp_path, odd):
+    with pytest.raises(UserError, match=rf"masks/{odd}\.png: mask is 128x90, its picture {odd}\.png 128x96"):
+        _check(*_folder(tmp_path, odd))
+
+
+def test_a_network_with_other_classes_than_the_pictures_is_refused(tmp_path):
+    overrides = [*_folder(tmp_path)[:-1], f"data.options={{class_names: {NAMES[:4]}}}"]
+    with pytest.raises(UserError, match="has 11 classes, the data set folder has 4"):
+        _check(*overrides)
+
+
+def test_a_truncated_network_is_refused_by_name(shared, tmp_path):
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(shared("weights/deeplabv3_257_mv_gpu.tflite").read_bytes()[:100_000])
+    with pytest.raises(UserError, match=r"cut\.tflite"):
+        _check(f"network.source={path}")
+
+
+def test_the_shipped_network_opens():
+    assert open_network("streets").spec.classes == 11
