@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.layers import INPUT, OUTPUT, Layer, layers
+from deeplab.layers import INPUT, OUTPUT, Activation, Layer, layers
 from deeplab.spec import NetworkSpec, ResizeConvention
 from deeplab.tensorflow import keras, tf
 
@@ -38,65 +38,100 @@ class Resize(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-@keras.utils.register_keras_serializable("petitlab")
-class FakeQuantize(keras.layers.Layer):
-    """Rounds activations to the grid an integer runtime has, in float, and as TFLite's integer kernels round.
+def _scaled(values: tf.Tensor, head: tf.Tensor, guard: tf.Tensor) -> tf.Tensor:
+    """TFLite's `MultiplyByQuantizedMultiplier` on float64 integers: times `head` and rounded, halves up; divided by
+    `guard`, a power of two, and not rounded again yet."""
+    return tf.floor(values * head + 0.5) / guard
 
-    Those round twice: the accumulator times a 31-bit multiplier to an integer, then that integer shifted right, halves
-    away from zero (`MultiplyByQuantizedMultiplier`). Where accumulators are small the first rounding shows, so it is
-    imitated: with `guard` = 2^shift per channel,
 
-        rounded = half_away(round(x / scale * guard) / guard + origin) - origin
-        output = clip(rounded, low, high) * scale
+def _half_away(values: tf.Tensor) -> tf.Tensor:
+    return tf.sign(values) * tf.floor(tf.abs(values) + 0.5)
 
-    Everything is a variable, so one traced function serves every bit-width. `low` and `high` count from the zero point:
-    qmin - zero_point, qmax - zero_point. `origin` is 0 for convolutions and sums, which round before they add the zero
-    point, and the zero point for pooling and resizing, which round the codes themselves.
 
-    Args:
-        non_negative: the input is known to be >= 0 (after a ReLU), which makes rounding away from zero cheaper.
+class _OnCodes(keras.layers.Layer):
+    """A layer that computes on real values, or, switched on, on integer codes (less their zero point) as TFLite does.
+
+    Integers travel between layers in float32, exact below 2^24, and are requantised in float64, exact too.
+    Everything that depends on bit-widths is a variable, so one traced function serves float and every bit-width.
+    `low` and `high` are the clamps, counted from the zero point, the activation function's included.
     """
 
-    def __init__(self, non_negative: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.non_negative = non_negative
+    def _variable(self, name: str, value: float, shape: tuple[int, ...] = ()) -> tf.Variable:
+        initializer = keras.initializers.Constant(value)
+        return self.add_weight(name=name, shape=shape, trainable=False, initializer=initializer, dtype=tf.float64)
 
     def build(self, input_shape: Any) -> None:
-        def variable(name: str, value: float, shape: tuple[int, ...] = ()) -> tf.Variable:
-            initializer = keras.initializers.Constant(value)
-            return self.add_weight(name=name, shape=shape, trainable=False, initializer=initializer, dtype=tf.float32)
+        self.active = self._variable("active", 0.0)
+        self.low, self.high = self._variable("low", -128.0), self._variable("high", 127.0)
 
-        self.active, self.scale = variable("active", 0.0), variable("scale", 1.0)
-        self.low, self.high = variable("low", -128.0), variable("high", 127.0)
-        self.origin = variable("origin", 0.0)
-        self.guard = variable("guard", NO_GUARD, (input_shape[-1],))
+    def _choose(self, on_codes: Callable[[], tf.Tensor], real: Callable[[], tf.Tensor]) -> tf.Tensor:
+        def clipped() -> tf.Tensor:
+            return tf.cast(tf.clip_by_value(on_codes(), self.low, self.high), tf.float32)
+
+        return tf.cond(self.active > 0.0, clipped, real)
+
+
+@keras.utils.register_keras_serializable("petitlab")
+class Requantize(_OnCodes):
+    """What follows a layer: its activation function in float, TFLite's requantisation on integer codes.
+
+    TFLite rounds twice: the accumulator times a 31-bit multiplier, then the right shift, halves away from zero. `head`
+    and `guard` are that multiplier and shift per channel (`QuantizedNetwork.multipliers`). `origin` is 0 for
+    convolutions, which round before they add the zero point, and the zero point for pooling and resizing, which round
+    codes themselves.
+    """
+
+    def __init__(self, activation: Activation = "linear", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activation
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.origin = self._variable("origin", 0.0)
+        self.head = self._variable("head", 1.0, (input_shape[-1],))
+        self.guard = self._variable("guard", 1.0, (input_shape[-1],))
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        def quantized() -> tf.Tensor:
-            steps = tf.round(inputs * (self.guard / self.scale)) * (1.0 / self.guard)
-            if self.non_negative:
-                rounded = tf.floor(steps + 0.5)
-            else:
-                steps += self.origin
-                rounded = tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5) - self.origin
-            return tf.clip_by_value(rounded, self.low, self.high) * self.scale
+        def on_codes() -> tf.Tensor:
+            steps = _scaled(tf.cast(inputs, tf.float64), self.head, self.guard)
+            if self.activation != "linear":  # negative values are clipped to 0, so away from zero is up
+                return tf.floor(steps + 0.5)
+            return _half_away(steps + self.origin) - self.origin
 
-        return tf.cond(self.active > 0.0, quantized, lambda: tf.identity(inputs))
+        real = {"linear": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}[self.activation]
+        return self._choose(on_codes, lambda: real(inputs))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "non_negative": self.non_negative}
+        return {**super().get_config(), "activation": self.activation}
 
 
-NO_GUARD = 2.0**20
-"""A guard so fine that the first rounding changes nothing."""
+@keras.utils.register_keras_serializable("petitlab")
+class AddOnCodes(_OnCodes):
+    """x + y in float; TFLite's ADD on codes: both shifted left, brought to one scale, added, requantised."""
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.shifted = self._variable("shifted", 1.0)
+        self.heads = [self._variable(f"head_{name}", 1.0) for name in ("first", "second", "sum")]
+        self.guards = [self._variable(f"guard_{name}", 1.0) for name in ("first", "second", "sum")]
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        def on_codes() -> tf.Tensor:
+            terms = [
+                _half_away(_scaled(tf.cast(x, tf.float64) * self.shifted, head, guard))
+                for x, head, guard in zip(inputs, self.heads, self.guards, strict=False)
+            ]
+            return _half_away(_scaled(terms[0] + terms[1], self.heads[2], self.guards[2]))
+
+        return self._choose(on_codes, lambda: inputs[0] + inputs[1])
 
 
-def fake_quantizer_name(layer: str) -> str:
-    return f"{layer}/quantizer"
+def requantizer_name(layer: str) -> str:
+    return f"{layer}/requantize"
 
 
 def build(
-    spec: NetworkSpec, *, batch_norm: bool = False, fake_quantize: bool = False, batch_size: int | None = None
+    spec: NetworkSpec, *, batch_norm: bool = False, requantize: bool = False, batch_size: int | None = None
 ) -> keras.Model:
     """The network as a tf_keras model.
 
@@ -104,7 +139,8 @@ def build(
         spec: the network.
         batch_norm: put a BatchNorm after every convolution but the logits (for training from scratch); without it the
             convolutions carry biases, as in a folded or imported network.
-        fake_quantize: put a `FakeQuantize` (switched off) after every layer whose output an integer runtime rounds.
+        requantize: put a `Requantize` (switched off) in place of the activation of every layer whose output an integer
+            runtime rounds, so that the same model can run on integer codes.
         batch_size: fixed batch size of the input; None = any.
 
     Returns:
@@ -115,17 +151,21 @@ def build(
     for layer in layers(spec):
         if layer.kind == "input":
             continue
-        x = _apply(layer, spec, [tensors[name] for name in layer.inputs], batch_norm)
-        # The parts of a concat share its scale, so it moves values without rounding them.
-        if fake_quantize and layer.kind != "concat":
-            non_negative = layer.activation != "linear"
-            x = FakeQuantize(non_negative, name=fake_quantizer_name(layer.name))(x)
+        x = _apply(layer, spec, [tensors[name] for name in layer.inputs], batch_norm, requantize)
+        if not requantize:
+            if layer.activation != "linear":
+                limit = 6.0 if layer.activation == "relu6" else None
+                x = keras.layers.ReLU(limit, name=f"{layer.name}/{layer.activation}")(x)
+        elif layer.kind not in ("concat", "add"):  # a concat moves codes; a sum requantises itself
+            x = Requantize(layer.activation, name=requantizer_name(layer.name))(x)
         tensors[layer.name] = x
     return keras.Model(inputs, tensors[OUTPUT], name="deeplab")
 
 
-def _apply(layer: Layer, spec: NetworkSpec, sources: list[Any], batch_norm: bool) -> Any:
+def _apply(layer: Layer, spec: NetworkSpec, sources: list[Any], batch_norm: bool, requantize: bool) -> Any:
     if layer.kind == "add":
+        if requantize:
+            return AddOnCodes(name=requantizer_name(layer.name))(sources)
         return keras.layers.Add(name=layer.name)(sources)
     if layer.kind == "concat":
         return keras.layers.Concatenate(name=layer.name)(sources)
@@ -147,9 +187,7 @@ def _apply(layer: Layer, spec: NetworkSpec, sources: list[Any], batch_norm: bool
         x = keras.layers.BatchNormalization(
             momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, name=f"{layer.name}/norm"
         )(x)
-    if layer.activation == "linear":
-        return x
-    return keras.layers.ReLU(6.0 if layer.activation == "relu6" else None, name=f"{layer.name}/{layer.activation}")(x)
+    return x
 
 
 def _is_normalised(layer: Layer) -> bool:

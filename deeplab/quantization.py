@@ -14,6 +14,7 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import INPUT, Layer, layers
 from deeplab.spec import NetworkSpec
+from evaluation.executor.requantize import quantize_multipliers, reduced_mantissa
 
 # The camera's uint8 p enters as the int8 p - 128 at this scale: real value (p - 127) / 127.5, the networks' [-1, 1].
 INPUT_SCALE = 1.0 / 127.5
@@ -71,32 +72,53 @@ class QuantizedNetwork:
     activations: Mapping[str, ActivationQuantization]
     """By layer, the input's included."""
 
-    def real_weights(self) -> dict[str, np.ndarray]:
-        """The float weights that the integers stand for, named as `Checkpoint.weights`."""
-        weights = {}
-        for layer in layers(self.spec):
-            if layer.has_weights:
-                scales = self.kernel_scales[layer.name]
-                weights[f"{layer.name}/kernel"] = self.kernels[layer.name] * _along_outputs(scales, layer)
-                bias_scale = np.float64(self.activations[layer.inputs[0]].scale) * scales
-                weights[f"{layer.name}/bias"] = (self.biases[layer.name] * bias_scale).astype(np.float32)
-        return weights
+    def codes(self) -> dict[str, np.ndarray]:
+        """The integers themselves as float32, named as `Checkpoint.weights`."""
+        weights = {f"{name}/kernel": codes.astype(np.float32) for name, codes in self.kernels.items()}
+        return weights | {f"{name}/bias": codes.astype(np.float32) for name, codes in self.biases.items()}
 
-    def rounding_guards(self) -> dict[str, np.ndarray]:
-        """By convolution, float32 (out channels,): 2^shift, for `FakeQuantize`.
+    def multipliers(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By convolution: how TFLite requantises its accumulator, as `deeplab.model.Requantize` wants it.
 
-        TFLite's requantisation multiplies by M = m * 2^-shift with m in [0.5, 1), and rounds before it shifts. Empty at
-        16-bit activations, which round once.
+        (head, guard), float64 (out channels,): head / guard is s_in * s_w / s_out with a mantissa of 31 bits, and guard
+        is 2^shift, the resolution the product is first rounded at. With 16-bit activations the mantissa has 15 bits and
+        the product is rounded once: guard 1.
         """
-        if self.activation_bits == 16:
-            return {}
-        guards = {}
+        found = {}
         for layer in layers(self.spec):
             if layer.has_weights:
                 accumulator = np.float64(self.activations[layer.inputs[0]].scale) * self.kernel_scales[layer.name]
-                _, exponent = np.frexp(accumulator / np.float64(self.activations[layer.name].scale))
-                guards[layer.name] = np.exp2(np.maximum(-exponent, 0)).astype(np.float32)
-        return guards
+                found[layer.name] = self._split(accumulator / np.float64(self.activations[layer.name].scale))
+        return found
+
+    def _split(self, real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mantissa, exponent = quantize_multipliers(real)
+        if self.activation_bits == 16:
+            return reduced_mantissa(mantissa) * np.exp2(exponent - 15.0), np.ones(real.shape)
+        return mantissa * np.exp2(np.maximum(exponent, 0) - 31.0), np.exp2(np.maximum(-exponent, 0.0))
+
+    def sum_multipliers(self, layer: Layer) -> tuple[float, list[float], list[float]]:
+        """Of a sum: the factor both terms are shifted by, and heads and guards of first term, second term and sum.
+
+        TFLite's ADD (`AddParams`): left shift 20, or 15 at 16 bits; both terms over twice the larger scale.
+        """
+        scales = np.array([self.activations[source].scale for source in layer.inputs], np.float64)
+        shifted, twice = 2.0 ** (15 if self.activation_bits == 16 else 20), 2.0 * scales.max()
+        reals = np.array([*(scales / twice), twice / (shifted * np.float64(self.activations[layer.name].scale))])
+        mantissa, exponent = quantize_multipliers(reals)
+        heads, guards = mantissa * np.exp2(np.maximum(exponent, 0) - 31.0), np.exp2(np.maximum(-exponent, 0.0))
+        return shifted, heads.tolist(), guards.tolist()
+
+    def clamp(self, layer: Layer) -> tuple[int, int]:
+        """Lowest and highest code of a layer's output, its activation function included (TFLite's
+        `CalculateActivationRangeQuantized`)."""
+        grid = self.activations[layer.name]
+        low, high = grid.low, grid.high
+        if layer.activation != "linear":
+            low = max(low, grid.zero_point)
+        if layer.activation == "relu6":
+            high = min(high, grid.zero_point + round(6.0 / grid.scale))
+        return low, high
 
 
 def quantize(

@@ -1,4 +1,4 @@
-"""The accuracy path: a network run on pictures by TensorFlow, in float or on the integer runtime's grid.
+"""The accuracy path: a network run on pictures by TensorFlow, in float or on the integer runtime's codes.
 
 One `Simulator` holds one traced function for one network shape. Weights, scales and clamps are variables of it, so
 another bit-width, another mask or other weights of the same shape trace nothing anew.
@@ -12,14 +12,16 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.layers import layers
-from deeplab.model import NO_GUARD, build, fake_quantizer_name, load_weights
+from deeplab.layers import LOGITS, layers
+from deeplab.model import build, load_weights, requantizer_name
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, INPUT_ZERO_CODE, QuantizedNetwork
 from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
 
 _PIXELS_PER_BATCH = 1 << 20
 _SAMPLED_VALUES_PER_PICTURE = 1024
+_CODE_RESOLUTION = 2.0**12
+"""Means and interpolated codes are taken to this fraction before they are rounded: float32 may miss an exact half."""
 
 
 class Simulator:
@@ -27,10 +29,12 @@ class Simulator:
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
-        self.model = build(spec, fake_quantize=True)
+        self.model = build(spec, requantize=True)
         self.input_zero = tf.Variable(FLOAT_INPUT_ZERO, dtype=tf.float32)
-        self._quantizers = {
-            layer.name: self.model.get_layer(fake_quantizer_name(layer.name))
+        self.input_scale = tf.Variable(INPUT_SCALE, dtype=tf.float32)
+        self.logit_scale = tf.Variable(1.0, dtype=tf.float32)
+        self._requantizers = {
+            layer.name: self.model.get_layer(requantizer_name(layer.name))
             for layer in layers(spec)
             if layer.kind not in ("input", "concat")
         }
@@ -48,10 +52,10 @@ class Simulator:
         return tf.cast(tf.math.top_k(logits, k=1, sorted=False).indices[..., 0], tf.uint8)
 
     def _probabilities_of(self, frames: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(self.model(self.normalise(frames), training=False))
+        return tf.nn.softmax(self.model(self.normalise(frames), training=False) * self.logit_scale)
 
     def normalise(self, frames: tf.Tensor) -> tf.Tensor:
-        return (tf.cast(frames, tf.float32) - self.input_zero) * INPUT_SCALE
+        return (tf.cast(frames, tf.float32) - self.input_zero) * self.input_scale
 
     def load(self, network: Checkpoint | QuantizedNetwork) -> None:
         """Make `network` the one that runs."""
@@ -62,22 +66,40 @@ class Simulator:
         if isinstance(network, Checkpoint):
             load_weights(self.model, self.spec, network.weights)
             self.input_zero.assign(FLOAT_INPUT_ZERO)
-            for quantizer in self._quantizers.values():
-                quantizer.active.assign(0.0)
+            self.input_scale.assign(INPUT_SCALE)
+            self.logit_scale.assign(1.0)
+            for requantizer in self._requantizers.values():
+                requantizer.active.assign(0.0)
         else:
-            load_weights(self.model, self.spec, network.real_weights())
-            self.input_zero.assign(float(INPUT_ZERO_CODE))
-            guards = network.rounding_guards()
-            moves_codes = {layer.name for layer in layers(self.spec) if layer.kind in ("pool", "resize")}
-            for name, quantizer in self._quantizers.items():
-                grid = network.activations[name]
-                quantizer.guard.assign(guards.get(name, tf.fill(quantizer.guard.shape, NO_GUARD)))
-                quantizer.origin.assign(float(grid.zero_point) if name in moves_codes else 0.0)
-                quantizer.active.assign(1.0)
-                quantizer.scale.assign(grid.scale)
-                quantizer.low.assign(float(grid.low - grid.zero_point))
-                quantizer.high.assign(float(grid.high - grid.zero_point))
+            self._load_codes(network)
         self._loaded = network
+
+    def _load_codes(self, network: QuantizedNetwork) -> None:
+        load_weights(self.model, self.spec, network.codes())
+        self.input_zero.assign(float(INPUT_ZERO_CODE))
+        self.input_scale.assign(1.0)
+        self.logit_scale.assign(network.activations[LOGITS].scale)
+        multipliers, grids = network.multipliers(), network.activations
+        for layer in layers(self.spec):
+            if layer.kind in ("input", "concat"):
+                continue
+            requantizer, grid = self._requantizers[layer.name], grids[layer.name]
+            low, high = network.clamp(layer)
+            requantizer.active.assign(1.0)
+            requantizer.low.assign(low - grid.zero_point)
+            requantizer.high.assign(high - grid.zero_point)
+            if layer.kind == "add":
+                shifted, heads, guards = network.sum_multipliers(layer)
+                requantizer.shifted.assign(shifted)
+                for variables, values in ((requantizer.heads, heads), (requantizer.guards, guards)):
+                    for variable, value in zip(variables, values, strict=True):
+                        variable.assign(value)
+                continue
+            fine = tf.fill(requantizer.head.shape, tf.constant(_CODE_RESOLUTION, tf.float64))
+            head, guard = multipliers.get(layer.name, (fine, fine))
+            requantizer.origin.assign(grid.zero_point if layer.kind in ("pool", "resize") else 0)
+            requantizer.head.assign(head)
+            requantizer.guard.assign(guard)
 
     @property
     def batch_size(self) -> int:
@@ -105,12 +127,12 @@ class Simulator:
         pictures = [self._observe(frame[None]) for frame in frames]
         return {
             name: [tuple(value.numpy() for value in picture[index]) for picture in pictures]
-            for index, name in enumerate(self._quantizers)
+            for index, name in enumerate(self._requantizers)
         }
 
     @cached_property
     def _observe(self) -> tf.types.experimental.PolymorphicFunction:
-        outputs = [quantizer.input for quantizer in self._quantizers.values()]
+        outputs = [requantizer.output for requantizer in self._requantizers.values()]
         inner = keras.Model(self.model.input, outputs)
         spacing = [_spacing(math.prod(tensor.shape[1:]), tensor.shape[-1]) for tensor in outputs]
 

@@ -10,8 +10,4 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 import tf_keras as keras
 
-# Grappler's constant folding rewrites the arithmetic of `FakeQuantize` so that it no longer rounds as written: on a
-# 4-bit network 28 % of the labels changed. A test compares the traced function with eager execution.
-tf.config.optimizer.set_experimental_options({"constant_folding": False})
-
 __all__ = ["keras", "tf"]

@@ -36,7 +36,7 @@ from sweeps.pictures import Pictures, TrainingBatches, frames
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
 _PRUNE_VERSION = 2
 _CALIBRATE_VERSION = 1
-_SCORE_VERSION = 1
+_SCORE_VERSION = 2
 
 _PIXELS_PER_PICTURE = 256
 """Taken of each calibration picture to re-fit pruned layers by least squares."""

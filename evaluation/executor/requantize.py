@@ -66,10 +66,14 @@ def divide_by_power_of_two(x: np.ndarray, exponent: np.ndarray | int) -> np.ndar
 
 def multiply_wide(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
     """`multiply` for the 48-bit sums of 16-bit activations: a mantissa of 15 bits, rounded once, half up; int64."""
-    mantissa = np.asarray(mantissa, np.int64)
-    reduced = np.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
+    reduced = reduced_mantissa(np.asarray(mantissa, np.int64))
     shift = 15 - np.asarray(exponent, np.int64)
     return (x.astype(np.int64) * reduced + (np.int64(1) << (shift - 1))) >> shift
+
+
+def reduced_mantissa(mantissa: np.ndarray) -> np.ndarray:
+    """A 31-bit mantissa brought to 15 bits, as 16-bit activations use it; int64."""
+    return np.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
 
 
 def round_half_away(x: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
-"""The Keras model: folding, the three resize conventions, fake quantisation."""
+"""The Keras model: folding, the three resize conventions, requantisation on integer codes."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deeplab.model import FakeQuantize, Resize, build, fold, load_weights
-from deeplab.tensorflow import tf
+from deeplab.model import Requantize, Resize, build, fold, load_weights
+from evaluation.executor.requantize import multiply, quantize_multipliers
 
 
 def test_folding_batch_norm_changes_nothing(spec):
@@ -56,13 +58,34 @@ def test_resize_follows_its_convention(convention, size):
     np.testing.assert_allclose(got, _slow_resize(image, height, width, convention), atol=1e-5)
 
 
-def test_fake_quantisation_is_identity_when_off_and_a_grid_when_on():
-    layer = FakeQuantize()
-    x = tf.constant([[-3.0, -0.26, 0.24, 0.26, 9.0]])
-    np.testing.assert_array_equal(layer(x), x)
-    for variable, value in ((layer.active, 1.0), (layer.scale, 0.5), (layer.low, -2.0), (layer.high, 3.0)):
+@pytest.mark.parametrize("activation", ["linear", "relu", "relu6"])
+def test_requantising_is_the_activation_in_float(activation):
+    layer = Requantize(activation)
+    x = np.linspace(-9, 9, 101, dtype=np.float32).reshape(1, -1)
+    low, high = {"linear": (-9, 9), "relu": (0, 9), "relu6": (0, 6)}[activation]
+    np.testing.assert_array_equal(layer(x), np.clip(x, low, high))
+
+
+@given(st.integers(0, 2**31), st.floats(-14, 1), st.integers(4, 8))
+def test_requantising_codes_is_tflites_to_the_bit(seed, magnitude, bits):
+    """Against the integer executor's own arithmetic: accumulators of every size, multipliers of every shift."""
+    random = np.random.default_rng(seed)
+    reals = 2.0**magnitude * random.uniform(0.5, 2.0, 16)
+    mantissa, exponent = quantize_multipliers(reals)
+    x = random.integers(-(2**23), 2**23, (400, 16)) >> random.integers(0, 22, (400, 16))
+    layer = Requantize()
+    layer(np.zeros((1, 16), np.float32))  # makes the variables
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    for variable, value in (
+        (layer.active, 1.0),
+        (layer.low, low),
+        (layer.high, high),
+        (layer.head, mantissa * np.exp2(np.maximum(exponent, 0) - 31.0)),
+        (layer.guard, np.exp2(np.maximum(-exponent, 0.0))),
+    ):
         variable.assign(value)
-    np.testing.assert_array_equal(layer(x), [[-1.0, -0.5, 0.0, 0.5, 1.5]])
+    got = layer(x.astype(np.float32)).numpy()
+    np.testing.assert_array_equal(got, np.clip(multiply(x, mantissa, exponent), low, high))
 
 
 def test_the_model_of_a_spec_takes_other_sizes_with_the_same_weights(spec, checkpoint):
