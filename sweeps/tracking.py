@@ -47,8 +47,6 @@ class Tracker:
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         self.experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(study)
-        # Without a kind the UI opens the experiment among language-model traces, where runs have no metrics.
-        self._client.set_experiment_tag(self.experiment_id, "mlflow.experimentKind", "custom_model_development")
         self.parent_id = self._open_parent(study, study_id, params)
         self._children = self._existing_children()
         self.class_names: tuple[str, ...] = ()
