@@ -37,9 +37,11 @@ def read_timeline(path: Path) -> Timeline:
     """From the JSON of an `evaluation.planner.Plan`."""
     plan = json.loads(path.read_text(encoding="utf-8"))
     names = Block.__dataclass_fields__
+    # A frame that the target does not count lies outside the arena.
+    inside = [buffer for buffer in plan["buffers"] if buffer["role"] != "external_frame"]
     return Timeline(
         arena_bytes=plan["arena_bytes"],
         step_count=len(plan["steps"]),
         high_water_step=plan["high_water_step"],
-        buffers=tuple(Block(**{name: buffer[name] for name in names}) for buffer in plan["buffers"]),
+        buffers=tuple(Block(**{name: buffer[name] for name in names}) for buffer in inside),
     )

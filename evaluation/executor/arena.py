@@ -2,155 +2,137 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
 from evaluation.executor.patch import Patch
-from evaluation.graph import Graph
-from evaluation.planner.types import Access, Buffer, Region, Role, extent
-
-NOBODY = -1
-
-
-@dataclass(frozen=True)
-class Block:
-    """Bytes [first, last) of each of `rows` lines of `row_bytes`, which begin at byte `start` of the arena."""
-
-    start: int
-    rows: int
-    row_bytes: int
-    first: int
-    last: int
-
-    def columns(self, first: int, last: int) -> Block:
-        """Other bytes of the same lines."""
-        return Block(self.start, self.rows, self.row_bytes, first, last)
-
-    def of(self, array: np.ndarray) -> np.ndarray:
-        """A view (rows, bytes) of an array with one entry for each byte of the arena."""
-        lines = array[self.start : self.start + self.rows * self.row_bytes]
-        return lines.reshape(self.rows, self.row_bytes)[:, self.first : self.last]
+from evaluation.executor.placement import Block, Layout, blocks_of
+from evaluation.executor.watch import Watch
+from evaluation.graph import Graph, Tensor
+from evaluation.planner.types import Access, Buffer, Region, Role
 
 
 class Arena:
-    """The bytes of a run, and, when traced, which buffer wrote each of them last.
+    """The bytes of a run, and, when traced, a `Watch` over them.
 
-    The trace makes a run its own judge. A read that meets a byte which its buffer did not write is an error at once,
-    whether or not the value happens to be right; and so is a write to a byte that the same step reads through another
-    buffer, which would spoil the input of any kernel that reads while it writes.
+    A frame that lies outside the arena (`Role.EXTERNAL_FRAME`) has memory of its own behind it.
     """
 
     def __init__(
         self, graph: Graph, buffers: tuple[Buffer, ...], arena_bytes: int, *, fill: int = 0xA5, trace: bool = False
     ) -> None:
-        """All `arena_bytes` hold `fill` before the run."""
+        """All bytes hold `fill` before the run."""
         self._graph = graph
         self._buffers = buffers
-        self.memory = np.frombuffer(bytearray([fill]) * arena_bytes, np.uint8)
-        self.written = np.zeros(arena_bytes, bool) if trace else None
-        self.read = np.zeros(arena_bytes, bool) if trace else None
-        self._writer = np.full(arena_bytes, NOBODY, np.int32) if trace else None
-        self._reader = np.full(arena_bytes, NOBODY, np.int32) if trace else None  # in the present step
-        self._blocks_read: list[Block] = []
+        self._arena_bytes = arena_bytes
+        outside = [buffer for buffer in buffers if buffer.role is Role.EXTERNAL_FRAME]
+        self._outside_from = min((buffer.offset for buffer in outside), default=0)
+        outside_end = max((buffer.offset + buffer.size_bytes for buffer in outside), default=0)
+        self._memory = np.full(arena_bytes + outside_end - self._outside_from, fill, np.uint8)
+        self._watch = Watch(buffers, self._memory.size) if trace else None
+
+    @property
+    def memory(self) -> np.ndarray:
+        """The arena's bytes, without an external frame."""
+        return self._memory[: self._arena_bytes]
+
+    @property
+    def touched(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Which bytes of the arena were written, and which read; None if the run is not traced."""
+        if self._watch is None:
+            return None
+        return self._watch.written[: self._arena_bytes], self._watch.read[: self._arena_bytes]
 
     def begin_step(self) -> None:
-        """Forget what the step before has read."""
-        for block in self._blocks_read:
-            block.of(self._reader)[...] = NOBODY
-        self._blocks_read.clear()
+        """Tell the watch that what comes belongs to another step."""
+        if self._watch is not None:
+            self._watch.begin_step()
 
-    def load(self, access: Access) -> Patch:
-        """The part of a tensor that lies in a buffer, copied out."""
-        lines, held, first, last, bits, dtype = self._place(access)
-        block = lines.columns(first * bits // 8, packed_bytes(last, bits))
-        self._note_read(access.buffer, block)
-        if bits >= 8:
-            values = np.ascontiguousarray(block.of(self.memory)).view(dtype).copy()
-        else:
-            values = unpack_rows(lines.of(self.memory), bits, held, dtype)[:, first:last]
-        tensor = self._graph.tensors[access.tensor]
-        region = access.region
-        return Patch(tensor, region, values.reshape(region.rows, region.columns, extent(tensor)[2]))
-
-    def store(self, access: Access, values: np.ndarray) -> None:
-        """Write values (rows, columns, channels) where the plan says."""
-        lines, held, first, last, bits, dtype = self._place(access)
-        block = lines.columns(first * bits // 8, packed_bytes(last, bits))
-        self._note_write(access.buffer, block)
-        values = np.ascontiguousarray(values.reshape(access.region.rows, -1).astype(dtype))
-        if bits >= 8:
-            block.of(self.memory)[...] = values.view(np.uint8)
-        else:  # neighbours in the first and last byte stay as they are
-            line = unpack_rows(lines.of(self.memory), bits, held, dtype)
-            line[:, first:last] = values
-            lines.of(self.memory)[...] = pack_rows(line, bits)
-
-    def keep(self, scratch: int | None, step: str, values: np.ndarray) -> np.ndarray:
-        """Write working values at the start of a scratch buffer and read them back: what is counted is what is used.
+    def load(self, group: Sequence[Access]) -> Patch:
+        """Consecutive rows of one tensor, from one buffer or several, copied out.
 
         Raises:
-            ValueError: the plan gives the step too little scratch, or none.
+            ValueError: the rows are not consecutive, a buffer does not hold its part or, traced, no longer does.
         """
-        size = values.size * values.dtype.itemsize
-        have = 0 if scratch is None else self._buffers[scratch].size_bytes
-        if size > have:
-            raise ValueError(f"{step} needs {size} bytes of scratch, but the plan gives it {have}")
-        offset = self._buffers[scratch].offset
-        if offset < 0 or offset + size > self.memory.size:
-            raise ValueError(f"buffer {self._buffers[scratch].name} ends before the scratch of {step} does")
-        block = Block(offset, 1, size, 0, size)
-        self._note_write(scratch, block)
-        block.of(self.memory)[...] = np.ascontiguousarray(values).reshape(1, -1).view(np.uint8)
-        self._note_read(scratch, block)
-        return block.of(self.memory).copy().view(values.dtype).reshape(values.shape)
+        tensor, region = _union(self._graph, group)
+        values = [block.load(self._memory) for access in group for block in self._read(access)]
+        joined = values[0] if len(values) == 1 else np.concatenate(values)
+        return Patch(tensor, region, joined.reshape(region.rows, region.columns, -1))
 
-    def _place(self, access: Access) -> tuple[Block, int, int, int, int, str]:
-        """Where a region lies: whole lines of the buffer, elements in such a line, first and last element of the region
-        in it, bits of an element, dtype."""
-        buffer, tensor = self._buffers[access.buffer], self._graph.tensors[access.tensor]
-        dtype = tensor.dtype
-        if buffer.role is Role.LABELS:  # a byte a pixel, or four by TFLM's accounting, whatever ARG_MAX has in the file
-            dtype = "uint8" if buffer.size_bytes < tensor.elements * 4 else "int32"
-        bits = tensor.bits if tensor.bits < 8 else np.dtype(dtype).itemsize * 8
-        have, want, channels = buffer.region, access.region, extent(tensor)[2]
-        if access.tensor not in buffer.tensors or have is None or not _contains(have, want):
-            raise ValueError(f"buffer {buffer.name} holds {have}, not {want} of {tensor.name}")
-        held = have.columns * channels
-        row_bytes = packed_bytes(held, bits)
-        end = buffer.offset + (want.bottom - have.top) * row_bytes
-        if (want.bottom - have.top) * row_bytes > buffer.size_bytes or end > self.memory.size or buffer.offset < 0:
-            raise ValueError(f"buffer {buffer.name} ends before {want} of {tensor.name} does")
-        lines = Block(buffer.offset + (want.top - have.top) * row_bytes, want.rows, row_bytes, 0, row_bytes)
-        return lines, held, (want.left - have.left) * channels, (want.right - have.left) * channels, bits, dtype
+    def store(self, group: Sequence[Access], values: np.ndarray) -> None:
+        """Write values (rows, columns, channels) of consecutive rows of one tensor where the plan says.
 
-    def _note_read(self, buffer: int, block: Block) -> None:
-        if self.read is None:
-            return
-        block.of(self.read)[...] = True
-        block.of(self._reader)[...] = buffer
-        self._blocks_read.append(block)
-        writers = block.of(self._writer)
-        if (writers != buffer).any():
-            writer = int(writers[writers != buffer][0])
-            name = "nobody" if writer == NOBODY else self._buffers[writer].name
-            raise ValueError(
-                f"buffer {self._buffers[buffer].name} is read, but bytes of it were last written through {name}"
-            )
+        Raises:
+            ValueError: as `load`.
+        """
+        _, region = _union(self._graph, group)
+        for access in group:
+            blocks = self._blocks(access)
+            if self._watch is not None:
+                self._watch.note_write(access.buffer, blocks)
+                self._watch.note_ring_write(access)
+            part = values.reshape(region.rows, region.columns, -1)
+            part = part[access.region.top - region.top : access.region.bottom - region.top]
+            done = 0
+            for block in blocks:
+                layout = block.layout
+                shape = -1, layout.right - layout.left, layout.channels
+                block.store(self._memory, part.reshape(shape)[done : done + block.rows])
+                done += block.rows
 
-    def _note_write(self, buffer: int, block: Block) -> None:
-        if self.written is None:
-            return
-        readers = block.of(self._reader)
-        spoiled = (readers != NOBODY) & (readers != buffer)
-        if spoiled.any():
-            raise ValueError(
-                f"buffer {self._buffers[buffer].name} is written over bytes of "
-                f"{self._buffers[int(readers[spoiled][0])].name} in the step that reads it"
-            )
-        block.of(self.written)[...] = True
-        block.of(self._writer)[...] = buffer
+    def keep(self, buffer: int | None, step: str, values: np.ndarray) -> np.ndarray:
+        """Write working values at the start of a scratch buffer and read them back: what is counted is what is used."""
+        self.store_raw(buffer, step, values)
+        return self.load_raw(buffer, step, values.dtype, values.size).reshape(values.shape)
+
+    def store_raw(self, buffer: int | None, step: str, values: np.ndarray) -> None:
+        """Write values at the start of a buffer without a tensor.
+
+        Raises:
+            ValueError: the plan gives the step too little of such memory, or none.
+        """
+        blocks = self._raw(buffer, step, values.size * values.dtype.itemsize)
+        if self._watch is not None:
+            self._watch.note_write(buffer, blocks)
+        blocks[0].set(self._memory, np.ascontiguousarray(values).reshape(1, -1).view(np.uint8))
+
+    def load_raw(self, buffer: int | None, step: str, dtype: np.dtype, elements: int) -> np.ndarray:
+        """The values at the start of a buffer without a tensor, (elements,). Raises as `store_raw`."""
+        blocks = self._raw(buffer, step, elements * np.dtype(dtype).itemsize)
+        if self._watch is not None:
+            self._watch.note_read(buffer, blocks)
+        return np.array(blocks[0].get(self._memory)).view(dtype).reshape(-1)
+
+    def _read(self, access: Access) -> tuple[Block, ...]:
+        blocks = self._blocks(access)
+        if self._watch is not None:
+            self._watch.note_read(access.buffer, blocks)
+            self._watch.note_ring_read(access)
+        return blocks
+
+    def _blocks(self, access: Access) -> tuple[Block, ...]:
+        buffer = self._buffers[access.buffer]
+        return blocks_of(self._graph, buffer, self._start(buffer), access)
+
+    def _raw(self, buffer: int | None, step: str, size_bytes: int) -> tuple[Block]:
+        """The first bytes of a buffer as one line."""
+        have = 0 if buffer is None else self._buffers[buffer].size_bytes
+        if size_bytes > have:
+            kind = "scratch" if buffer is None else self._buffers[buffer].role
+            raise ValueError(f"{step} needs {size_bytes} bytes of {kind}, but the plan gives it {have}")
+        line = Layout(size_bytes, 1, 0, size_bytes, 0, 1, 8, "uint8")
+        return (Block(self._start(self._buffers[buffer]), 1, line),)
+
+    def _start(self, buffer: Buffer) -> int:
+        """The byte of the memory at which a buffer begins."""
+        if buffer.role is Role.EXTERNAL_FRAME:
+            return self._arena_bytes + buffer.offset - self._outside_from
+        if buffer.offset < 0 or buffer.offset + buffer.size_bytes > self._arena_bytes:
+            raise ValueError(f"buffer {buffer.name} ends beyond the arena")
+        return buffer.offset
 
 
 @dataclass(frozen=True)
@@ -166,7 +148,14 @@ class ArenaScratch:
         return self.arena.keep(self.buffer, self.step, values)
 
 
-def _contains(outer: Region, inner: Region) -> bool:
-    return (
-        outer.top <= inner.top < inner.bottom <= outer.bottom and outer.left <= inner.left < inner.right <= outer.right
-    )
+def _union(graph: Graph, group: Sequence[Access]) -> tuple[Tensor, Region]:
+    """The tensor of a group of accesses and the region they make up."""
+    if not group:
+        raise ValueError("a step reads or writes a tensor through no buffer at all")
+    first, last = group[0], group[-1]
+    tensor = graph.tensors[first.tensor]
+    for above, below in pairwise(group):
+        same_columns = (above.region.left, above.region.right) == (below.region.left, below.region.right)
+        if above.tensor != below.tensor or above.region.bottom != below.region.top or not same_columns:
+            raise ValueError(f"{tensor.name}: {below.region} does not go on where {above.region} ends")
+    return tensor, Region(first.region.top, last.region.bottom, first.region.left, first.region.right)

@@ -38,7 +38,7 @@ Rounding = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 def convolution(call: Call) -> np.ndarray:
     """CONV_2D over a region; weights (out, filter rows, filter columns, in)."""
-    weights = _weights(call)
+    weights = weights_of(call)
     window = window_of(call, weights.shape[1:3])
     needed = window.needs(call.region)
     channels_in, channels_out = call.first.values.shape[2], weights.shape[0]
@@ -49,17 +49,18 @@ def convolution(call: Call) -> np.ndarray:
         rectangle = call.first.rectangle(needed, 0.0)
         columns = [rectangle[place].reshape(pixels, channels_in) for _, _, place in taps(window, call.region)]
         total = _ordered_product(np.concatenate(columns, axis=1), weights.reshape(channels_out, -1))
-        return _finish_float(call, total)
+        return finish_float(call, total)
     zero_point = zero_point_of(call.first.tensor)
     rectangle = call.first.rectangle(needed, zero_point).astype(np.float64) - zero_point
     columns = [rectangle[place].reshape(pixels, channels_in) for _, _, place in taps(window, call.region)]
-    total = np.concatenate(columns, axis=1) @ weights.reshape(channels_out, -1).T.astype(np.float64)
-    return _finish_integer(call, total)
+    matrix = call.once("matrix", lambda: weights.reshape(channels_out, -1).T.astype(np.float64))
+    total = np.concatenate(columns, axis=1) @ matrix
+    return finish_integer(call, total)
 
 
 def depthwise_convolution(call: Call) -> np.ndarray:
     """DEPTHWISE_CONV_2D over a region; weights (1, filter rows, filter columns, in * depth multiplier)."""
-    weights = _weights(call)
+    weights = weights_of(call)
     window = window_of(call, weights.shape[1:3])
     needed = window.needs(call.region)
     is_float = call.output.dtype == "float32"
@@ -72,17 +73,17 @@ def depthwise_convolution(call: Call) -> np.ndarray:
     for y, x, place in taps(window, call.region):
         total += rectangle[place] * weights[0, y, x].astype(dtype)
     total = total.reshape(-1, weights.shape[3])
-    return _finish_float(call, total) if is_float else _finish_integer(call, total)
+    return finish_float(call, total) if is_float else finish_integer(call, total)
 
 
 def fully_connected(call: Call) -> np.ndarray:
     """FULLY_CONNECTED: the whole input as rows of the weights' length; weights (out, in)."""
-    weights = _weights(call)
+    weights = weights_of(call)
     rows = call.first.values.reshape(-1, weights.shape[1])
     if call.output.dtype == "float32":
-        return _finish_float(call, _ordered_product(rows, weights))
+        return finish_float(call, _ordered_product(rows, weights))
     centred = rows.astype(np.float64) - zero_point_of(call.first.tensor)
-    return _finish_integer(call, centred @ weights.T.astype(np.float64))
+    return finish_integer(call, centred @ weights.T.astype(np.float64))
 
 
 def effective_scales(call: Call) -> np.ndarray:
@@ -109,8 +110,18 @@ def _rounding(call: Call) -> Rounding:
     return multiply
 
 
-def _weights(call: Call) -> np.ndarray:
-    """Weights less their zero points (non-zero in uint8 networks only)."""
+def weights_of(call: Call) -> np.ndarray:
+    """Weights less their zero points (non-zero in uint8 networks only), prepared at the first tile.
+
+    Where they come through scratch, every tile unpacks them there; of later tiles one row shows it.
+    """
+    weights = call.once("weights", lambda: _prepared_weights(call))
+    if call.unpacks_weights:
+        call.keep(_rows_of_weights(call)[-1].reshape(-1))
+    return weights
+
+
+def _prepared_weights(call: Call) -> np.ndarray:
     data = _unpacked(call) if call.unpacks_weights else call.constant(1)
     if call.output.dtype == "float32":
         if data.dtype != np.float32:
@@ -119,20 +130,24 @@ def _weights(call: Call) -> np.ndarray:
     zero_points = call.tensor(1).quantization.zero_point
     if np.ptp(zero_points) != 0:
         raise UserError(f"{call.operator.name}: weight zero points differ by channel; quantise symmetrically")
-    return data.astype(np.int64) - int(zero_points[0])
+    return data.astype(np.int32) - np.int32(zero_points[0])
 
 
 def _unpacked(call: Call) -> np.ndarray:
     """The weights, each output channel's row unpacked into scratch and taken from there."""
-    tensor, data = call.tensor(1), call.constant(1)
-    axis = len(tensor.shape) - 1 if call.operator.kind == "DEPTHWISE_CONV_2D" else 0
-    rows = np.moveaxis(data, axis, 0)
+    tensor, rows = call.tensor(1), _rows_of_weights(call)
     kept = np.empty_like(rows)
     for channel, row in enumerate(rows.reshape(len(rows), -1)):
         if tensor.bits < 8:
             row = unpack_rows(pack_rows(row[np.newaxis], tensor.bits), tensor.bits, row.size, tensor.dtype)[0]
         kept[channel] = call.keep(row).reshape(rows.shape[1:])
-    return np.moveaxis(kept, 0, axis)
+    return np.moveaxis(kept, 0, -1) if call.operator.kind == "DEPTHWISE_CONV_2D" else kept
+
+
+def _rows_of_weights(call: Call) -> np.ndarray:
+    """The weights, (output channels, ...)."""
+    weights = call.constant(1)
+    return np.moveaxis(weights, -1, 0) if call.operator.kind == "DEPTHWISE_CONV_2D" else weights
 
 
 def _ordered_product(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -148,15 +163,17 @@ def _ordered_product(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return total
 
 
-def _finish_float(call: Call, total: np.ndarray) -> np.ndarray:
-    bias = call.constant(2)
+def finish_float(call: Call, total: np.ndarray, *, bias_at: int = 2) -> np.ndarray:
+    """Sums (pixels, channels) with bias and activation, as the region."""
+    bias = call.constant(bias_at)
     total = total if bias is None else total + bias
     return clamp_real(total, call.activation).reshape(call.region.rows, call.region.columns, -1)
 
 
-def _finish_integer(call: Call, total: np.ndarray) -> np.ndarray:
-    bias = call.constant(2)
-    mantissas, exponents = quantize_multipliers(effective_scales(call))
+def finish_integer(call: Call, total: np.ndarray, *, bias_at: int = 2) -> np.ndarray:
+    """Sums (pixels, channels) with bias, brought to the output's codes, as the region."""
+    bias = call.constant(bias_at)
+    mantissas, exponents = call.once("multipliers", lambda: quantize_multipliers(effective_scales(call)))
     lowest, highest = activation_range(call.activation, call.output)
     codes = np.empty(total.shape, call.output.dtype)
     for start in range(0, len(total), PIXELS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Operators that treat each element alone: sums and products, activations, and changes of quantisation."""
+"""Operators that treat each element alone: sums, products and choices, activations, and changes of quantisation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from evaluation.errors import UserError
 from evaluation.executor.patch import Call
 from evaluation.executor.requantize import (
     activation_range,
@@ -18,7 +19,7 @@ from evaluation.executor.requantize import (
     zero_point_of,
 )
 from evaluation.graph import Tensor
-from evaluation.planner.types import extent
+from evaluation.planner.types import Region, extent
 
 ADD_LEFT_SHIFT = {8: 20, 16: 15}
 """Bits both addends are raised by before they are brought to one scale (TFLite `add.cc`), by the width of the type."""
@@ -41,6 +42,36 @@ def product(call: Call) -> np.ndarray:
         return clamp_real(values_a * values_b, call.activation)
     ratio = float(scale_of(a)) * float(scale_of(b)) / float(scale_of(call.output))
     return _finish(call, multiply(_centred(a, values_a) * _centred(b, values_b), *quantize_multiplier(ratio)))
+
+
+def quotient(call: Call) -> np.ndarray:
+    """DIV of real numbers, with broadcasting."""
+    if call.output.dtype != "float32":
+        raise UserError(f"{call.operator.name}: DIV of {call.output.dtype} cannot be run, only of float32")
+    return clamp_real(_operand(call, 0)[1] / _operand(call, 1)[1], call.activation)
+
+
+def smaller(call: Call) -> np.ndarray:
+    """MINIMUM with broadcasting; of codes, which the format demands to be quantised alike."""
+    return np.minimum(_operand(call, 0)[1], _operand(call, 1)[1])
+
+
+def larger(call: Call) -> np.ndarray:
+    """MAXIMUM, likewise."""
+    return np.maximum(_operand(call, 0)[1], _operand(call, 1)[1])
+
+
+def prelu(call: Call) -> np.ndarray:
+    """PRELU: a slope for each channel (or element) below 0."""
+    (source, values), (slopes, alpha) = _operand(call, 0), _operand(call, 1)
+    if call.output.dtype == "float32":
+        return np.where(values >= 0, values, values * alpha)
+    centred, output = _centred(source, values), call.output
+    identity = float(scale_of(source) / scale_of(output))
+    slope = float(scale_of(source) * scale_of(slopes) / scale_of(output))
+    above = multiply(centred, *quantize_multiplier(identity))
+    below = multiply(centred * _centred(slopes, alpha), *quantize_multiplier(slope))
+    return np.clip(np.where(centred >= 0, above, below) + zero_point_of(output), *integer_range(output))
 
 
 def activation(call: Call) -> np.ndarray:
@@ -87,16 +118,17 @@ def _sum(call: Call, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) ->
 
 
 def _operand(call: Call, position: int) -> tuple[Tensor, np.ndarray]:
-    """An operand over the output's region: a patch, a value for every pixel, or a constant; both broadcast."""
-    tensor, patch = call.tensor(position), call.patches[position]
-    if patch is None:
-        values = call.constant(position).reshape(extent(tensor))
-        if values.shape[:2] == (1, 1):
-            return tensor, values
-        return tensor, values[call.region.top : call.region.bottom, call.region.left : call.region.right]
-    if extent(tensor)[:2] == (1, 1):
-        return tensor, patch.values
-    return tensor, patch.rectangle(call.region, 0)
+    """An operand over the output's region, a patch or a constant; an axis of size 1 is broadcast."""
+    tensor, patch, region = call.tensor(position), call.patches[position], call.region
+    shape = extent(tensor)
+    if len(tensor.shape) < len(call.output.shape) == 4:  # axes are matched from the last one
+        shape = ((1,) * 3 + tensor.shape)[-3:]
+    top, bottom = (0, 1) if shape[0] == 1 else (region.top, region.bottom)
+    left, right = (0, 1) if shape[1] == 1 else (region.left, region.right)
+    if patch is not None and shape == extent(tensor):
+        return tensor, patch.rectangle(Region(top, bottom, left, right), 0)
+    values = call.constant(position) if patch is None else patch.values  # of other axes: it is there as a whole
+    return tensor, values.reshape(shape)[top:bottom, left:right]
 
 
 def _centred(tensor: Tensor, values: np.ndarray) -> np.ndarray:

@@ -8,14 +8,39 @@ import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.executor.convolution import convolution, depthwise_convolution, fully_connected
-from evaluation.executor.elementwise import activation, add, dequantize, product, quantize, subtract
-from evaluation.executor.layout import argmax, concatenation, pad, reshape, transpose
+from evaluation.executor.elementwise import (
+    activation,
+    add,
+    dequantize,
+    larger,
+    prelu,
+    product,
+    quantize,
+    quotient,
+    smaller,
+    subtract,
+)
+from evaluation.executor.layout import (
+    argmax,
+    concatenation,
+    depth_to_space,
+    mirror_pad,
+    pad,
+    part,
+    reshape,
+    space_to_depth,
+    transpose,
+)
 from evaluation.executor.patch import Call
-from evaluation.executor.pooling import average_pool, max_pool, mean
-from evaluation.executor.resize import resize_argmax, resize_bilinear
+from evaluation.executor.pooling import average_pool, max_pool, mean, total
+from evaluation.executor.resize import resize_argmax, resize_bilinear, resize_nearest
 from evaluation.executor.softmax import softmax
+from evaluation.executor.split import split
+from evaluation.executor.table import hard_swish, leaky_relu, logistic, tanh
+from evaluation.executor.transposed import transposed_convolution
 
-Kernel = Callable[[Call], np.ndarray]
+Kernel = Callable[[Call], np.ndarray | tuple[np.ndarray, ...]]
+"""Several outputs come as a tuple."""
 
 KERNELS: dict[str, Kernel] = {
     "ADD": add,
@@ -24,23 +49,41 @@ KERNELS: dict[str, Kernel] = {
     "CONCATENATION": concatenation,
     "CONV_2D": convolution,
     "DEPTHWISE_CONV_2D": depthwise_convolution,
+    "DEPTH_TO_SPACE": depth_to_space,
     "DEQUANTIZE": dequantize,
+    "DIV": quotient,
     "EXPAND_DIMS": reshape,
     "FULLY_CONNECTED": fully_connected,
+    "HARD_SWISH": hard_swish,
+    "LEAKY_RELU": leaky_relu,
+    "LOGISTIC": logistic,
+    "MAXIMUM": larger,
     "MAX_POOL_2D": max_pool,
     "MEAN": mean,
+    "MINIMUM": smaller,
+    "MIRROR_PAD": mirror_pad,
     "MUL": product,
     "PAD": pad,
+    "PADV2": pad,
+    "PRELU": prelu,
     "QUANTIZE": quantize,
     "RELU": activation,
     "RELU6": activation,
     "RELU_N1_TO_1": activation,
     "RESHAPE": reshape,
     "RESIZE_BILINEAR": resize_bilinear,
+    "RESIZE_NEAREST_NEIGHBOR": resize_nearest,
+    "SLICE": part,
     "SOFTMAX": softmax,
+    "SPACE_TO_DEPTH": space_to_depth,
+    "SPLIT": split,
     "SQUEEZE": reshape,
+    "STRIDED_SLICE": part,
     "SUB": subtract,
+    "SUM": total,
+    "TANH": tanh,
     "TRANSPOSE": transpose,
+    "TRANSPOSE_CONV": transposed_convolution,
 }
 """By TFLite operator name."""
 

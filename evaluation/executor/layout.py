@@ -1,4 +1,4 @@
-"""Operators that move values: CONCATENATION, PAD, RESHAPE, TRANSPOSE of ones, and ARG_MAX."""
+"""Operators that move values: joins, paddings, slices, blocks, changes of shape; and ARG_MAX."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from evaluation.executor.requantize import (
     scale_of,
     zero_point_of,
 )
-from evaluation.graph import Tensor
+from evaluation.graph import Operator, Tensor
+from evaluation.graph.slicing import strided_index
 from evaluation.planner.types import Region, extent
 
 
@@ -30,16 +31,53 @@ def concatenation(call: Call) -> np.ndarray:
 
 
 def pad(call: Call) -> np.ndarray:
-    """PAD of rows and columns with zero, that is, with the zero point."""
+    """PAD of rows and columns with zero, that is, with the zero point; PADV2 with a constant."""
     paddings = call.constant(1)
     if len(call.output.shape) != 4 or paddings[[0, 3]].any():
         raise UserError(f"{call.operator.name}: PAD can be run along rows and columns only")
     fill = 0 if call.output.dtype == "float32" else zero_point_of(call.output)
-    top, left = int(paddings[1, 0]), int(paddings[2, 0])
-    region = call.region
-    return call.first.rectangle(
-        Region(region.top - top, region.bottom - top, region.left - left, region.right - left), fill
-    )
+    if call.operator.kind == "PADV2":
+        fill = call.constant(2).reshape(-1)[0]
+    (top, left), region, source = paddings[1:3, 0].tolist(), call.region, call.first
+    wanted = Region(region.top - top, region.bottom - top, region.left - left, region.right - left)
+    rows, columns, channels = extent(source.tensor)
+    if wanted.bottom <= 0 or wanted.top >= rows or wanted.right <= 0 or wanted.left >= columns:  # padding and no more
+        return np.full((region.rows, region.columns, channels), fill, source.values.dtype)
+    return source.rectangle(wanted, fill)
+
+
+def mirror_pad(call: Call) -> np.ndarray:
+    """MIRROR_PAD of a whole tensor; SYMMETRIC repeats the border, REFLECT does not."""
+    _require_whole(call)
+    mode = call.operator.attributes["mode"].lower()
+    return np.pad(_as_shaped(call), call.constant(1), mode=mode).reshape(extent(call.output))
+
+
+def part(call: Call) -> np.ndarray:
+    """SLICE and STRIDED_SLICE of a whole tensor."""
+    _require_whole(call)
+    return _as_shaped(call)[_slices(call.operator)].reshape(extent(call.output))
+
+
+def depth_to_space(call: Call) -> np.ndarray:
+    """DEPTH_TO_SPACE: channel (y * block + x) * C + c becomes channel c of pixel (y, x) of a block."""
+    block, region = call.operator.attributes["block_size"], call.region
+    top, left = region.top // block, region.left // block
+    inside = Region(top, -(-region.bottom // block), left, -(-region.right // block))
+    values = call.first.rectangle(inside, 0)
+    blocks = values.reshape(inside.rows, inside.columns, block, block, -1).transpose(0, 2, 1, 3, 4)
+    pixels = blocks.reshape(inside.rows * block, inside.columns * block, -1)
+    row, column = region.top - top * block, region.left - left * block
+    return pixels[row : row + region.rows, column : column + region.columns]
+
+
+def space_to_depth(call: Call) -> np.ndarray:
+    """SPACE_TO_DEPTH, the inverse."""
+    block, region = call.operator.attributes["block_size"], call.region
+    inside = Region(region.top * block, region.bottom * block, region.left * block, region.right * block)
+    values = call.first.rectangle(inside, 0)
+    blocks = values.reshape(region.rows, block, region.columns, block, -1).transpose(0, 2, 1, 3, 4)
+    return blocks.reshape(region.rows, region.columns, -1)
 
 
 def reshape(call: Call) -> np.ndarray:
@@ -82,6 +120,18 @@ def _requantized(call: Call, source: Tensor, values: np.ndarray) -> np.ndarray:
     offset = np.float32(-zero_point_of(source)) * scale
     codes = round_half_away(values.astype(np.float32) * scale + offset).astype(np.int64) + zero_point_of(output)
     return np.clip(codes, *integer_range(output))
+
+
+def _as_shaped(call: Call) -> np.ndarray:
+    return call.first.values.reshape(call.first.tensor.shape)
+
+
+def _slices(operator: Operator) -> tuple[object, ...]:
+    """The index that takes the part."""
+    if operator.kind == "STRIDED_SLICE":
+        return strided_index(operator.attributes)
+    sizes = zip(operator.attributes["begin"], operator.attributes["size"], strict=True)
+    return tuple(slice(begin, None if size == -1 else begin + size) for begin, size in sizes)
 
 
 def _require_whole(call: Call) -> None:

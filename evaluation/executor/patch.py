@@ -6,8 +6,9 @@ its patch is a tile or the whole, which is why tiling cannot change a bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +19,13 @@ from evaluation.planner.types import Region, extent
 
 class Scratch(Protocol):
     """Working memory that a kernel is given."""
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, which may depend on the operator's constants only; made at the first tile of a run."""
+        key = self.operator, name
+        if key not in self.prepared:
+            self.prepared[key] = make()
+        return self.prepared[key]
 
     def keep(self, values: np.ndarray) -> np.ndarray:
         """Write values to the working memory and read them back."""
@@ -80,6 +88,8 @@ class Call:
     """Working memory; None where a network runs without a plan."""
     unpacks_weights: bool = False
     """Whether the weights lie packed or sparse and come through scratch, one output channel at a time."""
+    prepared: dict[tuple[Operator, str], Any] = field(default_factory=dict)
+    """What earlier tiles of the same run have made of constants alone; see `once`."""
 
     @property
     def output(self) -> Tensor:
@@ -107,6 +117,13 @@ class Call:
                 f"{self.operator.name}: constant {tensor.name} has no values; this graph is for plans only"
             )
         return tensor.data
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, which may depend on the operator's constants only; made at the first tile of a run."""
+        key = self.operator, name
+        if key not in self.prepared:
+            self.prepared[key] = make()
+        return self.prepared[key]
 
     def keep(self, values: np.ndarray) -> np.ndarray:
         """Working values as they come back from scratch; without a plan, as they are."""

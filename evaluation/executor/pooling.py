@@ -1,8 +1,10 @@
-"""AVERAGE_POOL_2D, MAX_POOL_2D, and MEAN."""
+"""AVERAGE_POOL_2D, MAX_POOL_2D, MEAN and SUM.
+
+A reduction over the whole picture is sums, then what becomes of them, so that it can also run tile by tile with the
+sums put away in between (`reduction`).
+"""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -12,17 +14,21 @@ from evaluation.executor.requantize import (
     clamp_real,
     integer_range,
     multiply,
+    multiply_once,
     quantize_multiplier,
     scale_of,
     zero_point_of,
 )
 from evaluation.executor.window import taps, window_of
+from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.planner.types import extent
 
 
 def average_pool(call: Call) -> np.ndarray:
     """AVERAGE_POOL_2D: padding counts neither in the sum nor in the number of elements."""
     window = window_of(call, tuple(call.operator.attributes["filter"]))
+    if extent(call.output)[:2] == (1, 1) and window.filter == call.first.tensor.shape[1:3]:
+        return _reduced(call, call.first.rectangle(whole(call.first.tensor), 0))
     needed = window.needs(call.region)
     is_float = call.output.dtype == "float32"
     rectangle = call.first.rectangle(needed, 0).astype(np.float32 if is_float else np.int64)
@@ -32,12 +38,7 @@ def average_pool(call: Call) -> np.ndarray:
     for _, _, place in taps(window, call.region):
         total += rectangle[place]
         count += inside[place]
-    if call.region == whole(call.output) and window.filter == call.first.tensor.shape[1:3]:
-        total = _kept(call, total)
-    if is_float:
-        return clamp_real(total / count.astype(np.float32), call.activation)
-    mean = np.sign(total) * ((np.abs(total) + count // 2) // count)
-    return np.clip(mean, *activation_range(call.activation, call.output))
+    return _mean_of_window(call, total, count)
 
 
 def max_pool(call: Call) -> np.ndarray:
@@ -54,28 +55,70 @@ def max_pool(call: Call) -> np.ndarray:
 
 def mean(call: Call) -> np.ndarray:
     """MEAN of a whole tensor over any axes; the division by the number of elements is folded into the multiplier."""
+    return _reduced(call, _axes_first(call))
+
+
+def total(call: Call) -> np.ndarray:
+    """SUM of a whole tensor over any axes."""
+    return _reduced(call, _axes_first(call))
+
+
+def no_sums(call: Call) -> np.ndarray:
+    """The sums before the first pixel, (output's elements,), of the type that `accumulator_dtype` says."""
+    count = call.first.tensor.elements // call.output.elements
+    return np.zeros(call.output.elements, accumulator_dtype(call.first.tensor, count))
+
+
+def add_pixels(sums: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The sums after more pixels, values (..., channels); float ones are added one by one, in order.
+
+    As each sum goes on where it stopped, it does not matter after which pixels it was put away.
+    """
+    pixels = values.reshape(-1, sums.size)
+    if sums.dtype == np.float32:
+        return np.add.accumulate(np.concatenate([sums[np.newaxis], pixels]), axis=0)[-1]
+    return (sums + pixels.sum(axis=0, dtype=np.int64)).astype(sums.dtype)
+
+
+def finish_sums(call: Call, sums: np.ndarray) -> np.ndarray:
+    """The output of AVERAGE_POOL_2D, MEAN or SUM from the sums of all elements."""
     source, output = call.first.tensor, call.output
+    count = source.elements // output.elements
+    is_float = output.dtype == "float32"
+    sums = sums.reshape(extent(output)) if is_float else sums.astype(np.int64).reshape(extent(output))
+    if call.operator.kind == "AVERAGE_POOL_2D":
+        return _mean_of_window(call, sums, count)
+    is_mean = call.operator.kind == "MEAN"
+    if is_float:
+        return sums / np.float32(count) if is_mean else sums
+    mantissa, exponent = quantize_multiplier(float(scale_of(source)) / float(scale_of(output)))
+    if is_mean:  # the mantissa keeps as many bits as possible while it is divided by the number of elements
+        shift = min(count.bit_length() - 1, 32, 31 + exponent)
+        mantissa, exponent = (mantissa << shift) // count, exponent - shift
+    scaled = (multiply if is_mean else multiply_once)(sums - zero_point_of(source) * count, mantissa, exponent)
+    return np.clip(scaled + zero_point_of(output), *integer_range(output))
+
+
+def _reduced(call: Call, values: np.ndarray) -> np.ndarray:
+    """The output from all elements at once, (..., one for each output); the sums pass through scratch."""
+    return finish_sums(call, call.keep(add_pixels(no_sums(call), values)))
+
+
+def _axes_first(call: Call) -> np.ndarray:
+    """The input with the axes that are summed over before those that stay."""
+    source = call.first.tensor
     axes = sorted(axis % len(source.shape) for axis in call.operator.attributes["axes"])
     kept = [axis for axis in range(len(source.shape)) if axis not in axes]
-    values = call.first.rectangle(whole(source), 0).reshape(source.shape).transpose(axes + kept)
-    count = math.prod(values.shape[: len(axes)])
-    values = values.reshape(count, -1)
-    if output.dtype == "float32":
-        total = _kept(call, np.cumsum(values, axis=0, dtype=np.float32)[-1])  # added in order, as the reference does
-        return (total / np.float32(count)).reshape(extent(output))
-    total = _kept(call, values.astype(np.int64).sum(axis=0)) - zero_point_of(source) * count
-    mantissa, exponent = quantize_multiplier(float(scale_of(source)) / float(scale_of(output)))
-    # The mantissa keeps as many bits as possible while it is divided by the number of elements.
-    shift = min(count.bit_length() - 1, 32, 31 + exponent)
-    scaled = multiply(total, (mantissa << shift) // count, exponent - shift)
-    return np.clip(scaled + zero_point_of(output), *integer_range(output)).reshape(extent(output))
+    values = call.first.rectangle(whole(source), 0).reshape(source.shape)
+    return values.transpose(axes + kept)
 
 
-def _kept(call: Call, total: np.ndarray) -> np.ndarray:
-    """Running sums over a whole picture, held in scratch: int32, int64 for 16-bit activations, float32 for float."""
-    if total.dtype == np.float32:
-        return call.keep(total)
-    return call.keep(total.astype(np.int64 if call.first.tensor.bits == 16 else np.int32)).astype(np.int64)
+def _mean_of_window(call: Call, total: np.ndarray, count: np.ndarray | int) -> np.ndarray:
+    """What AVERAGE_POOL_2D makes of its sums: the mean, rounded half away from zero."""
+    if call.output.dtype == "float32":
+        return clamp_real(total / np.float32(count), call.activation)
+    mean = np.sign(total) * ((np.abs(total) + count // 2) // count)
+    return np.clip(mean, *activation_range(call.activation, call.output))
 
 
 def _inside(call: Call, needed) -> np.ndarray:

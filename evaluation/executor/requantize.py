@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 
-from evaluation.graph import Tensor
+from evaluation.errors import UserError
+from evaluation.graph import Quantization, Tensor
 
 MANTISSA_BITS = 31
 
@@ -91,12 +92,23 @@ def integer_range(tensor: Tensor) -> tuple[int, int]:
 
 def scale_of(tensor: Tensor) -> np.float32:
     """The scale of a tensor quantised as a whole."""
-    return np.float32(tensor.quantization.scale[0])
+    return np.float32(quantization_of(tensor).scale[0])
 
 
 def zero_point_of(tensor: Tensor) -> int:
     """The zero point of a tensor quantised as a whole."""
-    return int(tensor.quantization.zero_point[0])
+    return int(quantization_of(tensor).zero_point[0])
+
+
+def quantization_of(tensor: Tensor) -> Quantization:
+    """A tensor's quantisation.
+
+    Raises:
+        UserError: it has none, so that its codes mean nothing; names the tensor.
+    """
+    if tensor.quantization is None:
+        raise UserError(f"{tensor.name} is {tensor.dtype} without a scale; export the network quantised, or in float32")
+    return tensor.quantization
 
 
 def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""RESIZE_BILINEAR in TFLite's three conventions, and its fusion with ARG_MAX.
+"""RESIZE_BILINEAR in TFLite's three conventions, its fusion with ARG_MAX, and RESIZE_NEAREST_NEIGHBOR.
 
 int8 and int16 interpolate in fixed point with positions in 1/1024 (`reference_ops::ResizeBilinearInteger`); float32 and
 uint8 in float32 (`reference_ops::ResizeBilinear`, which rounds uint8 half up).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation.executor.patch import Call
+from evaluation.executor.requantize import round_half_away
 from evaluation.planner.types import Region, extent
 
 ONE = 1 << 10
@@ -30,6 +31,25 @@ def resize_argmax(call: Call) -> np.ndarray:
     The *rounded* values are compared, as they are when the two run apart; ties go to the first class.
     """
     return np.concatenate([np.argmax(_resize(call, row), axis=2)[..., np.newaxis] for row in _rows(call.region)])
+
+
+def resize_nearest(call: Call) -> np.ndarray:
+    """RESIZE_NEAREST_NEIGHBOR over a region of the output, any dtype."""
+    size_in, size_out, region = extent(call.first.tensor), extent(call.output), call.region
+    attributes = call.operator.attributes
+    align, half = attributes.get("align_corners", False), attributes.get("half_pixel_centers", False)
+    rows = _nearest(np.arange(region.top, region.bottom), size_in[0], size_out[0], align, half)
+    columns = _nearest(np.arange(region.left, region.right), size_in[1], size_out[1], align, half)
+    return call.first.at(rows, columns)
+
+
+def _nearest(out: np.ndarray, size_in: int, size_out: int, align_corners: bool, half_pixel: bool) -> np.ndarray:
+    """The input position of each output position, int64 (TFLite `GetNearestNeighbor`, in float32)."""
+    aligned = align_corners and size_out > 1
+    step = np.float32(size_in - aligned) / np.float32(size_out - aligned)
+    position = (out.astype(np.float32) + np.float32(0.5 if half_pixel else 0.0)) * step
+    nearest = round_half_away(position) if aligned else np.floor(position)
+    return np.clip(nearest.astype(np.int64), 0, size_in - 1)
 
 
 def _resize(call: Call, region: Region) -> np.ndarray:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from evaluation.executor.arena import Arena, ArenaScratch
 from evaluation.executor.kernels import kernel_of
 from evaluation.executor.patch import Call, Patch, whole
+from evaluation.executor.reduction import RunningReductions
 from evaluation.executor.whole import as_input
 from evaluation.graph import ABSENT, Graph, Operator
-from evaluation.planner.types import Access, Plan, Role, Step
+from evaluation.planner.types import Access, Plan, Region, Role, Step, extent
 from evaluation.planner.weights import needs_unpacking
 
 
@@ -61,45 +64,125 @@ def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False,
             scratch is missing, or (traced) another buffer wrote over what is read.
     """
     arena = Arena(graph, plan.buffers, plan.arena_bytes, fill=fill, trace=trace)
-    arena.store(_holder(graph, plan, graph.inputs[0], first=True), as_input(graph, frame))
+    source = graph.tensors[graph.inputs[0]]
+    arena.store(_rows_at_start(graph, plan, graph.inputs[0]), as_input(graph, frame).reshape(extent(source)))
+    run = _Run(graph, arena)
     for step in plan.steps:
-        _run_step(graph, arena, step)
+        arena.begin_step()
+        run.do(step)
+    arena.begin_step()
     outputs = {}
     for tensor in graph.outputs:
-        patch = arena.load(_holder(graph, plan, tensor, first=False))
+        patch = arena.load(_rows_at_end(graph, plan, tensor))
         outputs[tensor] = patch.values.reshape(graph.tensors[tensor].shape)
-    return Execution(outputs, arena.memory, Trace(arena.written, arena.read) if trace else None)
+    return Execution(outputs, arena.memory, Trace(*arena.touched) if trace else None)
 
 
-def _run_step(graph: Graph, arena: Arena, step: Step) -> None:
-    arena.begin_step()
-    operators = [graph.operators[index] for index in step.operators]
-    kernel = kernel_of(tuple(operator.kind for operator in operators), operators[0].name)
-    patches = _patches(graph, operators[0], [arena.load(access) for access in step.reads])
-    unpacks = needs_unpacking(graph, step.operators[0])
-    # All writes of a step are of one region of one tensor; more than one means the same rows go to several buffers.
-    for write in step.writes:
-        scratch = ArenaScratch(arena, step.scratch, operators[0].name)
-        call = Call(graph, operators[0], patches, write.region, scratch, unpacks)
-        arena.store(write, kernel(call))
+class _Run:
+    """A run in progress: its arena, and what is known of operators once their first tile is computed."""
+
+    def __init__(self, graph: Graph, arena: Arena) -> None:
+        self._graph = graph
+        self._arena = arena
+        self._reductions = RunningReductions()
+        self._prepared: dict[tuple[Operator, str], Any] = {}
+        self._unpacks: dict[int, bool] = {}
+
+    def do(self, step: Step) -> None:
+        """Read all that the step reads, compute, then write: so an output may lie where an input lay."""
+        graph, arena = self._graph, self._arena
+        patches = [arena.load(group) for group in step.reads]
+        if not step.operators:
+            _copy(arena, step, patches)
+            return
+        operators = [graph.operators[index] for index in step.operators]
+        first = operators[0]
+        kernel = kernel_of(tuple(operator.kind for operator in operators), first.name)
+        call = Call(
+            graph,
+            first,
+            _in_input_order(graph, first, patches),
+            _written(graph, operators[-1], step),
+            ArenaScratch(arena, step.scratch, first.name),
+            self._needs_unpacking(step.operators[0]),
+            self._prepared,
+        )
+        result = kernel(call) if step.accumulator is None else self._reductions.add(arena, call, step)
+        if isinstance(result, tuple):  # an operator with several outputs writes each of them whole
+            for access, values in zip(step.writes, result, strict=True):
+                arena.store([access], values)
+        elif step.writes:
+            arena.store(step.writes, result)
+
+    def _needs_unpacking(self, operator: int) -> bool:
+        if operator not in self._unpacks:
+            self._unpacks[operator] = needs_unpacking(self._graph, operator)
+        return self._unpacks[operator]
 
 
-def _patches(graph: Graph, operator: Operator, loaded: list[Patch]) -> tuple[Patch | None, ...]:
-    """The loaded patches at the positions of the operator's non-constant inputs."""
-    remaining = iter(loaded)
-    return tuple(
-        None if index == ABSENT or graph.tensors[index].is_constant else next(remaining) for index in operator.inputs
-    )
+def _copy(arena: Arena, step: Step, patches: list[Patch]) -> None:
+    """Rows of one tensor from the buffers read to those written."""
+    read, written = step.reads[0] if step.reads else (), step.writes
+    if len(patches) != 1 or not written or {access.tensor for access in (*read, *written)} != {read[0].tensor}:
+        raise ValueError(f"a copy in section {step.section}, tile {step.tile}, is not of one tensor")
+    region = _union(written)
+    arena.store(written, patches[0].rectangle(region, 0))
 
 
-def _holder(graph: Graph, plan: Plan, tensor: int, *, first: bool) -> Access:
-    """Access to a whole tensor at the beginning or at the end of the run."""
-    region = whole(graph.tensors[tensor])
-    holders = [
-        index
-        for index, buffer in enumerate(plan.buffers)
-        if tensor in buffer.tensors and buffer.region == region and buffer.role is not Role.TILE
+def _written(graph: Graph, operator: Operator, step: Step) -> Region:
+    """The region of the output that a step computes."""
+    if not step.writes:  # a running reduction goes on
+        return whole(graph.tensors[operator.outputs[0]])
+    tensor = step.writes[0].tensor
+    if tensor not in operator.outputs:
+        raise ValueError(f"{operator.name} does not write {graph.tensors[tensor].name}")
+    return _union([access for access in step.writes if access.tensor == tensor])
+
+
+def _union(accesses: Sequence[Access]) -> Region:
+    first, last = accesses[0].region, accesses[-1].region
+    return Region(first.top, last.bottom, first.left, first.right)
+
+
+def _in_input_order(graph: Graph, operator: Operator, patches: list[Patch]) -> tuple[Patch | None, ...]:
+    """The patches at the positions of the operator's non-constant inputs."""
+    wanted = [
+        None if index == ABSENT or graph.tensors[index].is_constant else graph.tensors[index]
+        for index in operator.inputs
     ]
-    if not holders:
-        raise ValueError(f"no buffer of the plan holds all of {graph.tensors[tensor].name}")
-    return Access(holders[0 if first else -1], tensor, region)
+    if [tensor for tensor in wanted if tensor is not None] != [patch.tensor for patch in patches]:
+        read = ", ".join(patch.tensor.name for patch in patches) or "nothing"
+        raise ValueError(f"{operator.name} is given {read}, which are not its inputs")
+    remaining = iter(patches)
+    return tuple(None if tensor is None else next(remaining) for tensor in wanted)
+
+
+def _rows_at_start(graph: Graph, plan: Plan, tensor: int) -> list[Access]:
+    """Accesses to a tensor that is there before the first step."""
+    return _all_rows(graph, plan, tensor, [buffer.lower == 0 for buffer in plan.buffers])
+
+
+def _rows_at_end(graph: Graph, plan: Plan, tensor: int) -> list[Access]:
+    """Accesses to a tensor that is there after the last step."""
+    return _all_rows(graph, plan, tensor, [buffer.upper == len(plan.steps) for buffer in plan.buffers])
+
+
+def _all_rows(graph: Graph, plan: Plan, tensor: int, is_there: list[bool]) -> list[Access]:
+    """Accesses to a whole tensor: one, or one for each of the chunks of rows in which it lives."""
+    everything = whole(graph.tensors[tensor])
+    chunks = []
+    for index, buffer in enumerate(plan.buffers):
+        if is_there[index] and tensor in buffer.tensors and buffer.role not in (Role.TILE, Role.ROW_CACHE):
+            # Only a tensor with the host's rows can live in chunks; a renamed one lies in one buffer.
+            has_rows = extent(graph.tensors[buffer.tensors[0]])[:2] == extent(graph.tensors[tensor])[:2]
+            chunks.append(Access(index, tensor, buffer.region if has_rows else everything))
+    # A buffer of its own comes first: elsewhere the tensor may be no more than a copy in its slice.
+    own = [access for access in chunks if plan.buffers[access.buffer].tensors[0] == tensor]
+    chunks = sorted(own or chunks, key=lambda access: access.region.top)
+    found: list[Access] = []
+    for access in chunks:
+        if access.region.top == (found[-1].region.bottom if found else 0):
+            found.append(access)
+    if not found or _union(found) != everything:
+        raise ValueError(f"no buffers of the plan hold all of {graph.tensors[tensor].name}")
+    return found

@@ -36,9 +36,12 @@ def run_whole(graph: Graph, frame: np.ndarray) -> Mapping[int, np.ndarray]:
             )
             for index in operator.inputs
         )
-        output = graph.tensors[operator.outputs[0]]
-        result = kernel_of((operator.kind,), operator.name)(Call(graph, operator, patches, whole(output)))
-        values[operator.outputs[0]] = result.astype(output.dtype).reshape(output.shape)
+        region = whole(graph.tensors[operator.outputs[0]])
+        result = kernel_of((operator.kind,), operator.name)(Call(graph, operator, patches, region))
+        results = result if isinstance(result, tuple) else (result,)
+        for index, computed in zip(operator.outputs, results, strict=True):
+            output = graph.tensors[index]
+            values[index] = computed.astype(output.dtype).reshape(output.shape)
     return values
 
 

@@ -1,8 +1,8 @@
 """Multiply-accumulate operations, the planner's measure of time.
 
-Counted: convolutions (also transposed), depthwise convolutions and fully connected layers, at one multiplication and
-addition per weight and output position, padded positions included. Everything else (adds, pools, resizes) counts
-nothing, as in the MobileNet papers (Howard et al., 2017, section 4).
+Counted: convolutions (also transposed and in 3-D), depthwise convolutions, fully connected layers and matrix products,
+at one multiplication and addition per weight and output position, padded positions included. Everything else (adds,
+pools, resizes) counts nothing, as in the MobileNet papers (Howard et al., 2017, section 4).
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ def operator_macs(graph: Graph, operator: Operator) -> int:
     if operator.kind == "TRANSPOSE_CONV":
         weights, source = graph.tensors[operator.inputs[1]].shape, graph.tensors[operator.inputs[2]]
         return source.elements * math.prod(weights[:3])
+    if operator.kind == "CONV_3D":  # weights (kd, kh, kw, in, out)
+        return output.elements * math.prod(graph.tensors[operator.inputs[1]].shape[:4])
+    if operator.kind == "BATCH_MATMUL":
+        left = graph.tensors[operator.inputs[0]].shape
+        return output.elements * (left[-2] if operator.attributes.get("adj_x", False) else left[-1])
     return 0
 
 

@@ -71,7 +71,10 @@ class Operator:
     RESIZE_BILINEAR: align_corners, half_pixel_centers (both False = TFLite's legacy convention).
     MEAN: axes, keep_dims.  ARG_MAX: axis.  SOFTMAX: beta.  RESHAPE, SQUEEZE: none (the output shape says it all).
     PAD, PADV2, MIRROR_PAD: paddings ((before, after), ...) by axis.  TRANSPOSE: permutation.
-    STRIDED_SLICE: begin, end, strides, and the schema's masks.  SLICE: begin, size.  SPLIT, EXPAND_DIMS: axis.
+    STRIDED_SLICE: begin, end, strides, and the schema's masks.  SLICE: begin, size.  SPLIT, EXPAND_DIMS, CUMSUM: axis.
+    SPLIT_V: sizes, axis.  GATHER, PACK, UNPACK, ONE_HOT: axis.  TOPK_V2: k.  SUM, REDUCE_*: axes, keep_dims.
+    SPACE_TO_BATCH_ND: block_shape, paddings.  BATCH_TO_SPACE_ND: block_shape, crops.  TRANSPOSE_CONV: stride, padding,
+        activation.  CONV_3D: as CONV_2D, with (depth, height, width).  MIRROR_PAD also mode "REFLECT" | "SYMMETRIC".
     DEPTH_TO_SPACE, SPACE_TO_DEPTH: block_size.  LEAKY_RELU: alpha.
     Any other kind: the numbers of its option table, named as in the schema, in snake case.
     Axes count from the front. Constant inputs that hold these values stay among the inputs.

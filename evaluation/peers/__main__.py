@@ -1,52 +1,61 @@
-"""`python -m evaluation.peers NETWORK.tflite ...`: what LiteRT and TFLM allocate for each file."""
+"""`python -m evaluation.peers NETWORK.tflite ...`: what LiteRT and TFLM really use for each file."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from evaluation.errors import USER_ERROR_STATUS, UserError, exits_on_user_error
-from evaluation.peers import litert_arena, tflm_arena
+from evaluation.errors import USER_ERROR_STATUS, exits_on_user_error
+from evaluation.peers.survey import Survey, survey
 
 
 @exits_on_user_error
 def main(arguments: list[str] | None = None) -> None:
     """Print one table, or JSON; a peer that cannot take a file is named, and the exit status is 2 if none could."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.peers", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.peers",
+        description="What LiteRT (with and without XNNPACK) and TFLM use for a network: arena, and resident memory of "
+        "a process that runs it once. Each figure is measured in a fresh process.",
+        epilog="Exit status 2: no peer could take any of the files.",
+    )
     parser.add_argument("networks", nargs="+", metavar="NETWORK.tflite")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args(arguments)
-    rows = [_measure(network) for network in options.networks]
+    surveys = [survey(network) for network in options.networks]
     if options.json:
-        print(json.dumps({"networks": rows}))
-    else:
-        print(f"{'LiteRT arena':>14} {'TFLM head':>14} {'TFLM tail':>12}  network (bytes)")
-        for row in rows:
-            cells = [row["litert_arena_bytes"], row["tflm_head_bytes"], row["tflm_tail_bytes"]]
-            shown = [f"{cell:,}" if cell is not None else "-" for cell in cells]
-            print(f"{shown[0]:>14} {shown[1]:>14} {shown[2]:>12}  {row['network']}")
-    for row in rows:
-        for problem in row["problems"]:
-            print(f"error: {problem}", file=sys.stderr)
-    if all(row["litert_arena_bytes"] is None and row["tflm_head_bytes"] is None for row in rows):
+        print(json.dumps({"networks": [one.to_dict() for one in surveys]}))
+    elif any(use.arena_bytes is not None for one in surveys for use in one.uses):
+        _show(surveys)
+    for problem in dict.fromkeys(use.problem for one in surveys for use in one.uses if use.problem):
+        print(f"error: {problem}", file=sys.stderr)
+    if all(use.arena_bytes is None for one in surveys for use in one.uses):
         sys.exit(USER_ERROR_STATUS)
 
 
-def _measure(network: str) -> dict[str, object]:
-    row: dict[str, object] = {"network": network, "litert_arena_bytes": None}
-    row |= {"tflm_head_bytes": None, "tflm_tail_bytes": None}
-    problems: list[str] = []
-    try:
-        row["litert_arena_bytes"] = litert_arena(network)
-    except UserError as error:
-        problems.append(str(error))
-    try:
-        tflm = tflm_arena(network)
-        row |= {"tflm_head_bytes": tflm.head_bytes, "tflm_tail_bytes": tflm.tail_bytes}
-    except UserError as error:
-        problems.append(str(error))
-    return row | {"problems": list(dict.fromkeys(problems))}
+def _show(surveys: Sequence[Survey]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for one in surveys:
+        table = Table(title=f"{Path(one.network).name}: bytes", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        table.add_column("runtime", no_wrap=True)
+        for name in ("arena", "persistent", "resident, peak", "resident, after"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for use in one.uses:
+            sizes = (use.arena_bytes, use.persistent_bytes, use.resident_bytes, use.resident_after_bytes)
+            table.add_row(use.runtime.title, *("-" if size is None else f"{size:,}" for size in sizes))
+        console.print(table)
+    for line in (
+        "arena: LiteRT, span of its tensors (XNNPACK's own workspace not in it); TFLM, head section",
+        "persistent: TFLM's tail section; resident: growth of a fresh process from before the interpreter",
+        "exists, at its peak and after one run on one thread (file, arena, packed weights, workspace)",
+    ):
+        console.print(line, highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """LiteRT's tensor arena, read from the addresses of its tensors.
 
 After allocation every tensor that is not a constant has its address in one block; the highest end less the lowest
-start is what the block must hold, kernels' temporaries such as im2col included. Built-in kernels without delegates,
-since a delegate keeps memory of its own. LiteRT keeps the input alive to the end of the run.
+start is what the block must hold, kernels' temporaries such as im2col included. LiteRT keeps the input alive to the end
+of the run. With XNNPACK the block holds only what passes between LiteRT and the delegate; the delegate's own workspace
+has no address to read, and is part of `resident_growth` alone.
 """
 
 from __future__ import annotations
@@ -13,25 +14,27 @@ from pathlib import Path
 
 from evaluation.peers.subprocess_call import call_in_fresh_process
 
+_XNNPACK = "xnnpack"
 
-def litert_arena(path: str | Path) -> int:
-    """Bytes of the arena that LiteRT allocates for a `.tflite` file.
+
+def litert_arena(path: str | Path, *, xnnpack: bool = False) -> int:
+    """Bytes of the arena that LiteRT allocates for a `.tflite` file, with its built-in kernels or with XNNPACK.
 
     Raises:
         UserError: LiteRT is not installed, or cannot load the file.
     """
-    return call_in_fresh_process(__name__, Path(path), "LiteRT", "ai-edge-litert")["arena_bytes"]
+    arguments = (_XNNPACK,) if xnnpack else ()
+    return call_in_fresh_process(__name__, Path(path), "LiteRT", "ai-edge-litert", *arguments)["arena_bytes"]
 
 
-def _measure(path: str) -> dict[str, object]:
+def _measure(path: str, xnnpack: bool) -> dict[str, object]:
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError:
         return {"missing": True}
+    resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        interpreter = Interpreter(
-            model_path=path, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        )
+        interpreter = Interpreter(model_path=path, num_threads=1, experimental_op_resolver_type=resolver)
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         return {"refused": " ".join(str(error).split())[:300]}
@@ -43,7 +46,7 @@ def _measure(path: str) -> dict[str, object]:
             continue
         try:
             view = interpreter.tensor(detail["index"])()
-        except ValueError:  # never allocated: swallowed by a fused kernel
+        except ValueError:  # never allocated: swallowed by a fused kernel, or inside the delegate
             continue
         start = view.__array_interface__["data"][0]
         if start:
@@ -67,4 +70,4 @@ def _constants(path: str) -> set[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure(sys.argv[1])), flush=True)
+    print(json.dumps(_measure(sys.argv[1], _XNNPACK in sys.argv[2:])), flush=True)

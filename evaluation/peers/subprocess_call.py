@@ -14,14 +14,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TIME_LIMIT_S = 300
 
 
-def call_in_fresh_process(module: str, path: Path, peer: str, package: str) -> dict[str, Any]:
-    """Run `python -m module path`, which prints one line of JSON last, and return what it says.
+def call_in_fresh_process(module: str, path: Path, peer: str, package: str, *arguments: str) -> dict[str, Any]:
+    """Run `python -m module path arguments`, which prints one line of JSON last, and return what it says.
 
     Args:
         module: dotted name of the measuring module.
         path: the network.
         peer: what to call the runtime in messages.
         package: the distribution that brings it.
+        arguments: what else the module is told.
 
     Raises:
         UserError: the file cannot be read, or the peer is not installed, refuses the file, crashes or hangs.
@@ -30,7 +31,7 @@ def call_in_fresh_process(module: str, path: Path, peer: str, package: str) -> d
         raise UserError(f"{path}: no such file; expected a .tflite network")
     try:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore::RuntimeWarning", "-m", module, str(path.resolve())],
+            [sys.executable, "-W", "ignore::RuntimeWarning", "-m", module, str(path.resolve()), *arguments],
             capture_output=True,
             text=True,
             errors="replace",

@@ -51,13 +51,9 @@ def _measure(path: str) -> dict[str, object]:
     except ImportError:
         return {"missing": True}
     data = Path(path).read_bytes()
-    try:
-        has_outside_buffers = _has_outside_buffers(data)
-    except (struct.error, IndexError, TypeError, AttributeError):
-        return {"refused": "it is truncated or damaged, or no .tflite file; fetch or convert it again"}
-    if has_outside_buffers:
-        # TFLM would take those constants for empty and answer with wrong outputs and a wrong arena.
-        return {"refused": "it keeps constants outside the flatbuffer, which TFLM does not read; convert it without"}
+    refusal = outside_buffers_refusal(data)
+    if refusal:
+        return {"refused": refusal}
     try:
         interpreter = runtime.Interpreter.from_bytes(data, arena_size=GENEROUS_ARENA_BYTES)
     except (RuntimeError, ValueError) as error:
@@ -69,11 +65,19 @@ def _measure(path: str) -> dict[str, object]:
     return {f"{part}_bytes": int(match.group(1)) for part, match in found.items()}
 
 
-def _has_outside_buffers(data: bytes) -> bool:
+def outside_buffers_refusal(data: bytes) -> str | None:
+    """Why TFLM must not be given the file, though it would not say so; None where it may be."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.Model.GetRootAs(data, 0)
-    return any(model.Buffers(index).Offset() > 1 for index in range(model.BuffersLength()))
+    try:
+        model = schema.Model.GetRootAs(data, 0)
+        is_outside = any(model.Buffers(index).Offset() > 1 for index in range(model.BuffersLength()))
+    except (struct.error, IndexError, TypeError, AttributeError):
+        return "it is truncated or damaged, or no .tflite file; fetch or convert it again"
+    if is_outside:
+        # TFLM would take those constants for empty and answer with wrong outputs and a wrong arena.
+        return "it keeps constants outside the flatbuffer, which TFLM does not read; convert it without"
+    return None
 
 
 def _captured(action: Callable[[], None]) -> str:

@@ -1,8 +1,8 @@
 """Plans the peak memory of a network: how to cut it into tiles, in what arena, and what that costs in MACs."""
 
-from evaluation.planner.plan import plan
+from evaluation.planner.plan import plan, plan_sections
 from evaluation.planner.targets import CAMERA, MCU, TFLM, Target, load_target
-from evaluation.planner.types import Access, Buffer, Plan, Region, Role, Section, Step, extent
+from evaluation.planner.types import Access, Buffer, Halo, Plan, Region, Role, Section, Step, extent
 from evaluation.planner.validator import InvalidPlanError, validate
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "TFLM",
     "Access",
     "Buffer",
+    "Halo",
     "InvalidPlanError",
     "Plan",
     "Region",
@@ -21,5 +22,6 @@ __all__ = [
     "extent",
     "load_target",
     "plan",
+    "plan_sections",
     "validate",
 ]

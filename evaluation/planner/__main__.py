@@ -4,87 +4,120 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph, read_tflite
+from evaluation.planner.arguments import AUTO, DEFAULT_TIMEOUT_S, read_arguments
+from evaluation.planner.bits import with_bits
+from evaluation.planner.outputs import check_output
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan
-from evaluation.planner.targets import BUILT_IN, load_target
-from evaluation.planner.text import show_peers, show_plans
+from evaluation.planner.targets import TFLM, load_target
+from evaluation.planner.text import high_water, show_peers, show_plans
 from evaluation.planner.types import Plan
 
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.planner",
-        description="Plan the peak memory of a .tflite network: one arena for frame, activations, scratch and labels.",
-        epilog="MB is 10^6 bytes. Exit status 2: the network or an argument cannot be used; the message says why.",
-    )
-    parser.add_argument("network", help="a .tflite file")
-    parser.add_argument(
-        "--tiles", type=int, nargs="+", default=[1, 2, 4, 8], metavar="N", help="upper bounds on the tiles of a section"
-    )
-    parser.add_argument("--target", default="camera", help=f"{', '.join(BUILT_IN)}, or a YAML file (default: camera)")
-    parser.add_argument(
-        "--max-mac-overhead",
-        type=float,
-        default=DEFAULT_MAX_MAC_OVERHEAD,
-        metavar="SHARE",
-        help="MACs that recomputed rows may add, as a share of the network's (default: %(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help='print {"plans": [...]}, figures only')
-    parser.add_argument("--peers", action="store_true", help="beside it, what LiteRT and TFLM allocate for this file")
-    return parser.parse_args(argv)
+_PLOTS = (".svg", ".pdf", ".png")
 
 
 @exits_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print one row a tile count, then what fills the arena at its peak."""
-    arguments = _arguments(argv)
-    graph = read_tflite(arguments.network)
-    target = load_target(arguments.target)
-    plans = [
-        plan(graph, tiles, target, max_mac_overhead=arguments.max_mac_overhead)
-        for tiles in sorted(set(arguments.tiles))
-    ]
+    """Print one row a tile count, then what fills each arena at its peak; write the files asked for."""
+    arguments = read_arguments(argv)
+    if arguments.solve is not None:
+        sys.exit(_solve(arguments))
+    check_output(arguments.plot, "--plot", _PLOTS, arguments.network)
+    check_output(arguments.buffers, "--buffers", (".csv",), arguments.network)
+    check_output(arguments.tflm, "--tflm", (".tflite",), arguments.network)
+    graph = with_bits(read_tflite(arguments.network), arguments.activation_bits, arguments.weight_bits)
+    asked = arguments.tiles or [1, 4, 16, AUTO]
+    plans = _plans(graph, asked, arguments)
+    last = next(made for label, made in plans if label == str(asked[-1]))
+    notes = _write_outputs(arguments, graph, str(asked[-1]), last)
     peers = _peers(arguments.network, graph) if arguments.peers else None
     if arguments.json:
-        document: dict = {"plans": [summary(made) for made in plans]}
+        document: dict = {"plans": [{"asked": label} | summary(graph, made) for label, made in plans]}
         if peers is not None:
             document["peers"] = peers
         print(json.dumps(document, indent=1))
-        return
-    show_plans(graph, plans)
-    if peers is not None:
-        show_peers(peers)
+    else:
+        show_plans(graph, plans)
+        if peers is not None:
+            show_peers(peers)
+    for note in notes:
+        print(note, file=sys.stderr if arguments.json else sys.stdout)
 
 
-def summary(made: Plan) -> dict:
+def _plans(graph: Graph, asked: Sequence[int | str], arguments: argparse.Namespace) -> list[tuple[str, Plan]]:
+    """A plan for each different tile count, the smallest first, `auto` last."""
+    target = load_target(arguments.target or "camera")
+    tiling = arguments.tiling or "mixed"
+    share = DEFAULT_MAX_MAC_OVERHEAD if arguments.max_mac_overhead is None else arguments.max_mac_overhead
+    counts: list[int | str] = sorted({count for count in asked if isinstance(count, int)})
+    counts += [AUTO] if AUTO in asked else []
+    return [(str(count), plan(graph, count, target, tiling=tiling, max_mac_overhead=share)) for count in counts]
+
+
+def summary(graph: Graph, made: Plan) -> dict:
     """The plan's figures without its steps and buffers."""
     figures = made.to_dict()
     for name in ("steps", "buffers", "live_bytes", "high_water_buffers"):
         del figures[name]
-    sections = [{"first": s.operators[0], "last": s.operators[-1], "tiles": s.tiles} for s in made.sections]
-    return figures | {"sections": sections, "steps": len(made.steps), "buffers": len(made.buffers)}
+    sections = [
+        {"first": s.operators[0], "last": s.operators[-1], "rows": s.rows, "columns": s.columns, "tiles": s.tiles}
+        | {"halo": s.halo}
+        for s in made.sections
+    ]
+    counts = {"sections": sections, "steps": len(made.steps), "buffers": len(made.buffers)}
+    return figures | counts | {"frame_kept": made.frame_kept, "high_water": high_water(graph, made)}
 
 
-def _peers(path: str, graph: Graph) -> dict[str, int | str]:
-    """Untiled arenas by each peer's own accounting, in bytes; a line that says why where one could not be had."""
-    from evaluation import peers  # loads interpreters, only wanted here
+def _write_outputs(arguments: argparse.Namespace, graph: Graph, label: str, last: Plan) -> list[str]:
+    """Write the files asked for; a line to print for each."""
+    notes = []
+    of_which = f"the plan for --tiles {label}"
+    if arguments.plot is not None:
+        from evaluation.planner.plot import write_plot  # loads matplotlib, only wanted here
 
-    figures: dict[str, int | str] = {}
-    tflm_rules = plan(graph, 1, load_target("tflm"))
-    figures["ours_tflm_accounting_bytes"] = tflm_rules.arena_bytes
-    measures = {
-        "tflm_arena_bytes": lambda: peers.tflm_arena(path).head_bytes,
-        "litert_arena_bytes": lambda: peers.litert_arena(path),
-    }
-    for name, measure in measures.items():
-        try:
-            figures[name] = measure()
-        except UserError as error:
-            figures[name] = str(error)
-    return figures
+        write_plot(arguments.plot, graph, last)
+        notes.append(f"{arguments.plot}: {of_which}, address against step")
+    if arguments.buffers is not None:
+        from evaluation.planner.outputs import write_plan_buffers
+
+        count = write_plan_buffers(arguments.buffers, last)
+        notes.append(f"{arguments.buffers}: {of_which}, {count} buffers of its arena with their offsets")
+    if arguments.tflm is not None:
+        from evaluation.planner.tflm import write_offline_plan  # runs TFLM, only wanted here
+
+        written = write_offline_plan(arguments.network, arguments.tflm)
+        before, after = written.before.head_bytes, written.after.head_bytes
+        least = ", the least for this order of operators" if after == written.plan.lower_bound_bytes else ""
+        notes.append(
+            f"{arguments.tflm}: TFLM says it takes {after} bytes of arena (head) for this file{least}, and {before} "
+            f"for the file as it came; tail {written.after.tail_bytes}"
+        )
+    return notes
+
+
+def _peers(path: str, graph: Graph) -> dict:
+    """Untiled arenas and resident memory by each peer's own accounting, in bytes; `problems` says what has none."""
+    from evaluation.peers import survey  # loads interpreters, only wanted here
+
+    return {"ours_tflm_accounting_bytes": plan(graph, 1, TFLM).arena_bytes} | survey(path).to_dict()
+
+
+def _solve(arguments: argparse.Namespace) -> int:
+    """Place the buffers of a CSV file; 0 where they fit the capacity, else 1."""
+    check_output(arguments.out, "--out", (".csv",), arguments.solve)
+    from evaluation.planner.buffers_csv import read_buffers  # these two are only wanted here
+    from evaluation.planner.solve import solve_file
+
+    largest = max(read_buffers(arguments.solve), key=lambda buffer: buffer.block.size_bytes, default=None)
+    if largest is not None and largest.block.size_bytes > arguments.capacity:
+        size = largest.block.size_bytes
+        raise UserError(f"--capacity {arguments.capacity} is less than buffer {largest.id} alone takes, {size} bytes")
+    timeout_s = DEFAULT_TIMEOUT_S if arguments.timeout is None else arguments.timeout
+    return solve_file(arguments.solve, arguments.capacity, timeout_s, arguments.out)
 
 
 if __name__ == "__main__":

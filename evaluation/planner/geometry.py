@@ -43,6 +43,8 @@ def need(graph: Graph, operator: Operator, position: int, axis: int) -> Need | N
         dilation = attributes.get("dilation", (1, 1))[axis]
         start = np.arange(outputs, dtype=np.int64) * attributes["stride"][axis] - before
         return _clipped(start, start + (window - 1) * dilation + 1, size)
+    if kind == "TRANSPOSE_CONV":
+        return _transposed(graph, operator, axis) if position == 2 else None
     if kind == "RESIZE_BILINEAR":
         lower, upper, _ = bilinear_taps(size, outputs, attributes, fixed_point=source.dtype in ("int8", "int16"))
         return lower, upper + 1
@@ -144,6 +146,20 @@ _PER_PIXEL = {"CONCATENATION", "SOFTMAX", "LOG_SOFTMAX", "ARG_MAX", "ARG_MIN"}
 def _same_layout(source: Tensor, output: Tensor) -> bool:
     """Whether rows and columns of both tensors mean the same axes (broadcast over rank would shift them)."""
     return len(source.shape) == len(output.shape)
+
+
+def _transposed(graph: Graph, operator: Operator, axis: int) -> Need:
+    """Input position i reaches outputs from i * stride - before on, as many as the filter is long, where `before` is
+    the padding of the convolution that leads from the output back to the input. A stride longer than the filter leaves
+    outputs that no input reaches; they are given a neighbour, since no region is empty."""
+    source, output = graph.tensors[operator.inputs[2]], graph.tensors[operator.outputs[0]]
+    window, stride = graph.tensors[operator.inputs[1]].shape[axis + 1], operator.attributes["stride"][axis]
+    size, outputs = extent(source)[axis], extent(output)[axis]
+    before = 0
+    if operator.attributes["padding"] == "SAME":
+        before = max((size - 1) * stride + window - outputs, 0) // 2
+    shifted = np.arange(outputs, dtype=np.int64) + before
+    return _clipped(-((window - 1 - shifted) // stride), shifted // stride + 1, size)
 
 
 def _broadcast(size: int, outputs: int) -> Need:

@@ -7,24 +7,28 @@ its output may lie where its input lay (in place), and which neighbours run as o
 Scratch, in bytes:
 - kernels whose weights are packed or sparse unpack one output channel at a time: kh*kw*cin values of the type they
   compute in (int8, int16 or float32);
-- a pool over the whole picture, and MEAN, keep one running sum for each output value: int32 (int64 for 16-bit
-  activations, float32 for float);
+- a pool over the whole picture, and MEAN, keep one running sum for each output value, in the narrowest type that
+  holds it (`evaluation.graph.accumulate`); computed tile by tile, the sums are an accumulator that lives from the first
+  tile to the last;
 - all else needs none. In particular fused RESIZE_BILINEAR + ARG_MAX interpolates one class after another at one pixel,
   rounds it as the resize would, and keeps only the best so far; the first class wins a tie.
 
-In place: RESHAPE, SQUEEZE and EXPAND_DIMS only rename bytes. QUANTIZE from the frame's uint8 to another 8-bit code
-rewrites the frame where it lies, provided nothing else reads the frame.
+In place: RESHAPE, SQUEEZE and EXPAND_DIMS only rename bytes. Operators that treat each element alone may write it where
+they read it: activations, QUANTIZE between codes of one width (the frame's uint8 included), and sums or products into
+an operand of the output's shape, provided nothing else reads that operand.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor, operator_macs
+from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.planner.geometry import COLUMNS, ROWS, Need, need, window_size
 from evaluation.planner.types import extent
 from evaluation.planner.weights import kernel_rows, needs_unpacking
@@ -32,6 +36,10 @@ from evaluation.planner.weights import kernel_rows, needs_unpacking
 MAX_LABEL_CLASSES = 256
 _MAX_SIDE = 1 << 16
 _RENAMING = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
+_REWRITING = {
+    "QUANTIZE", "ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "ELU",
+    "HARD_SWISH", "LOGISTIC", "TANH", "ABS", "NEG", "EXP", "SQRT", "RSQRT", "SQUARE", "FLOOR", "CEIL", "ROUND", "PRELU",
+}  # fmt: skip
 _WHOLE = {
     "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "FULLY_CONNECTED", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "TRANSPOSE",
     "STRIDED_SLICE", "SLICE", "SPLIT", "PACK", "TRANSPOSE_CONV", "MIRROR_PAD", "BATCH_MATMUL",
@@ -47,30 +55,34 @@ _BY_ROWS = {
 
 @dataclass(frozen=True, eq=False)
 class KernelCall:
-    """One kernel over the whole of its output: an operator, or several that are fused. A tile is a part of it."""
+    """One kernel over the whole of its output: an operator, or several that are fused. A tile is a part of it.
+
+    Tensors are named by *values*: the graph's tensor index, plus a multiple of the number of tensors for each further
+    time that a tensor is computed (see `variants`).
+    """
 
     operators: tuple[int, ...]
     reads: tuple[int, ...]
-    """Non-constant input tensors, in operator order (a tensor read twice stands twice)."""
+    """Non-constant input values, in operator order (a value read twice stands twice)."""
     writes: tuple[int, ...]
-    row_needs: tuple[Need | None, ...]
-    """For each of `reads`: the input rows each output row needs; None = all at once."""
-    in_place: bool
-    """The first output lies where the first input lay."""
+    needs: tuple[tuple[Need, Need] | None, ...]
+    """For each of `reads`: the input rows each output row needs, and the same for columns; None = all at once."""
+    in_place: tuple[int, ...]
+    """Positions in `reads` whose place the first output may take, if nothing else reads that value."""
+    reduces: bool
+    """A pool over the whole picture: it can take its input tile by tile, adding to an accumulator."""
     scratch_bytes: int
+    """Working memory of a call; of a reduction, its accumulator."""
     macs: int
 
     @property
     def tileable(self) -> bool:
-        """Whether any row of the output can be computed alone."""
-        return len(self.writes) == 1 and all(rows is not None for rows in self.row_needs)
+        """Whether any rectangle of the output can be computed alone."""
+        return len(self.writes) == 1 and not self.reduces and all(need is not None for need in self.needs)
 
 
-def kernel_calls(graph: Graph, *, rewrite_frame: bool = True) -> tuple[KernelCall, ...]:
+def kernel_calls(graph: Graph) -> tuple[KernelCall, ...]:
     """The kernel calls of one run, in the graph's order.
-
-    Args:
-        rewrite_frame: the camera frame may be requantised where it lies; False where it must survive the run.
 
     Raises:
         UserError: an operator whose kernel is not specified here, or a tensor that cannot be planned.
@@ -90,13 +102,38 @@ def kernel_calls(graph: Graph, *, rewrite_frame: bool = True) -> tuple[KernelCal
         for index, operator in enumerate(graph.operators)
         if (producer := _fusible_resize(graph, index, readers)) is not None
     }
-    calls = []
-    for index in range(len(graph.operators)):
-        if index in fused:
-            continue
-        producer = next((p for p, consumer in fused.items() if consumer == index), None)
-        calls.append(_call(graph, index, producer, readers, rewrite_frame))
-    return tuple(calls)
+    fused_into = {consumer: producer for producer, consumer in fused.items()}
+    return tuple(
+        _call(graph, index, fused_into.get(index)) for index in range(len(graph.operators)) if index not in fused
+    )
+
+
+def slices_of(graph: Graph, call: KernelCall) -> tuple[int, ...] | None:
+    """First channel of each input in the output, where `call` is a CONCATENATION that only puts its inputs side by
+    side: along the channels, all quantised alike. None for any other call."""
+    operator = graph.operators[call.operators[0]]
+    if operator.kind != "CONCATENATION" or len(call.reads) != len(operator.inputs):
+        return None
+    output = graph.tensors[operator.outputs[0]]
+    inputs = [graph.tensors[index] for index in operator.inputs]
+    if len(output.shape) != 4 or operator.attributes["axis"] != 3:
+        return None
+    if operator.attributes.get("activation", "NONE") != "NONE" or any(not _alike(one, output) for one in inputs):
+        return None
+    channels = [tensor.shape[3] for tensor in inputs]
+    if any(first * output.bits % 8 for first in accumulate(channels)):
+        return None  # slices begin on whole bytes
+    return tuple(accumulate(channels[:-1], initial=0))
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether equal bytes of the two mean equal numbers."""
+    if (one.dtype, one.bits) != (other.dtype, other.bits):
+        return False
+    if one.quantization is None or other.quantization is None:
+        return one.quantization is other.quantization
+    same_scale = np.array_equal(one.quantization.scale, other.quantization.scale)
+    return same_scale and np.array_equal(one.quantization.zero_point, other.quantization.zero_point)
 
 
 def is_label_map(graph: Graph, tensor: int) -> bool:
@@ -119,16 +156,14 @@ def tensor_bytes(tensor: Tensor) -> int:
     return extent(tensor)[0] * row_bytes(tensor)
 
 
-def _call(
-    graph: Graph, index: int, producer: int | None, readers: dict[int, list[int]], rewrite_frame: bool
-) -> KernelCall:
+def _call(graph: Graph, index: int, producer: int | None) -> KernelCall:
     operator = graph.operators[index]
     macs = operator_macs(graph, operator)
     if producer is not None:
         resize = graph.operators[producer]
-        # ARG_MAX keeps rows, so the rows that the pair needs are those the resize needs.
-        rows = (need(graph, resize, 0, ROWS),)
-        return KernelCall((producer, index), (resize.inputs[0],), operator.outputs, rows, False, 0, macs)
+        # ARG_MAX keeps rows and columns, so what the pair needs is what the resize needs.
+        needs = (need(graph, resize, 0, ROWS), need(graph, resize, 0, COLUMNS))
+        return KernelCall((producer, index), (resize.inputs[0],), operator.outputs, (needs,), (), False, 0, macs)
     positions = [
         position
         for position, tensor in enumerate(operator.inputs)
@@ -138,17 +173,19 @@ def _call(
         operators=(index,),
         reads=tuple(operator.inputs[position] for position in positions),
         writes=operator.outputs,
-        row_needs=tuple(_row_need(graph, operator, position) for position in positions),
-        in_place=_in_place(graph, operator, readers, rewrite_frame),
+        needs=tuple(_needs(graph, operator, position) for position in positions),
+        in_place=_in_place(graph, operator, positions),
+        reduces=is_global_reduction(graph, operator),
         scratch_bytes=_scratch_bytes(graph, index),
         macs=macs,
     )
 
 
-def _row_need(graph: Graph, operator: Operator, position: int) -> Need | None:
-    if operator.kind in _WHOLE or need(graph, operator, position, COLUMNS) is None:
+def _needs(graph: Graph, operator: Operator, position: int) -> tuple[Need, Need] | None:
+    if operator.kind in _WHOLE:
         return None
-    return need(graph, operator, position, ROWS)
+    rows, columns = (need(graph, operator, position, axis) for axis in (ROWS, COLUMNS))
+    return None if rows is None or columns is None else (rows, columns)
 
 
 def _fusible_resize(graph: Graph, index: int, readers: dict[int, list[int]]) -> int | None:
@@ -165,18 +202,34 @@ def _fusible_resize(graph: Graph, index: int, readers: dict[int, list[int]]) -> 
     return producer
 
 
-def _in_place(graph: Graph, operator: Operator, readers: dict[int, list[int]], rewrite_frame: bool) -> bool:
-    if not operator.inputs or operator.inputs[0] == ABSENT or graph.tensors[operator.inputs[0]].is_constant:
+def _in_place(graph: Graph, operator: Operator, positions: list[int]) -> tuple[int, ...]:
+    """Positions among the non-constant inputs whose bytes the output may overwrite one by one."""
+    output = graph.tensors[operator.outputs[0]]
+    inputs = [operator.inputs[position] for position in positions]
+    allowed = []
+    for place, tensor in enumerate(inputs):
+        source = graph.tensors[tensor]
+        if inputs.count(tensor) > 1 or source.bits != output.bits:
+            continue
+        if operator.kind in _RENAMING:
+            if place == 0 and source.bits >= 8:
+                allowed.append(place)
+        elif operator.kind in _REWRITING and source.shape == output.shape:
+            allowed.append(place)
+    return tuple(allowed)
+
+
+def is_global_reduction(graph: Graph, operator: Operator) -> bool:
+    """Whether the operator sums over all rows and columns of a picture, channel by channel."""
+    source = graph.tensors[operator.inputs[0]]
+    if len(source.shape) != 4 or source.is_constant:
         return False
-    source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
-    if operator.kind in _RENAMING:
-        if source.bits == output.bits >= 8:
-            is_frame = operator.inputs[0] in graph.inputs
-            return rewrite_frame or not is_frame
-        return False
-    only_reader = len(readers[operator.inputs[0]]) == 1 and operator.inputs[0] not in graph.outputs
-    is_frame = operator.inputs[0] in graph.inputs and source.dtype == "uint8"
-    return operator.kind == "QUANTIZE" and rewrite_frame and only_reader and is_frame and output.bits == source.bits
+    if operator.kind == "AVERAGE_POOL_2D":
+        return window_size(graph, operator) == source.shape[1:3] and graph.tensors[operator.outputs[0]].shape[1:3] == (
+            1,
+            1,
+        )
+    return operator.kind in ("MEAN", "SUM") and sorted(operator.attributes["axes"]) == [1, 2]
 
 
 def _scratch_bytes(graph: Graph, index: int) -> int:
@@ -187,9 +240,9 @@ def _scratch_bytes(graph: Graph, index: int) -> int:
         _, length = kernel_rows(weights, operator.kind)
         scratch += length * np.dtype(weights.dtype).itemsize
     source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
-    is_global_pool = operator.kind == "AVERAGE_POOL_2D" and window_size(graph, operator) == source.shape[1:3]
-    if is_global_pool or operator.kind in ("MEAN", "SUM"):
-        scratch += output.elements * (8 if source.bits == 16 else 4)
+    if is_global_reduction(graph, operator) or operator.kind in ("MEAN", "SUM"):
+        count = source.elements // output.elements
+        scratch += output.elements * np.dtype(accumulator_dtype(source, count)).itemsize
     return scratch
 
 

@@ -1,14 +1,58 @@
-"""The order in which kernel calls run.
+"""The orders in which kernel calls are tried.
 
-A file's order is one of many. Here one cheap improvement is made: a call that shrinks a tensor nobody reads after it
-(a skip connection's projection, which many files do only when the decoder needs it) moves to right behind the
-tensor's other readers, so that the small result waits instead of the large one. The planner tries both orders.
+A file's order is one of many. Untiled, the order of least peak is found exactly (`least_peak_order`). Tiled, sections
+are runs of neighbours in the order, so a few orders with different neighbours are tried: the file's own; one in which
+calls that shrink what they are the last to read stand right behind its other readers; and one in which calls whose
+result waits for long stand right before its first reader.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evaluation.graph import Graph
 from evaluation.planner.kernels import KernelCall, tensor_bytes
+from evaluation.planner.least_peak_order import Node, least_peak_order
+from evaluation.planner.program import Program, reordered
+from evaluation.planner.types import extent
+
+
+def least_peak(lowered: Program) -> tuple[Program, bool]:
+    """The program with its calls in the order of least untiled peak, and whether that is proven.
+
+    What is proven holds for the storages as they are: which operators work in place, and which concatenations are
+    elided, was decided before.
+    """
+    storages = lowered.storages
+    nodes = []
+    for index, call in enumerate(lowered.calls):
+        touches = frozenset(o.storage for o in (*call.reads, *call.writes) if lowered.counted(storages[o.storage]))
+        nodes.append(Node(touches, frozenset(_before(lowered, index)), lowered.aligned(call.scratch_bytes)))
+    sizes = [lowered.aligned(storage.size_bytes) for storage in storages]
+    at_start = frozenset(i for i, s in enumerate(storages) if s.first < 0 and lowered.counted(s))
+    at_end = frozenset(i for i, s in enumerate(storages) if s.last >= len(lowered.calls) and lowered.counted(s))
+    found = least_peak_order(nodes, sizes, at_start, at_end)
+    return reordered(lowered, found.sequence), found.proven
+
+
+def _before(lowered: Program, index: int) -> set[int]:
+    """Calls that must run before call `index`: those that write what it reads, and those that touch what it rewrites
+    in place."""
+    call = lowered.calls[index]
+    read = {operand.storage for operand in call.reads}
+    rewritten = read & {operand.storage for operand in call.writes}
+    before = set()
+    for earlier, other in enumerate(lowered.calls[:index]):
+        written = {operand.storage for operand in other.writes}
+        touched = written | {operand.storage for operand in other.reads}
+        if written & read or touched & rewritten:
+            before.add(earlier)
+    return before
+
+
+def orders(graph: Graph, calls: tuple[KernelCall, ...]) -> list[tuple[KernelCall, ...]]:
+    """Different orders to cut into sections, the file's own first."""
+    return list(dict.fromkeys((calls, hoisted(graph, calls), sunk(graph, calls))))
 
 
 def hoisted(graph: Graph, calls: tuple[KernelCall, ...]) -> tuple[KernelCall, ...]:
@@ -22,15 +66,42 @@ def hoisted(graph: Graph, calls: tuple[KernelCall, ...]) -> tuple[KernelCall, ..
     return tuple(order)
 
 
+def sunk(graph: Graph, calls: tuple[KernelCall, ...]) -> tuple[KernelCall, ...]:
+    """`calls` with every call that does not shrink what it reads moved down to right before its first reader."""
+    order = list(calls)
+    for call in reversed(calls):
+        position = order.index(call)
+        readers = [p for p, other in enumerate(order) if set(call.writes) & set(other.reads)]
+        if not readers or readers[0] <= position + 1:
+            continue
+        read = sum(_bytes(graph, value) for value in set(call.reads))
+        if sum(_bytes(graph, value) for value in call.writes) < read and not _read_later(order, position):
+            continue
+        order.insert(readers[0] - 1, order.pop(position))
+    return tuple(order)
+
+
+def _read_later(order: Sequence[KernelCall], position: int) -> bool:
+    """Whether all that the call reads is read again further down, so that it frees nothing."""
+    later = {value for other in order[position + 1 :] for value in other.reads}
+    return set(order[position].reads) <= later
+
+
 def _after_other_readers(graph: Graph, order: list[KernelCall], position: int) -> int | None:
     """Where the call at `position` may move to, or None where moving it would not shrink anything."""
     call = order[position]
     if len(set(call.reads)) != 1 or call.in_place or call.reads[0] in graph.outputs:
         return None
     source = call.reads[0]
+    if extent(graph.tensors[source % len(graph.tensors)])[0] == 1:
+        return None  # a handful of bytes, behind a global pool: what reads it ends sections
     if any(source in later.reads for later in order[position + 1 :]):
         return None
-    if sum(tensor_bytes(graph.tensors[t]) for t in call.writes) >= tensor_bytes(graph.tensors[source]):
+    if sum(_bytes(graph, value) for value in call.writes) >= _bytes(graph, source):
         return None
     touching = [p for p in range(position) if source in order[p].reads or source in order[p].writes]
     return touching[-1] + 1 if touching else 0
+
+
+def _bytes(graph: Graph, value: int) -> int:
+    return tensor_bytes(graph.tensors[value % len(graph.tensors)])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.planner.sections import NEVER, Candidates
+from evaluation.planner.sections import NEVER, Candidates, Manner
 
 _STEP_PRICE = 1 << 20
 """MACs come first; among equal ones the path with fewer steps wins."""
@@ -20,56 +20,92 @@ _STEP_PRICE = 1 << 20
 
 @dataclass(frozen=True)
 class Cut:
-    """Calls [first, end) as one section in `tiles` stripes. Untiled calls each form a section of their own here."""
+    """Calls [first, end) as one section."""
 
     first: int
     end: int
-    tiles: int
+    manner: Manner
 
 
-def least_peak_path(candidates: Candidates, max_extra_macs: int) -> tuple[Cut, ...]:
-    """The cuts of least peak whose extra MACs stay within the budget; of these, those with the fewest MACs."""
-    calls = candidates.live_bytes.shape[0]
-    peaks = np.unique(candidates.live_bytes[candidates.live_bytes < NEVER])
-    # Any path must hold the calls one by one or inside a section, so the untiled peak is always enough.
-    untiled = max(int(candidates.live_bytes[i, i + 1, 0]) for i in range(calls))
-    peaks = peaks[peaks <= untiled]
-    low, high = 0, len(peaks) - 1
-    while low < high:
-        middle = (low + high) // 2
-        cost, _ = _shortest(candidates, int(peaks[middle]))
-        if cost is not None and cost <= max_extra_macs:
-            high = middle
-        else:
-            low = middle + 1
-    _, cuts = _shortest(candidates, int(peaks[low]))
-    return cuts
+@dataclass(frozen=True)
+class Path:
+    """A choice of sections, and the largest live bytes among them."""
+
+    cuts: tuple[Cut, ...]
+    peak_bytes: int
+
+
+def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 0.0) -> Path | None:
+    """The cuts of least peak whose extra MACs stay within the budget; of these, those with the fewest MACs.
+
+    Args:
+        slack: share by which the peak may lie above the least one, for fewer MACs and steps.
+
+    Returns:
+        None where the candidates hold no path within the budget.
+    """
+    least = _least_bottleneck(candidates)
+    if least >= NEVER:
+        return None
+    if not _affordable(candidates, least, max_extra_macs):
+        peaks = np.unique(candidates.live_bytes[(candidates.live_bytes < NEVER) & (candidates.live_bytes > least)])
+        if not peaks.size or not _affordable(candidates, int(peaks[-1]), max_extra_macs):
+            return None
+        low, high = 0, len(peaks) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if _affordable(candidates, int(peaks[middle]), max_extra_macs):
+                high = middle
+            else:
+                low = middle + 1
+        least = int(peaks[low])
+    _, cuts = _shortest(candidates, int(least * (1 + slack)))
+    index = {manner: number for number, manner in enumerate(candidates.manners)}
+    return Path(cuts, max(int(candidates.live_bytes[c.first, c.end, index[c.manner]]) for c in cuts))
+
+
+def _least_bottleneck(candidates: Candidates) -> int:
+    """The least peak of any path, whatever its MACs."""
+    cheapest = candidates.live_bytes.min(axis=2)
+    calls = len(cheapest)
+    least = np.full(calls + 1, NEVER, np.int64)
+    least[0] = 0
+    for end in range(1, calls + 1):
+        least[end] = np.maximum(cheapest[:end, end], least[:end]).min()
+    return int(least[calls])
+
+
+def _affordable(candidates: Candidates, peak_bytes: int, max_extra_macs: int) -> bool:
+    cost, _ = _shortest(candidates, peak_bytes)
+    return cost is not None and cost <= max_extra_macs
 
 
 def _shortest(candidates: Candidates, peak_bytes: int) -> tuple[int | None, tuple[Cut, ...]]:
     """(extra MACs, cuts) of the cheapest path with no edge above `peak_bytes`; (None, ()) where there is none."""
     calls = candidates.live_bytes.shape[0]
-    counts = np.array(candidates.counts, np.int64)
+    tiles = np.array([manner.tiles for manner in candidates.manners], np.int64)
     distance = np.full(calls + 1, np.inf)
     distance[0] = 0.0
     came_from = [(0, 0)] * (calls + 1)
     for end in range(1, calls + 1):
-        allowed = candidates.live_bytes[:end, end, :] <= peak_bytes
-        lengths = (end - np.arange(end))[:, None] * counts[None, :]
-        price = candidates.extra_macs[:end, end, :].astype(np.float64) * _STEP_PRICE + lengths
-        total = np.where(allowed, price, np.inf) + distance[:end, None]
+        first, manner = np.nonzero(candidates.live_bytes[:end, end, :] <= peak_bytes)
+        if not first.size:
+            continue
+        price = (
+            candidates.extra_macs[first, end, manner].astype(np.float64) * _STEP_PRICE + (end - first) * tiles[manner]
+        )
+        total = price + distance[first]
         best = int(np.argmin(total))
-        first, count = divmod(best, len(counts))
-        distance[end] = total[first, count]
-        came_from[end] = first, count
+        distance[end] = total[best]
+        came_from[end] = int(first[best]), int(manner[best])
     if not np.isfinite(distance[calls]):
         return None, ()
     cuts: list[Cut] = []
-    end = calls
+    extra, end = 0, calls
     while end > 0:
-        first, count = came_from[end]
-        cuts.append(Cut(first, end, int(counts[count])))
+        first, manner = came_from[end]
+        cuts.append(Cut(first, end, candidates.manners[manner]))
+        extra += int(candidates.extra_macs[first, end, manner])
         end = first
     cuts.reverse()
-    extra = sum(int(candidates.extra_macs[c.first, c.end, candidates.counts.index(c.tiles)]) for c in cuts)
     return extra, tuple(cuts)

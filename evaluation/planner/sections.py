@@ -1,12 +1,12 @@
-"""Price every way to cut a network into sections: the live bytes and the MACs of each candidate.
+"""Price the ways to cut a network into sections: the live bytes and the MACs of each candidate.
 
-A *section* is a run of kernel calls [first, end) computed in n stripes of rows: stripe k passes through all its calls
-before stripe k+1 begins, so what lies between them never exists whole. Rows a stripe needs beyond its own (the halo)
-are computed again. Tensors that outlive the section are kept whole and each of their rows is computed only once; so
-is a tensor of which the first stripe already needs every row (the result of a global pool, for one).
+A section's price depends on its own calls alone: what comes from before it dies as its stripes read it, what outlives
+it grows as they write it. So every candidate [first, end) is priced once, for all stripe counts together, and the best
+sequence of sections is a shortest path (`path`). One backward sweep (`stripes`) serves all candidates with one `end`.
 
-All candidates that share an `end` share the regions of their stripes: which rows of a tensor are needed follows from
-the calls after it alone. One backward sweep per `end` therefore prices all of them, for all stripe counts at once.
+Not every candidate is priced. Everything alive at a boundary between sections is whole there, so no plan through it
+has a lower peak than that sum. Boundaries are taken up from the narrowest on, and those above the best peak found never
+are (`plan`).
 """
 
 from __future__ import annotations
@@ -16,197 +16,280 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.planner.liveness import Program, Storage
+from evaluation.planner.geometry import COLUMNS
+from evaluation.planner.program import Call, Program, Storage
+from evaluation.planner.stripes import Cutting, Span, Stripes, Sweep, wide_storages
+from evaluation.planner.types import Halo
 
 NEVER = np.iinfo(np.int64).max // 4
 """Live bytes of a section that cannot be."""
 
 
-@dataclass(frozen=True, eq=False)
-class Stripes:
-    """Stripes of several counts, stacked: those of counts[0] first, then those of counts[1], ..."""
+@dataclass(frozen=True)
+class Manner:
+    """A way to compute a section: stripes of rows, strips of columns, and what becomes of the halo."""
 
-    counts: tuple[int, ...]
-    begins: np.ndarray
-    """Index of the first stripe of each count."""
-    ends: np.ndarray
-    """Index of the last stripe of each count."""
-
-    @staticmethod
-    def of(counts: Sequence[int]) -> Stripes:
-        sizes = np.array(counts, np.int64)
-        ends = np.cumsum(sizes) - 1
-        return Stripes(tuple(counts), ends - sizes + 1, ends)
-
-    def shares(self, rows: int) -> np.ndarray:
-        """Bottom row of each stripe when `rows` are shared out evenly."""
-        return np.concatenate([np.arange(1, n + 1, dtype=np.int64) * rows // n for n in self.counts])
-
-
-@dataclass(frozen=True, eq=False)
-class StripeRows:
-    """Rows [top, bottom) of one tensor that each stripe computes; none where top >= bottom."""
-
-    top: np.ndarray
-    bottom: np.ndarray
-    kept: np.ndarray
-    """Per stripe: whether the tensor is kept whole over the stripes of this count."""
+    rows: int
+    columns: int
+    halo: Halo
+    lead: int = 0
+    """Stripes at the beginning that compute nothing of the last output (see `stripes`)."""
 
     @property
-    def rows(self) -> np.ndarray:
-        return np.maximum(self.bottom - self.top, 0)
+    def tiles(self) -> int:
+        return self.rows * self.columns
 
 
-class BackwardSweep:
-    """Rows that the stripes of a section ending before call `end` compute, found call by call, the last one first."""
-
-    def __init__(self, program: Program, end: int, stripes: Stripes) -> None:
-        self._program = program
-        self._end = end
-        self._stripes = stripes
-        self._needed: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    def step(self, call_index: int) -> StripeRows:
-        """Rows of the output of `call_index` in each stripe. Calls must be given in falling order from end - 1."""
-        program, stripes = self._program, self._stripes
-        call = program.calls[call_index]
-        storage = program.storages[program.storage_of[call.writes[0]]]
-        if call.writes[0] in self._needed:
-            top, bottom = self._needed[call.writes[0]]
-        else:
-            bottom = stripes.shares(storage.rows)
-            top = np.concatenate(([0], bottom[:-1]))
-            top[stripes.begins] = 0
-        outlives = storage.last >= self._end or call.in_place
-        sizes = np.array(stripes.counts)
-        whole_at_once = (top[stripes.begins] == 0) & (bottom[stripes.begins] == storage.rows)
-        kept = np.repeat(whole_at_once | outlives, sizes)
-        if kept.any():
-            kept_bottom = bottom.copy()
-            kept_bottom[stripes.ends] = storage.rows
-            kept_top = np.concatenate(([0], kept_bottom[:-1]))
-            kept_top[stripes.begins] = 0
-            top, bottom = np.where(kept, kept_top, top), np.where(kept, kept_bottom, bottom)
-        for tensor, rows in zip(call.reads, call.row_needs, strict=True):
-            self._need(tensor, rows, top, bottom)
-        return StripeRows(top, bottom, kept)
-
-    def _need(self, tensor: int, rows: tuple[np.ndarray, np.ndarray], top: np.ndarray, bottom: np.ndarray) -> None:
-        first, end = rows
-        # A stripe that computes no rows needs none (its top is beyond any), yet keeps the bottom of those before it:
-        # bottoms rise from stripe to stripe, which is what lets kept tensors be computed once.
-        none = np.int64(1 << 40)
-        needed_top = np.where(top < bottom, first[np.minimum(top, len(first) - 1)], none)
-        needed_bottom = np.where(bottom > 0, end[bottom - 1], 0)
-        if tensor in self._needed:
-            old_top, old_bottom = self._needed[tensor]
-            needed_top, needed_bottom = np.minimum(needed_top, old_top), np.maximum(needed_bottom, old_bottom)
-        self._needed[tensor] = needed_top, needed_bottom
+UNTILED = Manner(1, 1, Halo.NONE)
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Every section [first, end) at every stripe count. Arrays of shape (calls, calls + 1, counts)."""
+    """Prices of sections. A section that cannot be, or costs more MACs than allowed, has `NEVER` live bytes."""
 
-    counts: tuple[int, ...]
+    manners: tuple[Manner, ...]
     live_bytes: np.ndarray
-    """Largest sum of aligned sizes alive at one step; NEVER where the section cannot be striped or costs too much."""
+    """int64 (calls, calls + 1, manners): the largest live sum of section [first, end)."""
     extra_macs: np.ndarray
-    """MACs of rows computed again."""
+    """int64, same shape: MACs beyond the untiled ones."""
 
-    def up_to(self, tile_count: int) -> Candidates:
-        """Only those of at most `tile_count` stripes."""
-        kept = sum(count <= tile_count for count in self.counts)
-        return Candidates(self.counts[:kept], self.live_bytes[:, :, :kept], self.extra_macs[:, :, :kept])
+    def among(self, keep: Sequence[int]) -> Candidates:
+        """Only the manners at these positions."""
+        manners = tuple(self.manners[index] for index in keep)
+        return Candidates(manners, self.live_bytes[:, :, keep], self.extra_macs[:, :, keep])
 
 
-def candidates(program: Program, counts: Sequence[int], max_extra_macs: int) -> Candidates:
-    """Price all sections whose recomputed rows cost at most `max_extra_macs`. counts[0] must be 1 (untiled calls)."""
-    calls = len(program.calls)
-    shape = (calls, calls + 1, len(counts))
-    live, extra = np.full(shape, NEVER, np.int64), np.zeros(shape, np.int64)
-    for index in range(calls):
-        live[index, index + 1, 0] = _untiled_live_bytes(program, index)
-    if len(counts) > 1:
-        stripes = Stripes.of(counts[1:])
-        for end in range(2, calls + 1):
-            _price(program, end, stripes, max_extra_macs, live[:, end, 1:], extra[:, end, 1:])
-    return Candidates(tuple(counts), live, extra)
+def boundary_bytes(program: Program) -> np.ndarray:
+    """int64 (calls + 1,): bytes of what is alive between call i - 1 and call i."""
+    crossing = np.zeros(len(program.calls) + 1, np.int64)
+    for storage in program.storages:
+        if program.counted(storage):
+            crossing[storage.first + 1 : storage.last + 1] += storage.size_bytes
+    return crossing
+
+
+def barriers(program: Program) -> list[int]:
+    """Boundaries that every choice of sections has, 0 among them: around a call that only runs whole, and before one
+    that reads the result of a global pool."""
+    found = {0}
+    reduced: set[int] = set()
+    for index, call in enumerate(program.calls):
+        if not call.tileable and not call.reduces:
+            found |= {index, index + 1}
+        elif any(operand.storage in reduced for operand in call.reads):
+            found.add(index)
+        if call.reduces:
+            reduced.add(call.output)
+    return sorted(found - {len(program.calls)})
+
+
+def narrows(program: Program) -> list[int]:
+    """Boundaries at which no more is alive than at those beside them, the ends among them."""
+    crossing = boundary_bytes(program)
+    last = len(crossing) - 1
+    return [
+        i
+        for i in range(last + 1)
+        if i in (0, last) or (crossing[i] <= crossing[i - 1] and crossing[i] <= crossing[i + 1])
+    ]
+
+
+class Pricing:
+    """Prices of one program's sections, filled in as boundaries are taken up."""
+
+    def __init__(self, program: Program, manners: Sequence[Manner], max_extra_macs: int) -> None:
+        """
+        Args:
+            manners: what may be tried; `UNTILED` is always among them, first.
+            max_extra_macs: sections that need more are not priced.
+        """
+        calls = len(program.calls)
+        self._program = program
+        self._max_extra_macs = max_extra_macs
+        self._boundaries: set[int] = set()
+        shape = (calls, calls + 1, len(manners))
+        self.candidates = Candidates(tuple(manners), np.full(shape, NEVER, np.int64), np.zeros(shape, np.int64))
+        groups: dict[int, list[int]] = {}
+        for index, manner in enumerate(manners[1:], 1):
+            groups.setdefault(manner.columns, []).append(index)
+        self._groups = [
+            (columns, indices, Stripes.of([Cutting(m.rows, m.halo, m.lead) for m in (manners[i] for i in indices)]))
+            for columns, indices in groups.items()
+        ]
+        self._wide = wide_storages(program)
+
+    def untiled(self) -> None:
+        """Price every call as an untiled section of its own."""
+        for index in range(len(self._program.calls)):
+            self.candidates.live_bytes[index, index + 1, 0] = _untiled_live_bytes(self._program, index)
+
+    def take_up(self, boundaries: Sequence[int], peak_bytes: int, *, in_strips: bool = True) -> None:
+        """Price all tiled sections between these boundaries and those taken up before, as far as they may stay below
+        `peak_bytes`; those in strips of columns only if asked."""
+        new = set(boundaries) - self._boundaries
+        self._boundaries |= new
+        for end in sorted(self._boundaries):
+            firsts = [first for first in self._boundaries if first < end and (end in new or first in new)]
+            if not firsts:
+                continue
+            for columns, indices, stripes in self._groups:
+                if columns > 1 and not in_strips:
+                    continue
+                sheet = _Sheet(self._program, end, stripes, columns, self._wide)
+                live, extra = sheet.prices(sorted(firsts, reverse=True), self._max_extra_macs, peak_bytes)
+                self.candidates.live_bytes[:, end, indices] = np.minimum(
+                    self.candidates.live_bytes[:, end, indices], live
+                )
+                self.candidates.extra_macs[:, end, indices] = np.maximum(
+                    self.candidates.extra_macs[:, end, indices], extra
+                )
 
 
 def _untiled_live_bytes(program: Program, index: int) -> int:
-    alive = sum(program.aligned(s.size_bytes) for s in program.storages if s.first <= index <= s.last)
+    alive = sum(
+        program.aligned(s.size_bytes) for s in program.storages if s.first <= index <= s.last and program.counted(s)
+    )
     return alive + program.aligned(program.calls[index].scratch_bytes)
 
 
-def _price(
-    program: Program, end: int, stripes: Stripes, max_extra_macs: int, live: np.ndarray, extra: np.ndarray
-) -> None:
-    """Fill live[first, count] and extra[first, count] for all sections that end before call `end`."""
-    sweep = BackwardSweep(program, end, stripes)
-    total = sum(stripes.counts)
-    alive = np.zeros((total, end), np.int64)
-    is_first, is_last = np.zeros(total, bool), np.zeros(total, bool)
-    is_first[stripes.begins], is_last[stripes.ends] = True, True
-    recomputed = np.zeros(len(stripes.counts), np.int64)
-    for first in range(end - 1, -1, -1):
-        call = program.calls[first]
-        if not call.tileable:
+def strips(columns: int) -> Stripes:
+    """Strips of columns. A column of the halo is always computed again: its strip ended a whole height ago."""
+    return Stripes.of([Cutting(columns, Halo.RECOMPUTE)])
+
+
+class _Sheet:
+    """The prices of all sections with one `end`, for several stripe counts and one number of column strips."""
+
+    def __init__(self, program: Program, end: int, stripes: Stripes, columns: int, wide: frozenset[int]) -> None:
+        self._program, self._end, self._stripes, self._columns = program, end, stripes, columns
+        self._rows = Sweep(program, end, stripes, wide)
+        self._across = Sweep(program, end, strips(columns), axis=COLUMNS) if columns > 1 else None
+        total = len(stripes.group)
+        self._alive = np.zeros((total, columns, end), np.int64)
+        """Bytes of the section's own storages at each stripe, strip and call."""
+        self._fixed = np.zeros(total, np.int64)
+        """Bytes alive all through the section (row caches, accumulators), by stripe. What of them is not yet there in
+        the first stripe is subtracted in `_alive`."""
+        self._extra = np.zeros(len(stripes.cuttings), np.int64)
+        self._growing: list[int] = []
+        """Storages of the section's own that outlive it."""
+
+    def prices(self, firsts: list[int], max_extra_macs: int, peak_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+        """(live bytes, extra MACs), int64 (calls, counts) each, `NEVER` where not asked for, impossible or too dear."""
+        program, stripes = self._program, self._stripes
+        shape = (len(program.calls), len(stripes.cuttings))
+        live, extra = np.full(shape, NEVER, np.int64), np.zeros(shape, np.int64)
+        asked = set(firsts)
+        for first in range(self._end - 1, min(firsts) - 1, -1):
+            if not self._extend(first):
+                break
+            fits = self._extra <= max_extra_macs
+            if not fits.any():
+                break
+            if first in asked:
+                fits &= self._possible(first)
+                worst = self._worst(first)
+                live[first, fits] = worst[fits]
+                extra[first] = self._extra
+                if self._own().min() >= peak_bytes:
+                    break
+        return live, extra
+
+    def _extend(self, index: int) -> bool:
+        """Put call `index` in front of the section; False where no section can hold it."""
+        program, call = self._program, self._program.calls[index]
+        if not (call.tileable or call.reduces):
+            return False
+        storage = program.storages[call.output]
+        if call.reduces and self._rows.has_readers(call.output):
+            return False  # its result is known only after the section's last stripe
+        if call.reduces and self._columns > 1 and self._is_float(call):
+            return False  # float sums keep their bits only in the order of rows
+        is_last_writer = call.output not in self._rows.spans
+        span = self._rows.take(index)
+        widths = np.array([storage.columns]) if self._across is None else self._across.take(index).rows
+        if call.macs and not call.reduces:
+            computed = np.add.reduceat(span.rows, self._stripes.begins) * int(widths.sum())
+            whole = storage.rows * storage.columns
+            self._extra += call.macs * (computed - whole) // whole
+        scratch = program.aligned(call.scratch_bytes)
+        if call.reduces:
+            self._fixed += scratch
+        else:
+            self._alive[:, :, index] += scratch
+        if is_last_writer:
+            self._add(storage, call.output, span, widths)
+        return True
+
+    def _is_float(self, call: Call) -> bool:
+        return self._program.graph.tensors[call.reads[0].tensor].dtype == "float32"
+
+    def _add(self, storage: Storage, number: int, span: Span, widths: np.ndarray) -> None:
+        """Add the bytes of a storage of the section's own wherever it exists. (While its first writers are not in the
+        section, it is one from before, and what is added here is ignored: `_possible`.)"""
+        program = self._program
+        begin = max(storage.first, 0)
+        if span.kept:
+            self._growing.append(number)
             return
-        storage = program.storages[program.storage_of[call.writes[0]]]
-        rows = sweep.step(first)
-        computed = np.add.reduceat(rows.rows, stripes.begins)
-        recomputed += (call.macs * (computed - storage.rows)) // max(storage.rows, 1)
-        if recomputed.min() > max_extra_macs:
-            return
-        alive[:, first] += program.aligned(call.scratch_bytes)
-        if not call.in_place:
-            _add_output(program, storage, rows, first, end, alive, is_first, is_last)
-        if end - first > 1:
-            worst = _worst_stripe(program, first, end, alive, stripes)
-            fits = recomputed <= max_extra_macs
-            live[first, fits] = worst[fits]
-            extra[first] = recomputed
+        align = program.target.alignment_bytes
+        row_bytes = -(-storage.row_bytes * widths // storage.columns)
+        tile = -(-span.rows[:, None] * row_bytes[None, :] // align) * align
+        self._alive[:, :, begin : storage.last + 1] += tile[:, :, None]
+        if span.once.any():
+            cached = self._rows.kept_rows(number) * int(row_bytes.max())
+            cache = (-(-cached // align) * align)[self._stripes.group]
+            self._fixed += cache
+            # In the first stripe the cache is there only from the copy behind the storage's last reader on.
+            self._alive[self._stripes.begins, :, : storage.last] -= cache[self._stripes.begins, None, None]
 
+    def _possible(self, first: int) -> np.ndarray:
+        """bool by manner: whether storages begun before the section and written in it have each row written once."""
+        possible = np.ones(len(self._stripes.cuttings), bool)
+        for number, span in self._rows.spans.items():
+            if self._program.storages[number].first < first:
+                possible &= span.once[self._stripes.begins] & (self._columns == 1)
+        return possible
 
-def _add_output(
-    program: Program,
-    storage: Storage,
-    rows: StripeRows,
-    call: int,
-    end: int,
-    alive: np.ndarray,
-    is_first: np.ndarray,
-    is_last: np.ndarray,
-) -> None:
-    """Add the bytes of the output of `call` to alive[stripe, call] wherever it exists."""
-    whole = program.aligned(storage.size_bytes)
-    align = program.target.alignment_bytes
-    part = -(-rows.rows * storage.row_bytes // align) * align
-    part[rows.kept] = 0
-    last = min(storage.last, end - 1)
-    alive[:, call : last + 1] += part[:, None]
-    if rows.kept.any():
-        later = rows.kept & ~is_first
-        alive[later] += whole
-        alive[rows.kept & is_first, call:] += whole
-        if storage.last < end:
-            alive[rows.kept & is_last, last + 1 :] -= whole
+    def _own(self) -> np.ndarray:
+        """Least bytes of each count that any section with this end and an earlier beginning has."""
+        return np.maximum.reduceat(self._alive[:, :, :].max(axis=(1, 2)) + self._fixed, self._stripes.begins)
 
+    def _worst(self, first: int) -> np.ndarray:
+        """Bytes that the section needs, for each count: its own tiles and caches, and the tensors between sections."""
+        program, stripes = self._program, self._stripes
+        between = 0
+        shrinking: list[int] = []
+        for number, storage in enumerate(program.storages):
+            if storage.first < first <= storage.last and program.counted(storage):
+                between += program.aligned(storage.size_bytes)
+                if number not in self._rows.spans and storage.last < self._end:
+                    shrinking.append(number)
+        growing = [number for number in self._growing if program.storages[number].first >= first]
+        between += sum(program.aligned(program.storages[number].size_bytes) for number in growing)
+        own = np.maximum.reduceat(self._alive[:, :, first:].max(axis=(1, 2)) + self._fixed, stripes.begins)
+        if self._columns > 1:
+            return own + between
+        return own + between - self._shared(growing, shrinking)
 
-def _worst_stripe(program: Program, first: int, end: int, alive: np.ndarray, stripes: Stripes) -> np.ndarray:
-    """Largest live bytes of the section for each count: its own tensors and those that come from before it."""
-    section = alive[:, first:]
-    constant = 0
-    dying = []
-    for storage in program.storages:
-        if storage.first < first <= storage.last:
-            size = program.aligned(storage.size_bytes)
-            constant += size
-            if storage.last < end - 1:
-                dying.append((storage.last, size))
-    if dying:
-        section = section.copy()
-        for last, size in dying:
-            section[stripes.ends, last + 1 - first :] -= size
-    return np.maximum.reduceat(section.max(axis=1), stripes.begins) + constant
+    def _shared(self, growing: list[int], shrinking: list[int]) -> np.ndarray:
+        """Bytes saved, for each count, where what grows follows close behind what shrinks, in one place.
+
+        Each tensor keeps its rows together, so each follows at most one other: the pairs that save most, greedily.
+        """
+        storages, stripes = self._program.storages, self._stripes
+        saved = np.zeros(len(stripes.cuttings), np.int64)
+        pairs = []
+        for new in growing:
+            top = self._rows.spans[new].bottom * storages[new].row_bytes
+            for old in shrinking:
+                behind = np.maximum.reduceat(top - self._rows.low(old) * storages[old].row_bytes, stripes.begins)
+                new_bytes, old_bytes = storages[new].size_bytes, storages[old].size_bytes
+                together = np.maximum(new_bytes, old_bytes + np.maximum(behind, 0))
+                pairs.append((new_bytes + old_bytes - together, new, old))
+        taken: set[int] = set()
+        for saving, new, old in sorted(pairs, key=lambda pair: -int(pair[0].max())):
+            if not {new, ~old} & taken:
+                taken |= {new, ~old}
+                saved += np.maximum(saving, 0)
+        return saved

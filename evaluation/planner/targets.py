@@ -19,6 +19,8 @@ class Target:
     """Every buffer begins at a multiple of this."""
     keep_frame: bool = False
     """True: the camera frame must survive the run, so nothing may reuse its place."""
+    count_frame: bool = True
+    """False: the network's input lies outside the arena and is not counted, as papers on microcontrollers do."""
     label_bytes: int = 1
     """Bytes of one pixel of the label map. Ours is uint8; TFLM's and LiteRT's is int32."""
 

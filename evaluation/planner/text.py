@@ -1,105 +1,130 @@
-"""The planner's figures as tables for a terminal."""
+"""The planner's figures as tables for a terminal of 100 columns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from evaluation.graph import Graph
-from evaluation.planner.types import Plan
+from evaluation.planner.high_water import Holder, holders, megabytes, step_name
+from evaluation.planner.types import Halo, Plan, Role
 
 _NAMED_AT_PEAK = 4
+_RESIDENT = "process: resident memory that file, interpreter and one run add"
 
 
-def show_plans(graph: Graph, plans: Sequence[Plan], console: Console | None = None) -> None:
-    """One row a plan, and below the table what fills each plan's arena at its high-water step."""
+def show_plans(graph: Graph, plans: Sequence[tuple[str, Plan]], console: Console | None = None) -> None:
+    """One row for each (what was asked for, plan), and below the table what fills each arena at its fullest step."""
     console = console or Console()
     note = partial(console.print, highlight=False, markup=False, soft_wrap=True)
-    in_flash = any(made.flash_bytes for made in plans)
+    in_flash = any(made.flash_bytes for _, made in plans)
+    weights = "flash" if in_flash else "weights"
+    first = plans[0][1]
     table = Table(
-        title=f"{graph.name}: memory in MB (10^6 bytes), target {plans[0].target}",
+        title=f"{graph.name}: memory in MB (10^6 bytes), target {first.target}, tiling {first.tiling}",
         box=SIMPLE_HEAD,
         padding=(0, 0, 0, 1),
     )
-    columns = [
+    for name in (
         "tiles",
+        "used",
+        "halo",
         "peak",
         "arena",
-        "flash" if in_flash else "weights",
-        "runtime*",
-        "bound",
         "gap",
+        weights,
+        "runtime*",
         "MACs",
         "steps",
-    ]
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for made in plans:
+        "frame",
+        "order",
+    ):
+        table.add_column(name, justify="left" if name in ("halo", "frame", "order") else "right", no_wrap=True)
+    for asked, made in plans:
         table.add_row(
-            str(made.tile_count),
-            f"[bold]{_mb(made.peak_memory_bytes)}[/bold]",
-            _mb(made.arena_bytes),
-            _mb(made.flash_bytes if in_flash else made.weights_bytes),
-            _mb(made.runtime_bytes),
-            _mb(made.lower_bound_bytes),
+            asked,
+            _tiles_used(made),
+            _halo(made),
+            f"[bold]{megabytes(made.peak_memory_bytes)}[/bold]",
+            megabytes(made.arena_bytes),
             "proven" if made.proven else f"{made.gap:.1%}",
+            megabytes(made.flash_bytes if in_flash else made.weights_bytes),
+            megabytes(made.runtime_bytes),
             f"x{1 + made.mac_overhead:.3f}",
             str(len(made.steps)),
+            _frame(made),
+            "proven" if made.order_proven else "open",
         )
     console.print(table)
-    sum_of = "arena + runtime" if in_flash else "arena + weights + runtime"
-    note(f"peak = {sum_of}; tiles: at most so many in each section")
-    note("* modelled from descriptors, steps and stack, not measured; bound: least arena for the same schedule")
-    if any(made.frame_kept for made in plans):
-        note(f"of which {_mb(plans[0].frame_bytes)} is the camera frame, kept through the run")
-    for made in plans:
-        note(f"{made.tile_count} tiles: {high_water(graph, made)}")
+    note(f"peak = {'arena + runtime' if in_flash else 'arena + weights + runtime'}; * modelled, not measured")
+    note("used: most tiles of any section (rows x columns); gap: arena over the least for the same steps")
+    note("order: whether it is proven that no other order of the operators has a smaller untiled peak")
+    for asked, made in plans:
+        if made.buffers:
+            note(f"{_label(asked)}: {high_water(graph, made)}")
 
 
 def high_water(graph: Graph, made: Plan) -> str:
-    """One line: the step with the most bytes alive, and the largest buffers there."""
-    step = made.steps[made.high_water_step]
-    kinds = "+".join(graph.operators[operator].kind for operator in step.operators)
-    names = []
-    for index in made.high_water_buffers[:_NAMED_AT_PEAK]:
-        buffer = made.buffers[index]
-        shape = (
-            "x".join(str(size) for size in graph.tensors[buffer.tensors[0]].shape[1:]) if buffer.tensors else "scratch"
-        )
-        names.append(f"{_short(buffer.name)} {shape} ({buffer.role} {_mb(buffer.size_bytes)})")
-    rest = len(made.high_water_buffers) - _NAMED_AT_PEAK
-    more = f" and {rest} smaller" if rest > 0 else ""
-    return f"fullest at step {made.high_water_step}, {kinds}, tile {step.tile + 1}: {', '.join(names)}{more}"
+    """One line: the step with the most bytes alive, and the largest of what is alive there."""
+    alive = holders(graph, made)
+    named = ", ".join(_holder(holder) for holder in alive[:_NAMED_AT_PEAK])
+    rest = alive[_NAMED_AT_PEAK:]
+    more = f" and {len(rest)} smaller ({megabytes(sum(h.size_bytes for h in rest))})" if rest else ""
+    return f"fullest at step {made.high_water_step} ({step_name(graph, made, made.high_water_step)}): {named}{more}"
 
 
-def show_peers(peers: Mapping[str, int | str], console: Console | None = None) -> None:
-    """The untiled arena beside what other runtimes allocate for the same file."""
+def show_peers(peers: Mapping[str, Any], console: Console | None = None) -> None:
+    """The untiled arena beside what other runtimes use for the same file, as `evaluation.peers.Survey.to_dict` says."""
     console = console or Console()
-    table = Table(title="untiled arena beside other runtimes, MB", box=SIMPLE_HEAD)
-    table.add_column("runtime")
-    table.add_column("arena", justify="right")
-    table.add_column("accounting")
-    notes = {
-        "ours_tflm_accounting_bytes": ("petitlab", "as TFLM counts: input, activations and scratch, labels as int32"),
-        "tflm_arena_bytes": ("TFLM", "head section: planned activations and scratch (tail not counted)"),
-        "litert_arena_bytes": ("LiteRT", "span of non-constant tensors, built-in kernels; inputs stay to the end"),
+    table = Table(title="untiled, beside other runtimes, MB", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("runtime", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("what is counted")
+    rows = {
+        "ours_tflm_accounting_bytes": ("petitlab", "arena, as TFLM counts: labels as int32, weights not in it"),
+        "tflm_head_bytes": ("TFLM", "arena: head section, planned activations and scratch"),
+        "tflm_tail_bytes": ("", "arena: tail section, persistent structures"),
+        "litert_arena_bytes": ("LiteRT, built-in", "arena: span of the tensors; inputs stay to the end"),
+        "litert_xnnpack_arena_bytes": ("LiteRT, XNNPACK", "arena: the same without the delegate's own workspace"),
+        "tflm_resident_bytes": ("TFLM", _RESIDENT),
+        "litert_resident_bytes": ("LiteRT, built-in", _RESIDENT),
+        "litert_xnnpack_resident_bytes": ("LiteRT, XNNPACK", _RESIDENT),
     }
-    for key, value in peers.items():
-        runtime, accounting = notes[key]
-        table.add_row(
-            runtime, _mb(value) if isinstance(value, int) else "-", accounting if isinstance(value, int) else value
-        )
+    for key, (runtime, counted) in rows.items():
+        if peers.get(key) is not None:
+            table.add_row(runtime, megabytes(peers[key]), counted)
     console.print(table)
+    for problem in peers.get("problems", ()):
+        console.print(f"not measured: {problem}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _mb(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.3f}" if size_bytes >= 1e6 else f"{size_bytes / 1e6:.4f}"
+def _label(asked: str) -> str:
+    return asked if asked == "auto" else f"{asked} tile{'' if asked == '1' else 's'}"
 
 
-def _short(name: str) -> str:
-    """The last two parts of a converter's long tensor name."""
-    return "/".join(name.split(";")[-1].split("/")[-2:])
+def _holder(holder: Holder) -> str:
+    shape = f" {holder.shape}" if holder.shape else ""
+    return f"{holder.name}{shape} ({holder.role.replace('_', ' ')} {megabytes(holder.size_bytes)})"
+
+
+def _tiles_used(made: Plan) -> str:
+    largest = max(made.sections, key=lambda section: section.tiles)
+    return str(largest.rows) if largest.columns == 1 else f"{largest.rows}x{largest.columns}"
+
+
+def _halo(made: Plan) -> str:
+    used = {section.halo for section in made.sections} - {Halo.NONE}
+    return "both" if len(used) > 1 else next(iter(used)).value if used else "-"
+
+
+def _frame(made: Plan) -> str:
+    if any(buffer.role is Role.EXTERNAL_FRAME for buffer in made.buffers):
+        return "outside"
+    if not any(buffer.role is Role.FRAME for buffer in made.buffers):
+        return "-"
+    return "kept" if made.frame_kept else "consumed"

@@ -1,155 +1,211 @@
-"""Turn a program and its cuts into steps and buffers: what runs on which rows, where it reads, and for how long.
-
-Buffers are not placed yet (their offset is 0); `arena` does that.
-"""
+"""Turn a program and its cuts into steps: what runs on which tile, and where it reads and writes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from evaluation.graph import Graph
-from evaluation.planner.liveness import Program
+import numpy as np
+
+from evaluation.planner.draft import Draft, Schedule, Thing, Use
+from evaluation.planner.geometry import COLUMNS
 from evaluation.planner.path import Cut
-from evaluation.planner.sections import BackwardSweep, StripeRows, Stripes
-from evaluation.planner.types import Access, Buffer, Region, Role, Section, Step, extent
+from evaluation.planner.program import Operand, Program
+from evaluation.planner.sections import UNTILED, strips
+from evaluation.planner.stripes import Cutting, Span, Stripes, Sweep, wide_storages
+from evaluation.planner.types import Region, Role, extent
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """Steps over buffers that still need a place."""
+def schedule(program: Program, cuts: Sequence[Cut]) -> Schedule:
+    """Steps and buffers of the whole run, section by section and tile by tile."""
+    draft = Draft(program)
+    for section in _merged(cuts):
+        first, end, manner = section[0].first, section[-1].end, section[0].manner
+        number = draft.open_section(first, end, manner)
+        if manner == UNTILED:
+            for index in range(first, end):
+                _emit_whole(draft, program, index, number)
+        else:
+            _Tiles(program, draft, section[0], number).emit()
+    return draft.finished()
 
-    sections: tuple[Section, ...]
-    steps: tuple[Step, ...]
-    buffers: tuple[Buffer, ...]
-    macs: int
 
-
-def schedule(program: Program, cuts: tuple[Cut, ...]) -> Schedule:
-    """Steps and buffers of the whole run, section by section and stripe by stripe."""
-    return _Builder(program).build(merge_untiled(cuts))
-
-
-def merge_untiled(cuts: tuple[Cut, ...]) -> tuple[Cut, ...]:
+def _merged(cuts: Sequence[Cut]) -> list[list[Cut]]:
     """Neighbouring untiled cuts as one section."""
-    merged: list[Cut] = []
+    merged: list[list[Cut]] = []
     for cut in cuts:
-        if merged and cut.tiles == merged[-1].tiles == 1:
-            merged[-1] = replace(merged[-1], end=cut.end)
+        if merged and cut.manner == merged[-1][-1].manner == UNTILED:
+            merged[-1].append(cut)
         else:
-            merged.append(cut)
-    return tuple(merged)
+            merged.append([cut])
+    return merged
 
 
-class _Builder:
-    """Grows the lists of steps and buffers; a buffer's life is stretched as steps touch it."""
+def _emit_whole(draft: Draft, program: Program, index: int, section: int) -> None:
+    call = program.calls[index]
+    reads = [[draft.all_of(operand)] for operand in call.reads]
+    writes = [draft.all_of(operand) for operand in call.writes]
+    draft.count(call.macs)
+    draft.emit(index, section, 0, reads, writes, draft.scratch(index, section))
 
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self._graph: Graph = program.graph
-        self._steps: list[Step] = []
-        self._buffers: list[Buffer] = []
-        self._place: dict[int, int] = {}
-        """Buffer that holds each storage now."""
-        self._macs = 0
 
-    def build(self, cuts: tuple[Cut, ...]) -> Schedule:
-        program = self._program
-        for index, storage in enumerate(program.storages):
-            if storage.first < 0:
-                self._allocate(index, None)
-        for section, cut in enumerate(cuts):
-            if cut.tiles == 1:
-                for call in range(cut.first, cut.end):
-                    self._whole(call, section)
-            else:
-                self._striped(cut, section)
-        steps = len(self._steps)
-        for index, storage in enumerate(program.storages):
-            if storage.last >= len(program.calls):
-                buffer = self._place[index]
-                self._buffers[buffer] = replace(self._buffers[buffer], upper=steps)
-        sections = tuple(
-            Section(tuple(o for call in program.calls[cut.first : cut.end] for o in call.operators), cut.tiles)
-            for cut in cuts
+class _Tiles:
+    """The tiles of one section."""
+
+    def __init__(self, program: Program, draft: Draft, cut: Cut, number: int) -> None:
+        self._program, self._draft, self._cut, self._number = program, draft, cut, number
+        down = Stripes.of([Cutting(cut.manner.rows, cut.manner.halo, cut.manner.lead)])
+        self._down = Sweep(self._program, cut.end, down, wide_storages(self._program))
+        self._across = Sweep(self._program, cut.end, strips(cut.manner.columns), axis=COLUMNS)
+        for index in range(cut.end - 1, cut.first - 1, -1):
+            self._down.take(index)
+            self._across.take(index)
+        storages = self._program.storages
+        self._inner = {
+            number
+            for number in self._down.spans
+            if storages[number].first >= cut.first and storages[number].last < cut.end
+        }
+        self._kept = {
+            number: int(self._down.kept_rows(number)[0])
+            for number in self._inner
+            if self._down.spans[number].once[0] and self._down.has_readers(number)
+        }
+        self._low = {number: self._down.low(number) for number in self._kept}
+        self._tile_of: dict[int, Thing] = {}
+        self._cache_of: dict[int, Thing] = {}
+        self._accumulators: dict[int, Thing] = {}
+
+    def emit(self) -> None:
+        manner = self._cut.manner
+        for strip in range(manner.columns):
+            self._cache_of.clear()
+            for stripe in range(manner.rows):
+                self._tile_of.clear()
+                for index in range(self._cut.first, self._cut.end):
+                    if self._program.calls[index].reduces:
+                        self._reduce(index, stripe, strip)
+                    else:
+                        self._compute(index, stripe, strip)
+                    self._carry_over(index, stripe, strip)
+
+    def _compute(self, index: int, stripe: int, strip: int) -> None:
+        call = self._program.calls[index]
+        region = self._region(self._down.spans[call.output], self._across.spans[call.output], stripe, strip)
+        if region is None:
+            return
+        reads = [
+            self._read(operand, _needed(need, region), stripe, strip, operand.storage == call.output)
+            for operand, need in zip(call.reads, call.needs, strict=True)
+        ]
+        into = call.writes[0]
+        thing = self._tile(call.output, region) if call.output in self._inner else self._draft.resident(call.output)
+        storage = self._program.storages[call.output]
+        self._draft.count(call.macs * region.rows * region.columns // (storage.rows * storage.columns))
+        scratch = self._draft.scratch(index, self._number)
+        tile = self._tile_number(stripe, strip)
+        index_or_copy = index if call.operators else None
+        self._draft.emit(
+            index_or_copy, self._number, tile, reads, [(thing, into.tensor, region, into.channel)], scratch
         )
-        return Schedule(sections, tuple(self._steps), tuple(self._buffers), self._macs)
 
-    def _whole(self, call_index: int, section: int) -> None:
-        call = self._program.calls[call_index]
-        for tensor in call.writes:
-            self._hold(self._program.storage_of[tensor], None)
-        reads = tuple(self._access(t, self._all_of(t)) for t in call.reads)
-        writes = tuple(self._access(t, self._all_of(t)) for t in call.writes)
-        self._macs += call.macs
-        self._emit(call_index, section, 0, reads, writes)
-
-    def _striped(self, cut: Cut, section: int) -> None:
-        program = self._program
-        sweep = BackwardSweep(program, cut.end, Stripes.of((cut.tiles,)))
-        rows = {call: sweep.step(call) for call in range(cut.end - 1, cut.first - 1, -1)}
-        for tile in range(cut.tiles):
-            for call in range(cut.first, cut.end):
-                if rows[call].rows[tile]:
-                    self._stripe(call, section, tile, rows[call])
-
-    def _stripe(self, call_index: int, section: int, tile: int, rows: StripeRows) -> None:
-        program, call = self._program, self._program.calls[call_index]
-        top, bottom = int(rows.top[tile]), int(rows.bottom[tile])
-        tensor = call.writes[0]
-        output = replace(self._all_of(tensor), top=top, bottom=bottom)
-        storage = program.storage_of[tensor]
-        if rows.kept[tile]:
-            self._hold(storage, None)
-        else:
-            self._allocate(storage, output)
-        reads = []
-        for source, (first, end) in zip(call.reads, call.row_needs, strict=True):
-            region = replace(self._all_of(source), top=int(first[top]), bottom=int(end[bottom - 1]))
-            reads.append(self._access(source, region))
-        self._macs += call.macs * (bottom - top) // max(program.storages[storage].rows, 1)
-        self._emit(call_index, section, tile, tuple(reads), (self._access(tensor, output),))
-
-    def _hold(self, storage: int, region: Region | None) -> None:
-        if storage not in self._place:
-            self._allocate(storage, region)
-
-    def _allocate(self, index: int, region: Region | None) -> None:
-        """A new buffer for a storage: the whole of it, or only `region` of it as a tile."""
-        storage = self._program.storages[index]
-        tensor = self._graph.tensors[storage.tensors[0]]
-        whole = self._all_of(storage.tensors[0])
-        rows = storage.rows if region is None else region.rows
-        self._place[index] = len(self._buffers)
-        self._buffers.append(
-            Buffer(
-                name=tensor.name,
-                role=storage.role if region is None else Role.TILE,
-                tensors=storage.tensors,
-                region=region or whole,
-                size_bytes=rows * storage.row_bytes,
-                lower=len(self._steps) if storage.first >= 0 else 0,
-                upper=len(self._steps) + 1,
-                offset=0,
+    def _reduce(self, index: int, stripe: int, strip: int) -> None:
+        call = self._program.calls[index]
+        down, across = self._down.reductions[index], self._across.reductions[index]
+        region = self._region(down, across, stripe, strip)
+        if region is None:
+            return
+        if index not in self._accumulators:
+            name = f"{self._program.graph.operators[call.operators[-1]].name} sums"
+            item = ("accumulator", index, self._number)
+            self._accumulators[index] = self._draft.thing(
+                Thing(name, Role.ACCUMULATOR, (), None, call.scratch_bytes, item)
             )
+        reads = [self._read(call.reads[0], region, stripe, strip, False)]
+        writes = []
+        if stripe == np.flatnonzero(down.rows)[-1] and strip == np.flatnonzero(across.rows)[-1]:
+            writes = [self._draft.all_of(call.writes[0])]
+            self._draft.count(call.macs)
+        tile = self._tile_number(stripe, strip)
+        self._draft.emit(index, self._number, tile, reads, writes, accumulator=self._accumulators[index])
+
+    def _read(self, operand: Operand, region: Region, stripe: int, strip: int, in_place: bool) -> list[Use]:
+        """Where the region of an operand lies: in a resident tensor, in this stripe's tile, or in the row cache."""
+        number = operand.storage
+        if number not in self._inner:
+            return [(self._draft.resident(number), operand.tensor, region, operand.channel)]
+        split = region.top
+        if number in self._kept and not in_place:
+            split = min(max(int(self._down.spans[number].top[stripe]), region.top), region.bottom)
+        uses = []
+        if split > region.top:
+            kept = replace(region, bottom=split)
+            uses.append((self._cache(number, strip), operand.tensor, kept, operand.channel))
+        if split < region.bottom:
+            uses.append((self._tile_of[number], operand.tensor, replace(region, top=split), operand.channel))
+        return uses
+
+    def _carry_over(self, index: int, stripe: int, strip: int) -> None:
+        """Behind a storage's last reader: keep the rows that the next stripes read again."""
+        if stripe + 1 == self._cut.manner.rows:
+            return
+        for number, rows in self._kept.items():
+            if self._program.storages[number].last != index or not rows or number not in self._tile_of:
+                continue
+            tile = self._tile_of[number]
+            top = max(int(self._low[number][stripe + 1]), tile.region.top)
+            if top >= tile.region.bottom:
+                continue
+            region = replace(tile.region, top=top)
+            operand = self._draft.final(number)
+            reads = [[(tile, operand.tensor, region, operand.channel)]]
+            writes = [(self._cache(number, strip), operand.tensor, region, operand.channel)]
+            self._draft.emit(None, self._number, self._tile_number(stripe, strip), reads, writes)
+
+    def _tile(self, number: int, region: Region) -> Thing:
+        if number not in self._tile_of:
+            size = region.rows * self._row_bytes(number, region.columns)
+            storage = self._program.storages[number]
+            name = self._program.graph.tensors[storage.tensors[0]].name
+            item = ("tile", number, self._number)
+            thing = Thing(name, Role.TILE, storage.tensors, region, size, item)
+            self._tile_of[number] = self._draft.thing(thing)
+        return self._tile_of[number]
+
+    def _cache(self, number: int, strip: int) -> Thing:
+        if number not in self._cache_of:
+            across = self._across.spans[number]
+            left, right = int(across.top[strip]), int(across.bottom[strip])
+            rows = self._kept[number]
+            storage = self._program.storages[number]
+            name = self._program.graph.tensors[storage.tensors[0]].name
+            size = rows * self._row_bytes(number, right - left)
+            item = ("cache", number, self._number)
+            thing = Thing(name, Role.ROW_CACHE, storage.tensors, Region(0, rows, left, right), size, item)
+            self._cache_of[number] = self._draft.thing(thing)
+        return self._cache_of[number]
+
+    def _row_bytes(self, number: int, columns: int) -> int:
+        storage = self._program.storages[number]
+        bits = storage.row_bytes * 8
+        if columns == storage.columns:
+            return storage.row_bytes
+        host = self._program.graph.tensors[storage.tensors[0]]
+        bits = columns * extent(host)[2] * host.bits
+        return -(-bits // 8)
+
+    def _region(self, down: Span, across: Span, stripe: int, strip: int) -> Region | None:
+        region = Region(
+            int(down.top[stripe]), int(down.bottom[stripe]), int(across.top[strip]), int(across.bottom[strip])
         )
+        return region if region.rows > 0 and region.columns > 0 else None
 
-    def _access(self, tensor: int, region: Region) -> Access:
-        buffer = self._place[self._program.storage_of[tensor]]
-        self._buffers[buffer] = replace(self._buffers[buffer], upper=len(self._steps) + 1)
-        return Access(buffer, tensor, region)
+    def _tile_number(self, stripe: int, strip: int) -> int:
+        return strip * self._cut.manner.rows + stripe
 
-    def _all_of(self, tensor: int) -> Region:
-        rows, columns, _ = extent(self._graph.tensors[tensor])
-        return Region(0, rows, 0, columns)
 
-    def _emit(
-        self, call_index: int, section: int, tile: int, reads: tuple[Access, ...], writes: tuple[Access, ...]
-    ) -> None:
-        call = self._program.calls[call_index]
-        now = len(self._steps)
-        scratch = None
-        if call.scratch_bytes:
-            scratch = len(self._buffers)
-            name = f"{self._graph.operators[call.operators[-1]].name} scratch"
-            self._buffers.append(Buffer(name, Role.SCRATCH, (), None, call.scratch_bytes, now, now + 1, 0))
-        self._steps.append(Step(call.operators, section, tile, reads, writes, scratch))
+def _needed(need: tuple, region: Region) -> Region:
+    (first, end), (left, right) = need
+    return Region(
+        int(first[region.top]), int(end[region.bottom - 1]), int(left[region.left]), int(right[region.right - 1])
+    )

@@ -40,12 +40,14 @@ def extent(tensor: Tensor) -> tuple[int, int, int]:
 class Role(StrEnum):
     """What a buffer is for."""
 
-    FRAME = "frame"  # the camera's picture, uint8 (H, W, 3); the run consumes it
-    ACTIVATION = "activation"  # a whole tensor between sections
+    FRAME = "frame"  # the camera's picture, uint8 (H, W, 3), or rows of it; the run consumes it
+    EXTERNAL_FRAME = "external_frame"  # a frame that the target does not count: it lies outside the arena
+    ACTIVATION = "activation"  # a tensor between sections, or rows of it
     TILE = "tile"  # part of a tensor, inside one tile of a section
-    ROW_CACHE = "row_cache"  # rows kept from one tile for the next
-    SCRATCH = "scratch"  # a kernel's working memory
-    LABELS = "labels"  # the result: uint8 (H, W), whatever integer type the graph's tensor has
+    ROW_CACHE = "row_cache"  # a ring of rows kept from one tile for the next
+    ACCUMULATOR = "accumulator"  # running sums of a global pool, from the first tile of its section to the last
+    SCRATCH = "scratch"  # a kernel's working memory, in one step
+    LABELS = "labels"  # the result: uint8 (H, W), or rows of it, whatever integer type the graph's tensor has
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,14 @@ class Buffer:
     name: str
     role: Role
     tensors: tuple[int, ...]
-    """Graph tensors that lie here, one after another where an operator works in place; empty for scratch."""
+    """Graph tensors that lie here. The first, the *host*, gives the layout: its columns and channels. The others lie in
+    its place one after another where an operator works in place, or are channel slices of it where a concatenation is
+    elided. Empty for scratch and accumulators."""
     region: Region | None
-    """The part of the tensor held: its row r, column c begins at
-    ((r - top) * columns + (c - left)) * channels elements; each row begins on a whole byte."""
+    """The part of the host held. Row r, column c begins at ((r - top) * columns + (c - left)) * channels elements; each
+    row begins on a whole byte. A tensor that lives in chunks of rows has a buffer for each chunk, and all of them lie
+    where the rows of the whole tensor would. A row cache holds rows [0, K), used as a ring: row r of the tensor is its
+    row r mod K."""
     size_bytes: int
     lower: int
     upper: int
@@ -67,35 +73,71 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Access:
-    """The part of a tensor that a step reads from, or writes to, a buffer."""
+    """The part of a tensor that a step reads from, or writes to, one buffer."""
 
     buffer: int
     tensor: int
     region: Region
+    """In the tensor's own rows and columns, also where the buffer is a ring."""
+    channel: int = 0
+    """The host's channel at which the tensor's channels begin; not 0 only for slices of an elided concatenation."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a kernel: one operator (or a fused run of operators) over one tile."""
+    """One call of a kernel over one tile.
+
+    The kernel computes one operator, or a fused run of operators, over the region of its `writes`. Two kinds of step
+    differ:
+    - a *copy* has no operators: it brings rows from the buffers it reads to those it writes (a tile's last rows into
+      a row cache; an input of a concatenation into its slice, where the two are quantised alike);
+    - one step of a *running reduction* (a global pool, tile by tile) adds the region it reads to its accumulator, and
+      writes nothing until the region that completes the input.
+    """
 
     operators: tuple[int, ...]
     section: int
     tile: int
-    reads: tuple[Access, ...]
-    """One per non-constant input, in the operator's input order. Regions are clipped to the tensor: what lies outside
-    is padding, which the kernel derives from the global geometry."""
+    reads: tuple[tuple[Access, ...], ...]
+    """One group per non-constant input, in the operator's input order. The accesses of a group are consecutive rows of
+    one tensor, top to bottom, all of the same columns. Regions are clipped to the tensor: what lies outside is padding,
+    which the kernel derives from the global geometry."""
     writes: tuple[Access, ...]
+    """Consecutive rows of one tensor, top to bottom, all of the same columns. (An operator with several outputs writes
+    each of them whole, in order.)"""
     scratch: int | None = None
     """Index of the scratch buffer."""
+    accumulator: int | None = None
+    """Index of the accumulator of a running reduction."""
+
+
+class Halo(StrEnum):
+    """Where a tile's neighbouring rows come from."""
+
+    NONE = "none"  # one tile: there are no neighbours
+    CACHE = "cache"  # kept from the tile before (StreamNet, NeurIPS 2023)
+    RECOMPUTE = "recompute"  # computed again (MCUNetV2, NeurIPS 2021)
+    MIXED = "mixed"  # narrow tensors' rows kept, wide ones (a block's expansion) computed again from them
 
 
 @dataclass(frozen=True)
 class Section:
-    """Operators computed together, stripe by stripe; with one tile, an ordinary run of whole operators."""
+    """Operators computed together, tile by tile; with one tile, an ordinary run of whole operators."""
 
     operators: tuple[int, ...]
-    tiles: int
-    """Stripes actually used, at most the `tile_count` asked for."""
+    """Graph operators in the order they run; an operator whose output is computed a second time stands in both
+    sections."""
+    rows: int
+    """Stripes of rows."""
+    columns: int
+    """Strips of columns, the outer loop: all stripes of one strip run before the next strip. Halo columns are computed
+    again."""
+    halo: Halo
+
+    @property
+    def tiles(self) -> int:
+        """Tiles actually used, at most the `tile_count` asked for."""
+        return self.rows * self.columns
 
 
 @dataclass(frozen=True)
@@ -106,7 +148,9 @@ class Plan:
     """Name of the network."""
     target: str
     tile_count: int
-    """The bound that was asked for."""
+    """The bound that was asked for; for "auto", the most tiles that any section uses."""
+    tiling: str
+    """What was allowed: "cache", "recompute" or "mixed"."""
     sections: tuple[Section, ...]
     steps: tuple[Step, ...]
     buffers: tuple[Buffer, ...]
@@ -122,17 +166,19 @@ class Plan:
     frame_bytes: int
     """The camera frame's part of the arena; where the target keeps the frame, it is held back throughout."""
     lower_bound_bytes: int
-    """Largest sum of aligned sizes alive at one step of this schedule: no placement of it has a smaller arena."""
+    """Largest of `live_bytes`, in whole alignment units: no placement of this schedule has a smaller arena."""
     macs: int
     mac_overhead: float
-    """Share of MACs beyond those of the untiled network, from rows computed twice. Below 0 where stripes leave out rows
-    that nothing reads."""
+    """Share of MACs beyond those of the untiled network, from rows, columns or tensors computed twice. Below 0 where
+    tiles leave out rows that nothing reads."""
+    order_proven: bool
+    """Whether no order of the operators has a smaller untiled peak (see `order`)."""
     high_water_step: int
-    """First step with `lower_bound_bytes` alive."""
+    """First step with the most bytes alive."""
     high_water_buffers: tuple[int, ...]
     """Buffers alive there, the largest first."""
     live_bytes: tuple[int, ...]
-    """Sum of aligned sizes alive at each step."""
+    """Sum of sizes alive at each step; each in whole alignment units, unless some tensor lives in chunks of rows."""
 
     @property
     def gap(self) -> float:
@@ -161,11 +207,16 @@ class Plan:
         """The plan that `to_dict` described, equal to it in every field."""
 
         def access(value: dict[str, Any]) -> Access:
-            return Access(value["buffer"], value["tensor"], Region(**value["region"]))
+            return Access(**value | {"region": Region(**value["region"])})
 
         def step(value: dict[str, Any]) -> Step:
-            reads, writes = (tuple(access(a) for a in value[name]) for name in ("reads", "writes"))
-            return Step(tuple(value["operators"]), value["section"], value["tile"], reads, writes, value["scratch"])
+            reads = tuple(tuple(access(a) for a in group) for group in value["reads"])
+            writes = tuple(access(a) for a in value["writes"])
+            held = value["scratch"], value["accumulator"]
+            return Step(tuple(value["operators"]), value["section"], value["tile"], reads, writes, *held)
+
+        def section(value: dict[str, Any]) -> Section:
+            return Section(**value | {"operators": tuple(value["operators"]), "halo": Halo(value["halo"])})
 
         def buffer(value: dict[str, Any]) -> Buffer:
             region = None if value["region"] is None else Region(**value["region"])
@@ -175,7 +226,7 @@ class Plan:
         return Plan(
             **fields
             | {
-                "sections": tuple(Section(tuple(s["operators"]), s["tiles"]) for s in values["sections"]),
+                "sections": tuple(section(s) for s in values["sections"]),
                 "steps": tuple(step(s) for s in values["steps"]),
                 "buffers": tuple(buffer(b) for b in values["buffers"]),
                 "high_water_buffers": tuple(values["high_water_buffers"]),

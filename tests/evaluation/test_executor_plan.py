@@ -1,6 +1,7 @@
 """Plans run in their arena: the same bits at every tile count, not a byte outside, and no silent overlap."""
 
 import hashlib
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from evaluation.planner.types import Role
 from evaluation.planner.validator import InvalidPlanError, validate
 
 TILES = (1, 2, 4, 8)
+TILINGS = ("cache", "recompute", "mixed")
 ALIGNMENT = 16
 
 
@@ -136,6 +138,58 @@ def test_tiles_change_no_bit_and_the_arena_is_used_to_its_end(activation_bits, w
     assert arenas[-1] < arenas[0]
 
 
+@pytest.mark.parametrize("tiling", TILINGS)
+@pytest.mark.parametrize("bits", [4, 8, 16, 32])
+def test_no_tiling_changes_a_bit(tiling, bits):
+    graph = small_segmenter(bits, min(bits, 8))
+    frame = random_frame(graph)
+    expected = run_whole(graph, frame)[graph.outputs[0]]
+    for tiles in (2, 3, 5, 7, "auto"):
+        made = plan(graph, tiles, tiling=tiling, max_mac_overhead=1.0)
+        run = execute(graph, made, frame, trace=True)
+        np.testing.assert_array_equal(run.output, expected)
+        assert -(-run.trace.end // ALIGNMENT) * ALIGNMENT == made.arena_bytes
+
+
+def with_weights(graph, seed):
+    """The same graph with weights; all activations on one grid, so that concatenations join what is alike."""
+    rng = np.random.default_rng(seed)
+    operators = {index: o for o in graph.operators for index in o.inputs}
+    scale = np.array([0.1], np.float32)
+
+    def tensor(index, old):
+        if not old.is_constant:
+            zero = np.array([127 if old.dtype == "uint8" else -1])
+            return old if old.dtype == "int32" else replace(old, quantization=Quantization(scale, zero))
+        reader = operators[index]
+        if reader.kind == "RESIZE_BILINEAR":
+            return replace(old, data=np.array(graph.tensors[reader.outputs[0]].shape[1:3], np.int32))
+        if reader.kind == "MEAN":
+            return replace(old, data=np.array([1, 2], np.int32))
+        channels = old.shape[3] if reader.kind == "DEPTHWISE_CONV_2D" else old.shape[0]
+        half = 1 << (old.bits - 1)
+        scales = np.full(channels, 2.0 / (half * math.sqrt(old.elements / channels)), np.float32)
+        axis = 3 if reader.kind == "DEPTHWISE_CONV_2D" else 0
+        data = rng.integers(1 - half, half, old.shape).astype(np.int8)
+        return replace(old, data=data, quantization=Quantization(scales, np.zeros(channels, np.int64), axis))
+
+    return replace(graph, tensors=tuple(tensor(index, old) for index, old in enumerate(graph.tensors)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks_run_the_same_by_every_plan(seed, random_graph):
+    graph = with_weights(random_graph(seed), seed)
+    frame = np.random.default_rng(seed).integers(0, 256, graph.tensors[graph.inputs[0]].shape).astype(np.uint8)
+    expected = run_whole(graph, frame)
+    for tiling in TILINGS:
+        for tiles in (1, 3, 8, "auto"):
+            made = plan(graph, tiles, tiling=tiling, max_mac_overhead=1.0)
+            run = execute(graph, made, frame, trace=True)
+            for index in graph.outputs:
+                np.testing.assert_array_equal(run.outputs[index], expected[index])
+            assert -(-run.trace.end // ALIGNMENT) * ALIGNMENT == made.arena_bytes
+
+
 @pytest.mark.parametrize("tiles", [1, 4])
 def test_what_the_arena_held_before_does_not_matter(tiles):
     graph = small_segmenter()
@@ -224,9 +278,10 @@ def test_a_step_that_reads_one_row_too_few_fails():
     graph = small_segmenter()
     frame, made = random_frame(graph), plan(graph, 1)
     steps = list(made.steps)
-    read = steps[0].reads[0]
-    short = replace(read, region=replace(read.region, bottom=read.region.bottom - 1))
-    steps[0] = replace(steps[0], reads=(short,))
+    number = next(index for index, step in enumerate(steps) if step.operators and step.reads[0][-1].region.rows > 1)
+    *above, last = steps[number].reads[0]
+    short = replace(last, region=replace(last.region, bottom=last.region.bottom - 1))
+    steps[number] = replace(steps[number], reads=((*above, short), *steps[number].reads[1:]))
     with pytest.raises(ValueError, match=r"the step needs .* but was given"):
         execute(graph, replace(made, steps=tuple(steps)), frame)
 
@@ -235,8 +290,8 @@ def test_the_frame_survives_where_the_target_keeps_it():
     graph = small_segmenter()
     frame, made = random_frame(graph), plan(graph, 4, Target("keeps", keep_frame=True))
     run = execute(graph, made, frame, trace=True)
-    holder = next(buffer for buffer in made.buffers if graph.inputs[0] in buffer.tensors)
-    kept = run.arena[holder.offset : holder.offset + frame.size].view(np.int8)
+    holders = sorted((b for b in made.buffers if b.role is Role.FRAME), key=lambda buffer: buffer.region.top)
+    kept = np.concatenate([run.arena[b.offset : b.offset + b.size_bytes] for b in holders]).view(np.int8)
     np.testing.assert_array_equal(kept, frame.reshape(-1))
 
 
@@ -271,7 +326,7 @@ def test_ade20k_is_litert_at_every_tile_count(shared):
     """The trained 512x512 network on a picture: labels of the reference kernels, in exactly the planned bytes."""
     graph = read_tflite(shared("weights/deeplabv3_mnv2_ade20k_int8.tflite"))
     frame = ade20k_picture(shared)
-    for tiles in TILES:
+    for tiles in (1, 16, "auto"):
         made = plan(graph, tiles)
         run = execute(graph, made, frame, trace=True)
         assert hashlib.sha256(run.output.astype(np.int32).tobytes()).hexdigest() == LITERT_LABELS_OF_PICTURE_18

@@ -44,6 +44,15 @@ def make_custom(model, graph):
     model.operatorCodes[graph.operators[2].opcodeIndex].customCode = b"Mystery"
 
 
+def make_custom_with_a_broken_name(model, graph):
+    make_custom(model, graph)
+    model.operatorCodes[graph.operators[2].opcodeIndex].customCode = b"My\nst\x00\xffery"
+
+
+def set_deep_shape(model, graph):
+    graph.tensors[graph.inputs[0]].shape = [1] * 9
+
+
 def set_dynamic(model, graph):
     graph.tensors[graph.operators[0].outputs[0]].shapeSignature = [1, -1, -1, 16]
 
@@ -77,7 +86,12 @@ def set_wrong_axis(model, graph):
         (set_builtin(schema.BuiltinOperator.WHILE), "WHILE: control flow"),
         (set_builtin(schema.BuiltinOperator.NON_MAX_SUPPRESSION_V5), "only known at run time"),
         (set_builtin(4711), "unknown code 4711"),
-        (set_dynamic, "dynamic shape"),
+        (set_builtin(schema.BuiltinOperator.VAR_HANDLE), "operator 0 is VAR_HANDLE: it keeps state"),
+        (set_builtin(schema.BuiltinOperator.RANDOM_UNIFORM), "operator 0 is RANDOM_UNIFORM: its output is random"),
+        (set_builtin(schema.BuiltinOperator.STABLEHLO_ADD), "operator 0 is of the kind STABLEHLO_ADD"),
+        (make_custom_with_a_broken_name, 'operator 0 is the custom operator "My\ufffdst\ufffd\ufffdery"'),
+        (set_deep_shape, "input of operator 0 (CONV_2D), has rank 9"),
+        (set_dynamic, "output of operator 0 (CONV_2D), has the dynamic shape"),
         (set_external, "outside the flatbuffer"),
         (set_sparse, "stored sparse"),
         (set_variable, "keeps state"),

@@ -1,56 +1,245 @@
-"""The command: figures, table, and one line for every mistake."""
+"""The command: figures, table, files, and one line for every mistake."""
 
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from evaluation.errors import USER_ERROR_STATUS
-from evaluation.planner import load_target
+from evaluation.errors import USER_ERROR_STATUS, UserError
+from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite
+from evaluation.planner import Buffer, Role, load_target, plan
 from evaluation.planner.__main__ import main
+from evaluation.planner.bits import with_bits
+from evaluation.planner.outputs import write_plan_buffers
+from evaluation.planner.weights import weights_bytes
 
 SMALL = "planner_cases/networks/mlperf_tiny__vww_96_int8.tflite"
 
 
+def run_json(capsys, *arguments):
+    main([*map(str, arguments), "--json"])
+    return json.loads(capsys.readouterr().out)["plans"]
+
+
 def test_json_holds_one_entry_a_tile_count(shared, capsys):
-    main([str(shared(SMALL)), "--tiles", "4", "1", "--json"])
-    plans = json.loads(capsys.readouterr().out)["plans"]
-    assert [entry["tile_count"] for entry in plans] == [1, 4]
+    plans = run_json(capsys, shared(SMALL), "--tiles", 4, "auto", 1, 4)
+    assert [entry["asked"] for entry in plans] == ["1", "4", "auto"]
+    assert [entry["tile_count"] for entry in plans[:2]] == [1, 4]
     sizes = {f"{name}_bytes" for name in ("arena", "weights", "flash", "runtime", "peak_memory", "lower_bound")}
-    assert sizes | {"proven", "gap", "macs", "mac_overhead"} <= set(plans[0])
+    assert sizes | {"proven", "gap", "macs", "mac_overhead", "order_proven", "frame_kept"} <= set(plans[0])
     assert plans[0]["arena_bytes"] == 55_296
-    assert plans[1]["arena_bytes"] < plans[0]["arena_bytes"]
+    arenas = [entry["arena_bytes"] for entry in plans]
+    assert arenas == sorted(arenas, reverse=True)
+    assert arenas[1] < arenas[0]
+    for entry in plans:
+        assert entry["peak_memory_bytes"] == entry["arena_bytes"] + entry["runtime_bytes"] + entry["weights_bytes"]
+        assert entry["proven"] == (entry["arena_bytes"] == entry["lower_bound_bytes"])
+        assert max(section["tiles"] for section in entry["sections"]) <= max(4, entry["tile_count"])
 
 
-def test_the_table_names_what_fills_the_arena(shared, capsys):
-    main([str(shared(SMALL)), "--tiles", "1", "--target", "mcu"])
+def test_json_says_what_the_planner_says(shared, capsys):
+    (entry,) = run_json(capsys, shared(SMALL), "--tiles", 4, "--tiling", "recompute", "--max-mac-overhead", 0.2)
+    made = plan(read_tflite(shared(SMALL)), 4, tiling="recompute", max_mac_overhead=0.2)
+    assert (entry["arena_bytes"], entry["macs"], entry["steps"]) == (made.arena_bytes, made.macs, len(made.steps))
+    assert entry["tiling"] == "recompute"
+    assert {section["halo"] for section in entry["sections"]} <= {"none", "recompute"}
+
+
+def test_the_table_fits_a_terminal_and_names_what_fills_the_arena(shared, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    main([str(shared(SMALL)), "--tiles", "1", "4", "--target", "mcu"])
     out = capsys.readouterr().out
+    table = out[: out.index("peak =")].splitlines()
+    assert all(len(line) <= 100 for line in table)
+    assert "…" not in out  # nothing cut short
     assert "0.0553" in out
     assert "flash" in out
-    assert "fullest at step 2, CONV_2D" in out
+    assert "1 tile: fullest at step 2 (CONV_2D model/activation_2" in out
+    assert "4 tiles: fullest at step" in out
+
+
+def test_the_files_are_of_the_last_plan_asked_for(shared, tmp_path, capsys):
+    buffers, plot = tmp_path / "out.csv", tmp_path / "plan.svg"
+    main([str(shared(SMALL)), "--tiles", "4", "1", "2", "--buffers", str(buffers), "--plot", str(plot)])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "out.csv: the plan for --tiles 2" in out
+    assert "plan.svg: the plan for --tiles 2" in out
+    made = plan(read_tflite(shared(SMALL)), 2)
+    assert f"up to {made.tile_count} tiles (mixed), arena {made.arena_bytes / 1e6:.4f} MB -->" in plot.read_text()
+    header, *rows = buffers.read_text().splitlines()
+    assert header == "id,lower,upper,size,offset,role,name"
+    assert len(rows) == len(made.buffers)
+    highest = max(int(row.split(",")[3]) + int(row.split(",")[4]) for row in rows)
+    assert highest <= made.arena_bytes < highest + 16
+
+
+def test_buffers_are_written_so_that_minimalloc_can_read_them(shared, tmp_path):
+    """Its reader cuts lines at commas and knows no quotes; a frame outside the arena is none of its business."""
+    made = plan(read_tflite(shared(SMALL)), 1)
+    odd = replace(made.buffers[1], name='a,b "c"\nd')
+    frame = Buffer("frame", Role.EXTERNAL_FRAME, (0,), None, 9, 0, 1, 10**6)
+    count = write_plan_buffers(tmp_path / "out.csv", replace(made, buffers=(made.buffers[0], odd, frame)))
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert count == 2
+    assert [line.count(",") for line in lines] == [6, 6, 6]
+    assert lines[2] == f"1,{odd.lower},{odd.upper},{odd.size_bytes},{odd.offset},{odd.role},a_b__c__d"
+
+
+def test_a_plans_buffers_can_be_placed_again(shared, tmp_path, capsys):
+    """The list that --buffers writes is one that --solve reads; the plan's own arena is capacity enough."""
+    out = tmp_path / "out.csv"
+    main([str(shared(SMALL)), "--tiles", "1", "--buffers", str(out)])
+    with pytest.raises(SystemExit) as stop:
+        main(["--solve", str(out), "--capacity", "55296"])
+    assert stop.value.code == 0
+    assert "solved at capacity 55296" in capsys.readouterr().out
+
+
+def test_fewer_bits_take_less(shared, capsys):
+    (eight,) = run_json(capsys, shared(SMALL), "--tiles", 1)
+    (four,) = run_json(capsys, shared(SMALL), "--tiles", 1, "--activation-bits", 4, "--weight-bits", 4)
+    # Frame (8 bits, as it comes), the first convolution's output, and a row of its kernel unpacked: 27 bytes.
+    assert four["arena_bytes"] == 96 * 96 * 3 + 48 * 48 * 8 // 2 + 32
+    # Most kernel values of this network are zero, and stay so: half the bits would else take more than they do now.
+    assert four["weights_bytes"] < 0.75 * eight["weights_bytes"]
+    (same,) = run_json(capsys, shared(SMALL), "--tiles", 1, "--activation-bits", 8, "--weight-bits", 8)
+    assert {**same, "asked": None} == {**eight, "asked": None}
+
+
+def small_network():
+    """A frame on the network's grid, a convolution with one zero weight, a label map."""
+    grid = Quantization(np.ones(1, np.float32), np.zeros(1, np.int64))
+    kernel = np.arange(8, dtype=np.int8).reshape(2, 1, 1, 4)
+    tensors = (
+        Tensor("frame", (1, 4, 4, 4), "uint8", 8, grid),
+        Tensor("input", (1, 4, 4, 4), "int8", 8, grid),
+        Tensor("kernel", (2, 1, 1, 4), "int8", 8, grid, True, kernel),
+        Tensor("bias", (2,), "int32", 32, grid, True, np.array([7, -7], np.int32)),
+        Tensor("logits", (1, 4, 4, 2), "int8", 8, grid),
+        Tensor("labels", (1, 4, 4), "int32", 32),
+    )
+    window = {"stride": (1, 1), "dilation": (1, 1), "padding": "SAME", "activation": "NONE"}
+    operators = (
+        Operator("QUANTIZE", "input", (0,), (1,)),
+        Operator("CONV_2D", "conv", (1, 2, 3), (4,), window),
+        Operator("ARG_MAX", "labels", (4,), (5,), {"axis": 3}),
+    )
+    return Graph("small", tensors, operators, (0,), (5,))
+
+
+def bits_of(graph):
+    return {tensor.name: (tensor.dtype, tensor.bits) for tensor in graph.tensors}
+
+
+def test_activations_get_narrower_but_for_frame_and_labels():
+    changed = bits_of(with_bits(small_network(), activation_bits=4))
+    before = bits_of(small_network())
+    assert changed.pop("logits") == ("int8", 4)
+    assert changed == {name: bits for name, bits in before.items() if name != "logits"}
+
+
+def test_sixteen_bits_widen_the_input_and_the_biases():
+    graph = with_bits(small_network(), activation_bits=16)
+    assert bits_of(graph) | {"kernel": None, "labels": None} == {
+        "frame": ("uint8", 8), "input": ("int16", 16), "logits": ("int16", 16), "bias": ("int64", 64),
+        "kernel": None, "labels": None,
+    }  # fmt: skip
+    assert graph.tensors[3].data.tolist() == [7, -7]
+
+
+def test_kernels_lose_their_values_only_where_they_get_narrower():
+    narrow, wide = (with_bits(small_network(), weight_bits=bits).tensors[2] for bits in (4, 16))
+    assert (narrow.data, narrow.density, narrow.bits) == (None, 7 / 8, 4)
+    assert wide.data.tolist() == small_network().tensors[2].data.tolist()
+    assert wide.data.dtype == np.int16
+    assert with_bits(small_network(), weight_bits=8).tensors[2] is not None
+    assert weights_bytes(with_bits(small_network(), weight_bits=2)) < weights_bytes(small_network())
+
+
+def test_no_bits_change_nothing():
+    graph = small_network()
+    assert all(one is other for one, other in zip(graph.tensors, with_bits(graph).tensors, strict=True))
+
+
+def test_a_float_network_has_32_bits_and_no_others(shared):
+    graph = read_tflite(shared("weights/deeplabv3_257_mv_gpu.tflite"))
+    assert bits_of(with_bits(graph, 32, 32)) == bits_of(graph)
+    for arguments in ({"activation_bits": 8}, {"weight_bits": 4}):
+        with pytest.raises(UserError, match="is a float network"):
+            with_bits(graph, **arguments)
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["{small}", "--tiles", "0"], "tile count must be at least 1"),
+        ([], "give a NETWORK.tflite to plan, or --solve"),
+        (["{small}", "--solve", "{csv}", "--capacity", "9"], "not both"),
+        (["{small}", "--tiles", "0"], "expected a tile count of at least 1, or `auto`, got '0'"),
+        (["{small}", "--tiles", "-1"], "--tiles"),
+        (["{small}", "--tiles", "many"], "got 'many'"),
+        (["{small}", "--tiles", "1.5"], "got '1.5'"),
+        (["{small}", "--tiling", "cash"], "invalid choice: 'cash'"),
         (["{small}", "--max-mac-overhead", "-1"], "max_mac_overhead"),
+        (["{small}", "--max-mac-overhead", "much"], "--max-mac-overhead"),
+        (["{small}", "--activation-bits", "7"], "--activation-bits must be one of"),
+        (["{small}", "--activation-bits", "32"], "is quantised"),
+        (["{small}", "--weight-bits", "0"], "--weight-bits must be one of"),
+        (["{small}", "--weight-bits", "four"], "--weight-bits"),
         (["{small}", "--target", "phone"], "unknown"),
         (["{small}", "--target", "none.yaml"], "none.yaml"),
         (["{folder}/none.tflite"], "none.tflite"),
+        (["{folder}"], "directory"),
         (["{folder}/cut.tflite"], "cut.tflite"),
+        (["{small}", "--plot", "{folder}/plan.gif"], "ends in .svg or .pdf or .png"),
+        (["{small}", "--plot", "{folder}/none/plan.svg"], "there is no folder"),
+        (["{small}", "--buffers", "{folder}/a.csv"], "is a folder"),
+        (["{small}", "--tflm", "{small}"], "--tflm"),
+        (["{small}", "--tflm", "{folder}/x.tflite", "--weight-bits", "4"], "with the bits it has"),
+        (["{small}", "--capacity", "9"], "--capacity needs --solve"),
+        (["{small}", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--solve", "{csv}"], "--solve needs --capacity"),
+        (["--solve", "{csv}", "--capacity", "0"], "--capacity must be at least 1"),
+        (["--solve", "{csv}", "--capacity", "1MB"], "--capacity"),
+        (["--solve", "{csv}", "--capacity", "9", "--timeout", "0"], "--timeout must be a positive number"),
+        (["--solve", "{csv}", "--capacity", "9", "--timeout", "nan"], "--timeout must be a positive number"),
+        (["--solve", "{csv}", "--capacity", "9", "--tiles", "4"], "--tiles needs a network"),
+        (["--solve", "{csv}", "--capacity", "9", "--json"], "--json needs a network"),
+        (["--solve", "{csv}", "--capacity", "9", "--out", "{csv}"], "is the input itself"),
+        (["--solve", "{csv}", "--capacity", "9", "--out", "{folder}/none/out.csv"], "there is no folder"),
+        (["--solve", "{folder}/none.csv", "--capacity", "9"], "none.csv"),
+        (["--solve", "{csv}", "--capacity", "3"], "--capacity 3 is less than buffer 0 alone takes, 4 bytes"),
     ],
 )
 def test_mistakes_end_in_one_line(shared, tmp_path, capsys, arguments, says):
     (tmp_path / "cut.tflite").write_bytes(shared(SMALL).read_bytes()[:5000])
+    (tmp_path / "a.csv").mkdir()
+    (tmp_path / "buffers.csv").write_text("id,lower,upper,size\n0,0,2,4\n1,1,3,4\n")
+    names = {"small": shared(SMALL), "folder": tmp_path, "csv": tmp_path / "buffers.csv"}
     with pytest.raises(SystemExit) as stop:
-        main([argument.format(small=shared(SMALL), folder=tmp_path) for argument in arguments])
+        main([argument.format(**names) for argument in arguments])
     captured = capsys.readouterr()
-    assert stop.value.code == USER_ERROR_STATUS
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
     assert says in captured.err
+    assert stop.value.code == USER_ERROR_STATUS
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(("capacity", "status"), [(8, 0), (7, 1)])
+def test_solve_ends_with_0_only_if_solved(tmp_path, capsys, capacity, status):
+    """Two buffers of 4 bytes alive at once need 8."""
+    (tmp_path / "buffers.csv").write_text("id,lower,upper,size\n0,0,2,4\n1,1,3,4\n")
+    out = tmp_path / "solution.csv"
+    with pytest.raises(SystemExit) as stop:
+        main(["--solve", str(tmp_path / "buffers.csv"), "--capacity", str(capacity), "--out", str(out)])
+    assert stop.value.code == status
+    header, *rows = out.read_text().split()
+    assert header == "id,lower,upper,size,offset"
+    assert sorted(int(row.split(",")[4]) for row in rows) == [0, 4]
+    assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_a_target_from_a_file(tmp_path):
@@ -71,8 +260,6 @@ def test_a_target_from_a_file(tmp_path):
     ],
 )
 def test_a_wrong_target_file_is_refused(tmp_path, text, says):
-    from evaluation.errors import UserError
-
     path = tmp_path / "t.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=says):
@@ -82,4 +269,5 @@ def test_a_wrong_target_file_is_refused(tmp_path, text, says):
 def test_the_package_loads_without_tensorflow_or_interpreters():
     script = "import sys, evaluation.planner; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"tensorflow", "ai_edge_litert", "flatbuffers", "rich", "tflite_micro"} & set(loaded)
+    heavy = {"tensorflow", "ai_edge_litert", "flatbuffers", "rich", "tflite_micro", "matplotlib", "numba"}
+    assert not heavy & set(loaded)

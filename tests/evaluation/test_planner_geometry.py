@@ -112,3 +112,44 @@ def test_explicit_padding_shifts_rows():
     pad = Operator("PAD", "p", (0,), (1,), {"paddings": ((0, 0), (2, 1), (1, 1), (0, 0))})
     graph = Graph("g", tensors, (pad,), (0,), (1,))
     assert input_region(graph, pad, 0, Region(3, 6, 0, 7)) == Region(1, 4, 0, 5)
+
+
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 4), st.sampled_from(["SAME", "VALID"]))
+def test_a_transposed_convolution_needs_the_inputs_that_reach_a_row(outputs, kernel, stride, padding):
+    size = window_outputs(outputs, kernel, stride, 1, padding)
+    if size < 1:
+        return
+    before = max((size - 1) * stride + kernel - outputs, 0) // 2 if padding == "SAME" else 0
+    weights = Tensor("weights", (2, kernel, kernel, 3), "int8", 8, is_constant=True)
+    tensors = (
+        Tensor("shape", (4,), "int32", 32, is_constant=True),
+        weights,
+        activation((1, size, size, 3)),
+        activation((1, outputs, outputs, 2)),
+    )
+    attributes = {"stride": (stride, stride), "padding": padding, "activation": "NONE"}
+    operator = Operator("TRANSPOSE_CONV", "t", (0, 1, 2), (3,), attributes)
+    graph = Graph("g", tensors, (operator,), (2,), (3,))
+    for axis in (ROWS, COLUMNS):
+        first, end = need(graph, operator, 2, axis)
+        assert (np.diff(first) >= 0).all()
+        assert (np.diff(end) >= 0).all()
+        for out in range(outputs):
+            reaching = [i for i in range(size) if 0 <= out - (i * stride - before) < kernel]
+            if reaching:
+                assert (first[out], end[out]) == (reaching[0], reaching[-1] + 1)
+            assert 0 <= first[out] < end[out] <= size
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_blocks_of_pixels_and_channels(block):
+    small, large = activation((1, 4, 5, 2 * block**2)), activation((1, 4 * block, 5 * block, 2))
+    opened = Operator("DEPTH_TO_SPACE", "d", (0,), (1,), {"block_size": block})
+    closed = Operator("SPACE_TO_DEPTH", "s", (1,), (0,), {"block_size": block})
+    graph = Graph("g", (small, large), (opened,), (0,), (1,))
+    for row in range(4 * block):
+        needed = input_region(graph, opened, 0, Region(row, row + 1, 0, 5 * block))
+        assert needed == Region(row // block, row // block + 1, 0, 5)
+    for row in range(4):
+        needed = input_region(graph, closed, 0, Region(row, row + 1, 1, 2))
+        assert needed == Region(row * block, (row + 1) * block, block, 2 * block)

@@ -1,7 +1,6 @@
 """Whole plans: of random networks, of every real network at hand, and what must hold for all of them."""
 
 import json
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -9,13 +8,13 @@ from hypothesis import strategies as st
 
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Tensor, graph_macs, read_tflite
-from evaluation.planner import CAMERA, MCU, TFLM, Plan, Role, Target, plan, validate
+from evaluation.planner import CAMERA, MCU, TFLM, Plan, Role, Target, plan, plan_sections, validate
 from evaluation.planner.kernels import kernel_calls
-from evaluation.planner.liveness import program
+from evaluation.planner.manners import manners
 from evaluation.planner.path import Cut, least_peak_path
-from evaluation.planner.plan import _draft, _place
-from evaluation.planner.sections import NEVER, candidates
-from evaluation.planner.tiling import schedule
+from evaluation.planner.program import program
+from evaluation.planner.sections import NEVER, UNTILED, Manner, Pricing
+from evaluation.planner.types import Halo
 
 NETWORKS = (
     "planner_cases/networks/coral__mobilenet_v1_0.25_128_quant",
@@ -36,70 +35,95 @@ NETWORKS = (
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6))
-def test_memory_never_rises_with_tiles_on_random_networks(random_graph, seed):
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), tiling=st.sampled_from(["cache", "recompute", "mixed"]))
+def test_memory_never_rises_with_tiles_on_random_networks(random_graph, seed, tiling):
     graph = random_graph(seed)
     before = None
-    for tiles in (1, 2, 3, 5, 8):
-        made = plan(graph, tiles, max_mac_overhead=4.0)  # validated inside
+    for tiles in (1, 2, 3, 5, 8, "auto"):
+        made = plan(graph, tiles, tiling=tiling, max_mac_overhead=4.0)  # validated inside
         assert made.lower_bound_bytes <= made.arena_bytes
-        assert max(section.tiles for section in made.sections) <= tiles
+        assert tiles == "auto" or max(section.tiles for section in made.sections) <= tiles
         assert made.macs <= 5 * graph_macs(graph)
+        allowed = {"cache": {Halo.CACHE}, "recompute": {Halo.RECOMPUTE}}.get(tiling, set(Halo)) | {Halo.NONE}
+        assert {section.halo for section in made.sections} <= allowed
         if before is not None:
             assert made.peak_memory_bytes <= before
         before = made.peak_memory_bytes
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), tiles=st.integers(1, 8), alignment=st.sampled_from([1, 16, 64]))
-def test_priced_sections_bound_the_schedule(random_graph, seed, tiles, alignment):
-    """What the search believes a cut costs is what its steps then keep alive and compute, never less."""
-    graph = random_graph(seed)
-    lowered = program(graph, Target("t", alignment_bytes=alignment), kernel_calls(graph))
-    priced = candidates(lowered, sorted({1, tiles}), 4 * lowered.macs)
-    cuts = least_peak_path(priced, 4 * lowered.macs)
-    made = schedule(lowered, cuts)
-    alive = max(
-        sum(lowered.aligned(b.size_bytes) for b in made.buffers if b.lower <= now < b.upper)
-        for now in range(len(made.steps))
-    )
-    edges = [(cut.first, cut.end, priced.counts.index(cut.tiles)) for cut in cuts]
-    believed = max(int(priced.live_bytes[edge]) for edge in edges)
-    assert alive <= believed
-    if all(cut.tiles == 1 for cut in cuts):
-        assert alive == believed
-    extra = sum(int(priced.extra_macs[edge]) for edge in edges)
-    assert abs(made.macs - lowered.macs - extra) <= len(made.steps)  # each stripe's MACs are rounded down
+def any_manner(draw):
+    halo = draw(st.sampled_from([Halo.CACHE, Halo.RECOMPUTE, Halo.MIXED]))
+    rows, columns = draw(st.integers(1, 7)), draw(st.sampled_from([1, 1, 1, 2, 3]))
+    lead = draw(st.integers(0, rows - 1)) if halo is not Halo.RECOMPUTE else 0
+    return UNTILED if rows * columns == 1 else Manner(rows, columns, halo, lead)
 
 
 @st.composite
-def any_cuts(draw, calls):
-    """Some way to cut the calls, wise or not: striped sections only where every call can be striped."""
-    cuts, first = [], 0
-    while first < len(calls):
-        run = next((end for end in range(first, len(calls)) if not calls[end].tileable), len(calls))
-        end = draw(st.integers(first + 1, max(run, first + 1)))
-        cuts.append(Cut(first, end, draw(st.integers(2, 7)) if end - first > 1 else 1))
+def any_cuts(draw, lowered):
+    """Some way to cut the calls, wise or not, as far as sections can hold them at all: with their prices."""
+    cuts, peaks, extra, first = [], [], 0, 0
+    while first < len(lowered.calls):
+        end = draw(st.integers(first + 1, len(lowered.calls)))
+        manner = any_manner(draw)
+        pricing = Pricing(lowered, [UNTILED, manner], 100 * lowered.macs)
+        pricing.take_up([first, first + 1, end], NEVER)
+        bytes_ = pricing.candidates.live_bytes
+        if manner == UNTILED or bytes_[first, end, 1] >= NEVER:
+            end, manner = first + 1, UNTILED
+        which = 0 if manner == UNTILED else 1
+        cuts.append(Cut(first, end, manner))
+        peaks.append(int(bytes_[first, end, which]))
+        extra += int(pricing.candidates.extra_macs[first, end, which])
         first = end
-    return tuple(cuts)
+    return tuple(cuts), max(peaks), extra
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 10**6), data=st.data())
-def test_any_cut_is_scheduled_soundly_and_priced_right(random_graph, seed, data):
-    """Not only the cuts that a search would choose: in-place calls, kept tensors and side branches inside sections."""
+def test_any_cut_is_scheduled_soundly_and_priced_no_lower_than_it_is(random_graph, seed, data):
+    """Not only the cuts that a search would choose: in-place calls, kept tensors, slices and side branches."""
     graph = random_graph(seed)
-    lowered = program(graph, CAMERA, kernel_calls(graph))
-    cuts = data.draw(any_cuts(lowered.calls))
-    made = _place(_draft(lowered, cuts, 0), 7)
-    validate(made, graph)
-    priced = candidates(lowered, range(1, 8), 100 * lowered.macs)
-    edges = [(cut.first, cut.end, cut.tiles - 1) for cut in cuts]
-    believed = max(int(priced.live_bytes[edge]) for edge in edges)
-    assert made.lower_bound_bytes <= believed < NEVER
-    extra = sum(int(priced.extra_macs[edge]) for edge in edges)
-    assert abs(made.macs - lowered.macs - extra) <= len(made.steps)
+    lowered = program(graph, CAMERA, kernel_calls(graph), tiled=True)
+    cuts, believed, extra = data.draw(any_cuts(lowered))
+    made = plan_sections(graph, cuts)  # validated inside
+    # Prices count tensors between sections whole, in alignment units, and their rows as they are.
+    assert made.lower_bound_bytes <= believed + 16 * len(lowered.storages)
+    if all(cut.manner == UNTILED for cut in cuts):
+        assert believed - 16 * len(lowered.storages) <= made.lower_bound_bytes
+    if extra >= 0:  # rows that nobody reads are left out
+        assert made.macs - lowered.macs <= extra
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), tiles=st.integers(2, 9))
+def test_the_path_chosen_has_the_least_price(random_graph, seed, tiles):
+    """Against every path, on networks with few boundaries."""
+    graph = random_graph(seed)
+    lowered = program(graph, CAMERA, kernel_calls(graph), tiled=True)
+    calls = len(lowered.calls)
+    pricing = Pricing(lowered, manners(graph, tiles, "mixed"), lowered.macs // 10)
+    pricing.take_up(range(calls + 1), NEVER)
+    found = least_peak_path(pricing.candidates, lowered.macs // 10)
+    live, extra = pricing.candidates.live_bytes, pricing.candidates.extra_macs
+
+    def least(first: int, budget: int) -> int:
+        """Least peak from call `first` on, by trying everything that the budget allows."""
+        if first == calls:
+            return 0
+        best = NEVER
+        for end in range(first + 1, calls + 1):
+            spent = {}
+            for peak, cost in zip(live[first, end], extra[first, end], strict=True):
+                if peak < NEVER:
+                    spent[int(cost)] = min(spent.get(int(cost), NEVER), int(peak))
+            for cost, peak in spent.items():
+                if cost <= budget and peak < best:
+                    best = min(best, max(peak, least(end, budget - cost)))
+        return best
+
+    if calls <= 7:
+        assert found.peak_bytes == least(0, lowered.macs // 10)
 
 
 def test_rows_that_only_a_later_section_reads_are_computed_too():
@@ -113,9 +137,7 @@ def test_rows_that_only_a_later_section_reads_are_computed_too():
     strided = {"stride": (2, 2), "dilation": (1, 1), "padding": "VALID", "activation": "NONE"}
     operators = (Operator("RELU", "a", (0,), (1,)), Operator("CONV_2D", "b", (1, 2), (3,), strided))
     graph = Graph("g", tensors, operators, (0,), (1, 3))
-    lowered = program(graph, CAMERA, kernel_calls(graph))
-    made = _place(_draft(lowered, (Cut(0, 2, 3),), 0), 3)
-    validate(made, graph)
+    made = plan_sections(graph, (Cut(0, 2, Manner(3, 1, Halo.CACHE)),))
     assert [step.writes[0].region.bottom for step in made.steps if step.operators == (0,)] == [1, 3, 6]
 
 
@@ -132,18 +154,19 @@ def test_real_networks_are_planned_and_memory_never_rises(shared, name):
     peaks = []
     for tiles in (1, 4, 16):
         made = plan(graph, tiles)
-        assert made.mac_overhead <= 0.25
+        assert made.mac_overhead <= 0.05
         assert made.peak_memory_bytes == made.arena_bytes + made.weights_bytes + made.runtime_bytes
-        assert made.live_bytes[made.high_water_step] == made.lower_bound_bytes == max(made.live_bytes)
+        assert made.live_bytes[made.high_water_step] == max(made.live_bytes)
         peaks.append(made.peak_memory_bytes)
     assert peaks == sorted(peaks, reverse=True)
 
 
-def test_untiled_ade20k_is_its_decoder_concat(shared):
-    """Inputs (256 + 48 channels) and output (304) of the concat at 128x128; the frame is gone, labels come later."""
+def test_untiled_ade20k_is_its_widest_decoder_step(shared):
+    """304 channels in, 304 out of a depthwise convolution at 128x128; the concatenation before it costs nothing."""
     made = plan(read_tflite(shared(ADE20K)))
     assert made.arena_bytes == made.lower_bound_bytes == 128 * 128 * (304 + 304)
     assert made.proven
+    assert made.order_proven
     labels = [buffer for buffer in made.buffers if buffer.role is Role.LABELS]
     assert [label.size_bytes for label in labels] == [512 * 512]
     # The frame enters as uint8, is used as int8, and counts once.
@@ -174,22 +197,44 @@ def test_untiled_plan_is_not_above_tflm(shared, name, head_bytes):
     assert plan(read_tflite(shared(f"{name}.tflite")), 1, TFLM).arena_bytes <= head_bytes
 
 
-def test_sixteen_tiles_save_three_quarters_of_ade20k(shared):
-    """A mark that must not be lost: 9.96 MB untiled, 2.33 MB at 16 tiles for at most a quarter more MACs."""
+@pytest.mark.parametrize(
+    ("tiles", "max_mac_overhead", "keep_frame", "arena_bytes"),
+    [
+        (16, 0.05, False, 1_600_000),
+        ("auto", 0.05, False, 1_100_000),
+        ("auto", 0.0, False, 1_350_000),
+        ("auto", 0.05, True, 1_850_000),
+    ],
+)
+def test_marks_of_ade20k_are_kept(shared, tiles, max_mac_overhead, keep_frame, arena_bytes):
+    """TFLM's own arena for this file is 12.58 MB."""
+    target = Target("camera", keep_frame=keep_frame)
+    made = plan(read_tflite(shared(ADE20K)), tiles, target, max_mac_overhead=max_mac_overhead)
+    assert made.arena_bytes <= arena_bytes
+    assert made.mac_overhead <= max_mac_overhead
+    assert made.arena_bytes <= 1.1 * made.lower_bound_bytes
+
+
+def test_the_skip_is_computed_again_only_where_macs_allow_it(shared):
+    """Between encoder and decoder waits the block's 24 channels, or the 48 of the projected skip."""
     graph = read_tflite(shared(ADE20K))
-    began = time.perf_counter()
-    made = plan(graph, 16)
-    assert made.arena_bytes <= 2_330_000
-    assert time.perf_counter() - began < 10  # about 1 s alone; the machine is shared
+    twice = plan(graph, 8)
+    ran = [operator for section in twice.sections for operator in section.operators]
+    assert sorted(operator for operator in set(ran) if ran.count(operator) > 1) == [7, 8]  # expansion and depthwise
+    assert 0.014 < twice.mac_overhead < 0.02
+    once = plan(graph, 8, max_mac_overhead=0.0)
+    ran = [operator for section in once.sections for operator in section.operators]
+    assert len(ran) == len(set(ran))
+    assert once.macs <= graph_macs(graph)
 
 
 def test_a_frame_that_must_survive_is_neither_rewritten_nor_reused(shared):
     graph = read_tflite(shared(ADE20K))
     kept = plan(graph, 8, Target("kept", keep_frame=True))
-    frame = next(buffer for buffer in kept.buffers if buffer.role is Role.FRAME)
-    assert (frame.lower, frame.upper, frame.tensors) == (0, len(kept.steps), (graph.inputs[0],))
+    frames = [buffer for buffer in kept.buffers if buffer.role is Role.FRAME]
+    assert {(frame.lower, frame.upper, frame.tensors) for frame in frames} == {(0, len(kept.steps), (graph.inputs[0],))}
     assert kept.frame_kept
-    assert kept.frame_bytes == frame.size_bytes == 512 * 512 * 3
+    assert kept.frame_bytes == sum(frame.size_bytes for frame in frames) == 512 * 512 * 3
     consumed = plan(graph, 8)
     assert not consumed.frame_kept
     assert kept.arena_bytes > consumed.arena_bytes
@@ -206,10 +251,46 @@ def test_targets_choose_what_counts(shared):
 
 
 def test_four_bit_rows_begin_on_whole_bytes():
-    """5 columns of 3 channels at 4 bits: 60 bits, 8 bytes a row."""
+    """5 columns of 3 channels at 4 bits: 60 bits, 8 bytes a row. The pool's output needs a place of its own."""
     tensors = (Tensor("x", (1, 7, 5, 3), "int8", 4), Tensor("y", (1, 7, 5, 3), "int8", 4))
-    graph = Graph("g", tensors, (Operator("RELU", "r", (0,), (1,)),), (0,), (1,))
+    pool = {"filter": (3, 3), "stride": (1, 1), "padding": "SAME", "activation": "NONE"}
+    graph = Graph("g", tensors, (Operator("AVERAGE_POOL_2D", "p", (0,), (1,), pool),), (0,), (1,))
     assert [buffer.size_bytes for buffer in plan(graph).buffers] == [56, 56]
+
+
+def test_operators_on_single_elements_work_in_place():
+    tensors = tuple(Tensor(name, (1, 8, 4, 3), "int8", 8) for name in "xyz")
+    operators = (Operator("RELU", "r", (0,), (1,)), Operator("RELU6", "s", (1,), (2,)))
+    frame_and_result = plan(Graph("g", tensors, operators, (0,), (2,)))
+    assert [buffer.tensors for buffer in frame_and_result.buffers] == [
+        (0,),
+        (2, 1),
+    ]  # not the frame
+    added = (Operator("RELU", "r", (0,), (1,)), Operator("ADD", "a", (1, 0), (2,), {"activation": "NONE"}))
+    assert [b.tensors for b in plan(Graph("g", tensors, added, (0,), (2,))).buffers] == [(0,), (2, 1)]
+
+
+def test_a_target_may_leave_the_frame_out(shared):
+    graph = read_tflite(shared("planner_cases/networks/mlperf_tiny__vww_96_int8.tflite"))
+    counted, outside = plan(graph, 4), plan(graph, 4, Target("bare", count_frame=False))
+    assert outside.arena_bytes < counted.arena_bytes
+    assert outside.frame_bytes == 0
+    frames = [buffer for buffer in outside.buffers if buffer.role is Role.EXTERNAL_FRAME]
+    assert frames
+    assert all(frame.offset >= outside.arena_bytes for frame in frames)
+
+
+def test_patches_of_mobilenet_v2_match_the_published_scheme(shared):
+    """MCUNetV2 (Lin et al., 2021): 4x4 patches to the first 28x28x32, 172 kB published; frame not counted."""
+    graph = read_tflite(shared("planner_cases/networks/coral__tf2_mobilenet_v2_1.0_224_ptq.tflite"))
+    patches = Cut(0, 14, Manner(4, 4, Halo.RECOMPUTE))
+    target = Target("mcu", weights_in_ram=False, count_frame=False)
+    made = plan_sections(graph, (patches,), target)
+    steps = [now for now, step in enumerate(made.steps) if step.section == 0]
+    assert max(made.live_bytes[now] for now in steps) == 170_432
+    assert made.arena_bytes <= 172_000  # the layers behind the patches, too
+    alone = plan_sections(graph, (patches,), target, max_mac_overhead=0.0)
+    assert alone.mac_overhead == pytest.approx(0.093, abs=0.001)
 
 
 def test_renaming_operators_cost_nothing():
@@ -219,7 +300,13 @@ def test_renaming_operators_cost_nothing():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"), [({"tile_count": 0}, "tile count"), ({"max_mac_overhead": -0.1}, "max_mac_overhead")]
+    ("arguments", "says"),
+    [
+        ({"tile_count": 0}, "tile count"),
+        ({"tile_count": "many"}, '"auto"'),
+        ({"max_mac_overhead": -0.1}, "max_mac_overhead"),
+        ({"tiling": "none"}, "tiling must be one of cache, recompute, mixed"),
+    ],
 )
 def test_arguments_out_of_range_are_refused(random_graph, arguments, says):
     with pytest.raises(UserError, match=says):

@@ -1,0 +1,104 @@
+"""A quantised network at other bit-widths, to see what they would save before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from evaluation.errors import UserError
+from evaluation.graph import ABSENT, Graph, Tensor
+
+ACTIVATION_BITS = (2, 3, 4, 5, 6, 8, 16)
+WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 16)
+FLOAT_BITS = 32
+_FRAME_BITS = 8
+"""What a camera delivers. The frame, and the frame on the network's own grid, are never narrower."""
+_WITH_KERNEL = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+_KERNEL, _BIAS = 1, {"TRANSPOSE_CONV": 3}
+"""Positions among the inputs; a bias stands at 2 but for TRANSPOSE_CONV."""
+_INTEGERS = ("int8", "uint8", "int16")
+
+
+def with_bits(graph: Graph, activation_bits: int | None = None, weight_bits: int | None = None) -> Graph:
+    """The same network with `activation_bits` a stored activation element and `weight_bits` a kernel value.
+
+    None leaves a width as it is. Network inputs keep theirs, and so does the tensor a QUANTIZE makes of them, unless it
+    is widened; results such as label maps are no activations. Biases are int64 where activations have 16 bits, else
+    int32. Scales and zero points stay the file's: the result is for planning. A kernel that gets narrower loses its
+    values, since they would have to be trained or rounded anew; its share of non-zero values is kept as its density.
+
+    Raises:
+        UserError: a width that does not exist, or one asked of a float network (which has 32 bits, and no others).
+    """
+    _check(graph, "activation-bits", activation_bits, ACTIVATION_BITS)
+    _check(graph, "weight-bits", weight_bits, WEIGHT_BITS)
+    tensors = list(graph.tensors)
+    if activation_bits not in (None, FLOAT_BITS):
+        frames = set(graph.inputs)
+        on_the_grid = {o.outputs[0] for o in graph.operators if o.kind == "QUANTIZE" and o.inputs[0] in frames}
+        for index, tensor in enumerate(tensors):
+            if _is_quantized(tensor) and not tensor.is_constant and index not in frames:
+                bits = max(activation_bits, _FRAME_BITS) if index in on_the_grid else activation_bits
+                tensors[index] = replace(tensor, dtype=_dtype(tensor, bits), bits=bits)
+    for operator in graph.operators:
+        if operator.kind not in _WITH_KERNEL:
+            continue
+        kernel = operator.inputs[_KERNEL]
+        if weight_bits not in (None, FLOAT_BITS) and graph.tensors[kernel].is_constant:
+            tensors[kernel] = _kernel_at(graph.tensors[kernel], weight_bits)
+        place = _BIAS.get(operator.kind, 2)
+        bias = operator.inputs[place] if place < len(operator.inputs) else ABSENT
+        if activation_bits not in (None, FLOAT_BITS) and bias != ABSENT and tensors[bias].dtype in ("int32", "int64"):
+            tensors[bias] = _bias_at(tensors[bias], 64 if activation_bits == 16 else 32)
+    return replace(graph, tensors=tuple(tensors))
+
+
+def _check(graph: Graph, option: str, bits: int | None, known: tuple[int, ...]) -> None:
+    if bits is None:
+        return
+    if bits not in (*known, FLOAT_BITS):
+        raise UserError(f"--{option} must be one of {', '.join(map(str, known))} (or 32, float), got {bits}")
+    quantized = any(_is_quantized(tensor) and not tensor.is_constant for tensor in graph.tensors)
+    if quantized and bits == FLOAT_BITS:
+        raise UserError(f"{graph.name}: is quantised, so --{option} 32 (float) is not to be had; export it as float")
+    if not quantized and bits != FLOAT_BITS:
+        raise UserError(f"{graph.name}: is a float network, --{option} {bits} needs a quantised one; quantise it first")
+
+
+def _is_quantized(tensor: Tensor) -> bool:
+    return tensor.dtype in _INTEGERS and tensor.quantization is not None
+
+
+def _dtype(tensor: Tensor, bits: int) -> str:
+    if bits > 8:
+        return "int16"
+    return "int8" if tensor.dtype == "int16" else tensor.dtype
+
+
+def _kernel_at(kernel: Tensor, bits: int) -> Tensor:
+    if not _is_quantized(kernel) or bits == kernel.bits:
+        return kernel
+    dtype = _dtype(kernel, bits)
+    if bits > kernel.bits:
+        # Codes stay as they are: those of uint8 fit int16 too, zero point and all.
+        return replace(kernel, dtype=dtype, bits=bits, data=None if kernel.data is None else kernel.data.astype(dtype))
+    return replace(kernel, dtype=dtype, bits=bits, data=None, density=_density(kernel))
+
+
+def _density(kernel: Tensor) -> float:
+    if kernel.data is None or kernel.elements == 0:
+        return kernel.density
+    assert kernel.quantization is not None
+    zero = kernel.quantization.zero_point
+    # Symmetric kernels have one zero for all channels, uint8 ones a single zero point.
+    return float(np.count_nonzero(kernel.data != int(zero[0])) / kernel.elements)
+
+
+def _bias_at(bias: Tensor, bits: int) -> Tensor:
+    dtype = f"int{bits}"
+    if dtype == bias.dtype:
+        return bias
+    # From 64 bits down the values need not fit, and with other scales they would be others anyway.
+    data = bias.data.astype(dtype) if bias.data is not None and bits > bias.bits else None
+    return replace(bias, dtype=dtype, bits=bits, data=data)

@@ -1,0 +1,244 @@
+"""The search for one graph's plan: orders and repetitions of its calls, sections of each, a place for every buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from evaluation.graph import Graph
+from evaluation.planner.accounting import Account, account
+from evaluation.planner.arena import ROUNDS, place_buffers
+from evaluation.planner.draft import Schedule
+from evaluation.planner.kernels import KernelCall, kernel_calls
+from evaluation.planner.manners import TILE_LADDER
+from evaluation.planner.order import least_peak, orders
+from evaluation.planner.path import Cut, Path, least_peak_path
+from evaluation.planner.program import Program, program, untiled_live_bytes
+from evaluation.planner.rematerialize import rematerialized
+from evaluation.planner.sections import NEVER, UNTILED, Candidates, Manner, Pricing, barriers, boundary_bytes, narrows
+from evaluation.planner.targets import Target
+from evaluation.planner.tiling import schedule
+from evaluation.planner.types import Plan, Role
+from evaluation.planner.weights import weights_bytes
+
+_PROMISING = 1.3
+_PADDED_BUFFERS = 64
+_ROUNDS, _LAST_ROUNDS = (1, 3), (4, 16)
+"""How many times the usual rounds buffers are placed with, and those of the best plan in the end; the second of each
+for a patient search."""
+_SLACKS = (0.0, 0.03)
+"""Paths whose price lies so far above the least are placed too: with fewer tiles they may fit more tightly."""
+
+
+@dataclass(frozen=True)
+class Unplaced:
+    """A schedule whose buffers are not placed yet."""
+
+    lowered: Program
+    schedule: Schedule
+    live_bytes: tuple[int, ...]
+
+    @property
+    def lower_bound_bytes(self) -> int:
+        return self.lowered.aligned(max(self.live_bytes, default=0))
+
+
+class Search:
+    """What is known while plans for one graph and target are tried."""
+
+    def __init__(self, graph: Graph, target: Target, max_mac_overhead: float) -> None:
+        """
+        Raises:
+            UserError: the graph holds an operator or tensor that cannot be planned.
+        """
+        self._graph, self._target = graph, target
+        self._calls = kernel_calls(graph)
+        self._macs = sum(call.macs for call in self._calls)
+        self._max_extra_macs = int(self._macs * max_mac_overhead)
+        self._constants_bytes = weights_bytes(graph)
+        self._order_proven = False
+        self._best_unplaced: Unplaced | None = None
+
+    def untiled(self) -> Plan:
+        """Every tensor whole, in the order of least peak."""
+        lowered = program(self._graph, self._target, self._calls)
+        better, self._order_proven = least_peak(lowered)
+        if max(untiled_live_bytes(better)) < max(untiled_live_bytes(lowered)):
+            lowered = better
+        cuts = tuple(Cut(index, index + 1, UNTILED) for index in range(len(lowered.calls)))
+        return self._place(self.draft(lowered, cuts))
+
+    def tiled(self, best: Plan, manners: Sequence[Manner], *, patient: bool) -> Plan:
+        """The best of `best` and the plans in tiles.
+
+        Args:
+            patient: let tiled sections begin and end anywhere, not only where the network is narrow.
+        """
+        for calls in self._variants():
+            lowered = program(self._graph, self._target, calls, tiled=True)
+            budget = self._max_extra_macs - (sum(call.macs for call in calls) - self._macs)
+            promising = self._promising(best.arena_bytes)
+            crossing = boundary_bytes(lowered)
+            if max(crossing[index] for index in barriers(lowered)) < promising:
+                best = self._best(best, lowered, self._paths(lowered, manners, budget, promising, patient), patient)
+        return best
+
+    def polished(self, best: Plan, *, patient: bool) -> Plan:
+        """The best plan found, its buffers placed with more rounds if they left a gap."""
+        if self._best_unplaced is None or best.proven:
+            return best
+        again = self._place(self._best_unplaced, _LAST_ROUNDS[patient] * ROUNDS)
+        return min(best, again, key=lambda made: made.arena_bytes)
+
+    def from_cuts(self, cuts: Sequence[Cut], manners: Sequence[Manner]) -> Plan:
+        """The best plan that begins with these sections, over the graph's own order of calls.
+
+        Raises:
+            ValueError: the cuts do not follow each other from the first call on.
+        """
+        lowered = program(self._graph, self._target, self._calls, tiled=True)
+        borders = [0, *(cut.end for cut in cuts)]
+        if [cut.first for cut in cuts] != borders[:-1] or borders[-1] > len(lowered.calls):
+            raise ValueError(f"sections must follow each other from call 0, at most to {len(lowered.calls)}")
+        if borders[-1] == len(lowered.calls):
+            return self._place(self.draft(lowered, tuple(cuts)))
+        pricing = Pricing(lowered, manners, self._max_extra_macs)
+        pricing.untiled()
+        pricing.take_up(range(borders[-1], len(lowered.calls) + 1), NEVER)
+        rest = _shifted(pricing.candidates, borders[-1])
+        paths = [least_peak_path(rest, self._max_extra_macs, slack) for slack in _SLACKS]
+        tails = [
+            tuple(Cut(cut.first + borders[-1], cut.end + borders[-1], cut.manner) for cut in path.cuts)
+            for path in paths
+            if path is not None
+        ]
+        drafts = [self.draft(lowered, (*cuts, *tail)) for tail in dict.fromkeys(tails)]
+        return min((self._place(draft) for draft in drafts), key=lambda made: made.peak_memory_bytes)
+
+    def draft(self, lowered: Program, cuts: tuple[Cut, ...]) -> Unplaced:
+        """Steps and buffers of these sections."""
+        made = schedule(lowered, cuts)
+        return Unplaced(lowered, made, _live_bytes(lowered, made))
+
+    def _variants(self) -> list[tuple[KernelCall, ...]]:
+        """Calls in different orders, the one that repeats some first."""
+        again = rematerialized(self._graph, self._calls, self._max_extra_macs)
+        return [*([] if again is None else [again]), *orders(self._graph, self._calls)]
+
+    def _promising(self, arena_bytes: int) -> int:
+        """Paths below this price are placed. Prices are not exact (`sections`), least of all where padding matters."""
+        return int(arena_bytes * _PROMISING) + _PADDED_BUFFERS * self._target.alignment_bytes
+
+    def _best(self, best: Plan, lowered: Program, paths: Sequence[Path], patient: bool) -> Plan:
+        for path in paths:
+            if path.peak_bytes >= self._promising(best.arena_bytes):
+                continue
+            draft = self.draft(lowered, path.cuts)
+            if self._account(draft, draft.lower_bound_bytes).peak_memory_bytes < best.peak_memory_bytes:
+                candidate = self._place(draft, _ROUNDS[patient] * ROUNDS)
+                if candidate.peak_memory_bytes < best.peak_memory_bytes:
+                    best, self._best_unplaced = candidate, draft
+        return best
+
+    def _paths(
+        self, lowered: Program, manners: Sequence[Manner], budget: int, peak_bytes: int, patient: bool
+    ) -> list[Path]:
+        """Section choices of least price below `peak_bytes`, for each bound on the tile count, and with some slack.
+
+        The choice for a bound does not depend on what else is allowed: all candidates that could matter are priced.
+        """
+        pricing = Pricing(lowered, manners, budget)
+        pricing.untiled()
+        crossing = boundary_bytes(lowered)
+        # No path through a boundary has a lower peak than what crosses it.
+        for everywhere in (False, True) if patient else (False,):
+            boundaries = range(len(crossing)) if everywhere else narrows(lowered)
+            possible = [i for i in boundaries if crossing[i] < peak_bytes]
+            pricing.take_up(possible, peak_bytes, in_strips=not everywhere)
+            found = least_peak_path(pricing.candidates, budget)
+            if found is not None:
+                peak_bytes = min(peak_bytes, self._promising(found.peak_bytes))
+        paths: dict[Path, None] = {}
+        for keep in _bounded(manners):
+            some = pricing.candidates.among(keep)
+            path = least_peak_path(some, budget)
+            if path is None or path.peak_bytes >= peak_bytes:
+                break  # nor has any smaller bound
+            paths[path] = None
+            for slack in _SLACKS[1:]:
+                paths[least_peak_path(some, budget, slack)] = None
+        return list(paths)
+
+    def _account(self, draft: Unplaced, arena_bytes: int) -> Account:
+        made = draft.schedule
+        sizes = {"calls": len(draft.lowered.calls), "steps": len(made.steps), "items": max(made.items, default=-1) + 1}
+        return account(self._target, arena_bytes, self._constants_bytes, **sizes)
+
+    def _place(self, draft: Unplaced, rounds: int = ROUNDS) -> Plan:
+        lowered, made = draft.lowered, draft.schedule
+        buffers = place_buffers(made, self._target.alignment_bytes, rounds)
+        inside = [buffer for buffer in buffers if buffer.role is not Role.EXTERNAL_FRAME]
+        arena = lowered.aligned(max((buffer.offset + buffer.size_bytes for buffer in inside), default=0))
+        high_water = draft.live_bytes.index(max(draft.live_bytes)) if draft.live_bytes else 0
+        alive = [
+            i
+            for i, buffer in enumerate(buffers)
+            if buffer.lower <= high_water < buffer.upper and buffer.role is not Role.EXTERNAL_FRAME
+        ]
+        sums = self._account(draft, arena)
+        return Plan(
+            graph=self._graph.name,
+            target=self._target.name,
+            tile_count=max((section.tiles for section in made.sections), default=1),
+            tiling="mixed",
+            sections=made.sections,
+            steps=made.steps,
+            buffers=buffers,
+            arena_bytes=arena,
+            weights_bytes=sums.weights_bytes,
+            flash_bytes=sums.flash_bytes,
+            runtime_bytes=sums.runtime_bytes,
+            peak_memory_bytes=sums.peak_memory_bytes,
+            frame_bytes=lowered.aligned(sum(b.size_bytes for b in buffers if b.role is Role.FRAME)),
+            lower_bound_bytes=draft.lower_bound_bytes,
+            macs=made.macs,
+            mac_overhead=made.macs / self._macs - 1 if self._macs else 0.0,
+            order_proven=self._order_proven,
+            high_water_step=high_water,
+            high_water_buffers=tuple(sorted(alive, key=lambda i: -buffers[i].size_bytes)),
+            live_bytes=draft.live_bytes,
+        )
+
+
+def _bounded(manners: Sequence[Manner]) -> list[tuple[int, ...]]:
+    """Positions of the manners within each bound of the ladder, all of them first."""
+    most = max(manner.tiles for manner in manners)
+    bounds = [most, *(count for count in reversed(TILE_LADDER) if 1 < count < most)]
+    sets = (tuple(i for i, manner in enumerate(manners) if manner.tiles <= bound) for bound in bounds)
+    return list(dict.fromkeys(sets))
+
+
+def _shifted(candidates: Candidates, first: int) -> Candidates:
+    """Candidates of the calls from `first` on, counted from there."""
+    return Candidates(
+        candidates.manners,
+        candidates.live_bytes[first:, first:].copy(),
+        np.ascontiguousarray(candidates.extra_macs[first:, first:]),
+    )
+
+
+def _live_bytes(lowered: Program, made: Schedule) -> tuple[int, ...]:
+    """Sum of sizes alive at each step: in alignment units if every tensor lies in one piece, for then every buffer
+    begins at one; as they are where chunks of rows may begin anywhere."""
+    inside = [i for i, buffer in enumerate(made.buffers) if buffer.role is not Role.EXTERNAL_FRAME]
+    resident = [made.items[i] for i in inside if made.buffers[i].role in (Role.FRAME, Role.ACTIVATION, Role.LABELS)]
+    in_one_piece = len(set(resident)) == len(resident)
+    change = [0] * (len(made.steps) + 1)
+    for buffer in (made.buffers[i] for i in inside):
+        size = lowered.aligned(buffer.size_bytes) if in_one_piece else buffer.size_bytes
+        change[buffer.lower] += size
+        change[buffer.upper] -= size
+    return tuple(accumulate(change[:-1]))

@@ -1,0 +1,259 @@
+"""Which rows of which storage each stripe of a section computes and reads.
+
+A section is a run of calls [first, end) computed in n stripes of rows: stripe k passes through all its calls before
+stripe k + 1 begins. The last output's rows are shared out evenly; what every other storage must hold follows backwards
+from its readers. A storage's rows are treated in one of two ways:
+
+- *once*: stripe k computes the rows that no stripe before it has computed. Those that later stripes read again are
+  kept, in a row cache, or in the storage itself if it outlives the section;
+- *again*: stripe k computes all rows it reads, the halo included.
+
+The first stripe of a section must fill every window on its way and computes more rows than those after it. A *lead*
+spreads that over stripes of their own at the beginning, which compute rows of the storages between, at the pace of the
+later stripes, and none of the last output.
+
+Stripes of several manners are treated at once, stacked in one array, because pricing a section asks for all of them.
+All sections with the same `end` share these rows: they follow from the calls after a storage alone.
+
+The same arithmetic serves columns (`axis=COLUMNS`), where strips take the place of stripes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from evaluation.planner.geometry import ROWS
+from evaluation.planner.program import Call, Program
+from evaluation.planner.types import Halo
+
+_FAR = 1 << 40
+_WIDENING = 2
+"""A tensor this many times as large as its input is a wide one, computed again rather than kept in a MIXED section."""
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """A way to cut one axis of a section."""
+
+    count: int
+    """Stripes in all."""
+    halo: Halo
+    lead: int = 0
+    """How many of them, at the beginning, compute nothing of the last output."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stripes:
+    """Stripes of several cuttings, stacked: those of cuttings[0] first, then those of cuttings[1], ..."""
+
+    cuttings: tuple[Cutting, ...]
+    begins: np.ndarray
+    """Index of the first stripe of each cutting."""
+    ends: np.ndarray
+    """Index of the last stripe of each cutting."""
+    group: np.ndarray
+    """For each stripe, which cutting it belongs to."""
+    again: np.ndarray
+    """For each stripe, whether all storages are computed again."""
+    wide_again: np.ndarray
+    """For each stripe, whether wide storages are."""
+    ahead: np.ndarray
+    """For each stripe, how many stripes come until the first that computes some of the last output."""
+    working: np.ndarray
+    """For each stripe, how many stripes of its cutting compute some of the last output."""
+    lift: np.ndarray
+    """Keeps cuttings apart where values are accumulated over stripes."""
+
+    @staticmethod
+    def of(cuttings: Sequence[Cutting]) -> Stripes:
+        sizes = np.array([cutting.count for cutting in cuttings], np.int64)
+        leads = np.array([cutting.lead for cutting in cuttings], np.int64)
+        ends = np.cumsum(sizes) - 1
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        position = np.arange(len(group)) - (ends - sizes + 1)[group]
+        again = np.array([cutting.halo is Halo.RECOMPUTE for cutting in cuttings])
+        mixed = np.array([cutting.halo is Halo.MIXED for cutting in cuttings])
+        return Stripes(
+            tuple(cuttings),
+            begins=ends - sizes + 1,
+            ends=ends,
+            group=group,
+            again=again[group],
+            wide_again=mixed[group],
+            ahead=np.maximum(leads[group] - position, 0),
+            working=(sizes - leads)[group],
+            lift=group * _FAR,
+        )
+
+    def shares(self, rows: int) -> np.ndarray:
+        """End of each stripe when `rows` are shared out evenly."""
+        return np.concatenate(
+            [
+                np.maximum(np.arange(1 - c.lead, c.count - c.lead + 1, dtype=np.int64), 0) * rows // (c.count - c.lead)
+                for c in self.cuttings
+            ]
+        )
+
+    def shifted(self, ends: np.ndarray) -> np.ndarray:
+        """For each stripe the value of the one before it; 0 for the first."""
+        before = np.empty_like(ends)
+        before[1:] = ends[:-1]
+        before[self.begins] = 0
+        return before
+
+    def largest_so_far(self, values: np.ndarray) -> np.ndarray:
+        """Largest value of this stripe and those before it."""
+        return np.maximum.accumulate(values + self.lift) - self.lift
+
+    def least_from_here(self, values: np.ndarray) -> np.ndarray:
+        """Least value of this stripe and those after it."""
+        return np.minimum.accumulate((values + self.lift)[::-1])[::-1] - self.lift
+
+    def with_lead(self, ends: np.ndarray, rows: int) -> np.ndarray:
+        """`ends` of a storage of so many rows, with its part of the leading stripes filled in."""
+        if not self.ahead.any():
+            return ends
+        first = ends[(self.begins + self.ahead[self.begins])[self.group]]
+        pace = -(-rows // self.working)
+        return np.where(self.ahead > 0, np.maximum(ends, first - self.ahead * pace), ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """Rows of one storage, by stripe."""
+
+    top: np.ndarray
+    bottom: np.ndarray
+    """Stripe k computes rows [top, bottom); none where top >= bottom."""
+    once: np.ndarray
+    """bool: whether its rows are computed once."""
+    kept: bool
+    """The storage outlives the section."""
+
+    @property
+    def rows(self) -> np.ndarray:
+        return np.maximum(self.bottom - self.top, 0)
+
+
+@dataclass
+class _Demand:
+    """What the readers of a storage ask for, by stripe."""
+
+    bottom: np.ndarray
+    top: np.ndarray
+
+
+@dataclass
+class Sweep:
+    """Goes through the calls backwards from `end`, and knows what the calls passed so far need of each storage."""
+
+    program: Program
+    end: int
+    stripes: Stripes
+    wide: frozenset[int] = frozenset()
+    """Storages that a MIXED section computes again."""
+    axis: int = ROWS
+    spans: dict[int, Span] = field(default_factory=dict)
+    """By storage, of those whose last writer has been passed."""
+    reductions: dict[int, Span] = field(default_factory=dict)
+    """By call, of the running reductions passed: the rows of its input that each stripe adds."""
+    _demands: dict[int, _Demand] = field(default_factory=dict)
+
+    def take(self, index: int) -> Span:
+        """Pass call `index` (the one before those passed) and return the rows that it computes of its output."""
+        call = self.program.calls[index]
+        if call.reduces:
+            return self._take_reduction(index, call)
+        span = self.spans.get(call.output)
+        if span is None:
+            span = self.spans[call.output] = self._span(call.output)
+        active = span.top < span.bottom
+        top = np.where(active, span.top, 0)
+        last = np.where(active, span.bottom - 1, 0)
+        for operand, need in zip(call.reads, call.needs, strict=True):
+            if operand.storage == call.output:
+                continue  # in place: it rewrites the very rows it reads
+            first, end = need[self.axis]
+            demand = self._demand(operand.storage)
+            np.minimum(demand.top, np.where(active, first[top], _FAR), out=demand.top)
+            np.maximum(demand.bottom, np.where(active, end[last], 0), out=demand.bottom)
+        return span
+
+    def low(self, storage: int) -> np.ndarray:
+        """For each stripe the first row of `storage` that it or a later stripe reads; the number of rows if none."""
+        size = self._size(storage)
+        demand = self._demands.get(storage)
+        if demand is None:
+            return np.full(self.stripes.group.shape, size, np.int64)
+        return self.stripes.least_from_here(np.minimum(demand.top, size))
+
+    def has_readers(self, storage: int) -> bool:
+        return storage in self._demands
+
+    def kept_rows(self, storage: int) -> np.ndarray:
+        """For each cutting, how many rows of a storage computed once its row cache must hold."""
+        span = self.spans[storage]
+        carried = np.where(span.once, np.maximum(span.top - self.low(storage), 0), 0)
+        return np.maximum.reduceat(carried, self.stripes.begins)
+
+    def _take_reduction(self, index: int, call: Call) -> Span:
+        """Its output appears in the last stripe. What it reads of its input are the rows not read before."""
+        source = call.reads[0].storage
+        size = self._size(source)
+        ends = self.stripes.shares(size)
+        if source in self._demands:  # other readers set the pace
+            ends = self.stripes.largest_so_far(self._demands[source].bottom)
+            ends[self.stripes.ends] = size
+        demand = self._demand(source)
+        before = self.stripes.shifted(ends)
+        self.reductions[index] = Span(before, ends, np.ones(ends.shape, bool), False)
+        np.maximum(demand.bottom, ends, out=demand.bottom)
+        np.minimum(demand.top, np.where(before < ends, before, _FAR), out=demand.top)
+        one = np.zeros_like(ends)
+        one[self.stripes.ends] = self._size(call.output)
+        span = Span(np.zeros_like(ends), one, np.ones(one.shape, bool), True)
+        self.spans[call.output] = span
+        return span
+
+    def _span(self, storage: int) -> Span:
+        entry, size, stripes = self.program.storages[storage], self._size(storage), self.stripes
+        kept = entry.last >= self.end
+        demand = self._demands.get(storage)
+        if demand is None:
+            bottom = stripes.shares(size)
+            return Span(stripes.shifted(bottom), bottom, np.ones(bottom.shape, bool), kept)
+        bottom = stripes.largest_so_far(stripes.with_lead(demand.bottom, size))
+        if kept:
+            bottom[stripes.ends] = size
+            return Span(stripes.shifted(bottom), bottom, np.ones(bottom.shape, bool), True)
+        again = stripes.again | stripes.wide_again if storage in self.wide else stripes.again
+        if self.axis == ROWS:
+            # What the first stripe needs whole (the result of a global pool, say) is not computed a second time.
+            again = again & (demand.bottom[stripes.begins] < size)[stripes.group]
+        top = np.where(again, np.minimum(demand.top, size), stripes.shifted(bottom))
+        return Span(top, np.where(again, demand.bottom, bottom), ~again, False)
+
+    def _demand(self, storage: int) -> _Demand:
+        if storage not in self._demands:
+            shape = self.stripes.group.shape
+            self._demands[storage] = _Demand(np.zeros(shape, np.int64), np.full(shape, _FAR, np.int64))
+        return self._demands[storage]
+
+    def _size(self, storage: int) -> int:
+        entry = self.program.storages[storage]
+        return entry.rows if self.axis == ROWS else entry.columns
+
+
+def wide_storages(program: Program) -> frozenset[int]:
+    """Storages that are much larger than what they are computed from."""
+    wide = set()
+    for call in program.calls:
+        if not call.tileable or not call.reads or call.reads[0].storage == call.output:
+            continue
+        source, output = program.storages[call.reads[0].storage], program.storages[call.output]
+        if output.size_bytes >= _WIDENING * source.size_bytes:
+            wide.add(call.output)
+    return frozenset(wide)
