@@ -57,8 +57,8 @@ def _stripes(count: int, halo: Halo, unbounded: bool) -> list[Manner]:
 def _in_strips(columns: int, halo: Halo) -> list[Manner]:
     made = [Manner(rows, columns, halo) for rows in _FEW_ROWS]
     if halo is Halo.CACHE:
-        made += [Manner(rows + _LEADS[-1], columns, halo, _LEADS[-1]) for rows in _MANY_ROWS]
-    return made
+        return made + [Manner(rows + _LEADS[-1], columns, halo, _LEADS[-1]) for rows in _MANY_ROWS]
+    return made + [Manner(rows, columns, halo) for rows in _MANY_ROWS[:2]]
 
 
 def _largest_picture(graph: Graph) -> int:

@@ -26,6 +26,8 @@ from evaluation.planner.weights import weights_bytes
 
 _PROMISING = 1.3
 _PADDED_BUFFERS = 64
+_MUCH = 0.25
+"""Share of the network's MACs from which on strips of columns may begin and end anywhere."""
 _ROUNDS, _LAST_ROUNDS = (1, 3), (4, 16)
 """How many times the usual rounds buffers are placed with, and those of the best plan in the end; the second of each
 for a patient search."""
@@ -157,7 +159,8 @@ class Search:
         for everywhere in (False, True) if patient else (False,):
             boundaries = range(len(crossing)) if everywhere else narrows(lowered)
             possible = [i for i in boundaries if crossing[i] < peak_bytes]
-            pricing.take_up(possible, peak_bytes, in_strips=not everywhere)
+            in_strips = not everywhere or budget >= _MUCH * self._macs
+            pricing.take_up(possible, peak_bytes, in_strips=in_strips)
             found = least_peak_path(pricing.candidates, budget)
             if found is not None:
                 peak_bytes = min(peak_bytes, self._promising(found.peak_bytes))

@@ -39,6 +39,11 @@ class Manner:
     def tiles(self) -> int:
         return self.rows * self.columns
 
+    @property
+    def rows_outermost(self) -> bool:
+        """Whether stripes of rows are the outer loop, and strips of columns the inner (see `types.Section`)."""
+        return self.halo is Halo.RECOMPUTE
+
 
 UNTILED = Manner(1, 1, Halo.NONE)
 
@@ -239,6 +244,8 @@ class _Sheet:
         if span.once.any():
             cached = self._rows.kept_rows(number) * int(row_bytes.max())
             cache = (-(-cached // align) * align)[self._stripes.group]
+            # Strips that run side by side need a cache each (of what even a RECOMPUTE section computes once).
+            cache = cache * np.where(self._stripes.again, self._columns, 1)
             self._fixed += cache
             # In the first stripe the cache is there only from the copy behind the storage's last reader on.
             self._alive[self._stripes.begins, :, : storage.last] -= cache[self._stripes.begins, None, None]
@@ -268,9 +275,10 @@ class _Sheet:
         growing = [number for number in self._growing if program.storages[number].first >= first]
         between += sum(program.aligned(program.storages[number].size_bytes) for number in growing)
         own = np.maximum.reduceat(self._alive[:, :, first:].max(axis=(1, 2)) + self._fixed, stripes.begins)
-        if self._columns > 1:
-            return own + between
-        return own + between - self._shared(growing, shrinking)
+        shared = self._shared(growing, shrinking)
+        if self._columns > 1:  # only where stripes are the outer loop do rows make room
+            shared = np.where(stripes.again[stripes.begins], shared, 0)
+        return own + between - shared
 
     def _shared(self, growing: list[int], shrinking: list[int]) -> np.ndarray:
         """Bytes saved, for each count, where what grows follows close behind what shrinks, in one place.

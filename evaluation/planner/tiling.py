@@ -73,21 +73,26 @@ class _Tiles:
         }
         self._low = {number: self._down.low(number) for number in self._kept}
         self._tile_of: dict[int, Thing] = {}
-        self._cache_of: dict[int, Thing] = {}
+        self._cache_of: dict[tuple[int, int], Thing] = {}
+        """By storage and strip."""
+        self._number_of_tile = 0
         self._accumulators: dict[int, Thing] = {}
 
     def emit(self) -> None:
         manner = self._cut.manner
-        for strip in range(manner.columns):
-            self._cache_of.clear()
-            for stripe in range(manner.rows):
-                self._tile_of.clear()
-                for index in range(self._cut.first, self._cut.end):
-                    if self._program.calls[index].reduces:
-                        self._reduce(index, stripe, strip)
-                    else:
-                        self._compute(index, stripe, strip)
-                    self._carry_over(index, stripe, strip)
+        if manner.rows_outermost:
+            tiles = [(stripe, strip) for stripe in range(manner.rows) for strip in range(manner.columns)]
+        else:
+            tiles = [(stripe, strip) for strip in range(manner.columns) for stripe in range(manner.rows)]
+        for number, (stripe, strip) in enumerate(tiles):
+            self._number_of_tile = number
+            self._tile_of.clear()
+            for index in range(self._cut.first, self._cut.end):
+                if self._program.calls[index].reduces:
+                    self._reduce(index, stripe, strip)
+                else:
+                    self._compute(index, stripe, strip)
+                self._carry_over(index, stripe, strip)
 
     def _compute(self, index: int, stripe: int, strip: int) -> None:
         call = self._program.calls[index]
@@ -103,10 +108,15 @@ class _Tiles:
         storage = self._program.storages[call.output]
         self._draft.count(call.macs * region.rows * region.columns // (storage.rows * storage.columns))
         scratch = self._draft.scratch(index, self._number)
-        tile = self._tile_number(stripe, strip)
         index_or_copy = index if call.operators else None
+        writes = [(thing, into.tensor, region, into.channel)]
         self._draft.emit(
-            index_or_copy, self._number, tile, reads, [(thing, into.tensor, region, into.channel)], scratch
+            index_or_copy,
+            self._number,
+            self._number_of_tile,
+            reads,
+            writes,
+            scratch,
         )
 
     def _reduce(self, index: int, stripe: int, strip: int) -> None:
@@ -126,8 +136,8 @@ class _Tiles:
         if stripe == np.flatnonzero(down.rows)[-1] and strip == np.flatnonzero(across.rows)[-1]:
             writes = [self._draft.all_of(call.writes[0])]
             self._draft.count(call.macs)
-        tile = self._tile_number(stripe, strip)
-        self._draft.emit(index, self._number, tile, reads, writes, accumulator=self._accumulators[index])
+        accumulator = self._accumulators[index]
+        self._draft.emit(index, self._number, self._number_of_tile, reads, writes, accumulator=accumulator)
 
     def _read(self, operand: Operand, region: Region, stripe: int, strip: int, in_place: bool) -> list[Use]:
         """Where the region of an operand lies: in a resident tensor, in this stripe's tile, or in the row cache."""
@@ -160,7 +170,7 @@ class _Tiles:
             operand = self._draft.final(number)
             reads = [[(tile, operand.tensor, region, operand.channel)]]
             writes = [(self._cache(number, strip), operand.tensor, region, operand.channel)]
-            self._draft.emit(None, self._number, self._tile_number(stripe, strip), reads, writes)
+            self._draft.emit(None, self._number, self._number_of_tile, reads, writes)
 
     def _tile(self, number: int, region: Region) -> Thing:
         if number not in self._tile_of:
@@ -173,17 +183,18 @@ class _Tiles:
         return self._tile_of[number]
 
     def _cache(self, number: int, strip: int) -> Thing:
-        if number not in self._cache_of:
+        if (number, strip) not in self._cache_of:
             across = self._across.spans[number]
             left, right = int(across.top[strip]), int(across.bottom[strip])
             rows = self._kept[number]
             storage = self._program.storages[number]
             name = self._program.graph.tensors[storage.tensors[0]].name
             size = rows * self._row_bytes(number, right - left)
-            item = ("cache", number, self._number)
+            # Caches of strips that take turns are one item; those of strips that run side by side are not.
+            item = ("cache", number, self._number, strip if self._cut.manner.rows_outermost else 0)
             thing = Thing(name, Role.ROW_CACHE, storage.tensors, Region(0, rows, left, right), size, item)
-            self._cache_of[number] = self._draft.thing(thing)
-        return self._cache_of[number]
+            self._cache_of[number, strip] = self._draft.thing(thing)
+        return self._cache_of[number, strip]
 
     def _row_bytes(self, number: int, columns: int) -> int:
         storage = self._program.storages[number]
@@ -199,9 +210,6 @@ class _Tiles:
             int(down.top[stripe]), int(down.bottom[stripe]), int(across.top[strip]), int(across.bottom[strip])
         )
         return region if region.rows > 0 and region.columns > 0 else None
-
-    def _tile_number(self, stripe: int, strip: int) -> int:
-        return strip * self._cut.manner.rows + stripe
 
 
 def _needed(need: tuple, region: Region) -> Region:

@@ -130,8 +130,9 @@ class Section:
     rows: int
     """Stripes of rows."""
     columns: int
-    """Strips of columns, the outer loop: all stripes of one strip run before the next strip. Halo columns are computed
-    again."""
+    """Strips of columns; halo columns are computed again. Where rows are kept, strips are the outer loop: all stripes
+    of one strip run before the next strip, and a cache holds the rows of one strip only. Where rows are computed
+    again, stripes are the outer loop, so that what is read makes room for what is written row by row."""
     halo: Halo
 
     @property
