@@ -90,7 +90,7 @@ def show(rows: Sequence[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=max(Console().width, 110))
     table = Table(title="arena in kB (10^3 bytes)", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("network", no_wrap=True)
     for name in ("ops", "untiled", "TFLM", "ratio", "1 tile", "8 tiles", "auto", "MACs", "s"):

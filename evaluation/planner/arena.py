@@ -27,7 +27,7 @@ _MOVES, _NODES = 200, 20_000
 """Of the search over single buffers, where its greedy orders leave a gap."""
 _UNPLACED = -1
 _NO_HEIGHT = 1 << 60
-ROUNDS = 60
+ROUNDS = 100
 _FINENESS = 256
 """Heights are told apart to this share of the bound."""
 _RETURN, _FLIP = 0.15, 0.3

@@ -8,6 +8,7 @@ poses the same problem).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 
     Returns:
         None where the candidates hold no path within the budget.
     """
-    least = _least_bottleneck(candidates)
+    least = _least_bottleneck(candidates.live_bytes.min(axis=2))
     if least >= NEVER:
         return None
     if not _affordable(candidates, least, max_extra_macs):
@@ -64,9 +65,18 @@ def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 
     return Path(cuts, max(int(candidates.live_bytes[c.first, c.end, index[c.manner]]) for c in cuts))
 
 
-def _least_bottleneck(candidates: Candidates) -> int:
-    """The least peak of any path, whatever its MACs."""
-    cheapest = candidates.live_bytes.min(axis=2)
+def bounds_below(candidates: Candidates, bounds: Sequence[int], peak_bytes: int) -> list[int]:
+    """Those bounds on the tile count within which some path, whatever its MACs, stays below `peak_bytes`."""
+    tiles = np.array([manner.tiles for manner in candidates.manners])
+    order = np.argsort(tiles, kind="stable")
+    cheapest = np.minimum.accumulate(candidates.live_bytes[:, :, order], axis=2)
+    allowed = [int(np.searchsorted(tiles[order], bound, side="right")) for bound in bounds]
+    least = [_least_bottleneck(cheapest[:, :, count - 1]) for count in allowed]
+    return [bound for bound, peak in zip(bounds, least, strict=True) if peak < peak_bytes]
+
+
+def _least_bottleneck(cheapest: np.ndarray) -> int:
+    """The least peak of any path, whatever its MACs: `cheapest` has the least bytes of each section."""
     calls = len(cheapest)
     least = np.full(calls + 1, NEVER, np.int64)
     least[0] = 0

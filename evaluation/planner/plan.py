@@ -56,9 +56,7 @@ def plan(
     search = Search(graph, target, max_mac_overhead)
     best = search.untiled()
     if tile_count != 1:
-        patient = tile_count == "auto"
-        best = search.tiled(best, manners(graph, tile_count, tiling), patient=patient)
-        best = search.polished(best, patient=patient)
+        best = search.tiled(best, manners(graph, tile_count, tiling), patient=tile_count == "auto")
     best = replace(best, tiling=tiling, tile_count=best.tile_count if tile_count == "auto" else tile_count)
     validate(best, graph, target.alignment_bytes, target.label_bytes)
     return best

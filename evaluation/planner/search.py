@@ -15,22 +15,21 @@ from evaluation.planner.draft import Schedule
 from evaluation.planner.kernels import KernelCall, kernel_calls
 from evaluation.planner.manners import TILE_LADDER
 from evaluation.planner.order import least_peak, orders
-from evaluation.planner.path import Cut, Path, least_peak_path
+from evaluation.planner.path import Cut, Path, bounds_below, least_peak_path
 from evaluation.planner.program import Program, program, untiled_live_bytes
 from evaluation.planner.rematerialize import rematerialized
 from evaluation.planner.sections import NEVER, UNTILED, Candidates, Manner, Pricing, barriers, boundary_bytes, narrows
 from evaluation.planner.targets import Target
 from evaluation.planner.tiling import schedule
-from evaluation.planner.types import Plan, Role
+from evaluation.planner.types import Halo, Plan, Role
 from evaluation.planner.weights import weights_bytes
 
-_PROMISING = 1.3
-_PADDED_BUFFERS = 64
+_PROMISING = 1.15
+_PADDED_BUFFERS = 512
 _MUCH = 0.25
 """Share of the network's MACs from which on strips of columns may begin and end anywhere."""
-_ROUNDS, _LAST_ROUNDS = (1, 3), (4, 16)
-"""How many times the usual rounds buffers are placed with, and those of the best plan in the end; the second of each
-for a patient search."""
+_MORE = 4
+"""How many times the usual rounds a patient search places buffers with."""
 _SLACKS = (0.0, 0.03)
 """Paths whose price lies so far above the least are placed too: with fewer tiles they may fit more tightly."""
 
@@ -62,7 +61,6 @@ class Search:
         self._max_extra_macs = int(self._macs * max_mac_overhead)
         self._constants_bytes = weights_bytes(graph)
         self._order_proven = False
-        self._best_unplaced: Unplaced | None = None
 
     def untiled(self) -> Plan:
         """Every tensor whole, in the order of least peak."""
@@ -84,16 +82,9 @@ class Search:
             budget = self._max_extra_macs - (sum(call.macs for call in calls) - self._macs)
             promising = self._promising(best.arena_bytes)
             crossing = boundary_bytes(lowered)
-            if max(crossing[index] for index in barriers(lowered)) < promising:
+            if max(crossing[index] for index in barriers(lowered)) < best.arena_bytes:
                 best = self._best(best, lowered, self._paths(lowered, manners, budget, promising, patient), patient)
         return best
-
-    def polished(self, best: Plan, *, patient: bool) -> Plan:
-        """The best plan found, its buffers placed with more rounds if they left a gap."""
-        if self._best_unplaced is None or best.proven:
-            return best
-        again = self._place(self._best_unplaced, _LAST_ROUNDS[patient] * ROUNDS)
-        return min(best, again, key=lambda made: made.arena_bytes)
 
     def from_cuts(self, cuts: Sequence[Cut], manners: Sequence[Manner]) -> Plan:
         """The best plan that begins with these sections, over the graph's own order of calls.
@@ -140,9 +131,9 @@ class Search:
                 continue
             draft = self.draft(lowered, path.cuts)
             if self._account(draft, draft.lower_bound_bytes).peak_memory_bytes < best.peak_memory_bytes:
-                candidate = self._place(draft, _ROUNDS[patient] * ROUNDS)
-                if candidate.peak_memory_bytes < best.peak_memory_bytes:
-                    best, self._best_unplaced = candidate, draft
+                # More rounds are not always better: what a hasty search would do is done here, too.
+                for rounds in (ROUNDS, _MORE * ROUNDS) if patient else (ROUNDS,):
+                    best = min(best, self._place(draft, rounds), key=lambda made: made.peak_memory_bytes)
         return best
 
     def _paths(
@@ -155,8 +146,9 @@ class Search:
         pricing = Pricing(lowered, manners, budget)
         pricing.untiled()
         crossing = boundary_bytes(lowered)
-        # No path through a boundary has a lower peak than what crosses it.
+        paths: dict[Path, None] = {}
         for everywhere in (False, True) if patient else (False,):
+            # No path through a boundary has a lower peak than what crosses it.
             boundaries = range(len(crossing)) if everywhere else narrows(lowered)
             possible = [i for i in boundaries if crossing[i] < peak_bytes]
             in_strips = not everywhere or budget >= _MUCH * self._macs
@@ -164,15 +156,13 @@ class Search:
             found = least_peak_path(pricing.candidates, budget)
             if found is not None:
                 peak_bytes = min(peak_bytes, self._promising(found.peak_bytes))
-        paths: dict[Path, None] = {}
-        for keep in _bounded(manners):
-            some = pricing.candidates.among(keep)
-            path = least_peak_path(some, budget)
-            if path is None or path.peak_bytes >= peak_bytes:
-                break  # nor has any smaller bound
-            paths[path] = None
-            for slack in _SLACKS[1:]:
-                paths[least_peak_path(some, budget, slack)] = None
+            for keep in _subsets(pricing.candidates, peak_bytes) if not everywhere else [range(len(manners))]:
+                some = pricing.candidates.among(keep)
+                path = least_peak_path(some, budget)
+                if path is not None and path.peak_bytes < peak_bytes:
+                    paths[path] = None
+                    for slack in _SLACKS[1:]:
+                        paths[least_peak_path(some, budget, slack)] = None
         return list(paths)
 
     def _account(self, draft: Unplaced, arena_bytes: int) -> Account:
@@ -216,12 +206,20 @@ class Search:
         )
 
 
-def _bounded(manners: Sequence[Manner]) -> list[tuple[int, ...]]:
-    """Positions of the manners within each bound of the ladder, all of them first."""
+def _subsets(candidates: Candidates, peak_bytes: int) -> list[tuple[int, ...]]:
+    """Positions of the manners within each bound of the ladder that can stay below `peak_bytes`, the largest first,
+    each time also without strips of columns, and without what computes a halo again: with fewer manners the price is
+    higher, but what it comes to may fit more tightly, and take fewer steps."""
+    manners = candidates.manners
     most = max(manner.tiles for manner in manners)
     bounds = [most, *(count for count in reversed(TILE_LADDER) if 1 < count < most)]
-    sets = (tuple(i for i, manner in enumerate(manners) if manner.tiles <= bound) for bound in bounds)
-    return list(dict.fromkeys(sets))
+    subsets = []
+    for bound in bounds_below(candidates, bounds, peak_bytes):
+        within = tuple(i for i, manner in enumerate(manners) if manner.tiles <= bound)
+        by_rows = tuple(i for i in within if manners[i].columns == 1)
+        for some in (within, by_rows):
+            subsets += [some, tuple(i for i in some if manners[i].halo in (Halo.NONE, Halo.CACHE))]
+    return list(dict.fromkeys(subsets))
 
 
 def _shifted(candidates: Candidates, first: int) -> Candidates:

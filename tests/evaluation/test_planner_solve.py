@@ -57,7 +57,6 @@ def test_columns_by_minimalloc_s_other_names(tmp_path):
         ("", 1, "'id' is missing"),
         ("id,lower,upper\na,0,1\n", 1, "'size' is missing"),
         ("id,lower,start,upper,size\na,0,0,1,1\n", 1, "'lower'"),
-        ("id,lower,upper,size,colour\na,0,1,1,red\n", 1, "'colour'"),
         ("id,lower,upper,size\na,0,1,4\nb,0,1,-4\n", 3, "size is -4"),
         ("id,lower,upper,size\na,2,2,4\n", 2, "upper is 2"),
         ("id,lower,upper,size\na,2,1,4\n", 2, "upper is 1"),

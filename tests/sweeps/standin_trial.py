@@ -14,7 +14,7 @@ import numpy as np
 
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Measurement, MemoryFigures
-from evaluation.planner import Buffer, Plan, Role, Section, Step
+from evaluation.planner import Buffer, Halo, Plan, Role, Section, Step
 from reports.record import DataSet
 
 PICTURES, CLASSES, SIDE = 6, 4, 48
@@ -59,7 +59,9 @@ def plan_candidate(candidate, context):
         graph="standin",
         target="camera",
         tile_count=candidate.tile_count,
-        sections=(Section((0,), candidate.tile_count),),
+        tiling="mixed",
+        order_proven=True,
+        sections=(Section((0,), candidate.tile_count, 1, Halo.NONE),),
         steps=tuple(Step((i,), 0, 0, (), ()) for i in range(6)),
         buffers=buffers,
         arena_bytes=scale,
