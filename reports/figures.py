@@ -26,10 +26,11 @@ ROLE_COLOURS = {
     "activation": BLUE,
     "tile": GREEN,
     "row_cache": ORANGE,
+    "accumulator": YELLOW,
     "scratch": PURPLE,
     "labels": VERMILION,
 }
-ROLE_NAMES = {"row_cache": "row cache", "labels": "label map"}
+ROLE_NAMES = {"row_cache": "row cache", "accumulator": "sums", "labels": "label map"}
 STYLE = {
     "font.size": 9,
     "axes.edgecolor": MUTED,

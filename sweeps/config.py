@@ -254,7 +254,7 @@ class SweepConfig(Section):
     finetune: FineTuneConfig = FineTuneConfig()
     target: str = "camera"
     """camera (weights in RAM), mcu (weights in flash), or the path of a target's YAML file."""
-    max_mac_overhead: Annotated[float, Field(ge=0)] = 0.25
+    max_mac_overhead: Annotated[float, Field(ge=0)] = 0.05
     """Most extra multiply-accumulates that tiling may cost, as a share of the untiled network's."""
     import_check: ImportCheckConfig | None = None
     report: ReportConfig = ReportConfig()

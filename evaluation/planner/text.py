@@ -1,4 +1,4 @@
-"""The planner's figures as tables for a terminal of 100 columns."""
+"""The planner's figures as tables for a terminal of 100 columns, or 80."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from evaluation.planner.high_water import Holder, holders, megabytes, step_name
 from evaluation.planner.types import Halo, Plan, Role
 
 _NAMED_AT_PEAK = 4
+_LEFT = ("halo", "frame", "order")
+_WIDE = 98
+"""Columns of a terminal from which on the columns in words are shown, too."""
 _RESIDENT = "process: resident memory that file, interpreter and one run add"
 
 
@@ -30,43 +33,38 @@ def show_plans(graph: Graph, plans: Sequence[tuple[str, Plan]], console: Console
         box=SIMPLE_HEAD,
         padding=(0, 0, 0, 1),
     )
-    for name in (
-        "tiles",
-        "used",
-        "halo",
-        "peak",
-        "arena",
-        "gap",
-        weights,
-        "runtime*",
-        "MACs",
-        "steps",
-        "frame",
-        "order",
-    ):
-        table.add_column(name, justify="left" if name in ("halo", "frame", "order") else "right", no_wrap=True)
-    for asked, made in plans:
-        table.add_row(
-            asked,
-            _tiles_used(made),
-            _halo(made),
-            f"[bold]{megabytes(made.peak_memory_bytes)}[/bold]",
-            megabytes(made.arena_bytes),
-            "proven" if made.proven else f"{made.gap:.1%}",
-            megabytes(made.flash_bytes if in_flash else made.weights_bytes),
-            megabytes(made.runtime_bytes),
-            f"x{1 + made.mac_overhead:.3f}",
-            str(len(made.steps)),
-            _frame(made),
-            "proven" if made.order_proven else "open",
-        )
+    rows = [_cells(asked, made, weights) for asked, made in plans]
+    columns = [name for name in rows[0] if console.width >= _WIDE or name not in _LEFT]
+    for name in columns:
+        table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=True)
+    for cells in rows:
+        table.add_row(*(cells[name] for name in columns))
     console.print(table)
     note(f"peak = {'arena + runtime' if in_flash else 'arena + weights + runtime'}; * modelled, not measured")
     note("used: most tiles of any section (rows x columns); gap: arena over the least for the same steps")
-    note("order: whether it is proven that no other order of the operators has a smaller untiled peak")
+    if "order" in columns:
+        note("order: whether it is proven that no other order of the operators has a smaller untiled peak")
     for asked, made in plans:
         if made.buffers:
             note(f"{_label(asked)}: {high_water(graph, made)}")
+
+
+def _cells(asked: str, made: Plan, weights: str) -> dict[str, str]:
+    """One row of the table by the names of its columns."""
+    return {
+        "tiles": asked,
+        "used": _tiles_used(made),
+        "halo": _halo(made),
+        "peak": f"[bold]{megabytes(made.peak_memory_bytes)}[/bold]",
+        "arena": megabytes(made.arena_bytes),
+        "gap": "proven" if made.proven else f"{made.gap:.1%}",
+        weights: megabytes(made.flash_bytes if weights == "flash" else made.weights_bytes),
+        "runtime*": megabytes(made.runtime_bytes),
+        "MACs": f"x{1 + made.mac_overhead:.3f}",
+        "steps": str(len(made.steps)),
+        "frame": _frame(made),
+        "order": "proven" if made.order_proven else "open",
+    }
 
 
 def high_water(graph: Graph, made: Plan) -> str:
