@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -28,9 +28,15 @@ class Timeline:
     buffers: tuple[Block, ...]
 
     def at_high_water(self) -> tuple[Block, ...]:
-        """The buffers alive at the fullest step, the largest first."""
-        alive = [block for block in self.buffers if block.lower <= self.high_water_step < block.upper]
-        return tuple(sorted(alive, key=lambda block: (-block.size_bytes, block.offset)))
+        """What is alive at the fullest step, the largest first; the chunks of one tensor as one block."""
+        alive: dict[tuple[str, str], Block] = {}
+        for block in sorted(self.buffers, key=lambda block: block.offset):
+            if not block.lower <= self.high_water_step < block.upper:
+                continue
+            first = alive.get((block.name, block.role))
+            size_bytes = block.size_bytes + (first.size_bytes if first else 0)
+            alive[block.name, block.role] = replace(first or block, size_bytes=size_bytes)
+        return tuple(sorted(alive.values(), key=lambda block: (-block.size_bytes, block.offset)))
 
 
 def read_timeline(path: Path) -> Timeline:
