@@ -1,4 +1,4 @@
-"""Choose the sections: the least peak of live bytes that the MAC budget allows, and then the fewest MACs.
+"""Choose the sections: the least peak that the MAC budget allows, and then the fewest MACs.
 
 Sections partition the calls, so a choice is a path from 0 to the number of calls whose edges are candidates. The peak
 of a path is its worst edge, its cost the sum of extra MACs. For a given peak the cheapest path is a shortest path over
@@ -30,7 +30,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Path:
-    """A choice of sections, and the largest live bytes among them."""
+    """A choice of sections, and the largest price among them."""
 
     cuts: tuple[Cut, ...]
     peak_bytes: int
@@ -45,11 +45,11 @@ def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 
     Returns:
         None where the candidates hold no path within the budget.
     """
-    least = _least_bottleneck(candidates.live_bytes.min(axis=2))
+    least = _least_bottleneck(candidates.price_bytes.min(axis=2))
     if least >= NEVER:
         return None
     if not _affordable(candidates, least, max_extra_macs):
-        peaks = np.unique(candidates.live_bytes[(candidates.live_bytes < NEVER) & (candidates.live_bytes > least)])
+        peaks = np.unique(candidates.price_bytes[(candidates.price_bytes < NEVER) & (candidates.price_bytes > least)])
         if not peaks.size or not _affordable(candidates, int(peaks[-1]), max_extra_macs):
             return None
         low, high = 0, len(peaks) - 1
@@ -62,14 +62,14 @@ def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 
         least = int(peaks[low])
     _, cuts = _shortest(candidates, int(least * (1 + slack)))
     index = {manner: number for number, manner in enumerate(candidates.manners)}
-    return Path(cuts, max(int(candidates.live_bytes[c.first, c.end, index[c.manner]]) for c in cuts))
+    return Path(cuts, max(int(candidates.price_bytes[c.first, c.end, index[c.manner]]) for c in cuts))
 
 
 def bounds_below(candidates: Candidates, bounds: Sequence[int], peak_bytes: int) -> list[int]:
     """Those bounds on the tile count within which some path, whatever its MACs, stays below `peak_bytes`."""
     tiles = np.array([manner.tiles for manner in candidates.manners])
     order = np.argsort(tiles, kind="stable")
-    cheapest = np.minimum.accumulate(candidates.live_bytes[:, :, order], axis=2)
+    cheapest = np.minimum.accumulate(candidates.price_bytes[:, :, order], axis=2)
     allowed = [int(np.searchsorted(tiles[order], bound, side="right")) for bound in bounds]
     least = [_least_bottleneck(cheapest[:, :, count - 1]) for count in allowed]
     return [bound for bound, peak in zip(bounds, least, strict=True) if peak < peak_bytes]
@@ -92,13 +92,13 @@ def _affordable(candidates: Candidates, peak_bytes: int, max_extra_macs: int) ->
 
 def _shortest(candidates: Candidates, peak_bytes: int) -> tuple[int | None, tuple[Cut, ...]]:
     """(extra MACs, cuts) of the cheapest path with no edge above `peak_bytes`; (None, ()) where there is none."""
-    calls = candidates.live_bytes.shape[0]
+    calls = candidates.price_bytes.shape[0]
     tiles = np.array([manner.tiles for manner in candidates.manners], np.int64)
     distance = np.full(calls + 1, np.inf)
     distance[0] = 0.0
     came_from = [(0, 0)] * (calls + 1)
     for end in range(1, calls + 1):
-        first, manner = np.nonzero(candidates.live_bytes[:end, end, :] <= peak_bytes)
+        first, manner = np.nonzero(candidates.price_bytes[:end, end, :] <= peak_bytes)
         if not first.size:
             continue
         price = (

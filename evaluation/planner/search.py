@@ -226,7 +226,7 @@ def _shifted(candidates: Candidates, first: int) -> Candidates:
     """Candidates of the calls from `first` on, counted from there."""
     return Candidates(
         candidates.manners,
-        candidates.live_bytes[first:, first:].copy(),
+        candidates.price_bytes[first:, first:].copy(),
         np.ascontiguousarray(candidates.extra_macs[first:, first:]),
     )
 

@@ -1,12 +1,16 @@
-"""Price the ways to cut a network into sections: the live bytes and the MACs of each candidate.
+"""Price the ways to cut a network into sections: the bytes and the MACs of each candidate.
 
-A section's price depends on its own calls alone: what comes from before it dies as its stripes read it, what outlives
-it grows as they write it. So every candidate [first, end) is priced once, for all stripe counts together, and the best
+The bytes of a section are those of its own tiles and row caches at the fullest step, and of the tensors between
+sections. Of the latter each keeps its rows together, so that one which grows can follow close behind one that shrinks
+(`_Sheet._shared`), but not behind two: the price is that of an arrangement which exists, as long as neighbouring
+sections do not demand another. It is therefore mostly above the bytes alive, and mostly near the arena in the end.
+
+A price depends on the section's own calls alone: what comes from before it dies as its stripes read it, what outlives
+it grows as they write it. So every candidate [first, end) is priced once, for all manners together, and the best
 sequence of sections is a shortest path (`path`). One backward sweep (`stripes`) serves all candidates with one `end`.
 
-Not every candidate is priced. Everything alive at a boundary between sections is whole there, so no plan through it
-has a lower peak than that sum. Boundaries are taken up from the narrowest on, and those above the best peak found never
-are (`plan`).
+Not every candidate is priced. Everything alive at a boundary between sections is whole there, so no plan through it has
+a lower peak than that sum; and tiled sections mostly begin and end where the network is narrow (`narrows`).
 """
 
 from __future__ import annotations
@@ -50,18 +54,18 @@ UNTILED = Manner(1, 1, Halo.NONE)
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Prices of sections. A section that cannot be, or costs more MACs than allowed, has `NEVER` live bytes."""
+    """Prices of sections. A section that cannot be, or costs more MACs than allowed, has `NEVER` bytes."""
 
     manners: tuple[Manner, ...]
-    live_bytes: np.ndarray
-    """int64 (calls, calls + 1, manners): the largest live sum of section [first, end)."""
+    price_bytes: np.ndarray
+    """int64 (calls, calls + 1, manners): the bytes of section [first, end)."""
     extra_macs: np.ndarray
     """int64, same shape: MACs beyond the untiled ones."""
 
     def among(self, keep: Sequence[int]) -> Candidates:
         """Only the manners at these positions."""
         manners = tuple(self.manners[index] for index in keep)
-        return Candidates(manners, self.live_bytes[:, :, keep], self.extra_macs[:, :, keep])
+        return Candidates(manners, self.price_bytes[:, :, keep], self.extra_macs[:, :, keep])
 
 
 def boundary_bytes(program: Program) -> np.ndarray:
@@ -126,7 +130,7 @@ class Pricing:
     def untiled(self) -> None:
         """Price every call as an untiled section of its own."""
         for index in range(len(self._program.calls)):
-            self.candidates.live_bytes[index, index + 1, 0] = _untiled_live_bytes(self._program, index)
+            self.candidates.price_bytes[index, index + 1, 0] = _untiled_bytes(self._program, index)
 
     def take_up(self, boundaries: Sequence[int], peak_bytes: int, *, in_strips: bool = True) -> None:
         """Price all tiled sections between these boundaries and those taken up before, as far as they may stay below
@@ -142,15 +146,15 @@ class Pricing:
                     continue
                 sheet = _Sheet(self._program, end, stripes, columns, self._wide)
                 live, extra = sheet.prices(sorted(firsts, reverse=True), self._max_extra_macs, peak_bytes)
-                self.candidates.live_bytes[:, end, indices] = np.minimum(
-                    self.candidates.live_bytes[:, end, indices], live
+                self.candidates.price_bytes[:, end, indices] = np.minimum(
+                    self.candidates.price_bytes[:, end, indices], live
                 )
                 self.candidates.extra_macs[:, end, indices] = np.maximum(
                     self.candidates.extra_macs[:, end, indices], extra
                 )
 
 
-def _untiled_live_bytes(program: Program, index: int) -> int:
+def _untiled_bytes(program: Program, index: int) -> int:
     alive = sum(
         program.aligned(s.size_bytes) for s in program.storages if s.first <= index <= s.last and program.counted(s)
     )

@@ -69,7 +69,7 @@ def any_cuts(draw, lowered):
         pricing = Pricing(lowered, [UNTILED, manner], 100 * lowered.macs)
         pricing.untiled()
         pricing.take_up([first, end], NEVER)
-        bytes_ = pricing.candidates.live_bytes
+        bytes_ = pricing.candidates.price_bytes
         if manner == UNTILED or bytes_[first, end, 1] >= NEVER:
             end, manner = first + 1, UNTILED
         which = 0 if manner == UNTILED else 1
@@ -107,7 +107,7 @@ def test_the_path_chosen_has_the_least_price(random_graph, seed, tiles):
     pricing.untiled()
     pricing.take_up(range(calls + 1), NEVER)
     found = least_peak_path(pricing.candidates, lowered.macs // 10)
-    live, extra = pricing.candidates.live_bytes, pricing.candidates.extra_macs
+    live, extra = pricing.candidates.price_bytes, pricing.candidates.extra_macs
 
     def least(first: int, budget: int) -> int:
         """Least peak from call `first` on, by trying everything that the budget allows."""
