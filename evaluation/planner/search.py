@@ -80,10 +80,11 @@ class Search:
         for calls in self._variants():
             lowered = program(self._graph, self._target, calls, tiled=True)
             budget = self._max_extra_macs - (sum(call.macs for call in calls) - self._macs)
-            promising = self._promising(best.arena_bytes)
+            largest = self._largest_arena(best)
             crossing = boundary_bytes(lowered)
-            if max(crossing[index] for index in barriers(lowered)) < best.arena_bytes:
-                best = self._best(best, lowered, self._paths(lowered, manners, budget, promising, patient), patient)
+            if max(crossing[index] for index in barriers(lowered)) < largest:
+                paths = self._paths(lowered, manners, budget, self._promising(largest), patient)
+                best = self._best(best, lowered, paths, patient)
         return best
 
     def from_cuts(self, cuts: Sequence[Cut], manners: Sequence[Manner]) -> Plan:
@@ -121,13 +122,18 @@ class Search:
         again = rematerialized(self._graph, self._calls, self._max_extra_macs)
         return [*([] if again is None else [again]), *orders(self._graph, self._calls)]
 
+    def _largest_arena(self, best: Plan) -> int:
+        """The largest arena with which a plan, were its tables nothing, would take no more memory than `best`."""
+        bare = account(self._target, 0, self._constants_bytes, calls=0, steps=0, items=0)
+        return best.peak_memory_bytes - bare.peak_memory_bytes
+
     def _promising(self, arena_bytes: int) -> int:
         """Paths below this price are placed. Prices are not exact (`sections`), least of all where padding matters."""
         return int(arena_bytes * _PROMISING) + _PADDED_BUFFERS * self._target.alignment_bytes
 
     def _best(self, best: Plan, lowered: Program, paths: Sequence[Path], patient: bool) -> Plan:
         for path in paths:
-            if path.peak_bytes >= self._promising(best.arena_bytes):
+            if path.peak_bytes >= self._promising(self._largest_arena(best)):
                 continue
             draft = self.draft(lowered, path.cuts)
             if self._account(draft, draft.lower_bound_bytes).peak_memory_bytes < best.peak_memory_bytes:
