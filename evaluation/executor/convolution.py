@@ -24,10 +24,12 @@ from evaluation.executor.requantize import (
     multiply,
     multiply_once,
     multiply_wide,
+    quantization_of,
     quantize_multipliers,
     zero_point_of,
 )
 from evaluation.executor.window import taps, window_of
+from evaluation.graph import Tensor
 
 PIXELS_AT_ONCE = 256
 """Rows of a block whose working values stay in cache; results do not depend on it."""
@@ -86,15 +88,19 @@ def fully_connected(call: Call) -> np.ndarray:
     return finish_integer(call, centred @ weights.T.astype(np.float64))
 
 
-def effective_scales(call: Call) -> np.ndarray:
-    """s_input * s_weights / s_output for each output channel, float64, in the reference's order of operations.
+def effective_scales(kind: str, source: Tensor, weights: Tensor, output: Tensor) -> np.ndarray:
+    """s_input * s_weights / s_output for each output channel (or one), float64, in the reference's order of operations.
 
     Where one scale serves all channels (FULLY_CONNECTED, uint8 networks) the reference rounds the product to float32.
     """
-    source, weights = call.first.tensor.quantization.scale, call.tensor(1).quantization.scale
-    is_single = len(weights) == 1 and (call.operator.kind == "FULLY_CONNECTED" or call.output.dtype == "uint8")
-    product = source * weights if is_single else source.astype(np.float64) * weights.astype(np.float64)
-    return product.astype(np.float64) / np.float64(call.output.quantization.scale[0])
+    scale_in, scales = quantization_of(source).scale, quantization_of(weights).scale
+    is_single = len(scales) == 1 and (kind == "FULLY_CONNECTED" or output.dtype == "uint8")
+    product = scale_in * scales if is_single else scale_in.astype(np.float64) * scales.astype(np.float64)
+    return product.astype(np.float64) / np.float64(quantization_of(output).scale[0])
+
+
+def _scales(call: Call) -> np.ndarray:
+    return effective_scales(call.operator.kind, call.first.tensor, call.tensor(1), call.output)
 
 
 def _rounding(call: Call) -> Rounding:
@@ -173,7 +179,7 @@ def finish_float(call: Call, total: np.ndarray, *, bias_at: int = 2) -> np.ndarr
 def finish_integer(call: Call, total: np.ndarray, *, bias_at: int = 2) -> np.ndarray:
     """Sums (pixels, channels) with bias, brought to the output's codes, as the region."""
     bias = call.constant(bias_at)
-    mantissas, exponents = call.once("multipliers", lambda: quantize_multipliers(effective_scales(call)))
+    mantissas, exponents = call.once("multipliers", lambda: quantize_multipliers(_scales(call)))
     lowest, highest = activation_range(call.activation, call.output)
     codes = np.empty(total.shape, call.output.dtype)
     for start in range(0, len(total), PIXELS_AT_ONCE):

@@ -1,7 +1,8 @@
 """What a network's constants take in the shipped program.
 
 Convolution kernels are stored channel by channel. A *row* is one output channel's kernel (kh*kw*cin values; kh*kw of
-a depthwise one), beginning on a whole byte. Three formats, the smallest wins in each layer:
+a depthwise one), beginning on a whole byte. Three formats, the smallest wins in each layer, except that weights which a
+kernel can read as they stand stay dense unless a sparse format saves a quarter: unpacking them takes time and scratch.
 
 - dense: w bits a value;
 - bitmap: one bit a value that says whether it is zero, then the others at w bits;
@@ -26,6 +27,8 @@ from evaluation.graph import ABSENT, Graph, Operator, Tensor
 MULTIPLIER_BYTES = 4 + 1
 ZERO_POINT_BYTES = 2
 INDEX_BITS = 4
+WORTH_UNPACKING = 0.75
+"""Share of the dense size that a sparse format must stay below where dense weights need no unpacking."""
 _KERNELS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
 """Position of the kernel among an operator's inputs."""
 _RESCALED_INPUTS = {"ADD": 3, "SUB": 3, "MUL": 1, "QUANTIZE": 1, "MEAN": 1, "PRELU": 2, "MINIMUM": 0, "MAXIMUM": 0}
@@ -97,8 +100,12 @@ def needs_unpacking(graph: Graph, index: int) -> bool:
     tensor = graph.tensors[operator.inputs[_KERNELS[operator.kind]]]
     if not tensor.is_constant:
         return False
-    widened = tensor.bits != np.dtype(tensor.dtype).itemsize * 8
-    return widened or layer_storage(graph, index).format is not Format.DENSE
+    return _widened(tensor) or layer_storage(graph, index).format is not Format.DENSE
+
+
+def _widened(tensor: Tensor) -> bool:
+    """Whether values take fewer bits where they are stored than in the type they compute in."""
+    return tensor.bits != np.dtype(tensor.dtype).itemsize * 8
 
 
 def kernel_rows(tensor: Tensor, kind: str) -> tuple[int, int]:
@@ -118,6 +125,8 @@ def _smallest(tensor: Tensor, operator: Operator) -> tuple[Format, int]:
     relative = math.ceil((nonzero + fillers) * (tensor.bits + INDEX_BITS) / 8)
     sizes = {Format.DENSE: dense, Format.BITMAP: bitmap, Format.RELATIVE_INDEX: relative}
     best = min(sizes, key=lambda name: (sizes[name], name is not Format.DENSE))
+    if not _widened(tensor) and sizes[best] > WORTH_UNPACKING * dense:
+        best = Format.DENSE
     return best, sizes[best]
 
 

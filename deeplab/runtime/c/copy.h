@@ -1,0 +1,4 @@
+struct copy_layer {
+    uint16_t channels;
+};
+kernel copy;

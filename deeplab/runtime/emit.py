@@ -1,0 +1,345 @@
+"""From a graph and its plan to the text of the C program: constants, tables and entry points."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from textwrap import wrap
+
+import numpy as np
+
+from deeplab.runtime.layer import C_TYPES, Constant, Layer, Site, Value
+from deeplab.runtime.layers import layer_of
+from evaluation.errors import UserError
+from evaluation.graph import Graph, Tensor
+from evaluation.planner.loops import Loop, LoopCall, Place, folded
+from evaluation.planner.types import Plan, Role, extent
+
+SOURCES = Path(__file__).parent / "c"
+_WIDTH = 116
+_MOST_OPERANDS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """All that the program's text is made of."""
+
+    graph: Graph
+    plan: Plan
+    loops: tuple[Loop, ...]
+    layers: tuple[tuple[str, Layer, str], ...]
+    """(C name, layer, comment), each layer once."""
+    names: dict[tuple[int, int], str]
+    """C name of the layer of a call, by (section, position)."""
+    constants: tuple[Constant, ...]
+
+
+def tables(graph: Graph, plan: Plan) -> Tables:
+    """Loops, layers and constants of the program.
+
+    Raises:
+        UserError: an operator has no C kernel, or the plan is of another network.
+    """
+    try:
+        loops = folded(graph, plan)
+    except (ValueError, IndexError, KeyError) as error:
+        raise UserError(
+            f"{plan.graph}: the plan does not fit {graph.name} ({error}); make it anew with this network"
+        ) from None
+    layers: dict[str, tuple[str, Layer, str]] = {}
+    names: dict[tuple[int, int], str] = {}
+    constants: dict[str, Constant] = {}
+    for section, loop in enumerate(loops):
+        for position, call in enumerate(loop.calls):
+            site = Site(graph, call)
+            if len(call.reads) + len(call.writes) > _MOST_OPERANDS:
+                raise site.refused(f"more than {_MOST_OPERANDS} operands")
+            layer = layer_of(site)
+            name = _layer_name(call, layer)
+            names[section, position] = name
+            if name not in layers:
+                layers[name] = (name, layer, _title(graph, call))
+                for value in layer.fields.values():
+                    if isinstance(value, Constant):
+                        constants[value.name] = _longer(constants.get(value.name), value)
+    return Tables(graph, plan, loops, tuple(layers.values()), names, tuple(constants.values()))
+
+
+def network_c(made: Tables) -> str:
+    """The text of network.c."""
+    plan = made.plan
+    text = Template((SOURCES / "network.c.in").read_text())
+    sections = "\n".join(_section_text(made, number) for number in range(len(made.loops)))
+    entries = [
+        f"    {{calls_{n}, rows_{n}, columns_{n}, {loop.section.rows}, {loop.section.columns}, {loop.rows.shape[1]}, "
+        f"{len(loop.calls)}, {int(loop.rows_outermost)}}}"
+        for n, loop in enumerate(made.loops)
+    ]
+    external = max((b.size_bytes for b in plan.buffers if b.role is Role.EXTERNAL_FRAME), default=0)
+    source = made.graph.tensors[made.graph.inputs[0]]
+    ends = [place_at_end(made.graph, plan, tensor) for tensor in made.graph.outputs]
+    outputs = ", ".join(f"{{{offset}, {size}}}" for offset, size in ends)
+    frame_at = place_at_start(made.graph, plan, made.graph.inputs[0])
+    return text.substitute(
+        title=_head(plan),
+        constants="\n".join(_constant_text(constant) for constant in made.constants),
+        layers="\n".join(_layer_text(*layer) for layer in made.layers),
+        sections=sections,
+        table=",\n".join(entries),
+        frame_memory=f"static uint8_t frame[{external}] ALIGNED;" if external else "#define frame NULL",
+        frame_at="frame" if external else f"arena + {frame_at}",
+        input_bytes=_bytes(source),
+        outputs=outputs,
+    )
+
+
+def network_h(made: Tables) -> str:
+    """The text of network.h."""
+    graph, plan = made.graph, made.plan
+    source, output = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+    rows, columns, channels = extent(source)
+    ends = [place_at_end(graph, plan, tensor) for tensor in graph.outputs]
+    labels = label_map(graph, plan)
+    text = Template((SOURCES / "network.h.in").read_text())
+    return text.substitute(
+        title=_head(plan),
+        arena_bytes=plan.arena_bytes,
+        rows=rows,
+        columns=columns,
+        channels=channels,
+        input_bytes=_bytes(source),
+        input_type=f"{source.dtype} {source.shape}",
+        input_offset=128 if source.dtype == "int8" else 0,
+        output_type=f"{output.dtype} {output.shape}",
+        output_count=len(ends),
+        output_bytes=sum(size for _, size in ends),
+        has_labels=int(labels is not None),
+        label_rows=labels[0] if labels else 0,
+        label_columns=labels[1] if labels else 0,
+        label_bytes=labels[2] if labels else 0,
+    )
+
+
+def kernels_h(made: Tables) -> str:
+    """The text of kernels.h, with the layers that the network has."""
+    text = (SOURCES / "kernels.h").read_text()
+    headers = [(SOURCES / f"{part}.h").read_text() for part in _parts(made)]
+    return text.replace("/* @LAYERS@ */\n", "\n".join(headers))
+
+
+def kernels_c(made: Tables) -> str:
+    """The text of kernels.c: the interpreter of the tables and the kernels that the network needs."""
+    done: set[str] = {"kernels.h"}
+    pieces = ['#include "kernels.h"\n']
+    for part in ("run", *_parts(made)):
+        pieces.append(_inlined(f"{part}.c", done))
+    return "\n".join(pieces)
+
+
+def label_map(graph: Graph, plan: Plan) -> tuple[int, int, int] | None:
+    """(rows, columns, bytes of a label) if the network ends in a label map."""
+    output = graph.tensors[graph.outputs[0]]
+    for buffer in plan.buffers:
+        if buffer.role is Role.LABELS:
+            rows, columns, _ = extent(output)
+            return rows, columns, buffer.size_bytes // (buffer.region.rows * buffer.region.columns)
+    return None
+
+
+def _parts(made: Tables) -> list[str]:
+    return sorted({layer.part for _, layer, _ in made.layers})
+
+
+def _inlined(name: str, done: set[str]) -> str:
+    """A source with its own headers put in their place, each once."""
+
+    def header(match: re.Match[str]) -> str:
+        if match[1] in done:
+            return ""
+        done.add(match[1])
+        return _inlined(match[1], done)
+
+    return re.sub(r'^#include "([^"]+)"\n', header, (SOURCES / name).read_text(), flags=re.MULTILINE)
+
+
+def _head(plan: Plan) -> str:
+    tiles = max(section.tiles for section in plan.sections)
+    return f"{_safe(plan.graph)}: {plan.arena_bytes} bytes of arena, at most {tiles} tiles"
+
+
+def _layer_name(call: LoopCall, layer: Layer) -> str:
+    if not call.operators:
+        return f"copy_{layer.fields['channels']}"
+    return f"layer_{call.operators[0]}"
+
+
+def _title(graph: Graph, call: LoopCall) -> str:
+    if not call.operators:
+        return "copies"
+    return " + ".join(f"{graph.operators[i].kind} {_safe(graph.operators[i].name)}" for i in call.operators)
+
+
+def _safe(text: str) -> str:
+    """Text for a comment."""
+    return re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
+
+
+def _longer(known: Constant | None, new: Constant) -> Constant:
+    if known is None:
+        return new
+    short, long = sorted((known, new), key=lambda constant: constant.values.size)
+    if not np.array_equal(short.values, long.values[: short.values.size]):
+        raise ValueError(f"two constants are named {new.name}")
+    return long
+
+
+def _constant_text(constant: Constant) -> str:
+    values = constant.values
+    ctype = C_TYPES[values.dtype.name]
+    return f"static const {ctype} {constant.name}[{values.size}] = {{\n{_numbers(values)}\n}};"
+
+
+def _numbers(values: np.ndarray) -> str:
+    if values.dtype == np.float32:
+        items: Iterable[str] = (_float(value) for value in values)
+    elif values.dtype == np.int64:
+        items = (f"{value}LL" for value in values.tolist())
+    elif values.dtype.itemsize == 1:
+        # wrapped by count: a network has millions of these
+        text = values.tolist()
+        return ",\n".join(",".join(map(str, text[at : at + 32])) for at in range(0, len(text), 32))
+    else:
+        items = map(_integer, values.tolist())
+    return "\n".join(wrap(", ".join(items), _WIDTH))
+
+
+def _float(value: float) -> str:
+    """A float constant that means exactly this float32."""
+    number = float(value)
+    if np.isinf(number) or np.isnan(number):
+        raise UserError("a constant of the network is not a finite number; train or export it again")
+    return number.hex() + "f"
+
+
+def _integer(value: int) -> str:
+    return "(-2147483647 - 1)" if value == -(1 << 31) else str(value)
+
+
+def _layer_text(name: str, layer: Layer, comment: str) -> str:
+    fields = ",\n".join(f"    .{member} = {_value(value)}" for member, value in layer.fields.items())
+    return f"/* {comment} */\nstatic const struct {layer.struct} {name} = {{\n{fields},\n}};"
+
+
+def _value(value: Value) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, Constant):
+        return value.name
+    if isinstance(value, tuple):
+        return "{" + ", ".join(map(_value, value)) + "}"
+    if isinstance(value, float | np.floating):
+        return _float(np.float32(value))
+    return _integer(int(value))
+
+
+def _section_text(made: Tables, number: int) -> str:
+    loop = made.loops[number]
+    section = loop.section
+    lines = [_section_comment(made.graph, number, loop)]
+    for what, table in (("rows", loop.rows), ("columns", loop.columns)):
+        lines.append(f"static const uint16_t {what}_{number}[{len(table) * table.shape[1]}][2] = {{")
+        for at, spans in enumerate(table):
+            comment = f" /* tile {at} */" if what == "rows" and section.rows > 1 else ""
+            lines.append("    " + ", ".join(f"{{{first}, {end}}}" for first, end in spans) + f",{comment}")
+        lines.append("};")
+    lines.append(f"static const struct place places_{number}[] = {{")
+    at, calls = 0, []
+    for position, call in enumerate(loop.calls):
+        places = (*call.reads, *call.writes)
+        for what, place in [("reads", p) for p in call.reads] + [("writes", p) for p in call.writes]:
+            lines.append(f"    {_place(place, call)}, /* {what} {_safe(made.graph.tensors[place.tensor].name)} */")
+        kernel = _kernel_of(made, number, position)
+        scratch = -1 if call.scratch is None else call.scratch
+        calls.append(
+            f"    {{{kernel}, &{made.names[number, position]}, &places_{number}[{at}], {scratch}, {call.span}, "
+            f"{len(call.reads)}, {len(call.writes)}}}, /* {_call_comment(made.graph, loop, call)} */"
+        )
+        at += len(places)
+    lines += ["};", f"static const struct call calls_{number}[] = {{", *calls, "};", ""]
+    return "\n".join(lines)
+
+
+def _kernel_of(made: Tables, section: int, position: int) -> str:
+    name = made.names[section, position]
+    return next(layer.kernel for known, layer, _ in made.layers if known == name)
+
+
+def _section_comment(graph: Graph, number: int, loop: Loop) -> str:
+    section = loop.section
+    operators = sorted(section.operators)
+    names = _safe(graph.operators[operators[0]].name), _safe(graph.operators[operators[-1]].name)
+    if section.tiles == 1:
+        manner = "each call over all rows"
+    else:
+        kept = {"cache": "rows kept", "recompute": "rows computed again", "mixed": "narrow rows kept"}
+        manner = f"{section.rows} x {section.columns} tiles, {kept.get(section.halo.value, section.halo.value)}"
+    return f"/* Section {number}: {manner}\n *   from {names[0]}\n *   to {names[1]} */"
+
+
+def _call_comment(graph: Graph, loop: Loop, call: LoopCall) -> str:
+    title = _title(graph, call) if call.operators else "keep " + _safe(graph.tensors[call.reads[0].tensor].name)
+    region = loop.region(call.span, 0)
+    if loop.section.tiles > 1:
+        return f"{title}: in tile 0 rows {region.top} to {region.bottom}"
+    return title
+
+
+def _place(place: Place, call: LoopCall) -> str:
+    ring = 0 if place.ring_offset is None else place.ring_offset
+    if place.columns is not None:
+        where = "EXTERNAL" if place.external else "RESIDENT"
+        span, columns, offset = 0, place.columns, place.offset
+    elif place.offset is None:
+        where, span, columns, offset = "RING", call.span, 0, 0
+    else:
+        where, span, columns, offset = "TILE", place.span, 0, place.offset
+    return (
+        f"{{{offset}, {ring}, {place.ring_rows}, {span}, {columns}, {place.pitch}, {place.channel}, {place.bits}, "
+        f"{where}}}"
+    )
+
+
+def _bytes(tensor: Tensor) -> int:
+    rows, columns, channels = extent(tensor)
+    return rows * (-(-columns * channels * tensor.bits // 8))
+
+
+def place_at_start(graph: Graph, plan: Plan, tensor: int) -> int:
+    return _contiguous(graph, plan, tensor, [buffer.lower == 0 for buffer in plan.buffers])[0]
+
+
+def place_at_end(graph: Graph, plan: Plan, tensor: int) -> tuple[int, int]:
+    """(byte, size) of an output after the run."""
+    return _contiguous(graph, plan, tensor, [buffer.upper == len(plan.steps) for buffer in plan.buffers])
+
+
+def _contiguous(graph: Graph, plan: Plan, tensor: int, is_there: Sequence[bool]) -> tuple[int, int]:
+    """(byte, size) of a tensor that lies whole in the buffers marked; its chunks follow one another."""
+    found = []
+    for buffer, there in zip(plan.buffers, is_there, strict=True):
+        if there and tensor in buffer.tensors and buffer.role not in (Role.TILE, Role.ROW_CACHE):
+            host = graph.tensors[buffer.tensors[0]]
+            if host.elements == graph.tensors[tensor].elements:
+                found.append(buffer)
+    own = [buffer for buffer in found if buffer.tensors[0] == tensor] or found
+    own = sorted(own, key=lambda buffer: buffer.region.top)
+    kept: list = []
+    for buffer in own:
+        if buffer.region.top == (kept[-1].region.bottom if kept else 0):
+            if kept and buffer.offset != kept[-1].offset + kept[-1].size_bytes:
+                raise ValueError(f"{graph.tensors[tensor].name} lies in pieces")
+            kept.append(buffer)
+    return kept[0].offset, sum(buffer.size_bytes for buffer in kept)

@@ -1,0 +1,104 @@
+"""What the C program knows of one operator: which kernel runs it, and the constants that the kernel reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from evaluation.errors import UserError
+from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.planner.loops import LoopCall
+from evaluation.planner.weights import needs_unpacking
+
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t",
+           "int64": "int64_t", "float32": "float"}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An array of the program. Two of one name hold the same values, or the longer begins with the shorter's."""
+
+    name: str
+    values: np.ndarray
+    """One axis, of the type it has in C."""
+
+
+Value = int | float | bool | None | Constant | tuple[int | float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The constants of one call: `static const struct STRUCT layer_N = {FIELDS};`."""
+
+    part: str
+    """File of `c/` that holds the kernel and, with `.h`, its struct."""
+    kernel: str
+    """C function, of the type `kernel`."""
+    struct: str
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    """By member name. A `Constant` becomes a pointer to it, None a null pointer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """One call, as the makers of layers see it."""
+
+    graph: Graph
+    call: LoopCall
+
+    @property
+    def number(self) -> int:
+        """Index of the first operator: what the layer is numbered by."""
+        return self.call.operators[0]
+
+    @property
+    def operator(self) -> Operator:
+        return self.graph.operators[self.call.operators[0]]
+
+    @property
+    def last(self) -> Operator:
+        """The operator whose output is written: the second of two that are fused."""
+        return self.graph.operators[self.call.operators[-1]]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(self.graph.operators[index].kind for index in self.call.operators)
+
+    @property
+    def source(self) -> Tensor:
+        """The first input that is not constant."""
+        return self.graph.tensors[self.call.reads[0].tensor]
+
+    @property
+    def output(self) -> Tensor:
+        return self.graph.tensors[self.last.outputs[0]]
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the weights lie narrow or sparse, so that each output channel's come through scratch."""
+        return needs_unpacking(self.graph, self.number)
+
+    def tensor(self, position: int) -> Tensor | None:
+        """The operator's input at a position, None if left out."""
+        inputs = self.operator.inputs
+        if position >= len(inputs) or inputs[position] == ABSENT:
+            return None
+        return self.graph.tensors[inputs[position]]
+
+    def constant(self, position: int) -> np.ndarray | None:
+        """The values of a constant input, None if left out."""
+        tensor = self.tensor(position)
+        if tensor is None:
+            return None
+        if tensor.data is None:
+            raise UserError(f"{self.graph.name}: {tensor.name} has no values; only a trained network can be exported")
+        return tensor.data
+
+    def name_of(self, what: str, position: int) -> str:
+        """The C name of what is made of a constant input; the same for all operators that share it."""
+        return f"{what}_{self.operator.inputs[position]}"
+
+    def refused(self, why: str) -> UserError:
+        return UserError(f"{self.graph.name}: {self.operator.name} ({' + '.join(self.kinds)}): {why}")

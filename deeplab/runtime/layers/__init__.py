@@ -1,0 +1,41 @@
+"""Which kernel of the C program runs which operator.
+
+Each module offers `LAYERS`: by the kinds of a call's operators, a function that makes the call's layer, or None where
+its kernel is not for these types. The first that makes one is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deeplab.runtime.layer import Layer, Site
+from deeplab.runtime.layers import convolution, elementwise, pooling, resize
+from evaluation.planner.types import extent
+
+Maker = Callable[[Site], Layer | None]
+
+_MODULES: tuple[dict[tuple[str, ...], Maker], ...] = (
+    convolution.LAYERS,
+    elementwise.LAYERS,
+    pooling.LAYERS,
+    resize.LAYERS,
+)
+
+
+def layer_of(site: Site) -> Layer:
+    """The layer of a call.
+
+    Raises:
+        UserError: the C program has no kernel for the operator, or not for its types; names it.
+    """
+    if not site.call.operators:
+        channels = extent(site.source)[2]
+        return Layer("copy", "copy", "copy_layer", {"channels": channels})
+    for makers in _MODULES:
+        maker = makers.get(site.kinds)
+        layer = None if maker is None else maker(site)
+        if layer is not None:
+            return layer
+    known = sorted({"+".join(kinds) for makers in _MODULES for kinds in makers})
+    types = f"{site.source.dtype} of {site.source.bits} bits to {site.output.dtype} of {site.output.bits}"
+    raise site.refused(f"the C program has no kernel for it from {types}; it knows {', '.join(known)}")

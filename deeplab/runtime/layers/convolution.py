@@ -1,0 +1,161 @@
+"""CONV_2D, FULLY_CONNECTED and DEPTHWISE_CONV_2D on int8 codes with 8-bit weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.runtime.layer import Constant, Layer, Site, Value
+from evaluation.executor.convolution import effective_scales
+from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
+from evaluation.graph import Tensor
+from evaluation.planner.geometry import padding_before
+from evaluation.planner.types import extent
+
+LANES = 16
+GROUP = 4
+GATHERED = 256
+"""As in `c/dot.h` and `c/convolution.c`."""
+
+
+def convolution(site: Site) -> Layer | None:
+    """CONV_2D or FULLY_CONNECTED of int8 by dense int8."""
+    if not _is_plain_int8(site):
+        return None
+    weights = site.constant(1)
+    kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
+    if kernel.shape[3] % GROUP and kernel[0].size > GATHERED - GROUP:
+        return None
+    if site.operator.kind == "FULLY_CONNECTED":
+        if site.source.elements != kernel.shape[3]:
+            return None  # several rows at once
+        geometry = {"in_rows": 1, "in_columns": 1, "in_channels": kernel.shape[3], "stride_rows": 1,
+                    "stride_columns": 1, "dilation_rows": 1, "dilation_columns": 1}  # fmt: skip
+        padding = None
+    else:
+        geometry = window_fields(site)
+        padding = _padding(site, geometry, kernel.shape[1:3])
+        if kernel.shape[3] != geometry["in_channels"]:
+            raise site.refused("grouped convolution cannot be run; split it into one for each group")
+    return Layer(
+        "convolution",
+        "convolution",
+        "convolution_layer",
+        {
+            "weights": Constant(site.name_of("weights", 1), blocked(kernel.reshape(len(kernel), -1))),
+            **rescaling_fields(site, kernel.reshape(len(kernel), -1)),
+            **geometry,
+            "out_channels": len(kernel),
+            "filter_rows": kernel.shape[1],
+            "filter_columns": kernel.shape[2],
+            "padding": padding,
+            "round_once": site.operator.kind == "FULLY_CONNECTED",
+        },
+    )
+
+
+def depthwise(site: Site) -> Layer | None:
+    """DEPTHWISE_CONV_2D of int8 by dense int8."""
+    if not _is_plain_int8(site):
+        return None
+    weights = site.constant(1)
+    taps = weights.reshape(-1, weights.shape[3])
+    return Layer(
+        "depthwise",
+        "depthwise",
+        "depthwise_layer",
+        {
+            "weights": Constant(site.name_of("weights", 1), taps.reshape(-1)),
+            **rescaling_fields(site, taps.T),
+            **window_fields(site),
+            "out_channels": weights.shape[3],
+            "filter_rows": weights.shape[1],
+            "filter_columns": weights.shape[2],
+            "in_zero": zero_point_of(site.source),
+        },
+    )
+
+
+LAYERS = {("CONV_2D",): convolution, ("FULLY_CONNECTED",): convolution, ("DEPTHWISE_CONV_2D",): depthwise}
+
+
+def blocked(rows: np.ndarray) -> np.ndarray:
+    """Kernels (output channels, values) in the order of `struct convolution_layer`, int8 (n,).
+
+    Blocks of 16 channels; in a block, for each group of 4 values, those of each channel. Zeros fill the last group.
+    """
+    values = -(-rows.shape[1] // GROUP) * GROUP
+    padded = np.zeros((len(rows), values), np.int8)
+    padded[:, : rows.shape[1]] = rows
+    blocks = []
+    for first in range(0, len(rows), LANES):
+        block = padded[first : first + LANES]
+        blocks.append(block.reshape(len(block), -1, GROUP).transpose(1, 0, 2).reshape(-1))
+    return np.concatenate(blocks)
+
+
+def rescaling_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:
+    """Bias and requantisation of a convolution with kernels `rows` (output channels, values).
+
+    The input's zero point times each kernel's sum is taken from the bias, so that codes can be multiplied as they are:
+    sum((x - z) w) + b = sum(x w) + (b - z sum(w)).
+    """
+    bias = site.constant(2)
+    folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * rows.astype(np.int64).sum(1)
+    mantissas, exponents = quantize_multipliers(
+        effective_scales(site.operator.kind, site.source, site.tensor(1), site.output)
+    )
+    lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), site.output)
+    number = site.number
+    return {
+        "bias": Constant(f"bias_{number}", folded.astype(np.int32)),
+        "multipliers": Constant(f"multipliers_{number}", mantissas.astype(np.int32)),
+        "shifts": Constant(f"shifts_{number}", exponents.astype(np.int8)),
+        "out_zero": zero_point_of(site.output),
+        "lowest": lowest,
+        "highest": highest,
+        "per_channel": mantissas.size > 1,
+    }
+
+
+def window_fields(site: Site) -> dict[str, Value]:
+    """Input and geometry of a sliding window; the size of the filter excepted."""
+    rows, columns, channels = extent(site.source)
+    attributes = site.operator.attributes
+    stride, dilation = attributes["stride"], attributes.get("dilation", (1, 1))
+    before = padding_before(site.graph, site.operator)
+    return {
+        "in_rows": rows,
+        "in_columns": columns,
+        "in_channels": channels,
+        "stride_rows": stride[0],
+        "stride_columns": stride[1],
+        "dilation_rows": dilation[0],
+        "dilation_columns": dilation[1],
+        "before_rows": before[0],
+        "before_columns": before[1],
+    }
+
+
+def _padding(site: Site, geometry: dict[str, Value], filter_size: tuple[int, int]) -> Constant | None:
+    """One pixel of zero points, where the filter reaches over an edge."""
+    if not reaches_over(site.source, site.output, geometry, filter_size):
+        return None
+    zero = zero_point_of(site.source)
+    name = f"padding_{'minus_' if zero < 0 else ''}{abs(zero)}"
+    return Constant(name, np.full(geometry["in_channels"], zero, np.int8))
+
+
+def reaches_over(source: Tensor, output: Tensor, geometry: dict[str, Value], filter_size: tuple[int, int]) -> bool:
+    """Whether a sliding window reaches over an edge of its input."""
+    for axis, name in enumerate(("rows", "columns")):
+        first = -geometry[f"before_{name}"]
+        last = first + (extent(output)[axis] - 1) * geometry[f"stride_{name}"]
+        if first < 0 or last + (filter_size[axis] - 1) * geometry[f"dilation_{name}"] >= extent(source)[axis]:
+            return True
+    return False
+
+
+def _is_plain_int8(site: Site) -> bool:
+    """Whether input, weights and output are int8 of 8 bits, the weights as dense as they stand."""
+    tensors = (site.source, site.tensor(1), site.output)
+    return all((t.dtype, t.bits) == ("int8", 8) for t in tensors) and not site.is_packed

@@ -1,0 +1,57 @@
+"""Pools over the whole picture, on int8 codes."""
+
+from __future__ import annotations
+
+from deeplab.runtime.layer import Layer, Site
+from evaluation.executor.requantize import (
+    activation_range,
+    integer_range,
+    quantize_multiplier,
+    scale_of,
+    zero_point_of,
+)
+from evaluation.graph.accumulate import accumulator_dtype
+from evaluation.planner.kernels import is_global_reduction
+from evaluation.planner.types import extent
+
+
+def global_pool(site: Site) -> Layer | None:
+    """AVERAGE_POOL_2D or MEAN over all rows and columns of int8."""
+    source, output, operator = site.source, site.output, site.operator
+    if not is_global_reduction(site.graph, operator) or any((t.dtype, t.bits) != ("int8", 8) for t in (source, output)):
+        return None
+    rows, columns, channels = extent(source)
+    mantissa, exponent = 0, 0
+    lowest, highest = activation_range(operator.attributes.get("activation", "NONE"), output)
+    if operator.kind == "MEAN":
+        mantissa, exponent = mean_multiplier(site)
+        lowest, highest = integer_range(output)
+    return Layer(
+        "global_pool",
+        "global_pool",
+        "global_pool_layer",
+        {
+            "multiplier": mantissa,
+            "shift": exponent,
+            "count": rows * columns,
+            "in_rows": rows,
+            "in_columns": columns,
+            "channels": channels,
+            "in_zero": zero_point_of(source),
+            "out_zero": zero_point_of(output),
+            "lowest": lowest,
+            "highest": highest,
+            "wide": accumulator_dtype(source, rows * columns) == "int32",
+        },
+    )
+
+
+def mean_multiplier(site: Site) -> tuple[int, int]:
+    """Mantissa and exponent of a MEAN, the number of elements divided away (`reference_integer_ops::Mean`)."""
+    count = site.source.elements // site.output.elements
+    mantissa, exponent = quantize_multiplier(float(scale_of(site.source)) / float(scale_of(site.output)))
+    shift = min(count.bit_length() - 1, 32, 31 + exponent)
+    return (mantissa << shift) // count, exponent - shift
+
+
+LAYERS = {("AVERAGE_POOL_2D",): global_pool, ("MEAN",): global_pool}

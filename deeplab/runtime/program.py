@@ -1,0 +1,84 @@
+"""Build an emitted program as a shared library and run it in this process."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from deeplab.runtime.emit import kernels_c, kernels_h, network_c, network_h, place_at_end, tables
+from evaluation.errors import UserError
+from evaluation.executor.whole import as_input
+from evaluation.graph import Graph
+from evaluation.planner.types import Plan
+
+FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
+
+
+def write_sources(graph: Graph, plan: Plan, folder: Path) -> None:
+    """network.c, network.h, kernels.c and kernels.h of a planned network."""
+    made = tables(graph, plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in (
+        ("network.c", network_c),
+        ("network.h", network_h),
+        ("kernels.c", kernels_c),
+        ("kernels.h", kernels_h),
+    ):
+        (folder / name).write_text(make(made))
+
+
+def compiler() -> str | None:
+    """The C compiler of this machine, None if there is none."""
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+class Program:
+    """An emitted network, loaded."""
+
+    def __init__(self, graph: Graph, plan: Plan, folder: Path, flags: tuple[str, ...] = FLAGS) -> None:
+        """Compile the sources in `folder` and load them.
+
+        Raises:
+            UserError: there is no compiler, or it refuses the sources.
+        """
+        self._graph, self._plan = graph, plan
+        cc = compiler()
+        if cc is None:
+            raise UserError("no C compiler (cc, gcc or clang) is installed; install one to build the program")
+        library = folder / "network.so"
+        sources = [str(folder / "network.c"), str(folder / "kernels.c")]
+        command = [cc, *flags, "-DNETWORK_PROOF", "-shared", "-fPIC", "-o", str(library), *sources]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UserError(f"{folder}: {cc} refuses the emitted sources: {done.stderr.strip()[:2000]}")
+        self._library = ctypes.CDLL(str(library))
+        for name in ("network_frame", "network_arena", "network_output"):
+            getattr(self._library, name).restype = ctypes.c_void_p
+
+    @property
+    def arena(self) -> np.ndarray:
+        """The program's own arena, uint8 (arena_bytes,); a view, not a copy."""
+        return self._view(self._library.network_arena(), self._plan.arena_bytes)
+
+    def run(self, frame: np.ndarray, fill: int | None = None) -> np.ndarray:
+        """The first output's bytes, uint8 (n,), as they lie in the arena."""
+        codes = np.ascontiguousarray(as_input(self._graph, frame))
+        if fill is not None:
+            self.arena[...] = fill
+        data = codes.reshape(-1).view(np.uint8)
+        self._view(self._library.network_frame(), data.size)[...] = data
+        self._library.network_run()
+        size = self.output_bytes
+        return self._view(self._library.network_output(0), size).copy()
+
+    @property
+    def output_bytes(self) -> int:
+        return place_at_end(self._graph, self._plan, self._graph.outputs[0])[1]
+
+    @staticmethod
+    def _view(address: int, size: int) -> np.ndarray:
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
