@@ -2,14 +2,15 @@
 
 A plan lists every step of the run. The steps of a section repeat from tile to tile, though: the same calls in the same
 order, on other rows. So a section folds into a short list of calls and, for each tile, the rectangles they work on;
-where an operand lies follows from those rectangles. `folded` finds that form, and `unfolded` proves it: it expands the
-loops again and compares every address with the plan's own.
+where an operand lies follows from those rectangles. `folded` finds that form and proves it: it expands the loops again
+and compares every address with the plan's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
@@ -100,19 +101,29 @@ def folded(graph: Graph, plan: Plan) -> tuple[Loop, ...]:
     Raises:
         ValueError: a section's steps do not repeat from tile to tile, so that they cannot be held as a loop.
     """
-    loops = []
-    for number, section in enumerate(plan.sections):
-        steps = [step for step in plan.steps if step.section == number]
-        loops.append(_Fold(graph, plan, section, steps).loop())
+    loops = loops_of(graph, plan.sections, plan.steps, plan.buffers)
     _prove(graph, plan, loops)
-    return tuple(loops)
+    return loops
+
+
+def loops_of(
+    graph: Graph, sections: Sequence[Section], steps: Sequence[Step], buffers: Sequence[Buffer]
+) -> tuple[Loop, ...]:
+    """The loops, not yet proven. Raises as `folded`."""
+    by_section: list[list[Step]] = [[] for _ in sections]
+    for step in steps:
+        by_section[step.section].append(step)
+    return tuple(
+        _Fold(graph, buffers, section, its_steps).loop()
+        for section, its_steps in zip(sections, by_section, strict=True)
+    )
 
 
 class _Fold:
     """One section on its way from steps to a loop."""
 
-    def __init__(self, graph: Graph, plan: Plan, section: Section, steps: Sequence[Step]) -> None:
-        self._graph, self._plan, self._section = graph, plan, section
+    def __init__(self, graph: Graph, buffers: Sequence[Buffer], section: Section, steps: Sequence[Step]) -> None:
+        self._graph, self._buffers, self._section = graph, buffers, section
         self._blank = Loop(section, (), np.zeros((0, 0, 2)), np.zeros((0, 0, 2)))
         self._by_tile: list[list[Step]] = [[] for _ in range(section.tiles)]
         for step in steps:
@@ -134,10 +145,10 @@ class _Fold:
         if self._section.tiles == 1:
             return (number,)
         if step.accumulator is not None:
-            return step.operators, self._plan.buffers[step.accumulator].offset
+            return step.operators, self._buffers[step.accumulator].offset
         write, read = step.writes[0], step.reads[0][0] if step.reads else None
-        into = self._plan.buffers[write.buffer]
-        source = None if read is None else (read.tensor, self._plan.buffers[read.buffer].tensors[0])
+        into = self._buffers[write.buffer]
+        source = None if read is None else (read.tensor, self._buffers[read.buffer].tensors[0])
         return step.operators, write.tensor, write.channel, into.tensors[0], _kind(into), source
 
     def _span(self, slot: dict[int, Step]) -> int:
@@ -185,12 +196,12 @@ class _Fold:
             groups = [{0: (access,)} for access in last.writes]
         writes = tuple(self._place(group) for group in groups)
         held = first.scratch if first.accumulator is None else first.accumulator
-        scratch = None if held is None else self._plan.buffers[held].offset
+        scratch = None if held is None else self._buffers[held].offset
         return LoopCall(first.operators, span, reads, writes, scratch, reduces)
 
     def _place(self, groups: dict[int, tuple[Access, ...]]) -> Place:
         """Where an operand lies, from its accesses in all tiles."""
-        graph, buffers = self._graph, self._plan.buffers
+        graph, buffers = self._graph, self._buffers
         accesses = [(tile, access, buffers[access.buffer]) for tile, group in groups.items() for access in group]
         resident = [item for item in accesses if _kind(item[2]) == "resident"]
         tiles = [item for item in accesses if item[2].role is Role.TILE]
@@ -246,21 +257,15 @@ class _Fold:
 
 def _merged(sequences: Sequence[dict]) -> list:
     """One order of all keys that each sequence keeps."""
-    order: list = []
-    known: set = set()
+    sorter: TopologicalSorter = TopologicalSorter()
     for sequence in sequences:
-        at = 0
-        for key in sequence:
-            if key in known:
-                found = order.index(key)
-                if found < at:
-                    raise ValueError("the tiles of a section run their calls in different orders")
-                at = found + 1
-            else:
-                order.insert(at, key)
-                known.add(key)
-                at += 1
-    return order
+        keys = list(sequence)
+        for before, key in zip([None, *keys], keys, strict=False):
+            sorter.add(key, *([] if before is None else [before]))
+    try:
+        return list(sorter.static_order())
+    except CycleError:
+        raise ValueError("the tiles of a section run their calls in different orders") from None
 
 
 def _reduces(graph: Graph, step: Step) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
 
 from evaluation.graph import Graph
-from evaluation.planner.accounting import Account, account
+from evaluation.planner.accounting import Account, account, tables_bytes
 from evaluation.planner.arena import ROUNDS, place_buffers
 from evaluation.planner.draft import Schedule
 from evaluation.planner.kernels import KernelCall, kernel_calls
+from evaluation.planner.loops import loops_of
 from evaluation.planner.manners import TILE_LADDER
 from evaluation.planner.order import least_peak, orders
 from evaluation.planner.path import Cut, Path, bounds_below, least_peak_path
@@ -32,6 +34,8 @@ _MORE = 4
 """How many times the usual rounds a patient search places buffers with."""
 _SLACKS = (0.0, 0.03)
 """Paths whose price lies so far above the least are placed too: with fewer tiles they may fit more tightly."""
+_APART = 1 << 40
+"""Bytes from one item to the next where nothing has a place yet: more than any arena."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ class Unplaced:
     @property
     def lower_bound_bytes(self) -> int:
         return self.lowered.aligned(max(self.live_bytes, default=0))
+
+    @cached_property
+    def tables_bytes(self) -> int:
+        """Size of the schedule's tables in the C program; each item as if it had memory of its own."""
+        made = self.schedule
+        apart = [
+            replace(buffer, offset=item * _APART + distance)
+            for buffer, item, distance in zip(made.buffers, made.items, made.distances, strict=True)
+        ]
+        return tables_bytes(self.lowered.graph, loops_of(self.lowered.graph, made.sections, made.steps, apart))
 
 
 class Search:
@@ -124,7 +138,7 @@ class Search:
 
     def _largest_arena(self, best: Plan) -> int:
         """The largest arena with which a plan, were its tables nothing, would take no more memory than `best`."""
-        bare = account(self._target, 0, self._constants_bytes, calls=0, steps=0, items=0)
+        bare = account(self._target, 0, self._constants_bytes, 0)
         return best.peak_memory_bytes - bare.peak_memory_bytes
 
     def _promising(self, arena_bytes: int) -> int:
@@ -172,9 +186,7 @@ class Search:
         return list(paths)
 
     def _account(self, draft: Unplaced, arena_bytes: int) -> Account:
-        made = draft.schedule
-        sizes = {"calls": len(draft.lowered.calls), "steps": len(made.steps), "items": max(made.items, default=-1) + 1}
-        return account(self._target, arena_bytes, self._constants_bytes, **sizes)
+        return account(self._target, arena_bytes, self._constants_bytes, draft.tables_bytes)
 
     def _place(self, draft: Unplaced, rounds: int = ROUNDS) -> Plan:
         lowered, made = draft.lowered, draft.schedule

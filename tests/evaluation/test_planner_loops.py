@@ -1,0 +1,81 @@
+"""Schedules as loops over tiles: the form the C program holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.graph import read_tflite
+from evaluation.planner import CAMERA, plan
+from evaluation.planner.accounting import STACK_BYTES, tables_bytes
+from evaluation.planner.loops import folded, row_address
+from evaluation.planner.types import Halo, Plan, Role
+
+ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), tiling=st.sampled_from(["cache", "recompute", "mixed"]))
+def test_every_plan_folds_into_loops_that_do_the_same(random_graph, seed, tiling):
+    graph = random_graph(seed)
+    for tiles in (1, 4, "auto"):
+        made = plan(graph, tiles, CAMERA, tiling=tiling, max_mac_overhead=4.0)
+        loops = folded(graph, made)  # compares every address with the plan's own
+        assert sum(loop.section.tiles > 1 for loop in loops) == sum(section.tiles > 1 for section in made.sections)
+        assert made.runtime_bytes == tables_bytes(graph, loops) + STACK_BYTES
+
+
+@pytest.fixture(scope="module")
+def ade20k(shared):
+    graph = read_tflite(shared(ADE20K))
+    return graph, plan(graph, 16)
+
+
+def test_tables_of_many_tiles_stay_small(ade20k):
+    graph, made = ade20k
+    loops = folded(graph, made)
+    assert len(made.steps) > 4 * sum(len(loop.calls) for loop in loops)
+    assert made.runtime_bytes < 16_000
+
+
+def test_rows_above_a_tile_lie_in_its_ring(ade20k):
+    graph, made = ade20k
+    loop, call, place = next(
+        (loop, call, place)
+        for loop in folded(graph, made)
+        for call in loop.calls
+        for place in call.reads
+        if place.ring_offset is not None and place.offset is not None
+    )
+    top = loop.region(place.span, 1).top
+    assert row_address(loop, 1, call, place, top)[0] == place.offset
+    row_bytes = row_address(loop, 1, call, place, top + 1)[0] - place.offset
+    above = place.ring_offset + (top - 1) % place.ring_rows * row_bytes
+    assert row_address(loop, 1, call, place, top - 1)[0] == above
+
+
+def test_a_plan_whose_tiles_do_not_repeat_is_refused(ade20k):
+    graph, made = ade20k
+    moved = max(i for i, b in enumerate(made.buffers) if b.role is Role.TILE and made.sections[-1].tiles > 1)
+    buffers = list(made.buffers)
+    buffers[moved] = replace(buffers[moved], offset=buffers[moved].offset + 16)
+    with pytest.raises(ValueError, match="moves from tile to tile"):
+        folded(graph, replace(made, buffers=tuple(buffers)))
+
+
+def test_a_step_in_the_wrong_order_is_refused(ade20k):
+    graph, made = ade20k
+    at = next(i for i, step in enumerate(made.steps) if made.sections[step.section].halo is Halo.CACHE)
+    steps = list(made.steps)
+    steps[at], steps[at + 1] = steps[at + 1], steps[at]
+    with pytest.raises(ValueError, match=r"different orders|another in the loops"):
+        folded(graph, replace(made, steps=tuple(steps)))
+
+
+def test_folding_survives_the_way_through_json(ade20k):
+    graph, made = ade20k
+    again = folded(graph, Plan.from_dict(made.to_dict()))
+    assert [loop.calls for loop in again] == [loop.calls for loop in folded(graph, made)]
