@@ -4,7 +4,8 @@ Convolution kernels are stored channel by channel. A *row* is one output channel
 a depthwise one), beginning on a whole byte. Three formats, the smallest wins in each layer, except that weights which a
 kernel can read as they stand stay dense unless a sparse format saves a quarter: unpacking them takes time and scratch.
 
-- dense: w bits a value;
+- dense: w bits a value; of 8-bit convolutions (not depthwise) and FULLY_CONNECTED each channel's values are filled up
+  to a multiple of 4, as the kernel takes them in groups;
 - bitmap: one bit a value that says whether it is zero, then the others at w bits;
 - relative index: for each non-zero value a 4-bit count of the zeros before it, then w bits; a longer run of zeros
   costs a filler value for every 16 (Han et al., Deep Compression, 2016, section 2).
@@ -27,6 +28,8 @@ from evaluation.graph import ABSENT, Graph, Operator, Tensor
 MULTIPLIER_BYTES = 4 + 1
 ZERO_POINT_BYTES = 2
 INDEX_BITS = 4
+DENSE_GROUP = 4
+_GROUPED = ("CONV_2D", "FULLY_CONNECTED")
 WORTH_UNPACKING = 0.75
 """Share of the dense size that a sparse format must stay below where dense weights need no unpacking."""
 _KERNELS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
@@ -75,6 +78,8 @@ def layer_storage(graph: Graph, index: int) -> LayerStorage:
             chosen, kernel_bytes = _smallest(tensor, operator)
         else:
             bias_bytes += (tensor.elements * tensor.bits + 7) // 8
+    if kernel_position is not None and bias_bytes == 0:
+        bias_bytes = _bias_of_zero_points(graph, operator, kernel_position)
     return LayerStorage(index, chosen, kernel_bytes, bias_bytes, _requantization_bytes(graph, operator))
 
 
@@ -103,6 +108,15 @@ def needs_unpacking(graph: Graph, index: int) -> bool:
     return _widened(tensor) or layer_storage(graph, index).format is not Format.DENSE
 
 
+def _bias_of_zero_points(graph: Graph, operator: Operator, position: int) -> int:
+    """What a layer without bias stores all the same: the input's zero point times each kernel's sum, int32 (int64 for
+    16-bit activations)."""
+    weights, output = graph.tensors[operator.inputs[position]], graph.tensors[operator.outputs[0]]
+    if output.dtype == "float32" or not weights.is_constant:
+        return 0
+    return kernel_rows(weights, operator.kind)[0] * (8 if output.dtype == "int16" else 4)
+
+
 def _widened(tensor: Tensor) -> bool:
     """Whether values take fewer bits where they are stored than in the type they compute in."""
     return tensor.bits != np.dtype(tensor.dtype).itemsize * 8
@@ -118,6 +132,8 @@ def kernel_rows(tensor: Tensor, kind: str) -> tuple[int, int]:
 def _smallest(tensor: Tensor, operator: Operator) -> tuple[Format, int]:
     rows, length = kernel_rows(tensor, operator.kind)
     dense = rows * math.ceil(length * tensor.bits / 8)
+    if operator.kind in _GROUPED and not _widened(tensor) and tensor.dtype == "int8":
+        dense = rows * math.ceil(length / DENSE_GROUP) * DENSE_GROUP
     if tensor.data is None and tensor.density >= 1.0:
         return Format.DENSE, dense
     nonzero, fillers = _counts(tensor, operator.kind, rows, length)

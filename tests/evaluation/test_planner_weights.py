@@ -25,9 +25,9 @@ def layer(bits=8, *, data=None, density=1.0, shape=(16, 3, 3, 10), kind="CONV_2D
     return Graph("g", tensors, (Operator(kind, "conv", (0, 1, 2), (3,), attributes),), (0,), (3,))
 
 
-@pytest.mark.parametrize(("bits", "row_bytes"), [(2, 23), (3, 34), (4, 45), (5, 57), (6, 68), (8, 90)])
+@pytest.mark.parametrize(("bits", "row_bytes"), [(2, 23), (3, 34), (4, 45), (5, 57), (6, 68), (8, 92)])
 def test_rows_are_packed_densely_and_begin_on_whole_bytes(bits, row_bytes):
-    """A row is one output channel: 3 * 3 * 10 = 90 values."""
+    """A row is one output channel: 3 * 3 * 10 = 90 values; at 8 bits in groups of 4."""
     storage = layer_storage(layer(bits), 0)
     assert (storage.format, storage.kernel_bytes) == (Format.DENSE, 16 * row_bytes)
     assert storage.bias_bytes == 16 * 4
@@ -80,3 +80,19 @@ def test_a_shared_kernel_is_stored_once():
     twice = Graph("g", tensors, (*graph.operators, again), (0,), (3, 4))
     requantization = layer_storage(graph, 0).requantization_bytes
     assert weights_bytes(twice) == weights_bytes(graph) + requantization
+
+
+@pytest.mark.parametrize(("zeros", "format_"), [(0.2, Format.DENSE), (0.6, Format.BITMAP)])
+def test_weights_that_need_no_unpacking_stay_dense_unless_a_quarter_is_saved(zeros, format_):
+    values = np.arange(1, 16 * 90 + 1).reshape(16, 3, 3, 10) % 100 + 1
+    values.reshape(-1)[: int(values.size * zeros)] = 0
+    rng = np.random.default_rng(0)
+    rng.shuffle(values.reshape(-1))
+    assert layer_storage(layer(data=values.astype(np.int8)), 0).format is format_
+
+
+def test_a_layer_without_bias_stores_its_zero_points_share():
+    graph = layer()
+    bare = Operator("CONV_2D", "conv", (0, 1), (3,), graph.operators[0].attributes)
+    without = Graph("g", graph.tensors, (bare,), (0,), (3,))
+    assert layer_storage(without, 0).bias_bytes == layer_storage(graph, 0).bias_bytes == 16 * 4
