@@ -62,6 +62,49 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Time of one picture in the C program, one thread, on the study's own machine; least of several runs."""
+
+    program_ms: float
+    untiled_ms: float
+    """The same network's untiled program, its runs between the other's."""
+
+    @property
+    def ratio(self) -> float:
+        """What tiling costs in time: 1.1 is a tenth more than untiled."""
+        return self.program_ms / self.untiled_ms
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What the C program of a candidate was seen to do, in a process of its own."""
+
+    pictures: int
+    label_agreement: float
+    """Share of those pictures' label pixels equal to the accuracy path's, in [0, 1]."""
+    arena_bytes: int
+    """What was planned."""
+    high_water_bytes: int
+    """One past the highest byte of the arena that a run wrote, over runs that found it filled with two patterns."""
+    written_outside: bool
+    """Whether a run changed a byte around the arena."""
+    repeatable: bool
+    """Whether the labels were the same whatever the arena held before."""
+    stack_bytes: int
+    """Deepest stack seen."""
+    stack_bound_bytes: int
+    """Of it, what `runtime_bytes` counts."""
+    milliseconds: float
+    """One picture, least of several runs."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the program kept every promise about memory."""
+        fits = self.high_water_bytes <= self.arena_bytes and self.stack_bytes <= self.stack_bound_bytes
+        return fits and self.repeatable and not self.written_outside
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Accuracy on the search pictures, planned memory and cost of one candidate."""
 
@@ -72,6 +115,8 @@ class Measurement:
     """Share of label pixels equal to the integer executor's, in [0, 1]. None where it was not measured."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time of each stage that ran; a stage answered from the cache costs what the look-up cost."""
+    latency: Latency | None = None
+    """Of the C program; None where no C compiler is there."""
 
     def to_dict(self) -> dict[str, Any]:
         """A tree of JSON types, without loss: `Measurement.from_dict(m.to_dict()) == m`."""
@@ -80,6 +125,7 @@ class Measurement:
             "memory": asdict(self.memory),
             "cost": asdict(self.cost),
             "label_agreement": self.label_agreement,
+            "latency": asdict(self.latency) if self.latency else None,
             "stage_seconds": dict(self.stage_seconds),
         }
 
@@ -90,5 +136,6 @@ class Measurement:
             memory=MemoryFigures(**tree["memory"]),
             cost=Cost(**tree["cost"]),
             label_agreement=tree["label_agreement"],
+            latency=Latency(**tree["latency"]) if tree.get("latency") else None,
             stage_seconds=dict(tree["stage_seconds"]),
         )

@@ -54,6 +54,7 @@ def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline
         "answer": _answer(record, of),
         "memory": _memory(record),
         "front": [_front_row(record, of, numbers) for numbers in record.front],
+        "executions": _executions(record),
         "counts": _counts(record),
         "hypervolume": _hypervolume(record),
         "high_water": [_high_water(record, number, timeline) for number, timeline in timelines.items()],
@@ -173,6 +174,32 @@ def _front_row(record: StudyRecord, of: Intervals, numbers: tuple[int, ...]) -> 
         "chosen": record.chosen in numbers,
         "baseline": 0 in numbers,
     }
+
+
+def _executions(record: StudyRecord) -> dict[str, Any]:
+    """What the C programs of the front's points were seen to do, and why some were not run."""
+    rows = []
+    for numbers in record.front:
+        seen, trial = record.executions.get(numbers[0]), record.trial(numbers[0])
+        if seen is None:
+            continue
+        latency = trial.measurement.latency
+        rows.append(
+            {
+                "trial": f"{trial.number:03d}",
+                "name": trial.name,
+                "arena": fmt.grouped(seen.arena_bytes),
+                "high_water": fmt.grouped(seen.high_water_bytes),
+                "stack": f"{fmt.grouped(seen.stack_bytes)} of {fmt.grouped(seen.stack_bound_bytes)}",
+                "labels": fmt.percent(seen.label_agreement),
+                "pictures": seen.pictures,
+                "milliseconds": f"{seen.milliseconds:.1f}",
+                "ratio": f"{latency.ratio:.2f}" if latency else "\u2013",
+                "holds": seen.holds,
+                "chosen": record.chosen in numbers,
+            }
+        )
+    return {"rows": rows, "missing": len(record.front) - len(rows), "reason": record.not_executed or "not executed"}
 
 
 def _counts(record: StudyRecord) -> dict[str, int]:

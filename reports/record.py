@@ -15,7 +15,7 @@ from typing import Any
 
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
-from evaluation.measurement import Measurement, MemoryFigures
+from evaluation.measurement import Execution, Measurement, MemoryFigures
 from reports.front import Point
 
 RECORD_VERSION = 1
@@ -163,6 +163,10 @@ class StudyRecord:
     import_check: ImportCheck | None
     overlays: tuple[OverlayRow, ...]
     environment: Environment
+    executions: Mapping[int, Execution] = field(default_factory=dict)
+    """By trial number: what the C programs of front points were seen to do."""
+    not_executed: str | None = None
+    """Why there are none, or fewer than front points."""
     version: int = RECORD_VERSION
 
     @property
@@ -202,6 +206,8 @@ class StudyRecord:
             "import_check": asdict(self.import_check) if self.import_check else None,
             "overlays": [asdict(row) for row in self.overlays],
             "environment": asdict(self.environment),
+            "executions": {str(number): asdict(seen) for number, seen in self.executions.items()},
+            "not_executed": self.not_executed,
         }
 
     @classmethod
@@ -222,6 +228,8 @@ class StudyRecord:
             import_check=ImportCheck(**tree["import_check"]) if tree["import_check"] else None,
             overlays=tuple(OverlayRow(**row) for row in tree["overlays"]),
             environment=Environment(**tree["environment"]),
+            executions={int(number): Execution(**seen) for number, seen in tree.get("executions", {}).items()},
+            not_executed=tree.get("not_executed"),
             version=tree["version"],
         )
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
+from evaluation.measurement import Execution
 from reports.front import Point, choose, pareto_front
 from reports.overlays import save_row
 from reports.record import (
@@ -29,7 +30,7 @@ from sweeps.engine import judge
 from sweeps.folder import StudyFolder
 from sweeps.space import Candidate
 from sweeps.supervisor import Failure, Supervisor
-from sweeps.worker import CheckImport, Describe, ScoreHeldOut, Show
+from sweeps.worker import CheckImport, Describe, Execute, ScoreHeldOut, Show
 
 
 def close_study(
@@ -42,7 +43,7 @@ def close_study(
 ) -> StudyRecord:
     """Everything the report needs, from whatever trials exist.
 
-    Held-out scores are taken once: those of an earlier record of this study are kept, not measured again.
+    Held-out scores are taken once, and programs run once: those of an earlier record of this study are kept.
     """
     judged = tuple(judge(trials[number], trials.get(0), config.constraints) for number in sorted(trials))
     points = [
@@ -63,6 +64,8 @@ def close_study(
     by_number = {trial.number: trial for trial in judged}
     wanted = {equal[0].number for equal in front} | ({0} if baseline else set())
     heldout = _heldout({number: by_number[number] for number in sorted(wanted)}, supervisor, folder.path)
+    on_front = {equal[0].number: by_number[equal[0].number] for equal in front}
+    executions, not_executed = _executions(on_front, supervisor, folder.path)
     overlays: tuple[OverlayRow, ...] = ()
     if baseline and chosen and config.report.overlays:
         overlays = _overlays(baseline, by_number[chosen.number], config.report.overlays, data, supervisor, folder.path)
@@ -88,6 +91,8 @@ def close_study(
             started=folder.started,
             seconds=round(folder.seconds, 1),
         ),
+        executions=executions,
+        not_executed=not_executed,
     )
 
 
@@ -131,6 +136,25 @@ def _heldout(trials: Mapping[int, Trial], supervisor: Supervisor, folder: Path) 
     }
     known |= {number: value for number, value in ask_all(supervisor, requests).items() if isinstance(value, Scores)}
     return {number: known[number] for number in trials if number in known}
+
+
+def _executions(
+    trials: Mapping[int, Trial], supervisor: Supervisor, folder: Path
+) -> tuple[dict[int, Execution], str | None]:
+    """What the C programs of these trials do, and why some were not run."""
+    known: dict[int, Execution] = {}
+    if (folder / RECORD_FILE).exists():
+        known = {number: seen for number, seen in read_record(folder).executions.items() if number in trials}
+    requests = {
+        number: Execute(Candidate.from_params(trial.params)) for number, trial in trials.items() if number not in known
+    }
+    reason = None
+    for number, value in ask_all(supervisor, requests).items():
+        if isinstance(value, Execution):
+            known[number] = value
+        else:
+            reason = reason or (value.reason if isinstance(value, Failure) else str(value))
+    return {number: known[number] for number in sorted(known)}, reason
 
 
 def _overlays(

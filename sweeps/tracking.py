@@ -178,6 +178,9 @@ def trial_metrics(trial: Trial, class_names: tuple[str, ...] = ()) -> dict[str, 
     }
     if trial.measurement.label_agreement is not None:
         metrics["label_agreement_share"] = trial.measurement.label_agreement
+    if trial.measurement.latency is not None:
+        metrics["latency_ms"] = trial.measurement.latency.program_ms
+        metrics["latency_ratio"] = trial.measurement.latency.ratio
     for index in scores.scored_classes:
         name = class_names[index] if index < len(class_names) else f"class {index}"
         metrics[f"iou/{_metric_name(name)}"] = float(scores.per_class_iou[index])

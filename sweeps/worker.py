@@ -7,6 +7,7 @@ never loads TensorFlow. It must offer:
     plan_candidate(candidate, context) -> Plan            memory, before any training
     evaluate(candidate, context) -> Measurement
     held_out(candidate, context) -> Scores
+    execution(candidate, context) -> Execution | str      what its C program does; or why it was not run
     import_check(context) -> Scores                        the float network on `config.import_check.split`
     describe(context) -> reports.record.DataSet            names, colours, counts, fingerprints
     picture(context, image_index) -> (image_id, picture uint8 (H, W, 3), label uint8 (H, W))     of the search split
@@ -59,6 +60,13 @@ class ScoreHeldOut:
 
 
 @dataclass(frozen=True)
+class Execute:
+    """Emit, compile and run the candidate's C program."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
 class CheckImport:
     pass
 
@@ -95,6 +103,8 @@ def answer(trial: Any, context: Any, request: Any) -> Any:
             return MemoryFigures.of_plan(trial.plan_candidate(candidate, context))
         case ScoreHeldOut(candidate):
             return trial.held_out(candidate, context)
+        case Execute(candidate):
+            return trial.execution(candidate, context)
         case CheckImport():
             return trial.import_check(context)
         case Describe():

@@ -90,6 +90,13 @@ def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> Stu
             n: standin_trial.held_out(Candidate.from_params(by_number[n].params), CONTEXT) for n in sorted(scored)
         },
         overlays=tuple(rows),
+        executions={
+            equal[0].number: standin_trial.execution(Candidate.from_params(by_number[equal[0].number].params), CONTEXT)
+            for equal in front
+        },
+    )
+    record = replace(
+        record,
         **changes,
     )
     write_record(record, folder)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,25 @@ def test_every_figure_of_front_and_choice_is_the_records(study, tmp_path: Path) 
 def test_the_same_record_gives_the_same_bytes(study, tmp_path: Path) -> None:
     record = study(*[COMPLETE] * 4)
     assert write_report(record, tmp_path).read_bytes() == write_report(record, tmp_path).read_bytes()
+
+
+def test_the_c_program_of_each_point_is_shown_with_what_it_was_seen_to_do(study, tmp_path: Path) -> None:
+    record = study(*[COMPLETE] * 6)
+    text = text_of(record, tmp_path)
+    for number, seen in record.executions.items():
+        words = f"{fmt.grouped(seen.high_water_bytes)} 900 of 1 024 {fmt.percent(seen.label_agreement)}"
+        ratio = record.trial(number).measurement.latency.ratio
+        assert plain(f"{words} {seen.milliseconds:.1f} {ratio:.2f} held") in text
+
+
+def test_a_broken_promise_and_a_program_that_was_not_run_are_said(study, tmp_path: Path) -> None:
+    record = study(*[COMPLETE] * 6)
+    first, *others = record.executions
+    broken = replace(record.executions[first], high_water_bytes=record.executions[first].arena_bytes + 1)
+    text = text_of(replace(record, executions={first: broken}, not_executed="no C compiler"), tmp_path)
+    assert "not held" in text
+    assert f"Not executed: {len(others)} point{'s' if len(others) > 1 else ''} (no C compiler)." in text
+    assert not broken.holds
 
 
 @pytest.mark.parametrize(

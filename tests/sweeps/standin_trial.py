@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.accuracy import Scores
-from evaluation.measurement import Cost, Measurement, MemoryFigures
+from evaluation.measurement import Cost, Execution, Latency, Measurement, MemoryFigures
 from evaluation.planner import Buffer, Halo, Plan, Role, Section, Step
 from reports.record import DataSet
 
@@ -116,11 +116,20 @@ def evaluate(candidate, context):
     if kind == "nan":
         measured = Scores(measured.image_ids, measured.confusions, ())
     cost = Cost(plan.macs, plan.mac_overhead, 400_000)
-    return Measurement(measured, memory, cost, 0.999, {"prune": 0.5, "evaluate": 0.25})
+    latency = Latency(10.0 + candidate.tile_count, 11.0)
+    return Measurement(measured, memory, cost, 0.999, {"prune": 0.5, "evaluate": 0.25}, latency)
 
 
 def held_out(candidate, context):
     return scores(candidate, PICTURES + 2, seed=1)
+
+
+def execution(candidate, context):
+    """Programs of 2-bit weights are said not to run."""
+    if candidate.compression.weight_bits == 2:
+        return "no C compiler"
+    arena = plan_candidate(candidate, context).arena_bytes
+    return Execution(4, 0.999, arena, arena, False, True, 900, 1024, 10.0 + candidate.tile_count)
 
 
 def import_check(context):
