@@ -84,6 +84,8 @@ class Execution:
     """Share of those pictures' label pixels equal to the accuracy path's, in [0, 1]."""
     arena_bytes: int
     """What was planned."""
+    end_bytes: int
+    """One past the last byte of any planned buffer; the arena may end with padding to a whole alignment unit."""
     high_water_bytes: int
     """One past the highest byte of the arena that a run wrote, over runs that found it filled with two patterns."""
     written_outside: bool
@@ -100,7 +102,9 @@ class Execution:
     @property
     def holds(self) -> bool:
         """Whether the program kept every promise about memory."""
-        fits = self.high_water_bytes <= self.arena_bytes and self.stack_bytes <= self.stack_bound_bytes
+        fits = (
+            self.high_water_bytes == self.end_bytes <= self.arena_bytes and self.stack_bytes <= self.stack_bound_bytes
+        )
         return fits and self.repeatable and not self.written_outside
 
 

@@ -13,15 +13,17 @@ from deeplab.lowering import lower, lower_untrained
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, squash, to_label_size
 from evaluation.graph import Graph
-from evaluation.measurement import Cost, Measurement, MemoryFigures
+from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
 from evaluation.planner import Plan, plan
 from reports.record import DataSet
+from sweeps import execution as programs
 from sweeps.pictures import open_part
 from sweeps.space import Candidate
 from sweeps.stages import Context, compressed, label_agreement, open_context, parameters, score, scores
 
 __all__ = [
-    "Context", "describe", "evaluate", "held_out", "import_check", "open_context", "overlay", "picture",
+    "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_of", "open_context",
+    "overlay", "picture",
     "plan_candidate",
 ]  # fmt: skip
 
@@ -43,11 +45,14 @@ def evaluate(candidate: Candidate, context: Context) -> Measurement:
         planned = _plan(graph, candidate, context)
     with context.timed("agreement"):
         agreement = label_agreement(network, graph, planned, context)
+    with context.timed("latency"):
+        latency = programs.latency(graph, planned, context)
     return Measurement(
         scores=on_search,
         memory=MemoryFigures.of_plan(planned),
         cost=Cost(planned.macs, planned.mac_overhead, parameters(network)),
         label_agreement=agreement,
+        latency=latency,
         stage_seconds=dict(context.seconds),
     )
 
@@ -55,6 +60,19 @@ def evaluate(candidate: Candidate, context: Context) -> Measurement:
 def held_out(candidate: Candidate, context: Context) -> Scores:
     """Scores on the held-out pictures. For the final front, once."""
     return scores(compressed(candidate.compression, context), context, "heldout")
+
+
+def execution(candidate: Candidate, context: Context) -> Execution | str:
+    """What the candidate's C program does; or why it was not run."""
+    network = compressed(candidate.compression, context)
+    graph = lower(network, context.config.study)
+    return programs.execution(network, graph, _plan(graph, candidate, context), context)
+
+
+def network_of(candidate: Candidate, context: Context) -> tuple[Graph, Plan]:
+    """The candidate's network as it is shipped, and its plan."""
+    graph = lower(compressed(candidate.compression, context), context.config.study)
+    return graph, _plan(graph, candidate, context)
 
 
 def import_check(context: Context) -> Scores:

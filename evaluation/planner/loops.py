@@ -229,7 +229,8 @@ class _Fold:
             if len({b.offset for _, _, b in found}) != 1 or buffer.region.top or bits < 8 or access.channel:
                 raise ValueError(f"{tensor.name} is renamed where it does not lie whole")
             _, columns, channels = extent(tensor)
-            return Place(access.tensor, buffer.offset, None, columns, channels, 0, bits, external=external)
+            start = buffer.offset - (_outside_from(self._buffers) if external else 0)
+            return Place(access.tensor, start, None, columns, channels, 0, bits, external=external)
         rows_from_zero = {
             b.offset - b.region.top * _row_bytes(b.region.columns, extent(host)[2], bits) for _, _, b in found
         }
@@ -237,7 +238,7 @@ class _Fold:
             raise ValueError(f"{tensor.name} lies in part of its columns")
         offset = _one(rows_from_zero, tensor.name)
         if external:
-            offset = 0
+            offset -= _outside_from(self._buffers)
         _, columns, pitch = extent(host)
         return Place(access.tensor, offset, None, columns, pitch, access.channel, bits, external=external)
 
@@ -283,6 +284,11 @@ def _work(graph: Graph, step: Step) -> Region:
 
 def _kind(buffer: Buffer) -> str:
     return buffer.role.value if buffer.role in (Role.TILE, Role.ROW_CACHE) else "resident"
+
+
+def _outside_from(buffers: Sequence[Buffer]) -> int:
+    """The offset of the first byte of the frame outside the arena, planned whole or in chunks."""
+    return min(buffer.offset for buffer in buffers if buffer.role is Role.EXTERNAL_FRAME)
 
 
 def _bits(graph: Graph, buffer: Buffer) -> int:
@@ -344,7 +350,7 @@ def _prove_access(
             line = row % buffer.region.bottom if buffer.role is Role.ROW_CACHE else row - buffer.region.top
             meant = buffer.offset + line * _row_bytes(buffer.region.columns, extent(host)[2], place.bits)
         if place.external:
-            meant -= buffer.offset
+            meant -= _outside_from(plan.buffers)
         left = 0 if renamed else buffer.region.left
         if row_address(loop, tile, call, place, row) != (meant, left) or place.tensor != access.tensor:
             name = graph.tensors[access.tensor].name

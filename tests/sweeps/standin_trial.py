@@ -129,7 +129,7 @@ def execution(candidate, context):
     if candidate.compression.weight_bits == 2:
         return "no C compiler"
     arena = plan_candidate(candidate, context).arena_bytes
-    return Execution(4, 0.999, arena, arena, False, True, 900, 1024, 10.0 + candidate.tile_count)
+    return Execution(4, 0.999, arena, arena, arena, False, True, 900, 1024, 10.0 + candidate.tile_count)
 
 
 def import_check(context):

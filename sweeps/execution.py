@@ -1,0 +1,88 @@
+"""A candidate's C program: how long it takes, and, at the end of a sweep, what it is seen to do."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from deeplab.runtime.program import compiler, write_sources
+from deeplab.runtime.proof import BrokenProgramError, prove, run_program
+from deeplab.runtime.proof_build import linked, native, proof_objects
+from deeplab.simulation import simulator
+from evaluation.accuracy import squash
+from evaluation.executor.whole import as_input
+from evaluation.graph import Graph
+from evaluation.measurement import Execution, Latency
+from evaluation.planner import Plan, plan
+from evaluation.planner.accounting import STACK_BYTES
+from sweeps.stages import Context, Network
+
+PROOF_PICTURES = 16
+"""Search pictures that a front point's program is run on."""
+_ROUNDS, _RUNS = 3, 3
+"""Turns that the two programs take at the clock, and runs in each."""
+NO_COMPILER = "no C compiler (cc, gcc or clang) was installed"
+
+
+def latency(graph: Graph, planned: Plan, context: Context) -> Latency | None:
+    """Time of one picture in the planned program and in the same network's untiled one; None without a C compiler.
+
+    Raises:
+        UserError: the C program has no kernel for an operator of the graph.
+        BrokenProgramError: a program crashed or hung.
+    """
+    if compiler() is None:
+        return None
+    frame = as_input(graph, _frame(graph, context, 0))
+    untiled = plan(graph, 1, context.target)
+    plans = {"program": planned, "untiled": untiled}
+    if planned.steps == untiled.steps:
+        del plans["untiled"]
+    toolchain = native()
+    with tempfile.TemporaryDirectory() as folder:
+        programs = {}
+        for name, made in plans.items():
+            write_sources(graph, made, Path(folder) / name)
+            objects = proof_objects(Path(folder) / name, toolchain)
+            programs[name] = linked(objects, Path(folder) / name / "program", toolchain)
+        least = dict.fromkeys(programs, float("inf"))
+        for _ in range(_ROUNDS):
+            for name, program in programs.items():
+                times = run_program(program, [frame], toolchain, runs=_RUNS).latencies_ms
+                least[name] = min(least[name], *times)
+    return Latency(least["program"], least.get("untiled", least["program"]))
+
+
+def execution(network: Network, graph: Graph, planned: Plan, context: Context) -> Execution | str:
+    """What the candidate's program does on search pictures, beside the accuracy path; or why it was not run."""
+    if compiler() is None:
+        return NO_COMPILER
+    count = min(PROOF_PICTURES, len(context.pictures.search))
+    frames = [_frame(graph, context, index) for index in range(count)]
+    labels = simulator(network.spec).labels(network, np.stack(frames))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            proof = prove(graph, planned, frames, Path(folder), labels)
+    except BrokenProgramError as error:
+        return str(error)
+    seen = proof.measured
+    return Execution(
+        pictures=count,
+        label_agreement=proof.agreement,
+        arena_bytes=planned.arena_bytes,
+        end_bytes=proof.end_bytes,
+        high_water_bytes=seen.high_water_bytes,
+        written_outside=not seen.guards_intact,
+        repeatable=seen.outputs_equal,
+        stack_bytes=seen.stack_bytes,
+        stack_bound_bytes=STACK_BYTES,
+        milliseconds=min(seen.latencies_ms),
+    )
+
+
+def _frame(graph: Graph, context: Context, index: int) -> np.ndarray:
+    """A search picture at the network's size, uint8 (H, W, 3)."""
+    _, rows, columns, _ = graph.tensors[graph.inputs[0]].shape
+    return squash(context.pictures.search.image(index), rows, columns)
