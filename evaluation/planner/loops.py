@@ -3,13 +3,14 @@
 A plan lists every step of the run. The steps of a section repeat from tile to tile, though: the same calls in the same
 order, on other rows. So a section folds into a short list of calls and, for each tile, the rectangles they work on;
 where an operand lies follows from those rectangles. `folded` finds that form and proves it: it expands the loops again
-and compares every address with the plan's own.
+and compares every address with the plan's own. A section whose tiles differ in more than rows (the planner makes none)
+becomes one long list of calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
@@ -35,7 +36,8 @@ class Place:
     """Byte at which the tile, or row 0 of a resident tensor, begins; negative if that row no longer exists. None where
     all rows lie in the ring."""
     span: int | None
-    """Index of the span whose rectangle the tile holds; None for a resident tensor, from row 0 and column 0."""
+    """Index of the span whose rectangle the tile holds, or whose columns the ring does; None for a resident tensor,
+    from row 0 and column 0."""
     columns: int | None
     """Pixels in a line of a resident tensor; None where the span, or the call's own, says it."""
     pitch: int
@@ -99,7 +101,7 @@ def folded(graph: Graph, plan: Plan) -> tuple[Loop, ...]:
     """The plan's schedule as loops, proven equal to it.
 
     Raises:
-        ValueError: a section's steps do not repeat from tile to tile, so that they cannot be held as a loop.
+        ValueError: the steps do not fit the graph, or read what their buffers cannot give.
     """
     loops = loops_of(graph, plan.sections, plan.steps, plan.buffers)
     _prove(graph, plan, loops)
@@ -114,9 +116,19 @@ def loops_of(
     for step in steps:
         by_section[step.section].append(step)
     return tuple(
-        _Fold(graph, buffers, section, its_steps).loop()
-        for section, its_steps in zip(sections, by_section, strict=True)
+        _loop(graph, buffers, section, its_steps) for section, its_steps in zip(sections, by_section, strict=True)
     )
+
+
+def _loop(graph: Graph, buffers: Sequence[Buffer], section: Section, steps: Sequence[Step]) -> Loop:
+    """The section as a loop over its tiles; step after step, as if it were one tile, where they do not repeat."""
+    try:
+        return _Fold(graph, buffers, section, steps).loop()
+    except ValueError:
+        if section.tiles == 1:
+            raise
+    unrolled = replace(section, rows=1, columns=1)
+    return _Fold(graph, buffers, unrolled, [replace(step, tile=0) for step in steps]).loop()
 
 
 class _Fold:
@@ -194,7 +206,7 @@ class _Fold:
         groups = [{tile: step.writes for tile, step in slot.items() if step.writes}]
         if not reduces and len({access.tensor for access in last.writes}) > 1:  # several outputs, each whole
             groups = [{0: (access,)} for access in last.writes]
-        writes = tuple(self._place(group) for group in groups)
+        writes = tuple(self._place(group) for group in groups if group)
         held = first.scratch if first.accumulator is None else first.accumulator
         scratch = None if held is None else self._buffers[held].offset
         return LoopCall(first.operators, span, reads, writes, scratch, reduces)
@@ -209,7 +221,7 @@ class _Fold:
         _, access, buffer = accesses[0]
         host = graph.tensors[buffer.tensors[0]]
         tensor = graph.tensors[access.tensor]
-        bits = _bits(graph, buffer)
+        bits = _one({_bits(graph, b) for _, _, b in accesses}, f"the width of {tensor.name}")
         if resident:
             if tiles or rings:
                 raise ValueError(f"{tensor.name} lies partly in a tile, partly whole")
@@ -217,7 +229,7 @@ class _Fold:
         ring_offset = _one({b.offset for _, _, b in rings}, "ring") if rings else None
         ring_rows = _one({b.region.bottom for _, _, b in rings}, "ring") if rings else 0
         offset = _one({b.offset for _, _, b in tiles}, "tile") if tiles else None
-        span = self._span_of_tiles(tiles) if tiles else None
+        span = self._span_of_tiles(tiles) if tiles else self._span_of_rings(rings)
         return Place(access.tensor, offset, span, None, extent(host)[2], access.channel, bits, ring_offset, ring_rows)
 
     def _resident(self, found: list[tuple[int, Access, Buffer]], bits: int) -> Place:
@@ -247,6 +259,16 @@ class _Fold:
         wanted = {tile: buffer.region for tile, _, buffer in tiles}
         for index in range(len(self._rows)):
             if all(self._rectangle(index, tile) == region for tile, region in wanted.items()):
+                return index
+        return self._span_of(wanted)
+
+    def _span_of_rings(self, rings: list[tuple[int, Access, Buffer]]) -> int:
+        """A span with the columns that the rings hold; its rows do not matter. Not always the call's own: where it
+        strides, what it reads has more columns than what it computes."""
+        wanted = {tile: buffer.region for tile, _, buffer in rings}
+        for index in range(len(self._columns)):
+            found = {tile: self._rectangle(index, tile) for tile in wanted}
+            if all((found[tile].left, found[tile].right) == (r.left, r.right) for tile, r in wanted.items()):
                 return index
         return self._span_of(wanted)
 

@@ -12,7 +12,7 @@ from evaluation.graph import read_tflite
 from evaluation.planner import CAMERA, plan
 from evaluation.planner.accounting import STACK_BYTES, tables_bytes
 from evaluation.planner.loops import folded, row_address
-from evaluation.planner.types import Halo, Plan, Role
+from evaluation.planner.types import Plan, Role
 
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
 
@@ -57,22 +57,20 @@ def test_rows_above_a_tile_lie_in_its_ring(ade20k):
     assert row_address(loop, 1, call, place, top - 1)[0] == above
 
 
-def test_a_plan_whose_tiles_do_not_repeat_is_refused(ade20k):
+def test_a_section_whose_tiles_do_not_repeat_becomes_one_list_of_calls(ade20k):
     graph, made = ade20k
     moved = max(i for i, b in enumerate(made.buffers) if b.role is Role.TILE and made.sections[-1].tiles > 1)
     buffers = list(made.buffers)
     buffers[moved] = replace(buffers[moved], offset=buffers[moved].offset + 16)
-    with pytest.raises(ValueError, match="moves from tile to tile"):
-        folded(graph, replace(made, buffers=tuple(buffers)))
+    loops = folded(graph, replace(made, buffers=tuple(buffers)))
+    assert loops[-1].section.tiles == 1
+    assert len(loops[-1].calls) == sum(step.section == len(loops) - 1 for step in made.steps)
+    assert [loop.section.tiles for loop in loops[:-1]] == [section.tiles for section in made.sections[:-1]]
 
 
-def test_a_step_in_the_wrong_order_is_refused(ade20k):
-    graph, made = ade20k
-    at = next(i for i, step in enumerate(made.steps) if made.sections[step.section].halo is Halo.CACHE)
-    steps = list(made.steps)
-    steps[at], steps[at + 1] = steps[at + 1], steps[at]
-    with pytest.raises(ValueError, match=r"different orders|another in the loops"):
-        folded(graph, replace(made, steps=tuple(steps)))
+def test_a_plan_of_another_network_is_refused(ade20k, random_graph):
+    with pytest.raises((ValueError, IndexError)):
+        folded(random_graph(1), ade20k[1])
 
 
 def test_folding_survives_the_way_through_json(ade20k):
