@@ -16,7 +16,7 @@ from deeplab.runtime.layers import layer_of
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 from evaluation.planner.loops import Loop, LoopCall, Place, folded
-from evaluation.planner.types import Plan, Role, extent
+from evaluation.planner.types import Buffer, Plan, Role, extent
 
 SOURCES = Path(__file__).parent / "c"
 _WIDTH = 116
@@ -78,7 +78,7 @@ def network_c(made: Tables) -> str:
         f"{len(loop.calls)}, {int(loop.rows_outermost)}}}"
         for n, loop in enumerate(made.loops)
     ]
-    external = max((b.size_bytes for b in plan.buffers if b.role is Role.EXTERNAL_FRAME), default=0)
+    external = outside_bytes(plan)
     source = made.graph.tensors[made.graph.inputs[0]]
     ends = [place_at_end(made.graph, plan, tensor) for tensor in made.graph.outputs]
     outputs = ", ".join(f"{{{offset}, {size}}}" for offset, size in ends)
@@ -125,25 +125,35 @@ def network_h(made: Tables) -> str:
 
 def kernels_h(made: Tables) -> str:
     """The text of kernels.h, with the layers that the network has."""
-    text = (SOURCES / "kernels.h").read_text()
-    headers = [(SOURCES / f"{part}.h").read_text() for part in _parts(made)]
-    return text.replace("/* @LAYERS@ */\n", "\n".join(headers))
+    return inlined_parts(_parts(made))[0]
 
 
 def kernels_c(made: Tables) -> str:
     """The text of kernels.c: the interpreter of the tables and the kernels that the network needs."""
+    return inlined_parts(_parts(made))[1]
+
+
+def inlined_parts(parts: Sequence[str]) -> tuple[str, str]:
+    """The texts of kernels.h and kernels.c with these parts of `c/`."""
+    headers = [(SOURCES / f"{part}.h").read_text() for part in parts]
+    header = (SOURCES / "kernels.h").read_text().replace("/* @LAYERS@ */\n", "\n".join(headers))
     done: set[str] = {"kernels.h"}
-    pieces = ['#include "kernels.h"\n']
-    for part in ("run", *_parts(made)):
-        pieces.append(_inlined(f"{part}.c", done))
-    return "\n".join(pieces)
+    pieces = ['#include "kernels.h"\n', *(inlined(f"{part}.c", done) for part in ("run", *parts))]
+    return header, "\n".join(pieces)
+
+
+def outside_bytes(plan: Plan) -> int:
+    """Bytes of a frame outside the arena, 0 if there is none; planned whole, or in chunks that follow one another."""
+    outside = [buffer for buffer in plan.buffers if buffer.role is Role.EXTERNAL_FRAME]
+    end = max((buffer.offset + buffer.size_bytes for buffer in outside), default=0)
+    return end - min((buffer.offset for buffer in outside), default=0)
 
 
 def label_map(graph: Graph, plan: Plan) -> tuple[int, int, int] | None:
-    """(rows, columns, bytes of a label) if the network ends in a label map."""
+    """(rows, columns, bytes of a label) if the network's first output is a label map."""
     output = graph.tensors[graph.outputs[0]]
     for buffer in plan.buffers:
-        if buffer.role is Role.LABELS:
+        if buffer.role is Role.LABELS and graph.outputs[0] in buffer.tensors:
             rows, columns, _ = extent(output)
             return rows, columns, buffer.size_bytes // (buffer.region.rows * buffer.region.columns)
     return None
@@ -153,14 +163,14 @@ def _parts(made: Tables) -> list[str]:
     return sorted({layer.part for _, layer, _ in made.layers})
 
 
-def _inlined(name: str, done: set[str]) -> str:
+def inlined(name: str, done: set[str]) -> str:
     """A source with its own headers put in their place, each once."""
 
     def header(match: re.Match[str]) -> str:
         if match[1] in done:
             return ""
         done.add(match[1])
-        return _inlined(match[1], done)
+        return inlined(match[1], done)
 
     return re.sub(r'^#include "([^"]+)"\n', header, (SOURCES / name).read_text(), flags=re.MULTILINE)
 
@@ -260,7 +270,7 @@ def _section_text(made: Tables, number: int) -> str:
     for position, call in enumerate(loop.calls):
         places = (*call.reads, *call.writes)
         for what, place in [("reads", p) for p in call.reads] + [("writes", p) for p in call.writes]:
-            lines.append(f"    {_place(place, call)}, /* {what} {_safe(made.graph.tensors[place.tensor].name)} */")
+            lines.append(f"    {_place(place)}, /* {what} {_safe(made.graph.tensors[place.tensor].name)} */")
         kernel = _kernel_of(made, number, position)
         scratch = -1 if call.scratch is None else call.scratch
         calls.append(
@@ -280,6 +290,8 @@ def _kernel_of(made: Tables, section: int, position: int) -> str:
 def _section_comment(graph: Graph, number: int, loop: Loop) -> str:
     section = loop.section
     operators = sorted(section.operators)
+    if not operators:
+        return f"/* Section {number}: rows are copied, nothing is computed */"
     names = _safe(graph.operators[operators[0]].name), _safe(graph.operators[operators[-1]].name)
     if section.tiles == 1:
         manner = "each call over all rows"
@@ -297,13 +309,13 @@ def _call_comment(graph: Graph, loop: Loop, call: LoopCall) -> str:
     return title
 
 
-def _place(place: Place, call: LoopCall) -> str:
+def _place(place: Place) -> str:
     ring = 0 if place.ring_offset is None else place.ring_offset
     if place.columns is not None:
         where = "EXTERNAL" if place.external else "RESIDENT"
         span, columns, offset = 0, place.columns, place.offset
     elif place.offset is None:
-        where, span, columns, offset = "RING", call.span, 0, 0
+        where, span, columns, offset = "RING", place.span, 0, 0
     else:
         where, span, columns, offset = "TILE", place.span, 0, place.offset
     return (
@@ -339,7 +351,22 @@ def _contiguous(graph: Graph, plan: Plan, tensor: int, is_there: Sequence[bool])
     kept: list = []
     for buffer in own:
         if buffer.region.top == (kept[-1].region.bottom if kept else 0):
-            if kept and buffer.offset != kept[-1].offset + kept[-1].size_bytes:
-                raise ValueError(f"{graph.tensors[tensor].name} lies in pieces")
+            if kept and buffer.offset != kept[-1].offset + _held_bytes(graph, kept[-1]):
+                raise _not_whole(graph, plan, tensor)
             kept.append(buffer)
-    return kept[0].offset, sum(buffer.size_bytes for buffer in kept)
+    if not kept or kept[-1].region.bottom != extent(graph.tensors[kept[-1].tensors[0]])[0]:
+        raise _not_whole(graph, plan, tensor)
+    return kept[0].offset, sum(_held_bytes(graph, buffer) for buffer in kept)
+
+
+def _held_bytes(graph: Graph, buffer: Buffer) -> int:
+    """Bytes that a buffer's rows take, where it may be larger; a label is as wide as its buffer says."""
+    if buffer.role is Role.LABELS:
+        return buffer.size_bytes
+    host = graph.tensors[buffer.tensors[0]]
+    return buffer.region.rows * -(-buffer.region.columns * extent(host)[2] * host.bits // 8)
+
+
+def _not_whole(graph: Graph, plan: Plan, tensor: int) -> UserError:
+    name = graph.tensors[tensor].name
+    return UserError(f"{plan.graph}: the plan does not keep {name} whole; make it anew with this network")

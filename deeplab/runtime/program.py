@@ -5,15 +5,17 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 
 from deeplab.runtime.emit import kernels_c, kernels_h, network_c, network_h, place_at_end, tables
 from evaluation.errors import UserError
+from evaluation.executor.packing import pack_rows
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
-from evaluation.planner.types import Plan
+from evaluation.planner.types import Plan, extent
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 
@@ -66,14 +68,31 @@ class Program:
 
     def run(self, frame: np.ndarray, fill: int | None = None) -> np.ndarray:
         """The first output's bytes, uint8 (n,), as they lie in the arena."""
-        codes = np.ascontiguousarray(as_input(self._graph, frame))
         if fill is not None:
             self.arena[...] = fill
-        data = codes.reshape(-1).view(np.uint8)
-        self._view(self._library.network_frame(), data.size)[...] = data
+        self._write(frame)
         self._library.network_run()
-        size = self.output_bytes
-        return self._view(self._library.network_output(0), size).copy()
+        return self.output(0)
+
+    def output(self, index: int) -> np.ndarray:
+        """After a run: an output's bytes, uint8 (n,)."""
+        size = place_at_end(self._graph, self._plan, self._graph.outputs[index])[1]
+        return self._view(self._library.network_output(index), size).copy()
+
+    def seconds(self, frame: np.ndarray) -> float:
+        """How long one run takes, the frame's copying not in it."""
+        self._write(frame)
+        begin = time.perf_counter()
+        self._library.network_run()
+        return time.perf_counter() - begin
+
+    def _write(self, frame: np.ndarray) -> None:
+        source = self._graph.tensors[self._graph.inputs[0]]
+        values = np.ascontiguousarray(as_input(self._graph, frame))
+        if source.bits < 8:
+            values = pack_rows(values.reshape(extent(source)[0], -1), source.bits)
+        data = values.reshape(-1).view(np.uint8)
+        self._view(self._library.network_frame(), data.size)[...] = data
 
     @property
     def output_bytes(self) -> int:

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.graph import Graph
+from evaluation.graph import Graph, Operator
+from evaluation.planner.geometry import COLUMNS, ROWS, padding_before, window_size
 from evaluation.planner.loops import Loop
 from evaluation.planner.targets import Target
+from evaluation.planner.types import extent
+from evaluation.planner.weights import needs_unpacking, scalar_bytes
 
 SECTION_BYTES = 24
 """Pointers to calls, rows and columns; five counts."""
@@ -24,8 +27,31 @@ SPAN_BYTES = 4
 """First row (or column) and one past the last, for each stripe (or strip) and span."""
 COPY_BYTES = 2
 """A copy's channels."""
-LAYER_BYTES = 64
-"""Bound on an operator's own constants: geometry, codes, pointers to its weights."""
+OUTPUT_BYTES = 8
+"""Place and size of an output; of a single one they stand in the code."""
+LAYER_BYTES = {
+    "CONV_2D": (52, 60, 60, 36),
+    "FULLY_CONNECTED": (52, 60, 60, 32),
+    "DEPTHWISE_CONV_2D": (52, 60, 60, 36),
+    "ADD": (28, 28, 44, 28),
+    "QUANTIZE": (20, 16, 20, 20),
+    "DEQUANTIZE": (20, 20, 20, 20),
+    "AVERAGE_POOL_2D": (24, 24, 44, 16),
+    "RESIZE_BILINEAR": (24, 24, 20, 20),
+    "CONCATENATION": (32, 24, 32, 32),
+    "ARG_MAX": (8, 8, 8, 4),
+    "SOFTMAX": (20, 20, 20, 8),
+    "RESHAPE": (32, 32, 32, 32),
+    "PAD": (16, 16, 16, 16),
+}
+"""An operator's own constants (geometry, codes, pointers to weights) by kind: with int8 codes and dense int8 weights;
+with codes of other widths or packed weights; of uint8; in float32."""
+JOINED_BYTES = 9
+"""For each input of a concatenation of narrow codes: multiplier, shift, zero point, channels."""
+FLOAT_PACKED_BYTES = 40
+"""Of a float convolution whose weights are stored sparse."""
+MOST_LAYER_BYTES = 64
+"""Bound for the other kinds."""
 STACK_BYTES = 1024
 """Bound on the deepest call chain: run, kernel, inner loop."""
 
@@ -60,6 +86,55 @@ def tables_bytes(graph: Graph, loops: Sequence[Loop]) -> int:
         + CALL_BYTES * len(calls)
         + PLACE_BYTES * places
         + SPAN_BYTES * spans
-        + LAYER_BYTES * len(layers)
+        + sum(_layer_bytes(graph, index) for index in layers)
+        - sum(scalar_bytes(graph, index) for index in range(len(graph.operators)))  # counted with the weights
         + COPY_BYTES * len(copies)
+        + (OUTPUT_BYTES * len(graph.outputs) if len(graph.outputs) > 1 else 0)
+        + _padding_bytes(graph)
+    )
+
+
+def _layer_bytes(graph: Graph, index: int) -> int:
+    """Of an operator's own constants, in the struct that its kernel reads."""
+    operator = graph.operators[index]
+    if operator.kind not in LAYER_BYTES:
+        return MOST_LAYER_BYTES
+    dense, other, unsigned, real = LAYER_BYTES[operator.kind]
+    output = graph.tensors[operator.outputs[0]]
+    if output.dtype == "float32":
+        return FLOAT_PACKED_BYTES if needs_unpacking(graph, index) else real
+    if graph.tensors[operator.inputs[0]].dtype == "uint8" and operator.kind != "QUANTIZE":
+        return unsigned
+    if operator.kind == "QUANTIZE":
+        return dense if graph.tensors[operator.inputs[0]].bits == output.bits == 8 else other
+    if _is_dense_int8(graph, index):
+        return dense
+    return other + (JOINED_BYTES * len(operator.inputs) if operator.kind == "CONCATENATION" else 0)
+
+
+def _is_dense_int8(graph: Graph, index: int) -> bool:
+    operator = graph.operators[index]
+    source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    return (source.dtype, source.bits, output.bits) == ("int8", 8, 8) and not needs_unpacking(graph, index)
+
+
+def _padding_bytes(graph: Graph) -> int:
+    """Of the pixels of zero points that convolutions read beyond an edge; those of one value share the longest."""
+    longest: dict[int, int] = {}
+    for index, operator in enumerate(graph.operators):
+        source = graph.tensors[operator.inputs[0]]
+        if operator.kind == "CONV_2D" and _is_dense_int8(graph, index) and _reaches_over_an_edge(graph, operator):
+            zero = int(source.quantization.zero_point[0]) if source.quantization is not None else 0
+            longest[zero] = max(longest.get(zero, 0), source.shape[-1])
+    return sum(longest.values())
+
+
+def _reaches_over_an_edge(graph: Graph, operator: Operator) -> bool:
+    source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    before, window = padding_before(graph, operator), window_size(graph, operator)
+    stride, dilation = operator.attributes["stride"], operator.attributes.get("dilation", (1, 1))
+    return any(
+        before[axis] > 0
+        or (extent(output)[axis] - 1) * stride[axis] + (window[axis] - 1) * dilation[axis] >= extent(source)[axis]
+        for axis in (ROWS, COLUMNS)
     )

@@ -40,7 +40,7 @@ def show_plans(graph: Graph, plans: Sequence[tuple[str, Plan]], console: Console
     for cells in rows:
         table.add_row(*(cells[name] for name in columns))
     console.print(table)
-    note(f"peak = {'arena + runtime' if in_flash else 'arena + weights + runtime'}; * modelled, not measured")
+    note(f"peak = {'arena + runtime' if in_flash else 'arena + weights + runtime'}; * the C program's tables and stack")
     note("used: most tiles of any section (rows x columns); gap: arena over the least for the same steps")
     if "order" in columns:
         note("order: whether it is proven that no other order of the operators has a smaller untiled peak")

@@ -1,14 +1,16 @@
 """What a network's constants take in the shipped program.
 
 Convolution kernels are stored channel by channel. A *row* is one output channel's kernel (kh*kw*cin values; kh*kw of
-a depthwise one), beginning on a whole byte. Three formats, the smallest wins in each layer, except that weights which a
-kernel can read as they stand stay dense unless a sparse format saves a quarter: unpacking them takes time and scratch.
+a depthwise one). Fields of bits follow one another, the low bits of a byte first. Three formats, the smallest wins in
+each layer, except that weights which a kernel can read as they stand stay dense unless a sparse format saves a quarter:
+unpacking them takes time and scratch.
 
-- dense: w bits a value; of 8-bit convolutions (not depthwise) and FULLY_CONNECTED each channel's values are filled up
-  to a multiple of 4, as the kernel takes them in groups;
-- bitmap: one bit a value that says whether it is zero, then the others at w bits;
-- relative index: for each non-zero value a 4-bit count of the zeros before it, then w bits; a longer run of zeros
-  costs a filler value for every 16 (Han et al., Deep Compression, 2016, section 2).
+- dense: w bits a value, each row from a whole byte on; of 8-bit convolutions (not depthwise) and FULLY_CONNECTED each
+  row's values are filled up to a multiple of 4, as the kernel takes them in groups;
+- bitmap: one bit a value of all rows, set where it is not zero; then, from a whole byte on, those values at w bits;
+- relative index: for each non-zero value a 4-bit count of the zeros before it, then w bits, running on from row to row;
+  of a longer run of zeros each 16 cost a filler {15, 0}, and zeros at the end cost nothing (Han et al., Deep
+  Compression, 2016, section 2).
 
 Beside the kernels: biases (as the graph says, int32, or int64 for 16-bit activations), requantisation (an int32
 multiplier and an int8 shift for each output channel, or one pair where weights are quantised per tensor), and zero
@@ -95,6 +97,17 @@ def weights_bytes(graph: Graph) -> int:
             total += layer.kernel_bytes + layer.bias_bytes
         seen |= constants
     return total
+
+
+def scalar_bytes(graph: Graph, index: int) -> int:
+    """Codes and single multipliers of an operator: counted with the weights, stored in the operator's own constants."""
+    operator = graph.operators[index]
+    requantization = _requantization_bytes(graph, operator)
+    if operator.kind not in _KERNELS or requantization == 0:
+        return requantization
+    weights = graph.tensors[operator.inputs[_KERNELS[operator.kind]]]
+    channels = 0 if weights.quantization is None else weights.quantization.scale.size
+    return requantization - MULTIPLIER_BYTES * channels
 
 
 def needs_unpacking(graph: Graph, index: int) -> bool:

@@ -1,22 +1,34 @@
 /* Rows of one tensor from where they are read to where they are kept. */
 #include "kernels.h"
+#include "codes.h"
+
+/* Elements of any width between two places in two rows. */
+static void copy_elements(const uint8_t *from, ptrdiff_t from_first, uint8_t *to, ptrdiff_t to_first, int bits,
+                          ptrdiff_t count)
+{
+    if (from_first * bits % 8 == 0 && to_first * bits % 8 == 0) {
+        ptrdiff_t whole = bits % 8 ? count / 8 * 8 : count; /* as many as fill whole bytes */
+        from += from_first * bits / 8;
+        to += to_first * bits / 8;
+        from_first = to_first = whole;
+        count -= whole;
+        if (from == to)
+            return;
+        memcpy(to, from, (size_t)(whole * bits / 8));
+    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        put_narrow_code(to, bits, to_first + i, narrow_code(from, bits, from_first + i));
+}
 
 void copy(const void *layer, const struct view *in, const struct view *out, const struct region *at, uint8_t *scratch)
 {
     const struct copy_layer *l = layer;
+    int joined = l->channels == in->pitch && l->channels == out->pitch; /* nothing lies between the pixels */
+    int32_t pixels = joined ? at->right - at->left : 1;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++) {
-        const uint8_t *from = row_of(in, row);
-        uint8_t *to = row_of(out, row);
-        if (l->channels == in->pitch && l->channels == out->pitch) { /* whole pixels, packed or not */
-            size_t bits = (size_t)(at->right - at->left) * l->channels * in->bits;
-            from += (size_t)(at->left - in->left) * l->channels * in->bits / 8;
-            to += (size_t)(at->left - out->left) * l->channels * in->bits / 8;
-            if (from != to)
-                memcpy(to, from, (bits + 7) / 8);
-            continue;
-        }
-        for (int32_t column = at->left; column < at->right; column++)
-            memcpy(pixel_of(out, row, column), pixel_of(in, row, column), (size_t)l->channels * in->bits / 8);
+        for (int32_t column = at->left; column < at->right; column += pixels)
+            copy_elements(row_of(in, row), element_of(in, column), row_of(out, row), element_of(out, column), in->bits,
+                          (ptrdiff_t)pixels * l->channels);
     }
 }

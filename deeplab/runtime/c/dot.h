@@ -1,30 +1,26 @@
-/* The inner product of a few pixels with 16 output channels, in portable C. */
+/* The inner product of a few pixels with blocks of 16 output channels: by the instructions that the compiler may use, or
+ * in portable C. Each variant has `struct block`, `open_block` and `dot_tile`. */
 #ifndef DOT_H
 #define DOT_H
 
-#include "kernels.h"
+#include "lanes.h"
 
-enum { LANES = 16, GROUP = 4, PIXELS = 4 };
+#if defined(LANES_AVX512)
+enum { PIXELS = 8 };
+#else
+enum { PIXELS = 4 };
+#endif
 
-/* What the instructions below need added to each channel's sum beforehand: nothing, here. */
-static inline void adjust_start(int32_t start[LANES], const int8_t *weights, int groups, int lanes)
-{
-    (void)start, (void)weights, (void)groups, (void)lanes;
-}
+#include "walk.h"
 
-/* sums[pixel][lane] += the products of 4 * groups values of a pixel with those of a channel. */
-static void dot_groups(int32_t sums[][LANES], const int8_t *const *at, int pixels, const int8_t *weights, int groups,
-                       int lanes)
-{
-    for (int group = 0; group < groups; group++) {
-        for (int pixel = 0; pixel < pixels; pixel++) {
-            const int8_t *x = at[pixel] + group * GROUP, *w = weights;
-            int32_t *sum = sums[pixel];
-            for (int lane = 0; lane < lanes; lane++, w += GROUP)
-                sum[lane] += x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3];
-        }
-        weights += (ptrdiff_t)lanes * GROUP;
-    }
-}
+#if defined(LANES_AVX512)
+#include "dot_avx512.h"
+#elif defined(LANES_AVX2)
+#include "dot_avx2.h"
+#elif defined(LANES_NEON)
+#include "dot_neon.h"
+#else
+#include "dot_portable.h"
+#endif
 
 #endif

@@ -9,7 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deeplab.runtime.layer import Layer, Site
-from deeplab.runtime.layers import convolution, elementwise, pooling, resize
+from deeplab.runtime.layers import (
+    broadcasting,
+    codes,
+    convolution,
+    direct,
+    elementwise,
+    floating,
+    floating_products,
+    layout,
+    narrow,
+    packed,
+    pooling,
+    resize,
+    resize_real,
+    windows,
+)
 from evaluation.planner.types import extent
 
 Maker = Callable[[Site], Layer | None]
@@ -19,6 +34,16 @@ _MODULES: tuple[dict[tuple[str, ...], Maker], ...] = (
     elementwise.LAYERS,
     pooling.LAYERS,
     resize.LAYERS,
+    packed.LAYERS,
+    narrow.LAYERS,
+    floating.LAYERS,
+    floating_products.LAYERS,
+    direct.LAYERS,
+    windows.LAYERS,
+    codes.LAYERS,
+    broadcasting.LAYERS,
+    resize_real.LAYERS,
+    layout.LAYERS,
 )
 
 

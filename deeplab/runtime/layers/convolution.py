@@ -13,8 +13,7 @@ from evaluation.planner.types import extent
 
 LANES = 16
 GROUP = 4
-GATHERED = 256
-"""As in `c/dot.h` and `c/convolution.c`."""
+"""As in `c/walk.h`."""
 
 
 def convolution(site: Site) -> Layer | None:
@@ -23,8 +22,6 @@ def convolution(site: Site) -> Layer | None:
         return None
     weights = site.constant(1)
     kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
-    if kernel.shape[3] % GROUP and kernel[0].size > GATHERED - GROUP:
-        return None
     if site.operator.kind == "FULLY_CONNECTED":
         if site.source.elements != kernel.shape[3]:
             return None  # several rows at once

@@ -12,16 +12,17 @@ ONE = 1 << 10
 def resize_bilinear(site: Site) -> Layer | None:
     if any((t.dtype, t.bits) != ("int8", 8) for t in (site.source, site.output)):
         return None
-    return Layer("resize", "resize_bilinear", "resize_layer", _fields(site))
+    return Layer("resize", "resize_bilinear", "resize_layer", position_fields(site))
 
 
 def resize_argmax(site: Site) -> Layer | None:
     if (site.source.dtype, site.source.bits) != ("int8", 8):
         return None
-    return Layer("resize", "resize_argmax", "resize_layer", _fields(site))
+    return Layer("resize", "resize_argmax", "resize_layer", position_fields(site))
 
 
-def _fields(site: Site) -> dict[str, Value]:
+def position_fields(site: Site) -> dict[str, Value]:
+    """Sizes, and how an output position becomes one of the input: fields of `struct resize_layer`."""
     size_in = extent(site.source)
     size_out = extent(site.graph.tensors[site.operator.outputs[0]])
     attributes = site.operator.attributes

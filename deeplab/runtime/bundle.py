@@ -1,0 +1,90 @@
+"""The emitted program as a folder that can be handed on: sources, Makefile, the command's source, plan and README."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from deeplab.runtime.command import main_c
+from deeplab.runtime.emit import SOURCES, kernels_c, kernels_h, network_c, network_h, tables
+from deeplab.runtime.readme import readme
+from evaluation.errors import UserError
+from evaluation.graph import Graph
+from evaluation.planner.types import Plan
+
+SUMS = "SHA256SUMS"
+_PRODUCTS = {"network", "network-static", "network-proof", "main.o", "network.o", "kernels.o", ".flags", SUMS}
+"""What the Makefile makes, and the list of sums itself."""
+
+
+def write_bundle(graph: Graph, plan: Plan, out: Path) -> None:
+    """Write the program of a planned network to the folder `out`, which may hold an older one, untouched since.
+
+    Raises:
+        UserError: the network cannot be emitted, or the folder holds something else or cannot be written.
+    """
+    check_folder(out)
+    texts = bundle_texts(graph, plan)
+    sums = "".join(f"{hashlib.sha256(text.encode()).hexdigest()}  {name}\n" for name, text in texts.items())
+    try:
+        out.mkdir(exist_ok=True)
+        for name, text in (texts | {SUMS: sums}).items():
+            (out / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror}); give a folder where you may write") from None
+
+
+def bundle_texts(graph: Graph, plan: Plan) -> dict[str, str]:
+    """The files of the folder, by name."""
+    if len(graph.inputs) != 1:
+        raise UserError(f"{graph.name} has {len(graph.inputs)} inputs; the C program takes networks of one input")
+    made = tables(graph, plan)
+    return {
+        "network.h": network_h(made),
+        "network.c": network_c(made),
+        "kernels.h": kernels_h(made),
+        "kernels.c": kernels_c(made),
+        "main.c": main_c(made),
+        "Makefile": (SOURCES / "Makefile").read_text(),
+        "plan.json": plan.to_json() + "\n",
+        "README.md": readme(graph, plan),
+    }
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder in which something would be lost.
+
+    Raises:
+        UserError: it is a file, cannot be made or written, or holds what `write_bundle` did not write.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; give the name of a folder")
+    if not out.is_dir() and not out.parent.is_dir():
+        raise UserError(f"{out}: there is no folder {out.parent}; make it first")
+    if not os.access(out if out.is_dir() else out.parent, os.W_OK):
+        raise UserError(f"{out}: cannot be written; give a place where you may write")
+    if not out.is_dir():
+        return
+    sums = _sums_in(out)
+    for path in sorted(out.iterdir()):
+        if path.name not in _PRODUCTS and sums.get(path.name) != _sum_of(path):
+            what = "changed since it was written" if path.name in sums else "not part of an emitted network"
+            raise UserError(f"{out}: holds {path.name}, {what}; give a new folder, or move that away")
+
+
+def _sums_in(out: Path) -> dict[str, str]:
+    """Sum by file name, as the folder's list says."""
+    try:
+        lines = (out / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = [line.split("  ", 1) for line in lines if "  " in line]
+    return {name: digest for digest, name in pairs}
+
+
+def _sum_of(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:  # a folder, or not readable: not ours
+        return ""

@@ -1,0 +1,44 @@
+"""The text of main.c: the network as a command that reads a picture and writes a label map."""
+
+from __future__ import annotations
+
+from string import Template
+
+from deeplab.runtime.emit import Tables, inlined, label_map
+from deeplab.runtime.ends import described, picture_suffix, plain, takes_pictures, values_of_pixel
+from deeplab.runtime.layer import C_TYPES
+from evaluation.planner.types import extent
+
+
+def main_c(made: Tables) -> str:
+    """The text of main.c, all of its parts in one file."""
+    graph, plan = made.graph, made.plan
+    source, output = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+    values = values_of_pixel(graph, plan)
+    rows, columns, _ = extent(output)
+    height, width, _ = extent(source)
+    reason = "its output is no label map" if takes_pictures(graph) else f"its input is {described(source)}"
+    return Template(inlined("main.c.in", set())).substitute(
+        title=f"{plain(plan.graph)}: a network in {plan.arena_bytes} bytes of arena",
+        takes_pictures=int(takes_pictures(graph)),
+        gives_classes=int(values > 0),
+        rows=rows,
+        columns=columns,
+        values=max(values, 1),
+        value=C_TYPES.get(output.dtype, "uint8_t"),
+        picture=picture_suffix(graph),
+        width=width,
+        height=height,
+        input=described(source),
+        outputs=_outputs(made),
+        reason=reason,
+    )
+
+
+def _outputs(made: Tables) -> str:
+    """What --raw writes; a label map's type is what the program keeps, not what the file says."""
+    described_outputs = [described(made.graph.tensors[index]) for index in made.graph.outputs]
+    labels = label_map(made.graph, made.plan)
+    if labels is not None:
+        described_outputs[0] = f"uint{8 * labels[2]} (1, {labels[0]}, {labels[1]})"
+    return ", ".join(described_outputs)

@@ -1,0 +1,83 @@
+"""Pictures, and tensors' bytes, as inputs of a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
+from evaluation.accuracy import squash
+from evaluation.errors import UserError
+from evaluation.graph import Graph, Tensor
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp")
+_BYTES = ".bin"
+
+
+def read_inputs(graph: Graph, path: Path) -> list[tuple[str, np.ndarray]]:
+    """(file name, values as `as_input` takes them) of a picture, of a tensor's bytes (.bin), or of each in a folder.
+
+    A picture is squashed to the network's size as in scoring; for a float network its bytes are brought to [-1, 1].
+
+    Raises:
+        UserError: there are none, one cannot be read, or does not fit the network's input.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; expected pictures")
+    if path.is_dir():
+        paths = sorted(p for p in path.iterdir() if p.suffix.lower() in (*_PICTURES, _BYTES) and p.is_file())
+        if not paths:
+            raise UserError(f"{path}: holds no pictures; expected files such as {', '.join(_PICTURES)} or {_BYTES}")
+    else:
+        paths = [path]
+    source = graph.tensors[graph.inputs[0]]
+    return [(p.name, (_read_bytes if p.suffix.lower() == _BYTES else _read_picture)(p, source)) for p in paths]
+
+
+def random_input(graph: Graph) -> np.ndarray:
+    """Noise, the same in each run: for the clock, what the input holds makes no difference."""
+    source = graph.tensors[graph.inputs[0]]
+    noise = np.random.default_rng(0).integers(0, 256, source.shape, dtype=np.uint8)
+    if source.dtype in ("uint8", "int8"):
+        return noise
+    return _in_range(noise) if source.dtype == "float32" else noise.astype(source.dtype)
+
+
+def _read_bytes(path: Path, source: Tensor) -> np.ndarray:
+    dtype = np.dtype(source.dtype)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(data) != source.elements * dtype.itemsize:
+        raise UserError(
+            f"{path}: has {len(data)} bytes, but the input is {source.dtype} {source.shape}, "
+            f"{source.elements * dtype.itemsize} bytes"
+        )
+    return np.frombuffer(data, dtype).reshape(source.shape)
+
+
+def _read_picture(path: Path, source: Tensor) -> np.ndarray:
+    channels = source.shape[-1]
+    if len(source.shape) != 4 or channels not in (1, 3) or source.dtype not in ("uint8", "int8", "float32"):
+        raise UserError(
+            f"{path}: the network takes {source.dtype} {source.shape}, which is no picture; "
+            f"give the tensor's bytes as a file that ends in {_BYTES}"
+        )
+    try:
+        with Image.open(path) as opened:
+            picture = np.asarray(opened.convert("RGB"))
+            grey = np.asarray(opened.convert("L"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise UserError(f"{path}: is not a picture that can be read; expected {', '.join(_PICTURES)}") from None
+    rows, columns = source.shape[1:3]
+    if channels == 1:
+        picture = np.repeat(grey[..., np.newaxis], 3, axis=2)
+    frame = squash(picture, rows, columns)[..., :channels]
+    return _in_range(frame) if source.dtype == "float32" else frame
+
+
+def _in_range(frame: np.ndarray) -> np.ndarray:
+    return ((frame.astype(np.float32) - np.float32(FLOAT_INPUT_ZERO)) * np.float32(INPUT_SCALE)).astype(np.float32)

@@ -1,0 +1,80 @@
+"""ADD, SUB, MUL, MINIMUM, MAXIMUM and PRELU on 8-bit codes, with broadcasting and constant operands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layers.elementwise import ADD_LEFT_SHIFT
+from deeplab.runtime.layers.windows import is_code
+from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
+from evaluation.graph import Tensor
+from evaluation.planner.types import extent
+
+KINDS = ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "PRELU")
+"""In the order of `enum broadcast_kind`."""
+ROWS, COLUMNS, CHANNELS, OTHER_AXES = 1, 2, 4, 8
+"""Bits of `moves`."""
+
+
+def broadcast(site: Site) -> Layer | None:
+    kind, output = site.operator.kind, site.output
+    operands = [site.tensor(0), site.tensor(1)]
+    if any(not is_code(tensor) or tensor.dtype != output.dtype for tensor in (*operands, output)):
+        return None
+    lowest, highest = integer_range(output)
+    if kind in ("ADD", "SUB", "MUL"):
+        lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), output)
+    multipliers = [quantize_multiplier(real) for real in _ratios(kind, *operands, output)]
+    multipliers += [(0, 0)] * (3 - len(multipliers))
+    is_choice = kind in ("MINIMUM", "MAXIMUM")
+    fields: dict[str, Value] = {
+        "left": _constant(site, 0),
+        "right": _constant(site, 1),
+        "multipliers": tuple(mantissa for mantissa, _ in multipliers),
+        "shifts": tuple(exponent for _, exponent in multipliers),
+        "zeros": (0, 0, 0) if is_choice else tuple(zero_point_of(t) for t in (*operands, output)),
+        "channels": extent(output)[2],
+        "columns": extent(output)[1],
+        "lowest": lowest,
+        "highest": highest,
+        "moves": tuple(_moves(site, tensor) for tensor in operands),
+        "kind": KINDS.index(kind),
+        "is_unsigned": output.dtype == "uint8",
+    }
+    return Layer("broadcast", "broadcast", "broadcast_layer", fields)
+
+
+LAYERS = {(kind,): broadcast for kind in KINDS}
+
+
+def _ratios(kind: str, a: Tensor, b: Tensor, output: Tensor) -> list[float]:
+    """The real multipliers of an operator, as `evaluation.executor.elementwise` has them."""
+    if kind in ("ADD", "SUB"):
+        twice_largest = 2.0 * max(float(scale_of(a)), float(scale_of(b)))
+        result = twice_largest / ((1 << ADD_LEFT_SHIFT) * float(scale_of(output)))
+        return [float(scale_of(a)) / twice_largest, float(scale_of(b)) / twice_largest, result]
+    if kind == "MUL":
+        return [float(scale_of(a)) * float(scale_of(b)) / float(scale_of(output))]
+    if kind == "PRELU":
+        return [float(scale_of(a) / scale_of(output)), float(scale_of(a) * scale_of(b) / scale_of(output))]
+    return []
+
+
+def _constant(site: Site, position: int) -> Constant | None:
+    tensor = site.tensor(position)
+    if not tensor.is_constant:
+        return None
+    return Constant(site.name_of("operand", position), site.constant(position).reshape(-1).view(np.uint8))
+
+
+def _moves(site: Site, tensor: Tensor) -> int:
+    """Along which axes an operand moves with the output; those of size 1 are broadcast."""
+    output = site.output
+    shape = extent(tensor)
+    if len(tensor.shape) < len(output.shape) == 4:  # axes are matched from the last one
+        shape = ((1,) * 3 + tensor.shape)[-3:]
+    if any(size not in (1, whole) for size, whole in zip(shape, extent(output), strict=True)):
+        raise site.refused(f"{tensor.name} of shape {tensor.shape} does not fit the output of {output.shape}")
+    moves = sum(bit for bit, size in zip((ROWS, COLUMNS, CHANNELS), shape, strict=True) if size > 1)
+    return moves | (OTHER_AXES if shape != extent(tensor) else 0)

@@ -1,0 +1,154 @@
+"""Convolutions on 8-bit codes that the faster kernels do not take: of uint8, of several rows, transposed ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layers.streams import stored_fields
+from deeplab.runtime.layers.windows import geometry, is_code
+from evaluation.executor.convolution import effective_scales
+from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
+from evaluation.executor.window import padding_before
+from evaluation.planner.types import extent
+
+
+def convolution(site: Site) -> Layer | None:
+    """CONV_2D."""
+    if not _takes(site):
+        return None
+    weights = site.constant(1)
+    if weights.shape[3] != extent(site.source)[2]:
+        raise site.refused("grouped convolution cannot be run; split it into one for each group")
+    return _layer(site, "direct", "direct_convolution", weights.reshape(len(weights), -1), weights.shape[:3])
+
+
+def depthwise(site: Site) -> Layer | None:
+    """DEPTHWISE_CONV_2D."""
+    if not _takes(site):
+        return None
+    weights = site.constant(1)
+    taps = weights.reshape(-1, weights.shape[3])
+    return _layer(site, "direct_depthwise", "direct_depthwise", taps.T, (weights.shape[3], *weights.shape[1:3]))
+
+
+def rows(site: Site) -> Layer | None:
+    """FULLY_CONNECTED, of one row or several."""
+    if not _takes(site):
+        return None
+    weights = site.constant(1)
+    outputs, values = weights.shape
+    fields: dict[str, Value] = {
+        **_weights(site, weights),
+        **_scaling(site),
+        "bias": _folded_bias(site, weights),
+        "rows": site.source.elements // values,
+        "values": values,
+        "outputs": outputs,
+        "in_channels": extent(site.source)[2],
+        "out_channels": extent(site.output)[2],
+        "round_once": site.source.dtype == "int8",
+    }
+    return Layer("direct_rows", "direct_rows", "direct_rows_layer", fields)
+
+
+def transposed(site: Site) -> Layer | None:
+    """TRANSPOSE_CONV; its padding is that of the convolution that leads from the output back to the input."""
+    if not _takes(site):
+        return None
+    weights, bias = site.constant(1), site.constant(3)
+    source, output, attributes = site.source, site.output, site.operator.attributes
+    (in_rows, in_columns, in_channels), stride = extent(source), attributes["stride"]
+    before = [
+        padding_before(extent(output)[a], extent(source)[a], weights.shape[a + 1], stride[a], 1, attributes["padding"])
+        for a in (0, 1)
+    ]
+    fields: dict[str, Value] = {
+        **_weights(site, weights.reshape(len(weights), -1)),
+        **_scaling(site),
+        "bias": None if bias is None else Constant(f"bias_{site.number}", bias.reshape(-1).astype(np.int32)),
+        "in_rows": in_rows,
+        "in_columns": in_columns,
+        "in_channels": in_channels,
+        "out_channels": len(weights),
+        "filter_rows": weights.shape[1],
+        "filter_columns": weights.shape[2],
+        "stride_rows": stride[0],
+        "stride_columns": stride[1],
+        "before_rows": before[0],
+        "before_columns": before[1],
+        "in_zero": zero_point_of(source),
+    }
+    return Layer("direct", "direct_transposed", "direct_layer", fields)
+
+
+LAYERS = {
+    ("CONV_2D",): convolution,
+    ("DEPTHWISE_CONV_2D",): depthwise,
+    ("FULLY_CONNECTED",): rows,
+    ("TRANSPOSE_CONV",): transposed,
+}
+
+
+def _layer(site: Site, part: str, kernel: str, kernels: np.ndarray, sizes: tuple[int, int, int]) -> Layer:
+    """A convolution with kernels (output channels, values) and their (output channels, rows, columns)."""
+    fields: dict[str, Value] = {
+        **_weights(site, kernels),
+        **_scaling(site),
+        "bias": _folded_bias(site, kernels),
+        **geometry(site),
+        "in_channels": extent(site.source)[2],
+        "out_channels": sizes[0],
+        "filter_rows": sizes[1],
+        "filter_columns": sizes[2],
+        "dilation_rows": site.operator.attributes["dilation"][0],
+        "dilation_columns": site.operator.attributes["dilation"][1],
+        "in_zero": zero_point_of(site.source),
+    }
+    return Layer(part, kernel, f"{part}_layer", fields)
+
+
+def _weights(site: Site, kernels: np.ndarray) -> dict[str, Value]:
+    """The weights as they stand in the file; sparse ones, kernels (output channels, values), less their zero point."""
+    zero = zero_point_of(site.tensor(1))
+    if not site.is_packed:
+        stand = Constant(site.name_of("kernel", 1), site.constant(1).reshape(-1).view(np.uint8))
+        return {"weights": stand, "entries": 0, "format": -1, "weight_zero": zero}
+    stored = stored_fields(site, kernels.view(np.uint8) - np.uint8(zero & 255))
+    return {name: stored[name] for name in ("weights", "entries", "format")} | {"weight_zero": zero}
+
+
+def _scaling(site: Site) -> dict[str, Value]:
+    """What brings the sums to the output's codes."""
+    output = site.output
+    scales = effective_scales(site.operator.kind, site.source, site.tensor(1), output)
+    mantissas, exponents = quantize_multipliers(scales)
+    lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), output)
+    return {
+        "multipliers": Constant(f"multipliers_{site.number}", mantissas.astype(np.int32)),
+        "shifts": Constant(f"shifts_{site.number}", exponents.astype(np.int8)),
+        "out_zero": zero_point_of(output),
+        "lowest": lowest,
+        "highest": highest,
+        "per_channel": mantissas.size > 1,
+        "is_unsigned": site.source.dtype == "uint8",
+    }
+
+
+def _folded_bias(site: Site, kernels: np.ndarray) -> Constant:
+    """The bias less the input's zero point times the sum of each of the kernels (output channels, values):
+    sum((x - z) w) + b = sum(x w) + (b - z sum(w)), where w is less its own zero point."""
+    bias = site.constant(2)
+    sums = (kernels.astype(np.int64) - zero_point_of(site.tensor(1))).sum(axis=1)
+    folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * sums
+    return Constant(f"bias_{site.number}", folded.astype(np.int32))
+
+
+def _takes(site: Site) -> bool:
+    """Whether input, weights and output are codes of 8 bits of one type, the weights all with one zero."""
+    tensors = (site.source, site.tensor(1), site.output)
+    if not all(map(is_code, tensors)) or len({tensor.dtype for tensor in tensors}) > 1:
+        return False
+    if np.ptp(site.tensor(1).quantization.zero_point) != 0:
+        raise site.refused("weight zero points differ by channel; quantise symmetrically")
+    return True

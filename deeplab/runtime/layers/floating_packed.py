@@ -1,0 +1,57 @@
+"""Float32 weights as they are stored where a kernel cannot read them as they stand: sparse, or as float16."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.runtime.layer import Constant, Site, Value
+from evaluation.planner.weights import INDEX_BITS, Format, layer_storage
+
+FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
+"""`enum weight_format` of `c/unpack.h`."""
+
+
+def stored_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:
+    """How the weights of a call lie: fields of `struct float_packed_layer`.
+
+    Args:
+        rows: float32 (output channels, values).
+    """
+    storage, bits = layer_storage(site.graph, site.number), site.tensor(1).bits
+    codes = rows.astype(np.float16).view(np.uint16) if bits == 16 else np.ascontiguousarray(rows).view(np.uint32)
+    entries = 0
+    if storage.format is Format.DENSE:
+        stored = _fields(codes.reshape(-1), bits)
+    elif storage.format is Format.BITMAP:
+        is_kept = rows.reshape(-1) != 0
+        stored = np.concatenate([np.packbits(is_kept, bitorder="little"), _fields(codes.reshape(-1)[is_kept], bits)])
+    else:
+        entry_codes = _entries(rows.reshape(-1), codes.reshape(-1))
+        entries = entry_codes.size
+        stored = _fields(entry_codes, bits + INDEX_BITS)
+    if stored.size != storage.kernel_bytes:
+        raise ValueError(f"{site.operator.name}: {stored.size} bytes of weights, planned were {storage.kernel_bytes}")
+    return {
+        "stored": Constant(site.name_of("weights", 1), stored),
+        "entries": entries,
+        "format": FORMATS[storage.format],
+        "weight_bits": bits,
+    }
+
+
+def _entries(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """{zeros before a value, the value} of each value that is not zero, uint64; {15, 0} for each 16 zeros more."""
+    places = np.flatnonzero(values != 0)
+    gaps = np.diff(places, prepend=-1) - 1
+    fillers = gaps >> INDEX_BITS
+    ends = np.cumsum(fillers + 1) - 1
+    most = (1 << INDEX_BITS) - 1
+    entries = np.full(int(ends[-1]) + 1 if ends.size else 0, most, np.uint64)
+    entries[ends] = (gaps & most).astype(np.uint64) | codes[places].astype(np.uint64) << np.uint64(INDEX_BITS)
+    return entries
+
+
+def _fields(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Unsigned codes one after another at `bits` each, the low bits of a byte first, uint8 (n,)."""
+    planes = np.unpackbits(codes.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    return np.packbits(planes[:, :bits], bitorder="little")

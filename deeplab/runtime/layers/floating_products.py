@@ -1,0 +1,145 @@
+"""Operators on float32 that have weights: CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED and TRANSPOSE_CONV."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layers.convolution import window_fields
+from deeplab.runtime.layers.floating import activation_of, is_float
+from deeplab.runtime.layers.floating_packed import stored_fields
+from evaluation.executor.window import padding_before
+from evaluation.planner.types import extent
+
+BLOCKS = (16, 8, 4, 1)
+"""Output channels that are computed together, as in `c/float_dot.h`."""
+MOST_FILTER_ROWS = 16
+"""As in `c/float_arithmetic.h`."""
+
+
+def convolution(site: Site) -> Layer | None:
+    """CONV_2D."""
+    weights = _weights(site)
+    if weights is None:
+        return None
+    if weights.shape[3] != extent(site.source)[2]:
+        raise site.refused("grouped convolution cannot be run; split it into one for each group")
+    return _layer(site, "convolution", weights, 2, _window(site, weights))
+
+
+def depthwise(site: Site) -> Layer | None:
+    """DEPTHWISE_CONV_2D."""
+    weights = _weights(site)
+    if weights is None:
+        return None
+    return _layer(site, "depthwise", weights, 2, _window(site, weights))
+
+
+def transposed(site: Site) -> Layer | None:
+    """TRANSPOSE_CONV, its input at position 2."""
+    weights = _weights(site)
+    if weights is None:
+        return None
+    size_in, size_out, filter_size = extent(site.source), extent(site.output), weights.shape[1:3]
+    stride, padding = site.operator.attributes["stride"], site.operator.attributes["padding"]
+    before = [padding_before(size_out[a], size_in[a], filter_size[a], stride[a], 1, padding) for a in (0, 1)]
+    geometry = {
+        "in_rows": size_in[0],
+        "in_columns": size_in[1],
+        "in_channels": size_in[2],
+        "out_channels": len(weights),
+        "filter_rows": filter_size[0],
+        "filter_columns": filter_size[1],
+        "stride_rows": stride[0],
+        "stride_columns": stride[1],
+        "before_rows": before[0],
+        "before_columns": before[1],
+    }
+    return _layer(site, "transposed", weights, 3, geometry)
+
+
+def fully_connected(site: Site) -> Layer | None:
+    """FULLY_CONNECTED: the input as vectors of the weights' length."""
+    weights = _weights(site)
+    if weights is None:
+        return None
+    outputs, values = weights.shape
+    geometry = {
+        "vectors": site.source.elements // values,
+        "values": values,
+        "out_channels": outputs,
+        "in_columns": _columns_of_vectors(site, site.source, site.call.reads[0], values),
+        "out_columns": _columns_of_vectors(site, site.output, site.call.writes[0], outputs),
+    }
+    return _layer(site, "fully_connected", weights, 2, geometry)
+
+
+LAYERS = {
+    ("CONV_2D",): convolution,
+    ("DEPTHWISE_CONV_2D",): depthwise,
+    ("TRANSPOSE_CONV",): transposed,
+    ("FULLY_CONNECTED",): fully_connected,
+}
+
+
+def in_blocks(rows: np.ndarray) -> np.ndarray:
+    """Kernels (output channels, values) in the order of `c/float_dot.h`, float32 (n,).
+
+    Blocks of 16 channels, then 8, 4 and 1 for the rest; in a block, for each value, that of each channel.
+    """
+    blocks, first = [], 0
+    while first < len(rows):
+        lanes = next(size for size in BLOCKS if size <= len(rows) - first)
+        blocks.append(rows[first : first + lanes].T.reshape(-1))
+        first += lanes
+    return np.concatenate(blocks)
+
+
+def _weights(site: Site) -> np.ndarray | None:
+    """The values of the weights; None where the operator does not compute in float32."""
+    if not is_float(site.source, site.output):
+        return None
+    tensor = site.tensor(1)
+    if tensor.dtype != "float32":
+        raise site.refused(f"float activations with {tensor.dtype} weights; quantise both or none")
+    return site.constant(1)
+
+
+def _layer(site: Site, kernel: str, weights: np.ndarray, bias_at: int, geometry: dict[str, Value]) -> Layer:
+    """The layer of `float_KERNEL`, or of its form for weights that lie sparse or as float16."""
+    bias = site.constant(bias_at)
+    per_tap = site.operator.kind == "DEPTHWISE_CONV_2D"
+    rows = np.moveaxis(weights, -1, 0) if per_tap else weights
+    rows = rows.reshape(len(rows), -1)
+    fields = {
+        "bias": None if bias is None else Constant(site.name_of("bias", bias_at), bias.reshape(-1)),
+        **geometry,
+        "activation": activation_of(site),
+    }
+    if site.is_packed:
+        struct = "float_packed_vectors_layer" if kernel == "fully_connected" else "float_packed_layer"
+        return Layer("float_packed", f"float_packed_{kernel}", struct, {**stored_fields(site, rows), **fields})
+    fields["weights"] = Constant(site.name_of("weights", 1), weights.reshape(-1) if per_tap else in_blocks(rows))
+    name = f"float_{kernel}"
+    return Layer(name, name, f"{name}_layer", fields)
+
+
+def _window(site: Site, weights: np.ndarray) -> dict[str, Value]:
+    if weights.shape[1] > MOST_FILTER_ROWS:
+        raise site.refused(f"a filter of {weights.shape[1]} rows; the C program has at most {MOST_FILTER_ROWS}")
+    return {
+        **window_fields(site),
+        "out_channels": extent(site.output)[2],
+        "filter_rows": weights.shape[1],
+        "filter_columns": weights.shape[2],
+    }
+
+
+def _columns_of_vectors(site: Site, tensor, place, values: int) -> int:
+    """Columns of a tensor each of whose pixels is a vector; 0 where the vectors follow one another."""
+    rows, columns, channels = extent(tensor)
+    if channels == values:
+        return columns
+    if rows * columns > 1 and (place.columns is None or place.pitch != channels):
+        raise site.refused(f"{tensor.name} is a part of another tensor; its elements do not follow one another")
+    return 0

@@ -1,0 +1,158 @@
+"""What is not a convolution, on codes of any width up to 16 bits: sums, means, joins, resizes, changes of width."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layers.packed import is_signed_code
+from deeplab.runtime.layers.pooling import mean_multiplier
+from deeplab.runtime.layers.resize import position_fields
+from deeplab.runtime.layers.windows import geometry
+from evaluation.executor.elementwise import ADD_LEFT_SHIFT
+from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
+from evaluation.graph import Tensor
+from evaluation.graph.accumulate import accumulator_dtype
+from evaluation.planner.kernels import is_global_reduction
+from evaluation.planner.types import extent
+
+
+def add(site: Site) -> Layer | None:
+    """ADD of two tensors of one shape."""
+    reads = _reads(site)
+    if len(reads) != 2 or not _are_narrow_or_wide(*reads, site.output):
+        return None
+    if any(extent(tensor) != extent(site.output) for tensor in reads):
+        return None
+    left_shift = ADD_LEFT_SHIFT[16 if site.output.dtype == "int16" else 8]
+    twice_largest = 2.0 * max(float(scale_of(tensor)) for tensor in reads)
+    reals = [float(scale_of(tensor)) / twice_largest for tensor in reads]
+    reals.append(twice_largest / ((1 << left_shift) * float(scale_of(site.output))))
+    pairs = [quantize_multiplier(real) for real in reals]
+    fields: dict[str, Value] = {
+        "multipliers": tuple(mantissa for mantissa, _ in pairs),
+        "shifts": tuple(exponent for _, exponent in pairs),
+        "zeros": tuple(zero_point_of(tensor) for tensor in (*reads, site.output)),
+        **_bounds(site.output, site.operator.attributes.get("activation", "NONE")),
+        "channels": extent(site.output)[2],
+        "left_shift": left_shift,
+    }
+    return Layer("codes_add", "codes_add", "codes_add_layer", fields)
+
+
+def requantize(site: Site) -> Layer | None:
+    """QUANTIZE to signed codes, from such or from a camera's bytes; RELU, RELU6, RELU_N1_TO_1 as operators of their
+    own are the same with other bounds."""
+    source, output = site.source, site.output
+    from_unsigned = (source.dtype, source.bits) == ("uint8", 8) and source.quantization is not None
+    if not is_signed_code(output) or not (from_unsigned or is_signed_code(source)):
+        return None
+    mantissa, exponent = quantize_multiplier(float(scale_of(source)) / float(scale_of(output)))
+    fields: dict[str, Value] = {
+        "multiplier": mantissa,
+        "shift": exponent,
+        "in_zero": zero_point_of(source),
+        "out_zero": zero_point_of(output),
+        **_bounds(output, "NONE" if site.operator.kind == "QUANTIZE" else site.operator.kind),
+        "channels": extent(output)[2],
+        "from_unsigned": from_unsigned,
+    }
+    return Layer("codes_requantize", "codes_requantize", "codes_requantize_layer", fields)
+
+
+def concatenation(site: Site) -> Layer | None:
+    """CONCATENATION along the channels."""
+    reads, output, operator = _reads(site), site.output, site.operator
+    if len(reads) != len(operator.inputs) or not _are_narrow_or_wide(*reads, output):
+        return None
+    if operator.attributes["axis"] % len(output.shape) != len(output.shape) - 1:
+        return None
+    pairs = [quantize_multiplier(float(scale_of(tensor)) / float(scale_of(output))) for tensor in reads]
+    lowest, highest = integer_range(output)
+    number = site.number
+    fields: dict[str, Value] = {
+        "multipliers": Constant(f"multipliers_{number}", np.array([pair[0] for pair in pairs], np.int32)),
+        "shifts": Constant(f"shifts_{number}", np.array([pair[1] for pair in pairs], np.int8)),
+        "zeros": Constant(f"zeros_{number}", np.array([zero_point_of(tensor) for tensor in reads], np.int16)),
+        "channels": Constant(f"channels_{number}", np.array([extent(tensor)[2] for tensor in reads], np.uint16)),
+        "out_zero": zero_point_of(output),
+        "lowest": lowest,
+        "highest": highest,
+        "inputs": len(reads),
+    }
+    return Layer("codes_concatenation", "codes_concatenation", "codes_concatenation_layer", fields)
+
+
+def pool(site: Site) -> Layer | None:
+    """AVERAGE_POOL_2D, MAX_POOL_2D, or MEAN over all rows and columns."""
+    source, output, operator = site.source, site.output, site.operator
+    if not _are_narrow_or_wide(source, output):
+        return None
+    if not is_global_reduction(site.graph, operator):
+        return None if operator.kind == "MEAN" else _window_pool(site)
+    rows, columns, channels = extent(source)
+    mantissa, exponent = mean_multiplier(site) if operator.kind == "MEAN" else (0, 0)
+    fields: dict[str, Value] = {
+        "multiplier": mantissa,
+        "shift": exponent,
+        "count": rows * columns,
+        "in_rows": rows,
+        "in_columns": columns,
+        "channels": channels,
+        "in_zero": zero_point_of(source),
+        "out_zero": zero_point_of(output),
+        **_bounds(output, operator.attributes.get("activation", "NONE")),
+        "sum_bytes": np.dtype(accumulator_dtype(source, rows * columns)).itemsize,
+    }
+    return Layer("codes_pool", "codes_pool", "codes_pool_layer", fields)
+
+
+def _window_pool(site: Site) -> Layer:
+    rows, columns = site.operator.attributes["filter"]
+    fields: dict[str, Value] = {
+        **geometry(site),
+        "channels": extent(site.source)[2],
+        "filter_rows": rows,
+        "filter_columns": columns,
+        **_bounds(site.output, site.operator.attributes.get("activation", "NONE")),
+        "takes_largest": site.operator.kind == "MAX_POOL_2D",
+    }
+    return Layer("codes_window_pool", "codes_window_pool", "codes_window_pool_layer", fields)
+
+
+def resize(site: Site) -> Layer | None:
+    if not _are_narrow_or_wide(site.source, site.output):
+        return None
+    return Layer("codes_resize", "codes_resize", "codes_resize_layer", position_fields(site))
+
+
+def resize_argmax(site: Site) -> Layer | None:
+    if not _are_narrow_or_wide(site.source):
+        return None
+    return Layer("codes_resize", "codes_resize_argmax", "codes_resize_layer", position_fields(site))
+
+
+LAYERS = {
+    ("ADD",): add,
+    **dict.fromkeys((("QUANTIZE",), ("RELU",), ("RELU6",), ("RELU_N1_TO_1",)), requantize),
+    ("CONCATENATION",): concatenation,
+    ("AVERAGE_POOL_2D",): pool,
+    ("MAX_POOL_2D",): pool,
+    ("MEAN",): pool,
+    ("RESIZE_BILINEAR",): resize,
+    ("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax,
+}
+
+
+def _are_narrow_or_wide(*tensors: Tensor) -> bool:
+    """Whether all are signed codes, and not all of 8 bits: those have faster kernels."""
+    return all(is_signed_code(tensor) for tensor in tensors) and any(tensor.bits != 8 for tensor in tensors)
+
+
+def _reads(site: Site) -> list[Tensor]:
+    return [site.graph.tensors[place.tensor] for place in site.call.reads]
+
+
+def _bounds(output: Tensor, activation: str) -> dict[str, Value]:
+    lowest, highest = activation_range(activation, output)
+    return {"lowest": lowest, "highest": highest}

@@ -1,0 +1,110 @@
+"""CONV_2D, FULLY_CONNECTED and DEPTHWISE_CONV_2D on codes of up to 16 bits, with weights of 2 to 16 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layers.convolution import window_fields
+from deeplab.runtime.layers.streams import stored_fields
+from evaluation.executor.convolution import effective_scales
+from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
+from evaluation.graph import Tensor
+from evaluation.planner.types import extent
+
+ROUND_TWICE, ROUND_ONCE, ROUND_WIDE = range(3)
+"""`enum rounding` of `c/rescale.h`."""
+MOST_TAPS = 400
+"""Of a depthwise kernel, as in `c/codes_depthwise.c`."""
+
+
+def convolution(site: Site) -> Layer | None:
+    """CONV_2D or FULLY_CONNECTED of signed codes."""
+    if not _is_signed(site):
+        return None
+    weights = site.constant(1)
+    kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
+    if site.operator.kind == "FULLY_CONNECTED":
+        if site.source.elements != kernel.shape[3] or (site.source.bits < 8 and extent(site.source)[0] > 1):
+            return None  # several results at once; or rows of the source that do not join, each begins on a byte
+        geometry: dict[str, Value] = {
+            **dict.fromkeys(("in_rows", "in_columns", "stride_rows", "stride_columns"), 1),
+            **dict.fromkeys(("dilation_rows", "dilation_columns"), 1),
+            "in_channels": kernel.shape[3],
+        }
+    else:
+        geometry = window_fields(site)
+        if kernel.shape[3] != geometry["in_channels"]:
+            raise site.refused("grouped convolution cannot be run; split it into one for each group")
+    return _layer(site, "codes_convolution", kernel.reshape(len(kernel), -1), geometry, kernel.shape[1:3])
+
+
+def depthwise(site: Site) -> Layer | None:
+    """DEPTHWISE_CONV_2D of signed codes."""
+    if not _is_signed(site):
+        return None
+    weights = site.constant(1)
+    rows = np.ascontiguousarray(weights.reshape(-1, weights.shape[3]).T)
+    if rows.shape[1] > MOST_TAPS:
+        raise site.refused(f"its filter has {rows.shape[1]} taps; the C program has room for {MOST_TAPS}")
+    return _layer(site, "codes_depthwise", rows, window_fields(site), weights.shape[1:3])
+
+
+LAYERS = {("CONV_2D",): convolution, ("FULLY_CONNECTED",): convolution, ("DEPTHWISE_CONV_2D",): depthwise}
+
+
+def is_signed_code(tensor: Tensor) -> bool:
+    """Whether a tensor holds signed codes of at most 16 bits."""
+    return tensor.dtype in ("int8", "int16") and tensor.quantization is not None
+
+
+def _is_signed(site: Site) -> bool:
+    """Whether input, weights and output are signed codes, the weights without zero points."""
+    weights = site.tensor(1)
+    tensors = (site.source, weights, site.output)
+    if not all(is_signed_code(tensor) for tensor in tensors) or not weights.is_constant:
+        return False
+    return not weights.quantization.zero_point.any()
+
+
+def _layer(site: Site, part: str, rows: np.ndarray, geometry: dict[str, Value], filter_size: tuple[int, int]) -> Layer:
+    """The layer of kernels `rows` (output channels, values)."""
+    mantissas, exponents = quantize_multipliers(
+        effective_scales(site.operator.kind, site.source, site.tensor(1), site.output)
+    )
+    lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), site.output)
+    bias = _bias(site, rows)
+    fields: dict[str, Value] = {
+        **stored_fields(site, rows),
+        "bias": Constant(f"bias_{site.number}", bias),
+        "multipliers": Constant(f"multipliers_{site.number}", mantissas.astype(np.int32)),
+        "shifts": Constant(f"shifts_{site.number}", exponents.astype(np.int8)),
+        **geometry,
+        "out_channels": len(rows),
+        "filter_rows": filter_size[0],
+        "filter_columns": filter_size[1],
+        "in_zero": zero_point_of(site.source),
+        "out_zero": zero_point_of(site.output),
+        "lowest": lowest,
+        "highest": highest,
+        "wide_bias": bias.dtype == np.int64,
+        "per_channel": mantissas.size > 1,
+        "rounding": _rounding(site),
+    }
+    return Layer(part, part, f"{part}_layer", fields)
+
+
+def _rounding(site: Site) -> int:
+    """As the executor rounds (`evaluation.executor.convolution`)."""
+    if site.source.dtype == "int16":
+        return ROUND_WIDE
+    return ROUND_ONCE if site.operator.kind == "FULLY_CONNECTED" else ROUND_TWICE
+
+
+def _bias(site: Site, rows: np.ndarray) -> np.ndarray:
+    """Bias less the input's zero point times each kernel's sum, so that codes are multiplied as they are; int64 with
+    16-bit activations, and where 16-bit weights would carry it beyond int32."""
+    bias = site.constant(2)
+    folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * rows.astype(np.int64).sum(1)
+    wide = site.output.dtype == "int16" or np.abs(folded).max() > np.iinfo(np.int32).max
+    return folded.astype(np.int64 if wide else np.int32)

@@ -1,0 +1,78 @@
+"""Integer weights as the program stores them: dense, as a bitmap, or as a relative index.
+
+`evaluation.planner.weights` says which, and what it takes; `c/unpack.h` is the reader, and defines every bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.runtime.layer import Constant, Site, Value
+from evaluation.executor.packing import pack_rows
+from evaluation.planner.weights import DENSE_GROUP, INDEX_BITS, Format, layer_storage
+
+FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
+"""`enum weight_format` of `c/unpack.h`."""
+PLAIN = -1
+"""Dense values of a type of C, read where they stand."""
+_AT_ONCE = 1 << 16
+"""Values packed together; a multiple of 8, so that each portion ends on a whole byte."""
+
+
+def stored_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:
+    """How the weights of a call lie: fields of `struct codes_convolution_layer` and `codes_depthwise_layer`.
+
+    Args:
+        rows: integers (output channels, values), of the type they are computed in.
+    """
+    tensor, storage, entries = site.tensor(1), layer_storage(site.graph, site.number), 0
+    form = FORMATS[storage.format] if site.is_packed else PLAIN
+    if form == PLAIN:
+        stored = _plain(rows, site.operator.kind)
+    elif storage.format is Format.DENSE:
+        stored = pack_rows(rows, tensor.bits).reshape(-1)
+    elif storage.format is Format.BITMAP:
+        stored = bitmap(rows.reshape(-1), tensor.bits)
+    else:
+        stored, entries = relative_index(rows.reshape(-1), tensor.bits)
+    if stored.nbytes != storage.kernel_bytes:
+        raise ValueError(f"{site.operator.name}: {stored.nbytes} bytes of weights, planned were {storage.kernel_bytes}")
+    return {
+        "weights": Constant(site.name_of(storage.format.value, 1), stored),
+        "entries": entries,
+        "format": form,
+        "weight_bits": tensor.bits,
+        "weight_bytes": rows.dtype.itemsize,
+    }
+
+
+def bitmap(values: np.ndarray, bits: int) -> np.ndarray:
+    """A bit for each value (n,) that says whether it is not zero, then those at `bits` each; uint8."""
+    return np.concatenate([np.packbits(values != 0, bitorder="little"), packed(values[values != 0], bits)])
+
+
+def relative_index(values: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
+    """{zeros before a value, the value} of each value (n,) that is not zero, uint8, and how many there are.
+
+    Where more than 15 zeros stand before a value, entries {15, 0} stand for 16 zeros each.
+    """
+    places = np.flatnonzero(values)
+    gaps = np.diff(places, prepend=-1) - 1
+    ends = np.cumsum((gaps >> INDEX_BITS) + 1) - 1
+    most = (1 << INDEX_BITS) - 1
+    entries = np.full(int(ends[-1]) + 1 if ends.size else 0, most, np.int64)
+    entries[ends] = (gaps & most) | (values[places].astype(np.int64) & ((1 << bits) - 1)) << INDEX_BITS
+    return packed(entries, bits + INDEX_BITS), entries.size
+
+
+def packed(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Integers (n,) one after another at `bits` each, the low bits of a byte first, uint8."""
+    portions = [codes[at : at + _AT_ONCE] for at in range(0, codes.size, _AT_ONCE)]
+    return np.concatenate([np.zeros(0, np.uint8), *(pack_rows(part[np.newaxis], bits)[0] for part in portions)])
+
+
+def _plain(rows: np.ndarray, kind: str) -> np.ndarray:
+    """Rows of int8, in a convolution filled up to whole groups, or of int16."""
+    if rows.dtype == np.int8 and kind != "DEPTHWISE_CONV_2D":
+        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % DENSE_GROUP)))
+    return np.ascontiguousarray(rows).reshape(-1)

@@ -1,0 +1,103 @@
+"""LiteRT as a process of its own that runs a network when told, and says how long it took.
+
+A network that LiteRT cannot take may end the process it is loaded in; so it has its own, which answers line by line.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from evaluation.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+XNNPACK, BUILT_IN = "xnnpack", "built-in"
+_READY = "ready"
+
+
+class LiteRTClock:
+    """Times a network in LiteRT, one thread.
+
+    Raises:
+        UserError: LiteRT is not installed, refuses the network, or crashed.
+    """
+
+    def __init__(self, network: Path, kernels: str, values: np.ndarray) -> None:
+        self._name = f"LiteRT ({kernels})"
+        self._folder = tempfile.TemporaryDirectory()
+        frame = Path(self._folder.name) / "input.npy"
+        np.save(frame, values)
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", __name__, str(network.resolve()), kernels, str(frame)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=REPOSITORY,
+        )
+        try:
+            answer = self._answer()
+            if answer != _READY:
+                raise UserError(f"{network}: {self._name} {answer}")
+        except UserError:
+            self.__exit__(None, None, None)
+            raise
+
+    def seconds(self) -> float:
+        """One run."""
+        try:
+            self._process.stdin.write("run\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it is gone, and its answer says so
+        return float(self._answer())
+
+    def _answer(self) -> str:
+        line = self._process.stdout.readline()
+        if not line.endswith("\n"):
+            raise UserError(f"{self._name} ended without an answer on this network; it cannot be timed")
+        return line.strip()
+
+    def __enter__(self) -> LiteRTClock:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._folder.cleanup()
+
+
+def _serve(path: str, kernels: str, frame: str) -> None:
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        print("is not installed; `pip install ai-edge-litert` to time it", flush=True)
+        return
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    resolver = OpResolverType.AUTO if kernels == XNNPACK else plain
+    try:
+        interpreter = Interpreter(model_path=path, num_threads=1, experimental_op_resolver_type=resolver)
+        interpreter.allocate_tensors()
+        where = interpreter.get_input_details()[0]["index"]
+        values = np.load(frame)
+        interpreter.set_tensor(where, values)
+        interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        print(f"refuses this network: {' '.join(str(error).split())[:200]}", flush=True)
+        return
+    print(_READY, flush=True)
+    for _ in sys.stdin:
+        interpreter.set_tensor(where, values)
+        begin = time.perf_counter()
+        interpreter.invoke()
+        print(time.perf_counter() - begin, flush=True)
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:4])

@@ -1,0 +1,89 @@
+"""What of a process is resident: all of it, libc and kernel stack pages included, by kind of memory. Linux."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeplab.runtime.emit import SOURCES
+from deeplab.runtime.program import compiler
+from evaluation.errors import UserError
+
+TIME_LIMIT_S = 600
+_MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ (\S{4}) \S+ \S+ \S+ *(.*)$")
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Bytes of pages that a process had in memory when it ended; nothing that it touched had been given back."""
+
+    code_bytes: int
+    constants_bytes: int
+    """Read-only pages of the program's file: weights, tables, libc's own."""
+    variables_bytes: int
+    """Writable pages: the arena, and libc's own."""
+    stack_bytes: int
+    """Arguments and environment included."""
+
+    @property
+    def total_bytes(self) -> int:
+        return self.code_bytes + self.constants_bytes + self.variables_bytes + self.stack_bytes
+
+
+class Launcher:
+    """Runs programs and counts their pages."""
+
+    def __init__(self, folder: Path) -> None:
+        """Build the launcher (`c/resident.c`) in a folder.
+
+        Raises:
+            UserError: there is no compiler, or the system is not Linux.
+        """
+        cc = compiler()
+        if cc is None or not Path("/proc/self/smaps").exists():
+            raise UserError("resident memory is measured with a C compiler and /proc/self/smaps, on Linux; use one")
+        self._program = folder / "resident"
+        command = [cc, "-O1", "-o", str(self._program), str(SOURCES / "resident.c")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UserError(f"{cc} refuses {SOURCES / 'resident.c'}: {done.stderr.strip()[:300]}")
+
+    def resident(self, command: Sequence[str]) -> Resident:
+        """Run a command (a program's path, then its arguments) to its end.
+
+        Raises:
+            UserError: it fails, or the system forbids to look.
+        """
+        done = subprocess.run(
+            [str(self._program), *command], capture_output=True, text=True, errors="replace", timeout=TIME_LIMIT_S
+        )
+        if done.returncode:
+            said = " ".join(done.stderr.split())[:300]
+            raise UserError(f"{' '.join(command)}: ended with {done.returncode} ({said}); its memory is not measured")
+        found = _counted(done.stdout)
+        if not found.total_bytes:
+            raise UserError(f"{command[0]}: its memory cannot be seen (ptrace is forbidden here?)")
+        return found
+
+
+def _counted(smaps: str) -> Resident:
+    kinds = dict.fromkeys(("code", "constants", "variables", "stack"), 0)
+    kind = "variables"
+    for line in smaps.splitlines():
+        head = _MAPPING.match(line)
+        if head is not None:
+            kind = _kind(*head.groups())
+        elif line.startswith("Rss:"):
+            kinds[kind] += int(line.split()[1]) * 1024
+    return Resident(*kinds.values())
+
+
+def _kind(rights: str, name: str) -> str:
+    if name == "[stack]":
+        return "stack"
+    if "x" in rights:
+        return "code"
+    return "variables" if "w" in rights else "constants"

@@ -1,0 +1,53 @@
+"""What the command shows: where the program is, whether it agrees, how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from deeplab.runtime.agreement import Agreement
+
+
+def show_written(out: Path, is_segmentation: bool, console: Console) -> None:
+    """Where the program is, and what to do with it."""
+    run = "picture.ppm labels.png" if is_segmentation else "--raw input.bin output.bin"
+    lines = [f"{out}: written; `make -C {out}` builds it, `{out}/network {run}` runs it, README.md says more"]
+    _note(console, *lines)
+
+
+def show_agreement(found: Sequence[Agreement], what: str, console: Console) -> None:
+    """A row for each input, and one line that says whether all agree."""
+    table = Table(title="the C program beside the numpy executor, bit for bit", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    for name, justify in (("input", "left"), ("equal", "right"), (f"of {what}", "right"), ("share", "right")):
+        table.add_column(name, justify=justify, no_wrap=name != "input")
+    for one in found:
+        share = "all" if one.equal == one.values else f"[bold red]{one.share:.6f}[/bold red]"
+        table.add_row(one.name, f"{one.equal:,}", f"{one.values:,}", share)
+    console.print(table)
+    equal, values = sum(one.equal for one in found), sum(one.values for one in found)
+    if equal == values:
+        _note(console, f"all {values:,} {what} of {len(found)} inputs are equal")
+    else:
+        _note(console, f"DIFFERENT: {values - equal:,} of {values:,} {what} of {len(found)} inputs")
+
+
+def show_times(seconds: Mapping[str, float], problems: Sequence[str], rounds: int, console: Console) -> None:
+    """A row for each program; the first is the one that all others are compared with."""
+    title = f"ms a run, one thread, median of {rounds} turns"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    first = next(iter(seconds.values()))
+    for name, justify in (("program", "left"), ("ms", "right"), ("of the first", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)
+    for name, taken in seconds.items():
+        table.add_row(name, f"{1e3 * taken:.2f}", f"x{taken / first:.3f}")
+    console.print(table)
+    _note(console, *(f"not timed: {problem}" for problem in problems))
+
+
+def _note(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,134 @@
+"""Weights and codes as they lie in the C program's memory, read and written by its own functions."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+
+import numpy as np
+import pytest
+
+from deeplab.runtime.emit import SOURCES
+from deeplab.runtime.layers.streams import FORMATS, bitmap, packed, relative_index
+from deeplab.runtime.program import compiler
+from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
+from evaluation.planner.weights import Format
+
+SOURCE = """
+#include "codes.h"
+#include "unpack.h"
+
+void unpack_all(const uint8_t *stored, int format, int bits, int rows, int length, int entries, int bytes, uint8_t *to)
+{
+    struct unpacker u;
+    begin_unpacking(&u, stored, format, bits, (uint32_t)(rows * length), (uint32_t)entries);
+    for (int row = 0; row < rows; row++, to += length * bytes)
+        unpack_row(&u, to, length, bytes);
+}
+
+void load(const uint8_t *row, int bits, int first, int count, int16_t *to) { load_codes(row, bits, first, count, to); }
+
+void store(uint8_t *row, int bits, int first, int count, const int16_t *from)
+{
+    store_codes(row, bits, first, count, from);
+}
+
+void put(uint8_t *row, int bits, int index, int code) { put_code(row, bits, index, code); }
+"""
+FLAGS = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler (cc, gcc or clang)")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory) -> ctypes.CDLL:
+    folder = tmp_path_factory.mktemp("streams")
+    (folder / "streams.c").write_text(SOURCE)
+    library = folder / "streams.so"
+    command = [compiler(), *FLAGS, f"-I{SOURCES}", "-shared", "-fPIC", "-o", str(library), str(folder / "streams.c")]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(library))
+
+
+def stored(values: np.ndarray, bits: int, form: Format) -> tuple[np.ndarray, int]:
+    if form is Format.DENSE:
+        return pack_rows(values, bits).reshape(-1), 0
+    if form is Format.BITMAP:
+        return bitmap(values.reshape(-1), bits), 0
+    return relative_index(values.reshape(-1), bits)
+
+
+def sparse(bits: int, density: float, shape: tuple[int, int]) -> np.ndarray:
+    """Codes with runs of zeros longer than 16 and longer than a row; the first and the last are zero too."""
+    random = np.random.default_rng(bits)
+    dtype = np.int8 if bits <= 8 else np.int16
+    values = random.integers(-(1 << (bits - 1)), 1 << (bits - 1), shape).astype(dtype)
+    values[random.random(shape) >= density] = 0
+    values[2:5] = 0
+    values[0, 0] = values[-1, -40:] = 0
+    return values
+
+
+@pytest.mark.parametrize("form", list(Format))
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 11, 16])
+@pytest.mark.parametrize("density", [1.0, 0.3, 0.05, 0.0])
+def test_weights_come_back_row_by_row(program, form, bits, density):
+    values = sparse(bits, density, (9, 61))
+    data, entries = stored(values, bits, form)
+    found = np.full(values.shape, 0x55, values.dtype)
+    size = values.dtype.itemsize
+    program.unpack_all(_pointer(data), FORMATS[form], bits, *values.shape, entries, size, _pointer(found))
+    np.testing.assert_array_equal(found, values)
+
+
+def test_a_relative_index_is_what_its_definition_says():
+    """Five zeros and a 3; seventeen zeros, which need a filler for 16, one more and a -1; the last zeros not at all."""
+    values = np.array([0] * 5 + [3] + [0] * 17 + [-1] + [0] * 30)
+    data, entries = relative_index(values, 4)
+    assert data.tolist() == [5 | 3 << 4, 15 | 0 << 4, 1 | 15 << 4]
+    assert entries == 3
+
+
+def test_a_bitmap_is_what_its_definition_says():
+    assert bitmap(np.array([0, 3, 0, 0, -1, 2, 0, 0, 0, 1]), 4).tolist() == [0b110010, 0b10, 3 | 15 << 4, 2 | 1 << 4]
+
+
+def test_a_long_stream_is_packed_in_portions_without_seams():
+    codes = np.random.default_rng(0).integers(0, 32, (1 << 16) + 5)
+    np.testing.assert_array_equal(packed(codes, 5), pack_rows(codes[np.newaxis], 5)[0])
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 16])
+def test_codes_are_loaded_and_stored_at_any_place_of_a_row(program, bits):
+    """Neighbours, those that share a byte included, stay as they are."""
+    random = np.random.default_rng(bits)
+    dtype, limit = ("int16" if bits == 16 else "int8"), 1 << (bits - 1)
+    codes = random.integers(-limit, limit, 40).astype(dtype)
+    for first in range(9):
+        for count in (1, 2, 5, 8, 31):
+            row = pack_rows(codes[np.newaxis], bits)[0].copy()
+            loaded = np.zeros(count, np.int16)
+            program.load(_pointer(row), bits, first, count, _pointer(loaded))
+            np.testing.assert_array_equal(loaded, codes[first : first + count])
+            changed = random.integers(-limit, limit, count).astype(np.int16)
+            expected = codes.copy()
+            expected[first : first + count] = changed
+            one_by_one = row.copy()
+            program.store(_pointer(row), bits, first, count, _pointer(changed))
+            for index, code in enumerate(changed):
+                program.put(_pointer(one_by_one), bits, first + index, int(code))
+            for memory in (row, one_by_one):
+                np.testing.assert_array_equal(unpack_rows(memory[np.newaxis], bits, 40, dtype)[0], expected)
+
+
+def test_no_byte_beyond_the_last_code_is_touched(program):
+    """The row ends where its last code ends, and what follows belongs to others."""
+    for bits, count in ((3, 7), (4, 5), (5, 11), (6, 9)):
+        memory = np.full(packed_bytes(count, bits) + 1, 0xA5, np.uint8)
+        program.store(_pointer(memory), bits, 0, count, _pointer(np.zeros(count, np.int16)))
+        assert memory[-1] == 0xA5
+        assert memory[-2] >> (count * bits % 8 or 8) == 0xA5 >> (count * bits % 8 or 8)
+
+
+def _pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)

@@ -1,0 +1,36 @@
+"""The tiny network in integers, calibrated without TensorFlow: the float network is run by the executor."""
+
+import numpy as np
+
+from deeplab.layers import INPUT
+from deeplab.lowering import lower
+from deeplab.quantization import Range, quantize
+from deeplab.spec import NetworkSpec
+from evaluation.executor import run_whole
+from evaluation.graph import Graph
+from tests.deeplab.tiny import random_checkpoint, tiny_spec
+
+
+def camera_frame(seed: int = 0, rows: int = 33, columns: int = 48) -> np.ndarray:
+    """uint8 (rows, columns, 3): blobs with noise."""
+    random = np.random.default_rng(seed)
+    coarse = random.uniform(0, 255, (rows // 8 + 1, columns // 8 + 1, 3))
+    big = np.kron(coarse, np.ones((8, 8, 1)))[:rows, :columns]
+    return np.clip(big + random.normal(0, 12, big.shape), 0, 255).astype(np.uint8)
+
+
+def tiny_graph(weight_bits: int = 8, activation_bits: int = 8, seed: int = 0, **changes) -> Graph:
+    """The tiny network, lowered; `changes` are fields of its spec."""
+    spec: NetworkSpec = tiny_spec(**changes)
+    checkpoint = random_checkpoint(spec, seed)
+    floating = lower(checkpoint)
+    frames = [camera_frame(number, spec.input_height, spec.input_width) for number in range(2)]
+    seen = [run_whole(floating, frame) for frame in frames]
+    ranges = {INPUT: Range(-1.0, 1.0, np.zeros(0, np.float32), np.zeros(3, np.float32))}
+    for index, tensor in enumerate(floating.tensors):
+        if tensor.is_constant or index in floating.inputs or tensor.dtype != "float32":
+            continue
+        values = np.stack([run[index] for run in seen])
+        mean = values.reshape(-1, values.shape[-1]).mean(axis=0)
+        ranges[tensor.name] = Range(float(values.min()), float(values.max()), values.reshape(-1)[::7], mean)
+    return lower(quantize(checkpoint, ranges, weight_bits, activation_bits))
