@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from deeplab.runtime.program import compiler, write_sources
 from deeplab.runtime.proof import BrokenProgramError, prove, run_program
-from deeplab.runtime.proof_build import linked, native, proof_objects
+from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
 from deeplab.simulation import simulator
 from evaluation.accuracy import squash
 from evaluation.executor.whole import as_input
@@ -21,6 +23,7 @@ from sweeps.stages import Context, Network
 
 PROOF_PICTURES = 16
 """Search pictures that a front point's program is run on."""
+_KERNELS_VERSION = 1
 _ROUNDS, _RUNS = 3, 3
 """Turns that the two programs take at the clock, and runs in each."""
 NO_COMPILER = "no C compiler (cc, gcc or clang) was installed"
@@ -44,9 +47,10 @@ def latency(graph: Graph, planned: Plan, context: Context) -> Latency | None:
     with tempfile.TemporaryDirectory() as folder:
         programs = {}
         for name, made in plans.items():
-            write_sources(graph, made, Path(folder) / name)
-            objects = proof_objects(Path(folder) / name, toolchain)
-            programs[name] = linked(objects, Path(folder) / name / "program", toolchain)
+            sources = Path(folder) / name
+            write_sources(graph, made, sources)
+            objects = proof_objects(sources, toolchain, kernels=_kernels(sources, toolchain, context))
+            programs[name] = linked(objects, sources / "program", toolchain)
         least = dict.fromkeys(programs, float("inf"))
         for _ in range(_ROUNDS):
             for name, program in programs.items():
@@ -80,6 +84,36 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
         stack_bound_bytes=STACK_BYTES,
         milliseconds=min(seen.latencies_ms),
     )
+
+
+def _kernels(sources: Path, toolchain: Toolchain, context: Context) -> Path:
+    """The object file of kernels.c, compiled once in a study for all networks with the same kernels."""
+    parts = {
+        "source": (sources / "kernels.c").read_bytes(),
+        "header": (sources / "kernels.h").read_bytes(),
+        "compiler": _described(toolchain),
+        "flags": list(toolchain.flags),
+    }
+    made = sources / "cached_kernels.o"
+    flags = ("-DNETWORK_PROOF", "-ffunction-sections")
+    made.write_bytes(
+        context.cache.cached(
+            "kernels",
+            _KERNELS_VERSION,
+            parts,
+            lambda: compiled(sources / "kernels.c", toolchain, *flags).read_bytes(),
+            lambda content: content,
+            lambda content: content,
+        )
+    )
+    return made
+
+
+@cache
+def _described(toolchain: Toolchain) -> bytes:
+    """What a compiler says of itself and of the machine it compiles for: its predefined macros."""
+    command = [toolchain.cc, *toolchain.flags, "-dM", "-E", "-x", "c", "/dev/null"]
+    return subprocess.run(command, capture_output=True, check=True).stdout
 
 
 def _frame(graph: Graph, context: Context, index: int) -> np.ndarray:

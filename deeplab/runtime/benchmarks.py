@@ -22,10 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from deeplab.checkpoint import Checkpoint
-from deeplab.importing import import_tflite
-from deeplab.lowering import lower
-from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, quantize
+from deeplab.runtime.benchmark_networks import ADE20K, CAMVID, PICTURES, Subject, subjects
 from deeplab.runtime.bundle import write_bundle
 from deeplab.runtime.clock import ROUNDS, interleaved
 from deeplab.runtime.litert_clock import BUILT_IN, XNNPACK, LiteRTClock
@@ -34,41 +31,14 @@ from deeplab.runtime.program import Program, write_sources
 from deeplab.runtime.proof import prove
 from deeplab.runtime.proof_build import native
 from deeplab.runtime.proof_sizes import constants
-from evaluation.accuracy import squash
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.executor.whole import as_input
-from evaluation.graph import Graph, read_tflite
 from evaluation.peers.resident import Runtime, resident_growth
 from evaluation.planner import plan
 from evaluation.planner.types import Plan
 
-ADE20K = Path("weights") / "deeplabv3_mnv2_ade20k_int8.tflite"
-CAMVID = Path("weights") / "deeplabv3plus_mnv2_camvid_float.tflite"
-PICTURES = Path("data") / "ade20k_subset" / "images"
-PROMISED_BYTES = {"int8": 4_800_000, "4-bit weights": 3_700_000}
-"""Bounds on the whole process for the ADE20K network, 512x512."""
 _TFLM_ARENA_BYTES = 64 << 20
-_CALIBRATION_PICTURES = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A network to be measured."""
-
-    title: str
-    graph: Graph
-    values: np.ndarray
-    """One input, as `as_input` takes it."""
-    file: Path | None
-    """What the peers run: the same network, None where no file says the same."""
-    promised_bytes: int | None = None
-
-    @property
-    def peer_values(self) -> np.ndarray:
-        """The input as the file takes it: in float, where ours takes a camera's bytes, what those mean."""
-        theirs = read_tflite(self.file)
-        is_real = theirs.tensors[theirs.inputs[0]].dtype == "float32"
-        return as_input(theirs, _real(self.values) if is_real and self.values.dtype == np.uint8 else self.values)
+_TFLM_ROUNDS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,33 +56,6 @@ class Footprint:
     def rest_bytes(self) -> int:
         """Code, libc, what the system puts on the stack, and parts of pages."""
         return self.process.total_bytes - self.plan.arena_bytes - self.weights_bytes - self.tables_bytes
-
-
-def subjects(shared: Path, folder: Path) -> tuple[Subject, ...]:
-    """The ADE20K network as it is, with 4-bit weights and in float, and a float network that comes as a file."""
-    picture = sorted((shared / PICTURES).glob("*.jpg"))[0]
-    quantized, checkpoint = read_tflite(shared / ADE20K), import_tflite(shared / ADE20K)
-    frame = _frame(picture, quantized)
-    camvid = read_tflite(shared / CAMVID)
-    narrow = _four_bit_weights(checkpoint, sorted((shared / PICTURES).glob("*.jpg"))[-_CALIBRATION_PICTURES:])
-    return (
-        Subject("ADE20K 512x512, int8", quantized, frame, shared / ADE20K, PROMISED_BYTES["int8"]),
-        Subject("the same, 4-bit weights", narrow, frame, None, PROMISED_BYTES["4-bit weights"]),
-        Subject("the same, float32", lower(checkpoint), frame, float_tflite(checkpoint, folder / "float.tflite")),
-        Subject("CamVid 360x480, float32", camvid, _real(_frame(picture, camvid)), shared / CAMVID),
-    )
-
-
-def float_tflite(checkpoint: Checkpoint, path: Path) -> Path:
-    """The float network with its ARG_MAX as a `.tflite` file, by TensorFlow's converter (half a minute)."""
-    from deeplab.model import build, load_weights
-    from deeplab.tensorflow import keras, tf
-
-    model = build(checkpoint.spec, batch_size=1)
-    load_weights(model, checkpoint.spec, checkpoint.weights)
-    labels = keras.layers.Lambda(lambda logits: tf.argmax(logits, axis=-1, output_type=tf.int32))(model.output)
-    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras.Model(model.input, labels)).convert())
-    return path
 
 
 def footprint(subject: Subject, folder: Path, launcher: Launcher) -> Footprint:
@@ -139,10 +82,12 @@ def footprint(subject: Subject, folder: Path, launcher: Launcher) -> Footprint:
 
 def memory(found: Sequence[tuple[Subject, Footprint]]) -> Table:
     """Whole processes of ours, and what the peers add to theirs."""
-    table = _table("resident memory for one picture, MB", "network", "arena", "weights", "tables", "libc, code, stack",
-                   "whole process", "promised", *(runtime.title for runtime in Runtime))  # fmt: skip
+    ours_by_part = "arena", "weights", "tables", "libc, code, stack", "of it the network's stack", "whole process"
+    peers = (runtime.title for runtime in Runtime)
+    table = _table("resident memory for one picture, MB", "network", *ours_by_part, "promised", *peers)
     for subject, ours in found:
-        parts = ours.plan.arena_bytes, ours.weights_bytes, ours.tables_bytes, ours.rest_bytes, ours.process.total_bytes
+        parts = (ours.plan.arena_bytes, ours.weights_bytes, ours.tables_bytes, ours.rest_bytes, ours.stack_bytes,
+                 ours.process.total_bytes)  # fmt: skip
         promised = "" if subject.promised_bytes is None else f"{subject.promised_bytes / 1e6:.1f}"
         peers = [_growth(subject, runtime, ours.process.total_bytes) for runtime in Runtime]
         table.add_row(subject.title, *(f"{size / 1e6:.3f}" for size in parts), promised, *peers)
@@ -155,7 +100,7 @@ def times(subject: Subject, folder: Path) -> Table:
     for tiles, name in (("auto", "this program, auto"), (1, "this program, untiled")):
         made, place = plan(subject.graph, tiles), folder / str(tiles)
         write_sources(subject.graph, made, place)
-        program = Program(subject.graph, made, place)
+        program = Program(subject.graph, made, place, native().flags)
         runs[name] = lambda program=program: program.seconds(subject.values)
     with ExitStack() as clocks:
         if subject.file is not None:
@@ -163,10 +108,16 @@ def times(subject: Subject, folder: Path) -> Table:
             for kernels in (BUILT_IN, XNNPACK):
                 clock = clocks.enter_context(LiteRTClock(subject.file, kernels, values))
                 runs[f"LiteRT, {kernels}"] = clock.seconds
-            runs["TFLM"] = _tflm_clock(subject.file, values)
         taken = interleaved(runs)
+    if subject.file is not None:  # apart: a turn of it takes a hundred times as long as all others
+        taken |= interleaved({"TFLM": _tflm_clock(subject.file, values)}, _TFLM_ROUNDS)
     first = next(iter(taken.values()))
-    table = _table(f"{subject.title}: one thread, median of {ROUNDS} turns", "program", "ms", "this program / it")
+    table = _table(
+        f"{subject.title}: one thread, median of {ROUNDS} turns ({_TFLM_ROUNDS} of TFLM)",
+        "program",
+        "ms",
+        "this program / it",
+    )
     for name, seconds in taken.items():
         table.add_row(name, f"{1e3 * seconds:.1f}", f"{first / seconds:.3f}")
     return table
@@ -184,28 +135,6 @@ def _tflm_clock(file: Path, values: np.ndarray) -> Callable[[], float]:
         return time.perf_counter() - begun
 
     return seconds
-
-
-def _four_bit_weights(checkpoint: Checkpoint, pictures: Sequence[Path]) -> Graph:
-    """Quantised as a study would, to 4-bit weights and 8-bit activations."""
-    from deeplab.calibration import calibrate  # loads TensorFlow
-
-    size = checkpoint.spec.input_height, checkpoint.spec.input_width
-    frames = np.stack([squash(_read(picture), *size) for picture in pictures])
-    return lower(quantize(checkpoint, calibrate(checkpoint, frames), 4, 8))
-
-
-def _frame(picture: Path, graph: Graph) -> np.ndarray:
-    return squash(_read(picture), *graph.tensors[graph.inputs[0]].shape[1:3])
-
-
-def _real(frame: np.ndarray) -> np.ndarray:
-    """A camera's bytes as the float networks take them."""
-    return ((frame.astype(np.float32) - np.float32(FLOAT_INPUT_ZERO)) * np.float32(INPUT_SCALE)).astype(np.float32)
-
-
-def _read(picture: Path) -> np.ndarray:
-    return np.asarray(Image.open(picture).convert("RGB"))
 
 
 def _growth(subject: Subject, runtime: Runtime, ours_bytes: int) -> str:
@@ -226,7 +155,7 @@ def _call(command: Sequence[str]) -> None:
 
 
 def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1), title_justify="left")
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1), title_justify="left", min_width=len(title))
     table.add_column(first, no_wrap=True)
     for name in others:
         table.add_column(name, justify="right")

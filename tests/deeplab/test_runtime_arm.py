@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from deeplab.runtime.emit import outside_bytes
@@ -120,7 +119,7 @@ def test_constants_are_the_weights_and_the_tables(microcontroller, cortex_m7):
         assert found[kind] % structs[struct] == 0
     counted = accounting.SECTION_BYTES, accounting.CALL_BYTES, accounting.PLACE_BYTES, accounting.COPY_BYTES
     assert counted == tuple(structs[name] for name in ("section", "call", "place", "copy_layer"))
-    assert max(size for name, size in structs.items() if name.endswith("_layer")) <= accounting.LAYER_BYTES
+    assert sum(found.values()) == microcontroller[0].flash_bytes
 
 
 @pytest.mark.slow
@@ -132,5 +131,4 @@ def test_the_ade20k_networks_constants(tiles, cortex_m7, shared, tmp_path):
     found, all_of_it = constants(objects[0], cortex_m7), sizes(objects, cortex_m7, guard_bytes=0)
     print(tiles, dict(found), all_of_it, "planned", made.weights_bytes, made.flash_bytes, made.runtime_bytes)
     assert all_of_it.bss_bytes == made.arena_bytes
-    assert found["weights"] == pytest.approx(made.weights_bytes, rel=0.02)
-    assert np.isclose(sum(found.values()), made.flash_bytes, rtol=0.02)
+    assert sum(found.values()) == made.flash_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from tests.evaluation.test_executor_tiles import of_width, random_frame
 
 QUICK = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 SANITIZED = (*QUICK, "-fsanitize=undefined", "-fno-sanitize-recover=all")
+VECTORS = {"avx2": ("-mavx2",), "avx512_vnni": ("-mavx512vnni", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx2")}
+"""Flags by the processor's name of its instructions, for the kernels that have a variant of their own."""
 FOLDABLE = ("wrapped ring", "recomputed", "chunked", "elided", "in place", "reduction in one step", "rematerialised")
 """Plans by hand that are loops, and so can be programs."""
 
@@ -82,6 +85,15 @@ def formats(graph: Graph) -> set[Format]:
 def test_a_compressed_network_gives_the_executors_labels(weight_bits, activation_bits, pruning, tiles, tmp_path):
     graph = thinned(quantized(weight_bits, activation_bits), pruning)
     check(graph, plan(graph, tiles), camera_frame(3), tmp_path)
+
+
+@pytest.mark.parametrize("instructions", VECTORS)
+def test_vector_instructions_give_the_executors_labels(instructions, tmp_path):
+    processor = Path("/proc/cpuinfo")
+    if not processor.exists() or instructions not in processor.read_text():
+        pytest.skip(f"needs a processor with {instructions}")
+    graph = quantized(4, 8)
+    check(graph, plan(graph, 1), camera_frame(3), tmp_path, (*QUICK, *VECTORS[instructions]))
 
 
 @pytest.mark.slow
@@ -169,8 +181,6 @@ def test_strips_of_columns_begin_inside_a_byte(seed, bits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", [seed for seed in range(200) if has_own_grid(_random_graph(seed))])
 def test_many_random_networks_give_the_executors_bytes(seed, tmp_path):
-    if not has_own_grid(random_network(seed)):
-        pytest.skip("its frame is not quantised anew")
     check_random(seed, tmp_path, SANITIZED)

@@ -44,6 +44,8 @@ class Bench:
         self.random = np.random.default_rng(self.seed)
 
     def values(self, shape: tuple[int, ...]) -> np.ndarray:
+        if self.dtype == "float32":
+            return self.random.normal(size=shape).astype(np.float32)
         bounds = np.iinfo(self.dtype)
         return self.random.integers(bounds.min, bounds.max + 1, shape).astype(self.dtype)
 
@@ -55,7 +57,10 @@ class Bench:
 
     def tensor(self, shape: tuple[int, ...], grid: Quantization | None = None, dtype: str | None = None) -> int:
         dtype = dtype or self.dtype
-        grid = (grid or self.grid()) if dtype in ("int8", "uint8") else None
+        if dtype in ("int8", "uint8"):
+            grid = grid or self.grid()
+        elif dtype == "int16":
+            grid = Quantization(np.array([0.1], np.float32), np.array([0]))
         self.tensors.append(Tensor(f"t{len(self.tensors)}", shape, dtype, 8 * np.dtype(dtype).itemsize, grid))
         return len(self.tensors) - 1
 
@@ -122,8 +127,8 @@ def windows(dtype: str) -> Graph:
             y = bench.tensor((1, *size, 6), bench.tensors[x].quantization)
             bench.apply(kind, (x,), y, filter=(3, 2), stride=(2, 2), padding=padding, activation=activation)
     same = {"stride": (1, 1), "dilation": (1, 1), "padding": "SAME"}
-    bench.weighted("CONV_2D", x, (5, 7, 7, 6), (1, 12, 8, 5), **same, activation="RELU")
-    bench.weighted("CONV_2D", x, (9, 7, 7, 6), (1, 6, 3, 9), stride=(1, 2), dilation=(1, 1), padding="VALID")
+    bench.weighted("CONV_2D", x, (5, 7, 5, 6), (1, 12, 8, 5), **same, activation="RELU")
+    bench.weighted("CONV_2D", x, (9, 7, 5, 6), (1, 6, 2, 9), stride=(1, 2), dilation=(1, 1), padding="VALID")
     bench.weighted("CONV_2D", x, (5, 3, 3, 6), (1, 12, 8, 5), **same | {"dilation": (2, 3)})
     bench.weighted("CONV_2D", x, (6, 1, 1, 6), (1, 12, 8, 6), **same)
     bench.weighted("DEPTHWISE_CONV_2D", x, (1, 3, 3, 12), (1, 12, 8, 12), **same, depth_multiplier=2)
@@ -143,9 +148,10 @@ def pixels(dtype: str) -> Graph:
     """Operators that take each element or each pixel alone."""
     bench = Bench(dtype, 1)
     x = bench.frame()
+    grid = bench.tensors[x].quantization
     for kind in ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "RELU_N1_TO_1"):
-        grid = {"LOGISTIC": bench.grid(1 / 256), "TANH": bench.grid(1 / 128)}.get(kind)
-        bench.apply(kind, (x,), bench.tensor(PICTURE, grid), **{"alpha": 0.2} if kind == "LEAKY_RELU" else {})
+        fixed = {"LOGISTIC": bench.grid(1 / 256), "TANH": bench.grid(1 / 128)}.get(kind)
+        bench.apply(kind, (x,), bench.tensor(PICTURE, fixed), **{"alpha": 0.2} if kind == "LEAKY_RELU" else {})
     lowest = np.iinfo(dtype).min
     bench.apply("SOFTMAX", (x,), bench.tensor(PICTURE, bench.grid(1 / 256, lowest)), beta=1.0)
     bench.apply("ARG_MAX", (x, bench.integers(3)), bench.tensor(PICTURE[:3], dtype="int64"), axis=3)
@@ -153,8 +159,8 @@ def pixels(dtype: str) -> Graph:
         for shape in (PICTURE, (1, 12, 1, 6), (1, 1, 8, 1), (8, 6), (1, 1, 6), ()):
             pair = x, bench.constant(bench.values(shape), bench.grid(0.05))
             pair = pair[::-1] if shape == (8, 6) else pair
-            grid = bench.grid(0.5) if kind == "MUL" else None
-            bench.apply(kind, pair, bench.tensor(PICTURE, grid), activation="RELU6" if shape else "NONE")
+            coarse = bench.grid(0.5) if kind == "MUL" else None
+            bench.apply(kind, pair, bench.tensor(PICTURE, coarse), activation="RELU6" if shape else "NONE")
     bench.apply("PRELU", (x, bench.constant(bench.values((1, 8, 6)), bench.grid(0.01))), bench.tensor(PICTURE))
     paddings = ((0, 0), (2, 1), (0, 3), (0, 0))
     table = bench.integers(paddings)
@@ -165,6 +171,9 @@ def pixels(dtype: str) -> Graph:
     deep = bench.weighted("CONV_2D", x, (8, 1, 1, 6), (1, 12, 8, 8), stride=(1, 1), dilation=(1, 1), padding="SAME")
     bench.apply("DEPTH_TO_SPACE", (deep,), bench.tensor((1, 24, 16, 2)), block_size=2)
     bench.apply("CONCATENATION", (x, deep, x), bench.tensor((1, 12, 8, 20), bench.tensors[x].quantization), axis=3)
+    for kind, count in (("MEAN", 1.0), ("SUM", 96.0)):
+        y = bench.tensor((1, 1, 1, 6), bench.grid(0.8 * count * float(grid.scale[0]), int(grid.zero_point[0])))
+        bench.apply(kind, (x, bench.integers(1, 2)), y, axes=(1, 2), keep_dims=True)
     real = bench.apply("DEQUANTIZE", (x,), bench.tensor(PICTURE, dtype="float32"))
     bench.apply("QUANTIZE", (real,), bench.tensor(PICTURE))
     return bench.graph(f"pixels_{dtype}")
@@ -198,8 +207,12 @@ def wholes(dtype: str) -> Graph:
     window = {"filter": PICTURE[1:3], "stride": (1, 1), "padding": "VALID", "activation": "NONE"}
     bench.apply("AVERAGE_POOL_2D", (x,), pooled, **window)
     bench.apply("MUL", (x, pooled), bench.tensor(PICTURE, bench.grid(0.5)), activation="NONE")
+    line = bench.tensor((1, 1, 8, 6), grid)
+    bench.apply("SLICE", (x,), line, shown=False, begin=(0, 3, 0, 0), size=(1, 1, 8, 6))
+    columns = bench.apply("RESHAPE", (line,), bench.tensor((8, 6), grid), shown=False)
+    bench.apply("SUB", (columns, x), bench.tensor(PICTURE), activation="NONE")
     bench.weighted("FULLY_CONNECTED", x, (5, 48), (1, 60))
-    bench.weighted("FULLY_CONNECTED", x, (3, 6), (1, 12, 8, 3))
+    bench.weighted("FULLY_CONNECTED", x, (80, 6), (1, 12, 8, 80))
     flat = bench.apply("RESHAPE", (x,), bench.tensor((1, 576)), shown=False)
     bench.apply("ARG_MAX", (flat, bench.integers(1)), bench.tensor((1,), dtype="int64"), axis=1)
     bench.apply("SOFTMAX", (flat,), bench.tensor((1, 576), bench.grid(1 / 256, np.iinfo(dtype).min)), beta=2.0)
@@ -223,6 +236,24 @@ def sparse(dtype: str) -> Graph:
         shape, stride = (1, 24, 16, 5), (2, 2)
         bench.weighted("TRANSPOSE_CONV", x, (5, 3, 4, 6), shape, density=density, stride=stride, padding="SAME")
     return bench.graph(f"sparse_{dtype}")
+
+
+def layouts(dtype: str) -> Graph:
+    """Operators that move values, which take elements of any size."""
+    bench = Bench(dtype, 6)
+    x = bench.tensor(PICTURE)
+    paddings = ((0, 0), (2, 1), (0, 3), (0, 0))
+    table, fill = bench.integers(paddings), bench.constant(bench.values((1,)))
+    bench.apply("PAD", (x, table), bench.tensor((1, 15, 11, 6)), paddings=paddings)
+    bench.apply("PADV2", (x, table, fill), bench.tensor((1, 15, 11, 6)), paddings=paddings)
+    bench.apply("MIRROR_PAD", (x, table), bench.tensor((1, 15, 11, 6)), mode="REFLECT", paddings=paddings)
+    bench.apply("SPACE_TO_DEPTH", (x,), bench.tensor((1, 6, 4, 24)), block_size=2)
+    bench.apply("RESIZE_NEAREST_NEIGHBOR", (x, bench.integers(17, 19)), bench.tensor((1, 17, 19, 6)))
+    bench.apply("TRANSPOSE", (x, bench.integers(0, 3, 2, 1)), bench.tensor((1, 6, 8, 12)), permutation=(0, 3, 2, 1))
+    bench.apply("RESHAPE", (x,), bench.tensor((1, 96, 6)))
+    bench.apply("SPLIT", (bench.integers(2), x), *(bench.tensor((1, 12, 4, 6)) for _ in "ab"), axis=2)
+    bench.apply("CONCATENATION", (x, x), bench.tensor((1, 12, 8, 12)), axis=3, activation="NONE")
+    return bench.graph(f"layouts_{dtype}")
 
 
 def slices(dtype: str) -> Graph:
@@ -254,7 +285,8 @@ def picture(graph: Graph, seed: int = 5) -> np.ndarray:
     source, random = graph.tensors[graph.inputs[0]], np.random.default_rng(seed)
     if source.dtype == "float32":
         return random.normal(size=source.shape).astype(np.float32)
-    return random.integers(0, 256, source.shape, dtype=np.uint8).view(source.dtype)
+    bounds = np.iinfo(source.dtype)
+    return random.integers(bounds.min, bounds.max + 1, source.shape).astype(source.dtype)
 
 
 def outputs_of(program: Program, graph: Graph, planned) -> dict[int, np.ndarray]:
@@ -271,7 +303,7 @@ def outputs_of(program: Program, graph: Graph, planned) -> dict[int, np.ndarray]
 def bytes_of(values: np.ndarray, size: int) -> np.ndarray:
     """A tensor as it lies in the arena: labels are narrower than the graph says."""
     if values.nbytes != size:
-        values = values.astype(np.uint8)
+        values = values.astype(f"uint{8 * size // values.size}")
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
 
 
@@ -316,6 +348,13 @@ def test_every_operator_equals_the_executor(network, manner, dtype, tmp_path):
     planned = plan(graph) if manner is UNTILED else one_section(graph, manner)
     assert planned.sections[0].tiles == manner.tiles
     assert_equal(graph, planned, tmp_path)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_values_of_any_size_are_moved(dtype, tmp_path):
+    graph = layouts(dtype)
+    assert_equal(graph, plan(graph), tmp_path)
 
 
 @pytest.mark.slow

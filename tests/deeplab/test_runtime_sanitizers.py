@@ -75,6 +75,7 @@ def test_small_networks_are_clean_under_sanitizers(rows, tiles, flags, sanitizin
     check(graph, plan(graph, tiles), camera_frame(5, rows), tmp_path, sanitizing.with_flags(*flags))
 
 
+@pytest.mark.slow
 def test_a_small_network_is_clean_under_valgrind(valgrind, tmp_path):
     graph = tiny_graph()
     check(graph, plan(graph, 8), camera_frame(5), tmp_path, valgrind)

@@ -15,8 +15,10 @@ from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
 from evaluation.planner.weights import Format
 
 SOURCE = """
-#include "codes.h"
+#include "kernels.h"
 #include "unpack.h"
+#include "copy.h"
+#include "copy.c"
 
 void unpack_all(const uint8_t *stored, int format, int bits, int rows, int length, int entries, int bytes, uint8_t *to)
 {
@@ -31,6 +33,16 @@ void load(const uint8_t *row, int bits, int first, int count, int16_t *to) { loa
 void store(uint8_t *row, int bits, int first, int count, const int16_t *from)
 {
     store_codes(row, bits, first, count, from);
+}
+
+void copy_row(const uint8_t *from, uint8_t *to, int bits, int channels, const int *places)
+{
+    struct copy_layer layer = {(uint16_t)channels};
+    struct view in = {(uint8_t *)from, NULL, 0, 0, 0, 0, places[0], places[1], bits};
+    struct view out = {to, NULL, 0, 0, 0, 0, places[2], places[3], bits};
+    struct region at = {0, 1, places[4], places[5]};
+    out.left = places[6];
+    copy(&layer, &in, &out, &at, NULL);
 }
 
 void put(uint8_t *row, int bits, int index, int code) { put_code(row, bits, index, code); }
@@ -119,6 +131,26 @@ def test_codes_are_loaded_and_stored_at_any_place_of_a_row(program, bits):
                 program.put(_pointer(one_by_one), bits, first + index, int(code))
             for memory in (row, one_by_one):
                 np.testing.assert_array_equal(unpack_rows(memory[np.newaxis], bits, 40, dtype)[0], expected)
+
+
+@pytest.mark.parametrize("bits", [4, 5, 6, 8, 16])
+@pytest.mark.parametrize(
+    ("channels", "places"),
+    [(3, (3, 0, 3, 0, 0, 7, 0)), (3, (3, 0, 3, 0, 1, 6, 0)), (3, (3, 0, 3, 0, 3, 6, 2)), (3, (5, 1, 3, 0, 1, 6, 0)),
+     (2, (2, 0, 7, 3, 0, 5, 0))],
+)  # fmt: skip
+def test_copies_leave_their_neighbours_alone(program, bits, channels, places):
+    """Of rows, parts and slices. `places`: pitch and first channel of both, columns, the target's first column."""
+    random, dtype, limit = np.random.default_rng(bits), "int16" if bits == 16 else "int8", 1 << (bits - 1)
+    pitch, channel, to_pitch, to_channel, left, right, to_left = places
+    source = random.integers(-limit, limit, (8, pitch)).astype(dtype)
+    target = random.integers(-limit, limit, (8, to_pitch)).astype(dtype)
+    rows = [pack_rows(values.reshape(1, -1), bits)[0].copy() for values in (source, target)]
+    program.copy_row(_pointer(rows[0]), _pointer(rows[1]), bits, channels, _pointer(np.array(places, np.int32)))
+    copied = source[left:right, channel : channel + channels]
+    target[left - to_left : right - to_left, to_channel : to_channel + channels] = copied
+    found = unpack_rows(rows[1][np.newaxis], bits, target.size, dtype).reshape(target.shape)
+    np.testing.assert_array_equal(found, target)
 
 
 def test_no_byte_beyond_the_last_code_is_touched(program):

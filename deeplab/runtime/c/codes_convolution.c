@@ -12,10 +12,10 @@ enum { EXACT_TERMS = 256 }; /* products of 16 by 8 bits whose sum fits 32 */
 static inline void dot_8_8(int64_t *sums, const int8_t *const *x, int pixels, const int8_t *w, int count)
 {
     if (pixels == PIXELS_OF_CODES) {
-        int32_t four[PIXELS_OF_CODES];
-        dot_four_pixels(four, x, w, count);
+        int32_t found[PIXELS_OF_CODES];
+        dot_together(found, x, w, count);
         for (int pixel = 0; pixel < PIXELS_OF_CODES; pixel++)
-            sums[pixel] += four[pixel];
+            sums[pixel] += found[pixel];
         return;
     }
     for (int pixel = 0; pixel < pixels; pixel++) {
@@ -57,16 +57,19 @@ static void dot_narrow(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t fi
         int run = at_most(CODES_AT_ONCE, count - done);
         if (weight_bytes == 1) {
             int8_t codes[PIXELS_OF_CODES][CODES_AT_ONCE];
-            const int8_t *const x[PIXELS_OF_CODES] = {codes[0], codes[1], codes[2], codes[3]};
-            for (int pixel = 0; pixel < pixels; pixel++)
+            const int8_t *x[PIXELS_OF_CODES];
+            for (int pixel = 0; pixel < pixels; pixel++) {
                 load_narrow_codes(row, bits, first + pixel * step + done, run, codes[pixel]);
+                x[pixel] = codes[pixel];
+            }
             dot_8_8(sums, x, pixels, (const int8_t *)weights + done, run);
         } else {
-            int16_t codes[PIXELS_OF_CODES][CODES_AT_ONCE];
-            const int16_t *const x[PIXELS_OF_CODES] = {codes[0], codes[1], codes[2], codes[3]};
-            for (int pixel = 0; pixel < pixels; pixel++)
-                load_codes(row, bits, first + pixel * step + done, run, codes[pixel]);
-            dot_16_16(sums, x, pixels, (const int16_t *)weights + done, run);
+            for (int pixel = 0; pixel < pixels; pixel++) {
+                int16_t codes[CODES_AT_ONCE];
+                const int16_t *const x = codes;
+                load_codes(row, bits, first + pixel * step + done, run, codes);
+                dot_16_16(sums + pixel, &x, 1, (const int16_t *)weights + done, run);
+            }
         }
     }
 }
@@ -78,14 +81,18 @@ static void dot_codes(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t fir
 {
     if (bits == 16) {
         const int16_t *at = (const int16_t *)(const void *)row + first;
-        const int16_t *const x[PIXELS_OF_CODES] = {at, at + step, at + 2 * step, at + 3 * step};
+        const int16_t *x[PIXELS_OF_CODES];
+        for (int pixel = 0; pixel < pixels; pixel++)
+            x[pixel] = at + pixel * step;
         if (weight_bytes == 1)
             dot_16_8(sums, x, pixels, weights, count);
         else
             dot_16_16(sums, x, pixels, weights, count);
     } else if (bits == 8 && weight_bytes == 1) {
         const int8_t *at = (const int8_t *)row + first;
-        const int8_t *const x[PIXELS_OF_CODES] = {at, at + step, at + 2 * step, at + 3 * step};
+        const int8_t *x[PIXELS_OF_CODES];
+        for (int pixel = 0; pixel < pixels; pixel++)
+            x[pixel] = at + pixel * step;
         dot_8_8(sums, x, pixels, weights, count);
     } else {
         dot_narrow(sums, row, bits, first, step, pixels, weights, weight_bytes, count);
@@ -169,12 +176,15 @@ void codes_convolution(const void *layer, const struct view *in, const struct vi
             uint8_t *to = row_of(out, row);
             for (int32_t column = at->left; column < at->right; column += PIXELS_OF_CODES) {
                 int pixels = at_most(PIXELS_OF_CODES, at->right - column);
-                int64_t sums[PIXELS_OF_CODES] = {bias, bias, bias, bias};
+                int64_t sums[PIXELS_OF_CODES];
+                int32_t codes[PIXELS_OF_CODES];
+                for (int pixel = 0; pixel < PIXELS_OF_CODES; pixel++)
+                    sums[pixel] = bias;
                 sum_pixels_of_codes(l, sums, in, weights, row, column, pixels);
+                rescale_sums(sums, PIXELS_OF_CODES, l->rounding, l->multipliers[index], l->shifts[index], l->out_zero,
+                             l->lowest, l->highest, codes);
                 for (int pixel = 0; pixel < pixels; pixel++)
-                    put_code(to, out->bits, element_of(out, column + pixel) + channel,
-                             rescaled(sums[pixel], l->rounding, l->multipliers[index], l->shifts[index], l->out_zero,
-                                      l->lowest, l->highest));
+                    put_code(to, out->bits, element_of(out, column + pixel) + channel, codes[pixel]);
             }
         }
     }

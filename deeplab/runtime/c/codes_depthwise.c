@@ -5,7 +5,7 @@
 #include "rescale.h"
 #include "unpack.h"
 
-enum { DEPTHWISE_LANES = 16, DEPTHWISE_VALUES = 400 };
+enum { DEPTHWISE_LANES = 16, DEPTHWISE_VALUES = 256 };
 
 struct depthwise_block {
     int16_t weights[DEPTHWISE_VALUES]; /* tap by tap, a value for each channel */

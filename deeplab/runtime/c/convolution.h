@@ -1,8 +1,8 @@
-/* CONV_2D and FULLY_CONNECTED on 8 bits. Weights: blocks of 16 output channels (the last may have fewer); in a block, for
- * each group of 4 values of a kernel, the 4 values of each channel. A kernel's values run by filter row, filter column,
- * input channel, and end with zeros up to a whole group. `bias` holds the input's zero point times the sum of the
- * channel's kernel taken away, so that the kernel can multiply codes as they are. `padding` is one pixel of input zero
- * points, NULL where the filter never reaches over the edge. */
+/* CONV_2D and FULLY_CONNECTED on 8 bits. Weights: blocks of 16 output channels (the last may have fewer); in a block,
+ * for each group of 4 values of a kernel, the 4 values of each channel. A kernel's values run by filter row, filter
+ * column, input channel, and end with zeros up to a whole group. `bias` holds the input's zero point times the sum of
+ * the channel's kernel taken away, so that the kernel can multiply codes as they are. `padding` is one pixel of input
+ * zero points, NULL where the filter never reaches over the edge. */
 struct convolution_layer {
     const int8_t *weights;
     const int32_t *bias;

@@ -1,7 +1,8 @@
-/* A pixel of a depthwise convolution by AVX2: 16 channels; the last 16 overlap those before them if there are fewer left.
+/* A pixel of a depthwise convolution by AVX2: 16 channels; the last 16 overlap those before them if there are fewer
+ * left.
  *
- * Two taps are widened to 16 bits and interleaved, so that one instruction multiplies and adds both. That leaves channels
- * 0 to 3 and 8 to 11 in the first vector and the others in the second: packing brings them back in order. */
+ * Two taps are widened to 16 bits and interleaved, so that one instruction multiplies and adds both. That leaves
+ * channels 0 to 3 and 8 to 11 in the first vector and the others in the second: packing brings them back in order. */
 #ifndef DEPTHWISE_AVX2_H
 #define DEPTHWISE_AVX2_H
 

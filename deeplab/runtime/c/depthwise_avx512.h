@@ -79,7 +79,8 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
         shifts[v] = _mm512_srai_epi32(shifts[v], 24);
         b->start[v] = _mm512_sub_epi32(bias, total[v]);
         b->scaling[v] = lane_scaling_of(mantissas, shifts[v], l->out_zero);
-        b->manner = (enum manner)at_least((int32_t)b->manner, (int32_t)manner_of(bias, shifts[v], 4 * TAPS, &t->scaling));
+        enum manner manner = manner_of(bias, shifts[v], t->held, &t->scaling);
+        b->manner = manner > b->manner ? manner : b->manner;
     }
 }
 
@@ -128,8 +129,8 @@ static void depthwise_pixel_rarely(const struct channels *b, const int8_t *const
     __m512i sums[4];
     sum_taps(b, from, sums, b->groups, 0);
     if (b->manner == LONG) {
-        write_depthwise(b, packed_long(scaled_long(sums[0], &s[0]), scaled_long(sums[1], &s[1]), scaled_long(sums[2], &s[2]),
-                                   scaled_long(sums[3], &s[3]), b->to_codes), to, 0);
+        write_depthwise(b, packed_long(scaled_long(sums[0], &s[0]), scaled_long(sums[1], &s[1]),
+                                       scaled_long(sums[2], &s[2]), scaled_long(sums[3], &s[3]), b->to_codes), to, 0);
         return;
     }
     for (int v = 0; v < 4; v++) {
@@ -156,8 +157,8 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
         depthwise_pixel_of(b, from, to, b->groups, 0, 1);
 }
 
-/* A row under a filter of 3 by 3 whose outputs share columns: each column is interleaved once, and adds to the sums of the
- * three outputs that it lies under. With dilation d that holds for each d-th output. */
+/* A row under a filter of 3 by 3 whose outputs share columns: each column is interleaved once, and adds to the sums
+ * of the three outputs that it lies under. With dilation d that holds for each d-th output. */
 INLINED void slide(const struct channels *b, const struct taps *t, int32_t row, int32_t left, int32_t right,
                    int8_t *to, ptrdiff_t to_step, const int whole, const int signs)
 {

@@ -1,6 +1,6 @@
-/* The sums of one pixel of a depthwise convolution, by the instructions that the compiler may use, or in portable C. Each
- * variant has CHANNELS, FEWEST_CHANNELS, `struct channels`, `open_channels` and `depthwise_pixel`; `depthwise_slide` computes part of a row
- * where it knows a faster way. */
+/* The sums of one pixel of a depthwise convolution, by the instructions that the compiler may use, or in portable C.
+ * Each variant has CHANNELS, FEWEST_CHANNELS, `struct channels`, `open_channels` and `depthwise_pixel`;
+ * `depthwise_slide` computes part of a row where it knows a faster way. */
 #ifndef DEPTHWISE_LANES_H
 #define DEPTHWISE_LANES_H
 

@@ -1,5 +1,5 @@
-/* A pixel of a depthwise convolution by NEON: 16 channels; the last 16 overlap those before them if there are fewer left.
- * Two taps are added in 16 bits where no weight is -128. */
+/* A pixel of a depthwise convolution by NEON: 16 channels; the last 16 overlap those before them if there are fewer
+ * left. Two taps are added in 16 bits where no weight is -128. */
 #ifndef DEPTHWISE_NEON_H
 #define DEPTHWISE_NEON_H
 

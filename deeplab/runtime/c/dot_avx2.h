@@ -1,7 +1,7 @@
 /* Inner products by AVX2: 4 pixels with 16 output channels, two pixels at a time.
  *
- * Values and weights are widened to 16 bits, whose products are added in pairs of 32 bits (never as bytes, where the pairs
- * saturate). So each channel has two sums, side by side, that are added in the end. */
+ * Values and weights are widened to 16 bits, whose products are added in pairs of 32 bits (never as bytes, where the
+ * pairs saturate). So each channel has two sums, side by side, that are added in the end. */
 #ifndef DOT_AVX2_H
 #define DOT_AVX2_H
 

@@ -133,7 +133,8 @@ INLINED void channel_sums(const int32x4_t *sums, int32x4_t *to)
 {
     for (int i = 0; i < 4; i++) {
         int32x4_t a = sums[2 * i], b = sums[2 * i + 1];
-        to[i] = vcombine_s32(vpadd_s32(vget_low_s32(a), vget_high_s32(a)), vpadd_s32(vget_low_s32(b), vget_high_s32(b)));
+        to[i] = vcombine_s32(vpadd_s32(vget_low_s32(a), vget_high_s32(a)),
+                             vpadd_s32(vget_low_s32(b), vget_high_s32(b)));
     }
 }
 

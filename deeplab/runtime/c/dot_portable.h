@@ -1,4 +1,5 @@
-/* Inner products in portable C, and by the instructions of 32 bits of small ARM cores: 4 pixels with 16 output channels. */
+/* Inner products in portable C, and by the instructions of 32 bits of small ARM cores: 4 pixels with 16 output
+ * channels. */
 #ifndef DOT_PORTABLE_H
 #define DOT_PORTABLE_H
 
@@ -19,25 +20,10 @@ static void open_block(struct block *b, const struct walk *w, int channel)
 
 #if defined(LANES_SIMD32)
 
-/* Four bytes, as two pairs of 16 bits: the first and third, the second and fourth. */
-struct pairs {
-    int16x2_t even, odd;
-};
-
-static inline struct pairs pairs_at(const int8_t *at)
-{
-    uint32_t four;
-    struct pairs p;
-    memcpy(&four, at, sizeof four);
-    p.even = __sxtb16((int8x4_t)four);
-    p.odd = __sxtb16((int8x4_t)(four >> 8));
-    return p;
-}
-
 /* The sums of products of two pixels with two channels, `other` bytes apart; a function of its own for the sake of the
  * registers. */
-static __attribute__((noinline)) void add_products_of(const int8_t *x, const int8_t *y, const int8_t *v, int groups, ptrdiff_t step,
-                                   const int other, int32_t *sums)
+static __attribute__((noinline)) void add_products_of(const int8_t *x, const int8_t *y, const int8_t *v, int groups,
+                                                      ptrdiff_t step, ptrdiff_t other, int32_t *sums)
 {
     int32_t xv = 0, xw = 0, yv = 0, yw = 0;
     for (const int8_t *end = x + groups * GROUP; x < end; x += GROUP, y += GROUP, v += step) {
@@ -54,7 +40,7 @@ static __attribute__((noinline)) void add_products_of(const int8_t *x, const int
 #else
 
 static inline void add_products_of(const int8_t *x, const int8_t *y, const int8_t *v, int groups, ptrdiff_t step,
-                                   const int other, int32_t *sums)
+                                   ptrdiff_t other, int32_t *sums)
 {
     int32_t xv = 0, xw = 0, yv = 0, yw = 0;
     for (int group = 0; group < groups; group++, x += GROUP, y += GROUP, v += step)
@@ -69,8 +55,8 @@ static inline void add_products_of(const int8_t *x, const int8_t *y, const int8_
 
 #endif
 
-/* sums[pixel][lane] += the products of 4 * groups values of a pixel with those of a channel: two pixels with two channels
- * at a time, so that each value that is read is used twice. */
+/* sums[pixel][lane] += the products of 4 * groups values of a pixel with those of a channel: two pixels with two
+ * channels at a time, so that each value that is read is used twice. */
 static void dot_groups(int32_t sums[][LANES], const int8_t *const *at, const int8_t *weights, int groups, int lanes)
 {
     ptrdiff_t step = (ptrdiff_t)lanes * GROUP;

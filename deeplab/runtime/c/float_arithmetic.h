@@ -107,7 +107,7 @@ static inline void finish_floats(float *restrict to, const float *restrict sums,
 
 /* The rows under a filter at one row of the output, NULL beyond the edge; for filters of at most FLOAT_ROWS rows. */
 static inline void float_lines_under(const uint8_t *lines[FLOAT_ROWS], const struct view *in, int32_t top, int rows,
-                               int dilation, int32_t in_rows)
+                                     int dilation, int32_t in_rows)
 {
     for (int y = 0; y < rows; y++) {
         int32_t row = top + y * dilation;

@@ -4,7 +4,8 @@
 
 /* The products of one filter row, for some pixels of one row. */
 static void add_float_filter_row(const struct float_convolution_layer *l, const struct view *in, const uint8_t *line,
-                           int32_t left, int pixels, const float *weights, int lanes, float sums[][FLOAT_LANES])
+                                 int32_t left, int pixels, const float *weights, int lanes,
+                                 float sums[][FLOAT_LANES])
 {
     const float *at[FLOAT_PIXELS];
     int step = l->stride_columns, channels = l->in_channels;

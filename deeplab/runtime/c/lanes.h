@@ -14,12 +14,14 @@
 #elif defined(__AVX2__)
 #define LANES_AVX2
 #include "lanes_avx2.h"
+#elif defined(__SSE2__)
+#define LANES_SSE2
 #elif defined(__ARM_NEON)
 #define LANES_NEON
 #include "lanes_neon.h"
 #elif defined(__ARM_FEATURE_SIMD32)
 #define LANES_SIMD32
-#include <arm_acle.h>
+#include "lanes_simd32.h"
 #endif
 
 #endif

@@ -42,7 +42,7 @@ INLINED __m256i scaled_lanes(__m256i x, const struct lane_scaling *s)
 }
 
 /* Any sum and any shift to the right, as TFLite writes it; the zero point is not in it yet. */
-static __m256i scaled_long(__m256i x, const struct lane_scaling *s)
+static inline __m256i scaled_long(__m256i x, const struct lane_scaling *s)
 {
     const __m256i half = _mm256_set1_epi64x(1LL << 30), one = _mm256_set1_epi32(1);
     __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, s->even), half);
@@ -76,8 +76,8 @@ INLINED __m256i codes_of(__m256i a, __m256i b, const struct scaling *s)
 }
 
 /* How the sums of `values` products that begin at `start` must be scaled. */
-static enum manner manner_of(const int32_t *start, const int32_t *shifts, int count, int values,
-                             const struct scaling *s)
+static inline enum manner manner_of(const int32_t *start, const int32_t *shifts, int count, int values,
+                                    const struct scaling *s)
 {
     enum manner manner = values > 1 << 14 ? LONG : SHORT;
     for (int i = 0; i < count; i++) {
@@ -90,8 +90,8 @@ static enum manner manner_of(const int32_t *start, const int32_t *shifts, int co
 }
 
 /* The scaling of consecutive channels; lanes beyond them hold zeros. */
-static void load_scaling(const struct scaling *s, int channel, int count, int lanes, int32_t *mantissas,
-                         int32_t *shifts)
+static inline void load_scaling(const struct scaling *s, int channel, int count, int lanes, int32_t *mantissas,
+                                int32_t *shifts)
 {
     for (int i = 0; i < lanes; i++) {
         int index = s->per_channel ? channel + i : 0;

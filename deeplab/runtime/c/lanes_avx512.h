@@ -1,9 +1,10 @@
 /* 16 lanes of int32 by AVX-512: sums scaled to codes.
  *
- * For a sum x, mantissa m and shift e to the right, TFLite's y = (x m + 2**30) >> 31 is the high half of 2 x m + 2**31;
- * then the code is (y + 2**(e-1) - (y < 0)) >> e, plus the zero point. y < 0 may be read as x < 0: they differ only at
- * y = 0, where the shift gives 0 either way. The zero point, shifted up by e, goes into the one addition of constants.
- * While |x| < 2**30 and e <= 22 nothing leaves 32 bits; dead channels of real networks go beyond, and take the long way. */
+ * For a sum x, mantissa m and shift e to the right, TFLite's y = (x m + 2**30) >> 31 is the high half of 2 x m +
+ * 2**31; then the code is (y + 2**(e-1) - (y < 0)) >> e, plus the zero point. y < 0 may be read as x < 0: they differ
+ * only at y = 0, where the shift gives 0 either way. The zero point, shifted up by e, goes into the one addition of
+ * constants. While |x| < 2**30 and e <= 22 nothing leaves 32 bits; dead channels of real networks go beyond, and take
+ * the long way. */
 #ifndef LANES_AVX512_H
 #define LANES_AVX512_H
 
@@ -69,7 +70,7 @@ INLINED __m512i packed_lanes(__m512i a, __m512i b, __m512i c, __m512i d)
 }
 
 /* Any sum and any shift to the right, as TFLite writes it; the zero point is not in it yet. */
-static __m512i scaled_long(__m512i x, const struct lane_scaling *s)
+static inline __m512i scaled_long(__m512i x, const struct lane_scaling *s)
 {
     const __m512i half = _mm512_set1_epi64(1LL << 30), one = _mm512_set1_epi32(1);
     __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, s->even), half);
@@ -82,7 +83,7 @@ static __m512i scaled_long(__m512i x, const struct lane_scaling *s)
     return _mm512_mask_add_epi32(shifted, up, shifted, one);
 }
 
-static __m512i packed_long(__m512i a, __m512i b, __m512i c, __m512i d, const struct scaling *s)
+static inline __m512i packed_long(__m512i a, __m512i b, __m512i c, __m512i d, const struct scaling *s)
 {
     __m512i zero = _mm512_set1_epi16(s->out_zero);
     return _mm512_packs_epi16(_mm512_adds_epi16(_mm512_packs_epi32(a, b), zero),

@@ -30,7 +30,7 @@ INLINED int8x16_t codes_of(const int32x4_t *x, const struct scaling *s)
 }
 
 /* The scaling of consecutive channels, four to a vector; whether it can be done in lanes. */
-static int load_scaling(const struct scaling *s, int channel, int count, int lanes, struct lane_scaling *to)
+static inline int load_scaling(const struct scaling *s, int channel, int count, int lanes, struct lane_scaling *to)
 {
     int fits = !s->round_once;
     for (int first = 0; first < lanes; first += 4) {
@@ -48,7 +48,7 @@ static int load_scaling(const struct scaling *s, int channel, int count, int lan
 }
 
 /* Whether no weight is -128: then two products fit 16 bits. */
-static int two_fit(const int8_t *weights, ptrdiff_t count)
+static inline int two_fit(const int8_t *weights, ptrdiff_t count)
 {
     int8_t least = 0;
     for (ptrdiff_t i = 0; i < count; i++)

@@ -1,5 +1,5 @@
-/* RESIZE_BILINEAR, alone and fused with ARG_MAX: exact integers, blended down the rows and then across the columns. What
- * is blended down at a column serves all outputs between it and the next. */
+/* RESIZE_BILINEAR, alone and fused with ARG_MAX: exact integers, blended down the rows and then across the columns.
+ * What is blended down at a column serves all outputs between it and the next. */
 #include "kernels.h"
 #include "resize_lanes.h"
 
@@ -100,11 +100,12 @@ static void label(const struct resize_layer *l, const struct view *in, const str
             best[column - left] = first ? at_least(best[column - left], value) : value;
         }
     }
-    for (int32_t column = left; column < right; column++) {
-        uint8_t *to = pixel_of(out, row, column);
-        memset(to, 0, (size_t)out->bits / 8);
+    uint8_t *to = pixel_of(out, row, left);
+    int bytes = out->bits / 8;
+    if (bytes > 1)
+        memset(to, 0, (size_t)(right - left) * (size_t)bytes);
+    for (int32_t column = left; column < right; column++, to += bytes)
         *to = (uint8_t)(255 - (best[column - left] & 255));
-    }
 }
 
 void resize_argmax(const void *layer, const struct view *in, const struct view *out, const struct region *at,

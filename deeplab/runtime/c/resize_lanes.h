@@ -1,7 +1,7 @@
 /* The channels of an output pixel between two columns of a resize, by AVX-512 where the compiler may use it.
  *
- * The mean at weight w is (start + w * slope - (it is negative)) / 2**20, rounded down; `start` holds the half that rounds
- * it: half away from zero. Lanes beyond the channels hold nothing. */
+ * The mean at weight w is (start + w * slope - (it is negative)) / 2**20, rounded down; `start` holds the half that
+ * rounds it: half away from zero. Lanes beyond the channels hold nothing. */
 #ifndef RESIZE_LANES_H
 #define RESIZE_LANES_H
 

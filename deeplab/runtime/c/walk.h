@@ -1,5 +1,5 @@
-/* The input of a convolution, as runs of values of a few pixels: the taps of the filter one after another, or, where the
- * channels do not come in whole groups of 4, gathered in portions. PIXELS is the instructions' own. */
+/* The input of a convolution, as runs of values of a few pixels: the taps of the filter one after another, or, where
+ * the channels do not come in whole groups of 4, gathered in portions. PIXELS is the instructions' own. */
 #ifndef WALK_H
 #define WALK_H
 
@@ -124,8 +124,16 @@ static inline int part_of(struct walk *w, int part, const int8_t **at)
     if (w->parts > 1)
         y = part / l->filter_columns, x = part - y * l->filter_columns;
     const int8_t *line = y < LINES ? w->lines[y] : line_at(l, w->in, w->row, y);
-    for (int pixel = 0; pixel < PIXELS; pixel++)
-        at[pixel] = tap_at(w, line, x, at_most(pixel, w->pixels - 1));
+    int32_t first = w->column * l->stride_columns - l->before_columns + x * l->dilation_columns;
+    if (line && first >= 0 && first + (w->pixels - 1) * l->stride_columns < l->in_columns) {
+        const int8_t *from = line + first * (ptrdiff_t)w->in->pitch;
+        ptrdiff_t step = l->stride_columns * (ptrdiff_t)w->in->pitch;
+        for (int pixel = 0; pixel < PIXELS; pixel++)
+            at[pixel] = from + at_most(pixel, w->pixels - 1) * step;
+    } else {
+        for (int pixel = 0; pixel < PIXELS; pixel++)
+            at[pixel] = tap_at(w, line, x, at_most(pixel, w->pixels - 1));
+    }
     return l->in_channels / GROUP;
 }
 

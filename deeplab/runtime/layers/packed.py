@@ -14,7 +14,7 @@ from evaluation.planner.types import extent
 
 ROUND_TWICE, ROUND_ONCE, ROUND_WIDE = range(3)
 """`enum rounding` of `c/rescale.h`."""
-MOST_TAPS = 400
+MOST_TAPS = 256
 """Of a depthwise kernel, as in `c/codes_depthwise.c`."""
 
 

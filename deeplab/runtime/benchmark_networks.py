@@ -1,0 +1,94 @@
+"""The networks that the benchmarks measure, and the files in which the peers run the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.importing import import_tflite
+from deeplab.lowering import lower
+from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, quantize
+from evaluation.accuracy import squash
+from evaluation.executor.whole import as_input
+from evaluation.graph import Graph, read_tflite
+
+ADE20K = Path("weights") / "deeplabv3_mnv2_ade20k_int8.tflite"
+CAMVID = Path("weights") / "deeplabv3plus_mnv2_camvid_float.tflite"
+PICTURES = Path("data") / "ade20k_subset" / "images"
+PROMISED_BYTES = {"int8": 4_800_000, "4-bit weights": 3_700_000}
+"""Bounds on the whole process for the ADE20K network, 512x512."""
+_CALIBRATION_PICTURES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network to be measured."""
+
+    title: str
+    graph: Graph
+    values: np.ndarray
+    """One input, as `as_input` takes it."""
+    file: Path | None
+    """What the peers run: the same network, None where no file says the same."""
+    promised_bytes: int | None = None
+
+    @property
+    def peer_values(self) -> np.ndarray:
+        """The input as the file takes it: in float, where ours takes a camera's bytes, what those mean."""
+        theirs = read_tflite(self.file)
+        is_real = theirs.tensors[theirs.inputs[0]].dtype == "float32"
+        return as_input(theirs, _real(self.values) if is_real and self.values.dtype == np.uint8 else self.values)
+
+
+def subjects(shared: Path, folder: Path) -> tuple[Subject, ...]:
+    """The ADE20K network as it is, with 4-bit weights and in float, and a float network that comes as a file."""
+    picture = sorted((shared / PICTURES).glob("*.jpg"))[0]
+    quantized, checkpoint = read_tflite(shared / ADE20K), import_tflite(shared / ADE20K)
+    frame = _frame(picture, quantized)
+    camvid = read_tflite(shared / CAMVID)
+    narrow = _four_bit_weights(checkpoint, sorted((shared / PICTURES).glob("*.jpg"))[-_CALIBRATION_PICTURES:])
+    return (
+        Subject("ADE20K 512x512, int8", quantized, frame, shared / ADE20K, PROMISED_BYTES["int8"]),
+        Subject("the same, 4-bit weights", narrow, frame, None, PROMISED_BYTES["4-bit weights"]),
+        Subject("the same, float32", lower(checkpoint), frame, float_tflite(checkpoint, folder / "float.tflite")),
+        Subject("CamVid 360x480, float32", camvid, _real(_frame(picture, camvid)), shared / CAMVID),
+    )
+
+
+def float_tflite(checkpoint: Checkpoint, path: Path) -> Path:
+    """The float network with its ARG_MAX as a `.tflite` file, by TensorFlow's converter (half a minute)."""
+    from deeplab.model import build, load_weights
+    from deeplab.tensorflow import keras, tf
+
+    model = build(checkpoint.spec, batch_size=1)
+    load_weights(model, checkpoint.spec, checkpoint.weights)
+    labels = keras.layers.Lambda(lambda logits: tf.argmax(logits, axis=-1, output_type=tf.int32))(model.output)
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras.Model(model.input, labels)).convert())
+    return path
+
+
+def _four_bit_weights(checkpoint: Checkpoint, pictures: Sequence[Path]) -> Graph:
+    """Quantised as a study would, to 4-bit weights and 8-bit activations."""
+    from deeplab.calibration import calibrate  # loads TensorFlow
+
+    size = checkpoint.spec.input_height, checkpoint.spec.input_width
+    frames = np.stack([squash(_read(picture), *size) for picture in pictures])
+    return lower(quantize(checkpoint, calibrate(checkpoint, frames), 4, 8))
+
+
+def _frame(picture: Path, graph: Graph) -> np.ndarray:
+    return squash(_read(picture), *graph.tensors[graph.inputs[0]].shape[1:3])
+
+
+def _real(frame: np.ndarray) -> np.ndarray:
+    """A camera's bytes as the float networks take them."""
+    return ((frame.astype(np.float32) - np.float32(FLOAT_INPUT_ZERO)) * np.float32(INPUT_SCALE)).astype(np.float32)
+
+
+def _read(picture: Path) -> np.ndarray:
+    return np.asarray(Image.open(picture).convert("RGB"))
