@@ -48,6 +48,8 @@ def places_of(
             value = call.reads[position]
             if readers[value] > 1 or value in kept or is_label_map(graph, output % len(graph.tensors)):
                 continue
+            if _lies_in_a_slice(graph, output, place) and _shape(graph, value) != _shape(graph, output):
+                continue  # renamed in a slice, its elements would not follow one another
             if value in graph.inputs and not _may_rewrite(graph, call, value, place):
                 continue
             if place.host != output and written.get(value, -1) < index - _NEAR:
@@ -55,6 +57,15 @@ def places_of(
             places[value] = place
             break
     return places
+
+
+def _lies_in_a_slice(graph: Graph, value: int, place: Place) -> bool:
+    host, own = (graph.tensors[index % len(graph.tensors)] for index in (place.host, value))
+    return host.elements != own.elements
+
+
+def _shape(graph: Graph, value: int) -> tuple[int, ...]:
+    return graph.tensors[value % len(graph.tensors)].shape
 
 
 def _may_rewrite(graph: Graph, call: KernelCall, value: int, place: Place) -> bool:

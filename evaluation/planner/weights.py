@@ -14,7 +14,7 @@ unpacking them takes time and scratch.
 
 Beside the kernels: biases (as the graph says, int32, or int64 for 16-bit activations), requantisation (an int32
 multiplier and an int8 shift for each output channel, or one pair where weights are quantised per tensor), and zero
-points (int16 each, of every quantised tensor an operator touches).
+points (int16 each, of every quantised tensor an operator touches). Functions of one 8-bit code are tables of 256 bytes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ ZERO_POINT_BYTES = 2
 INDEX_BITS = 4
 DENSE_GROUP = 4
 _GROUPED = ("CONV_2D", "FULLY_CONNECTED")
+TABLE_BYTES = 256
+_LOOKED_UP = ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU")
+"""Kinds that look each 8-bit code up."""
 WORTH_UNPACKING = 0.75
 """Share of the dense size that a sparse format must stay below where dense weights need no unpacking."""
 _KERNELS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
@@ -80,6 +83,8 @@ def layer_storage(graph: Graph, index: int) -> LayerStorage:
             chosen, kernel_bytes = _smallest(tensor, operator)
         else:
             bias_bytes += (tensor.elements * tensor.bits + 7) // 8
+    if operator.kind in _LOOKED_UP and graph.tensors[operator.outputs[0]].dtype in ("int8", "uint8"):
+        kernel_bytes = TABLE_BYTES
     if kernel_position is not None and bias_bytes == 0:
         bias_bytes = _bias_of_zero_points(graph, operator, kernel_position)
     return LayerStorage(index, chosen, kernel_bytes, bias_bytes, _requantization_bytes(graph, operator))
@@ -93,7 +98,7 @@ def weights_bytes(graph: Graph) -> int:
         layer = layer_storage(graph, index)
         total += layer.requantization_bytes
         constants = {i for i in operator.inputs if i != ABSENT and graph.tensors[i].is_constant}
-        if not constants <= seen:
+        if not constants or not constants <= seen:
             total += layer.kernel_bytes + layer.bias_bytes
         seen |= constants
     return total

@@ -330,3 +330,18 @@ def test_a_batch_is_refused():
 def test_the_validator_is_what_plan_ran(random_graph):
     graph = random_graph(3)
     validate(plan(graph, 4), graph)
+
+
+def test_what_is_renamed_is_not_written_into_a_slice():
+    """A slice's pixels lie apart: a tensor of another shape would not find its elements there."""
+    shapes = {"x": (1, 4, 6, 8), "turned": (1, 6, 4, 8), "renamed": (1, 4, 6, 8), "other": (1, 4, 6, 8)}
+    tensors = [Tensor(name, shape, "int8", 8) for name, shape in shapes.items()]
+    tensors.append(Tensor("joined", (1, 4, 6, 16), "int8", 8))
+    operators = (
+        Operator("TRANSPOSE", "turn", (0,), (1,), {"permutation": (0, 2, 1, 3)}),
+        Operator("RESHAPE", "rename", (1,), (2,)),
+        Operator("RELU", "rectify", (0,), (3,)),
+        Operator("CONCATENATION", "join", (2, 3), (4,), {"axis": 3, "activation": "NONE"}),
+    )
+    made = plan(Graph("renamed", tuple(tensors), operators, (0,), (4,)), 1)  # validated inside
+    assert made.arena_bytes == 3 * 192 + 192
