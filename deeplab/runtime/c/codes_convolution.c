@@ -107,10 +107,10 @@ static int64_t sum_of_weights(const void *weights, int weight_bytes, int count)
     return sum;
 }
 
-/* sums[pixel] += what the taps of one filter row give, or one tap of them: `width` pixels from column `left` on, `stride`
- * columns further for each next pixel. Over the edge stands the zero point. */
-static void codes_sum_taps(const struct codes_convolution_layer *l, int64_t *sums, const struct view *in, const uint8_t *row,
-                     int32_t left, int pixels, const uint8_t *weights, int width)
+/* sums[pixel] += what the taps of one filter row give, or one tap of them: `width` pixels from column `left` on,
+ * `stride` columns further for each next pixel. Over the edge stands the zero point. */
+static void codes_sum_taps(const struct codes_convolution_layer *l, int64_t *sums, const struct view *in,
+                           const uint8_t *row, int32_t left, int pixels, const uint8_t *weights, int width)
 {
     int channels = l->in_channels, bytes = l->weight_bytes, stride = l->stride_columns;
     if (left >= 0 && left + (pixels - 1) * stride + width <= l->in_columns) {

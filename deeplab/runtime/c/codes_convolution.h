@@ -1,7 +1,7 @@
-/* CONV_2D and FULLY_CONNECTED on codes of up to 16 bits, with weights of 2 to 16 bits. Weights lie row by row, a row for
- * each output channel: its kernel by filter row, filter column, input channel. `format` says how (see unpacker); -1: as
- * int16, or as int8 with rows of whole groups of 4, which are read where they stand. Other weights pass through scratch,
- * one row at a time. */
+/* CONV_2D and FULLY_CONNECTED on codes of up to 16 bits, with weights of 2 to 16 bits. Weights lie row by row, a row
+ * for each output channel: its kernel by filter row, filter column, input channel. `format` says how (see unpacker);
+ * -1: as int16, or as int8 with rows of whole groups of 4, which are read where they stand. Other weights pass through
+ * scratch, one row at a time. */
 struct codes_convolution_layer {
     const void *weights;
     const void *bias;                    /* int32_t, or int64_t if `wide_bias`; less zero point times weights */

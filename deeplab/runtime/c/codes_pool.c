@@ -21,7 +21,9 @@ static void add_codes(void *sums, int bytes, int first, int count, const int16_t
 
 static int64_t sum_of_codes(const void *sums, int bytes, int c)
 {
-    return bytes == 2 ? ((const int16_t *)sums)[c] : bytes == 4 ? ((const int32_t *)sums)[c] : ((const int64_t *)sums)[c];
+    if (bytes == 8)
+        return ((const int64_t *)sums)[c];
+    return bytes == 4 ? ((const int32_t *)sums)[c] : ((const int16_t *)sums)[c];
 }
 
 void codes_pool(const void *layer, const struct view *in, const struct view *out, const struct region *at,

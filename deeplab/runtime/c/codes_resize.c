@@ -21,8 +21,8 @@ static struct codes_taps codes_taps_of(int32_t out, int32_t step, int32_t offset
 }
 
 /* `count` channels from `first`, blended; the mean is rounded half away from zero. */
-static void blend_codes(const struct view *in, struct codes_taps down, struct codes_taps across, int32_t first, int count,
-                        int16_t *to)
+static void blend_codes(const struct view *in, struct codes_taps down, struct codes_taps across, int32_t first,
+                        int count, int16_t *to)
 {
     int16_t top_left[CODES_AT_ONCE], top_right[CODES_AT_ONCE], bottom_left[CODES_AT_ONCE], bottom_right[CODES_AT_ONCE];
     const uint8_t *top = row_of(in, down.lower), *bottom = row_of(in, down.upper);

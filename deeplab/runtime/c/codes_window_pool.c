@@ -9,7 +9,8 @@ static void pool_codes(const struct codes_window_pool_layer *l, const struct vie
                        int32_t first, int count, int16_t *to)
 {
     int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;
-    int32_t bottom = at_most(top + l->filter_rows, l->in_rows), right = at_most(left + l->filter_columns, l->in_columns);
+    int32_t bottom = at_most(top + l->filter_rows, l->in_rows);
+    int32_t right = at_most(left + l->filter_columns, l->in_columns);
     int32_t held[CODES_AT_ONCE];
     top = at_least(top, 0);
     left = at_least(left, 0);

@@ -18,8 +18,10 @@ static inline int32_t rescaled(int64_t sum, int rounding, int32_t mantissa, int 
         int shift = 15 - exponent;
         int64_t reduced = mantissa < 0x7FFF0000 ? (mantissa + (1 << 15)) >> 16 : 0x7FFF;
         scaled = (sum * reduced + ((int64_t)1 << (shift - 1))) >> shift;
+    } else if (rounding == ROUND_ONCE) {
+        scaled = multiplied_once(sum, mantissa, exponent);
     } else {
-        scaled = rounding == ROUND_ONCE ? multiplied_once(sum, mantissa, exponent) : multiplied(sum, mantissa, exponent);
+        scaled = multiplied(sum, mantissa, exponent);
     }
     scaled += zero;
     return (int32_t)(scaled < lowest ? lowest : scaled > highest ? highest : scaled);
