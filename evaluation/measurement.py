@@ -95,7 +95,8 @@ class Execution:
     stack_bytes: int
     """Deepest stack seen."""
     stack_bound_bytes: int
-    """Of it, what `runtime_bytes` counts."""
+    """What it may be on the study's own machine; `runtime_bytes` counts what a device needs, which has no such wide
+    vectors."""
     milliseconds: float
     """One picture, least of several runs."""
 

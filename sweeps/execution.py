@@ -18,7 +18,7 @@ from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
 from evaluation.measurement import Execution, Latency
 from evaluation.planner import Plan, plan
-from evaluation.planner.accounting import STACK_BYTES
+from evaluation.planner.accounting import VECTOR_STACK_BYTES
 from sweeps.stages import Context, Network
 
 PROOF_PICTURES = 16
@@ -81,7 +81,7 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
         written_outside=not seen.guards_intact,
         repeatable=seen.outputs_equal,
         stack_bytes=seen.stack_bytes,
-        stack_bound_bytes=STACK_BYTES,
+        stack_bound_bytes=VECTOR_STACK_BYTES,
         milliseconds=min(seen.latencies_ms),
     )
 

@@ -52,8 +52,10 @@ FLOAT_PACKED_BYTES = 40
 """Of a float convolution whose weights are stored sparse."""
 MOST_LAYER_BYTES = 64
 """Bound for the other kinds."""
-STACK_BYTES = 1024
-"""Bound on the deepest call chain: run, kernel, inner loop."""
+STACK_BYTES = 3072
+"""Bound on the deepest call chain (run, kernel, inner loop) on ARM processors, and of portable builds on any other."""
+VECTOR_STACK_BYTES = 6144
+"""The same where kernels are built for the wide vectors of a PC (AVX2, AVX-512); not what a device needs."""
 
 
 @dataclass(frozen=True)
