@@ -41,8 +41,10 @@ def tables(graph: Graph, plan: Plan) -> Tables:
     """Loops, layers and constants of the program.
 
     Raises:
-        UserError: an operator has no C kernel, or the plan is of another network.
+        UserError: an operator has no C kernel, the plan is of another network, or a buffer lies where its elements must
+            not begin.
     """
+    _check_alignment(graph, plan)
     try:
         loops = folded(graph, plan)
     except (ValueError, IndexError, KeyError) as error:
@@ -357,6 +359,24 @@ def _contiguous(graph: Graph, plan: Plan, tensor: int, is_there: Sequence[bool])
     if not kept or kept[-1].region.bottom != extent(graph.tensors[kept[-1].tensors[0]])[0]:
         raise _not_whole(graph, plan, tensor)
     return kept[0].offset, sum(_held_bytes(graph, buffer) for buffer in kept)
+
+
+def _check_alignment(graph: Graph, plan: Plan) -> None:
+    """A target may align to less than the elements that lie in a buffer; not every processor could read them."""
+    has_wide_sums = any(tensor.dtype == "int16" for tensor in graph.tensors)
+    for buffer in plan.buffers:
+        hosted = [graph.tensors[tensor].bits for tensor in buffer.tensors if tensor < len(graph.tensors)]
+        if buffer.role is Role.LABELS:
+            needed = buffer.size_bytes // max(1, buffer.region.rows * buffer.region.columns)
+        elif hosted:
+            needed = {16: 2, 32: 4, 64: 8}.get(max(hosted), 1)
+        else:
+            needed = 8 if has_wide_sums else 4
+        if needed and buffer.offset % needed:
+            raise UserError(
+                f"{plan.graph}: {buffer.name} begins at byte {buffer.offset} of the arena and holds elements of "
+                f"{needed} bytes; plan for a target with alignment_bytes of at least {needed}"
+            )
 
 
 def _held_bytes(graph: Graph, buffer: Buffer) -> int:

@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from resource import RLIMIT_FSIZE, setrlimit
 
@@ -97,6 +98,18 @@ def test_a_target_with_flash_says_so(tmp_path):
         f"| {made.flash_bytes:,} | weights and tables, in flash: not RAM |"
         in (tmp_path / "net" / "README.md").read_text()
     )
+
+
+def test_elements_that_no_type_of_c_may_lie_at_are_refused(tmp_path):
+    network = Network(3)
+    source = network.activation("frame", (1, 5, 5, 3), "int16", 16)
+    end = network.operate("RELU", (source,), network.activation("end", (1, 5, 5, 3), "int16", 16))
+    graph = network.graph("odd", (source,), (end,))
+    made = plan(graph, 1, Target("tight", alignment_bytes=1))
+    write_bundle(graph, made, tmp_path / "fits")
+    moved = tuple(replace(buffer, offset=buffer.offset + 1) for buffer in made.buffers)
+    with pytest.raises(UserError, match="elements of 2 bytes; plan for a target with alignment_bytes of at least 2"):
+        write_bundle(graph, replace(made, buffers=moved, arena_bytes=made.arena_bytes + 1), tmp_path / "odd")
 
 
 @pytest.mark.parametrize(
