@@ -137,10 +137,12 @@ def kernels_c(made: Tables) -> str:
 
 def inlined_parts(parts: Sequence[str]) -> tuple[str, str]:
     """The texts of kernels.h and kernels.c with these parts of `c/`."""
-    headers = [(SOURCES / f"{part}.h").read_text() for part in parts]
+    layers: set[str] = set()
+    headers = [inlined(name, layers) for part in parts if (name := f"{part}.h") not in layers]
     header = (SOURCES / "kernels.h").read_text().replace("/* @LAYERS@ */\n", "\n".join(headers))
-    done: set[str] = {"kernels.h"}
-    pieces = ['#include "kernels.h"\n', *(inlined(f"{part}.c", done) for part in ("run", *parts))]
+    done = {"kernels.h", *layers}
+    sources = [inlined(name, done) for part in ("run", *parts) if (name := f"{part}.c") not in done]
+    pieces = ['#include "kernels.h"\n', *sources]
     return header, "\n".join(pieces)
 
 
@@ -166,12 +168,12 @@ def _parts(made: Tables) -> list[str]:
 
 
 def inlined(name: str, done: set[str]) -> str:
-    """A source with its own headers put in their place, each once."""
+    """A source with its own headers put in their place, each once; all of them are then in `done`."""
+    done.add(name)
 
     def header(match: re.Match[str]) -> str:
         if match[1] in done:
             return ""
-        done.add(match[1])
         return inlined(match[1], done)
 
     return re.sub(r'^#include "([^"]+)"\n', header, (SOURCES / name).read_text(), flags=re.MULTILINE)

@@ -119,16 +119,16 @@ def _rounding(call: Call) -> Rounding:
 def weights_of(call: Call) -> np.ndarray:
     """Weights less their zero points (non-zero in uint8 networks only), prepared at the first tile.
 
-    Where they come through scratch, every tile unpacks them there; of later tiles one row shows it.
+    Where they come through scratch, every tile unpacks them there; of later tiles the first rows show it.
     """
     weights = call.once("weights", lambda: _prepared_weights(call))
-    if call.unpacks_weights:
-        call.keep(_rows_of_weights(call)[-1].reshape(-1))
+    if call.unpacked[0]:
+        _through_scratch(call, _rows_of_weights(call)[: call.unpacked[0]])
     return weights
 
 
 def _prepared_weights(call: Call) -> np.ndarray:
-    data = _unpacked(call) if call.unpacks_weights else call.constant(1)
+    data = _unpacked(call) if call.unpacked[0] else call.constant(1)
     if call.output.dtype == "float32":
         if data.dtype != np.float32:
             raise UserError(f"{call.operator.name}: float activations with {data.dtype} weights; quantise both or none")
@@ -140,14 +140,24 @@ def _prepared_weights(call: Call) -> np.ndarray:
 
 
 def _unpacked(call: Call) -> np.ndarray:
-    """The weights, each output channel's row unpacked into scratch and taken from there."""
-    tensor, rows = call.tensor(1), _rows_of_weights(call)
+    """The weights, a few output channels' rows at a time unpacked into scratch and taken from there."""
+    tensor, rows, together = call.tensor(1), _rows_of_weights(call), call.unpacked[0]
     kept = np.empty_like(rows)
-    for channel, row in enumerate(rows.reshape(len(rows), -1)):
+    for first in range(0, len(rows), together):
+        some = rows[first : first + together]
         if tensor.bits < 8:
-            row = unpack_rows(pack_rows(row[np.newaxis], tensor.bits), tensor.bits, row.size, tensor.dtype)[0]
-        kept[channel] = call.keep(row).reshape(rows.shape[1:])
+            flat = some.reshape(len(some), -1)
+            some = unpack_rows(pack_rows(flat, tensor.bits), tensor.bits, flat.shape[1], tensor.dtype)
+        kept[first : first + together] = _through_scratch(call, some).reshape(-1, *rows.shape[1:])
     return np.moveaxis(kept, 0, -1) if call.operator.kind == "DEPTHWISE_CONV_2D" else kept
+
+
+def _through_scratch(call: Call, rows: np.ndarray) -> np.ndarray:
+    """Rows of weights (output channels, ...) as they come back from scratch, (output channels, values)."""
+    flat = rows.reshape(len(rows), -1)
+    filled = np.zeros((len(rows), call.unpacked[1]), rows.dtype)
+    filled[:, : flat.shape[1]] = flat
+    return call.keep(filled)[:, : flat.shape[1]]
 
 
 def _rows_of_weights(call: Call) -> np.ndarray:

@@ -10,6 +10,7 @@ from evaluation.errors import UserError
 from evaluation.executor.patch import Call
 from evaluation.executor.requantize import (
     activation_range,
+    activation_ratio,
     clamp_real,
     integer_range,
     multiply,
@@ -80,7 +81,7 @@ def activation(call: Call) -> np.ndarray:
     values = call.first.rectangle(call.region, 0)
     if call.output.dtype == "float32":
         return clamp_real(values, kind)
-    scaled = multiply(_centred(source, values), *quantize_multiplier(_ratio(source, call.output)))
+    scaled = multiply(_centred(source, values), *quantize_multiplier(activation_ratio(source, call.output)))
     return np.clip(scaled + zero_point_of(call.output), *activation_range(kind, call.output))
 
 

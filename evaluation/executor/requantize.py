@@ -77,6 +77,12 @@ def reduced_mantissa(mantissa: np.ndarray) -> np.ndarray:
     return np.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
 
 
+def activation_ratio(source: Tensor, output: Tensor) -> float:
+    """The multiplier of a RELU, RELU6 or RELU_N1_TO_1 of its own: the reference divides these scales in float32
+    (`ReluPrepare` of `activations.cc`), those of other operators in float64."""
+    return float(scale_of(source) / scale_of(output))
+
+
 def round_half_away(x: np.ndarray) -> np.ndarray:
     """C's `round`, of the type of x; numpy's own rounds half to even."""
     magnitude = np.floor(np.abs(x))

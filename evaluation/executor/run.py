@@ -15,7 +15,7 @@ from evaluation.executor.reduction import RunningReductions
 from evaluation.executor.whole import as_input
 from evaluation.graph import ABSENT, Graph, Operator
 from evaluation.planner.types import Access, Plan, Region, Role, Step, extent
-from evaluation.planner.weights import needs_unpacking
+from evaluation.planner.weights import unpacked_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class _Run:
         self._arena = arena
         self._reductions = RunningReductions()
         self._prepared: dict[tuple[Operator, str], Any] = {}
-        self._unpacks: dict[int, bool] = {}
+        self._unpacked: dict[int, tuple[int, int]] = {}
 
     def do(self, step: Step) -> None:
         """Read all that the step reads, compute, then write: so an output may lie where an input lay."""
@@ -104,7 +104,7 @@ class _Run:
             _in_input_order(graph, first, patches),
             _written(graph, operators[-1], step),
             ArenaScratch(arena, step.scratch, first.name),
-            self._needs_unpacking(step.operators[0]),
+            self._unpacked_shape(step.operators[0]),
             self._prepared,
         )
         result = kernel(call) if step.accumulator is None else self._reductions.add(arena, call, step)
@@ -114,10 +114,10 @@ class _Run:
         elif step.writes:
             arena.store(step.writes, result)
 
-    def _needs_unpacking(self, operator: int) -> bool:
-        if operator not in self._unpacks:
-            self._unpacks[operator] = needs_unpacking(self._graph, operator)
-        return self._unpacks[operator]
+    def _unpacked_shape(self, operator: int) -> tuple[int, int]:
+        if operator not in self._unpacked:
+            self._unpacked[operator] = unpacked_shape(self._graph, operator)
+        return self._unpacked[operator]
 
 
 def _copy(arena: Arena, step: Step, patches: list[Patch]) -> None:

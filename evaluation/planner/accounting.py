@@ -15,7 +15,7 @@ from evaluation.planner.geometry import COLUMNS, ROWS, padding_before, window_si
 from evaluation.planner.loops import Loop
 from evaluation.planner.targets import Target
 from evaluation.planner.types import extent
-from evaluation.planner.weights import needs_unpacking, scalar_bytes
+from evaluation.planner.weights import multiplies_bytes, needs_unpacking, scalar_bytes
 
 SECTION_BYTES = 24
 """Pointers to calls, rows and columns; five counts."""
@@ -125,7 +125,7 @@ def _padding_bytes(graph: Graph) -> int:
     longest: dict[int, int] = {}
     for index, operator in enumerate(graph.operators):
         source = graph.tensors[operator.inputs[0]]
-        if operator.kind == "CONV_2D" and _is_dense_int8(graph, index) and _reaches_over_an_edge(graph, operator):
+        if operator.kind == "CONV_2D" and multiplies_bytes(graph, index) and _reaches_over_an_edge(graph, operator):
             zero = int(source.quantization.zero_point[0]) if source.quantization is not None else 0
             longest[zero] = max(longest.get(zero, 0), source.shape[-1])
     return sum(longest.values())

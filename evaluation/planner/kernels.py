@@ -6,7 +6,8 @@ its output may lie where its input lay (in place), and which neighbours run as o
 
 Scratch, in bytes:
 - kernels whose weights are packed or sparse unpack one output channel at a time: kh*kw*cin values of the type they
-  compute in (int8, int16 or float32);
+  compute in (int8, int16 or float32); convolutions of int8 codes, which compute 16 output channels together, as many
+  (`evaluation.planner.weights.unpacked_shape`);
 - a pool over the whole picture, and MEAN, keep one running sum for each output value, in the narrowest type that
   holds it (`evaluation.graph.accumulate`); computed tile by tile, the sums are an accumulator that lives from the first
   tile to the last;
@@ -31,7 +32,7 @@ from evaluation.graph import ABSENT, Graph, Operator, Tensor, operator_macs
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.planner.geometry import COLUMNS, ROWS, Need, need, window_size
 from evaluation.planner.types import extent
-from evaluation.planner.weights import kernel_rows, needs_unpacking
+from evaluation.planner.weights import unpacked_bytes
 
 MAX_LABEL_CLASSES = 256
 _MAX_SIDE = 1 << 16
@@ -234,11 +235,7 @@ def is_global_reduction(graph: Graph, operator: Operator) -> bool:
 
 def _scratch_bytes(graph: Graph, index: int) -> int:
     operator = graph.operators[index]
-    scratch = 0
-    if needs_unpacking(graph, index):
-        weights = graph.tensors[operator.inputs[1]]
-        _, length = kernel_rows(weights, operator.kind)
-        scratch += length * np.dtype(weights.dtype).itemsize
+    scratch = unpacked_bytes(graph, index)
     source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
     if is_global_reduction(graph, operator) or operator.kind in ("MEAN", "SUM"):
         count = source.elements // output.elements

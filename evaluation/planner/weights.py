@@ -12,6 +12,9 @@ unpacking them takes time and scratch.
   of a longer run of zeros each 16 cost a filler {15, 0}, and zeros at the end cost nothing (Han et al., Deep
   Compression, 2016, section 2).
 
+What a kernel cannot read as it stands is unpacked into scratch: one row at a time, or, where bytes are multiplied by
+bytes, the rows of as many output channels as the kernel computes together (see `unpacked_shape`).
+
 Beside the kernels: biases (as the graph says, int32, or int64 for 16-bit activations), requantisation (an int32
 multiplier and an int8 shift for each output channel, or one pair where weights are quantised per tensor), and zero
 points (int16 each, of every quantised tensor an operator touches). Functions of one 8-bit code are tables of 256 bytes.
@@ -31,6 +34,12 @@ MULTIPLIER_BYTES = 4 + 1
 ZERO_POINT_BYTES = 2
 INDEX_BITS = 4
 DENSE_GROUP = 4
+ROWS_TOGETHER = 16
+"""Output channels that a convolution of int8 codes computes together; `LANES` of the C program's `walk.h`."""
+CHANNELS_TOGETHER = 64
+LONE_CHANNELS = 16
+"""Channels that a depthwise convolution of bytes unpacks together; up to so many that are left over join them.
+As in the C program's `packed_depthwise.c`."""
 _GROUPED = ("CONV_2D", "FULLY_CONNECTED")
 TABLE_BYTES = 256
 _LOOKED_UP = ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU")
@@ -116,7 +125,7 @@ def scalar_bytes(graph: Graph, index: int) -> int:
 
 
 def needs_unpacking(graph: Graph, index: int) -> bool:
-    """Whether a kernel call must first unpack a row of weights: packed below 8 bits, widened, or stored sparse."""
+    """Whether a kernel call must first unpack weights: packed below 8 bits, widened, or stored sparse."""
     operator = graph.operators[index]
     if operator.kind not in _KERNELS:
         return False
@@ -124,6 +133,53 @@ def needs_unpacking(graph: Graph, index: int) -> bool:
     if not tensor.is_constant:
         return False
     return _widened(tensor) or layer_storage(graph, index).format is not Format.DENSE
+
+
+def unpacked_shape(graph: Graph, index: int) -> tuple[int, int]:
+    """(rows, values of each) that a call has in scratch at a time; (0, 0) where it reads the weights as they stand.
+
+    The rows of convolutions that multiply bytes are filled up to a multiple of 4 values, as such weights are where they
+    need no unpacking.
+    """
+    if not needs_unpacking(graph, index):
+        return 0, 0
+    operator = graph.operators[index]
+    rows, length = kernel_rows(graph.tensors[operator.inputs[_KERNELS[operator.kind]]], operator.kind)
+    if not multiplies_bytes(graph, index):
+        return 1, length
+    if operator.kind == "DEPTHWISE_CONV_2D":
+        over = rows % CHANNELS_TOGETHER
+        return min(rows, CHANNELS_TOGETHER + (over if over < LONE_CHANNELS else 0)), length
+    return min(rows, ROWS_TOGETHER), math.ceil(length / DENSE_GROUP) * DENSE_GROUP
+
+
+def unpacked_bytes(graph: Graph, index: int) -> int:
+    """Scratch for `unpacked_shape`."""
+    rows, values = unpacked_shape(graph, index)
+    if not rows:
+        return 0
+    operator = graph.operators[index]
+    return rows * values * np.dtype(graph.tensors[operator.inputs[_KERNELS[operator.kind]]].dtype).itemsize
+
+
+def multiplies_bytes(graph: Graph, index: int) -> bool:
+    """Whether an operator's kernel computes on bytes: int8 codes by symmetric int8 weights to int8 codes.
+
+    True of a CONV_2D and of a FULLY_CONNECTED with one result, with codes and weights of 8 bits or fewer; of a
+    DEPTHWISE_CONV_2D with an output channel for each input channel, where the codes are of 8 bits.
+    """
+    operator = graph.operators[index]
+    if operator.kind not in _KERNELS or operator.kind == "TRANSPOSE_CONV":
+        return False
+    source, weights = (graph.tensors[tensor] for tensor in operator.inputs[:2])
+    tensors = (source, weights, graph.tensors[operator.outputs[0]])
+    if any(tensor.dtype != "int8" for tensor in tensors) or not weights.is_constant:
+        return False
+    if weights.quantization is not None and weights.quantization.zero_point.any():
+        return False
+    if operator.kind == "DEPTHWISE_CONV_2D":
+        return tensors[0].bits == tensors[2].bits == 8 and source.shape[-1] == weights.shape[-1]
+    return operator.kind == "CONV_2D" or source.elements == weights.shape[1]
 
 
 def _bias_of_zero_points(graph: Graph, operator: Operator, position: int) -> int:

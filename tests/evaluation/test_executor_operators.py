@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evaluation.errors import UserError
@@ -220,6 +220,24 @@ def test_sum(dtype, data):
     np.testing.assert_array_equal(run_whole(graph, frame)[2], theirs)
 
 
+@pytest.mark.parametrize(
+    ("seed", "size", "scale"), [(354, (15, 13), 0.35734331607818604), (2988, (5, 20), 0.5472951531410217)]
+)
+def test_sum_of_16_bits_is_rescaled_in_float32(seed, size, scale):
+    """Two sums that integer arithmetic rounds the other way."""
+    rng = np.random.default_rng(seed)
+    tensors = [
+        activation("x", (1, *size, 4), "int16"),
+        constant("axes", np.array([1, 2], np.int32)),
+        activation("y", (1, 1, 1, 4), "int16", scale),
+    ]
+    graph = network("SUM", tensors, (0, 1), 2, {"axes": (1, 2), "keep_dims": True})
+    rng.integers(1, 21, 2), rng.uniform()
+    frame = values(rng, tensors[0].shape, "int16")
+    theirs = litert(graph, frame, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    np.testing.assert_array_equal(run_whole(graph, frame)[2], theirs)
+
+
 @given(st.integers(0, 2**32), st.sampled_from([0.003, 0.02, 0.1, 0.4]))
 @few
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
@@ -345,6 +363,7 @@ def unlike(rng, dtype):
 
 
 @given(st.integers(0, 2**32))
+@example(840259)  # a RELU whose scales give another multiplier when they are divided in float64
 @few
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6"])

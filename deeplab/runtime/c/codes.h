@@ -5,6 +5,7 @@
 #define CODES_H
 
 #include "kernels.h"
+#include "arithmetic.h"
 
 enum { CODES_AT_ONCE = 64 }; /* elements that a kernel brings to int16 on its stack */
 
@@ -48,30 +49,50 @@ static inline void put_code(uint8_t *row, int bits, ptrdiff_t index, int32_t cod
         put_narrow_code(row, bits, index, code);
 }
 
-/* `count` codes narrower than a byte, from element `first` of a row on. Runs of 4 and 6 bits that begin on a whole byte
- * are written so that compilers find the vectors in them. */
+/* `count` codes narrower than a byte, from element `first` of a row on: those up to a whole byte, then runs that fill
+ * whole bytes. Those of 2, 4 and 6 bits are written so that compilers find the vectors in them. */
 static inline void load_narrow_codes(const uint8_t *row, int bits, ptrdiff_t first, int count, int8_t *to)
 {
     int i = 0;
-    if (bits == 4 && first % 2 == 0) {
-        const uint8_t *from = row + first / 2;
-        int pairs = count / 2;
+    for (; i < count && (first + i) * bits % 8; i++)
+        to[i] = (int8_t)narrow_code(row, bits, first + i);
+    const uint8_t *from = row + (first + i) * bits / 8;
+    int8_t *at = to + i;
+    if (bits == 4) {
+        int pairs = (count - i) / 2;
         for (int k = 0; k < pairs; k++) {
-            to[2 * k] = (int8_t)(((from[k] & 15) ^ 8) - 8);
-            to[2 * k + 1] = (int8_t)(((from[k] >> 4) ^ 8) - 8);
+            at[2 * k] = (int8_t)(((from[k] & 15) ^ 8) - 8);
+            at[2 * k + 1] = (int8_t)(((from[k] >> 4) ^ 8) - 8);
         }
-        i = 2 * pairs;
-    } else if (bits == 6 && first % 4 == 0) {
-        const uint8_t *from = row + first / 4 * 3;
-        int fours = count / 4;
+        i += 2 * pairs;
+    } else if (bits == 2) {
+        int fours = (count - i) / 4;
+        for (int k = 0; k < fours; k++) {
+            at[4 * k] = (int8_t)(((from[k] & 3) ^ 2) - 2);
+            at[4 * k + 1] = (int8_t)(((from[k] >> 2 & 3) ^ 2) - 2);
+            at[4 * k + 2] = (int8_t)(((from[k] >> 4 & 3) ^ 2) - 2);
+            at[4 * k + 3] = (int8_t)(((from[k] >> 6) ^ 2) - 2);
+        }
+        i += 4 * fours;
+    } else if (bits == 6) {
+        int fours = (count - i) / 4;
         for (int k = 0; k < fours; k++) {
             uint8_t low = from[3 * k], middle = from[3 * k + 1], high = from[3 * k + 2];
-            to[4 * k] = (int8_t)(((low & 63) ^ 32) - 32);
-            to[4 * k + 1] = (int8_t)(((low >> 6 | (middle & 15) << 2) ^ 32) - 32);
-            to[4 * k + 2] = (int8_t)(((middle >> 4 | (high & 3) << 4) ^ 32) - 32);
-            to[4 * k + 3] = (int8_t)(((high >> 2) ^ 32) - 32);
+            at[4 * k] = (int8_t)(((low & 63) ^ 32) - 32);
+            at[4 * k + 1] = (int8_t)(((low >> 6 | (middle & 15) << 2) ^ 32) - 32);
+            at[4 * k + 2] = (int8_t)(((middle >> 4 | (high & 3) << 4) ^ 32) - 32);
+            at[4 * k + 3] = (int8_t)(((high >> 2) ^ 32) - 32);
         }
-        i = 4 * fours;
+        i += 4 * fours;
+    } else {
+        uint32_t mask = ((uint32_t)1 << bits) - 1, sign = (uint32_t)1 << (bits - 1);
+        for (; i + 8 <= count; i += 8) {
+            uint64_t word = 0;
+            for (int byte = 0; byte < bits; byte++)
+                word |= (uint64_t)*from++ << 8 * byte;
+            for (int k = 0; k < 8; k++, word >>= bits)
+                to[i + k] = (int8_t)((((uint32_t)word & mask) ^ sign) - sign);
+        }
     }
     for (; i < count; i++)
         to[i] = (int8_t)narrow_code(row, bits, first + i);
@@ -93,29 +114,47 @@ static inline void load_codes(const uint8_t *row, int bits, ptrdiff_t first, int
     }
 }
 
-static inline void store_codes(uint8_t *row, int bits, ptrdiff_t first, int count, const int16_t *from)
+/* The way back; the other codes of a shared byte stay. */
+static inline void store_narrow_codes(uint8_t *row, int bits, ptrdiff_t first, int count, const int8_t *from)
 {
     int i = 0;
+    for (; i < count && (first + i) * bits % 8; i++)
+        put_narrow_code(row, bits, first + i, from[i]);
+    uint8_t *to = row + (first + i) * bits / 8;
+    if (bits == 4) {
+        const int8_t *codes = from + i;
+        int pairs = (count - i) / 2;
+        for (int k = 0; k < pairs; k++)
+            to[k] = (uint8_t)((codes[2 * k] & 15) | (codes[2 * k + 1] & 15) << 4);
+        i += 2 * pairs;
+    } else if (bits == 6) {
+        for (; i + 4 <= count; i += 4, to += 3) {
+            int a = from[i] & 63, b = from[i + 1] & 63, c = from[i + 2] & 63, d = from[i + 3] & 63;
+            to[0] = (uint8_t)(a | b << 6);
+            to[1] = (uint8_t)(b >> 2 | c << 4);
+            to[2] = (uint8_t)(c >> 4 | d << 2);
+        }
+    }
+    for (; i < count; i++)
+        put_narrow_code(row, bits, first + i, from[i]);
+}
+
+static inline void store_codes(uint8_t *row, int bits, ptrdiff_t first, int count, const int16_t *from)
+{
     if (bits == 16) {
         memcpy(row + 2 * first, from, 2 * (size_t)count);
         return;
     }
-    if (bits == 8) {
-        for (; i < count; i++)
-            row[first + i] = (uint8_t)from[i];
-        return;
+    for (int done = 0; done < count; done += CODES_AT_ONCE) {
+        int8_t codes[CODES_AT_ONCE];
+        int some = at_most(CODES_AT_ONCE, count - done);
+        for (int i = 0; i < some; i++)
+            codes[i] = (int8_t)from[done + i];
+        if (bits == 8)
+            memcpy(row + first + done, codes, (size_t)some);
+        else
+            store_narrow_codes(row, bits, first + done, some, codes);
     }
-    if (bits == 4) {
-        if (first & 1) {
-            put_narrow_code(row, 4, first, from[0]);
-            i++;
-        }
-        uint8_t *pair = row + (first + i) / 2;
-        for (; i + 1 < count; i += 2)
-            *pair++ = (uint8_t)((from[i] & 15) | (from[i + 1] & 15) << 4);
-    }
-    for (; i < count; i++)
-        put_narrow_code(row, bits, first + i, from[i]);
 }
 
 #endif

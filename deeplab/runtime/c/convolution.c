@@ -14,21 +14,16 @@ void convolution(const void *layer, const struct view *in, const struct view *ou
     const struct convolution_layer *l = layer;
     int32_t row_bytes = (at->right - at->left) * l->stride_columns * l->stride_rows * l->in_channels;
     int32_t rows = at_least(1, BAND_BYTES / row_bytes), band = at->top;
+    const int8_t *weights = l->weights;
     struct walk w;
     struct block b;
     (void)scratch;
-    open_walk(&w, l, in, out);
-    for (; band < at->bottom; band += rows)
+    open_walk(&w, l, in, l->in_channels % GROUP ? gather_bytes : NULL, out->pitch);
+    for (; band < at->bottom; band += rows) {
+        struct region part = {band, at_most(band + rows, at->bottom), at->left, at->right};
         for (int channel = 0; channel < l->out_channels; channel += b.lanes * b.count) {
-            open_block(&b, &w, channel);
-            for (int32_t row = band; row < at_most(band + rows, at->bottom); row++) {
-                int8_t *to = (int8_t *)pixel_of(out, row, at->left) + channel;
-                open_row(&w, row);
-                for (w.column = at->left; w.column < at->right; w.column += w.pixels) {
-                    w.pixels = at_most(PIXELS, at->right - w.column);
-                    dot_tile(&b, &w, to, w.pixels);
-                    to += w.pixels * (ptrdiff_t)w.out_step;
-                }
-            }
+            open_block(&b, &w, channel, l->out_channels - channel, weights + (ptrdiff_t)channel * w.groups * GROUP);
+            dot_rectangle(&b, &w, out, &part);
         }
+    }
 }

@@ -4,7 +4,7 @@
  * the channel's kernel taken away, so that the kernel can multiply codes as they are. `padding` is one pixel of input
  * zero points, NULL where the filter never reaches over the edge. */
 struct convolution_layer {
-    const int8_t *weights;
+    const void *weights;                 /* int8_t; in packed_convolution what they are unpacked from */
     const int32_t *bias;
     const int32_t *multipliers;
     const int8_t *shifts;

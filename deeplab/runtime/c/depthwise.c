@@ -17,7 +17,7 @@ static void depthwise_slow(const struct taps *t, const struct view *out, const s
                 memcpy(sums, l->bias + first, sizeof *sums * (size_t)channels);
                 for (int y = 0; y < l->filter_rows; y++)
                     for (int x = 0; x < l->filter_columns; x++) {
-                        const int8_t *w = l->weights + (ptrdiff_t)(y * l->filter_columns + x) * l->out_channels + first;
+                        const int8_t *w = t->weights + (ptrdiff_t)(y * l->filter_columns + x) * l->out_channels + first;
                         const int8_t *from = tap_of(t, line_under(t, row, y), column, x);
                         for (int c = 0; c < channels; c++)
                             sums[c] += (from ? from[(first + c) / multiple] : l->in_zero) * w[c];

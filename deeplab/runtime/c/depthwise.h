@@ -1,6 +1,6 @@
 /* DEPTHWISE_CONV_2D on 8 bits. Weights lie tap by tap, as many as there are output channels. Bias as in convolution. */
 struct depthwise_layer {
-    const int8_t *weights;
+    const void *weights;                 /* int8_t; in packed_depthwise what they are unpacked from */
     const int32_t *bias;
     const int32_t *multipliers;
     const int8_t *shifts;

@@ -45,7 +45,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
         b->scaling[i] = lane_scaling_of(mantissas + 8 * i, shifts + 8 * i, l->out_zero);
     }
     for (int tap = 0; tap < t->held; tap += 2) {
-        const int8_t *w = l->weights + (ptrdiff_t)tap * l->out_channels + first;
+        const int8_t *w = t->weights + (ptrdiff_t)tap * l->out_channels + first;
         __m256i one = widened(w), other = tap + 1 < t->count ? widened(w + l->out_channels) : _mm256_setzero_si256();
         b->weights[tap] = _mm256_unpacklo_epi16(one, other);
         b->weights[tap + 1] = _mm256_unpackhi_epi16(one, other);

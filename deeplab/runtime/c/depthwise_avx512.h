@@ -60,7 +60,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
         for (int i = 0; i < 4; i++) {
             int tap = t->by_column ? i * l->filter_columns + group : 4 * group + i;
             taps[i] = tap < t->count
-                ? _mm512_maskz_loadu_epi8(b->mask, l->weights + (ptrdiff_t)tap * l->out_channels + first)
+                ? _mm512_maskz_loadu_epi8(b->mask, t->weights + (ptrdiff_t)tap * l->out_channels + first)
                 : _mm512_setzero_si512();
         }
         interleaved(taps[0], taps[1], taps[2], taps[3], b->weights[group]);

@@ -28,7 +28,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     for (int i = 0; i < 4; i++)
         b->start[i] = vld1q_s32(l->bias + first + 4 * i);
     for (int tap = 0; tap < t->held; tap++) {
-        b->weights[tap] = tap < t->count ? l->weights + (ptrdiff_t)tap * l->out_channels + first : nothing;
+        b->weights[tap] = tap < t->count ? t->weights + (ptrdiff_t)tap * l->out_channels + first : nothing;
         b->gentle = b->gentle && two_fit(b->weights[tap], CHANNELS);
     }
 }

@@ -17,7 +17,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     b->first = first;
     b->count = at_most(CHANNELS, t->layer->out_channels - first);
     for (int tap = 0; tap < t->held; tap++)
-        b->weights[tap] = t->layer->weights + (ptrdiff_t)tap * t->layer->out_channels + first;
+        b->weights[tap] = t->weights + (ptrdiff_t)tap * t->layer->out_channels + first;
     memset(b->padding, t->layer->in_zero, sizeof b->padding);
 }
 

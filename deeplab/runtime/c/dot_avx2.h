@@ -16,14 +16,14 @@ struct block { /* 16 output channels, or those that are left */
     struct lane_scaling scaling[2];
 };
 
-static void open_block(struct block *b, const struct walk *w, int channel)
+static void open_block(struct block *b, const struct walk *w, int channel, int channels, const int8_t *weights)
 {
     const struct convolution_layer *l = w->layer;
     int32_t start[LANES], mantissas[LANES], shifts[LANES];
     b->channel = channel;
     b->count = 1;
-    b->lanes = at_most(LANES, l->out_channels - channel);
-    b->weights = l->weights + (ptrdiff_t)channel * w->groups * GROUP;
+    b->lanes = at_most(LANES, channels);
+    b->weights = weights;
     for (int i = 0; i < LANES; i++)
         start[i] = i < b->lanes ? l->bias[channel + i] : 0;
     load_scaling(&w->scaling, channel, b->lanes, LANES, mantissas, shifts);

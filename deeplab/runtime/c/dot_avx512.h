@@ -5,8 +5,6 @@
 #ifndef DOT_AVX512_H
 #define DOT_AVX512_H
 
-enum { BLOCKS = 3 };
-
 struct block { /* what the channels of up to three blocks share over all pixels */
     const int8_t *weights;
     int channel, count, lanes;   /* first channel; blocks; channels of a block */
@@ -15,6 +13,7 @@ struct block { /* what the channels of up to three blocks share over all pixels 
     enum manner manner[BLOCKS];
 };
 
+/* Of the channels at hand. */
 static int channels_at_once(int channels)
 {
     int blocks = channels / LANES;
@@ -28,20 +27,20 @@ INLINED __m512i four_of(const int8_t *x)
     return _mm512_set1_epi32(four);
 }
 
-static void open_block(struct block *b, const struct walk *w, int channel)
+static void open_block(struct block *b, const struct walk *w, int channel, int channels, const int8_t *weights)
 {
     const struct convolution_layer *l = w->layer;
-    int channels = channels_at_once(l->out_channels - channel), groups = w->groups;
+    int groups = w->groups;
+    channels = channels_at_once(channels);
     b->channel = channel;
     b->lanes = at_most(channels, LANES);
     b->count = (channels + LANES - 1) / LANES;
-    b->weights = l->weights + (ptrdiff_t)channel * groups * GROUP;
+    b->weights = weights;
     __mmask16 mask = first_lanes(b->lanes);
     for (int i = 0; i < b->count; i++) {
-        const int8_t *weights = b->weights + (ptrdiff_t)i * groups * GROUP * LANES;
         int first = channel + i * LANES;
         __m512i sum = _mm512_setzero_si512(), mantissas, shifts;
-        for (int group = 0; group < groups; group++, weights += b->lanes * GROUP)
+        for (int group = 0; group < groups; group++, weights += b->lanes * GROUP) /* of one block after another */
             sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8((char)0x80), _mm512_maskz_loadu_epi32(mask, weights));
         __m512i bias = _mm512_maskz_loadu_epi32(mask, l->bias + first);
         b->start[i] = _mm512_sub_epi32(bias, sum);

@@ -23,14 +23,14 @@ struct block { /* 16 output channels, or those that are left */
     struct lane_scaling scaling[4];
 };
 
-static void open_block(struct block *b, const struct walk *w, int channel)
+static void open_block(struct block *b, const struct walk *w, int channel, int channels, const int8_t *weights)
 {
     const struct convolution_layer *l = w->layer;
     int32_t start[4 * SUMS] = {0};
     b->channel = channel;
     b->count = 1;
-    b->lanes = at_most(LANES, l->out_channels - channel);
-    b->weights = l->weights + (ptrdiff_t)channel * w->groups * GROUP;
+    b->lanes = at_most(LANES, channels);
+    b->weights = weights;
     b->scales = load_scaling(&w->scaling, channel, b->lanes, LANES, b->scaling);
     b->gentle = SUMS == 8 && two_fit(b->weights, (ptrdiff_t)w->groups * GROUP * b->lanes);
     for (int i = 0; i < b->lanes; i++)

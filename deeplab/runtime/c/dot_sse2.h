@@ -11,12 +11,12 @@ struct block { /* 16 output channels, or those that are left */
     int channel, count, lanes;
 };
 
-static void open_block(struct block *b, const struct walk *w, int channel)
+static void open_block(struct block *b, const struct walk *w, int channel, int channels, const int8_t *weights)
 {
     b->channel = channel;
     b->count = 1;
-    b->lanes = at_most(LANES, w->layer->out_channels - channel);
-    b->weights = w->layer->weights + (ptrdiff_t)channel * w->groups * GROUP;
+    b->lanes = at_most(LANES, channels);
+    b->weights = weights;
     b->start = w->layer->bias + channel;
 }
 

@@ -8,6 +8,7 @@ enum { TAPS = 28 }; /* most that are kept as pointers: a filter of 5 by 5, in wh
 
 struct taps {
     const struct depthwise_layer *layer;
+    const int8_t *weights;               /* the layer's */
     const struct view *in;
     struct scaling scaling;
     int count, held;                     /* taps; places for them, in whole groups of the instructions */
@@ -18,6 +19,7 @@ static void open_taps(struct taps *t, const struct depthwise_layer *l, const str
 {
     struct scaling scaling = {l->multipliers, l->shifts, l->out_zero, l->lowest, l->highest, l->per_channel, 0};
     t->layer = l;
+    t->weights = l->weights;
     t->in = in;
     t->scaling = scaling;
     t->count = l->filter_rows * l->filter_columns;

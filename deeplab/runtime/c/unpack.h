@@ -10,6 +10,7 @@
 #define UNPACK_H
 
 #include "kernels.h"
+#include "codes.h"
 
 enum weight_format { DENSE, BITMAP, RELATIVE_INDEX };
 
@@ -75,28 +76,12 @@ static inline void put_value(void *row, int bytes, int32_t index, uint32_t code,
         memcpy((uint8_t *)row + 4 * (ptrdiff_t)index, &value, sizeof value);
 }
 
-/* Values of less than a byte to int8: 8 of them are `bits` whole bytes. */
-static void unpack_dense_bytes(const uint8_t *from, int bits, int32_t length, int8_t *to)
-{
-    uint32_t mask = ((uint32_t)1 << bits) - 1, sign = (uint32_t)1 << (bits - 1);
-    int32_t i = 0;
-    for (; i + 8 <= length; i += 8) {
-        uint64_t word = 0;
-        for (int byte = 0; byte < bits; byte++)
-            word |= (uint64_t)*from++ << 8 * byte;
-        for (int k = 0; k < 8; k++, word >>= bits)
-            to[i + k] = (int8_t)((((uint32_t)word & mask) ^ sign) - sign);
-    }
-    for (uint32_t at = 0; i < length; i++, at += (uint32_t)bits)
-        put_value(to, 1, i, field_at(from, at, bits), bits);
-}
-
 /* The next row: `length` values to elements of `bytes` (1, 2, 4) each. Values of 16 or 32 bits may be any 16 or 32. */
-static void unpack_row(struct unpacker *u, void *to, int32_t length, int bytes)
+static inline void unpack_row(struct unpacker *u, void *to, int32_t length, int bytes)
 {
     if (u->format == DENSE) {
         if (u->bits < 8 && bytes == 1) {
-            unpack_dense_bytes(u->fields + u->at / 8, u->bits, length, to);
+            load_narrow_codes(u->fields + u->at / 8, u->bits, 0, length, to);
         } else {
             for (int32_t i = 0; i < length; i++)
                 put_value(to, bytes, i, field_at(u->fields, u->at + (uint32_t)i * u->bits, u->bits), u->bits);

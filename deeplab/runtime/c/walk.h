@@ -1,5 +1,6 @@
 /* The input of a convolution, as runs of values of a few pixels: the taps of the filter one after another, or, where
- * the channels do not come in whole groups of 4, gathered in portions. PIXELS is the instructions' own. */
+ * the channels do not come in whole groups of 4 or the codes are narrower than a byte, gathered in portions. PIXELS is
+ * the instructions' own. */
 #ifndef WALK_H
 #define WALK_H
 
@@ -7,13 +8,19 @@
 
 enum { LANES = 16, GROUP = 4, GATHERED = 64, LINES = 8 };
 
+struct walk;
+
+/* Fetches a portion of the values of each pixel; the number of groups in it. */
+typedef int gatherer(struct walk *w, int part, const int8_t **at);
+
 struct walk {
     const struct convolution_layer *layer;
     const struct view *in;
     struct scaling scaling;
     int groups;                          /* of a kernel */
     int parts;                           /* runs that a kernel's values come in */
-    int gathers;
+    gatherer *gather;                    /* NULL: values are read where they lie */
+    ptrdiff_t origin;                    /* of column 0 in a row of bytes */
     int runs;                            /* whether the values of a filter row lie together */
     int out_step;                        /* bytes from one output pixel to the next */
     int32_t row, column;                 /* the tile's first pixel of the output */
@@ -22,14 +29,18 @@ struct walk {
     int8_t gathered[PIXELS][GATHERED];
 };
 
-static const int8_t *line_at(const struct convolution_layer *l, const struct view *in, int32_t row, int y)
+static const int8_t *line_at(const struct walk *w, int32_t row, int y)
 {
+    const struct convolution_layer *l = w->layer;
+    const struct view *in = w->in;
     int32_t at = row * l->stride_rows - l->before_rows + y * l->dilation_rows;
     return at < 0 || at >= l->in_rows
-        ? NULL : (const int8_t *)row_of(in, at) + in->channel - in->left * (ptrdiff_t)in->pitch;
+        ? NULL : (const int8_t *)row_of(in, at) + w->origin;
 }
 
-static void open_walk(struct walk *w, const struct convolution_layer *l, const struct view *in, const struct view *out)
+/* `gather`: how values are fetched that cannot be read where they lie, or NULL. */
+static void open_walk(struct walk *w, const struct convolution_layer *l, const struct view *in, gatherer *gather,
+                      int out_step)
 {
     int values = l->filter_rows * l->filter_columns * l->in_channels;
     struct scaling scaling = {l->multipliers, l->shifts, l->out_zero, l->lowest, l->highest, l->per_channel,
@@ -38,17 +49,18 @@ static void open_walk(struct walk *w, const struct convolution_layer *l, const s
     w->in = in;
     w->scaling = scaling;
     w->groups = (values + GROUP - 1) / GROUP;
-    w->gathers = l->in_channels % GROUP != 0;
+    w->gather = gather;
+    w->origin = in->bits == 8 ? in->channel - in->left * (ptrdiff_t)in->pitch : 0;
     w->runs = l->dilation_columns == 1 && in->pitch == l->in_channels;
-    w->parts = w->gathers ? (values + GATHERED - 1) / GATHERED : l->filter_rows * l->filter_columns;
-    w->out_step = out->pitch;
+    w->parts = gather ? (values + GATHERED - 1) / GATHERED : l->filter_rows * l->filter_columns;
+    w->out_step = out_step;
 }
 
 static void open_row(struct walk *w, int32_t row)
 {
     w->row = row;
     for (int y = 0; y < at_most(w->layer->filter_rows, LINES); y++)
-        w->lines[y] = line_at(w->layer, w->in, row, y);
+        w->lines[y] = line_at(w, row, y);
 }
 
 /* The first byte under a tap of the filter, or padding. */
@@ -76,7 +88,6 @@ static inline void copy_few(int8_t *to, const int8_t *from, int count)
     }
 }
 
-/* The values of a filter row of one pixel, from `within` on. */
 static void gather_line(const struct walk *w, const int8_t *line, int pixel, int within, int count, int8_t *to)
 {
     const struct convolution_layer *l = w->layer;
@@ -93,18 +104,21 @@ static void gather_line(const struct walk *w, const int8_t *line, int pixel, int
     }
 }
 
-/* A portion of the values of each pixel, copied together, with zeros up to a whole group. */
-static int gather(struct walk *w, int part, const int8_t **at)
+/* The values of a filter row of one pixel, from `within` on. */
+typedef void line_gatherer(const struct walk *w, const int8_t *line, int pixel, int within, int count, int8_t *to);
+
+/* A portion of the values of each pixel, fetched together, with zeros up to a whole group. */
+static inline int gather_by(struct walk *w, int part, const int8_t **at, line_gatherer *fetch)
 {
     const struct convolution_layer *l = w->layer;
     int in_line = l->filter_columns * l->in_channels, values = l->filter_rows * in_line;
     int first = part * GATHERED, count = at_most(GATHERED, values - first);
     int y = first / in_line, within = first - y * in_line;
     for (int done = 0, run; done < count; done += run, within = 0, y++) {
-        const int8_t *line = y < LINES ? w->lines[y] : line_at(l, w->in, w->row, y);
+        const int8_t *line = y < LINES ? w->lines[y] : line_at(w, w->row, y);
         run = at_most(count - done, in_line - within);
         for (int pixel = 0; pixel < w->pixels; pixel++)
-            gather_line(w, line, pixel, within, run, w->gathered[pixel] + done);
+            fetch(w, line, pixel, within, run, w->gathered[pixel] + done);
     }
     for (int pixel = 0; pixel < PIXELS; pixel++) {
         for (int i = count; i % GROUP; i++)
@@ -114,16 +128,21 @@ static int gather(struct walk *w, int part, const int8_t **at)
     return (count + GROUP - 1) / GROUP;
 }
 
+static int gather_bytes(struct walk *w, int part, const int8_t **at)
+{
+    return gather_by(w, part, at, gather_line);
+}
+
 /* Where a run of values of each pixel lies, and the number of groups in it; the pixels beyond the last are the last. */
 static inline int part_of(struct walk *w, int part, const int8_t **at)
 {
     const struct convolution_layer *l = w->layer;
     int y = 0, x = 0;
-    if (w->gathers)
-        return gather(w, part, at);
+    if (w->gather)
+        return w->gather(w, part, at);
     if (w->parts > 1)
         y = part / l->filter_columns, x = part - y * l->filter_columns;
-    const int8_t *line = y < LINES ? w->lines[y] : line_at(l, w->in, w->row, y);
+    const int8_t *line = y < LINES ? w->lines[y] : line_at(w, w->row, y);
     int32_t first = w->column * l->stride_columns - l->before_columns + x * l->dilation_columns;
     if (line && first >= 0 && first + (w->pixels - 1) * l->stride_columns < l->in_columns) {
         const int8_t *from = line + first * (ptrdiff_t)w->in->pitch;

@@ -10,7 +10,14 @@ import numpy as np
 from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.elementwise import requantize
 from deeplab.runtime.layers.windows import is_code
-from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
+from evaluation.executor.requantize import (
+    activation_range,
+    activation_ratio,
+    integer_range,
+    quantize_multiplier,
+    scale_of,
+    zero_point_of,
+)
 from evaluation.executor.softmax import INPUT_INTEGER_BITS, LARGEST
 from evaluation.executor.whole import run_whole
 from evaluation.graph import Graph
@@ -39,8 +46,10 @@ def activation(site: Site) -> Layer | None:
     layer = requantize(site)
     if layer is None or site.source.dtype != site.output.dtype:
         return None
+    mantissa, exponent = quantize_multiplier(activation_ratio(site.source, site.output))
     lowest, highest = activation_range(site.operator.kind, site.output)
-    return replace(layer, fields={**layer.fields, "lowest": lowest, "highest": highest})
+    changed = {"multiplier": mantissa, "shift": exponent, "lowest": lowest, "highest": highest}
+    return replace(layer, fields={**layer.fields, **changed})
 
 
 def quantize_real(site: Site) -> Layer | None:

@@ -30,7 +30,7 @@ def convolution(site: Site) -> Layer | None:
         padding = None
     else:
         geometry = window_fields(site)
-        padding = _padding(site, geometry, kernel.shape[1:3])
+        padding = padding_of(site, geometry, kernel.shape[1:3])
         if kernel.shape[3] != geometry["in_channels"]:
             raise site.refused("grouped convolution cannot be run; split it into one for each group")
     return Layer(
@@ -133,7 +133,7 @@ def window_fields(site: Site) -> dict[str, Value]:
     }
 
 
-def _padding(site: Site, geometry: dict[str, Value], filter_size: tuple[int, int]) -> Constant | None:
+def padding_of(site: Site, geometry: dict[str, Value], filter_size: tuple[int, int]) -> Constant | None:
     """One pixel of zero points, where the filter reaches over an edge."""
     if not reaches_over(site.source, site.output, geometry, filter_size):
         return None

@@ -10,7 +10,14 @@ from deeplab.runtime.layers.pooling import mean_multiplier
 from deeplab.runtime.layers.resize import position_fields
 from deeplab.runtime.layers.windows import geometry
 from evaluation.executor.elementwise import ADD_LEFT_SHIFT
-from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
+from evaluation.executor.requantize import (
+    activation_range,
+    activation_ratio,
+    integer_range,
+    quantize_multiplier,
+    scale_of,
+    zero_point_of,
+)
 from evaluation.graph import Tensor
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.planner.kernels import is_global_reduction
@@ -47,13 +54,15 @@ def requantize(site: Site) -> Layer | None:
     from_unsigned = (source.dtype, source.bits) == ("uint8", 8) and source.quantization is not None
     if not is_signed_code(output) or not (from_unsigned or is_signed_code(source)):
         return None
-    mantissa, exponent = quantize_multiplier(float(scale_of(source)) / float(scale_of(output)))
+    is_change = site.operator.kind == "QUANTIZE"
+    ratio = float(scale_of(source)) / float(scale_of(output)) if is_change else activation_ratio(source, output)
+    mantissa, exponent = quantize_multiplier(ratio)
     fields: dict[str, Value] = {
         "multiplier": mantissa,
         "shift": exponent,
         "in_zero": zero_point_of(source),
         "out_zero": zero_point_of(output),
-        **_bounds(output, "NONE" if site.operator.kind == "QUANTIZE" else site.operator.kind),
+        **_bounds(output, "NONE" if is_change else site.operator.kind),
         "channels": extent(output)[2],
         "from_unsigned": from_unsigned,
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Layer, Site, Value
-from deeplab.runtime.layers.convolution import window_fields
-from deeplab.runtime.layers.streams import stored_fields
+from deeplab.runtime.layers.convolution import blocked, padding_of, rescaling_fields, window_fields
+from deeplab.runtime.layers.streams import PLAIN, stored_fields
 from evaluation.executor.convolution import effective_scales
 from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
 from evaluation.graph import Tensor
 from evaluation.planner.types import extent
+from evaluation.planner.weights import multiplies_bytes
 
 ROUND_TWICE, ROUND_ONCE, ROUND_WIDE = range(3)
 """`enum rounding` of `c/rescale.h`."""
@@ -24,6 +25,7 @@ def convolution(site: Site) -> Layer | None:
         return None
     weights = site.constant(1)
     kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
+    own: dict[str, Value] = {"round_once": site.operator.kind == "FULLY_CONNECTED", "padding": None}
     if site.operator.kind == "FULLY_CONNECTED":
         if site.source.elements != kernel.shape[3] or (site.source.bits < 8 and extent(site.source)[0] > 1):
             return None  # several results at once; or rows of the source that do not join, each begins on a byte
@@ -34,9 +36,13 @@ def convolution(site: Site) -> Layer | None:
         }
     else:
         geometry = window_fields(site)
+        own["padding"] = padding_of(site, geometry, kernel.shape[1:3])
         if kernel.shape[3] != geometry["in_channels"]:
             raise site.refused("grouped convolution cannot be run; split it into one for each group")
-    return _layer(site, "codes_convolution", kernel.reshape(len(kernel), -1), geometry, kernel.shape[1:3])
+    rows = kernel.reshape(len(kernel), -1)
+    if multiplies_bytes(site.graph, site.number):
+        return _layer_of_bytes(site, "packed_convolution", rows, {**geometry, **own}, kernel.shape[1:3])
+    return _layer(site, "codes_convolution", rows, geometry, kernel.shape[1:3])
 
 
 def depthwise(site: Site) -> Layer | None:
@@ -47,6 +53,9 @@ def depthwise(site: Site) -> Layer | None:
     rows = np.ascontiguousarray(weights.reshape(-1, weights.shape[3]).T)
     if rows.shape[1] > MOST_TAPS:
         raise site.refused(f"its filter has {rows.shape[1]} taps; the C program has room for {MOST_TAPS}")
+    if site.is_packed and multiplies_bytes(site.graph, site.number):
+        own: dict[str, Value] = {**window_fields(site), "in_zero": zero_point_of(site.source)}
+        return _layer_of_bytes(site, "packed_depthwise", rows, own, weights.shape[1:3])
     return _layer(site, "codes_depthwise", rows, window_fields(site), weights.shape[1:3])
 
 
@@ -91,6 +100,30 @@ def _layer(site: Site, part: str, rows: np.ndarray, geometry: dict[str, Value], 
         "per_channel": mantissas.size > 1,
         "rounding": _rounding(site),
     }
+    return Layer(part, part, f"{part}_layer", fields)
+
+
+def _layer_of_bytes(
+    site: Site, part: str, rows: np.ndarray, own: dict[str, Value], filter_size: tuple[int, int]
+) -> Layer:
+    """The layer of kernels `rows` (output channels, values) that a kernel for bytes multiplies, once they are unpacked.
+
+    Args:
+        own: what is particular to the kernel for bytes.
+    """
+    stored = stored_fields(site, rows)
+    if stored["format"] == PLAIN:
+        stored["weights"] = Constant(site.name_of("weights", 1), blocked(rows))
+    plain: dict[str, Value] = {
+        "weights": stored["weights"],
+        **rescaling_fields(site, rows),
+        **own,
+        "out_channels": len(rows),
+        "filter_rows": filter_size[0],
+        "filter_columns": filter_size[1],
+    }
+    fields: dict[str, Value] = {f"plain.{name}": value for name, value in plain.items()}
+    fields |= {name: stored[name] for name in ("entries", "format", "weight_bits")}
     return Layer(part, part, f"{part}_layer", fields)
 
 
