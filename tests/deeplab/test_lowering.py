@@ -12,6 +12,7 @@ from deeplab.quantization import quantize
 from deeplab.simulation import simulator
 from evaluation.executor import execute
 from evaluation.planner import plan
+from evaluation.planner.weights import unpacked_bytes
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 
@@ -74,9 +75,11 @@ def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkp
     compression = Compression("magnitude", 0.8, 8, 8)
     sparse = prune_magnitude(checkpoint, 0.8)
     network = quantize(sparse, calibrate(sparse, pictures), 8, 8)
-    before, after = plan(lower_untrained(checkpoint.spec, compression)), plan(lower(network))
+    graph = lower(network)
+    before, after = plan(lower_untrained(checkpoint.spec, compression)), plan(graph)
     dense = plan(lower_untrained(checkpoint.spec, Compression("channels", 0.0, 8, 8)))
     assert after.weights_bytes == pytest.approx(before.weights_bytes, rel=0.1)
     assert after.weights_bytes < dense.weights_bytes
-    # The arena is that of the dense network, but for the scratch that one channel's weights are unpacked into.
-    assert 0 <= after.arena_bytes - dense.arena_bytes <= 64
+    # The arena is that of the dense network, but for the scratch that some channels' weights are unpacked into.
+    scratch = max(unpacked_bytes(graph, index) for index in range(len(graph.operators)))
+    assert 0 <= after.arena_bytes - dense.arena_bytes <= scratch + 16
