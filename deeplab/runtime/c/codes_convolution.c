@@ -2,22 +2,16 @@
  * are at hand, then the next. Products are summed along the input channels, for a few pixels at a time. */
 #include "kernels.h"
 #include "codes.h"
-#include "codes_dot.h"
 #include "rescale.h"
 #include "unpack.h"
 
+enum { PIXELS_OF_CODES = 8 };
 enum { EXACT_TERMS = 256 }; /* products of 16 by 8 bits whose sum fits 32 */
 
-/* sums[pixel] += the inner product of a pixel's values with the weights; the sum fits 32 bits. */
+/* sums[pixel] += the inner product of a pixel's values with the weights. Bytes alone go by `packed_convolution`; here
+ * they lead to codes of 16 bits, and the sum fits 32. */
 static inline void dot_8_8(int64_t *sums, const int8_t *const *x, int pixels, const int8_t *w, int count)
 {
-    if (pixels == PIXELS_OF_CODES) {
-        int32_t found[PIXELS_OF_CODES];
-        dot_together(found, x, w, count);
-        for (int pixel = 0; pixel < PIXELS_OF_CODES; pixel++)
-            sums[pixel] += found[pixel];
-        return;
-    }
     for (int pixel = 0; pixel < pixels; pixel++) {
         int32_t sum = 0;
         for (int i = 0; i < count; i++)

@@ -20,8 +20,8 @@ _AT_ONCE = 1 << 16
 
 
 def stored_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:
-    """How the weights of a call lie: fields of `struct codes_convolution_layer`, `codes_depthwise_layer` and
-    `packed_convolution_layer`.
+    """How the weights of a call lie: fields of `struct codes_convolution_layer`, `codes_depthwise_layer`,
+    `packed_convolution_layer` and `packed_depthwise_layer`.
 
     Args:
         rows: integers (output channels, values), of the type they are computed in.
