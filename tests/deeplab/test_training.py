@@ -33,7 +33,15 @@ TINY = {
         "skip_width": 8,
         "decoder_width": 8,
     },
-    "training": {"steps": 4, "batch_size": 2, "warmup_steps": 1, "validate_every": 2, "save_every": 1},
+    "training": {
+        "steps": 4,
+        "batch_size": 2,
+        "warmup_steps": 1,
+        "validate_every": 2,
+        "save_every": 1,
+        "averaging": 0.9,
+        "jaccard_weight": 0.5,
+    },
 }
 
 
@@ -126,6 +134,33 @@ def test_without_augmentation_the_view_is_the_squashed_picture() -> None:
     same = augment(image, label, 20, 30, options, np.random.default_rng(0))
     assert (same[0] == image).all()
     assert (same[1] == label).all()
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (1.5, 1.5), (0.6, 0.6)])
+def test_a_window_shows_a_part_at_the_scale_of_the_whole(scale: tuple[float, float]) -> None:
+    """A picture that counts its rows: a window of half the network's height shows half of them, over the zoom."""
+    label = np.repeat(np.arange(200, dtype=np.uint8)[:, None], 300, 1)
+    options = AugmentationConfig(flip=False, scale=scale, colour=0)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        _, view = augment(np.repeat(label[..., None], 3, 2), label, 50, 75, options, rng, whole=(100, 150))
+        seen = view[:, 40][view[:, 40] != VOID].astype(int)
+        assert abs(seen.max() - seen.min() - 200 * min(1.0, 0.5 / scale[0]) + 1) <= 4
+        assert (np.diff(seen) >= 0).all()
+
+
+def test_a_focus_shows_rare_classes_more_often() -> None:
+    label = np.zeros((100, 100), np.uint8)
+    label[3:5, 90:92] = 1
+    image = np.zeros((100, 100, 3), np.uint8)
+
+    def share(focus: float) -> float:
+        options = AugmentationConfig(scale=(4, 4), colour=0, focus=focus)
+        views = [augment(image, label, 20, 20, options, np.random.default_rng(seed))[1] for seed in range(200)]
+        return float(np.mean([(view == 1).any() for view in views]))
+
+    assert share(0.0) < 0.1
+    assert 0.4 < share(1.0) < 0.65  # every other view is of class 0, which seldom shows the corner
 
 
 def test_flips_happen_for_half_and_colours_change() -> None:
