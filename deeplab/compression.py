@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-PruningMethod = Literal["channels", "magnitude"]
+from deeplab.quantization.types import BitWidths
+
+PruningMethod = Literal["channels", "magnitude", "2:4"]
 
 WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 16, 32)
 """32 = float32, not quantised."""
 ACTIVATION_BITS = (4, 6, 8, 16, 32)
 FLOAT_BITS = 32
+TWO_OF_FOUR = 0.5
+"""The one sparsity that 2:4 pruning has."""
 
 
 @dataclass(frozen=True)
@@ -20,20 +24,51 @@ class Compression:
     pruning: PruningMethod = "channels"
     sparsity: float = 0.0
     """Share removed, in [0, 1): of the channels of each prunable group (`channels`), or of the weights of each
-    convolution kernel, depthwise ones excepted (`magnitude`)."""
+    convolution kernel, depthwise ones excepted (`magnitude`). `2:4` is 0.5: two of any four weights of an output."""
     weight_bits: int = FLOAT_BITS
     activation_bits: int = FLOAT_BITS
+    aspp_weight_bits: int | None = None
+    """None: `weight_bits`, here and below."""
+    decoder_weight_bits: int | None = None
+    aspp_activation_bits: int | None = None
+    decoder_activation_bits: int | None = None
+    edge_weight_bits: int | None = None
+    """Of the first and the last layer."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.sparsity < 1.0:
             raise ValueError(f"sparsity must lie in [0, 1), got {self.sparsity}")
-        if self.weight_bits not in WEIGHT_BITS:
-            raise ValueError(f"weight_bits must be one of {WEIGHT_BITS}, got {self.weight_bits}")
-        if self.activation_bits not in ACTIVATION_BITS:
-            raise ValueError(f"activation_bits must be one of {ACTIVATION_BITS}, got {self.activation_bits}")
-        if (self.weight_bits == FLOAT_BITS) != (self.activation_bits == FLOAT_BITS):
-            raise ValueError("weight_bits and activation_bits are both 32 (float) or neither is")
+        if self.pruning == "2:4" and self.sparsity not in (0.0, TWO_OF_FOUR):
+            raise ValueError(f"2:4 pruning has the sparsity {TWO_OF_FOUR}, got {self.sparsity}")
+        for name, levels in (("weight", WEIGHT_BITS), ("activation", ACTIVATION_BITS)):
+            for stage in ("", "aspp_", "decoder_", "edge_"):
+                bits = getattr(self, f"{stage}{name}_bits", None)
+                if bits is None and stage:
+                    continue
+                if bits not in levels:
+                    raise ValueError(f"{stage}{name}_bits must be one of {levels}, got {bits}")
+                if (bits == FLOAT_BITS) != (self.weight_bits == FLOAT_BITS):
+                    raise ValueError(
+                        f"{stage}{name}_bits is {bits}, weight_bits {self.weight_bits}: all are 32 (float) or none is"
+                    )
+        if not self.is_float:
+            _ = self.bits  # 16-bit activations stand alone
 
     @property
     def is_float(self) -> bool:
         return self.weight_bits == FLOAT_BITS
+
+    @property
+    def bits(self) -> BitWidths | None:
+        """Bits of every weight and activation; None for a float network."""
+        if self.is_float:
+            return None
+        return BitWidths(
+            self.weight_bits,
+            self.activation_bits,
+            self.aspp_weight_bits,
+            self.decoder_weight_bits,
+            self.aspp_activation_bits,
+            self.decoder_activation_bits,
+            self.edge_weight_bits,
+        )

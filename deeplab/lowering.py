@@ -19,7 +19,9 @@ from deeplab.quantization import (
     INPUT_SCALE,
     INPUT_ZERO_CODE,
     ActivationQuantization,
+    BitWidths,
     QuantizedNetwork,
+    shared_grids,
 )
 from deeplab.spec import NetworkSpec
 from evaluation.graph import Graph, Operator, Quantization, Tensor
@@ -31,8 +33,8 @@ _NO_GRID = ActivationQuantization(1.0, 0, 8)
 def lower(network: Checkpoint | QuantizedNetwork, name: str = "deeplab") -> Graph:
     """The graph of a trained network, constants included."""
     if isinstance(network, Checkpoint):
-        return _Lowering(network.spec, FLOAT_BITS, FLOAT_BITS, name, network, 1.0).graph()
-    return _Lowering(network.spec, network.weight_bits, network.activation_bits, name, network, 1.0).graph()
+        return _Lowering(network.spec, None, name, network, 1.0).graph()
+    return _Lowering(network.spec, network.bits, name, network, 1.0).graph()
 
 
 def lower_untrained(spec: NetworkSpec, compression: Compression, name: str = "deeplab") -> Graph:
@@ -42,7 +44,7 @@ def lower_untrained(spec: NetworkSpec, compression: Compression, name: str = "de
         spec = narrowed(spec, compression.sparsity)
     else:
         density = 1.0 - compression.sparsity
-    return _Lowering(spec, compression.weight_bits, compression.activation_bits, name, None, density).graph()
+    return _Lowering(spec, compression.bits, name, None, density).graph()
 
 
 def storage_type(bits: int) -> str:
@@ -53,8 +55,8 @@ def storage_type(bits: int) -> str:
 @dataclass
 class _Lowering:
     spec: NetworkSpec
-    weight_bits: int
-    activation_bits: int
+    bits: BitWidths | None
+    """None: float."""
     name: str
     network: Checkpoint | QuantizedNetwork | None
     density: float
@@ -63,6 +65,11 @@ class _Lowering:
         self.tensors: list[Tensor] = []
         self.operators: list[Operator] = []
         self.values: dict[str, int] = {}
+        self.widths = (
+            {member: self.bits.grid_bits(group) for group in shared_grids(self.spec) for member in group}
+            if self.bits
+            else {}
+        )
 
     def graph(self) -> Graph:
         frame = self._frame()
@@ -81,11 +88,11 @@ class _Lowering:
 
     @property
     def is_float(self) -> bool:
-        return self.activation_bits == FLOAT_BITS
+        return self.bits is None
 
     def _input(self, frame: int) -> int:
         """The frame on the network's own grid. At 8 bits that is the same bytes, shifted by 128, in the same place."""
-        bits = self.activation_bits if self.activation_bits > INPUT_BITS else INPUT_BITS
+        bits = FLOAT_BITS if self.bits is None else 16 if self.bits.activations == 16 else INPUT_BITS
         tensor = Tensor(
             INPUT, self.tensors[frame].shape, storage_type(bits), bits, None if self.is_float else self._grid(INPUT)
         )
@@ -94,12 +101,12 @@ class _Lowering:
     def _grid(self, layer: str) -> Quantization:
         grid = self.network.activations[layer] if isinstance(self.network, QuantizedNetwork) else _NO_GRID
         if self.network is None and layer == INPUT:
-            zero = 0 if self.activation_bits == 16 else INPUT_ZERO_CODE - 128
+            zero = 0 if self.bits is not None and self.bits.activations == 16 else INPUT_ZERO_CODE - 128
             grid = ActivationQuantization(INPUT_SCALE, zero, INPUT_BITS)
         return Quantization(np.array([grid.scale], np.float32), np.array([grid.zero_point], np.int64))
 
     def _layer(self, layer: Layer) -> int:
-        bits = self.activation_bits
+        bits = self.widths.get(layer.name, FLOAT_BITS)
         shape = (1, layer.height, layer.width, layer.channels)
         output = self._add(
             Tensor(layer.name, shape, storage_type(bits), bits, None if self.is_float else self._grid(layer.name))
@@ -154,7 +161,7 @@ class _Lowering:
         if not self.is_float:
             quantization = self._channel_scales(layer, 0 if layer.kind == "conv" else 3)
         density = self.density if layer.kind == "conv" else 1.0
-        bits = self.weight_bits
+        bits = FLOAT_BITS if self.bits is None else self.bits.weights_of(layer.name)
         return self._add(
             Tensor(f"{layer.name}/kernel", shape, storage_type(bits), bits, quantization, True, data, density)
         )
@@ -169,7 +176,8 @@ class _Lowering:
 
     def _bias(self, layer: Layer, source: int) -> int:
         data, quantization = None, None
-        dtype = "float32" if self.is_float else "int64" if self.activation_bits == 16 else "int32"
+        wide = self.bits is not None and self.bits.activations == 16
+        dtype = "float32" if self.is_float else "int64" if wide else "int32"
         if isinstance(self.network, Checkpoint):
             data = self.network.weights[f"{layer.name}/bias"]
         elif isinstance(self.network, QuantizedNetwork):

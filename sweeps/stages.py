@@ -98,7 +98,7 @@ def compressed(compression: Compression, context: Context) -> Network:
     with context.timed("calibrate"):
         ranges = _ranges(checkpoint, context)
     with context.timed("quantise"):
-        return quantize(checkpoint, ranges, compression.weight_bits, compression.activation_bits)
+        return quantize(checkpoint, ranges, compression.bits)
 
 
 def _pruned(compression: Compression, context: Context) -> Checkpoint:

@@ -12,7 +12,7 @@ from PIL import Image
 from deeplab.checkpoint import Checkpoint
 from deeplab.importing import import_tflite
 from deeplab.lowering import lower
-from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, quantize
+from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, BitWidths, quantize
 from evaluation.accuracy import squash
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph, read_tflite
@@ -78,7 +78,7 @@ def _four_bit_weights(checkpoint: Checkpoint, pictures: Sequence[Path]) -> Graph
 
     size = checkpoint.spec.input_height, checkpoint.spec.input_width
     frames = np.stack([squash(_read(picture), *size) for picture in pictures])
-    return lower(quantize(checkpoint, calibrate(checkpoint, frames), 4, 8))
+    return lower(quantize(checkpoint, calibrate(checkpoint, frames), BitWidths(4, 8)))
 
 
 def _frame(picture: Path, graph: Graph) -> np.ndarray:

@@ -8,7 +8,7 @@ from deeplab.compression import Compression
 from deeplab.lowering import lower, lower_untrained
 from deeplab.pruning.channels import prune_channels
 from deeplab.pruning.magnitude import prune_magnitude
-from deeplab.quantization import quantize
+from deeplab.quantization import BitWidths, quantize
 from deeplab.simulation import simulator
 from evaluation.executor import execute
 from evaluation.planner import plan
@@ -21,7 +21,7 @@ def test_the_accuracy_path_is_the_executed_plan_to_the_bit(weight_bits, activati
     """Where every resize is by 2 or 4: nothing of the integer arithmetic is left to approximation."""
     checkpoint = random_checkpoint(tiny_spec(input_height=32, input_width=48))
     frames = np.random.default_rng(2).integers(0, 256, (4, 32, 48, 3)).astype(np.uint8)
-    network = quantize(checkpoint, calibrate(checkpoint, frames), weight_bits, activation_bits)
+    network = quantize(checkpoint, calibrate(checkpoint, frames), BitWidths(weight_bits, activation_bits))
     graph = lower(network)
     planned = plan(graph, 4)
     executed = np.stack([execute(graph, planned, frame).output[0] for frame in frames])
@@ -34,7 +34,7 @@ def test_the_accuracy_path_is_the_executed_plan_to_the_bit(weight_bits, activati
 def test_the_executed_plan_agrees_with_the_accuracy_path(
     checkpoint, pictures, weight_bits, activation_bits, tile_count
 ):
-    network = quantize(checkpoint, calibrate(checkpoint, pictures), weight_bits, activation_bits)
+    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(weight_bits, activation_bits))
     simulated = simulator(checkpoint.spec).labels(network, pictures)
     graph = lower(network)
     planned = plan(graph, tile_count)
@@ -63,7 +63,7 @@ def test_a_float_plan_agrees_pixel_for_pixel_but_for_rounding(checkpoint, pictur
 def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures, compression):
     network = prune_channels(checkpoint, compression.sparsity)
     if not compression.is_float:
-        network = quantize(network, calibrate(network, pictures), compression.weight_bits, compression.activation_bits)
+        network = quantize(network, calibrate(network, pictures), compression.bits)
     for tile_count in (1, 4):
         before = plan(lower_untrained(checkpoint.spec, compression), tile_count)
         after = plan(lower(network), tile_count)
@@ -74,7 +74,7 @@ def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures
 def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkpoint, pictures):
     compression = Compression("magnitude", 0.8, 8, 8)
     sparse = prune_magnitude(checkpoint, 0.8)
-    network = quantize(sparse, calibrate(sparse, pictures), 8, 8)
+    network = quantize(sparse, calibrate(sparse, pictures), BitWidths(8, 8))
     graph = lower(network)
     before, after = plan(lower_untrained(checkpoint.spec, compression)), plan(graph)
     dense = plan(lower_untrained(checkpoint.spec, Compression("channels", 0.0, 8, 8)))

@@ -9,6 +9,7 @@ from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
 from deeplab.quantization import (
+    BitWidths,
     Range,
     activation_grids,
     quantize,
@@ -67,7 +68,7 @@ def test_pruned_weights_stay_exactly_zero(checkpoint):
 
 
 def test_layers_that_only_move_values_share_the_grid_of_what_they_move(spec, ranges):
-    grids = activation_grids(spec, ranges, 8)
+    grids = activation_grids(spec, ranges, BitWidths(8, 8))
     assert grids["aspp/concat"] == grids["aspp/pointwise"] == grids["aspp/pool/resize"] == grids["aspp/pool/pointwise"]
     assert grids["decoder/concat"] == grids["aspp/project"] == grids["decoder/skip"] == grids["decoder/resize"]
     assert grids["logits"] == grids["logits/resize"]
@@ -78,7 +79,7 @@ def test_layers_that_only_move_values_share_the_grid_of_what_they_move(spec, ran
 
 @pytest.mark.parametrize("bits", [4, 6, 8, 16])
 def test_grids_hold_zero_exactly_and_lie_within_their_bits(spec, ranges, bits):
-    for name, grid in activation_grids(spec, ranges, bits).items():
+    for name, grid in activation_grids(spec, ranges, BitWidths(8, bits)).items():
         assert grid.low <= grid.zero_point <= grid.high, name
         assert grid.bits == (8 if name == "input" and bits < 16 else bits)
         if bits == 16:
@@ -89,33 +90,33 @@ def test_grids_hold_zero_exactly_and_lie_within_their_bits(spec, ranges, bits):
 def test_a_grid_covers_what_was_seen_when_nothing_is_an_outlier(spec):
     uniform = np.linspace(-1, 3, 4096, dtype=np.float32)
     seen = {layer.name: Range(-1.0, 3.0, uniform, np.zeros(1)) for layer in layers(spec)}
-    grid = activation_grids(spec, seen, 8)["stem"]
+    grid = activation_grids(spec, seen, BitWidths(8, 8))["stem"]
     assert (grid.low - grid.zero_point) * grid.scale == pytest.approx(-1.0, abs=grid.scale)
     assert (grid.high - grid.zero_point) * grid.scale == pytest.approx(3.0, abs=grid.scale)
 
 
 def test_biases_lie_on_the_product_of_input_and_kernel_scale(checkpoint, ranges):
-    network = quantize(checkpoint, ranges, 8, 8)
+    network = quantize(checkpoint, ranges, BitWidths(8, 8))
     layer = _layer(checkpoint.spec, "block_3/project")
     scale = network.activations[layer.inputs[0]].scale * network.kernel_scales[layer.name].astype(np.float64)
     silent = {
         name: Range(seen.low, seen.high, seen.sample, np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()
     }
-    uncorrected = quantize(checkpoint, silent, 8, 8)
+    uncorrected = quantize(checkpoint, silent, BitWidths(8, 8))
     real = checkpoint.weights[f"{layer.name}/bias"]
     assert (np.abs(uncorrected.biases[layer.name] * scale - real) <= scale * 0.5001).all()
     np.testing.assert_array_equal(network.codes()[f"{layer.name}/bias"], network.biases[layer.name])
     assert network.biases[layer.name].dtype == np.int32
-    assert quantize(checkpoint, ranges, 8, 16).biases[layer.name].dtype == np.int64
+    assert quantize(checkpoint, ranges, BitWidths(8, 16)).biases[layer.name].dtype == np.int64
 
 
 def test_bias_correction_removes_the_mean_error_of_rounding(checkpoint, pictures, ranges):
     """At 3 bits the mean of each logit must lie nearer the float one with the correction than without."""
-    corrected = quantize(checkpoint, ranges, 3, 16)
+    corrected = quantize(checkpoint, ranges, BitWidths(3, 16))
     silent = {
         name: Range(seen.low, seen.high, seen.sample, np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()
     }
-    uncorrected = quantize(checkpoint, silent, 3, 16)
+    uncorrected = quantize(checkpoint, silent, BitWidths(3, 16))
     runner = simulator(checkpoint.spec)
     means = [
         runner.probabilities(network, pictures).numpy().mean(axis=(0, 1, 2))
@@ -128,7 +129,7 @@ def test_other_bits_and_other_weights_trace_nothing_anew(checkpoint, pictures, r
     runner = Simulator(checkpoint.spec)
     runner.labels(checkpoint, pictures)
     for weight_bits, activation_bits in ((8, 8), (4, 8), (8, 4), (16, 16)):
-        runner.labels(quantize(checkpoint, ranges, weight_bits, activation_bits), pictures)
+        runner.labels(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits)), pictures)
         runner.labels(checkpoint, pictures[:2])
     assert runner._labels.experimental_get_tracing_count() == 1
 
@@ -136,7 +137,7 @@ def test_other_bits_and_other_weights_trace_nothing_anew(checkpoint, pictures, r
 def test_the_traced_function_rounds_as_written(checkpoint, pictures, ranges):
     """Graph optimisers have rewritten the rounding before: one step off in the first layers moves many labels."""
     runner = Simulator(checkpoint.spec)
-    network = quantize(checkpoint, ranges, 8, 4)
+    network = quantize(checkpoint, ranges, BitWidths(8, 4))
     traced = runner.labels(network, pictures)
     eager = runner._labels_of(tf.constant(pictures)).numpy()
     np.testing.assert_array_equal(traced, eager)
@@ -152,7 +153,7 @@ def test_more_bits_come_nearer_to_float(checkpoint, pictures, ranges):
     runner = simulator(checkpoint.spec)
     exact = runner.labels(checkpoint, pictures)
     agreement = [
-        (runner.labels(quantize(checkpoint, ranges, w, a), pictures) == exact).mean()
+        (runner.labels(quantize(checkpoint, ranges, BitWidths(w, a)), pictures) == exact).mean()
         for w, a in ((2, 4), (4, 6), (8, 8), (16, 16))
     ]
     assert agreement == sorted(agreement)

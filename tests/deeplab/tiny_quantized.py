@@ -4,7 +4,7 @@ import numpy as np
 
 from deeplab.layers import INPUT
 from deeplab.lowering import lower
-from deeplab.quantization import Range, quantize
+from deeplab.quantization import BitWidths, Range, quantize
 from deeplab.spec import NetworkSpec
 from evaluation.executor import run_whole
 from evaluation.graph import Graph
@@ -33,4 +33,4 @@ def tiny_graph(weight_bits: int = 8, activation_bits: int = 8, seed: int = 0, **
         values = np.stack([run[index] for run in seen])
         mean = values.reshape(-1, values.shape[-1]).mean(axis=0)
         ranges[tensor.name] = Range(float(values.min()), float(values.max()), values.reshape(-1)[::7], mean)
-    return lower(quantize(checkpoint, ranges, weight_bits, activation_bits))
+    return lower(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits)))

@@ -1,0 +1,35 @@
+"""Quantisation: float networks to integers that the runtime computes with. No TensorFlow in the types."""
+
+from deeplab.quantization.grids import Clipping, activation_grids, shared_grids
+from deeplab.quantization.kernels import quantize_kernel
+from deeplab.quantization.post_training import quantize
+from deeplab.quantization.types import (
+    FLOAT_INPUT_ZERO,
+    INPUT_BITS,
+    INPUT_SCALE,
+    INPUT_ZERO_CODE,
+    STAGES,
+    ActivationQuantization,
+    BitWidths,
+    QuantizedNetwork,
+    Range,
+    stage_of,
+)
+
+__all__ = [
+    "FLOAT_INPUT_ZERO",
+    "INPUT_BITS",
+    "INPUT_SCALE",
+    "INPUT_ZERO_CODE",
+    "STAGES",
+    "ActivationQuantization",
+    "BitWidths",
+    "Clipping",
+    "QuantizedNetwork",
+    "Range",
+    "activation_grids",
+    "quantize",
+    "quantize_kernel",
+    "shared_grids",
+    "stage_of",
+]

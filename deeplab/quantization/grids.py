@@ -1,0 +1,98 @@
+"""Grids of the activations: which tensors share one, and where each is clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from deeplab.layers import INPUT, layers
+from deeplab.quantization.types import (
+    INPUT_BITS,
+    INPUT_SCALE,
+    INPUT_ZERO_CODE,
+    ActivationQuantization,
+    BitWidths,
+    Range,
+)
+from deeplab.spec import NetworkSpec
+
+_CLIPPING_GRID = np.linspace(1.0, 0.3, 36)
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """Where the range of an activation ends."""
+
+    rule: Literal["mse", "percentile", "range"] = "mse"
+    """`mse`: the share of the seen range that minimises the squared error of rounding and clipping; `percentile`: what
+    holds `percentile` of the values on either side; `range`: all that was seen."""
+    percentile: float = 99.99
+    """Per cent, for `percentile`."""
+
+
+def activation_grids(
+    spec: NetworkSpec, ranges: Mapping[str, Range], bits: BitWidths, clipping: Clipping | None = None
+) -> dict[str, ActivationQuantization]:
+    """One grid per layer. Layers that only move values (pool, resize, concat) share the grid of what they move."""
+    grids = {}
+    for members in shared_grids(spec):
+        if INPUT in members:
+            grid = ActivationQuantization(float(np.float32(INPUT_SCALE)), INPUT_ZERO_CODE - 128, INPUT_BITS)
+            if bits.activations == 16:
+                grid = ActivationQuantization(float(np.float32(INPUT_SCALE)), 0, 16)
+        else:
+            seen = [ranges[name] for name in members if name in ranges]
+            grid = clipped_grid(seen, bits.grid_bits(members), clipping or Clipping())
+        grids.update(dict.fromkeys(members, grid))
+    return grids
+
+
+def shared_grids(spec: NetworkSpec) -> list[tuple[str, ...]]:
+    """Layers whose outputs must lie on one grid, in network order of their first member."""
+    member_of: dict[str, list[str]] = {}
+    for layer in layers(spec):
+        group = [layer.name]
+        if layer.kind in ("pool", "resize", "concat"):
+            for source in dict.fromkeys(layer.inputs):
+                if member_of[source] is not group:
+                    group = member_of[source] + group
+                    for name in group:
+                        member_of[name] = group
+        for name in group:
+            member_of[name] = group
+    return list(dict.fromkeys(tuple(group) for group in member_of.values()))
+
+
+def clipped_grid(ranges: list[Range], bits: int, clipping: Clipping) -> ActivationQuantization:
+    """One grid for values that were seen to span `ranges`."""
+    low = min(0.0, *(seen.low for seen in ranges))
+    high = max(0.0, *(seen.high for seen in ranges))
+    sample = np.concatenate([seen.sample for seen in ranges]).astype(np.float64)
+    if clipping.rule == "range" or not sample.size:
+        return _grid(low, high, bits)
+    if clipping.rule == "percentile":
+        tails = np.percentile(sample, [100.0 - clipping.percentile, clipping.percentile])
+        return _grid(max(low, min(0.0, tails[0])), min(high, max(0.0, tails[1])), bits)
+    best: tuple[float, ActivationQuantization] | None = None
+    for factor in _CLIPPING_GRID:
+        grid = _grid(low * factor, high * factor, bits)
+        steps = np.clip(np.rint(sample / grid.scale), grid.low - grid.zero_point, grid.high - grid.zero_point)
+        error = float(((steps * grid.scale - sample) ** 2).sum())
+        if best is None or error < best[0]:
+            best = error, grid
+    assert best is not None
+    return best[1]
+
+
+def _grid(low: float, high: float, bits: int) -> ActivationQuantization:
+    lowest, highest = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    if high - low == 0.0:
+        return ActivationQuantization(1.0, 0, bits)
+    if bits == 16:
+        return ActivationQuantization(float(np.float32(max(-low, high) / highest)), 0, bits)
+    scale = float(np.float32((high - low) / (highest - lowest)))
+    zero_point = int(np.clip(np.rint(lowest - low / scale), lowest, highest))
+    return ActivationQuantization(scale, zero_point, bits)

@@ -1,0 +1,41 @@
+"""Kernels on symmetric grids, one an output channel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deeplab.layers import Layer
+
+_CLIPPING_GRID = np.linspace(1.0, 0.3, 36)
+
+
+def quantize_kernel(kernel: np.ndarray, bits: int, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and float32 scales per output channel. Below 8 bits the clipping that minimises the squared error is taken.
+
+    A channel of zeros gets scale 1, so that no multiplier degenerates. Zeros stay 0: pruned kernels stay sparse.
+    """
+    limit = (1 << (bits - 1)) - 1
+    columns = outputs_last(kernel, layer).astype(np.float64)
+    largest = np.abs(columns).max(axis=0)
+    largest[largest == 0.0] = limit
+    best_scale = largest / limit
+    if bits < 8:
+        best_error = np.full(largest.shape, np.inf)
+        for factor in _CLIPPING_GRID:
+            scale = factor * largest / limit
+            error = ((np.clip(np.rint(columns / scale), -limit, limit) * scale - columns) ** 2).sum(axis=0)
+            better = error < best_error
+            best_scale[better], best_error[better] = scale[better], error[better]
+    scales = best_scale.astype(np.float32)
+    codes = np.clip(np.rint(kernel / along_outputs(scales, layer)), -limit, limit)
+    return codes.astype(np.int16 if bits > 8 else np.int8), scales
+
+
+def outputs_last(kernel: np.ndarray, layer: Layer) -> np.ndarray:
+    """(weights of one output channel, output channels)."""
+    return kernel.reshape(-1, kernel.shape[3] if layer.kind == "conv" else kernel.shape[2])
+
+
+def along_outputs(scales: np.ndarray, layer: Layer) -> np.ndarray:
+    """Values of each output channel (out channels,), shaped to go with the kernel."""
+    return scales if layer.kind == "conv" else scales[:, None]
