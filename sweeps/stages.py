@@ -35,7 +35,7 @@ from sweeps.pictures import Pictures, TrainingBatches, frames
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
 _PRUNE_VERSION = 2
-_CALIBRATE_VERSION = 1
+_CALIBRATE_VERSION = 2
 _SCORE_VERSION = 2
 
 _PIXELS_PER_PICTURE = 256
@@ -218,7 +218,7 @@ def _ranges_bytes(ranges: dict[str, Range]) -> bytes:
     buffer = io.BytesIO()
     arrays = {}
     for name, seen in ranges.items():
-        arrays[f"{name}:limits"] = np.array([seen.low, seen.high])
+        arrays[f"{name}:limits"] = np.stack([seen.channel_low, seen.channel_high])
         arrays[f"{name}:sample"], arrays[f"{name}:mean"] = seen.sample, seen.channel_mean
     np.savez(buffer, **arrays)
     return buffer.getvalue()
@@ -228,6 +228,6 @@ def _parse_ranges(content: bytes) -> dict[str, Range]:
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         names = [name.removesuffix(":limits") for name in archive.files if name.endswith(":limits")]
         return {
-            name: Range(*map(float, archive[f"{name}:limits"]), archive[f"{name}:sample"], archive[f"{name}:mean"])
+            name: Range(*archive[f"{name}:limits"], archive[f"{name}:sample"], archive[f"{name}:mean"])
             for name in names
         }

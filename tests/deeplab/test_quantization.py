@@ -1,5 +1,7 @@
 """Quantisation by the contracts: grids, shared grids, biases, and what needs no new trace."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,7 +91,7 @@ def test_grids_hold_zero_exactly_and_lie_within_their_bits(spec, ranges, bits):
 
 def test_a_grid_covers_what_was_seen_when_nothing_is_an_outlier(spec):
     uniform = np.linspace(-1, 3, 4096, dtype=np.float32)
-    seen = {layer.name: Range(-1.0, 3.0, uniform, np.zeros(1)) for layer in layers(spec)}
+    seen = {layer.name: Range(np.array([-1.0]), np.array([3.0]), uniform, np.zeros(1)) for layer in layers(spec)}
     grid = activation_grids(spec, seen, BitWidths(8, 8))["stem"]
     assert (grid.low - grid.zero_point) * grid.scale == pytest.approx(-1.0, abs=grid.scale)
     assert (grid.high - grid.zero_point) * grid.scale == pytest.approx(3.0, abs=grid.scale)
@@ -99,9 +101,7 @@ def test_biases_lie_on_the_product_of_input_and_kernel_scale(checkpoint, ranges)
     network = quantize(checkpoint, ranges, BitWidths(8, 8))
     layer = _layer(checkpoint.spec, "block_3/project")
     scale = network.activations[layer.inputs[0]].scale * network.kernel_scales[layer.name].astype(np.float64)
-    silent = {
-        name: Range(seen.low, seen.high, seen.sample, np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()
-    }
+    silent = {name: replace(seen, channel_mean=np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()}
     uncorrected = quantize(checkpoint, silent, BitWidths(8, 8))
     real = checkpoint.weights[f"{layer.name}/bias"]
     assert (np.abs(uncorrected.biases[layer.name] * scale - real) <= scale * 0.5001).all()
@@ -113,9 +113,7 @@ def test_biases_lie_on_the_product_of_input_and_kernel_scale(checkpoint, ranges)
 def test_bias_correction_removes_the_mean_error_of_rounding(checkpoint, pictures, ranges):
     """At 3 bits the mean of each logit must lie nearer the float one with the correction than without."""
     corrected = quantize(checkpoint, ranges, BitWidths(3, 16))
-    silent = {
-        name: Range(seen.low, seen.high, seen.sample, np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()
-    }
+    silent = {name: replace(seen, channel_mean=np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()}
     uncorrected = quantize(checkpoint, silent, BitWidths(3, 16))
     runner = simulator(checkpoint.spec)
     means = [

@@ -1,0 +1,5 @@
+"""Quantisation-aware training with tfmot: weights and grids learned through the rounding they will be shipped with."""
+
+from deeplab.aware.training import AwareTraining, train_aware
+
+__all__ = ["AwareTraining", "train_aware"]
