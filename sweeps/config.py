@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from deeplab.compression import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS
 from sweeps.space import Space
 
-DataSetName = Literal["streets", "camvid", "voc", "ade20k", "folder"]
+DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
 SamplerName = Literal["tpe", "nsga2", "qmc", "random"]
 SPLIT_PATTERN = re.compile(r"^(?P<name>\w+)(\[(?P<start>\d*):(?P<stop>\d*)\])?$")
 
