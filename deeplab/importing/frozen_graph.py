@@ -16,6 +16,7 @@ _HANDED_ON = ("Identity", "StopGradient", "CheckNumerics", "PlaceholderWithDefau
 _FAKE_QUANTISED = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel")
 _NORMALISED = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _PASSED = (*_HANDED_ON, *_FAKE_QUANTISED, *_NORMALISED, "BiasAdd", "BatchToSpaceND", "Relu", "Relu6")
+_DEFAULT_EPSILON = 1e-4  # of FusedBatchNorm, where the attribute is left out
 _ARITHMETIC = ("Add", "AddV2", "Sub", "Mul")
 _TRAINED = re.compile(r"(^|/)(weights|depthwise_weights|biases|gamma|beta|moving_mean|moving_variance)$")
 
@@ -37,13 +38,15 @@ class FrozenGraph:
             raise UserError(f"{path}: not a TensorFlow graph, or cut off; expected a frozen GraphDef (.pb)") from None
         if any(node.op in ("VariableV2", "VarHandleOp", "Variable") for node in definition.node):
             raise UserError(f"{path}: holds variables without their values; freeze it, or give the checkpoint instead")
+        if not definition.node:
+            raise UserError(f"{path}: no graph in it (of a SavedModel?); expected a frozen GraphDef (.pb)")
         self.definition = definition
         self.nodes = {node.name: node for node in definition.node}
         self.consumers: dict[str, list[str]] = defaultdict(list)
         for node in definition.node:
             for source in self.inputs(node.name):
                 self.consumers[source].append(node.name)
-        self._make_array = tf.make_ndarray
+        self._make_array, self._no_attribute = tf.make_ndarray, tf.compat.v1.AttrValue()
         self._convolutions: dict[str, str] = {}
         self._normalisations: dict[str, bool] = {}
 
@@ -64,7 +67,8 @@ class FrozenGraph:
         return self._node(name).op
 
     def attribute(self, name: str, key: str) -> Any:
-        return self._node(name).attr[key]
+        """An AttrValue, empty where the node has none: what equals its default may have been left out."""
+        return self._node(name).attr.get(key, self._no_attribute)  # [key] would write it into the graph
 
     def inputs(self, name: str) -> list[str]:
         return [source.split(":")[0] for source in self._node(name).input if not source.startswith("^")]
@@ -140,9 +144,9 @@ class FrozenGraph:
         for name in (users := [gamma]):
             for user in self.consumers[name]:
                 if self.kind(user) in _NORMALISED:
-                    if self.attribute(user, "is_training").b:
+                    if "is_training" not in self._node(user).attr or self.attribute(user, "is_training").b:
                         self.refuse(user, "BatchNorm of inference (is_training=False)")
-                    return float(self.attribute(user, "epsilon").f)
+                    return float(self.attribute(user, "epsilon").f) or _DEFAULT_EPSILON
                 if self.kind(user) in _HANDED_ON:
                     users.append(user)
         added = f"{gamma.rsplit('/', 1)[0]}/batchnorm/add/y"
@@ -171,16 +175,17 @@ class FrozenGraph:
 
     def _is_normalisation(self, name: str) -> bool:
         """Whether a value depends on constants of a BatchNorm alone (what is left of it where it is not fused)."""
-        if name in self._normalisations:
-            return self._normalisations[name]
-        seen, ends = {name}, []
-        for node in (order := [name]):
-            sources = self.inputs(node)
-            if not sources:
-                ends.append(node)
-            new = [source for source in sources if source not in seen]
+        if name not in self._normalisations:
+            ends = [node for node in self.before(name) if not self.inputs(node)]
+            is_constant = all(self.kind(end) == "Const" for end in ends)
+            self._normalisations[name] = is_constant and any("BatchNorm" in end for end in ends)
+        return self._normalisations[name]
+
+    def before(self, name: str) -> list[str]:
+        """The node and all that it is computed from."""
+        order, seen = [name], {name}
+        for node in order:
+            new = [source for source in dict.fromkeys(self.inputs(node)) if source not in seen]
             seen.update(new)
             order.extend(new)
-        is_constant = all(self.kind(end) == "Const" for end in ends)
-        self._normalisations[name] = is_constant and any("BatchNorm" in end for end in ends)
-        return self._normalisations[name]
+        return order

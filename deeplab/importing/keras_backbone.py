@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ EPSILON = 1e-3
 
 Arrays = Mapping[str, np.ndarray]
 """`<Keras layer>/<weight>` to array, e.g. `block_1_expand/kernel`; a depthwise kernel is `kernel` too (Keras 3)."""
+
+# What h5py, zipfile and a configuration of unexpected form raise.
+_UNREADABLE = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 _WEIGHTS = {
     "Conv2D": ("kernel",),
@@ -47,7 +51,7 @@ def import_keras_backbone(path: Path) -> Backbone:
         arrays = _read_archive(path) if path.suffix.lower() == ".keras" else _read_h5(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected a Keras model or its weights (.h5, .keras)") from None
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable Keras file ({reason}); save it again, as .h5 or .keras") from None
     if "Conv1/kernel" not in arrays or "expanded_conv_depthwise/kernel" not in arrays:

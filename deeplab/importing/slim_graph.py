@@ -61,10 +61,15 @@ def _input_size(graph: FrozenGraph, stride: int) -> tuple[int, int]:
     from deeplab.tensorflow import tf
 
     source = graph.source(graph.convolution(kernel_name("stem")))
+    definition = tf.compat.v1.GraphDef()
+    for name in graph.before(source):
+        node = definition.node.add()
+        node.CopyFrom(graph.nodes[name])
+        node.input[:] = [text for text in node.input if not text.startswith("^")]
     try:
-        with tf.Graph().as_default() as whole:
-            tf.import_graph_def(graph.definition, name="")
-            shape = whole.get_operation_by_name(source).outputs[0].shape
+        with tf.Graph().as_default() as before:
+            tf.import_graph_def(definition, name="")
+            shape = before.get_operation_by_name(source).outputs[0].shape
         if shape.rank == 4 and None not in shape[1:3]:
             return shape[1], shape[2]
     except (ValueError, KeyError):  # an operation this TensorFlow does not have: go by the pooling

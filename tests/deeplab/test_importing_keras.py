@@ -124,6 +124,15 @@ def test_a_truncated_file_is_refused(files: Path, tmp_path: Path, name: str, sha
     assert "not a readable Keras file" in refusal(path)
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", "not json", '{"config": {"layers": [{"class_name": "Conv2D"}]}}'])
+def test_a_configuration_of_another_form_is_refused(files: Path, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "odd.keras"
+    with zipfile.ZipFile(files / "whole.keras") as source, zipfile.ZipFile(path, "w") as target:
+        target.writestr("config.json", content)
+        target.writestr("model.weights.h5", source.read("model.weights.h5"))
+    assert "not a readable Keras file" in refusal(path)
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "gone.h5")
     assert "no such file" in refusal(tmp_path / "gone.keras")

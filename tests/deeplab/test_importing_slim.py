@@ -127,6 +127,23 @@ def test_a_graph_without_static_shapes_tells_its_size_by_the_image_pooling(tmp_p
     assert (spec.input_height, spec.input_width) == size
 
 
+def test_attributes_that_equal_their_default_may_be_left_out(v3_plus: SlimNetwork, tmp_path: Path) -> None:
+    """TensorFlow 1.4 knew neither `dilations` of a convolution nor `half_pixel_centers`."""
+    definition = v3_plus.definition
+    for node in definition.node:
+        for key in ("dilations", "half_pixel_centers", "data_format", "explicit_paddings"):
+            node.attr.pop(key, None)
+    found = load_network(v3_plus.write_graph(tmp_path / "old.pb", definition))
+    assert found.fingerprint() == load_network(v3_plus.write_graph(tmp_path / "new.pb")).fingerprint()
+
+
+def test_published_rates_are_taken_where_there_are_three_branches(tmp_path: Path) -> None:
+    path = SlimNetwork(rates=(2, 4, 6)).write_checkpoint(tmp_path / "model.ckpt")
+    for stride, rates in ((16, [6, 12, 18]), (8, [12, 24, 36])):
+        spec = load_network(path, Unstated(output_stride=stride)).spec
+        assert [branch.rate for branch in spec.aspp.atrous] == rates
+
+
 def test_a_graph_for_any_size_needs_one(tmp_path: Path) -> None:
     path = SlimNetwork(fixed_size=False, mean=True).write_graph(tmp_path / "graph.pb")
     with pytest.raises(UserError, match=r"graph\.pb: takes pictures of any size; give network\.input_size"):
@@ -179,6 +196,10 @@ def set_offset(nodes: dict) -> None:
     nodes["sub/y"].attr["value"].tensor.float_val[0] = 0.5
 
 
+def set_strides(nodes: dict) -> None:
+    nodes["aspp1_pointwise/Conv2D"].attr["strides"].list.i[:] = [1, 2, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
@@ -205,10 +226,11 @@ def set_offset(nodes: dict) -> None:
             ("MobilenetV2/expanded_conv_5/expand/Conv2D", "depthwise_weights"),
         ),
         (set_kind("AvgPool2D/AvgPool", "MaxPool"), ("AvgPool2D/AvgPool (MaxPool)", "an average over all 5 x 7")),
+        (set_strides, ("aspp1_pointwise/Conv2D", "stride 1 and dilation 1 for layer aspp/atrous_0/pointwise")),
         (set_offset, ("pictures scaled to [-1, 1]",)),
         (rewire("MobilenetV2/Conv/Conv2D", 0, "gone"), ("node gone is missing",)),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_graph_that_computes_something_else_is_refused_by_its_node(
     v3_plus: SlimNetwork, tmp_path: Path, edit, words: tuple[str, ...]
@@ -224,7 +246,7 @@ def test_a_graph_that_computes_something_else_is_refused_by_its_node(
         assert word in message
 
 
-@pytest.mark.parametrize("share", [0.001, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.95])
 def test_a_truncated_graph_is_refused(v3: SlimNetwork, tmp_path: Path, share: float) -> None:
     path = v3.write_graph(tmp_path / "cut.pb")
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
