@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deeplab.compression import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS
+from deeplab.importing import Unstated, kind_of
+from evaluation.errors import UserError
 from sweeps.space import Space
 
-DataSetName = Literal["streets", "camvid", "voc", "ade20k", "folder"]
+DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
 SamplerName = Literal["tpe", "nsga2", "qmc", "random"]
 SPLIT_PATTERN = re.compile(r"^(?P<name>\w+)(\[(?P<start>\d*):(?P<stop>\d*)\])?$")
 
@@ -101,15 +103,38 @@ class NetworkConfig(Section):
     """Where the trained network comes from."""
 
     source: str = "streets"
-    """`streets` (shipped with the package), or the path of a checkpoint (.npz) or a TFLite file (.tflite), relative to
-    the YAML file."""
+    """`streets` (shipped with the package), or the path of a whole network, relative to the YAML file: a checkpoint
+    (.npz), a TFLite file (.tflite), or of `tensorflow/models`' DeepLab a frozen graph (.pb) or a checkpoint
+    (model.ckpt)."""
+    input_size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
+    """Height, width, of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for pictures of any size."""
+    output_stride: Literal[8, 16] | None = None
+    """Of a TensorFlow checkpoint: strides past it become dilations. null: 16."""
+    atrous_rates: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Of a TensorFlow checkpoint with atrous branches. null: [6, 12, 18], twice that at output stride 8."""
+    resize: Literal["legacy", "align_corners", "half_pixel"] | None = None
+    """Of a TensorFlow checkpoint: how it resizes. null: align_corners, as `tensorflow/models` does."""
 
-    @field_validator("source")
-    @classmethod
-    def _known(cls, source: str) -> str:
-        if source != "streets" and Path(source).suffix not in (".npz", ".tflite"):
-            raise ValueError(f"must be 'streets' or the path of a .npz or .tflite file, got {source!r}")
-        return source
+    @model_validator(mode="after")
+    def _known(self) -> NetworkConfig:
+        try:
+            kind = "petitlab" if self.source == "streets" else kind_of(Path(self.source))
+        except UserError as error:
+            raise ValueError(f"source must be 'streets' or the path of a network file; {error}") from None
+        if kind == "keras":
+            raise ValueError(
+                f"source {self.source} is a backbone; train a network from it with python -m deeplab.train"
+            )
+        stated = [name for name, value in self if name != "source" and value is not None]
+        allowed = {"checkpoint": stated, "frozen graph": ["input_size"]}.get(kind, [])
+        for name in stated:
+            if name not in allowed:
+                raise ValueError(f"source {self.source} says its {name} itself; remove {name}")
+        return self
+
+    def unstated(self) -> Unstated:
+        """What a TensorFlow checkpoint does not say of its network."""
+        return Unstated(**{name: value for name, value in self if name != "source" and value is not None})
 
 
 def _levels(values: tuple[Any, ...]) -> tuple[Any, ...]:
