@@ -227,6 +227,34 @@ class FineTuneConfig(Section):
     """Side of a square random crop, in pixels. null = the network's input size."""
 
 
+class QuantizationConfig(Section):
+    """How float networks become integers. The bit-widths are `space`'s."""
+
+    clipping: Literal["mse", "percentile", "range"] = "mse"
+    """Where an activation's range ends: by the squared error, by `percentile`, or at the extremes that were seen."""
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    """Per cent of the values that lie within either end, for `clipping: percentile`."""
+    equalize: bool = False
+    """Cross-layer equalisation before anything is rounded."""
+    edge_weight_bits: int | None = None
+    """Bits of the first and the last layer's weights. null = those of the candidate."""
+    rounding: Literal["nearest", "learned"] = "nearest"
+    """`learned`: AdaRound, wherever a weight has fewer than 8 bits. Minutes a candidate for large networks."""
+    rounding_steps: Annotated[int, Field(ge=1)] = 500
+    """Steps a layer, for `rounding: learned`."""
+    aware_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of quantisation-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
+    aware_learning_rate: Annotated[float, Field(gt=0)] = 5e-3
+    """Peak rate of Adam, in steps of the quantisation grids."""
+
+    @field_validator("edge_weight_bits")
+    @classmethod
+    def _edge_weight_bits(cls, bits: int | None) -> int | None:
+        if bits is not None:
+            _among((bits,), tuple(level for level in WEIGHT_BITS if level != FLOAT_BITS))
+        return bits
+
+
 class ImportCheckConfig(Section):
     """What an imported network must score before anything is searched."""
 
@@ -277,6 +305,7 @@ class SweepConfig(Section):
     search: SearchConfig = SearchConfig()
     constraints: ConstraintsConfig = ConstraintsConfig()
     finetune: FineTuneConfig = FineTuneConfig()
+    quantization: QuantizationConfig = QuantizationConfig()
     target: str = "camera"
     """camera (weights in RAM), mcu (weights in flash), or the path of a target's YAML file."""
     max_mac_overhead: Annotated[float, Field(ge=0)] = 0.05
@@ -296,7 +325,8 @@ class SweepConfig(Section):
     def _pictures_to_learn_from(self) -> SweepConfig:
         if self.data.train is None and self.data.calibration is None:
             raise ValueError("data needs train or calibration: pictures that set the activation ranges")
-        if self.data.train is None and self.finetune.steps and self.finetune.loss == "labels":
+        trains = self.finetune.steps or self.quantization.aware_steps
+        if self.data.train is None and trains and self.finetune.loss == "labels":
             raise ValueError("finetune.loss 'labels' needs data.train; give one, or set finetune.loss to distill")
         return self
 

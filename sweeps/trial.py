@@ -30,7 +30,7 @@ __all__ = [
 
 def plan_candidate(candidate: Candidate, context: Context) -> Plan:
     """The candidate's memory, before anything is trained: from shapes and bit-widths alone."""
-    graph = lower_untrained(context.baseline.spec, candidate.compression, context.config.study)
+    graph = lower_untrained(context.baseline.spec, context.settled(candidate.compression), context.config.study)
     return _plan(graph, candidate, context)
 
 

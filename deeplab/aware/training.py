@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeplab.aware.quantizers import ActivationGrid, ActivationQuantizer, GridConfig, KernelQuantizer
+from deeplab.aware.quantizers import ActivationGrid, ActivationQuantizer, BiasUnit, GridConfig, KernelQuantizer
 from deeplab.checkpoint import Checkpoint
 from deeplab.descent import Batches, Descent, FineTuning, Teacher, run_steps
 from deeplab.layers import INPUT, Layer, layers
@@ -16,7 +16,7 @@ from deeplab.quantization.post_training import quantize_bias
 from deeplab.tensorflow import keras, tf
 
 AwareTraining = FineTuning
-"""Steps, rate and loss: as for a float network."""
+"""Steps, rate and loss, as for a float network; but the rate is in steps of the grids: 5e-3 is a good one."""
 
 
 def train_aware(
@@ -75,7 +75,8 @@ class _Student:
                 kernel = KernelQuantizer(network.kernel_scales[layer.name], limit, mask, depthwise=depthwise)
             if kernel is None and output is None:
                 return part
-            wrapped = QuantizeWrapperV2(part, GridConfig(kernel, output))
+            unit = BiasUnit(network.activations[layer.name].scale)
+            wrapped = QuantizeWrapperV2(part, GridConfig(kernel, output, unit))
             if kernel is not None:
                 self.kernels[layer.name] = kernel, wrapped
             return wrapped
@@ -89,18 +90,23 @@ class _Student:
 
     def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
         """Where learned rounding moved a weight by more than nearest rounding would, it starts there."""
-        quantizer, wrapped = self.kernels[layer.name]
-        kernel, scales = self._kernel(layer.name), self.start.kernel_scales[layer.name]
-        real = checkpoint.weights[f"{layer.name}/kernel"]
-        step = quantizer.start
+        quantizer, _ = self.kernels[layer.name]
+        kernel, bias = self._variables(layer.name)
+        real = checkpoint.weights[f"{layer.name}/kernel"] / quantizer.start
         codes = self.start.kernels[layer.name].astype(np.float32)
         # Within half a step of its code: the codes are those of `network`, and as near to the real weight as can be.
-        kernel.assign(np.clip(real / step, codes - 0.49, codes + 0.49) * step * quantizer.mask)
-        accumulator = self.start.activations[layer.inputs[0]].scale * scales.astype(np.float64)
-        wrapped.layer.bias.assign((self.start.biases[layer.name] * accumulator).astype(np.float32))
+        kernel.assign(np.clip(real, codes - 0.49, codes + 0.49) * quantizer.mask)
+        bias.assign((self.start.biases[layer.name] * self._bias_ratio(layer)).astype(np.float32))
 
-    def _kernel(self, name: str) -> tf.Variable:
-        return self.kernels[name][1]._weight_vars[0][0]
+    def _bias_ratio(self, layer: Layer) -> np.ndarray:
+        """Steps of the output in a step of the accumulator, as they were at the start, (out channels,)."""
+        accumulator = np.float64(self.start.activations[layer.inputs[0]].scale) * self.start.kernel_scales[layer.name]
+        return accumulator / self.start.activations[layer.name].scale
+
+    def _variables(self, name: str) -> tuple[tf.Variable, tf.Variable]:
+        """What is trained of a layer: kernel and bias, each in its unit."""
+        kernel, bias = (variable for variable, _, _ in self.kernels[name][1]._weight_vars)
+        return kernel, bias
 
     def network(self) -> QuantizedNetwork:
         """The codes, scales, biases and grids as learned."""
@@ -112,11 +118,11 @@ class _Student:
         for layer in layers(self.start.spec):
             if not layer.has_weights:
                 continue
-            quantizer, wrapped = self.kernels[layer.name]
+            quantizer, _ = self.kernels[layer.name]
+            kernel, bias = self._variables(layer.name)
             scales[layer.name] = quantizer.scales()
-            step = scales[layer.name][:, None] if quantizer.depthwise else scales[layer.name]
-            codes = np.clip(np.rint(self._kernel(layer.name).numpy() / step), -quantizer.limit, quantizer.limit)
-            kernels[layer.name] = (codes * quantizer.mask).astype(self.start.kernels[layer.name].dtype)
+            kernels[layer.name] = quantizer.codes(kernel.numpy()).astype(self.start.kernels[layer.name].dtype)
             accumulator = np.float64(activations[layer.inputs[0]].scale) * scales[layer.name]
-            biases[layer.name] = quantize_bias(wrapped.layer.bias.numpy(), accumulator, self.start.bits)
+            real = bias.numpy() * self.start.activations[layer.name].scale
+            biases[layer.name] = quantize_bias(real, accumulator, self.start.bits)
         return replace(self.start, kernels=kernels, kernel_scales=scales, biases=biases, activations=activations)

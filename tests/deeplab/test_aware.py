@@ -40,7 +40,7 @@ def test_it_starts_as_the_network_it_is_given(checkpoint, network, pictures):
 
 
 def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, network, pictures):
-    options = AwareTraining(40, 2e-3, "distill")
+    options = AwareTraining(40, 2e-2, "distill")
     trained = train_aware(checkpoint, network, lambda step: (pictures, None), options, teacher=checkpoint)
     assert _distance(checkpoint, trained, pictures) < 0.5 * _distance(checkpoint, network, pictures)
     assert trained.bits == network.bits
@@ -57,7 +57,7 @@ def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, n
 def test_pruned_weights_stay_pruned(checkpoint, pictures):
     sparse = prune_magnitude(checkpoint, 0.5)
     network = quantize(sparse, calibrate(sparse, pictures), BITS)
-    options = AwareTraining(5, 2e-3, "distill")
+    options = AwareTraining(5, 2e-2, "distill")
     trained = train_aware(sparse, network, lambda step: (pictures, None), options, teacher=checkpoint)
     for name, codes in trained.kernels.items():
         assert (codes[sparse.weights[f"{name}/kernel"] == 0] == 0).all()

@@ -12,12 +12,14 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
 from deeplab.quantization import (
     BitWidths,
+    Clipping,
     Range,
     activation_grids,
     quantize,
     quantize_kernel,
     shared_grids,
 )
+from deeplab.quantization.file import network_bytes, parse_network
 from deeplab.simulation import Simulator, simulator
 from deeplab.tensorflow import tf
 
@@ -156,3 +158,29 @@ def test_more_bits_come_nearer_to_float(checkpoint, pictures, ranges):
     ]
     assert agreement == sorted(agreement)
     assert agreement[-1] > 0.99  # half a code of the input's zero point is all that is left
+
+
+def test_a_percentile_leaves_its_tails_out(spec):
+    random = np.random.default_rng(0).normal(size=100_000).astype(np.float32)
+    seen = {
+        layer.name: Range(random.min(keepdims=True), random.max(keepdims=True), random, np.zeros(1))
+        for layer in layers(spec)
+    }
+    for percentile in (99.0, 99.9):
+        grid = activation_grids(spec, seen, BitWidths(8, 8), Clipping("percentile", percentile))["block_3/project"]
+        inside = np.percentile(random, [100 - percentile, percentile])
+        assert (grid.low - grid.zero_point) * grid.scale == pytest.approx(inside[0], abs=grid.scale)
+        assert (grid.high - grid.zero_point) * grid.scale == pytest.approx(inside[1], abs=grid.scale)
+    whole = activation_grids(spec, seen, BitWidths(8, 8), Clipping("range"))["block_3/project"]
+    assert whole.scale == pytest.approx((random.max() - random.min()) / 255, rel=1e-5)
+
+
+def test_a_quantised_network_survives_the_disk(checkpoint, ranges):
+    network = quantize(checkpoint, ranges, BitWidths(4, 8, aspp_weights=16, edge_weights=8))
+    back = parse_network(network_bytes(network))
+    assert (back.spec, back.bits, back.activations) == (network.spec, network.bits, network.activations)
+    for part in ("kernels", "kernel_scales", "biases"):
+        for name, array in getattr(network, part).items():
+            np.testing.assert_array_equal(getattr(back, part)[name], array)
+            assert getattr(back, part)[name].dtype == array.dtype
+    assert back.kernels["aspp/project"].dtype == np.int16

@@ -19,8 +19,8 @@ def camera_frame(seed: int = 0, rows: int = 33, columns: int = 48) -> np.ndarray
     return np.clip(big + random.normal(0, 12, big.shape), 0, 255).astype(np.uint8)
 
 
-def tiny_graph(weight_bits: int = 8, activation_bits: int = 8, seed: int = 0, **changes) -> Graph:
-    """The tiny network, lowered; `changes` are fields of its spec."""
+def tiny_graph(weight_bits: int = 8, activation_bits: int = 8, seed: int = 0, mixed=None, **changes) -> Graph:
+    """The tiny network, lowered; `mixed` are further bit-widths by stage, `changes` fields of its spec."""
     spec: NetworkSpec = tiny_spec(**changes)
     checkpoint = random_checkpoint(spec, seed)
     floating = lower(checkpoint)
@@ -33,4 +33,4 @@ def tiny_graph(weight_bits: int = 8, activation_bits: int = 8, seed: int = 0, **
         values = np.stack([run[index] for run in seen])
         rows = values.reshape(-1, values.shape[-1])
         ranges[tensor.name] = Range(rows.min(axis=0), rows.max(axis=0), values.reshape(-1)[::7], rows.mean(axis=0))
-    return lower(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits)))
+    return lower(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits, **(mixed or {}))))
