@@ -15,6 +15,9 @@ from deeplab.quantization import INPUT_ZERO_CODE, QuantizedNetwork, shared_grids
 from deeplab.quantization.post_training import quantize_bias
 from deeplab.tensorflow import keras, tf
 
+_NEAR = 0.25
+"""Steps."""
+
 AwareTraining = FineTuning
 """Steps, rate and loss, as for a float network; but the rate is in steps of the grids: 5e-3 is a good one."""
 
@@ -89,13 +92,13 @@ class _Student:
         self.descent = Descent(self.model, [*self.model.trainable_variables, *grids.values()], INPUT_ZERO_CODE)
 
     def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
-        """Where learned rounding moved a weight by more than nearest rounding would, it starts there."""
+        """Each weight starts at its code, towards its real value, but well within the half step to the next code:
+        learned rounding leaves many at the edge, and the first small steps of training would undo its choices."""
         quantizer, _ = self.kernels[layer.name]
         kernel, bias = self._variables(layer.name)
         real = checkpoint.weights[f"{layer.name}/kernel"] / quantizer.start
         codes = self.start.kernels[layer.name].astype(np.float32)
-        # Within half a step of its code: the codes are those of `network`, and as near to the real weight as can be.
-        kernel.assign(np.clip(real, codes - 0.49, codes + 0.49) * quantizer.mask)
+        kernel.assign(np.clip(real, codes - _NEAR, codes + _NEAR) * quantizer.mask)
         bias.assign((self.start.biases[layer.name] * self._bias_ratio(layer)).astype(np.float32))
 
     def _bias_ratio(self, layer: Layer) -> np.ndarray:
