@@ -37,7 +37,7 @@ class Reconstruction:
 def reconstruct(
     checkpoint: Checkpoint, network: QuantizedNetwork, frames: np.ndarray, options: Reconstruction | None = None
 ) -> QuantizedNetwork:
-    """Learn the rounding of every weight, and set each bias so that the layer's mean output is the float one.
+    """Learn the rounding of every weight, and fit each bias to it.
 
     Args:
         checkpoint: the float network.

@@ -10,6 +10,7 @@ import numpy as np
 
 from deeplab.datasets.palette import palette
 from deeplab.lowering import lower, lower_untrained
+from deeplab.scoring import score
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, squash, to_label_size
 from evaluation.graph import Graph
@@ -19,7 +20,7 @@ from reports.record import DataSet
 from sweeps import execution as programs
 from sweeps.pictures import open_part
 from sweeps.space import Candidate
-from sweeps.stages import Context, compressed, label_agreement, open_context, parameters, score, scores
+from sweeps.stages import Context, compressed, label_agreement, open_context, parameters, scores
 
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_of", "open_context",
@@ -79,7 +80,7 @@ def import_check(context: Context) -> Scores:
     """Scores of the float network on `config.import_check.split`."""
     assert context.config.import_check is not None
     split = open_part(context.pictures.dataset, context.config.import_check.split)
-    return score(context.baseline, context, split)
+    return score(context.baseline, context.pictures.dataset, split)
 
 
 def describe(context: Context) -> DataSet:
