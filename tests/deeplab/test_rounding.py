@@ -137,6 +137,31 @@ def test_windows_are_what_the_layers_read(checkpoint, pictures):
             assert (windows[inside == 0] == 0).all()
 
 
+def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(checkpoint, pictures, monkeypatch):
+    """The inputs worked out along a chain against those sampled from the finished network, on 4-bit activations."""
+    import deeplab.reconstruction as module
+
+    problems = {}
+
+    def noted(layer_problem, options, seed):
+        problems[len(problems)] = layer_problem
+        return learn_rounding(layer_problem, options, seed)
+
+    monkeypatch.setattr(module, "learn_rounding", noted)
+    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(4, 4))
+    frames = pictures[:2]
+    finished = reconstruct(checkpoint, network, frames, Reconstruction(LearnedRounding(steps=20), windows=50))
+    runner, number, seen = simulator(checkpoint.spec), 0, 0
+    for seed, chain in enumerate(chains(checkpoint.spec)):
+        for layer in chain:
+            if layer is not chain[0] and layer.kind == "conv":
+                given, _ = runner.sample_windows(finished, frames, layer.inputs[0], layer, 50, seed)
+                np.testing.assert_allclose(problems[number].windows, given[:, 0], atol=1e-5, err_msg=layer.name)
+                seen += 1
+            number += 1
+    assert seen >= 4
+
+
 def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, pictures):
     runner = simulator(checkpoint.spec)
     network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(3, 8))
