@@ -127,6 +127,8 @@ def _network(config: TrainConfig, dataset: Dataset) -> tuple[NetworkSpec, dict |
     if unused := sorted(options.model_fields_set - {"start", "input_size", *given}):
         raise UserError(f"network.{unused[0]}: {options.start} is a whole network, which fixes it; remove the key")
     spec, weights = start.spec.with_input_size(height, width), dict(start.weights)
+    if "output_stride" in given:
+        spec = spec.with_output_stride(options.output_stride)
     if spec.classes != classes:  # another task: the head starts anew
         spec = replace(spec, classes=classes)
         weights = {name: array for name, array in weights.items() if not name.startswith("logits/")}

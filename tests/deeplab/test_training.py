@@ -311,9 +311,11 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     # Fine-tuning from a checkpoint, for other classes and another size: the head starts anew, the rest is kept.
     write_folder(tmp_path / "mine", pictures=10)
     fields = tiny(tmp_path / "tuned", steps=1, learning_rate=1e-9).model_dump(mode="json")
-    fields["network"] = {"start": str(tmp_path / "parts" / "best.npz"), "input_size": [48, 32]}
+    start = str(tmp_path / "parts" / "best.npz")
+    fields["network"] = {"start": start, "input_size": [48, 32], "output_stride": 8}
     fields["data"] = {"name": "folder", "path": str(tmp_path / "mine"), "val": "search"}
     tuned = train(TrainConfig.model_validate(fields))
+    assert tuned.spec.blocks == stored.spec.with_output_stride(8).blocks != stored.spec.blocks
     assert (tuned.spec.input_height, tuned.spec.input_width, tuned.spec.classes) == (48, 32, 3)
     for name, array in tuned.weights.items():
         if not name.startswith("logits/"):
