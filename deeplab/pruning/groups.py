@@ -75,6 +75,21 @@ def channel_groups(spec: NetworkSpec) -> tuple[ChannelGroup, ...]:
     )
 
 
+@lru_cache(maxsize=64)
+def channel_owners(spec: NetworkSpec) -> dict[str, tuple[tuple[str | None, int], ...]]:
+    """By layer, what its output channels consist of: runs of (group or None, channels), in order."""
+    groups = {writer: group.name for group in channel_groups(spec) for writer in group.writers}
+    found: dict[str, tuple[tuple[str | None, int], ...]] = {}
+    for layer in layers(spec):
+        if layer.kind in ("input", "conv"):
+            found[layer.name] = ((groups.get(layer.name), layer.channels),)
+        elif layer.kind == "concat":
+            found[layer.name] = tuple(run for source in layer.inputs for run in found[source])
+        else:
+            found[layer.name] = found[layer.inputs[0]]
+    return found
+
+
 def with_widths(spec: NetworkSpec, widths: dict[str, int]) -> NetworkSpec:
     """The spec with other output channels for the named convolutions (all writers of a group alike)."""
 
