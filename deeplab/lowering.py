@@ -12,7 +12,6 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FLOAT_BITS, Compression
 from deeplab.layers import INPUT, OUTPUT, Layer, layers
-from deeplab.pruning.channels import narrowed
 from deeplab.quantization import (
     FLOAT_INPUT_ZERO,
     INPUT_BITS,
@@ -38,12 +37,12 @@ def lower(network: Checkpoint | QuantizedNetwork, name: str = "deeplab") -> Grap
 
 
 def lower_untrained(spec: NetworkSpec, compression: Compression, name: str = "deeplab") -> Graph:
-    """The graph a network will have after `compression`, shapes only: for planning before anything is trained."""
-    density = 1.0
-    if compression.pruning == "channels":
-        spec = narrowed(spec, compression.sparsity)
-    else:
-        density = 1.0 - compression.sparsity
+    """The graph a network of this spec will have, shapes only: for planning before anything is trained.
+
+    `spec` is that of the network once its channels are pruned; of `compression` only the bits count, and the sparsity of
+    methods that leave all channels.
+    """
+    density = 1.0 if compression.pruning == "channels" else 1.0 - compression.sparsity
     return _Lowering(spec, compression.bits, name, None, density).graph()
 
 

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict
 
 import numpy as np
 
@@ -27,67 +23,18 @@ from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, score_pictures, squash
 from evaluation.executor import execute
 from evaluation.graph import Graph
-from evaluation.planner import Plan, Target, load_target
-from sweeps.cache import StageCache, digest
-from sweeps.config import SweepConfig
-from sweeps.inputs import open_inputs
-from sweeps.pictures import Pictures, TrainingBatches, frames
+from evaluation.planner import Plan
+from sweeps.cache import digest
+from sweeps.context import Context
+from sweeps.narrowing import channels_left, narrowing_parts
+from sweeps.pictures import TrainingBatches
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
-_PRUNE_VERSION = 2
+_PRUNE_VERSION = 3
 _CALIBRATE_VERSION = 1
 _SCORE_VERSION = 2
 
-_PIXELS_PER_PICTURE = 256
-"""Taken of each calibration picture to re-fit pruned layers by least squares."""
-
 Network = Checkpoint | QuantizedNetwork
-
-
-@dataclass
-class Context:
-    """What every trial of a study shares. Cheap to open: pictures are decoded when first needed."""
-
-    config: SweepConfig
-    baseline: Checkpoint
-    pictures: Pictures
-    target: Target
-    cache: StageCache
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time by stage, of the trial that is running."""
-
-    @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        uses = {"search": self.pictures.search, "heldout": self.pictures.heldout, "train": self.pictures.train}
-        uses["calibration"] = self.pictures.calibration
-        return {
-            "network": self.baseline.fingerprint(),
-            **{use: split.fingerprint() for use, split in uses.items() if split is not None},
-        }
-
-    @cached_property
-    def calibration_frames(self) -> np.ndarray:
-        """The calibration pictures at the network's size, uint8 (N, height, width, 3)."""
-        spec = self.baseline.spec
-        return frames(self.pictures.calibration, spec.input_height, spec.input_width)
-
-    @cached_property
-    def baseline_inputs(self) -> dict[str, np.ndarray]:
-        """What the baseline's convolutions read on the calibration pictures."""
-        runner = simulator(self.baseline.spec)
-        return runner.sample_inputs(self.baseline, self.calibration_frames, _PIXELS_PER_PICTURE)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
-
-
-def open_context(config: SweepConfig) -> Context:
-    """Open network, pictures and cache of a study. Raises `UserError` for what does not fit together."""
-    baseline, pictures = open_inputs(config)
-    return Context(config, baseline, pictures, load_target(config.target), StageCache(config.out / ".cache"))
 
 
 def compressed(compression: Compression, context: Context) -> Network:
@@ -111,6 +58,7 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
         "network": context.fingerprints["network"],
         "pruning": compression.pruning,
         "sparsity": compression.sparsity,
+        "channels": narrowing_parts(context) if compression.pruning == "channels" else None,
         "finetune": options.model_dump(mode="json"),
         "pictures": [context.fingerprints["calibration"], context.fingerprints[source] if options.steps else None],
         "seed": context.config.seed,
@@ -131,7 +79,7 @@ def _prune(compression: Compression, context: Context, pictures: Split) -> Check
     structured = compression.pruning == "channels"
     start = context.baseline
     if structured:
-        start = prune_channels(start, compression.sparsity, context.baseline_inputs)
+        start = prune_channels(start, channels_left(compression, context), context.baseline_inputs)
     batches = TrainingBatches(
         pictures,
         spec.input_height,

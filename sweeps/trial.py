@@ -18,8 +18,10 @@ from evaluation.planner import Plan, plan
 from reports.record import DataSet
 from sweeps import execution as programs
 from sweeps.pictures import open_part
+from sweeps.context import Context, open_context
+from sweeps.narrowing import pruned_spec
 from sweeps.space import Candidate
-from sweeps.stages import Context, compressed, label_agreement, open_context, parameters, score, scores
+from sweeps.stages import compressed, label_agreement, parameters, score, scores
 
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_of", "open_context",
@@ -30,7 +32,7 @@ __all__ = [
 
 def plan_candidate(candidate: Candidate, context: Context) -> Plan:
     """The candidate's memory, before anything is trained: from shapes and bit-widths alone."""
-    graph = lower_untrained(context.baseline.spec, candidate.compression, context.config.study)
+    graph = lower_untrained(pruned_spec(candidate.compression, context), candidate.compression, context.config.study)
     return _plan(graph, candidate, context)
 
 

@@ -1,14 +1,15 @@
-"""How many channels each group loses: where most memory is saved for the accuracy that goes.
+"""How many channels each group loses: from where most memory goes for the accuracy that is lost.
 
-The task is min sum(cost_g(removed_g)) such that, at every step of the plan, what is alive plus the weights fits. Only
-steps near the peak bind, and several tie: thinning one of them alone saves nothing. So each step s gets a shadow price,
-its share in a smooth maximum,
+The task: least sum of costs such that, at every step of the plan, what is alive and the weights fit. Only steps near
+the peak bind, and several tie there: thinning one of them alone saves nothing. So each step has a shadow price, its
+share in a smooth maximum,
 
-    price_s = exp(live_s / temperature) / sum over steps of exp(live / temperature),
+    price_s = exp(live_s / t) / sum over steps of exp(live / t),    t a small part of the arena,
 
-and a channel is worth the bytes it holds at each step, times that step's price, plus its weights. As the highest steps
-are thinned, prices move on to those that have come level: multiplicative weights for packing programs (Plotkin,
-Shmoys & Tardos 1995). The planner is asked once a round for the true peak, which alone decides when a saving is reached.
+and a channel is worth its bytes at each step times the step's price, and its weights. As the highest steps are thinned,
+prices move on to those that have come level with them: multiplicative weights, as in the packing programs of Plotkin,
+Shmoys & Tardos (1995). All this is read off one plan, so the planner is asked once a round, not once for each group;
+and only the true peak that it answers with says what has been saved.
 """
 
 from __future__ import annotations
@@ -27,142 +28,157 @@ from evaluation.graph import Graph
 from evaluation.planner import Plan
 
 Planned = Callable[[NetworkSpec], tuple[Graph, Plan]]
-"""The reference plan of a network of this spec: its graph, shapes only, and where everything lies."""
+"""From a spec to the graph of such a network, shapes only, and its reference plan."""
 
-TEMPERATURE = 0.03
-"""Of the arena: how far below the peak a step still counts."""
-CHUNK = 16
-"""A group loses this fraction of its original channels at a time."""
-FLOOR = 8
-"""A group keeps at least this fraction of its channels, and 4."""
-ROUND = 1 / 128
-"""Of the reference's peak memory: what a round is to save before the planner is asked again."""
+_TEMPERATURE = 0.03
+"""Of the fullest step: so far below it a step still counts."""
+_CHUNK = 1 / 16
+"""Of a group's original channels: what it loses at a time."""
+_FLOOR = 1 / 8
+"""Of a group's original channels, and `_LEAST` of them: what it always keeps."""
+_LEAST = 4
+_ROUND = 1 / 128
+"""Of the reference's peak memory: what a round means to save before the planner is asked again."""
+UNTIL = 0.75
+"""Saving at which a path ends."""
 
 
 @dataclass(frozen=True)
 class PathStep:
-    """How narrow the network is after some rounds, and what that is worth."""
+    """How narrow the network is after some rounds."""
 
     removed: tuple[tuple[str, int], ...]
-    """(group, channels it has lost so far), each group once."""
+    """(group, channels it has lost so far), every group once."""
     peak_memory_bytes: int
     """Of the reference plan."""
     cost: float
-    """Importance lost so far, in the unit of the rankings."""
+    """What all removals cost, in the unit of the rankings."""
 
 
 @dataclass(frozen=True)
 class PruningPath:
-    """One way from the whole network to the narrowest; every saving is a place on it, so more saving never brings a
+    """One way from the whole network to the narrowest. Every saving is a place on it: more saving never brings a
     channel back."""
 
     rankings: tuple[Ranking, ...]
     steps: tuple[PathStep, ...]
-    """The first removes nothing; no group ever gets wider."""
+    """The first has removed nothing."""
 
     @property
     def reference_bytes(self) -> int:
+        """Peak memory of the whole network."""
         return self.steps[0].peak_memory_bytes
 
     def step_for(self, saving: float) -> PathStep:
-        """The first step whose peak memory is at least `saving` below the reference's.
+        """The first step that saves `saving`, in [0, 1), of the reference's peak memory.
 
         Raises:
-            UserError: no step saves so much.
+            UserError: no step does.
         """
         for step in self.steps:
             if step.peak_memory_bytes <= (1.0 - saving) * self.reference_bytes:
                 return step
         most = 1.0 - min(step.peak_memory_bytes for step in self.steps) / self.reference_bytes
         raise UserError(
-            f"pruning channels cannot save {100 * saving:.3g} % of the peak memory, at most {100 * most:.3g} %: "
-            "lower space.sparsity"
+            f"pruning channels cannot save {100 * saving:.3g} % of the peak memory, only {100 * most:.3g} %; ask for a "
+            "lower sparsity"
         )
 
 
 def keep_for(path: PruningPath, saving: float) -> dict[str, np.ndarray]:
-    """Indices of the channels each group keeps, sorted, such that `saving` of the reference's peak memory is gone."""
+    """Group name -> sorted indices of the channels that stay when `saving` of the reference's peak memory goes."""
     removed = dict(path.step_for(saving).removed)
-    return {
-        ranking.group: np.sort(np.array(ranking.order[removed[ranking.group] :], np.int64)) for ranking in path.rankings
-    }
+    return {ranking.group: ranking.kept(removed[ranking.group]) for ranking in path.rankings}
 
 
 def pruning_path(
-    spec: NetworkSpec,
-    rankings: Mapping[str, Ranking],
-    planned: Planned,
-    *,
-    weight_bytes: float = 1.0,
-    until: float = 0.75,
-    temperature: float = TEMPERATURE, chunk: int = CHUNK, floor: int = FLOOR,
+    spec: NetworkSpec, rankings: Mapping[str, Ranking], planned: Planned, *, weight_bytes: float, until: float = UNTIL
 ) -> PruningPath:
-    """From the whole network downwards, each time from the group that saves most for what it costs.
+    """From the whole network downwards, a chunk at a time of the group that saves most for what the chunk costs.
 
     Args:
         spec: the network.
         rankings: of every group.
-        planned: the reference plan of a spec.
-        weight_bytes: what a weight counts in memory: bits / 8, or 0 where weights lie in flash.
-        until: saving at which the path may end.
+        planned: asked once a round.
+        weight_bytes: memory of one weight, or 0 where weights lie in flash.
+        until: saving at which the path ends, if groups do not all reach their floors before.
     """
     groups = channel_groups(spec)
     removed = {group.name: 0 for group in groups}
-    costs = {name: np.array(ranking.costs) for name, ranking in rankings.items()}
-    chunks = {group.name: max(1, group.channels // chunk) for group in groups}
-    floors = {group.name: min(group.channels, max(4, -(-group.channels // floor))) for group in groups}
+    costs = {group.name: np.cumsum([0.0, *rankings[group.name].costs]) for group in groups}
     steps: list[PathStep] = []
     present = spec
     while True:
         graph, plan = planned(present)
-        lost = sum(float(costs[name][:count].sum()) for name, count in removed.items())
-        steps.append(PathStep(tuple(removed.items()), plan.peak_memory_bytes, lost))
-        worth = _worth(present, graph, plan, temperature, weight_bytes)
+        cost = sum(float(costs[name][count]) for name, count in removed.items())
+        steps.append(PathStep(tuple(removed.items()), plan.peak_memory_bytes, cost))
         if plan.peak_memory_bytes <= (1.0 - until) * steps[0].peak_memory_bytes:
             break
-        saved = 0.0
-        while saved < ROUND * steps[0].peak_memory_bytes:
-            best, most = None, 0.0
-            for group in groups:
-                name, start = group.name, removed[group.name]
-                count = min(chunks[name], group.channels - floors[name] - start)
-                if count <= 0:
-                    continue
-                price = worth[name] * count / max(float(costs[name][start : start + count].sum()), 1e-30)
-                if price > most:
-                    best, most = (name, count), price
-            if best is None:
-                break
-            removed[best[0]] += best[1]
-            saved += worth[best[0]] * best[1]
-        if saved == 0.0:
+        worth = _worth(present, graph, plan, weight_bytes)
+        narrower = _narrower(groups, removed, costs, worth, _ROUND * steps[0].peak_memory_bytes)
+        if narrower == removed:
             break
+        removed = narrower
         present = with_widths(
             spec, {writer: group.channels - removed[group.name] for group in groups for writer in group.writers}
         )
     return PruningPath(tuple(rankings[group.name] for group in groups), tuple(steps))
 
 
-def _worth(spec: NetworkSpec, graph: Graph, plan: Plan, temperature: float, weight_bytes: float) -> dict[str, float]:
-    """By group, bytes that one channel less is worth: at the steps near the peak, by their prices, and in weights."""
+def _narrower(
+    groups: tuple[ChannelGroup, ...],
+    removed: Mapping[str, int],
+    costs: Mapping[str, np.ndarray],
+    worth: Mapping[str, float],
+    saving_bytes: float,
+) -> dict[str, int]:
+    """Channels removed after one more round: the best chunks until they are worth `saving_bytes`."""
+    after, saved = dict(removed), 0.0
+    while saved < saving_bytes:
+        best, most, gain = None, 0.0, 0.0
+        for group in groups:
+            gone = after[group.name]
+            chunk = min(_chunk(group), group.channels - _floor(group) - gone)
+            if chunk > 0:
+                saves, running = worth[group.name] * chunk, costs[group.name]
+                value = saves / max(running[gone + chunk] - running[gone], np.finfo(np.float64).tiny)
+                if value > most:
+                    best, most, gain = (group.name, chunk), value, saves
+        if best is None:
+            break
+        after[best[0]] += best[1]
+        saved += gain
+    return after
+
+
+def _chunk(group: ChannelGroup) -> int:
+    return max(1, int(group.channels * _CHUNK))
+
+
+def _floor(group: ChannelGroup) -> int:
+    return min(group.channels, max(_LEAST, int(group.channels * _FLOOR)))
+
+
+def _worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: float) -> dict[str, float]:
+    """By group, the bytes that one channel is worth."""
     owners = channel_owners(spec)
     live = np.array(plan.live_bytes, np.float64)
-    prices = np.exp((live - live.max()) / (temperature * live.max()))
-    prices = np.concatenate([[0.0], np.cumsum(prices / prices.sum())])
+    prices = np.exp((live / live.max() - 1.0) / _TEMPERATURE)
+    until = np.concatenate([[0.0], np.cumsum(prices / prices.sum())])  # prices of the steps before each
     worth = {group.name: weight_bytes * _weights_a_channel(spec, group) for group in channel_groups(spec)}
     for buffer in plan.buffers:
+        # A buffer has the channels of its first tensor. Scratch has none, and is small.
         runs = owners.get(graph.tensors[buffer.tensors[0]].name, ()) if buffer.tensors else ()
         width = sum(channels for _, channels in runs)
-        alive = prices[buffer.upper] - prices[buffer.lower]
-        for group in {group for group, _ in runs if group}:
-            times = sum(1 for owner, _ in runs if owner == group)
-            worth[group] += alive * times * buffer.size_bytes / width
+        for name, _ in runs:
+            if name is not None:
+                worth[name] += (until[buffer.upper] - until[buffer.lower]) * buffer.size_bytes / width
     return worth
 
 
 def _weights_a_channel(spec: NetworkSpec, group: ChannelGroup) -> float:
-    """Weights that go with one channel; what belongs to an output (bias, multiplier, shift) counts as 9 of them."""
+    """Weights that go with one channel: what writes it, passes it on and reads it."""
     shapes = weight_shapes(spec)
-    own = sum(np.prod(shapes[f"{name}/kernel"][:3]) + 9 for name in group.writers)
-    passed = sum(np.prod(shapes[f"{name}/kernel"][:2]) + 9 for name in group.depthwise)
-    return float(own + passed + sum(shapes[f"{name}/kernel"][3] for name, _ in group.readers))
+    written = sum(np.prod(shapes[f"{name}/kernel"][:3]) for name in group.writers)
+    passed = sum(np.prod(shapes[f"{name}/kernel"][:2]) for name in group.depthwise)
+    return float(written + passed + sum(shapes[f"{name}/kernel"][3] for name, _ in group.readers))

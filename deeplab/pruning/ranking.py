@@ -1,23 +1,22 @@
-"""In which order a group's channels should go, and what each costs once least squares has repaired what it can.
-
-Backward elimination in the manner of the Optimal Brain Surgeon (Hassibi & Stork 1993), for channels (Kurtic et al. 2023,
-"ZipLM"): the channel whose removal changes the readers' outputs least goes, the readers' weights are re-fitted on those
-left, and so on. Changes are weighed by the Fisher information of the outputs, so costs are in nats a pixel and compare
-across groups.
-"""
+"""In which order the channels of each group go, and what each removal costs, by one of three criteria."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.groups import ChannelGroup, channel_groups
 
-_RIDGE = 1e-4
-"""Of the mean variance of a channel, as in the re-fit itself."""
+Criterion = Literal["repair", "fisher", "l1"]
+"""`repair`: rise of the loss after the re-fit; `fisher`: rise of the loss without it; `l1`: size of the weights, which
+knows nothing of the loss but needs no gradients."""
+
+Inputs = Mapping[str, np.ndarray]
+"""By convolution: float32 (samples, channels) of what it reads on pictures."""
 
 
 @dataclass(frozen=True)
@@ -30,71 +29,69 @@ class Ranking:
     costs: tuple[float, ...]
     """What each removal adds to what those before it have cost."""
 
+    def kept(self, removed: int) -> np.ndarray:
+        """Channels left when `removed` are gone, sorted."""
+        return np.sort(np.array(self.order[removed:], np.int64))
+
+
+def rank_channels(
+    checkpoint: Checkpoint, criterion: Criterion, frames: np.ndarray, inputs: Inputs, seed: int = 0
+) -> dict[str, Ranking]:
+    """Rank the channels of every group.
+
+    Args:
+        checkpoint: the trained network.
+        criterion: how.
+        frames: uint8 (N, height, width, 3) at the network's size: where gradients are taken. They need no labels.
+        inputs: what each convolution reads on them (`Simulator.sample_inputs`).
+        seed: of the classes that are drawn for the Fisher information.
+    """
+    # Here, since magnitudes need no TensorFlow.
+    from deeplab.pruning.elimination import repaired_ranking
+    from deeplab.pruning.importance import gate_importance, output_fisher
+
+    if criterion == "repair":
+        return repaired_ranking(checkpoint, inputs, output_fisher(checkpoint, frames, seed))
+    if criterion == "fisher":
+        return ranked(gate_importance(checkpoint, frames, seed))
+    return weight_rankings(checkpoint, inputs)
+
+
+def weight_rankings(checkpoint: Checkpoint, inputs: Inputs | None = None) -> dict[str, Ranking]:
+    """Rankings of every group by `weight_importance`."""
+    groups = channel_groups(checkpoint.spec)
+    return ranked({group.name: weight_importance(checkpoint, group, inputs) for group in groups})
+
 
 def ranked(scores: Mapping[str, np.ndarray]) -> dict[str, Ranking]:
-    """Rankings from independent scores: the least first."""
+    """Rankings from scores that add up: the least goes first."""
     return {
         name: Ranking(name, tuple(np.argsort(score, kind="stable").tolist()), tuple(np.sort(score).tolist()))
         for name, score in scores.items()
     }
 
 
-def repaired_ranking(
-    checkpoint: Checkpoint, inputs: Mapping[str, np.ndarray], fisher: Mapping[str, np.ndarray]
-) -> dict[str, Ranking]:
-    """Rankings that count on the re-fit.
+def weight_importance(checkpoint: Checkpoint, group: ChannelGroup, inputs: Inputs | None = None) -> np.ndarray:
+    """How much each channel of a group matters, float64 (channels,), by its weights. Comparable within the group only.
 
-    Args:
-        checkpoint: the trained network.
-        inputs: what each convolution reads, (samples, channels) (`Simulator.sample_inputs`).
-        fisher: Fisher information of each convolution's outputs (`output_fisher`).
+    With `inputs`, the energy a channel adds to the convolutions that read it, E[x_c^2] * |w_c|^2 (after He et al. 2017,
+    "Channel Pruning"). Without, the mean absolute weight in every kernel that writes or reads it (after Li et al. 2017,
+    "Pruning Filters"). Each kernel is normalised to mean 1, so that none speaks louder for its size.
     """
-    return {group.name: _eliminated(group, checkpoint, inputs, fisher) for group in channel_groups(checkpoint.spec)}
+    score = np.zeros(group.channels)
 
+    def count(per_channel: np.ndarray) -> None:
+        score[:] += per_channel / max(float(per_channel.mean()), np.finfo(np.float64).tiny)
 
-class _Reader:
-    """One convolution that reads a group: inverse covariance of its inputs, and weights, as channels go."""
-
-    def __init__(self, kernel: np.ndarray, start: int, inputs: np.ndarray, fisher: np.ndarray) -> None:
-        x = inputs.astype(np.float64)
-        x = x - x.mean(axis=0)
-        covariance = x.T @ x / len(x)
-        ridge = _RIDGE * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny
-        self.inverse = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
-        values, vectors = np.linalg.eigh(fisher)
-        # |row|^2 of the weights times the root of the Fisher information is what the row's input is worth.
-        self.weights = kernel[0, 0].astype(np.float64) @ (vectors * np.sqrt(np.maximum(values, 0.0)))
-        self.start = start
-
-    def costs(self, channels: int) -> np.ndarray:
-        run = slice(self.start, self.start + channels)
-        return 0.5 * np.square(self.weights[run]).sum(axis=1) / np.diagonal(self.inverse)[run]
-
-    def remove(self, channel: int) -> None:
-        index = self.start + channel
-        column, pivot = self.inverse[:, index].copy(), self.inverse[index, index]
-        self.weights -= np.outer(column / pivot, self.weights[index])
-        self.inverse -= np.outer(column / pivot, column)
-        self.weights[index], self.inverse[index], self.inverse[:, index] = 0.0, 0.0, 0.0
-        self.inverse[index, index] = 1.0
-
-
-def _eliminated(
-    group: ChannelGroup, checkpoint: Checkpoint, inputs: Mapping[str, np.ndarray], fisher: Mapping[str, np.ndarray]
-) -> Ranking:
-    readers = [
-        _Reader(checkpoint.weights[f"{name}/kernel"], start, inputs[name], fisher[name])
-        for name, start in group.readers
-    ]
-    order: list[int] = []
-    costs: list[float] = []
-    gone = np.zeros(group.channels)
-    for _ in range(group.channels):
-        each = sum(reader.costs(group.channels) for reader in readers) + gone
-        channel = int(np.argmin(each))
-        order.append(channel)
-        costs.append(float(each[channel]))
-        gone[channel] = np.inf
-        for reader in readers:
-            reader.remove(channel)
-    return Ranking(group.name, tuple(order), tuple(costs))
+    for name, start in group.readers:
+        run = slice(start, start + group.channels)
+        kernel = checkpoint.weights[f"{name}/kernel"][:, :, run].astype(np.float64)
+        if inputs is None:
+            count(np.abs(kernel).mean(axis=(0, 1, 3)))
+        else:
+            energy = (inputs[name][:, run].astype(np.float64) ** 2).mean(axis=0)
+            count(energy * (kernel**2).sum(axis=(0, 1, 3)))
+    if inputs is None:
+        for name in group.writers:
+            count(np.abs(checkpoint.weights[f"{name}/kernel"].astype(np.float64)).mean(axis=(0, 1, 2)))
+    return score

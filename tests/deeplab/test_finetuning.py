@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from deeplab.finetuning import VOID, FineTuning, _Tuner, fine_tune
-from deeplab.pruning.channels import prune_channels
+from deeplab.pruning.channels import prune_channels, uniform_keep
 from deeplab.pruning.magnitude import prunable_kernels
+from deeplab.pruning.ranking import weight_rankings
 from deeplab.simulation import simulator
 
 
@@ -27,7 +28,7 @@ def test_labels_are_learnt(checkpoint, pictures, labels):
 
 
 def test_a_pruned_network_learns_its_teacher_without_labels(checkpoint, pictures):
-    student = prune_channels(checkpoint, 0.4)
+    student = prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint), 0.4))
     target = simulator(checkpoint.spec).labels(checkpoint, pictures)
     tuned = fine_tune(student, lambda step: (pictures, None), FineTuning(40, 3e-3, "distill"), teacher=checkpoint)
     assert tuned.spec == student.spec

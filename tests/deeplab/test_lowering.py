@@ -6,8 +6,9 @@ import pytest
 from deeplab.calibration import calibrate
 from deeplab.compression import Compression
 from deeplab.lowering import lower, lower_untrained
-from deeplab.pruning.channels import prune_channels
+from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
 from deeplab.pruning.magnitude import prune_magnitude
+from deeplab.pruning.ranking import weight_rankings
 from deeplab.quantization import BitWidths, quantize
 from deeplab.simulation import simulator
 from evaluation.executor import execute
@@ -61,11 +62,13 @@ def test_a_float_plan_agrees_pixel_for_pixel_but_for_rounding(checkpoint, pictur
     ],
 )
 def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures, compression):
-    network = prune_channels(checkpoint, compression.sparsity)
+    network = checkpoint
+    if compression.sparsity:
+        network = prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint), compression.sparsity))
     if not compression.is_float:
         network = quantize(network, calibrate(network, pictures), compression.bits)
     for tile_count in (1, 4):
-        before = plan(lower_untrained(checkpoint.spec, compression), tile_count)
+        before = plan(lower_untrained(narrowed(checkpoint.spec, compression.sparsity), compression), tile_count)
         after = plan(lower(network), tile_count)
         assert before.peak_memory_bytes == after.peak_memory_bytes
         assert before.arena_bytes == after.arena_bytes

@@ -6,9 +6,11 @@ import pytest
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import weight_shapes
 from deeplab.model import build, load_weights
-from deeplab.pruning.channels import importance, kept_channels, narrowed, prune_channels, refitted, take_channels
-from deeplab.pruning.groups import channel_groups
+from deeplab.pruning.channels import kept_channels, narrowed, prune_channels, take_channels, uniform_keep
+from deeplab.pruning.groups import channel_groups, channel_owners
 from deeplab.pruning.magnitude import prunable_kernels, prune_magnitude
+from deeplab.pruning.ranking import weight_importance, weight_rankings
+from deeplab.pruning.refit import refitted
 from deeplab.simulation import simulator
 from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.tensorflow import keras
@@ -25,6 +27,28 @@ def test_residual_chains_are_one_group_and_the_skip_reads_its_block(spec):
     assert groups["decoder/skip"].depthwise == ("decoder/refine_0/depthwise",)
     assert "logits" not in groups
     assert "input" not in groups
+
+
+def test_owners_name_the_channels_of_every_layer(spec):
+    owners = channel_owners(spec)
+    assert owners["input"] == ((None, 3),)
+    assert owners["block_4/add"] == (("block_3/project", 12),)
+    assert owners["block_2/depthwise"] == (("block_2/expand", 24),)
+    assert owners["decoder/refine_0/depthwise"] == (("aspp/project", 16), ("decoder/skip", 6))
+    assert owners["aspp/concat"] == (
+        ("aspp/pool/pointwise", 8), ("aspp/pointwise", 12), ("aspp/atrous_0/pointwise", 8),
+    )  # fmt: skip
+    assert owners["logits/resize"] == ((None, 5),)
+
+
+def test_a_network_without_decoder_has_groups_of_its_own():
+    groups = {group.name: group for group in channel_groups(tiny_spec(decoder=None))}
+    assert groups["block_2/expand"].readers == (("block_2/project", 0),)
+    assert groups["aspp/project"].readers == (("logits", 0),)
+
+
+def _uniform(checkpoint, sparsity, inputs=None):
+    return prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint, inputs), sparsity), inputs)
 
 
 def _logits(checkpoint, pictures):
@@ -61,13 +85,13 @@ def test_cutting_dead_channels_changes_no_output(pictures, tap):
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.125, 0.5, 0.9])
 def test_the_pruned_spec_is_known_without_weights(checkpoint, sparsity):
-    pruned = prune_channels(checkpoint, sparsity)
+    pruned = _uniform(checkpoint, sparsity)
     assert pruned.spec == narrowed(checkpoint.spec, sparsity)
     assert {name: array.shape for name, array in pruned.weights.items()} == weight_shapes(pruned.spec)
 
 
 def test_pruning_nothing_is_the_same_network(checkpoint):
-    assert prune_channels(checkpoint, 0.0).fingerprint() == checkpoint.fingerprint()
+    assert _uniform(checkpoint, 0.0).fingerprint() == checkpoint.fingerprint()
 
 
 def test_the_least_important_channel_goes_first(checkpoint):
@@ -76,7 +100,7 @@ def test_the_least_important_channel_goes_first(checkpoint):
     weights["block_2/expand/kernel"][..., 7] *= 1e-3
     weights["block_2/project/kernel"][:, :, 7] *= 1e-3
     weights["decoder/skip/kernel"][:, :, 7] *= 1e-3
-    assert int(np.argmin(importance(Checkpoint(checkpoint.spec, weights), group))) == 7
+    assert int(np.argmin(weight_importance(Checkpoint(checkpoint.spec, weights), group))) == 7
 
 
 def test_every_width_of_the_full_network_follows():
@@ -132,8 +156,8 @@ def test_refitting_keeps_more_of_the_network_than_cutting_alone(checkpoint, pict
     def error(pruned):
         return np.abs(_logits(pruned, pictures) - exact).mean()
 
-    assert error(prune_channels(checkpoint, 0.25, inputs)) < 0.8 * error(prune_channels(checkpoint, 0.25))
-    assert prune_channels(checkpoint, 0.25, inputs).spec == narrowed(checkpoint.spec, 0.25)
+    assert error(_uniform(checkpoint, 0.25, inputs)) < 0.8 * error(_uniform(checkpoint, 0.25))
+    assert _uniform(checkpoint, 0.25, inputs).spec == narrowed(checkpoint.spec, 0.25)
 
 
 def test_a_channel_the_others_explain_is_lost_without_loss(checkpoint, pictures):
