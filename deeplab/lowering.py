@@ -39,8 +39,8 @@ def lower(network: Checkpoint | QuantizedNetwork, name: str = "deeplab") -> Grap
 def lower_untrained(spec: NetworkSpec, compression: Compression, name: str = "deeplab") -> Graph:
     """The graph a network of this spec will have, shapes only: for planning before anything is trained.
 
-    `spec` is that of the network once its channels are pruned; of `compression` only the bits count, and the sparsity of
-    methods that leave all channels.
+    `spec` is that of the network once its channels are pruned; of `compression` only the bits count, and the sparsity
+    of methods that leave all channels.
     """
     density = 1.0 if compression.pruning == "channels" else 1.0 - compression.sparsity
     return _Lowering(spec, compression.bits, name, None, density).graph()

@@ -21,6 +21,7 @@ from sweeps.pictures import Pictures, frames
 _PIXELS_PER_PICTURE = 256
 """Taken of each calibration picture to re-fit pruned layers by least squares."""
 
+
 @dataclass
 class Context:
     """What every trial of a study shares. Cheap to open: pictures are decoded when first needed."""

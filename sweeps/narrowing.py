@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplab.compression import FLOAT_BITS, Compression
+from deeplab.compression import Compression
 from deeplab.lowering import lower_untrained
 from deeplab.pruning.allotment import PathStep, PruningPath, keep_for, pruning_path
 from deeplab.pruning.channels import narrowed, narrowed_to, uniform_keep
@@ -69,9 +69,7 @@ def _ranking_parts(context: Context) -> dict[str, Any]:
 def _rankings(context: Context) -> dict[str, Ranking]:
     def compute() -> dict[str, Ranking]:
         criterion, seed = context.config.channels.criterion, context.config.seed
-        return rank_channels(
-            context.baseline, criterion, context.calibration_frames, context.baseline_inputs, seed
-        )
+        return rank_channels(context.baseline, criterion, context.calibration_frames, context.baseline_inputs, seed)
 
     return context.cache.cached("rank", _RANK_VERSION, _ranking_parts(context), compute, _encode, _decode_rankings)
 

@@ -17,9 +17,9 @@ from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
 from evaluation.planner import Plan, plan
 from reports.record import DataSet
 from sweeps import execution as programs
-from sweeps.pictures import open_part
 from sweeps.context import Context, open_context
 from sweeps.narrowing import pruned_spec
+from sweeps.pictures import open_part
 from sweeps.space import Candidate
 from sweeps.stages import compressed, label_agreement, parameters, score, scores
 

@@ -39,6 +39,8 @@ _FLOOR = 1 / 8
 _LEAST = 4
 _ROUND = 1 / 128
 """Of the reference's peak memory: what a round means to save before the planner is asked again."""
+_NO_COST = 1e-30
+"""Stands for a cost of 0: of chunks that cost nothing, the one that saves most goes first."""
 UNTIL = 0.75
 """Saving at which a path ends."""
 
@@ -141,7 +143,7 @@ def _narrower(
             chunk = min(_chunk(group), group.channels - _floor(group) - gone)
             if chunk > 0:
                 saves, running = worth[group.name] * chunk, costs[group.name]
-                value = saves / max(running[gone + chunk] - running[gone], np.finfo(np.float64).tiny)
+                value = saves / max(running[gone + chunk] - running[gone], _NO_COST)
                 if value > most:
                     best, most, gain = (group.name, chunk), value, saves
         if best is None:

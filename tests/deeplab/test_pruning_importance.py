@@ -1,4 +1,4 @@
-"""What a channel costs: gates against finite differences, elimination against the slow way, channels that must go first."""
+"""What a channel costs: gates against differences, elimination against the re-fit, channels that must go first."""
 
 from itertools import permutations
 
@@ -122,7 +122,8 @@ def test_elimination_costs_what_the_refit_leaves(checkpoint, inputs):
         expected = 0.0
         for name, _ in group.readers:
             before, after = (
-                inputs[name].astype(np.float64) @ network.weights[f"{name}/kernel"][0, 0] + network.weights[f"{name}/bias"]
+                inputs[name].astype(np.float64) @ network.weights[f"{name}/kernel"][0, 0]
+                + network.weights[f"{name}/bias"]
                 for network in (checkpoint, fitted)
             )
             change = after - before
