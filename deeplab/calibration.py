@@ -21,8 +21,8 @@ def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
     seen = simulator(checkpoint.spec).observe(checkpoint, frames)
     ranges = {
         name: Range(
-            low=min(float(low) for low, _, _, _ in pictures),
-            high=max(float(high) for _, high, _, _ in pictures),
+            channel_low=np.min([low for low, _, _, _ in pictures], axis=0),
+            channel_high=np.max([high for _, high, _, _ in pictures], axis=0),
             sample=np.concatenate([sample for _, _, sample, _ in pictures]),
             channel_mean=np.mean([mean for _, _, _, mean in pictures], axis=0),
         )
@@ -34,4 +34,5 @@ def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
 def _input_range(frames: np.ndarray) -> Range:
     """The input's grid is fixed by the camera; only the mean is of interest."""
     mean = (frames.mean(axis=(0, 1, 2)) - INPUT_ZERO_CODE) * INPUT_SCALE
-    return Range(-1.0, 1.0, np.zeros(0, np.float32), mean.astype(np.float32))
+    ends = np.ones(3, np.float32)
+    return Range(-ends, ends, np.zeros(0, np.float32), mean.astype(np.float32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -130,8 +130,24 @@ def requantizer_name(layer: str) -> str:
     return f"{layer}/requantize"
 
 
+class Wrap(Protocol):
+    """Puts something around a layer of the model, or gives it back as it is."""
+
+    def __call__(self, layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
+        """`part` computes `layer`, or its activation function; `rounds`: its output is what a runtime rounds."""
+
+
+def _bare(layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
+    return part
+
+
 def build(
-    spec: NetworkSpec, *, batch_norm: bool = False, requantize: bool = False, batch_size: int | None = None
+    spec: NetworkSpec,
+    *,
+    batch_norm: bool = False,
+    requantize: bool = False,
+    wrap: Wrap = _bare,
+    batch_size: int | None = None,
 ) -> keras.Model:
     """The network as a tf_keras model.
 
@@ -141,6 +157,7 @@ def build(
             convolutions carry biases, as in a folded or imported network.
         requantize: put a `Requantize` (switched off) in place of the activation of every layer whose output an integer
             runtime rounds, so that the same model can run on integer codes.
+        wrap: goes around each Keras layer before it is used (for quantisation-aware training).
         batch_size: fixed batch size of the input; None = any.
 
     Returns:
@@ -151,38 +168,24 @@ def build(
     for layer in layers(spec):
         if layer.kind == "input":
             continue
-        x = _apply(layer, spec, [tensors[name] for name in layer.inputs], batch_norm, requantize)
+        x = _apply(layer, spec, [tensors[name] for name in layer.inputs], batch_norm, requantize, wrap)
         if not requantize:
             if layer.activation != "linear":
                 limit = 6.0 if layer.activation == "relu6" else None
-                x = keras.layers.ReLU(limit, name=f"{layer.name}/{layer.activation}")(x)
+                clamp = keras.layers.ReLU(limit, name=f"{layer.name}/{layer.activation}")
+                x = wrap(layer, clamp, rounds=True)(x)
         elif layer.kind not in ("concat", "add"):  # a concat moves codes; a sum requantises itself
             x = Requantize(layer.activation, name=requantizer_name(layer.name))(x)
         tensors[layer.name] = x
     return keras.Model(inputs, tensors[OUTPUT], name="deeplab")
 
 
-def _apply(layer: Layer, spec: NetworkSpec, sources: list[Any], batch_norm: bool, requantize: bool) -> Any:
-    if layer.kind == "add":
-        if requantize:
-            return AddOnCodes(name=requantizer_name(layer.name))(sources)
-        return keras.layers.Add(name=layer.name)(sources)
-    if layer.kind == "concat":
-        return keras.layers.Concatenate(name=layer.name)(sources)
-    if layer.kind == "pool":
-        return keras.layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)(sources[0])
-    if layer.kind == "resize":
-        return Resize(layer.height, layer.width, spec.resize, name=layer.name)(sources[0])
+def _apply(layer: Layer, spec: NetworkSpec, sources: list[Any], batch_norm: bool, requantize: bool, wrap: Wrap) -> Any:
+    if layer.kind == "add" and requantize:
+        return AddOnCodes(name=requantizer_name(layer.name))(sources)
     normalise = batch_norm and _is_normalised(layer)
-    common = {"padding": "same", "use_bias": not normalise, "name": layer.name, "dilation_rate": layer.dilation}
-    if layer.kind == "conv":
-        x = keras.layers.Conv2D(
-            layer.channels, layer.kernel, strides=layer.stride, kernel_initializer="he_normal", **common
-        )(sources[0])
-    else:
-        x = keras.layers.DepthwiseConv2D(
-            layer.kernel, strides=layer.stride, depthwise_initializer="he_normal", **common
-        )(sources[0])
+    part = _part(layer, spec, normalise)
+    x = wrap(layer, part, rounds=layer.activation == "linear")(sources if len(sources) > 1 else sources[0])
     if normalise:
         x = keras.layers.BatchNormalization(
             momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, name=f"{layer.name}/norm"
@@ -190,10 +193,27 @@ def _apply(layer: Layer, spec: NetworkSpec, sources: list[Any], batch_norm: bool
     return x
 
 
+def _part(layer: Layer, spec: NetworkSpec, normalise: bool) -> keras.layers.Layer:
+    if layer.kind == "add":
+        return keras.layers.Add(name=layer.name)
+    if layer.kind == "concat":
+        return keras.layers.Concatenate(name=layer.name)
+    if layer.kind == "pool":
+        return keras.layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)
+    if layer.kind == "resize":
+        return Resize(layer.height, layer.width, spec.resize, name=layer.name)
+    common = {"padding": "same", "use_bias": not normalise, "name": layer.name, "dilation_rate": layer.dilation}
+    if layer.kind == "conv":
+        return keras.layers.Conv2D(
+            layer.channels, layer.kernel, strides=layer.stride, kernel_initializer="he_normal", **common
+        )
+    return keras.layers.DepthwiseConv2D(layer.kernel, strides=layer.stride, depthwise_initializer="he_normal", **common)
+
+
 def _is_normalised(layer: Layer) -> bool:
     # The image-pooling branch sees one value a picture and channel: batch statistics of it are noise, and its moving
     # averages do not fit inference. It keeps a bias, like the logits.
-    return layer.name not in ("logits", "aspp/pool/pointwise")
+    return layer.has_weights and layer.name not in ("logits", "aspp/pool/pointwise")
 
 
 def load_weights(model: keras.Model, spec: NetworkSpec, weights: Mapping[str, np.ndarray]) -> None:

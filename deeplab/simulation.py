@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.layers import LOGITS, layers
+from deeplab.layers import LOGITS, Layer, layers
 from deeplab.model import build, load_weights, requantizer_name
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, INPUT_ZERO_CODE, QuantizedNetwork
 from deeplab.spec import NetworkSpec
@@ -121,8 +121,8 @@ class Simulator:
     def observe(
         self, checkpoint: Checkpoint, frames: np.ndarray
     ) -> dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]]:
-        """Per layer and picture, of the output before any rounding: minimum, maximum, evenly spaced values (n,),
-        mean of each channel (channels,)."""
+        """Per layer and picture, of the output before any rounding: of each channel minimum and maximum (channels,),
+        evenly spaced values (n,), mean of each channel (channels,)."""
         self.load(checkpoint)
         pictures = [self._observe(frame[None]) for frame in frames]
         return {
@@ -141,8 +141,8 @@ class Simulator:
             values = inner(self.normalise(frame), training=False)
             return [
                 (
-                    tf.reduce_min(value),
-                    tf.reduce_max(value),
+                    tf.reduce_min(value, axis=[0, 1, 2]),
+                    tf.reduce_max(value, axis=[0, 1, 2]),
                     tf.reshape(value, [-1])[::every],
                     tf.reduce_mean(value, axis=[0, 1, 2]),
                 )
@@ -169,6 +169,62 @@ class Simulator:
 
         pictures = [sample(frame[None]) for frame in frames]
         return {name: np.concatenate([picture[i].numpy() for picture in pictures]) for i, name in enumerate(names)}
+
+    def sample_windows(
+        self,
+        network: Checkpoint | QuantizedNetwork,
+        frames: np.ndarray,
+        source: str,
+        window: Layer,
+        count: int,
+        seed: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What a layer's windows see of another layer's output, which has the size of the layer's input.
+
+        The places are drawn from `seed` alone, so two networks of this spec are seen at the same ones.
+
+        Args:
+            network: runs.
+            frames: uint8 (N, height, width, 3) at the network's size.
+            source: the layer whose output is read.
+            window: the layer whose kernel, stride and dilation make the window.
+            count: windows of each picture, with replacement.
+            seed: of the places.
+
+        Returns:
+            Real values, float32 (N * count, taps, channels), zeros outside the picture; and what is inside, float32
+            (N * count, taps) of 0 and 1.
+        """
+        self.load(network)
+        before = next(layer for layer in layers(self.spec) if layer.name == window.inputs[0])
+        size = np.array([before.height, before.width])
+        reach = (window.kernel - 1) * window.dilation
+        pads = np.maximum(0, (np.array([window.height, window.width]) - 1) * window.stride + reach + 1 - size)
+        steps = np.arange(window.kernel) * window.dilation
+        taps = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+        random, read = np.random.default_rng(seed), self._reader(source)
+        values, inside = [], []
+        for frame in frames:
+            places = random.integers([window.height, window.width], size=(count, 2))
+            rows = places[:, None] * window.stride + taps - pads // 2
+            within = ((rows >= 0) & (rows < size)).all(axis=-1)
+            picked = read(frame[None], tf.constant(np.clip(rows, 0, size - 1), tf.int32)).numpy()
+            values.append(picked * within[..., None])
+            inside.append(within)
+        scale = network.activations[source].scale if isinstance(network, QuantizedNetwork) else 1.0
+        return np.concatenate(values) * np.float32(scale), np.concatenate(inside).astype(np.float32)
+
+    @lru_cache(maxsize=64)  # noqa: B019 - a simulator lives as long as the process keeps its spec
+    def _reader(self, source: str) -> tf.types.experimental.PolymorphicFunction:
+        """(frame, places) -> the values of a layer's output there."""
+        reader = next(layer for layer in layers(self.spec) if source in layer.inputs and layer.has_weights)
+        inner = keras.Model(self.model.input, self.model.get_layer(reader.name).input)
+
+        @tf.function(autograph=False, reduce_retracing=True)
+        def read(frame: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+            return tf.gather_nd(inner(self.normalise(frame), training=False)[0], places)
+
+        return read
 
 
 def _spacing(elements: int, channels: int) -> int:

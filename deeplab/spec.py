@@ -125,7 +125,7 @@ def mobilenet_v2_deeplab(
     classes: int,
     width_multiplier: float = 1.0,
     width_divisor: int = 8,
-    output_stride: Literal[8, 16] = 16,
+    output_stride: Literal[8, 16, 32] = 16,
     aspp_width: int = 256,
     atrous_rates: tuple[int, ...] = (),
     image_pooling: bool = True,
@@ -137,8 +137,9 @@ def mobilenet_v2_deeplab(
 ) -> NetworkSpec:
     """DeepLab v3+ (or v3, `decoder=False`) on MobileNetV2 without its classifier.
 
-    Past `output_stride`, strides become dilations. The skip is taken in block 2, the last one at stride 4. Backbone
-    widths are rounded to multiples of `width_divisor` (8 in MobileNetV2; the published DeepLab 0.5 networks have 1).
+    Past `output_stride`, strides become dilations (32: none do, as in the classifier). The skip is taken in block 2,
+    the last one at stride 4. Backbone widths are rounded to multiples of `width_divisor` (8 in MobileNetV2; the
+    published DeepLab 0.5 networks have 1).
     """
     blocks: list[Block] = []
     stem = round_width(32 * width_multiplier, width_divisor)

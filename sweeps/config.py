@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deeplab.compression import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS
+from deeplab.importing import Unstated, kind_of
 from deeplab.pruning.ranking import Criterion
+from evaluation.errors import UserError
 from sweeps.space import Space
 
-DataSetName = Literal["streets", "camvid", "voc", "ade20k", "folder"]
+DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
 SamplerName = Literal["tpe", "nsga2", "qmc", "random"]
 SPLIT_PATTERN = re.compile(r"^(?P<name>\w+)(\[(?P<start>\d*):(?P<stop>\d*)\])?$")
 
@@ -102,15 +104,38 @@ class NetworkConfig(Section):
     """Where the trained network comes from."""
 
     source: str = "streets"
-    """`streets` (shipped with the package), or the path of a checkpoint (.npz) or a TFLite file (.tflite), relative to
-    the YAML file."""
+    """`streets` (shipped with the package), or the path of a whole network, relative to the YAML file: a checkpoint
+    (.npz), a TFLite file (.tflite), or of `tensorflow/models`' DeepLab a frozen graph (.pb) or a checkpoint
+    (model.ckpt)."""
+    input_size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
+    """Height, width, of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for pictures of any size."""
+    output_stride: Literal[8, 16] | None = None
+    """Of a TensorFlow checkpoint: strides past it become dilations. null: 16."""
+    atrous_rates: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Of a TensorFlow checkpoint with atrous branches. null: [6, 12, 18], twice that at output stride 8."""
+    resize: Literal["legacy", "align_corners", "half_pixel"] | None = None
+    """Of a TensorFlow checkpoint: how it resizes. null: align_corners, as `tensorflow/models` does."""
 
-    @field_validator("source")
-    @classmethod
-    def _known(cls, source: str) -> str:
-        if source != "streets" and Path(source).suffix not in (".npz", ".tflite"):
-            raise ValueError(f"must be 'streets' or the path of a .npz or .tflite file, got {source!r}")
-        return source
+    @model_validator(mode="after")
+    def _known(self) -> NetworkConfig:
+        try:
+            kind = "petitlab" if self.source == "streets" else kind_of(Path(self.source))
+        except UserError as error:
+            raise ValueError(f"source must be 'streets' or the path of a network file; {error}") from None
+        if kind == "keras":
+            raise ValueError(
+                f"source {self.source} is a backbone; train a network from it with python -m deeplab.train"
+            )
+        stated = [name for name, value in self if name != "source" and value is not None]
+        allowed = {"checkpoint": stated, "frozen graph": ["input_size"]}.get(kind, [])
+        for name in stated:
+            if name not in allowed:
+                raise ValueError(f"source {self.source} says its {name} itself; remove {name}")
+        return self
+
+    def unstated(self) -> Unstated:
+        """What a TensorFlow checkpoint does not say of its network."""
+        return Unstated(**{name: value for name, value in self if name != "source" and value is not None})
 
 
 def _levels(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -220,6 +245,34 @@ class FineTuneConfig(Section):
     """Side of a square random crop, in pixels. null = the network's input size."""
 
 
+class QuantizationConfig(Section):
+    """How float networks become integers. The bit-widths are `space`'s."""
+
+    clipping: Literal["mse", "percentile", "range"] = "mse"
+    """Where an activation's range ends: by the squared error, by `percentile`, or at the extremes that were seen."""
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    """Per cent of the values that lie within either end, for `clipping: percentile`."""
+    equalize: bool = False
+    """Cross-layer equalisation before anything is rounded."""
+    edge_weight_bits: int | None = None
+    """Bits of the first and the last layer's weights. null = those of the candidate."""
+    rounding: Literal["nearest", "learned"] = "nearest"
+    """`learned`: AdaRound, wherever a weight has fewer than 8 bits. Minutes a candidate for large networks."""
+    rounding_steps: Annotated[int, Field(ge=1)] = 500
+    """Steps a layer, for `rounding: learned`."""
+    aware_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of quantisation-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
+    aware_learning_rate: Annotated[float, Field(gt=0)] = 5e-3
+    """Peak rate of Adam, in steps of the quantisation grids."""
+
+    @field_validator("edge_weight_bits")
+    @classmethod
+    def _edge_weight_bits(cls, bits: int | None) -> int | None:
+        if bits is not None:
+            _among((bits,), tuple(level for level in WEIGHT_BITS if level != FLOAT_BITS))
+        return bits
+
+
 class ImportCheckConfig(Section):
     """What an imported network must score before anything is searched."""
 
@@ -271,6 +324,7 @@ class SweepConfig(Section):
     search: SearchConfig = SearchConfig()
     constraints: ConstraintsConfig = ConstraintsConfig()
     finetune: FineTuneConfig = FineTuneConfig()
+    quantization: QuantizationConfig = QuantizationConfig()
     target: str = "camera"
     """camera (weights in RAM), mcu (weights in flash), or the path of a target's YAML file."""
     max_mac_overhead: Annotated[float, Field(ge=0)] = 0.05
@@ -290,7 +344,8 @@ class SweepConfig(Section):
     def _pictures_to_learn_from(self) -> SweepConfig:
         if self.data.train is None and self.data.calibration is None:
             raise ValueError("data needs train or calibration: pictures that set the activation ranges")
-        if self.data.train is None and self.finetune.steps and self.finetune.loss == "labels":
+        trains = self.finetune.steps or self.quantization.aware_steps
+        if self.data.train is None and trains and self.finetune.loss == "labels":
             raise ValueError("finetune.loss 'labels' needs data.train; give one, or set finetune.loss to distill")
         return self
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from deeplab.importing import network_file
 from evaluation.errors import UserError
 from sweeps.config import SweepConfig
 
@@ -204,8 +205,11 @@ def check_files(config: SweepConfig) -> None:
     for key, folder in folders:
         if folder is not None and not folder.is_dir():
             raise UserError(f"{key}: no folder {folder}; put the pictures there, or override with -o {key}=FOLDER")
-    files = [("network.source", config.network.source)] if config.network.source != "streets" else []
-    files += [("target", config.target)] if Path(config.target).suffix else []
-    for key, file in files:
-        if not Path(file).is_file():
+    files = []
+    if (source := config.network.source) != "streets":
+        files.append(("network.source", source, network_file(Path(source)) is not None))
+    if Path(config.target).suffix:
+        files.append(("target", config.target, Path(config.target).is_file()))
+    for key, file, is_there in files:
+        if not is_there:
             raise UserError(f"{key}: no file {file}; correct the path, or override with -o {key}=FILE")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.compression import Compression
 from deeplab.simulation import simulator
 from evaluation.planner import Target, load_target
 from sweeps.cache import StageCache
@@ -33,6 +34,11 @@ class Context:
     cache: StageCache
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time by stage, of the trial that is running."""
+
+    def settled(self, compression: Compression) -> Compression:
+        """A candidate's compression with what the configuration holds fixed."""
+        edges = self.config.quantization.edge_weight_bits
+        return compression if compression.is_float else replace(compression, edge_weight_bits=edges)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""What a study starts from, network and pictures, opened and checked before anything is started. No TensorFlow here."""
+"""What a study starts from, network and pictures, opened and checked before anything is started.
+
+No TensorFlow here, but to read a frozen graph or a TensorFlow checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from deeplab.checkpoint import Checkpoint, load_checkpoint
-from deeplab.importing import import_tflite
+from deeplab.importing import Unstated, load_network, network_file
 from evaluation.errors import UserError
 from evaluation.planner import load_target
 from sweeps.config import SweepConfig
@@ -31,7 +34,7 @@ def check_inputs(config: SweepConfig) -> None:
 
 def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Pictures]:
     """The float network and the pictures. Raises `UserError` for what does not fit together."""
-    baseline = open_network(config.network.source)
+    baseline = open_network(config.network.source, config.network.unstated())
     pictures = open_pictures(config.data)
     dataset = pictures.dataset
     if len(dataset.class_names) != baseline.spec.classes:
@@ -42,11 +45,11 @@ def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Pictures]:
     return baseline, pictures
 
 
-def open_network(source: str) -> Checkpoint:
-    """The float network of `network.source`: the shipped one, a checkpoint or a `.tflite` file."""
+def open_network(source: str, unstated: Unstated | None = None) -> Checkpoint:
+    """The float network of `network.source`: the shipped one, or a file of any kind that holds a whole network."""
     if source == "streets":
         return load_checkpoint(Path(str(files("deeplab") / "pretrained" / "streets.npz")))
     path = Path(source)
-    if not path.exists():
-        raise UserError(f"{path}: no such file; network.source must be 'streets', a .npz or a .tflite file")
-    return import_tflite(path) if path.suffix == ".tflite" else load_checkpoint(path)
+    if network_file(path) is None:
+        raise UserError(f"{path}: no such file; network.source must be 'streets' or the path of a network file")
+    return load_network(path, unstated)

@@ -1,6 +1,6 @@
 """The stages a candidate passes through, each answered from the cache where it was computed before.
 
-baseline -> prune + fine-tune -> calibrate -> quantise -> score
+baseline -> prune + fine-tune -> equalise, calibrate -> quantise, learn the rounding, train through it -> score
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from deeplab.datasets import Split
 from deeplab.finetuning import FineTuning, fine_tune
 from deeplab.pruning.channels import prune_channels
 from deeplab.pruning.magnitude import prune_magnitude
-from deeplab.quantization import QuantizedNetwork, Range, quantize
+from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, quantize
+from deeplab.quantization.equalisation import equalize
+from deeplab.quantization.file import network_bytes, parse_network
+from deeplab.quantization.rounding import LearnedRounding
+from deeplab.reconstruction import Reconstruction, reconstruct
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, score_pictures, squash
 from evaluation.executor import execute
@@ -31,8 +35,13 @@ from sweeps.pictures import TrainingBatches
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
 _PRUNE_VERSION = 3
-_CALIBRATE_VERSION = 1
+_CALIBRATE_VERSION = 2
 _SCORE_VERSION = 2
+_ROUND_VERSION = 1
+_AWARE_VERSION = 1
+
+_EXACT_ENOUGH = 8
+"""Bits of a weight from which on nearest rounding is as good as learned."""
 
 Network = Checkpoint | QuantizedNetwork
 
@@ -43,17 +52,76 @@ def compressed(compression: Compression, context: Context) -> Network:
     if compression.is_float:
         return checkpoint
     with context.timed("calibrate"):
+        if context.config.quantization.equalize:
+            checkpoint = equalize(checkpoint, _ranges(checkpoint, context))
         ranges = _ranges(checkpoint, context)
     with context.timed("quantise"):
-        return quantize(checkpoint, ranges, compression.bits)
+        return _quantised(checkpoint, ranges, context.settled(compression).bits, context)
+
+
+def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths, context: Context) -> QuantizedNetwork:
+    """Nearest rounding, then what the configuration asks for on top of it: learned rounding, training through it."""
+    options = context.config.quantization
+    network = quantize(checkpoint, ranges, bits, Clipping(options.clipping, options.percentile))
+    if options.rounding == "learned" and any(bits.weights_of(name) < _EXACT_ENOUGH for name in network.kernels):
+        learned = Reconstruction(LearnedRounding(steps=options.rounding_steps), seed=context.config.seed)
+        network = context.cache.cached(
+            "round",
+            _ROUND_VERSION,
+            {"network": _identity(network), "float": checkpoint.fingerprint(), "options": learned,
+             "pictures": context.fingerprints["calibration"]},
+            lambda: reconstruct(checkpoint, network, context.calibration_frames, learned),
+            network_bytes,
+            parse_network,
+        )  # fmt: skip
+    if options.aware_steps:
+        from deeplab.aware import AwareTraining, train_aware  # brings in tfmot: seconds, for those who ask for it
+
+        finetune, source = context.config.finetune, _learns_from(context)
+        parts = {
+            "network": _identity(network),
+            "float": checkpoint.fingerprint(),
+            "teacher": context.fingerprints["network"],
+            "steps": [options.aware_steps, options.aware_learning_rate],
+            "finetune": finetune.model_dump(mode="json"),
+            "pictures": context.fingerprints[source],
+            "seed": context.config.seed,
+        }
+        training = AwareTraining(options.aware_steps, options.aware_learning_rate, finetune.loss)
+        network = context.cache.cached(
+            "aware",
+            _AWARE_VERSION,
+            parts,
+            lambda: train_aware(checkpoint, network, _batches(context, source), training, teacher=context.baseline),
+            network_bytes,
+            parse_network,
+        )
+    return network
+
+
+def _learns_from(context: Context) -> str:
+    """Distillation learns from the calibration pictures, labels from the training pictures."""
+    return "calibration" if context.config.finetune.loss == "distill" else "train"
+
+
+def _batches(context: Context, source: str) -> TrainingBatches:
+    options, spec = context.config.finetune, context.baseline.spec
+    return TrainingBatches(
+        getattr(context.pictures, source),
+        spec.input_height,
+        spec.input_width,
+        batch=options.batch,
+        crop=options.crop,
+        labelled=options.loss == "labels",
+        seed=context.config.seed,
+    )
 
 
 def _pruned(compression: Compression, context: Context) -> Checkpoint:
     if compression.sparsity == 0.0:
         return context.baseline
     options = context.config.finetune
-    # Distillation learns from the calibration pictures, labels from the training pictures.
-    source = "calibration" if options.loss == "distill" else "train"
+    source = _learns_from(context)
     parts = {
         "network": context.fingerprints["network"],
         "pruning": compression.pruning,
@@ -68,30 +136,21 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
             "prune",
             _PRUNE_VERSION,
             parts,
-            lambda: _prune(compression, context, getattr(context.pictures, source)),
+            lambda: _prune(compression, context, source),
             checkpoint_bytes,
             lambda content: parse_checkpoint(content, "stage cache"),
         )
 
 
-def _prune(compression: Compression, context: Context, pictures: Split) -> Checkpoint:
-    options, spec = context.config.finetune, context.baseline.spec
+def _prune(compression: Compression, context: Context, source: str) -> Checkpoint:
+    options = context.config.finetune
     structured = compression.pruning == "channels"
     start = context.baseline
     if structured:
         start = prune_channels(start, channels_left(compression, context), context.baseline_inputs)
-    batches = TrainingBatches(
-        pictures,
-        spec.input_height,
-        spec.input_width,
-        batch=options.batch,
-        crop=options.crop,
-        labelled=options.loss == "labels",
-        seed=context.config.seed,
-    )
     tuned = fine_tune(
         start,
-        batches,
+        _batches(context, source),
         FineTuning(options.steps, options.learning_rate, options.loss),
         teacher=context.baseline,
         magnitude_sparsity=0.0 if structured else compression.sparsity,
@@ -166,7 +225,7 @@ def _ranges_bytes(ranges: dict[str, Range]) -> bytes:
     buffer = io.BytesIO()
     arrays = {}
     for name, seen in ranges.items():
-        arrays[f"{name}:limits"] = np.array([seen.low, seen.high])
+        arrays[f"{name}:limits"] = np.stack([seen.channel_low, seen.channel_high])
         arrays[f"{name}:sample"], arrays[f"{name}:mean"] = seen.sample, seen.channel_mean
     np.savez(buffer, **arrays)
     return buffer.getvalue()
@@ -176,6 +235,6 @@ def _parse_ranges(content: bytes) -> dict[str, Range]:
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         names = [name.removesuffix(":limits") for name in archive.files if name.endswith(":limits")]
         return {
-            name: Range(*map(float, archive[f"{name}:limits"]), archive[f"{name}:sample"], archive[f"{name}:mean"])
+            name: Range(*archive[f"{name}:limits"], archive[f"{name}:sample"], archive[f"{name}:mean"])
             for name in names
         }

@@ -32,7 +32,8 @@ __all__ = [
 
 def plan_candidate(candidate: Candidate, context: Context) -> Plan:
     """The candidate's memory, before anything is trained: from shapes and bit-widths alone."""
-    graph = lower_untrained(pruned_spec(candidate.compression, context), candidate.compression, context.config.study)
+    spec, compression = pruned_spec(candidate.compression, context), context.settled(candidate.compression)
+    graph = lower_untrained(spec, compression, context.config.study)
     return _plan(graph, candidate, context)
 
 

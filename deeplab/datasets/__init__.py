@@ -16,6 +16,7 @@ from typing import Any
 
 from deeplab.datasets.ade20k import open_ade20k
 from deeplab.datasets.camvid import open_camvid
+from deeplab.datasets.cityscapes import open_cityscapes
 from deeplab.datasets.folder import open_folder
 from deeplab.datasets.interface import VOID, Dataset, Sample, Split, nearest
 from deeplab.datasets.streets import open_streets
@@ -27,6 +28,7 @@ __all__ = ["DATASETS", "VOID", "Dataset", "Sample", "Split", "open_dataset"]
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "streets": open_streets,
     "camvid": open_camvid,
+    "cityscapes": open_cityscapes,
     "voc": open_voc,
     "ade20k": open_ade20k,
     "folder": open_folder,

@@ -17,11 +17,36 @@ _STREET = {
     "bicyclist": "#00a6a6",
 }
 
+# The official colours of Cityscapes (cityscapesScripts, helpers/labels.py).
+_CITYSCAPES = {
+    "road": "#804080",
+    "sidewalk": "#f423e8",
+    "building": "#464646",
+    "wall": "#66669c",
+    "fence": "#be9999",
+    "pole": "#999999",
+    "traffic light": "#faaa1e",
+    "traffic sign": "#dcdc00",
+    "vegetation": "#6b8e23",
+    "terrain": "#98fb98",
+    "sky": "#4682b4",
+    "person": "#dc143c",
+    "rider": "#ff0000",
+    "car": "#00008e",
+    "truck": "#000046",
+    "bus": "#003c64",
+    "train": "#005064",
+    "motorcycle": "#0000e6",
+    "bicycle": "#770b20",
+}
+
 
 def palette(class_names: tuple[str, ...]) -> tuple[str, ...]:
-    """ "#rrggbb" by class: street colours where the names are CamVid's, PASCAL VOC's bit-interleaved map elsewhere."""
-    if set(class_names) <= set(_STREET):
-        return tuple(_STREET[name] for name in class_names)
+    """ "#rrggbb" by class: street colours where the names are CamVid's or Cityscapes', PASCAL VOC's bit-interleaved map
+    elsewhere."""
+    for colours in (_STREET, _CITYSCAPES):
+        if set(class_names) <= set(colours):
+            return tuple(colours[name] for name in class_names)
     return tuple(_voc_colour(index) for index in range(len(class_names)))
 
 

@@ -71,12 +71,22 @@ class BitWidths:
 class Range:
     """What one layer's output was seen to span on calibration pictures."""
 
-    low: float
-    high: float
+    channel_low: np.ndarray
+    """float32 (channels,): least value of each channel."""
+    channel_high: np.ndarray
+    """float32 (channels,): largest value of each channel."""
     sample: np.ndarray
     """float32 (n,): evenly spaced values from every picture, for choosing where to clip."""
     channel_mean: np.ndarray
     """float32 (channels,): mean of each channel over all pixels of all pictures, for correcting biases."""
+
+    @property
+    def low(self) -> float:
+        return float(self.channel_low.min())
+
+    @property
+    def high(self) -> float:
+        return float(self.channel_high.max())
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,11 @@ class ActivationQuantization:
     @property
     def high(self) -> int:
         return (1 << (self.bits - 1)) - 1
+
+    def nearest(self, values: np.ndarray) -> np.ndarray:
+        """The grid's real values nearest to `values`."""
+        steps = np.clip(np.rint(values / self.scale), self.low - self.zero_point, self.high - self.zero_point)
+        return steps * np.float32(self.scale)
 
 
 @dataclass(frozen=True, eq=False)

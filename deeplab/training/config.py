@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deeplab.datasets.interface import nearest
+from deeplab.importing import kind_of
 from evaluation.errors import UserError
 
 Size = tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
@@ -36,7 +37,11 @@ class DataConfig(_Section):
 
 class NetworkConfig(_Section):
     start: Path | None = None
-    """A checkpoint (.npz) or a .tflite to start from: it then fixes the network, but for `input_size` and classes."""
+    """What to start from. A whole network fixes the network, but for `input_size` and classes: a checkpoint (.npz), a
+    .tflite, a frozen graph (.pb), or a TensorFlow checkpoint of `tensorflow/models`' DeepLab, beside which
+    `output_stride`, `atrous_rates` and `resize` (align_corners if not given) say what it does not. A backbone fixes its
+    widths alone, and the keys below say what the new head is like: a Keras MobileNetV2 (.h5, .keras) or a TensorFlow
+    checkpoint without a head."""
     input_size: Size
     width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
     output_stride: Literal[8, 16] = 16
@@ -51,8 +56,16 @@ class NetworkConfig(_Section):
 
     @model_validator(mode="after")
     def _start_fixes_the_network(self) -> NetworkConfig:
+        if self.start is None:
+            return self
+        try:
+            kind = kind_of(self.start)
+        except UserError as error:
+            raise ValueError(f"start: {error}") from None
         other = sorted(self.model_fields_set - {"start", "input_size"})
-        if self.start is not None and other:
+        if kind in ("keras", "checkpoint"):
+            other = ["width_multiplier"] if "width_multiplier" in other else []
+        if other:
             raise ValueError(f"start fixes the network; remove {other[0]}")
         return self
 

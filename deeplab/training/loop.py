@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from deeplab.datasets import Dataset, Split, open_dataset
-from deeplab.importing import import_tflite
+from deeplab.importing import Backbone, Unstated, load_start
 from deeplab.simulation import simulator
 from deeplab.spec import NetworkSpec, mobilenet_v2_deeplab
 from deeplab.training.batches import Batches, ahead, class_weights
@@ -118,9 +118,15 @@ def _network(config: TrainConfig, dataset: Dataset) -> tuple[NetworkSpec, dict |
     if options.start is None:
         shape = options.model_dump(exclude={"start", "input_size"})
         return mobilenet_v2_deeplab(input_height=height, input_width=width, classes=classes, **shape), None
-    is_tflite = options.start.suffix == ".tflite"
-    checkpoint = import_tflite(options.start) if is_tflite else load_checkpoint(options.start)
-    spec, weights = checkpoint.spec.with_input_size(height, width), dict(checkpoint.weights)
+    given = options.model_dump(include={"output_stride", "atrous_rates", "resize"}, exclude_unset=True)
+    start = load_start(options.start, Unstated((height, width), **given))
+    if isinstance(start, Backbone):
+        head = options.model_dump(exclude={"start", "input_size", "width_multiplier"})
+        spec = mobilenet_v2_deeplab(input_height=height, input_width=width, classes=classes, **head)
+        return start.put_into(spec), dict(start.weights)
+    if unused := sorted(options.model_fields_set - {"start", "input_size", *given}):
+        raise UserError(f"network.{unused[0]}: {options.start} is a whole network, which fixes it; remove the key")
+    spec, weights = start.spec.with_input_size(height, width), dict(start.weights)
     if spec.classes != classes:  # another task: the head starts anew
         spec = replace(spec, classes=classes)
         weights = {name: array for name, array in weights.items() if not name.startswith("logits/")}

@@ -8,7 +8,9 @@ from PIL import Image
 
 from deeplab.datasets import DATASETS, VOID, open_dataset
 from deeplab.datasets.ade20k_classes import CLASS_NAMES as ADE20K_NAMES
+from deeplab.datasets.cityscapes import CLASS_NAMES as CITYSCAPES_NAMES
 from deeplab.datasets.files import shipped_ids, split_by_hash
+from deeplab.datasets.palette import palette
 from evaluation.errors import UserError
 
 
@@ -55,6 +57,23 @@ def voc(tmp_path: Path) -> Path:
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text("\n".join(ids[:2]) + "\n")
     (lists / "val.txt").write_text("\n".join(ids[2:]) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def cityscapes(tmp_path: Path) -> Path:
+    for split, city, count in (
+        ("train", "aachen", 2),
+        ("train", "ulm", 1),
+        ("val", "frankfurt", 4),
+        ("val", "lindau", 1),
+        ("val", "munster", 2),
+        ("test", "berlin", 2),
+    ):
+        for number in range(count):
+            stem = f"{city}_000000_{number:06d}"
+            write_picture(tmp_path / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png")
+            write_mask(tmp_path / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", mask_of(*range(34), 255))
     return tmp_path
 
 
@@ -126,6 +145,69 @@ def test_ade20k_flat_layout(tmp_path: Path) -> None:
 def test_ade20k_has_150_different_names_in_the_official_order() -> None:
     assert len(set(ADE20K_NAMES)) == 150
     assert [ADE20K_NAMES[i] for i in (0, 12, 20, 31, 80, 149)] == ["wall", "person", "car", "seat", "bus", "flag"]
+
+
+# name, id and trainId of cityscapesScripts' labels.py, for the classes that have a trainId.
+CITYSCAPES_LABELS = """
+road 7 0, sidewalk 8 1, building 11 2, wall 12 3, fence 13 4, pole 17 5, traffic light 19 6, traffic sign 20 7,
+vegetation 21 8, terrain 22 9, sky 23 10, person 24 11, rider 25 12, car 26 13, truck 27 14, bus 28 15, train 31 16,
+motorcycle 32 17, bicycle 33 18
+"""
+
+
+def test_cityscapes_official_layout_and_table(cityscapes: Path) -> None:
+    dataset = open_dataset("cityscapes", cityscapes)
+    counts = {"train": 3, "val": 7, "search": 4, "heldout": 3, "all": 10, "test_pictures": 2}
+    assert {name: len(dataset.split(name)) for name in dataset.splits} == counts
+    expected = np.full(35, VOID)
+    for entry in CITYSCAPES_LABELS.replace("\n", " ").split(","):
+        name, value, label = entry.strip().rsplit(" ", 2)
+        expected[int(value)] = int(label)
+        assert dataset.class_names[int(label)] == name
+    assert dataset.split("val")[0].label.reshape(-1)[:35].tolist() == expected.tolist()
+    assert len(set(dataset.split("all").image_ids)) == 10
+    assert dataset.split("val").image_ids[0] == "frankfurt_000000_000000"
+    assert len(set(palette(CITYSCAPES_NAMES))) == 19
+
+
+def test_cityscapes_search_and_heldout_are_different_cities(cityscapes: Path) -> None:
+    dataset = open_dataset("cityscapes", cityscapes)
+    cities = [{image_id.split("_")[0] for image_id in dataset.split(name).image_ids} for name in ("search", "heldout")]
+    assert cities == [{"frankfurt"}, {"lindau", "munster"}]
+    for city in ("lindau", "munster"):
+        for path in (cityscapes / "leftImg8bit" / "val" / city).iterdir():
+            path.unlink()
+    dataset = open_dataset("cityscapes", cityscapes)
+    halves = [set(dataset.split(name).image_ids) for name in ("search", "heldout")]
+    assert [len(half) for half in halves] == [2, 2]
+    assert halves[0].isdisjoint(halves[1])
+
+
+def test_cityscapes_test_pictures_have_no_labels(cityscapes: Path) -> None:
+    split = open_dataset("cityscapes", cityscapes).split("test_pictures")
+    assert split.image(0).shape == (6, 8, 3)
+    with pytest.raises(UserError, match="has no mask; unlabelled pictures serve for calibration"):
+        split[0]
+
+
+def test_cityscapes_train_ids_where_there_are_no_label_ids(cityscapes: Path) -> None:
+    for path in sorted((cityscapes / "gtFine").glob("*/*/*_labelIds.png")):
+        path.unlink()
+        write_mask(path.with_name(path.name.replace("labelIds", "labelTrainIds")), mask_of(*range(19), 255))
+    labels = open_dataset("cityscapes", cityscapes).split("val")[0].label
+    assert labels.reshape(-1)[:20].tolist() == [*range(19), VOID]
+
+
+def test_cityscapes_mistakes_are_named(cityscapes: Path) -> None:
+    mask = cityscapes / "gtFine" / "val" / "lindau" / "lindau_000000_000000_gtFine_labelIds.png"
+    write_mask(mask, mask_of(7, 34))
+    with pytest.raises(UserError, match=r"labelIds\.png: label 34 at row 0, column 1; allowed are 0-33, 255"):
+        open_dataset("cityscapes", cityscapes).split("val")[4]
+    mask.unlink()
+    with pytest.raises(UserError, match=r"lindau_000000_000000_leftImg8bit\.png: has no mask .*gtFine_trainvaltest"):
+        open_dataset("cityscapes", cityscapes)
+    with pytest.raises(UserError, match=r"leftImg8bit/val: no such folder.* below "):
+        open_dataset("cityscapes", cityscapes / "gtFine")
 
 
 def test_folder_divides_by_a_hash_of_the_names(folder: Path) -> None:

@@ -59,8 +59,8 @@ def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictu
     for _ in range(2):
         tuner.start(checkpoint)
         tuner.mask(0.5)
-        tuner.fit(pictures, labels, 1e-3)
-    assert tuner._labels_step.experimental_get_tracing_count() == 1
+        tuner.descent.fit(pictures, labels, 1e-3)
+    assert tuner.descent._labels_step.experimental_get_tracing_count() == 1
 
 
 def test_zero_steps_is_the_same_network(checkpoint, pictures, labels):

@@ -16,13 +16,17 @@ from evaluation.planner import plan
 from evaluation.planner.weights import unpacked_bytes
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
+MIXED = BitWidths(4, 8, aspp_weights=2, decoder_weights=6, aspp_activations=4, edge_weights=8)
 
-@pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (4, 8), (6, 6), (8, 4), (2, 8), (3, 6)])
-def test_the_accuracy_path_is_the_executed_plan_to_the_bit(weight_bits, activation_bits):
+
+@pytest.mark.parametrize(
+    "bits", [*(BitWidths(w, a) for w, a in ((8, 8), (4, 8), (6, 6), (8, 4), (2, 8), (3, 6))), MIXED], ids=str
+)
+def test_the_accuracy_path_is_the_executed_plan_to_the_bit(bits):
     """Where every resize is by 2 or 4: nothing of the integer arithmetic is left to approximation."""
     checkpoint = random_checkpoint(tiny_spec(input_height=32, input_width=48))
     frames = np.random.default_rng(2).integers(0, 256, (4, 32, 48, 3)).astype(np.uint8)
-    network = quantize(checkpoint, calibrate(checkpoint, frames), BitWidths(weight_bits, activation_bits))
+    network = quantize(checkpoint, calibrate(checkpoint, frames), bits)
     graph = lower(network)
     planned = plan(graph, 4)
     executed = np.stack([execute(graph, planned, frame).output[0] for frame in frames])
@@ -86,3 +90,23 @@ def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkp
     # The arena is that of the dense network, but for the scratch that some channels' weights are unpacked into.
     scratch = max(unpacked_bytes(graph, index) for index in range(len(graph.operators)))
     assert 0 <= after.arena_bytes - dense.arena_bytes <= scratch + 16
+
+
+def test_bits_by_stage_reach_every_tensor():
+    spec = tiny_spec()
+    compression = Compression(
+        weight_bits=4, activation_bits=8, aspp_weight_bits=2, aspp_activation_bits=4, edge_weight_bits=8
+    )
+    graph = lower_untrained(spec, compression)
+    bits = {tensor.name: tensor.bits for tensor in graph.tensors}
+    assert bits["stem/kernel"] == bits["logits/kernel"] == 8
+    assert bits["block_1/expand/kernel"] == bits["decoder/refine_0/pointwise/kernel"] == 4
+    assert bits["aspp/pointwise/kernel"] == bits["aspp/project/kernel"] == 2
+    assert bits["aspp/pointwise"] == bits["aspp/concat"] == 4
+    # The ASPP's result is concatenated with the decoder's skip: one grid, with the bits of the finer of the two.
+    assert bits["aspp/project"] == bits["decoder/skip"] == bits["decoder/concat"] == 8
+    assert bits["block_1/expand"] == bits["logits"] == 8
+    with pytest.raises(ValueError, match="16-bit activations go with no others"):
+        Compression(weight_bits=8, activation_bits=8, aspp_activation_bits=16)
+    with pytest.raises(ValueError, match="decoder_weight_bits is 32, weight_bits 4: all are 32"):
+        Compression(weight_bits=4, activation_bits=8, decoder_weight_bits=32)

@@ -1,5 +1,7 @@
 """Quantisation by the contracts: grids, shared grids, biases, and what needs no new trace."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,12 +12,14 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
 from deeplab.quantization import (
     BitWidths,
+    Clipping,
     Range,
     activation_grids,
     quantize,
     quantize_kernel,
     shared_grids,
 )
+from deeplab.quantization.file import network_bytes, parse_network
 from deeplab.simulation import Simulator, simulator
 from deeplab.tensorflow import tf
 
@@ -89,7 +93,7 @@ def test_grids_hold_zero_exactly_and_lie_within_their_bits(spec, ranges, bits):
 
 def test_a_grid_covers_what_was_seen_when_nothing_is_an_outlier(spec):
     uniform = np.linspace(-1, 3, 4096, dtype=np.float32)
-    seen = {layer.name: Range(-1.0, 3.0, uniform, np.zeros(1)) for layer in layers(spec)}
+    seen = {layer.name: Range(np.array([-1.0]), np.array([3.0]), uniform, np.zeros(1)) for layer in layers(spec)}
     grid = activation_grids(spec, seen, BitWidths(8, 8))["stem"]
     assert (grid.low - grid.zero_point) * grid.scale == pytest.approx(-1.0, abs=grid.scale)
     assert (grid.high - grid.zero_point) * grid.scale == pytest.approx(3.0, abs=grid.scale)
@@ -99,9 +103,7 @@ def test_biases_lie_on_the_product_of_input_and_kernel_scale(checkpoint, ranges)
     network = quantize(checkpoint, ranges, BitWidths(8, 8))
     layer = _layer(checkpoint.spec, "block_3/project")
     scale = network.activations[layer.inputs[0]].scale * network.kernel_scales[layer.name].astype(np.float64)
-    silent = {
-        name: Range(seen.low, seen.high, seen.sample, np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()
-    }
+    silent = {name: replace(seen, channel_mean=np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()}
     uncorrected = quantize(checkpoint, silent, BitWidths(8, 8))
     real = checkpoint.weights[f"{layer.name}/bias"]
     assert (np.abs(uncorrected.biases[layer.name] * scale - real) <= scale * 0.5001).all()
@@ -113,9 +115,7 @@ def test_biases_lie_on_the_product_of_input_and_kernel_scale(checkpoint, ranges)
 def test_bias_correction_removes_the_mean_error_of_rounding(checkpoint, pictures, ranges):
     """At 3 bits the mean of each logit must lie nearer the float one with the correction than without."""
     corrected = quantize(checkpoint, ranges, BitWidths(3, 16))
-    silent = {
-        name: Range(seen.low, seen.high, seen.sample, np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()
-    }
+    silent = {name: replace(seen, channel_mean=np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()}
     uncorrected = quantize(checkpoint, silent, BitWidths(3, 16))
     runner = simulator(checkpoint.spec)
     means = [
@@ -158,3 +158,29 @@ def test_more_bits_come_nearer_to_float(checkpoint, pictures, ranges):
     ]
     assert agreement == sorted(agreement)
     assert agreement[-1] > 0.99  # half a code of the input's zero point is all that is left
+
+
+def test_a_percentile_leaves_its_tails_out(spec):
+    random = np.random.default_rng(0).normal(size=100_000).astype(np.float32)
+    seen = {
+        layer.name: Range(random.min(keepdims=True), random.max(keepdims=True), random, np.zeros(1))
+        for layer in layers(spec)
+    }
+    for percentile in (99.0, 99.9):
+        grid = activation_grids(spec, seen, BitWidths(8, 8), Clipping("percentile", percentile))["block_3/project"]
+        inside = np.percentile(random, [100 - percentile, percentile])
+        assert (grid.low - grid.zero_point) * grid.scale == pytest.approx(inside[0], abs=grid.scale)
+        assert (grid.high - grid.zero_point) * grid.scale == pytest.approx(inside[1], abs=grid.scale)
+    whole = activation_grids(spec, seen, BitWidths(8, 8), Clipping("range"))["block_3/project"]
+    assert whole.scale == pytest.approx((random.max() - random.min()) / 255, rel=1e-5)
+
+
+def test_a_quantised_network_survives_the_disk(checkpoint, ranges):
+    network = quantize(checkpoint, ranges, BitWidths(4, 8, aspp_weights=16, edge_weights=8))
+    back = parse_network(network_bytes(network))
+    assert (back.spec, back.bits, back.activations) == (network.spec, network.bits, network.activations)
+    for part in ("kernels", "kernel_scales", "biases"):
+        for name, array in getattr(network, part).items():
+            np.testing.assert_array_equal(getattr(back, part)[name], array)
+            assert getattr(back, part)[name].dtype == array.dtype
+    assert back.kernels["aspp/project"].dtype == np.int16

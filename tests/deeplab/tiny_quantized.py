@@ -19,18 +19,18 @@ def camera_frame(seed: int = 0, rows: int = 33, columns: int = 48) -> np.ndarray
     return np.clip(big + random.normal(0, 12, big.shape), 0, 255).astype(np.uint8)
 
 
-def tiny_graph(weight_bits: int = 8, activation_bits: int = 8, seed: int = 0, **changes) -> Graph:
-    """The tiny network, lowered; `changes` are fields of its spec."""
+def tiny_graph(weight_bits: int = 8, activation_bits: int = 8, seed: int = 0, mixed=None, **changes) -> Graph:
+    """The tiny network, lowered; `mixed` are further bit-widths by stage, `changes` fields of its spec."""
     spec: NetworkSpec = tiny_spec(**changes)
     checkpoint = random_checkpoint(spec, seed)
     floating = lower(checkpoint)
     frames = [camera_frame(number, spec.input_height, spec.input_width) for number in range(2)]
     seen = [run_whole(floating, frame) for frame in frames]
-    ranges = {INPUT: Range(-1.0, 1.0, np.zeros(0, np.float32), np.zeros(3, np.float32))}
+    ranges = {INPUT: Range(-np.ones(3), np.ones(3), np.zeros(0, np.float32), np.zeros(3, np.float32))}
     for index, tensor in enumerate(floating.tensors):
         if tensor.is_constant or index in floating.inputs or tensor.dtype != "float32":
             continue
         values = np.stack([run[index] for run in seen])
-        mean = values.reshape(-1, values.shape[-1]).mean(axis=0)
-        ranges[tensor.name] = Range(float(values.min()), float(values.max()), values.reshape(-1)[::7], mean)
-    return lower(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits)))
+        rows = values.reshape(-1, values.shape[-1])
+        ranges[tensor.name] = Range(rows.min(axis=0), rows.max(axis=0), values.reshape(-1)[::7], rows.mean(axis=0))
+    return lower(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits, **(mixed or {}))))

@@ -9,6 +9,7 @@ from PIL import Image
 from evaluation.errors import UserError
 from sweeps.config_file import load_config
 from sweeps.inputs import check_inputs, open_network
+from tests.deeplab.slim_network import SlimNetwork
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
@@ -59,3 +60,47 @@ def test_a_truncated_network_is_refused_by_name(shared, tmp_path):
 
 def test_the_shipped_network_opens():
     assert open_network("streets").spec.classes == 11
+
+
+@pytest.fixture(scope="module")
+def slim_files(tmp_path_factory):
+    network, folder = SlimNetwork(), tmp_path_factory.mktemp("slim")
+    network.write_checkpoint(folder / "model.ckpt-30000")
+    network.write_graph(folder / "frozen_inference_graph.pb")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["model.ckpt-30000", "model.ckpt-30000.index", "frozen_inference_graph.pb", ""])
+def test_a_network_of_the_model_zoo_can_be_the_source_of_a_study(slim_files, tmp_path, name):
+    data = [*_folder(tmp_path)[:-1], f"data.options={{class_names: {NAMES[:5]}}}"]
+    _check(*data, f"network.source={slim_files / name}")
+
+
+def test_keys_beside_a_checkpoint_say_what_it_does_not(slim_files):
+    source = f"network.source={slim_files / 'model.ckpt-30000'}"
+    keys = ["network.input_size=[96, 128]", "network.output_stride=8", "network.resize=legacy"]
+    network = load_config(REPOSITORY / "pareto.yaml", [source, *keys]).network
+    spec = open_network(network.source, network.unstated()).spec
+    assert (spec.input_height, spec.input_width, spec.resize) == (96, 128, "legacy")
+    assert spec.blocks[16].dilation == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["network.source=net.h5"], "net.h5 is a backbone; train a network from it"),
+        (["network.source=net.onnx"], "no kind of network file that is known"),
+        (["network.source=graph.pb", "network.output_stride=8"], "graph.pb says its output_stride itself"),
+        (["network.source=net.npz", "network.input_size=[32, 32]"], "net.npz says its input_size itself"),
+        (["network.output_stride=8"], "streets says its output_stride itself; remove output_stride"),
+    ],
+)
+def test_sources_and_keys_that_do_not_go_together(overrides, words):
+    with pytest.raises(UserError, match=words):
+        load_config(REPOSITORY / "pareto.yaml", overrides)
+
+
+@pytest.mark.parametrize("name", ["gone.ckpt", "gone.pb", "gone"])
+def test_a_network_that_is_not_there_names_its_key(tmp_path, name):
+    with pytest.raises(UserError, match=rf"network\.source: no file .*{name}"):
+        _check(f"network.source={tmp_path / name}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.graph_walk import GraphWalk
+from deeplab.importing.graph_walk import GraphWalk
 from deeplab.spec import Aspp, AtrousBranch, Block, Decoder, NetworkSpec, SkipTap
 from evaluation.errors import UserError
 from evaluation.graph.tflite import read_tflite

@@ -1,0 +1,153 @@
+"""tfmot quantisers and quantise configurations on this project's grids.
+
+tfmot's own n-bit scheme has grids that TFLite's converter knows. Ours are those of `QuantizedNetwork`: per output
+channel and symmetric for weights, one asymmetric grid for all tensors that must share one. Each starts where
+post-training quantisation left it and is learned: scale = start * exp(t / 10), the zero point stays.
+
+What is trained is counted in steps of these grids, weights and biases too: folded kernels differ by orders of
+magnitude, and one learning rate for real values would move some of them by many codes before others move by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_config import QuantizeConfig
+from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
+
+from deeplab.quantization import ActivationQuantization
+from deeplab.tensorflow import keras, tf
+
+_SLOWER = 0.1
+"""Grids learn at a tenth of the rate: a step's relative change moves all values on it."""
+
+
+class ActivationGrid:
+    """One grid, and the tensors on it: a variable that several layers' quantisers share."""
+
+    def __init__(self, name: str, start: ActivationQuantization) -> None:
+        self.start = start
+        self.exponent = tf.Variable(0.0, name=f"{name}/grid")
+        self._low = np.float32((start.low - start.zero_point) * start.scale)
+        self._high = np.float32((start.high - start.zero_point) * start.scale)
+
+    def round(self, values: tf.Tensor) -> tf.Tensor:
+        factor = tf.exp(_SLOWER * self.exponent)
+        return tf.quantization.fake_quant_with_min_max_vars(
+            values, self._low * factor, self._high * factor, num_bits=self.start.bits
+        )
+
+    def learned(self) -> ActivationQuantization:
+        scale = float(np.float32(self.start.scale * np.exp(_SLOWER * np.float64(self.exponent.numpy()))))
+        return ActivationQuantization(scale, self.start.zero_point, self.start.bits)
+
+
+class ActivationQuantizer(Quantizer):
+    """Rounds a layer's output to a grid; gradients pass where nothing is clipped."""
+
+    def __init__(self, grid: ActivationGrid) -> None:
+        self.grid = grid
+
+    def build(self, tensor_shape: Any, name: str, layer: keras.layers.Layer) -> dict[str, tf.Variable]:
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, training: Any, weights: Any, **kwargs: Any) -> tf.Tensor:
+        return self.grid.round(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"scale": self.grid.start.scale, "zero_point": self.grid.start.zero_point, "bits": self.grid.start.bits}
+
+
+class KernelQuantizer(Quantizer):
+    """Learned step size (Esser et al. 2020, LSQ), per output channel, symmetric; pruned weights stay pruned.
+
+    The layer's variable holds the kernel in units of the steps it starts with.
+
+    Args:
+        scales: float32 (out channels,), where the steps start.
+        limit: largest code.
+        mask: of 0 and 1, shaped as the kernel (tfmot's pruning-preserving quantisation does the same).
+        depthwise: whether the kernel is (h, w, channels, 1).
+    """
+
+    def __init__(self, scales: np.ndarray, limit: int, mask: np.ndarray, *, depthwise: bool) -> None:
+        self.start = scales[:, None] if depthwise else scales
+        self.limit, self.mask, self.depthwise = float(limit), mask, depthwise
+        self.exponent: tf.Variable | None = None
+
+    def build(self, tensor_shape: Any, name: str, layer: keras.layers.Layer) -> dict[str, tf.Variable]:
+        initial = keras.initializers.Zeros()
+        self.exponent = layer.add_weight(f"{name}_step", shape=self.start.shape, initializer=initial, trainable=True)
+        return {"step": self.exponent}
+
+    def __call__(self, inputs: tf.Tensor, training: Any, weights: Mapping[str, Any], **kwargs: Any) -> tf.Tensor:
+        # LSQ scales the gradient of the step down (section 2.2); Adam, which divides by its size, makes that needless.
+        growth = tf.exp(_SLOWER * weights["step"])
+        codes = tf.clip_by_value(inputs / growth, -self.limit, self.limit)
+        rounded = codes + tf.stop_gradient(tf.round(codes) - codes)
+        return rounded * (growth * self.start) * self.mask
+
+    def codes(self, kernel: np.ndarray) -> np.ndarray:
+        """The integers a kernel (in units of the first steps) stands for, as float32."""
+        assert self.exponent is not None
+        growth = np.exp(np.float32(_SLOWER) * self.exponent.numpy())
+        return np.clip(np.rint(kernel / growth), -self.limit, self.limit) * self.mask
+
+    def scales(self) -> np.ndarray:
+        """float32 (out channels,), as learned."""
+        assert self.exponent is not None
+        return (self.start * np.exp(np.float32(_SLOWER) * self.exponent.numpy())).astype(np.float32).reshape(-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"limit": self.limit, "depthwise": self.depthwise}
+
+
+class BiasUnit(Quantizer):
+    """Turns a bias counted in steps of the layer's output into real values. int32 needs no rounding to be simulated."""
+
+    def __init__(self, step: float) -> None:
+        self.step = step
+
+    def build(self, tensor_shape: Any, name: str, layer: keras.layers.Layer) -> dict[str, tf.Variable]:
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, training: Any, weights: Any, **kwargs: Any) -> tf.Tensor:
+        return inputs * self.step
+
+    def get_config(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+
+class GridConfig(QuantizeConfig):
+    """What of one layer is rounded: its kernel (and then its bias has a unit), its output, both."""
+
+    def __init__(
+        self, kernel: KernelQuantizer | None, output: ActivationQuantizer | None, bias: BiasUnit | None = None
+    ) -> None:
+        self.kernel, self.output, self.bias = kernel, output, bias
+
+    def _attribute(self) -> str:
+        assert self.kernel is not None
+        return "depthwise_kernel" if self.kernel.depthwise else "kernel"
+
+    def get_weights_and_quantizers(self, layer: keras.layers.Layer) -> list[tuple[tf.Variable, Quantizer]]:
+        return [(getattr(layer, self._attribute()), self.kernel), (layer.bias, self.bias)] if self.kernel else []
+
+    def set_quantize_weights(self, layer: keras.layers.Layer, quantize_weights: list[tf.Tensor]) -> None:
+        if self.kernel:
+            setattr(layer, self._attribute(), quantize_weights[0])
+            layer.bias = quantize_weights[1]
+
+    def get_activations_and_quantizers(self, layer: keras.layers.Layer) -> list[Any]:
+        return []
+
+    def set_quantize_activations(self, layer: keras.layers.Layer, quantize_activations: list[Any]) -> None:
+        return None
+
+    def get_output_quantizers(self, layer: keras.layers.Layer) -> list[Quantizer]:
+        return [self.output] if self.output else []
+
+    def get_config(self) -> dict[str, Any]:
+        return {"kernel": bool(self.kernel), "output": bool(self.output)}

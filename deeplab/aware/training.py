@@ -1,0 +1,131 @@
+"""Trains a quantised network through its rounding, from where post-training quantisation left it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from deeplab.aware.quantizers import ActivationGrid, ActivationQuantizer, BiasUnit, GridConfig, KernelQuantizer
+from deeplab.checkpoint import Checkpoint
+from deeplab.descent import Batches, Descent, FineTuning, Teacher, run_steps
+from deeplab.layers import INPUT, Layer, layers
+from deeplab.model import build
+from deeplab.quantization import INPUT_ZERO_CODE, QuantizedNetwork, shared_grids
+from deeplab.quantization.post_training import quantize_bias
+from deeplab.tensorflow import keras, tf
+
+_NEAR = 0.25
+"""Steps."""
+
+AwareTraining = FineTuning
+"""Steps, rate and loss, as for a float network; but the rate is in steps of the grids: 5e-3 is a good one."""
+
+
+def train_aware(
+    checkpoint: Checkpoint,
+    network: QuantizedNetwork,
+    batches: Batches,
+    options: AwareTraining,
+    *,
+    teacher: Checkpoint | None = None,
+) -> QuantizedNetwork:
+    """Quantisation-aware training.
+
+    Args:
+        checkpoint: the float network `network` was made from; its weights are trained, those that are 0 stay 0.
+        network: the post-training result: its grids are where the learned ones start, its biases where they start.
+        batches: the pictures of each step.
+        options: steps, rate and loss.
+        teacher: the network to imitate, for `distill`: `checkpoint` itself, or what it was pruned from.
+
+    Returns:
+        The trained network on its learned grids.
+    """
+    if options.steps == 0:
+        return network
+    height, width = batches(0)[0].shape[1:3]
+    student = _Student(checkpoint, network, height, width)
+    imitated = Teacher(teacher or checkpoint, height, width) if options.loss == "distill" else None
+    run_steps(student.descent, batches, options, imitated)
+    return student.network()
+
+
+class _Student:
+    """The network with tfmot's wrappers around every layer that rounds."""
+
+    def __init__(self, checkpoint: Checkpoint, network: QuantizedNetwork, height: int, width: int) -> None:
+        from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
+
+        self.start = network
+        self.grids = {
+            name: grid
+            for members in shared_grids(network.spec)
+            if INPUT not in members
+            for grid in [ActivationGrid(members[0], network.activations[members[0]])]
+            for name in members
+        }
+        self.kernels: dict[str, tuple[KernelQuantizer, keras.layers.Layer]] = {}
+
+        def wrap(layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
+            output = ActivationQuantizer(self.grids[layer.name]) if rounds and layer.kind != "concat" else None
+            kernel = None
+            if isinstance(part, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+                weights = checkpoint.weights[f"{layer.name}/kernel"]
+                limit = (1 << (network.bits.weights_of(layer.name) - 1)) - 1
+                mask = (weights != 0.0).astype(np.float32)
+                depthwise = layer.kind == "depthwise"
+                kernel = KernelQuantizer(network.kernel_scales[layer.name], limit, mask, depthwise=depthwise)
+            if kernel is None and output is None:
+                return part
+            unit = BiasUnit(network.activations[layer.name].scale)
+            wrapped = QuantizeWrapperV2(part, GridConfig(kernel, output, unit))
+            if kernel is not None:
+                self.kernels[layer.name] = kernel, wrapped
+            return wrapped
+
+        self.model = build(network.spec.with_input_size(height, width), wrap=wrap)
+        for layer in layers(network.spec):
+            if layer.has_weights:
+                self._start(checkpoint, layer)
+        grids = {id(grid): grid.exponent for grid in self.grids.values()}
+        self.descent = Descent(self.model, [*self.model.trainable_variables, *grids.values()], INPUT_ZERO_CODE)
+
+    def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
+        """Each weight starts at its code, towards its real value, but well within the half step to the next code:
+        learned rounding leaves many at the edge, and the first small steps of training would undo its choices."""
+        quantizer, _ = self.kernels[layer.name]
+        kernel, bias = self._variables(layer.name)
+        real = checkpoint.weights[f"{layer.name}/kernel"] / quantizer.start
+        codes = self.start.kernels[layer.name].astype(np.float32)
+        kernel.assign(np.clip(real, codes - _NEAR, codes + _NEAR) * quantizer.mask)
+        bias.assign((self.start.biases[layer.name] * self._bias_ratio(layer)).astype(np.float32))
+
+    def _bias_ratio(self, layer: Layer) -> np.ndarray:
+        """Steps of the output in a step of the accumulator, as they were at the start, (out channels,)."""
+        accumulator = np.float64(self.start.activations[layer.inputs[0]].scale) * self.start.kernel_scales[layer.name]
+        return accumulator / self.start.activations[layer.name].scale
+
+    def _variables(self, name: str) -> tuple[tf.Variable, tf.Variable]:
+        """What is trained of a layer: kernel and bias, each in its unit."""
+        kernel, bias = (variable for variable, _, _ in self.kernels[name][1]._weight_vars)
+        return kernel, bias
+
+    def network(self) -> QuantizedNetwork:
+        """The codes, scales, biases and grids as learned."""
+        activations = {
+            name: self.grids[name].learned() if name in self.grids else grid
+            for name, grid in self.start.activations.items()
+        }
+        kernels, scales, biases = {}, {}, {}
+        for layer in layers(self.start.spec):
+            if not layer.has_weights:
+                continue
+            quantizer, _ = self.kernels[layer.name]
+            kernel, bias = self._variables(layer.name)
+            scales[layer.name] = quantizer.scales()
+            kernels[layer.name] = quantizer.codes(kernel.numpy()).astype(self.start.kernels[layer.name].dtype)
+            accumulator = np.float64(activations[layer.inputs[0]].scale) * scales[layer.name]
+            real = bias.numpy() * self.start.activations[layer.name].scale
+            biases[layer.name] = quantize_bias(real, accumulator, self.start.bits)
+        return replace(self.start, kernels=kernels, kernel_scales=scales, biases=biases, activations=activations)

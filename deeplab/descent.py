@@ -1,0 +1,125 @@
+"""Gradient descent on a network that is trained a little further: on labels, or in imitation of a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
+from deeplab.simulation import simulator
+from deeplab.tensorflow import keras, tf
+
+VOID = 255
+
+Batches = Callable[[int], tuple[np.ndarray, np.ndarray | None]]
+"""Step number -> (pictures uint8 (N, h, w, 3), labels uint8 (N, h, w) or None). A pure function of the step."""
+
+_GRADIENT_NORM = 5.0
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How a compressed network is trained on."""
+
+    steps: int
+    learning_rate: float
+    """Peak rate of Adam; linear warm-up over a tenth of the steps, then a cosine to 0."""
+    loss: Literal["labels", "distill"]
+    """`labels`: cross-entropy, void pixels left out. `distill`: cross-entropy against the teacher's class
+    probabilities, which needs no labels (Hinton et al. 2015, temperature 1)."""
+
+
+class Descent:
+    """One traced training step of a model; `variables` are what it changes.
+
+    Args:
+        model: float32 (N, h, w, 3) -> logits (N, h, w, classes).
+        variables: trained.
+        input_zero: pixel value that is 0 at the model's input.
+    """
+
+    def __init__(self, model: keras.Model, variables: list[tf.Variable], input_zero: float = FLOAT_INPUT_ZERO) -> None:
+        self.model, self.variables, self._input_zero = model, variables, input_zero
+        self.optimizer = keras.optimizers.legacy.Adam(learning_rate=tf.Variable(0.0))
+        self.optimizer._create_all_weights(variables)  # slots made inside the first call would cost a second trace
+        self._labels_step = tf.function(self._step_on_labels, reduce_retracing=True, autograph=False)
+        self._teacher_step = tf.function(self._step_on_teacher, reduce_retracing=True, autograph=False)
+
+    def restart(self) -> None:
+        """Forget the optimiser's moments."""
+        for variable in self.optimizer.variables():
+            variable.assign(tf.zeros_like(variable))
+
+    def fit(self, frames: np.ndarray, labels: np.ndarray, rate: float) -> float:
+        """One step on labels; the loss before it."""
+        self.optimizer.learning_rate.assign(rate)
+        return float(self._labels_step(tf.constant(frames), tf.constant(labels)))
+
+    def imitate(self, frames: np.ndarray, probabilities: tf.Tensor, rate: float) -> float:
+        """One step towards class probabilities; the loss before it."""
+        self.optimizer.learning_rate.assign(rate)
+        return float(self._teacher_step(tf.constant(frames), probabilities))
+
+    def _step_on_labels(self, frames: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        seen = tf.cast(labels != VOID, tf.float32)
+        classes = tf.where(labels == VOID, tf.zeros_like(labels), labels)
+
+        def loss(logits: tf.Tensor) -> tf.Tensor:
+            pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(classes, tf.int32), logits)
+            return tf.reduce_sum(pixels * seen) / tf.maximum(tf.reduce_sum(seen), 1.0)
+
+        return self._descend(frames, loss)
+
+    def _step_on_teacher(self, frames: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+        return self._descend(
+            frames, lambda logits: tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(probabilities, logits))
+        )
+
+    def _descend(self, frames: tf.Tensor, loss: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        inputs = (tf.cast(frames, tf.float32) - self._input_zero) * INPUT_SCALE
+        with tf.GradientTape() as tape:
+            value = loss(self.model(inputs, training=False))
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(value, self.variables), _GRADIENT_NORM)
+        self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
+        return value
+
+
+class Teacher:
+    """Class probabilities of another network at the student's size, float32 (N, h, w, classes)."""
+
+    def __init__(self, checkpoint: Checkpoint, height: int, width: int) -> None:
+        self.runner = simulator(checkpoint.spec.with_input_size(height, width))
+        self.checkpoint = Checkpoint(self.runner.spec, checkpoint.weights, checkpoint.notes)
+
+    def __call__(self, frames: np.ndarray) -> tf.Tensor:
+        return self.runner.probabilities(self.checkpoint, frames)
+
+
+def run_steps(
+    descent: Descent,
+    batches: Batches,
+    options: FineTuning,
+    teacher: Teacher | None = None,
+    *,
+    before: Callable[[int], None] = lambda step: None,
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    """All steps of a fine-tuning; `before` is told the number of each step, `after` is called behind it."""
+    for step in range(options.steps):
+        before(step)
+        frames, labels = batches(step)
+        rate = options.learning_rate * _schedule(step, options.steps)
+        if teacher is not None:
+            descent.imitate(frames, teacher(frames), rate)
+        else:
+            descent.fit(frames, labels, rate)
+        after()
+
+
+def _schedule(step: int, steps: int) -> float:
+    warm_up = max(1, steps // 10)
+    return min((step + 1) / warm_up, 0.5 * (1.0 + np.cos(np.pi * step / steps)))

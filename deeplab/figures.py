@@ -1,0 +1,174 @@
+"""What compression costs real networks: `python -m deeplab.figures ROW ../shared` measures and prints one row.
+
+Each row is a network, a setting and pictures that are scored; what calibrates and teaches are others, without labels.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.datasets import Dataset, Split, open_dataset
+from deeplab.datasets.interface import nearest
+from deeplab.quantization import BitWidths, QuantizedNetwork
+from evaluation.accuracy import Scores, paired_difference_interval, score_pictures, squash
+from evaluation.errors import UserError, exits_on_user_error
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A network and its pictures."""
+
+    network: str
+    data: tuple[str, str, dict]
+    """Name, folder and options of the data set that is scored."""
+    split: str
+    unlabelled: tuple[tuple[str, str, str, int], ...]
+    """(data set, folder, split, pictures) that calibrate and teach; none of them is scored."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting on one bench."""
+
+    bench: Bench
+    bits: BitWidths
+    learned_rounding: bool = False
+    aware_steps: int = 0
+    crop: int | None = None
+    """Side of the square windows that are trained on; whole pictures if None."""
+
+
+_ADE20K = Bench(
+    "deeplabv3_mnv2_ade20k_int8.tflite",
+    ("ade20k", "ade20k_subset", {"classes": 32}),
+    "heldout",
+    (("voc", "voc2012_subset", "all", 32), ("camvid", "camvid", "train", 16)),
+)
+_VOC = Bench(
+    "deeplabv3_257_mv_gpu.tflite",
+    ("voc", "voc2012_subset", {}),
+    "val",
+    (("voc", "voc2012_subset", "train", 46), ("ade20k", "ade20k_subset", "all", 100)),
+)
+_W4 = BitWidths(4, 8, edge_weights=8)
+ROWS = {
+    f"{name}-{setting}": row
+    for name, bench, crop in (("ade20k", _ADE20K, 256), ("voc", _VOC, None))
+    for setting, row in {
+        "w8a8": Row(bench, BitWidths(8, 8)),
+        "w4a8": Row(bench, _W4, learned_rounding=True),
+        "w4a8-aware": Row(bench, _W4, learned_rounding=True, aware_steps=160, crop=crop),
+        "w3a8": Row(bench, BitWidths(3, 8, edge_weights=8), learned_rounding=True, aware_steps=160, crop=crop),
+        "w2a8": Row(bench, BitWidths(2, 8, edge_weights=8), learned_rounding=True, aware_steps=160, crop=crop),
+        "w8a4": Row(bench, BitWidths(8, 4), aware_steps=160, crop=crop),
+    }.items()
+}
+"""All rows by name: the network, bits of weights and activations, `aware` where it is trained through its rounding."""
+
+_CALIBRATION_PICTURES = 48
+_BATCH, _LEARNING_RATE = 4, 2e-3
+
+
+def measure(row: Row, shared: Path) -> tuple[Scores, Scores]:
+    """Scores of the float network and of the compressed one on the row's pictures."""
+    from deeplab.importing import load_network
+
+    baseline = load_network(shared / "weights" / row.bench.network)
+    name, folder, options = row.bench.data
+    dataset = open_dataset(name, shared / "data" / folder, **options)
+    scored = dataset.split(row.bench.split)
+    frames = _frames(row.bench, shared, baseline)
+    return _score(baseline, dataset, scored), _score(compress(row, baseline, frames), dataset, scored)
+
+
+def compress(row: Row, baseline: Checkpoint, frames: np.ndarray) -> QuantizedNetwork:
+    """Equalise, calibrate, quantise, learn the rounding, train through it: what the row asks for."""
+    from deeplab.aware import AwareTraining, train_aware
+    from deeplab.calibration import calibrate
+    from deeplab.quantization import quantize
+    from deeplab.quantization.equalisation import equalize
+    from deeplab.reconstruction import reconstruct
+
+    seen = frames[:_CALIBRATION_PICTURES]
+    network = equalize(baseline, calibrate(baseline, seen))
+    quantized = quantize(network, calibrate(network, seen), row.bits)
+    if row.learned_rounding:
+        quantized = reconstruct(network, quantized, seen)
+    training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
+    return train_aware(network, quantized, _windows(frames, row.crop), training, teacher=baseline)
+
+
+def _windows(frames: np.ndarray, crop: int | None):
+    def batch(step: int) -> tuple[np.ndarray, None]:
+        random = np.random.default_rng([0, step])
+        height, width = (crop, crop) if crop else frames.shape[1:3]
+        views = []
+        for index in random.choice(len(frames), _BATCH, replace=False):
+            top, left = (int(random.integers(size + 1)) for size in (frames.shape[1] - height, frames.shape[2] - width))
+            view = frames[index, top : top + height, left : left + width]
+            views.append(view[:, ::-1] if random.random() < 0.5 else view)
+        return np.stack(views), None
+
+    return batch
+
+
+def _frames(bench: Bench, shared: Path, network: Checkpoint) -> np.ndarray:
+    frames = []
+    for name, folder, split, count in bench.unlabelled:
+        pictures = open_dataset(name, shared / "data" / folder).split(split).take(count)
+        size = network.spec.input_height, network.spec.input_width
+        frames += [squash(pictures.image(index), *size) for index in range(len(pictures))]
+    return np.stack(frames)
+
+
+def _score(network: Checkpoint | QuantizedNetwork, dataset: Dataset, scored: Split) -> Scores:
+    from deeplab.simulation import simulator
+
+    runner = simulator(network.spec)
+    return score_pictures(
+        lambda pictures: runner.labels(network, pictures),
+        ((sample.image_id, sample.image, sample.label) for sample in scored),
+        len(dataset.class_names),
+        dataset.void,
+        input_size=(network.spec.input_height, network.spec.input_width),
+        batch_size=runner.batch_size,
+    )
+
+
+def main(
+    row: Annotated[str, typer.Argument(help=f"One of {', '.join(ROWS)}.")],
+    shared: Annotated[Path, typer.Argument(help="Folder with weights/ and data/.")],
+) -> None:
+    """Measure one row: float mIoU, compressed mIoU, the drop with its paired 95 % interval."""
+    if row not in ROWS:
+        raise UserError(f"there is no row '{row}'{nearest(row, tuple(ROWS))}")
+    begun = time.monotonic()
+    exact, given = measure(ROWS[row], shared)
+    change = paired_difference_interval(given, exact)
+    table = Table("row", "pictures", "float mIoU", "mIoU", "change", "95 % interval", "seconds", box=None)
+    interval = f"{change.lower:+.4f} to {change.upper:+.4f}"
+    cells = (
+        len(exact.image_ids),
+        f"{exact.miou:.4f}",
+        f"{given.miou:.4f}",
+        f"{given.miou - exact.miou:+.4f}",
+        interval,
+    )
+    table.add_row(row, *map(str, cells), f"{time.monotonic() - begun:.0f}")
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+if __name__ == "__main__":
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(exits_on_user_error(main))
+    command()

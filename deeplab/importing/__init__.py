@@ -1,0 +1,24 @@
+"""Trained networks in the files of others: whole DeepLabs, and MobileNetV2 backbones to begin a training from.
+
+    checkpoint = load_network(Path("frozen_inference_graph.pb"))   # spec and folded float weights
+    start = load_start(Path("mobilenet_v2.h5"))                    # a Checkpoint, or a Backbone without a head
+
+TensorFlow is imported only to read a frozen graph or a TensorFlow checkpoint.
+"""
+
+from deeplab.importing.backbone import Backbone
+from deeplab.importing.kinds import KINDS, Kind, kind_of, load_network, load_start, network_file
+from deeplab.importing.slim import Unstated
+from deeplab.importing.tflite import import_tflite
+
+__all__ = [
+    "KINDS",
+    "Backbone",
+    "Kind",
+    "Unstated",
+    "import_tflite",
+    "kind_of",
+    "load_network",
+    "load_start",
+    "network_file",
+]

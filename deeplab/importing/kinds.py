@@ -1,0 +1,96 @@
+"""Which kind of network file a path is, and the one entry that reads any of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from deeplab.checkpoint import Checkpoint, load_checkpoint
+from deeplab.importing.backbone import Backbone
+from deeplab.importing.keras_backbone import import_keras_backbone
+from deeplab.importing.slim import Unstated
+from deeplab.importing.slim_checkpoint import checkpoint_prefix, import_checkpoint
+from deeplab.importing.slim_graph import import_frozen_graph
+from deeplab.importing.tflite import import_tflite
+from evaluation.errors import UserError
+
+Kind = Literal["petitlab", "tflite", "frozen graph", "checkpoint", "keras"]
+
+KINDS: dict[Kind, str] = {
+    "petitlab": "a petitlab checkpoint (.npz)",
+    "tflite": "a TFLite file (.tflite)",
+    "frozen graph": "a frozen TensorFlow graph (.pb)",
+    "checkpoint": "a TensorFlow checkpoint (model.ckpt, its .index file or its folder)",
+    "keras": "a Keras MobileNetV2 (.h5, .keras; a backbone, to begin a training from)",
+}
+"""What can be read, in words."""
+
+_SUFFIXES: dict[str, Kind] = {
+    ".npz": "petitlab",
+    ".tflite": "tflite",
+    ".pb": "frozen graph",
+    ".index": "checkpoint",
+    ".h5": "keras",
+    ".hdf5": "keras",
+    ".keras": "keras",
+}
+
+
+def kind_of(path: Path) -> Kind:
+    """The kind a path says it is by its name; nothing without suffix or with `.ckpt` is a TensorFlow checkpoint.
+
+    Raises:
+        UserError: an unknown suffix, with the list of kinds known.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    is_there = path.is_dir() or path.with_name(f"{path.name}.index").exists()
+    if not suffix or re.search(r"\.ckpt\b", path.name) or is_there:
+        return "checkpoint"
+    raise UserError(f"{path}: no kind of network file that is known; give {', '.join(KINDS.values())}")
+
+
+def network_file(path: Path) -> Path | None:
+    """The file that must be there for a network to be read: the path itself, or a checkpoint's `.index`; None if it is
+    not."""
+    if kind_of(path) == "checkpoint":
+        prefix = checkpoint_prefix(path)
+        return prefix.with_name(f"{prefix.name}.index") if prefix else None
+    return path if path.is_file() else None
+
+
+def load_start(path: Path, unstated: Unstated | None = None) -> Checkpoint | Backbone:
+    """Anything a training can begin from.
+
+    Args:
+        path: a network file of any kind.
+        unstated: what a TensorFlow checkpoint does not say of its network.
+
+    Raises:
+        UserError: an unknown kind, a file that is missing or damaged, or a network that no spec describes.
+    """
+    match kind_of(path):
+        case "petitlab":
+            return load_checkpoint(path)
+        case "tflite":
+            return import_tflite(path)
+        case "frozen graph":
+            return import_frozen_graph(path, unstated)
+        case "checkpoint":
+            return import_checkpoint(path, unstated)
+        case "keras":
+            return import_keras_backbone(path)
+
+
+def load_network(path: Path, unstated: Unstated | None = None) -> Checkpoint:
+    """A whole network, from a file of any kind but those of backbones. Arguments and errors as `load_start`."""
+    if kind_of(path) != "keras":
+        network = load_start(path, unstated)
+        if isinstance(network, Checkpoint):
+            return network
+    raise UserError(
+        f"{path}: a backbone without a head; train a network from it (network.start of python -m deeplab.train), and "
+        "give the best.npz of that"
+    )

@@ -1,0 +1,117 @@
+"""Rounds a whole network's weights by what its layers give on real pictures (`deeplab.quantization.rounding`).
+
+Layers are taken in chains: a 1x1 convolution, the depthwise one that reads it, and the 1x1 that reads that, an inverted
+residual's three. What the chain reads is sampled from the quantised network as it is by then; within the chain each
+layer is computed from the one before, rounded weights, rounded activations and all. So every layer sees the errors that
+are really left of those before it, and the network is run once a chain, not once a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.layers import Layer, layers
+from deeplab.quantization import QuantizedNetwork
+from deeplab.quantization.post_training import quantize_bias
+from deeplab.quantization.rounding import LayerProblem, LearnedRounding, activated, learn_rounding, response
+from deeplab.simulation import simulator
+from deeplab.spec import NetworkSpec
+
+_CEILINGS = {"linear": None, "relu": np.inf, "relu6": 6.0}
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """How a network's rounding is learned."""
+
+    rounding: LearnedRounding = field(default_factory=LearnedRounding)
+    windows: int = 64
+    """Of each picture, at random places, for each chain."""
+    seed: int = 0
+
+
+def reconstruct(
+    checkpoint: Checkpoint, network: QuantizedNetwork, frames: np.ndarray, options: Reconstruction | None = None
+) -> QuantizedNetwork:
+    """Learn the rounding of every weight, and set each bias so that the layer's mean output is the float one.
+
+    Args:
+        checkpoint: the float network.
+        network: the same, quantised: its grids stay, its codes and biases are replaced.
+        frames: uint8 (N, height, width, 3) at the network's size; no labels needed, never pictures that are scored.
+        options: how long and on how much.
+    """
+    options = options or Reconstruction()
+    runner = simulator(checkpoint.spec)
+    rounded = network
+    for number, chain in enumerate(chains(checkpoint.spec)):
+        source = chain[0].inputs[0]
+        window = next((layer for layer in chain if layer.kind == "depthwise"), chain[0])
+        seed = options.seed + number
+        exact, inside = runner.sample_windows(checkpoint, frames, source, window, options.windows, seed)
+        given, _ = runner.sample_windows(rounded, frames, source, window, options.windows, seed)
+        kernels, biases = dict(rounded.kernels), dict(rounded.biases)
+        for layer in chain:
+            if layer.kind == "depthwise":  # outside the picture it reads zeros, whatever a convolution makes of zeros
+                exact, given = exact * inside[..., None], given * inside[..., None]
+            problem = _problem(checkpoint, network, layer, exact, given)
+            codes, bias = learn_rounding(problem, options.rounding, seed)
+            kernel = network.kernels[layer.name]
+            kernels[layer.name] = codes.reshape(kernel.shape).astype(kernel.dtype)
+            scale = np.float64(network.activations[layer.inputs[0]].scale) * network.kernel_scales[layer.name]
+            biases[layer.name] = quantize_bias(bias, scale, network.bits)
+            if layer is not chain[-1]:
+                ceiling, own = problem.ceiling, checkpoint.weights[f"{layer.name}/bias"]
+                exact = activated(_outputs(exact, problem.kernel, layer) + own, ceiling)
+                given = activated(_outputs(given, codes * problem.scales, layer) + bias, ceiling)
+                given = network.activations[layer.name].nearest(given)
+        rounded = replace(rounded, kernels=kernels, biases=biases)
+    return rounded
+
+
+def chains(spec: NetworkSpec) -> Iterator[tuple[Layer, ...]]:
+    """The layers with weights, in network order, in runs that one window of the first one's input determines."""
+    chain: list[Layer] = []
+    for layer in layers(spec):
+        if not layer.has_weights:
+            continue
+        follows = bool(chain) and layer.inputs[0] == chain[-1].name and (layer.kind != chain[-1].kind)
+        one_window = layer.kernel == 1 or all(before.kernel == 1 for before in chain)
+        if chain and not (follows and one_window):
+            yield tuple(chain)
+            chain = []
+        chain.append(layer)
+    yield tuple(chain)
+
+
+def _problem(
+    checkpoint: Checkpoint, network: QuantizedNetwork, layer: Layer, exact: np.ndarray, given: np.ndarray
+) -> LayerProblem:
+    """Windows of the float and of the quantised network, (n, taps, channels) -> the layer as a matrix."""
+    kernel, bias = checkpoint.weights[f"{layer.name}/kernel"], checkpoint.weights[f"{layer.name}/bias"]
+    if layer.kind == "depthwise":
+        matrix = kernel.reshape(-1, kernel.shape[2])
+    else:
+        matrix = kernel.reshape(-1, kernel.shape[3])
+        if layer.kernel == 1:  # a window of several places shows it several times: its middle will do
+            middle = slice(exact.shape[1] // 2, exact.shape[1] // 2 + 1)
+            exact, given = exact[:, middle], given[:, middle]
+        exact, given = exact.reshape(len(exact), -1), given.reshape(len(given), -1)
+    limit = (1 << (network.bits.weights_of(layer.name) - 1)) - 1
+    target = response(exact, matrix) + bias
+    return LayerProblem(
+        given, target, matrix, network.kernel_scales[layer.name], bias, limit, _CEILINGS[layer.activation]
+    )
+
+
+def _outputs(windows: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarray:
+    """What a layer gives at every place of its windows: (n, taps, channels), one tap after a depthwise layer."""
+    if layer.kind == "depthwise":
+        return response(windows, kernel)[:, None]
+    if layer.kernel == 1:
+        return windows @ kernel
+    return (windows.reshape(len(windows), -1) @ kernel)[:, None]

@@ -1,0 +1,69 @@
+"""Quantisation-aware training: it starts where post-training quantisation ends, and goes down from there."""
+
+import numpy as np
+import pytest
+
+from deeplab.aware import AwareTraining, train_aware
+from deeplab.aware.training import _Student
+from deeplab.calibration import calibrate
+from deeplab.checkpoint import Checkpoint
+from deeplab.pruning.magnitude import prune_magnitude
+from deeplab.quantization import BitWidths, quantize
+from deeplab.simulation import simulator
+
+BITS = BitWidths(3, 6, edge_weights=8)
+
+
+@pytest.fixture(scope="module")
+def network(checkpoint, pictures):
+    return quantize(checkpoint, calibrate(checkpoint, pictures), BITS)
+
+
+def _distance(checkpoint, network, pictures):
+    runner = simulator(checkpoint.spec)
+    exact, given = (runner.probabilities(which, pictures).numpy() for which in (checkpoint, network))
+    return float((exact * (np.log(exact + 1e-6) - np.log(given + 1e-6))).sum(-1).mean())
+
+
+def test_it_starts_as_the_network_it_is_given(checkpoint, network, pictures):
+    student = _Student(checkpoint, network, checkpoint.spec.input_height, checkpoint.spec.input_width)
+    untrained = student.network()
+    for name in network.kernels:
+        np.testing.assert_array_equal(untrained.kernels[name], network.kernels[name])
+        np.testing.assert_array_equal(untrained.kernel_scales[name], network.kernel_scales[name])
+        assert np.abs(untrained.biases[name] - network.biases[name].astype(np.int64)).max() <= 64  # float32's precision
+    assert untrained.activations == network.activations
+    inputs = (pictures.astype(np.float32) - 127.0) / 127.5
+    labels = student.model(inputs).numpy().argmax(axis=-1)
+    # What it trains on is what is shipped, but for requantisation's own rounding.
+    assert (labels == simulator(checkpoint.spec).labels(network, pictures)).mean() > 0.9
+
+
+def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, network, pictures):
+    options = AwareTraining(40, 2e-2, "distill")
+    trained = train_aware(checkpoint, network, lambda step: (pictures, None), options, teacher=checkpoint)
+    assert _distance(checkpoint, trained, pictures) < 0.7 * _distance(checkpoint, network, pictures)
+    assert trained.bits == network.bits
+    for name, codes in trained.kernels.items():
+        assert np.abs(codes).max() <= 2 ** (BITS.weights_of(name) - 1) - 1
+    moved = [trained.activations[name].scale != grid.scale for name, grid in network.activations.items()]
+    assert any(moved)
+    assert trained.activations["input"] == network.activations["input"]
+    for name, grid in trained.activations.items():
+        assert grid.zero_point == network.activations[name].zero_point
+    assert trained.activations["aspp/concat"] == trained.activations["aspp/pointwise"]  # still on one grid
+
+
+def test_pruned_weights_stay_pruned(checkpoint, pictures):
+    sparse = prune_magnitude(checkpoint, 0.5)
+    network = quantize(sparse, calibrate(sparse, pictures), BITS)
+    options = AwareTraining(5, 2e-2, "distill")
+    trained = train_aware(sparse, network, lambda step: (pictures, None), options, teacher=checkpoint)
+    for name, codes in trained.kernels.items():
+        assert (codes[sparse.weights[f"{name}/kernel"] == 0] == 0).all()
+
+
+def test_no_steps_change_nothing(checkpoint, network, pictures):
+    same = train_aware(checkpoint, network, lambda step: (pictures, None), AwareTraining(0, 1e-3, "distill"))
+    assert same is network
+    assert isinstance(checkpoint, Checkpoint)

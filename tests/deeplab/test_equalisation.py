@@ -1,0 +1,67 @@
+"""Cross-layer equalisation: the same function, with evener channels."""
+
+import numpy as np
+import pytest
+
+from deeplab.calibration import calibrate
+from deeplab.checkpoint import Checkpoint
+from deeplab.layers import LOGITS, layers
+from deeplab.quantization import BitWidths, quantize
+from deeplab.quantization.equalisation import equalize
+from deeplab.simulation import simulator
+
+
+@pytest.fixture(scope="module")
+def uneven(checkpoint):
+    """The same function as `checkpoint`, badly scaled: linear channels up to 30 times apart."""
+    random = np.random.default_rng(0)
+    weights = dict(checkpoint.weights)
+    readers = [layer for layer in layers(checkpoint.spec) if layer.inputs and layer.inputs[0] == "block_3/project"]
+    assert [layer.kind for layer in readers] == ["conv"]
+    factor = np.exp(random.uniform(0, np.log(30), weights["block_3/project/bias"].size)).astype(np.float32)
+    weights["block_3/project/kernel"] = weights["block_3/project/kernel"] * factor
+    weights["block_3/project/bias"] = weights["block_3/project/bias"] * factor
+    weights[f"{readers[0].name}/kernel"] = weights[f"{readers[0].name}/kernel"] / factor[:, None]
+    return Checkpoint(checkpoint.spec, weights)
+
+
+def test_the_network_computes_the_same(checkpoint, uneven, pictures):
+    runner = simulator(checkpoint.spec)
+    for network in (checkpoint, uneven):
+        equal = equalize(network, calibrate(network, pictures))
+        assert any((equal.weights[name] != array).any() for name, array in network.weights.items())
+        exact = runner.probabilities(network, pictures).numpy()
+        np.testing.assert_allclose(runner.probabilities(equal, pictures).numpy(), exact, atol=2e-4)
+        np.testing.assert_array_equal(equal.weights[f"{LOGITS}/bias"], network.weights[f"{LOGITS}/bias"])
+
+
+def test_ranges_become_even_and_the_widest_stays(uneven, pictures):
+    before = calibrate(uneven, pictures)
+    after = calibrate(equalize(uneven, before), pictures)
+    spread = [
+        np.log(np.maximum(-seen["block_3/project"].channel_low, seen["block_3/project"].channel_high)).std()
+        for seen in (before, after)
+    ]
+    assert spread[1] < 0.7 * spread[0]
+    for name in ("block_3/project", "block_1/expand"):
+        reach = [max(-seen[name].low, seen[name].high) for seen in (before, after)]
+        assert reach[1] <= reach[0] * 1.01
+
+
+def test_no_clamp_is_reached_that_was_not_before(uneven, pictures):
+    before = calibrate(uneven, pictures)
+    after = calibrate(equalize(uneven, before), pictures)
+    for layer in layers(uneven.spec):
+        if layer.activation == "relu6":
+            free = before[layer.name].channel_high < 5.9
+            assert (after[layer.name].channel_high[free] < 6.0).all(), layer.name
+
+
+def test_a_badly_scaled_network_loses_less_to_rounding(uneven, pictures):
+    runner = simulator(uneven.spec)
+    exact = runner.labels(uneven, pictures)
+    agreement = []
+    for network in (uneven, equalize(uneven, calibrate(uneven, pictures))):
+        quantised = quantize(network, calibrate(network, pictures), BitWidths(8, 4))
+        agreement.append((runner.labels(quantised, pictures) == exact).mean())
+    assert agreement[1] > agreement[0]

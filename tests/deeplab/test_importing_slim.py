@@ -1,0 +1,332 @@
+"""Frozen graphs and checkpoints with the names of `tensorflow/models`: the same logits, and clear refusals."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.importing import Backbone, Unstated, load_network, load_start
+from deeplab.model import build, load_weights
+from deeplab.spec import mobilenet_v2_deeplab
+from evaluation.errors import UserError
+from tests.deeplab.slim_network import SlimNetwork
+
+V3_PLUS = {"height": 40, "width": 56, "output_stride": 8, "rates": (2, 4, 6), "decoder": True}
+V3_PLUS_UNSTATED = Unstated((40, 56), output_stride=8, atrous_rates=(2, 4, 6))
+
+
+@pytest.fixture(scope="module")
+def v3() -> SlimNetwork:
+    return SlimNetwork()
+
+
+@pytest.fixture(scope="module")
+def v3_plus() -> SlimNetwork:
+    return SlimNetwork(**V3_PLUS)
+
+
+def assert_same_logits(network: SlimNetwork, checkpoint: Checkpoint) -> None:
+    spec = checkpoint.spec
+    picture = np.random.default_rng(3).integers(0, 256, (spec.input_height, spec.input_width, 3)).astype(np.uint8)
+    expected = network.logits(picture)
+    model = build(spec)
+    load_weights(model, spec, checkpoint.weights)
+    found = model(picture[None].astype(np.float32) / 127.5 - 1.0, training=False).numpy()
+    assert expected.shape == found.shape
+    assert np.abs(expected).max() > 0.1
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def assert_same(one: Checkpoint, other: Checkpoint) -> None:
+    """Equal but for the epsilon, which a graph holds as float32 and not below 1.001e-5."""
+    assert one.spec == other.spec
+    for name, array in one.weights.items():
+        np.testing.assert_allclose(array, other.weights[name], rtol=1e-5, atol=1e-6)
+
+
+def test_deeplab_v3_gives_the_same_logits_from_graph_and_checkpoint(v3: SlimNetwork, tmp_path: Path) -> None:
+    graph = load_network(v3.write_graph(tmp_path / "frozen_inference_graph.pb"))
+    assert graph.spec == mobilenet_v2_deeplab(
+        input_height=33, input_width=33, classes=5, width_multiplier=0.1, aspp_width=8, decoder=False,
+        resize="align_corners",
+    )  # fmt: skip
+    assert_same_logits(v3, graph)
+    assert_same(load_network(v3.write_checkpoint(tmp_path / "model.ckpt-30000"), Unstated((33, 33))), graph)
+
+
+def test_deeplab_v3_plus_gives_the_same_logits_from_graph_and_checkpoint(v3_plus: SlimNetwork, tmp_path: Path) -> None:
+    graph = load_network(v3_plus.write_graph(tmp_path / "frozen_inference_graph.pb"))
+    assert graph.spec == mobilenet_v2_deeplab(
+        input_height=40, input_width=56, classes=5, width_multiplier=0.1, output_stride=8, aspp_width=8,
+        atrous_rates=(2, 4, 6), skip_width=6, decoder_width=8, resize="align_corners",
+    )  # fmt: skip
+    assert_same_logits(v3_plus, graph)
+    assert_same(load_network(v3_plus.write_checkpoint(tmp_path / "model.ckpt"), V3_PLUS_UNSTATED), graph)
+
+
+@pytest.mark.parametrize("name", ["model.ckpt-7", "model.ckpt-7.index", "model.ckpt-7.data-00000-of-00001", ""])
+def test_a_checkpoint_goes_by_prefix_by_file_and_by_folder(v3: SlimNetwork, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "deeplabv3_mnv2_1.0"
+    folder.mkdir()
+    v3.write_checkpoint(folder / "model.ckpt-7")
+    assert load_network(folder / name).spec.input_height == 513
+
+
+def test_of_several_checkpoints_the_folder_says_which_is_the_last(v3: SlimNetwork, tmp_path: Path) -> None:
+    v3.write_checkpoint(tmp_path / "model.ckpt-1")
+    changed = {**v3.variables, "logits/semantic/biases": np.full(5, 9, np.float32)}
+    v3.write_checkpoint(tmp_path / "model.ckpt-2", changed)
+    with pytest.raises(UserError, match=r"holds 2 checkpoints .* name one of them, such as .*model\.ckpt-2"):
+        load_network(tmp_path)
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/model.ckpt-2"\n')
+    assert (load_network(tmp_path).weights["logits/bias"] == 9).all()
+
+
+def test_moving_averages_are_preferred(v3: SlimNetwork, tmp_path: Path) -> None:
+    name = "MobilenetV2/Conv/weights"
+    averages = {f"{name}/ExponentialMovingAverage": 2 * v3.variables[name]}
+    plain = load_network(v3.write_checkpoint(tmp_path / "a.ckpt"))
+    averaged = load_network(v3.write_checkpoint(tmp_path / "b.ckpt", {**v3.variables, **averages}))
+    np.testing.assert_allclose(averaged.weights["stem/kernel"], 2 * plain.weights["stem/kernel"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fused": False},
+        {"mean": True},
+        {"quantised": True},
+        {"align_corners": False},
+        {"align_corners": False, "half_pixel": True},
+        {"skip": "project"},
+        {"blocks": 14},
+    ],
+    ids=str,
+)
+def test_graphs_of_other_exports(v3_plus: SlimNetwork, tmp_path: Path, change: dict) -> None:
+    """The weights are the same ones; what differs is found in the operations."""
+    network = SlimNetwork(**V3_PLUS, **change)
+    found = load_network(network.write_graph(tmp_path / "graph.pb"))
+    reference = load_network(v3_plus.write_graph(tmp_path / "reference.pb"))
+    convention = "half_pixel" if "half_pixel" in change else "legacy" if "align_corners" in change else "align_corners"
+    assert found.spec.resize == convention
+    assert found.spec.decoder.skip_tap == change.get("skip", "depthwise")
+    assert len(found.spec.blocks) == change.get("blocks", 17)
+    assert (found.spec.input_height, found.spec.input_width) == (40, 56)
+    for name in ("stem/kernel", "block_9/depthwise/bias", "block_9/expand/kernel"):
+        np.testing.assert_array_equal(found.weights[name], reference.weights[name])
+    if change == {"skip": "project"}:
+        assert_same_logits(network, found)
+        assert_same(load_network(network.write_checkpoint(tmp_path / "model.ckpt"), V3_PLUS_UNSTATED), found)
+
+
+@pytest.mark.parametrize(("change", "size"), [({}, (33, 33)), ({**V3_PLUS, "height": 41, "width": 57}, (41, 57))])
+def test_a_graph_without_static_shapes_tells_its_size_by_the_image_pooling(tmp_path: Path, change, size) -> None:
+    spec = load_network(SlimNetwork(fixed_size=False, **change).write_graph(tmp_path / "graph.pb")).spec
+    assert (spec.input_height, spec.input_width) == size
+
+
+def test_attributes_that_equal_their_default_may_be_left_out(v3_plus: SlimNetwork, tmp_path: Path) -> None:
+    """TensorFlow 1.4 knew neither `dilations` of a convolution nor `half_pixel_centers`."""
+    definition = v3_plus.definition
+    for node in definition.node:
+        for key in ("dilations", "half_pixel_centers", "data_format", "explicit_paddings"):
+            node.attr.pop(key, None)
+    found = load_network(v3_plus.write_graph(tmp_path / "old.pb", definition))
+    assert found.fingerprint() == load_network(v3_plus.write_graph(tmp_path / "new.pb")).fingerprint()
+
+
+def test_published_rates_are_taken_where_there_are_three_branches(tmp_path: Path) -> None:
+    path = SlimNetwork(rates=(2, 4, 6)).write_checkpoint(tmp_path / "model.ckpt")
+    for stride, rates in ((16, [6, 12, 18]), (8, [12, 24, 36])):
+        spec = load_network(path, Unstated(output_stride=stride)).spec
+        assert [branch.rate for branch in spec.aspp.atrous] == rates
+
+
+def test_a_graph_for_any_size_needs_one(tmp_path: Path) -> None:
+    path = SlimNetwork(fixed_size=False, mean=True).write_graph(tmp_path / "graph.pb")
+    with pytest.raises(UserError, match=r"graph\.pb: takes pictures of any size; give network\.input_size"):
+        load_network(path)
+    assert load_network(path, Unstated((33, 33))).spec.input_width == 33
+
+
+# ------------------------------------------------------------------------------------------------------------ refusals
+
+
+def refusal(path: Path, unstated: Unstated | None = None) -> str:
+    with pytest.raises(UserError) as caught:
+        load_network(path, unstated)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert path.name in message
+    return message
+
+
+def set_kind(name: str, kind: str):
+    def edit(nodes: dict) -> None:
+        nodes[name].op = kind
+
+    return edit
+
+
+def set_attribute(name: str, key: str, field: str, value):
+    def edit(nodes: dict) -> None:
+        setattr(nodes[name].attr[key], field, value)
+
+    return edit
+
+
+def swap_inputs(name: str):
+    def edit(nodes: dict) -> None:
+        inputs = nodes[name].input
+        inputs[0], inputs[1] = inputs[1], inputs[0]
+
+    return edit
+
+
+def rewire(name: str, index: int, source: str):
+    def edit(nodes: dict) -> None:
+        nodes[name].input[index] = source
+
+    return edit
+
+
+def set_offset(nodes: dict) -> None:
+    nodes["sub/y"].attr["value"].tensor.float_val[0] = 0.5
+
+
+def set_strides(nodes: dict) -> None:
+    nodes["aspp1_pointwise/Conv2D"].attr["strides"].list.i[:] = [1, 2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (set_kind("aspp0/Relu", "Relu6"), ("aspp0/Conv2D", "activation relu for layer aspp/pointwise, not Relu6")),
+        (set_kind("MobilenetV2/expanded_conv_4/depthwise/Relu6", "Identity"), ("activation relu6 for layer block_4",)),
+        (swap_inputs("concat"), ("aspp0/Conv2D", "ResizeBilinear for layer aspp/pool/resize")),
+        (
+            swap_inputs("decoder/concat"),
+            ("decoder/feature_projection0/Conv2D", "concat_projection/weights, for layer aspp/project"),
+        ),
+        (set_attribute("ResizeBilinear_1", "align_corners", "b", False), ("ResizeBilinear_1", "convention")),
+        (set_attribute("MobilenetV2/Conv/Conv2D", "padding", "s", b"VALID"), ("SAME padding for layer stem",)),
+        (
+            set_attribute("MobilenetV2/Conv/BatchNorm/FusedBatchNorm", "is_training", "b", True),
+            ("MobilenetV2/Conv/BatchNorm/FusedBatchNorm", "BatchNorm of inference"),
+        ),
+        (set_attribute("MobilenetV2/expanded_conv_2/add", "N", "i", 0), ()),
+        (
+            rewire("MobilenetV2/expanded_conv_5/add", 1, "MobilenetV2/expanded_conv_4/input"),
+            ("MobilenetV2/expanded_conv_3/project/Conv2D", "a sum for layer block_4/add"),
+        ),
+        (
+            rewire("MobilenetV2/expanded_conv_5/project/Conv2D", 0, "MobilenetV2/expanded_conv_5/expand/Relu6"),
+            ("MobilenetV2/expanded_conv_5/expand/Conv2D", "depthwise_weights"),
+        ),
+        (set_kind("AvgPool2D/AvgPool", "MaxPool"), ("AvgPool2D/AvgPool (MaxPool)", "an average over all 5 x 7")),
+        (set_strides, ("aspp1_pointwise/Conv2D", "stride 1 and dilation 1 for layer aspp/atrous_0/pointwise")),
+        (set_offset, ("pictures scaled to [-1, 1]",)),
+        (rewire("MobilenetV2/Conv/Conv2D", 0, "gone"), ("node gone is missing",)),
+    ],
+    ids=range(14),
+)
+def test_a_graph_that_computes_something_else_is_refused_by_its_node(
+    v3_plus: SlimNetwork, tmp_path: Path, edit, words: tuple[str, ...]
+) -> None:
+    definition = v3_plus.definition
+    edit({node.name: node for node in definition.node})
+    path = v3_plus.write_graph(tmp_path / "graph.pb", definition)
+    if not words:
+        load_network(path)  # an attribute nothing depends on
+        return
+    message = refusal(path)
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.95])
+def test_a_truncated_graph_is_refused(v3: SlimNetwork, tmp_path: Path, share: float) -> None:
+    path = v3.write_graph(tmp_path / "cut.pb")
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    refusal(path)
+
+
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.4])
+def test_a_truncated_checkpoint_is_refused(v3: SlimNetwork, tmp_path: Path, part: str, share: float) -> None:
+    path = v3.write_checkpoint(tmp_path / "cut.ckpt")
+    file = tmp_path / f"cut.ckpt.{part}"
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    assert "no readable TensorFlow checkpoint" in refusal(path)
+
+
+def test_a_checkpoint_without_its_data_is_refused(v3: SlimNetwork, tmp_path: Path) -> None:
+    path = v3.write_checkpoint(tmp_path / "half.ckpt")
+    (tmp_path / "half.ckpt.data-00000-of-00001").unlink()
+    assert "no readable TensorFlow checkpoint" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MobilenetV2/expanded_conv_3/expand/BatchNorm/moving_mean",
+        "MobilenetV2/expanded_conv_3/depthwise/depthwise_weights",
+        "concat_projection/weights",
+        "logits/semantic/biases",
+    ],
+)
+def test_a_missing_variable_is_named(v3: SlimNetwork, tmp_path: Path, name: str) -> None:
+    variables = {key: value for key, value in v3.variables.items() if key != name}
+    assert f"variable {name} is missing" in refusal(v3.write_checkpoint(tmp_path / "model.ckpt", variables))
+
+
+def test_a_variable_of_another_shape_is_named(v3: SlimNetwork, tmp_path: Path) -> None:
+    name = "MobilenetV2/expanded_conv_3/depthwise/depthwise_weights"
+    variables = {**v3.variables, name: v3.variables[name][:, :, :-1]}
+    message = refusal(v3.write_checkpoint(tmp_path / "model.ckpt", variables))
+    assert f"variable {name} has the shape (3, 3, 47, 1), expected (3, 3, 48, 1)" in message
+
+
+def test_full_kernels_in_the_aspp_are_refused(tmp_path: Path) -> None:
+    network = SlimNetwork(rates=(2, 4, 6), full_kernels=True)
+    for path in (network.write_checkpoint(tmp_path / "a.ckpt"), network.write_graph(tmp_path / "a.pb")):
+        assert "variable aspp1/weights belongs to no layer" in refusal(path)
+
+
+@pytest.mark.parametrize("scope", ["xception_65/entry_flow/conv1_1", "resnet_v1_50/conv1", "MobilenetV3/Conv"])
+def test_other_networks_are_refused_by_what_they_hold(v3: SlimNetwork, tmp_path: Path, scope: str) -> None:
+    variables = {f"{scope}/weights": np.zeros((3, 3, 3, 8), np.float32)}
+    message = refusal(v3.write_checkpoint(tmp_path / "model.ckpt", variables))
+    assert f"not MobileNetV2: it holds {scope.split('/')[0]}" in message
+
+
+def test_rates_must_be_as_many_as_the_branches(tmp_path: Path) -> None:
+    path = SlimNetwork(rates=(2, 4)).write_checkpoint(tmp_path / "model.ckpt")
+    assert "has 2 atrous branches; give network.atrous_rates with 2 rates" in refusal(path)
+    assert load_network(path, Unstated(atrous_rates=(3, 5))).spec.aspp.atrous[1].rate == 5
+
+
+def test_a_checkpoint_of_another_depth_is_refused(tmp_path: Path) -> None:
+    path = SlimNetwork(blocks=14).write_checkpoint(tmp_path / "model.ckpt")
+    assert "14 inverted residuals, expected the 17 of MobileNetV2; give the frozen graph" in refusal(path)
+
+
+def test_a_classifier_is_a_backbone(v3: SlimNetwork, tmp_path: Path) -> None:
+    variables = {name: array for name, array in v3.variables.items() if name.startswith("MobilenetV2")}
+    variables["MobilenetV2/Logits/Conv2d_1c_1x1/weights"] = np.zeros((1, 1, 1280, 1001), np.float32)
+    path = v3.write_checkpoint(tmp_path / "mobilenet_v2_1.0_224.ckpt", variables)
+    backbone = load_start(path)
+    assert isinstance(backbone, Backbone)
+    whole = load_network(v3.write_checkpoint(tmp_path / "model.ckpt")).weights
+    for name, array in backbone.weights.items():
+        np.testing.assert_array_equal(array, whole[name])
+    assert "a backbone without a head" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.pt", "net.ckpt", "nothing", "gone.pb", "gone.npz", "gone.tflite"])
+def test_unknown_and_missing_files_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    message = refusal(tmp_path / name)
+    if name in ("net.onnx", "net.pt"):
+        assert "no kind of network file that is known; give a petitlab checkpoint (.npz), a TFLite file" in message

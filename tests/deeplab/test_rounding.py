@@ -1,0 +1,152 @@
+"""Learned rounding: against every rounding there is, on zeros, and on a whole network."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deeplab.calibration import calibrate
+from deeplab.layers import layers
+from deeplab.quantization import BitWidths, quantize
+from deeplab.quantization.rounding import LayerProblem, LearnedRounding, activated, learn_rounding, response
+from deeplab.reconstruction import Reconstruction, chains, reconstruct
+from deeplab.simulation import simulator
+from deeplab.spec import mobilenet_v2_deeplab
+
+
+def problem(seed=0, weights=6, outputs=3, ceiling=None, samples=400, depthwise=False, limit=3):
+    """Inputs that go together, as pictures' do: there rounding errors can cancel."""
+    random = np.random.default_rng(seed)
+    shape = (samples, weights, outputs) if depthwise else (samples, weights)
+    common = random.normal(size=(samples, 1, 1) if depthwise else (samples, 1))
+    windows = (common + 0.4 * random.normal(size=shape)).astype(np.float32)
+    kernel = random.normal(size=(weights, outputs)).astype(np.float32)
+    scales = (np.abs(kernel).max(axis=0) / limit).astype(np.float32)
+    bias = random.normal(size=outputs).astype(np.float32)
+    target = response(windows, kernel) + bias
+    return LayerProblem(windows, target, kernel, scales, bias, limit, ceiling)
+
+
+def error(of, codes, bias):
+    given = activated(response(of.windows, codes * of.scales) + bias, of.ceiling)
+    return ((given - activated(of.target, of.ceiling)) ** 2).mean(axis=0)
+
+
+def best_of_all(of):
+    """Least error of each output channel over all 2^k roundings, each with its best bias (linear: the mean)."""
+    low = np.floor(of.kernel / of.scales)
+    least = np.full(of.kernel.shape[1], np.inf)
+    for choice in itertools.product((0, 1), repeat=len(of.kernel)):
+        codes = np.clip(low + np.array(choice)[:, None], -of.limit, of.limit)
+        bias = (of.target - response(of.windows, codes * of.scales)).mean(axis=0)
+        least = np.minimum(least, error(of, codes, bias))
+    return least
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_it_comes_near_the_best_of_all_roundings(depthwise):
+    learned, nearest, best = [], [], []
+    for seed in range(6):
+        of = problem(seed, depthwise=depthwise)
+        codes, bias = learn_rounding(of, LearnedRounding(steps=400), seed)
+        assert (np.abs(codes * of.scales - of.kernel) <= of.scales * 1.0001).all()  # up or down, nothing else
+        assert (codes == np.rint(codes)).all()
+        learned.append(error(of, codes, bias))
+        best.append(best_of_all(of))
+        nearest.append(error(of, *learn_rounding(of, LearnedRounding(steps=0), seed)))
+    assert (np.array(learned) >= np.array(best) * 0.999).all()
+    assert np.mean(learned) < 0.5 * np.mean(nearest)
+    assert np.mean(learned) < 1.6 * np.mean(best)
+
+
+@pytest.mark.parametrize("ceiling", [None, np.inf, 1.5])
+def test_it_is_never_worse_than_nearest_rounding(ceiling):
+    for seed in range(10):
+        of = problem(seed, ceiling=ceiling)
+        nearest = error(of, *learn_rounding(of, LearnedRounding(steps=0), seed))
+        assert (error(of, *learn_rounding(of, LearnedRounding(steps=30), seed)) <= nearest * 1.0001 + 1e-9).all()
+
+
+@pytest.mark.parametrize("ceiling", [None, np.inf, 1.0])
+def test_the_bias_fits_what_comes_through(ceiling):
+    """Of a kernel that is off by a constant response: the bias that undoes it is known."""
+    of = problem(3, ceiling=ceiling, limit=127)
+    shifted = replace(of, bias=of.bias + 0.3)  # the search starts away from it
+    _, bias = learn_rounding(shifted, LearnedRounding(steps=0), 0)
+    np.testing.assert_allclose(bias, of.bias, atol=0.05)
+
+
+def test_pruned_weights_stay_pruned():
+    of = problem(1, weights=16)
+    kernel = of.kernel.copy()
+    kernel[::2] = 0.0
+    codes, _ = learn_rounding(replace(of, kernel=kernel), LearnedRounding(steps=100), 0)
+    assert (codes[::2] == 0).all()
+
+
+def test_the_same_seed_gives_the_same_codes():
+    of = problem(2)
+    first, second = (learn_rounding(of, LearnedRounding(steps=50), 7) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+
+
+def test_chains_are_the_blocks_of_the_network():
+    spec = mobilenet_v2_deeplab(input_height=64, input_width=64, classes=5, atrous_rates=(6,))
+    found = [tuple(layer.name for layer in chain) for chain in chains(spec)]
+    assert found[:3] == [
+        ("stem",),
+        ("block_0/depthwise", "block_0/project"),
+        ("block_1/expand", "block_1/depthwise", "block_1/project"),
+    ]
+    assert ("aspp/atrous_0/depthwise", "aspp/atrous_0/pointwise") in found
+    assert found[-2:] == [("decoder/refine_1/depthwise", "decoder/refine_1/pointwise"), ("logits",)]
+    assert sorted(name for chain in found for name in chain) == sorted(
+        layer.name for layer in layers(spec) if layer.has_weights
+    )
+
+
+def test_windows_are_what_the_layers_read(checkpoint, pictures):
+    """A layer's response to its sampled windows is its output at the sampled places, float and on codes."""
+    runner = simulator(checkpoint.spec)
+    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(8, 8))
+    for layer in layers(checkpoint.spec):
+        if not layer.has_weights or layer.kernel == 1:
+            continue
+        for running in (checkpoint, network):
+            windows, inside = runner.sample_windows(running, pictures[:1], layer.inputs[0], layer, 40, seed=5)
+            read = runner._reader(layer.inputs[0])
+            size = next(x for x in layers(checkpoint.spec) if x.name == layer.inputs[0])
+            whole = np.stack(np.meshgrid(np.arange(size.height), np.arange(size.width), indexing="ij"), -1)
+            source = read(pictures[:1], whole.reshape(-1, 1, 2)).numpy().reshape(1, size.height, size.width, -1)
+            scale = 1.0 if running is checkpoint else network.activations[layer.inputs[0]].scale
+            kernel = checkpoint.weights[f"{layer.name}/kernel"]
+            places = np.random.default_rng(5).integers([layer.height, layer.width], size=(40, 2))
+            import tensorflow as tf
+
+            options = {"strides": (1, layer.stride, layer.stride, 1), "padding": "SAME"}
+            if layer.kind == "conv":
+                output = tf.nn.conv2d(source * scale, kernel, dilations=layer.dilation, **options).numpy()
+                given = windows.reshape(len(windows), -1) @ kernel.reshape(-1, kernel.shape[3])
+            else:
+                dilations = (layer.dilation, layer.dilation)
+                output = tf.nn.depthwise_conv2d(source * scale, kernel, dilations=dilations, **options).numpy()
+                given = response(windows, kernel.reshape(-1, kernel.shape[2]))
+            np.testing.assert_allclose(given, output[0, places[:, 0], places[:, 1]], rtol=1e-3, atol=1e-4)
+            assert (windows[inside == 0] == 0).all()
+
+
+def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, pictures):
+    runner = simulator(checkpoint.spec)
+    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(3, 8))
+    options = Reconstruction(LearnedRounding(steps=200), windows=200)
+    learned = reconstruct(checkpoint, network, pictures, options)
+    assert learned.activations == network.activations
+    assert any((learned.kernels[name] != codes).any() for name, codes in network.kernels.items())
+
+    def distance(candidate):
+        exact, given = (runner.probabilities(which, pictures).numpy() for which in (checkpoint, candidate))
+        return float((exact * (np.log(exact + 1e-6) - np.log(given + 1e-6))).sum(-1).mean())
+
+    assert distance(learned) < 0.6 * distance(network)
