@@ -98,6 +98,7 @@ def compress(row: Row, baseline: Checkpoint, frames: np.ndarray) -> QuantizedNet
     from deeplab.quantization import quantize
     from deeplab.quantization.equalisation import equalize
     from deeplab.reconstruction import reconstruct
+    from deeplab.windows import windows
 
     seen = frames[:_CALIBRATION_PICTURES]
     network = equalize(baseline, calibrate(baseline, seen))
@@ -105,21 +106,7 @@ def compress(row: Row, baseline: Checkpoint, frames: np.ndarray) -> QuantizedNet
     if row.learned_rounding:
         quantized = reconstruct(network, quantized, seen)
     training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
-    return train_aware(network, quantized, _windows(frames, row.crop), training, teacher=baseline)
-
-
-def _windows(frames: np.ndarray, crop: int | None):
-    def batch(step: int) -> tuple[np.ndarray, None]:
-        random = np.random.default_rng([0, step])
-        height, width = (crop, crop) if crop else frames.shape[1:3]
-        views = []
-        for index in random.choice(len(frames), _BATCH, replace=False):
-            top, left = (int(random.integers(size + 1)) for size in (frames.shape[1] - height, frames.shape[2] - width))
-            view = frames[index, top : top + height, left : left + width]
-            views.append(view[:, ::-1] if random.random() < 0.5 else view)
-        return np.stack(views), None
-
-    return batch
+    return train_aware(network, quantized, windows(frames, row.crop, _BATCH), training, teacher=baseline)
 
 
 def _frames(bench: Bench, shared: Path, network: Checkpoint) -> np.ndarray:
