@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from deeplab.pruning.thinning import Thinning
 from deeplab.quantization.types import BitWidths
 
-PruningMethod = Literal["channels", "magnitude"]
+PruningMethod = Literal["channels", "magnitude", "2:4"]
 
 WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 16, 32)
 """32 = float32, not quantised."""
@@ -21,8 +22,9 @@ class Compression:
 
     pruning: PruningMethod = "channels"
     sparsity: float = 0.0
-    """Share removed, in [0, 1): of the channels of each prunable group (`channels`), or of the weights of each
-    convolution kernel, depthwise ones excepted (`magnitude`)."""
+    """Share removed, in [0, 1). `channels`: of the peak memory of a reference plan, or of the channels of each group
+    (`channels.allotment` of a sweep says which). `magnitude`: of the weights of each convolution kernel, depthwise ones
+    excepted. `2:4`: 0.5, two of any four weights of an output."""
     weight_bits: int = FLOAT_BITS
     activation_bits: int = FLOAT_BITS
     aspp_weight_bits: int | None = None
@@ -36,6 +38,8 @@ class Compression:
     def __post_init__(self) -> None:
         if not 0.0 <= self.sparsity < 1.0:
             raise ValueError(f"sparsity must lie in [0, 1), got {self.sparsity}")
+        if self.pruning == "2:4" and self.sparsity not in (0.0, 0.5):
+            raise ValueError(f"2:4 pruning has sparsity 0.5, got {self.sparsity}")
         for name, levels in (("weight", WEIGHT_BITS), ("activation", ACTIVATION_BITS)):
             for stage in ("", "aspp_", "decoder_", "edge_"):
                 bits = getattr(self, f"{stage}{name}_bits", None)
@@ -49,6 +53,11 @@ class Compression:
                     )
         if not self.is_float:
             _ = self.bits  # 16-bit activations stand alone
+
+    @property
+    def thinning(self) -> Thinning | None:
+        """What becomes of single weights; None where channels go, or nothing."""
+        return None if self.pruning == "channels" or not self.sparsity else Thinning(self.sparsity, self.pruning)
 
     @property
     def is_float(self) -> bool:

@@ -19,9 +19,12 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.datasets import Split, open_dataset
 from deeplab.datasets.interface import nearest
 from deeplab.datasets.joined import Joined
+from deeplab.lowering import lower
+from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, QuantizedNetwork
 from evaluation.accuracy import Scores, paired_difference_interval
 from evaluation.errors import UserError, exits_on_user_error
+from evaluation.planner.weights import layer_storage
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Row:
     bits: BitWidths
     learned_rounding: bool = False
     aware_steps: int = 0
+    thinning: Thinning | None = None
+    """Single weights that go, before anything is quantised."""
+    tuning_steps: int = 0
+    """Of distillation while they go."""
     crop: int | None = None
     """Side of the square windows that are trained on; whole pictures if None."""
 
@@ -60,27 +67,42 @@ _VOC = Bench(
     "val",
     (("voc", "voc2012_subset", "train", 46), ("ade20k", "ade20k_subset", "all", 100)),
 )
+_CAMVID = Bench(
+    "deeplabv3plus_mnv2_camvid_float.tflite", ("camvid", "camvid", {}), "test", (("camvid", "camvid", "train", 367),)
+)
 _W4 = BitWidths(4, 8, edge_weights=8)
+_W8 = BitWidths(8, 8)
 ROWS = {
     f"{name}-{setting}": row
-    for name, bench, crop in (("ade20k", _ADE20K, 256), ("voc", _VOC, None))
+    for name, bench, crop in (("ade20k", _ADE20K, 256), ("voc", _VOC, None), ("camvid", _CAMVID, 256))
     for setting, row in {
-        "w8a8": Row(bench, BitWidths(8, 8)),
+        "w8a8": Row(bench, _W8),
         "w4a8": Row(bench, _W4, learned_rounding=True),
         "w4a8-aware": Row(bench, _W4, learned_rounding=True, aware_steps=160, crop=crop),
         "w3a8": Row(bench, BitWidths(3, 8, edge_weights=8), learned_rounding=True, aware_steps=160, crop=crop),
         "w2a8": Row(bench, BitWidths(2, 8, edge_weights=8), learned_rounding=True, aware_steps=160, crop=crop),
         "w8a4": Row(bench, BitWidths(8, 4), aware_steps=160, crop=crop),
     }.items()
+} | {
+    f"camvid-{name}": Row(_CAMVID, _W8, thinning=thinning, tuning_steps=steps, crop=256)
+    for name, thinning, steps in (
+        ("magnitude50", Thinning(0.5), 200),
+        ("magnitude70", Thinning(0.7), 400),
+        ("magnitude90", Thinning(0.9), 800),
+        ("2:4", Thinning(0.5, "2:4"), 200),
+    )
 }
-"""All rows by name: the network, bits of weights and activations, `aware` where it is trained through its rounding."""
+"""All rows by name: the network; bits of weights and activations, `aware` where it is trained through its rounding; or
+the share of weights that is pruned, at 8 bits."""
 
 _CALIBRATION_PICTURES = 48
 _BATCH, _LEARNING_RATE = 4, 2e-3
+_TUNING_BATCH, _TUNING_RATE = 8, 3e-4
 
 
-def measure(row: Row, shared: Path) -> tuple[Scores, Scores]:
-    """Scores of the float network and of the compressed one on the row's pictures."""
+def measure(row: Row, shared: Path) -> tuple[Scores, Scores, float]:
+    """Scores of the float network and of the compressed one on the row's pictures, and stored bits a weight of the
+    compressed one's convolutions, depthwise ones excepted."""
     from deeplab.importing import load_network
     from deeplab.scoring import score
 
@@ -89,37 +111,56 @@ def measure(row: Row, shared: Path) -> tuple[Scores, Scores]:
     dataset = open_dataset(name, shared / "data" / folder, **options)
     scored = dataset.split(row.bench.split)
     compressed = compress(row, baseline, unlabelled(row.bench, shared))
-    return score(baseline, dataset, scored), score(compressed, dataset, scored)
+    return score(baseline, dataset, scored), score(compressed, dataset, scored), stored_bits(compressed)
+
+
+def stored_bits(network: QuantizedNetwork) -> float:
+    """Bits a weight as the C program stores them: kernels of convolutions but depthwise ones, tables of the sparse
+    formats included."""
+    graph = lower(network)
+    convolutions = [index for index, operator in enumerate(graph.operators) if operator.kind == "CONV_2D"]
+    weights = sum(graph.tensors[graph.operators[index].inputs[1]].elements for index in convolutions)
+    return 8 * sum(layer_storage(graph, index).kernel_bytes for index in convolutions) / weights
 
 
 def unlabelled(bench: Bench, shared: Path) -> Split:
     """The pictures that calibrate and teach."""
     return Joined(
-        *(open_dataset(name, shared / "data" / folder).split(split).take(count)
+        *(open_dataset(name, shared / "data" / folder).split(split).spread(count)
           for name, folder, split, count in bench.unlabelled)
     )  # fmt: skip
 
 
 def compress(row: Row, baseline: Checkpoint, pictures: Split) -> QuantizedNetwork:
-    """Equalise, calibrate, quantise, learn the rounding, train through it: what the row asks for."""
+    """Prune weights, equalise, calibrate, quantise, learn the rounding, train through it: what the row asks for."""
     from deeplab.calibration import calibrate
     from deeplab.quantization import quantize
     from deeplab.quantization.equalisation import equalize
     from deeplab.reconstruction import reconstruct
     from deeplab.windows import TrainingBatches, frames
 
+    def batches(size_of_batch: int) -> TrainingBatches:
+        return TrainingBatches(pictures, *size, batch=size_of_batch, crop=row.crop, labelled=False, seed=0)
+
     size = baseline.spec.input_height, baseline.spec.input_width
-    seen = frames(pictures.take(_CALIBRATION_PICTURES), *size)
-    network = equalize(baseline, calibrate(baseline, seen))
+    seen = frames(pictures.spread(_CALIBRATION_PICTURES), *size)
+    network = baseline
+    if row.thinning:
+        from deeplab.finetuning import FineTuning, fine_tune
+        from deeplab.pruning.magnitude import prune_magnitude
+
+        tuning = FineTuning(row.tuning_steps, _TUNING_RATE, "distill")
+        network = fine_tune(network, batches(_TUNING_BATCH), tuning, teacher=baseline, thinning=row.thinning)
+        network = prune_magnitude(network, row.thinning)
+    network = equalize(network, calibrate(network, seen))
     quantized = quantize(network, calibrate(network, seen), row.bits)
     if row.learned_rounding:
         quantized = reconstruct(network, quantized, seen)
     if row.aware_steps:
         from deeplab.aware import AwareTraining, train_aware
 
-        batches = TrainingBatches(pictures, *size, batch=_BATCH, crop=row.crop, labelled=False, seed=0)
         training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
-        quantized = train_aware(network, quantized, batches, training, teacher=baseline)
+        quantized = train_aware(network, quantized, batches(_BATCH), training, teacher=baseline)
     return quantized
 
 
@@ -127,13 +168,15 @@ def main(
     row: Annotated[str, typer.Argument(help=f"One of {', '.join(ROWS)}.")],
     shared: Annotated[Path, typer.Argument(help="Folder with weights/ and data/.")],
 ) -> None:
-    """Measure one row: float mIoU, compressed mIoU, the drop with its paired 95 % interval."""
+    """Measure one row: float mIoU, compressed mIoU, the change with its paired 95 % interval, stored bits a weight."""
     if row not in ROWS:
         raise UserError(f"there is no row '{row}'{nearest(row, tuple(ROWS))}")
     begun = time.monotonic()
-    exact, given = measure(ROWS[row], shared)
+    exact, given, bits = measure(ROWS[row], shared)
     change = paired_difference_interval(given, exact)
-    table = Table("row", "pictures", "float mIoU", "mIoU", "change", "95 % interval", "seconds", box=None)
+    table = Table(
+        "row", "pictures", "float mIoU", "mIoU", "change", "95 % interval", "bits a weight", "seconds", box=None
+    )
     interval = f"{change.lower:+.4f} to {change.upper:+.4f}"
     cells = (
         len(exact.image_ids),
@@ -141,6 +184,7 @@ def main(
         f"{given.miou:.4f}",
         f"{given.miou - exact.miou:+.4f}",
         interval,
+        f"{bits:.1f}",
     )
     table.add_row(row, *map(str, cells), f"{time.monotonic() - begun:.0f}")
     Console(width=None if sys.stdout.isatty() else 120).print(table)

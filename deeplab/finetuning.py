@@ -6,12 +6,14 @@ variables, so a second network of the same shape trains without a new trace.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.descent import VOID, Batches, Descent, FineTuning, Teacher, run_steps
 from deeplab.model import build, fold, load_weights
 from deeplab.pruning.magnitude import masks, prunable_kernels
+from deeplab.pruning.thinning import Thinning
 from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
 
@@ -26,7 +28,7 @@ def fine_tune(
     options: FineTuning,
     *,
     teacher: Checkpoint | None = None,
-    magnitude_sparsity: float = 0.0,
+    thinning: Thinning | None = None,
 ) -> Checkpoint:
     """Train a folded network a little further.
 
@@ -35,8 +37,8 @@ def fine_tune(
         batches: the pictures of each step; their size may differ from the network's (it is fully convolutional).
         options: steps, rate and loss.
         teacher: the network to imitate, for `distill`.
-        magnitude_sparsity: thin the kernels gradually to this sparsity over the first half of the steps (the cubic
-            schedule of Zhu & Gupta 2017), then hold the masks.
+        thinning: thin the kernels over the first half of the steps, then hold the masks: gradually to a sparsity (the
+            cubic schedule of Zhu & Gupta 2017), or to 2:4 at once, choosing again while the weights move.
 
     Returns:
         The trained network; kernels are exactly 0 where they are masked.
@@ -51,13 +53,13 @@ def fine_tune(
         assert teacher is not None, "distillation needs a teacher"
         imitated = Teacher(teacher, height, width)
     update_at = {
-        round(update * options.steps / 2 / _MASK_UPDATES): magnitude_sparsity * (1 - (1 - update / _MASK_UPDATES) ** 3)
+        round(update * options.steps / 2 / _MASK_UPDATES): 1 - (1 - update / _MASK_UPDATES) ** 3
         for update in range(1, _MASK_UPDATES + 1)
     }
 
     def thin(step: int) -> None:
-        if magnitude_sparsity and step in update_at:
-            tuner.mask(update_at[step])
+        if thinning and step in update_at:
+            tuner.mask(replace(thinning, sparsity=thinning.sparsity * update_at[step]))
 
     run_steps(tuner.descent, batches, options, imitated, before=thin, after=tuner.hold_masks)
     trained = tuner.checkpoint()
@@ -84,10 +86,10 @@ class _Tuner:
         self.masked = False
         self.descent.restart()
 
-    def mask(self, sparsity: float) -> None:
+    def mask(self, thinning: Thinning) -> None:
         """Set every convolution's mask by the magnitude of its present weights, and apply it."""
         weights = {name: kernel.numpy() for name, kernel in self.kernels.items()}
-        for name, mask in masks(weights, prunable_kernels(self.spec), sparsity).items():
+        for name, mask in masks(weights, prunable_kernels(self.spec), thinning).items():
             self.masks[name].assign(mask)
         self.masked = True
         self.hold_masks()

@@ -12,7 +12,7 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FLOAT_BITS, Compression
 from deeplab.layers import INPUT, OUTPUT, Layer, layers
-from deeplab.pruning.channels import narrowed
+from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import (
     FLOAT_INPUT_ZERO,
     INPUT_BITS,
@@ -33,18 +33,17 @@ _NO_GRID = ActivationQuantization(1.0, 0, 8)
 def lower(network: Checkpoint | QuantizedNetwork, name: str = "deeplab") -> Graph:
     """The graph of a trained network, constants included."""
     if isinstance(network, Checkpoint):
-        return _Lowering(network.spec, None, name, network, 1.0).graph()
-    return _Lowering(network.spec, network.bits, name, network, 1.0).graph()
+        return _Lowering(network.spec, None, name, network).graph()
+    return _Lowering(network.spec, network.bits, name, network).graph()
 
 
 def lower_untrained(spec: NetworkSpec, compression: Compression, name: str = "deeplab") -> Graph:
-    """The graph a network will have after `compression`, shapes only: for planning before anything is trained."""
-    density = 1.0
-    if compression.pruning == "channels":
-        spec = narrowed(spec, compression.sparsity)
-    else:
-        density = 1.0 - compression.sparsity
-    return _Lowering(spec, compression.bits, name, None, density).graph()
+    """The graph a network of this spec will have, shapes only: for planning before anything is trained.
+
+    `spec` is that of the network once its channels are pruned; of `compression` only the bits count, and the sparsity
+    of methods that leave all channels.
+    """
+    return _Lowering(spec, compression.bits, name, None, compression.thinning).graph()
 
 
 def storage_type(bits: int) -> str:
@@ -59,7 +58,8 @@ class _Lowering:
     """None: float."""
     name: str
     network: Checkpoint | QuantizedNetwork | None
-    density: float
+    thinning: Thinning | None = None
+    """Of convolutions that have no values yet."""
 
     def __post_init__(self) -> None:
         self.tensors: list[Tensor] = []
@@ -160,7 +160,7 @@ class _Lowering:
             data = np.ascontiguousarray(data.transpose(3, 0, 1, 2))
         if not self.is_float:
             quantization = self._channel_scales(layer, 0 if layer.kind == "conv" else 3)
-        density = self.density if layer.kind == "conv" else 1.0
+        density = self.thinning.density(shape[3]) if self.thinning and layer.kind == "conv" else 1.0
         bits = FLOAT_BITS if self.bits is None else self.bits.weights_of(layer.name)
         return self._add(
             Tensor(f"{layer.name}/kernel", shape, storage_type(bits), bits, quantization, True, data, density)

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from deeplab.compression import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS
+from deeplab.compression import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS, PruningMethod
 from deeplab.importing import Unstated, kind_of
+from deeplab.pruning.ranking import Criterion
 from evaluation.errors import UserError
 from sweeps.space import Space
 
@@ -148,10 +149,12 @@ def _levels(values: tuple[Any, ...]) -> tuple[Any, ...]:
 class SpaceConfig(Section):
     """The levels of each searched dimension. One level holds a dimension fixed."""
 
-    pruning: tuple[Literal["channels", "magnitude"], ...] = ("channels",)
-    """`channels` narrows the network and lowers the arena; `magnitude` zeroes weights and lowers their storage only."""
+    pruning: tuple[PruningMethod, ...] = ("channels",)
+    """`channels` narrows the network and lowers the arena; `magnitude` zeroes weights and lowers their storage only, as
+    does `2:4` (two of any four weights of an output), whatever the level of `sparsity` above 0."""
     sparsity: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.125, 0.25, 0.375, 0.5)
-    """Share removed, in [0, 1): of channels, or of each convolution's weights."""
+    """Share removed, in [0, 1): of the peak memory of the reference plan in `channels`, or of each convolution's
+    weights."""
     weight_bits: tuple[int, ...] = (4, 5, 6, 8, 32)
     """Bits a weight. 32 = float32; then the activations are float too."""
     activation_bits: tuple[int, ...] = (8, 16, 32)
@@ -201,6 +204,22 @@ class SearchConfig(Section):
     """Processes that evaluate trials side by side, one TensorFlow each."""
     trial_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """A trial that takes longer is ended with its worker, and counts as failed."""
+
+
+class ChannelsConfig(Section):
+    """What pruning channels removes. Known before anything is trained, from the network and the calibration pictures,
+    whose labels are never looked at."""
+
+    allotment: Literal["memory", "uniform"] = "memory"
+    """`memory`: a sparsity is the share of a reference plan's peak memory that must go, taken from the groups of
+    channels where that costs least accuracy. `uniform`: it is the share of channels that every group loses."""
+    criterion: Criterion = "repair"
+    """repair: rise of the loss after least squares has re-fitted what is left; fisher: rise of the loss without that;
+    l1: size of the weights, no gradients."""
+    tile_count: Annotated[int, Field(ge=1)] = 1
+    """Of the reference plan, for `memory`."""
+    bits: Literal[4, 6, 8, 16, 32] = 8
+    """Of the reference plan's weights and activations, for `memory`. 32 = float."""
 
 
 class ConstraintsConfig(Section):
@@ -302,6 +321,7 @@ class SweepConfig(Section):
     network: NetworkConfig = NetworkConfig()
     data: DataConfig
     space: SpaceConfig = SpaceConfig()
+    channels: ChannelsConfig = ChannelsConfig()
     search: SearchConfig = SearchConfig()
     constraints: ConstraintsConfig = ConstraintsConfig()
     finetune: FineTuneConfig = FineTuneConfig()

@@ -19,7 +19,8 @@ from evaluation.graph import Graph
 from evaluation.measurement import Execution, Latency
 from evaluation.planner import Plan, plan
 from evaluation.planner.accounting import VECTOR_STACK_BYTES
-from sweeps.stages import Context, Network
+from sweeps.context import Context
+from sweeps.stages import Network
 
 PROOF_PICTURES = 16
 """Search pictures that a front point's program is run on."""

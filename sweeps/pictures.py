@@ -13,7 +13,7 @@ from sweeps.config import CalibrationConfig, DataConfig, parse_split
 
 
 class Part(Split):
-    """A run of consecutive pictures of a split: what `val[:27]` means."""
+    """A run of pictures of a split: what `val[:27]` means, or every n-th of it."""
 
     def __init__(self, whole: Split, indices: range) -> None:
         self._whole, self._indices = whole, indices
@@ -35,8 +35,13 @@ class Part(Split):
     def take(self, count: int) -> Part:
         return Part(self._whole, self._indices[:count])
 
+    def spread(self, count: int) -> Part:
+        return Part(self._whole, self._indices[:: max(1, len(self) // count)][:count])
+
     def fingerprint(self) -> str:
-        run = f"{self._whole.fingerprint()}[{self._indices.start}:{self._indices.stop}]"
+        indices = self._indices
+        step = f":{indices.step}" if indices.step != 1 else ""
+        run = f"{self._whole.fingerprint()}[{indices.start}:{indices.stop}{step}]"
         return hashlib.sha256(run.encode()).hexdigest()
 
 
@@ -69,9 +74,9 @@ def open_pictures(config: DataConfig) -> Pictures:
 def _calibration(config: CalibrationConfig | None, dataset: Dataset, train: Split | None) -> Split:
     if config is None:
         assert train is not None  # the configuration has one of the two
-        return train.take(CalibrationConfig.model_fields["pictures"].default)
+        return train.spread(CalibrationConfig.model_fields["pictures"].default)
     other = open_dataset(config.name, config.path, **config.options)
-    return open_part(other, config.split).take(config.pictures)
+    return open_part(other, config.split).spread(config.pictures)
 
 
 def open_part(dataset: Dataset, text: str) -> Split:

@@ -48,6 +48,7 @@ class Candidate:
     def __str__(self) -> str:
         compression = self.compression
         pruned = f"{compression.pruning} {100 * compression.sparsity:.3g} %" if compression.sparsity else "unpruned"
+        pruned = "2:4" if compression.pruning == "2:4" and compression.sparsity else pruned
         bits = "float" if compression.is_float else f"w{compression.weight_bits} a{compression.activation_bits}"
         return f"{pruned}, {bits}, {self.tile_count} {'tile' if self.tile_count == 1 else 'tiles'}"
 
@@ -84,6 +85,8 @@ class Space:
         """The candidate at these levels, in its canonical form."""
         if weight_bits == FLOAT_BITS:
             activation_bits = FLOAT_BITS
+        if pruning == "2:4" and sparsity:
+            sparsity = 0.5
         return Candidate(Compression(pruning, sparsity, weight_bits, activation_bits), tile_count).canonical
 
     def candidates(self) -> tuple[Candidate, ...]:

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict
 
 import numpy as np
 
@@ -28,18 +24,17 @@ from deeplab.quantization.rounding import LearnedRounding
 from deeplab.reconstruction import Reconstruction, reconstruct
 from deeplab.scoring import score
 from deeplab.simulation import simulator
-from deeplab.windows import TrainingBatches, frames
+from deeplab.windows import TrainingBatches
 from evaluation.accuracy import Scores, squash
 from evaluation.executor import execute
 from evaluation.graph import Graph
-from evaluation.planner import Plan, Target, load_target
-from sweeps.cache import StageCache, digest
-from sweeps.config import SweepConfig
-from sweeps.inputs import open_inputs
-from sweeps.pictures import Pictures
+from evaluation.planner import Plan
+from sweeps.cache import digest
+from sweeps.context import Context
+from sweeps.narrowing import channels_left, narrowing_parts
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
-_PRUNE_VERSION = 2
+_PRUNE_VERSION = 3
 _CALIBRATE_VERSION = 2
 _SCORE_VERSION = 2
 _ROUND_VERSION = 1
@@ -48,61 +43,7 @@ _AWARE_VERSION = 1
 _EXACT_ENOUGH = 8
 """Bits of a weight from which on nearest rounding is as good as learned."""
 
-_PIXELS_PER_PICTURE = 256
-"""Taken of each calibration picture to re-fit pruned layers by least squares."""
-
 Network = Checkpoint | QuantizedNetwork
-
-
-@dataclass
-class Context:
-    """What every trial of a study shares. Cheap to open: pictures are decoded when first needed."""
-
-    config: SweepConfig
-    baseline: Checkpoint
-    pictures: Pictures
-    target: Target
-    cache: StageCache
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time by stage, of the trial that is running."""
-
-    def settled(self, compression: Compression) -> Compression:
-        """A candidate's compression with what the configuration holds fixed."""
-        edges = self.config.quantization.edge_weight_bits
-        return compression if compression.is_float else replace(compression, edge_weight_bits=edges)
-
-    @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        uses = {"search": self.pictures.search, "heldout": self.pictures.heldout, "train": self.pictures.train}
-        uses["calibration"] = self.pictures.calibration
-        return {
-            "network": self.baseline.fingerprint(),
-            **{use: split.fingerprint() for use, split in uses.items() if split is not None},
-        }
-
-    @cached_property
-    def calibration_frames(self) -> np.ndarray:
-        """The calibration pictures at the network's size, uint8 (N, height, width, 3)."""
-        spec = self.baseline.spec
-        return frames(self.pictures.calibration, spec.input_height, spec.input_width)
-
-    @cached_property
-    def baseline_inputs(self) -> dict[str, np.ndarray]:
-        """What the baseline's convolutions read on the calibration pictures."""
-        runner = simulator(self.baseline.spec)
-        return runner.sample_inputs(self.baseline, self.calibration_frames, _PIXELS_PER_PICTURE)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
-
-
-def open_context(config: SweepConfig) -> Context:
-    """Open network, pictures and cache of a study. Raises `UserError` for what does not fit together."""
-    baseline, pictures = open_inputs(config)
-    return Context(config, baseline, pictures, load_target(config.target), StageCache(config.out / ".cache"))
 
 
 def compressed(compression: Compression, context: Context) -> Network:
@@ -185,6 +126,7 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
         "network": context.fingerprints["network"],
         "pruning": compression.pruning,
         "sparsity": compression.sparsity,
+        "channels": narrowing_parts(context) if compression.pruning == "channels" else None,
         "finetune": options.model_dump(mode="json"),
         "pictures": [context.fingerprints["calibration"], context.fingerprints[source] if options.steps else None],
         "seed": context.config.seed,
@@ -202,18 +144,17 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
 
 def _prune(compression: Compression, context: Context, source: str) -> Checkpoint:
     options = context.config.finetune
-    structured = compression.pruning == "channels"
-    start = context.baseline
-    if structured:
-        start = prune_channels(start, compression.sparsity, context.baseline_inputs)
+    start, thinning = context.baseline, compression.thinning
+    if thinning is None:
+        start = prune_channels(start, channels_left(compression, context), context.baseline_inputs)
     tuned = fine_tune(
         start,
         _batches(context, source),
         FineTuning(options.steps, options.learning_rate, options.loss),
         teacher=context.baseline,
-        magnitude_sparsity=0.0 if structured else compression.sparsity,
+        thinning=thinning,
     )
-    return tuned if structured else prune_magnitude(tuned, compression.sparsity)
+    return prune_magnitude(tuned, thinning) if thinning else tuned
 
 
 def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:

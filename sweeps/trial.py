@@ -18,9 +18,11 @@ from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
 from evaluation.planner import Plan, plan
 from reports.record import DataSet
 from sweeps import execution as programs
+from sweeps.context import Context, open_context
+from sweeps.narrowing import pruned_spec
 from sweeps.pictures import open_part
 from sweeps.space import Candidate
-from sweeps.stages import Context, compressed, label_agreement, open_context, parameters, scores
+from sweeps.stages import compressed, label_agreement, parameters, scores
 
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_of", "open_context",
@@ -31,7 +33,8 @@ __all__ = [
 
 def plan_candidate(candidate: Candidate, context: Context) -> Plan:
     """The candidate's memory, before anything is trained: from shapes and bit-widths alone."""
-    graph = lower_untrained(context.baseline.spec, context.settled(candidate.compression), context.config.study)
+    spec, compression = pruned_spec(candidate.compression, context), context.settled(candidate.compression)
+    graph = lower_untrained(spec, compression, context.config.study)
     return _plan(graph, candidate, context)
 
 

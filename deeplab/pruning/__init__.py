@@ -1,5 +1,9 @@
-"""Pruning: `channels` makes the network narrower, `magnitude` makes its kernels sparse."""
+"""Pruning: `channels` makes the network narrower, `magnitude` and `2:4` (`thinning`) make its kernels sparse.
 
-from deeplab.pruning.channels import narrowed, prune_channels
+Channels, in order: `groups` (which hang together), `importance` and `elimination` (what removing them costs), `ranking`
+(in which order they go), `allotment` (how many of each group), `channels` and `refit` (removing them).
+"""
 
-__all__ = ["narrowed", "prune_channels"]
+from deeplab.pruning.channels import narrowed, narrowed_to, prune_channels, uniform_keep
+
+__all__ = ["narrowed", "narrowed_to", "prune_channels", "uniform_keep"]

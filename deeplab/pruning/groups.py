@@ -7,8 +7,11 @@ the input channels of every convolution that reads them, also from inside a conc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+
+import numpy as np
 
 from deeplab.layers import INPUT, LOGITS, layers
 from deeplab.spec import NetworkSpec
@@ -75,7 +78,34 @@ def channel_groups(spec: NetworkSpec) -> tuple[ChannelGroup, ...]:
     )
 
 
-def with_widths(spec: NetworkSpec, widths: dict[str, int]) -> NetworkSpec:
+@lru_cache(maxsize=64)
+def channel_owners(spec: NetworkSpec) -> dict[str, tuple[tuple[str | None, int], ...]]:
+    """By layer, what its output channels consist of: runs of (group or None, channels), in order."""
+    groups = {writer: group.name for group in channel_groups(spec) for writer in group.writers}
+    found: dict[str, tuple[tuple[str | None, int], ...]] = {}
+    for layer in layers(spec):
+        if layer.kind in ("input", "conv"):
+            found[layer.name] = ((groups.get(layer.name), layer.channels),)
+        elif layer.kind == "concat":
+            found[layer.name] = tuple(run for source in layer.inputs for run in found[source])
+        else:
+            found[layer.name] = found[layer.inputs[0]]
+    return found
+
+
+def kept_inputs(spec: NetworkSpec, keep: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """For every convolution that reads groups, the indices of its input channels that stay."""
+    runs: dict[str, list[tuple[int, np.ndarray]]] = {}
+    for group in channel_groups(spec):
+        for name, start in group.readers:  # several groups, where it reads a concat
+            runs.setdefault(name, []).append((start, start + keep.get(group.name, np.arange(group.channels))))
+    return {
+        name: np.concatenate([indices for _, indices in sorted(parts, key=lambda part: part[0])])
+        for name, parts in runs.items()
+    }
+
+
+def with_widths(spec: NetworkSpec, widths: Mapping[str, int]) -> NetworkSpec:
     """The spec with other output channels for the named convolutions (all writers of a group alike)."""
 
     def width(name: str, present: int) -> int:

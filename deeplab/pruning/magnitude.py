@@ -1,4 +1,4 @@
-"""Unstructured pruning by magnitude, with tfmot's schedule and mask rule.
+"""Pruning of single weights by magnitude, anywhere or two of any four (2:4), with tfmot's schedule and mask rules.
 
 tfmot's layer wrappers cost 24-45 s of tracing for each network. What they do at a step, however, is one call: ask the
 schedule for the sparsity, set the mask to the weights above the threshold. That call is made here on plain variables,
@@ -13,6 +13,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
+from deeplab.pruning.thinning import Thinning
 from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import tf
 
@@ -22,11 +23,11 @@ def prunable_kernels(spec: NetworkSpec) -> tuple[str, ...]:
     return tuple(f"{layer.name}/kernel" for layer in layers(spec) if layer.kind == "conv")
 
 
-def masks(weights: Mapping[str, np.ndarray], names: tuple[str, ...], sparsity: float) -> dict[str, np.ndarray]:
-    """Masks, float32 of 0 and 1, that keep the largest `1 - sparsity` of each named kernel."""
+def masks(weights: Mapping[str, np.ndarray], names: tuple[str, ...], thinning: Thinning) -> dict[str, np.ndarray]:
+    """Masks, float32 of 0 and 1, of each named kernel."""
     from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_schedule
 
-    schedule = pruning_schedule.ConstantSparsity(sparsity, begin_step=0, frequency=1)
+    schedule = pruning_schedule.ConstantSparsity(thinning.sparsity, begin_step=0, frequency=1)
     step = tf.Variable(0, dtype=tf.int64)
     result = {}
     for name in names:
@@ -37,14 +38,15 @@ def masks(weights: Mapping[str, np.ndarray], names: tuple[str, ...], sparsity: f
             pruning_schedule=schedule,
             block_size=(1, 1),
             block_pooling_type="AVG",
+            sparsity_m_by_n=(2, 4) if thinning.pattern == "2:4" else None,
         )
         pruning.conditional_mask_update()
         result[name] = mask.numpy()
     return result
 
 
-def prune_magnitude(checkpoint: Checkpoint, sparsity: float) -> Checkpoint:
-    """Set the smallest `sparsity` of each convolution kernel to 0. Shapes, and so the arena, stay as they are."""
-    found = masks(checkpoint.weights, prunable_kernels(checkpoint.spec), sparsity)
+def prune_magnitude(checkpoint: Checkpoint, thinning: Thinning) -> Checkpoint:
+    """Set the smallest weights of each convolution kernel to 0. Shapes, and so the arena, stay as they are."""
+    found = masks(checkpoint.weights, prunable_kernels(checkpoint.spec), thinning)
     weights = {name: array * found[name] if name in found else array for name, array in checkpoint.weights.items()}
     return Checkpoint(checkpoint.spec, weights, checkpoint.notes)

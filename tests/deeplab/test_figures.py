@@ -9,7 +9,9 @@ import pytest
 
 from deeplab.datasets import open_dataset
 from deeplab.datasets.joined import Joined
-from deeplab.figures import ROWS, Bench, Row, compress
+from deeplab.figures import ROWS, Bench, Row, compress, stored_bits
+from deeplab.layers import layers
+from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,9 +34,24 @@ def test_no_picture_that_is_scored_calibrates_or_teaches(bench, shared):
         for image_id in open_dataset(name, shared(f"data/{folder}"), **options).split(bench.split).image_ids
     }
     for other, below, split, count in bench.unlabelled:
-        taught = open_dataset(other, shared(f"data/{below}")).split(split).take(count)
+        taught = open_dataset(other, shared(f"data/{below}")).split(split).spread(count)
         assert len(taught) == count
         assert not scored & {(other, image_id) for image_id in taught.image_ids}
+
+
+def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
+    none = Bench("none", ("none", "none", {}), "none", ())
+    train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
+    for thinning, most in ((Thinning(0.7), 3.6), (Thinning(0.5, "2:4"), 5.1)):
+        row = Row(none, BitWidths(8, 8), aware_steps=2, thinning=thinning, tuning_steps=4)
+        network = compress(row, checkpoint, train)
+        zeros, weights = 0, 0
+        for layer in layers(network.spec):
+            if layer.kind == "conv":
+                zeros += np.count_nonzero(network.kernels[layer.name] == 0)
+                weights += network.kernels[layer.name].size
+        assert zeros / weights > thinning.sparsity - 0.02  # training through the rounding leaves them 0
+        assert stored_bits(network) < most
 
 
 def test_a_row_goes_through_every_step(checkpoint):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from deeplab.finetuning import VOID, FineTuning, _Tuner, fine_tune
-from deeplab.pruning.channels import prune_channels
-from deeplab.pruning.magnitude import prunable_kernels
+from deeplab.pruning.channels import prune_channels, uniform_keep
+from deeplab.pruning.magnitude import prunable_kernels, prune_magnitude
+from deeplab.pruning.ranking import weight_rankings
+from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
 
 
@@ -27,7 +29,7 @@ def test_labels_are_learnt(checkpoint, pictures, labels):
 
 
 def test_a_pruned_network_learns_its_teacher_without_labels(checkpoint, pictures):
-    student = prune_channels(checkpoint, 0.4)
+    student = prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint), 0.4))
     target = simulator(checkpoint.spec).labels(checkpoint, pictures)
     tuned = fine_tune(student, lambda step: (pictures, None), FineTuning(40, 3e-3, "distill"), teacher=checkpoint)
     assert tuned.spec == student.spec
@@ -42,11 +44,16 @@ def test_void_pixels_teach_nothing(checkpoint, pictures, labels):
 
 
 def test_magnitude_masks_hold_through_training(checkpoint, pictures, labels):
-    tuned = fine_tune(
-        checkpoint, lambda step: (pictures, labels), FineTuning(12, 3e-3, "labels"), magnitude_sparsity=0.6
-    )
+    options = FineTuning(12, 3e-3, "labels")
+    tuned = fine_tune(checkpoint, lambda step: (pictures, labels), options, thinning=Thinning(0.6))
     for name in prunable_kernels(checkpoint.spec):
         assert (tuned.weights[name] == 0).mean() == pytest.approx(0.6, abs=1.5 / tuned.weights[name].size + 1e-3)
+    thinning = Thinning(0.5, "2:4")
+    tuned = fine_tune(checkpoint, lambda step: (pictures, labels), options, thinning=thinning)
+    for name in prunable_kernels(checkpoint.spec):
+        density = thinning.density(checkpoint.weights[name].shape[2])
+        assert (tuned.weights[name] != 0).mean() == pytest.approx(density, abs=1e-6)
+    assert prune_magnitude(tuned, thinning).fingerprint() == tuned.fingerprint()
 
 
 def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictures, labels):

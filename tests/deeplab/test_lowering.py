@@ -6,8 +6,10 @@ import pytest
 from deeplab.calibration import calibrate
 from deeplab.compression import Compression
 from deeplab.lowering import lower, lower_untrained
-from deeplab.pruning.channels import prune_channels
+from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
 from deeplab.pruning.magnitude import prune_magnitude
+from deeplab.pruning.ranking import weight_rankings
+from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, quantize
 from deeplab.simulation import simulator
 from evaluation.executor import execute
@@ -65,11 +67,13 @@ def test_a_float_plan_agrees_pixel_for_pixel_but_for_rounding(checkpoint, pictur
     ],
 )
 def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures, compression):
-    network = prune_channels(checkpoint, compression.sparsity)
+    network = checkpoint
+    if compression.sparsity:
+        network = prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint), compression.sparsity))
     if not compression.is_float:
         network = quantize(network, calibrate(network, pictures), compression.bits)
     for tile_count in (1, 4):
-        before = plan(lower_untrained(checkpoint.spec, compression), tile_count)
+        before = plan(lower_untrained(narrowed(checkpoint.spec, compression.sparsity), compression), tile_count)
         after = plan(lower(network), tile_count)
         assert before.peak_memory_bytes == after.peak_memory_bytes
         assert before.arena_bytes == after.arena_bytes
@@ -77,7 +81,7 @@ def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures
 
 def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkpoint, pictures):
     compression = Compression("magnitude", 0.8, 8, 8)
-    sparse = prune_magnitude(checkpoint, 0.8)
+    sparse = prune_magnitude(checkpoint, Thinning(0.8))
     network = quantize(sparse, calibrate(sparse, pictures), BitWidths(8, 8))
     graph = lower(network)
     before, after = plan(lower_untrained(checkpoint.spec, compression)), plan(graph)
@@ -87,6 +91,16 @@ def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkp
     # The arena is that of the dense network, but for the scratch that some channels' weights are unpacked into.
     scratch = max(unpacked_bytes(graph, index) for index in range(len(graph.operators)))
     assert 0 <= after.arena_bytes - dense.arena_bytes <= scratch + 16
+
+
+def test_two_of_four_is_planned_to_the_weight(checkpoint, pictures):
+    compression = Compression("2:4", 0.5)
+    sparse = lower(prune_magnitude(checkpoint, Thinning(0.5, "2:4")))
+    planned = lower_untrained(checkpoint.spec, compression)
+    assert plan(planned).weights_bytes == plan(sparse).weights_bytes
+    for before, after in zip(planned.tensors, sparse.tensors, strict=True):
+        if after.is_constant and after.data is not None and after.name.endswith("/kernel"):
+            assert round(before.density * after.elements) == np.count_nonzero(after.data)
 
 
 def test_bits_by_stage_reach_every_tensor():

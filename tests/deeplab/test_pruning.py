@@ -6,9 +6,12 @@ import pytest
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import weight_shapes
 from deeplab.model import build, load_weights
-from deeplab.pruning.channels import importance, kept_channels, narrowed, prune_channels, refitted, take_channels
-from deeplab.pruning.groups import channel_groups
+from deeplab.pruning.channels import kept_channels, narrowed, prune_channels, take_channels, uniform_keep
+from deeplab.pruning.groups import channel_groups, channel_owners
 from deeplab.pruning.magnitude import prunable_kernels, prune_magnitude
+from deeplab.pruning.ranking import weight_importance, weight_rankings
+from deeplab.pruning.refit import refitted
+from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
 from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.tensorflow import keras
@@ -25,6 +28,28 @@ def test_residual_chains_are_one_group_and_the_skip_reads_its_block(spec):
     assert groups["decoder/skip"].depthwise == ("decoder/refine_0/depthwise",)
     assert "logits" not in groups
     assert "input" not in groups
+
+
+def test_owners_name_the_channels_of_every_layer(spec):
+    owners = channel_owners(spec)
+    assert owners["input"] == ((None, 3),)
+    assert owners["block_4/add"] == (("block_3/project", 12),)
+    assert owners["block_2/depthwise"] == (("block_2/expand", 24),)
+    assert owners["decoder/refine_0/depthwise"] == (("aspp/project", 16), ("decoder/skip", 6))
+    assert owners["aspp/concat"] == (
+        ("aspp/pool/pointwise", 8), ("aspp/pointwise", 12), ("aspp/atrous_0/pointwise", 8),
+    )  # fmt: skip
+    assert owners["logits/resize"] == ((None, 5),)
+
+
+def test_a_network_without_decoder_has_groups_of_its_own():
+    groups = {group.name: group for group in channel_groups(tiny_spec(decoder=None))}
+    assert groups["block_2/expand"].readers == (("block_2/project", 0),)
+    assert groups["aspp/project"].readers == (("logits", 0),)
+
+
+def _uniform(checkpoint, sparsity, inputs=None):
+    return prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint, inputs), sparsity), inputs)
 
 
 def _logits(checkpoint, pictures):
@@ -61,13 +86,13 @@ def test_cutting_dead_channels_changes_no_output(pictures, tap):
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.125, 0.5, 0.9])
 def test_the_pruned_spec_is_known_without_weights(checkpoint, sparsity):
-    pruned = prune_channels(checkpoint, sparsity)
+    pruned = _uniform(checkpoint, sparsity)
     assert pruned.spec == narrowed(checkpoint.spec, sparsity)
     assert {name: array.shape for name, array in pruned.weights.items()} == weight_shapes(pruned.spec)
 
 
 def test_pruning_nothing_is_the_same_network(checkpoint):
-    assert prune_channels(checkpoint, 0.0).fingerprint() == checkpoint.fingerprint()
+    assert _uniform(checkpoint, 0.0).fingerprint() == checkpoint.fingerprint()
 
 
 def test_the_least_important_channel_goes_first(checkpoint):
@@ -76,7 +101,7 @@ def test_the_least_important_channel_goes_first(checkpoint):
     weights["block_2/expand/kernel"][..., 7] *= 1e-3
     weights["block_2/project/kernel"][:, :, 7] *= 1e-3
     weights["decoder/skip/kernel"][:, :, 7] *= 1e-3
-    assert int(np.argmin(importance(Checkpoint(checkpoint.spec, weights), group))) == 7
+    assert int(np.argmin(weight_importance(Checkpoint(checkpoint.spec, weights), group))) == 7
 
 
 def test_every_width_of_the_full_network_follows():
@@ -92,7 +117,7 @@ def test_every_width_of_the_full_network_follows():
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.9])
 def test_magnitude_zeroes_the_smallest_weights_of_each_kernel(checkpoint, sparsity):
-    pruned = prune_magnitude(checkpoint, sparsity)
+    pruned = prune_magnitude(checkpoint, Thinning(sparsity))
     for name, before in checkpoint.weights.items():
         after = pruned.weights[name]
         if name not in prunable_kernels(checkpoint.spec):
@@ -121,8 +146,27 @@ def test_magnitude_masks_are_those_of_tfmots_own_wrapper(checkpoint):
         verbose=0,
     )
     theirs = model.layers[0].layer.kernel.numpy()
-    ours = prune_magnitude(checkpoint, 0.5).weights[name]
+    ours = prune_magnitude(checkpoint, Thinning(0.5)).weights[name]
     np.testing.assert_array_equal(theirs == 0, ours == 0)
+
+
+def test_two_of_four_leaves_the_larger_two_of_any_four_inputs(checkpoint):
+    import tensorflow as tf
+    from tensorflow_model_optimization.python.core.sparsity.keras.pruning_utils import is_pruned_m_by_n
+
+    thinning = Thinning(0.5, "2:4")
+    pruned = prune_magnitude(checkpoint, thinning)
+    for name, before in checkpoint.weights.items():
+        after = pruned.weights[name]
+        if name not in prunable_kernels(checkpoint.spec):
+            np.testing.assert_array_equal(after, before)
+            continue
+        assert is_pruned_m_by_n(tf.Variable(after), (2, 4))
+        inputs = before.shape[2]
+        assert (after != 0).mean() == pytest.approx(thinning.density(inputs), abs=1e-6)
+        fours = np.abs(before[:, :, : inputs // 4 * 4]).reshape(*before.shape[:2], inputs // 4, 4, -1)
+        left = (after[:, :, : inputs // 4 * 4] != 0).reshape(fours.shape)
+        np.testing.assert_array_equal(left, fours >= np.sort(fours, axis=3)[:, :, :, 2:3])
 
 
 def test_refitting_keeps_more_of_the_network_than_cutting_alone(checkpoint, pictures):
@@ -132,8 +176,8 @@ def test_refitting_keeps_more_of_the_network_than_cutting_alone(checkpoint, pict
     def error(pruned):
         return np.abs(_logits(pruned, pictures) - exact).mean()
 
-    assert error(prune_channels(checkpoint, 0.25, inputs)) < 0.8 * error(prune_channels(checkpoint, 0.25))
-    assert prune_channels(checkpoint, 0.25, inputs).spec == narrowed(checkpoint.spec, 0.25)
+    assert error(_uniform(checkpoint, 0.25, inputs)) < 0.8 * error(_uniform(checkpoint, 0.25))
+    assert _uniform(checkpoint, 0.25, inputs).spec == narrowed(checkpoint.spec, 0.25)
 
 
 def test_a_channel_the_others_explain_is_lost_without_loss(checkpoint, pictures):

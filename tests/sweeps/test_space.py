@@ -16,6 +16,16 @@ def test_candidates_are_distinct_and_counted_by_hand() -> None:
     assert all(not c.compression.is_float or c.compression.activation_bits == 32 for c in candidates)
 
 
+def test_two_of_four_is_one_sparsity() -> None:
+    space = Space(("channels", "2:4"), (0.0, 0.25, 0.5), (8,), (8,), (1,))
+    pruned = [c.compression for c in space.candidates() if c.compression.pruning == "2:4"]
+    assert pruned == [Compression("2:4", 0.5, 8, 8)]
+    assert space.candidate("2:4", 0.0, 8, 8, 1) == space.candidate("channels", 0.0, 8, 8, 1)
+    assert str(space.candidate("2:4", 0.25, 8, 8, 1)) == "2:4, w8 a8, 1 tile"
+    with pytest.raises(ValueError, match=r"2:4 pruning has sparsity 0\.5, got 0\.75"):
+        Compression("2:4", 0.75)
+
+
 def test_smallest_is_the_corner() -> None:
     assert SPACE.smallest() == Candidate(Compression("channels", 0.5, 4, 8), 4)
 

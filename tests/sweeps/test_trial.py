@@ -7,10 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from deeplab.compression import Compression
+from deeplab.pruning.channels import narrowed
+from deeplab.pruning.groups import channel_groups
 from deeplab.runtime.program import compiler
 from evaluation.errors import UserError
 from reports.record import Environment, State, StudyRecord, Trial, write_record
-from sweeps import execution, export, stages, trial
+from sweeps import execution, export, narrowing, stages, trial
+from sweeps.config import ChannelsConfig
 from sweeps.config_file import load_config
 from sweeps.space import BASELINE, Candidate
 
@@ -44,8 +47,49 @@ def test_memory_planned_first_is_the_memory_measured(context):
     measured = trial.evaluate(candidate, context)
     assert measured.memory.peak_memory_bytes == planned.peak_memory_bytes
     assert measured.memory.arena_bytes == planned.arena_bytes
-    assert measured.cost.parameters < 0.7 * context.baseline.parameters
+    assert measured.cost.parameters < context.baseline.parameters
     assert measured.label_agreement > 0.97
+
+
+def test_a_sparsity_is_a_share_of_the_reference_plans_memory(context):
+    """At the reference's bits and tiles, whatever the candidate's own."""
+    options = context.config.channels
+    whole, narrow = (
+        trial.plan_candidate(
+            Candidate(Compression("channels", sparsity, options.bits, options.bits), options.tile_count), context
+        )
+        for sparsity in (0.0, 0.25)
+    )
+    assert 0.70 * whole.peak_memory_bytes < narrow.peak_memory_bytes <= 0.75 * whole.peak_memory_bytes
+    spec, baseline = narrowing.pruned_spec(Compression("channels", 0.25), context), context.baseline.spec
+    shares = {
+        group.channels / whole.channels
+        for group, whole in zip(channel_groups(spec), channel_groups(baseline), strict=True)
+    }
+    assert max(shares) == 1.0
+    assert min(shares) < 0.75
+
+
+def test_channels_are_chosen_once_a_study_and_before_anything_is_trained(context, monkeypatch):
+    candidate = Candidate(Compression("channels", 0.25, 8, 8), 2)
+    monkeypatch.setattr(stages, "fine_tune", lambda *args, **kwargs: pytest.fail("trained"))
+    before = trial.plan_candidate(candidate, context)
+    fresh = trial.open_context(context.config)
+    for stage in ("rank_channels", "pruning_path"):
+        monkeypatch.setattr(narrowing, stage, lambda *args, **kwargs: pytest.fail("chosen twice"))
+    assert trial.plan_candidate(candidate, fresh) == before
+    another = Candidate(Compression("channels", 0.5, 8, 8), 2)
+    assert trial.plan_candidate(another, fresh).peak_memory_bytes < before.peak_memory_bytes
+
+
+def test_a_uniform_sparsity_is_the_share_of_every_group(context, monkeypatch):
+    config = context.config.model_copy(update={"channels": ChannelsConfig(allotment="uniform", criterion="l1")})
+    uniform = trial.open_context(config)
+    compression = Compression("channels", 0.25)
+    pruned = stages.compressed(compression, uniform)
+    assert pruned.spec == narrowed(context.baseline.spec, 0.25)
+    monkeypatch.setattr(narrowing, "rank_channels", lambda *args: pytest.fail("shapes need no ranking"))
+    assert narrowing.pruned_spec(compression, uniform) == pruned.spec
 
 
 def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context, monkeypatch):

@@ -1,0 +1,186 @@
+"""How many channels each group loses: from where most memory goes for the accuracy that is lost.
+
+The task: least sum of costs such that, at every step of the plan, what is alive and the weights fit. Only steps near
+the peak bind, and several tie there: thinning one of them alone saves nothing. So each step has a shadow price, its
+share in a smooth maximum,
+
+    price_s = exp(live_s / t) / sum over steps of exp(live / t),    t a small part of the arena,
+
+and a channel is worth its bytes at each step times the step's price, and its weights. As the highest steps are thinned,
+prices move on to those that have come level with them: multiplicative weights, as in the packing programs of Plotkin,
+Shmoys & Tardos (1995). All this is read off one plan, so the planner is asked once a round, not once for each group;
+and only the true peak that it answers with says what has been saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeplab.layers import weight_shapes
+from deeplab.pruning.groups import ChannelGroup, channel_groups, channel_owners, with_widths
+from deeplab.pruning.ranking import Ranking
+from deeplab.spec import NetworkSpec
+from evaluation.errors import UserError
+from evaluation.graph import Graph
+from evaluation.planner import Plan
+
+Planned = Callable[[NetworkSpec], tuple[Graph, Plan]]
+"""From a spec to the graph of such a network, shapes only, and its reference plan."""
+
+_TEMPERATURE = 0.03
+"""Of the fullest step: so far below it a step still counts."""
+_CHUNK = 1 / 16
+"""Of a group's original channels: what it loses at a time."""
+_FLOOR = 1 / 8
+"""Of a group's original channels, and `_LEAST` of them: what it always keeps."""
+_LEAST = 4
+_ROUND = 1 / 128
+"""Of the reference's peak memory: what a round means to save before the planner is asked again."""
+_NO_COST = 1e-30
+"""Stands for a cost of 0: of chunks that cost nothing, the one that saves most goes first."""
+UNTIL = 0.75
+"""Saving at which a path ends."""
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """How narrow the network is after some rounds."""
+
+    removed: tuple[tuple[str, int], ...]
+    """(group, channels it has lost so far), every group once."""
+    peak_memory_bytes: int
+    """Of the reference plan."""
+    cost: float
+    """What all removals cost, in the unit of the rankings."""
+
+
+@dataclass(frozen=True)
+class PruningPath:
+    """One way from the whole network to the narrowest. Every saving is a place on it: more saving never brings a
+    channel back."""
+
+    rankings: tuple[Ranking, ...]
+    steps: tuple[PathStep, ...]
+    """The first has removed nothing."""
+
+    @property
+    def reference_bytes(self) -> int:
+        """Peak memory of the whole network."""
+        return self.steps[0].peak_memory_bytes
+
+    def step_for(self, saving: float) -> PathStep:
+        """The first step that saves `saving`, in [0, 1), of the reference's peak memory.
+
+        Raises:
+            UserError: no step does.
+        """
+        for step in self.steps:
+            if step.peak_memory_bytes <= (1.0 - saving) * self.reference_bytes:
+                return step
+        most = 1.0 - min(step.peak_memory_bytes for step in self.steps) / self.reference_bytes
+        raise UserError(
+            f"pruning channels cannot save {100 * saving:.3g} % of the peak memory, only {100 * most:.3g} %; ask for a "
+            "lower sparsity"
+        )
+
+
+def keep_for(path: PruningPath, saving: float) -> dict[str, np.ndarray]:
+    """Group name -> sorted indices of the channels that stay when `saving` of the reference's peak memory goes."""
+    removed = dict(path.step_for(saving).removed)
+    return {ranking.group: ranking.kept(removed[ranking.group]) for ranking in path.rankings}
+
+
+def pruning_path(
+    spec: NetworkSpec, rankings: Mapping[str, Ranking], planned: Planned, *, weight_bytes: float, until: float = UNTIL
+) -> PruningPath:
+    """From the whole network downwards, a chunk at a time of the group that saves most for what the chunk costs.
+
+    Args:
+        spec: the network.
+        rankings: of every group.
+        planned: asked once a round.
+        weight_bytes: memory of one weight, or 0 where weights lie in flash.
+        until: saving at which the path ends, if groups do not all reach their floors before.
+    """
+    groups = channel_groups(spec)
+    removed = {group.name: 0 for group in groups}
+    costs = {group.name: np.cumsum([0.0, *rankings[group.name].costs]) for group in groups}
+    steps: list[PathStep] = []
+    present = spec
+    while True:
+        graph, plan = planned(present)
+        cost = sum(float(costs[name][count]) for name, count in removed.items())
+        steps.append(PathStep(tuple(removed.items()), plan.peak_memory_bytes, cost))
+        if plan.peak_memory_bytes <= (1.0 - until) * steps[0].peak_memory_bytes:
+            break
+        worth = _worth(present, graph, plan, weight_bytes)
+        narrower = _narrower(groups, removed, costs, worth, _ROUND * steps[0].peak_memory_bytes)
+        if narrower == removed:
+            break
+        removed = narrower
+        present = with_widths(
+            spec, {writer: group.channels - removed[group.name] for group in groups for writer in group.writers}
+        )
+    return PruningPath(tuple(rankings[group.name] for group in groups), tuple(steps))
+
+
+def _narrower(
+    groups: tuple[ChannelGroup, ...],
+    removed: Mapping[str, int],
+    costs: Mapping[str, np.ndarray],
+    worth: Mapping[str, float],
+    saving_bytes: float,
+) -> dict[str, int]:
+    """Channels removed after one more round: the best chunks until they are worth `saving_bytes`."""
+    after, saved = dict(removed), 0.0
+    while saved < saving_bytes:
+        best, most, gain = None, 0.0, 0.0
+        for group in groups:
+            gone = after[group.name]
+            chunk = min(_chunk(group), group.channels - _floor(group) - gone)
+            if chunk > 0:
+                saves, running = worth[group.name] * chunk, costs[group.name]
+                value = saves / max(running[gone + chunk] - running[gone], _NO_COST)
+                if value > most:
+                    best, most, gain = (group.name, chunk), value, saves
+        if best is None:
+            break
+        after[best[0]] += best[1]
+        saved += gain
+    return after
+
+
+def _chunk(group: ChannelGroup) -> int:
+    return max(1, int(group.channels * _CHUNK))
+
+
+def _floor(group: ChannelGroup) -> int:
+    return min(group.channels, max(_LEAST, int(group.channels * _FLOOR)))
+
+
+def _worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: float) -> dict[str, float]:
+    """By group, the bytes that one channel is worth."""
+    owners = channel_owners(spec)
+    live = np.array(plan.live_bytes, np.float64)
+    prices = np.exp((live / live.max() - 1.0) / _TEMPERATURE)
+    until = np.concatenate([[0.0], np.cumsum(prices / prices.sum())])  # prices of the steps before each
+    worth = {group.name: weight_bytes * _weights_a_channel(spec, group) for group in channel_groups(spec)}
+    for buffer in plan.buffers:
+        # A buffer has the channels of its first tensor. Scratch has none, and is small.
+        runs = owners.get(graph.tensors[buffer.tensors[0]].name, ()) if buffer.tensors else ()
+        width = sum(channels for _, channels in runs)
+        for name, _ in runs:
+            if name is not None:
+                worth[name] += (until[buffer.upper] - until[buffer.lower]) * buffer.size_bytes / width
+    return worth
+
+
+def _weights_a_channel(spec: NetworkSpec, group: ChannelGroup) -> float:
+    """Weights that go with one channel: what writes it, passes it on and reads it."""
+    shapes = weight_shapes(spec)
+    written = sum(np.prod(shapes[f"{name}/kernel"][:3]) for name in group.writers)
+    passed = sum(np.prod(shapes[f"{name}/kernel"][:2]) for name in group.depthwise)
+    return float(written + passed + sum(shapes[f"{name}/kernel"][3] for name, _ in group.readers))

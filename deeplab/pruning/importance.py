@@ -1,0 +1,129 @@
+"""What removing channels costs in the loss, in one unit for every group: nats a pixel.
+
+The second-order view (LeCun et al. 1989, "Optimal Brain Damage"): at a trained network the loss rises by half the
+squared change of the outputs, weighed by the Fisher information. Two estimates of it:
+
+- `gate_importance`: put a gate of 1 on each channel, shut it. The squared derivative of a picture's loss by the gate,
+  averaged over pictures (Theis et al. 2018, equation 7; Molchanov et al. 2019, section 3.1). Repairs nothing.
+- `output_fisher`: the Fisher information of each convolution's outputs (the Kronecker factor of Martens & Grosse 2015),
+  from which `deeplab.pruning.elimination` prices a channel after least squares has repaired what it can.
+
+Both are the Fisher information proper: classes are drawn from what the network itself predicts, so pictures need no
+labels. True labels (the "empirical" Fisher information) chose worse channels on CamVid: their gradients have one sign
+over whole regions, which speaks of the labels' errors rather than of the network.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.layers import layers
+from deeplab.model import build, load_weights
+from deeplab.pruning.groups import channel_groups
+from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
+from deeplab.spec import NetworkSpec
+from deeplab.tensorflow import keras, tf
+
+
+def gate_importance(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+    """By group, what shutting each channel costs: float64 (channels,), half the mean of (dL/dgate)^2.
+
+    A gate scales what all writers of a group give before their activation function, so its derivative is the sum over
+    writers of kernel * dL/dkernel + bias * dL/dbias. Importances add up, and compare across groups.
+
+    Args:
+        checkpoint: the trained network.
+        frames: uint8 (N, height, width, 3) at the network's size.
+        seed: of the drawn classes.
+    """
+    groups = channel_groups(checkpoint.spec)
+    runner = _gradients(checkpoint.spec)
+    runner.load(checkpoint)
+    total = {group.name: np.zeros(group.channels) for group in groups}
+    for number, frame in enumerate(frames):
+        derivative = runner.gates(frame, (seed, number))
+        for group in groups:
+            total[group.name] += np.square(sum(derivative[writer] for writer in group.writers))
+    return {name: sums / (2 * len(frames)) for name, sums in total.items()}
+
+
+def output_fisher(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+    """By convolution, Fisher information of its outputs before the activation function: float64 (out, out).
+
+    Where the outputs change by x with covariance C over pixels and pictures, the loss rises by trace(fisher @ C) / 2
+    nats a pixel, as long as what changes at one pixel says nothing about the next. Arguments as `gate_importance`.
+    """
+    runner = _gradients(checkpoint.spec)
+    runner.load(checkpoint)
+    total: dict[str, np.ndarray] = {}
+    for number, frame in enumerate(frames):
+        for name, moments in runner.outputs(frame, (seed, number)).items():
+            total[name] = total.get(name, 0.0) + moments
+    return {name: moments / len(frames) for name, moments in total.items()}
+
+
+class _Gradients:
+    """Derivatives of one picture's loss, for networks of one spec; traced once."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+        self.model = build(spec)
+        self.names = [layer.name for layer in layers(spec) if layer.kind == "conv"]
+        outputs = [self.model.get_layer(name).output for name in self.names]
+        self.inner = keras.Model(self.model.input, [*outputs, self.model.output])
+        frame = tf.TensorSpec((1, spec.input_height, spec.input_width, 3), tf.uint8)
+        signature = [frame, tf.TensorSpec((2,), tf.int32)]
+        self._gates = tf.function(self._gates_of, input_signature=signature, autograph=False)
+        self._outputs = tf.function(self._outputs_of, input_signature=signature, autograph=False)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        load_weights(self.model, self.spec, checkpoint.weights)
+
+    def gates(self, frame: np.ndarray, seed: tuple[int, int]) -> dict[str, np.ndarray]:
+        """dL/dgate of each convolution's output channels."""
+        return self._named(self._gates(frame[None], tf.constant(seed, tf.int32)))
+
+    def outputs(self, frame: np.ndarray, seed: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Sum over pixels of dL/dy dL/dy^T, y the outputs of each convolution."""
+        return self._named(self._outputs(frame[None], tf.constant(seed, tf.int32)))
+
+    def _named(self, values: list[tf.Tensor]) -> dict[str, np.ndarray]:
+        return {name: value.numpy().astype(np.float64) for name, value in zip(self.names, values, strict=True)}
+
+    def _gates_of(self, frame: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
+        convolutions = [self.model.get_layer(name) for name in self.names]
+        weights = [(layer.kernel, layer.bias) for layer in convolutions]
+        with tf.GradientTape() as tape:
+            loss = _loss(self.model(_normalised(frame), training=False), seed)
+        return [
+            tf.reduce_sum(kernel * by_kernel, axis=[0, 1, 2]) + bias * by_bias
+            for (kernel, bias), (by_kernel, by_bias) in zip(weights, tape.gradient(loss, weights), strict=True)
+        ]
+
+    def _outputs_of(self, frame: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            *outputs, logits = self.inner(_normalised(frame), training=False)
+            loss = _loss(logits, seed)
+        flat = [tf.reshape(by, [-1, by.shape[-1]]) for by in tape.gradient(loss, outputs)]
+        return [tf.matmul(by, by, transpose_a=True) for by in flat]
+
+
+def _loss(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy with classes drawn from softmax(logits), summed over pixels. It is divided by the root of their
+    number: squared derivatives are then a pixel's."""
+    uniform = tf.random.stateless_uniform(tf.shape(logits), seed, minval=1e-7)
+    drawn = tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)  # Gumbel's way of drawing
+    pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(drawn, logits)
+    return tf.reduce_sum(pixels) / tf.sqrt(tf.cast(tf.size(pixels), tf.float32))
+
+
+def _normalised(frame: tf.Tensor) -> tf.Tensor:
+    return (tf.cast(frame, tf.float32) - FLOAT_INPUT_ZERO) * INPUT_SCALE
+
+
+@lru_cache(maxsize=2)
+def _gradients(spec: NetworkSpec) -> _Gradients:
+    return _Gradients(spec)

@@ -1,0 +1,97 @@
+"""In which order the channels of each group go, and what each removal costs, by one of three criteria."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.pruning.groups import ChannelGroup, channel_groups
+
+Criterion = Literal["repair", "fisher", "l1"]
+"""`repair`: rise of the loss after the re-fit; `fisher`: rise of the loss without it; `l1`: size of the weights, which
+knows nothing of the loss but needs no gradients."""
+
+Inputs = Mapping[str, np.ndarray]
+"""By convolution: float32 (samples, channels) of what it reads on pictures."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The order in which the channels of one group go."""
+
+    group: str
+    order: tuple[int, ...]
+    """Channels, the first to go first."""
+    costs: tuple[float, ...]
+    """What each removal adds to what those before it have cost."""
+
+    def kept(self, removed: int) -> np.ndarray:
+        """Channels left when `removed` are gone, sorted."""
+        return np.sort(np.array(self.order[removed:], np.int64))
+
+
+def rank_channels(
+    checkpoint: Checkpoint, criterion: Criterion, frames: np.ndarray, inputs: Inputs, seed: int = 0
+) -> dict[str, Ranking]:
+    """Rank the channels of every group.
+
+    Args:
+        checkpoint: the trained network.
+        criterion: how.
+        frames: uint8 (N, height, width, 3) at the network's size: where gradients are taken. They need no labels.
+        inputs: what each convolution reads on them (`Simulator.sample_inputs`).
+        seed: of the classes that are drawn for the Fisher information.
+    """
+    # Here, since magnitudes need no TensorFlow.
+    from deeplab.pruning.elimination import repaired_ranking
+    from deeplab.pruning.importance import gate_importance, output_fisher
+
+    if criterion == "repair":
+        return repaired_ranking(checkpoint, inputs, output_fisher(checkpoint, frames, seed))
+    if criterion == "fisher":
+        return ranked(gate_importance(checkpoint, frames, seed))
+    return weight_rankings(checkpoint, inputs)
+
+
+def weight_rankings(checkpoint: Checkpoint, inputs: Inputs | None = None) -> dict[str, Ranking]:
+    """Rankings of every group by `weight_importance`."""
+    groups = channel_groups(checkpoint.spec)
+    return ranked({group.name: weight_importance(checkpoint, group, inputs) for group in groups})
+
+
+def ranked(scores: Mapping[str, np.ndarray]) -> dict[str, Ranking]:
+    """Rankings from scores that add up: the least goes first."""
+    return {
+        name: Ranking(name, tuple(np.argsort(score, kind="stable").tolist()), tuple(np.sort(score).tolist()))
+        for name, score in scores.items()
+    }
+
+
+def weight_importance(checkpoint: Checkpoint, group: ChannelGroup, inputs: Inputs | None = None) -> np.ndarray:
+    """How much each channel of a group matters, float64 (channels,), by its weights. Comparable within the group only.
+
+    With `inputs`, the energy a channel adds to the convolutions that read it, E[x_c^2] * |w_c|^2 (after He et al. 2017,
+    "Channel Pruning"). Without, the mean absolute weight in every kernel that writes or reads it (after Li et al. 2017,
+    "Pruning Filters"). Each kernel is normalised to mean 1, so that none speaks louder for its size.
+    """
+    score = np.zeros(group.channels)
+
+    def count(per_channel: np.ndarray) -> None:
+        score[:] += per_channel / max(float(per_channel.mean()), np.finfo(np.float64).tiny)
+
+    for name, start in group.readers:
+        run = slice(start, start + group.channels)
+        kernel = checkpoint.weights[f"{name}/kernel"][:, :, run].astype(np.float64)
+        if inputs is None:
+            count(np.abs(kernel).mean(axis=(0, 1, 3)))
+        else:
+            energy = (inputs[name][:, run].astype(np.float64) ** 2).mean(axis=0)
+            count(energy * (kernel**2).sum(axis=(0, 1, 3)))
+    if inputs is None:
+        for name in group.writers:
+            count(np.abs(checkpoint.weights[f"{name}/kernel"].astype(np.float64)).mean(axis=(0, 1, 2)))
+    return score

@@ -1,0 +1,75 @@
+"""What every trial of a study shares: network, pictures, target, stage cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.compression import Compression
+from deeplab.simulation import simulator
+from deeplab.windows import frames
+from evaluation.planner import Target, load_target
+from sweeps.cache import StageCache
+from sweeps.config import SweepConfig
+from sweeps.inputs import open_inputs
+from sweeps.pictures import Pictures
+
+_PIXELS_PER_PICTURE = 256
+"""Taken of each calibration picture to re-fit pruned layers by least squares."""
+
+
+@dataclass
+class Context:
+    """What every trial of a study shares. Cheap to open: pictures are decoded when first needed."""
+
+    config: SweepConfig
+    baseline: Checkpoint
+    pictures: Pictures
+    target: Target
+    cache: StageCache
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by stage, of the trial that is running."""
+
+    def settled(self, compression: Compression) -> Compression:
+        """A candidate's compression with what the configuration holds fixed."""
+        edges = self.config.quantization.edge_weight_bits
+        return compression if compression.is_float else replace(compression, edge_weight_bits=edges)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        uses = {"search": self.pictures.search, "heldout": self.pictures.heldout, "train": self.pictures.train}
+        uses["calibration"] = self.pictures.calibration
+        return {
+            "network": self.baseline.fingerprint(),
+            **{use: split.fingerprint() for use, split in uses.items() if split is not None},
+        }
+
+    @cached_property
+    def calibration_frames(self) -> np.ndarray:
+        """The calibration pictures at the network's size, uint8 (N, height, width, 3)."""
+        spec = self.baseline.spec
+        return frames(self.pictures.calibration, spec.input_height, spec.input_width)
+
+    @cached_property
+    def baseline_inputs(self) -> dict[str, np.ndarray]:
+        """What the baseline's convolutions read on the calibration pictures."""
+        runner = simulator(self.baseline.spec)
+        return runner.sample_inputs(self.baseline, self.calibration_frames, _PIXELS_PER_PICTURE)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+
+
+def open_context(config: SweepConfig) -> Context:
+    """Open network, pictures and cache of a study. Raises `UserError` for what does not fit together."""
+    baseline, pictures = open_inputs(config)
+    return Context(config, baseline, pictures, load_target(config.target), StageCache(config.out / ".cache"))

@@ -1,0 +1,169 @@
+"""Which group gives channels: prices at the peak by hand, and the promises of a path on real plans."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from deeplab.compression import Compression
+from deeplab.lowering import lower_untrained
+from deeplab.pruning import allotment
+from deeplab.pruning.allotment import PathStep, PruningPath, keep_for, pruning_path
+from deeplab.pruning.channels import narrowed_to, take_channels
+from deeplab.pruning.groups import channel_groups
+from deeplab.pruning.ranking import Ranking, ranked
+from deeplab.spec import mobilenet_v2_deeplab
+from evaluation.errors import UserError
+from evaluation.planner import plan
+from tests.deeplab.tiny import random_checkpoint
+
+SPEC = mobilenet_v2_deeplab(input_height=192, input_width=256, classes=5, width_multiplier=0.35, aspp_width=64,
+                            skip_width=16, decoder_width=64)  # fmt: skip
+INT8 = Compression(weight_bits=8, activation_bits=8)
+
+
+def planned(spec, tile_count=1):
+    graph = lower_untrained(spec, INT8)
+    return graph, plan(graph, tile_count)
+
+
+def even_rankings(spec):
+    return ranked({group.name: np.ones(group.channels) for group in channel_groups(spec)})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def large_rounds():
+    """The planner is asked less often: tests need few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(allotment, "_ROUND", 1 / 20)
+        yield
+
+
+@pytest.fixture(scope="module")
+def path():
+    random = np.random.default_rng(0)
+    rankings = ranked({group.name: random.uniform(size=group.channels) for group in channel_groups(SPEC)})
+    return pruning_path(SPEC, rankings, planned, weight_bytes=1.0, until=0.5)
+
+
+def test_a_path_narrows_and_ends_where_it_was_told_to(path):
+    for before, after in pairwise(path.steps):
+        counts = zip(before.removed, after.removed, strict=True)
+        assert all(name == same and fewer <= more for (name, fewer), (same, more) in counts)
+        assert before.removed != after.removed
+        assert before.cost < after.cost
+    peaks = [step.peak_memory_bytes for step in path.steps]
+    assert peaks[-1] <= 0.5 * peaks[0] < peaks[-2]
+    assert path.steps[0].cost == 0.0
+
+
+@pytest.mark.parametrize("saving", [0.0, 0.1, 0.33, 0.5])
+def test_what_a_saving_keeps_is_planned_to_save_it(path, saving):
+    peak = planned(narrowed_to(SPEC, keep_for(path, saving)))[1].peak_memory_bytes
+    assert peak == path.step_for(saving).peak_memory_bytes
+    assert peak <= (1 - saving) * planned(SPEC)[1].peak_memory_bytes
+
+
+def test_the_reference_plan_may_be_in_tiles():
+    """Where tiles have lowered the arena, weights are most of the memory: other groups give."""
+
+    def end(tile_count):
+        rankings = even_rankings(SPEC)
+        return pruning_path(SPEC, rankings, lambda spec: planned(spec, tile_count), weight_bytes=1.0, until=0.08).steps[
+            -1
+        ]
+
+    whole, tiled = end(1), end(4)
+    assert tiled.peak_memory_bytes < whole.peak_memory_bytes
+    assert dict(tiled.removed) != dict(whole.removed)
+
+
+def test_more_saving_never_brings_a_channel_back(path):
+    savings = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    for less, more in pairwise(savings):
+        kept, fewer = keep_for(path, less), keep_for(path, more)
+        assert all(set(fewer[name]) <= set(kept[name]) for name in kept)
+    assert all((np.diff(indices) > 0).all() for indices in keep_for(path, 0.5).values())
+    assert all(len(keep_for(path, 0.0)[ranking.group]) == len(ranking.order) for ranking in path.rankings)
+
+
+def test_the_least_important_channels_of_a_group_go(path):
+    for ranking in path.rankings:
+        kept = keep_for(path, 0.4)[ranking.group]
+        assert set(ranking.order[: len(ranking.order) - len(kept)]).isdisjoint(kept)
+
+
+def test_every_group_keeps_its_floor():
+    path = pruning_path(SPEC, even_rankings(SPEC), planned, weight_bytes=1.0, until=0.99)
+    left = {group.name: group.channels - dict(path.steps[-1].removed)[group.name] for group in channel_groups(SPEC)}
+    assert left == {group.name: max(4, group.channels // 8) for group in channel_groups(SPEC)}
+    with pytest.raises(UserError, match="cannot save 98 % of the peak memory, only"):
+        keep_for(path, 0.98)
+
+
+def test_the_planner_is_asked_for_each_spec_of_the_path_once():
+    asked = []
+
+    def answer(narrower):
+        asked.append(narrower)
+        return planned(narrower)
+
+    rankings = even_rankings(SPEC)
+    path = pruning_path(SPEC, rankings, answer, weight_bytes=1.0, until=0.3)
+    assert asked[0] == SPEC
+    assert len(asked) == len(set(asked)) == len(path.steps)
+    for step, narrower in zip(path.steps, asked, strict=True):
+        keep = {name: rankings[name].kept(count) for name, count in step.removed}
+        assert narrower == narrowed_to(SPEC, keep)
+
+
+def test_the_first_chunk_is_cheap_and_alive_at_the_peak(monkeypatch):
+    monkeypatch.setattr(allotment, "_ROUND", 1e-6)
+
+    def first(costs):
+        step = pruning_path(SPEC, ranked(costs), planned, weight_bytes=0.0, until=1e-6).steps[1]
+        return {name: count for name, count in step.removed if count}
+
+    graph, whole = planned(SPEC)
+    alive = {graph.tensors[whole.buffers[index].tensors[0]].name for index in whole.high_water_buffers}
+    assert {"block_1/expand", "block_1/depthwise"} <= alive
+    costs = {group.name: np.ones(group.channels) for group in channel_groups(SPEC)}
+    assert first(costs) == {"block_1/expand": 3}  # a 16th of 48
+    costs["block_1/expand"] *= 1e6
+    assert "block_1/expand" not in first(costs)
+
+
+def test_worth_is_what_the_planner_says_a_channel_saves(monkeypatch):
+    """As the temperature falls, prices gather at the peak: where one step stands alone there, worth is a difference of
+    plans."""
+    monkeypatch.setattr(allotment, "_TEMPERATURE", 1e-4)
+    graph, whole = planned(SPEC)
+    worth = allotment._worth(SPEC, graph, whole, weight_bytes=0.0)
+    for group in channel_groups(SPEC):
+        keep = {group.name: np.arange(group.channels - 1)}
+        saved = whole.lower_bound_bytes - planned(narrowed_to(SPEC, keep))[1].lower_bound_bytes
+        assert saved == pytest.approx(worth[group.name], abs=64), group.name  # buffers are whole units of 16 bytes
+    assert max(worth.values()) > 1000
+
+
+def test_weights_of_a_channel_are_what_the_cut_removes():
+    checkpoint = random_checkpoint(SPEC)
+    for group in channel_groups(SPEC):
+        narrow = take_channels(checkpoint, {group.name: np.arange(group.channels - 1)})
+        biases = len(group.writers) + len(group.depthwise)
+        assert checkpoint.parameters - narrow.parameters == allotment._weights_a_channel(SPEC, group) + biases
+
+
+def test_groups_tied_at_the_peak_give_by_turns():
+    """Two decoder steps of equal size: thinning one alone saves nothing, yet a path past the tie is found."""
+    path = pruning_path(SPEC, even_rankings(SPEC), planned, weight_bytes=0.0, until=0.4)
+    assert path.steps[-1].peak_memory_bytes <= 0.6 * path.reference_bytes
+    assert sum(1 for _, count in path.steps[-1].removed if count) >= 3
+
+
+def test_a_saving_is_the_first_step_that_reaches_it():
+    steps = tuple(PathStep((("a", n),), peak, float(n)) for n, peak in enumerate((100, 90, 95, 60)))
+    path = PruningPath((Ranking("a", (2, 0, 1, 3), (1.0, 1.0, 1.0, 1.0)),), steps)
+    assert [path.step_for(saving).removed[0][1] for saving in (0.0, 0.05, 0.1, 0.11, 0.4)] == [0, 1, 1, 3, 3]
+    assert keep_for(path, 0.4)["a"].tolist() == [3]
+    assert keep_for(path, 0.1)["a"].tolist() == [0, 1, 3]
