@@ -43,8 +43,8 @@ class Joined(Split):
     def spread(self, count: int) -> Joined:
         """Of each part in proportion."""
         count, present = min(count, len(self)), len(self)
-        chosen = Counter(self._find(place * present // count)[0] for place in range(count))
-        return Joined(*(self._parts[number].spread(share) for number, share in sorted(chosen.items())))
+        chosen = Counter(bisect_right(self._starts, place * present // count) - 1 for place in range(count))
+        return Joined(*(self._parts[number].spread(share) for number, share in chosen.items()))
 
     def fingerprint(self) -> str:
         return hashlib.sha256("+".join(part.fingerprint() for part in self._parts).encode()).hexdigest()

@@ -28,7 +28,7 @@ def masks(weights: Mapping[str, np.ndarray], names: tuple[str, ...], thinning: T
     from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_schedule
 
     schedule = pruning_schedule.ConstantSparsity(thinning.sparsity, begin_step=0, frequency=1)
-    step = tf.Variable(0, dtype=tf.int64)
+    step = tf.Variable(1, dtype=tf.int64)  # at which tfmot makes masks of either kind
     result = {}
     for name in names:
         kernel, mask = tf.Variable(weights[name]), tf.Variable(tf.ones(weights[name].shape))

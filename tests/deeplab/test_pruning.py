@@ -164,6 +164,8 @@ def test_two_of_four_leaves_the_larger_two_of_any_four_inputs(checkpoint):
         assert is_pruned_m_by_n(tf.Variable(after), (2, 4))
         inputs = before.shape[2]
         assert (after != 0).mean() == pytest.approx(thinning.density(inputs), abs=1e-6)
+        if inputs < 4:
+            continue
         fours = np.abs(before[:, :, : inputs // 4 * 4]).reshape(*before.shape[:2], inputs // 4, 4, -1)
         left = (after[:, :, : inputs // 4 * 4] != 0).reshape(fours.shape)
         np.testing.assert_array_equal(left, fours >= np.sort(fours, axis=3)[:, :, :, 2:3])
