@@ -81,7 +81,8 @@ def levels_of(
         for bits in given or ():
             if bits not in below:
                 option = f"--{name.replace('_', '-')}"
-                raise UserError(f"{option} {bits}: not below the {START_BITS} bits of the start; choose from {below}")
+                choice = ", ".join(map(str, below))
+                raise UserError(f"{option} {bits}: not below the {START_BITS} bits of the start; choose from {choice}")
         stages = [getattr(config.space, stage) or () for stage in STAGE_BITS if backbone_field(stage) == name]
         searched = {bits for levels in (getattr(config.space, name), *stages) for bits in levels} & set(below)
         # Four bits are where networks begin to suffer: asked of a space that does not go below 8.
