@@ -14,6 +14,13 @@ WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 16, 32)
 """32 = float32, not quantised."""
 ACTIVATION_BITS = (4, 6, 8, 16, 32)
 FLOAT_BITS = 32
+STAGE_BITS = ("aspp_weight_bits", "decoder_weight_bits", "aspp_activation_bits", "decoder_activation_bits")
+"""Fields of a `Compression` that say otherwise of one stage; where they say nothing it has the backbone's bits."""
+
+
+def backbone_field(name: str) -> str:
+    """The field that a stage's own follows: "aspp_weight_bits" -> "weight_bits"."""
+    return name.partition("_")[2]
 
 
 @dataclass(frozen=True)

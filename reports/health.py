@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from deeplab.compression import STAGE_BITS, backbone_field
 from evaluation.accuracy import Interval
 from reports import format as fmt
 from reports.record import State, StudyRecord
@@ -74,10 +75,12 @@ def _edges(record: StudyRecord) -> list[str]:
     smallest = record.trial(record.front[0][0]).params
     space = record.config.get("space", {})
     at_edge = []
-    for name, edge in (("sparsity", max), ("tile_count", max), ("weight_bits", min), ("activation_bits", min)):
-        levels = space.get(name, [])
-        if len(levels) > 1 and smallest.get(name) == edge(levels):
-            at_edge.append(f"{name} {smallest[name]:g}")
+    bits = ("weight_bits", "activation_bits", *STAGE_BITS)
+    for name, edge in (("sparsity", max), ("tile_count", max), *((name, min) for name in bits)):
+        levels = space.get(name) or []
+        value = smallest.get(name, smallest.get(backbone_field(name)))  # a stage may follow the backbone
+        if len(levels) > 1 and value == edge(levels):
+            at_edge.append(f"{name} {value:g}")
     if not at_edge:
         return []
     return [

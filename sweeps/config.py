@@ -9,14 +9,24 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from deeplab.compression import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS, PruningMethod
+from deeplab.compression import (
+    ACTIVATION_BITS,
+    FLOAT_BITS,
+    STAGE_BITS,
+    WEIGHT_BITS,
+    PruningMethod,
+    backbone_field,
+)
 from deeplab.importing import Unstated, kind_of
 from deeplab.pruning.ranking import Criterion
 from evaluation.errors import UserError
 from sweeps.space import Space
 
+STAGE_WEIGHT_BITS = tuple(bits for bits in WEIGHT_BITS if bits != FLOAT_BITS)
+STAGE_ACTIVATION_BITS = tuple(bits for bits in ACTIVATION_BITS if bits < 16)
+"""Of one stage alone: float is all of a network or nothing, and so are activations of 16 bits."""
 DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
 SamplerName = Literal["tpe", "nsga2", "qmc", "random"]
 SPLIT_PATTERN = re.compile(r"^(?P<name>\w+)(\[(?P<start>\d*):(?P<stop>\d*)\])?$")
@@ -138,7 +148,9 @@ class NetworkConfig(Section):
         return Unstated(**{name: value for name, value in self if name != "source" and value is not None})
 
 
-def _levels(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def _levels(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    if values is None:
+        return None
     if not values:
         raise ValueError("empty search range; give at least one level, e.g. the one to hold fixed")
     if len(set(values)) != len(values):
@@ -159,10 +171,22 @@ class SpaceConfig(Section):
     """Bits a weight. 32 = float32; then the activations are float too."""
     activation_bits: tuple[int, ...] = (8, 16, 32)
     """Bits an activation value. 32 only together with a 32 in weight_bits."""
+    aspp_weight_bits: tuple[int, ...] | None = None
+    """Bits a weight of the ASPP, searched apart: 2 to 16. null, here and below: those of the rest of the network. A
+    candidate with float weights is float throughout."""
+    decoder_weight_bits: tuple[int, ...] | None = None
+    """Bits a weight of the decoder, the last layer included: 2 to 16. DeepLab v3 has none."""
+    aspp_activation_bits: tuple[int, ...] | None = None
+    """Bits an activation value of the ASPP, searched apart: 4, 6, 8. Values that two stages share have the most bits of
+    the two. A candidate with 16-bit activations has them throughout."""
+    decoder_activation_bits: tuple[int, ...] | None = None
+    """Bits an activation value of the decoder: 4, 6, 8. DeepLab v3 has none."""
     tile_count: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8)
     """Upper bound on the spatial tiles each section of the network is computed in."""
 
-    _not_empty = field_validator("pruning", "sparsity", "weight_bits", "activation_bits", "tile_count")(_levels)
+    _not_empty = field_validator("pruning", "sparsity", "weight_bits", "activation_bits", "tile_count", *STAGE_BITS)(
+        _levels
+    )
 
     @field_validator("weight_bits")
     @classmethod
@@ -174,12 +198,23 @@ class SpaceConfig(Section):
     def _activation_bits(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
         return _among(levels, ACTIVATION_BITS)
 
+    @field_validator(*STAGE_BITS)
+    @classmethod
+    def _stage_bits(cls, levels: tuple[int, ...] | None, info: ValidationInfo) -> tuple[int, ...] | None:
+        of_weights = backbone_field(info.field_name) == "weight_bits"
+        return levels and _among(levels, STAGE_WEIGHT_BITS if of_weights else STAGE_ACTIVATION_BITS)
+
     @model_validator(mode="after")
     def _float_together(self) -> SpaceConfig:
         if (FLOAT_BITS in self.weight_bits) != (FLOAT_BITS in self.activation_bits):
             raise ValueError("weight_bits and activation_bits must both have the level 32 (float), or neither")
         if (set(self.weight_bits) == {FLOAT_BITS}) != (set(self.activation_bits) == {FLOAT_BITS}):
             raise ValueError("weight_bits and activation_bits must both have a level below 32, or neither")
+        for name in STAGE_BITS:
+            backbone = backbone_field(name)
+            whole = {FLOAT_BITS, 16} if backbone == "activation_bits" else {FLOAT_BITS}
+            if getattr(self, name) is not None and set(getattr(self, backbone)) <= whole:
+                raise ValueError(f"{name} needs a level below {min(whole)} in {backbone}; add one, or remove {name}")
         return self
 
     def space(self) -> Space:
@@ -270,7 +305,7 @@ class QuantizationConfig(Section):
     @classmethod
     def _edge_weight_bits(cls, bits: int | None) -> int | None:
         if bits is not None:
-            _among((bits,), tuple(level for level in WEIGHT_BITS if level != FLOAT_BITS))
+            _among((bits,), STAGE_WEIGHT_BITS)
         return bits
 
 

@@ -37,8 +37,8 @@ class Context:
     """Wall time by stage, of the trial that is running."""
 
     def settled(self, compression: Compression) -> Compression:
-        """A candidate's compression with what the configuration holds fixed."""
-        edges = self.config.quantization.edge_weight_bits
+        """A compression with what the configuration holds fixed; edges that it names itself stay."""
+        edges = compression.edge_weight_bits or self.config.quantization.edge_weight_bits
         return compression if compression.is_float else replace(compression, edge_weight_bits=edges)
 
     @cached_property

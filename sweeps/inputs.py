@@ -35,6 +35,13 @@ def check_inputs(config: SweepConfig) -> None:
 def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Pictures]:
     """The float network and the pictures. Raises `UserError` for what does not fit together."""
     baseline = open_network(config.network.source, config.network.unstated())
+    if baseline.spec.decoder is None:
+        for name in config.space.space().stage_levels:
+            if name.startswith("decoder_"):
+                raise UserError(
+                    f"space.{name}: the network {config.network.source} is a DeepLab v3, which has no decoder; "
+                    f"remove the key"
+                )
     pictures = open_pictures(config.data)
     dataset = pictures.dataset
     if len(dataset.class_names) != baseline.spec.classes:

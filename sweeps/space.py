@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deeplab.compression import FLOAT_BITS, Compression
+from deeplab.compression import FLOAT_BITS, STAGE_BITS, Compression, backbone_field
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class Candidate:
             raise ValueError(f"tile_count must be at least 1, got {self.tile_count}")
 
     def as_params(self) -> dict[str, str | float | int]:
-        """The searched values by name, as they stand in Optuna, MLflow and the record."""
+        """The searched values by name, as they stand in Optuna, MLflow and the record. A stage that follows the
+        backbone is not among them."""
         return {
             "pruning": self.compression.pruning,
             "sparsity": self.compression.sparsity,
             "weight_bits": self.compression.weight_bits,
             "activation_bits": self.compression.activation_bits,
+            **{name: bits for name in STAGE_BITS if (bits := getattr(self.compression, name)) is not None},
             "tile_count": self.tile_count,
         }
 
@@ -40,17 +42,35 @@ class Candidate:
 
     @property
     def canonical(self) -> Candidate:
-        """The one name of a setting that has several: removing nothing by either method is the same network."""
-        if self.compression.sparsity == 0.0 and self.compression.pruning != "channels":
-            return Candidate(replace(self.compression, pruning="channels"), self.tile_count)
-        return self
+        """The one name of a setting that has several: removing nothing by any method is the same network, and so is a
+        stage that says the backbone's bits over again."""
+        compression = self.compression
+        followed = [name for name in STAGE_BITS if self.bits_of(name) == self.bits_of(backbone_field(name))]
+        changes = {name: None for name in followed if getattr(compression, name) is not None}
+        if compression.sparsity == 0.0 and compression.pruning != "channels":
+            changes["pruning"] = "channels"
+        return Candidate(replace(compression, **changes), self.tile_count) if changes else self
+
+    def bits_of(self, name: str) -> int:
+        """Bits by the name of their dimension; a stage that says nothing of its own has the backbone's."""
+        own = getattr(self.compression, name)
+        return getattr(self.compression, backbone_field(name)) if own is None else own
 
     def __str__(self) -> str:
         compression = self.compression
         pruned = f"{compression.pruning} {100 * compression.sparsity:.3g} %" if compression.sparsity else "unpruned"
         pruned = "2:4" if compression.pruning == "2:4" and compression.sparsity else pruned
         bits = "float" if compression.is_float else f"w{compression.weight_bits} a{compression.activation_bits}"
-        return f"{pruned}, {bits}, {self.tile_count} {'tile' if self.tile_count == 1 else 'tiles'}"
+        own = [_own_bits(word, stage, compression) for word, stage in (("ASPP", "aspp"), ("decoder", "decoder"))]
+        tiles = f"{self.tile_count} {'tile' if self.tile_count == 1 else 'tiles'}"
+        return ", ".join([pruned, bits, *filter(None, own), tiles])
+
+
+def _own_bits(word: str, stage: str, compression: Compression) -> str | None:
+    """ "ASPP w6 a4": what a stage says otherwise than the backbone."""
+    weights, activations = (getattr(compression, f"{stage}_{what}_bits") for what in ("weight", "activation"))
+    said = [f"w{weights}" if weights is not None else "", f"a{activations}" if activations is not None else ""]
+    return " ".join([word, *filter(None, said)]) if any(said) else None
 
 
 BASELINE = Candidate()
@@ -62,7 +82,8 @@ class Space:
     """The levels of each dimension, in ascending order; `SpaceConfig` has checked them.
 
     A float network has 32-bit weights and activations together, so the level 32 of the weights needs no level of the
-    activations: `weight_bits` decides, and `activation_bits` is then 32.
+    activations: `weight_bits` decides, and `activation_bits` is then 32. Neither a float network nor one of 16-bit
+    activations has bits by stage, the latter's activations only: those stages then follow the backbone.
     """
 
     pruning: tuple[str, ...]
@@ -70,41 +91,57 @@ class Space:
     weight_bits: tuple[int, ...]
     activation_bits: tuple[int, ...]
     tile_count: tuple[int, ...]
+    aspp_weight_bits: tuple[int, ...] | None = None
+    """None: the backbone's, here and below; then it is no dimension."""
+    decoder_weight_bits: tuple[int, ...] | None = None
+    aspp_activation_bits: tuple[int, ...] | None = None
+    decoder_activation_bits: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("sparsity", "weight_bits", "activation_bits", "tile_count"):
+        for name in ("sparsity", "weight_bits", "activation_bits", "tile_count", *self.stage_levels):
             object.__setattr__(self, name, tuple(sorted(getattr(self, name))))
+
+    @property
+    def stage_levels(self) -> dict[str, tuple[int, ...]]:
+        """Levels of the stages that are searched apart from the backbone, by name."""
+        return {name: levels for name in STAGE_BITS if (levels := getattr(self, name)) is not None}
 
     @property
     def integer_activation_bits(self) -> tuple[int, ...]:
         return tuple(bits for bits in self.activation_bits if bits != FLOAT_BITS)
 
     def candidate(
-        self, pruning: str, sparsity: float, weight_bits: int, activation_bits: int, tile_count: int
+        self,
+        pruning: str,
+        sparsity: float,
+        weight_bits: int,
+        activation_bits: int,
+        tile_count: int,
+        **stages: int,
     ) -> Candidate:
-        """The candidate at these levels, in its canonical form."""
+        """The candidate at these levels, in its canonical form. `stages`: a level for each of `stage_levels`."""
         if weight_bits == FLOAT_BITS:
-            activation_bits = FLOAT_BITS
+            activation_bits, stages = FLOAT_BITS, {}
+        if activation_bits == 16:
+            stages = {name: bits for name, bits in stages.items() if backbone_field(name) != "activation_bits"}
         if pruning == "2:4" and sparsity:
             sparsity = 0.5
-        return Candidate(Compression(pruning, sparsity, weight_bits, activation_bits), tile_count).canonical
+        return Candidate(Compression(pruning, sparsity, weight_bits, activation_bits, **stages), tile_count).canonical
 
     def candidates(self) -> tuple[Candidate, ...]:
         """Every distinct candidate, in a fixed order (lexicographic in the levels)."""
-        levels = itertools.product(
-            self.pruning,
-            self.sparsity,
-            self.weight_bits,
-            self.integer_activation_bits or (FLOAT_BITS,),
-            self.tile_count,
-        )
-        return tuple(dict.fromkeys(self.candidate(*level) for level in levels))
+        levels = self.levels()
+        points = (dict(zip(levels, point, strict=True)) for point in itertools.product(*levels.values()))
+        return tuple(dict.fromkeys(self.candidate(**point) for point in points))
 
     def smallest(self) -> Candidate:
         """The corner that should need least memory: narrowest, fewest bits, most tiles."""
         pruning = "channels" if "channels" in self.pruning else self.pruning[0]
         activation_bits = (self.integer_activation_bits or (FLOAT_BITS,))[0]
-        return self.candidate(pruning, self.sparsity[-1], self.weight_bits[0], activation_bits, self.tile_count[-1])
+        stages = {name: levels[0] for name, levels in self.stage_levels.items()}
+        return self.candidate(
+            pruning, self.sparsity[-1], self.weight_bits[0], activation_bits, self.tile_count[-1], **stages
+        )
 
     def levels(self) -> dict[str, tuple[Any, ...]]:
         """The searched dimensions by name: what a sampler indexes into. A dimension of one level is still listed."""
@@ -113,5 +150,6 @@ class Space:
             "sparsity": self.sparsity,
             "weight_bits": self.weight_bits,
             "activation_bits": self.integer_activation_bits or (FLOAT_BITS,),
+            **self.stage_levels,
             "tile_count": self.tile_count,
         }

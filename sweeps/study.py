@@ -184,9 +184,9 @@ class Study:
         return self._space.candidate(**chosen)
 
     def _params(self, candidate: Candidate) -> dict[str, Any]:
-        params = {}
-        for name, value in candidate.as_params().items():
-            levels = self._levels[name]
+        params, values = {}, candidate.as_params()
+        for name, levels in self._levels.items():
+            value = values[name] if name in values else candidate.bits_of(name)  # a stage that follows the backbone
             if len(levels) > 1:
                 known = value if value in levels else levels[0]  # e.g. the unused activation level of a float network
                 params[name] = known if name == "pruning" else levels.index(known)

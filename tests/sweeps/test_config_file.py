@@ -57,6 +57,48 @@ def test_a_mistake_in_the_file(tmp_path: Path, text: str, words: tuple[str, ...]
         assert word in message
 
 
+_BITS = GOOD + "space:\n  weight_bits: [4, 8, 32]\n  activation_bits: [8, 16, 32]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_BITS + "  aspp_weight_bits: []\n",
+         "7: space.aspp_weight_bits: empty search range; give at least one level, e.g. the one to hold fixed"),
+        (_BITS + "  decoder_weight_bits: [4, 4]\n", "7: space.decoder_weight_bits: has a level twice: [4, 4]"),
+        (_BITS + "  decoder_weight_bits: [4, 7]\n",
+         "7: space.decoder_weight_bits: 7 is not a level; choose from 2, 3, 4, 5, 6, 8, 16"),
+        (_BITS + "  aspp_weight_bits: [4, 32]\n",
+         "7: space.aspp_weight_bits: 32 is not a level; choose from 2, 3, 4, 5, 6, 8, 16"),
+        (_BITS + "  aspp_activation_bits: [16]\n",
+         "7: space.aspp_activation_bits: 16 is not a level; choose from 4, 6, 8"),
+        (_BITS + "  decoder_activation_bits: [5]\n",
+         "7: space.decoder_activation_bits: 5 is not a level; choose from 4, 6, 8"),
+        (_BITS + "  aspp_weight_bits: 4\n",
+         "7: space.aspp_weight_bits: expected a list such as [1, 2, 4], found 4"),
+        (_BITS + "  aspp_weigth_bits: [4]\n",
+         "7: space.aspp_weigth_bits: unknown key; did you mean 'aspp_weight_bits'?"),
+        (GOOD + "space: {weight_bits: [32], activation_bits: [32], aspp_weight_bits: [4]}\n",
+         "4: space: aspp_weight_bits needs a level below 32 in weight_bits; add one, or remove aspp_weight_bits"),
+        (GOOD + "space: {weight_bits: [8], activation_bits: [16], decoder_activation_bits: [8]}\n",
+         "4: space: decoder_activation_bits needs a level below 16 in activation_bits; add one, or remove "
+         "decoder_activation_bits"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_bits_of_a_stage(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, text)
+    assert str(caught.value) == f"{tmp_path / 'c.yaml'}:{message}"
+
+
+def test_the_bits_of_a_stage_are_a_dimension_where_they_are_given(tmp_path: Path) -> None:
+    assert load(tmp_path, _BITS).space.space().stage_levels == {}
+    assert load(tmp_path, _BITS + "  aspp_weight_bits: null\n") == load(tmp_path, _BITS)
+    config = load(tmp_path, _BITS + "  decoder_activation_bits: [8, 4]\n", "space.aspp_weight_bits=[6]")
+    assert config.space.space().stage_levels == {"aspp_weight_bits": (6,), "decoder_activation_bits": (4, 8)}
+    assert config.identity() != load(tmp_path, _BITS).identity()
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

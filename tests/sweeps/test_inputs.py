@@ -1,15 +1,19 @@
 """What a study starts from is checked before anything is started."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab.checkpoint import save_checkpoint
 from evaluation.errors import UserError
+from sweeps import launch, sensitivity
 from sweeps.config_file import load_config
 from sweeps.inputs import check_inputs, open_network
 from tests.deeplab.slim_network import SlimNetwork
+from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
@@ -49,6 +53,21 @@ def test_a_network_with_other_classes_than_the_pictures_is_refused(tmp_path):
     overrides = [*_folder(tmp_path)[:-1], f"data.options={{class_names: {NAMES[:4]}}}"]
     with pytest.raises(UserError, match="has 11 classes, the data set folder has 4"):
         _check(*overrides)
+
+
+@pytest.mark.parametrize("command", [launch, sensitivity])
+@pytest.mark.parametrize("key", ["decoder_weight_bits", "decoder_activation_bits"])
+def test_bits_of_a_decoder_that_is_not_there_are_refused(tmp_path, monkeypatch, capsys, command, key):
+    path = tmp_path / "v3.npz"
+    save_checkpoint(random_checkpoint(tiny_spec(decoder=None, classes=11)), path)
+    arguments = [str(REPOSITORY / "pareto.yaml"), "-o", f"network.source={path}", "-o", f"space.{key}=[4, 8]"]
+    monkeypatch.setattr(sys, "argv", ["command", *arguments, "-o", f"out={tmp_path}"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    said = f"error: space.{key}: the network {path} is a DeepLab v3, which has no decoder; remove the key\n"
+    assert capsys.readouterr().err == said
+    _check(f"network.source={path}", "space.aspp_weight_bits=[4, 8]", "space.aspp_activation_bits=[4, 8]")
 
 
 def test_a_truncated_network_is_refused_by_name(shared, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from mlflow import MlflowClient
+from pypdf import PdfReader
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -18,6 +19,7 @@ from evaluation.errors import UserError
 from reports.record import State, StudyRecord, read_record
 from sweeps.config import SweepConfig
 from sweeps.launch import app
+from sweeps.space import Candidate
 from sweeps.sweep import run_sweep
 
 SCRIPT = Path(__file__).parent / "sweep_script.py"
@@ -60,6 +62,31 @@ def test_a_sweep_from_config_to_report(config: Config) -> None:
     assert read_record(folder).to_dict() == record.to_dict()
     assert (folder / "report.pdf").read_bytes()[:5] == b"%PDF-"
     assert_nothing_is_running(config())
+
+
+def test_bits_by_stage_go_through_a_sweep_its_mlflow_runs_and_its_resumption(config: Config) -> None:
+    staged = ("space.aspp_weight_bits=[4, 8]", "space.decoder_activation_bits=[4, 8]", "search.sampler=random")
+    sweep(config(*staged, "search.trials=6"))
+    with pytest.raises(UserError, match=r"space\.aspp_weight_bits \(\[4, 8\] there, \[4, 6\] here\)"):
+        sweep(config(*staged[1:], "space.aspp_weight_bits=[4, 6]", "search.trials=9"), resume=True)
+    with pytest.raises(UserError, match=r"space\.aspp_weight_bits \(\[4, 8\] there, null here\)"):
+        sweep(config(*staged[1:], "search.trials=9"), resume=True)
+    record = sweep(config(*staged, "search.trials=14"), resume=True)
+    candidates = [Candidate.from_params(trial.params) for trial in record.trials]
+    assert len(set(candidates)) == 14
+    assert all(candidate == candidate.canonical for candidate in candidates)
+    assert max(Counter(evaluated(config().folder)).values()) == 1
+    assert record.space_size == 3 * 3 * (2 * 2 * 2 + 1)
+    named = [trial for trial in record.trials if {"aspp_weight_bits", "decoder_activation_bits"} <= set(trial.params)]
+    assert named
+    assert all(", ASPP w" in trial.name and ", decoder a4," in trial.name for trial in named)
+    by_name = {run.info.run_name: run.data for run in children(mlflow_runs())}
+    for trial in record.trials:
+        assert by_name[trial.label].params == {name: str(value) for name, value in trial.params.items()}
+        assert by_name[trial.label].tags["candidate"] == trial.name
+    assert read_record(config().folder).to_dict() == record.to_dict()
+    text = "".join(page.extract_text() for page in PdfReader(config().folder / "report.pdf").pages)
+    assert all(trial.name in " ".join(text.split()) for trial in named)
 
 
 def test_mlflow_shows_the_parent_with_its_children(config: Config) -> None:

@@ -13,6 +13,9 @@ from sweeps.study import Question, Study
 
 SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 8, 32), (8, 32), (1, 2, 4))
 SMALL = Space(("channels",), (0.0, 0.25, 0.5), (4, 8, 32), (8, 32), (1,))
+STAGED = Space(
+    ("channels",), (0.0,), (4, 8, 32), (8, 16, 32), (1,), aspp_weight_bits=(4, 6), decoder_activation_bits=(4, 8)
+)
 
 
 def measured(question: Question, state: State = State.COMPLETE) -> Trial:
@@ -43,6 +46,24 @@ def test_every_candidate_is_asked_once_until_none_is_left(tmp_path: Path, sample
     tried = search(open_study(tmp_path, sampler, space=SMALL), 100, {})
     assert len(tried) == len(set(tried)) == len(SMALL.candidates()) == 9
     assert tried[0] == BASELINE
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random"])
+def test_stages_are_dimensions_like_any_other(tmp_path: Path, sampler: str) -> None:
+    study = open_study(tmp_path, sampler, space=STAGED)
+    for candidate in STAGED.candidates():
+        assert study._candidate(study._params(candidate)) == candidate
+    finished: dict[int, Trial] = {}
+    search(study, 5, finished)
+    asked = study.ask(finished)
+    again = open_study(tmp_path, sampler, space=STAGED)
+    (question,) = again.unfinished(finished)
+    assert question == asked
+    finished[question.number] = measured(question)
+    again.tell(question, finished[question.number], {})
+    tried = search(again, 100, finished)
+    # 4 or 8 bits, each with 2 of the ASPP and either 8-bit activations with 2 of the decoder or 16-bit ones; and float
+    assert len(tried) == len(set(tried)) == len(STAGED.candidates()) == 2 * 2 * (2 + 1) + 1
 
 
 def test_the_same_seed_gives_the_same_order_and_another_does_not(tmp_path: Path) -> None:

@@ -160,6 +160,29 @@ def test_magnitude_pruning_lowers_the_weights_only(context):
     assert zeros == [pytest.approx(0.8, abs=0.01)]
 
 
+def test_bits_that_differ_by_stage_reach_plan_graph_and_scores(context, monkeypatch):
+    whole = trial.evaluate(Candidate(Compression("channels", 0.0, 8, 8)), context)
+    mixed = Candidate(Compression("channels", 0.0, 8, 8, 3, None, 4, 4), 4)
+    planned = trial.plan_candidate(mixed, context)
+    measured = trial.evaluate(mixed, context)
+    graph, shipped = trial.network_of(mixed, context)
+    # The plan made before anything is quantised is never too small; three-bit weights may lie sparse.
+    assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
+    assert shipped.peak_memory_bytes == measured.memory.peak_memory_bytes
+    bits = {tensor.name: tensor.bits for tensor in graph.tensors}
+    kernels = {name: width for name, width in bits.items() if name.endswith("/kernel")}
+    assert kernels == {name: 3 if name.startswith("aspp/") else 8 for name in kernels}
+    assert bits["aspp/concat"] == bits["decoder/refine_0/depthwise"] == bits["logits"] == 4
+    assert bits["block_3/expand"] == 8
+    assert measured.memory.weights_bytes < whole.memory.weights_bytes
+    assert measured.scores.to_dict() != whole.scores.to_dict()
+    assert measured.label_agreement == 1.0
+
+    monkeypatch.setattr(stages, "score", lambda *args, **kwargs: pytest.fail("scored twice"))
+    repeated = Candidate(Compression("channels", 0.0, 8, 8, 8, 8, 8, 8), 1)
+    assert trial.evaluate(repeated, context).scores.to_dict() == whole.scores.to_dict()
+
+
 def test_held_out_pictures_are_other_pictures(context):
     scores = trial.held_out(BASELINE, context)
     assert scores.image_ids == context.pictures.heldout.image_ids
@@ -188,6 +211,15 @@ def test_the_c_program_of_a_candidate_keeps_its_promises(context):
     assert seen.holds
     assert (seen.pictures, seen.arena_bytes) == (8, measured.memory.arena_bytes)
     assert seen.label_agreement > 0.995
+
+
+@needs_compiler
+def test_the_c_program_of_mixed_bits_gives_the_labels_it_was_scored_with(context):
+    mixed = Candidate(Compression("channels", 0.0, 4, 8, 3, 6, 4, 6), 4)
+    seen = trial.execution(mixed, context)
+    assert seen.holds
+    assert seen.label_agreement == 1.0
+    assert seen.arena_bytes == trial.evaluate(mixed, context).memory.arena_bytes
 
 
 def test_without_a_compiler_a_trial_still_counts_and_the_front_says_so(context, monkeypatch):

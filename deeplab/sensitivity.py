@@ -1,0 +1,200 @@
+"""Which part of a network bears fewer bits worst: each is lowered alone, its cost put beside what it saves.
+
+The cost needs no labels: the mean Kullback-Leibler divergence of the class probabilities, float network to integer one,
+in nats a pixel, above that of the network in which nothing was lowered (sensitivity as in Cai et al. 2020, ZeroQ).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.compression import Compression
+from deeplab.quantization import QuantizedNetwork
+from deeplab.simulation import simulator
+from deeplab.spec import NetworkSpec
+from evaluation.accuracy import Interval, Scores, paired_difference_interval
+
+Part = Literal["backbone", "aspp", "decoder", "edges"]
+Kind = Literal["weights", "activations"]
+
+_FIELDS: dict[tuple[Part, Kind], str] = {
+    ("backbone", "weights"): "weight_bits",
+    ("aspp", "weights"): "aspp_weight_bits",
+    ("decoder", "weights"): "decoder_weight_bits",
+    ("edges", "weights"): "edge_weight_bits",
+    ("backbone", "activations"): "activation_bits",
+    ("aspp", "activations"): "aspp_activation_bits",
+    ("decoder", "activations"): "decoder_activation_bits",
+}
+"""The field of a `Compression` that lowers a part. `edges` are first and last layer, whatever stage has them."""
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """One part with fewer bits, everything else as it was."""
+
+    part: Part
+    kind: Kind
+    bits: int
+    compression: Compression
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a network is from the float one, on the same pictures."""
+
+    divergence: float
+    """Mean over all pixels of sum_c p_c log(p_c / q_c), in nats; p is the float network's."""
+    changed_share: float
+    """Share of pixels with another label."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What one lowering costs and saves, against the network nothing was lowered in."""
+
+    lowering: Lowering
+    distance: Distance
+    added_divergence: float
+    """Nats a pixel; below zero where the lowered network happens to be closer to the float one."""
+    saved_bytes: int
+    change: Interval | None
+    """Of mIoU, by paired bootstrap; None without labels."""
+
+    @property
+    def cost_per_byte(self) -> float:
+        """Added divergence for each byte saved; infinite where nothing is saved."""
+        return self.added_divergence / self.saved_bytes if self.saved_bytes > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class SensitivityTable:
+    start: Compression
+    start_distance: Distance
+    start_bytes: int
+    rows: tuple[Sensitivity, ...]
+    """By falling cost a byte saved, first those that save nothing: what comes first should keep its bits longest."""
+
+
+def lowerings(
+    spec: NetworkSpec, start: Compression, weight_bits: Sequence[int], activation_bits: Sequence[int]
+) -> Iterator[Lowering]:
+    """Every part alone at each of the levels below the bits it starts with; no decoder where the network has none.
+
+    Args:
+        spec: of the network.
+        start: quantised; what each lowering changes one thing of.
+        weight_bits: levels for the weights.
+        activation_bits: levels for the activations.
+    """
+    spread = _spread(start)
+    for (part, kind), name in _FIELDS.items():
+        if part == "decoder" and spec.decoder is None:
+            continue
+        for bits in weight_bits if kind == "weights" else activation_bits:
+            if bits < getattr(spread, name):
+                named = replace(spread, **{name: bits})
+                # Edges that nothing was said of belong to backbone and decoder, and go with them.
+                edges = bits if part == "edges" else start.edge_weight_bits
+                yield Lowering(part, kind, bits, replace(named, edge_weight_bits=edges))
+
+
+def _spread(start: Compression) -> Compression:
+    """The same bits with every stage's said, so that lowering the backbone leaves the others."""
+    bits = start.bits
+    assert bits is not None, "only a quantised network has bits to lower"
+    return replace(
+        start,
+        aspp_weight_bits=bits.weights if bits.aspp_weights is None else bits.aspp_weights,
+        decoder_weight_bits=bits.weights if bits.decoder_weights is None else bits.decoder_weights,
+        aspp_activation_bits=bits.activations_of("aspp"),
+        decoder_activation_bits=bits.activations_of("decoder"),
+        edge_weight_bits=max(bits.weights_of("stem"), bits.weights_of("logits")),
+    )
+
+
+def sensitivity(
+    checkpoint: Checkpoint,
+    start: Compression,
+    tried: Sequence[Lowering],
+    frames: np.ndarray,
+    quantized: Callable[[Compression], QuantizedNetwork],
+    memory_bytes: Callable[[QuantizedNetwork], int],
+    scored: Callable[[QuantizedNetwork], Scores] | None = None,
+) -> SensitivityTable:
+    """Measure each lowering against the network of `start`, and order them.
+
+        ranges = calibrate(checkpoint, other_frames)
+        start = Compression(weight_bits=8, activation_bits=8)
+        tried = tuple(lowerings(checkpoint.spec, start, [4], [6]))
+        table = sensitivity(
+            checkpoint, start, tried, frames,
+            lambda compression: quantize(checkpoint, ranges, compression.bits),
+            lambda network: plan(lower(network)).peak_memory_bytes,
+        )
+
+    Args:
+        checkpoint: the float network.
+        start: quantised, nothing lowered.
+        tried: of `lowerings`.
+        frames: uint8 (N, height, width, 3) at the network's size, without labels; not those that calibrated.
+        quantized: the network at these bits.
+        memory_bytes: what a network takes.
+        scored: its scores on labelled pictures, the same for all; without it mIoU is not measured.
+    """
+    first, *others = (quantized(compression) for compression in (start, *(one.compression for one in tried)))
+    start_distance, *distances = distances_to_float(checkpoint, (first, *others), frames)
+    start_bytes = memory_bytes(first)
+    start_scores = scored(first) if scored else None
+    rows = [
+        Sensitivity(
+            lowering,
+            distance,
+            distance.divergence - start_distance.divergence,
+            start_bytes - memory_bytes(network),
+            paired_difference_interval(scored(network), start_scores) if scored else None,
+        )
+        for lowering, network, distance in zip(tried, others, distances, strict=True)
+    ]
+    rows.sort(key=lambda row: (row.cost_per_byte, row.added_divergence), reverse=True)
+    return SensitivityTable(start, start_distance, start_bytes, tuple(rows))
+
+
+def distances_to_float(
+    checkpoint: Checkpoint, networks: Sequence[QuantizedNetwork], frames: np.ndarray
+) -> list[Distance]:
+    """How far each network is from the float one, on frames uint8 (N, height, width, 3)."""
+    size = simulator(checkpoint.spec).batch_size
+    divergence, changed = np.zeros(len(networks)), np.zeros(len(networks), np.int64)
+    for begin in range(0, len(frames), size):
+        batch = frames[begin : begin + size]
+        exact = _probabilities(checkpoint, batch)
+        labels = exact.argmax(axis=-1)
+        for index, network in enumerate(networks):
+            given = _probabilities(network, batch)
+            divergence[index] += divergence_sum(exact, given)
+            changed[index] += np.count_nonzero(given.argmax(axis=-1) != labels)
+    pixels = len(frames) * checkpoint.spec.input_height * checkpoint.spec.input_width
+    return [
+        Distance(float(total) / pixels, int(count) / pixels) for total, count in zip(divergence, changed, strict=True)
+    ]
+
+
+def divergence_sum(exact: np.ndarray, given: np.ndarray) -> float:
+    """Sum over pixels of sum_c p_c log(p_c / q_c), p and q float32 (..., classes); 0 log 0 is 0.
+
+    A q that float32 took to 0 counts as its least normal number: the divergence stays finite.
+    """
+    least = np.finfo(np.float32).tiny
+    logs = np.log(np.maximum(exact, least)) - np.log(np.maximum(given, least))
+    return float(np.sum(exact * logs, dtype=np.float64))
+
+
+def _probabilities(network: Checkpoint | QuantizedNetwork, frames: np.ndarray) -> np.ndarray:
+    return np.asarray(simulator(network.spec).probabilities(network, frames))
