@@ -7,14 +7,12 @@ from typing import Literal
 
 from deeplab.quantization.types import BitWidths
 
-PruningMethod = Literal["channels", "magnitude", "2:4"]
+PruningMethod = Literal["channels", "magnitude"]
 
 WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 16, 32)
 """32 = float32, not quantised."""
 ACTIVATION_BITS = (4, 6, 8, 16, 32)
 FLOAT_BITS = 32
-TWO_OF_FOUR = 0.5
-"""The one sparsity that 2:4 pruning has."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Compression:
     sparsity: float = 0.0
     """Share removed, in [0, 1). `channels`: of the peak memory of a reference plan, or of the channels of each group
     (`channels.allotment` of a sweep says which). `magnitude`: of the weights of each convolution kernel, depthwise ones
-    excepted. `2:4` is 0.5: two of any four weights of an output."""
+    excepted."""
     weight_bits: int = FLOAT_BITS
     activation_bits: int = FLOAT_BITS
     aspp_weight_bits: int | None = None
@@ -39,8 +37,6 @@ class Compression:
     def __post_init__(self) -> None:
         if not 0.0 <= self.sparsity < 1.0:
             raise ValueError(f"sparsity must lie in [0, 1), got {self.sparsity}")
-        if self.pruning == "2:4" and self.sparsity not in (0.0, TWO_OF_FOUR):
-            raise ValueError(f"2:4 pruning has the sparsity {TWO_OF_FOUR}, got {self.sparsity}")
         for name, levels in (("weight", WEIGHT_BITS), ("activation", ACTIVATION_BITS)):
             for stage in ("", "aspp_", "decoder_", "edge_"):
                 bits = getattr(self, f"{stage}{name}_bits", None)

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.datasets import Dataset, Split, open_dataset
+from deeplab.datasets import Split, open_dataset
 from deeplab.datasets.interface import nearest
+from deeplab.datasets.joined import Joined
 from deeplab.quantization import BitWidths, QuantizedNetwork
-from evaluation.accuracy import Scores, paired_difference_interval, score_pictures, squash
+from evaluation.accuracy import Scores, paired_difference_interval
 from evaluation.errors import UserError, exits_on_user_error
 
 
@@ -82,54 +82,45 @@ _BATCH, _LEARNING_RATE = 4, 2e-3
 def measure(row: Row, shared: Path) -> tuple[Scores, Scores]:
     """Scores of the float network and of the compressed one on the row's pictures."""
     from deeplab.importing import load_network
+    from deeplab.scoring import score
 
     baseline = load_network(shared / "weights" / row.bench.network)
     name, folder, options = row.bench.data
     dataset = open_dataset(name, shared / "data" / folder, **options)
     scored = dataset.split(row.bench.split)
-    frames = _frames(row.bench, shared, baseline)
-    return _score(baseline, dataset, scored), _score(compress(row, baseline, frames), dataset, scored)
+    compressed = compress(row, baseline, unlabelled(row.bench, shared))
+    return score(baseline, dataset, scored), score(compressed, dataset, scored)
 
 
-def compress(row: Row, baseline: Checkpoint, frames: np.ndarray) -> QuantizedNetwork:
+def unlabelled(bench: Bench, shared: Path) -> Split:
+    """The pictures that calibrate and teach."""
+    return Joined(
+        *(open_dataset(name, shared / "data" / folder).split(split).take(count)
+          for name, folder, split, count in bench.unlabelled)
+    )  # fmt: skip
+
+
+def compress(row: Row, baseline: Checkpoint, pictures: Split) -> QuantizedNetwork:
     """Equalise, calibrate, quantise, learn the rounding, train through it: what the row asks for."""
-    from deeplab.aware import AwareTraining, train_aware
     from deeplab.calibration import calibrate
     from deeplab.quantization import quantize
     from deeplab.quantization.equalisation import equalize
     from deeplab.reconstruction import reconstruct
-    from deeplab.windows import windows
+    from deeplab.windows import TrainingBatches, frames
 
-    seen = frames[:_CALIBRATION_PICTURES]
+    size = baseline.spec.input_height, baseline.spec.input_width
+    seen = frames(pictures.take(_CALIBRATION_PICTURES), *size)
     network = equalize(baseline, calibrate(baseline, seen))
     quantized = quantize(network, calibrate(network, seen), row.bits)
     if row.learned_rounding:
         quantized = reconstruct(network, quantized, seen)
-    training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
-    return train_aware(network, quantized, windows(frames, row.crop, _BATCH), training, teacher=baseline)
+    if row.aware_steps:
+        from deeplab.aware import AwareTraining, train_aware
 
-
-def _frames(bench: Bench, shared: Path, network: Checkpoint) -> np.ndarray:
-    frames = []
-    for name, folder, split, count in bench.unlabelled:
-        pictures = open_dataset(name, shared / "data" / folder).split(split).take(count)
-        size = network.spec.input_height, network.spec.input_width
-        frames += [squash(pictures.image(index), *size) for index in range(len(pictures))]
-    return np.stack(frames)
-
-
-def _score(network: Checkpoint | QuantizedNetwork, dataset: Dataset, scored: Split) -> Scores:
-    from deeplab.simulation import simulator
-
-    runner = simulator(network.spec)
-    return score_pictures(
-        lambda pictures: runner.labels(network, pictures),
-        ((sample.image_id, sample.image, sample.label) for sample in scored),
-        len(dataset.class_names),
-        dataset.void,
-        input_size=(network.spec.input_height, network.spec.input_width),
-        batch_size=runner.batch_size,
-    )
+        batches = TrainingBatches(pictures, *size, batch=_BATCH, crop=row.crop, labelled=False, seed=0)
+        training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
+        quantized = train_aware(network, quantized, batches, training, teacher=baseline)
+    return quantized
 
 
 def main(

@@ -37,7 +37,7 @@ class Reconstruction:
 def reconstruct(
     checkpoint: Checkpoint, network: QuantizedNetwork, frames: np.ndarray, options: Reconstruction | None = None
 ) -> QuantizedNetwork:
-    """Learn the rounding of every weight, and set each bias so that the layer's mean output is the float one.
+    """Learn the rounding of every weight, and fit each bias to it.
 
     Args:
         checkpoint: the float network.
@@ -65,10 +65,9 @@ def reconstruct(
             scale = np.float64(network.activations[layer.inputs[0]].scale) * network.kernel_scales[layer.name]
             biases[layer.name] = quantize_bias(bias, scale, network.bits)
             if layer is not chain[-1]:
-                ceiling, own = problem.ceiling, checkpoint.weights[f"{layer.name}/bias"]
-                exact = activated(_outputs(exact, problem.kernel, layer) + own, ceiling)
-                given = activated(_outputs(given, codes * problem.scales, layer) + bias, ceiling)
-                given = network.activations[layer.name].nearest(given)
+                own = checkpoint.weights[f"{layer.name}/bias"]
+                exact = activated(_outputs(exact, problem.kernel, layer) + own, problem.ceiling)
+                given = _integer_outputs(given, codes, biases[layer.name], layer, network)
         rounded = replace(rounded, kernels=kernels, biases=biases)
     return rounded
 
@@ -115,3 +114,16 @@ def _outputs(windows: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarra
     if layer.kernel == 1:
         return windows @ kernel
     return (windows.reshape(len(windows), -1) @ kernel)[:, None]
+
+
+def _integer_outputs(
+    windows: np.ndarray, codes: np.ndarray, bias: np.ndarray, layer: Layer, network: QuantizedNetwork
+) -> np.ndarray:
+    """What the integer layer gives, real values (n, taps, channels). TFLite rounds twice, which at few bits shows."""
+    read, grid = network.activations[layer.inputs[0]], network.activations[layer.name]
+    accumulator = _outputs(np.rint(windows / np.float32(read.scale)), codes, layer).astype(np.float64) + bias
+    head, guard = network.multipliers()[layer.name]
+    steps = np.floor(accumulator * head + 0.5) / guard
+    rounded = np.sign(steps) * np.floor(np.abs(steps) + 0.5)
+    low, high = network.clamp(layer)
+    return (np.clip(rounded, low - grid.zero_point, high - grid.zero_point) * grid.scale).astype(np.float32)

@@ -39,6 +39,7 @@ class Simulator:
             if layer.kind not in ("input", "concat")
         }
         self._loaded: object = None
+        self._readers: dict[str, tf.types.experimental.PolymorphicFunction] = {}
         signature = [tf.TensorSpec((None, spec.input_height, spec.input_width, 3), tf.uint8)]
         self._one_frame = [tf.TensorSpec((1, spec.input_height, spec.input_width, 3), tf.uint8)]
         # No autograph: there is no Python control flow to convert, and looking for some doubles the time of a trace.
@@ -214,9 +215,10 @@ class Simulator:
         scale = network.activations[source].scale if isinstance(network, QuantizedNetwork) else 1.0
         return np.concatenate(values) * np.float32(scale), np.concatenate(inside).astype(np.float32)
 
-    @lru_cache(maxsize=64)  # noqa: B019 - a simulator lives as long as the process keeps its spec
     def _reader(self, source: str) -> tf.types.experimental.PolymorphicFunction:
-        """(frame, places) -> the values of a layer's output there."""
+        """(frame, places) -> the values of a layer's output there; traced once."""
+        if source in self._readers:
+            return self._readers[source]
         reader = next(layer for layer in layers(self.spec) if source in layer.inputs and layer.has_weights)
         inner = keras.Model(self.model.input, self.model.get_layer(reader.name).input)
 
@@ -224,6 +226,7 @@ class Simulator:
         def read(frame: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
             return tf.gather_nd(inner(self.normalise(frame), training=False)[0], places)
 
+        self._readers[source] = read
         return read
 
 

@@ -8,6 +8,7 @@ References: Sandler et al. 2018 (MobileNetV2, table 2); Chen et al. 2017 (DeepLa
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -94,6 +95,27 @@ class NetworkSpec:
     def with_input_size(self, height: int, width: int) -> NetworkSpec:
         """The same network for pictures of another size: it is fully convolutional, so all weights stay."""
         return replace(self, input_height=height, input_width=width)
+
+    def with_output_stride(self, output_stride: int) -> NetworkSpec:
+        """The same weights at another output stride: strides past it become dilations (Chen et al. 2017, section 3.1).
+
+        The atrous rates of the ASPP grow as the grid gets finer, so that they reach as far. What a block strides
+        natively is its stride, or the step in dilation from it to the next one.
+        """
+        dilations = [block.dilation for block in self.blocks]
+        after = [*dilations[1:], dilations[-1]]
+        native = [block.stride * later // own for block, own, later in zip(self.blocks, dilations, after, strict=True)]
+        blocks, stride, dilation = [], 2, 1
+        for block, step in zip(self.blocks, native, strict=True):
+            strides = stride * step <= output_stride
+            blocks.append(replace(block, stride=step if strides else 1, dilation=dilation))
+            if strides:
+                stride *= step
+            else:
+                dilation *= step
+        before = 2 * math.prod(block.stride for block in self.blocks)
+        atrous = tuple(replace(branch, rate=branch.rate * before // stride) for branch in self.aspp.atrous)
+        return replace(self, blocks=tuple(blocks), aspp=replace(self.aspp, atrous=atrous))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,23 +1,52 @@
-"""Batches without labels for a short training: windows of whole pictures, flipped half of the time."""
+"""Pictures for calibration and fine-tuning: at the network's size, whole or as random windows, a batch a step."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from deeplab.descent import Batches
+from deeplab.datasets import Split
+from evaluation.accuracy import squash, to_label_size
 
 
-def windows(frames: np.ndarray, crop: int | None, batch: int) -> Batches:
-    """Batches of `batch` windows of `frames`, uint8 (N, h, w, 3), with `crop` pixels a side; None: whole pictures."""
+def frames(split: Split, height: int, width: int) -> np.ndarray:
+    """All pictures of a split at the network's size: uint8 (N, height, width, 3)."""
+    return np.stack([squash(split.image(index), height, width) for index in range(len(split))])
 
-    def views(step: int) -> tuple[np.ndarray, None]:
-        random = np.random.default_rng([0, step])
-        height, width = (min(crop, size) if crop else size for size in frames.shape[1:3])
-        chosen = []
-        for index in random.choice(len(frames), batch, replace=batch > len(frames)):
-            top, left = (int(random.integers(size + 1)) for size in (frames.shape[1] - height, frames.shape[2] - width))
-            view = frames[index, top : top + height, left : left + width]
-            chosen.append(view[:, ::-1] if random.random() < 0.5 else view)
-        return np.stack(chosen), None
 
-    return views
+class TrainingBatches:
+    """Batches for fine-tuning: a pure function of (seed, step), whatever was asked before.
+
+    Pictures are squashed to the network's size (labels by nearest neighbour: training, unlike scoring, may resample
+    them), flipped left to right half of the time, and cropped where a crop is asked for.
+    """
+
+    def __init__(
+        self, split: Split, height: int, width: int, *, batch: int, crop: int | None, labelled: bool, seed: int
+    ) -> None:
+        self._split, self._batch, self._seed, self._labelled = split, batch, seed, labelled
+        self._size = (height, width)
+        self._crop = (min(crop, height), min(crop, width)) if crop else self._size
+        self._load = lru_cache(maxsize=256)(self._read)
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        if not self._labelled:
+            return squash(self._split.image(index), *self._size), None
+        sample = self._split.sample(index)
+        return squash(sample.image, *self._size), to_label_size(sample.label, *self._size)
+
+    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
+        random = np.random.default_rng([self._seed, step])
+        chosen = random.choice(len(self._split), self._batch, replace=self._batch > len(self._split))
+        pictures, labels = [], []
+        for index in chosen:
+            image, label = self._load(int(index))
+            top = int(random.integers(self._size[0] - self._crop[0] + 1))
+            left = int(random.integers(self._size[1] - self._crop[1] + 1))
+            window = (slice(top, top + self._crop[0]), slice(left, left + self._crop[1]))
+            direction = -1 if random.random() < 0.5 else 1
+            pictures.append(image[window][:, ::direction])
+            if label is not None:
+                labels.append(label[window][:, ::direction])
+        return np.stack(pictures), np.stack(labels) if labels else None

@@ -262,7 +262,7 @@ class QuantizationConfig(Section):
     """Steps a layer, for `rounding: learned`."""
     aware_steps: Annotated[int, Field(ge=0)] = 0
     """Steps of quantisation-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
-    aware_learning_rate: Annotated[float, Field(gt=0)] = 5e-3
+    aware_learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     """Peak rate of Adam, in steps of the quantisation grids."""
 
     @field_validator("edge_weight_bits")

@@ -13,11 +13,12 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import Compression
 from deeplab.simulation import simulator
+from deeplab.windows import frames
 from evaluation.planner import Target, load_target
 from sweeps.cache import StageCache
 from sweeps.config import SweepConfig
 from sweeps.inputs import open_inputs
-from sweeps.pictures import Pictures, frames
+from sweeps.pictures import Pictures
 
 _PIXELS_PER_PICTURE = 256
 """Taken of each calibration picture to re-fit pruned layers by least squares."""

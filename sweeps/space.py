@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deeplab.compression import FLOAT_BITS, Compression
@@ -42,8 +42,7 @@ class Candidate:
     def canonical(self) -> Candidate:
         """The one name of a setting that has several: removing nothing by either method is the same network."""
         if self.compression.sparsity == 0.0 and self.compression.pruning != "channels":
-            same = Compression("channels", 0.0, self.compression.weight_bits, self.compression.activation_bits)
-            return Candidate(same, self.tile_count)
+            return Candidate(replace(self.compression, pruning="channels"), self.tile_count)
         return self
 
     def __str__(self) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
 from deeplab.compression import Compression
-from deeplab.datasets import Split
 from deeplab.finetuning import FineTuning, fine_tune
 from deeplab.pruning.channels import prune_channels
 from deeplab.pruning.magnitude import prune_magnitude
@@ -23,15 +22,16 @@ from deeplab.quantization.equalisation import equalize
 from deeplab.quantization.file import network_bytes, parse_network
 from deeplab.quantization.rounding import LearnedRounding
 from deeplab.reconstruction import Reconstruction, reconstruct
+from deeplab.scoring import score
 from deeplab.simulation import simulator
-from evaluation.accuracy import Scores, score_pictures, squash
+from deeplab.windows import TrainingBatches
+from evaluation.accuracy import Scores, squash
 from evaluation.executor import execute
 from evaluation.graph import Graph
 from evaluation.planner import Plan
 from sweeps.cache import digest
 from sweeps.context import Context
 from sweeps.narrowing import channels_left, narrowing_parts
-from sweeps.pictures import TrainingBatches
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
 _PRUNE_VERSION = 3
@@ -177,22 +177,9 @@ def scores(network: Network, context: Context, use: str) -> Scores:
         "score",
         _SCORE_VERSION,
         parts,
-        lambda: score(network, context, getattr(context.pictures, use)),
+        lambda: score(network, context.pictures.dataset, getattr(context.pictures, use)),
         lambda found: json.dumps(found.to_dict()).encode(),
         lambda content: Scores.from_dict(json.loads(content)),
-    )
-
-
-def score(network: Network, context: Context, split: Split) -> Scores:
-    """Scores of a network on any pictures, not cached."""
-    dataset, runner = context.pictures.dataset, simulator(network.spec)
-    return score_pictures(
-        lambda pictures: runner.labels(network, pictures),
-        ((sample.image_id, sample.image, sample.label) for sample in split),
-        len(dataset.class_names),
-        dataset.void,
-        input_size=(network.spec.input_height, network.spec.input_width),
-        batch_size=runner.batch_size,
     )
 
 

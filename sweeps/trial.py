@@ -10,6 +10,7 @@ import numpy as np
 
 from deeplab.datasets.palette import palette
 from deeplab.lowering import lower, lower_untrained
+from deeplab.scoring import score
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, squash, to_label_size
 from evaluation.graph import Graph
@@ -21,7 +22,7 @@ from sweeps.context import Context, open_context
 from sweeps.narrowing import pruned_spec
 from sweeps.pictures import open_part
 from sweeps.space import Candidate
-from sweeps.stages import compressed, label_agreement, parameters, score, scores
+from sweeps.stages import compressed, label_agreement, parameters, scores
 
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_of", "open_context",
@@ -82,7 +83,7 @@ def import_check(context: Context) -> Scores:
     """Scores of the float network on `config.import_check.split`."""
     assert context.config.import_check is not None
     split = open_part(context.pictures.dataset, context.config.import_check.split)
-    return score(context.baseline, context, split)
+    return score(context.baseline, context.pictures.dataset, split)
 
 
 def describe(context: Context) -> DataSet:

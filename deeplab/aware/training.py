@@ -16,10 +16,10 @@ from deeplab.quantization.post_training import quantize_bias
 from deeplab.tensorflow import keras, tf
 
 _NEAR = 0.25
-"""Steps."""
+"""How far from its code a weight starts at most, in steps; at 0.5 it would be rounded to the next one."""
 
 AwareTraining = FineTuning
-"""Steps, rate and loss, as for a float network; but the rate is in steps of the grids: 5e-3 is a good one."""
+"""Steps, rate and loss, as for a float network; but the rate is in steps of the grids."""
 
 
 def train_aware(

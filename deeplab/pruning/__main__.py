@@ -7,16 +7,16 @@ import time
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from deeplab.datasets import Dataset, open_dataset
-from evaluation.accuracy import Scores, paired_difference_interval, score_pictures, squash
+from evaluation.accuracy import Scores, paired_difference_interval, score_pictures
 from evaluation.errors import exits_on_user_error
 
 _PIXELS_PER_PICTURE = 256
+_BATCH, _CROP = 8, 256
 
 
 def main(
@@ -42,20 +42,21 @@ def main(
     from deeplab.pruning import curve
     from deeplab.pruning.ranking import rank_channels
     from deeplab.simulation import simulator
+    from deeplab.windows import TrainingBatches, frames
 
     baseline = load_network(network)
     dataset = open_dataset(*data)
     size = baseline.spec.input_height, baseline.spec.input_width
     learned = dataset.split(train).take(pictures)
-    frames = np.stack([squash(learned.image(index), *size) for index in range(len(learned))])
-    inputs = simulator(baseline.spec).sample_inputs(baseline, frames, _PIXELS_PER_PICTURE)
-    rankings = rank_channels(baseline, criterion, frames, inputs)
+    seen = frames(learned, *size)
+    inputs = simulator(baseline.spec).sample_inputs(baseline, seen, _PIXELS_PER_PICTURE)
+    rankings = rank_channels(baseline, criterion, seen, inputs)
     planned = curve.reference_plans(bits, tiles)
 
     def score(candidate) -> Scores:
         return _score(candidate, dataset, split, every)
 
-    whole = score(curve.at_bits(baseline, bits, frames))
+    whole = score(curve.at_bits(baseline, bits, seen))
     reference = planned(baseline.spec)[1]
     scored = f"{split}, {len(whole.image_ids)} pictures"
     title = f"{network.name}: {allotment}, {criterion}, {bits} bits, {tiles} tiles; {scored}"
@@ -66,8 +67,9 @@ def main(
     savings = tuple(saving or (0.15, 0.33, 0.45, 0.6))
     keeps = curve.channels_left(baseline.spec, rankings, planned, savings, bits, allotment == "uniform")
     tuning = FineTuning(steps, rate, "distill")
+    batches = TrainingBatches(learned, *size, batch=_BATCH, crop=_CROP, labelled=False, seed=0)
     for asked, keep in zip(savings, keeps, strict=True):
-        point = curve.measure(baseline, keep, asked, planned, bits, frames, inputs, score, tuning)
+        point = curve.measure(baseline, keep, asked, planned, bits, seen, inputs, score, tuning, batches)
         tuned = ("", "") if point.tuned is None else _accuracy(point.tuned, whole)
         change = paired_difference_interval(point.tuned or point.pruned, whole)
         interval = f"{change.lower:+.3f} to {change.upper:+.3f}"

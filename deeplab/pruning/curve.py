@@ -10,7 +10,7 @@ import numpy as np
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FLOAT_BITS, Compression
-from deeplab.descent import FineTuning
+from deeplab.descent import Batches, FineTuning
 from deeplab.finetuning import fine_tune
 from deeplab.lowering import lower_untrained
 from deeplab.pruning.allotment import Planned, keep_for, pruning_path
@@ -18,11 +18,8 @@ from deeplab.pruning.channels import narrowed, narrowed_to, prune_channels, unif
 from deeplab.pruning.ranking import Inputs, Ranking
 from deeplab.quantization import BitWidths, QuantizedNetwork, quantize
 from deeplab.spec import NetworkSpec
-from deeplab.windows import windows
 from evaluation.accuracy import Scores
 from evaluation.planner import CAMERA, Plan, plan
-
-BATCH, CROP = 8, 256
 
 
 @dataclass(frozen=True)
@@ -79,12 +76,12 @@ def measure(
     inputs: Inputs,
     score: Callable[[Checkpoint | QuantizedNetwork], Scores],
     tuning: FineTuning,
+    batches: Batches,
 ) -> Point:
-    """Prune, re-fit, and fine-tune by distillation on `frames`; score both at the reference's bits."""
+    """Prune, re-fit, and fine-tune by distillation on `batches`; score both at the reference's bits."""
     network = prune_channels(baseline, keep, inputs)
     pruned, tuned = score(at_bits(network, bits, frames)), None
     if tuning.steps:
-        batches = windows(frames, CROP, BATCH)
         tuned = score(at_bits(fine_tune(network, batches, tuning, teacher=baseline), bits, frames))
     return Point(saving, planned(narrowed_to(baseline.spec, keep))[1], pruned, tuned)
 

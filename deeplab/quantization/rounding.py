@@ -20,8 +20,6 @@ _BETA = (20.0, 2.0)
 """The regulariser's exponent, annealed from the first to the second: free first, decided at the end (eq. 24)."""
 _WARM_UP = 0.2
 """Share of the steps without regulariser."""
-
-
 _NEWTON_STEPS = 6
 _LEAST_OPEN = 0.01
 """Share of windows a channel is at least taken to be unclamped on: a few of them alone must not move its bias."""

@@ -106,11 +106,6 @@ class ActivationQuantization:
     def high(self) -> int:
         return (1 << (self.bits - 1)) - 1
 
-    def nearest(self, values: np.ndarray) -> np.ndarray:
-        """The grid's real values nearest to `values`."""
-        steps = np.clip(np.rint(values / self.scale), self.low - self.zero_point, self.high - self.zero_point)
-        return steps * np.float32(self.scale)
-
 
 @dataclass(frozen=True, eq=False)
 class QuantizedNetwork:

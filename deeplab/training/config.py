@@ -37,11 +37,11 @@ class DataConfig(_Section):
 
 class NetworkConfig(_Section):
     start: Path | None = None
-    """What to start from. A whole network fixes the network, but for `input_size` and classes: a checkpoint (.npz), a
-    .tflite, a frozen graph (.pb), or a TensorFlow checkpoint of `tensorflow/models`' DeepLab, beside which
-    `output_stride`, `atrous_rates` and `resize` (align_corners if not given) say what it does not. A backbone fixes its
-    widths alone, and the keys below say what the new head is like: a Keras MobileNetV2 (.h5, .keras) or a TensorFlow
-    checkpoint without a head."""
+    """What to start from. A whole network fixes the network, but for `input_size`, classes and `output_stride` (its own
+    if not given; strides past another one become dilations): a checkpoint (.npz), a .tflite, a frozen graph (.pb), or a
+    TensorFlow checkpoint of `tensorflow/models`' DeepLab, beside which `output_stride`, `atrous_rates` and `resize`
+    (align_corners if not given) say what it does not. A backbone fixes its widths alone, and the keys below say what the
+    new head is like: a Keras MobileNetV2 (.h5, .keras) or a TensorFlow checkpoint without a head."""
     input_size: Size
     width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
     output_stride: Literal[8, 16] = 16
@@ -62,7 +62,7 @@ class NetworkConfig(_Section):
             kind = kind_of(self.start)
         except UserError as error:
             raise ValueError(f"start: {error}") from None
-        other = sorted(self.model_fields_set - {"start", "input_size"})
+        other = sorted(self.model_fields_set - {"start", "input_size", "output_stride"})
         if kind in ("keras", "checkpoint"):
             other = ["width_multiplier"] if "width_multiplier" in other else []
         if other:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from deeplab.datasets import Dataset, Split, open_dataset
 from deeplab.importing import Backbone, Unstated, load_start
-from deeplab.simulation import simulator
+from deeplab.scoring import score
 from deeplab.spec import NetworkSpec, mobilenet_v2_deeplab
 from deeplab.training.batches import Batches, ahead, class_weights
 from deeplab.training.config import TrainConfig
@@ -127,6 +127,8 @@ def _network(config: TrainConfig, dataset: Dataset) -> tuple[NetworkSpec, dict |
     if unused := sorted(options.model_fields_set - {"start", "input_size", *given}):
         raise UserError(f"network.{unused[0]}: {options.start} is a whole network, which fixes it; remove the key")
     spec, weights = start.spec.with_input_size(height, width), dict(start.weights)
+    if "output_stride" in given:
+        spec = spec.with_output_stride(options.output_stride)
     if spec.classes != classes:  # another task: the head starts anew
         spec = replace(spec, classes=classes)
         weights = {name: array for name, array in weights.items() if not name.startswith("logits/")}
@@ -188,11 +190,9 @@ def _score_best(config: TrainConfig, dataset: Dataset) -> Checkpoint:
     best = load_checkpoint(path)
     if not config.data.score:
         return best
-    runner = simulator(best.spec)
     scores = dict(best.notes["miou"])
     for name in config.data.score:
-        result = _score(lambda frames: runner.labels(best, frames), best.spec, dataset.split(name))
-        scores[name] = round(result.miou, 5)
+        scores[name] = round(score(best, dataset, dataset.split(name)).miou, 5)
     best = Checkpoint(best.spec, best.weights, {**best.notes, "miou": scores})
     save_checkpoint(best, path, config.checkpoint_dtype)
     return best

@@ -48,13 +48,33 @@ def test_ranges_become_even_and_the_widest_stays(uneven, pictures):
         assert reach[1] <= reach[0] * 1.01
 
 
-def test_no_clamp_is_reached_that_was_not_before(uneven, pictures):
-    before = calibrate(uneven, pictures)
-    after = calibrate(equalize(uneven, before), pictures)
-    for layer in layers(uneven.spec):
+@pytest.fixture(scope="module")
+def clamped(checkpoint):
+    """Channels that the ReLU6 clamps beside others that it leaves alone."""
+    weights = dict(checkpoint.weights)
+    for name in ("stem", "block_1/expand", "block_2/depthwise"):
+        kernel = weights[f"{name}/kernel"]
+        factor = np.geomspace(0.5, 20, weights[f"{name}/bias"].size).astype(np.float32)
+        weights[f"{name}/kernel"] = kernel * (factor[:, None] if "depthwise" in name else factor)
+    return Checkpoint(checkpoint.spec, weights)
+
+
+def test_the_clamp_of_relu6_stays_where_it_was(clamped, pictures):
+    before = calibrate(clamped, pictures)
+    equal = equalize(clamped, before)
+    after = calibrate(equal, pictures)
+    reached = [before[name].channel_high >= 5.9 for name in ("stem", "block_1/expand", "block_2/depthwise")]
+    assert all(clamps.any() and not clamps.all() for clamps in reached)
+    for layer in layers(clamped.spec):
         if layer.activation == "relu6":
-            free = before[layer.name].channel_high < 5.9
-            assert (after[layer.name].channel_high[free] < 6.0).all(), layer.name
+            clamps = before[layer.name].channel_high >= 5.9
+            assert (after[layer.name].channel_high[~clamps] < 6.0).all(), layer.name
+            np.testing.assert_allclose(
+                after[layer.name].channel_mean[clamps], before[layer.name].channel_mean[clamps], rtol=1e-3, atol=1e-4
+            )
+    runner = simulator(clamped.spec)
+    exact = runner.probabilities(clamped, pictures).numpy()
+    np.testing.assert_allclose(runner.probabilities(equal, pictures).numpy(), exact, atol=1e-3)
 
 
 def test_a_badly_scaled_network_loses_less_to_rounding(uneven, pictures):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from deeplab.datasets import open_dataset
-from deeplab.figures import ROWS, Bench, Row, _windows, compress
+from deeplab.datasets.joined import Joined
+from deeplab.figures import ROWS, Bench, Row, compress
 from deeplab.quantization import BitWidths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -36,18 +37,9 @@ def test_no_picture_that_is_scored_calibrates_or_teaches(bench, shared):
         assert not scored & {(other, image_id) for image_id in taught.image_ids}
 
 
-def test_a_row_goes_through_every_step(checkpoint, pictures):
+def test_a_row_goes_through_every_step(checkpoint):
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), learned_rounding=True, aware_steps=3)
-    frames = np.concatenate([pictures] * (-(-4 // len(pictures))))
-    network = compress(row, checkpoint, frames)
+    train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
+    network = compress(row, checkpoint, Joined(train.take(2), train))
     assert network.bits == row.bits
     assert all(np.abs(codes).max() <= 3 for codes in network.kernels.values())
-
-
-def test_windows_have_their_size_and_follow_the_step_alone():
-    frames = np.random.default_rng(0).integers(0, 256, (6, 20, 30, 3)).astype(np.uint8)
-    for crop, shape in ((None, (4, 20, 30, 3)), (16, (4, 16, 16, 3))):
-        first, second = _windows(frames, crop)(3)[0], _windows(frames, crop)(3)[0]
-        assert first.shape == shape
-        np.testing.assert_array_equal(first, second)
-        assert (first != _windows(frames, crop)(4)[0]).any()

@@ -215,7 +215,7 @@ def test_a_training_begins_with_the_backbone_and_a_new_head(files: Path, backbon
     [
         ({"start": "net.h5", "width_multiplier": 0.35}, "start fixes the network; remove width_multiplier"),
         ({"start": "model.ckpt", "width_multiplier": 0.35}, "start fixes the network; remove width_multiplier"),
-        ({"start": "graph.pb", "output_stride": 8}, "start fixes the network; remove output_stride"),
+        ({"start": "graph.pb", "atrous_rates": [6]}, "start fixes the network; remove atrous_rates"),
         ({"start": "net.onnx"}, "start: net.onnx: no kind of network file that is known"),
     ],
 )

@@ -37,6 +37,19 @@ def test_output_stride_sets_the_size_of_the_features_and_dilates_the_rest(stride
     assert dilations == ([1] * 7 + [2] * 7 + [4] * 3 if stride == 8 else [1] * 14 + [2] * 3)
 
 
+@pytest.mark.parametrize("given", [8, 16, 32])
+@pytest.mark.parametrize("wanted", [8, 16, 32])
+def test_the_same_weights_at_another_output_stride(given, wanted):
+    def spec(stride):
+        rates = tuple(rate * 16 // stride for rate in (6, 12, 18))
+        return mobilenet_v2_deeplab(
+            input_height=65, input_width=97, classes=5, output_stride=stride, atrous_rates=rates, width_multiplier=0.35
+        )
+
+    assert spec(given).with_output_stride(wanted) == spec(wanted)
+    assert weight_shapes(spec(given)) == weight_shapes(spec(wanted))
+
+
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (360, 480), (33, 250)])
 def test_any_input_size_comes_back_as_logits_of_that_size(height, width):
     spec = mobilenet_v2_deeplab(input_height=height, input_width=width, classes=3, atrous_rates=(6, 12, 18))

@@ -207,6 +207,55 @@ def test_class_weights_are_median_frequency(tmp_path: Path) -> None:
     assert class_weights(split, 4, "none").tolist() == [1, 1, 1, 1]
 
 
+# -------------------------------------------------------------------------------------------------------- one step
+
+
+def test_the_jaccard_loss_of_hard_predictions_is_one_less_the_miou() -> None:
+    import tensorflow as tf
+
+    from deeplab.training.trainer import _jaccard_loss
+
+    labels = np.array([[[0, 0, 0, 1], [1, 1, VOID, VOID]]])
+    predicted = np.array([[[0, 0, 1, 1], [1, 0, 0, 2]]])  # what lies under void does not count
+    seen = labels != VOID
+    logits = tf.one_hot(predicted, 3) * 100.0
+    loss = float(_jaccard_loss(logits, tf.constant(np.where(seen, labels, 0)), tf.constant(seen)))
+    # class 0: 2 of 4, class 1: 2 of 4; class 2 has no labels
+    assert loss == pytest.approx(1 - (2 / 4 + 2 / 4) / 2, abs=1e-6)
+    even = float(_jaccard_loss(tf.zeros((1, 2, 4, 3)), tf.constant(np.where(seen, labels, 0)), tf.constant(seen)))
+    # p = 1/3 everywhere: both = 3 / 3, union = 6 / 3 + 3 - 1
+    assert even == pytest.approx(1 - 1 / 4, abs=1e-6)
+
+
+def test_the_average_is_kept_and_the_weights_go_on(tmp_path: Path) -> None:
+    from deeplab.spec import mobilenet_v2_deeplab
+    from deeplab.training.trainer import Trainer
+
+    options = tiny(tmp_path, averaging=0.5, steps=3).training
+    shape = {"width_multiplier": 0.1, "aspp_width": 8, "skip_width": 8, "decoder_width": 8}
+    spec = mobilenet_v2_deeplab(input_height=32, input_width=32, classes=3, **shape)
+    trainer = Trainer(spec, (32, 32), options, np.ones(3, np.float32), None)
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    labels = rng.integers(0, 3, (2, 32, 32)).astype(np.uint8)
+    expected = None
+    for step in range(3):
+        trainer.fit(step, frames, labels)
+        now = trainer._model.get_weights()
+        share = max(0.5, 9 / (10 + step))
+        expected = [a + share * (w - a) for a, w in zip(expected, now, strict=True)] if expected else None
+        expected = expected or [average.numpy() for average in trainer._averages]
+    for average, value in zip(trainer._averages, expected, strict=True):
+        np.testing.assert_allclose(average.numpy(), value, rtol=1e-5, atol=1e-6)
+    before = trainer._model.get_weights()
+    kept = trainer.checkpoint({}).weights["logits/kernel"]
+    index = [weight.name for weight in trainer._model.weights].index("logits/kernel:0")
+    np.testing.assert_allclose(kept, expected[index], rtol=1e-5, atol=1e-6)
+    assert np.abs(kept - before[index]).max() > 0
+    for weight, same in zip(trainer._model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
 # -------------------------------------------------------------------------------------------------- state and resuming
 
 
@@ -262,9 +311,11 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     # Fine-tuning from a checkpoint, for other classes and another size: the head starts anew, the rest is kept.
     write_folder(tmp_path / "mine", pictures=10)
     fields = tiny(tmp_path / "tuned", steps=1, learning_rate=1e-9).model_dump(mode="json")
-    fields["network"] = {"start": str(tmp_path / "parts" / "best.npz"), "input_size": [48, 32]}
+    start = str(tmp_path / "parts" / "best.npz")
+    fields["network"] = {"start": start, "input_size": [48, 32], "output_stride": 8}
     fields["data"] = {"name": "folder", "path": str(tmp_path / "mine"), "val": "search"}
     tuned = train(TrainConfig.model_validate(fields))
+    assert tuned.spec.blocks == stored.spec.with_output_stride(8).blocks != stored.spec.blocks
     assert (tuned.spec.input_height, tuned.spec.input_width, tuned.spec.classes) == (48, 32, 3)
     for name, array in tuned.weights.items():
         if not name.startswith("logits/"):
