@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-import numpy as np
-
-from deeplab.datasets import Dataset, Sample, Split, open_dataset
+from deeplab.datasets import Dataset, Split, open_dataset
+from deeplab.datasets.part import Part
 from evaluation.errors import UserError
 from sweeps.config import CalibrationConfig, DataConfig, parse_split
-
-
-class Part(Split):
-    """A run of consecutive pictures of a split: what `val[:27]` means."""
-
-    def __init__(self, whole: Split, indices: range) -> None:
-        self._whole, self._indices = whole, indices
-
-    @property
-    def image_ids(self) -> tuple[str, ...]:
-        ids = self._whole.image_ids
-        return tuple(ids[index] for index in self._indices)
-
-    def image(self, index: int) -> np.ndarray:
-        return self._whole.image(self._indices[index])
-
-    def sample(self, index: int) -> Sample:
-        return self._whole.sample(self._indices[index])
-
-    def check(self) -> None:
-        self._whole.check()
-
-    def take(self, count: int) -> Part:
-        return Part(self._whole, self._indices[:count])
-
-    def fingerprint(self) -> str:
-        run = f"{self._whole.fingerprint()}[{self._indices.start}:{self._indices.stop}]"
-        return hashlib.sha256(run.encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
