@@ -40,8 +40,8 @@ class NetworkConfig(_Section):
     """What to start from. A whole network fixes the network, but for `input_size`, classes and `output_stride` (its own
     if not given; strides past another one become dilations): a checkpoint (.npz), a .tflite, a frozen graph (.pb), or a
     TensorFlow checkpoint of `tensorflow/models`' DeepLab, beside which `output_stride`, `atrous_rates` and `resize`
-    (align_corners if not given) say what it does not. A backbone fixes its widths alone, and the keys below say what the
-    new head is like: a Keras MobileNetV2 (.h5, .keras) or a TensorFlow checkpoint without a head."""
+    (align_corners if not given) say what it does not. A backbone fixes its widths alone, and the keys below say what
+    the new head is like: a Keras MobileNetV2 (.h5, .keras) or a TensorFlow checkpoint without a head."""
     input_size: Size
     width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
     output_stride: Literal[8, 16] = 16
