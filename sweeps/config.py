@@ -152,8 +152,8 @@ class SpaceConfig(Section):
     pruning: tuple[Literal["channels", "magnitude"], ...] = ("channels",)
     """`channels` narrows the network and lowers the arena; `magnitude` zeroes weights and lowers their storage only."""
     sparsity: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.125, 0.25, 0.375, 0.5)
-    """Share removed, in [0, 1). `channels`: of memory or of channels, as `channels.allotment` says. `magnitude`: of each
-    convolution's weights."""
+    """Share removed, in [0, 1). `channels`: of memory or of channels, as `channels.allotment` says. `magnitude`: of
+    each convolution's weights."""
     weight_bits: tuple[int, ...] = (4, 5, 6, 8, 32)
     """Bits a weight. 32 = float32; then the activations are float too."""
     activation_bits: tuple[int, ...] = (8, 16, 32)
