@@ -19,6 +19,7 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.datasets import Split, open_dataset
 from deeplab.datasets.interface import nearest
 from deeplab.datasets.joined import Joined
+from deeplab.datasets.part import spread
 from deeplab.lowering import lower
 from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, QuantizedNetwork
@@ -126,7 +127,7 @@ def stored_bits(network: QuantizedNetwork) -> float:
 def unlabelled(bench: Bench, shared: Path) -> Split:
     """The pictures that calibrate and teach."""
     return Joined(
-        *(open_dataset(name, shared / "data" / folder).split(split).spread(count)
+        *(spread(open_dataset(name, shared / "data" / folder).split(split), count)
           for name, folder, split, count in bench.unlabelled)
     )  # fmt: skip
 
@@ -143,7 +144,7 @@ def compress(row: Row, baseline: Checkpoint, pictures: Split) -> QuantizedNetwor
         return TrainingBatches(pictures, *size, batch=size_of_batch, crop=row.crop, labelled=False, seed=0)
 
     size = baseline.spec.input_height, baseline.spec.input_width
-    seen = frames(pictures.spread(_CALIBRATION_PICTURES), *size)
+    seen = frames(spread(pictures, _CALIBRATION_PICTURES), *size)
     network = baseline
     if row.thinning:
         from deeplab.finetuning import FineTuning, fine_tune

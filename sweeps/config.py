@@ -20,7 +20,7 @@ from deeplab.compression import (
     backbone_field,
 )
 from deeplab.importing import Unstated, kind_of
-from deeplab.pruning.ranking import Criterion
+from deeplab.pruning.criteria import Criterion
 from evaluation.errors import UserError
 from sweeps.space import Space
 
@@ -165,8 +165,8 @@ class SpaceConfig(Section):
     """`channels` narrows the network and lowers the arena; `magnitude` zeroes weights and lowers their storage only, as
     does `2:4` (two of any four weights of an output), whatever the level of `sparsity` above 0."""
     sparsity: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.125, 0.25, 0.375, 0.5)
-    """Share removed, in [0, 1): of the peak memory of the reference plan in `channels`, or of each convolution's
-    weights."""
+    """Share removed, in [0, 1). `channels`: of memory or of channels, as `channels.allotment` says. `magnitude`: of
+    each convolution's weights."""
     weight_bits: tuple[int, ...] = (4, 5, 6, 8, 32)
     """Bits a weight. 32 = float32; then the activations are float too."""
     activation_bits: tuple[int, ...] = (8, 16, 32)
@@ -250,7 +250,7 @@ class ChannelsConfig(Section):
     channels where that costs least accuracy. `uniform`: it is the share of channels that every group loses."""
     criterion: Criterion = "repair"
     """repair: rise of the loss after least squares has re-fitted what is left; fisher: rise of the loss without that;
-    l1: size of the weights, no gradients."""
+    l1: size of the weights, no gradients; it compares channels of one group only, so `uniform` suits it."""
     tile_count: Annotated[int, Field(ge=1)] = 1
     """Of the reference plan, for `memory`."""
     bits: Literal[4, 6, 8, 16, 32] = 8

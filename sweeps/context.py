@@ -12,6 +12,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import Compression
+from deeplab.pruning.refit import PIXELS_PER_PICTURE
 from deeplab.simulation import simulator
 from deeplab.windows import frames
 from evaluation.planner import Target, load_target
@@ -19,9 +20,6 @@ from sweeps.cache import StageCache
 from sweeps.config import SweepConfig
 from sweeps.inputs import open_inputs
 from sweeps.pictures import Pictures
-
-_PIXELS_PER_PICTURE = 256
-"""Taken of each calibration picture to re-fit pruned layers by least squares."""
 
 
 @dataclass
@@ -60,7 +58,7 @@ class Context:
     def baseline_inputs(self) -> dict[str, np.ndarray]:
         """What the baseline's convolutions read on the calibration pictures."""
         runner = simulator(self.baseline.spec)
-        return runner.sample_inputs(self.baseline, self.calibration_frames, _PIXELS_PER_PICTURE)
+        return runner.sample_inputs(self.baseline, self.calibration_frames, PIXELS_PER_PICTURE)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

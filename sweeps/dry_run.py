@@ -1,4 +1,7 @@
-"""`--dry-run`: what a sweep would search, and between which bounds its memory lies. Starts no study, writes nothing."""
+"""`--dry-run`: what a sweep would search, and between which bounds its memory lies. Starts no study.
+
+Nothing is written but the stage cache: which channels go is worked out once, and the sweep finds it there.
+"""
 
 from __future__ import annotations
 

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from deeplab.compression import Compression
-from deeplab.lowering import lower_untrained
-from deeplab.pruning.allotment import PathStep, PruningPath, keep_for, pruning_path
+from deeplab.pruning.allotment import PathStep, PruningPath, keep_for, pruning_path, reference_plans
 from deeplab.pruning.channels import narrowed, narrowed_to, uniform_keep
-from deeplab.pruning.ranking import Ranking, rank_channels
+from deeplab.pruning.criteria import rank_channels
+from deeplab.pruning.ranking import Ranking
 from deeplab.spec import NetworkSpec
-from evaluation.graph import Graph
-from evaluation.planner import Plan, plan
 from sweeps.context import Context
 
 # As in `sweeps.stages`: raise one when the code of its stage computes something else.
@@ -50,9 +48,9 @@ def channels_left(compression: Compression, context: Context) -> dict[str, np.nd
 def narrowing_parts(context: Context) -> dict[str, Any]:
     """What the choice of channels depends on, network, pictures and sparsity apart: for the key of a cached stage."""
     options = context.config.channels
-    parts: dict[str, Any] = {"allotment": options.allotment, "criterion": options.criterion}
+    parts: dict[str, Any] = {"allotment": options.allotment, "criterion": options.criterion, "rank": _RANK_VERSION}
     if options.allotment == "memory":
-        parts |= {"tile_count": options.tile_count, "bits": options.bits}
+        parts |= {"path": _PATH_VERSION, "tile_count": options.tile_count, "bits": options.bits}
         parts |= {"target": asdict(context.target), "max_mac_overhead": context.config.max_mac_overhead}
     return parts
 
@@ -81,13 +79,7 @@ def _path(context: Context) -> PruningPath:
 
 def _compute_path(context: Context) -> PruningPath:
     options, rankings = context.config.channels, _rankings(context)
-    uncompressed = Compression(weight_bits=options.bits, activation_bits=options.bits)
-
-    def planned(spec: NetworkSpec) -> tuple[Graph, Plan]:
-        graph = lower_untrained(spec, uncompressed)
-        overhead = context.config.max_mac_overhead
-        return graph, plan(graph, options.tile_count, context.target, max_mac_overhead=overhead)
-
+    planned = reference_plans(options.bits, options.tile_count, context.target, context.config.max_mac_overhead)
     weight_bytes = options.bits / 8 if context.target.weights_in_ram else 0.0
     return pruning_path(context.baseline.spec, rankings, planned, weight_bytes=weight_bytes)
 
@@ -105,7 +97,7 @@ def _decode_rankings(content: bytes) -> dict[str, Ranking]:
 def _decode_path(content: bytes) -> PruningPath:
     fields = json.loads(content)
     steps = tuple(
-        PathStep(tuple((name, count) for name, count in step["removed"]), step["peak_memory_bytes"], step["cost"])
+        PathStep(tuple((name, count) for name, count in step["removed"]), step["peak_memory_bytes"])
         for step in fields["steps"]
     )
     return PruningPath(tuple(map(_ranking, fields["rankings"])), steps)

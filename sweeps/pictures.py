@@ -2,47 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-import numpy as np
-
-from deeplab.datasets import Dataset, Sample, Split, open_dataset
+from deeplab.datasets import Dataset, Split, open_dataset
+from deeplab.datasets.part import Part, spread
 from evaluation.errors import UserError
 from sweeps.config import CalibrationConfig, DataConfig, parse_split
-
-
-class Part(Split):
-    """A run of pictures of a split: what `val[:27]` means, or every n-th of it."""
-
-    def __init__(self, whole: Split, indices: range) -> None:
-        self._whole, self._indices = whole, indices
-
-    @property
-    def image_ids(self) -> tuple[str, ...]:
-        ids = self._whole.image_ids
-        return tuple(ids[index] for index in self._indices)
-
-    def image(self, index: int) -> np.ndarray:
-        return self._whole.image(self._indices[index])
-
-    def sample(self, index: int) -> Sample:
-        return self._whole.sample(self._indices[index])
-
-    def check(self) -> None:
-        self._whole.check()
-
-    def take(self, count: int) -> Part:
-        return Part(self._whole, self._indices[:count])
-
-    def spread(self, count: int) -> Part:
-        return Part(self._whole, self._indices[:: max(1, len(self) // count)][:count])
-
-    def fingerprint(self) -> str:
-        indices = self._indices
-        step = f":{indices.step}" if indices.step != 1 else ""
-        run = f"{self._whole.fingerprint()}[{indices.start}:{indices.stop}{step}]"
-        return hashlib.sha256(run.encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +39,9 @@ def open_pictures(config: DataConfig) -> Pictures:
 def _calibration(config: CalibrationConfig | None, dataset: Dataset, train: Split | None) -> Split:
     if config is None:
         assert train is not None  # the configuration has one of the two
-        return train.spread(CalibrationConfig.model_fields["pictures"].default)
+        return spread(train, CalibrationConfig.model_fields["pictures"].default)
     other = open_dataset(config.name, config.path, **config.options)
-    return open_part(other, config.split).spread(config.pictures)
+    return spread(open_part(other, config.split), config.pictures)
 
 
 def open_part(dataset: Dataset, text: str) -> Split:

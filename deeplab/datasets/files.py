@@ -64,10 +64,6 @@ class FileSplit(Split):
     def take(self, count: int) -> FileSplit:
         return replace(self, pictures=self.pictures[:count])
 
-    def spread(self, count: int) -> FileSplit:
-        count, present = min(count, len(self.pictures)), len(self.pictures)
-        return replace(self, pictures=tuple(self.pictures[place * present // count] for place in range(count)))
-
     def fingerprint(self) -> str:
         digest = hashlib.sha256(self.encoding.tobytes())
         for picture in self.pictures:

@@ -52,11 +52,6 @@ class Split(Sequence[Sample]):
         """The first `count` pictures, or all where there are fewer."""
         raise NotImplementedError
 
-    def spread(self, count: int) -> Split:
-        """`count` pictures from all over the split, or all where there are fewer: what calibrates must be varied, and
-        files in order of their names are often frames of one drive. The first ones, where order means nothing."""
-        return self.take(count)
-
     def fingerprint(self) -> str:
         """The same for the same pictures and labels: file names and bytes, or generator version and seed."""
         raise NotImplementedError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections import Counter
 from itertools import accumulate
 
 import numpy as np
@@ -39,12 +38,6 @@ class Joined(Split):
     def take(self, count: int) -> Joined:
         left = [max(0, count - start) for start in self._starts]
         return Joined(*(part.take(most) for part, most in zip(self._parts, left, strict=False) if most))
-
-    def spread(self, count: int) -> Joined:
-        """Of each part in proportion."""
-        count, present = min(count, len(self)), len(self)
-        chosen = Counter(bisect_right(self._starts, place * present // count) - 1 for place in range(count))
-        return Joined(*(self._parts[number].spread(share) for number, share in chosen.items()))
 
     def fingerprint(self) -> str:
         return hashlib.sha256("+".join(part.fingerprint() for part in self._parts).encode()).hexdigest()

@@ -2,89 +2,96 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from deeplab.checkpoint import Checkpoint
+from deeplab.compression import ACTIVATION_BITS
 from deeplab.datasets import open_dataset
-from deeplab.quantization import QuantizedNetwork
+from deeplab.datasets.part import Part, spread
 from evaluation.accuracy import Scores, paired_difference_interval
-from evaluation.errors import exits_on_user_error
-
-_PIXELS_PER_PICTURE = 256
-_BATCH, _CROP = 8, 256
+from evaluation.errors import UserError, exits_on_user_error
+from evaluation.planner import Plan
 
 
 def main(
     network: Annotated[Path, typer.Argument(help="A trained network: .npz, .tflite or a file of TensorFlow.")],
     data: Annotated[tuple[str, Path], typer.Option(help="Data set and its folder.")],
     split: Annotated[str, typer.Option(help="Pictures that are scored.")] = "val",
-    train: Annotated[str, typer.Option(help="Pictures to learn from; their labels are not looked at.")] = "train",
-    pictures: Annotated[int, typer.Option(min=1, help="How many of those calibrate and rank.")] = 48,
-    saving: Annotated[list[float] | None, typer.Option(min=0, max=0.99, help="Share of memory that goes.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Score each n-th of them only.")] = 1,
+    train: Annotated[str, typer.Option(help="Pictures to learn from.")] = "train",
+    pictures: Annotated[
+        int, typer.Option(min=1, help="How many of those rank channels, re-fit and calibrate, evenly spread.")
+    ] = 48,
+    saving: Annotated[
+        list[float] | None, typer.Option(min=0, max=0.99, help="Share of memory that goes; may be repeated.")
+    ] = None,
     allotment: Annotated[Literal["memory", "uniform"], typer.Option(help="Which groups give.")] = "memory",
     criterion: Annotated[Literal["repair", "fisher", "l1"], typer.Option(help="Which channels go.")] = "repair",
     tiles: Annotated[int, typer.Option(min=1, help="Tiles of the plan.")] = 1,
     bits: Annotated[int, typer.Option(help="Bits of plan and scores: 4, 6, 8, 16, or 32 = float.")] = 8,
-    steps: Annotated[int, typer.Option(min=0, help="Steps of distillation after pruning.")] = 0,
+    steps: Annotated[int, typer.Option(min=0, help="Steps of fine-tuning after pruning, on all of `train`.")] = 0,
     rate: Annotated[float, typer.Option(min=0, help="Its learning rate.")] = 3e-4,
+    batch: Annotated[int, typer.Option(min=1, help="Its pictures a step.")] = 8,
+    crop: Annotated[int, typer.Option(min=0, help="Side of its square windows; 0: whole pictures.")] = 256,
+    loss: Annotated[
+        Literal["distill", "labels"], typer.Option(help="Whom it follows: the whole network, or the labels.")
+    ] = "distill",
 ) -> None:
     """Remove channels until a share of the peak memory is gone; print what that costs."""
+    if bits not in ACTIVATION_BITS:
+        raise UserError(f"--bits must be one of {', '.join(map(str, ACTIVATION_BITS))}, got {bits}")
     begun = time.monotonic()
     # Here, since they bring in TensorFlow.
-    from deeplab import windows
     from deeplab.descent import FineTuning
     from deeplab.importing import load_network
-    from deeplab.pruning import curve
-    from deeplab.pruning.ranking import rank_channels
+    from deeplab.pruning.curve import Setting, curve
     from deeplab.scoring import score
-    from deeplab.simulation import simulator
+    from deeplab.windows import TrainingBatches, frames
 
     baseline = load_network(network)
-    dataset = open_dataset(*data)
     size = baseline.spec.input_height, baseline.spec.input_width
-    frames = windows.frames(dataset.split(train).spread(pictures), *size)
-    inputs = simulator(baseline.spec).sample_inputs(baseline, frames, _PIXELS_PER_PICTURE)
-    rankings = rank_channels(baseline, criterion, frames, inputs)
-    planned = curve.reference_plans(bits, tiles)
-
-    batches = windows.TrainingBatches(dataset.split(train), *size, batch=_BATCH, crop=_CROP, labelled=False, seed=0)
-
-    def scored(candidate: Checkpoint | QuantizedNetwork) -> Scores:
-        return score(candidate, dataset, dataset.split(split))
-
-    whole = scored(curve.at_bits(baseline, bits, frames))
-    reference = planned(baseline.spec)[1]
-    how = f"{allotment}, {criterion}, {bits} bits, {tiles} tiles"
-    title = f"{network.name}: {how}; {split}, {len(whole.image_ids)} pictures"
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table("asked", "MB", "saved", "arena", "weights", "mIoU", "change", "tuned", "change", "95 % interval",
-                  title=title, title_justify="left", box=None)  # fmt: skip
-    table.add_row("-", *_memory(reference, reference), f"{whole.miou:.4f}", "", "", "", "")
-    savings = tuple(saving or (0.15, 0.33, 0.45, 0.6))
-    keeps = curve.channels_left(baseline.spec, rankings, planned, savings, bits, allotment == "uniform")
-    tuning = FineTuning(steps, rate, "distill")
-    for asked, keep in zip(savings, keeps, strict=True):
-        point = curve.measure(baseline, keep, asked, planned, bits, frames, inputs, scored, batches, tuning)
-        tuned = ("", "") if point.tuned is None else _accuracy(point.tuned, whole)
-        change = paired_difference_interval(point.tuned or point.pruned, whole)
+    dataset = open_dataset(*data)
+    learned, shown = dataset.split(train), dataset.split(split)
+    scored = Part(shown, range(0, len(shown), every))
+    points = curve(
+        baseline,
+        tuple(saving or (0.15, 0.33, 0.45, 0.6)),
+        Setting(allotment, criterion, bits, tiles),
+        frames(spread(learned, pictures), *size),
+        lambda candidate: score(candidate, dataset, scored),
+        FineTuning(steps, rate, loss),
+        TrainingBatches(learned, *size, batch=batch, crop=crop or None, labelled=loss == "labels", seed=0),
+    )
+    print(f"{network.name}: {allotment}, {criterion}, {bits} bits, {tiles} tiles; {split}, {len(scored)} pictures")
+    print(_line("asked", "MB", "saved", "arena", "weights", "mIoU", "change", "tuned", "change", "95 % interval", "s"))
+    whole = next(points)
+    print(_line("-", *_memory(whole.plan, whole.plan), f"{whole.pruned.miou:.4f}", *[""] * 4, _since(begun)))
+    for point in points:  # printed as they come: one may take an hour
+        tuned = ("", "") if point.tuned is None else _accuracy(point.tuned, whole.pruned)
+        change = paired_difference_interval(point.tuned or point.pruned, whole.pruned)
         interval = f"{change.lower:+.3f} to {change.upper:+.3f}"
-        memory = _memory(point.plan, reference)
-        table.add_row(f"{asked:.2f}", *memory, *_accuracy(point.pruned, whole), *tuned, interval)
-    console.print(table)
-    console.print(f"{time.monotonic() - begun:.0f} s", highlight=False)
+        memory, pruned = _memory(point.plan, whole.plan), _accuracy(point.pruned, whole.pruned)
+        print(_line(f"{point.saving:.2f}", *memory, *pruned, *tuned, interval, _since(begun)), flush=True)
 
 
-def _memory(plan, reference) -> tuple[str, ...]:
-    share = 1 - plan.peak_memory_bytes / reference.peak_memory_bytes
-    megabytes = (f"{size / 1e6:.3f}" for size in (plan.peak_memory_bytes, plan.arena_bytes, plan.weights_bytes))
-    peak, arena, weights = megabytes
+def _line(*cells: str) -> str:
+    widths = (5, 8, 8, 8, 8, 8, 9, 8, 9, 18, 7)
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def _since(begun: float) -> str:
+    return f"{time.monotonic() - begun:.0f}"
+
+
+def _memory(plan: Plan, whole: Plan) -> tuple[str, ...]:
+    """Peak in MB, share saved, arena and weights in MB."""
+    share = 1 - plan.peak_memory_bytes / whole.peak_memory_bytes
+    peak, arena, weights = (
+        f"{size / 1e6:.3f}" for size in (plan.peak_memory_bytes, plan.arena_bytes, plan.weights_bytes)
+    )
     return peak, f"{100 * share:.1f} %", arena, weights
 
 

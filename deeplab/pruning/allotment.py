@@ -19,13 +19,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeplab.compression import Compression
 from deeplab.layers import weight_shapes
+from deeplab.lowering import lower_untrained
 from deeplab.pruning.groups import ChannelGroup, channel_groups, channel_owners, with_widths
 from deeplab.pruning.ranking import Ranking
 from deeplab.spec import NetworkSpec
 from evaluation.errors import UserError
 from evaluation.graph import Graph
-from evaluation.planner import Plan
+from evaluation.planner import CAMERA, Plan, Target, plan
+from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD
 
 Planned = Callable[[NetworkSpec], tuple[Graph, Plan]]
 """From a spec to the graph of such a network, shapes only, and its reference plan."""
@@ -41,8 +44,6 @@ _ROUND = 1 / 128
 """Of the reference's peak memory: what a round means to save before the planner is asked again."""
 _NO_COST = 1e-30
 """Stands for a cost of 0: of chunks that cost nothing, the one that saves most goes first."""
-UNTIL = 0.75
-"""Saving at which a path ends."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,6 @@ class PathStep:
     """(group, channels it has lost so far), every group once."""
     peak_memory_bytes: int
     """Of the reference plan."""
-    cost: float
-    """What all removals cost, in the unit of the rankings."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,19 @@ class PruningPath:
         )
 
 
+def reference_plans(
+    bits: int, tile_count: int, target: Target = CAMERA, max_mac_overhead: float = DEFAULT_MAX_MAC_OVERHEAD
+) -> Planned:
+    """Plans in `tile_count` tiles, at equal bits of weights and activations (32 = float)."""
+    compression = Compression(weight_bits=bits, activation_bits=bits)
+
+    def planned(spec: NetworkSpec) -> tuple[Graph, Plan]:
+        graph = lower_untrained(spec, compression)
+        return graph, plan(graph, tile_count, target, max_mac_overhead=max_mac_overhead)
+
+    return planned
+
+
 def keep_for(path: PruningPath, saving: float) -> dict[str, np.ndarray]:
     """Group name -> sorted indices of the channels that stay when `saving` of the reference's peak memory goes."""
     removed = dict(path.step_for(saving).removed)
@@ -94,7 +106,7 @@ def keep_for(path: PruningPath, saving: float) -> dict[str, np.ndarray]:
 
 
 def pruning_path(
-    spec: NetworkSpec, rankings: Mapping[str, Ranking], planned: Planned, *, weight_bytes: float, until: float = UNTIL
+    spec: NetworkSpec, rankings: Mapping[str, Ranking], planned: Planned, *, weight_bytes: float, until: float = 1.0
 ) -> PruningPath:
     """From the whole network downwards, a chunk at a time of the group that saves most for what the chunk costs.
 
@@ -103,7 +115,7 @@ def pruning_path(
         rankings: of every group.
         planned: asked once a round.
         weight_bytes: memory of one weight, or 0 where weights lie in flash.
-        until: saving at which the path ends, if groups do not all reach their floors before.
+        until: saving at which the path may end; by default it does where every group has reached its floor.
     """
     groups = channel_groups(spec)
     removed = {group.name: 0 for group in groups}
@@ -111,12 +123,11 @@ def pruning_path(
     steps: list[PathStep] = []
     present = spec
     while True:
-        graph, plan = planned(present)
-        cost = sum(float(costs[name][count]) for name, count in removed.items())
-        steps.append(PathStep(tuple(removed.items()), plan.peak_memory_bytes, cost))
-        if plan.peak_memory_bytes <= (1.0 - until) * steps[0].peak_memory_bytes:
+        graph, reference = planned(present)
+        steps.append(PathStep(tuple(removed.items()), reference.peak_memory_bytes))
+        if reference.peak_memory_bytes <= (1.0 - until) * steps[0].peak_memory_bytes:
             break
-        worth = _worth(present, graph, plan, weight_bytes)
+        worth = _worth(present, graph, reference, weight_bytes)
         narrower = _narrower(groups, removed, costs, worth, _ROUND * steps[0].peak_memory_bytes)
         if narrower == removed:
             break
@@ -166,7 +177,7 @@ def _worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: float) -> 
     owners = channel_owners(spec)
     live = np.array(plan.live_bytes, np.float64)
     prices = np.exp((live / live.max() - 1.0) / _TEMPERATURE)
-    until = np.concatenate([[0.0], np.cumsum(prices / prices.sum())])  # prices of the steps before each
+    before = np.concatenate([[0.0], np.cumsum(prices / prices.sum())])  # price of all steps before each
     worth = {group.name: weight_bytes * _weights_a_channel(spec, group) for group in channel_groups(spec)}
     for buffer in plan.buffers:
         # A buffer has the channels of its first tensor. Scratch has none, and is small.
@@ -174,7 +185,7 @@ def _worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: float) -> 
         width = sum(channels for _, channels in runs)
         for name, _ in runs:
             if name is not None:
-                worth[name] += (until[buffer.upper] - until[buffer.lower]) * buffer.size_bytes / width
+                worth[name] += (before[buffer.upper] - before[buffer.lower]) * buffer.size_bytes / width
     return worth
 
 

@@ -4,22 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
-from deeplab.compression import FLOAT_BITS, Compression
+from deeplab.compression import FLOAT_BITS
 from deeplab.descent import Batches, FineTuning
 from deeplab.finetuning import fine_tune
-from deeplab.lowering import lower_untrained
-from deeplab.pruning.allotment import Planned, keep_for, pruning_path
-from deeplab.pruning.channels import narrowed, narrowed_to, prune_channels, uniform_keep
-from deeplab.pruning.ranking import Inputs, Ranking
+from deeplab.pruning.allotment import Planned, keep_for, pruning_path, reference_plans
+from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
+from deeplab.pruning.criteria import Criterion, rank_channels
+from deeplab.pruning.ranking import Ranking
+from deeplab.pruning.refit import PIXELS_PER_PICTURE
 from deeplab.quantization import BitWidths, QuantizedNetwork, quantize
+from deeplab.simulation import simulator
 from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores
-from evaluation.planner import CAMERA, Plan, plan
+from evaluation.errors import UserError
+from evaluation.planner import Plan
+
+Allotment = Literal["memory", "uniform"]
+"""`memory`: groups of channels give where that costs least; `uniform`: all give the same share."""
+
+_SHARES = 1024
+"""Steps in which the share that every group gives is found."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How channels are chosen, and at which bits and tiles memory and accuracy are measured."""
+
+    allotment: Allotment
+    criterion: Criterion
+    bits: int
+    """Of weights and activations; 32 = float."""
+    tile_count: int
 
 
 @dataclass(frozen=True)
@@ -27,7 +48,7 @@ class Point:
     """One place on the curve."""
 
     saving: float
-    """Share of the reference's peak memory that was asked for."""
+    """Share of the whole network's peak memory that was asked for."""
     plan: Plan
     pruned: Scores
     """After the re-fit."""
@@ -35,65 +56,75 @@ class Point:
     """After fine-tuning, where there was any."""
 
 
-def reference_plans(bits: int, tile_count: int) -> Planned:
-    """Plans at equal bits of weights and activations, weights in RAM."""
-    compression = Compression(weight_bits=bits, activation_bits=bits)
+def curve(
+    baseline: Checkpoint,
+    savings: tuple[float, ...],
+    setting: Setting,
+    frames: np.ndarray,
+    score: Callable[[Checkpoint | QuantizedNetwork], Scores],
+    tuning: FineTuning,
+    batches: Batches,
+) -> Iterator[Point]:
+    """The whole network, saving 0; then it less its channels for each saving.
 
-    def planned(spec: NetworkSpec):
-        graph = lower_untrained(spec, compression)
-        return graph, plan(graph, tile_count, CAMERA)
+    Args:
+        baseline: the trained network, which also teaches.
+        savings: shares of its peak memory, each in (0, 1).
+        setting: see `Setting`.
+        frames: uint8 (N, height, width, 3) at the network's size, which rank channels, re-fit and calibrate.
+        score: measures a network.
+        tuning: how a pruned network is trained on; 0 steps for not at all.
+        batches: what it learns from.
 
-    return planned
+    Raises:
+        UserError: channels cannot save so much.
+    """
+
+    def scores(network: Checkpoint) -> Scores:
+        if setting.bits == FLOAT_BITS:
+            return score(network)
+        return score(quantize(network, calibrate(network, frames), BitWidths(setting.bits, setting.bits)))
+
+    planned = reference_plans(setting.bits, setting.tile_count)
+    yield Point(0.0, planned(baseline.spec)[1], scores(baseline), None)
+    inputs = simulator(baseline.spec).sample_inputs(baseline, frames, PIXELS_PER_PICTURE)
+    rankings = rank_channels(baseline, setting.criterion, frames, inputs)
+    for saving, keep in zip(savings, _kept(baseline.spec, rankings, planned, savings, setting), strict=True):
+        network = prune_channels(baseline, keep, inputs)
+        pruned, tuned = scores(network), None
+        if tuning.steps:
+            tuned = scores(fine_tune(network, batches, tuning, teacher=baseline))
+        yield Point(saving, planned(network.spec)[1], pruned, tuned)
 
 
-def at_bits(network: Checkpoint, bits: int, frames: np.ndarray) -> Checkpoint | QuantizedNetwork:
-    return network if bits == FLOAT_BITS else quantize(network, calibrate(network, frames), BitWidths(bits, bits))
-
-
-def channels_left(
+def _kept(
     spec: NetworkSpec,
     rankings: Mapping[str, Ranking],
     planned: Planned,
     savings: tuple[float, ...],
-    bits: int,
-    uniform: bool,
-) -> Iterator[dict[str, np.ndarray]]:
-    """For each saving, the channels that stay: allotted by memory, or the same share of each group."""
-    if uniform:
-        yield from (uniform_keep(rankings, _uniform_sparsity(spec, planned, saving)) for saving in savings)
-    else:
-        path = pruning_path(spec, rankings, planned, weight_bytes=bits / 8)
-        yield from (keep_for(path, saving) for saving in savings)
-
-
-def measure(
-    baseline: Checkpoint,
-    keep: Mapping[str, np.ndarray],
-    saving: float,
-    planned: Planned,
-    bits: int,
-    frames: np.ndarray,
-    inputs: Inputs,
-    score: Callable[[Checkpoint | QuantizedNetwork], Scores],
-    batches: Batches,
-    tuning: FineTuning,
-) -> Point:
-    """Prune and re-fit on `frames`, fine-tune on `batches` with the baseline as teacher; score both at so many bits."""
-    network = prune_channels(baseline, keep, inputs)
-    pruned, tuned = score(at_bits(network, bits, frames)), None
-    if tuning.steps:
-        tuned = score(at_bits(fine_tune(network, batches, tuning, teacher=baseline), bits, frames))
-    return Point(saving, planned(narrowed_to(baseline.spec, keep))[1], pruned, tuned)
+    setting: Setting,
+) -> list[dict[str, np.ndarray]]:
+    """The channels that stay for each saving. All are known before the first network is trained."""
+    if setting.allotment == "uniform":
+        return [uniform_keep(rankings, _uniform_sparsity(spec, planned, saving)) for saving in savings]
+    path = pruning_path(spec, rankings, planned, weight_bytes=setting.bits / 8)
+    return [keep_for(path, saving) for saving in savings]
 
 
 def _uniform_sparsity(spec: NetworkSpec, planned: Planned, saving: float) -> float:
-    """Least share of every group, to 1/1024, that saves so much."""
-    limit = (1.0 - saving) * planned(spec)[1].peak_memory_bytes
-    low, high = 0, 1023
+    """Least share of every group that saves so much, by bisection."""
+    whole = planned(spec)[1].peak_memory_bytes
+
+    def saved(share: int) -> float:
+        return 1.0 - planned(narrowed(spec, share / _SHARES))[1].peak_memory_bytes / whole
+
+    low, high = 0, _SHARES - 1
+    if saved(high) < saving:
+        raise UserError(f"channels cannot save {100 * saving:.3g} % of the peak memory; ask for a lower saving")
     while low < high:
         middle = (low + high) // 2
-        if planned(narrowed(spec, middle / 1024))[1].peak_memory_bytes <= limit:
+        if saved(middle) >= saving:
             high = middle
         else:
             low = middle + 1
-    return high / 1024
+    return high / _SHARES

@@ -1,19 +1,14 @@
-"""In which order the channels of each group go, and what each removal costs, by one of three criteria."""
+"""In which order the channels of each group go, and what each removal costs; by weights alone, without gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.groups import ChannelGroup, channel_groups
-
-Criterion = Literal["repair", "fisher", "l1"]
-"""`repair`: rise of the loss after the re-fit; `fisher`: rise of the loss without it; `l1`: size of the weights, which
-knows nothing of the loss but needs no gradients."""
 
 Inputs = Mapping[str, np.ndarray]
 """By convolution: float32 (samples, channels) of what it reads on pictures."""
@@ -32,29 +27,6 @@ class Ranking:
     def kept(self, removed: int) -> np.ndarray:
         """Channels left when `removed` are gone, sorted."""
         return np.sort(np.array(self.order[removed:], np.int64))
-
-
-def rank_channels(
-    checkpoint: Checkpoint, criterion: Criterion, frames: np.ndarray, inputs: Inputs, seed: int = 0
-) -> dict[str, Ranking]:
-    """Rank the channels of every group.
-
-    Args:
-        checkpoint: the trained network.
-        criterion: how.
-        frames: uint8 (N, height, width, 3) at the network's size: where gradients are taken. They need no labels.
-        inputs: what each convolution reads on them (`Simulator.sample_inputs`).
-        seed: of the classes that are drawn for the Fisher information.
-    """
-    # Here, since magnitudes need no TensorFlow.
-    from deeplab.pruning.elimination import repaired_ranking
-    from deeplab.pruning.importance import gate_importance, output_fisher
-
-    if criterion == "repair":
-        return repaired_ranking(checkpoint, inputs, output_fisher(checkpoint, frames, seed))
-    if criterion == "fisher":
-        return ranked(gate_importance(checkpoint, frames, seed))
-    return weight_rankings(checkpoint, inputs)
 
 
 def weight_rankings(checkpoint: Checkpoint, inputs: Inputs | None = None) -> dict[str, Ranking]:

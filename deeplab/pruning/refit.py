@@ -10,6 +10,8 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.groups import kept_inputs
 from deeplab.pruning.ranking import Inputs
 
+PIXELS_PER_PICTURE = 256
+"""What is sampled of each picture (`Simulator.sample_inputs`): enough for the covariance of a thousand channels."""
 RIDGE = 1e-4
 """Of the mean variance of a channel: keeps the fit from trusting directions the pictures hardly show."""
 

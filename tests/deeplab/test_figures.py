@@ -9,6 +9,7 @@ import pytest
 
 from deeplab.datasets import open_dataset
 from deeplab.datasets.joined import Joined
+from deeplab.datasets.part import spread
 from deeplab.figures import ROWS, Bench, Row, compress, stored_bits
 from deeplab.layers import layers
 from deeplab.pruning.thinning import Thinning
@@ -34,7 +35,7 @@ def test_no_picture_that_is_scored_calibrates_or_teaches(bench, shared):
         for image_id in open_dataset(name, shared(f"data/{folder}"), **options).split(bench.split).image_ids
     }
     for other, below, split, count in bench.unlabelled:
-        taught = open_dataset(other, shared(f"data/{below}")).split(split).spread(count)
+        taught = spread(open_dataset(other, shared(f"data/{below}")).split(split), count)
         assert len(taught) == count
         assert not scored & {(other, image_id) for image_id in taught.image_ids}
 

@@ -51,10 +51,8 @@ def test_a_path_narrows_and_ends_where_it_was_told_to(path):
         counts = zip(before.removed, after.removed, strict=True)
         assert all(name == same and fewer <= more for (name, fewer), (same, more) in counts)
         assert before.removed != after.removed
-        assert before.cost < after.cost
     peaks = [step.peak_memory_bytes for step in path.steps]
     assert peaks[-1] <= 0.5 * peaks[0] < peaks[-2]
-    assert path.steps[0].cost == 0.0
 
 
 @pytest.mark.parametrize("saving", [0.0, 0.1, 0.33, 0.5])
@@ -162,7 +160,7 @@ def test_groups_tied_at_the_peak_give_by_turns():
 
 
 def test_a_saving_is_the_first_step_that_reaches_it():
-    steps = tuple(PathStep((("a", n),), peak, float(n)) for n, peak in enumerate((100, 90, 95, 60)))
+    steps = tuple(PathStep((("a", n),), peak) for n, peak in enumerate((100, 90, 95, 60)))
     path = PruningPath((Ranking("a", (2, 0, 1, 3), (1.0, 1.0, 1.0, 1.0)),), steps)
     assert [path.step_for(saving).removed[0][1] for saving in (0.0, 0.05, 0.1, 0.11, 0.4)] == [0, 1, 1, 3, 3]
     assert keep_for(path, 0.4)["a"].tolist() == [3]

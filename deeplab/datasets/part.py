@@ -1,0 +1,45 @@
+"""A regular part of a split: `val[:27]`, or every third picture."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from deeplab.datasets.interface import Sample, Split
+
+
+class Part(Split):
+    """The pictures of a split at `indices`."""
+
+    def __init__(self, whole: Split, indices: range) -> None:
+        self._whole, self._indices = whole, indices
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        ids = self._whole.image_ids
+        return tuple(ids[index] for index in self._indices)
+
+    def image(self, index: int) -> np.ndarray:
+        return self._whole.image(self._indices[index])
+
+    def sample(self, index: int) -> Sample:
+        return self._whole.sample(self._indices[index])
+
+    def check(self) -> None:
+        self._whole.check()
+
+    def take(self, count: int) -> Part:
+        return Part(self._whole, self._indices[:count])
+
+    def fingerprint(self) -> str:
+        run = self._indices
+        step = f":{run.step}" if run.step != 1 else ""
+        return hashlib.sha256(f"{self._whole.fingerprint()}[{run.start}:{run.stop}{step}]".encode()).hexdigest()
+
+
+def spread(whole: Split, count: int) -> Split:
+    """`count` pictures, or all where there are fewer, evenly spaced: neighbours of a drive show the same street."""
+    if count >= len(whole):
+        return whole
+    return Part(whole, range(0, len(whole), len(whole) // count)).take(count)

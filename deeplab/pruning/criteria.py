@@ -1,0 +1,37 @@
+"""The criteria by which channels are ranked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.pruning.elimination import repaired_ranking
+from deeplab.pruning.ranking import Inputs, Ranking, ranked, weight_rankings
+
+Criterion = Literal["repair", "fisher", "l1"]
+"""`repair`: rise of the loss after the re-fit; `fisher`: rise of the loss without it; `l1`: size of the weights and of
+what they read, which needs no gradients, knows nothing of the loss, and compares channels of one group only."""
+
+
+def rank_channels(
+    checkpoint: Checkpoint, criterion: Criterion, frames: np.ndarray, inputs: Inputs, seed: int = 0
+) -> dict[str, Ranking]:
+    """Rank the channels of every group.
+
+    Args:
+        checkpoint: the trained network.
+        criterion: how.
+        frames: uint8 (N, height, width, 3) at the network's size: where gradients are taken. They need no labels.
+        inputs: what each convolution reads on them (`Simulator.sample_inputs`).
+        seed: of the classes that are drawn for the Fisher information.
+    """
+    if criterion == "l1":
+        return weight_rankings(checkpoint, inputs)
+    # Here, since it brings in TensorFlow.
+    from deeplab.pruning.importance import gate_importance, output_fisher
+
+    if criterion == "repair":
+        return repaired_ranking(checkpoint, inputs, output_fisher(checkpoint, frames, seed))
+    return ranked(gate_importance(checkpoint, frames, seed))

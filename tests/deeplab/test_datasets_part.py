@@ -1,0 +1,40 @@
+"""Parts of a split: which pictures they hold, and that no two of them pass for one another."""
+
+import numpy as np
+import pytest
+
+from deeplab.datasets import open_dataset
+from deeplab.datasets.part import Part, spread
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return open_dataset("streets", height=48, width=64, train_pictures=11).split("train")
+
+
+@pytest.mark.parametrize("indices", [range(2, 7), range(0, 11, 3), range(0)])
+def test_a_part_holds_the_pictures_at_its_indices(whole, indices):
+    part = Part(whole, indices)
+    assert part.image_ids == tuple(whole.image_ids[index] for index in indices)
+    for place, index in enumerate(indices):
+        np.testing.assert_array_equal(part.image(place), whole.image(index))
+        np.testing.assert_array_equal(part.sample(place).label, whole.sample(index).label)
+
+
+def test_the_first_of_a_part_are_a_part(whole):
+    assert Part(whole, range(1, 11, 4)).take(2).image_ids == tuple(whole.image_ids[index] for index in (1, 5))
+
+
+def test_parts_of_other_pictures_have_other_fingerprints(whole):
+    parts = [Part(whole, indices) for indices in (range(0, 9), range(0, 9, 2), range(1, 9), range(0, 8))]
+    assert len({part.fingerprint() for part in parts}) == len(parts)
+    assert Part(whole, range(0, 9)).fingerprint() == parts[0].fingerprint()
+
+
+@pytest.mark.parametrize(("count", "places"), [(3, (0, 3, 6)), (5, (0, 2, 4, 6, 8)), (6, (0, 1, 2, 3, 4, 5))])
+def test_spread_pictures_are_as_far_apart_as_they_can_be(whole, count, places):
+    assert spread(whole, count).image_ids == tuple(whole.image_ids[place] for place in places)
+
+
+def test_a_spread_of_more_pictures_than_there_are_is_all(whole):
+    assert spread(whole, 12).image_ids == whole.image_ids
