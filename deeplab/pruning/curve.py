@@ -87,14 +87,22 @@ def curve(
 
     planned = reference_plans(setting.bits, setting.tile_count)
     yield Point(0.0, planned(baseline.spec)[1], scores(baseline), None)
-    inputs = simulator(baseline.spec).sample_inputs(baseline, frames, PIXELS_PER_PICTURE)
-    rankings = rank_channels(baseline, setting.criterion, frames, inputs)
-    for saving, keep in zip(savings, _kept(baseline.spec, rankings, planned, savings, setting), strict=True):
-        network = prune_channels(baseline, keep, inputs)
+    for saving, network in zip(savings, narrower(baseline, savings, setting, frames), strict=True):
         pruned, tuned = scores(network), None
         if tuning.steps:
             tuned = scores(fine_tune(network, batches, tuning, teacher=baseline))
         yield Point(saving, planned(network.spec)[1], pruned, tuned)
+
+
+def narrower(
+    baseline: Checkpoint, savings: tuple[float, ...], setting: Setting, frames: np.ndarray
+) -> Iterator[Checkpoint]:
+    """The network less its channels for each saving, re-fitted and not trained on; arguments as for `curve`."""
+    inputs = simulator(baseline.spec).sample_inputs(baseline, frames, PIXELS_PER_PICTURE)
+    rankings = rank_channels(baseline, setting.criterion, frames, inputs)
+    planned = reference_plans(setting.bits, setting.tile_count)
+    for keep in _kept(baseline.spec, rankings, planned, savings, setting):
+        yield prune_channels(baseline, keep, inputs)
 
 
 def _kept(
