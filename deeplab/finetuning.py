@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+
 from deeplab.checkpoint import Checkpoint
 from deeplab.descent import VOID, Batches, Descent, FineTuning, Teacher, run_steps
 from deeplab.model import build, fold, load_weights
@@ -29,6 +31,7 @@ def fine_tune(
     *,
     teacher: Checkpoint | None = None,
     thinning: Thinning | None = None,
+    hold_zeros: bool = False,
 ) -> Checkpoint:
     """Train a folded network a little further.
 
@@ -39,6 +42,7 @@ def fine_tune(
         teacher: the network to imitate, for `distill`.
         thinning: thin the kernels over the first half of the steps, then hold the masks: gradually to a sparsity (the
             cubic schedule of Zhu & Gupta 2017), or to 2:4 at once, choosing again while the weights move.
+        hold_zeros: weights of convolutions, depthwise ones excepted, that are 0 stay 0: for a network pruned before.
 
     Returns:
         The trained network; kernels are exactly 0 where they are masked.
@@ -48,6 +52,8 @@ def fine_tune(
     height, width = batches(0)[0].shape[1:3]
     tuner = _tuner(checkpoint.spec.with_input_size(height, width))
     tuner.start(checkpoint)
+    if hold_zeros:
+        tuner.hold(checkpoint)
     imitated = None
     if options.loss == "distill":
         assert teacher is not None, "distillation needs a teacher"
@@ -85,6 +91,12 @@ class _Tuner:
         load_weights(self.model, self.spec, checkpoint.weights)
         self.masked = False
         self.descent.restart()
+
+    def hold(self, checkpoint: Checkpoint) -> None:
+        """Masks of the weights that are not 0."""
+        for name, mask in self.masks.items():
+            mask.assign((checkpoint.weights[name] != 0.0).astype(np.float32))
+        self.masked = True
 
     def mask(self, thinning: Thinning) -> None:
         """Set every convolution's mask by the magnitude of its present weights, and apply it."""

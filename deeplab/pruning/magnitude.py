@@ -13,6 +13,8 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
+from deeplab.pruning.ranking import Inputs
+from deeplab.pruning.refit import mended
 from deeplab.pruning.thinning import Thinning
 from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import tf
@@ -45,8 +47,28 @@ def masks(weights: Mapping[str, np.ndarray], names: tuple[str, ...], thinning: T
     return result
 
 
-def prune_magnitude(checkpoint: Checkpoint, thinning: Thinning) -> Checkpoint:
-    """Set the smallest weights of each convolution kernel to 0. Shapes, and so the arena, stay as they are."""
-    found = masks(checkpoint.weights, prunable_kernels(checkpoint.spec), thinning)
+def prune_magnitude(checkpoint: Checkpoint, thinning: Thinning, inputs: Inputs | None = None) -> Checkpoint:
+    """Set the smallest weights of each convolution kernel to 0. Shapes, and so the arena, stay as they are.
+
+    With `inputs` (`Simulator.sample_inputs`), a weight of a 1x1 kernel counts by what it adds to its output, its size
+    times the standard deviation of what it reads, as a share of that output (Sun et al. 2023, "Wanda"): in a folded
+    network sizes alone say more of scales than of use. What is left is then fitted to give what all gave (`mended`).
+    """
+    names = prunable_kernels(checkpoint.spec)
+    if inputs is not None:
+        return mended(checkpoint, masks(_uses(checkpoint, names, inputs), names, thinning), inputs)
+    found = masks(checkpoint.weights, names, thinning)
     weights = {name: array * found[name] if name in found else array for name, array in checkpoint.weights.items()}
     return Checkpoint(checkpoint.spec, weights, checkpoint.notes)
+
+
+def _uses(checkpoint: Checkpoint, names: tuple[str, ...], inputs: Inputs) -> dict[str, np.ndarray]:
+    """By kernel, of its shape: what each weight adds to its output, as a share of that output's root mean square."""
+    found = {}
+    for name in names:
+        use = np.abs(checkpoint.weights[name].astype(np.float64))
+        if use.shape[:2] == (1, 1):
+            use *= inputs[name.removesuffix("/kernel")].std(axis=0, dtype=np.float64)[:, None]
+        whole = np.sqrt(np.square(use).mean(axis=(0, 1, 2)))
+        found[name] = (use / np.maximum(whole, np.finfo(np.float32).tiny)).astype(np.float32)
+    return found
