@@ -44,7 +44,7 @@ def test_no_picture_that_is_scored_calibrates_or_teaches(bench, shared):
 def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
     none = Bench("none", ("none", "none", {}), "none", ())
     train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
-    for thinning, most in ((Thinning(0.7), 3.6), (Thinning(0.5, "2:4"), 5.1)):
+    for thinning in (Thinning(0.7), Thinning(0.5, "2:4")):
         row = Row(none, BitWidths(8, 8), aware_steps=2, thinning=thinning, tuning_steps=4)
         network = compress(row, checkpoint, train)
         zeros, weights = 0, 0
@@ -53,7 +53,8 @@ def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
                 zeros += np.count_nonzero(network.kernels[layer.name] == 0)
                 weights += network.kernels[layer.name].size
         assert zeros / weights > thinning.sparsity - 0.02  # training through the rounding leaves them 0
-        assert stored_bits(network) < most
+        # A bit says whether a weight is there, eight what it is; the stem, with a third of its weights gone, stays dense.
+        assert stored_bits(network) < 1 + 8 * (1 - zeros / weights) + 0.2
 
 
 def test_a_row_may_lose_channels_and_weights(checkpoint):

@@ -54,6 +54,12 @@ def test_magnitude_masks_hold_through_training(checkpoint, pictures, labels):
         density = thinning.density(checkpoint.weights[name].shape[2])
         assert (tuned.weights[name] != 0).mean() == pytest.approx(density, abs=1e-6)
     assert prune_magnitude(tuned, thinning).fingerprint() == tuned.fingerprint()
+    pruned = prune_magnitude(checkpoint, Thinning(0.6))
+    held = fine_tune(pruned, lambda step: (pictures, labels), options, hold_zeros=True)
+    for name in prunable_kernels(checkpoint.spec):
+        np.testing.assert_array_equal(held.weights[name] == 0, pruned.weights[name] == 0)
+    free = fine_tune(pruned, lambda step: (pictures, labels), options)
+    assert np.count_nonzero(free.weights["aspp/project/kernel"]) > np.count_nonzero(held.weights["aspp/project/kernel"])
 
 
 def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictures, labels):
@@ -64,7 +70,7 @@ def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictu
     tuner = _Tuner(checkpoint.spec)
     for _ in range(2):
         tuner.start(checkpoint)
-        tuner.mask(0.5)
+        tuner.mask(Thinning(0.5))
         tuner.descent.fit(pictures, labels, 1e-3)
     assert tuner.descent._labels_step.experimental_get_tracing_count() == 1
 

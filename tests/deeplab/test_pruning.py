@@ -10,7 +10,7 @@ from deeplab.pruning.channels import kept_channels, narrowed, prune_channels, ta
 from deeplab.pruning.groups import channel_groups, channel_owners
 from deeplab.pruning.magnitude import prunable_kernels, prune_magnitude
 from deeplab.pruning.ranking import weight_importance, weight_rankings
-from deeplab.pruning.refit import refitted
+from deeplab.pruning.refit import RIDGE, mended, refitted
 from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
 from deeplab.spec import mobilenet_v2_deeplab
@@ -169,6 +169,38 @@ def test_two_of_four_leaves_the_larger_two_of_any_four_inputs(checkpoint):
         fours = np.abs(before[:, :, : inputs // 4 * 4]).reshape(*before.shape[:2], inputs // 4, 4, -1)
         left = (after[:, :, : inputs // 4 * 4] != 0).reshape(fours.shape)
         np.testing.assert_array_equal(left, fours >= np.sort(fours, axis=3)[:, :, :, 2:3])
+
+
+@pytest.mark.parametrize("thinning", [Thinning(0.5), Thinning(0.7), Thinning(0.5, "2:4")], ids=str)
+def test_mending_keeps_more_than_cutting_by_size(checkpoint, pictures, thinning):
+    inputs = simulator(checkpoint.spec).sample_inputs(checkpoint, pictures, 128)
+    exact = _logits(checkpoint, pictures)
+    cut, fitted = prune_magnitude(checkpoint, thinning), prune_magnitude(checkpoint, thinning, inputs)
+    errors = [np.abs(_logits(pruned, pictures) - exact).mean() for pruned in (cut, fitted)]
+    assert errors[1] < 0.6 * errors[0]
+    for name in prunable_kernels(checkpoint.spec):
+        assert np.count_nonzero(fitted.weights[name]) <= np.count_nonzero(cut.weights[name])
+
+
+def test_mending_solves_for_each_output(checkpoint, pictures):
+    """Against `numpy.linalg.lstsq` on the samples themselves, the ridge as further samples."""
+    inputs = simulator(checkpoint.spec).sample_inputs(checkpoint, pictures, 128)
+    name = "aspp/project"
+    kernel = checkpoint.weights[f"{name}/kernel"][0, 0].astype(np.float64)
+    mask = np.random.default_rng(0).random(kernel.shape) < 0.5
+    after = mended(checkpoint, {f"{name}/kernel": mask[None, None]}, inputs).weights
+    found = after[f"{name}/kernel"][0, 0]
+    assert not found[~mask].any()
+    x = inputs[name].astype(np.float64)
+    centred = (x - x.mean(axis=0)) / np.sqrt(len(x))
+    ridge = np.sqrt(RIDGE * np.square(centred).sum() / len(kernel)) * np.eye(len(kernel))
+    for output in range(kernel.shape[1]):
+        left = mask[:, output]
+        samples, wanted = np.vstack([centred, ridge]), np.vstack([centred, ridge * left]) @ kernel[:, output]
+        best = np.linalg.lstsq(samples[:, left], wanted, rcond=None)[0]
+        np.testing.assert_allclose(found[left, output], best, rtol=1e-3, atol=1e-4)
+    bias = after[f"{name}/bias"] - checkpoint.weights[f"{name}/bias"]
+    np.testing.assert_allclose(bias, x.mean(axis=0) @ (kernel - found), rtol=1e-3, atol=1e-4)
 
 
 def test_refitting_keeps_more_of_the_network_than_cutting_alone(checkpoint, pictures):
