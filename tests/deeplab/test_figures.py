@@ -53,7 +53,7 @@ def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
                 zeros += np.count_nonzero(network.kernels[layer.name] == 0)
                 weights += network.kernels[layer.name].size
         assert zeros / weights > thinning.sparsity - 0.02  # training through the rounding leaves them 0
-        # A bit says whether a weight is there, eight what it is; the stem, with a third of its weights gone, stays dense.
+        # A bit says whether a weight is there, eight what it is; the stem, two thirds of it left, stays dense.
         assert stored_bits(network) < 1 + 8 * (1 - zeros / weights) + 0.2
 
 
