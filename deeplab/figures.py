@@ -98,7 +98,10 @@ ROWS = (
             ("2:4", Thinning(0.5, "2:4"), 120),
         )
     }
-    | {"camvid-combined": Row(_CAMVID, _W8, saving=0.33, thinning=Thinning(0.5), tuning_steps=200, crop=256)}
+    | {
+        "camvid-combined": Row(_CAMVID, _W8, saving=0.33, tuning_steps=150, crop=256),
+        "camvid-smallest": Row(_CAMVID, _W8, saving=0.33, thinning=Thinning(0.5), tuning_steps=200, crop=256),
+    }
 )
 """All rows by name: the network; bits of weights and activations, `aware` where it is trained through its rounding; or
 the share of weights that is pruned, at 8 bits; or channels and weights."""
