@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deeplab import figures
 from deeplab.datasets import open_dataset
 from deeplab.datasets.joined import Joined
 from deeplab.datasets.part import spread
@@ -66,7 +67,8 @@ def test_a_row_may_lose_channels_and_weights(checkpoint):
     assert stored_bits(network) < 5.1
 
 
-def test_a_row_goes_through_every_step(checkpoint):
+def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
+    monkeypatch.setattr(figures, "_ROUNDING_STEPS", 40)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), learned_rounding=True, aware_steps=3)
     train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
     network = compress(row, checkpoint, Joined(train.take(2), train))
