@@ -105,12 +105,10 @@ def run_steps(
     options: FineTuning,
     teacher: Teacher | None = None,
     *,
-    before: Callable[[int], None] = lambda step: None,
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """All steps of a fine-tuning; `before` is told the number of each step, `after` is called behind it."""
+    """All steps of a fine-tuning; `after` is called behind each."""
     for step in range(options.steps):
-        before(step)
         frames, labels = batches(step)
         rate = options.learning_rate * _schedule(step, options.steps)
         if teacher is not None:

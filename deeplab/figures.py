@@ -146,6 +146,7 @@ def unlabelled(bench: Bench, shared: Path) -> Split:
 def compress(row: Row, baseline: Checkpoint, pictures: Split) -> QuantizedNetwork:
     """Prune weights, equalise, calibrate, quantise, learn the rounding, train through it: what the row asks for."""
     from deeplab.calibration import calibrate
+    from deeplab.finetuning import FineTuning, fine_tune
     from deeplab.quantization import quantize
     from deeplab.quantization.equalisation import equalize
     from deeplab.quantization.rounding import LearnedRounding
@@ -162,18 +163,13 @@ def compress(row: Row, baseline: Checkpoint, pictures: Split) -> QuantizedNetwor
         from deeplab.pruning.curve import Setting, narrower
 
         (network,) = narrower(baseline, (row.saving,), Setting("memory", "repair", row.bits.weights, 1), ranking)
+    tuning = FineTuning(row.tuning_steps, _TUNING_RATE, "distill")
     if row.thinning:
-        from deeplab.pruning.magnitude import prune_magnitude
-        from deeplab.pruning.refit import PIXELS_PER_PICTURE
-        from deeplab.simulation import simulator
+        from deeplab.pruning.rounds import thinned
 
-        inputs = simulator(network.spec).sample_inputs(network, ranking, PIXELS_PER_PICTURE)
-        network = prune_magnitude(network, row.thinning, inputs)
-    if row.tuning_steps:
-        from deeplab.finetuning import FineTuning, fine_tune
-
-        tuning = FineTuning(row.tuning_steps, _TUNING_RATE, "distill")
-        network = fine_tune(network, batches(_TUNING_BATCH), tuning, teacher=baseline, hold_zeros=True)
+        network = thinned(network, row.thinning, ranking, batches(_TUNING_BATCH), tuning, teacher=baseline)
+    else:
+        network = fine_tune(network, batches(_TUNING_BATCH), tuning, teacher=baseline)
     network = equalize(network, calibrate(network, seen))
     quantized = quantize(network, calibrate(network, seen), row.bits)
     if row.learned_rounding:

@@ -6,7 +6,6 @@ variables, so a second network of the same shape trains without a new trace.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -14,14 +13,10 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.descent import VOID, Batches, Descent, FineTuning, Teacher, run_steps
 from deeplab.model import build, fold, load_weights
-from deeplab.pruning.magnitude import masks, prunable_kernels
-from deeplab.pruning.thinning import Thinning
 from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
 
 __all__ = ["VOID", "Batches", "FineTuning", "fine_tune"]
-
-_MASK_UPDATES = 4
 
 
 def fine_tune(
@@ -30,7 +25,6 @@ def fine_tune(
     options: FineTuning,
     *,
     teacher: Checkpoint | None = None,
-    thinning: Thinning | None = None,
     hold_zeros: bool = False,
 ) -> Checkpoint:
     """Train a folded network a little further.
@@ -40,8 +34,6 @@ def fine_tune(
         batches: the pictures of each step; their size may differ from the network's (it is fully convolutional).
         options: steps, rate and loss.
         teacher: the network to imitate, for `distill`.
-        thinning: thin the kernels over the first half of the steps, then hold the masks: gradually to a sparsity (the
-            cubic schedule of Zhu & Gupta 2017), or to 2:4 at once, choosing again while the weights move.
         hold_zeros: weights of convolutions, depthwise ones excepted, that are 0 stay 0: for a network pruned before.
 
     Returns:
@@ -58,16 +50,7 @@ def fine_tune(
     if options.loss == "distill":
         assert teacher is not None, "distillation needs a teacher"
         imitated = Teacher(teacher, height, width)
-    update_at = {
-        round(update * options.steps / 2 / _MASK_UPDATES): 1 - (1 - update / _MASK_UPDATES) ** 3
-        for update in range(1, _MASK_UPDATES + 1)
-    }
-
-    def thin(step: int) -> None:
-        if thinning and step in update_at:
-            tuner.mask(replace(thinning, sparsity=thinning.sparsity * update_at[step]))
-
-    run_steps(tuner.descent, batches, options, imitated, before=thin, after=tuner.hold_masks)
+    run_steps(tuner.descent, batches, options, imitated, after=tuner.hold_masks)
     trained = tuner.checkpoint()
     return Checkpoint(checkpoint.spec, trained.weights, checkpoint.notes)
 
@@ -97,14 +80,6 @@ class _Tuner:
         for name, mask in self.masks.items():
             mask.assign((checkpoint.weights[name] != 0.0).astype(np.float32))
         self.masked = True
-
-    def mask(self, thinning: Thinning) -> None:
-        """Set every convolution's mask by the magnitude of its present weights, and apply it."""
-        weights = {name: kernel.numpy() for name, kernel in self.kernels.items()}
-        for name, mask in masks(weights, prunable_kernels(self.spec), thinning).items():
-            self.masks[name].assign(mask)
-        self.masked = True
-        self.hold_masks()
 
     def hold_masks(self) -> None:
         if self.masked:

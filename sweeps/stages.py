@@ -16,7 +16,7 @@ from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
 from deeplab.compression import Compression
 from deeplab.finetuning import FineTuning, fine_tune
 from deeplab.pruning.channels import prune_channels
-from deeplab.pruning.magnitude import prune_magnitude
+from deeplab.pruning.rounds import thinned
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, quantize
 from deeplab.quantization.equalisation import equalize
 from deeplab.quantization.file import network_bytes, parse_network
@@ -34,7 +34,7 @@ from sweeps.context import Context
 from sweeps.narrowing import channels_left, narrowing_parts
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
-_PRUNE_VERSION = 3
+_PRUNE_VERSION = 4
 _CALIBRATE_VERSION = 2
 _SCORE_VERSION = 2
 _ROUND_VERSION = 1
@@ -143,18 +143,14 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
 
 
 def _prune(compression: Compression, context: Context, source: str) -> Checkpoint:
-    options = context.config.finetune
-    start, thinning = context.baseline, compression.thinning
-    if thinning is None:
-        start = prune_channels(start, channels_left(compression, context), context.baseline_inputs)
-    tuned = fine_tune(
-        start,
-        _batches(context, source),
-        FineTuning(options.steps, options.learning_rate, options.loss),
-        teacher=context.baseline,
-        thinning=thinning,
-    )
-    return prune_magnitude(tuned, thinning) if thinning else tuned
+    options, baseline, inputs = context.config.finetune, context.baseline, context.baseline_inputs
+    batches = _batches(context, source)
+    tuning = FineTuning(options.steps, options.learning_rate, options.loss)
+    if thinning := compression.thinning:
+        frames = context.calibration_frames
+        return thinned(baseline, thinning, frames, batches, tuning, teacher=baseline, inputs=inputs)
+    narrow = prune_channels(baseline, channels_left(compression, context), inputs)
+    return fine_tune(narrow, batches, tuning, teacher=baseline)
 
 
 def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:

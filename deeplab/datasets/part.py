@@ -1,8 +1,9 @@
-"""A regular part of a split: `val[:27]`, or every third picture."""
+"""Part of a split: `val[:27]`, every third picture, or some from all over it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from deeplab.datasets.interface import Sample, Split
 class Part(Split):
     """The pictures of a split at `indices`."""
 
-    def __init__(self, whole: Split, indices: range) -> None:
+    def __init__(self, whole: Split, indices: Sequence[int]) -> None:
         self._whole, self._indices = whole, indices
 
     @property
@@ -33,13 +34,17 @@ class Part(Split):
         return Part(self._whole, self._indices[:count])
 
     def fingerprint(self) -> str:
-        run = self._indices
-        step = f":{run.step}" if run.step != 1 else ""
-        return hashlib.sha256(f"{self._whole.fingerprint()}[{run.start}:{run.stop}{step}]".encode()).hexdigest()
+        chosen = self._indices
+        if isinstance(chosen, range):
+            step = f":{chosen.step}" if chosen.step != 1 else ""
+            text = f"{chosen.start}:{chosen.stop}{step}"
+        else:
+            text = ",".join(map(str, chosen))
+        return hashlib.sha256(f"{self._whole.fingerprint()}[{text}]".encode()).hexdigest()
 
 
 def spread(whole: Split, count: int) -> Split:
     """`count` pictures, or all where there are fewer, evenly spaced: neighbours of a drive show the same street."""
     if count >= len(whole):
         return whole
-    return Part(whole, range(0, len(whole), len(whole) // count)).take(count)
+    return Part(whole, tuple(place * len(whole) // count for place in range(count)))

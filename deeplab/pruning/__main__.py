@@ -33,7 +33,7 @@ def main(
     tiles: Annotated[int, typer.Option(min=1, help="Tiles of the plan.")] = 1,
     bits: Annotated[int, typer.Option(help="Bits of plan and scores: 4, 6, 8, 16, or 32 = float.")] = 8,
     steps: Annotated[int, typer.Option(min=0, help="Steps of fine-tuning after pruning, on all of `train`.")] = 0,
-    rate: Annotated[float, typer.Option(min=0, help="Its learning rate.")] = 3e-4,
+    rate: Annotated[float, typer.Option(min=0, help="Its learning rate.")] = 1e-4,
     batch: Annotated[int, typer.Option(min=1, help="Its pictures a step.")] = 8,
     crop: Annotated[int, typer.Option(min=0, help="Side of its square windows; 0: whole pictures.")] = 256,
     loss: Annotated[
@@ -43,6 +43,8 @@ def main(
     """Remove channels until a share of the peak memory is gone; print what that costs."""
     if bits not in ACTIVATION_BITS:
         raise UserError(f"--bits must be one of {', '.join(map(str, ACTIVATION_BITS))}, got {bits}")
+    if criterion == "l1" and allotment == "memory":
+        raise UserError("--criterion l1 compares channels of one group only; choose another, or --allotment uniform")
     begun = time.monotonic()
     # Here, since they bring in TensorFlow.
     from deeplab.descent import FineTuning

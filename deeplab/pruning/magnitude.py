@@ -1,8 +1,9 @@
-"""Pruning of single weights by magnitude, anywhere or two of any four (2:4), with tfmot's schedule and mask rules.
+"""Pruning of single weights by magnitude, anywhere or two of any four (2:4), with tfmot's mask rules.
 
 tfmot's layer wrappers cost 24-45 s of tracing for each network. What they do at a step, however, is one call: ask the
 schedule for the sparsity, set the mask to the weights above the threshold. That call is made here on plain variables,
 so the training step keeps its one trace whatever the masks are (Zhu & Gupta 2017, "To prune, or not to prune").
+`deeplab.pruning.rounds` says how many go when.
 """
 
 from __future__ import annotations

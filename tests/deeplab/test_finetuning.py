@@ -7,6 +7,7 @@ from deeplab.finetuning import VOID, FineTuning, _Tuner, fine_tune
 from deeplab.pruning.channels import prune_channels, uniform_keep
 from deeplab.pruning.magnitude import prunable_kernels, prune_magnitude
 from deeplab.pruning.ranking import weight_rankings
+from deeplab.pruning.rounds import round_shares, thinned
 from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
 
@@ -43,23 +44,48 @@ def test_void_pixels_teach_nothing(checkpoint, pictures, labels):
         np.testing.assert_array_equal(tuned.weights[name], before)
 
 
-def test_magnitude_masks_hold_through_training(checkpoint, pictures, labels):
+def test_held_zeros_stay_and_free_ones_do_not(checkpoint, pictures, labels):
     options = FineTuning(12, 3e-3, "labels")
-    tuned = fine_tune(checkpoint, lambda step: (pictures, labels), options, thinning=Thinning(0.6))
-    for name in prunable_kernels(checkpoint.spec):
-        assert (tuned.weights[name] == 0).mean() == pytest.approx(0.6, abs=1.5 / tuned.weights[name].size + 1e-3)
-    thinning = Thinning(0.5, "2:4")
-    tuned = fine_tune(checkpoint, lambda step: (pictures, labels), options, thinning=thinning)
-    for name in prunable_kernels(checkpoint.spec):
-        density = thinning.density(checkpoint.weights[name].shape[2])
-        assert (tuned.weights[name] != 0).mean() == pytest.approx(density, abs=1e-6)
-    assert prune_magnitude(tuned, thinning).fingerprint() == tuned.fingerprint()
     pruned = prune_magnitude(checkpoint, Thinning(0.6))
     held = fine_tune(pruned, lambda step: (pictures, labels), options, hold_zeros=True)
     for name in prunable_kernels(checkpoint.spec):
         np.testing.assert_array_equal(held.weights[name] == 0, pruned.weights[name] == 0)
     free = fine_tune(pruned, lambda step: (pictures, labels), options)
     assert np.count_nonzero(free.weights["aspp/project/kernel"]) > np.count_nonzero(held.weights["aspp/project/kernel"])
+
+
+@pytest.mark.parametrize(
+    ("thinning", "shares"),
+    [
+        (Thinning(0.3), (0.3,)),
+        (Thinning(0.5), (0.5,)),
+        (Thinning(0.5, "2:4"), (0.5,)),
+        (Thinning(0.75), (0.5, 0.75)),
+        (Thinning(0.875), (0.5, 0.75, 0.875)),
+        (Thinning(0.9), (0.43766, 0.68377, 0.82217, 0.9)),
+    ],
+    ids=str,
+)
+def test_no_round_takes_more_than_half_of_what_is_left(thinning, shares):
+    assert round_shares(thinning) == pytest.approx(shares, abs=1e-5)
+
+
+@pytest.mark.parametrize("thinning", [Thinning(0.75), Thinning(0.5, "2:4")], ids=str)
+def test_rounds_end_at_the_sparsity_and_take_all_steps_in_order(checkpoint, pictures, labels, thinning):
+    seen = []
+
+    def batches(step):
+        seen.append(step)
+        return pictures, labels
+
+    tuning = FineTuning(13, 3e-3, "labels")
+    network = thinned(checkpoint, thinning, pictures, batches, tuning)
+    for name in prunable_kernels(checkpoint.spec):
+        kernel = network.weights[name]
+        density = thinning.density(kernel.shape[2])
+        assert (kernel != 0).mean() == pytest.approx(density, abs=1.5 / kernel.size + 1e-6)
+    assert sorted(set(seen)) == list(range(13))
+    assert _accuracy(network, pictures, labels) > _accuracy(prune_magnitude(checkpoint, thinning), pictures, labels)
 
 
 def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictures, labels):
@@ -70,7 +96,7 @@ def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictu
     tuner = _Tuner(checkpoint.spec)
     for _ in range(2):
         tuner.start(checkpoint)
-        tuner.mask(Thinning(0.5))
+        tuner.hold(prune_magnitude(checkpoint, Thinning(0.5)))
         tuner.descent.fit(pictures, labels, 1e-3)
     assert tuner.descent._labels_step.experimental_get_tracing_count() == 1
 

@@ -182,6 +182,23 @@ def test_mending_keeps_more_than_cutting_by_size(checkpoint, pictures, thinning)
         assert np.count_nonzero(fitted.weights[name]) <= np.count_nonzero(cut.weights[name])
 
 
+def test_a_weight_counts_by_what_it_adds_to_its_output(checkpoint, pictures):
+    """Neither the scale of an input nor that of an output decides: both are undone somewhere else in the network."""
+    inputs = simulator(checkpoint.spec).sample_inputs(checkpoint, pictures, 128)
+    name, random = "aspp/project", np.random.default_rng(0)
+    kernel = checkpoint.weights[f"{name}/kernel"]
+    rows, columns = (np.exp(random.normal(0, 2, size)).astype(np.float32) for size in kernel.shape[2:])
+    scaled = Checkpoint(
+        checkpoint.spec, {**checkpoint.weights, f"{name}/kernel": kernel * columns / rows[:, None]}, checkpoint.notes
+    )
+    kept = prune_magnitude(checkpoint, Thinning(0.5), inputs).weights[f"{name}/kernel"] != 0
+    again = prune_magnitude(scaled, Thinning(0.5), {**inputs, name: inputs[name] * rows}).weights[f"{name}/kernel"] != 0
+    np.testing.assert_array_equal(kept, again)
+    use = np.abs(kernel[0, 0]) * inputs[name].std(axis=0)[:, None]
+    share = use / np.sqrt(np.square(use).mean(axis=0))
+    assert share[kept[0, 0]].min() >= share[~kept[0, 0]].max()
+
+
 def test_mending_solves_for_each_output(checkpoint, pictures):
     """Against `numpy.linalg.lstsq` on the samples themselves, the ridge as further samples."""
     inputs = simulator(checkpoint.spec).sample_inputs(checkpoint, pictures, 128)

@@ -91,6 +91,12 @@ def test_a_mistake_in_the_bits_of_a_stage(tmp_path: Path, text: str, message: st
     assert str(caught.value) == f"{tmp_path / 'c.yaml'}:{message}"
 
 
+def test_weights_alone_do_not_say_which_group_gives(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="4: channels: criterion l1 compares channels of one group only, and allotment"):
+        load(tmp_path, GOOD + "channels: {criterion: l1}\n")
+    assert load(tmp_path, GOOD + "channels: {criterion: l1, allotment: uniform}\n").channels.criterion == "l1"
+
+
 def test_the_bits_of_a_stage_are_a_dimension_where_they_are_given(tmp_path: Path) -> None:
     assert load(tmp_path, _BITS).space.space().stage_levels == {}
     assert load(tmp_path, _BITS + "  aspp_weight_bits: null\n") == load(tmp_path, _BITS)

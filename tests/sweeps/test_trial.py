@@ -13,7 +13,7 @@ from deeplab.runtime.program import compiler
 from evaluation.errors import UserError
 from reports.record import Environment, State, StudyRecord, Trial, write_record
 from sweeps import execution, export, narrowing, stages, trial
-from sweeps.config import ChannelsConfig
+from sweeps.config_compression import ChannelsConfig
 from sweeps.config_file import load_config
 from sweeps.space import BASELINE, Candidate
 
