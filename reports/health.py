@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deeplab.compression import STAGE_BITS, backbone_field
 from evaluation.accuracy import Interval
 from reports import format as fmt
 from reports.record import State, StudyRecord
@@ -75,10 +74,11 @@ def _edges(record: StudyRecord) -> list[str]:
     smallest = record.trial(record.front[0][0]).params
     space = record.config.get("space", {})
     at_edge = []
-    bits = ("weight_bits", "activation_bits", *STAGE_BITS)
+    bits = [name for name in space if name.endswith("_bits")]
     for name, edge in (("sparsity", max), ("tile_count", max), *((name, min) for name in bits)):
         levels = space.get(name) or []
-        value = smallest.get(name, smallest.get(backbone_field(name)))  # a stage may follow the backbone
+        _, _, backbone = name.partition("_")
+        value = smallest.get(name, smallest.get(backbone))  # "aspp_weight_bits" may follow "weight_bits"
         if len(levels) > 1 and value == edge(levels):
             at_edge.append(f"{name} {value:g}")
     if not at_edge:
