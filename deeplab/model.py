@@ -52,23 +52,23 @@ class _OnCodes(keras.layers.Layer):
     """A layer that computes on real values, or, switched on, on integer codes (less their zero point) as TFLite does.
 
     Integers travel between layers in float32, exact below 2^24, and are requantised in float64, exact too.
-    Everything that depends on bit-widths is a variable, so one traced function serves float and every bit-width.
+    Everything that depends on bit-widths is a variable, so one traced function serves every bit-width; float has its
+    own (a condition in the graph would trace both branches of every layer, and twice as long).
     `low` and `high` are the clamps, counted from the zero point, the activation function's included.
     """
+
+    active = False
+    """Whether it computes on codes; read when it is traced."""
 
     def _variable(self, name: str, value: float, shape: tuple[int, ...] = ()) -> tf.Variable:
         initializer = keras.initializers.Constant(value)
         return self.add_weight(name=name, shape=shape, trainable=False, initializer=initializer, dtype=tf.float64)
 
     def build(self, input_shape: Any) -> None:
-        self.active = self._variable("active", 0.0)
         self.low, self.high = self._variable("low", -128.0), self._variable("high", 127.0)
 
     def _choose(self, on_codes: Callable[[], tf.Tensor], real: Callable[[], tf.Tensor]) -> tf.Tensor:
-        def clipped() -> tf.Tensor:
-            return tf.cast(tf.clip_by_value(on_codes(), self.low, self.high), tf.float32)
-
-        return tf.cond(self.active > 0.0, clipped, real)
+        return tf.cast(tf.clip_by_value(on_codes(), self.low, self.high), tf.float32) if self.active else real()
 
 
 @keras.utils.register_keras_serializable("petitlab")

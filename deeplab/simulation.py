@@ -7,7 +7,8 @@ another bit-width, another mask or other weights of the same shape trace nothing
 from __future__ import annotations
 
 import math
-from functools import cached_property, lru_cache
+from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from deeplab.tensorflow import keras, tf
 
 _PIXELS_PER_BATCH = 1 << 20
 _SAMPLED_VALUES_PER_PICTURE = 1024
+_VALUES_TOGETHER = 1 << 26
+"""Of inner tensors, held at a time: 256 MiB."""
 _CODE_RESOLUTION = 2.0**12
 """Means and interpolated codes are taken to this fraction before they are rounded: float32 may miss an exact half."""
 
@@ -39,12 +42,13 @@ class Simulator:
             if layer.kind not in ("input", "concat")
         }
         self._loaded: object = None
-        self._readers: dict[str, tf.types.experimental.PolymorphicFunction] = {}
         signature = [tf.TensorSpec((None, spec.input_height, spec.input_width, 3), tf.uint8)]
-        self._one_frame = [tf.TensorSpec((1, spec.input_height, spec.input_width, 3), tf.uint8)]
         # No autograph: there is no Python control flow to convert, and looking for some doubles the time of a trace.
-        self._labels = tf.function(self._labels_of, input_signature=signature, autograph=False)
-        self._probabilities = tf.function(self._probabilities_of, input_signature=signature, autograph=False)
+        # One of each in float and one on codes.
+        self._labels, self._probabilities = (
+            {on_codes: tf.function(function, input_signature=signature, autograph=False) for on_codes in (False, True)}
+            for function in (self._labels_of, self._probabilities_of)
+        )
 
     def _labels_of(self, frames: tf.Tensor) -> tf.Tensor:
         logits = self.model(self.normalise(frames), training=False)
@@ -70,7 +74,7 @@ class Simulator:
             self.input_scale.assign(INPUT_SCALE)
             self.logit_scale.assign(1.0)
             for requantizer in self._requantizers.values():
-                requantizer.active.assign(0.0)
+                requantizer.active = False
         else:
             self._load_codes(network)
         self._loaded = network
@@ -86,7 +90,7 @@ class Simulator:
                 continue
             requantizer, grid = self._requantizers[layer.name], grids[layer.name]
             low, high = network.clamp(layer)
-            requantizer.active.assign(1.0)
+            requantizer.active = True
             requantizer.low.assign(low - grid.zero_point)
             requantizer.high.assign(high - grid.zero_point)
             if layer.kind == "add":
@@ -111,13 +115,14 @@ class Simulator:
         """Class of every pixel: uint8 (N, height, width, 3) at the network's size -> uint8 (N, height, width)."""
         self.load(network)
         size = self.batch_size
-        parts = [self._labels(frames[start : start + size]).numpy() for start in range(0, len(frames), size)]
+        run = self._labels[isinstance(network, QuantizedNetwork)]
+        parts = [run(frames[start : start + size]).numpy() for start in range(0, len(frames), size)]
         return np.concatenate(parts)
 
     def probabilities(self, network: Checkpoint | QuantizedNetwork, frames: np.ndarray) -> tf.Tensor:
         """Class probabilities, float32 (N, height, width, classes)."""
         self.load(network)
-        return self._probabilities(frames)
+        return self._probabilities[isinstance(network, QuantizedNetwork)](frames)
 
     def observe(
         self, checkpoint: Checkpoint, frames: np.ndarray
@@ -125,32 +130,15 @@ class Simulator:
         """Per layer and picture, of the output before any rounding: of each channel minimum and maximum (channels,),
         evenly spaced values (n,), mean of each channel (channels,)."""
         self.load(checkpoint)
-        pictures = [self._observe(frame[None]) for frame in frames]
-        return {
-            name: [tuple(value.numpy() for value in picture[index]) for picture in pictures]
-            for index, name in enumerate(self._requantizers)
-        }
-
-    @cached_property
-    def _observe(self) -> tf.types.experimental.PolymorphicFunction:
         outputs = [requantizer.output for requantizer in self._requantizers.values()]
-        inner = keras.Model(self.model.input, outputs)
-        spacing = [_spacing(math.prod(tensor.shape[1:]), tensor.shape[-1]) for tensor in outputs]
-
-        @tf.function(input_signature=self._one_frame, autograph=False)
-        def observe(frame: tf.Tensor) -> list[tuple[tf.Tensor, ...]]:
-            values = inner(self.normalise(frame), training=False)
-            return [
-                (
-                    tf.reduce_min(value, axis=[0, 1, 2]),
-                    tf.reduce_max(value, axis=[0, 1, 2]),
-                    tf.reshape(value, [-1])[::every],
-                    tf.reduce_mean(value, axis=[0, 1, 2]),
-                )
-                for value, every in zip(values, spacing, strict=True)
-            ]
-
-        return observe
+        found: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in self._requantizers}
+        for picture in self._values(outputs, frames):
+            for seen, value in zip(found.values(), picture, strict=True):
+                every = _spacing(value.size, value.shape[-1])
+                by_channel = value.reshape(-1, value.shape[-1])
+                sample = value.reshape(-1)[::every].copy()
+                seen.append((by_channel.min(axis=0), by_channel.max(axis=0), sample, _mean(by_channel)))
+        return found
 
     def sample_inputs(self, checkpoint: Checkpoint, frames: np.ndarray, pixels: int) -> dict[str, np.ndarray]:
         """What each convolution, depthwise ones left out, reads: float32 (samples, input channels).
@@ -159,17 +147,25 @@ class Simulator:
         """
         self.load(checkpoint)
         names = [layer.name for layer in layers(self.spec) if layer.kind == "conv"]
-        inputs = [self.model.get_layer(name).input for name in names]
-        inner = keras.Model(self.model.input, inputs)
+        found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        for picture in self._values([self.model.get_layer(name).input for name in names], frames):
+            for seen, value in zip(found.values(), picture, strict=True):
+                flat = value.reshape(-1, value.shape[-1])
+                seen.append(flat[:: max(1, len(flat) // pixels)].copy())
+        return {name: np.concatenate(parts) for name, parts in found.items()}
 
-        @tf.function(input_signature=self._one_frame, autograph=False)
-        def sample(frame: tf.Tensor) -> list[tf.Tensor]:
-            values = inner(self.normalise(frame), training=False)
-            every = [max(1, value.shape[1] * value.shape[2] // pixels) for value in values]
-            return [tf.reshape(value, [-1, value.shape[-1]])[::n] for value, n in zip(values, every, strict=True)]
+    def _values(self, tensors: list[keras.KerasTensor], frames: np.ndarray) -> Iterator[list[np.ndarray]]:
+        """Of each picture, what tensors inside the model hold: float32 (height, width, channels) each.
 
-        pictures = [sample(frame[None]) for frame in frames]
-        return {name: np.concatenate([picture[i].numpy() for picture in pictures]) for i, name in enumerate(names)}
+        Not traced: a trace of that many outputs takes longer than running them on the pictures that are asked for.
+        """
+        inner = keras.Model(self.model.input, tensors)
+        each = sum(math.prod(tensor.shape[1:]) for tensor in tensors)
+        size = max(1, min(self.batch_size, _VALUES_TOGETHER // each))
+        for start in range(0, len(frames), size):
+            batch = self.normalise(tf.constant(frames[start : start + size]))
+            values = [value.numpy() for value in tf.nest.flatten(inner(batch, training=False))]
+            yield from ([value[index] for value in values] for index in range(len(batch)))
 
     def sample_windows(
         self,
@@ -203,31 +199,23 @@ class Simulator:
         pads = np.maximum(0, (np.array([window.height, window.width]) - 1) * window.stride + reach + 1 - size)
         steps = np.arange(window.kernel) * window.dilation
         taps = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
-        random, read = np.random.default_rng(seed), self._reader(source)
+        random = np.random.default_rng(seed)
+        reader = next(layer for layer in layers(self.spec) if source in layer.inputs and layer.has_weights)
         values, inside = [], []
-        for frame in frames:
+        for (value,) in self._values([self.model.get_layer(reader.name).input], frames):
             places = random.integers([window.height, window.width], size=(count, 2))
             rows = places[:, None] * window.stride + taps - pads // 2
             within = ((rows >= 0) & (rows < size)).all(axis=-1)
-            picked = read(frame[None], tf.constant(np.clip(rows, 0, size - 1), tf.int32)).numpy()
-            values.append(picked * within[..., None])
+            clipped = np.clip(rows, 0, size - 1)
+            values.append(value[clipped[..., 0], clipped[..., 1]] * within[..., None].astype(np.float32))
             inside.append(within)
         scale = network.activations[source].scale if isinstance(network, QuantizedNetwork) else 1.0
         return np.concatenate(values) * np.float32(scale), np.concatenate(inside).astype(np.float32)
 
-    def _reader(self, source: str) -> tf.types.experimental.PolymorphicFunction:
-        """(frame, places) -> the values of a layer's output there; traced once."""
-        if source in self._readers:
-            return self._readers[source]
-        reader = next(layer for layer in layers(self.spec) if source in layer.inputs and layer.has_weights)
-        inner = keras.Model(self.model.input, self.model.get_layer(reader.name).input)
 
-        @tf.function(autograph=False, reduce_retracing=True)
-        def read(frame: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-            return tf.gather_nd(inner(self.normalise(frame), training=False)[0], places)
-
-        self._readers[source] = read
-        return read
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Of each column, float32, summed in float64."""
+    return values.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def _spacing(elements: int, channels: int) -> int:

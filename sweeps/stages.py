@@ -34,10 +34,10 @@ from sweeps.context import Context
 from sweeps.narrowing import channels_left, narrowing_parts
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
-_PRUNE_VERSION = 4
-_CALIBRATE_VERSION = 2
-_SCORE_VERSION = 2
-_ROUND_VERSION = 1
+_PRUNE_VERSION = 5
+_CALIBRATE_VERSION = 3
+_SCORE_VERSION = 3
+_ROUND_VERSION = 2
 _AWARE_VERSION = 1
 
 _EXACT_ENOUGH = 8

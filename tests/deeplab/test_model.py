@@ -77,13 +77,13 @@ def test_requantising_codes_is_tflites_to_the_bit(seed, magnitude, bits):
     layer(np.zeros((1, 16), np.float32))  # makes the variables
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     for variable, value in (
-        (layer.active, 1.0),
         (layer.low, low),
         (layer.high, high),
         (layer.head, mantissa * np.exp2(np.maximum(exponent, 0) - 31.0)),
         (layer.guard, np.exp2(np.maximum(-exponent, 0.0))),
     ):
         variable.assign(value)
+    layer.active = True
     got = layer(x.astype(np.float32)).numpy()
     np.testing.assert_array_equal(got, np.clip(multiply(x, mantissa, exponent), low, high))
 

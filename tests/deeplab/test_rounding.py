@@ -116,10 +116,8 @@ def test_windows_are_what_the_layers_read(checkpoint, pictures):
             continue
         for running in (checkpoint, network):
             windows, inside = runner.sample_windows(running, pictures[:1], layer.inputs[0], layer, 40, seed=5)
-            read = runner._reader(layer.inputs[0])
-            size = next(x for x in layers(checkpoint.spec) if x.name == layer.inputs[0])
-            whole = np.stack(np.meshgrid(np.arange(size.height), np.arange(size.width), indexing="ij"), -1)
-            source = read(pictures[:1], whole.reshape(-1, 1, 2)).numpy().reshape(1, size.height, size.width, -1)
+            reader = next(x for x in layers(checkpoint.spec) if layer.inputs[0] in x.inputs and x.has_weights)
+            ((source,),) = runner._values([runner.model.get_layer(reader.name).input], pictures[:1])
             scale = 1.0 if running is checkpoint else network.activations[layer.inputs[0]].scale
             kernel = checkpoint.weights[f"{layer.name}/kernel"]
             places = np.random.default_rng(5).integers([layer.height, layer.width], size=(40, 2))
@@ -127,11 +125,11 @@ def test_windows_are_what_the_layers_read(checkpoint, pictures):
 
             options = {"strides": (1, layer.stride, layer.stride, 1), "padding": "SAME"}
             if layer.kind == "conv":
-                output = tf.nn.conv2d(source * scale, kernel, dilations=layer.dilation, **options).numpy()
+                output = tf.nn.conv2d(source[None] * scale, kernel, dilations=layer.dilation, **options).numpy()
                 given = windows.reshape(len(windows), -1) @ kernel.reshape(-1, kernel.shape[3])
             else:
                 dilations = (layer.dilation, layer.dilation)
-                output = tf.nn.depthwise_conv2d(source * scale, kernel, dilations=dilations, **options).numpy()
+                output = tf.nn.depthwise_conv2d(source[None] * scale, kernel, dilations=dilations, **options).numpy()
                 given = response(windows, kernel.reshape(-1, kernel.shape[2]))
             np.testing.assert_allclose(given, output[0, places[:, 0], places[:, 1]], rtol=1e-3, atol=1e-4)
             assert (windows[inside == 0] == 0).all()
