@@ -30,8 +30,8 @@ class Compression:
     pruning: PruningMethod = "channels"
     sparsity: float = 0.0
     """Share removed, in [0, 1). `channels`: of the peak memory of a reference plan, or of the channels of each group
-    (`channels.allotment` of a sweep says which). `magnitude`: of the weights of each convolution kernel, depthwise ones
-    excepted. `2:4`: 0.5, two of any four weights of an output."""
+    (`channels.allotment` of a sweep says which). `magnitude`: of the weights of all 1x1 convolutions, most from the
+    largest. `2:4`: 0.5, two of any four weights of an output."""
     weight_bits: int = FLOAT_BITS
     activation_bits: int = FLOAT_BITS
     aspp_weight_bits: int | None = None

@@ -65,6 +65,7 @@ class _Lowering:
         self.tensors: list[Tensor] = []
         self.operators: list[Operator] = []
         self.values: dict[str, int] = {}
+        self.densities = self.thinning.densities(self.spec) if self.thinning else {}
         self.widths = (
             {member: self.bits.grid_bits(group) for group in shared_grids(self.spec) for member in group}
             if self.bits
@@ -160,7 +161,7 @@ class _Lowering:
             data = np.ascontiguousarray(data.transpose(3, 0, 1, 2))
         if not self.is_float:
             quantization = self._channel_scales(layer, 0 if layer.kind == "conv" else 3)
-        density = self.thinning.density(shape[3]) if self.thinning and layer.kind == "conv" else 1.0
+        density = self.densities.get(f"{layer.name}/kernel", 1.0)
         bits = FLOAT_BITS if self.bits is None else self.bits.weights_of(layer.name)
         return self._add(
             Tensor(f"{layer.name}/kernel", shape, storage_type(bits), bits, quantization, True, data, density)

@@ -140,13 +140,15 @@ class Simulator:
                 seen.append((by_channel.min(axis=0), by_channel.max(axis=0), sample, _mean(by_channel)))
         return found
 
-    def sample_inputs(self, checkpoint: Checkpoint, frames: np.ndarray, pixels: int) -> dict[str, np.ndarray]:
-        """What each convolution, depthwise ones left out, reads: float32 (samples, input channels).
+    def sample_inputs(
+        self, checkpoint: Checkpoint, frames: np.ndarray, pixels: int, names: tuple[str, ...] = ()
+    ) -> dict[str, np.ndarray]:
+        """What the named convolutions read, or all but depthwise ones: float32 (samples, input channels).
 
         About `pixels` evenly spaced pixels of each picture; maps with fewer pixels give all they have.
         """
         self.load(checkpoint)
-        names = [layer.name for layer in layers(self.spec) if layer.kind == "conv"]
+        names = names or tuple(layer.name for layer in layers(self.spec) if layer.kind == "conv")
         found: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for picture in self._values([self.model.get_layer(name).input for name in names], frames):
             for seen, value in zip(found.values(), picture, strict=True):

@@ -48,7 +48,7 @@ class SpaceConfig(Section):
     does `2:4` (two of any four weights of an output), whatever the level of `sparsity` above 0."""
     sparsity: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.125, 0.25, 0.375, 0.5)
     """Share removed, in [0, 1). `channels`: of memory or of channels, as `channels.allotment` says. `magnitude`: of
-    each convolution's weights."""
+    the weights of all 1x1 convolutions, most from the largest."""
     weight_bits: tuple[int, ...] = (4, 5, 6, 8, 32)
     """Bits a weight. 32 = float32; then the activations are float too."""
     activation_bits: tuple[int, ...] = (8, 16, 32)

@@ -12,6 +12,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import Compression
+from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.refit import PIXELS_PER_PICTURE
 from deeplab.simulation import simulator
 from deeplab.windows import frames
@@ -59,6 +60,11 @@ class Context:
         """What the baseline's convolutions read on the calibration pictures."""
         runner = simulator(self.baseline.spec)
         return runner.sample_inputs(self.baseline, self.calibration_frames, PIXELS_PER_PICTURE)
+
+    @cached_property
+    def baseline_fisher(self) -> dict[str, np.ndarray]:
+        """Fisher information of the outputs of the baseline's convolutions, on the calibration pictures."""
+        return output_fisher(self.baseline, self.calibration_frames, self.config.seed)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

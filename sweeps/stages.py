@@ -143,13 +143,13 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
 
 
 def _prune(compression: Compression, context: Context, source: str) -> Checkpoint:
-    options, baseline, inputs = context.config.finetune, context.baseline, context.baseline_inputs
+    options, baseline = context.config.finetune, context.baseline
     batches = _batches(context, source)
     tuning = FineTuning(options.steps, options.learning_rate, options.loss)
     if thinning := compression.thinning:
-        frames = context.calibration_frames
-        return thinned(baseline, thinning, frames, batches, tuning, teacher=baseline, inputs=inputs)
-    narrow = prune_channels(baseline, channels_left(compression, context), inputs)
+        frames, fisher = context.calibration_frames, context.baseline_fisher
+        return thinned(baseline, thinning, frames, batches, tuning, teacher=baseline, fisher=fisher)
+    narrow = prune_channels(baseline, channels_left(compression, context), context.baseline_inputs)
     return fine_tune(narrow, batches, tuning, teacher=baseline)
 
 

@@ -1,4 +1,4 @@
-"""Least squares after pruning: channels or weights left give, as well as they can, what all of them gave before."""
+"""Least squares after pruning: the channels left give, as well as they can, what all of them gave before."""
 
 from __future__ import annotations
 
@@ -35,33 +35,4 @@ def refitted(checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], inputs: Inp
         whole[0, 0, kept] = fitted
         weights[f"{name}/kernel"] = whole.astype(np.float32)
         weights[f"{name}/bias"] = (weights[f"{name}/bias"] + shift).astype(np.float32)
-    return Checkpoint(checkpoint.spec, weights, checkpoint.notes)
-
-
-def mended(checkpoint: Checkpoint, masks: Mapping[str, np.ndarray], inputs: Inputs) -> Checkpoint:
-    """The network with its kernels masked, what is left of each output of a 1x1 convolution fitted to what it gave.
-
-    Optimal Brain Surgeon's update (Hassibi & Stork 1993) of all weights of an output at once, for masks that are given.
-
-    Args:
-        checkpoint: the whole network.
-        masks: by kernel's name, 0 where a weight goes, of the kernel's shape.
-        inputs: what each convolution reads.
-    """
-    weights = dict(checkpoint.weights)
-    for name, mask in masks.items():
-        layer, kernel = name.removesuffix("/kernel"), weights[name].astype(np.float64)
-        fitted = kernel * mask
-        if kernel.shape[:2] == (1, 1):
-            x = inputs[layer].astype(np.float64)
-            mean = x.mean(axis=0)
-            covariance = (x - mean).T @ (x - mean) / len(x)
-            covariance += (RIDGE * np.trace(covariance) / len(mean) + np.finfo(np.float64).tiny) * np.eye(len(mean))
-            wanted = covariance @ kernel[0, 0]
-            for output in range(kernel.shape[3]):
-                left = np.flatnonzero(mask[0, 0, :, output])
-                fitted[0, 0, left, output] = np.linalg.solve(covariance[np.ix_(left, left)], wanted[left, output])
-            bias = weights[f"{layer}/bias"] + mean @ (kernel - fitted)[0, 0]
-            weights[f"{layer}/bias"] = bias.astype(np.float32)
-        weights[name] = fitted.astype(np.float32)
     return Checkpoint(checkpoint.spec, weights, checkpoint.notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,9 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.descent import Batches, FineTuning
 from deeplab.finetuning import fine_tune
-from deeplab.pruning.magnitude import prune_magnitude
-from deeplab.pruning.ranking import Inputs
-from deeplab.pruning.refit import PIXELS_PER_PICTURE
+from deeplab.pruning.importance import output_fisher
+from deeplab.pruning.surgery import prune_weights
 from deeplab.pruning.thinning import Thinning
-from deeplab.simulation import simulator
 
 
 def thinned(
@@ -25,9 +24,9 @@ def thinned(
     tuning: FineTuning,
     *,
     teacher: Checkpoint | None = None,
-    inputs: Inputs | None = None,
+    fisher: Mapping[str, np.ndarray] | None = None,
 ) -> Checkpoint:
-    """Prune single weights and train on with their zeros held; no round takes more than half of what is left.
+    """Prune single weights and train on with their zeros held; no round takes more than three quarters of what is left.
 
     Args:
         checkpoint: the trained network.
@@ -36,13 +35,13 @@ def thinned(
         batches: the pictures of each step.
         tuning: all steps together; each round has its share, and warms up and cools down anew.
         teacher: the network to imitate, for `distill`.
-        inputs: what each convolution of `checkpoint` reads on `frames`, where it is known.
+        fisher: Fisher information of the outputs of `checkpoint`'s convolutions, where it is known.
     """
     network, shares = checkpoint, round_shares(thinning)
+    if fisher is None:
+        fisher = output_fisher(checkpoint, frames)
     for number, share in enumerate(shares):
-        if inputs is None or number:
-            inputs = simulator(network.spec).sample_inputs(network, frames, PIXELS_PER_PICTURE)
-        network = prune_magnitude(network, replace(thinning, sparsity=share), inputs)
+        network = prune_weights(network, replace(thinning, sparsity=share), frames, fisher)
         first, last = (tuning.steps * step // len(shares) for step in (number, number + 1))
         network = fine_tune(
             network,
@@ -55,7 +54,7 @@ def thinned(
 
 
 def round_shares(thinning: Thinning) -> tuple[float, ...]:
-    """Sparsity after each round: what is left falls by one factor from round to round, a half at the least."""
+    """Sparsity after each round: what is left falls by one factor from round to round, a quarter at the least."""
     left = 1.0 - thinning.sparsity
-    rounds = 1 if thinning.pattern == "2:4" else max(1, math.ceil(-math.log2(left) - 1e-9))
+    rounds = 1 if thinning.pattern == "2:4" else max(1, math.ceil(-math.log(left, 4) - 1e-9))
     return (*(1.0 - left ** (number / rounds) for number in range(1, rounds)), thinning.sparsity)

@@ -1,0 +1,111 @@
+"""Single weights taken out of a trained network, and what is left fitted to do their work.
+
+The Optimal Brain Surgeon (Hassibi & Stork 1993), a layer at a time (Frantar & Alistarh 2022, "Optimal Brain
+Compression"): with C the covariance of what a 1x1 convolution reads, removing weight w_i of an output and fitting that
+output's others costs w_i^2 / (C^-1)_ii of squared error, times half the output's Fisher information nats a pixel. The
+cheapest go, in passes, and prices are worked out anew between them. Layers are taken in network order: each is fitted
+to give what the whole network gave, on what the pruned layers before it really pass on, so errors do not add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from scipy.linalg import lapack, solve
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.pruning.magnitude import largest
+from deeplab.pruning.refit import PIXELS_PER_PICTURE, RIDGE
+from deeplab.pruning.thinning import Thinning
+from deeplab.simulation import simulator
+
+_PASSES = 4
+"""In which one layer's weights go, each the same share of those that are left."""
+
+
+def prune_weights(
+    checkpoint: Checkpoint, thinning: Thinning, frames: np.ndarray, fisher: Mapping[str, np.ndarray]
+) -> Checkpoint:
+    """Set the weights to 0 that the network misses least once the others are fitted; those that are 0 stay 0.
+
+    Args:
+        checkpoint: a trained network.
+        thinning: how many go of each kernel, and in what pattern.
+        frames: uint8 (N, height, width, 3) at the network's size; no labels needed.
+        fisher: Fisher information of each convolution's outputs (`deeplab.pruning.importance.output_fisher`).
+    """
+    runner = simulator(checkpoint.spec)
+    whole = runner.sample_inputs(checkpoint, frames, PIXELS_PER_PICTURE)
+    weights = dict(checkpoint.weights)
+    for name, density in thinning.densities(checkpoint.spec).items():
+        layer, kernel = name.removesuffix("/kernel"), checkpoint.weights[name][0, 0].astype(np.float64)
+        present = Checkpoint(checkpoint.spec, weights, checkpoint.notes)
+        given = runner.sample_inputs(present, frames, PIXELS_PER_PICTURE, (layer,))[layer].astype(np.float64)
+        wanted = whole[layer].astype(np.float64) @ kernel
+        fit = _Fit(given, wanted, kernel)
+        passes = _PASSES if thinning.pattern == "magnitude" and density < 1.0 else 1
+        for number in range(1, passes + 1):
+            worth = np.sqrt(fit.costs() * np.diagonal(fisher[layer]))
+            fit.keep(largest(worth[None, None], density ** (number / passes), thinning.pattern)[0, 0] > 0.0)
+        fitted = fit.kernel()
+        weights = weights | {
+            name: fitted[None, None].astype(np.float32),
+            f"{layer}/bias": (checkpoint.weights[f"{layer}/bias"] + fit.shift(fitted)).astype(np.float32),
+        }
+    return Checkpoint(checkpoint.spec, weights, checkpoint.notes)
+
+
+class _Fit:
+    """A 1x1 convolution with some of its weights, fitted by least squares to outputs.
+
+    Args:
+        given: float64 (samples, in), what it reads.
+        wanted: float64 (samples, out), what it should give, without bias.
+        kernel: float64 (in, out), which the ridge draws towards; a weight that is 0 is none.
+    """
+
+    def __init__(self, given: np.ndarray, wanted: np.ndarray, kernel: np.ndarray) -> None:
+        self._means = given.mean(axis=0), wanted.mean(axis=0)
+        centred = given - self._means[0]
+        covariance = centred.T @ centred / len(given)
+        ridge = RIDGE * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny
+        self._covariance = covariance + ridge * np.eye(len(covariance))
+        self._aim = centred.T @ (wanted - self._means[1]) / len(given) + ridge * kernel
+        self._left = kernel != 0.0
+
+    def _alike(self) -> Iterator[tuple[np.ndarray, list[int]]]:
+        """(inputs left, the outputs that are left with them): these are solved together."""
+        outputs: dict[bytes, list[int]] = {}
+        for output, left in enumerate(self._left.T):
+            outputs.setdefault(left.tobytes(), []).append(output)
+        for alike in outputs.values():
+            if self._left[:, alike[0]].any():
+                yield np.flatnonzero(self._left[:, alike[0]]), alike
+
+    def costs(self) -> np.ndarray:
+        """Of each weight, how much the squared error of its output rises without it: float64 (in, out)."""
+        costs = np.zeros_like(self._aim)
+        for left, alike in self._alike():
+            factor, _ = lapack.dpotrf(self._covariance[np.ix_(left, left)], lower=True)
+            lower, _ = lapack.dpotri(factor, lower=True)
+            inverse = np.tril(lower) + np.tril(lower, -1).T
+            weights = inverse @ self._aim[np.ix_(left, alike)]
+            costs[np.ix_(left, alike)] = np.square(weights) / np.diagonal(inverse)[:, None]
+        return costs
+
+    def keep(self, mask: np.ndarray) -> None:
+        """Keep of the weights that are left those of a mask, bool (in, out)."""
+        self._left = self._left & mask
+
+    def kernel(self) -> np.ndarray:
+        """The best weights: float64 (in, out)."""
+        kernel = np.zeros_like(self._aim)
+        for left, alike in self._alike():
+            covariance, aim = self._covariance[np.ix_(left, left)], self._aim[np.ix_(left, alike)]
+            kernel[np.ix_(left, alike)] = solve(covariance, aim, assume_a="pos")
+        return kernel
+
+    def shift(self, kernel: np.ndarray) -> np.ndarray:
+        """Of the bias, beside a kernel: float64 (out,), so that the mean output is the wanted one."""
+        return self._means[1] - self._means[0] @ kernel

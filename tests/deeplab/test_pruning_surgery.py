@@ -1,0 +1,123 @@
+"""Single weights go where the Optimal Brain Surgeon says, and the rest is what least squares makes of it."""
+
+import numpy as np
+import pytest
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.pruning import surgery
+from deeplab.pruning.importance import output_fisher
+from deeplab.pruning.magnitude import prune_magnitude
+from deeplab.pruning.refit import RIDGE
+from deeplab.pruning.surgery import _Fit, prune_weights
+from deeplab.pruning.thinning import Thinning
+from deeplab.simulation import simulator
+
+
+def _probabilities(network, pictures):
+    return simulator(network.spec).probabilities(network, pictures).numpy()
+
+
+@pytest.fixture(scope="module")
+def fisher(checkpoint, pictures):
+    return output_fisher(checkpoint, pictures)
+
+
+@pytest.fixture
+def problem():
+    """(given, wanted, kernel) of a layer with correlated inputs and noise upon them."""
+    random = np.random.default_rng(0)
+    kernel = random.normal(size=(7, 3))
+    clean = random.normal(size=(400, 7)) @ random.normal(size=(7, 7)) + random.normal(size=7)
+    return clean + 0.1 * random.normal(size=clean.shape), clean @ kernel, kernel
+
+
+def _least_squares(given, wanted, kernel, left):
+    """numpy's own answer, ridge and centring written out as further samples: kernel (in, out)."""
+    centred = (given - given.mean(axis=0)) / np.sqrt(len(given))
+    ridge = np.sqrt(RIDGE * np.square(centred).sum() / len(kernel)) * np.eye(len(kernel))
+    samples = np.vstack([centred, ridge])
+    aims = np.vstack([(wanted - wanted.mean(axis=0)) / np.sqrt(len(given)), ridge @ kernel])
+    found, error = np.zeros_like(kernel), np.zeros(kernel.shape[1])
+    for output in range(kernel.shape[1]):
+        rows = left[:, output]
+        found[rows, output] = np.linalg.lstsq(samples[:, rows], aims[:, output], rcond=None)[0]
+        error[output] = np.square(samples @ found[:, output] - aims[:, output]).sum()
+    return found, error
+
+
+def test_what_is_left_is_the_least_squares_solution(problem):
+    given, wanted, kernel = problem
+    fit = _Fit(given, wanted, kernel)
+    np.testing.assert_allclose(fit.kernel(), _least_squares(given, wanted, kernel, kernel != 0)[0], rtol=1e-6)
+    left = np.random.default_rng(1).random(kernel.shape) < 0.6
+    fit.keep(left)
+    np.testing.assert_allclose(fit.kernel(), _least_squares(given, wanted, kernel, left)[0], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose((given @ fit.kernel() + fit.shift(fit.kernel())).mean(axis=0), wanted.mean(axis=0))
+
+
+def test_the_price_of_a_weight_is_what_its_removal_costs_after_the_fit(problem):
+    given, wanted, kernel = problem
+    fit = _Fit(given, wanted, kernel)
+    fit.keep(np.random.default_rng(1).random(kernel.shape) < 0.7)
+    left = fit.kernel() != 0
+    before, costs = _least_squares(given, wanted, kernel, left)[1], fit.costs()
+    for index, output in zip(*np.nonzero(left), strict=True):
+        without = left.copy()
+        without[index, output] = False
+        rise = _least_squares(given, wanted, kernel, without)[1][output] - before[output]
+        assert costs[index, output] == pytest.approx(rise, rel=1e-6)
+    assert (costs[~left] == 0).all()
+
+
+@pytest.mark.parametrize("thinning", [Thinning(0.5), Thinning(0.7), Thinning(0.5, "2:4")], ids=str)
+def test_surgery_keeps_more_than_cutting_by_size(checkpoint, pictures, fisher, thinning):
+    exact = _probabilities(checkpoint, pictures)
+    cut, operated = prune_magnitude(checkpoint, thinning), prune_weights(checkpoint, thinning, pictures, fisher)
+    errors = [np.abs(_probabilities(pruned, pictures) - exact).mean() for pruned in (cut, operated)]
+    assert errors[1] < 0.6 * errors[0]
+    for name in thinning.densities(checkpoint.spec):
+        assert np.count_nonzero(operated.weights[name]) <= np.count_nonzero(cut.weights[name])
+
+
+def test_layers_make_up_for_those_before_them(checkpoint, pictures, fisher, monkeypatch):
+    """Against layers that are fitted on what the whole network gives."""
+    exact = _probabilities(checkpoint, pictures)
+    one_by_one = prune_weights(checkpoint, Thinning(0.6), pictures, fisher)
+    runner = simulator(checkpoint.spec)
+    sampled = runner.sample_inputs
+    monkeypatch.setattr(runner, "sample_inputs", lambda network, *rest: sampled(checkpoint, *rest))
+    apart = prune_weights(checkpoint, Thinning(0.6), pictures, fisher)
+    monkeypatch.undo()
+    errors = [np.abs(_probabilities(pruned, pictures) - exact).mean() for pruned in (apart, one_by_one)]
+    assert errors[1] < 0.9 * errors[0]
+
+
+def test_more_passes_choose_better(checkpoint, pictures, fisher, monkeypatch):
+    exact, errors = _probabilities(checkpoint, pictures), []
+    for passes in (1, 4):
+        monkeypatch.setattr(surgery, "_PASSES", passes)
+        pruned = prune_weights(checkpoint, Thinning(0.7), pictures, fisher)
+        errors.append(np.abs(_probabilities(pruned, pictures) - exact).mean())
+    assert errors[1] < errors[0]
+
+
+def test_outputs_that_the_loss_does_not_feel_lose_their_weights_first(checkpoint, pictures, fisher):
+    deaf = dict(fisher)
+    deaf["aspp/project"] = np.diag(np.arange(len(fisher["aspp/project"])) % 2).astype(np.float64)
+    pruned = prune_weights(checkpoint, Thinning(0.5), pictures, deaf).weights["aspp/project/kernel"][0, 0]
+    heard, unheard = np.count_nonzero(pruned[:, 1::2]), np.count_nonzero(pruned[:, ::2])
+    assert heard > 10 * max(1, unheard)
+
+
+def test_weights_that_are_zero_stay_zero(checkpoint, pictures, fisher):
+    half = prune_weights(checkpoint, Thinning(0.5), pictures, fisher)
+    less = prune_weights(half, Thinning(0.7), pictures, fisher)
+    for name in Thinning(0.7).densities(checkpoint.spec):
+        assert not less.weights[name][half.weights[name] == 0].any()
+
+
+def test_a_network_that_nothing_is_taken_from_stays_as_it_is(checkpoint, pictures, fisher):
+    same = prune_weights(checkpoint, Thinning(0.0), pictures, fisher)
+    for name, before in checkpoint.weights.items():
+        np.testing.assert_allclose(same.weights[name], before, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert isinstance(same, Checkpoint)
