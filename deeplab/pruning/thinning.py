@@ -7,6 +7,10 @@ from typing import Literal
 
 from deeplab.layers import layers, weight_shapes
 from deeplab.spec import NetworkSpec
+from evaluation.planner.weights import WORTH_UNPACKING
+
+WORTH_THINNING = WORTH_UNPACKING - 1 / 8
+"""Density from which on 8-bit weights are stored dense all the same: a bitmap takes 1 + 8 * density bits a weight."""
 
 
 def prunable_kernels(spec: NetworkSpec) -> tuple[str, ...]:
@@ -28,22 +32,22 @@ class Thinning:
     def densities(self, spec: NetworkSpec) -> dict[str, float]:
         """By kernel, the share of weights left.
 
-        `magnitude`: in proportion to (in + out) / (in * out), the density of an Erdős-Rényi graph, and 1 at most
-        (Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity"). Large
-        kernels lose most, and hold most; small ones, which storage hardly notices, stay whole.
+        `magnitude`: in proportion to (in + out) / (in * out), the density of an Erdős-Rényi graph (Mocanu et al. 2018,
+        "Scalable training of artificial neural networks with adaptive sparse connectivity"): large kernels, which hold
+        most, lose most. What would be denser than `WORTH_THINNING` stays whole.
         """
         shapes = {name: weight_shapes(spec)[name][2:] for name in prunable_kernels(spec)}
         if self.pattern == "2:4":
             # Of a last group that is not full, two stay too.
             return {name: (2 * (inputs // 4) + min(2, inputs % 4)) / inputs for name, (inputs, _) in shapes.items()}
+        if self.sparsity == 0.0:
+            return dict.fromkeys(shapes, 1.0)
         sizes = {name: inputs * outputs for name, (inputs, outputs) in shapes.items()}
         links = {name: inputs + outputs for name, (inputs, outputs) in shapes.items()}
-        whole: set[str] = set()
+        thin = sorted(shapes, key=lambda name: links[name] / sizes[name])  # the densest last
+        left = (1.0 - self.sparsity) * sum(sizes.values())
         while True:
-            thin = [name for name in shapes if name not in whole]
-            left = (1.0 - self.sparsity) * sum(sizes.values()) - sum(sizes[name] for name in whole)
-            factor = left / max(1, sum(links[name] for name in thin))
-            over = {name for name in thin if factor * links[name] >= sizes[name]}
-            if not over:
-                return {name: 1.0 if name in whole else factor * links[name] / sizes[name] for name in shapes}
-            whole |= over
+            factor = left / sum(links[name] for name in thin)
+            if len(thin) == 1 or factor * links[thin[-1]] <= WORTH_THINNING * sizes[thin[-1]]:
+                return {name: factor * links[name] / sizes[name] if name in thin else 1.0 for name in shapes}
+            left -= sizes[thin.pop()]

@@ -11,7 +11,7 @@ from deeplab.pruning.groups import channel_groups, channel_owners
 from deeplab.pruning.magnitude import largest, prune_magnitude
 from deeplab.pruning.ranking import weight_importance, weight_rankings
 from deeplab.pruning.refit import refitted
-from deeplab.pruning.thinning import Thinning, prunable_kernels
+from deeplab.pruning.thinning import WORTH_THINNING, Thinning, prunable_kernels
 from deeplab.simulation import simulator
 from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.tensorflow import keras
@@ -131,7 +131,7 @@ def test_magnitude_zeroes_the_smallest_weights_of_each_kernel(checkpoint, sparsi
     assert zeros == pytest.approx(sparsity * sum(sizes.values()), abs=len(sizes))
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.2, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("sparsity", [0.0, 0.02, 0.2, 0.5, 0.7, 0.9, 0.99])
 def test_densities_are_those_of_random_graphs_and_make_up_the_sparsity(sparsity):
     spec = mobilenet_v2_deeplab(input_height=64, input_width=64, classes=5, atrous_rates=(6, 12))
     densities, shapes = Thinning(sparsity).densities(spec), weight_shapes(spec)
@@ -141,11 +141,21 @@ def test_densities_are_those_of_random_graphs_and_make_up_the_sparsity(sparsity)
     left = sum(sizes[name] * density for name, density in densities.items())
     assert left == pytest.approx((1 - sparsity) * sum(sizes.values()))
     links = {name: sum(shapes[name][2:]) / sizes[name] for name in densities}
-    factors = {densities[name] / links[name] for name in densities if densities[name] < 1.0}
-    assert not factors or max(factors) == pytest.approx(min(factors))
-    for name, density in densities.items():
-        assert 0.0 < density <= 1.0
-        assert density < 1.0 or not factors or links[name] * max(factors) >= 1.0 - 1e-9
+    thin = {name for name, density in densities.items() if density < 1.0}
+    assert bool(thin) == bool(sparsity)
+    for name in thin:
+        assert 0.0 < densities[name] <= WORTH_THINNING or thin == {name}
+        assert densities[name] / links[name] == pytest.approx(left_over(sizes, links, thin, left))
+    # None of those that stay whole could have been thinned enough.
+    for name in set(densities) - thin if sparsity else ():
+        larger = {other for other in densities if links[other] <= links[name]}
+        assert left_over(sizes, links, larger, left) * links[name] > WORTH_THINNING
+
+
+def left_over(sizes, links, thin, left):
+    """Weights left a link, where all kernels but the thin ones stay whole."""
+    whole = sum(size for name, size in sizes.items() if name not in thin)
+    return (left - whole) / sum(links[name] * sizes[name] for name in thin)
 
 
 def test_magnitude_masks_are_those_of_tfmots_own_wrapper(checkpoint):
