@@ -16,7 +16,7 @@ from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
 from deeplab.compression import Compression
 from deeplab.finetuning import FineTuning, fine_tune
 from deeplab.pruning.channels import prune_channels
-from deeplab.pruning.rounds import thinned
+from deeplab.pruning.surgery import prune_weights
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, quantize
 from deeplab.quantization.equalisation import equalize
 from deeplab.quantization.file import network_bytes, parse_network
@@ -34,7 +34,7 @@ from sweeps.context import Context
 from sweeps.narrowing import channels_left, narrowing_parts
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
-_PRUNE_VERSION = 5
+_PRUNE_VERSION = 6
 _CALIBRATE_VERSION = 3
 _SCORE_VERSION = 3
 _ROUND_VERSION = 2
@@ -147,8 +147,8 @@ def _prune(compression: Compression, context: Context, source: str) -> Checkpoin
     batches = _batches(context, source)
     tuning = FineTuning(options.steps, options.learning_rate, options.loss)
     if thinning := compression.thinning:
-        frames, fisher = context.calibration_frames, context.baseline_fisher
-        return thinned(baseline, thinning, frames, batches, tuning, teacher=baseline, fisher=fisher)
+        sparse = prune_weights(baseline, thinning, context.calibration_frames, context.baseline_fisher)
+        return fine_tune(sparse, batches, tuning, teacher=baseline, hold_zeros=True)
     narrow = prune_channels(baseline, channels_left(compression, context), context.baseline_inputs)
     return fine_tune(narrow, batches, tuning, teacher=baseline)
 

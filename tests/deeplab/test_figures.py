@@ -47,7 +47,7 @@ def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
     train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
     for thinning in (Thinning(0.7), Thinning(0.5, "2:4")):
         row = Row(none, BitWidths(8, 8), aware_steps=2, thinning=thinning, tuning_steps=4)
-        network = compress(row, checkpoint, train)
+        _, network = compress(row, checkpoint, train)
         zeros, weights = 0, 0
         for layer in layers(network.spec):
             if layer.kind == "conv":
@@ -61,7 +61,7 @@ def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
 def test_a_row_may_lose_channels_and_weights(checkpoint):
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(8, 8), saving=0.2, thinning=Thinning(0.5))
     train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
-    network = compress(row, checkpoint, train)
+    (network,) = compress(row, checkpoint, train)
     before, after = (reference_plans(8, 1)(spec)[1].peak_memory_bytes for spec in (checkpoint.spec, network.spec))
     assert after <= 0.8 * before
     assert stored_bits(network) < 5.1
@@ -71,6 +71,7 @@ def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
     monkeypatch.setattr(figures, "_ROUNDING_STEPS", 40)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), learned_rounding=True, aware_steps=3)
     train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
-    network = compress(row, checkpoint, Joined(train.take(2), train))
+    before, network = compress(row, checkpoint, Joined(train.take(2), train))
+    assert any((before.kernels[name] != codes).any() for name, codes in network.kernels.items())
     assert network.bits == row.bits
     assert all(np.abs(codes).max() <= 3 for codes in network.kernels.values())

@@ -7,7 +7,6 @@ from deeplab.finetuning import VOID, FineTuning, _Tuner, fine_tune
 from deeplab.pruning.channels import prune_channels, uniform_keep
 from deeplab.pruning.magnitude import prune_magnitude
 from deeplab.pruning.ranking import weight_rankings
-from deeplab.pruning.rounds import round_shares, thinned
 from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
 
@@ -52,40 +51,6 @@ def test_held_zeros_stay_and_free_ones_do_not(checkpoint, pictures, labels):
         np.testing.assert_array_equal(held.weights[name] == 0, pruned.weights[name] == 0)
     free = fine_tune(pruned, lambda step: (pictures, labels), options)
     assert np.count_nonzero(free.weights["aspp/project/kernel"]) > np.count_nonzero(held.weights["aspp/project/kernel"])
-
-
-@pytest.mark.parametrize(
-    ("thinning", "shares"),
-    [
-        (Thinning(0.3), (0.3,)),
-        (Thinning(0.5), (0.5,)),
-        (Thinning(0.5, "2:4"), (0.5,)),
-        (Thinning(0.75), (0.75,)),
-        (Thinning(0.875), (0.64645, 0.875)),
-        (Thinning(0.9), (0.68377, 0.9)),
-        (Thinning(0.99), (0.68377, 0.9, 0.96838, 0.99)),
-    ],
-    ids=str,
-)
-def test_no_round_takes_more_than_three_quarters_of_what_is_left(thinning, shares):
-    assert round_shares(thinning) == pytest.approx(shares, abs=1e-5)
-
-
-@pytest.mark.parametrize("thinning", [Thinning(0.8), Thinning(0.5, "2:4")], ids=str)
-def test_rounds_end_at_the_sparsity_and_take_all_steps_in_order(checkpoint, pictures, labels, thinning):
-    seen = []
-
-    def batches(step):
-        seen.append(step)
-        return pictures, labels
-
-    tuning = FineTuning(13, 3e-3, "labels")
-    network = thinned(checkpoint, thinning, pictures, batches, tuning)
-    for name, density in thinning.densities(checkpoint.spec).items():
-        kernel = network.weights[name]
-        assert (kernel != 0).mean() == pytest.approx(density, abs=1.5 / kernel.size + 1e-6)
-    assert sorted(set(seen)) == list(range(13))
-    assert _accuracy(network, pictures, labels) > _accuracy(prune_magnitude(checkpoint, thinning), pictures, labels)
 
 
 def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictures, labels):
