@@ -55,6 +55,7 @@ class Row:
     """Single weights that go, before anything is quantised."""
     tuning_steps: int = 0
     """Of distillation after both."""
+    tuning_rate: float = 1e-4
     crop: int | None = None
     """Side of the square windows that are trained on; whole pictures if None."""
 
@@ -90,12 +91,12 @@ ROWS = (
         }.items()
     }
     | {
-        f"camvid-{name}": Row(_CAMVID, _W8, thinning=thinning, tuning_steps=steps, crop=256)
-        for name, thinning, steps in (
-            ("magnitude50", Thinning(0.5), 120),
-            ("magnitude70", Thinning(0.7), 200),
-            ("magnitude90", Thinning(0.9), 300),
-            ("2:4", Thinning(0.5, "2:4"), 120),
+        f"camvid-{name}": Row(_CAMVID, _W8, thinning=thinning, tuning_steps=steps, tuning_rate=rate, crop=256)
+        for name, thinning, steps, rate in (
+            ("magnitude50", Thinning(0.5), 120, 1e-4),
+            ("magnitude70", Thinning(0.7), 200, 1e-4),
+            ("magnitude90", Thinning(0.9), 500, 4e-4),
+            ("2:4", Thinning(0.5, "2:4"), 120, 1e-4),
         )
     }
     | {
@@ -108,7 +109,7 @@ the share of weights that is pruned, at 8 bits; or channels and weights."""
 
 _CALIBRATION_PICTURES, _RANKING_PICTURES = 48, 24
 _BATCH, _LEARNING_RATE = 4, 2e-3
-_TUNING_BATCH, _TUNING_RATE = 8, 1e-4
+_TUNING_BATCH = 8
 _ROUNDING_STEPS, _ROUNDING_WINDOWS = 1000, 256
 """A layer, and a picture: with 64 windows a picture, results from equal code on two processors lay 3 points apart."""
 
@@ -166,7 +167,7 @@ def compress(row: Row, baseline: Checkpoint, pictures: Split) -> tuple[Quantized
         from deeplab.pruning.curve import Setting, narrower
 
         (network,) = narrower(baseline, (row.saving,), Setting("memory", "repair", row.bits.weights, 1), ranking)
-    tuning = FineTuning(row.tuning_steps, _TUNING_RATE, "distill")
+    tuning = FineTuning(row.tuning_steps, row.tuning_rate, "distill")
     if row.thinning:
         from deeplab.pruning.importance import output_fisher
         from deeplab.pruning.surgery import prune_weights
