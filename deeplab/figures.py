@@ -101,7 +101,7 @@ ROWS = (
     }
     | {
         "camvid-combined": Row(_CAMVID, _W8, saving=0.33, tuning_steps=150, crop=256),
-        "camvid-smallest": Row(_CAMVID, _W8, saving=0.33, thinning=Thinning(0.5), tuning_steps=200, crop=256),
+        "camvid-smallest": Row(_CAMVID, _W8, saving=0.33, thinning=Thinning(0.7), tuning_steps=300, crop=256),
     }
 )
 """All rows by name: the network; bits of weights and activations, `aware` where it is trained through its rounding; or
