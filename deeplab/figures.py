@@ -26,6 +26,7 @@ from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, QuantizedNetwork
 from evaluation.accuracy import Scores, paired_difference_interval, squash
 from evaluation.errors import UserError, exits_on_user_error
+from evaluation.graph import Graph
 from evaluation.planner.weights import layer_storage
 
 
@@ -127,10 +128,9 @@ def measure(row: Row, shared: Path) -> tuple[Scores, list[Scores], QuantizedNetw
     return score(baseline, dataset, scored), [score(network, dataset, scored) for network in compressed], compressed[-1]
 
 
-def stored_bits(network: QuantizedNetwork) -> float:
+def stored_bits(graph: Graph) -> float:
     """Bits a weight as the C program stores them: kernels of convolutions but depthwise ones, tables of the sparse
     formats included."""
-    graph = lower(network)
     convolutions = [index for index, operator in enumerate(graph.operators) if operator.kind == "CONV_2D"]
     weights = sum(graph.tensors[graph.operators[index].inputs[1]].elements for index in convolutions)
     return 8 * sum(layer_storage(graph, index).kernel_bytes for index in convolutions) / weights
@@ -213,7 +213,7 @@ def main(
             f"{scored.miou - exact.miou:+.4f}",
             f"{change.lower:+.4f} to {change.upper:+.4f}",
         )
-        last = (f"{stored_bits(network):.1f}", f"{time.monotonic() - begun:.0f}") if number == len(given) else ()
+        last = (f"{stored_bits(lower(network)):.1f}", f"{time.monotonic() - begun:.0f}") if number == len(given) else ()
         table.add_row(*map(str, cells), *last)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     if memory:

@@ -71,7 +71,7 @@ def test_a_kernel_is_rounded_to_what_is_shipped_wherever_training_went(depthwise
 
 
 def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, network, pictures):
-    options = AwareTraining(80, 2e-2, "distill")
+    options = AwareTraining(80, 1e-2, "distill")
     trained = train_aware(checkpoint, network, lambda step: (pictures, None), options, teacher=checkpoint)
     assert _distance(checkpoint, trained, pictures) < 0.5 * _distance(checkpoint, network, pictures)
     assert trained.bits == network.bits
