@@ -170,9 +170,12 @@ def compress(row: Row, baseline: Checkpoint, pictures: Split) -> tuple[Quantized
     tuning = FineTuning(row.tuning_steps, row.tuning_rate, "distill")
     if row.thinning:
         from deeplab.pruning.importance import output_fisher
+        from deeplab.pruning.refit import PIXELS_PER_PICTURE
         from deeplab.pruning.surgery import prune_weights
+        from deeplab.simulation import simulator
 
-        network = prune_weights(network, row.thinning, ranking, output_fisher(network, ranking))
+        inputs = simulator(network.spec).sample_inputs(network, ranking, PIXELS_PER_PICTURE)
+        network = prune_weights(network, row.thinning, ranking, inputs, output_fisher(network, ranking))
     held = row.thinning is not None
     network = fine_tune(network, batches(_TUNING_BATCH), tuning, teacher=baseline, hold_zeros=held)
     network = equalize(network, calibrate(network, seen))

@@ -1,7 +1,7 @@
 """The accuracy path: a network run on pictures by TensorFlow, in float or on the integer runtime's codes.
 
-One `Simulator` holds one traced function for one network shape. Weights, scales and clamps are variables of it, so
-another bit-width, another mask or other weights of the same shape trace nothing anew.
+One `Simulator` holds two traced functions for one network shape, one in float and one on codes. Weights, scales and
+clamps are variables of them, so another bit-width, another mask or other weights of the same shape trace nothing anew.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CODE_RESOLUTION = 2.0**12
 
 
 class Simulator:
-    """Runs any network of one spec; built and traced once."""
+    """Runs any network of one spec; built once, and traced once in float and once on codes."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
@@ -44,7 +44,7 @@ class Simulator:
         self._loaded: object = None
         signature = [tf.TensorSpec((None, spec.input_height, spec.input_width, 3), tf.uint8)]
         # No autograph: there is no Python control flow to convert, and looking for some doubles the time of a trace.
-        # One of each in float and one on codes.
+        # By whether it runs on codes.
         self._labels, self._probabilities = (
             {on_codes: tf.function(function, input_signature=signature, autograph=False) for on_codes in (False, True)}
             for function in (self._labels_of, self._probabilities_of)

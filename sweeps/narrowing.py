@@ -67,7 +67,9 @@ def _ranking_parts(context: Context) -> dict[str, Any]:
 def _rankings(context: Context) -> dict[str, Ranking]:
     def compute() -> dict[str, Ranking]:
         criterion, seed = context.config.channels.criterion, context.config.seed
-        return rank_channels(context.baseline, criterion, context.calibration_frames, context.baseline_inputs, seed)
+        fisher = context.baseline_fisher if criterion == "repair" else None
+        frames, inputs = context.calibration_frames, context.baseline_inputs
+        return rank_channels(context.baseline, criterion, frames, inputs, seed, fisher)
 
     return context.cache.cached("rank", _RANK_VERSION, _ranking_parts(context), compute, _encode, _decode_rankings)
 

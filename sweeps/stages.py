@@ -147,7 +147,8 @@ def _prune(compression: Compression, context: Context, source: str) -> Checkpoin
     batches = _batches(context, source)
     tuning = FineTuning(options.steps, options.learning_rate, options.loss)
     if thinning := compression.thinning:
-        sparse = prune_weights(baseline, thinning, context.calibration_frames, context.baseline_fisher)
+        inputs, fisher = context.baseline_inputs, context.baseline_fisher
+        sparse = prune_weights(baseline, thinning, context.calibration_frames, inputs, fisher)
         return fine_tune(sparse, batches, tuning, teacher=baseline, hold_zeros=True)
     narrow = prune_channels(baseline, channels_left(compression, context), context.baseline_inputs)
     return fine_tune(narrow, batches, tuning, teacher=baseline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,12 @@ what they read, which needs no gradients, knows nothing of the loss, and compare
 
 
 def rank_channels(
-    checkpoint: Checkpoint, criterion: Criterion, frames: np.ndarray, inputs: Inputs, seed: int = 0
+    checkpoint: Checkpoint,
+    criterion: Criterion,
+    frames: np.ndarray,
+    inputs: Inputs,
+    seed: int = 0,
+    fisher: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Ranking]:
     """Rank the channels of every group.
 
@@ -26,6 +32,7 @@ def rank_channels(
         frames: uint8 (N, height, width, 3) at the network's size: where gradients are taken. They need no labels.
         inputs: what each convolution reads on them (`Simulator.sample_inputs`).
         seed: of the classes that are drawn for the Fisher information.
+        fisher: the Fisher information of the outputs, where it is known (`repair` takes it).
     """
     if criterion == "l1":
         return weight_rankings(checkpoint, inputs)
@@ -33,5 +40,5 @@ def rank_channels(
     from deeplab.pruning.importance import gate_importance, output_fisher
 
     if criterion == "repair":
-        return repaired_ranking(checkpoint, inputs, output_fisher(checkpoint, frames, seed))
+        return repaired_ranking(checkpoint, inputs, fisher or output_fisher(checkpoint, frames, seed))
     return ranked(gate_importance(checkpoint, frames, seed))

@@ -16,7 +16,7 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.groups import ChannelGroup, channel_groups
 from deeplab.pruning.ranking import Inputs, Ranking
-from deeplab.pruning.refit import RIDGE
+from deeplab.pruning.refit import ridge_of
 
 
 def repaired_ranking(checkpoint: Checkpoint, inputs: Inputs, fisher: Mapping[str, np.ndarray]) -> dict[str, Ranking]:
@@ -41,8 +41,7 @@ class _Reader:
         x = inputs.astype(np.float64)
         x -= x.mean(axis=0)  # the bias takes up any mean
         covariance = x.T @ x / len(x)
-        ridge = RIDGE * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny
-        self.inverse = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+        self.inverse = np.linalg.inv(covariance + ridge_of(covariance) * np.eye(len(covariance)))
         # Weights times the root of the Fisher information: squared rows are then costs.
         values, vectors = np.linalg.eigh(fisher)
         self.weights = kernel[0, 0].astype(np.float64) @ (vectors * np.sqrt(np.maximum(values, 0.0)))

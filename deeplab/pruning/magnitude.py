@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
-from deeplab.pruning.thinning import Thinning
 from deeplab.tensorflow import tf
 
 
@@ -39,11 +37,3 @@ def largest(values: np.ndarray, density: float, pattern: str = "magnitude") -> n
     )
     pruning.conditional_mask_update()
     return mask.numpy()
-
-
-def prune_magnitude(checkpoint: Checkpoint, thinning: Thinning) -> Checkpoint:
-    """Set the smallest weights of each prunable kernel to 0. Shapes, and so the arena, stay as they are."""
-    weights = dict(checkpoint.weights)
-    for name, density in thinning.densities(checkpoint.spec).items():
-        weights[name] = weights[name] * largest(weights[name], density, thinning.pattern)
-    return Checkpoint(checkpoint.spec, weights, checkpoint.notes)

@@ -16,6 +16,11 @@ RIDGE = 1e-4
 """Of the mean variance of a channel: keeps the fit from trusting directions the pictures hardly show."""
 
 
+def ridge_of(covariance: np.ndarray) -> float:
+    """What is added to the diagonal of a covariance before it is solved with."""
+    return float(RIDGE * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny)
+
+
 def refitted(checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], inputs: Inputs) -> Checkpoint:
     """Weights of the whole network such that the kept channels alone explain each 1x1 convolution's output best."""
     weights = dict(checkpoint.weights)
@@ -27,8 +32,7 @@ def refitted(checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], inputs: Inp
         mean = x.mean(axis=0)
         covariance = (x - mean).T @ (x - mean) / len(x)
         present = covariance[np.ix_(kept, kept)]
-        ridge = RIDGE * np.trace(present) / len(kept) + np.finfo(np.float64).tiny
-        fitted = np.linalg.solve(present + ridge * np.eye(len(kept)), covariance[kept] @ kernel[0, 0])
+        fitted = np.linalg.solve(present + ridge_of(present) * np.eye(len(kept)), covariance[kept] @ kernel[0, 0])
         # The mean of what is lost goes into the bias.
         shift = mean @ kernel[0, 0] - mean[kept] @ fitted
         whole = np.zeros_like(kernel)

@@ -16,7 +16,8 @@ from scipy.linalg import lapack, solve
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.magnitude import largest
-from deeplab.pruning.refit import PIXELS_PER_PICTURE, RIDGE
+from deeplab.pruning.ranking import Inputs
+from deeplab.pruning.refit import PIXELS_PER_PICTURE, ridge_of
 from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
 
@@ -25,7 +26,7 @@ _PASSES = 4
 
 
 def prune_weights(
-    checkpoint: Checkpoint, thinning: Thinning, frames: np.ndarray, fisher: Mapping[str, np.ndarray]
+    checkpoint: Checkpoint, thinning: Thinning, frames: np.ndarray, inputs: Inputs, fisher: Mapping[str, np.ndarray]
 ) -> Checkpoint:
     """Set the weights to 0 that the network misses least once the others are fitted; those that are 0 stay 0.
 
@@ -33,16 +34,16 @@ def prune_weights(
         checkpoint: a trained network.
         thinning: how many go of each kernel, and in what pattern.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed.
+        inputs: what the network's convolutions read on them (`Simulator.sample_inputs`, `PIXELS_PER_PICTURE`).
         fisher: Fisher information of each convolution's outputs (`deeplab.pruning.importance.output_fisher`).
     """
     runner = simulator(checkpoint.spec)
-    whole = runner.sample_inputs(checkpoint, frames, PIXELS_PER_PICTURE)
     weights = dict(checkpoint.weights)
     for name, density in thinning.densities(checkpoint.spec).items():
         layer, kernel = name.removesuffix("/kernel"), checkpoint.weights[name][0, 0].astype(np.float64)
         present = Checkpoint(checkpoint.spec, weights, checkpoint.notes)
         given = runner.sample_inputs(present, frames, PIXELS_PER_PICTURE, (layer,))[layer].astype(np.float64)
-        wanted = whole[layer].astype(np.float64) @ kernel
+        wanted = inputs[layer].astype(np.float64) @ kernel
         fit = _Fit(given, wanted, kernel)
         passes = _PASSES if thinning.pattern == "magnitude" and density < 1.0 else 1
         for number in range(1, passes + 1):
@@ -69,7 +70,7 @@ class _Fit:
         self._means = given.mean(axis=0), wanted.mean(axis=0)
         centred = given - self._means[0]
         covariance = centred.T @ centred / len(given)
-        ridge = RIDGE * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny
+        ridge = ridge_of(covariance)
         self._covariance = covariance + ridge * np.eye(len(covariance))
         self._aim = centred.T @ (wanted - self._means[1]) / len(given) + ridge * kernel
         self._left = kernel != 0.0

@@ -8,11 +8,11 @@ from deeplab.aware.quantizers import ActivationGrid, KernelQuantizer
 from deeplab.aware.training import _Student
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
-from deeplab.pruning.magnitude import prune_magnitude
 from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import ActivationQuantization, BitWidths, quantize
 from deeplab.simulation import simulator
 from deeplab.tensorflow import keras, tf
+from tests.deeplab.tiny import cut
 
 BITS = BitWidths(3, 6, edge_weights=8)
 
@@ -86,7 +86,7 @@ def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, n
 
 
 def test_pruned_weights_stay_pruned(checkpoint, pictures):
-    sparse = prune_magnitude(checkpoint, Thinning(0.5))
+    sparse = cut(checkpoint, Thinning(0.5))
     network = quantize(sparse, calibrate(sparse, pictures), BITS)
     options = AwareTraining(5, 2e-2, "distill")
     trained = train_aware(sparse, network, lambda step: (pictures, None), options, teacher=checkpoint)

@@ -5,10 +5,10 @@ import pytest
 
 from deeplab.finetuning import VOID, FineTuning, _Tuner, fine_tune
 from deeplab.pruning.channels import prune_channels, uniform_keep
-from deeplab.pruning.magnitude import prune_magnitude
 from deeplab.pruning.ranking import weight_rankings
 from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
+from tests.deeplab.tiny import cut
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_void_pixels_teach_nothing(checkpoint, pictures, labels):
 
 def test_held_zeros_stay_and_free_ones_do_not(checkpoint, pictures, labels):
     options = FineTuning(12, 3e-3, "labels")
-    pruned = prune_magnitude(checkpoint, Thinning(0.6))
+    pruned = cut(checkpoint, Thinning(0.6))
     held = fine_tune(pruned, lambda step: (pictures, labels), options, hold_zeros=True)
     for name in Thinning(0.6).densities(checkpoint.spec):
         np.testing.assert_array_equal(held.weights[name] == 0, pruned.weights[name] == 0)
@@ -61,7 +61,7 @@ def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictu
     tuner = _Tuner(checkpoint.spec)
     for _ in range(2):
         tuner.start(checkpoint)
-        tuner.hold(prune_magnitude(checkpoint, Thinning(0.5)))
+        tuner.hold(cut(checkpoint, Thinning(0.5)))
         tuner.descent.fit(pictures, labels, 1e-3)
     assert tuner.descent._labels_step.experimental_get_tracing_count() == 1
 

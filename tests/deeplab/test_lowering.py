@@ -7,7 +7,6 @@ from deeplab.calibration import calibrate
 from deeplab.compression import Compression
 from deeplab.lowering import lower, lower_untrained
 from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
-from deeplab.pruning.magnitude import prune_magnitude
 from deeplab.pruning.ranking import weight_rankings
 from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, quantize
@@ -15,7 +14,7 @@ from deeplab.simulation import simulator
 from evaluation.executor import execute
 from evaluation.planner import plan
 from evaluation.planner.weights import unpacked_bytes
-from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec
 
 MIXED = BitWidths(4, 8, aspp_weights=2, decoder_weights=6, aspp_activations=4, edge_weights=8)
 
@@ -81,7 +80,7 @@ def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures
 
 def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkpoint, pictures):
     compression = Compression("magnitude", 0.8, 8, 8)
-    sparse = prune_magnitude(checkpoint, Thinning(0.8))
+    sparse = cut(checkpoint, Thinning(0.8))
     network = quantize(sparse, calibrate(sparse, pictures), BitWidths(8, 8))
     graph = lower(network)
     before, after = plan(lower_untrained(checkpoint.spec, compression)), plan(graph)
@@ -95,7 +94,7 @@ def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkp
 
 def test_two_of_four_is_planned_to_the_weight(checkpoint, pictures):
     compression = Compression("2:4", 0.5)
-    sparse = lower(prune_magnitude(checkpoint, Thinning(0.5, "2:4")))
+    sparse = lower(cut(checkpoint, Thinning(0.5, "2:4")))
     planned = lower_untrained(checkpoint.spec, compression)
     assert plan(planned).weights_bytes == plan(sparse).weights_bytes
     for before, after in zip(planned.tensors, sparse.tensors, strict=True):

@@ -8,14 +8,14 @@ from deeplab.layers import weight_shapes
 from deeplab.model import build, load_weights
 from deeplab.pruning.channels import kept_channels, narrowed, prune_channels, take_channels, uniform_keep
 from deeplab.pruning.groups import channel_groups, channel_owners
-from deeplab.pruning.magnitude import largest, prune_magnitude
+from deeplab.pruning.magnitude import largest
 from deeplab.pruning.ranking import weight_importance, weight_rankings
 from deeplab.pruning.refit import refitted
 from deeplab.pruning.thinning import WORTH_THINNING, Thinning, prunable_kernels
 from deeplab.simulation import simulator
 from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.tensorflow import keras
-from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec
 
 
 def test_residual_chains_are_one_group_and_the_skip_reads_its_block(spec):
@@ -118,7 +118,7 @@ def test_every_width_of_the_full_network_follows():
 @pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.9])
 def test_magnitude_zeroes_the_smallest_weights_of_each_kernel(checkpoint, sparsity):
     thinning = Thinning(sparsity)
-    pruned, densities = prune_magnitude(checkpoint, thinning), thinning.densities(checkpoint.spec)
+    pruned, densities = cut(checkpoint, thinning), thinning.densities(checkpoint.spec)
     for name, before in checkpoint.weights.items():
         after = pruned.weights[name]
         if densities.get(name, 1.0) == 1.0:
@@ -184,7 +184,7 @@ def test_two_of_four_leaves_the_larger_two_of_any_four_inputs(checkpoint):
     from tensorflow_model_optimization.python.core.sparsity.keras.pruning_utils import is_pruned_m_by_n
 
     thinning = Thinning(0.5, "2:4")
-    pruned, densities = prune_magnitude(checkpoint, thinning), thinning.densities(checkpoint.spec)
+    pruned, densities = cut(checkpoint, thinning), thinning.densities(checkpoint.spec)
     for name, before in checkpoint.weights.items():
         after = pruned.weights[name]
         if name not in densities:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deeplab import simulation
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
+from deeplab.model import build, load_weights
 from deeplab.quantization import (
     BitWidths,
     Clipping,
@@ -21,7 +23,7 @@ from deeplab.quantization import (
 )
 from deeplab.quantization.file import network_bytes, parse_network
 from deeplab.simulation import Simulator, simulator
-from deeplab.tensorflow import tf
+from deeplab.tensorflow import keras, tf
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,33 @@ def test_other_bits_and_other_weights_trace_nothing_anew(checkpoint, pictures, r
         runner.labels(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits)), pictures)
         runner.labels(checkpoint, pictures[:2])
     assert [runner._labels[on_codes].experimental_get_tracing_count() for on_codes in (False, True)] == [1, 1]
+
+
+@pytest.mark.parametrize("together", [1, simulation._VALUES_TOGETHER])
+def test_what_is_seen_inside_is_what_the_plain_model_passes_on(checkpoint, pictures, ranges, together, monkeypatch):
+    """However many pictures run together, and whatever ran before; in their order."""
+    monkeypatch.setattr(simulation, "_VALUES_TOGETHER", together)
+    runner, spec = Simulator(checkpoint.spec), checkpoint.spec
+    runner.labels(quantize(checkpoint, ranges, BitWidths(8, 8)), pictures)
+    read, seen = runner.sample_inputs(checkpoint, pictures, 10**6), runner.observe(checkpoint, pictures)
+    plain = build(spec)
+    load_weights(plain, spec, checkpoint.weights)
+    names = [layer.name for layer in layers(spec) if layer.kind == "conv"]
+    inner = keras.Model(plain.input, [plain.get_layer(name).input for name in names])
+    expected = dict(zip(names, inner((pictures.astype(np.float32) - 127.5) / 127.5), strict=True))
+    assert set(read) == set(names)
+    for layer in layers(spec):
+        if layer.name not in expected:
+            continue
+        values = expected[layer.name].numpy()
+        np.testing.assert_allclose(read[layer.name], values.reshape(-1, values.shape[3]), rtol=1e-3, atol=1e-4)
+        if layer.inputs[0] not in seen:
+            continue
+        for picture, (low, high, sample, mean) in zip(values, seen[layer.inputs[0]], strict=True):
+            flat = picture.reshape(-1, picture.shape[2])
+            for found, wanted in ((low, flat.min(0)), (high, flat.max(0)), (mean, flat.mean(0))):
+                np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+            assert flat.min() - 1e-4 <= sample.min() <= sample.max() <= flat.max() + 1e-4
 
 
 def test_the_traced_function_rounds_as_written(checkpoint, pictures, ranges):

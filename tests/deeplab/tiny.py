@@ -4,6 +4,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import weight_shapes
+from deeplab.pruning.thinning import Thinning
 from deeplab.spec import Aspp, AtrousBranch, Block, Decoder, NetworkSpec
 
 
@@ -39,3 +40,13 @@ def random_checkpoint(spec: NetworkSpec, seed: int = 0) -> Checkpoint:
             inputs = shape[0] * shape[1] * (shape[2] if shape[3] > 1 else 1)
             weights[name] = (random.normal(0, 1, shape) * np.sqrt(2.0 / inputs)).astype(np.float32)
     return Checkpoint(spec, weights)
+
+
+def cut(checkpoint: Checkpoint, thinning: Thinning) -> Checkpoint:
+    """The smallest weights of each kernel set to 0, the others as they were: what surgery must be better than."""
+    from deeplab.pruning.magnitude import largest
+
+    weights = dict(checkpoint.weights)
+    for name, density in thinning.densities(checkpoint.spec).items():
+        weights[name] = weights[name] * largest(weights[name], density, thinning.pattern)
+    return Checkpoint(checkpoint.spec, weights, checkpoint.notes)
