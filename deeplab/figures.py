@@ -23,7 +23,7 @@ from deeplab.datasets.joined import Joined
 from deeplab.datasets.part import spread
 from deeplab.lowering import lower
 from deeplab.pruning.thinning import Thinning
-from deeplab.quantization import BitWidths, QuantizedNetwork
+from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork
 from evaluation.accuracy import Scores, paired_difference_interval, squash
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
@@ -50,6 +50,8 @@ class Row:
     bits: BitWidths
     learned_rounding: bool = False
     aware_steps: int = 0
+    equalize: bool = True
+    clipping: Clipping = Clipping()
     saving: float = 0.0
     """Share of the untiled plan's memory that goes with channels, before anything else."""
     thinning: Thinning | None = None
@@ -77,18 +79,26 @@ _CAMVID = Bench(
     "deeplabv3plus_mnv2_camvid_float.tflite", ("camvid", "camvid", {}), "test", (("camvid", "camvid", "train", 367),)
 )
 _W4 = BitWidths(4, 8, edge_weights=8)
+_AWARE_STEPS = 300
 _W8 = BitWidths(8, 8)
+_FARTHEST = Clipping("percentile", 99.99)
+"""With all 8 bits it is clipping that costs most, and equalised channels span more. Chosen on VOC's training pictures,
+without labels: KL divergence from the float network 0.0032, equalised and clipped by the squared error 0.0058."""
 ROWS = (
     {
         f"{name}-{setting}": row
         for name, bench, crop in (("ade20k", _ADE20K, 256), ("voc", _VOC, None), ("camvid", _CAMVID, 256))
         for setting, row in {
-            "w8a8": Row(bench, _W8),
+            "w8a8": Row(bench, _W8, equalize=False, clipping=_FARTHEST),
             "w4a8": Row(bench, _W4, learned_rounding=True),
-            "w4a8-aware": Row(bench, _W4, learned_rounding=True, aware_steps=160, crop=crop),
-            "w3a8": Row(bench, BitWidths(3, 8, edge_weights=8), learned_rounding=True, aware_steps=160, crop=crop),
-            "w2a8": Row(bench, BitWidths(2, 8, edge_weights=8), learned_rounding=True, aware_steps=160, crop=crop),
-            "w8a4": Row(bench, BitWidths(8, 4), aware_steps=160, crop=crop),
+            "w4a8-aware": Row(bench, _W4, learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop),
+            "w3a8": Row(
+                bench, BitWidths(3, 8, edge_weights=8), learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop
+            ),
+            "w2a8": Row(
+                bench, BitWidths(2, 8, edge_weights=8), learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop
+            ),
+            "w8a4": Row(bench, BitWidths(8, 4), aware_steps=_AWARE_STEPS, crop=crop),
         }.items()
     }
     | {
@@ -96,7 +106,7 @@ ROWS = (
         for name, thinning, steps, rate in (
             ("magnitude50", Thinning(0.5), 120, 1e-4),
             ("magnitude70", Thinning(0.7), 200, 1e-4),
-            ("magnitude90", Thinning(0.9), 500, 4e-4),
+            ("magnitude90", Thinning(0.9), 700, 1.5e-3),
             ("2:4", Thinning(0.5, "2:4"), 120, 1e-4),
         )
     }
@@ -109,9 +119,9 @@ ROWS = (
 the share of weights that is pruned, at 8 bits; or channels and weights."""
 
 _CALIBRATION_PICTURES, _RANKING_PICTURES = 48, 24
-_BATCH, _LEARNING_RATE = 4, 2e-3
+_BATCH, _LEARNING_RATE = 4, 1e-2
 _TUNING_BATCH = 8
-_ROUNDING_STEPS, _ROUNDING_WINDOWS = 1000, 256
+_ROUNDING_STEPS, _ROUNDING_WINDOWS = 500, 256
 """A layer, and a picture: with 64 windows a picture, results from equal code on two processors lay 3 points apart."""
 
 
@@ -178,8 +188,9 @@ def compress(row: Row, baseline: Checkpoint, pictures: Split) -> tuple[Quantized
         network = prune_weights(network, row.thinning, ranking, inputs, output_fisher(network, ranking))
     held = row.thinning is not None
     network = fine_tune(network, batches(_TUNING_BATCH), tuning, teacher=baseline, hold_zeros=held)
-    network = equalize(network, calibrate(network, seen))
-    quantized = quantize(network, calibrate(network, seen), row.bits)
+    if row.equalize:
+        network = equalize(network, calibrate(network, seen))
+    quantized = quantize(network, calibrate(network, seen), row.bits, row.clipping)
     if row.learned_rounding:
         learned = Reconstruction(LearnedRounding(_ROUNDING_STEPS), _ROUNDING_WINDOWS)
         quantized = reconstruct(network, quantized, seen, learned)

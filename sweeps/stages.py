@@ -38,7 +38,7 @@ _PRUNE_VERSION = 6
 _CALIBRATE_VERSION = 3
 _SCORE_VERSION = 3
 _ROUND_VERSION = 2
-_AWARE_VERSION = 1
+_AWARE_VERSION = 2
 
 _EXACT_ENOUGH = 8
 """Bits of a weight from which on nearest rounding is as good as learned."""

@@ -65,7 +65,7 @@ class _Student:
             for grid in [ActivationGrid(members[0], network.activations[members[0]])]
             for name in members
         }
-        self.kernels: dict[str, tuple[KernelQuantizer, keras.layers.Layer]] = {}
+        self.kernels: dict[str, tuple[KernelQuantizer, BiasUnit, keras.layers.Layer]] = {}
 
         def wrap(layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
             output = ActivationQuantizer(self.grids[layer.name]) if rounds and layer.kind != "concat" else None
@@ -81,7 +81,7 @@ class _Student:
             unit = BiasUnit(network.activations[layer.name].scale)
             wrapped = QuantizeWrapperV2(part, GridConfig(kernel, output, unit))
             if kernel is not None:
-                self.kernels[layer.name] = kernel, wrapped
+                self.kernels[layer.name] = kernel, unit, wrapped
             return wrapped
 
         self.model = build(network.spec.with_input_size(height, width), wrap=wrap)
@@ -94,21 +94,17 @@ class _Student:
     def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
         """Each weight starts at its code, towards its real value, but well within the half step to the next code:
         learned rounding leaves many at the edge, and the first small steps of training would undo its choices."""
-        quantizer, _ = self.kernels[layer.name]
+        quantizer, unit, _ = self.kernels[layer.name]
         kernel, bias = self._variables(layer.name)
         real = checkpoint.weights[f"{layer.name}/kernel"] / quantizer.start
         codes = self.start.kernels[layer.name].astype(np.float32)
         kernel.assign(np.clip(real, codes - _NEAR, codes + _NEAR) * quantizer.mask)
-        bias.assign((self.start.biases[layer.name] * self._bias_ratio(layer)).astype(np.float32))
-
-    def _bias_ratio(self, layer: Layer) -> np.ndarray:
-        """Steps of the output in a step of the accumulator, as they were at the start, (out channels,)."""
         accumulator = np.float64(self.start.activations[layer.inputs[0]].scale) * self.start.kernel_scales[layer.name]
-        return accumulator / self.start.activations[layer.name].scale
+        bias.assign((self.start.biases[layer.name] * accumulator / unit.step).astype(np.float32))
 
     def _variables(self, name: str) -> tuple[tf.Variable, tf.Variable]:
         """What is trained of a layer: kernel and bias, each in its unit."""
-        kernel, bias = (variable for variable, _, _ in self.kernels[name][1]._weight_vars)
+        kernel, bias = (variable for variable, _, _ in self.kernels[name][2]._weight_vars)
         return kernel, bias
 
     def network(self) -> QuantizedNetwork:
@@ -121,11 +117,10 @@ class _Student:
         for layer in layers(self.start.spec):
             if not layer.has_weights:
                 continue
-            quantizer, _ = self.kernels[layer.name]
+            quantizer, unit, _ = self.kernels[layer.name]
             kernel, bias = self._variables(layer.name)
             scales[layer.name] = quantizer.scales()
             kernels[layer.name] = quantizer.codes(kernel.numpy()).astype(self.start.kernels[layer.name].dtype)
             accumulator = np.float64(activations[layer.inputs[0]].scale) * scales[layer.name]
-            real = bias.numpy() * self.start.activations[layer.name].scale
-            biases[layer.name] = quantize_bias(real, accumulator, self.start.bits)
+            biases[layer.name] = quantize_bias(bias.numpy() * unit.step, accumulator, self.start.bits)
         return replace(self.start, kernels=kernels, kernel_scales=scales, biases=biases, activations=activations)
