@@ -51,7 +51,7 @@ class Row:
     learned_rounding: bool = False
     aware_steps: int = 0
     equalize: bool = True
-    clipping: Clipping = Clipping()
+    clipping: Clipping | None = None
     saving: float = 0.0
     """Share of the untiled plan's memory that goes with channels, before anything else."""
     thinning: Thinning | None = None

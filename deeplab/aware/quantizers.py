@@ -108,7 +108,7 @@ class KernelQuantizer(Quantizer):
 
 
 class BiasUnit(Quantizer):
-    """Turns a bias counted in a share of the output's step into real values; int32 needs no rounding to be simulated."""
+    """Turns a bias counted in a share of the output's step into real values. int32 needs no simulated rounding."""
 
     def __init__(self, output_step: float) -> None:
         self.step = _BIAS * output_step
