@@ -167,8 +167,8 @@ class QuantizationConfig(Section):
     """Steps a layer, for `rounding: learned`."""
     aware_steps: Annotated[int, Field(ge=0)] = 0
     """Steps of quantisation-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
-    aware_learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    """Peak rate of Adam, in steps of the quantisation grids."""
+    aware_learning_rate: Annotated[float, Field(gt=0)] = 1e-2
+    """Peak rate of Adam for weights, in steps of their grids; biases and grids learn more slowly."""
 
     @field_validator("edge_weight_bits")
     @classmethod

@@ -22,9 +22,10 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantizers imp
 from deeplab.quantization import ActivationQuantization
 from deeplab.tensorflow import keras, tf
 
-_KERNEL_STEP, _BIAS, _ACTIVATION_STEP = 0.1, 0.1, 0.01
-"""How fast each is learned beside a weight: relative change of a kernel's step, steps of the output by which a bias
-moves, relative change of an activation's step."""
+BIAS_STEP = 0.1
+"""Unit of a bias, in steps of the layer's output."""
+_KERNEL_GROWTH, _ACTIVATION_GROWTH = 0.1, 0.01
+"""Unit of a grid: relative change of its step."""
 
 
 class ActivationGrid:
@@ -37,13 +38,13 @@ class ActivationGrid:
         self._high = np.float32((start.high - start.zero_point) * start.scale)
 
     def round(self, values: tf.Tensor) -> tf.Tensor:
-        factor = tf.exp(_ACTIVATION_STEP * self.exponent)
+        factor = tf.exp(_ACTIVATION_GROWTH * self.exponent)
         return tf.quantization.fake_quant_with_min_max_vars(
             values, self._low * factor, self._high * factor, num_bits=self.start.bits
         )
 
     def learned(self) -> ActivationQuantization:
-        scale = float(np.float32(self.start.scale * np.exp(_ACTIVATION_STEP * np.float64(self.exponent.numpy()))))
+        scale = float(np.float32(self.start.scale * np.exp(_ACTIVATION_GROWTH * np.float64(self.exponent.numpy()))))
         return ActivationQuantization(scale, self.start.zero_point, self.start.bits)
 
 
@@ -87,7 +88,7 @@ class KernelQuantizer(Quantizer):
 
     def __call__(self, inputs: tf.Tensor, training: Any, weights: Mapping[str, Any], **kwargs: Any) -> tf.Tensor:
         # LSQ scales the gradient of the step down (section 2.2); Adam, which divides by its size, makes that needless.
-        growth = tf.exp(_KERNEL_STEP * weights["step"])
+        growth = tf.exp(_KERNEL_GROWTH * weights["step"])
         codes = tf.clip_by_value(inputs / growth, -self.limit, self.limit)
         rounded = codes + tf.stop_gradient(tf.round(codes) - codes)
         return rounded * (growth * self.start) * self.mask
@@ -95,23 +96,23 @@ class KernelQuantizer(Quantizer):
     def codes(self, kernel: np.ndarray) -> np.ndarray:
         """The integers a kernel (in units of the first steps) stands for, as float32."""
         assert self.exponent is not None
-        growth = np.exp(np.float32(_KERNEL_STEP) * self.exponent.numpy())
+        growth = np.exp(np.float32(_KERNEL_GROWTH) * self.exponent.numpy())
         return np.clip(np.rint(kernel / growth), -self.limit, self.limit) * self.mask
 
     def scales(self) -> np.ndarray:
         """float32 (out channels,), as learned."""
         assert self.exponent is not None
-        return (self.start * np.exp(np.float32(_KERNEL_STEP) * self.exponent.numpy())).astype(np.float32).reshape(-1)
+        return (self.start * np.exp(np.float32(_KERNEL_GROWTH) * self.exponent.numpy())).astype(np.float32).reshape(-1)
 
     def get_config(self) -> dict[str, Any]:
         return {"limit": self.limit, "depthwise": self.depthwise}
 
 
 class BiasUnit(Quantizer):
-    """Turns a bias counted in a share of the output's step into real values. int32 needs no simulated rounding."""
+    """Turns a bias counted in steps into real values. int32 needs no rounding to be simulated."""
 
-    def __init__(self, output_step: float) -> None:
-        self.step = _BIAS * output_step
+    def __init__(self, step: float) -> None:
+        self.step = step
 
     def build(self, tensor_shape: Any, name: str, layer: keras.layers.Layer) -> dict[str, tf.Variable]:
         return {}

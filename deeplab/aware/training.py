@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deeplab.aware.quantizers import ActivationGrid, ActivationQuantizer, BiasUnit, GridConfig, KernelQuantizer
+from deeplab.aware.quantizers import (
+    BIAS_STEP,
+    ActivationGrid,
+    ActivationQuantizer,
+    BiasUnit,
+    GridConfig,
+    KernelQuantizer,
+)
 from deeplab.checkpoint import Checkpoint
 from deeplab.descent import Batches, Descent, FineTuning, Teacher, run_steps
 from deeplab.layers import INPUT, Layer, layers
@@ -51,6 +58,20 @@ def train_aware(
     return student.network()
 
 
+@dataclass(frozen=True)
+class _Wrapped:
+    """A layer with weights in tfmot's wrapper, and what counts them."""
+
+    kernel: KernelQuantizer
+    bias: BiasUnit
+    layer: keras.layers.Layer
+
+    def variables(self) -> tuple[tf.Variable, tf.Variable]:
+        """What is trained: kernel and bias, each in its unit."""
+        kernel, bias = (variable for variable, _, _ in self.layer._weight_vars)
+        return kernel, bias
+
+
 class _Student:
     """The network with tfmot's wrappers around every layer that rounds."""
 
@@ -65,7 +86,7 @@ class _Student:
             for grid in [ActivationGrid(members[0], network.activations[members[0]])]
             for name in members
         }
-        self.kernels: dict[str, tuple[KernelQuantizer, BiasUnit, keras.layers.Layer]] = {}
+        self.wrapped: dict[str, _Wrapped] = {}
 
         def wrap(layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
             output = ActivationQuantizer(self.grids[layer.name]) if rounds and layer.kind != "concat" else None
@@ -78,10 +99,10 @@ class _Student:
                 kernel = KernelQuantizer(network.kernel_scales[layer.name], limit, mask, depthwise=depthwise)
             if kernel is None and output is None:
                 return part
-            unit = BiasUnit(network.activations[layer.name].scale)
+            unit = BiasUnit(BIAS_STEP * network.activations[layer.name].scale)
             wrapped = QuantizeWrapperV2(part, GridConfig(kernel, output, unit))
             if kernel is not None:
-                self.kernels[layer.name] = kernel, unit, wrapped
+                self.wrapped[layer.name] = _Wrapped(kernel, unit, wrapped)
             return wrapped
 
         self.model = build(network.spec.with_input_size(height, width), wrap=wrap)
@@ -94,18 +115,13 @@ class _Student:
     def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
         """Each weight starts at its code, towards its real value, but well within the half step to the next code:
         learned rounding leaves many at the edge, and the first small steps of training would undo its choices."""
-        quantizer, unit, _ = self.kernels[layer.name]
-        kernel, bias = self._variables(layer.name)
-        real = checkpoint.weights[f"{layer.name}/kernel"] / quantizer.start
+        wrapped = self.wrapped[layer.name]
+        kernel, bias = wrapped.variables()
+        real = checkpoint.weights[f"{layer.name}/kernel"] / wrapped.kernel.start
         codes = self.start.kernels[layer.name].astype(np.float32)
-        kernel.assign(np.clip(real, codes - _NEAR, codes + _NEAR) * quantizer.mask)
+        kernel.assign(np.clip(real, codes - _NEAR, codes + _NEAR) * wrapped.kernel.mask)
         accumulator = np.float64(self.start.activations[layer.inputs[0]].scale) * self.start.kernel_scales[layer.name]
-        bias.assign((self.start.biases[layer.name] * accumulator / unit.step).astype(np.float32))
-
-    def _variables(self, name: str) -> tuple[tf.Variable, tf.Variable]:
-        """What is trained of a layer: kernel and bias, each in its unit."""
-        kernel, bias = (variable for variable, _, _ in self.kernels[name][2]._weight_vars)
-        return kernel, bias
+        bias.assign((self.start.biases[layer.name] * accumulator / wrapped.bias.step).astype(np.float32))
 
     def network(self) -> QuantizedNetwork:
         """The codes, scales, biases and grids as learned."""
@@ -117,10 +133,10 @@ class _Student:
         for layer in layers(self.start.spec):
             if not layer.has_weights:
                 continue
-            quantizer, unit, _ = self.kernels[layer.name]
-            kernel, bias = self._variables(layer.name)
-            scales[layer.name] = quantizer.scales()
-            kernels[layer.name] = quantizer.codes(kernel.numpy()).astype(self.start.kernels[layer.name].dtype)
+            wrapped = self.wrapped[layer.name]
+            kernel, bias = wrapped.variables()
+            scales[layer.name] = wrapped.kernel.scales()
+            kernels[layer.name] = wrapped.kernel.codes(kernel.numpy()).astype(self.start.kernels[layer.name].dtype)
             accumulator = np.float64(activations[layer.inputs[0]].scale) * scales[layer.name]
-            biases[layer.name] = quantize_bias(bias.numpy() * unit.step, accumulator, self.start.bits)
+            biases[layer.name] = quantize_bias(bias.numpy() * wrapped.bias.step, accumulator, self.start.bits)
         return replace(self.start, kernels=kernels, kernel_scales=scales, biases=biases, activations=activations)

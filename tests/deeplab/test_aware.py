@@ -8,6 +8,7 @@ from deeplab.aware.quantizers import ActivationGrid, KernelQuantizer
 from deeplab.aware.training import _Student
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
+from deeplab.layers import layers
 from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import ActivationQuantization, BitWidths, quantize
 from deeplab.simulation import simulator
@@ -83,6 +84,29 @@ def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, n
     for name, grid in trained.activations.items():
         assert grid.zero_point == network.activations[name].zero_point
     assert trained.activations["aspp/concat"] == trained.activations["aspp/pointwise"]  # still on one grid
+
+
+def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, pictures):
+    def bias(which, name):
+        source = next(layer.inputs[0] for layer in layers(which.spec) if layer.name == name)
+        accumulator = np.float64(which.activations[source].scale) * which.kernel_scales[name]
+        return which.biases[name] * accumulator, accumulator
+
+    rate = 0.2  # Adam's first step changes everything by this, in its own unit, or by less where gradients are tiny
+    trained = train_aware(
+        checkpoint, network, lambda step: (pictures, None), AwareTraining(1, rate, "distill"), teacher=checkpoint
+    )
+    moved = []
+    for name in network.kernels:
+        (before, _), (after, resolution) = bias(network, name), bias(trained, name)
+        unit = network.activations[name].scale
+        assert (np.abs(after - before) <= 0.11 * rate * unit + 0.6 * resolution).all()
+        moved.append(np.abs(after - before).max() / unit)
+        growth = np.log(trained.kernel_scales[name].astype(np.float64) / network.kernel_scales[name])
+        assert np.abs(growth).max() <= 0.11 * rate
+    assert max(moved) > 0.05 * rate
+    grown = [np.log(trained.activations[name].scale / grid.scale) for name, grid in network.activations.items()]
+    assert 0.005 * rate < np.abs(grown).max() <= 0.011 * rate
 
 
 def test_pruned_weights_stay_pruned(checkpoint, pictures):

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deeplab import figures
+from deeplab.calibration import calibrate
 from deeplab.compression import Compression
 from deeplab.datasets import open_dataset
 from deeplab.datasets.joined import Joined
@@ -16,7 +18,8 @@ from deeplab.figures import ROWS, Bench, Row, compress, stored_bits
 from deeplab.lowering import lower, lower_untrained
 from deeplab.pruning.allotment import reference_plans
 from deeplab.pruning.thinning import Thinning
-from deeplab.quantization import BitWidths
+from deeplab.quantization import BitWidths, Clipping, quantize
+from deeplab.windows import frames
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -65,6 +68,22 @@ def test_a_row_may_lose_channels_and_weights(checkpoint):
     assert after <= 0.8 * before
     planned = lower_untrained(network.spec, Compression("magnitude", 0.5, 8, 8))
     assert stored_bits(lower(network)) == pytest.approx(stored_bits(planned), rel=0.03)
+
+
+def test_eight_bits_are_calibrated_as_the_row_says(checkpoint):
+    row = Row(
+        Bench("none", ("none", "none", {}), "none", ()),
+        BitWidths(8, 8),
+        equalize=False,
+        clipping=Clipping("percentile", 99.0),
+    )
+    train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
+    (network,) = compress(row, checkpoint, train)
+    ranges = calibrate(checkpoint, frames(train, checkpoint.spec.input_height, checkpoint.spec.input_width))
+    assert network.activations == quantize(checkpoint, ranges, row.bits, row.clipping).activations
+    assert network.activations != quantize(checkpoint, ranges, row.bits).activations
+    (equalised,) = compress(replace(row, equalize=True), checkpoint, train)
+    assert any((equalised.kernel_scales[name] != scale).any() for name, scale in network.kernel_scales.items())
 
 
 def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
