@@ -79,6 +79,7 @@ _CAMVID = Bench(
     "deeplabv3plus_mnv2_camvid_float.tflite", ("camvid", "camvid", {}), "test", (("camvid", "camvid", "train", 367),)
 )
 _W8, _W4, _W3, _W2 = BitWidths(8, 8), *(BitWidths(bits, 8, edge_weights=8) for bits in (4, 3, 2))
+_W32 = BitWidths(3, 8, aspp_weights=2, edge_weights=8)
 _WIDE = Clipping("percentile", 99.99)
 """With 8-bit weights it is the activations' clipping that costs most, and equalised channels span more. Chosen on VOC's
 training pictures, by the KL divergence from the float network."""
@@ -92,6 +93,7 @@ ROWS = (
             "w4a8": Row(bench, _W4, learned_rounding=True),
             "w4a8-aware": Row(bench, _W4, learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop),
             "w3a8": Row(bench, _W3, learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop),
+            "mixed": Row(bench, _W32, learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop),
             "w2a8": Row(bench, _W2, learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop),
             "w8a4": Row(bench, BitWidths(8, 4), aware_steps=_AWARE_STEPS, crop=crop),
         }.items()
@@ -110,8 +112,8 @@ ROWS = (
         "camvid-smallest": Row(_CAMVID, _W8, saving=0.33, thinning=Thinning(0.7), tuning_steps=300, crop=256),
     }
 )
-"""All rows by name: the network; bits of weights and activations, `aware` where it is trained through its rounding; or
-the share of weights that is pruned, at 8 bits; or channels and weights."""
+"""All rows by name: the network; bits of weights and activations (`mixed`: 3, and 2 in the ASPP), `aware` where it is
+trained through its rounding; or the share of weights that is pruned, at 8 bits; or channels and weights."""
 
 _CALIBRATION_PICTURES, _RANKING_PICTURES = 48, 24
 _BATCH, _LEARNING_RATE = 4, 1e-2

@@ -3,7 +3,7 @@
 Layers are taken in chains: a 1x1 convolution, the depthwise one that reads it, and the 1x1 that reads that, an inverted
 residual's three. What the chain reads is sampled from the quantised network as it is by then; within the chain each
 layer is computed from the one before, rounded weights, rounded activations and all. So every layer sees the errors that
-are really left of those before it, and the network is run once a chain, not once a layer.
+are really left of those before it, and the network runs on from chain to chain: no layer is computed twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deeplab.layers import Layer, layers
 from deeplab.quantization import QuantizedNetwork
 from deeplab.quantization.post_training import quantize_bias
 from deeplab.quantization.rounding import LayerProblem, LearnedRounding, activated, learn_rounding, response
-from deeplab.simulation import simulator
+from deeplab.simulation import Walk, simulator
 from deeplab.spec import NetworkSpec
 
 _CEILINGS = {"linear": None, "relu": np.inf, "relu6": 6.0}
@@ -47,13 +47,14 @@ def reconstruct(
     """
     options = options or Reconstruction()
     runner = simulator(checkpoint.spec)
+    exactly, roughly = Walk(runner, frames), Walk(runner, frames)
     rounded = network
     for number, chain in enumerate(chains(checkpoint.spec)):
         source = chain[0].inputs[0]
         window = next((layer for layer in chain if layer.kind == "depthwise"), chain[0])
         seed = options.seed + number
-        exact, inside = runner.sample_windows(checkpoint, frames, source, window, options.windows, seed)
-        given, _ = runner.sample_windows(rounded, frames, source, window, options.windows, seed)
+        exact, inside = exactly.sample_windows(checkpoint, source, window, options.windows, seed)
+        given, _ = roughly.sample_windows(rounded, source, window, options.windows, seed)
         kernels, biases = dict(rounded.kernels), dict(rounded.biases)
         for layer in chain:
             if layer.kind == "depthwise":  # outside the picture it reads zeros, whatever a convolution makes of zeros

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.layers import LOGITS, Layer, layers
+from deeplab.layers import INPUT, LOGITS, Layer, layers
 from deeplab.model import build, load_weights, requantizer_name
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, INPUT_ZERO_CODE, QuantizedNetwork
 from deeplab.spec import NetworkSpec
@@ -169,22 +169,43 @@ class Simulator:
             values = [value.numpy() for value in tf.nest.flatten(inner(batch, training=False))]
             yield from ([value[index] for value in values] for index in range(len(batch)))
 
+    def output(self, layer: Layer, sources: list[tf.Tensor]) -> tf.Tensor:
+        """What one layer of the loaded network makes of its inputs (N, height, width, channels each), rounded if the
+        network is. Not traced."""
+        if layer.kind == "add":
+            return self._requantizers[layer.name](sources)
+        value = self.model.get_layer(layer.name)(sources if len(sources) > 1 else sources[0])
+        return value if layer.kind == "concat" else self._requantizers[layer.name](value)
+
+
+class Walk:
+    """A network that runs over pictures a few layers at a time, as far as it is asked to; no layer runs twice.
+
+    What later layers read is held for all pictures, nothing else. Layers that were not reached yet may change between
+    two calls, which is what learned rounding needs: each chain reads what the chains rounded before it give.
+
+    Args:
+        runner: of the network's spec.
+        frames: uint8 (N, height, width, 3) at the network's size.
+    """
+
+    def __init__(self, runner: Simulator, frames: np.ndarray) -> None:
+        self._runner = runner
+        self._order = layers(runner.spec)
+        self._reached = 1  # layers; the first is the input
+        size = runner.batch_size
+        self._batches = [{INPUT: frames[start : start + size]} for start in range(0, len(frames), size)]
+
     def sample_windows(
-        self,
-        network: Checkpoint | QuantizedNetwork,
-        frames: np.ndarray,
-        source: str,
-        window: Layer,
-        count: int,
-        seed: int,
+        self, network: Checkpoint | QuantizedNetwork, source: str, window: Layer, count: int, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """What a layer's windows see of another layer's output, which has the size of the layer's input.
 
-        The places are drawn from `seed` alone, so two networks of this spec are seen at the same ones.
+        Sources are asked for in the network's order. The places are drawn from `seed` alone, so two networks of one
+        spec are seen at the same ones.
 
         Args:
-            network: runs.
-            frames: uint8 (N, height, width, 3) at the network's size.
+            network: runs, from where the last call left it to `source`.
             source: the layer whose output is read.
             window: the layer whose kernel, stride and dilation make the window.
             count: windows of each picture, with replacement.
@@ -194,17 +215,16 @@ class Simulator:
             Real values, float32 (N * count, taps, channels), zeros outside the picture; and what is inside, float32
             (N * count, taps) of 0 and 1.
         """
-        self.load(network)
-        before = next(layer for layer in layers(self.spec) if layer.name == window.inputs[0])
+        self._go_on(network, source)
+        before = next(layer for layer in self._order if layer.name == window.inputs[0])
         size = np.array([before.height, before.width])
         reach = (window.kernel - 1) * window.dilation
         pads = np.maximum(0, (np.array([window.height, window.width]) - 1) * window.stride + reach + 1 - size)
         steps = np.arange(window.kernel) * window.dilation
         taps = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
         random = np.random.default_rng(seed)
-        reader = next(layer for layer in layers(self.spec) if source in layer.inputs and layer.has_weights)
         values, inside = [], []
-        for (value,) in self._values([self.model.get_layer(reader.name).input], frames):
+        for value in (picture for batch in self._batches for picture in batch[source]):
             places = random.integers([window.height, window.width], size=(count, 2))
             rows = places[:, None] * window.stride + taps - pads // 2
             within = ((rows >= 0) & (rows < size)).all(axis=-1)
@@ -213,6 +233,22 @@ class Simulator:
             inside.append(within)
         scale = network.activations[source].scale if isinstance(network, QuantizedNetwork) else 1.0
         return np.concatenate(values) * np.float32(scale), np.concatenate(inside).astype(np.float32)
+
+    def _go_on(self, network: Checkpoint | QuantizedNetwork, source: str) -> None:
+        """Run all layers up to `source` that have not run yet."""
+        end = 1 + next(index for index, layer in enumerate(self._order) if layer.name == source)
+        self._runner.load(network)
+        new, later = self._order[self._reached : end], self._order[max(end, self._reached) :]
+        awaited = {source}.union(*(layer.inputs for layer in later))
+        for batch in self._batches:
+            values = {name: tf.constant(value) for name, value in batch.items()}
+            if INPUT in values and values[INPUT].dtype == tf.uint8:
+                values[INPUT] = self._runner.normalise(values[INPUT])
+            for layer in new:
+                values[layer.name] = self._runner.output(layer, [values[name] for name in layer.inputs])
+            batch.clear()
+            batch.update({name: value.numpy() for name, value in values.items() if name in awaited})
+        self._reached = max(end, self._reached)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from deeplab.calibration import calibrate
-from deeplab.layers import layers
+from deeplab.layers import INPUT, layers
 from deeplab.quantization import BitWidths, quantize
 from deeplab.quantization.rounding import LayerProblem, LearnedRounding, activated, learn_rounding, response
 from deeplab.reconstruction import Reconstruction, chains, reconstruct
-from deeplab.simulation import simulator
+from deeplab.simulation import Simulator, Walk, simulator
 from deeplab.spec import mobilenet_v2_deeplab
 
 
@@ -115,7 +115,7 @@ def test_windows_are_what_the_layers_read(checkpoint, pictures):
         if not layer.has_weights or layer.kernel == 1:
             continue
         for running in (checkpoint, network):
-            windows, inside = runner.sample_windows(running, pictures[:1], layer.inputs[0], layer, 40, seed=5)
+            windows, inside = Walk(runner, pictures[:1]).sample_windows(running, layer.inputs[0], layer, 40, seed=5)
             reader = next(x for x in layers(checkpoint.spec) if layer.inputs[0] in x.inputs and x.has_weights)
             ((source,),) = runner._values([runner.model.get_layer(reader.name).input], pictures[:1])
             scale = 1.0 if running is checkpoint else network.activations[layer.inputs[0]].scale
@@ -153,11 +153,24 @@ def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(checkpoi
     for seed, chain in enumerate(chains(checkpoint.spec)):
         for layer in chain:
             if layer is not chain[0] and layer.kind == "conv":
-                given, _ = runner.sample_windows(finished, frames, layer.inputs[0], layer, 50, seed)
+                given, _ = Walk(runner, frames).sample_windows(finished, layer.inputs[0], layer, 50, seed)
                 np.testing.assert_allclose(problems[number].windows, given[:, 0], atol=1e-5, err_msg=layer.name)
                 seen += 1
             number += 1
     assert seen >= 4
+
+
+def test_learning_the_rounding_runs_every_layer_once(checkpoint, pictures, monkeypatch):
+    """Once in float and once rounded: not the network again for every chain."""
+    runs = []
+    output = Simulator.output
+    monkeypatch.setattr(Simulator, "output", lambda self, layer, x: runs.append(layer.name) or output(self, layer, x))
+    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(4, 8))
+    reconstruct(checkpoint, network, pictures[:2], Reconstruction(LearnedRounding(steps=0), windows=20))
+    names = [layer.name for layer in layers(checkpoint.spec)]
+    read = {chain[0].inputs[0] for chain in chains(checkpoint.spec)} - {INPUT}
+    assert read <= set(runs)
+    assert sorted(runs) == sorted(2 * [name for name in names if name in runs])
 
 
 def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, pictures):
