@@ -30,7 +30,7 @@ from sweeps.engine import judge
 from sweeps.folder import StudyFolder
 from sweeps.space import Candidate
 from sweeps.supervisor import Failure, Supervisor
-from sweeps.worker import CheckImport, Describe, Execute, ScoreHeldOut, Show
+from sweeps.worker import CheckImport, Describe, Execute, Prepare, ScoreHeldOut, Show
 
 
 def close_study(
@@ -123,6 +123,11 @@ def describe_data(supervisor: Supervisor) -> DataSet:
     if isinstance(answer, Failure):
         raise RuntimeError(f"the pictures cannot be described: {answer.reason}\n{answer.traceback or ''}")
     return answer
+
+
+def prepare_trials(supervisor: Supervisor) -> None:
+    """Compute once what trials share. Where that fails, so do the trials that need it, each with the reason."""
+    ask_all(supervisor, {"preparation": Prepare()})
 
 
 def _heldout(trials: Mapping[int, Trial], supervisor: Supervisor, folder: Path) -> dict[int, Scores]:

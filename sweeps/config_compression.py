@@ -99,6 +99,11 @@ class SpaceConfig(Section):
                 raise ValueError(f"{name} needs a level below {min(whole)} in {backbone}; add one, or remove {name}")
         return self
 
+    @property
+    def prunes_channels(self) -> bool:
+        """Whether any candidate loses channels."""
+        return "channels" in self.pruning and max(self.sparsity) > 0.0
+
     def space(self) -> Space:
         return Space(**{name: getattr(self, name) for name in type(self).model_fields})
 

@@ -24,6 +24,16 @@ _RANK_VERSION = 1
 _PATH_VERSION = 1
 
 
+def prepare(context: Context) -> None:
+    """Compute what all candidates that lose channels share, and put it into the cache."""
+    if not context.config.space.prunes_channels:
+        return
+    if context.config.channels.allotment == "uniform":
+        _rankings(context)
+    else:
+        _path(context)
+
+
 def pruned_spec(compression: Compression, context: Context) -> NetworkSpec:
     """The spec of a candidate's network."""
     spec = context.baseline.spec

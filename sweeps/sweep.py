@@ -10,7 +10,7 @@ from rich.console import Console
 
 from reports.document import write_report
 from reports.record import StudyRecord, write_record
-from sweeps.closing import close_study, describe_data, run_import_check
+from sweeps.closing import close_study, describe_data, prepare_trials, run_import_check
 from sweeps.config import SweepConfig, flatten
 from sweeps.engine import Stop, run_trials
 from sweeps.folder import open_folder
@@ -44,6 +44,9 @@ def run_sweep(config: SweepConfig, resume: bool, console: Console, trial_module:
                 if config.import_check is not None:
                     progress.say(f"scoring the imported network on {config.import_check.split!r}")
                 check = run_import_check(config, supervisor)
+                if config.space.prunes_channels:
+                    progress.say("ranking the channels, once for all trials")
+                    prepare_trials(supervisor)
                 journal = Journal(folder.path)
                 space = config.space.space()
                 study = Study(folder.path, config.study, space, config.search.sampler, config.seed)

@@ -19,15 +19,14 @@ from evaluation.planner import Plan, plan
 from reports.record import DataSet
 from sweeps import execution as programs
 from sweeps.context import Context, open_context
-from sweeps.narrowing import pruned_spec
+from sweeps.narrowing import prepare, pruned_spec
 from sweeps.pictures import open_part
 from sweeps.space import Candidate
 from sweeps.stages import compressed, label_agreement, parameters, scores
 
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_of", "open_context",
-    "overlay", "picture",
-    "plan_candidate",
+    "overlay", "picture", "plan_candidate", "prepare",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@
 never loads TensorFlow. It must offer:
 
     open_context(config) -> Context
+    prepare(context) -> None                               what many trials share, so that none of them pays for it
     plan_candidate(candidate, context) -> Plan            memory, before any training
     evaluate(candidate, context) -> Measurement
     held_out(candidate, context) -> Scores
@@ -72,6 +73,11 @@ class CheckImport:
 
 
 @dataclass(frozen=True)
+class Prepare:
+    """Compute what the trials of the study share."""
+
+
+@dataclass(frozen=True)
 class Describe:
     pass
 
@@ -107,6 +113,8 @@ def answer(trial: Any, context: Any, request: Any) -> Any:
             return trial.execution(candidate, context)
         case CheckImport():
             return trial.import_check(context)
+        case Prepare():
+            return trial.prepare(context)
         case Describe():
             return trial.describe(context)
         case Show(image_index, candidates):

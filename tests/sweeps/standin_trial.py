@@ -132,6 +132,10 @@ def execution(candidate, context):
     return Execution(4, 0.999, arena, arena, arena, False, True, 900, 1024, 10.0 + candidate.tile_count)
 
 
+def prepare(context):
+    pass
+
+
 def import_check(context):
     from sweeps.space import BASELINE
 

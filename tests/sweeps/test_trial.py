@@ -83,6 +83,27 @@ def test_channels_are_chosen_once_a_study_and_before_anything_is_trained(context
     assert trial.plan_candidate(another, fresh).peak_memory_bytes < before.peak_memory_bytes
 
 
+@pytest.mark.parametrize("allotment", ["memory", "uniform"])
+def test_what_all_trials_share_is_computed_before_the_first(allotment, tmp_path, monkeypatch):
+    overrides = [
+        f"out={tmp_path}",
+        f"channels.allotment={allotment}",
+        "channels.criterion=fisher",
+        "data.train=train[:2]",
+    ]
+    first = trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    trial.prepare(first)
+    for stage in ("rank_channels", "pruning_path"):
+        monkeypatch.setattr(narrowing, stage, lambda *args, **kwargs: pytest.fail("left to a trial"))
+    fresh = trial.open_context(first.config)
+    for sparsity in (0.25, 0.5):
+        assert narrowing.channels_left(Compression("channels", sparsity), fresh)
+    unpruned = load_config(
+        REPOSITORY / "pareto.yaml", [*overrides, f"out={tmp_path / 'other'}", "space.sparsity=[0.0]"]
+    )
+    trial.prepare(trial.open_context(unpruned))
+
+
 def test_a_uniform_sparsity_is_the_share_of_every_group(context, monkeypatch):
     config = context.config.model_copy(update={"channels": ChannelsConfig(allotment="uniform", criterion="l1")})
     uniform = trial.open_context(config)
