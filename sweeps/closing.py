@@ -126,7 +126,7 @@ def describe_data(supervisor: Supervisor) -> DataSet:
 
 
 def prepare_trials(supervisor: Supervisor) -> None:
-    """Compute once what trials share. Where that fails, so do the trials that need it, each with the reason."""
+    """Compute once what trials share. Where that fails, the trials that need it try again, and fail with the reason."""
     ask_all(supervisor, {"preparation": Prepare()})
 
 

@@ -26,8 +26,6 @@ _PATH_VERSION = 1
 
 def prepare(context: Context) -> None:
     """Compute what all candidates that lose channels share, and put it into the cache."""
-    if not context.config.space.prunes_channels:
-        return
     if context.config.channels.allotment == "uniform":
         _rankings(context)
     else:

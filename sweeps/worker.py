@@ -4,7 +4,7 @@
 never loads TensorFlow. It must offer:
 
     open_context(config) -> Context
-    prepare(context) -> None                               what many trials share, so that none of them pays for it
+    prepare(context) -> None                               what candidates that lose channels share
     plan_candidate(candidate, context) -> Plan            memory, before any training
     evaluate(candidate, context) -> Measurement
     held_out(candidate, context) -> Scores
@@ -74,7 +74,7 @@ class CheckImport:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Compute what the trials of the study share."""
+    """Compute what the candidates that lose channels share, so that no trial pays for it."""
 
 
 @dataclass(frozen=True)

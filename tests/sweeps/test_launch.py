@@ -30,8 +30,12 @@ def sweep(config: SweepConfig, resume: bool = False) -> StudyRecord:
     return run_sweep(config, resume, Console(quiet=True), "standin_trial")
 
 
-def evaluated(folder: Path) -> list[str]:
+def noted(folder: Path) -> list[str]:
     return (folder / "evaluated.txt").read_text().splitlines()
+
+
+def evaluated(folder: Path) -> list[str]:
+    return [line for line in noted(folder) if line != "prepared"]
 
 
 def mlflow_runs(study: str = "stand-in") -> list:
@@ -62,6 +66,25 @@ def test_a_sweep_from_config_to_report(config: Config) -> None:
     assert read_record(folder).to_dict() == record.to_dict()
     assert (folder / "report.pdf").read_bytes()[:5] == b"%PDF-"
     assert_nothing_is_running(config())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_trials_share_is_prepared_once_and_before_the_first(config: Config, workers: int) -> None:
+    sweep(config(f"search.workers={workers}"))
+    assert noted(config().folder)[0] == "prepared"
+    assert len(evaluated(config().folder)) == len(noted(config().folder)) - 1 == 8
+
+
+def test_where_no_channels_go_nothing_is_prepared(config: Config) -> None:
+    for number, space in enumerate(("space.sparsity=[0.0]", "space.pruning=[magnitude]")):
+        whole = config(space, "search.trials=3", f"out=whole{number}")
+        sweep(whole)
+        assert len(noted(whole.folder)) == len(evaluated(whole.folder)) == 3
+
+
+def test_a_preparation_that_fails_costs_no_trial(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_FAULT", "crash:preparation")
+    assert [trial.state for trial in sweep(config()).trials] == [State.COMPLETE] * 8
 
 
 def test_bits_by_stage_go_through_a_sweep_its_mlflow_runs_and_its_resumption(config: Config) -> None:

@@ -98,10 +98,6 @@ def test_what_all_trials_share_is_computed_before_the_first(allotment, tmp_path,
     fresh = trial.open_context(first.config)
     for sparsity in (0.25, 0.5):
         assert narrowing.channels_left(Compression("channels", sparsity), fresh)
-    unpruned = load_config(
-        REPOSITORY / "pareto.yaml", [*overrides, f"out={tmp_path / 'other'}", "space.sparsity=[0.0]"]
-    )
-    trial.prepare(trial.open_context(unpruned))
 
 
 def test_a_uniform_sparsity_is_the_share_of_every_group(context, monkeypatch):
