@@ -171,6 +171,16 @@ def test_learning_the_rounding_runs_every_layer_once(checkpoint, pictures, monke
     assert sorted(runs) == sorted(2 * [layer.name for layer in layers(checkpoint.spec) if layer.name in runs])
 
 
+def test_a_walk_holds_what_is_read_later_and_nothing_else(checkpoint, pictures):
+    order = layers(checkpoint.spec)
+    walk = Walk(simulator(checkpoint.spec), pictures[:2])
+    for layer in order:
+        if layer.has_weights:
+            walk.sample_windows(checkpoint, layer.inputs[0], layer, 5, seed=0)
+            walked = {each.name for each in order[: walk._reached]}
+            assert set(walk._held[0]) == walked & {name for later in order[walk._reached :] for name in later.inputs}
+
+
 def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, pictures):
     runner = simulator(checkpoint.spec)
     network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(3, 8))
