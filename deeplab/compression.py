@@ -17,6 +17,9 @@ FLOAT_BITS = 32
 STAGE_BITS = ("aspp_weight_bits", "decoder_weight_bits", "aspp_activation_bits", "decoder_activation_bits")
 """Fields of a `Compression` that say otherwise of one stage; where they say nothing it has the backbone's bits."""
 
+HELD_WEIGHT_BITS = ("edge_weight_bits", "depthwise_weight_bits")
+"""Fields of a `Compression` that a sweep holds fixed instead of searching."""
+
 
 def backbone_field(name: str) -> str:
     """The field that a stage's own follows: "aspp_weight_bits" -> "weight_bits"."""
@@ -41,6 +44,8 @@ class Compression:
     decoder_activation_bits: int | None = None
     edge_weight_bits: int | None = None
     """Of the first and the last layer."""
+    depthwise_weight_bits: int | None = None
+    """Of every depthwise convolution."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.sparsity < 1.0:
@@ -48,7 +53,7 @@ class Compression:
         if self.pruning == "2:4" and self.sparsity not in (0.0, 0.5):
             raise ValueError(f"2:4 pruning has sparsity 0.5, got {self.sparsity}")
         for name, levels in (("weight", WEIGHT_BITS), ("activation", ACTIVATION_BITS)):
-            for stage in ("", "aspp_", "decoder_", "edge_"):
+            for stage in ("", "aspp_", "decoder_", "edge_", "depthwise_"):
                 bits = getattr(self, f"{stage}{name}_bits", None)
                 if bits is None and stage:
                     continue
@@ -83,4 +88,5 @@ class Compression:
             self.aspp_activation_bits,
             self.decoder_activation_bits,
             self.edge_weight_bits,
+            self.depthwise_weight_bits,
         )

@@ -14,13 +14,13 @@ from typing import Literal
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.compression import Compression
+from deeplab.compression import HELD_WEIGHT_BITS, Compression
 from deeplab.quantization import QuantizedNetwork
 from deeplab.simulation import simulator
 from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Interval, Scores, paired_difference_interval
 
-Part = Literal["backbone", "aspp", "decoder", "edges"]
+Part = Literal["backbone", "aspp", "decoder", "edges", "depthwise"]
 Kind = Literal["weights", "activations"]
 
 _FIELDS: dict[tuple[Part, Kind], str] = {
@@ -28,11 +28,13 @@ _FIELDS: dict[tuple[Part, Kind], str] = {
     ("aspp", "weights"): "aspp_weight_bits",
     ("decoder", "weights"): "decoder_weight_bits",
     ("edges", "weights"): "edge_weight_bits",
+    ("depthwise", "weights"): "depthwise_weight_bits",
     ("backbone", "activations"): "activation_bits",
     ("aspp", "activations"): "aspp_activation_bits",
     ("decoder", "activations"): "decoder_activation_bits",
 }
-"""The field of a `Compression` that lowers a part. `edges` are first and last layer, whatever stage has them."""
+"""The field of a `Compression` that lowers a part. `edges` are first and last layer, `depthwise` all depthwise
+convolutions, whatever stage has them."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,9 @@ def lowerings(
         for bits in weight_bits if kind == "weights" else activation_bits:
             if bits < getattr(spread, name):
                 named = replace(spread, **{name: bits})
-                # Edges that nothing was said of belong to backbone and decoder, and go with them.
-                edges = bits if part == "edges" else start.edge_weight_bits
-                yield Lowering(part, kind, bits, replace(named, edge_weight_bits=edges))
+                # Edges and depthwise layers that nothing was said of belong to their stages, and go with them.
+                own = {field: getattr(start, field) for field in HELD_WEIGHT_BITS if field != name}
+                yield Lowering(part, kind, bits, replace(named, **own))
 
 
 def _spread(start: Compression) -> Compression:
@@ -116,6 +118,7 @@ def _spread(start: Compression) -> Compression:
         aspp_activation_bits=bits.activations_of("aspp"),
         decoder_activation_bits=bits.activations_of("decoder"),
         edge_weight_bits=max(bits.weights_of("stem"), bits.weights_of("logits")),
+        depthwise_weight_bits=max(bits.weights_of(f"{stage}/depthwise") for stage in ("block_0", "aspp", "decoder")),
     )
 
 

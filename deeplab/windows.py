@@ -9,6 +9,8 @@ import numpy as np
 from deeplab.datasets import Split
 from evaluation.accuracy import squash, to_label_size
 
+_KEPT = 256
+
 
 def frames(split: Split, height: int, width: int) -> np.ndarray:
     """All pictures of a split at the network's size: uint8 (N, height, width, 3)."""
@@ -19,7 +21,8 @@ class TrainingBatches:
     """Batches for fine-tuning: a pure function of (seed, step), whatever was asked before.
 
     Pictures are squashed to the network's size (labels by nearest neighbour: training, unlike scoring, may resample
-    them), flipped left to right half of the time, and cropped where a crop is asked for.
+    them), flipped left to right half of the time, and cropped where a crop is asked for. The last 256 that were read
+    are kept.
     """
 
     def __init__(
@@ -28,7 +31,13 @@ class TrainingBatches:
         self._split, self._batch, self._seed, self._labelled = split, batch, seed, labelled
         self._size = (height, width)
         self._crop = (min(crop, height), min(crop, width)) if crop else self._size
-        self._load = lru_cache(maxsize=256)(self._read)
+        self._load = lru_cache(maxsize=_KEPT)(self._read)
+
+    def preload(self) -> None:
+        """Read all pictures, where all of them are kept."""
+        if len(self._split) <= _KEPT:
+            for index in range(len(self._split)):
+                self._load(index)
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         if not self._labelled:

@@ -166,6 +166,9 @@ class QuantizationConfig(Section):
     """Cross-layer equalisation before anything is rounded."""
     edge_weight_bits: int | None = None
     """Bits of the first and the last layer's weights. null = those of the candidate."""
+    depthwise_weight_bits: int | None = None
+    """Bits of the depthwise convolutions' weights, a few per cent of all and the first to suffer below 8. null = those
+    of the candidate."""
     rounding: Literal["nearest", "learned"] = "nearest"
     """`learned`: AdaRound, wherever a weight has fewer than 8 bits. Minutes a candidate for large networks."""
     rounding_steps: Annotated[int, Field(ge=1)] = 500
@@ -175,9 +178,9 @@ class QuantizationConfig(Section):
     aware_learning_rate: Annotated[float, Field(gt=0)] = 1e-2
     """Peak rate of Adam for weights, in steps of their grids; biases and grids learn more slowly."""
 
-    @field_validator("edge_weight_bits")
+    @field_validator("edge_weight_bits", "depthwise_weight_bits")
     @classmethod
-    def _edge_weight_bits(cls, bits: int | None) -> int | None:
+    def _held_weight_bits(cls, bits: int | None) -> int | None:
         if bits is not None:
             _among((bits,), STAGE_WEIGHT_BITS)
         return bits

@@ -11,11 +11,11 @@ from functools import cached_property
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.compression import Compression
+from deeplab.compression import HELD_WEIGHT_BITS, Compression
 from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.refit import PIXELS_PER_PICTURE
 from deeplab.simulation import simulator
-from deeplab.windows import frames
+from deeplab.windows import TrainingBatches, frames
 from evaluation.planner import Target, load_target
 from sweeps.cache import StageCache
 from sweeps.config import SweepConfig
@@ -36,9 +36,13 @@ class Context:
     """Wall time by stage, of the trial that is running."""
 
     def settled(self, compression: Compression) -> Compression:
-        """A compression with what the configuration holds fixed; edges that it names itself stay."""
-        edges = compression.edge_weight_bits or self.config.quantization.edge_weight_bits
-        return compression if compression.is_float else replace(compression, edge_weight_bits=edges)
+        """A compression with what the configuration holds fixed; what it names itself stays."""
+        if compression.is_float:
+            return compression
+        held = {
+            name: getattr(compression, name) or getattr(self.config.quantization, name) for name in HELD_WEIGHT_BITS
+        }
+        return replace(compression, **held)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -54,6 +58,25 @@ class Context:
         """The calibration pictures at the network's size, uint8 (N, height, width, 3)."""
         spec = self.baseline.spec
         return frames(self.pictures.calibration, spec.input_height, spec.input_width)
+
+    @property
+    def learns_from(self) -> str:
+        """The use of the pictures that train: distillation learns from those that calibrate."""
+        return "calibration" if self.config.finetune.loss == "distill" else "train"
+
+    @cached_property
+    def batches(self) -> TrainingBatches:
+        """What fine-tuning learns from, the same for all candidates, so that a picture is read once."""
+        options, spec = self.config.finetune, self.baseline.spec
+        return TrainingBatches(
+            getattr(self.pictures, self.learns_from),
+            spec.input_height,
+            spec.input_width,
+            batch=options.batch,
+            crop=options.crop,
+            labelled=options.loss == "labels",
+            seed=self.config.seed,
+        )
 
     @cached_property
     def baseline_inputs(self) -> dict[str, np.ndarray]:

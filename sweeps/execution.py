@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from deeplab.runtime.emit import Tables, kernel_units
 from deeplab.runtime.program import compiler, write_sources
 from deeplab.runtime.proof import BrokenProgramError, prove, run_program
 from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
@@ -24,7 +27,8 @@ from sweeps.stages import Network
 
 PROOF_PICTURES = 16
 """Search pictures that a front point's program is run on."""
-_KERNELS_VERSION = 1
+_KERNELS_VERSION = 2
+_KERNEL_FLAGS = ("-DNETWORK_PROOF", "-ffunction-sections")
 _ROUNDS, _RUNS = 3, 3
 """Turns that the two programs take at the clock, and runs in each."""
 NO_COMPILER = "no C compiler (cc, gcc or clang) was installed"
@@ -49,8 +53,8 @@ def latency(graph: Graph, planned: Plan, context: Context) -> Latency | None:
         programs = {}
         for name, made in plans.items():
             sources = Path(folder) / name
-            write_sources(graph, made, sources)
-            objects = proof_objects(sources, toolchain, kernels=_kernels(sources, toolchain, context))
+            kernels = _kernels(write_sources(graph, made, sources), sources, toolchain, context)
+            objects = proof_objects(sources, toolchain, kernels=kernels)
             programs[name] = linked(objects, sources / "program", toolchain)
         least = dict.fromkeys(programs, float("inf"))
         for _ in range(_ROUNDS):
@@ -87,27 +91,26 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
     )
 
 
-def _kernels(sources: Path, toolchain: Toolchain, context: Context) -> Path:
-    """The object file of kernels.c, compiled once in a study for all networks with the same kernels."""
-    parts = {
-        "source": (sources / "kernels.c").read_bytes(),
-        "header": (sources / "kernels.h").read_bytes(),
-        "compiler": _described(toolchain),
-        "flags": list(toolchain.flags),
-    }
-    made = sources / "cached_kernels.o"
-    flags = ("-DNETWORK_PROOF", "-ffunction-sections")
-    made.write_bytes(
-        context.cache.cached(
+def _kernels(made: Tables, folder: Path, toolchain: Toolchain, context: Context) -> list[Path]:
+    """Object files of the kernels: each compiled once in a study, several at a time, whatever network needs it."""
+
+    def compile_unit(part: str, text: str) -> Path:
+        source = folder / f"unit_{part}.c"
+        source.write_text(text)
+        parts = {"source": text, "compiler": _described(toolchain), "flags": [*toolchain.flags, *_KERNEL_FLAGS]}
+        content = context.cache.cached(
             "kernels",
             _KERNELS_VERSION,
             parts,
-            lambda: compiled(sources / "kernels.c", toolchain, *flags).read_bytes(),
+            lambda: compiled(source, toolchain, *_KERNEL_FLAGS).read_bytes(),
             lambda content: content,
             lambda content: content,
         )
-    )
-    return made
+        source.with_suffix(".o").write_bytes(content)
+        return source.with_suffix(".o")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(compile_unit, *zip(*kernel_units(made).items(), strict=True)))
 
 
 @cache

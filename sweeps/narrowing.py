@@ -24,8 +24,8 @@ _RANK_VERSION = 1
 _PATH_VERSION = 1
 
 
-def prepare(context: Context) -> None:
-    """Compute what all candidates that lose channels share, and put it into the cache."""
+def prepare_narrowing(context: Context) -> None:
+    """Put what all candidates that lose channels share into the cache."""
     if context.config.channels.allotment == "uniform":
         _rankings(context)
     else:

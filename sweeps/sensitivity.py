@@ -37,7 +37,7 @@ def sensitivity(
         list[str] | None, typer.Option("-o", metavar="KEY=VALUE", help="Set a key, e.g. -o data.search=val[:27].")
     ] = None,
 ) -> None:
-    """Lower backbone, ASPP, decoder and edges of CONFIG.yaml's network alone, one after the other, from 8 bits.
+    """Lower each part of CONFIG.yaml's network alone, from 8 bits: backbone, ASPP, decoder, edges, depthwise layers.
 
     Prints what each costs on the search pictures beside what it saves, the most sensitive for each byte first.
     """

@@ -24,7 +24,6 @@ from deeplab.quantization.rounding import LearnedRounding
 from deeplab.reconstruction import Reconstruction, reconstruct
 from deeplab.scoring import score
 from deeplab.simulation import simulator
-from deeplab.windows import TrainingBatches
 from evaluation.accuracy import Scores, squash
 from evaluation.executor import execute
 from evaluation.graph import Graph
@@ -77,14 +76,14 @@ def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
     if options.aware_steps:
         from deeplab.aware import AwareTraining, train_aware  # brings in tfmot: seconds, for those who ask for it
 
-        finetune, source = context.config.finetune, _learns_from(context)
+        finetune = context.config.finetune
         parts = {
             "network": _identity(network),
             "float": checkpoint.fingerprint(),
             "teacher": context.fingerprints["network"],
             "steps": [options.aware_steps, options.aware_learning_rate],
             "finetune": finetune.model_dump(mode="json"),
-            "pictures": context.fingerprints[source],
+            "pictures": context.fingerprints[context.learns_from],
             "seed": context.config.seed,
         }
         training = AwareTraining(options.aware_steps, options.aware_learning_rate, finetune.loss)
@@ -92,43 +91,25 @@ def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
             "aware",
             _AWARE_VERSION,
             parts,
-            lambda: train_aware(checkpoint, network, _batches(context, source), training, teacher=context.baseline),
+            lambda: train_aware(checkpoint, network, context.batches, training, teacher=context.baseline),
             network_bytes,
             parse_network,
         )
     return network
 
 
-def _learns_from(context: Context) -> str:
-    """Distillation learns from the calibration pictures, labels from the training pictures."""
-    return "calibration" if context.config.finetune.loss == "distill" else "train"
-
-
-def _batches(context: Context, source: str) -> TrainingBatches:
-    options, spec = context.config.finetune, context.baseline.spec
-    return TrainingBatches(
-        getattr(context.pictures, source),
-        spec.input_height,
-        spec.input_width,
-        batch=options.batch,
-        crop=options.crop,
-        labelled=options.loss == "labels",
-        seed=context.config.seed,
-    )
-
-
 def _pruned(compression: Compression, context: Context) -> Checkpoint:
     if compression.sparsity == 0.0:
         return context.baseline
     options = context.config.finetune
-    source = _learns_from(context)
+    learned = context.fingerprints[context.learns_from] if options.steps else None
     parts = {
         "network": context.fingerprints["network"],
         "pruning": compression.pruning,
         "sparsity": compression.sparsity,
         "channels": narrowing_parts(context) if compression.pruning == "channels" else None,
         "finetune": options.model_dump(mode="json"),
-        "pictures": [context.fingerprints["calibration"], context.fingerprints[source] if options.steps else None],
+        "pictures": [context.fingerprints["calibration"], learned],
         "seed": context.config.seed,
     }
     with context.timed("prune"):
@@ -136,22 +117,21 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
             "prune",
             _PRUNE_VERSION,
             parts,
-            lambda: _prune(compression, context, source),
+            lambda: _prune(compression, context),
             checkpoint_bytes,
             lambda content: parse_checkpoint(content, "stage cache"),
         )
 
 
-def _prune(compression: Compression, context: Context, source: str) -> Checkpoint:
+def _prune(compression: Compression, context: Context) -> Checkpoint:
     options, baseline = context.config.finetune, context.baseline
-    batches = _batches(context, source)
     tuning = FineTuning(options.steps, options.learning_rate, options.loss)
     if thinning := compression.thinning:
         inputs, fisher = context.baseline_inputs, context.baseline_fisher
         sparse = prune_weights(baseline, thinning, context.calibration_frames, inputs, fisher)
-        return fine_tune(sparse, batches, tuning, teacher=baseline, hold_zeros=True)
+        return fine_tune(sparse, context.batches, tuning, teacher=baseline, hold_zeros=True)
     narrow = prune_channels(baseline, channels_left(compression, context), context.baseline_inputs)
-    return fine_tune(narrow, batches, tuning, teacher=baseline)
+    return fine_tune(narrow, context.batches, tuning, teacher=baseline)
 
 
 def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:

@@ -19,7 +19,7 @@ from evaluation.planner import Plan, plan
 from reports.record import DataSet
 from sweeps import execution as programs
 from sweeps.context import Context, open_context
-from sweeps.narrowing import prepare, pruned_spec
+from sweeps.narrowing import prepare_narrowing, pruned_spec
 from sweeps.pictures import open_part
 from sweeps.space import Candidate
 from sweeps.stages import compressed, label_agreement, parameters, scores
@@ -28,6 +28,13 @@ __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_of", "open_context",
     "overlay", "picture", "plan_candidate", "prepare",
 ]  # fmt: skip
+
+
+def prepare(context: Context) -> None:
+    """Compute what all candidates that lose channels share, and read what they learn from into this process."""
+    prepare_narrowing(context)
+    if context.config.finetune.steps:
+        context.batches.preload()
 
 
 def plan_candidate(candidate: Candidate, context: Context) -> Plan:

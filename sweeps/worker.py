@@ -74,7 +74,8 @@ class CheckImport:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Compute what the candidates that lose channels share, so that no trial pays for it."""
+    """Compute what the candidates that lose channels share, so that no trial pays for it; the pictures that they learn
+    from are read by the worker that answers, others read theirs when first needed."""
 
 
 @dataclass(frozen=True)

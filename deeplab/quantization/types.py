@@ -31,6 +31,11 @@ def stage_of(layer: str) -> Stage:
     return "decoder" if layer.startswith(("decoder/", LOGITS)) else "backbone"
 
 
+def is_depthwise(layer: str) -> bool:
+    """Whether a layer of this name is a depthwise convolution (`deeplab.layers` names them so, and no others)."""
+    return layer.endswith("/depthwise")
+
+
 @dataclass(frozen=True)
 class BitWidths:
     """Bits of the weights and activations of one network, by stage."""
@@ -46,6 +51,8 @@ class BitWidths:
     decoder_activations: int | None = None
     edge_weights: int | None = None
     """Of the first and the last layer, stem and logits, which the picture and the classes meet directly."""
+    depthwise_weights: int | None = None
+    """Of every depthwise convolution: a channel's few weights have no others beside them whose errors could cancel."""
 
     def __post_init__(self) -> None:
         activations = {self.activations_of(stage) for stage in STAGES}
@@ -55,6 +62,8 @@ class BitWidths:
     def weights_of(self, layer: str) -> int:
         if self.edge_weights is not None and layer in ("stem", LOGITS):
             return self.edge_weights
+        if self.depthwise_weights is not None and is_depthwise(layer):
+            return self.depthwise_weights
         own = {"backbone": None, "aspp": self.aspp_weights, "decoder": self.decoder_weights}[stage_of(layer)]
         return self.weights if own is None else own
 

@@ -135,15 +135,32 @@ def kernels_c(made: Tables) -> str:
     return inlined_parts(_parts(made))[1]
 
 
+def kernel_units(made: Tables) -> dict[str, str]:
+    """The same kernels to be compiled one by one: part -> a source that stands alone, and is the same whatever other
+    parts a network needs."""
+    units, within = {}, set()
+    for part in ("run", *_parts(made)):
+        own = f"{part}.c"
+        header, done = _header(() if part == "run" else (part,))
+        units[part] = f"{header}\n{inlined(own, done)}"
+        within |= done - {own}
+    return {part: text for part, text in units.items() if f"{part}.c" not in within}
+
+
 def inlined_parts(parts: Sequence[str]) -> tuple[str, str]:
     """The texts of kernels.h and kernels.c with these parts of `c/`."""
-    layers: set[str] = set()
-    headers = [inlined(name, layers) for part in parts if (name := f"{part}.h") not in layers]
-    header = (SOURCES / "kernels.h").read_text().replace("/* @LAYERS@ */\n", "\n".join(headers))
-    done = {"kernels.h", *layers}
+    header, done = _header(parts)
     sources = [inlined(name, done) for part in ("run", *parts) if (name := f"{part}.c") not in done]
     pieces = ['#include "kernels.h"\n', *sources]
     return header, "\n".join(pieces)
+
+
+def _header(parts: Sequence[str]) -> tuple[str, set[str]]:
+    """The text of kernels.h with the layers of these parts, and the files that are in it."""
+    layers: set[str] = set()
+    headers = [inlined(name, layers) for part in parts if (name := f"{part}.h") not in layers]
+    text = (SOURCES / "kernels.h").read_text().replace("/* @LAYERS@ */\n", "\n".join(headers))
+    return text, {"kernels.h", *layers}
 
 
 def outside_bytes(plan: Plan) -> int:

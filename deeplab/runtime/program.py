@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab.runtime.emit import kernels_c, kernels_h, network_c, network_h, place_at_end, tables
+from deeplab.runtime.emit import Tables, kernels_c, kernels_h, network_c, network_h, place_at_end, tables
 from evaluation.errors import UserError
 from evaluation.executor.packing import pack_rows
 from evaluation.executor.whole import as_input
@@ -20,8 +20,8 @@ from evaluation.planner.types import Plan, extent
 FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 
 
-def write_sources(graph: Graph, plan: Plan, folder: Path) -> None:
-    """network.c, network.h, kernels.c and kernels.h of a planned network."""
+def write_sources(graph: Graph, plan: Plan, folder: Path) -> Tables:
+    """network.c, network.h, kernels.c and kernels.h of a planned network; what they were made of."""
     made = tables(graph, plan)
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in (
@@ -31,6 +31,7 @@ def write_sources(graph: Graph, plan: Plan, folder: Path) -> None:
         ("kernels.h", kernels_h),
     ):
         (folder / name).write_text(make(made))
+    return made
 
 
 def compiler() -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def proof_objects(
     *flags: str,
     guard_bytes: int = GUARD_BYTES,
     own_stack: bool = True,
-    kernels: Path | None = None,
+    kernels: Sequence[Path] = (),
 ) -> list[Path]:
     """Object files of the emitted sources in a folder and of the program that proves them; raises as `compiled`.
 
@@ -99,15 +100,15 @@ def proof_objects(
     Args:
         guard_bytes: 0 where a memory checker puts its own guards around the arena.
         own_stack: whether the program measures its stack; memory checkers do not like it.
-        kernels: an object file of the same kernels.c, if there is one.
+        kernels: object files of the same kernels, if there are any.
     """
     defined = ("-DNETWORK_PROOF", f"-DNETWORK_GUARD_BYTES={guard_bytes}", f"-DPROOF_OWN_STACK={int(own_stack)}",
                "-ffunction-sections", *flags)  # fmt: skip
     # Nothing but constants in network.c is large, and its functions do no work: optimising it gains nothing.
     network = compiled(folder / "network.c", toolchain, *defined, "-O1")
-    kernels = kernels or compiled(folder / "kernels.c", toolchain, *defined)
+    kernels = kernels or [compiled(folder / "kernels.c", toolchain, *defined)]
     shutil.copyfile(SOURCES / "proof.c", folder / "proof.c")
-    return [network, kernels, compiled(folder / "proof.c", toolchain, *defined, "-O1")]
+    return [network, *kernels, compiled(folder / "proof.c", toolchain, *defined, "-O1")]
 
 
 def _call(command: list[str], what: Path) -> None:

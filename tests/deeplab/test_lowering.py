@@ -16,7 +16,7 @@ from evaluation.planner import plan
 from evaluation.planner.weights import unpacked_bytes
 from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec
 
-MIXED = BitWidths(4, 8, aspp_weights=2, decoder_weights=6, aspp_activations=4, edge_weights=8)
+MIXED = BitWidths(4, 8, aspp_weights=2, decoder_weights=6, aspp_activations=4, edge_weights=8, depthwise_weights=5)
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,13 @@ def test_two_of_four_is_planned_to_the_weight(checkpoint, pictures):
 def test_bits_by_stage_reach_every_tensor():
     spec = tiny_spec()
     compression = Compression(
-        weight_bits=4, activation_bits=8, aspp_weight_bits=2, aspp_activation_bits=4, edge_weight_bits=8
-    )
+        weight_bits=4, activation_bits=8, aspp_weight_bits=2, aspp_activation_bits=4, edge_weight_bits=8,
+        depthwise_weight_bits=6,
+    )  # fmt: skip
     graph = lower_untrained(spec, compression)
     bits = {tensor.name: tensor.bits for tensor in graph.tensors}
     assert bits["stem/kernel"] == bits["logits/kernel"] == 8
+    assert bits["block_1/depthwise/kernel"] == bits["aspp/atrous_0/depthwise/kernel"] == 6
     assert bits["block_1/expand/kernel"] == bits["decoder/refine_0/pointwise/kernel"] == 4
     assert bits["aspp/pointwise/kernel"] == bits["aspp/project/kernel"] == 2
     assert bits["aspp/pointwise"] == bits["aspp/concat"] == 4

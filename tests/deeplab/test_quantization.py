@@ -205,7 +205,7 @@ def test_a_percentile_leaves_its_tails_out(spec):
 
 
 def test_a_quantised_network_survives_the_disk(checkpoint, ranges):
-    network = quantize(checkpoint, ranges, BitWidths(4, 8, aspp_weights=16, edge_weights=8))
+    network = quantize(checkpoint, ranges, BitWidths(4, 8, aspp_weights=16, edge_weights=8, depthwise_weights=6))
     back = parse_network(network_bytes(network))
     assert (back.spec, back.bits, back.activations) == (network.spec, network.bits, network.activations)
     for part in ("kernels", "kernel_scales", "biases"):

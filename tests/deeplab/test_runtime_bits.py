@@ -89,7 +89,8 @@ def test_a_compressed_network_gives_the_executors_labels(weight_bits, activation
 
 @pytest.mark.parametrize("tiles", [1, 8])
 def test_bits_that_differ_by_stage_give_the_executors_labels(tiles, tmp_path):
-    graph = tiny_graph(4, 8, mixed={"aspp_weights": 2, "aspp_activations": 4, "decoder_weights": 6, "edge_weights": 8})
+    mixed = {"aspp_weights": 2, "aspp_activations": 4, "decoder_weights": 6, "edge_weights": 8, "depthwise_weights": 3}
+    graph = tiny_graph(4, 8, mixed=mixed)
     check(graph, plan(graph, tiles), camera_frame(3), tmp_path)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deeplab.runtime.emit import label_map
+from deeplab.runtime.emit import kernel_units, label_map
 from deeplab.runtime.program import compiler, write_sources
 from deeplab.runtime.proof import BrokenProgramError, Measured, prove, run_program
 from deeplab.runtime.proof_build import compiled, linked, native, proof_objects
@@ -114,6 +114,25 @@ def test_a_crash_is_reported_and_not_fatal(graph, tmp_path):
         run_program(program, [], QUICK)
 
 
+def test_kernels_compiled_one_by_one_are_the_same_program(tmp_path):
+    """Whatever network asks for them: a part that two networks need is one source, compiled once."""
+    sources: dict[str, str] = {}
+    for weight_bits, activation_bits in ((8, 8), (4, 8), (4, 6)):
+        graph = tiny_graph(weight_bits, activation_bits)
+        folder = tmp_path / f"{weight_bits}_{activation_bits}"
+        units = kernel_units(write_sources(graph, plan(graph, 2), folder))
+        for part, text in units.items():
+            assert sources.setdefault(part, text) == text
+            (tmp_path / f"{part}.c").write_text(text)
+        kernels = [compiled(tmp_path / f"{part}.c", QUICK) for part in units]
+        apart = linked(proof_objects(folder, QUICK, kernels=kernels), folder / "apart", QUICK)
+        whole = linked(proof_objects(folder, QUICK), folder / "whole", QUICK)
+        frames = [as_input(graph, camera_frame(3))]
+        one, other = (run_program(program, frames, QUICK, runs=0) for program in (apart, whole))
+        np.testing.assert_array_equal(one.outputs, other.outputs)
+        assert one.high_water_bytes == other.high_water_bytes
+
+
 def test_without_a_compiler_the_message_says_so(graph, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="no C compiler"):
@@ -197,7 +216,7 @@ class Workshop:
             for name in ("kernels.c", "kernels.h"):
                 (kept / name).write_bytes((self._folder / name).read_bytes())
             self._kernels[text] = compiled(kept / "kernels.c", QUICK)
-        objects = proof_objects(self._folder, QUICK, kernels=self._kernels[text])
+        objects = proof_objects(self._folder, QUICK, kernels=[self._kernels[text]])
         program = linked(objects, self._folder / "proof", QUICK)
         return run_program(program, [as_input(graph, frame)], QUICK, runs=0)
 

@@ -44,22 +44,27 @@ def test_a_lowering_changes_one_part_and_leaves_all_others(spec) -> None:
         assert weights(given, spec) == whole
         assert {s: given.activations_of(s) for s in STAGES} == activations | {stage: 6}
     assert weights(one(spec, "edges", "weights", 3), spec) == whole | {"stem": 3, "logits": 3}
+    depthwise = {layer.name: 3 for layer in layers(spec) if layer.kind == "depthwise"}
+    assert weights(one(spec, "depthwise", "weights", 3), spec) == whole | depthwise
 
 
-def test_edges_that_are_held_stay_and_stages_with_fewer_bits_keep_theirs(spec) -> None:
+def test_edges_and_depthwise_layers_that_are_held_stay_and_stages_with_fewer_bits_keep_theirs(spec) -> None:
     start = Compression(weight_bits=6, activation_bits=8, decoder_weight_bits=4, edge_weight_bits=8)
     given = weights(one(spec, "backbone", "weights", 5, start), spec)
     assert (given["stem"], given["block_0/depthwise"], given["aspp/project"]) == (8, 5, 6)
     assert (given["decoder/skip"], given["logits"]) == (4, 8)
+    held = weights(one(spec, "backbone", "weights", 5, replace(start, depthwise_weight_bits=8)), spec)
+    assert held == given | {layer.name: 8 for layer in layers(spec) if layer.kind == "depthwise"}
     tried = [(t.part, t.kind, t.bits) for t in lowerings(spec, start, [4, 6], [8])]
     assert tried == [
         ("backbone", "weights", 4), ("aspp", "weights", 4), ("edges", "weights", 4), ("edges", "weights", 6),
+        ("depthwise", "weights", 4),
     ]  # fmt: skip
 
 
 def test_a_network_without_a_decoder_has_no_such_part() -> None:
     spec = tiny_spec(decoder=None)
-    assert {t.part for t in lowerings(spec, START, [4], [4])} == {"backbone", "aspp", "edges"}
+    assert {t.part for t in lowerings(spec, START, [4], [4])} == {"backbone", "aspp", "edges", "depthwise"}
 
 
 def test_divergence_in_closed_form() -> None:
@@ -113,7 +118,7 @@ def test_every_figure_is_what_it_is_measured_by_hand(checkpoint, pictures) -> No
     runner = simulator(checkpoint.spec)
     exact = np.array(runner.probabilities(checkpoint, bench.scored), np.float64)
     start = bench.quantized(START)
-    assert len(table.rows) == 4 * 2 + 3
+    assert len(table.rows) == 5 * 2 + 3
     assert table.start_bytes == bench.memory_bytes(start)
     for row in table.rows:
         network = bench.quantized(row.lowering.compression)

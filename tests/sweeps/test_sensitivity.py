@@ -64,7 +64,8 @@ def test_the_command_prints_every_part_of_the_shipped_network_in_order(tmp_path,
     printed = capsys.readouterr().out
     assert "streets: each part alone from 8 bits; 6 search pictures, 1 tile" in printed
     row = re.compile(
-        r"^ *(backbone|ASPP|decoder|edges) +([34])-bit (weights|activations) +([+-]\d\.\d{5}) +(\d+\.\d\d) % +"
+        r"^ *(backbone|ASPP|decoder|edges|depthwise) +([34])-bit (weights|activations) +"
+        r"([+-]\d\.\d{5}) +(\d+\.\d\d) % +"
         r"([+-]\d\.\d{4}) +([+-]\d\.\d{4}) to ([+-]\d\.\d{4}) +(-?\d+\.\d\d) +(\S+|saves nothing) *$",
         re.MULTILINE,
     )
@@ -72,8 +73,9 @@ def test_the_command_prints_every_part_of_the_shipped_network_in_order(tmp_path,
     assert {cells[:3] for cells in rows} == {
         ("backbone", "3", "weights"), ("ASPP", "3", "weights"), ("decoder", "3", "weights"), ("edges", "3", "weights"),
         ("backbone", "4", "activations"), ("ASPP", "4", "activations"), ("decoder", "4", "activations"),
+        ("depthwise", "3", "weights"),
     }  # fmt: skip
-    assert len(rows) == 7
+    assert len(rows) == 8
     costs = [float("inf") if cells[-1].startswith("saves") else float(cells[-1]) for cells in rows]
     assert costs == sorted(costs, reverse=True)
 

@@ -93,6 +93,9 @@ def test_what_all_trials_share_is_computed_before_the_first(allotment, tmp_path,
     ]
     first = trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
     trial.prepare(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(first.pictures.train), "sample", lambda *args: pytest.fail("read by a trial"))
+        assert first.batches(0)[0].shape == (8, 96, 128, 3)
     for stage in ("rank_channels", "pruning_path"):
         monkeypatch.setattr(narrowing, stage, lambda *args, **kwargs: pytest.fail("left to a trial"))
     fresh = trial.open_context(first.config)
@@ -230,6 +233,18 @@ def test_the_c_program_of_a_candidate_keeps_its_promises(context):
     assert seen.holds
     assert (seen.pictures, seen.arena_bytes) == (8, measured.memory.arena_bytes)
     assert seen.label_agreement > 0.995
+
+
+@needs_compiler
+def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
+    fresh = trial.open_context(context.config.model_copy(update={"out": tmp_path}))
+    compiled, seen = execution.compiled, []
+    monkeypatch.setattr(
+        execution, "compiled", lambda source, *args: (seen.append(source.stem), compiled(source, *args))[1]
+    )
+    for bits in (8, 4, 4, 8):
+        trial.evaluate(Candidate(Compression("channels", 0.0, bits, 8), bits // 4), fresh)
+    assert len(seen) == len(set(seen)) > 5
 
 
 @needs_compiler
