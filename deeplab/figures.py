@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,9 @@ from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
 from evaluation.planner.weights import layer_storage
 
+Unlabelled = tuple[str, str, str, int]
+"""(data set, folder, split, pictures), evenly spaced ones."""
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -38,8 +42,11 @@ class Bench:
     data: tuple[str, str, dict]
     """Name, folder and options of the data set that is scored."""
     split: str
-    unlabelled: tuple[tuple[str, str, str, int], ...]
-    """(data set, folder, split, pictures) that calibrate and teach; none of them is scored."""
+    unlabelled: tuple[Unlabelled, ...]
+    """Calibrate, rank and teach; none of them is scored."""
+    rounding: tuple[Unlabelled, ...] = ()
+    """Where a rounding is learned or trained through; `unlabelled` if left out. A rounding fits the pictures it is chosen
+    on far better than others, the more so the fewer they are: even other kinds of pictures help. None is scored."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +75,25 @@ _ADE20K = Bench(
     ("ade20k", "ade20k_subset", {"classes": 32}),
     "heldout",
     (("voc", "voc2012_subset", "all", 32), ("camvid", "camvid", "train", 16)),
+    rounding=(("voc", "voc2012_subset", "all", 100), ("camvid", "camvid", "train", 16)),
 )
 _VOC = Bench(
     "deeplabv3_257_mv_gpu.tflite",
     ("voc", "voc2012_subset", {}),
     "val",
     (("voc", "voc2012_subset", "train", 46),),
+    rounding=(
+        ("voc", "voc2012_subset", "train", 46),
+        ("ade20k", "ade20k_subset", "all", 100),
+        ("camvid", "camvid", "train", 16),
+    ),
 )
 _CAMVID = Bench(
     "deeplabv3plus_mnv2_camvid_float.tflite", ("camvid", "camvid", {}), "test", (("camvid", "camvid", "train", 367),)
 )
-_W8, _W4, _W3, _W2 = BitWidths(8, 8), *(BitWidths(bits, 8, edge_weights=8) for bits in (4, 3, 2))
-_W32 = BitWidths(3, 8, aspp_weights=2, edge_weights=8)
+_W8 = BitWidths(8, 8)
+_W4, _W3, _W2 = (BitWidths(bits, 8, edge_weights=8, depthwise_weights=8) for bits in (4, 3, 2))
+_W32 = replace(_W3, aspp_weights=2)
 _WIDE = Clipping("percentile", 99.99)
 """With 8-bit weights it is the activations' clipping that costs most, and equalised channels span more. Chosen on VOC's
 training pictures, by the KL divergence from the float network."""
@@ -118,8 +132,8 @@ trained through its rounding; or the share of weights that is pruned, at 8 bits;
 _CALIBRATION_PICTURES, _RANKING_PICTURES = 48, 24
 _BATCH, _LEARNING_RATE = 4, 1e-2
 _TUNING_BATCH = 8
-_ROUNDING_STEPS, _ROUNDING_WINDOWS = 500, 256
-"""A layer, and a picture: with 64 windows a picture, results from equal code on two processors lay 3 points apart."""
+_ROUNDING_STEPS, _ROUNDING_WINDOWS = 500, 128
+"""A layer, and a picture."""
 
 
 def measure(row: Row, shared: Path) -> tuple[Scores, list[Scores], QuantizedNetwork]:
@@ -131,30 +145,38 @@ def measure(row: Row, shared: Path) -> tuple[Scores, list[Scores], QuantizedNetw
     name, folder, options = row.bench.data
     dataset = open_dataset(name, shared / "data" / folder, **options)
     scored = dataset.split(row.bench.split)
-    compressed = compress(row, baseline, unlabelled(row.bench, shared))
+    rounding = joined(row.bench.rounding, shared) if row.bench.rounding else None
+    compressed = compress(row, baseline, joined(row.bench.unlabelled, shared), rounding)
     return score(baseline, dataset, scored), [score(network, dataset, scored) for network in compressed], compressed[-1]
 
 
 def stored_bits(graph: Graph) -> float:
-    """Bits a weight as the C program stores them: kernels of convolutions but depthwise ones, tables of the sparse
-    formats included."""
-    convolutions = [index for index, operator in enumerate(graph.operators) if operator.kind == "CONV_2D"]
+    """Bits a weight as the C program stores them: kernels of all convolutions, the sparse formats' tables included."""
+    convolutions = [index for index, operator in enumerate(graph.operators) if "CONV_2D" in operator.kind]
     weights = sum(graph.tensors[graph.operators[index].inputs[1]].elements for index in convolutions)
     return 8 * sum(layer_storage(graph, index).kernel_bytes for index in convolutions) / weights
 
 
-def unlabelled(bench: Bench, shared: Path) -> Split:
-    """The pictures that calibrate and teach."""
+def joined(parts: Sequence[Unlabelled], shared: Path) -> Split:
+    """Pictures of a bench as one split."""
     return Joined(
         *(spread(open_dataset(name, shared / "data" / folder).split(split), count)
-          for name, folder, split, count in bench.unlabelled)
+          for name, folder, split, count in parts)
     )  # fmt: skip
 
 
-def compress(row: Row, baseline: Checkpoint, pictures: Split) -> tuple[QuantizedNetwork, ...]:
+def compress(
+    row: Row, baseline: Checkpoint, pictures: Split, rounding: Split | None = None
+) -> tuple[QuantizedNetwork, ...]:
     """Prune channels and weights, equalise, calibrate, quantise, learn the rounding, train through it: what is asked.
 
     Where it is trained through its rounding, the network before that comes first.
+
+    Args:
+        row: says what.
+        baseline: the float network.
+        pictures: calibrate, rank and teach what is pruned.
+        rounding: what a rounding is learned and trained on; `pictures` if None.
     """
     from deeplab.calibration import calibrate
     from deeplab.finetuning import FineTuning, fine_tune
@@ -164,8 +186,8 @@ def compress(row: Row, baseline: Checkpoint, pictures: Split) -> tuple[Quantized
     from deeplab.reconstruction import Reconstruction, reconstruct
     from deeplab.windows import TrainingBatches, frames
 
-    def batches(size_of_batch: int) -> TrainingBatches:
-        return TrainingBatches(pictures, *size, batch=size_of_batch, crop=row.crop, labelled=False, seed=0)
+    def batches(split: Split, size_of_batch: int) -> TrainingBatches:
+        return TrainingBatches(split, *size, batch=size_of_batch, crop=row.crop, labelled=False, seed=0)
 
     size = baseline.spec.input_height, baseline.spec.input_width
     seen = frames(spread(pictures, _CALIBRATION_PICTURES), *size)
@@ -184,18 +206,19 @@ def compress(row: Row, baseline: Checkpoint, pictures: Split) -> tuple[Quantized
         inputs = simulator(network.spec).sample_inputs(network, ranking, PIXELS_PER_PICTURE)
         network = prune_weights(network, row.thinning, ranking, inputs, output_fisher(network, ranking))
     held = row.thinning is not None
-    network = fine_tune(network, batches(_TUNING_BATCH), tuning, teacher=baseline, hold_zeros=held)
+    network = fine_tune(network, batches(pictures, _TUNING_BATCH), tuning, teacher=baseline, hold_zeros=held)
     if row.equalize:
         network = equalize(network, calibrate(network, seen))
     quantized = quantize(network, calibrate(network, seen), row.bits, row.clipping)
     if row.learned_rounding:
         learned = Reconstruction(LearnedRounding(_ROUNDING_STEPS), _ROUNDING_WINDOWS)
-        quantized = reconstruct(network, quantized, seen, learned)
+        quantized = reconstruct(network, quantized, seen if rounding is None else frames(rounding, *size), learned)
     if row.aware_steps:
         from deeplab.aware import AwareTraining, train_aware
 
         training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
-        return quantized, train_aware(network, quantized, batches(_BATCH), training, teacher=baseline)
+        learned_on = batches(pictures if rounding is None else rounding, _BATCH)
+        return quantized, train_aware(network, quantized, learned_on, training, teacher=baseline)
     return (quantized,)
 
 
@@ -238,7 +261,7 @@ def _memory(row: Row, network: QuantizedNetwork, shared: Path) -> str:
     from deeplab.runtime.processes import Launcher
     from evaluation.peers.resident import Runtime, resident_growth
 
-    frame = squash(unlabelled(row.bench, shared).image(0), network.spec.input_height, network.spec.input_width)
+    frame = squash(joined(row.bench.unlabelled, shared).image(0), network.spec.input_height, network.spec.input_width)
     file = shared / "weights" / row.bench.network
     with tempfile.TemporaryDirectory() as folder:
         ours = footprint(Subject("this row", lower(network), frame, file), Path(folder), Launcher(Path(folder)))

@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from evaluation.measurement import Measurement, MemoryFigures
 from sweeps.config import SweepConfig
@@ -95,6 +96,8 @@ def open_worker(config: SweepConfig, trial_module: str = TRIAL_MODULE) -> Callab
     """Load the trial module (and with it TensorFlow) and return the function that answers requests."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     trial = importlib.import_module(trial_module)
+    # Threads that wait for cores which other workers hold cost more than they bring, on the small matrices of pruning.
+    threadpool_limits(max(1, (os.cpu_count() or 1) // config.search.workers), user_api="blas")
     return partial(answer, trial, trial.open_context(config))
 
 

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# Two test processes on two cores: threads of the linear algebra in each would wait for the other's. Read when numpy is
+# imported, here and in what tests start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("PETITLAB_SHARED", REPOSITORY.parent / "shared"))
 

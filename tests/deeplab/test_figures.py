@@ -40,7 +40,7 @@ def test_no_picture_that_is_scored_calibrates_or_teaches(bench, shared):
         (name, image_id)
         for image_id in open_dataset(name, shared(f"data/{folder}"), **options).split(bench.split).image_ids
     }
-    for other, below, split, count in bench.unlabelled:
+    for other, below, split, count in (*bench.unlabelled, *bench.rounding):
         taught = spread(open_dataset(other, shared(f"data/{below}")).split(split), count)
         assert len(taught) == count
         assert not scored & {(other, image_id) for image_id in taught.image_ids}
