@@ -45,8 +45,8 @@ class Bench:
     unlabelled: tuple[Unlabelled, ...]
     """Calibrate, rank and teach; none of them is scored."""
     rounding: tuple[Unlabelled, ...] = ()
-    """Where a rounding is learned or trained through; `unlabelled` if left out. A rounding fits the pictures it is chosen
-    on far better than others, the more so the fewer they are: even other kinds of pictures help. None is scored."""
+    """Where a rounding is learned or trained through; `unlabelled` if left out. It fits the pictures it is chosen on
+    far better than others, the more so the fewer they are: even other kinds of pictures help. None is scored."""
 
 
 @dataclass(frozen=True)
