@@ -21,7 +21,12 @@ from deeplab.quantization.rounding import LayerProblem, LearnedRounding, activat
 from deeplab.simulation import Walk, simulator
 from deeplab.spec import NetworkSpec
 
+EXACT_ENOUGH = 8
+"""Bits of a weight from which on nearest rounding is as good as learned; the bias is fitted all the same."""
 _CEILINGS = {"linear": None, "relu": np.inf, "relu6": 6.0}
+
+
+_NEAREST = LearnedRounding(steps=0)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Reconstruction:
 def reconstruct(
     checkpoint: Checkpoint, network: QuantizedNetwork, frames: np.ndarray, options: Reconstruction | None = None
 ) -> QuantizedNetwork:
-    """Learn the rounding of every weight, and fit each bias to it.
+    """Learn the rounding of every weight of fewer than 8 bits, and fit each bias to it.
 
     Args:
         checkpoint: the float network.
@@ -60,7 +65,8 @@ def reconstruct(
             if layer.kind == "depthwise":  # outside the picture it reads zeros, whatever a convolution makes of zeros
                 exact, given = exact * inside[..., None], given * inside[..., None]
             problem = _problem(checkpoint, network, layer, exact, given)
-            codes, bias = learn_rounding(problem, options.rounding, seed)
+            learns = network.bits.weights_of(layer.name) < EXACT_ENOUGH
+            codes, bias = learn_rounding(problem, options.rounding if learns else _NEAREST, seed)
             kernel = network.kernels[layer.name]
             kernels[layer.name] = codes.reshape(kernel.shape).astype(kernel.dtype)
             scale = np.float64(network.activations[layer.inputs[0]].scale) * network.kernel_scales[layer.name]

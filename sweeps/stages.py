@@ -21,7 +21,7 @@ from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, q
 from deeplab.quantization.equalisation import equalize
 from deeplab.quantization.file import network_bytes, parse_network
 from deeplab.quantization.rounding import LearnedRounding
-from deeplab.reconstruction import Reconstruction, reconstruct
+from deeplab.reconstruction import EXACT_ENOUGH, Reconstruction, reconstruct
 from deeplab.scoring import score
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, squash
@@ -36,11 +36,8 @@ from sweeps.narrowing import channels_left, narrowing_parts
 _PRUNE_VERSION = 6
 _CALIBRATE_VERSION = 3
 _SCORE_VERSION = 3
-_ROUND_VERSION = 2
+_ROUND_VERSION = 3
 _AWARE_VERSION = 2
-
-_EXACT_ENOUGH = 8
-"""Bits of a weight from which on nearest rounding is as good as learned."""
 
 Network = Checkpoint | QuantizedNetwork
 
@@ -62,7 +59,7 @@ def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
     """Nearest rounding, then what the configuration asks for on top of it: learned rounding, training through it."""
     options = context.config.quantization
     network = quantize(checkpoint, ranges, bits, Clipping(options.clipping, options.percentile))
-    if options.rounding == "learned" and any(bits.weights_of(name) < _EXACT_ENOUGH for name in network.kernels):
+    if options.rounding == "learned" and any(bits.weights_of(name) < EXACT_ENOUGH for name in network.kernels):
         learned = Reconstruction(LearnedRounding(steps=options.rounding_steps), seed=context.config.seed)
         network = context.cache.cached(
             "round",

@@ -194,3 +194,13 @@ def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, pictures):
         return float((exact * (np.log(exact + 1e-6) - np.log(given + 1e-6))).sum(-1).mean())
 
     assert distance(learned) < 0.6 * distance(network)
+
+
+def test_layers_of_eight_bits_keep_their_codes(checkpoint, pictures):
+    bits = BitWidths(4, 8, edge_weights=8, depthwise_weights=8)
+    nearest = quantize(checkpoint, calibrate(checkpoint, pictures), bits)
+    learned = reconstruct(checkpoint, nearest, pictures, Reconstruction(LearnedRounding(20)))
+    changed = {name for name, codes in learned.kernels.items() if (codes != nearest.kernels[name]).any()}
+    assert changed <= {name for name in nearest.kernels if bits.weights_of(name) == 4}
+    assert len(changed) > 5
+    assert all((learned.biases[name] != nearest.biases[name]).any() for name in ("block_1/depthwise", "logits"))
