@@ -47,6 +47,8 @@ class Bench:
     rounding: tuple[Unlabelled, ...] = ()
     """Where a rounding is learned or trained through; `unlabelled` if left out. It fits the pictures it is chosen on
     far better than others, the more so the fewer they are: even other kinds of pictures help. None is scored."""
+    batch: int = 4
+    """Pictures of a step through the rounding."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Row:
     """Of distillation after both."""
     tuning_rate: float = 1e-4
     crop: int | None = None
-    """Side of the square windows that are trained on; whole pictures if None."""
+    """Side of the square windows that float networks are trained on, whole pictures if None. Training through a
+    rounding sees whole ones: what the image pooling gives on a window lies elsewhere on its grid."""
 
 
 _ADE20K = Bench(
@@ -76,6 +79,7 @@ _ADE20K = Bench(
     "heldout",
     (("voc", "voc2012_subset", "all", 32), ("camvid", "camvid", "train", 16)),
     rounding=(("voc", "voc2012_subset", "all", 100), ("camvid", "camvid", "train", 16)),
+    batch=2,
 )
 _VOC = Bench(
     "deeplabv3_257_mv_gpu.tflite",
@@ -101,15 +105,15 @@ _AWARE_STEPS = 300
 ROWS = (
     {
         f"{name}-{setting}": row
-        for name, bench, crop in (("ade20k", _ADE20K, 256), ("voc", _VOC, None), ("camvid", _CAMVID, 256))
+        for name, bench in (("ade20k", _ADE20K), ("voc", _VOC), ("camvid", _CAMVID))
         for setting, row in {
             "w8a8": Row(bench, _W8, equalize=False, clipping=_WIDE),
             "w4a8": Row(bench, _W4, learned_rounding=True),
-            "w4a8-aware": Row(bench, _W4, learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop),
-            "w3a8": Row(bench, _W3, learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop),
-            "mixed": Row(bench, _W32, learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop),
-            "w2a8": Row(bench, _W2, learned_rounding=True, aware_steps=_AWARE_STEPS, crop=crop),
-            "w8a4": Row(bench, BitWidths(8, 4), aware_steps=_AWARE_STEPS, crop=crop),
+            "w4a8-aware": Row(bench, _W4, learned_rounding=True, aware_steps=_AWARE_STEPS),
+            "w3a8": Row(bench, _W3, learned_rounding=True, aware_steps=_AWARE_STEPS),
+            "mixed": Row(bench, _W32, learned_rounding=True, aware_steps=_AWARE_STEPS),
+            "w2a8": Row(bench, _W2, learned_rounding=True, aware_steps=_AWARE_STEPS),
+            "w8a4": Row(bench, BitWidths(8, 4), aware_steps=_AWARE_STEPS),
         }.items()
     }
     | {
@@ -130,7 +134,7 @@ ROWS = (
 trained through its rounding; or the share of weights that is pruned, at 8 bits; or channels and weights."""
 
 _CALIBRATION_PICTURES, _RANKING_PICTURES = 48, 24
-_BATCH, _LEARNING_RATE = 4, 1e-2
+_LEARNING_RATE = 1e-2
 _TUNING_BATCH = 8
 _ROUNDING_STEPS, _ROUNDING_WINDOWS = 500, 128
 """A layer, and a picture."""
@@ -186,8 +190,8 @@ def compress(
     from deeplab.reconstruction import Reconstruction, reconstruct
     from deeplab.windows import TrainingBatches, frames
 
-    def batches(split: Split, size_of_batch: int) -> TrainingBatches:
-        return TrainingBatches(split, *size, batch=size_of_batch, crop=row.crop, labelled=False, seed=0)
+    def batches(split: Split, batch: int, crop: int | None) -> TrainingBatches:
+        return TrainingBatches(split, *size, batch=batch, crop=crop, labelled=False, seed=0)
 
     size = baseline.spec.input_height, baseline.spec.input_width
     seen = frames(spread(pictures, _CALIBRATION_PICTURES), *size)
@@ -206,7 +210,7 @@ def compress(
         inputs = simulator(network.spec).sample_inputs(network, ranking, PIXELS_PER_PICTURE)
         network = prune_weights(network, row.thinning, ranking, inputs, output_fisher(network, ranking))
     held = row.thinning is not None
-    network = fine_tune(network, batches(pictures, _TUNING_BATCH), tuning, teacher=baseline, hold_zeros=held)
+    network = fine_tune(network, batches(pictures, _TUNING_BATCH, row.crop), tuning, teacher=baseline, hold_zeros=held)
     if row.equalize:
         network = equalize(network, calibrate(network, seen))
     quantized = quantize(network, calibrate(network, seen), row.bits, row.clipping)
@@ -217,7 +221,7 @@ def compress(
         from deeplab.aware import AwareTraining, train_aware
 
         training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
-        learned_on = batches(pictures if rounding is None else rounding, _BATCH)
+        learned_on = batches(pictures if rounding is None else rounding, row.bench.batch, None)
         return quantized, train_aware(network, quantized, learned_on, training, teacher=baseline)
     return (quantized,)
 

@@ -60,9 +60,7 @@ def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
         planned = lower_untrained(network.spec, Compression(thinning.pattern, thinning.sparsity, 8, 8))
         assert stored_bits(lower(network)) == pytest.approx(stored_bits(planned), rel=0.03)
         sizes = {name: math.prod(shape) for name, shape in weight_shapes(network.spec).items() if "kernel" in name}
-        densities = thinning.densities(
-            network.spec
-        )  # each weight of these has a bitmap's bits at most
+        densities = thinning.densities(network.spec)  # each weight of these has a bitmap's bits at most
         bitmaps = sum(size * min(8, 1 + 8 * densities.get(name, 1.0)) for name, size in sizes.items())
         assert stored_bits(planned) <= 1.005 * bitmaps / sum(sizes.values())
 

@@ -115,11 +115,12 @@ def test_a_crash_is_reported_and_not_fatal(graph, tmp_path):
 
 
 def test_kernels_compiled_one_by_one_are_the_same_program(tmp_path):
-    """Whatever network asks for them: a part that two networks need is one source, compiled once."""
+    """Whatever network asks for them: a part that two networks need is one source, compiled once. The last of these has
+    one part that is contained in another."""
     sources: dict[str, str] = {}
-    for weight_bits, activation_bits in ((8, 8), (4, 8), (4, 6)):
-        graph = tiny_graph(weight_bits, activation_bits)
-        folder = tmp_path / f"{weight_bits}_{activation_bits}"
+    for weight_bits, activation_bits, mixed in ((8, 8, {}), (4, 8, {}), (4, 6, {}), (4, 8, {"decoder_weights": 8})):
+        graph = tiny_graph(weight_bits, activation_bits, mixed=mixed)
+        folder = tmp_path / f"{weight_bits}_{activation_bits}_{len(mixed)}"
         units = kernel_units(write_sources(graph, plan(graph, 2), folder))
         for part, text in units.items():
             assert sources.setdefault(part, text) == text

@@ -10,6 +10,7 @@ from deeplab.compression import Compression
 from deeplab.pruning.channels import narrowed
 from deeplab.pruning.groups import channel_groups
 from deeplab.pruning.thinning import Thinning
+from deeplab.quantization import BitWidths
 from deeplab.runtime.program import compiler
 from evaluation.errors import UserError
 from reports.record import Environment, State, StudyRecord, Trial, write_record
@@ -145,17 +146,19 @@ def test_learned_rounding_and_training_through_it_are_stages_like_any_other(cont
         "data.train=train[:8]",
         "quantization.equalize=true",
         "quantization.edge_weight_bits=8",
+        "quantization.depthwise_weight_bits=6",
         "quantization.rounding=learned",
         "quantization.rounding_steps=20",
         "quantization.aware_steps=6",
     ]
     better = trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
     candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
+    assert better.settled(candidate.compression).bits == BitWidths(3, 8, edge_weights=8, depthwise_weights=6)
     planned = trial.plan_candidate(candidate, better)
     measured = trial.evaluate(candidate, better)
     # At 3 bits some layers have so many zeros that a sparse format is smaller: the plan made before is never too small.
     assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
-    assert planned.weights_bytes > trial.plan_candidate(candidate, context).weights_bytes  # the edges' 8 bits
+    assert planned.weights_bytes > trial.plan_candidate(candidate, context).weights_bytes  # the bits held
     assert measured.label_agreement == 1.0
     assert measured.scores.miou > trial.evaluate(candidate, context).scores.miou + 0.02
 
