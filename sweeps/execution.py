@@ -109,8 +109,9 @@ def _kernels(made: Tables, folder: Path, toolchain: Toolchain, context: Context)
         source.with_suffix(".o").write_bytes(content)
         return source.with_suffix(".o")
 
+    longest_first = sorted(kernel_units(made).items(), key=lambda unit: -len(unit[1]))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(compile_unit, *zip(*kernel_units(made).items(), strict=True)))
+        return list(pool.map(compile_unit, *zip(*longest_first, strict=True)))
 
 
 @cache
