@@ -44,9 +44,7 @@ def valgrind() -> Toolchain:
     return replace(native(PORTABLE), emulator=("valgrind", "--quiet", "--error-exitcode=9"))
 
 
-def check(
-    graph: Graph, made: Plan, frame: np.ndarray, folder: Path, toolchain: Toolchain, kernels: Path | None = None
-) -> None:
+def check(graph: Graph, made: Plan, frame: np.ndarray, folder: Path, toolchain: Toolchain, *kernels: Path) -> None:
     """The checker ends the program at its first complaint; what it computes is still right."""
     write_sources(graph, made, folder)
     objects = proof_objects(folder, toolchain, guard_bytes=0, own_stack=False, kernels=kernels)
