@@ -70,7 +70,7 @@ class Row:
     tuning_rate: float = 1e-4
     crop: int | None = None
     """Side of the square windows that float networks are trained on, whole pictures if None. Training through a
-    rounding sees whole ones: what the image pooling gives on a window lies elsewhere on its grid."""
+    rounding sees whole ones."""
 
 
 _ADE20K = Bench(

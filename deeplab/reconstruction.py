@@ -23,10 +23,8 @@ from deeplab.spec import NetworkSpec
 
 EXACT_ENOUGH = 8
 """Bits of a weight from which on nearest rounding is as good as learned; the bias is fitted all the same."""
-_CEILINGS = {"linear": None, "relu": np.inf, "relu6": 6.0}
-
-
 _NEAREST = LearnedRounding(steps=0)
+_CEILINGS = {"linear": None, "relu": np.inf, "relu6": 6.0}
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab.runtime.emit import Tables, kernel_units
 from deeplab.runtime.program import compiler, write_sources
 from deeplab.runtime.proof import BrokenProgramError, prove, run_program
 from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
+from deeplab.runtime.sources import kernel_units
 from deeplab.simulation import simulator
 from evaluation.accuracy import squash
 from evaluation.executor.whole import as_input
@@ -53,7 +53,7 @@ def latency(graph: Graph, planned: Plan, context: Context) -> Latency | None:
         programs = {}
         for name, made in plans.items():
             sources = Path(folder) / name
-            kernels = _kernels(write_sources(graph, made, sources), sources, toolchain, context)
+            kernels = _kernels(write_sources(graph, made, sources).parts, sources, toolchain, context)
             objects = proof_objects(sources, toolchain, kernels=kernels)
             programs[name] = linked(objects, sources / "program", toolchain)
         least = dict.fromkeys(programs, float("inf"))
@@ -91,17 +91,17 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
     )
 
 
-def _kernels(made: Tables, folder: Path, toolchain: Toolchain, context: Context) -> list[Path]:
+def _kernels(parts: list[str], folder: Path, toolchain: Toolchain, context: Context) -> list[Path]:
     """Object files of the kernels: each compiled once in a study, several at a time, whatever network needs it."""
 
     def compile_unit(part: str, text: str) -> Path:
         source = folder / f"unit_{part}.c"
         source.write_text(text)
-        parts = {"source": text, "compiler": _described(toolchain), "flags": [*toolchain.flags, *_KERNEL_FLAGS]}
+        known = {"source": text, "compiler": _described(toolchain), "flags": [*toolchain.flags, *_KERNEL_FLAGS]}
         content = context.cache.cached(
             "kernels",
             _KERNELS_VERSION,
-            parts,
+            known,
             lambda: compiled(source, toolchain, *_KERNEL_FLAGS).read_bytes(),
             lambda content: content,
             lambda content: content,
@@ -109,7 +109,7 @@ def _kernels(made: Tables, folder: Path, toolchain: Toolchain, context: Context)
         source.with_suffix(".o").write_bytes(content)
         return source.with_suffix(".o")
 
-    longest_first = sorted(kernel_units(made).items(), key=lambda unit: -len(unit[1]))
+    longest_first = sorted(kernel_units(parts).items(), key=lambda unit: -len(unit[1]))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(compile_unit, *zip(*longest_first, strict=True)))
 

@@ -45,7 +45,7 @@ def run_sweep(config: SweepConfig, resume: bool, console: Console, trial_module:
                     progress.say(f"scoring the imported network on {config.import_check.split!r}")
                 check = run_import_check(config, supervisor)
                 if config.space.prunes_channels:
-                    progress.say("ranking the channels and reading the training pictures, once for all trials")
+                    progress.say("ranking the channels and reading pictures, once for all trials")
                     prepare_trials(supervisor)
                 journal = Journal(folder.path)
                 space = config.space.space()

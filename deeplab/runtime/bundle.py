@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from deeplab.runtime.command import main_c
-from deeplab.runtime.emit import SOURCES, kernels_c, kernels_h, network_c, network_h, tables
+from deeplab.runtime.emit import kernels_c, kernels_h, network_c, network_h, tables
 from deeplab.runtime.readme import readme
+from deeplab.runtime.sources import SOURCES
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.planner.types import Plan

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from string import Template
 
-from deeplab.runtime.emit import Tables, inlined, label_map
+from deeplab.runtime.emit import Tables, label_map
 from deeplab.runtime.ends import described, picture_suffix, plain, takes_pictures, values_of_pixel
 from deeplab.runtime.layer import C_TYPES
+from deeplab.runtime.sources import inlined
 from evaluation.planner.types import extent
 
 

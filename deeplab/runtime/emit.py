@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 from textwrap import wrap
 
@@ -13,12 +12,12 @@ import numpy as np
 
 from deeplab.runtime.layer import C_TYPES, Constant, Layer, Site, Value
 from deeplab.runtime.layers import layer_of
+from deeplab.runtime.sources import SOURCES, kernel_texts
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 from evaluation.planner.loops import Loop, LoopCall, Place, folded
 from evaluation.planner.types import Buffer, Plan, Role, extent
 
-SOURCES = Path(__file__).parent / "c"
 _WIDTH = 116
 _MOST_OPERANDS = 16
 
@@ -35,6 +34,11 @@ class Tables:
     names: dict[tuple[int, int], str]
     """C name of the layer of a call, by (section, position)."""
     constants: tuple[Constant, ...]
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts of `c/` that its layers need."""
+        return sorted({layer.part for _, layer, _ in self.layers})
 
 
 def tables(graph: Graph, plan: Plan) -> Tables:
@@ -127,40 +131,12 @@ def network_h(made: Tables) -> str:
 
 def kernels_h(made: Tables) -> str:
     """The text of kernels.h, with the layers that the network has."""
-    return inlined_parts(_parts(made))[0]
+    return kernel_texts(made.parts)[0]
 
 
 def kernels_c(made: Tables) -> str:
     """The text of kernels.c: the interpreter of the tables and the kernels that the network needs."""
-    return inlined_parts(_parts(made))[1]
-
-
-def kernel_units(made: Tables) -> dict[str, str]:
-    """The same kernels to be compiled one by one: part -> a source that stands alone, and is the same whatever other
-    parts a network needs."""
-    units, within = {}, set()
-    for part in ("run", *_parts(made)):
-        own = f"{part}.c"
-        header, done = _header(() if part == "run" else (part,))
-        units[part] = f"{header}\n{inlined(own, done)}"
-        within |= done - {own}
-    return {part: text for part, text in units.items() if f"{part}.c" not in within}
-
-
-def inlined_parts(parts: Sequence[str]) -> tuple[str, str]:
-    """The texts of kernels.h and kernels.c with these parts of `c/`."""
-    header, done = _header(parts)
-    sources = [inlined(name, done) for part in ("run", *parts) if (name := f"{part}.c") not in done]
-    pieces = ['#include "kernels.h"\n', *sources]
-    return header, "\n".join(pieces)
-
-
-def _header(parts: Sequence[str]) -> tuple[str, set[str]]:
-    """The text of kernels.h with the layers of these parts, and the files that are in it."""
-    layers: set[str] = set()
-    headers = [inlined(name, layers) for part in parts if (name := f"{part}.h") not in layers]
-    text = (SOURCES / "kernels.h").read_text().replace("/* @LAYERS@ */\n", "\n".join(headers))
-    return text, {"kernels.h", *layers}
+    return kernel_texts(made.parts)[1]
 
 
 def outside_bytes(plan: Plan) -> int:
@@ -178,22 +154,6 @@ def label_map(graph: Graph, plan: Plan) -> tuple[int, int, int] | None:
             rows, columns, _ = extent(output)
             return rows, columns, buffer.size_bytes // (buffer.region.rows * buffer.region.columns)
     return None
-
-
-def _parts(made: Tables) -> list[str]:
-    return sorted({layer.part for _, layer, _ in made.layers})
-
-
-def inlined(name: str, done: set[str]) -> str:
-    """A source with its own headers put in their place, each once; all of them are then in `done`."""
-    done.add(name)
-
-    def header(match: re.Match[str]) -> str:
-        if match[1] in done:
-            return ""
-        return inlined(match[1], done)
-
-    return re.sub(r'^#include "([^"]+)"\n', header, (SOURCES / name).read_text(), flags=re.MULTILINE)
 
 
 def _head(plan: Plan) -> str:

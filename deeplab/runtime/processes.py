@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeplab.runtime.emit import SOURCES
 from deeplab.runtime.program import compiler
+from deeplab.runtime.sources import SOURCES
 from evaluation.errors import UserError
 
 TIME_LIMIT_S = 600

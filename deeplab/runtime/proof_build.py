@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deeplab.runtime.emit import SOURCES
 from deeplab.runtime.program import FLAGS, compiler
+from deeplab.runtime.sources import SOURCES
 from evaluation.errors import UserError
 
 GUARD_BYTES = 4096

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from string import Template
 
-from deeplab.runtime.emit import SOURCES, label_map
+from deeplab.runtime.emit import label_map
 from deeplab.runtime.ends import described, is_segmentation, picture_suffix, plain
+from deeplab.runtime.sources import SOURCES
 from evaluation.graph import Graph
 from evaluation.planner.types import Plan, Role, extent
 

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from deeplab.runtime.emit import SOURCES, inlined_parts
 from deeplab.runtime.program import compiler
+from deeplab.runtime.sources import SOURCES, kernel_texts
 
 PARTS = sorted(path.stem for path in SOURCES.glob("*.c") if path.with_suffix(".h").exists() and path.stem != "proof")
 
@@ -23,7 +23,7 @@ def accepts(architecture: str) -> bool:
 def test_all_parts_fit_into_one_translation_unit(architecture, tmp_path):
     if not accepts(architecture):
         pytest.skip(f"the compiler does not know {architecture}")
-    header, source = inlined_parts(PARTS)
+    header, source = kernel_texts(PARTS)
     (tmp_path / "kernels.h").write_text(header)
     (tmp_path / "kernels.c").write_text(source)
     flags = ["-std=c99", architecture, "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deeplab.runtime.emit import kernel_units, label_map
+from deeplab.runtime.emit import label_map
 from deeplab.runtime.program import compiler, write_sources
 from deeplab.runtime.proof import BrokenProgramError, Measured, prove, run_program
 from deeplab.runtime.proof_build import compiled, linked, native, proof_objects
+from deeplab.runtime.sources import kernel_units
 from evaluation.errors import UserError
 from evaluation.executor import execute, run_whole
 from evaluation.executor.whole import as_input
@@ -121,7 +122,7 @@ def test_kernels_compiled_one_by_one_are_the_same_program(tmp_path):
     for weight_bits, activation_bits, mixed in ((8, 8, {}), (4, 8, {}), (4, 6, {}), (4, 8, {"decoder_weights": 8})):
         graph = tiny_graph(weight_bits, activation_bits, mixed=mixed)
         folder = tmp_path / f"{weight_bits}_{activation_bits}_{len(mixed)}"
-        units = kernel_units(write_sources(graph, plan(graph, 2), folder))
+        units = kernel_units(write_sources(graph, plan(graph, 2), folder).parts)
         for part, text in units.items():
             assert sources.setdefault(part, text) == text
             (tmp_path / f"{part}.c").write_text(text)

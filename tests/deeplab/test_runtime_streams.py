@@ -8,9 +8,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from deeplab.runtime.emit import SOURCES
 from deeplab.runtime.layers.streams import FORMATS, bitmap, packed, relative_index
 from deeplab.runtime.program import compiler
+from deeplab.runtime.sources import SOURCES
 from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
 from evaluation.planner.weights import Format
 
