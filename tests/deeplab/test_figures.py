@@ -91,6 +91,17 @@ def test_eight_bits_are_calibrated_as_the_row_says(checkpoint):
     assert any((equalised.kernel_scales[name] != scale).any() for name, scale in network.kernel_scales.items())
 
 
+@pytest.mark.parametrize("step", [{"learned_rounding": True}, {"aware_steps": 3}], ids=lambda step: next(iter(step)))
+def test_a_rounding_has_pictures_of_its_own(checkpoint, monkeypatch, step):
+    monkeypatch.setattr(figures, "_ROUNDING_STEPS", 20)
+    row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), **step)
+    train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
+    own, shared = (compress(row, checkpoint, train.take(2), rounding) for rounding in (train, None))
+    if not row.aware_steps:  # what calibrates stays
+        assert own[0].activations == shared[0].activations
+    assert any((own[-1].biases[name] != codes).any() for name, codes in shared[-1].biases.items())
+
+
 def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
     monkeypatch.setattr(figures, "_ROUNDING_STEPS", 40)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), learned_rounding=True, aware_steps=3)

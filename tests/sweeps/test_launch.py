@@ -21,6 +21,7 @@ from sweeps.config import SweepConfig
 from sweeps.launch import app
 from sweeps.space import Candidate
 from sweeps.sweep import run_sweep
+from sweeps.worker import open_worker
 
 SCRIPT = Path(__file__).parent / "sweep_script.py"
 Config = Callable[..., SweepConfig]
@@ -80,6 +81,15 @@ def test_where_no_channels_go_nothing_is_prepared(config: Config) -> None:
         whole = config(space, "search.trials=3", f"out=whole{number}")
         sweep(whole)
         assert len(noted(whole.folder)) == len(evaluated(whole.folder)) == 3
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 6), (4, 1), (9, 1)])
+def test_workers_share_the_cores(config: Config, monkeypatch: pytest.MonkeyPatch, workers: int, threads: int) -> None:
+    limits: list[tuple[int, str]] = []
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    monkeypatch.setattr("sweeps.worker.threadpool_limits", lambda count, user_api: limits.append((count, user_api)))
+    open_worker(config(f"search.workers={workers}"), "standin_trial")
+    assert limits == [(threads, "blas")]
 
 
 def test_a_preparation_that_fails_costs_no_trial(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
