@@ -209,10 +209,22 @@ def _counts(record: StudyRecord) -> dict[str, int]:
         "space": record.space_size,
         "complete": states.count(State.COMPLETE),
         "pruned": states.count(State.PRUNED),
+        "pruned_how": _pruned_how(record),
         "failed": states.count(State.FAILED),
         "feasible": sum(trial.feasible for trial in record.trials),
         "front": len(record.front),
     }
+
+
+def _pruned_how(record: StudyRecord) -> str:
+    """ "3 by a plan over the limit, 5 by the score they could reach at most": why trials were not measured."""
+    pruned = [trial for trial in record.trials if trial.state is State.PRUNED]
+    counts = {
+        "by the score they could reach at most": sum(trial.bound is not None for trial in pruned),
+        "while they were scored": sum(trial.bound is None and trial.early is not None for trial in pruned),
+    }
+    over = len(pruned) - sum(counts.values())
+    return ", ".join(f"{count} {how}" for how, count in ({"by a plan over a limit": over} | counts).items() if count)
 
 
 def _hypervolume(record: StudyRecord) -> str | None:

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from evaluation.accuracy import Interval
+from reports.front import staircase
 from reports.record import State, StudyRecord
 from reports.timeline import Timeline
 
@@ -77,9 +78,10 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
         if infeasible:
             axes.plot(*place(infeasible), "x", color=MUTED, markersize=5, label="over a limit")
         if front:
-            memory, miou = place(front)
+            memory, miou = place([point.number for point in staircase(record.feasible_points())])
             # The staircase bounds the region the front dominates: nothing found lies above and to the left of it.
             axes.step(memory, miou, where="post", color=BLUE, linewidth=1.2, zorder=2)
+            memory, miou = place(front)
             below = [max(0.0, score - intervals[n].lower) for n, score in zip(front, miou, strict=True)]
             above = [max(0.0, intervals[n].upper - score) for n, score in zip(front, miou, strict=True)]
             axes.errorbar(
@@ -95,7 +97,7 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
         pruned = [t.planned.peak_memory_bytes / 1e6 for t in record.trials if t.state is State.PRUNED and t.planned]
         if pruned:
             axes.plot(pruned, [0.02] * len(pruned), "|", color=MUTED, markersize=8, clip_on=False,
-                      transform=axes.get_xaxis_transform(), label="planned over the limit, not run")  # fmt: skip
+                      transform=axes.get_xaxis_transform(), label="pruned by plan or early, not measured")  # fmt: skip
         _limits(axes, record.config)
         if complete or pruned:
             _log_memory_axis(axes)

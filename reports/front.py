@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,21 +18,34 @@ class Point:
     number: int
     miou: float
     peak_memory_bytes: int
+    third: float = 0.0
+    """A third objective, the less the better; 0 where the study has two."""
 
 
 def pareto_front(points: Sequence[Point]) -> tuple[tuple[Point, ...], ...]:
-    """The non-dominated points by ascending memory (and so by ascending mIoU); exact ties share one entry.
+    """The non-dominated points by ascending memory (and, with two objectives, ascending mIoU); exact ties share one
+    entry.
 
-    A point is dominated where another is at least as good in both objectives and better in one. Sorted by memory, then
-    by falling mIoU, the front is exactly those that raise the best mIoU seen so far: O(n log n).
+    A point is dominated where another is at least as good in every objective and better in one. In the order below a
+    point can only be dominated by one before it.
     """
     front: list[list[Point]] = []
-    for point in sorted(points, key=lambda p: (p.peak_memory_bytes, -p.miou, p.number)):
-        if not front or point.miou > front[-1][0].miou:
+    for point in sorted(points, key=lambda p: (p.peak_memory_bytes, -p.miou, p.third, p.number)):
+        equal = next((tied for tied in front if _objectives(tied[0]) == _objectives(point)), None)
+        if equal is not None:
+            equal.append(point)
+        elif not any(kept[0].miou >= point.miou and kept[0].third <= point.third for kept in front):
             front.append([point])
-        elif (point.miou, point.peak_memory_bytes) == (front[-1][0].miou, front[-1][0].peak_memory_bytes):
-            front[-1].append(point)
     return tuple(tuple(equal) for equal in front)
+
+
+def staircase(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The front in the plane of memory and mIoU, whatever the third objective; the first of equal points each."""
+    return tuple(equal[0] for equal in pareto_front([replace(point, third=0.0) for point in points]))
+
+
+def _objectives(point: Point) -> tuple[float, int, float]:
+    return point.miou, point.peak_memory_bytes, point.third
 
 
 def hypervolume(points: Sequence[Point], reference_memory_bytes: float) -> float:
@@ -77,7 +90,8 @@ def choose(
     budget_mb: float | None = None,
     max_drop: float | None = None,
 ) -> tuple[Point | None, str]:
-    """The chosen point by the stated rule, and one sentence why it, or why none."""
+    """The chosen point by the stated rule, and one sentence why it, or why none. The rules look at memory and mIoU."""
+    front = staircase(front)
     if not front:
         return None, "No feasible trial completed, so there is nothing to choose from."
     if rule == "budget":

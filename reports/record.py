@@ -26,8 +26,35 @@ class State(StrEnum):
     """How a trial ended."""
 
     COMPLETE = "complete"
-    PRUNED = "pruned"  # planned, found over a memory limit, and not trained
+    PRUNED = "pruned"  # planned, and then not measured, or not to the end: over a limit, or sure to be beaten
     FAILED = "failed"  # its worker crashed, hung, or raised
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Why a candidate was expected to be beaten before it was trained."""
+
+    miou: float
+    """Most it was expected to score: what a network that keeps more of the original scored, and a margin."""
+    source: int
+    """The trial that says so."""
+    rival: int | None
+    """The trial that scores as much and costs no more; None where the bound lies below a limit instead."""
+    rival_miou: float
+    """What the rival scored, or the least mIoU the limit allows."""
+
+
+@dataclass(frozen=True)
+class Early:
+    """Why scoring needed no more pictures."""
+
+    pictures: int
+    """Scored."""
+    of: int
+    rival: int
+    """The trial that costs no more and is surely better."""
+    upper: float
+    """Upper end of the difference in mIoU to it on those pictures; below 0."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +72,31 @@ class Trial:
     measurement: Measurement | None = None
     """None unless complete."""
     planned: MemoryFigures | None = None
-    """Of a pruned trial: the plan that was over the limit."""
+    """Of a pruned trial."""
+    planned_macs: int | None = None
     reason: str | None = None
-    """Why it is infeasible or failed."""
+    """Why it is infeasible, was pruned or failed."""
     seconds: float = 0.0
     """Wall time in its worker."""
     plan_file: str | None = None
     """Its memory plan (JSON), relative to the study's folder."""
+    bound: Bound | None = None
+    """Where screening would have pruned it. Of a complete trial: it was run all the same, to see how often that is
+    wrong; so with `early`."""
+    early: Early | None = None
 
     @property
     def label(self) -> str:
         return f"trial-{self.number:03d}"
+
+    @property
+    def spent(self) -> bool:
+        """Whether it counts against the budget: it was measured, or failed in the attempt."""
+        return self.state is not State.PRUNED or self.early is not None
+
+    @property
+    def macs(self) -> int | None:
+        return self.measurement.cost.macs if self.measurement is not None else self.planned_macs
 
     @property
     def memory(self) -> MemoryFigures | None:
@@ -73,6 +114,9 @@ class Trial:
             "reason": self.reason,
             "seconds": self.seconds,
             "plan_file": self.plan_file,
+            "planned_macs": self.planned_macs,
+            "bound": asdict(self.bound) if self.bound else None,
+            "early": asdict(self.early) if self.early else None,
         }
 
     @classmethod
@@ -81,7 +125,22 @@ class Trial:
         values["state"] = State(values["state"])
         values["measurement"] = Measurement.from_dict(tree["measurement"]) if tree["measurement"] else None
         values["planned"] = MemoryFigures(**tree["planned"]) if tree["planned"] else None
+        values["bound"] = Bound(**tree["bound"]) if tree.get("bound") else None
+        values["early"] = Early(**tree["early"]) if tree.get("early") else None
         return cls(**values)
+
+
+def point_of(trial: Trial, config: Mapping[str, Any]) -> Point:
+    """A measured trial in the space of the objectives."""
+    measurement = trial.measurement
+    match config.get("search", {}).get("third_objective"):
+        case "macs":
+            third = float(measurement.cost.macs)
+        case "flash_mb":
+            third = measurement.memory.flash_bytes / 1e6
+        case _:
+            third = 0.0
+    return Point(trial.number, measurement.scores.miou, measurement.memory.peak_memory_bytes, third)
 
 
 @dataclass(frozen=True)
@@ -185,9 +244,7 @@ class StudyRecord:
     def feasible_points(self) -> tuple[Point, ...]:
         """Every feasible trial in the plane of the objectives, by number."""
         return tuple(
-            Point(trial.number, trial.measurement.scores.miou, trial.measurement.memory.peak_memory_bytes)
-            for trial in self.trials
-            if trial.feasible and trial.measurement is not None
+            point_of(trial, self.config) for trial in self.trials if trial.feasible and trial.measurement is not None
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,11 +7,13 @@ processes may share a folder: each writes to a name of its own, and the last ren
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +56,16 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"cannot digest a {type(value).__name__}; pass bytes, arrays or plain values")
 
 
+@cache
+def code_digest(*packages: str) -> str:
+    """Digest of every source file of some packages: the code version of a stage that all of them take part in."""
+    sources: list[Path] = []
+    for package in packages:
+        folder = importlib.import_module(package).__path__[0]
+        sources += sorted(Path(folder).rglob("*.py"))
+    return digest([(source.name, source.read_bytes()) for source in sources])
+
+
 class StageCache:
     """A folder of finished stages."""
 
@@ -63,7 +75,7 @@ class StageCache:
     def cached(
         self,
         stage: str,
-        code_version: int,
+        code_version: int | str,
         parts: Mapping[str, Any],
         compute: Callable[[], T],
         encode: Callable[[T], bytes],
@@ -73,7 +85,7 @@ class StageCache:
 
         Args:
             stage: name of the stage, e.g. "prune"; also the sub-folder.
-            code_version: raise it when the stage's code changes what it computes.
+            code_version: another one where the stage's code computes something else.
             parts: everything the result depends on: parameters, and digests of the inputs.
             compute: called at most once.
             encode, decode: between the result and bytes; `decode(encode(x))` must equal `x`.

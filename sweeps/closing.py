@@ -11,7 +11,7 @@ import numpy as np
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from evaluation.measurement import Execution
-from reports.front import Point, choose, pareto_front
+from reports.front import choose, pareto_front
 from reports.overlays import save_row
 from reports.record import (
     RECORD_FILE,
@@ -22,12 +22,13 @@ from reports.record import (
     State,
     StudyRecord,
     Trial,
+    point_of,
     read_record,
 )
 from sweeps import environment
 from sweeps.config import SweepConfig
-from sweeps.engine import judge
 from sweeps.folder import StudyFolder
+from sweeps.judging import judge
 from sweeps.space import Candidate
 from sweeps.supervisor import Failure, Supervisor
 from sweeps.worker import CheckImport, Describe, Execute, Prepare, ScoreHeldOut, Show
@@ -46,11 +47,8 @@ def close_study(
     Held-out scores are taken once, and programs run once: those of an earlier record of this study are kept.
     """
     judged = tuple(judge(trials[number], trials.get(0), config.constraints) for number in sorted(trials))
-    points = [
-        Point(trial.number, trial.measurement.scores.miou, trial.measurement.memory.peak_memory_bytes)
-        for trial in judged
-        if trial.state is State.COMPLETE and trial.feasible
-    ]
+    settings = config.model_dump(mode="json")
+    points = [point_of(trial, settings) for trial in judged if trial.state is State.COMPLETE and trial.feasible]
     front = pareto_front(points)
     baseline = next((trial for trial in judged if trial.number == 0 and trial.measurement), None)
     rule = config.choice
@@ -72,7 +70,7 @@ def close_study(
     commit, dirty = environment.git_state()
     return StudyRecord(
         study=config.study,
-        config=config.model_dump(mode="json"),
+        config=settings,
         space_size=len(config.space.space().candidates()),
         trials=judged,
         front=tuple(tuple(point.number for point in equal) for equal in front),

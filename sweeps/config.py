@@ -16,7 +16,8 @@ from evaluation.errors import UserError
 from sweeps.config_compression import ChannelsConfig, FineTuneConfig, QuantizationConfig, Section, SpaceConfig
 
 DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
-SamplerName = Literal["tpe", "nsga2", "qmc", "random"]
+SamplerName = Literal["tpe", "nsga2", "gp", "qmc", "grid", "random"]
+ThirdObjective = Literal["macs", "flash_mb"]
 SPLIT_PATTERN = re.compile(r"^(?P<name>\w+)(\[(?P<start>\d*):(?P<stop>\d*)\])?$")
 
 
@@ -129,16 +130,44 @@ class NetworkConfig(Section):
 
 
 class SearchConfig(Section):
-    """How the space is searched. The objectives are fixed: mIoU up, peak memory down."""
+    """How the space is searched. Two objectives are fixed: mIoU up, peak memory down."""
 
     trials: Annotated[int, Field(ge=1)] = 28
-    """Distinct candidates in all, the baseline included. Repeats are answered from the record and do not count."""
+    """Distinct candidates that are measured in all, the baseline included. A repeat is answered from the record, and a
+    candidate that its plan rules out costs about a second: neither counts."""
     sampler: SamplerName = "tpe"
-    """tpe (multivariate), nsga2, qmc or random."""
+    """tpe (multivariate), nsga2, gp (needs torch), qmc, grid or random."""
+    third_objective: ThirdObjective | None = None
+    """macs or flash_mb: searched for as well, downwards. null: two objectives."""
     workers: Annotated[int, Field(ge=1)] = 1
     """Processes that evaluate trials side by side, one TensorFlow each."""
     trial_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """A trial that takes longer is ended with its worker, and counts as failed."""
+    worker_memory_mb: Annotated[float, Field(gt=0)] | None = None
+    """MB (10^6 bytes) of resident memory that ends a worker; its trial counts as failed. null: no limit."""
+    worker_trials: Annotated[int, Field(ge=1)] = 200
+    """Trials after which a worker is replaced by a fresh one: TensorFlow grows with every network shape it traces."""
+    failures_in_a_row: Annotated[int, Field(ge=1)] = 5
+    """After so many nothing is likely to succeed any more, and the sweep stops."""
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The objectives that are minimised."""
+        return ("peak_memory_mb",) if self.third_objective is None else ("peak_memory_mb", self.third_objective)
+
+
+class ScreeningConfig(Section):
+    """Candidates that are sure to be beaten are not measured, or not to the end."""
+
+    enabled: bool = True
+    """false measures every candidate that keeps the limits."""
+    margin: Annotated[float, Field(ge=0)] = 0.01
+    """mIoU (0..1 scale) by which a smaller network may score above a larger one: noise of rounding and training."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.999
+    """How sure it must be, on the pictures scored so far, that a trial which costs no more is better."""
+    audit: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of what would be pruned that is run all the same; the report says how often pruning would have been
+    wrong."""
 
 
 class ConstraintsConfig(Section):
@@ -146,6 +175,10 @@ class ConstraintsConfig(Section):
 
     peak_memory_mb: Annotated[float, Field(gt=0)] | None = None
     """Most peak memory, in MB (10^6 bytes). Planned first: a candidate above it is pruned before any training."""
+    flash_mb: Annotated[float, Field(gt=0)] | None = None
+    """Most flash, in MB (10^6 bytes), of a target that keeps its weights there. Planned first, too."""
+    macs: Annotated[float, Field(gt=0)] | None = None
+    """Most multiply-accumulates for one picture, rows computed twice included. Planned first, too."""
     miou_drop: Annotated[float, Field(gt=0)] | None = None
     """Most mIoU that may be lost against the baseline, on the 0..1 scale (0.02 = two points)."""
 
@@ -199,6 +232,7 @@ class SweepConfig(Section):
     space: SpaceConfig = SpaceConfig()
     channels: ChannelsConfig = ChannelsConfig()
     search: SearchConfig = SearchConfig()
+    screening: ScreeningConfig = ScreeningConfig()
     constraints: ConstraintsConfig = ConstraintsConfig()
     finetune: FineTuneConfig = FineTuneConfig()
     quantization: QuantizationConfig = QuantizationConfig()
@@ -236,7 +270,10 @@ class SweepConfig(Section):
         return {key: value for key, value in flatten(self.model_dump(mode="json")).items() if not _may_change(key)}
 
 
-MAY_CHANGE = ("out", "report", "choice", "search.trials", "search.workers", "search.trial_seconds")
+MAY_CHANGE = (
+    "out", "report", "choice", "search.trials", "search.workers", "search.trial_seconds", "search.worker_memory_mb",
+    "search.worker_trials", "search.failures_in_a_row",
+)  # fmt: skip
 
 
 def _may_change(key: str) -> bool:

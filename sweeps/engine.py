@@ -1,7 +1,7 @@
 """The engine: ask, hand to a worker, write down, tell. Only this process asks, tells and writes.
 
 Trials are told in the order they were asked, with a fixed lag, so that the same seed and workers give the same trials
-whichever worker is the faster. What a worker answered is in the journal first; Optuna and MLflow follow it.
+whichever worker is the faster. What a worker answered is in the journal first; MLflow and Optuna follow it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reports.record import State, Trial
-from sweeps.config import ConstraintsConfig, SweepConfig
+from sweeps.config import SweepConfig
 from sweeps.journal import Journal
+from sweeps.judging import excesses, judge, planned_limits
 from sweeps.progress import Progress
+from sweeps.screening import pruning_reason, screen
 from sweeps.study import Question, Study
 from sweeps.supervisor import Answer, Failure, Supervisor
 from sweeps.tracking import Tracker
-from sweeps.worker import Evaluate
+from sweeps.worker import Evaluate, Evaluated
 
-FAILURES_IN_A_ROW = 5
-"""After so many nothing is likely to succeed any more, and the sweep stops."""
+RULED_OUT_IN_A_ROW = 200
+"""Candidates that cost no measurement; after so many the space holds nothing new."""
 POLL_S = 0.2
 PLANS, TRACEBACKS = "plans", "failures"
 
@@ -64,69 +66,158 @@ def run_trials(
     progress: Progress,
     stop: Stop,
 ) -> str | None:
-    """Search until the budget of distinct trials is spent; returns why it ended early, or None.
+    """Search until the budget of measured candidates is spent; returns why it ended early, or None."""
+    return _Search(config, study, journal, supervisor, tracker, progress).run(stop)
 
-    The lag is 2 * workers - 1 questions: with one worker each question knows every answer, with more none waits for
-    another while the next in the queue is begun.
+
+class _Search:
+    """The state of a running search.
+
+    A question is asked, answered (in the journal), written (to MLflow and the screen) and told (to the sampler), the
+    last three in the order of the questions. What is told before question n is asked depends on n alone, never on which
+    worker was the faster.
     """
-    folder = config.folder
-    lag = 2 * config.search.workers - 1
-    told = dict(journal.trials)
-    pending: deque[Question] = deque(study.unfinished(journal.trials))
-    for question in pending:
-        told.pop(question.number, None)
-        if question.number not in journal.trials:
-            supervisor.submit(question, _request(question, config))
-    for trial in told.values():
-        tracker.log_trial(judge(trial, told.get(0), config.constraints), folder)
-    progress.begin(journal.trials)
-    failures, exhausted = 0, False
-    try:
-        while True:
-            while pending and pending[0].number in journal.trials:
-                question = pending.popleft()
-                baseline = journal.trials[question.number] if question.number == 0 else told.get(0)
-                trial = judge(journal.trials[question.number], baseline, config.constraints)
-                study.tell(question, trial, excesses(trial, baseline, config.constraints))
-                told[trial.number] = trial
-                tracker.log_trial(trial, folder)
-                progress.finished(trial)
-                failures = failures + 1 if trial.state is State.FAILED else 0
-            if failures >= FAILURES_IN_A_ROW:
-                return f"the last {failures} trials all failed ({trial.reason}); see {folder / TRACEBACKS}"
-            if stop.asked:
-                for question in supervisor.withdraw():
-                    pending.remove(question)
-                    study.abandon(question)
-            wanted = not stop.asked and not exhausted and len(told) + len(pending) < config.search.trials
-            if wanted and len(pending) < lag:
-                question = study.ask(told)
-                if question is None:
+
+    def __init__(
+        self,
+        config: SweepConfig,
+        study: Study,
+        journal: Journal,
+        supervisor: Supervisor,
+        tracker: Tracker,
+        progress: Progress,
+    ) -> None:
+        self.config, self.study, self.journal = config, study, journal
+        self.supervisor, self.tracker, self.progress = supervisor, tracker, progress
+        self.told: dict[int, Trial] = {}
+        self.pending: deque[Question] = deque()
+        """Asked and not told, in order."""
+        self.written: dict[int, Trial] = {}
+        """Every answered trial that was written, judged."""
+        self.failures = self.ruled_out = 0
+        """In a row, of the trials told last."""
+
+    @property
+    def lag(self) -> int:
+        """How many questions are open at once: with one worker each question knows every answer, with more none waits
+        for another while the next in the queue is begun."""
+        return 2 * self.config.search.workers - 1
+
+    def run(self, stop: Stop) -> str | None:
+        self._begin()
+        exhausted = False
+        try:
+            while True:
+                self._write_answered()
+                if self.failures >= self.config.search.failures_in_a_row:
+                    last = self.told[max(self.told)]
+                    return f"the last {self.failures} trials all failed ({last.reason}); see {self._tracebacks}"
+                if self.ruled_out >= RULED_OUT_IN_A_ROW:
+                    self.progress.say(f"the last {self.ruled_out} candidates were all ruled out by their plans")
                     exhausted = True
+                if stop.asked:
+                    for question in self.supervisor.withdraw():
+                        self.pending.remove(question)
+                        self.study.abandon(question)
+                if not stop.asked and not exhausted and self._budget_left() and len(self.pending) < self.lag:
+                    exhausted = not self._ask()
+                elif not self.pending:
+                    break
+                elif self.pending[0].number in self.written:
+                    self._tell(self.pending.popleft())
                 else:
-                    pending.append(question)
-                    supervisor.submit(question, _request(question, config))
-                continue
-            if not pending:
-                break
-            for answer in supervisor.poll(POLL_S):
-                journal.append(_trial(answer, folder))
-    except BaseException:
-        for question in reversed(pending):
-            if question.number not in journal.trials:
-                study.abandon(question)
-        raise
-    if stop.asked:
-        return "stopped by a signal; go on with --resume"
-    if exhausted and len(told) < config.search.trials:
-        progress.say(f"every one of the {len(told)} candidates of the space has been tried")
-    return None
+                    for answer in self.supervisor.poll(POLL_S):
+                        self.journal.append(_trial(answer, self.config.folder))
+        except BaseException:
+            for question in reversed(self.pending):
+                if question.number not in self.journal.trials:
+                    self.study.abandon(question)
+            raise
+        if stop.asked:
+            return "stopped by a signal; go on with --resume"
+        if exhausted and self._budget_left():
+            self.progress.say(f"every one of the {len(self.told)} candidates of the space has been tried")
+        return None
 
+    @property
+    def _tracebacks(self) -> Path:
+        return self.config.folder / TRACEBACKS
 
-def _request(question: Question, config: SweepConfig) -> Evaluate:
-    """The baseline is measured whatever it needs: everything is compared with it."""
-    limit_mb = config.constraints.peak_memory_mb if question.number else None
-    return Evaluate(question.candidate, None if limit_mb is None else limit_mb * 1e6)
+    def _begin(self) -> None:
+        """Take up what an earlier launch left: what it told, what it asked, and what it had answers to."""
+        answered = self.journal.trials
+        self.pending.extend(self.study.unfinished(answered))
+        unfinished = {question.number for question in self.pending}
+        self.told = {n: self._judged(answered[n]) for n in sorted(answered) if n not in unfinished}
+        for trial in self.told.values():
+            self._write(trial)
+            self._count(trial)
+        self.progress.begin(answered)
+        for question in self.pending:
+            if question.number not in answered:
+                self._submit(question)
+
+    def _budget_left(self) -> bool:
+        """Whether another question may be asked; open ones are taken to be measured."""
+        return sum(trial.spent for trial in self.told.values()) + len(self.pending) < self.config.search.trials
+
+    def _ask(self) -> bool:
+        """Ask and hand out the next question; False where none is left."""
+        question = self.study.ask(self.told)
+        if question is None:
+            return False
+        self.pending.append(question)
+        self._submit(question)
+        return True
+
+    def _submit(self, question: Question) -> None:
+        self.supervisor.submit(question, self._request(question))
+
+    def _request(self, question: Question) -> Evaluate:
+        """The baseline is measured whatever it needs: everything is compared with it."""
+        config = self.config
+        if question.number == 0:
+            return Evaluate(question.candidate)
+        against = screen(
+            question.candidate,
+            question.number,
+            [trial for number, trial in self.told.items() if number < question.known],
+            config.search.costs,
+            config.screening,
+            config.constraints.miou_drop,
+            config.seed,
+        )
+        return Evaluate(question.candidate, planned_limits(config.constraints), against)
+
+    def _write_answered(self) -> None:
+        for question in self.pending:
+            if question.number not in self.journal.trials:
+                return
+            if question.number not in self.written:
+                trial = self._judged(self.journal.trials[question.number])
+                self._write(trial)
+                self.progress.finished(trial)
+
+    def _write(self, trial: Trial) -> None:
+        self.tracker.log_trial(trial, self.config.folder)
+        self.written[trial.number] = trial
+
+    def _tell(self, question: Question) -> None:
+        trial = self.written[question.number]
+        self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
+        self.told[trial.number] = trial
+        self._count(trial)
+
+    def _count(self, trial: Trial) -> None:
+        self.failures = self.failures + 1 if trial.state is State.FAILED else 0
+        self.ruled_out = 0 if trial.spent else self.ruled_out + 1
+
+    @property
+    def _baseline(self) -> Trial | None:
+        return self.journal.trials.get(0)
+
+    def _judged(self, trial: Trial) -> Trial:
+        return judge(trial, self._baseline, self.config.constraints)
 
 
 def _trial(answer: Answer, folder: Path) -> Trial:
@@ -146,40 +237,16 @@ def _trial(answer: Answer, folder: Path) -> Trial:
         return replace(trial, reason=answer.value.reason)
     plan_file = f"{PLANS}/{trial.label}.json"
     _write(folder / plan_file, answer.value.plan_json)
-    measurement = answer.value.measurement
-    if measurement is None:
-        return replace(trial, state=State.PRUNED, planned=answer.value.memory, plan_file=plan_file)
-    if not math.isfinite(measurement.scores.miou):
-        return replace(trial, planned=answer.value.memory, plan_file=plan_file, reason="its mIoU is not a number")
-    return replace(trial, state=State.COMPLETE, feasible=True, measurement=measurement, plan_file=plan_file)
+    found: Evaluated = answer.value
+    trial = replace(trial, plan_file=plan_file, bound=found.bound, early=found.early)
+    if found.measurement is not None and math.isfinite(found.measurement.scores.miou):
+        return replace(trial, state=State.COMPLETE, feasible=True, measurement=found.measurement)
+    trial = replace(trial, planned=found.memory, planned_macs=found.macs)
+    if found.measurement is not None:
+        return replace(trial, reason="its mIoU is not a number")
+    return replace(trial, state=State.PRUNED, reason=pruning_reason(found.bound, found.early))
 
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
-
-
-def excesses(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfig) -> dict[str, float]:
-    """By how much a trial is over each limit, as far as it is known; feasible where none is above 0."""
-    over = {}
-    if constraints.peak_memory_mb is not None and trial.memory is not None:
-        over["peak_memory_mb"] = trial.memory.peak_memory_bytes / 1e6 - constraints.peak_memory_mb
-    known = trial.measurement is not None and baseline is not None and baseline.measurement is not None
-    if constraints.miou_drop is not None and known:
-        drop = baseline.measurement.scores.miou - trial.measurement.scores.miou
-        over["miou_drop"] = drop - constraints.miou_drop
-    return over
-
-
-def judge(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfig) -> Trial:
-    """The trial with `feasible` and, where it is over a limit, the reason."""
-    if trial.state is State.FAILED:
-        return trial
-    limits = {"peak_memory_mb": constraints.peak_memory_mb, "miou_drop": constraints.miou_drop}
-    broken = [
-        f"{name} {limits[name] + excess:.4g} is over the limit of {limits[name]:g}"
-        for name, excess in excesses(trial, baseline, constraints).items()
-        if excess > 0
-    ]
-    feasible = trial.state is State.COMPLETE and not broken
-    return replace(trial, feasible=feasible, reason="; ".join(broken) or None)

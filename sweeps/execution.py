@@ -20,10 +20,10 @@ from evaluation.accuracy import squash
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
 from evaluation.measurement import Execution, Latency
-from evaluation.planner import Plan, plan
+from evaluation.planner import Plan
 from evaluation.planner.accounting import VECTOR_STACK_BYTES
 from sweeps.context import Context
-from sweeps.stages import Network
+from sweeps.stages import Network, plan_of
 
 PROOF_PICTURES = 16
 """Search pictures that a front point's program is run on."""
@@ -34,7 +34,7 @@ _ROUNDS, _RUNS = 3, 3
 NO_COMPILER = "no C compiler (cc, gcc or clang) was installed"
 
 
-def latency(graph: Graph, planned: Plan, context: Context) -> Latency | None:
+def latency(network: Network, graph: Graph, planned: Plan, context: Context) -> Latency | None:
     """Time of one picture in the planned program and in the same network's untiled one; None without a C compiler.
 
     Raises:
@@ -44,7 +44,7 @@ def latency(graph: Graph, planned: Plan, context: Context) -> Latency | None:
     if compiler() is None:
         return None
     frame = as_input(graph, _frame(graph, context, 0))
-    untiled = plan(graph, 1, context.target)
+    untiled = plan_of(network, graph, 1, context)
     plans = {"program": planned, "untiled": untiled}
     if planned.steps == untiled.steps:
         del plans["untiled"]

@@ -6,15 +6,21 @@ baseline -> prune + fine-tune -> equalise, calibrate -> quantise, learn the roun
 from __future__ import annotations
 
 import io
+import itertools
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
 from deeplab.compression import Compression
+from deeplab.datasets import Split
+from deeplab.datasets.part import Part
 from deeplab.finetuning import FineTuning, fine_tune
+from deeplab.lowering import lower_untrained
 from deeplab.pruning.channels import prune_channels
 from deeplab.pruning.surgery import prune_weights
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, quantize
@@ -24,18 +30,21 @@ from deeplab.quantization.rounding import LearnedRounding
 from deeplab.reconstruction import EXACT_ENOUGH, Reconstruction, reconstruct
 from deeplab.scoring import score
 from deeplab.simulation import simulator
+from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores, squash
 from evaluation.executor import execute
 from evaluation.graph import Graph
-from evaluation.planner import Plan
-from sweeps.cache import digest
+from evaluation.planner import Plan, plan
+from reports.record import Early
+from sweeps.cache import code_digest, digest
 from sweeps.context import Context
 from sweeps.narrowing import channels_left, narrowing_parts
+from sweeps.screening import looks
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
 _PRUNE_VERSION = 6
 _CALIBRATE_VERSION = 3
-_SCORE_VERSION = 3
+_SCORE_VERSION = 4
 _ROUND_VERSION = 3
 _AWARE_VERSION = 2
 
@@ -143,17 +152,62 @@ def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
     )
 
 
+Stop = Callable[[Scores, int], Early | None]
+"""From the scores of the first pictures and the number of all: why the rest need not be scored, or None."""
+
+
 def scores(network: Network, context: Context, use: str) -> Scores:
     """Scores of a network on the pictures of one use, `search` or `heldout`."""
-    parts = {"network": _identity(network), "pictures": context.fingerprints[use]}
+    return scores_until(network, context, use, lambda *_: None)
+
+
+def scores_until(network: Network, context: Context, use: str, stop: Stop) -> Scores | Early:
+    """The same, looked at on the way: what was scored before it stopped is not scored again by one who goes on."""
+    split: Split = getattr(context.pictures, use)
+    whole = None
+    ends = [*looks(len(split), simulator(network.spec).batch_size), len(split)]
+    for start, end in itertools.pairwise([0, *ends]):
+        part = _part_scores(network, context, use, start, end)
+        whole = part if whole is None else whole.merge(part)
+        if end < len(split) and (early := stop(whole, len(split))) is not None:
+            return early
+    return whole
+
+
+def _part_scores(network: Network, context: Context, use: str, start: int, end: int) -> Scores:
+    parts = {"network": _identity(network), "pictures": context.fingerprints[use], "part": [start, end]}
     return context.cache.cached(
         "score",
         _SCORE_VERSION,
         parts,
-        lambda: score(network, context.pictures.dataset, getattr(context.pictures, use)),
+        lambda: score(network, context.pictures.dataset, Part(getattr(context.pictures, use), range(start, end))),
         lambda found: json.dumps(found.to_dict()).encode(),
         lambda content: Scores.from_dict(json.loads(content)),
     )
+
+
+def planned(spec: NetworkSpec, compression: Compression, tile_count: int, context: Context) -> Plan:
+    """Plan of a network that does not exist yet, from shapes and bit-widths alone."""
+    parts = {"spec": spec.to_dict(), "compression": compression}
+    return _planned(parts, lambda: lower_untrained(spec, compression, context.config.study), tile_count, context)
+
+
+def plan_of(network: Network, graph: Graph, tile_count: int, context: Context) -> Plan:
+    """Plan of a network, `graph` as it was lowered from it."""
+    return _planned({"network": _identity(network)}, lambda: graph, tile_count, context)
+
+
+def _planned(parts: dict[str, Any], graph: Callable[[], Graph], tile_count: int, context: Context) -> Plan:
+    overhead = context.config.max_mac_overhead
+    found = context.cache.cached(
+        "plan",
+        code_digest("evaluation.planner", "evaluation.graph", "deeplab"),
+        parts | {"tile_count": tile_count, "target": context.target, "max_mac_overhead": overhead},
+        lambda: plan(graph(), tile_count, context.target, max_mac_overhead=overhead),
+        lambda made: made.to_json().encode(),
+        lambda content: Plan.from_dict(json.loads(content)),
+    )
+    return replace(found, graph=context.config.study)
 
 
 def label_agreement(network: Network, graph: Graph, planned: Plan, context: Context) -> float:

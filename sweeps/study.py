@@ -9,19 +9,28 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 
 from reports.record import State, Trial
+from sweeps.judging import costs_of
 from sweeps.space import BASELINE, Candidate, Space
+from sweeps.sqlite import use_write_ahead_log
 
 REPEATS_BEFORE_RANDOM = 8
 """Repeats in a row after which an untried candidate is drawn at random: samplers circle where a space runs out."""
@@ -38,6 +47,8 @@ class Question:
     candidate: Candidate
     optuna_number: int | None
     """None for a baseline that is no point of the searched space."""
+    known: int = 0
+    """Trials told when it was asked: those of the numbers below. Nothing else may weigh against the candidate."""
 
 
 def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
@@ -48,9 +59,11 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
             return TPESampler(seed=_mix(seed, number), multivariate=True)
         case "nsga2":
             return NSGAIISampler(seed=_mix(seed, number), population_size=16)
+        case "gp":
+            return GPSampler(seed=_mix(seed, number), deterministic_objective=True)
         case "qmc":
             return QMCSampler(seed=seed, scramble=True)
-        case "random":
+        case "random" | "grid":  # a grid enqueues its points
             return RandomSampler(seed=_mix(seed, number))
     raise ValueError(f"no sampler {name!r}")
 
@@ -62,17 +75,20 @@ def _mix(seed: int, number: int) -> int:
 class Study:
     """Ask and tell, on an Optuna study in `study.db`. Not thread-safe; only the parent process holds one."""
 
-    def __init__(self, folder: Path, name: str, space: Space, sampler: str, seed: int) -> None:
-        self._space, self._sampler, self._seed = space, sampler, seed
+    def __init__(
+        self, folder: Path, name: str, space: Space, sampler: str, seed: int, costs: Sequence[str] = ("peak_memory_mb",)
+    ) -> None:
+        self._space, self._sampler, self._seed, self._costs = space, sampler, seed, tuple(costs)
         self._levels = space.levels()
         self._candidates = space.candidates()
+        use_write_ahead_log()
         self._study = optuna.create_study(
             storage=f"sqlite:///{folder / 'study.db'}",
             study_name=name,
-            directions=["maximize", "minimize"],
+            directions=["maximize", *["minimize"] * len(costs)],
             load_if_exists=True,
         )
-        self._study.set_metric_names(["miou", "peak_memory_mb"])
+        self._study.set_metric_names(["miou", *costs])
         self.asked: dict[Candidate, int] = {}
         """Every candidate ever asked, and its number."""
 
@@ -80,18 +96,34 @@ class Study:
         """After a stop: the questions still open, in order. Those `finished` has an answer to are to be told again."""
         if 0 in finished:
             self.asked[BASELINE] = 0
-        questions = []
+        questions: dict[int, Question] = {}
+        given_back: dict[int, Question] = {}
         for trial in self._study.get_trials(deepcopy=False):
-            number = trial.user_attrs.get("number")
-            if number is None or trial.user_attrs.get("abandoned"):
+            attributes = trial.user_attrs
+            if "number" not in attributes:
                 if not trial.state.is_finished() and trial.state != TrialState.WAITING:
                     self._study.tell(trial.number, state=TrialState.FAIL)
                 continue
-            candidate = Candidate.from_params(trial.user_attrs["candidate"])
-            self.asked[candidate] = number
+            candidate = Candidate.from_params(attributes["candidate"])
+            question = Question(attributes["number"], candidate, trial.number, attributes["known"])
+            if attributes.get("abandoned"):
+                if not trial.state.is_finished():
+                    self._study.tell(trial.number, state=TrialState.FAIL)
+                given_back[question.number] = question
+                continue
+            self.asked[candidate] = question.number
             if not trial.state.is_finished():
-                questions.append(Question(number, candidate, trial.number))
-        return sorted(questions, key=lambda question: question.number)
+                questions[question.number] = question
+        for number, question in given_back.items():
+            if question.candidate not in self.asked:
+                questions[number] = self._reopen(question)
+        return [questions[number] for number in sorted(questions)]
+
+    def _reopen(self, question: Question) -> Question:
+        """Ask again what was given back, under its number: the same seed then leads the same way, stopped or not."""
+        self._study.enqueue_trial(self._params(question.candidate))
+        trial = self._ask_optuna(question.number)
+        return self._claim(question.number, question.candidate, trial, question.known)
 
     def ask(self, finished: Mapping[int, Trial]) -> Question | None:
         """The next candidate that was never tried; None once the space is exhausted.
@@ -106,13 +138,12 @@ class Study:
             return None
         rng = random.Random(_mix(self._seed, number))
         for attempt in range(REPEATS_BEFORE_RANDOM + 1):
-            if attempt == REPEATS_BEFORE_RANDOM:
+            if attempt == REPEATS_BEFORE_RANDOM or self._sampler == "grid":
                 self._study.enqueue_trial(self._params(rng.choice(untried)))
-            self._study.sampler = make_sampler(self._sampler, self._seed, number + 100_003 * attempt)
-            trial = self._study.ask(self._distributions())
+            trial = self._ask_optuna(number + 100_003 * attempt)
             candidate = self._candidate(trial.params)
             if candidate not in self.asked:
-                return self._claim(number, candidate, trial)
+                return self._claim(number, candidate, trial, len(finished))
             self._answer_repeat(trial, self.asked[candidate], finished)
         raise AssertionError("an enqueued candidate was not asked")
 
@@ -121,14 +152,18 @@ class Study:
             self.asked[BASELINE] = 0
             return Question(0, BASELINE, None)
         self._study.enqueue_trial(self._params(BASELINE))
-        self._study.sampler = make_sampler(self._sampler, self._seed, 0)
-        return self._claim(0, BASELINE, self._study.ask(self._distributions()))
+        return self._claim(0, BASELINE, self._ask_optuna(0), 0)
 
-    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial) -> Question:
+    def _ask_optuna(self, number: int) -> OptunaTrial:
+        self._study.sampler = make_sampler(self._sampler, self._seed, number)
+        return self._study.ask(self._distributions())
+
+    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial, known: int) -> Question:
         trial.set_user_attr("candidate", candidate.as_params())
-        trial.set_user_attr("number", number)
+        trial.set_user_attr("known", known)
+        trial.set_user_attr("number", number)  # last: with it the question counts as asked
         self.asked[candidate] = number
-        return Question(number, candidate, trial.number)
+        return Question(number, candidate, trial.number, known)
 
     def tell(self, question: Question, result: Trial, constraints: Mapping[str, float]) -> None:
         """Tell Optuna how a question ended. Constraints: by name, feasible where <= 0."""
@@ -138,14 +173,14 @@ class Study:
         for name, excess in constraints.items():
             trial.set_constraint(name, excess)
         if result.state is State.COMPLETE:
-            self._study.tell(question.optuna_number, _values(result))
+            self._study.tell(question.optuna_number, self._values(result))
         elif result.state is State.PRUNED:
             self._study.tell(question.optuna_number, state=TrialState.PRUNED)
         else:
             self._study.tell(question.optuna_number, state=TrialState.FAIL)
 
     def abandon(self, question: Question) -> None:
-        """Give a question back unanswered: its number and candidate are free again."""
+        """Give a question back unanswered. Nothing may be asked after it; `unfinished` asks it again."""
         del self.asked[question.candidate]
         if question.optuna_number is not None:
             self._optuna_trial(question.optuna_number).set_user_attr("abandoned", True)
@@ -155,7 +190,7 @@ class Study:
         trial.set_user_attr("repeat_of", number)
         known = finished.get(number)
         if known is not None and known.state is State.COMPLETE:
-            self._study.tell(trial, _values(known))
+            self._study.tell(trial, self._values(known))
         elif known is None:
             self._study.tell(trial, state=TrialState.FAIL)  # still running; there is nothing to say yet
         else:
@@ -192,7 +227,6 @@ class Study:
                 params[name] = known if name == "pruning" else levels.index(known)
         return params
 
-
-def _values(trial: Trial) -> list[float]:
-    measurement = trial.measurement
-    return [measurement.scores.miou, measurement.memory.peak_memory_bytes / 1e6]
+    def _values(self, trial: Trial) -> list[float]:
+        costs = costs_of(trial)
+        return [trial.measurement.scores.miou, *(costs[name] for name in self._costs)]

@@ -49,7 +49,8 @@ def run_sweep(config: SweepConfig, resume: bool, console: Console, trial_module:
                     prepare_trials(supervisor)
                 journal = Journal(folder.path)
                 space = config.space.space()
-                study = Study(folder.path, config.study, space, config.search.sampler, config.seed)
+                search = config.search
+                study = Study(folder.path, config.study, space, search.sampler, config.seed, search.costs)
                 early_end = run_trials(config, study, journal, supervisor, tracker, progress, stop)
 
                 progress.say("scoring the front on the held-out pictures")

@@ -19,6 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from evaluation.measurement import MemoryFigures
 from reports.front import hypervolume
 from reports.record import State, StudyRecord, Trial
+from sweeps.sqlite import use_write_ahead_log
 
 STUDY_ID = "petitlab.study_id"
 TRIAL_NUMBER = "petitlab.trial"
@@ -41,6 +42,7 @@ class Tracker:
     """Writes one study. Opening it creates the database, once, before anything else could race for it."""
 
     def __init__(self, study: str, study_id: str, params: Mapping[str, str]) -> None:
+        use_write_ahead_log()
         # Not mlflow.set_tracking_uri: that would also set the environment variable, for everything after.
         self._client = MlflowClient(_absolute(tracking_uri()))
         experiment = self._client.get_experiment_by_name(study)

@@ -9,20 +9,20 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.datasets.palette import palette
-from deeplab.lowering import lower, lower_untrained
+from deeplab.lowering import lower
 from deeplab.scoring import score
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, squash, to_label_size
 from evaluation.graph import Graph
 from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
-from evaluation.planner import Plan, plan
-from reports.record import DataSet
+from evaluation.planner import Plan
+from reports.record import DataSet, Early
 from sweeps import execution as programs
 from sweeps.context import Context, open_context
 from sweeps.narrowing import prepare_narrowing, pruned_spec
 from sweeps.pictures import open_part
 from sweeps.space import Candidate
-from sweeps.stages import compressed, label_agreement, parameters, scores
+from sweeps.stages import Stop, compressed, label_agreement, parameters, plan_of, planned, scores, scores_until
 
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_of", "open_context",
@@ -40,27 +40,28 @@ def prepare(context: Context) -> None:
 def plan_candidate(candidate: Candidate, context: Context) -> Plan:
     """The candidate's memory, before anything is trained: from shapes and bit-widths alone."""
     spec, compression = pruned_spec(candidate.compression, context), context.settled(candidate.compression)
-    graph = lower_untrained(spec, compression, context.config.study)
-    return _plan(graph, candidate, context)
+    return planned(spec, compression, candidate.tile_count, context)
 
 
-def evaluate(candidate: Candidate, context: Context) -> Measurement:
-    """Measure a candidate on the search pictures."""
+def evaluate(candidate: Candidate, context: Context, stop: Stop = lambda *_: None) -> Measurement | Early:
+    """Measure a candidate on the search pictures; `stop` looks at its scores on the way, and may end it."""
     context.seconds = {}
     network = compressed(candidate.compression, context)
     with context.timed("score"):
-        on_search = scores(network, context, "search")
+        on_search = scores_until(network, context, "search", stop)
+    if isinstance(on_search, Early):
+        return on_search
     graph = lower(network, context.config.study)
     with context.timed("plan"):
-        planned = _plan(graph, candidate, context)
+        made = plan_of(network, graph, candidate.tile_count, context)
     with context.timed("agreement"):
-        agreement = label_agreement(network, graph, planned, context)
+        agreement = label_agreement(network, graph, made, context)
     with context.timed("latency"):
-        latency = programs.latency(graph, planned, context)
+        latency = programs.latency(network, graph, made, context)
     return Measurement(
         scores=on_search,
-        memory=MemoryFigures.of_plan(planned),
-        cost=Cost(planned.macs, planned.mac_overhead, parameters(network)),
+        memory=MemoryFigures.of_plan(made),
+        cost=Cost(made.macs, made.mac_overhead, parameters(network)),
         label_agreement=agreement,
         latency=latency,
         stage_seconds=dict(context.seconds),
@@ -76,13 +77,14 @@ def execution(candidate: Candidate, context: Context) -> Execution | str:
     """What the candidate's C program does; or why it was not run."""
     network = compressed(candidate.compression, context)
     graph = lower(network, context.config.study)
-    return programs.execution(network, graph, _plan(graph, candidate, context), context)
+    return programs.execution(network, graph, plan_of(network, graph, candidate.tile_count, context), context)
 
 
 def network_of(candidate: Candidate, context: Context) -> tuple[Graph, Plan]:
     """The candidate's network as it is shipped, and its plan."""
-    graph = lower(compressed(candidate.compression, context), context.config.study)
-    return graph, _plan(graph, candidate, context)
+    network = compressed(candidate.compression, context)
+    graph = lower(network, context.config.study)
+    return graph, plan_of(network, graph, candidate.tile_count, context)
 
 
 def import_check(context: Context) -> Scores:
@@ -118,7 +120,3 @@ def overlay(candidate: Candidate, context: Context, image_index: int) -> np.ndar
     spec = network.spec
     frame = squash(sample.image, spec.input_height, spec.input_width)
     return to_label_size(simulator(spec).labels(network, frame[None])[0], *sample.label.shape)
-
-
-def _plan(graph: Graph, candidate: Candidate, context: Context) -> Plan:
-    return plan(graph, candidate.tile_count, context.target, max_mac_overhead=context.config.max_mac_overhead)

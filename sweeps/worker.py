@@ -6,7 +6,7 @@ never loads TensorFlow. It must offer:
     open_context(config) -> Context
     prepare(context) -> None                               what candidates that lose channels share
     plan_candidate(candidate, context) -> Plan            memory, before any training
-    evaluate(candidate, context) -> Measurement
+    evaluate(candidate, context, stop) -> Measurement | Early       stop(scores so far, pictures) -> Early | None
     held_out(candidate, context) -> Scores
     execution(candidate, context) -> Execution | str      what its C program does; or why it was not run
     import_check(context) -> Scores                        the float network on `config.import_check.split`
@@ -19,16 +19,20 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from evaluation.accuracy import Scores
 from evaluation.measurement import Measurement, MemoryFigures
+from reports.record import Bound, Early
 from sweeps.config import SweepConfig
+from sweeps.judging import planned_costs
+from sweeps.screening import Screen
 from sweeps.space import Candidate
 
 TRIAL_MODULE = "sweeps.trial"
@@ -36,19 +40,24 @@ TRIAL_MODULE = "sweeps.trial"
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure a candidate; only plan it where that plan is over the limit."""
+    """Measure a candidate; only plan it where that plan is over a limit, or where it is sure to be beaten."""
 
     candidate: Candidate
-    limit_bytes: float | None = None
-    """Most peak memory, bytes."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """By the names of `sweeps.judging.PLANNED`."""
+    screen: Screen | None = None
 
 
 @dataclass(frozen=True)
 class Evaluated:
     memory: MemoryFigures
+    macs: int
     plan_json: str
-    measurement: Measurement | None
-    """None where the plan was over the limit."""
+    measurement: Measurement | None = None
+    """None where it was not measured, or not to the end."""
+    bound: Bound | None = None
+    early: Early | None = None
+    """Both as in `reports.record.Trial`."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +113,8 @@ def open_worker(config: SweepConfig, trial_module: str = TRIAL_MODULE) -> Callab
 def answer(trial: Any, context: Any, request: Any) -> Any:
     """Answer one request."""
     match request:
-        case Evaluate(candidate, limit_bytes):
-            plan = trial.plan_candidate(candidate, context)
-            memory = MemoryFigures.of_plan(plan)
-            over = limit_bytes is not None and memory.peak_memory_bytes > limit_bytes
-            return Evaluated(memory, plan.to_json(), None if over else trial.evaluate(candidate, context))
+        case Evaluate():
+            return evaluate(trial, context, request)
         case PlanOnly(candidate):
             return MemoryFigures.of_plan(trial.plan_candidate(candidate, context))
         case ScoreHeldOut(candidate):
@@ -126,3 +132,27 @@ def answer(trial: Any, context: Any, request: Any) -> Any:
             maps = [np.asarray(trial.overlay(candidate, context, image_index)) for candidate in candidates]
             return image_id, picture, label, maps
     raise TypeError(f"no such request: {request!r}")
+
+
+def evaluate(trial: Any, context: Any, request: Evaluate) -> Evaluated:
+    """Plan the candidate, and measure it unless that is known to be in vain."""
+    plan = trial.plan_candidate(request.candidate, context)
+    memory, screen = MemoryFigures.of_plan(plan), request.screen
+    costs = planned_costs(memory, plan.macs)
+    answer = Evaluated(memory, plan.macs, plan.to_json())
+    if any(costs[name] > limit for name, limit in request.limits.items()):
+        return answer
+    bound = screen.foretell(costs) if screen is not None else None
+    if bound is not None and not screen.audited:
+        return replace(answer, bound=bound)
+    foretold: list[Early] = []
+
+    def stop(so_far: Scores, pictures: int) -> Early | None:
+        early = screen.stop_scoring(so_far, pictures, costs) if screen is not None and not foretold else None
+        if early is not None:
+            foretold.append(early)
+        return None if screen is not None and screen.audited else early
+
+    result = trial.evaluate(request.candidate, context, stop)
+    measurement = None if isinstance(result, Early) else result
+    return replace(answer, measurement=measurement, bound=bound, early=foretold[0] if foretold else None)

@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.front import Point, choose, hypervolume, knee, pareto_front
+from reports.front import Point, choose, hypervolume, knee, pareto_front, staircase
 
 POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), max_size=12).map(
     lambda pairs: [Point(n, miou / 8, memory) for n, (miou, memory) in enumerate(pairs)]
 )
+POINTS_OF_THREE = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(0, 4)), max_size=14).map(
+    lambda triples: [Point(n, miou / 4, memory, third) for n, (miou, memory, third) in enumerate(triples)]
+)
 
 
 def dominates(a: Point, b: Point) -> bool:
-    better = a.miou > b.miou or a.peak_memory_bytes < b.peak_memory_bytes
-    return a.miou >= b.miou and a.peak_memory_bytes <= b.peak_memory_bytes and better
+    better = a.miou > b.miou or a.peak_memory_bytes < b.peak_memory_bytes or a.third < b.third
+    return a.miou >= b.miou and a.peak_memory_bytes <= b.peak_memory_bytes and a.third <= b.third and better
 
 
 @given(POINTS)
@@ -29,6 +32,17 @@ def test_the_front_is_what_nothing_dominates(points: list[Point]) -> None:
         assert [p.number for p in equal] == sorted(p.number for p in equal)
     firsts = [equal[0] for equal in front]
     assert all(a.peak_memory_bytes < b.peak_memory_bytes and a.miou < b.miou for a, b in pairwise(firsts))
+
+
+@given(POINTS_OF_THREE)
+def test_the_front_of_three_objectives_is_what_nothing_dominates(points: list[Point]) -> None:
+    front = pareto_front(points)
+    expected = {p.number for p in points if not any(dominates(q, p) for q in points)}
+    assert {p.number for equal in front for p in equal} == expected
+    assert [equal[0].peak_memory_bytes for equal in front] == sorted(equal[0].peak_memory_bytes for equal in front)
+    flat = staircase(points)
+    assert all(a.peak_memory_bytes < b.peak_memory_bytes and a.miou < b.miou for a, b in pairwise(flat))
+    assert {p.number for p in flat} <= {p.number for p in points}
 
 
 def test_hypervolume_by_hand() -> None:

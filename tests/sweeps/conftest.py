@@ -24,6 +24,7 @@ space:
   activation_bits: [8, 32]
   tile_count: [1, 2, 4]
 search: {trials: 8}
+screening: {enabled: false}
 """
 
 

@@ -1,10 +1,12 @@
 """A trial that measures nothing: closed forms of the candidate, in a millisecond. For tests of the engine only.
 
 PETITLAB_TEST_FAULT: "crash:NAME|hang:NAME" ends, hangs, fails ("raise") or spoils ("nan") the trial of that candidate;
-"*" is every one. PETITLAB_TEST_SECONDS: how long a trial takes.
+"*" is every one. PETITLAB_TEST_SECONDS: how long a trial takes. PETITLAB_TEST_JITTER: up to how many seconds longer,
+another number each time. Scores are looked at after half of the pictures, as in a real trial.
 """
 
 import os
+import random
 import signal
 import time
 from dataclasses import dataclass
@@ -98,10 +100,10 @@ def scores(candidate, pictures=PICTURES, seed=0):
     return Scores.of([f"scene_{i:04d}" for i in range(pictures)], confusions)
 
 
-def evaluate(candidate, context):
+def evaluate(candidate, context, stop=lambda *_: None):
     with context.log.open("a") as file:
         file.write(f"{candidate}\n")
-    time.sleep(context.seconds)
+    time.sleep(context.seconds + random.SystemRandom().random() * float(os.environ.get("PETITLAB_TEST_JITTER", "0")))
     faults = dict(fault.partition(":")[::2][::-1] for fault in context.fault.split("|") if fault)
     kind = faults.get(str(candidate), faults.get("*"))
     if kind == "crash":
@@ -113,6 +115,9 @@ def evaluate(candidate, context):
     plan = plan_candidate(candidate, context)
     memory = MemoryFigures.of_plan(plan)
     measured = scores(candidate)
+    half = measured.subset(measured.image_ids[: PICTURES // 2], measured.scored_classes)
+    if (early := stop(half, PICTURES)) is not None:
+        return early
     if kind == "nan":
         measured = Scores(measured.image_ids, measured.confusions, ())
     cost = Cost(plan.macs, plan.mac_overhead, 400_000)

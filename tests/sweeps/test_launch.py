@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from evaluation.errors import UserError
-from reports.record import State, StudyRecord, read_record
+from reports.record import State, StudyRecord, Trial, read_record
 from sweeps.config import SweepConfig
 from sweeps.launch import app
 from sweeps.space import Candidate
@@ -172,11 +172,81 @@ def test_a_lost_accuracy_over_the_limit_is_infeasible(config: Config) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_same_seed_gives_the_same_trials_and_front(config: Config, workers: int) -> None:
-    count = f"search.workers={workers}"
-    one, two = (sweep(config(count, f"out={name}")) for name in ("a", "b"))
-    assert [trial.params for trial in one.trials] == [trial.params for trial in two.trials]
+def test_the_same_seed_gives_the_same_trials_and_front_whichever_worker_is_the_faster(
+    config: Config, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_JITTER", "0.3")
+    settings = (f"search.workers={workers}", "search.trials=12", "screening.enabled=true")
+    one, two = (sweep(config(*settings, f"out={name}")) for name in ("a", "b"))
+    assert [essence(trial) for trial in one.trials] == [essence(trial) for trial in two.trials]
     assert one.front == two.front
+
+
+def essence(trial: Trial) -> dict:
+    """A trial without what the clock says of it."""
+    return trial.to_dict() | {"seconds": None}
+
+
+def test_what_is_sure_to_be_beaten_is_not_measured_and_does_not_count(config: Config) -> None:
+    screened = config("screening.enabled=true", "screening.audit=0.0", "search.trials=10", "screening.margin=0.001")
+    record = sweep(screened)
+    assert sum(trial.spent for trial in record.trials) == 10
+    pruned = [trial for trial in record.trials if trial.bound is not None]
+    assert pruned
+    scores = {trial.number: trial.measurement.scores.miou for trial in record.trials if trial.measurement}
+    for trial in pruned:
+        assert trial.state is State.PRUNED
+        assert trial.name not in evaluated(screened.folder)
+        assert trial.bound.source < trial.number
+        assert scores[trial.bound.rival] >= trial.bound.miou
+        assert record.trial(trial.bound.rival).memory.peak_memory_bytes <= trial.memory.peak_memory_bytes
+        assert f"which trial-{trial.bound.rival:03d} reaches" in trial.reason
+
+
+def test_screening_leaves_the_front_of_the_whole_space_as_it_is(config: Config) -> None:
+    bound = ("screening.enabled=true", "screening.audit=0.0", "screening.margin=0.001")
+    fronts = []
+    for name, settings in (("all", ()), ("screened", bound)):
+        record = sweep(config(*settings, "search.trials=60", f"out={name}"))
+        assert len(record.trials) == record.space_size
+        points = [record.trial(equal[0]) for equal in record.front]
+        fronts.append([(p.measurement.scores.miou, p.memory.peak_memory_bytes) for p in points])
+        spent = sum(trial.spent for trial in record.trials)
+        assert len(evaluated(config(f"out={name}").folder)) == spent
+        assert (spent < record.space_size) == bool(settings)
+    assert fronts[0] == fronts[1]
+
+
+def test_an_audit_measures_what_would_have_been_pruned(config: Config) -> None:
+    audited = config("screening.enabled=true", "screening.audit=1.0", "search.trials=14")
+    record = sweep(audited)
+    assert all(trial.state is State.COMPLETE for trial in record.trials)
+    assert any(trial.bound for trial in record.trials)
+    assert [trial.params for trial in record.trials] == [
+        trial.params for trial in sweep(config("search.trials=14", "out=without")).trials
+    ]
+
+
+def test_scoring_ends_early_where_a_cheaper_trial_is_surely_better(config: Config) -> None:
+    record = sweep(config("screening.enabled=true", "screening.audit=0.0", "screening.margin=1.0", "search.trials=20"))
+    early = [trial for trial in record.trials if trial.early is not None]
+    assert early
+    for trial in early:
+        assert trial.state is State.PRUNED
+        assert (trial.early.pictures, trial.early.of) == (3, 6)
+        assert trial.early.upper < 0
+        assert "after 3 of 6 pictures surely beaten" in trial.reason
+        assert trial.spent
+
+
+def test_a_third_objective_and_its_limit(config: Config) -> None:
+    record = sweep(config("search.third_objective=macs", "constraints.macs=9e7", "search.trials=12"))
+    for trial in record.trials[1:]:
+        assert (trial.state is State.PRUNED) == (trial.macs > 9e7)
+    assert any(trial.state is State.PRUNED for trial in record.trials)
+    stored = optuna.load_study(study_name="stand-in", storage=f"sqlite:///{config().folder / 'study.db'}")
+    assert stored.metric_names == ["miou", "peak_memory_mb", "macs"]
+    assert stored.trials[0].values[2] == record.trials[0].measurement.cost.macs
 
 
 def test_resume_counts_the_total_and_runs_nothing_twice(config: Config) -> None:

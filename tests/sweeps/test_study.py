@@ -17,6 +17,8 @@ STAGED = Space(
     ("channels",), (0.0,), (4, 8, 32), (8, 16, 32), (1,), aspp_weight_bits=(4, 6), decoder_activation_bits=(4, 8)
 )
 
+SAMPLERS = ["tpe", "nsga2", "qmc", "grid", "random"]
+
 
 def measured(question: Question, state: State = State.COMPLETE) -> Trial:
     context = standin_trial.Context(Path("/dev/null"), "", 0.0)
@@ -41,14 +43,14 @@ def open_study(folder: Path, sampler: str = "tpe", seed: int = 0, space: Space =
     return Study(folder, "s", space, sampler, seed)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_candidate_is_asked_once_until_none_is_left(tmp_path: Path, sampler: str) -> None:
     tried = search(open_study(tmp_path, sampler, space=SMALL), 100, {})
     assert len(tried) == len(set(tried)) == len(SMALL.candidates()) == 9
     assert tried[0] == BASELINE
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_stages_are_dimensions_like_any_other(tmp_path: Path, sampler: str) -> None:
     study = open_study(tmp_path, sampler, space=STAGED)
     for candidate in STAGED.candidates():
@@ -92,13 +94,23 @@ def test_an_open_question_is_found_again_after_a_kill(tmp_path: Path) -> None:
     assert again.ask(finished).number == asked.number + 1
 
 
-def test_an_abandoned_question_frees_its_number(tmp_path: Path) -> None:
-    study, finished = open_study(tmp_path), {}
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_was_given_back_is_asked_again_and_the_search_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, sampler: str
+) -> None:
+    whole = search(open_study(tmp_path / "whole", sampler), 9, {})
+    study, finished = open_study(tmp_path / "parts", sampler), {}
     search(study, 3, finished)
     asked = study.ask(finished)
     study.abandon(asked)
-    assert study.ask(finished).number == asked.number
-    assert open_study(tmp_path).unfinished(finished)[0].number == asked.number
+    stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'parts' / 'study.db'}")
+    assert all(trial.state.is_finished() for trial in stored.trials)
+    again = open_study(tmp_path / "parts", sampler)
+    (question,) = again.unfinished(finished)
+    assert (question.number, question.candidate, question.known) == (asked.number, asked.candidate, 3)
+    finished[question.number] = measured(question)
+    again.tell(question, finished[question.number], {})
+    assert search(again, 9, finished) == whole
 
 
 def test_a_failed_candidate_is_not_tried_again(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths
 from deeplab.runtime.program import compiler
 from evaluation.errors import UserError
-from reports.record import Environment, State, StudyRecord, Trial, write_record
+from evaluation.measurement import MemoryFigures
+from reports.record import Early, Environment, State, StudyRecord, Trial, write_record
 from sweeps import execution, export, narrowing, stages, trial
 from sweeps.config_compression import ChannelsConfig
 from sweeps.config_file import load_config
@@ -128,6 +129,35 @@ def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context
     assert second.memory.arena_bytes < first.memory.arena_bytes
     assert second.cost.mac_overhead > 0
     assert second.label_agreement == first.label_agreement
+
+
+def test_a_plan_is_made_once(context, monkeypatch):
+    candidate = Candidate(Compression("channels", 0.0, 6, 8), 2)
+    before = trial.plan_candidate(candidate, context)
+    measured = trial.evaluate(candidate, context)
+    monkeypatch.setattr(stages, "plan", lambda *args, **kwargs: pytest.fail("planned twice"))
+    assert trial.plan_candidate(candidate, context) == before
+    assert trial.evaluate(candidate, context).memory == measured.memory == MemoryFigures.of_plan(before)
+
+
+def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
+    monkeypatch.setattr(stages, "looks", lambda pictures, batch: [2, 6])
+    candidate = Candidate(Compression("channels", 0.0, 5, 8), 1)
+    seen = []
+
+    def stop(so_far, pictures):
+        seen.append(len(so_far.image_ids))
+        return Early(2, pictures, 7, -0.5) if len(seen) == 1 else None
+
+    assert trial.evaluate(candidate, context, stop) == Early(2, 8, 7, -0.5)
+    scored = []
+    whole = stages.score
+    monkeypatch.setattr(stages, "score", lambda n, d, split: (scored.append(split.image_ids), whole(n, d, split))[1])
+    scores = trial.evaluate(candidate, context, stop).scores
+    assert seen == [2, 2, 6]
+    assert [len(ids) for ids in scored] == [4, 2]
+    network = stages.compressed(candidate.compression, context)
+    assert scores.to_dict() == whole(network, context.pictures.dataset, context.pictures.search).to_dict()
 
 
 def test_another_context_on_the_same_folder_is_answered_from_the_cache(context, monkeypatch):
@@ -247,7 +277,8 @@ def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
     )
     for bits, tiles in ((8, 2), (4, 1), (4, 2), (8, 1)):
         graph, planned = trial.network_of(Candidate(Compression("channels", 0.0, bits, 8), tiles), context)
-        assert execution.latency(graph, planned, fresh).program_ms > 0
+        network = stages.compressed(Compression("channels", 0.0, bits, 8), context)
+        assert execution.latency(network, graph, planned, fresh).program_ms > 0
     assert len(seen) == len(set(seen)) > 5
 
 
@@ -332,7 +363,7 @@ def test_export_of_what_has_no_network_is_refused(context, tmp_path, arguments, 
 def test_export_of_another_plan_than_promised_is_refused(context, tmp_path, monkeypatch):
     study = record_of(context, BASELINE, Candidate(Compression("channels", 0.25, 8, 8), 4))
     planned = trial.plan_candidate(Candidate(Compression("channels", 0.25, 8, 8), 1), context)
-    monkeypatch.setattr(trial, "_plan", lambda *_: planned)
+    monkeypatch.setattr(trial, "plan_of", lambda *_: planned)
     status, said = exported(study, "--out", tmp_path / "network")
     assert status == 2
     assert "was promised an arena of" in said
