@@ -17,6 +17,7 @@ def health(record: StudyRecord, change: Mapping[int, Interval]) -> list[str]:
     """Sentences, worst first. `change`: mIoU against the baseline by trial number."""
     return [
         *_trials(record),
+        *_changes(record),
         *_screening(record),
         *_import(record),
         *_baseline(record, change),
@@ -44,6 +45,16 @@ def _trials(record: StudyRecord) -> list[str]:
             "better ones may lie among the rest."
         )
     return said
+
+
+def _changes(record: StudyRecord) -> list[str]:
+    """What was not the same for all trials."""
+    return [
+        f"The configuration was changed after {change['trials']} trials, which stand as they were measured: "
+        + ", ".join(f"{key} from {before} to {after}" for key, (before, after) in change["keys"].items())
+        + "."
+        for change in record.changes
+    ]
 
 
 def _screening(record: StudyRecord) -> list[str]:

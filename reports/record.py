@@ -224,6 +224,8 @@ class StudyRecord:
     environment: Environment
     executions: Mapping[int, Execution] = field(default_factory=dict)
     """By trial number: what the C programs of front points were seen to do."""
+    changes: tuple[Mapping[str, Any], ...] = ()
+    """Changes of the configuration in mid-study: {"at", "trials" finished by then, "keys": {key: [before, after]}}."""
     not_executed: str | None = None
     """Why there are none, or fewer than front points."""
     version: int = RECORD_VERSION
@@ -264,6 +266,7 @@ class StudyRecord:
             "overlays": [asdict(row) for row in self.overlays],
             "environment": asdict(self.environment),
             "executions": {str(number): asdict(seen) for number, seen in self.executions.items()},
+            "changes": [dict(change) for change in self.changes],
             "not_executed": self.not_executed,
         }
 
@@ -286,6 +289,7 @@ class StudyRecord:
             overlays=tuple(OverlayRow(**row) for row in tree["overlays"]),
             environment=Environment(**tree["environment"]),
             executions={int(number): Execution(**seen) for number, seen in tree.get("executions", {}).items()},
+            changes=tuple(tree.get("changes", ())),
             not_executed=tree.get("not_executed"),
             version=tree["version"],
         )

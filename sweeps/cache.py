@@ -1,7 +1,8 @@
 """Stage cache: what a stage computed from the same code, parameters and inputs is computed once.
 
-An entry is a file named by the SHA-256 of everything its content depends on, so entries never go stale and several
-processes may share a folder: each writes to a name of its own, and the last rename wins with equal content.
+An entry is named by the SHA-256 of everything its content depends on, so entries never go stale and any number of
+processes may share one store. Who needs an entry that another is computing waits for it, and takes over where that one
+was killed. Past its size the least recently used entries go.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import cache
@@ -19,9 +18,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from sweeps.cache_store import Store, prune
+
 T = TypeVar("T")
 
 CHECKSUM_BYTES = 32
+LOOKED_AT_AGAIN = 0.05
+"""Share of its limit that may be written before a cache is measured again."""
+KEPT_WHEN_FULL = 0.8
+"""Share of its limit that a full cache is brought down to."""
 
 
 def digest(*parts: Any) -> str:
@@ -67,10 +72,11 @@ def code_digest(*packages: str) -> str:
 
 
 class StageCache:
-    """A folder of finished stages."""
+    """Finished stages in a store, of `limit_bytes` at most (None: of any size)."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, store: Store, limit_bytes: float | None = None) -> None:
+        self.store, self._limit_bytes = store, limit_bytes
+        self._unmeasured_bytes = float("inf")  # what others wrote before
 
     def cached(
         self,
@@ -84,7 +90,7 @@ class StageCache:
         """The result of `compute`, from the cache where it is there.
 
         Args:
-            stage: name of the stage, e.g. "prune"; also the sub-folder.
+            stage: name of the stage, e.g. "prune".
             code_version: another one where the stage's code computes something else.
             parts: everything the result depends on: parameters, and digests of the inputs.
             compute: called at most once.
@@ -92,33 +98,29 @@ class StageCache:
 
         A damaged entry (short write, flipped bit) is computed anew; a full disk costs the entry, not the result.
         """
-        path = self.folder / stage / f"{digest(stage, code_version, parts)}.bin"
-        content = _read(path)
+        name = digest(stage, code_version, parts)
+        content = self._read(stage, name)
         if content is not None:
             return decode(content)
-        result = compute()
-        _write(path, encode(result))
+        with self.store.alone(stage, name):
+            content = self._read(stage, name)  # whoever was waited for has left it there
+            if content is not None:
+                return decode(content)
+            result = compute()
+            self._write(stage, name, encode(result))
         return result
 
+    def _read(self, stage: str, name: str) -> bytes | None:
+        whole = self.store.read(stage, name)
+        if whole is None:
+            return None
+        content = whole[CHECKSUM_BYTES:]
+        return content if hashlib.sha256(content).digest() == whole[:CHECKSUM_BYTES] else None
 
-def _read(path: Path) -> bytes | None:
-    try:
-        whole = path.read_bytes()
-    except OSError:
-        return None
-    content = whole[CHECKSUM_BYTES:]
-    return content if hashlib.sha256(content).digest() == whole[:CHECKSUM_BYTES] else None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the final name, then rename: a reader sees all of it or nothing."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        os.replace(temporary, path)
-    except OSError:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    def _write(self, stage: str, name: str, content: bytes) -> None:
+        self.store.write(stage, name, hashlib.sha256(content).digest() + content)
+        self._unmeasured_bytes += len(content)
+        if self._limit_bytes is not None and self._unmeasured_bytes > LOOKED_AT_AGAIN * self._limit_bytes:
+            self._unmeasured_bytes = 0.0
+            if sum(entry.size_bytes for entry in self.store.entries()) > self._limit_bytes:
+                prune(self.store, KEPT_WHEN_FULL * self._limit_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def close_study(
             seconds=round(folder.seconds, 1),
         ),
         executions=executions,
+        changes=tuple(json.loads(json.dumps(folder.changes))),
         not_executed=not_executed,
     )
 

@@ -193,6 +193,16 @@ class ImportCheckConfig(Section):
     """Pictures the published figure was measured on."""
 
 
+class CacheConfig(Section):
+    """Where finished stages are kept, so that nothing is computed twice."""
+
+    place: str | None = None
+    """Folder (relative to where the command is started), or an address that fsspec knows, such as s3://bucket/cache.
+    null: .cache in `out`."""
+    max_gb: Annotated[float, Field(gt=0)] | None = 20.0
+    """GB (10^9 bytes) past which the least recently used entries go. null: no limit."""
+
+
 class ReportConfig(Section):
     overlays: Annotated[int, Field(ge=0, le=8)] = 4
     """Rows of picture / label / baseline / choice, the picture with the lowest score of the choice among them."""
@@ -241,6 +251,7 @@ class SweepConfig(Section):
     max_mac_overhead: Annotated[float, Field(ge=0)] = 0.05
     """Most extra multiply-accumulates that tiling may cost, as a share of the untiled network's."""
     import_check: ImportCheckConfig | None = None
+    cache: CacheConfig = CacheConfig()
     report: ReportConfig = ReportConfig()
     choice: ChoiceConfig = ChoiceConfig()
 
@@ -261,6 +272,11 @@ class SweepConfig(Section):
         return self
 
     @property
+    def cache_place(self) -> str:
+        """Folder or address of the stage cache."""
+        return self.cache.place or str(self.out / ".cache")
+
+    @property
     def folder(self) -> Path:
         """Where everything of this study lies."""
         return self.out / self.study
@@ -271,8 +287,8 @@ class SweepConfig(Section):
 
 
 MAY_CHANGE = (
-    "out", "report", "choice", "search.trials", "search.workers", "search.trial_seconds", "search.worker_memory_mb",
-    "search.worker_trials", "search.failures_in_a_row",
+    "out", "cache", "report", "choice", "search.trials", "search.workers", "search.trial_seconds",
+    "search.worker_memory_mb", "search.worker_trials", "search.failures_in_a_row",
 )  # fmt: skip
 
 

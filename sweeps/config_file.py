@@ -191,9 +191,11 @@ def _with_absolute_paths(config: SweepConfig, folder: Path, overridden: set[KeyP
     target = config.target
     if Path(target).suffix:
         target = str(absolute(target, "target"))
-    return config.model_copy(
-        update={"data": data, "network": network, "target": target, "out": Path.cwd() / config.out.expanduser()}
-    )
+    cache = config.cache
+    if cache.place is not None and "://" not in cache.place:
+        cache = cache.model_copy(update={"place": str(Path.cwd() / Path(cache.place).expanduser())})
+    changes = {"data": data, "network": network, "target": target, "cache": cache}
+    return config.model_copy(update=changes | {"out": Path.cwd() / config.out.expanduser()})
 
 
 def check_files(config: SweepConfig) -> None:

@@ -18,6 +18,7 @@ from deeplab.simulation import simulator
 from deeplab.windows import TrainingBatches, frames
 from evaluation.planner import Target, load_target
 from sweeps.cache import StageCache
+from sweeps.cache_store import open_store
 from sweeps.config import SweepConfig
 from sweeps.inputs import open_inputs
 from sweeps.pictures import Pictures
@@ -99,4 +100,6 @@ class Context:
 def open_context(config: SweepConfig) -> Context:
     """Open network, pictures and cache of a study. Raises `UserError` for what does not fit together."""
     baseline, pictures = open_inputs(config)
-    return Context(config, baseline, pictures, load_target(config.target), StageCache(config.out / ".cache"))
+    limit_bytes = None if config.cache.max_gb is None else config.cache.max_gb * 1e9
+    cache = StageCache(open_store(config.cache_place), limit_bytes)
+    return Context(config, baseline, pictures, load_target(config.target), cache)

@@ -22,13 +22,13 @@ from sweeps.progress import Progress
 from sweeps.screening import pruning_reason, screen
 from sweeps.study import Question, Study
 from sweeps.supervisor import Answer, Failure, Supervisor
-from sweeps.tracking import Tracker
+from sweeps.tracking import TRACEBACKS, Tracker
 from sweeps.worker import Evaluate, Evaluated
 
 RULED_OUT_IN_A_ROW = 200
 """Candidates that cost no measurement; after so many the space holds nothing new."""
 POLL_S = 0.2
-PLANS, TRACEBACKS = "plans", "failures"
+PLANS = "plans"
 
 
 class StoppedAtOnceError(Exception):
@@ -181,7 +181,7 @@ class _Search:
         against = screen(
             question.candidate,
             question.number,
-            [trial for number, trial in self.told.items() if number < question.known],
+            list(self.told.values())[: question.known],
             config.search.costs,
             config.screening,
             config.constraints.miou_drop,

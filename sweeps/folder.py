@@ -5,19 +5,23 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from evaluation.errors import UserError
 from sweeps.config import SweepConfig
+from sweeps.journal import read_journal
 
 STUDY_FILE = "study.json"
-SHOWN_DIFFERENCES = 6
+LOCK_FILE = ".lock"
+SHOWN = 6
+"""Keys that differ, in a message."""
 
 
 @dataclass
@@ -29,6 +33,10 @@ class StudyFolder:
     started: str
     seconds: float
     identity: Mapping[str, Any]
+    launch: Mapping[str, Any]
+    """What the latest launch said of itself: its budget, workers, process and machine."""
+    changes: list[Mapping[str, Any]] = field(default_factory=list)
+    """Every change of the configuration that the user allowed: when, after how many trials, and each key's values."""
 
     def add_seconds(self, seconds: float) -> None:
         """Count the wall time of this launch."""
@@ -40,6 +48,8 @@ class StudyFolder:
             "id": self.study_id,
             "started": self.started,
             "seconds": self.seconds,
+            "launch": dict(self.launch),
+            "changes": self.changes,
             "config": dict(self.identity),
         }
         temporary = self.path / f"{STUDY_FILE}.part"
@@ -48,8 +58,12 @@ class StudyFolder:
 
 
 @contextmanager
-def open_folder(config: SweepConfig, resume: bool) -> Iterator[StudyFolder]:
+def open_folder(config: SweepConfig, resume: bool, accept_changes: bool = False) -> Iterator[StudyFolder]:
     """The study's folder, created or resumed, locked against a second launch.
+
+    Args:
+        resume: go on with a study that exists.
+        accept_changes: also with one of another configuration, which it then has.
 
     Raises:
         UserError: it cannot be written, is in use, belongs to another configuration, or exists without `resume`.
@@ -57,7 +71,7 @@ def open_folder(config: SweepConfig, resume: bool) -> Iterator[StudyFolder]:
     path = config.folder
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("w")
+        lock = (path / LOCK_FILE).open("w")
     except OSError as error:
         raise UserError(f"out: cannot write to {path} ({error.strerror}); choose another with -o out=FOLDER") from None
     with lock:
@@ -65,35 +79,73 @@ def open_folder(config: SweepConfig, resume: bool) -> Iterator[StudyFolder]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{path}: another launch works on this study; wait for it, or use -o study=NAME") from None
-        yield _open(config, path, resume)
+        yield _open(config, path, resume, accept_changes)
 
 
-def _open(config: SweepConfig, path: Path, resume: bool) -> StudyFolder:
+def is_in_use(path: Path) -> bool:
+    """Whether a launch works on the study in this folder."""
+    try:
+        with (path / LOCK_FILE).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def read_folder(path: Path) -> StudyFolder:
+    """What `study.json` says.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
     file = path / STUDY_FILE
-    identity = json.loads(json.dumps(config.identity()))
-    if not file.exists():
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        folder = StudyFolder(path, uuid.uuid4().hex, started, 0.0, identity)
-        folder.save()
-        return folder
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-        folder = StudyFolder(path, known["id"], known["started"], known["seconds"], known["config"])
-    except (OSError, ValueError, KeyError):
+        return StudyFolder(
+            path, known["id"], known["started"], known["seconds"], known["config"], known["launch"], known["changes"]
+        )
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no study here ({STUDY_FILE} is missing); give a folder such as studies/streets"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{file}: damaged; move the folder away, or use -o study=NAME") from None
-    different = sorted(key for key in {*identity, *folder.identity} if identity.get(key) != folder.identity.get(key))
-    if different:
+
+
+def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool) -> StudyFolder:
+    identity = json.loads(json.dumps(config.identity()))
+    search = config.search
+    launch = {"trials": search.trials, "workers": search.workers, "process": os.getpid(), "machine": platform.node()}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if not (path / STUDY_FILE).exists():
+        folder = StudyFolder(path, uuid.uuid4().hex, now, 0.0, identity, launch)
+        folder.save()
+        return folder
+    folder = read_folder(path)
+    changed = _differences(folder.identity, identity)
+    if changed and not accept_changes:
         shown = ", ".join(
-            f"{key} ({_short(folder.identity.get(key))} there, {_short(identity.get(key))} here)"
-            for key in different[:SHOWN_DIFFERENCES]
+            f"{key} ({_short(old)} there, {_short(new)} here)" for key, (old, new) in list(changed.items())[:SHOWN]
         )
         raise UserError(
             f"study {config.study!r} in {path} exists with another configuration: {shown}"
-            f"{' and more' if len(different) > SHOWN_DIFFERENCES else ''}; use -o study=NAME for a new one"
+            f"{f' and {len(changed) - SHOWN} more' if len(changed) > SHOWN else ''}; use -o study=NAME for a new one, "
+            f"or --resume --accept-changes to go on with this one: what it has measured stays as it is"
         )
     if not resume:
         raise UserError(f"study {config.study!r} exists in {path}; add --resume to go on, or -o study=NAME")
+    folder.launch, folder.identity = launch, identity
+    if changed:
+        folder.changes.append({"at": now, "trials": len(read_journal(path)), "keys": changed})
+    folder.save()
     return folder
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    keys = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))
+    return {key: (there.get(key), here.get(key)) for key in keys}
 
 
 def _short(value: Any) -> str:

@@ -20,6 +20,9 @@ def launch(
     config_file: Annotated[Path | None, typer.Argument(metavar="CONFIG.yaml", show_default=False)] = None,
     dry_run: Annotated[bool, typer.Option(help="Show the space and its range of memory, and start nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that exists, up to its budget.")] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="With --resume: go on although the configuration has changed.")
+    ] = False,
     trials: Annotated[int | None, typer.Option(help="Distinct trials in all; as search.trials.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; as search.workers.")] = None,
     override: Annotated[
@@ -52,7 +55,7 @@ def launch(
     check_inputs(config)
     if dry_run:
         return print_dry_run(config, console)
-    run_sweep(config, resume, console)
+    run_sweep(config, resume, console, accept_changes=accept_changes)
 
 
 main = exits_on_user_error(app)

@@ -8,6 +8,8 @@ journal brings back). Where the file system allows no such log, SQLite keeps its
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
@@ -30,3 +32,11 @@ def _on_connect(connection: Any, _: Any) -> None:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
+
+
+def fold_log(database: Path) -> None:
+    """Bring a database's write-ahead log into its file, so that the file alone may be copied or moved. Where another
+    process reads it just now, that one's end does so instead."""
+    if database.exists():
+        with closing(sqlite3.connect(database)) as connection, suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

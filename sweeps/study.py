@@ -8,14 +8,17 @@ order does not depend on how often the study was stopped and resumed.
 from __future__ import annotations
 
 import random
+import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.samplers import (
     BaseSampler,
     GPSampler,
@@ -26,12 +29,14 @@ from optuna.samplers import (
 )
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
+from sqlalchemy.exc import DatabaseError
 
 from reports.record import State, Trial
 from sweeps.judging import costs_of
 from sweeps.space import BASELINE, Candidate, Space
 from sweeps.sqlite import use_write_ahead_log
 
+STUDY_DATABASE = "study.db"
 REPEATS_BEFORE_RANDOM = 8
 """Repeats in a row after which an untried candidate is drawn at random: samplers circle where a space runs out."""
 
@@ -48,7 +53,7 @@ class Question:
     optuna_number: int | None
     """None for a baseline that is no point of the searched space."""
     known: int = 0
-    """Trials told when it was asked: those of the numbers below. Nothing else may weigh against the candidate."""
+    """How many trials were told before it was asked; no others may weigh against the candidate."""
 
 
 def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
@@ -68,6 +73,14 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
     raise ValueError(f"no sampler {name!r}")
 
 
+def _is_damaged(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, DatabaseError) and re.search("not a database|malformed", str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _mix(seed: int, number: int) -> int:
     return (seed * 1_000_003 + number * 7919 + 1) % 2**32
 
@@ -82,22 +95,51 @@ class Study:
         self._levels = space.levels()
         self._candidates = space.candidates()
         use_write_ahead_log()
-        self._study = optuna.create_study(
-            storage=f"sqlite:///{folder / 'study.db'}",
-            study_name=name,
-            directions=["maximize", *["minimize"] * len(costs)],
-            load_if_exists=True,
-        )
+        self._study = self._open(folder / STUDY_DATABASE, name)
+        if not self._fits(self._study):
+            optuna.delete_study(study_name=name, storage=self._study._storage)
+            self._study = self._open(folder / STUDY_DATABASE, name)
         self._study.set_metric_names(["miou", *costs])
         self.asked: dict[Candidate, int] = {}
         """Every candidate ever asked, and its number."""
 
+    def _open(self, database: Path, name: str) -> optuna.Study:
+        def create() -> optuna.Study:
+            return optuna.create_study(
+                storage=f"sqlite:///{database}",
+                study_name=name,
+                directions=["maximize", *["minimize"] * len(self._costs)],
+                load_if_exists=True,
+            )
+
+        try:
+            return create()
+        except (DatabaseError, StorageInternalError) as error:
+            if not _is_damaged(error):
+                raise
+            for suffix in ("", "-wal", "-shm"):  # `unfinished` brings back from the journal what it held
+                with suppress(FileNotFoundError):
+                    database.with_name(database.name + suffix).rename(f"{database}.damaged{suffix}")
+            return create()
+
+    def _fits(self, study: optuna.Study) -> bool:
+        """Whether what the study holds is of this space; else it is made anew, from the journal."""
+        if len(study.directions) != 1 + len(self._costs):
+            return False
+        own = self._distributions()
+        asked = [trial for trial in study.get_trials(deepcopy=False) if "number" in trial.user_attrs]
+        return all(trial.distributions == own for trial in asked)
+
     def unfinished(self, finished: Mapping[int, Trial]) -> list[Question]:
-        """After a stop: the questions still open, in order. Those `finished` has an answer to are to be told again."""
+        """After a stop: the questions still open, in order. Those `finished` has an answer to are to be told again.
+
+        A finished trial that Optuna has lost, with its database or by a change of the space, is put back.
+        """
         if 0 in finished:
             self.asked[BASELINE] = 0
         questions: dict[int, Question] = {}
         given_back: dict[int, Question] = {}
+        known: set[int] = set()
         for trial in self._study.get_trials(deepcopy=False):
             attributes = trial.user_attrs
             if "number" not in attributes:
@@ -114,10 +156,32 @@ class Study:
             self.asked[candidate] = question.number
             if not trial.state.is_finished():
                 questions[question.number] = question
+            known.add(question.number)
+        for number, trial in finished.items():
+            if number not in known:
+                self._restore(trial)
         for number, question in given_back.items():
             if question.candidate not in self.asked:
                 questions[number] = self._reopen(question)
         return [questions[number] for number in sorted(questions)]
+
+    def _restore(self, trial: Trial) -> None:
+        candidate = Candidate.from_params(trial.params)
+        self.asked[candidate] = trial.number
+        if candidate not in self._candidates:
+            return
+        attributes = {"candidate": dict(trial.params), "known": trial.number, "number": trial.number}
+        complete = trial.state is State.COMPLETE
+        states = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=states[trial.state],
+                values=self._values(trial) if complete else None,
+                params=self._params(candidate),
+                distributions=self._distributions(),
+                user_attrs=attributes,
+            )
+        )
 
     def _reopen(self, question: Question) -> Question:
         """Ask again what was given back, under its number: the same seed then leads the same way, stopped or not."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from evaluation.errors import UserError
 
@@ -56,10 +59,22 @@ class Supervisor:
         workers: processes.
         log: file that takes the workers' stdout and stderr.
         limit_s: a request that takes longer is ended with its worker.
+        limit_bytes: a worker that holds more resident memory is ended with its request; what it started, such as a
+            compiler, is not counted.
+        requests_each: answers after which a worker is replaced.
     """
 
-    def __init__(self, open_handler: Callable[[], Handler], workers: int, log: Path, limit_s: float) -> None:
+    def __init__(
+        self,
+        open_handler: Callable[[], Handler],
+        workers: int,
+        log: Path,
+        limit_s: float,
+        limit_bytes: float | None = None,
+        requests_each: int | None = None,
+    ) -> None:
         self._open_handler, self._log, self._limit_s = open_handler, log, limit_s
+        self._limit_bytes, self._requests_each = limit_bytes, requests_each
         self._queue: deque[tuple[Hashable, Any]] = deque()
         self._failed_starts = 0
         self._workers = [_Worker(open_handler, log) for _ in range(workers)]
@@ -92,6 +107,9 @@ class Supervisor:
             elif worker.key is not None and time.monotonic() - worker.since > self._limit_of(worker):
                 answers.append(worker.end(f"took longer than {self._limit_of(worker):g} s"))
                 self._replace(index)
+            elif worker.key is not None and self._limit_bytes is not None and worker.memory() > self._limit_bytes:
+                answers.append(worker.end(f"its worker needed more than {self._limit_bytes / 1e6:g} MB of memory"))
+                self._replace(index)
         self._hand_out()
         return answers
 
@@ -115,6 +133,9 @@ class Supervisor:
             raise RuntimeError(f"a worker could not start:\n{value}")
         answer = Answer(worker.key, value, time.monotonic() - worker.since)
         worker.key = None
+        worker.answered += 1
+        if self._requests_each is not None and worker.answered >= self._requests_each:
+            self._replace(index)
         return [answer]
 
     def _lost(self, index: int) -> list[Answer]:
@@ -167,6 +188,7 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.ready = False
+        self.answered = 0
         self.key: Hashable | None = None
         self.request: Any = None
         self.since = time.monotonic()
@@ -175,6 +197,13 @@ class _Worker:
         self.key, self.request, self.since = key, request, time.monotonic()
         with contextlib.suppress(OSError):  # it has just died; the next poll sees its end of the pipe
             self.connection.send(request)
+
+    def memory(self) -> int:
+        """Resident bytes; 0 once it has ended."""
+        try:
+            return psutil.Process(self.process.pid).memory_info().rss
+        except psutil.Error:
+            return 0
 
     def end(self, reason: str) -> Answer:
         answer = Answer(self.key, Failure(reason), time.monotonic() - self.since)
@@ -213,6 +242,12 @@ def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path
         except UserError as error:
             reply = ("user error", str(error))
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                # Every other request would fail alike; none of them is to blame.
+                connection.send(
+                    ("user error", f"a worker finds no space on the disk ({error.filename or 'temporary'})")
+                )
+                return
             text = traceback.format_exc()
             print(text, file=sys.stderr, flush=True)
             line = f"{type(error).__name__}: {error}".splitlines()[0]

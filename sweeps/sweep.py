@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
@@ -17,48 +18,80 @@ from sweeps.folder import open_folder
 from sweeps.journal import Journal
 from sweeps.outcome import print_outcome
 from sweeps.progress import Progress
-from sweeps.study import Study
+from sweeps.sqlite import fold_log
+from sweeps.storage_errors import explained
+from sweeps.study import STUDY_DATABASE, Study
 from sweeps.supervisor import Supervisor
 from sweeps.tracking import Tracker
 from sweeps.worker import TRIAL_MODULE, open_worker
 
 
-def run_sweep(config: SweepConfig, resume: bool, console: Console, trial_module: str = TRIAL_MODULE) -> StudyRecord:
-    """One sweep, from its configuration to its report."""
+def open_supervisor(config: SweepConfig, trial_module: str, log: Path) -> Supervisor:
+    """The workers of a sweep."""
+    search = config.search
+    return Supervisor(
+        partial(open_worker, config, trial_module),
+        search.workers,
+        log,
+        search.trial_seconds,
+        None if search.worker_memory_mb is None else search.worker_memory_mb * 1e6,
+        search.worker_trials,
+    )
+
+
+def run_sweep(
+    config: SweepConfig,
+    resume: bool,
+    console: Console,
+    trial_module: str = TRIAL_MODULE,
+    *,
+    accept_changes: bool = False,
+) -> StudyRecord:
+    """One sweep, from its configuration to its report.
+
+    Raises:
+        UserError: of everything a user can put right, a full disk and a locked database among it. What was measured by
+            then is in the journal, and `--resume` goes on from there.
+    """
+    with explained(config.folder):
+        return _run(config, resume, console, trial_module, accept_changes)
+
+
+def _run(config: SweepConfig, resume: bool, console: Console, trial_module: str, accept_changes: bool) -> StudyRecord:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     begun = time.monotonic()
     stop = Stop()
-    with open_folder(config, resume) as folder, Progress(console, config.search.trials) as progress:
-        open_handler = partial(open_worker, config, trial_module)
-        log = folder.path / "workers.log"
-        with (
-            stop.on_signals(progress.say),
-            Supervisor(open_handler, config.search.workers, log, config.search.trial_seconds) as supervisor,
-        ):
-            settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
-            tracker = Tracker(config.study, folder.study_id, settings)
-            with tracker.ended_on_error():
-                data = describe_data(supervisor)
-                tracker.class_names = data.class_names
-                if config.import_check is not None:
-                    progress.say(f"scoring the imported network on {config.import_check.split!r}")
-                check = run_import_check(config, supervisor)
-                if config.space.prunes_channels:
-                    progress.say("ranking the channels and reading pictures, once for all trials")
-                    prepare_trials(supervisor)
-                journal = Journal(folder.path)
-                space = config.space.space()
-                search = config.search
-                study = Study(folder.path, config.study, space, search.sampler, config.seed, search.costs)
-                early_end = run_trials(config, study, journal, supervisor, tracker, progress, stop)
+    with (
+        open_folder(config, resume, accept_changes) as folder,
+        Progress(console, config.search.trials) as progress,
+        stop.on_signals(progress.say),
+        open_supervisor(config, trial_module, folder.path / "workers.log") as supervisor,
+    ):
+        settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
+        tracker = Tracker(config.study, folder.study_id, settings)
+        with tracker.ended_on_error():
+            data = describe_data(supervisor)
+            tracker.class_names = data.class_names
+            if config.import_check is not None:
+                progress.say(f"scoring the imported network on {config.import_check.split!r}")
+            check = run_import_check(config, supervisor)
+            if config.space.prunes_channels:
+                progress.say("ranking the channels and reading pictures, once for all trials")
+                prepare_trials(supervisor)
+            journal = Journal(folder.path)
+            space = config.space.space()
+            search = config.search
+            study = Study(folder.path, config.study, space, search.sampler, config.seed, search.costs)
+            early_end = run_trials(config, study, journal, supervisor, tracker, progress, stop)
 
-                progress.say("scoring the front on the held-out pictures")
-                folder.add_seconds(time.monotonic() - begun)
-                record = close_study(config, journal.trials, supervisor, folder, data, check)
-                write_record(record, folder.path)
-                progress.say("writing the report")
-                report = write_report(record, folder.path)
-                tracker.finish(record, [report, folder.path / "record.json"], early_end is None)
+            progress.say("scoring the front on the held-out pictures")
+            folder.add_seconds(time.monotonic() - begun)
+            record = close_study(config, journal.trials, supervisor, folder, data, check)
+            write_record(record, folder.path)
+            progress.say("writing the report")
+            report = write_report(record, folder.path)
+            fold_log(folder.path / STUDY_DATABASE)
+            tracker.finish(record, [report, folder.path / "record.json"], early_end is None)
     print_outcome(record, report, console, early_end)
     return record

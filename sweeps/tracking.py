@@ -9,22 +9,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from evaluation.measurement import MemoryFigures
 from reports.front import hypervolume
 from reports.record import State, StudyRecord, Trial
-from sweeps.sqlite import use_write_ahead_log
+from sweeps.sqlite import fold_log, use_write_ahead_log
 
 STUDY_ID = "petitlab.study_id"
 TRIAL_NUMBER = "petitlab.trial"
 RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
 PAGE = 1000
+TRACEBACKS = "failures"
+"""Folder of a study with the tracebacks of failed trials."""
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 
@@ -111,6 +114,8 @@ class Tracker:
         )
         if trial.plan_file and (folder / trial.plan_file).exists():
             self._client.log_artifact(run_id, str(folder / trial.plan_file), "plan")
+        if (traceback := folder / TRACEBACKS / f"{trial.label}.txt").exists():
+            self._client.log_artifact(run_id, str(traceback))
         self._client.set_terminated(run_id, RUN_STATUS[trial.state], end_ms)
         self._children[trial.number] = run_id
 
@@ -139,6 +144,8 @@ class Tracker:
             if path.exists():
                 self._client.log_artifact(self.parent_id, str(path))
         self._client.set_terminated(self.parent_id, "FINISHED" if spent else "KILLED")
+        if (uri := _absolute(tracking_uri())).startswith("sqlite:///"):
+            fold_log(Path(uri.removeprefix("sqlite:///")))
 
     @contextmanager
     def ended_on_error(self) -> Iterator[None]:
@@ -146,7 +153,8 @@ class Tracker:
         try:
             yield
         except BaseException:
-            self._client.set_terminated(self.parent_id, "FAILED")
+            with suppress(MlflowException):  # the store itself may be what went wrong
+                self._client.set_terminated(self.parent_id, "FAILED")
             raise
 
 

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 
 from sweeps.config import SweepConfig
 from sweeps.config_file import load_config
+from sweeps.sqlite import fold_log
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -33,6 +34,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs: creating its tables takes seconds, copying it none."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
+    fold_log(path)
     return path
 
 

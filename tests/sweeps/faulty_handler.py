@@ -1,5 +1,6 @@
 """Handlers for the supervisor's tests; importable by worker processes."""
 
+import errno
 import os
 import time
 
@@ -20,6 +21,11 @@ def open_handler():
                 raise ValueError("no\nsecond line")
             case "user":
                 raise UserError("the user's file")
+            case "full":
+                raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+            case "grow":
+                state["held"] = bytearray(os.urandom(1)) * 300_000_000
+                time.sleep(600)
             case "pid":
                 return os.getpid()
             case "count":

@@ -1,14 +1,22 @@
 """The stage cache: computed once, never wrong."""
 
+import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from deeplab.compression import Compression
+from evaluation.errors import UserError
+from sweeps.__main__ import app
 from sweeps.cache import StageCache, digest
+from sweeps.cache_store import Entry, FolderStore, open_store, prune
 
 
 class Counted:
@@ -25,7 +33,7 @@ def get(cache: StageCache, compute: Counted, **parts: object) -> bytes:
 
 
 def test_a_stage_is_computed_once_for_equal_parts(tmp_path: Path) -> None:
-    cache, compute = StageCache(tmp_path), Counted()
+    cache, compute = StageCache(FolderStore(tmp_path)), Counted()
     assert get(cache, compute, sparsity=0.5) == get(cache, compute, sparsity=0.5) == b"result"
     assert compute.calls == 1
     get(cache, compute, sparsity=0.25)
@@ -33,7 +41,7 @@ def test_a_stage_is_computed_once_for_equal_parts(tmp_path: Path) -> None:
 
 
 def test_another_code_version_is_another_entry(tmp_path: Path) -> None:
-    cache, compute = StageCache(tmp_path), Counted()
+    cache, compute = StageCache(FolderStore(tmp_path)), Counted()
     cache.cached("prune", 1, {}, compute, bytes, bytes)
     cache.cached("prune", 2, {}, compute, bytes, bytes)
     assert compute.calls == 2
@@ -41,7 +49,7 @@ def test_another_code_version_is_another_entry(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_a_damaged_entry_is_computed_anew(tmp_path: Path, damage: str) -> None:
-    cache, compute = StageCache(tmp_path), Counted()
+    cache, compute = StageCache(FolderStore(tmp_path)), Counted()
     get(cache, compute, x=1)
     (entry,) = (tmp_path / "prune").iterdir()
     content = bytearray(entry.read_bytes())
@@ -55,7 +63,7 @@ def test_a_damaged_entry_is_computed_anew(tmp_path: Path, damage: str) -> None:
 
 def test_a_folder_that_cannot_be_written_costs_the_entry_only(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    cache, compute = StageCache(tmp_path / "file"), Counted()
+    cache, compute = StageCache(FolderStore(tmp_path / "file")), Counted()
     assert get(cache, compute, x=1) == b"result"
 
 
@@ -75,3 +83,141 @@ def test_the_order_of_keys_does_not_matter(tree: dict[str, int]) -> None:
 def test_what_cannot_be_digested_is_refused() -> None:
     with pytest.raises(TypeError, match="cannot digest"):
         digest(object())
+
+
+def compute_slowly(folder: Path, seconds: float) -> None:
+    def compute() -> bytes:
+        with (folder / "computed").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(seconds)
+        return b"result"
+
+    cache = StageCache(FolderStore(folder / "cache"))
+    assert cache.cached("prune", 1, {"x": 1}, compute, bytes, bytes) == b"result"
+
+
+def start(folder: Path, seconds: float) -> multiprocessing.Process:
+    process = multiprocessing.get_context("fork").Process(target=compute_slowly, args=(folder, seconds))
+    process.start()
+    return process
+
+
+def test_who_needs_what_another_computes_waits_for_it(tmp_path: Path) -> None:
+    processes = [start(tmp_path, 0.5) for _ in range(4)]
+    for process in processes:
+        process.join(20)
+        assert process.exitcode == 0
+    assert len((tmp_path / "computed").read_text().splitlines()) == 1
+    assert not list((tmp_path / "cache").rglob("*.lock"))
+
+
+def test_who_waits_for_one_that_is_killed_takes_over(tmp_path: Path) -> None:
+    first = start(tmp_path, 60)
+    while not (tmp_path / "computed").exists():
+        time.sleep(0.01)
+    second = start(tmp_path, 0)
+    time.sleep(0.2)
+    os.kill(first.pid, signal.SIGKILL)
+    second.join(10)
+    assert second.exitcode == 0
+    assert len((tmp_path / "computed").read_text().splitlines()) == 2
+
+
+def fill(store: FolderStore, ages: dict[str, float], size: int = 1000) -> None:
+    for name, age in ages.items():
+        store.write("prune", name, bytes(size))
+        then = time.time() - age
+        os.utime(store._path("prune", name), (then, then))
+
+
+def names(store: FolderStore) -> set[str]:
+    return {entry.name for entry in store.entries()}
+
+
+def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    fill(store, {"old": 300, "older": 400, "read": 500, "new": 10})
+    assert store.read("prune", "read") is not None
+    assert {entry.name for entry in prune(store, 2500)} == {"older", "old"}
+    assert names(store) == {"read", "new"}
+
+
+def test_what_is_too_old_goes_whatever_the_size(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    fill(store, {"a": 300, "b": 400, "c": 10})
+    prune(store, float("inf"), older_than=time.time() - 350)
+    assert names(store) == {"a", "c"}
+
+
+def test_a_cache_keeps_to_its_limit(tmp_path: Path) -> None:
+    cache = StageCache(FolderStore(tmp_path), limit_bytes=10_000)
+    for number in range(60):
+        cache.cached("prune", 1, {"n": number}, lambda: bytes(700), bytes, bytes)
+        assert sum(entry.size_bytes for entry in cache.store.entries()) <= 10_000 + 700 + 32
+    kept = {entry.name for entry in cache.store.entries()}
+    assert digest("prune", 1, {"n": 59}) in kept
+    assert digest("prune", 1, {"n": 0}) not in kept
+
+
+def test_what_a_kill_left_half_written_goes_after_a_while(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    fill(store, {"a": 0})
+    old, new = tmp_path / "prune" / "old.part", tmp_path / "prune" / "new.part"
+    for file, age in ((old, 7200), (new, 5)):
+        file.write_bytes(b"")
+        os.utime(file, (time.time() - age, time.time() - age))
+    assert names(store) == {"a"}
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_a_store_behind_fsspec(tmp_path: Path) -> None:
+    for address in ("memory://bucket/cache", f"file://{tmp_path}/remote"):
+        store, compute = open_store(address), Counted()
+        cache = StageCache(store)
+        assert get(cache, compute, sparsity=0.5) == get(cache, compute, sparsity=0.5) == b"result"
+        assert compute.calls == 1
+        (entry,) = store.entries()
+        assert entry == Entry("prune", digest("prune", 1, {"sparsity": 0.5}), 32 + 6, entry.used)
+        assert time.time() - 60 < entry.used < time.time() + 60
+        prune(store, 0)
+        assert store.entries() == []
+        assert get(StageCache(open_store(address)), compute, sparsity=0.5) == b"result"
+        assert compute.calls == 2
+
+
+def test_an_address_nothing_can_open_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"cache\.place: nowhere://x: Protocol not known: nowhere"):
+        open_store("nowhere://x")
+
+
+def test_the_command_shows_and_prunes(tmp_path: Path) -> None:
+    store, runner = FolderStore(tmp_path), CliRunner()
+    fill(store, {"a": 100_000, "b": 10}, size=2_000_000)
+    shown = runner.invoke(app, ["cache", "show", str(tmp_path)]).output
+    assert "prune" in shown
+    assert "4.0" in shown
+    assert runner.invoke(app, ["cache", "prune", str(tmp_path), "--older-than", "1d"]).output == (
+        "removed 1 entries, 2.0 MB\n"
+    )
+    assert names(store) == {"b"}
+    fill(store, {"c": 5}, size=2_000_000)
+    assert runner.invoke(app, ["cache", "prune", str(tmp_path), "--to", "3MB"]).output == "removed 1 entries, 2.0 MB\n"
+    assert names(store) == {"c"}
+    runner.invoke(app, ["cache", "prune", str(tmp_path), "--all"])
+    assert names(store) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["."], "say what may go"),
+        ([".", "--to", "two"], "expected a size such as 500MB"),
+        ([".", "--older-than", "3"], "expected a time such as 90m"),
+        (["nowhere", "--all"], "no stage cache here"),
+    ],
+)
+def test_what_the_command_cannot_read_is_said(arguments: list[str], words: str) -> None:
+    result = CliRunner().invoke(app, ["cache", "prune", *arguments])
+    assert isinstance(result.exception, UserError)
+    assert words in str(result.exception)

@@ -1,6 +1,7 @@
 """Whole sweeps with the stand-in trial: their record, their MLflow runs, their ends by fault and by kill."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from evaluation.errors import UserError
 from reports.record import State, StudyRecord, Trial, read_record
+from sweeps.__main__ import app as commands
 from sweeps.config import SweepConfig
 from sweeps.launch import app
 from sweeps.space import Candidate
@@ -270,6 +272,26 @@ def test_another_configuration_is_refused_with_its_keys(config: Config) -> None:
         sweep(config("finetune.steps=61", "seed=4"), resume=True)
 
 
+def test_a_changed_configuration_is_taken_where_the_user_says_so(config: Config) -> None:
+    sweep(config("search.trials=3"))
+    record = run_sweep(
+        config("search.trials=6", "finetune.steps=61", "space.tile_count=[1, 2, 8]"),
+        True,
+        Console(quiet=True),
+        "standin_trial",
+        accept_changes=True,
+    )
+    assert sum(trial.spent for trial in record.trials) == 6
+    assert max(Counter(evaluated(config().folder)).values()) == 1
+    (change,) = record.changes
+    assert change["trials"] == 3
+    assert change["keys"] == {"finetune.steps": [60, 61], "space.tile_count": [[1, 2, 4], [1, 2, 8]]}
+    assert "changed after 3 trials" in pdf_text(config().folder)
+    assert read_record(config().folder).to_dict() == record.to_dict()
+    with pytest.raises(UserError, match="another configuration"):
+        sweep(config("search.trials=7"), resume=True)
+
+
 def test_an_exhausted_space_ends_the_sweep(config: Config) -> None:
     small = config("space.sparsity=[0.0]", "space.tile_count=[1]", "search.trials=50")
     assert len(sweep(small).trials) == 3
@@ -386,3 +408,49 @@ def pdf_text(folder: Path) -> str:
     from pypdf import PdfReader
 
     return " ".join(" ".join(page.extract_text() for page in PdfReader(folder / "report.pdf").pages).split())
+
+
+def test_status_says_how_far_a_study_is(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
+    folder, runner = config().folder, CliRunner()
+    process = start(tmp_path, "search.trials=30")
+    wait_for_trials(folder, 3)
+    running = runner.invoke(commands, ["status", str(folder)]).output
+    assert f"running (process {process.pid} on " in running
+    assert " of 30 trials measured" in running
+    process.kill()
+    process.communicate()
+    stopped = runner.invoke(commands, ["status", str(folder.parent)]).output
+    assert "stopped; go on with" in stopped
+    assert "trial-000" in stopped or "trial-001" in stopped
+    done = sweep(config("search.trials=3"), resume=True)
+    finished = runner.invoke(commands, ["status", str(folder)]).output
+    assert ": finished" in finished
+    point = done.trial(done.front[0][0])
+    assert f"{point.memory.peak_memory_bytes / 1e6:.3f}" in finished
+    assert isinstance(runner.invoke(commands, ["status", str(tmp_path / "x")]).exception, UserError)
+
+
+def test_a_failed_trials_traceback_is_an_artifact_of_its_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_FAULT", "raise:*")
+    sweep(config("search.failures_in_a_row=2"))
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    failed = children(mlflow_runs())
+    assert len(failed) == 2
+    for run in failed:
+        assert [file.path for file in client.list_artifacts(run.info.run_id)] == [f"{run.info.run_name}.txt"]
+
+
+def test_a_locked_database_is_one_line_and_loses_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.sqlite.BUSY_MS", 200)
+    sweep(config("search.trials=3"))
+    held = sqlite3.connect(config().folder / "study.db", isolation_level=None)
+    held.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(UserError, match=r"a database cannot be used \(database is locked\).*go on with --resume"):
+        sweep(config("search.trials=5"), resume=True)
+    held.rollback()
+    held.close()
+    record = sweep(config("search.trials=5"), resume=True)
+    assert len(record.trials) == 5
+    assert max(Counter(evaluated(config().folder)).values()) == 1
+    assert_nothing_is_running(config())

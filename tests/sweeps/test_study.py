@@ -137,3 +137,28 @@ def test_optuna_holds_what_was_told(tmp_path: Path) -> None:
     first = stored.trials[0]
     assert first.values == [finished[0].measurement.scores.miou, finished[0].memory.peak_memory_bytes / 1e6]
     assert all(trial.state.is_finished() for trial in stored.trials)
+
+
+@pytest.mark.parametrize("damage", ["lost", "overwritten"])
+def test_a_database_that_is_lost_is_made_again_from_what_was_finished(tmp_path: Path, damage: str) -> None:
+    finished: dict[int, Trial] = {}
+    search(open_study(tmp_path), 6, finished)
+    for file in tmp_path.glob("study.db*"):
+        file.unlink() if damage == "lost" else file.write_bytes(b"not a database" * 400)
+    again = open_study(tmp_path)
+    assert again.unfinished(finished) == []
+    stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert [trial.values[0] for trial in stored.trials] == [finished[n].measurement.scores.miou for n in range(6)]
+    tried = search(again, 12, finished)
+    assert len(tried) == len(set(tried)) == 12
+
+
+def test_a_changed_space_keeps_what_was_tried(tmp_path: Path) -> None:
+    finished: dict[int, Trial] = {}
+    search(open_study(tmp_path), 6, finished)
+    wider = Space(("channels",), (0.0, 0.25, 0.5, 0.75), (4, 8, 32), (8, 32), (1, 2))
+    again = open_study(tmp_path, space=wider)
+    assert again.unfinished(finished) == []
+    tried = search(again, 100, finished)
+    assert len(tried) == len(set(tried))
+    assert set(wider.candidates()) <= set(tried)

@@ -127,3 +127,27 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_worker_that_needs_too_much_memory_is_ended(tmp_path: Path) -> None:
+    with Supervisor(faulty_handler.open_handler, 1, tmp_path / "log", 30, limit_bytes=250e6) as supervisor:
+        for key, request in enumerate([1, "grow", 2]):
+            supervisor.submit(key, request)
+        found = answers(supervisor, 3)
+    assert found[1].reason == "its worker needed more than 250 MB of memory"
+    assert (found[0], found[2]) == (2, 4)
+
+
+def test_a_worker_is_replaced_after_so_many_answers(tmp_path: Path) -> None:
+    with Supervisor(faulty_handler.open_handler, 1, tmp_path / "log", 30, requests_each=3) as supervisor:
+        for key in range(7):
+            supervisor.submit(key, "pid")
+        pids = answers(supervisor, 7)
+    assert [pids[key] == pids[key + 1] for key in range(6)] == [True, True, False, True, True, False]
+
+
+def test_a_full_disk_is_no_fault_of_the_request(tmp_path: Path) -> None:
+    with supervise(tmp_path) as supervisor:
+        supervisor.submit("a", "full")
+        with pytest.raises(UserError, match="space on the disk"):
+            answers(supervisor, 1)

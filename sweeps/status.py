@@ -1,0 +1,100 @@
+"""How far a study is, from what lies in its folder; works beside a running sweep and after a killed one.
+
+sweeps status studies/streets
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evaluation.errors import UserError, exits_on_user_error
+
+if TYPE_CHECKING:
+    from reports.record import Trial
+
+DEFAULT_FOLDER = Path("studies")
+LISTED = 12
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def status(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of a study, or of several.")] = DEFAULT_FOLDER,
+) -> None:
+    """Say whether the study runs, how many trials have ended and how, and what its front is by now."""
+    from rich.console import Console
+
+    from sweeps.folder import STUDY_FILE
+
+    studies = (
+        [study] if (study / STUDY_FILE).exists() else sorted(path.parent for path in study.glob(f"*/{STUDY_FILE}"))
+    )
+    if not studies:
+        raise UserError(f"{study}: no study here; give a folder such as studies/streets")
+    console = Console(highlight=False)
+    for folder in studies:
+        _print_status(folder, console)
+
+
+def _print_status(path: Path, console) -> None:
+    from rich.table import Table
+
+    from reports.front import pareto_front
+    from reports.record import State, point_of
+    from sweeps.config import ConstraintsConfig
+    from sweeps.folder import is_in_use, read_folder
+    from sweeps.journal import JOURNAL_FILE, read_journal
+    from sweeps.judging import judge
+    from sweeps.progress import clock
+
+    folder = read_folder(path)
+    limits = {name: folder.identity.get(f"constraints.{name}") for name in ConstraintsConfig.model_fields}
+    found, constraints = read_journal(path), ConstraintsConfig(**limits)
+    trials = {number: judge(trial, found.get(0), constraints) for number, trial in sorted(found.items())}
+    launch, spent = folder.launch, sum(trial.spent for trial in trials.values())
+    if is_in_use(path):
+        state = f"running (process {launch['process']} on {launch['machine']})"
+    elif spent >= launch["trials"]:
+        state = "finished"
+    else:
+        state = "stopped; go on with: python -m sweeps.launch CONFIG.yaml --resume"
+    console.print(f"[bold]{path}[/bold]: {state}", soft_wrap=True)
+    counts = Counter(str(trial.state) for trial in trials.values())
+    ends = ", ".join(f"{counts[name]} {name}" for name in (State.COMPLETE, State.PRUNED, State.FAILED) if counts[name])
+    console.print(
+        f"  {spent} of {launch['trials']} trials measured, {len(trials)} candidates tried ({ends or 'none yet'})"
+    )
+    if trials:
+        last = datetime.fromtimestamp((path / JOURNAL_FILE).stat().st_mtime)
+        busy = clock(sum(trial.seconds for trial in trials.values()))
+        console.print(f"  last trial ended {last:%Y-%m-%d %H:%M:%S}; {busy} spent in trials, all workers together")
+    config = {"search": {"third_objective": folder.identity.get("search.third_objective")}}
+    front = pareto_front([point_of(trial, config) for trial in trials.values() if trial.feasible])
+    if not front:
+        return
+    table = Table("trial", "candidate", box=None, padding=(0, 2))
+    table.add_column("MB", justify="right")
+    table.add_column("mIoU", justify="right")
+    for equal in front[:LISTED]:
+        table.add_row(*_row(trials[equal[0].number]))
+    console.print(table)
+    if len(front) > LISTED:
+        console.print(f"  and {len(front) - LISTED} more on the front")
+
+
+def _row(trial: Trial) -> tuple[str, str, str, str]:
+    measurement = trial.measurement
+    memory_mb = measurement.memory.peak_memory_bytes / 1e6
+    return trial.label, trial.name, f"{memory_mb:.3f}", f"{measurement.scores.miou:.4f}"
+
+
+main = exits_on_user_error(app)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""What a full disk, a locked database or a lost server is called in every library between us and it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError
+
+from evaluation.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn an error of disk or database, however it was wrapped, into a `UserError` that says how to go on."""
+    try:
+        yield
+    except (OSError, DBAPIError, StorageInternalError, MlflowException) as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise UserError(
+            f"{reason}; nothing measured is lost: put it right, and go on with --resume ({folder})"
+        ) from error
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """The first of an error and its causes that a user can put right, in words."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return f"no space is left on the disk of {error.filename or 'the study'}"
+        if isinstance(error, DBAPIError):
+            text = str(error.orig).splitlines()[0]
+            if "disk is full" in text or "disk I/O error" in text:
+                return f"no space is left for a database ({text})"
+            return f"a database cannot be used ({text})"
+        error = error.__cause__ or error.__context__
+    return None
