@@ -147,6 +147,9 @@ class SearchConfig(Section):
     """MB (10^6 bytes) of resident memory that ends a worker; its trial counts as failed. null: no limit."""
     worker_trials: Annotated[int, Field(ge=1)] = 200
     """Trials after which a worker is replaced by a fresh one: TensorFlow grows with every network shape it traces."""
+    retries: Annotated[int, Field(ge=0)] = 1
+    """How often a trial is tried again whose worker died, killed for memory by the system or by a crash. One that
+    raises an error, takes too long or passes `worker_memory_mb` would do so again, and is not."""
     failures_in_a_row: Annotated[int, Field(ge=1)] = 5
     """After so many nothing is likely to succeed any more, and the sweep stops."""
 
@@ -288,7 +291,7 @@ class SweepConfig(Section):
 
 MAY_CHANGE = (
     "out", "cache", "report", "choice", "search.trials", "search.workers", "search.trial_seconds",
-    "search.worker_memory_mb", "search.worker_trials", "search.failures_in_a_row",
+    "search.worker_memory_mb", "search.worker_trials", "search.retries", "search.failures_in_a_row",
 )  # fmt: skip
 
 

@@ -118,7 +118,7 @@ class _Search:
                 if stop.asked:
                     for question in self.supervisor.withdraw():
                         self.pending.remove(question)
-                        self.study.abandon(question)
+                        self.study.put_off(question)
                 if not stop.asked and not exhausted and self._budget_left() and len(self.pending) < self.lag:
                     exhausted = not self._ask()
                 elif not self.pending:
@@ -131,7 +131,7 @@ class _Search:
         except BaseException:
             for question in reversed(self.pending):
                 if question.number not in self.journal.trials:
-                    self.study.abandon(question)
+                    self.study.put_off(question)
             raise
         if stop.asked:
             return "stopped by a signal; go on with --resume"

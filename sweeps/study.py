@@ -1,7 +1,7 @@
 """The search itself: what to try next. Optuna's samplers over the levels of the space, each candidate tried once.
 
 Optuna keeps a trial of its own for every question, repeats included; the numbers of *our* trials count distinct
-candidates and stand in the user attribute `number`. Each question has a sampler seeded by our number, so that the
+candidates and stand in the user attribute `question`. Each question has a sampler seeded by our number, so that the
 order does not depend on how often the study was stopped and resumed.
 """
 
@@ -37,6 +37,8 @@ from sweeps.space import BASELINE, Candidate, Space
 from sweeps.sqlite import use_write_ahead_log
 
 STUDY_DATABASE = "study.db"
+QUESTION = "question"
+"""User attribute of an Optuna trial that is one of ours: number, candidate, and how many trials were told before."""
 REPEATS_BEFORE_RANDOM = 8
 """Repeats in a row after which an untried candidate is drawn at random: samplers circle where a space runs out."""
 
@@ -93,7 +95,9 @@ class Study:
     ) -> None:
         self._space, self._sampler, self._seed, self._costs = space, sampler, seed, tuple(costs)
         self._levels = space.levels()
-        self._candidates = space.candidates()
+        self._untried = dict.fromkeys(space.candidates())
+        """In the order of the space."""
+        self._searched = frozenset(self._untried)
         use_write_ahead_log()
         self._study = self._open(folder / STUDY_DATABASE, name)
         if not self._fits(self._study):
@@ -127,7 +131,7 @@ class Study:
         if len(study.directions) != 1 + len(self._costs):
             return False
         own = self._distributions()
-        asked = [trial for trial in study.get_trials(deepcopy=False) if "number" in trial.user_attrs]
+        asked = [trial for trial in study.get_trials(deepcopy=False) if QUESTION in trial.user_attrs]
         return all(trial.distributions == own for trial in asked)
 
     def unfinished(self, finished: Mapping[int, Trial]) -> list[Question]:
@@ -136,41 +140,32 @@ class Study:
         A finished trial that Optuna has lost, with its database or by a change of the space, is put back.
         """
         if 0 in finished:
-            self.asked[BASELINE] = 0
+            self._mark(BASELINE, 0)
         questions: dict[int, Question] = {}
-        given_back: dict[int, Question] = {}
         known: set[int] = set()
         for trial in self._study.get_trials(deepcopy=False):
-            attributes = trial.user_attrs
-            if "number" not in attributes:
-                if not trial.state.is_finished() and trial.state != TrialState.WAITING:
+            if QUESTION not in trial.user_attrs:
+                if trial.state == TrialState.RUNNING:
                     self._study.tell(trial.number, state=TrialState.FAIL)
                 continue
-            candidate = Candidate.from_params(attributes["candidate"])
-            question = Question(attributes["number"], candidate, trial.number, attributes["known"])
-            if attributes.get("abandoned"):
-                if not trial.state.is_finished():
-                    self._study.tell(trial.number, state=TrialState.FAIL)
-                given_back[question.number] = question
-                continue
-            self.asked[candidate] = question.number
+            asked = trial.user_attrs[QUESTION]
+            candidate = Candidate.from_params(asked["candidate"])
+            self._mark(candidate, asked["number"])
+            known.add(asked["number"])
             if not trial.state.is_finished():
-                questions[question.number] = question
-            known.add(question.number)
+                self._set_state(trial.number, TrialState.RUNNING)
+                questions[asked["number"]] = Question(asked["number"], candidate, trial.number, asked["known"])
         for number, trial in finished.items():
             if number not in known:
                 self._restore(trial)
-        for number, question in given_back.items():
-            if question.candidate not in self.asked:
-                questions[number] = self._reopen(question)
         return [questions[number] for number in sorted(questions)]
 
     def _restore(self, trial: Trial) -> None:
         candidate = Candidate.from_params(trial.params)
-        self.asked[candidate] = trial.number
-        if candidate not in self._candidates:
+        self._mark(candidate, trial.number)
+        if candidate not in self._searched:
             return
-        attributes = {"candidate": dict(trial.params), "known": trial.number, "number": trial.number}
+        question = {"number": trial.number, "candidate": dict(trial.params), "known": trial.number}
         complete = trial.state is State.COMPLETE
         states = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
         self._study.add_trial(
@@ -179,15 +174,9 @@ class Study:
                 values=self._values(trial) if complete else None,
                 params=self._params(candidate),
                 distributions=self._distributions(),
-                user_attrs=attributes,
+                user_attrs={QUESTION: question},
             )
         )
-
-    def _reopen(self, question: Question) -> Question:
-        """Ask again what was given back, under its number: the same seed then leads the same way, stopped or not."""
-        self._study.enqueue_trial(self._params(question.candidate))
-        trial = self._ask_optuna(question.number)
-        return self._claim(question.number, question.candidate, trial, question.known)
 
     def ask(self, finished: Mapping[int, Trial]) -> Question | None:
         """The next candidate that was never tried; None once the space is exhausted.
@@ -197,13 +186,12 @@ class Study:
         if BASELINE not in self.asked:
             return self._ask_baseline()
         number = max(self.asked.values()) + 1
-        untried = [candidate for candidate in self._candidates if candidate not in self.asked]
-        if not untried:
+        if not self._untried:
             return None
         rng = random.Random(_mix(self._seed, number))
         for attempt in range(REPEATS_BEFORE_RANDOM + 1):
             if attempt == REPEATS_BEFORE_RANDOM or self._sampler == "grid":
-                self._study.enqueue_trial(self._params(rng.choice(untried)))
+                self._study.enqueue_trial(self._params(rng.choice(list(self._untried))))
             trial = self._ask_optuna(number + 100_003 * attempt)
             candidate = self._candidate(trial.params)
             if candidate not in self.asked:
@@ -212,8 +200,8 @@ class Study:
         raise AssertionError("an enqueued candidate was not asked")
 
     def _ask_baseline(self) -> Question:
-        if BASELINE not in self._candidates:
-            self.asked[BASELINE] = 0
+        if BASELINE not in self._searched:
+            self._mark(BASELINE, 0)
             return Question(0, BASELINE, None)
         self._study.enqueue_trial(self._params(BASELINE))
         return self._claim(0, BASELINE, self._ask_optuna(0), 0)
@@ -222,11 +210,13 @@ class Study:
         self._study.sampler = make_sampler(self._sampler, self._seed, number)
         return self._study.ask(self._distributions())
 
-    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial, known: int) -> Question:
-        trial.set_user_attr("candidate", candidate.as_params())
-        trial.set_user_attr("known", known)
-        trial.set_user_attr("number", number)  # last: with it the question counts as asked
+    def _mark(self, candidate: Candidate, number: int) -> None:
         self.asked[candidate] = number
+        self._untried.pop(candidate, None)
+
+    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial, known: int) -> Question:
+        trial.set_user_attr(QUESTION, {"number": number, "candidate": candidate.as_params(), "known": known})
+        self._mark(candidate, number)
         return Question(number, candidate, trial.number, known)
 
     def tell(self, question: Question, result: Trial, constraints: Mapping[str, float]) -> None:
@@ -243,12 +233,14 @@ class Study:
         else:
             self._study.tell(question.optuna_number, state=TrialState.FAIL)
 
-    def abandon(self, question: Question) -> None:
-        """Give a question back unanswered. Nothing may be asked after it; `unfinished` asks it again."""
-        del self.asked[question.candidate]
+    def put_off(self, question: Question) -> None:
+        """A question that stays unanswered: Optuna has its trial WAITING until `unfinished` takes it up again. Nothing
+        may be asked before."""
         if question.optuna_number is not None:
-            self._optuna_trial(question.optuna_number).set_user_attr("abandoned", True)
-            self._study.tell(question.optuna_number, state=TrialState.FAIL)
+            self._set_state(question.optuna_number, TrialState.WAITING)
+
+    def _set_state(self, optuna_number: int, state: TrialState) -> None:
+        self._study._storage.set_trial_state_values(self._optuna_trial(optuna_number)._trial_id, state)
 
     def _answer_repeat(self, trial: OptunaTrial, number: int, finished: Mapping[int, Trial]) -> None:
         trial.set_user_attr("repeat_of", number)

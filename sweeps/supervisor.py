@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -62,6 +62,7 @@ class Supervisor:
         limit_bytes: a worker that holds more resident memory is ended with its request; what it started, such as a
             compiler, is not counted.
         requests_each: answers after which a worker is replaced.
+        retries: how often a request is tried again whose worker died of something else than a limit.
     """
 
     def __init__(
@@ -72,9 +73,11 @@ class Supervisor:
         limit_s: float,
         limit_bytes: float | None = None,
         requests_each: int | None = None,
+        retries: int = 0,
     ) -> None:
         self._open_handler, self._log, self._limit_s = open_handler, log, limit_s
-        self._limit_bytes, self._requests_each = limit_bytes, requests_each
+        self._limit_bytes, self._requests_each, self._retries = limit_bytes, requests_each, retries
+        self._deaths: Counter[Hashable] = Counter()
         self._queue: deque[tuple[Hashable, Any]] = deque()
         self._failed_starts = 0
         self._workers = [_Worker(open_handler, log) for _ in range(workers)]
@@ -152,7 +155,15 @@ class Supervisor:
             if key is not None:  # it was never begun
                 self._queue.appendleft((key, request))
             return []
-        answers = [worker.end(f"its worker ended ({how})")] if worker.key is not None else []
+        key, request = worker.key, worker.request
+        if key is not None:
+            self._deaths[key] += 1
+            if self._deaths[key] <= self._retries:
+                self._replace(index)
+                self._queue.appendleft((key, request))
+                return []
+        again = f", {self._deaths[key]} times" if self._deaths[key] > 1 else ""
+        answers = [worker.end(f"its worker ended ({how}{again})")] if key is not None else []
         self._replace(index)
         return answers
 

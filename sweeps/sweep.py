@@ -36,6 +36,7 @@ def open_supervisor(config: SweepConfig, trial_module: str, log: Path) -> Superv
         search.trial_seconds,
         None if search.worker_memory_mb is None else search.worker_memory_mb * 1e6,
         search.worker_trials,
+        search.retries,
     )
 
 

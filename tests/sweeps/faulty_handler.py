@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from pathlib import Path
 
 from evaluation.errors import UserError
 
@@ -12,6 +13,12 @@ def open_handler():
 
     def handle(request):
         state["answered"] += 1
+        if str(request).startswith("crash once "):
+            mark = Path(request.removeprefix("crash once "))
+            if mark.exists():
+                return "survived"
+            mark.touch()
+            os._exit(7)
         match request:
             case "crash":
                 os._exit(7)

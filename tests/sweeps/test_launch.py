@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 from mlflow import MlflowClient
+from optuna.trial import TrialState
 from pypdf import PdfReader
 from rich.console import Console
 from typer.testing import CliRunner
@@ -53,7 +54,7 @@ def children(runs: list) -> list:
 def assert_nothing_is_running(config: SweepConfig) -> None:
     storage = f"sqlite:///{config.folder / 'study.db'}"
     trials = optuna.load_study(study_name=config.study, storage=storage).trials
-    assert all(trial.state.is_finished() for trial in trials)
+    assert all(trial.state != TrialState.RUNNING for trial in trials)
     assert all(run.info.status != "RUNNING" for run in mlflow_runs())
 
 

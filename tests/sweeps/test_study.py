@@ -95,16 +95,17 @@ def test_an_open_question_is_found_again_after_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_what_was_given_back_is_asked_again_and_the_search_goes_on_as_if_it_had_not_been(
+def test_what_was_put_off_is_taken_up_again_and_the_search_goes_on_as_if_it_had_not_been(
     tmp_path: Path, sampler: str
 ) -> None:
     whole = search(open_study(tmp_path / "whole", sampler), 9, {})
     study, finished = open_study(tmp_path / "parts", sampler), {}
     search(study, 3, finished)
     asked = study.ask(finished)
-    study.abandon(asked)
+    study.put_off(asked)
     stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'parts' / 'study.db'}")
-    assert all(trial.state.is_finished() for trial in stored.trials)
+    assert all(trial.state.is_finished() for trial in stored.trials[:-1])
+    assert stored.trials[-1].state == TrialState.WAITING
     again = open_study(tmp_path / "parts", sampler)
     (question,) = again.unfinished(finished)
     assert (question.number, question.candidate, question.known) == (asked.number, asked.candidate, 3)

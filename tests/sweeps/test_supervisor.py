@@ -151,3 +151,15 @@ def test_a_full_disk_is_no_fault_of_the_request(tmp_path: Path) -> None:
         supervisor.submit("a", "full")
         with pytest.raises(UserError, match="space on the disk"):
             answers(supervisor, 1)
+
+
+def test_a_request_is_tried_again_where_its_worker_died(tmp_path: Path) -> None:
+    mark = tmp_path / "tried"
+    with Supervisor(faulty_handler.open_handler, 1, tmp_path / "log", 30, retries=1) as supervisor:
+        for key, request in enumerate([f"crash once {mark}", "crash", "raise", 4]):
+            supervisor.submit(key, request)
+        found = answers(supervisor, 4)
+    assert found[0] == "survived"
+    assert found[1].reason == "its worker ended (exit status 7, 2 times)"
+    assert "ValueError" in found[2].reason
+    assert found[3] == 8
