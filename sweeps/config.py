@@ -141,6 +141,9 @@ class SearchConfig(Section):
     """macs or flash_mb: searched for as well, downwards. null: two objectives."""
     workers: Annotated[int, Field(ge=1)] = 1
     """Processes that evaluate trials side by side, one TensorFlow each."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of TensorFlow and of linear algebra in each worker. null: the machine's cores shared out. Another number
+    sums in another order, so results may differ in their last bits."""
     trial_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """A trial that takes longer is ended with its worker, and counts as failed."""
     worker_memory_mb: Annotated[float, Field(gt=0)] | None = None
@@ -290,7 +293,7 @@ class SweepConfig(Section):
 
 
 MAY_CHANGE = (
-    "out", "cache", "report", "choice", "search.trials", "search.workers", "search.trial_seconds",
+    "out", "cache", "report", "choice", "search.trials", "search.workers", "search.threads", "search.trial_seconds",
     "search.worker_memory_mb", "search.worker_trials", "search.retries", "search.failures_in_a_row",
 )  # fmt: skip
 

@@ -104,9 +104,11 @@ class Show:
 def open_worker(config: SweepConfig, trial_module: str = TRIAL_MODULE) -> Callable[[Any], Any]:
     """Load the trial module (and with it TensorFlow) and return the function that answers requests."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Threads that wait for cores which other workers hold cost more than they bring.
+    threads = config.search.threads or max(1, (os.cpu_count() or 1) // config.search.workers)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     trial = importlib.import_module(trial_module)
-    # Threads that wait for cores which other workers hold cost more than they bring, on the small matrices of pruning.
-    threadpool_limits(max(1, (os.cpu_count() or 1) // config.search.workers), user_api="blas")
+    threadpool_limits(threads, user_api="blas")
     return partial(answer, trial, trial.open_context(config))
 
 

@@ -1,5 +1,6 @@
 """Whole sweeps with the stand-in trial: their record, their MLflow runs, their ends by fault and by kill."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -86,13 +87,17 @@ def test_where_no_channels_go_nothing_is_prepared(config: Config) -> None:
         assert len(noted(whole.folder)) == len(evaluated(whole.folder)) == 3
 
 
-@pytest.mark.parametrize(("workers", "threads"), [(1, 6), (4, 1), (9, 1)])
-def test_workers_share_the_cores(config: Config, monkeypatch: pytest.MonkeyPatch, workers: int, threads: int) -> None:
+@pytest.mark.parametrize(("workers", "threads", "more"), [(1, 6, ()), (4, 1, ()), (9, 1, ()), (2, 5, (5,))])
+def test_workers_share_the_cores(
+    config: Config, monkeypatch: pytest.MonkeyPatch, workers: int, threads: int, more: tuple[int, ...]
+) -> None:
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "9")
     limits: list[tuple[int, str]] = []
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     monkeypatch.setattr("sweeps.worker.threadpool_limits", lambda count, user_api: limits.append((count, user_api)))
-    open_worker(config(f"search.workers={workers}"), "standin_trial")
+    open_worker(config(f"search.workers={workers}", *(f"search.threads={n}" for n in more)), "standin_trial")
     assert limits == [(threads, "blas")]
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == str(threads)
 
 
 def test_a_preparation_that_fails_costs_no_trial(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,43 @@
+"""A trial that ends with its accuracy and its plan: neither labels are compared nor programs compiled and timed.
+
+What is left is what a search is steered by, so that it can be timed beside a loop that has nothing else.
+"""
+
+from __future__ import annotations
+
+from evaluation.measurement import Cost, Measurement, MemoryFigures
+from reports.record import Early
+from sweeps.space import Candidate
+from sweeps.stages import Stop, compressed, parameters, scores_until
+from sweeps.trial import (
+    Context,
+    describe,
+    held_out,
+    import_check,
+    open_context,
+    overlay,
+    picture,
+    plan_candidate,
+    prepare,
+)
+
+__all__ = [
+    "Context", "describe", "evaluate", "execution", "held_out", "import_check", "open_context", "overlay", "picture",
+    "plan_candidate", "prepare",
+]  # fmt: skip
+
+
+def evaluate(candidate: Candidate, context: Context, stop: Stop = lambda *_: None) -> Measurement | Early:
+    context.seconds = {}
+    network = compressed(candidate.compression, context)
+    with context.timed("score"):
+        on_search = scores_until(network, context, "search", stop)
+    if isinstance(on_search, Early):
+        return on_search
+    made = plan_candidate(candidate, context)
+    cost = Cost(made.macs, made.mac_overhead, parameters(network))
+    return Measurement(on_search, MemoryFigures.of_plan(made), cost, stage_seconds=dict(context.seconds))
+
+
+def execution(candidate: Candidate, context: Context) -> str:
+    return "no program is run in this benchmark"

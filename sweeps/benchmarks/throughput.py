@@ -1,0 +1,265 @@
+"""How long it takes to find the front: the engine beside a plain loop of `study.optimize` over the same function.
+
+python -m sweeps.benchmarks.throughput --candidates 260 --seeds 5
+
+1. Every candidate of the space is measured, which gives the whole front and its hypervolume.
+2. A loop as Optuna's manual shows it: the same sampler, one warm process, every candidate pruned, trained, quantised,
+   scored and planned from the baseline on. Which channels go is worked out once, as anybody would.
+3. The same loop with a memo from parameters to results: its times are the loop's less those of the repeats, since the
+   sampler is told the same either way.
+4. The engine, from an empty cache.
+
+Each is timed from the start of its process until its trials hold 95 % of the whole front's hypervolume. The reference
+point is the baseline's memory and 0.1 mIoU below the baseline: what lies below is of no use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+TRIAL_MODULE = "sweeps.benchmarks.scored_trial"
+SHARE = 0.95
+USEFUL_DROP = 0.1
+SPACES = {
+    260: {
+        "sparsity": [0.0, 0.125, 0.25, 0.375, 0.5],
+        "weight_bits": [4, 5, 6, 8, 32],
+        "activation_bits": [6, 8, 16, 32],
+        "tile_count": [1, 2, 4, 8],
+    },
+    512: {
+        "sparsity": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6],
+        "weight_bits": [3, 4, 5, 6, 8, 32],
+        "activation_bits": [6, 8, 16, 32],
+        "tile_count": [1, 2, 4, 8],
+    },
+}
+"""By the number of distinct candidates."""
+LOOP_LIMIT = 400
+"""Trials after which a loop is given up."""
+
+Seen = tuple[float, float, int]
+"""Seconds since the start, mIoU, bytes of peak memory."""
+
+
+class ReachedError(Exception):
+    """The engine's trials hold enough of the front."""
+
+
+def load(folder: Path, candidates: int, seed: int, workers: int, **search: Any):
+    """The configuration of a run, its files in `folder`."""
+    from sweeps.config_file import load_config
+
+    config = {
+        "study": "throughput",
+        "seed": seed,
+        "data": {"name": "streets", "train": "train[:96]", "search": "search[:48]", "heldout": "heldout[:4]"},
+        "space": SPACES[candidates],
+        "finetune": {"steps": 60, "batch": 8, "learning_rate": 2e-3, "loss": "labels"},
+        "search": {"workers": workers} | search,
+        "report": {"overlays": 0},
+    }
+    file = folder / "throughput.yaml"
+    file.write_text(json.dumps(config))
+    return load_config(file, [f"out={folder / 'studies'}"])
+
+
+class Front:
+    """The front of the whole space, and how much of it some trials hold."""
+
+    def __init__(self, points: Sequence[tuple[float, int]], baseline: tuple[float, int]) -> None:
+        self._least_miou, self._most_bytes = baseline[0] - USEFUL_DROP, baseline[1]
+        self._whole = self._hypervolume(points)
+
+    def _hypervolume(self, points: Sequence[tuple[float, int]]) -> float:
+        from optuna._hypervolume import compute_hypervolume
+
+        loss = [(self._least_miou - miou, peak / self._most_bytes - 1) for miou, peak in points]
+        inside = [pair for pair in loss if max(pair) < 0]
+        return float(compute_hypervolume(np.array(inside), np.zeros(2))) if inside else 0.0
+
+    def share(self, points: Sequence[tuple[float, int]]) -> float:
+        return self._hypervolume(points) / self._whole
+
+    def reached(self, trace: Sequence[Seen]) -> float | None:
+        """Seconds after which `trace` held enough; None where it never did."""
+        for count in range(1, len(trace) + 1):
+            if self.share([(miou, peak) for _, miou, peak in trace[:count]]) >= SHARE:
+                return trace[count - 1][0]
+        return None
+
+
+def measure_all(folder: Path, candidates: int, workers: int) -> list[dict]:
+    """Every trial of the space, as dictionaries."""
+    from rich.console import Console
+
+    from sweeps.sweep import run_sweep
+
+    os.chdir(folder)
+    config = load(folder, candidates, 0, workers, sampler="grid", trials=10_000)
+    config = config.model_copy(update={"screening": config.screening.model_copy(update={"enabled": False})})
+    return [trial.to_dict() for trial in run_sweep(config, False, Console(), TRIAL_MODULE).trials]
+
+
+def run_engine(folder: Path, candidates: int, seed: int, workers: int, front: Front, begun: float) -> dict:
+    """The engine's trace until it holds enough of the front."""
+    from rich.console import Console
+
+    from sweeps import sweep
+    from sweeps.journal import Journal
+
+    os.chdir(folder)
+    trace: list[Seen] = []
+    append = Journal.append
+
+    def watched(journal: Journal, trial: Any) -> None:
+        append(journal, trial)
+        if trial.measurement is not None:
+            measured = trial.measurement
+            trace.append((time.time() - begun, measured.scores.miou, measured.memory.peak_memory_bytes))
+            if front.share([(miou, peak) for _, miou, peak in trace]) >= SHARE:
+                raise ReachedError
+
+    Journal.append = watched
+    config = load(folder, candidates, seed, workers, trials=10_000)
+    with suppress(ReachedError):
+        sweep.run_sweep(config, False, Console(quiet=True), TRIAL_MODULE)
+    trials = Journal(folder / "studies" / "throughput").trials.values()
+    return {"trace": trace, "asked": len(trials), "spent": sum(trial.spent for trial in trials)}
+
+
+class Forgetful:
+    """A store that keeps only which channels go."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], bytes] = {}
+
+    def read(self, stage: str, name: str) -> bytes | None:
+        return self._kept.get((stage, name))
+
+    def write(self, stage: str, name: str, content: bytes) -> None:
+        if stage in ("rank", "path"):
+            self._kept[stage, name] = content
+
+    def alone(self, stage: str, name: str):
+        return nullcontext()
+
+
+def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: float) -> dict:
+    """The plain loop's trace, what it measured by name, and the times with a memo."""
+    import optuna
+
+    from sweeps.benchmarks import scored_trial
+    from sweeps.cache import StageCache
+
+    os.chdir(folder)
+    config = load(folder, candidates, seed, 1)
+    context = scored_trial.open_context(config)
+    context.cache = StageCache(Forgetful())
+    scored_trial.prepare(context)
+    space = config.space.space()
+    trace: list[Seen] = []
+    memo_trace: list[Seen] = []
+    found: dict[str, dict] = {}
+    saved_s = 0.0
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        nonlocal saved_s
+        levels = {name: trial.suggest_categorical(name, levels) for name, levels in space.levels().items()}
+        candidate, started = space.candidate(**levels), time.time()
+        measured = scored_trial.evaluate(candidate, context)
+        seen = measured.scores.miou, measured.memory.peak_memory_bytes
+        trace.append((time.time() - begun, *seen))
+        if str(candidate) in found:
+            saved_s += time.time() - started
+        else:
+            found[str(candidate)] = measured.scores.to_dict()
+        memo_trace.append((trace[-1][0] - saved_s, *seen))
+        if front.share([point for _, *point in trace]) >= SHARE:
+            trial.study.stop()
+        return seen[0], seen[1] / 1e6
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    optuna.create_study(directions=["maximize", "minimize"], sampler=sampler).optimize(objective, n_trials=LOOP_LIMIT)
+    return {"trace": trace, "memo_trace": memo_trace, "found": found}
+
+
+def main(
+    candidates: Annotated[int, typer.Option(help=f"Size of the space: {' or '.join(map(str, SPACES))}.")] = 260,
+    seeds: Annotated[int, typer.Option(help="Searches of each kind.")] = 5,
+    workers: Annotated[int, typer.Option(help="Of the engine.")] = 2,
+) -> None:
+    """Print the seconds of each search and the ratios of their means."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        begun = time.time()
+        trials = _in_its_own_process(measure_all, _folder(scratch, "all"), candidates, workers)
+        points = {
+            trial["name"]: (_miou(trial), trial["measurement"]["memory"]["peak_memory_bytes"])
+            for trial in trials
+            if trial["measurement"]
+        }
+        exhaustive = {trial["name"]: trial["measurement"]["scores"] for trial in trials if trial["measurement"]}
+        front = Front(list(points.values()), points[trials[0]["name"]])
+        console.print(f"{len(points)} candidates measured in {time.time() - begun:.0f} s, {workers} workers")
+        console.print("seconds until 95 % of the whole front's hypervolume:")
+        console.print(" seed    loop (trials)    with a memo    engine (measured of asked)")
+        rows, equal, differ = [], 0, 0
+        for seed in range(seeds):
+            loop = _in_its_own_process(run_loop, _folder(scratch, f"loop{seed}"), candidates, seed, front, None)
+            own = _in_its_own_process(
+                run_engine, _folder(scratch, f"own{seed}"), candidates, seed, workers, front, None
+            )
+            for name, scores in loop["found"].items():
+                equal, differ = equal + (scores == exhaustive[name]), differ + (scores != exhaustive[name])
+            row = [front.reached(loop["trace"]), front.reached(loop["memo_trace"]), front.reached(own["trace"])]
+            rows.append([float("nan") if value is None else value for value in row])
+            console.print(
+                f"{seed:5d} {rows[-1][0]:8.0f} ({len(loop['trace']):3d})   {rows[-1][1]:12.0f}    "
+                f"{rows[-1][2]:6.0f} ({own['spent']} of {own['asked']})"
+            )
+        mean = np.array(rows).mean(axis=0)
+        console.print(f" mean {mean[0]:8.0f}         {mean[1]:12.0f}    {mean[2]:6.0f}")
+        loop_ratio, memo_ratio = mean[0] / mean[2], mean[1] / mean[2]
+        console.print(f"the loop takes {loop_ratio:.1f} times as long, with a memo {memo_ratio:.1f} times")
+        console.print(f"results of the loop and of the engine, candidate by candidate: {equal} identical, {differ} not")
+
+
+def _miou(trial: dict) -> float:
+    from evaluation.accuracy import Scores
+
+    return Scores.from_dict(trial["measurement"]["scores"]).miou
+
+
+def _folder(scratch: str, name: str) -> Path:
+    folder = Path(scratch) / name
+    folder.mkdir()
+    return folder
+
+
+def _in_its_own_process(function: Any, *arguments: Any) -> Any:
+    """A `None` at the end of the arguments is when the process was started."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    if arguments[-1] is None:
+        arguments = (*arguments[:-1], time.time())
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+if __name__ == "__main__":
+    typer.run(main)
