@@ -62,6 +62,8 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class PlanOnly:
+    """What a candidate costs by its plan: `sweeps.judging.planned_costs`."""
+
     candidate: Candidate
 
 
@@ -118,7 +120,8 @@ def answer(trial: Any, context: Any, request: Any) -> Any:
         case Evaluate():
             return evaluate(trial, context, request)
         case PlanOnly(candidate):
-            return MemoryFigures.of_plan(trial.plan_candidate(candidate, context))
+            plan = trial.plan_candidate(candidate, context)
+            return planned_costs(MemoryFigures.of_plan(plan), plan.macs)
         case ScoreHeldOut(candidate):
             return trial.held_out(candidate, context)
         case Execute(candidate):
