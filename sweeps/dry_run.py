@@ -142,7 +142,7 @@ def _print_time(config: SweepConfig, space: Space, example: Candidate, timed: ob
     prunings = min(len(networks), trials)
     seconds = (prunings * prune_s + trials * rest_s) / config.search.workers
     console.print(
-        f"Expected: about {clock(seconds)} for {trials} trials ({prunings} prunings of {prune_s:.0f} s, {rest_s:.0f} s "
+        f"Expected: about {clock(seconds)} for {trials} trials ({prunings} prunings of {prune_s:.1f} s, {rest_s:.1f} s "
         f"a trial besides, as timed on {example}), and the report. What is in the cache already takes no time.",
         highlight=False,
         soft_wrap=True,

@@ -37,7 +37,7 @@ def test_it_counts_what_fits_by_plans_and_starts_nothing(config: Config) -> None
     assert shown == {mb: sum(value <= mb for value in memory) for mb in shown}
     assert max(shown.values()) == 27
     assert f"Within the limits (peak_memory_mb 0.4): {sum(value <= 0.4 for value in memory)} of 27." in said
-    assert "Expected: about 0:05 for 8 trials (2 prunings of 0 s, 0 s a trial besides" in said
+    assert "Expected: about 0:02 for 8 trials (2 prunings of 0.5 s, 0.2 s a trial besides" in said
     assert not (limited.folder / "study.json").exists()
     assert not (limited.folder / "trials.jsonl").exists()
 
