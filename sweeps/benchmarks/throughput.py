@@ -100,12 +100,16 @@ class Front:
 
 
 def measure_all(folder: Path, candidates: int, workers: int) -> list[dict]:
-    """Every trial of the space, as dictionaries."""
+    """Every trial of the space, as dictionaries; from an earlier run where there is one."""
     from rich.console import Console
 
+    from reports.record import RECORD_FILE, read_record
     from sweeps.sweep import run_sweep
 
     os.chdir(folder)
+    study = folder / "studies" / "throughput"
+    if (study / RECORD_FILE).exists():
+        return [trial.to_dict() for trial in read_record(study).trials]
     config = load(folder, candidates, 0, workers, sampler="grid", trials=10_000)
     config = config.model_copy(update={"screening": config.screening.model_copy(update={"enabled": False})})
     return [trial.to_dict() for trial in run_sweep(config, False, Console(), TRIAL_MODULE).trials]
@@ -199,6 +203,9 @@ def main(
     candidates: Annotated[int, typer.Option(help=f"Size of the space: {' or '.join(map(str, SPACES))}.")] = 260,
     seeds: Annotated[int, typer.Option(help="Searches of each kind.")] = 5,
     workers: Annotated[int, typer.Option(help="Of the engine.")] = 2,
+    whole: Annotated[
+        Path | None, typer.Option(help="Folder for the study of all candidates; kept, and used again if there.")
+    ] = None,
 ) -> None:
     """Print the seconds of each search and the ratios of their means."""
     from rich.console import Console
@@ -206,7 +213,10 @@ def main(
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory() as scratch:
         begun = time.time()
-        trials = _in_its_own_process(measure_all, _folder(scratch, "all"), candidates, workers)
+        if whole is not None:
+            whole.mkdir(parents=True, exist_ok=True)
+        every = whole.resolve() if whole is not None else _folder(scratch, "all")
+        trials = _in_its_own_process(measure_all, every, candidates, workers)
         points = {
             trial["name"]: (_miou(trial), trial["measurement"]["memory"]["peak_memory_bytes"])
             for trial in trials
