@@ -4,8 +4,8 @@ python -m sweeps.benchmarks.throughput --whole DIR --seeds 0
 python -m sweeps.benchmarks.samplers DIR/studies/throughput
 
 The engine asks its own questions, repeats, screening and all; they are answered from the record of the study that
-measured every candidate. Time is counted as that study saw it: a pruning the first time its share is asked for, the rest
-of a network the first time its bits are, a plan for each number of tiles.
+measured every candidate. Time is counted as that study saw it: a pruning the first time its share is asked for, the
+rest of a network the first time its bits are, a plan for each number of tiles.
 """
 
 from __future__ import annotations
