@@ -28,17 +28,17 @@ from reports.record import (
 )
 from sweeps import environment
 from sweeps.config import SweepConfig
+from sweeps.executor import Executor, Failure
 from sweeps.folder import StudyFolder
 from sweeps.judging import judge
 from sweeps.space import Candidate
-from sweeps.supervisor import Failure, Supervisor
 from sweeps.worker import CheckImport, Describe, Execute, Prepare, ScoreHeldOut, Show
 
 
 def close_study(
     config: SweepConfig,
     trials: Mapping[int, Trial],
-    supervisor: Supervisor,
+    executor: Executor,
     folder: StudyFolder,
     data: DataSet,
     import_check: ImportCheck | None,
@@ -62,12 +62,12 @@ def close_study(
     )
     by_number = {trial.number: trial for trial in judged}
     wanted = {equal[0].number for equal in front} | ({0} if baseline else set())
-    heldout = _heldout({number: by_number[number] for number in sorted(wanted)}, supervisor, folder.path)
+    heldout = _heldout({number: by_number[number] for number in sorted(wanted)}, executor, folder.path)
     on_front = {equal[0].number: by_number[equal[0].number] for equal in front}
-    executions, not_executed = _executions(on_front, supervisor, folder.path)
+    executions, not_executed = _executions(on_front, executor, folder.path)
     overlays: tuple[OverlayRow, ...] = ()
     if baseline and chosen and config.report.overlays:
-        overlays = _overlays(baseline, by_number[chosen.number], config.report.overlays, data, supervisor, folder.path)
+        overlays = _overlays(baseline, by_number[chosen.number], config.report.overlays, data, executor, folder.path)
     commit, dirty = environment.git_state()
     return StudyRecord(
         study=config.study,
@@ -96,7 +96,7 @@ def close_study(
     )
 
 
-def run_import_check(config: SweepConfig, supervisor: Supervisor) -> ImportCheck | None:
+def run_import_check(config: SweepConfig, executor: Executor) -> ImportCheck | None:
     """Score the imported network against the figure published with its weights, where the configuration gives one.
 
     Raises:
@@ -105,7 +105,7 @@ def run_import_check(config: SweepConfig, supervisor: Supervisor) -> ImportCheck
     check = config.import_check
     if check is None:
         return None
-    answer = ask_all(supervisor, {"import check": CheckImport()})["import check"]
+    answer = ask_all(executor, {"import check": CheckImport()})["import check"]
     if isinstance(answer, Failure):
         raise UserError(f"import_check: {answer.reason}; see {config.folder / 'workers.log'}")
     result = ImportCheck(check.split, len(answer.image_ids), answer.miou, check.miou, check.tolerance)
@@ -117,20 +117,20 @@ def run_import_check(config: SweepConfig, supervisor: Supervisor) -> ImportCheck
     return result
 
 
-def describe_data(supervisor: Supervisor) -> DataSet:
+def describe_data(executor: Executor) -> DataSet:
     """What the workers say of the pictures; asked first: a mistake in the data ends it at once."""
-    answer = ask_all(supervisor, {"data": Describe()})["data"]
+    answer = ask_all(executor, {"data": Describe()})["data"]
     if isinstance(answer, Failure):
         raise RuntimeError(f"the pictures cannot be described: {answer.reason}\n{answer.traceback or ''}")
     return answer
 
 
-def prepare_trials(supervisor: Supervisor) -> None:
+def prepare_trials(executor: Executor) -> None:
     """Compute once what trials share. Where that fails, the trials that need it try again, and fail with the reason."""
-    ask_all(supervisor, {"preparation": Prepare()})
+    ask_all(executor, {"preparation": Prepare()})
 
 
-def _heldout(trials: Mapping[int, Trial], supervisor: Supervisor, folder: Path) -> dict[int, Scores]:
+def _heldout(trials: Mapping[int, Trial], executor: Executor, folder: Path) -> dict[int, Scores]:
     known: dict[int, Scores] = {}
     if (folder / RECORD_FILE).exists():
         known = dict(read_record(folder).heldout)
@@ -139,12 +139,12 @@ def _heldout(trials: Mapping[int, Trial], supervisor: Supervisor, folder: Path) 
         for number, trial in trials.items()
         if number not in known
     }
-    known |= {number: value for number, value in ask_all(supervisor, requests).items() if isinstance(value, Scores)}
+    known |= {number: value for number, value in ask_all(executor, requests).items() if isinstance(value, Scores)}
     return {number: known[number] for number in trials if number in known}
 
 
 def _executions(
-    trials: Mapping[int, Trial], supervisor: Supervisor, folder: Path
+    trials: Mapping[int, Trial], executor: Executor, folder: Path
 ) -> tuple[dict[int, Execution], str | None]:
     """What the C programs of these trials do, and why some were not run."""
     known: dict[int, Execution] = {}
@@ -154,7 +154,7 @@ def _executions(
         number: Execute(Candidate.from_params(trial.params)) for number, trial in trials.items() if number not in known
     }
     reason = None
-    for number, value in ask_all(supervisor, requests).items():
+    for number, value in ask_all(executor, requests).items():
         if isinstance(value, Execution):
             known[number] = value
         else:
@@ -163,11 +163,11 @@ def _executions(
 
 
 def _overlays(
-    baseline: Trial, choice: Trial, rows: int, data: DataSet, supervisor: Supervisor, folder: Path
+    baseline: Trial, choice: Trial, rows: int, data: DataSet, executor: Executor, folder: Path
 ) -> tuple[OverlayRow, ...]:
     candidates = tuple(Candidate.from_params(trial.params) for trial in (baseline, choice))
     picked = pick_pictures(baseline.measurement.scores, choice.measurement.scores, rows)
-    answers = ask_all(supervisor, {index: Show(index, candidates) for index in picked})
+    answers = ask_all(executor, {index: Show(index, candidates) for index in picked})
     shown = []
     for index, note in picked.items():
         if isinstance(answers[index], Failure):
@@ -203,11 +203,11 @@ def image_miou(scores: Scores) -> np.ndarray:
     return (iou * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
 
 
-def ask_all(supervisor: Supervisor, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+def ask_all(executor: Executor, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     """Answers of all requests, by key; a lost one is a `Failure`."""
     answers: dict[Hashable, Any] = {}
     for key, request in requests.items():
-        supervisor.submit(key, request)
+        executor.submit(key, request)
     while len(answers) < len(requests):
-        answers |= {answer.key: answer.value for answer in supervisor.poll(0.5)}
+        answers |= {answer.key: answer.value for answer in executor.poll(0.5)}
     return answers

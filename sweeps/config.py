@@ -199,6 +199,17 @@ class ImportCheckConfig(Section):
     """Pictures the published figure was measured on."""
 
 
+class ExecutorConfig(Section):
+    """Where trials are evaluated."""
+
+    kind: Literal["local", "ray"] = "local"
+    """local: processes of this machine; ray: actors of a Ray cluster (pip install 'petitlab[cluster]')."""
+    address: str | None = None
+    """Of a running Ray cluster, e.g. auto or 10.0.0.1:6379. null: Ray is started here."""
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    """Of a GPU, for each Ray worker; 0.5 lets two share one."""
+
+
 class CacheConfig(Section):
     """Where finished stages are kept, so that nothing is computed twice."""
 
@@ -257,6 +268,7 @@ class SweepConfig(Section):
     max_mac_overhead: Annotated[float, Field(ge=0)] = 0.05
     """Most extra multiply-accumulates that tiling may cost, as a share of the untiled network's."""
     import_check: ImportCheckConfig | None = None
+    executor: ExecutorConfig = ExecutorConfig()
     cache: CacheConfig = CacheConfig()
     report: ReportConfig = ReportConfig()
     choice: ChoiceConfig = ChoiceConfig()
@@ -293,8 +305,9 @@ class SweepConfig(Section):
 
 
 MAY_CHANGE = (
-    "out", "cache", "report", "choice", "search.trials", "search.workers", "search.threads", "search.trial_seconds",
-    "search.worker_memory_mb", "search.worker_trials", "search.retries", "search.failures_in_a_row",
+    "out", "executor", "cache", "report", "choice", "search.trials", "search.workers", "search.threads",
+    "search.trial_seconds", "search.worker_memory_mb", "search.worker_trials", "search.retries",
+    "search.failures_in_a_row",
 )  # fmt: skip
 
 

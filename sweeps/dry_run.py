@@ -19,11 +19,11 @@ from rich.table import Table
 from evaluation.errors import UserError
 from evaluation.measurement import Measurement
 from sweeps.config import SweepConfig
+from sweeps.executor import Executor, Failure
 from sweeps.judging import planned_limits
 from sweeps.progress import clock
 from sweeps.space import BASELINE, Candidate, Space
-from sweeps.supervisor import Failure, Supervisor
-from sweeps.sweep import open_supervisor
+from sweeps.sweep import open_executor
 from sweeps.worker import TRIAL_MODULE, Evaluate, PlanOnly, Prepare
 
 MOST_PLANNED = 2000
@@ -48,16 +48,16 @@ def print_dry_run(config: SweepConfig, console: Console, trial_module: str = TRI
     sample = tuple(dict.fromkeys((BASELINE, space.smallest(), *candidates[::step])))
     with (
         tempfile.TemporaryDirectory() as scratch,
-        open_supervisor(config, trial_module, Path(scratch) / "workers.log") as supervisor,
+        open_executor(config, trial_module, Path(scratch) / "workers.log") as executor,
     ):
         if config.space.prunes_channels:
             with console.status("ranking the channels"):
-                _all(supervisor, {"preparation": Prepare()}, None)
-        planned = _all(supervisor, {candidate: PlanOnly(candidate) for candidate in sample}, console)
+                _all(executor, {"preparation": Prepare()}, None)
+        planned = _all(executor, {candidate: PlanOnly(candidate) for candidate in sample}, console)
         _print_memory(config, planned, set(candidates[::step]), step, console)
         with console.status("timing one trial; what it computes is kept"):
             example = _example(space)
-            timed = _all(supervisor, {"example": Evaluate(example)}, None)["example"]
+            timed = _all(executor, {"example": Evaluate(example)}, None)["example"]
     _print_time(config, space, example, timed, console)
     console.print("Nothing was started.")
 
@@ -149,15 +149,15 @@ def _print_time(config: SweepConfig, space: Space, example: Candidate, timed: ob
     )
 
 
-def _all(supervisor: Supervisor, requests: Mapping, console: Console | None) -> dict:
+def _all(executor: Executor, requests: Mapping, console: Console | None) -> dict:
     """Answers by key; plans as their costs."""
     for key, request in requests.items():
-        supervisor.submit(key, request)
+        executor.submit(key, request)
     answers: dict = {}
 
     def arriving() -> Sequence:
         while len(answers) < len(requests):
-            for answer in supervisor.poll(0.5):
+            for answer in executor.poll(0.5):
                 answers[answer.key] = answer.value
                 yield answer
 

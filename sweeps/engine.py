@@ -16,12 +16,12 @@ from pathlib import Path
 
 from reports.record import State, Trial
 from sweeps.config import SweepConfig
+from sweeps.executor import Answer, Executor, Failure
 from sweeps.journal import Journal
 from sweeps.judging import excesses, judge, planned_limits
 from sweeps.progress import Progress
 from sweeps.screening import pruning_reason, screen
 from sweeps.study import Question, Study
-from sweeps.supervisor import Answer, Failure, Supervisor
 from sweeps.tracking import TRACEBACKS, Tracker
 from sweeps.worker import Evaluate, Evaluated
 
@@ -61,13 +61,13 @@ def run_trials(
     config: SweepConfig,
     study: Study,
     journal: Journal,
-    supervisor: Supervisor,
+    executor: Executor,
     tracker: Tracker,
     progress: Progress,
     stop: Stop,
 ) -> str | None:
     """Search until the budget of measured candidates is spent; returns why it ended early, or None."""
-    return _Search(config, study, journal, supervisor, tracker, progress).run(stop)
+    return _Search(config, study, journal, executor, tracker, progress).run(stop)
 
 
 class _Search:
@@ -83,12 +83,12 @@ class _Search:
         config: SweepConfig,
         study: Study,
         journal: Journal,
-        supervisor: Supervisor,
+        executor: Executor,
         tracker: Tracker,
         progress: Progress,
     ) -> None:
         self.config, self.study, self.journal = config, study, journal
-        self.supervisor, self.tracker, self.progress = supervisor, tracker, progress
+        self.executor, self.tracker, self.progress = executor, tracker, progress
         self.told: dict[int, Trial] = {}
         self.pending: deque[Question] = deque()
         """Asked and not told, in order."""
@@ -116,7 +116,7 @@ class _Search:
                     self.progress.say(f"the last {self.ruled_out} candidates were all ruled out by their plans")
                     exhausted = True
                 if stop.asked:
-                    for question in self.supervisor.withdraw():
+                    for question in self.executor.withdraw():
                         self.pending.remove(question)
                         self.study.put_off(question)
                 if not stop.asked and not exhausted and self._budget_left() and len(self.pending) < self.lag:
@@ -126,7 +126,7 @@ class _Search:
                 elif self.pending[0].number in self.written:
                     self._tell(self.pending.popleft())
                 else:
-                    for answer in self.supervisor.poll(POLL_S):
+                    for answer in self.executor.poll(POLL_S):
                         self.journal.append(_trial(answer, self.config.folder))
         except BaseException:
             for question in reversed(self.pending):
@@ -171,7 +171,7 @@ class _Search:
         return True
 
     def _submit(self, question: Question) -> None:
-        self.supervisor.submit(question, self._request(question))
+        self.executor.submit(question, self._request(question))
 
     def _request(self, question: Question) -> Evaluate:
         """The baseline is measured whatever it needs: everything is compared with it."""

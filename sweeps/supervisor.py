@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -24,31 +21,9 @@ from typing import Any
 import psutil
 
 from evaluation.errors import UserError
+from sweeps.executor import START_LIMIT_S, STARTS_WITHOUT_SUCCESS, Answer, Failure, Handler, Limits, respond
 
-Handler = Callable[[Any], Any]
-"""Answers one request; lives in a worker, with whatever it keeps warm."""
-
-STARTS_WITHOUT_SUCCESS = 3
-START_LIMIT_S = 300.0
-"""For opening the context, which is no trial's time: importing TensorFlow takes up to 22 s on a busy machine."""
 ORPHAN_CHECK_S = 0.5
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a request has no answer."""
-
-    reason: str
-    """One line."""
-    traceback: str | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    key: Hashable
-    value: Any
-    """What the handler returned, or a `Failure`."""
-    seconds: float
 
 
 class Supervisor:
@@ -58,25 +33,11 @@ class Supervisor:
         open_handler: called once in every worker; picklable.
         workers: processes.
         log: file that takes the workers' stdout and stderr.
-        limit_s: a request that takes longer is ended with its worker.
-        limit_bytes: a worker that holds more resident memory is ended with its request; what it started, such as a
-            compiler, is not counted.
-        requests_each: answers after which a worker is replaced.
-        retries: how often a request is tried again whose worker died of something else than a limit.
+        limits: see `Limits`; what a worker started, such as a compiler, is not counted as its memory.
     """
 
-    def __init__(
-        self,
-        open_handler: Callable[[], Handler],
-        workers: int,
-        log: Path,
-        limit_s: float,
-        limit_bytes: float | None = None,
-        requests_each: int | None = None,
-        retries: int = 0,
-    ) -> None:
-        self._open_handler, self._log, self._limit_s = open_handler, log, limit_s
-        self._limit_bytes, self._requests_each, self._retries = limit_bytes, requests_each, retries
+    def __init__(self, open_handler: Callable[[], Handler], workers: int, log: Path, limits: Limits) -> None:
+        self._open_handler, self._log, self._limits = open_handler, log, limits
         self._deaths: Counter[Hashable] = Counter()
         self._queue: deque[tuple[Hashable, Any]] = deque()
         self._failed_starts = 0
@@ -110,14 +71,20 @@ class Supervisor:
             elif worker.key is not None and time.monotonic() - worker.since > self._limit_of(worker):
                 answers.append(worker.end(f"took longer than {self._limit_of(worker):g} s"))
                 self._replace(index)
-            elif worker.key is not None and self._limit_bytes is not None and worker.memory() > self._limit_bytes:
-                answers.append(worker.end(f"its worker needed more than {self._limit_bytes / 1e6:g} MB of memory"))
+            elif (
+                worker.key is not None
+                and self._limits.memory_bytes is not None
+                and worker.memory() > self._limits.memory_bytes
+            ):
+                answers.append(
+                    worker.end(f"its worker needed more than {self._limits.memory_bytes / 1e6:g} MB of memory")
+                )
                 self._replace(index)
         self._hand_out()
         return answers
 
     def _limit_of(self, worker: _Worker) -> float:
-        return self._limit_s if worker.ready else max(self._limit_s, START_LIMIT_S)
+        return self._limits.seconds if worker.ready else max(self._limits.seconds, START_LIMIT_S)
 
     def _receive(self, index: int) -> list[Answer]:
         worker = self._workers[index]
@@ -137,7 +104,7 @@ class Supervisor:
         answer = Answer(worker.key, value, time.monotonic() - worker.since)
         worker.key = None
         worker.answered += 1
-        if self._requests_each is not None and worker.answered >= self._requests_each:
+        if self._limits.requests_each is not None and worker.answered >= self._limits.requests_each:
             self._replace(index)
         return [answer]
 
@@ -158,7 +125,7 @@ class Supervisor:
         key, request = worker.key, worker.request
         if key is not None:
             self._deaths[key] += 1
-            if self._deaths[key] <= self._retries:
+            if self._deaths[key] <= self._limits.retries:
                 self._replace(index)
                 self._queue.appendleft((key, request))
                 return []
@@ -248,22 +215,7 @@ def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path
             request = connection.recv()
         except (EOFError, OSError):
             return
-        try:
-            reply = ("answer", handler(request))
-        except UserError as error:
-            reply = ("user error", str(error))
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                # Every other request would fail alike; none of them is to blame.
-                connection.send(
-                    ("user error", f"a worker finds no space on the disk ({error.filename or 'temporary'})")
-                )
-                return
-            text = traceback.format_exc()
-            print(text, file=sys.stderr, flush=True)
-            line = f"{type(error).__name__}: {error}".splitlines()[0]
-            reply = ("answer", Failure(line, text))
-        connection.send(reply)
+        connection.send(respond(handler, request))
 
 
 def _end_with(parent: int) -> None:

@@ -14,6 +14,7 @@ from reports.record import StudyRecord, write_record
 from sweeps.closing import close_study, describe_data, prepare_trials, run_import_check
 from sweeps.config import SweepConfig, flatten
 from sweeps.engine import Stop, run_trials
+from sweeps.executor import Executor, Limits
 from sweeps.folder import open_folder
 from sweeps.journal import Journal
 from sweeps.outcome import print_outcome
@@ -26,17 +27,24 @@ from sweeps.tracking import Tracker
 from sweeps.worker import TRIAL_MODULE, open_worker
 
 
-def open_supervisor(config: SweepConfig, trial_module: str, log: Path) -> Supervisor:
-    """The workers of a sweep."""
-    search = config.search
-    return Supervisor(
-        partial(open_worker, config, trial_module),
+def open_executor(config: SweepConfig, trial_module: str, log: Path) -> Executor:
+    """The workers of a sweep, here or on a cluster."""
+    search, executor = config.search, config.executor
+    memory_bytes = None if search.worker_memory_mb is None else search.worker_memory_mb * 1e6
+    limits = Limits(search.trial_seconds, memory_bytes, search.worker_trials, search.retries)
+    open_handler = partial(open_worker, config, trial_module)
+    if executor.kind == "local":
+        return Supervisor(open_handler, search.workers, log, limits)
+    from sweeps.ray_executor import RayExecutor
+
+    return RayExecutor(
+        open_handler,
         search.workers,
         log,
-        search.trial_seconds,
-        None if search.worker_memory_mb is None else search.worker_memory_mb * 1e6,
-        search.worker_trials,
-        search.retries,
+        limits,
+        address=executor.address,
+        cpus=search.threads or 1,
+        gpus=executor.gpus,
     )
 
 
@@ -67,28 +75,28 @@ def _run(config: SweepConfig, resume: bool, console: Console, trial_module: str,
         open_folder(config, resume, accept_changes) as folder,
         Progress(console, config.search.trials) as progress,
         stop.on_signals(progress.say),
-        open_supervisor(config, trial_module, folder.path / "workers.log") as supervisor,
+        open_executor(config, trial_module, folder.path / "workers.log") as executor,
     ):
         settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
         tracker = Tracker(config.study, folder.study_id, settings)
         with tracker.ended_on_error():
-            data = describe_data(supervisor)
+            data = describe_data(executor)
             tracker.class_names = data.class_names
             if config.import_check is not None:
                 progress.say(f"scoring the imported network on {config.import_check.split!r}")
-            check = run_import_check(config, supervisor)
+            check = run_import_check(config, executor)
             if config.space.prunes_channels:
                 progress.say("ranking the channels and reading pictures, once for all trials")
-                prepare_trials(supervisor)
+                prepare_trials(executor)
             journal = Journal(folder.path)
             space = config.space.space()
             search = config.search
             study = Study(folder.path, config.study, space, search.sampler, config.seed, search.costs)
-            early_end = run_trials(config, study, journal, supervisor, tracker, progress, stop)
+            early_end = run_trials(config, study, journal, executor, tracker, progress, stop)
 
             progress.say("scoring the front on the held-out pictures")
             folder.add_seconds(time.monotonic() - begun)
-            record = close_study(config, journal.trials, supervisor, folder, data, check)
+            record = close_study(config, journal.trials, executor, folder, data, check)
             write_record(record, folder.path)
             progress.say("writing the report")
             report = write_report(record, folder.path)

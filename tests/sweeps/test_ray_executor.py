@@ -1,0 +1,147 @@
+"""The Ray executor on two raylets of this machine, one of which is killed in mid-sweep."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import faulty_handler
+import psutil
+import pytest
+from rich.console import Console
+from test_launch import essence, sweep
+
+from evaluation.errors import UserError
+from sweeps.config import SweepConfig
+from sweeps.executor import Failure, Limits
+from sweeps.ray_executor import RayExecutor
+from sweeps.sweep import run_sweep
+
+Config = Callable[..., SweepConfig]
+RAY = Path(sys.executable).with_name("ray")
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+class Cluster:
+    """A head with one CPU, and a node with another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self.head = self._raylet(folder, "--head", f"--port={self.address.split(':')[1]}", "--include-dashboard=false")
+        self._until_it_answers()
+        self.node = self._raylet(folder, f"--address={self.address}")
+
+    def _raylet(self, folder: Path, *arguments: str) -> subprocess.Popen:
+        command = [str(RAY), "start", *arguments, "--num-cpus=1", "--block", "--disable-usage-stats"]
+        command += [f"--object-store-memory={80_000_000}"]
+        with (folder / "ray.log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def _until_it_answers(self) -> None:
+        host, port = self.address.split(":")
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+                return
+            time.sleep(0.2)
+
+    def kill(self, process: subprocess.Popen) -> None:
+        """The node and all that it started, at once."""
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    started = Cluster(tmp_path_factory.mktemp("ray"))
+    try:
+        yield started
+    finally:
+        for process in (started.node, started.head):
+            started.kill(process)
+
+
+def answers(executor: RayExecutor, count: int, within_s: float = 60) -> dict:
+    found, end = {}, time.monotonic() + within_s
+    while len(found) < count and time.monotonic() < end:
+        found |= {answer.key: answer.value for answer in executor.poll(0.2)}
+    return found
+
+
+def test_actors_answer_stay_warm_and_are_replaced(cluster: Cluster, tmp_path: Path) -> None:
+    limits = Limits(3, requests_each=6, retries=1)
+    with RayExecutor(faulty_handler.open_handler, 1, tmp_path / "log", limits, address=cluster.address) as executor:
+        for key, request in enumerate([1, 2, "raise", "crash", "count", "hang", 4]):
+            executor.submit(key, request)
+        found = answers(executor, 7)
+        assert (found[0], found[1], found[6]) == (2, 4, 8)
+        assert found[2].reason == "ValueError: no"
+        assert "second line" in found[2].traceback
+        assert found[3].reason.startswith("its worker ended (")
+        assert found[4] == 1, "the worker after a crash is a fresh one"
+        assert found[5] == Failure("took longer than 3 s")
+        executor.submit("user", "user")
+        with pytest.raises(UserError, match="the user's file"):
+            answers(executor, 1)
+
+
+def test_a_sweep_survives_the_loss_of_a_node_and_equals_the_local_one(
+    cluster: Cluster, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials and front are the same, whichever machine measured what, and what the dead node had begun is measured."""
+    many = ("search.workers=2", "search.trials=16", "screening.enabled=true")
+    local = sweep(config(*many, "out=local"))
+    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.4")
+    ray = config(*many, "executor.kind=ray", f"executor.address={cluster.address}", "out=ray")
+    killed = []
+
+    class Watching(Console):
+        """Kills the second node once four trials have ended."""
+
+        def print(self, *objects: object, **options: object) -> None:
+            if str(objects[0]).startswith("trial-004") and not killed:
+                killed.append(cluster.node.pid)
+                cluster.kill(cluster.node)
+
+    record = run_sweep(ray, False, Watching(), "standin_trial")
+    assert killed
+    assert [essence(trial) for trial in record.trials] == [essence(trial) for trial in local.trials]
+    assert record.front == local.front
+
+
+def test_a_worker_without_room_is_waited_for_while_another_works(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.ray_executor.START_LIMIT_S", 8)
+    log = tmp_path / "log"
+    with RayExecutor(faulty_handler.open_handler, 3, log, Limits(8), address=cluster.address) as executor:
+        end, key = time.monotonic() + 10, 0
+        while time.monotonic() < end:
+            executor.submit(key, key)
+            assert answers(executor, 1) == {key: 2 * key}
+            key += 1
+    with RayExecutor(faulty_handler.open_handler, 1, log, Limits(8), address=cluster.address, cpus=9) as executor:
+        executor.submit(0, 0)
+        with pytest.raises(UserError, match="no Ray worker started within 8 s; ask for less than 1 workers of 9 CPUs"):
+            answers(executor, 1)
+
+
+def test_without_ray_the_install_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'petitlab\[cluster\]'"):
+        RayExecutor(faulty_handler.open_handler, 1, tmp_path / "log", Limits(3))
