@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from deeplab.importing import Unstated, kind_of
 from evaluation.errors import UserError
@@ -33,6 +35,18 @@ def parse_split(text: str) -> tuple[str, slice]:
 def _checked_split(text: str) -> str:
     parse_split(text)
     return text
+
+
+def _checked_database(url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError(f"{url!r} is no address of a database; write postgresql://USER@HOST/DATABASE") from None
+    if parsed.get_backend_name() != "postgresql":
+        raise ValueError(f"must begin with postgresql://, found {parsed.drivername}://")
+    if parsed.password:
+        raise ValueError("holds a password, which would stand in reports and logs; put it into PGPASSWORD or ~/.pgpass")
+    return url
 
 
 Split = Annotated[str, AfterValidator(_checked_split)]
@@ -210,6 +224,16 @@ class ExecutorConfig(Section):
     """Of a GPU, for each Ray worker; 0.5 lets two share one."""
 
 
+class StorageConfig(Section):
+    """Where a study lies that several launches, on this or other machines, work on at once."""
+
+    url: Annotated[str, AfterValidator(_checked_database)] | None = None
+    """postgresql://USER@HOST/DATABASE; its password belongs into PGPASSWORD or ~/.pgpass. Every launch needs the same
+    `out` (for plans and report) and cache, on a disk or address they share. null: files in the study's folder."""
+    lease_seconds: Annotated[float, Field(ge=5)] = 60.0
+    """A launch that gives no sign of life for so long is taken for dead, and others take up what it had begun."""
+
+
 class CacheConfig(Section):
     """Where finished stages are kept, so that nothing is computed twice."""
 
@@ -269,6 +293,7 @@ class SweepConfig(Section):
     """Most extra multiply-accumulates that tiling may cost, as a share of the untiled network's."""
     import_check: ImportCheckConfig | None = None
     executor: ExecutorConfig = ExecutorConfig()
+    storage: StorageConfig = StorageConfig()
     cache: CacheConfig = CacheConfig()
     report: ReportConfig = ReportConfig()
     choice: ChoiceConfig = ChoiceConfig()
@@ -305,7 +330,7 @@ class SweepConfig(Section):
 
 
 MAY_CHANGE = (
-    "out", "executor", "cache", "report", "choice", "search.trials", "search.workers", "search.threads",
+    "out", "executor", "storage", "cache", "report", "choice", "search.trials", "search.workers", "search.threads",
     "search.trial_seconds", "search.worker_memory_mb", "search.worker_trials", "search.retries",
     "search.failures_in_a_row",
 )  # fmt: skip

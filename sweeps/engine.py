@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from sweeps.journal import Journal
 from sweeps.judging import excesses, judge, planned_limits
 from sweeps.progress import Progress
 from sweeps.screening import pruning_reason, screen
+from sweeps.shared_journal import BudgetSpentError, SharedJournal
 from sweeps.study import Question, Study
 from sweeps.tracking import TRACEBACKS, Tracker
 from sweeps.worker import Evaluate, Evaluated
@@ -28,6 +30,8 @@ from sweeps.worker import Evaluate, Evaluated
 RULED_OUT_IN_A_ROW = 200
 """Candidates that cost no measurement; after so many the space holds nothing new."""
 POLL_S = 0.2
+LOOK_S = 1.0
+"""How often a launch looks at what others have found."""
 PLANS = "plans"
 
 
@@ -60,14 +64,15 @@ class Stop:
 def run_trials(
     config: SweepConfig,
     study: Study,
-    journal: Journal,
+    journal: Journal | SharedJournal,
     executor: Executor,
     tracker: Tracker,
     progress: Progress,
     stop: Stop,
 ) -> str | None:
     """Search until the budget of measured candidates is spent; returns why it ended early, or None."""
-    return _Search(config, study, journal, executor, tracker, progress).run(stop)
+    kind = _SharedSearch if isinstance(journal, SharedJournal) else _Search
+    return kind(config, study, journal, executor, tracker, progress).run(stop)
 
 
 class _Search:
@@ -108,6 +113,7 @@ class _Search:
         exhausted = False
         try:
             while True:
+                self._look_around()
                 self._write_answered()
                 if self.failures >= self.config.search.failures_in_a_row:
                     last = self.told[max(self.told)]
@@ -118,11 +124,13 @@ class _Search:
                 if stop.asked:
                     for question in self.executor.withdraw():
                         self.pending.remove(question)
-                        self.study.put_off(question)
+                        self._put_off(question)
                 if not stop.asked and not exhausted and self._budget_left() and len(self.pending) < self.lag:
                     exhausted = not self._ask()
                 elif not self.pending:
-                    break
+                    if stop.asked or not self._others_work():
+                        break
+                    time.sleep(POLL_S)
                 elif self.pending[0].number in self.written:
                     self._tell(self.pending.popleft())
                 else:
@@ -131,8 +139,9 @@ class _Search:
         except BaseException:
             for question in reversed(self.pending):
                 if question.number not in self.journal.trials:
-                    self.study.put_off(question)
+                    self._put_off(question)
             raise
+        self._end()
         if stop.asked:
             return "stopped by a signal; go on with --resume"
         if exhausted and self._budget_left():
@@ -142,6 +151,19 @@ class _Search:
     @property
     def _tracebacks(self) -> Path:
         return self.config.folder / TRACEBACKS
+
+    def _put_off(self, question: Question) -> None:
+        self.study.put_off(question)
+
+    def _end(self) -> None:
+        """What other launches left to do; there are none."""
+
+    def _look_around(self) -> None:
+        """What other launches have done."""
+
+    def _others_work(self) -> bool:
+        """Whether trials are open that another launch evaluates."""
+        return False
 
     def _begin(self) -> None:
         """Take up what an earlier launch left: what it told, what it asked, and what it had answers to."""
@@ -218,6 +240,65 @@ class _Search:
 
     def _judged(self, trial: Trial) -> Trial:
         return judge(trial, self._baseline, self.config.constraints)
+
+
+class _SharedSearch(_Search):
+    """A search that other launches take part in: each asks, evaluates and writes for itself, and all know what any has
+    found. Which launch measures what depends on their speed; no candidate is measured by two."""
+
+    journal: SharedJournal
+    _renewed = _looked = float("-inf")
+
+    def _begin(self) -> None:
+        self.told = {n: self._judged(trial) for n, trial in self.journal.trials.items()}
+        self.progress.begin(self.journal.trials)
+
+    def _look_around(self) -> None:
+        now, lease_s = time.monotonic(), self.config.storage.lease_seconds
+        if now - self._renewed > lease_s / 5:
+            self.journal.renew()
+            self._renewed = now
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        self.journal.refresh()
+        own = {question.number for question in self.pending}
+        for number, trial in self.journal.trials.items():
+            if number not in own and number not in self.told:
+                self.told[number] = self._judged(trial)
+        if len(self.pending) < self.lag and (claim := self.journal.take_over()) is not None:
+            question = self.study.take_up(claim, len(self.told))
+            self.pending.append(question)
+            self._submit(question)
+
+    def _budget_left(self) -> bool:
+        spent = sum(trial.spent for trial in self.journal.trials.values())
+        return spent + self.journal.open_claims < self.config.search.trials
+
+    def _ask(self) -> bool:
+        try:
+            return super()._ask()
+        except BudgetSpentError:
+            self.journal.refresh()
+            return True
+
+    def _others_work(self) -> bool:
+        return self.journal.open_claims > 0
+
+    def _put_off(self, question: Question) -> None:
+        super()._put_off(question)
+        self.journal.give_up(question.number)
+
+    def _end(self) -> None:
+        """What a launch answered and was killed before it told, the last launch tells."""
+        if self.journal.others_at_work():
+            return
+        for question in self.study.left_running():
+            if question.number in self.journal.trials:
+                trial = self._judged(self.journal.trials[question.number])
+                self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
+            else:
+                self.study.put_off(question)
 
 
 def _trial(answer: Answer, folder: Path) -> Trial:

@@ -17,6 +17,7 @@ from typing import Any
 from evaluation.errors import UserError
 from sweeps.config import SweepConfig
 from sweeps.journal import read_journal
+from sweeps.shared_journal import SharedJournal
 
 STUDY_FILE = "study.json"
 LOCK_FILE = ".lock"
@@ -52,18 +53,21 @@ class StudyFolder:
             "changes": self.changes,
             "config": dict(self.identity),
         }
-        temporary = self.path / f"{STUDY_FILE}.part"
+        temporary = self.path / f"{STUDY_FILE}.{os.getpid()}.part"
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, self.path / STUDY_FILE)
 
 
 @contextmanager
-def open_folder(config: SweepConfig, resume: bool, accept_changes: bool = False) -> Iterator[StudyFolder]:
+def open_folder(
+    config: SweepConfig, resume: bool, accept_changes: bool = False, shared: SharedJournal | None = None
+) -> Iterator[StudyFolder]:
     """The study's folder, created or resumed, locked against a second launch.
 
     Args:
         resume: go on with a study that exists.
         accept_changes: also with one of another configuration, which it then has.
+        shared: of a study that several launches work on; it is joined, not resumed, and nobody is locked out.
 
     Raises:
         UserError: it cannot be written, is in use, belongs to another configuration, or exists without `resume`.
@@ -76,17 +80,17 @@ def open_folder(config: SweepConfig, resume: bool, accept_changes: bool = False)
         raise UserError(f"out: cannot write to {path} ({error.strerror}); choose another with -o out=FOLDER") from None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{path}: another launch works on this study; wait for it, or use -o study=NAME") from None
-        yield _open(config, path, resume, accept_changes)
+        yield _join(config, path, shared) if shared else _open(config, path, resume, accept_changes)
 
 
 def is_in_use(path: Path) -> bool:
     """Whether a launch works on the study in this folder."""
     try:
         with (path / LOCK_FILE).open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
@@ -114,11 +118,29 @@ def read_folder(path: Path) -> StudyFolder:
         raise UserError(f"{file}: damaged; move the folder away, or use -o study=NAME") from None
 
 
-def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool) -> StudyFolder:
+def _join(config: SweepConfig, path: Path, shared: SharedJournal) -> StudyFolder:
+    """The folder of a study whose identity lies in the database, made by whoever came first."""
+    identity, launch, now = _this_launch(config)
+    known = shared.once("study", {"id": uuid.uuid4().hex, "started": now, "config": identity})
+    if changed := _differences(known["config"], identity):
+        shown = ", ".join(f"{key} ({_short(old)} there, {_short(new)} here)" for key, (old, new) in changed.items())
+        raise UserError(f"study {config.study!r} in {config.storage.url} has another configuration: {shown}")
+    folder = StudyFolder(path, known["id"], known["started"], 0.0, identity, launch)
+    folder.save()
+    return folder
+
+
+def _this_launch(config: SweepConfig) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """What makes the study, what this launch says of itself, and the time."""
     identity = json.loads(json.dumps(config.identity()))
     search = config.search
     launch = {"trials": search.trials, "workers": search.workers, "process": os.getpid(), "machine": platform.node()}
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    launch["storage"] = config.storage.url
+    return identity, launch, datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool) -> StudyFolder:
+    identity, launch, now = _this_launch(config)
     if not (path / STUDY_FILE).exists():
         folder = StudyFolder(path, uuid.uuid4().hex, now, 0.0, identity, launch)
         folder.save()

@@ -134,6 +134,7 @@ class RayExecutor:
         return keys
 
     def poll(self, timeout_s: float) -> list[Answer]:
+        self._hand_out()  # not before what came last was written down
         busy = {slot.reference: index for index, slot in enumerate(self._slots) if slot.reference is not None}
         ready, _ = self._ray.wait(list(busy), num_returns=1, timeout=timeout_s) if busy else ([], [])
         answers: list[Answer] = []
@@ -150,7 +151,6 @@ class RayExecutor:
                 raise UserError(
                     f"no Ray worker started within {limit_s:g} s; ask for less than {self._wish}, or add nodes"
                 )
-        self._hand_out()
         return answers
 
     @property

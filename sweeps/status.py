@@ -6,7 +6,6 @@ sweeps status studies/streets
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,7 @@ from evaluation.errors import UserError, exits_on_user_error
 
 if TYPE_CHECKING:
     from reports.record import Trial
+    from sweeps.folder import StudyFolder
 
 DEFAULT_FOLDER = Path("studies")
 LISTED = 12
@@ -49,13 +49,13 @@ def _print_status(path: Path, console) -> None:
     from reports.record import State, point_of
     from sweeps.config import ConstraintsConfig
     from sweeps.folder import is_in_use, read_folder
-    from sweeps.journal import JOURNAL_FILE, read_journal
     from sweeps.judging import judge
     from sweeps.progress import clock
 
     folder = read_folder(path)
     limits = {name: folder.identity.get(f"constraints.{name}") for name in ConstraintsConfig.model_fields}
-    found, constraints = read_journal(path), ConstraintsConfig(**limits)
+    found = _trials(folder)
+    constraints = ConstraintsConfig(**limits)
     trials = {number: judge(trial, found.get(0), constraints) for number, trial in sorted(found.items())}
     launch, spent = folder.launch, sum(trial.spent for trial in trials.values())
     if is_in_use(path):
@@ -71,9 +71,8 @@ def _print_status(path: Path, console) -> None:
         f"  {spent} of {launch['trials']} trials measured, {len(trials)} candidates tried ({ends or 'none yet'})"
     )
     if trials:
-        last = datetime.fromtimestamp((path / JOURNAL_FILE).stat().st_mtime)
         busy = clock(sum(trial.seconds for trial in trials.values()))
-        console.print(f"  last trial ended {last:%Y-%m-%d %H:%M:%S}; {busy} spent in trials, all workers together")
+        console.print(f"  {busy} spent in trials, all workers together")
     config = {"search": {"third_objective": folder.identity.get("search.third_objective")}}
     front = pareto_front([point_of(trial, config) for trial in trials.values() if trial.feasible])
     if not front:
@@ -86,6 +85,14 @@ def _print_status(path: Path, console) -> None:
     console.print(table)
     if len(front) > LISTED:
         console.print(f"  and {len(front) - LISTED} more on the front")
+
+
+def _trials(folder: StudyFolder) -> dict[int, Trial]:
+    from sweeps.journal import read_journal
+    from sweeps.shared_journal import SharedJournal
+
+    url = folder.launch.get("storage")
+    return read_journal(folder.path) if url is None else SharedJournal(url, folder.path.name, "status", 0.0).trials
 
 
 def _row(trial: Trial) -> tuple[str, str, str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.samplers import (
     BaseSampler,
     GPSampler,
@@ -31,8 +31,10 @@ from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 from sqlalchemy.exc import DatabaseError
 
+from evaluation.errors import UserError
 from reports.record import State, Trial
 from sweeps.judging import costs_of
+from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal
 from sweeps.space import BASELINE, Candidate, Space
 from sweeps.sqlite import use_write_ahead_log
 
@@ -75,6 +77,10 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
     raise ValueError(f"no sampler {name!r}")
 
 
+def _as_attribute(number: int, candidate: Candidate, known: int) -> dict[str, Any]:
+    return {"number": number, "candidate": candidate.as_params(), "known": known}
+
+
 def _is_damaged(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, DatabaseError) and re.search("not a database|malformed", str(error)):
@@ -91,40 +97,66 @@ class Study:
     """Ask and tell, on an Optuna study in `study.db`. Not thread-safe; only the parent process holds one."""
 
     def __init__(
-        self, folder: Path, name: str, space: Space, sampler: str, seed: int, costs: Sequence[str] = ("peak_memory_mb",)
+        self,
+        folder: Path,
+        name: str,
+        space: Space,
+        sampler: str,
+        seed: int,
+        costs: Sequence[str] = ("peak_memory_mb",),
+        shared: SharedJournal | None = None,
+        url: str | None = None,
+        budget: int = 0,
     ) -> None:
+        """
+        Args:
+            costs: objectives beside mIoU, by the names of `sweeps.judging.PLANNED`.
+            shared: the journal of a study that other launches work on, too; it numbers the candidates then.
+            url: of the database that such a study lies in.
+            budget: of such a study, candidates measured in all.
+        """
+        self._budget = budget
         self._space, self._sampler, self._seed, self._costs = space, sampler, seed, tuple(costs)
         self._levels = space.levels()
         self._untried = dict.fromkeys(space.candidates())
         """In the order of the space."""
         self._searched = frozenset(self._untried)
+        self._shared = shared
         use_write_ahead_log()
-        self._study = self._open(folder / STUDY_DATABASE, name)
-        if not self._fits(self._study):
-            optuna.delete_study(study_name=name, storage=self._study._storage)
+        if url is not None:
+            self._study = self._create(url, name)
+        else:
             self._study = self._open(folder / STUDY_DATABASE, name)
+            if not self._fits(self._study):
+                optuna.delete_study(study_name=name, storage=self._study._storage)
+                self._study = self._open(folder / STUDY_DATABASE, name)
         self._study.set_metric_names(["miou", *costs])
         self.asked: dict[Candidate, int] = {}
         """Every candidate ever asked, and its number."""
 
     def _open(self, database: Path, name: str) -> optuna.Study:
-        def create() -> optuna.Study:
-            return optuna.create_study(
-                storage=f"sqlite:///{database}",
-                study_name=name,
-                directions=["maximize", *["minimize"] * len(self._costs)],
-                load_if_exists=True,
-            )
-
+        url = f"sqlite:///{database}"
         try:
-            return create()
+            return self._create(url, name)
         except (DatabaseError, StorageInternalError) as error:
             if not _is_damaged(error):
                 raise
             for suffix in ("", "-wal", "-shm"):  # `unfinished` brings back from the journal what it held
                 with suppress(FileNotFoundError):
                     database.with_name(database.name + suffix).rename(f"{database}.damaged{suffix}")
-            return create()
+            return self._create(url, name)
+
+    def _create(self, url: str, name: str) -> optuna.Study:
+        directions = ["maximize", *["minimize"] * len(self._costs)]
+        try:
+            return optuna.create_study(storage=url, study_name=name, directions=directions, load_if_exists=True)
+        except RuntimeError as error:
+            if "table schema" not in str(error):
+                raise
+            raise UserError(
+                f"storage.url: {url} holds the tables of MLflow, or of another version of Optuna; both keep their "
+                "version in one table of the same name: give Optuna a database of its own"
+            ) from None
 
     def _fits(self, study: optuna.Study) -> bool:
         """Whether what the study holds is of this space; else it is made anew, from the journal."""
@@ -165,7 +197,7 @@ class Study:
         self._mark(candidate, trial.number)
         if candidate not in self._searched:
             return
-        question = {"number": trial.number, "candidate": dict(trial.params), "known": trial.number}
+        question = _as_attribute(trial.number, candidate, trial.number)
         complete = trial.state is State.COMPLETE
         states = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
         self._study.add_trial(
@@ -183,6 +215,8 @@ class Study:
 
         A repeat is answered at once from `finished`, and does not count.
         """
+        if self._shared is not None:
+            self._learn(self._shared.asked)
         if BASELINE not in self.asked:
             return self._ask_baseline()
         number = max(self.asked.values()) + 1
@@ -194,17 +228,42 @@ class Study:
                 self._study.enqueue_trial(self._params(rng.choice(list(self._untried))))
             trial = self._ask_optuna(number + 100_003 * attempt)
             candidate = self._candidate(trial.params)
-            if candidate not in self.asked:
-                return self._claim(number, candidate, trial, len(finished))
+            if candidate not in self.asked and (question := self._claim(number, candidate, trial, len(finished))):
+                return question
             self._answer_repeat(trial, self.asked[candidate], finished)
+        if self._shared is not None:
+            return self.ask(finished)  # others were sooner each time
         raise AssertionError("an enqueued candidate was not asked")
 
+    def take_up(self, claim: Claim, known: int) -> Question:
+        """The question of a claim that another launch left behind."""
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.user_attrs.get(QUESTION, {}).get("number") == claim.number and not trial.state.is_finished():
+                self._set_state(trial.number, TrialState.RUNNING)
+                return Question(claim.number, claim.candidate, trial.number, known)
+        if claim.candidate not in self._searched:
+            return Question(claim.number, claim.candidate, None, known)
+        self._study.enqueue_trial(self._params(claim.candidate))
+        trial = self._ask_optuna(claim.number)
+        trial.set_user_attr(QUESTION, _as_attribute(claim.number, claim.candidate, known))
+        return Question(claim.number, claim.candidate, trial.number, known)
+
+    def _learn(self, asked: Mapping[Candidate, int]) -> None:
+        for candidate, number in asked.items():
+            if candidate not in self.asked:
+                self._mark(candidate, number)
+
     def _ask_baseline(self) -> Question:
+        if self._shared is not None and self._shared.claim(BASELINE, self._budget) is None:
+            self._learn(self._shared.asked)
+            return self.ask({})
+        self._mark(BASELINE, 0)
         if BASELINE not in self._searched:
-            self._mark(BASELINE, 0)
             return Question(0, BASELINE, None)
         self._study.enqueue_trial(self._params(BASELINE))
-        return self._claim(0, BASELINE, self._ask_optuna(0), 0)
+        trial = self._ask_optuna(0)
+        trial.set_user_attr(QUESTION, _as_attribute(0, BASELINE, 0))
+        return Question(0, BASELINE, trial.number)
 
     def _ask_optuna(self, number: int) -> OptunaTrial:
         self._study.sampler = make_sampler(self._sampler, self._seed, number)
@@ -214,8 +273,18 @@ class Study:
         self.asked[candidate] = number
         self._untried.pop(candidate, None)
 
-    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial, known: int) -> Question:
-        trial.set_user_attr(QUESTION, {"number": number, "candidate": candidate.as_params(), "known": known})
+    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial, known: int) -> Question | None:
+        """The question, unless another launch was sooner."""
+        if self._shared is not None:
+            try:
+                number = self._shared.claim(candidate, self._budget)
+            except BudgetSpentError:
+                self._study.tell(trial, state=TrialState.FAIL)
+                raise
+            if number is None:
+                self._learn(self._shared.asked)
+                return None
+        trial.set_user_attr(QUESTION, _as_attribute(number, candidate, known))
         self._mark(candidate, number)
         return Question(number, candidate, trial.number, known)
 
@@ -224,14 +293,25 @@ class Study:
         if question.optuna_number is None:
             return
         trial = self._optuna_trial(question.optuna_number)
-        for name, excess in constraints.items():
-            trial.set_constraint(name, excess)
-        if result.state is State.COMPLETE:
-            self._study.tell(question.optuna_number, self._values(result))
-        elif result.state is State.PRUNED:
-            self._study.tell(question.optuna_number, state=TrialState.PRUNED)
-        else:
-            self._study.tell(question.optuna_number, state=TrialState.FAIL)
+        # The last launch on a shared study tells what others seem to have left, and they may just be telling it.
+        with suppress(UpdateFinishedTrialError):
+            for name, excess in constraints.items():
+                trial.set_constraint(name, excess)
+            values = self._values(result) if result.state is State.COMPLETE else None
+            state = {State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}.get(result.state)
+            self._study.tell(question.optuna_number, values, state, skip_if_finished=True)
+
+    def left_running(self) -> list[Question]:
+        """Questions whose trial is still RUNNING in Optuna; a trial that was never a question is ended."""
+        questions = []
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if QUESTION in trial.user_attrs:
+                asked = trial.user_attrs[QUESTION]
+                candidate = Candidate.from_params(asked["candidate"])
+                questions.append(Question(asked["number"], candidate, trial.number, asked["known"]))
+            else:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+        return questions
 
     def put_off(self, question: Question) -> None:
         """A question that stays unanswered: Optuna has its trial WAITING until `unfinished` takes it up again. Nothing

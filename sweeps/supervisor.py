@@ -63,6 +63,7 @@ class Supervisor:
         Raises:
             UserError: a worker found a mistake of the user's (it ends the sweep), or workers cannot start at all.
         """
+        self._hand_out()  # not before what came last was written down
         ready = wait([worker.connection for worker in self._workers], timeout_s)
         answers = []
         for index, worker in enumerate(self._workers):
@@ -80,7 +81,6 @@ class Supervisor:
                     worker.end(f"its worker needed more than {self._limits.memory_bytes / 1e6:g} MB of memory")
                 )
                 self._replace(index)
-        self._hand_out()
         return answers
 
     def _limit_of(self, worker: _Worker) -> float:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import platform
 import time
+import uuid
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from reports.document import write_report
-from reports.record import StudyRecord, write_record
+from reports.record import RECORD_FILE, StudyRecord, write_record
 from sweeps.closing import close_study, describe_data, prepare_trials, run_import_check
 from sweeps.config import SweepConfig, flatten
 from sweeps.engine import Stop, run_trials
@@ -19,6 +23,7 @@ from sweeps.folder import open_folder
 from sweeps.journal import Journal
 from sweeps.outcome import print_outcome
 from sweeps.progress import Progress
+from sweeps.shared_journal import SharedJournal
 from sweeps.sqlite import fold_log
 from sweeps.storage_errors import explained
 from sweeps.study import STUDY_DATABASE, Study
@@ -55,8 +60,8 @@ def run_sweep(
     trial_module: str = TRIAL_MODULE,
     *,
     accept_changes: bool = False,
-) -> StudyRecord:
-    """One sweep, from its configuration to its report.
+) -> StudyRecord | None:
+    """One sweep, from its configuration to its report; None where another launch on the same study writes that.
 
     Raises:
         UserError: of everything a user can put right, a full disk and a locked database among it. What was measured by
@@ -66,19 +71,24 @@ def run_sweep(
         return _run(config, resume, console, trial_module, accept_changes)
 
 
-def _run(config: SweepConfig, resume: bool, console: Console, trial_module: str, accept_changes: bool) -> StudyRecord:
+def _run(
+    config: SweepConfig, resume: bool, console: Console, trial_module: str, accept_changes: bool
+) -> StudyRecord | None:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     begun = time.monotonic()
     stop = Stop()
+    shared = open_shared(config)
     with (
-        open_folder(config, resume, accept_changes) as folder,
+        open_folder(config, resume, accept_changes, shared) as folder,
         Progress(console, config.search.trials) as progress,
         stop.on_signals(progress.say),
         open_executor(config, trial_module, folder.path / "workers.log") as executor,
     ):
         settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
-        tracker = Tracker(config.study, folder.study_id, settings)
+        with contextlib.nullcontext() if shared is None else shared.setting_up():
+            tracker = Tracker(config.study, folder.study_id, settings, shared)
+            study = open_study(config, folder.path, shared)
         with tracker.ended_on_error():
             data = describe_data(executor)
             tracker.class_names = data.class_names
@@ -88,19 +98,35 @@ def _run(config: SweepConfig, resume: bool, console: Console, trial_module: str,
             if config.space.prunes_channels:
                 progress.say("ranking the channels and reading pictures, once for all trials")
                 prepare_trials(executor)
-            journal = Journal(folder.path)
-            space = config.space.space()
-            search = config.search
-            study = Study(folder.path, config.study, space, search.sampler, config.seed, search.costs)
+            journal = shared or Journal(folder.path)
             early_end = run_trials(config, study, journal, executor, tracker, progress, stop)
-
-            progress.say("scoring the front on the held-out pictures")
             folder.add_seconds(time.monotonic() - begun)
-            record = close_study(config, journal.trials, executor, folder, data, check)
-            write_record(record, folder.path)
-            progress.say("writing the report")
-            report = write_report(record, folder.path)
-            fold_log(folder.path / STUDY_DATABASE)
-            tracker.finish(record, [report, folder.path / "record.json"], early_end is None)
+            with contextlib.nullcontext(True) if shared is None else shared.closing() as is_ours:
+                if not is_ours or (shared is not None and shared.others_at_work()):
+                    console.print("Other launches work on this study; the last of them writes the report.")
+                    return None
+                progress.say("scoring the front on the held-out pictures")
+                record = close_study(config, journal.trials, executor, folder, data, check)
+                write_record(record, folder.path)
+                progress.say("writing the report")
+                report = write_report(record, folder.path)
+                fold_log(folder.path / STUDY_DATABASE)
+                tracker.finish(record, [report, folder.path / RECORD_FILE], early_end is None, folder.path)
     print_outcome(record, report, console, early_end)
     return record
+
+
+def open_study(config: SweepConfig, folder: Path, shared: SharedJournal | None) -> Study:
+    """The search of a sweep."""
+    search = config.search
+    seed = config.seed if shared is None else shared.own_seed(config.seed)
+    space, url = config.space.space(), config.storage.url
+    return Study(folder, config.study, space, search.sampler, seed, search.costs, shared, url, search.trials)
+
+
+def open_shared(config: SweepConfig) -> SharedJournal | None:
+    """The journal of a study that several launches work on, where the configuration names its database."""
+    if config.storage.url is None:
+        return None
+    owner = f"{platform.node()} {os.getpid()} {uuid.uuid4().hex[:8]}"
+    return SharedJournal(config.storage.url, config.study, owner, config.storage.lease_seconds)

@@ -20,12 +20,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from evaluation.measurement import MemoryFigures
 from reports.front import hypervolume
 from reports.record import State, StudyRecord, Trial
+from sweeps.shared_journal import SharedJournal
 from sweeps.sqlite import fold_log, use_write_ahead_log
 
 STUDY_ID = "petitlab.study_id"
 TRIAL_NUMBER = "petitlab.trial"
 RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
 PAGE = 1000
+PARENT_RUN = "mlflow parent run"
 TRACEBACKS = "failures"
 """Folder of a study with the tracebacks of failed trials."""
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -44,25 +46,53 @@ def _absolute(uri: str) -> str:
 class Tracker:
     """Writes one study. Opening it creates the database, once, before anything else could race for it."""
 
-    def __init__(self, study: str, study_id: str, params: Mapping[str, str]) -> None:
+    def __init__(
+        self, study: str, study_id: str, params: Mapping[str, str], shared: SharedJournal | None = None
+    ) -> None:
+        """
+        Args:
+            study: name of the experiment and of the parent run.
+            study_id: what tells this study from another of the same name.
+            params: of the parent run.
+            shared: of a study that other launches write, too.
+        """
+        self._shared = shared
         use_write_ahead_log()
         # Not mlflow.set_tracking_uri: that would also set the environment variable, for everything after.
         self._client = MlflowClient(_absolute(tracking_uri()))
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
-        self.experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(study)
+        self.experiment_id = experiment.experiment_id if experiment else self._create_experiment(study)
         self.parent_id = self._open_parent(study, study_id, params)
-        self._children = self._existing_children()
+        self._children = self._existing_children() if shared is None else {}
         self.class_names: tuple[str, ...] = ()
         """Names for the metrics of single classes; set once the data set is known."""
 
+    def _create_experiment(self, study: str) -> str:
+        try:
+            return self._client.create_experiment(study)
+        except MlflowException:  # another launch was sooner
+            experiment = self._client.get_experiment_by_name(study)
+            if experiment is None:
+                raise
+            return experiment.experiment_id
+
     def _open_parent(self, study: str, study_id: str, params: Mapping[str, str]) -> str:
-        found = self._search(f"tags.`{STUDY_ID}` = '{study_id}'")
-        if found:
-            self._client.update_run(found[0].info.run_id, status="RUNNING")
-            return found[0].info.run_id
+        if self._shared is not None:
+            known = self._shared.fact(PARENT_RUN)
+        else:
+            found = self._search(f"tags.`{STUDY_ID}` = '{study_id}'")
+            known = found[0].info.run_id if found else None
+        if known is not None:
+            self._client.update_run(known, status="RUNNING")
+            return known
         run = self._client.create_run(self.experiment_id, run_name=study, tags={STUDY_ID: study_id})
+        if self._shared is not None:
+            first = self._shared.once(PARENT_RUN, run.info.run_id)
+            if first != run.info.run_id:
+                self._client.delete_run(run.info.run_id)
+                return first
         self._client.log_batch(run.info.run_id, params=[Param(name, value[:6000]) for name, value in params.items()])
         return run.info.run_id
 
@@ -119,13 +149,18 @@ class Tracker:
         self._client.set_terminated(run_id, RUN_STATUS[trial.state], end_ms)
         self._children[trial.number] = run_id
 
-    def finish(self, record: StudyRecord, artifacts: Iterable[Path], spent: bool) -> None:
+    def finish(self, record: StudyRecord, artifacts: Iterable[Path], spent: bool, folder: Path) -> None:
         """Bring tags up to the final front, attach the report, and end the parent run.
 
         Args:
             spent: whether the study ran to its budget; else the parent run is KILLED.
+            folder: of the study.
         """
         on_front = {number for equal in record.front for number in equal}
+        if self._shared is not None:
+            self._children = self._existing_children()
+            for trial in record.trials:
+                self.log_trial(trial, folder)
         for number, run_id in self._children.items():
             self._client.set_tag(run_id, "on_front", _word(number in on_front))
             self._client.set_tag(run_id, "chosen", _word(number == record.chosen))

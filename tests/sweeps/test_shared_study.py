@@ -1,0 +1,219 @@
+"""Several launches on one study in PostgreSQL, which the tests start themselves: nothing lost, nothing doubled."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pgserver
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+from rich.console import Console
+from test_launch import SCRIPT, evaluated
+
+from evaluation.errors import UserError
+from reports.record import State, Trial, read_record
+from sweeps.config import SweepConfig
+from sweeps.config_file import load_config
+from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal
+from sweeps.space import BASELINE, Candidate
+from sweeps.sweep import run_sweep
+
+Config = Callable[..., SweepConfig]
+ONE, TWO = Candidate(tile_count=2), Candidate(tile_count=4)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pgserver.PostgresServer]:
+    started = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    yield started
+    started.cleanup()
+
+
+@pytest.fixture
+def database(server: pgserver.PostgresServer) -> Callable[[], str]:
+    """`database()`: the address of a new one."""
+
+    def create() -> str:
+        name = f"t{uuid.uuid4().hex}"
+        server.psql(f"CREATE DATABASE {name};")
+        address, _, host = server.get_uri(name).partition("?")
+        return f"{address.replace(':@', '@')}?{host}"
+
+    return create
+
+
+@pytest.fixture
+def url(database: Callable[[], str]) -> str:
+    return database()
+
+
+def journal(url: str, owner: str, lease_s: float = 60.0) -> SharedJournal:
+    return SharedJournal(url, "s", owner, lease_s)
+
+
+def test_a_candidate_belongs_to_whoever_claims_it_first(url: str) -> None:
+    a, b = journal(url, "a"), journal(url, "b")
+    assert a.claim(BASELINE, 9) == 0
+    assert b.claim(BASELINE, 9) is None
+    assert b.claim(ONE, 9) == 1
+    assert a.claim(TWO, 9) == 2
+    assert b.asked[BASELINE] == 0
+    b.refresh()
+    assert b.asked == {BASELINE: 0, ONE: 1, TWO: 2}
+    assert b.open_claims == 3
+    assert SharedJournal(url, "another study", "c", 60).claim(BASELINE, 9) == 0
+
+
+def test_no_more_is_claimed_than_the_budget_holds(url: str) -> None:
+    a, b = journal(url, "a"), journal(url, "b")
+    a.claim(BASELINE, 2)
+    b.claim(ONE, 2)
+    with pytest.raises(BudgetSpentError):
+        a.claim(TWO, 2)
+    b.append(Trial(1, ONE.as_params(), str(ONE), State.PRUNED, False))
+    assert a.claim(TWO, 2) == 2
+
+
+def test_a_claim_is_taken_over_once_its_lease_has_run_out_and_not_before(url: str) -> None:
+    a, b = journal(url, "a", 0.5), journal(url, "b")
+    a.claim(BASELINE, 9)
+    a.claim(ONE, 9)
+    assert b.take_over() is None
+    assert b.others_at_work()
+    time.sleep(0.3)
+    a.renew()
+    time.sleep(0.3)
+    assert b.take_over() is None
+    time.sleep(0.4)
+    assert not b.others_at_work()
+    assert b.take_over() == Claim(0, BASELINE)
+    assert b.take_over() == Claim(1, ONE)
+    assert b.take_over() is None
+
+
+def test_what_is_given_up_may_be_taken_at_once(url: str) -> None:
+    a, b = journal(url, "a"), journal(url, "b")
+    a.claim(ONE, 9)
+    a.give_up(0)
+    assert b.take_over() == Claim(0, ONE)
+
+
+def test_facts_are_settled_once(url: str) -> None:
+    a, b = journal(url, "a"), journal(url, "b")
+    assert a.fact("x") is None
+    assert a.once("x", {"by": "a"}) == b.once("x", {"by": "b"}) == a.fact("x") == {"by": "a"}
+
+
+def test_one_launch_closes(url: str) -> None:
+    a, b = journal(url, "a"), journal(url, "b")
+    with a.closing() as first:
+        assert first
+        with b.closing() as second:
+            assert not second
+    with b.closing() as then:
+        assert then
+
+
+def start(folder: Path, url: str, tracking: str, *settings: str) -> subprocess.Popen:
+    command = [sys.executable, str(SCRIPT), str(folder / "config.yaml"), f"storage.url={url}", *settings]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking, "PETITLAB_TEST_SECONDS": "0.25"}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def check(folder: Path, url: str, tracking: str, trials: int, evaluations: int) -> None:
+    """Everything an undisturbed single launch would have left."""
+    record = read_record(folder / "studies" / "stand-in")
+    assert [trial.number for trial in record.trials] == list(range(trials))
+    assert all(trial.state is State.COMPLETE for trial in record.trials)
+    counts = Counter(evaluated(folder / "studies" / "stand-in"))
+    assert sum(counts.values()) == evaluations
+    assert set(counts) == {trial.name for trial in record.trials}
+    study = optuna.load_study(study_name="stand-in", storage=url)
+    assert Counter(trial.state for trial in study.trials)[TrialState.RUNNING] == 0
+    asked = Counter(t.user_attrs["question"]["number"] for t in study.trials if "question" in t.user_attrs)
+    assert sorted(asked) == list(range(trials))
+    client = MlflowClient(tracking)
+    runs = client.search_runs([client.get_experiment_by_name("stand-in").experiment_id], max_results=1000)
+    parents = [run for run in runs if "petitlab.study_id" in run.data.tags]
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+    assert sorted(run.info.run_name for run in children) == [trial.label for trial in record.trials]
+    assert all(run.info.status == "FINISHED" for run in children)
+    assert len(runs) == trials + 1
+
+
+def test_two_launches_at_once_share_the_work(config: Config, tmp_path: Path, database: Callable[[], str]) -> None:
+    """From empty databases, in which both would create the tables."""
+    assert config()
+    url, tracking = database(), database()
+    launches = [start(tmp_path, url, tracking, "search.trials=18") for _ in range(2)]
+    outputs = [launch.communicate(timeout=170)[0] for launch in launches]
+    assert [launch.returncode for launch in launches] == [0, 0], outputs
+    assert sum("the last of them writes the report" in " ".join(output.split()) for output in outputs) == 1
+    assert sum("Chosen: " in output for output in outputs) == 1
+    check(tmp_path, url, tracking, 18, 18)
+    measured = [output.count("mIoU 0.") for output in outputs]
+    assert min(measured) >= 4, "one launch did all the work"
+
+
+def test_what_a_killed_launch_had_begun_is_taken_up_by_the_other(config: Config, tmp_path: Path, url: str) -> None:
+    assert config()
+    tracking = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    settings = ("search.trials=16", "search.workers=2", "storage.lease_seconds=5")
+    first = start(tmp_path, url, tracking, *settings)
+    log = tmp_path / "studies" / "stand-in" / "evaluated.txt"
+    end = time.monotonic() + 60
+    while time.monotonic() < end and not (log.exists() and len(log.read_text().splitlines()) > 4):
+        time.sleep(0.02)
+    second = start(tmp_path, url, tracking, *settings)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    output, _ = second.communicate(timeout=170)
+    assert second.returncode == 0, output
+    begun_twice = len(evaluated(tmp_path / "studies" / "stand-in")) - 16
+    assert 0 <= begun_twice <= 2, "more was done again than the killed launch's workers can have had in hand"
+    check(tmp_path, url, tracking, 16, 16 + begun_twice)
+
+
+def test_a_database_that_is_mlflows_is_refused(config: Config, url: str) -> None:
+    MlflowClient(url).search_experiments()
+    with pytest.raises(UserError, match="give Optuna a database of its own"):
+        run_sweep(config(f"storage.url={url}"), False, Console(quiet=True), "standin_trial")
+
+
+def test_another_configuration_is_refused(config: Config, url: str) -> None:
+    known = json.loads(json.dumps(config(f"storage.url={url}", "seed=3").identity()))
+    SharedJournal(url, "stand-in", "x", 60).once("study", {"id": "1", "started": "then", "config": known})
+    with pytest.raises(UserError, match=r"has another configuration: seed \(3 there, 4 here\)"):
+        run_sweep(config(f"storage.url={url}", "seed=4"), False, Console(quiet=True), "standin_trial")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("mysql://u@h/d", "must begin with postgresql://, found mysql://"),
+        ("postgresql://u:secret@h/d", "holds a password"),
+        ("nothing", "is no address of a database"),
+    ],
+)
+def test_an_address_that_will_not_do_is_refused(config: Config, tmp_path: Path, address: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_config(tmp_path / "config.yaml", [f"storage.url={address}"])
+
+
+def test_a_database_that_does_not_answer_is_one_line(config: Config) -> None:
+    nowhere = config("storage.url=postgresql://nobody@127.0.0.1:9/none")
+    with pytest.raises(UserError, match="a database cannot be used"):
+        run_sweep(nowhere, False, Console(quiet=True), "standin_trial")
