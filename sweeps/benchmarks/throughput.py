@@ -63,9 +63,9 @@ def load(folder: Path, candidates: int, seed: int, workers: int, **search: Any):
     config = {
         "study": "throughput",
         "seed": seed,
-        "data": {"name": "streets", "train": "train[:96]", "search": "search[:48]", "heldout": "heldout[:4]"},
+        "data": {"name": "streets", "train": "train[:256]", "search": "search", "heldout": "heldout[:4]"},
         "space": SPACES[candidates],
-        "finetune": {"steps": 60, "batch": 8, "learning_rate": 2e-3, "loss": "labels"},
+        "finetune": {"steps": 100, "batch": 8, "learning_rate": 2e-3, "loss": "labels"},
         "search": {"workers": workers} | search,
         "report": {"overlays": 0},
     }
@@ -241,6 +241,8 @@ def main(
                 f"{seed:5d} {rows[-1][0]:8.0f} ({len(loop['trace']):3d})   {rows[-1][1]:12.0f}    "
                 f"{rows[-1][2]:6.0f} ({own['spent']} of {own['asked']})"
             )
+        if not rows:
+            return
         mean = np.array(rows).mean(axis=0)
         console.print(f" mean {mean[0]:8.0f}         {mean[1]:12.0f}    {mean[2]:6.0f}")
         loop_ratio, memo_ratio = mean[0] / mean[2], mean[1] / mean[2]
