@@ -73,7 +73,16 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
     labels = simulator(network.spec).labels(network, np.stack(frames))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            proof = prove(graph, planned, frames, Path(folder), labels)
+            toolchain = native()
+            proof = prove(
+                graph,
+                planned,
+                frames,
+                Path(folder),
+                labels,
+                toolchain=toolchain,
+                compile_kernels=lambda source: _compiled_once(source, _with_header(source), toolchain, context),
+            )
     except BrokenProgramError as error:
         return str(error)
     seen = proof.measured
@@ -97,21 +106,31 @@ def _kernels(parts: list[str], folder: Path, toolchain: Toolchain, context: Cont
     def compile_unit(part: str, text: str) -> Path:
         source = folder / f"unit_{part}.c"
         source.write_text(text)
-        known = {"source": text, "compiler": _described(toolchain), "flags": [*toolchain.flags, *_KERNEL_FLAGS]}
-        content = context.cache.cached(
-            "kernels",
-            _KERNELS_VERSION,
-            known,
-            lambda: compiled(source, toolchain, *_KERNEL_FLAGS).read_bytes(),
-            lambda content: content,
-            lambda content: content,
-        )
-        source.with_suffix(".o").write_bytes(content)
-        return source.with_suffix(".o")
+        return _compiled_once(source, text, toolchain, context)
 
     longest_first = sorted(kernel_units(parts).items(), key=lambda unit: -len(unit[1]))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(compile_unit, *zip(*longest_first, strict=True)))
+
+
+def _with_header(source: Path) -> str:
+    """kernels.c and the one header that it includes."""
+    return source.read_text() + source.with_suffix(".h").read_text()
+
+
+def _compiled_once(source: Path, text: str, toolchain: Toolchain, context: Context) -> Path:
+    """The object file of a source that holds kernels; `text` is all it consists of."""
+    known = {"source": text, "compiler": _described(toolchain), "flags": [*toolchain.flags, *_KERNEL_FLAGS]}
+    content = context.cache.cached(
+        "kernels",
+        _KERNELS_VERSION,
+        known,
+        lambda: compiled(source, toolchain, *_KERNEL_FLAGS).read_bytes(),
+        lambda content: content,
+        lambda content: content,
+    )
+    source.with_suffix(".o").write_bytes(content)
+    return source.with_suffix(".o")
 
 
 @cache

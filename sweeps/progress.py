@@ -63,7 +63,13 @@ class Progress:
             self._live.stop()
 
     def begin(self, trials: Mapping[int, Trial]) -> None:
-        self._trials, self._finished_before = trials, len(trials)
+        self._trials = trials
+        self._finished_before = self._spent
+
+    @property
+    def _spent(self) -> int:
+        """Trials that count against the budget."""
+        return sum(trial.spent for trial in self._trials.values())
 
     def finished(self, trial: Trial) -> None:
         self._phase = "searching"
@@ -80,7 +86,7 @@ class Progress:
 
     def times(self) -> str:
         elapsed = time.monotonic() - self._started
-        done, left = len(self._trials) - self._finished_before, self._budget - len(self._trials)
+        done, left = self._spent - self._finished_before, self._budget - self._spent
         if done == 0 or left <= 0:
             return f"{clock(elapsed)} elapsed"
         return f"{clock(elapsed)} elapsed, about {clock(elapsed / done * left)} to go"
@@ -88,8 +94,8 @@ class Progress:
     def _render(self) -> Table:
         grid = Table.grid(padding=(0, 1))
         grid.add_row(
-            f"trial {len(self._trials)}/{self._budget}",
-            ProgressBar(total=self._budget, completed=len(self._trials), width=24),
+            f"trial {self._spent}/{self._budget}",
+            ProgressBar(total=self._budget, completed=self._spent, width=24),
             f"best {best_so_far(self._trials)}",
             f"[dim]{self.times()} · {self._phase}[/dim]",
         )

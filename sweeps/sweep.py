@@ -81,7 +81,7 @@ def _run(
     shared = open_shared(config)
     with (
         open_folder(config, resume, accept_changes, shared) as folder,
-        Progress(console, config.search.trials) as progress,
+        Progress(console, min(config.search.trials, len(config.space.space().candidates()))) as progress,
         stop.on_signals(progress.say),
         open_executor(config, trial_module, folder.path / "workers.log") as executor,
     ):

@@ -11,7 +11,7 @@ import json
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -110,6 +110,7 @@ def prove(
     *,
     runs: int = RUNS,
     toolchain: Toolchain | None = None,
+    compile_kernels: Callable[[Path], Path] | None = None,
 ) -> Proof:
     """Emit a planned network, compile it, and run it on frames.
 
@@ -119,6 +120,7 @@ def prove(
         references: for each frame the first output that is right: labels, or the tensor's values.
         runs: for the clock, at least one.
         toolchain: this machine's, if None.
+        compile_kernels: makes the object file of a `kernels.c`, for who has compiled the same before.
 
     Raises:
         UserError: there is no compiler, no kernel for an operator, or a frame of another size.
@@ -126,7 +128,8 @@ def prove(
     """
     toolchain = native() if toolchain is None else toolchain
     write_sources(graph, plan, folder)
-    objects = proof_objects(folder, toolchain)
+    kernels = [] if compile_kernels is None else [compile_kernels(folder / "kernels.c")]
+    objects = proof_objects(folder, toolchain, kernels=kernels)
     program = linked(objects, folder / "proof", toolchain)
     measured = run_program(program, [as_input(graph, frame) for frame in frames], toolchain, runs=runs)
     inside = [buffer for buffer in plan.buffers if buffer.role is not Role.EXTERNAL_FRAME]

@@ -280,6 +280,9 @@ def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
         network = stages.compressed(Compression("channels", 0.0, bits, 8), context)
         assert execution.latency(network, graph, planned, fresh).program_ms > 0
     assert len(seen) == len(set(seen)) > 5
+    for tiles in (2, 4):
+        assert trial.execution(Candidate(Compression("channels", 0.0, 8, 8), tiles), fresh).holds
+    assert seen.count("kernels") == 1
 
 
 @needs_compiler
