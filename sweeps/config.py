@@ -18,7 +18,7 @@ from evaluation.errors import UserError
 from sweeps.config_compression import ChannelsConfig, FineTuneConfig, QuantizationConfig, Section, SpaceConfig
 
 DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
-SamplerName = Literal["tpe", "nsga2", "gp", "qmc", "grid", "random"]
+SamplerName = Literal["ehvi", "tpe", "nsga2", "gp", "qmc", "grid", "random"]
 ThirdObjective = Literal["macs", "flash_mb"]
 SPLIT_PATTERN = re.compile(r"^(?P<name>\w+)(\[(?P<start>\d*):(?P<stop>\d*)\])?$")
 
@@ -149,8 +149,9 @@ class SearchConfig(Section):
     trials: Annotated[int, Field(ge=1)] = 28
     """Distinct candidates that are measured in all, the baseline included. A repeat is answered from the record, and a
     candidate that its plan rules out costs about a second: neither counts."""
-    sampler: SamplerName = "tpe"
-    """tpe (multivariate), nsga2, gp (needs torch), qmc, grid or random."""
+    sampler: SamplerName | None = None
+    """ehvi (greatest expected gain of hypervolume per second), tpe (multivariate), nsga2, gp (needs torch), qmc, grid
+    or random. null: ehvi, or tpe where there is a third objective."""
     third_objective: ThirdObjective | None = None
     """macs or flash_mb: searched for as well, downwards. null: two objectives."""
     workers: Annotated[int, Field(ge=1)] = 1
@@ -169,6 +170,16 @@ class SearchConfig(Section):
     raises an error, takes too long or passes `worker_memory_mb` would do so again, and is not."""
     failures_in_a_row: Annotated[int, Field(ge=1)] = 5
     """After so many nothing is likely to succeed any more, and the sweep stops."""
+
+    @model_validator(mode="after")
+    def _two_objectives(self) -> SearchConfig:
+        if self.sampler == "ehvi" and self.third_objective is not None:
+            raise ValueError("the sampler 'ehvi' knows two objectives; choose tpe, or leave third_objective out")
+        return self
+
+    @property
+    def sampler_name(self) -> str:
+        return self.sampler or ("ehvi" if self.third_objective is None else "tpe")
 
     @property
     def costs(self) -> tuple[str, ...]:

@@ -70,8 +70,9 @@ def _print_space(config: SweepConfig, space: Space, size: int, console: Console)
     console.print(table)
     trials = min(config.search.trials, size + (BASELINE not in space.candidates()))
     console.print(
-        f"{size} distinct candidates; at most {trials} of them would be measured, asked by {config.search.sampler} "
-        f"(seed {config.seed}), with {config.search.workers} worker{'s' * (config.search.workers > 1)}.",
+        f"{size} distinct candidates; at most {trials} of them would be measured, asked by "
+        f"{config.search.sampler_name} (seed {config.seed}), with {config.search.workers} "
+        f"worker{'s' * (config.search.workers > 1)}.",
         soft_wrap=True,
     )
 

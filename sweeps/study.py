@@ -33,6 +33,7 @@ from sqlalchemy.exc import DatabaseError
 
 from evaluation.errors import UserError
 from reports.record import State, Trial
+from sweeps.ehvi import Costs, choose
 from sweeps.judging import costs_of
 from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal
 from sweeps.space import BASELINE, Candidate, Space
@@ -72,7 +73,7 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
             return GPSampler(seed=_mix(seed, number), deterministic_objective=True)
         case "qmc":
             return QMCSampler(seed=seed, scramble=True)
-        case "random" | "grid":  # a grid enqueues its points
+        case "random" | "grid" | "ehvi":  # the latter two enqueue their points
             return RandomSampler(seed=_mix(seed, number))
     raise ValueError(f"no sampler {name!r}")
 
@@ -107,6 +108,7 @@ class Study:
         shared: SharedJournal | None = None,
         url: str | None = None,
         budget: int = 0,
+        seconds: Costs | None = None,
     ) -> None:
         """
         Args:
@@ -114,7 +116,9 @@ class Study:
             shared: the journal of a study that other launches work on, too; it numbers the candidates then.
             url: of the database that such a study lies in.
             budget: of such a study, candidates measured in all.
+            seconds: what a trial takes, for `ehvi`.
         """
+        self._seconds = seconds or Costs()
         self._budget = budget
         self._space, self._sampler, self._seed, self._costs = space, sampler, seed, tuple(costs)
         self._levels = space.levels()
@@ -226,6 +230,10 @@ class Study:
         for attempt in range(REPEATS_BEFORE_RANDOM + 1):
             if attempt == REPEATS_BEFORE_RANDOM or self._sampler == "grid":
                 self._study.enqueue_trial(self._params(rng.choice(list(self._untried))))
+            elif self._sampler == "ehvi":
+                pending = [candidate for candidate, number in self.asked.items() if number not in finished]
+                chosen = choose(self._space, list(finished.values()), pending, list(self._untried), self._seconds)
+                self._study.enqueue_trial(self._params(chosen))
             trial = self._ask_optuna(number + 100_003 * attempt)
             candidate = self._candidate(trial.params)
             if candidate not in self.asked and (question := self._claim(number, candidate, trial, len(finished))):

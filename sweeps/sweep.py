@@ -17,6 +17,7 @@ from reports.document import write_report
 from reports.record import RECORD_FILE, StudyRecord, write_record
 from sweeps.closing import close_study, describe_data, prepare_trials, run_import_check
 from sweeps.config import SweepConfig, flatten
+from sweeps.ehvi import Costs
 from sweeps.engine import Stop, run_trials
 from sweeps.executor import Executor, Limits
 from sweeps.folder import open_folder
@@ -121,7 +122,26 @@ def open_study(config: SweepConfig, folder: Path, shared: SharedJournal | None) 
     search = config.search
     seed = config.seed if shared is None else shared.own_seed(config.seed)
     space, url = config.space.space(), config.storage.url
-    return Study(folder, config.study, space, search.sampler, seed, search.costs, shared, url, search.trials)
+    return Study(
+        folder,
+        config.study,
+        space,
+        search.sampler_name,
+        seed,
+        search.costs,
+        shared,
+        url,
+        search.trials,
+        rough_costs(config),
+    )
+
+
+def rough_costs(config: SweepConfig) -> Costs:
+    """What trials take, from what a configuration asks for; in seconds of a small network on two cores, and only their
+    ratios count."""
+    network = 2.0 + 0.1 * config.quantization.aware_steps + 15.0 * (config.quantization.rounding == "learned")
+    limit_mb = config.constraints.peak_memory_mb
+    return Costs(network=network, prune=2.0 + 0.08 * config.finetune.steps, limit_mb=limit_mb)
 
 
 def open_shared(config: SweepConfig) -> SharedJournal | None:

@@ -21,7 +21,7 @@ import typer
 
 from sweeps.benchmarks.throughput import SHARE, SPACES, Front, load
 
-SAMPLERS = ("tpe", "nsga2", "qmc", "grid", "random")
+SAMPLERS = ("ehvi", "tpe", "nsga2", "qmc", "grid", "random")
 
 
 class Known:

@@ -29,7 +29,9 @@ def test_it_counts_what_fits_by_plans_and_starts_nothing(config: Config) -> None
     limited = config("constraints.peak_memory_mb=0.4", "search.workers=2")
     said = dry_run(limited)
     memory = peak_mb(limited)
-    assert "27 distinct candidates; at most 8 of them would be measured, asked by tpe (seed 3), with 2 workers." in said
+    assert (
+        "27 distinct candidates; at most 8 of them would be measured, asked by ehvi (seed 3), with 2 workers." in said
+    )
     table = said[said.index("planned: all 27") :].splitlines()
     rows = [line.strip(" │").split("│") for line in table if line.count("│") == 3]
     shown = {float(mb): int(count) for mb, count in rows}

@@ -17,7 +17,7 @@ STAGED = Space(
     ("channels",), (0.0,), (4, 8, 32), (8, 16, 32), (1,), aspp_weight_bits=(4, 6), decoder_activation_bits=(4, 8)
 )
 
-SAMPLERS = ["tpe", "nsga2", "qmc", "grid", "random"]
+SAMPLERS = ["ehvi", "tpe", "nsga2", "qmc", "grid", "random"]
 
 
 def measured(question: Question, state: State = State.COMPLETE) -> Trial:

@@ -1,0 +1,106 @@
+"""The choice by expected gain per second: the gain itself, what is preferred, and what it saves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import standin_trial
+
+from reports.front import Point, hypervolume
+from reports.record import State, Trial
+from sweeps.ehvi import Costs, choose, expected_gain
+from sweeps.space import BASELINE, Candidate, Compression, Space
+
+SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 6, 8, 32), (6, 8, 32), (1, 2, 4))
+CONTEXT = standin_trial.Context(Path("/dev/null"), "", 0.0)
+
+
+def measured(number: int, candidate: Candidate, state: State = State.COMPLETE) -> Trial:
+    found = standin_trial.evaluate(candidate, CONTEXT) if state is State.COMPLETE else None
+    return Trial(number, candidate.as_params(), str(candidate), state, state is State.COMPLETE, found)
+
+
+def search(count: int, costs: Costs = Costs()) -> list[Candidate]:  # noqa: B008
+    told, untried = [measured(0, BASELINE)], [c for c in SPACE.candidates() if c != BASELINE]
+    while len(told) < count:
+        chosen = choose(SPACE, told, [], untried, costs)
+        untried.remove(chosen)
+        told.append(measured(len(told), chosen))
+    return [Candidate.from_params(trial.params) for trial in told]
+
+
+def volume(points: list[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """Of the region above and left of the points, by its definition on a grid of the coordinates."""
+    least, most = reference
+    inside = [(a, m) for a, m in points if a > least and m < most]
+    return hypervolume([Point(i, a - least, m) for i, (a, m) in enumerate(inside)], most) * most if inside else 0.0
+
+
+def test_the_expected_gain_is_the_mean_gain_in_hypervolume() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        points = list(zip(rng.uniform(0.3, 0.9, 5), rng.uniform(1, 9, 5), strict=True))
+        reference = (0.4, 8.0)
+        miou, spread, memory = rng.uniform(0.2, 1, 4), rng.uniform(0, 0.1, 4), rng.uniform(0.5, 9, 4)
+        found = expected_gain(points, reference, miou, spread, memory)
+        for index in range(4):
+            draws = rng.normal(miou[index], spread[index], 4000)
+            before = volume(points, reference)
+            gains = [volume([*points, (draw, memory[index])], reference) - before for draw in draws[:400]]
+            assert found[index] == pytest.approx(np.mean(gains), abs=0.03 + 4 * np.std(gains) / 20)
+        sure = expected_gain(points, reference, miou, np.zeros(4), memory)
+        for index in range(4):
+            exact = volume([*points, (miou[index], memory[index])], reference) - volume(points, reference)
+            assert sure[index] == pytest.approx(exact, abs=1e-9)
+
+
+def test_it_begins_with_the_corners_in_the_most_tiles() -> None:
+    tried = search(4)
+    assert [str(candidate) for candidate in tried] == [
+        "unpruned, float, 1 tile",
+        "unpruned, w8 a8, 4 tiles",
+        "unpruned, w4 a6, 4 tiles",
+        "channels 50 %, w6 a8, 4 tiles",
+    ]
+
+
+def test_the_same_trials_lead_to_the_same_choice() -> None:
+    assert search(14) == search(14)
+
+
+def test_where_pruning_is_dear_what_was_pruned_is_used_first() -> None:
+    def prunings(costs: Costs) -> list[float]:
+        return [candidate.compression.sparsity for candidate in search(7, costs)]
+
+    assert set(prunings(Costs(prune=1000.0))) == {0.0, 0.5}
+    assert 0.25 in prunings(Costs(prune=0.0, network=0.0))
+
+
+def test_a_measured_network_in_fewer_bytes_costs_a_plan_only() -> None:
+    told = [measured(0, BASELINE)]
+    told += [measured(n + 1, c) for n, c in enumerate(search(4)[1:])]
+    one_tile = Candidate(Compression("channels", 0.25, 6, 8), 1)
+    told.append(measured(4, one_tile))
+    untried = [c for c in SPACE.candidates() if all(str(c) != trial.name for trial in told)]
+    chosen = choose(SPACE, told, [], untried, Costs(network=1e6, prune=1e6))
+    assert chosen.compression in {Candidate.from_params(trial.params).compression for trial in told}
+    assert chosen.tile_count == 4
+
+
+def test_a_network_that_failed_is_left_for_last() -> None:
+    failing = Compression("channels", 0.0, 6, 8)
+    told = [measured(n, c) for n, c in enumerate(search(4))]
+    told.append(measured(4, Candidate(failing, 4), State.FAILED))
+    untried = [c for c in SPACE.candidates() if all(str(c) != trial.name for trial in told)]
+    for number in range(5, 12):
+        chosen = choose(SPACE, told, [], untried, Costs())
+        assert chosen.compression != failing
+        untried.remove(chosen)
+        told.append(measured(number, chosen))
+
+
+def test_above_the_limit_of_memory_nothing_is_worth_anything() -> None:
+    told = [measured(n, c) for n, c in enumerate(search(4))]
+    untried = [c for c in SPACE.candidates() if all(str(c) != trial.name for trial in told)]
+    chosen = choose(SPACE, told, [], untried, Costs(limit_mb=0.2))
+    assert standin_trial.plan_candidate(chosen, CONTEXT).peak_memory_bytes < 0.25e6
