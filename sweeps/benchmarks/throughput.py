@@ -3,11 +3,11 @@
 python -m sweeps.benchmarks.throughput --candidates 260 --seeds 5
 
 1. Every candidate of the space is measured, which gives the whole front and its hypervolume.
-2. A loop as Optuna's manual shows it: the same sampler, one warm process, every candidate pruned, trained, quantised,
-   scored and planned from the baseline on. Which channels go is worked out once, as anybody would.
+2. A loop as Optuna's manual shows it, with its multivariate TPE: one warm process, every candidate pruned, trained,
+   quantised, scored and planned from the baseline on. Which channels go is worked out once, as anybody would.
 3. The same loop with a memo from parameters to results: its times are the loop's less those of the repeats, since the
    sampler is told the same either way.
-4. The engine, from an empty cache.
+4. The engine as it comes, from an empty cache.
 
 Each is timed from the start of its process until its trials hold 95 % of the whole front's hypervolume. The reference
 point is the baseline's memory and 0.1 mIoU below the baseline: what lies below is of no use.
