@@ -6,6 +6,7 @@ No TensorFlow here, but to read a frozen graph or a TensorFlow checkpoint.
 from __future__ import annotations
 
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 from deeplab.checkpoint import Checkpoint, load_checkpoint
@@ -23,6 +24,8 @@ def check_inputs(config: SweepConfig) -> None:
     A study is only begun after this, so that a mistake leaves no half-made study behind.
     """
     check_files(config)
+    if config.search.sampler == "gp" and find_spec("torch") is None:
+        raise UserError("search.sampler: gp needs PyTorch, which is not installed; pip install torch, or choose ehvi")
     load_target(config.target)
     _, pictures = open_inputs(config)
     for split in (pictures.search, pictures.heldout, pictures.train):

@@ -123,3 +123,9 @@ def test_sources_and_keys_that_do_not_go_together(overrides, words):
 def test_a_network_that_is_not_there_names_its_key(tmp_path, name):
     with pytest.raises(UserError, match=rf"network\.source: no file .*{name}"):
         _check(f"network.source={tmp_path / name}")
+
+
+def test_the_sampler_that_needs_torch_says_so(monkeypatch):
+    monkeypatch.setattr("sweeps.inputs.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"search\.sampler: gp needs PyTorch.*choose ehvi"):
+        _check("search.sampler=gp")

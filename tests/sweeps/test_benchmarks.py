@@ -1,0 +1,34 @@
+"""The engine's benchmarks run; the longer one is the proof that no fault loses anything."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps.benchmarks.throughput import SPACES, Front, load
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_no_fault_loses_doubles_or_leaves_running_anything() -> None:
+    """One study for each fault; the table of all 30 is printed by the command itself."""
+    command = [sys.executable, "-m", "sweeps.benchmarks.faults", "--repetitions", "7", "--seed", "100"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=580)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("no harm") == 7
+
+
+@pytest.mark.parametrize("candidates", list(SPACES))
+def test_the_spaces_have_the_size_they_are_named_by(tmp_path: Path, candidates: int) -> None:
+    assert len(load(tmp_path, candidates, 0, 1).space.space().candidates()) == candidates
+
+
+def test_a_trace_reaches_the_front_when_its_points_hold_the_share() -> None:
+    front = Front([(0.6, 100), (0.5, 20), (0.55, 90)], baseline=(0.6, 100))
+    assert front.share([(0.6, 100), (0.5, 20)]) == 1.0
+    assert front.share([(0.49, 1)]) == 0.0, "too inaccurate to be of use"
+    trace = [(1.0, 0.6, 100), (2.0, 0.55, 90), (3.0, 0.58, 20)]
+    assert front.reached(trace) == 3.0
+    assert front.reached(trace[:2]) is None
