@@ -26,9 +26,10 @@ def test_the_spaces_have_the_size_they_are_named_by(tmp_path: Path, candidates: 
 
 
 def test_a_trace_reaches_the_front_when_its_points_hold_the_share() -> None:
-    front = Front([(0.6, 100), (0.5, 20), (0.55, 90)], baseline=(0.6, 100))
-    assert front.share([(0.6, 100), (0.5, 20)]) == 1.0
+    front = Front([(0.6, 50), (0.55, 20), (0.54, 30)], baseline=(0.6, 100))
+    assert front.share([(0.6, 50), (0.55, 20)]) == 1.0
+    assert front.share([(0.6, 50)]) == pytest.approx(0.1 * 50 / (0.1 * 50 + 0.05 * 30))
     assert front.share([(0.49, 1)]) == 0.0, "too inaccurate to be of use"
-    trace = [(1.0, 0.6, 100), (2.0, 0.55, 90), (3.0, 0.58, 20)]
+    trace = [(1.0, 0.6, 50), (2.0, 0.54, 30), (3.0, 0.55, 20), (4.0, 0.6, 40)]
     assert front.reached(trace) == 3.0
     assert front.reached(trace[:2]) is None
