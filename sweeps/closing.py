@@ -32,7 +32,7 @@ from sweeps.executor import Executor, Failure
 from sweeps.folder import StudyFolder
 from sweeps.judging import judge
 from sweeps.space import Candidate
-from sweeps.worker import CheckImport, Describe, Execute, Prepare, ScoreHeldOut, Show
+from sweeps.worker import CheckImport, Describe, Execute, ScoreHeldOut, Show
 
 
 def close_study(
@@ -125,11 +125,6 @@ def describe_data(executor: Executor) -> DataSet:
     return answer
 
 
-def prepare_trials(executor: Executor) -> None:
-    """Compute once what trials share. Where that fails, the trials that need it try again, and fail with the reason."""
-    ask_all(executor, {"preparation": Prepare()})
-
-
 def _heldout(trials: Mapping[int, Trial], executor: Executor, folder: Path) -> dict[int, Scores]:
     known: dict[int, Scores] = {}
     if (folder / RECORD_FILE).exists():
@@ -209,5 +204,6 @@ def ask_all(executor: Executor, requests: Mapping[Hashable, Any]) -> dict[Hashab
     for key, request in requests.items():
         executor.submit(key, request)
     while len(answers) < len(requests):
-        answers |= {answer.key: answer.value for answer in executor.poll(0.5)}
+        # The preparation of trials may still be under way, and answer in between.
+        answers |= {answer.key: answer.value for answer in executor.poll(0.5) if answer.key in requests}
     return answers

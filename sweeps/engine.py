@@ -123,8 +123,9 @@ class _Search:
                     exhausted = True
                 if stop.asked:
                     for question in self.executor.withdraw():
-                        self.pending.remove(question)
-                        self._put_off(question)
+                        if isinstance(question, Question):
+                            self.pending.remove(question)
+                            self._put_off(question)
                 if not stop.asked and not exhausted and self._budget_left() and len(self.pending) < self.lag:
                     exhausted = not self._ask()
                 elif not self.pending:
@@ -135,7 +136,9 @@ class _Search:
                     self._tell(self.pending.popleft())
                 else:
                     for answer in self.executor.poll(POLL_S):
-                        self.journal.append(_trial(answer, self.config.folder))
+                        # Where the preparation failed, the trials that need it try again, and fail with the reason.
+                        if isinstance(answer.key, Question):
+                            self.journal.append(_trial(answer, self.config.folder))
         except BaseException:
             for question in reversed(self.pending):
                 if question.number not in self.journal.trials:

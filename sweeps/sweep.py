@@ -15,7 +15,7 @@ from rich.console import Console
 
 from reports.document import write_report
 from reports.record import RECORD_FILE, StudyRecord, write_record
-from sweeps.closing import close_study, describe_data, prepare_trials, run_import_check
+from sweeps.closing import close_study, describe_data, run_import_check
 from sweeps.config import SweepConfig, flatten
 from sweeps.ehvi import Costs
 from sweeps.engine import Stop, run_trials
@@ -30,7 +30,7 @@ from sweeps.storage_errors import explained
 from sweeps.study import STUDY_DATABASE, Study
 from sweeps.supervisor import Supervisor
 from sweeps.tracking import Tracker
-from sweeps.worker import TRIAL_MODULE, open_worker
+from sweeps.worker import TRIAL_MODULE, Prepare, open_worker
 
 
 def open_executor(config: SweepConfig, trial_module: str, log: Path) -> Executor:
@@ -98,7 +98,7 @@ def _run(
             check = run_import_check(config, executor)
             if config.space.prunes_channels:
                 progress.say("ranking the channels and reading pictures, once for all trials")
-                prepare_trials(executor)
+                executor.submit("preparation", Prepare())  # whoever needs it sooner waits for it
             journal = shared or Journal(folder.path)
             early_end = run_trials(config, study, journal, executor, tracker, progress, stop)
             folder.add_seconds(time.monotonic() - begun)

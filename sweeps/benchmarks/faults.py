@@ -28,6 +28,8 @@ from typing import Annotated
 import psutil
 import typer
 
+from sweeps.benchmarks.isolation import made
+
 STUDY, TRIALS, WORKERS = "faults", 20, 2
 CONFIG = {
     "study": STUDY,
@@ -303,7 +305,7 @@ def main(
     console, rng = Console(highlight=False), random.Random(seed)
     harms: dict[str, list[Harm]] = {fault: [] for fault in FAULTS}
     with tempfile.TemporaryDirectory() as scratch:
-        sound = Disturbed(_made(Path(scratch) / "sound"))
+        sound = Disturbed(made(Path(scratch) / "sound"))
         _wait(sound.launch())
         expected = outcome(sound.folder)
         for repetition in range(repetitions):
@@ -316,7 +318,7 @@ def main(
                         continue
                     harm = disturb(fault, folder, rng, expected)
             else:
-                harm = disturb(fault, _made(folder), rng, expected)
+                harm = disturb(fault, made(folder), rng, expected)
             harms[fault].append(harm)
             done = harm.launches, "no harm" if not harm.total else str(harm)
             console.print(f"{repetition + 1:3d}  {fault:<18} {done[0]} launches, {done[1]}", soft_wrap=True)
@@ -328,11 +330,6 @@ def main(
     console.print(table)
     if any(harm.total for harm in everything):
         raise SystemExit(1)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 if __name__ == "__main__":

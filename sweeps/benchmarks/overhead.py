@@ -21,6 +21,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from sweeps.benchmarks.isolation import in_its_own_process, made
+
 TRIAL_MODULE = "sweeps.benchmarks.planned_trial"
 BLOCK = 100
 CONFIG = {
@@ -163,9 +165,9 @@ def main(
 
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as scratch:
-        loop_wall, loop = _in_its_own_process(run_loop, _folder(scratch, "loop"), loop_trials)
-        wall, short = _in_its_own_process(run_engine, _folder(scratch, "engine"), loop_trials, 1)
-        long_wall, long = _in_its_own_process(run_engine, _folder(scratch, "long"), trials, workers)
+        loop_wall, loop = in_its_own_process(run_loop, made(Path(scratch) / "loop"), loop_trials)
+        wall, short = in_its_own_process(run_engine, made(Path(scratch) / "engine"), loop_trials, 1)
+        long_wall, long = in_its_own_process(run_engine, made(Path(scratch) / "long"), trials, workers)
     plain = 1000 * (loop_wall - loop.of("evaluation").sum()) / loop_trials
     own = 1000 * (wall - short.of("evaluation").sum()) / loop_trials
     console.print(f"overhead of a trial, {loop_trials} trials, one worker, evaluation apart:")
@@ -190,21 +192,6 @@ def _share(seconds: np.ndarray, block: slice, trials: int) -> float:
     """Seconds of the calls that belong to a block of trials; a trial may ask the sampler several times."""
     scale = len(seconds) / trials
     return float(seconds[round(block.start * scale) : round(block.stop * scale)].sum())
-
-
-def _folder(scratch: str, name: str) -> Path:
-    folder = Path(scratch) / name
-    folder.mkdir()
-    return folder
-
-
-def _in_its_own_process(function: Callable, *arguments: Any) -> Any:
-    """So that no library keeps a database open, or anything warm, for the next."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 if __name__ == "__main__":

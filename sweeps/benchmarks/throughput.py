@@ -27,6 +27,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from sweeps.benchmarks.isolation import in_its_own_process, made
+
 TRIAL_MODULE = "sweeps.benchmarks.scored_trial"
 SHARE = 0.95
 USEFUL_DROP = 0.1
@@ -215,8 +217,8 @@ def main(
         begun = time.time()
         if whole is not None:
             whole.mkdir(parents=True, exist_ok=True)
-        every = whole.resolve() if whole is not None else _folder(scratch, "all")
-        trials = _in_its_own_process(measure_all, every, candidates, workers)
+        every = whole.resolve() if whole is not None else made(Path(scratch) / "all")
+        trials = in_its_own_process(measure_all, every, candidates, workers)
         points = {
             trial["name"]: (_miou(trial), trial["measurement"]["memory"]["peak_memory_bytes"])
             for trial in trials
@@ -229,9 +231,11 @@ def main(
         console.print(" seed    loop (trials)    with a memo    engine (measured of asked)")
         rows, equal, differ = [], 0, 0
         for seed in range(seeds):
-            loop = _in_its_own_process(run_loop, _folder(scratch, f"loop{seed}"), candidates, seed, front, None)
-            own = _in_its_own_process(
-                run_engine, _folder(scratch, f"own{seed}"), candidates, seed, workers, front, None
+            loop = in_its_own_process(
+                run_loop, made(Path(scratch) / f"loop{seed}"), candidates, seed, front, time.time()
+            )
+            own = in_its_own_process(
+                run_engine, made(Path(scratch) / f"own{seed}"), candidates, seed, workers, front, time.time()
             )
             for name, scores in loop["found"].items():
                 equal, differ = equal + (scores == exhaustive[name]), differ + (scores != exhaustive[name])
@@ -254,23 +258,6 @@ def _miou(trial: dict) -> float:
     from evaluation.accuracy import Scores
 
     return Scores.from_dict(trial["measurement"]["scores"]).miou
-
-
-def _folder(scratch: str, name: str) -> Path:
-    folder = Path(scratch) / name
-    folder.mkdir()
-    return folder
-
-
-def _in_its_own_process(function: Any, *arguments: Any) -> Any:
-    """A `None` at the end of the arguments is when the process was started."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    if arguments[-1] is None:
-        arguments = (*arguments[:-1], time.time())
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 if __name__ == "__main__":
