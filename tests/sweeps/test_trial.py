@@ -280,8 +280,8 @@ def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
         network = stages.compressed(Compression("channels", 0.0, bits, 8), context)
         assert execution.latency(network, graph, planned, fresh).program_ms > 0
     assert len(seen) == len(set(seen)) > 5
-    for tiles in (2, 4):
-        assert trial.execution(Candidate(Compression("channels", 0.0, 8, 8), tiles), fresh).holds
+    for _ in range(2):  # as whole programs, which is what is shipped
+        assert trial.execution(Candidate(Compression("channels", 0.0, 8, 8), 2), fresh).holds
     assert seen.count("kernels") == 1
 
 
