@@ -17,7 +17,7 @@ class Point:
 
     number: int
     miou: float
-    peak_memory_bytes: int
+    peak_memory_bytes: float
     third: float = 0.0
     """A third objective, the less the better; 0 where the study has two."""
 
@@ -44,7 +44,7 @@ def staircase(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(equal[0] for equal in pareto_front([replace(point, third=0.0) for point in points]))
 
 
-def _objectives(point: Point) -> tuple[float, int, float]:
+def _objectives(point: Point) -> tuple[float, float, float]:
     return point.miou, point.peak_memory_bytes, point.third
 
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,7 +42,7 @@ class Store(Protocol):
 
     def entries(self) -> list[Entry]: ...
 
-    def alone(self, stage: str, name: str) -> contextmanager:
+    def alone(self, stage: str, name: str) -> AbstractContextManager[None]:
         """While it is held, nobody else who shares the store computes this entry, where the store can see to that."""
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.stats import norm
@@ -21,6 +21,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from deeplab.compression import STAGE_BITS, Compression
+from reports.front import Point, staircase
 from reports.record import State, Trial
 from sweeps.judging import costs_of
 from sweeps.space import Candidate, Space
@@ -42,46 +43,60 @@ class Costs:
     """Calibrate, quantise, score."""
     prune: float = 10.0
     """Besides, where the network's channels or weights were not removed before."""
-    limit_mb: float | None = None
-    """Peak memory above which nothing is worth anything, MB."""
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a candidate costs, and what it must keep to be worth anything."""
+
+    costs: Costs = Costs()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Of what a plan tells, by the names of `sweeps.judging.PLANNED`."""
+    miou_drop: float | None = None
+    """Most mIoU that may be lost against the baseline."""
+
+
+ANYTHING = Worth()
 
 
 def choose(
-    space: Space, told: Sequence[Trial], pending: Sequence[Candidate], untried: Sequence[Candidate], costs: Costs
+    space: Space, told: Sequence[Trial], pending: Sequence[Candidate], untried: Sequence[Candidate], worth: Worth
 ) -> Candidate:
-    """The untried candidate to measure next.
+    """The untried candidate to measure next; the corners of the space before all others.
 
     Args:
-        told: every trial that has ended, the baseline among them; without it, or while fewer than `space` has
-            dimensions, candidates are chosen to span the space.
+        told: every trial that has ended.
         pending: candidates that are being measured: taken to turn out as foretold.
     """
-    measured = [trial for trial in told if trial.state is State.COMPLETE]
-    seen = {Candidate.from_params(trial.params): trial for trial in told}
-    done = {candidate.compression for candidate, trial in seen.items() if trial.state is State.COMPLETE}
-    done |= {candidate.compression for candidate in pending}
-    corners = [candidate for candidate in _corners(space) if candidate not in seen and candidate in set(untried)]
-    if corners:
+    left, measured = set(untried), [trial for trial in told if trial.state is State.COMPLETE]
+    if corners := [candidate for candidate in _corners(space) if candidate in left]:
         return corners[0]
     if not measured:
         return untried[0]
-    memory = _foretold_memory(space, told, [*untried, *pending])
-    miou, spread = _foretold_miou(space, measured, [*untried, *pending])
+    seen = [(Candidate.from_params(trial.params).compression, trial) for trial in told]
+    made = {compression for compression, trial in seen if trial.state is State.COMPLETE or trial.early is not None}
+    made |= {candidate.compression for candidate in pending}
+    failed = {compression for compression, trial in seen if trial.state is State.FAILED}
+    miou, spread = _foretold_miou(space, measured, told, [*untried, *pending])
+    costs = {
+        name: _foretold_cost(space, told, name, [*untried, *pending]) for name in ("peak_memory_mb", *worth.limits)
+    }
+    memory = costs["peak_memory_mb"]
     baseline = next((trial for trial in measured if trial.number == 0), measured[0])
-    most = baseline.memory.peak_memory_bytes
-    if costs.limit_mb is not None:
-        most = min(most, costs.limit_mb * 1e6)
-    reference = baseline.measurement.scores.miou - USEFUL_DROP, math.log(most)
-    points = [(t.measurement.scores.miou, math.log(t.memory.peak_memory_bytes)) for t in measured if t.feasible]
+    drop = min(USEFUL_DROP, worth.miou_drop or USEFUL_DROP)
+    reference = baseline.measurement.scores.miou - drop, math.log(costs_of(baseline)["peak_memory_mb"])
+    points = [(t.measurement.scores.miou, math.log(costs_of(t)["peak_memory_mb"])) for t in measured if t.feasible]
     points += list(zip(miou[len(untried) :], memory[len(untried) :], strict=True))
-    gains = expected_gain(points, reference, miou[: len(untried)], spread[: len(untried)], memory[: len(untried)])
-    pruned = {(compression.pruning, compression.sparsity) for compression in done} | {("channels", 0.0)}
-    seconds = np.array([_seconds(candidate.compression, done, pruned, costs) for candidate in untried])
-    failed = {candidate.compression for candidate, trial in seen.items() if trial.state is State.FAILED}
-    gains[[candidate.compression in failed for candidate in untried]] = 0.0  # in other tiles it would fail again
-    if gains.max() > 0:
-        return untried[int(np.argmax(gains / seconds))]
-    return untried[int(np.argmax(spread[: len(untried)] / seconds))]
+    count = len(untried)
+    gains = expected_gain(points, reference, miou[:count], spread[:count], memory[:count])
+    # What failed would fail again in other tiles.
+    hopeful = np.array([candidate.compression not in failed for candidate in untried])
+    for name, limit in worth.limits.items():
+        hopeful &= costs[name][:count] <= math.log(limit)
+    gains[~hopeful] = 0.0
+    pruned = {(compression.pruning, compression.sparsity) for compression in made}
+    seconds = np.array([_seconds(candidate.compression, made, pruned, worth.costs) for candidate in untried])
+    return untried[int(np.argmax((gains if gains.max() > 0 else spread[:count] + hopeful) / seconds))]
 
 
 def expected_gain(
@@ -100,13 +115,10 @@ def expected_gain(
         memory: foretold, (N,); taken as sure.
     """
     least, most = reference
-    inside = sorted((m, a) for a, m in points if a > least and m < most)
-    front: list[tuple[float, float]] = []
-    for m, a in inside:
-        if not front or a > front[-1][1]:
-            front.append((m, a))
-    edges = np.array([*(m for m, _ in front), most])  # from here on the front's mIoU is heights[i]
-    heights = np.array([a for _, a in front])
+    useful = [Point(n, a, m) for n, (a, m) in enumerate(points) if a > least and m < most]
+    front = staircase(useful)
+    edges = np.array([*(point.peak_memory_bytes for point in front), most])
+    heights = np.array([point.miou for point in front])  # of the front, from edge i to the next
     draws = miou[:, None] + spread[:, None] * QUANTILES  # (N, draws)
     gain = np.maximum(draws - least, 0) * np.maximum(np.minimum(edges[0], most) - memory, 0)[:, None]
     for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True):
@@ -142,24 +154,44 @@ def _corners(space: Space) -> list[Candidate]:
 
 
 def _foretold_miou(
-    space: Space, measured: Sequence[Trial], wanted: Sequence[Candidate]
+    space: Space, measured: Sequence[Trial], told: Sequence[Trial], wanted: Sequence[Candidate]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, (N,) each; sure for networks that were measured, in whatever tiles."""
+    """Mean and standard deviation, (N,) each; sure for networks that were measured, in whatever tiles, and at most what
+    screening has shown."""
     known = {Candidate.from_params(t.params).compression: t.measurement.scores.miou for t in measured}
     process = _fitted(np.array([_coarseness(space, c) for c in known]), np.array(list(known.values())))
     compressions = list(dict.fromkeys(candidate.compression for candidate in wanted))
     mean, deviation = process.predict(np.array([_coarseness(space, c) for c in compressions]), return_std=True)
     foretold = dict(zip(compressions, zip(mean, deviation, strict=True), strict=True))
+    for compression, most in _at_most(told).items():
+        if compression in foretold:
+            foretold[compression] = min(foretold[compression][0], most), 0.0
     foretold |= {compression: (miou, 0.0) for compression, miou in known.items()}
     found = np.array([foretold[candidate.compression] for candidate in wanted])
     return found[:, 0], found[:, 1]
 
 
-def _foretold_memory(space: Space, told: Sequence[Trial], wanted: Sequence[Candidate]) -> np.ndarray:
-    """Logarithm of the peak memory in bytes, (N,)."""
+def _at_most(told: Sequence[Trial]) -> dict[Compression, float]:
+    """mIoU that networks which were pruned can have at most, as far as screening is right."""
+    scores = {trial.number: trial.measurement.scores.miou for trial in told if trial.measurement is not None}
+    most: dict[Compression, float] = {}
+    for trial in told:
+        compression = Candidate.from_params(trial.params).compression
+        bounds = [most[compression]] if compression in most else []
+        if trial.bound is not None:
+            bounds.append(trial.bound.miou)
+        if trial.early is not None:
+            bounds.append(scores[trial.early.rival] + trial.early.upper)
+        if bounds and trial.state is State.PRUNED:
+            most[compression] = min(bounds)
+    return most
+
+
+def _foretold_cost(space: Space, told: Sequence[Trial], name: str, wanted: Sequence[Candidate]) -> np.ndarray:
+    """Logarithm of one of `sweeps.judging.PLANNED`, (N,); all are taken to be above 0."""
     planned = [trial for trial in told if costs_of(trial)]
     features = np.array([_size(space, Candidate.from_params(trial.params)) for trial in planned])
-    values = np.array([math.log(trial.memory.peak_memory_bytes) for trial in planned])
+    values = np.log([max(costs_of(trial)[name], 1e-9) for trial in planned])
     return _fitted(features, values).predict(np.array([_size(space, candidate) for candidate in wanted]))
 
 

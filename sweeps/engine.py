@@ -110,14 +110,16 @@ class _Search:
 
     def run(self, stop: Stop) -> str | None:
         self._begin()
-        exhausted = False
+        exhausted, failed = False, None
         try:
             while True:
                 self._look_around()
                 self._write_answered()
                 if self.failures >= self.config.search.failures_in_a_row:
                     last = self.told[max(self.told)]
-                    return f"the last {self.failures} trials all failed ({last.reason}); see {self._tracebacks}"
+                    failed = f"the last {self.failures} trials all failed ({last.reason}); see {self._tracebacks}"
+                    self._put_off_pending()
+                    break
                 if self.ruled_out >= RULED_OUT_IN_A_ROW:
                     self.progress.say(f"the last {self.ruled_out} candidates were all ruled out by their plans")
                     exhausted = True
@@ -140,11 +142,11 @@ class _Search:
                         if isinstance(answer.key, Question):
                             self.journal.append(_trial(answer, self.config.folder))
         except BaseException:
-            for question in reversed(self.pending):
-                if question.number not in self.journal.trials:
-                    self._put_off(question)
+            self._put_off_pending()
             raise
         self._end()
+        if failed:
+            return failed
         if stop.asked:
             return "stopped by a signal; go on with --resume"
         if exhausted and self._budget_left():
@@ -154,6 +156,14 @@ class _Search:
     @property
     def _tracebacks(self) -> Path:
         return self.config.folder / TRACEBACKS
+
+    def _put_off_pending(self) -> None:
+        """What is open when the search ends before its time; whatever a worker still answers comes too late."""
+        for question in reversed(self.pending):
+            if question.number not in self.journal.trials:
+                self._put_off(question)
+            elif question.number in self.written:
+                self._tell(question)
 
     def _put_off(self, question: Question) -> None:
         self.study.put_off(question)

@@ -20,6 +20,7 @@ import numpy as np
 
 from deeplab.compression import STAGE_BITS
 from evaluation.accuracy import Scores, image_weights, resampled_mious
+from reports.front import Point, pareto_front
 from reports.record import Bound, Early, State, Trial
 from sweeps.config import ScreeningConfig
 from sweeps.judging import costs_of
@@ -173,10 +174,8 @@ def looks(pictures: int, batch: int) -> list[int]:
 
 
 def _front(rivals: Sequence[Rival]) -> tuple[Rival, ...]:
-    """Those that no other beats, best mIoU first, the cheaper first among equals."""
-    ordered = sorted(rivals, key=lambda r: (-r.scores.miou, r.costs, r.number))
-    front: list[Rival] = []
-    for rival in ordered:
-        if not any(all(a <= b for a, b in zip(kept.costs, rival.costs, strict=True)) for kept in front):
-            front.append(rival)
-    return tuple(front)
+    """Those that no other beats, best mIoU first."""
+    points = [Point(r.number, r.scores.miou, r.costs[0], *r.costs[1:]) for r in rivals]
+    numbers = [equal[0].number for equal in pareto_front(points)]
+    front = [rival for rival in rivals if rival.number in numbers]
+    return tuple(sorted(front, key=lambda rival: -rival.scores.miou))

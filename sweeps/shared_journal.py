@@ -79,9 +79,11 @@ class SharedJournal:
         study: its name.
         owner: this launch; unique.
         lease_s: seconds after which a launch that does not `renew` is taken for dead.
+        budget: how many candidates may be measured in all, those that are open among them.
     """
 
-    def __init__(self, url: str, study: str, owner: str, lease_s: float) -> None:
+    def __init__(self, url: str, study: str, owner: str, lease_s: float, budget: int = 0) -> None:
+        self.url, self._budget = url, budget
         self._engine = create_engine(url, pool_pre_ping=True)
         self._study, self._owner, self._lease_s = study, owner, lease_s
         with self.setting_up(), self._engine.begin() as connection:
@@ -120,27 +122,23 @@ class SharedJournal:
         with self._engine.connect() as connection:
             claims = connection.execute(select(_CLAIMS.c.number, _CLAIMS.c.candidate).where(own)).all()
             new = connection.execute(answered.where(_CLAIMS.c.number.not_in(self.trials))).all()
-        self.asked |= {_candidate(claim.candidate): claim.number for claim in claims}
-        found = self.trials | {row.number: Trial.from_dict(json.loads(row.trial)) for row in new}
-        self.trials = dict(sorted(found.items()))
+        self.asked.update({_candidate(claim.candidate): claim.number for claim in claims})
+        self.trials.update({row.number: Trial.from_dict(json.loads(row.trial)) for row in new})
 
     @property
     def open_claims(self) -> int:
         """Candidates that somebody, this launch included, evaluates."""
         return len(self.asked) - len(self.trials)
 
-    def claim(self, candidate: Candidate, budget: int) -> int | None:
+    def claim(self, candidate: Candidate) -> int | None:
         """The number of a candidate that is now this launch's; None where it is, or was, another's.
 
-        Args:
-            budget: how many may be measured in all, those that are open among them.
-
         Raises:
-            BudgetSpentError: others have claimed what was left of it.
+            BudgetSpentError: others have claimed what was left of the budget.
         """
         with self._alone() as connection:
             counted = select(func.count()).where(_CLAIMS.c.study == self._study, _CLAIMS.c.spent.is_not(False))
-            if connection.execute(counted).scalar_one() >= budget:
+            if connection.execute(counted).scalar_one() >= self._budget:
                 raise BudgetSpentError
             next_number = select(func.coalesce(func.max(_CLAIMS.c.number) + 1, 0))
             number = connection.execute(next_number.where(_CLAIMS.c.study == self._study)).scalar_one()

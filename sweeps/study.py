@@ -33,7 +33,7 @@ from sqlalchemy.exc import DatabaseError
 
 from evaluation.errors import UserError
 from reports.record import State, Trial
-from sweeps.ehvi import Costs, choose
+from sweeps.ehvi import ANYTHING, Worth, choose
 from sweeps.judging import costs_of
 from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal
 from sweeps.space import BASELINE, Candidate, Space
@@ -106,20 +106,16 @@ class Study:
         seed: int,
         costs: Sequence[str] = ("peak_memory_mb",),
         shared: SharedJournal | None = None,
-        url: str | None = None,
-        budget: int = 0,
-        seconds: Costs | None = None,
+        worth: Worth = ANYTHING,
     ) -> None:
         """
         Args:
             costs: objectives beside mIoU, by the names of `sweeps.judging.PLANNED`.
-            shared: the journal of a study that other launches work on, too; it numbers the candidates then.
-            url: of the database that such a study lies in.
-            budget: of such a study, candidates measured in all.
-            seconds: what a trial takes, for `ehvi`.
+            shared: the journal of a study that other launches work on, too; it numbers the candidates then, and the
+                study lies in its database.
+            worth: what a candidate costs and must keep, for `ehvi`.
         """
-        self._seconds = seconds or Costs()
-        self._budget = budget
+        self._worth = worth
         self._space, self._sampler, self._seed, self._costs = space, sampler, seed, tuple(costs)
         self._levels = space.levels()
         self._untried = dict.fromkeys(space.candidates())
@@ -127,8 +123,8 @@ class Study:
         self._searched = frozenset(self._untried)
         self._shared = shared
         use_write_ahead_log()
-        if url is not None:
-            self._study = self._create(url, name)
+        if shared is not None:
+            self._study = self._create(shared.url, name)
         else:
             self._study = self._open(folder / STUDY_DATABASE, name)
             if not self._fits(self._study):
@@ -232,7 +228,7 @@ class Study:
                 self._study.enqueue_trial(self._params(rng.choice(list(self._untried))))
             elif self._sampler == "ehvi":
                 pending = [candidate for candidate, number in self.asked.items() if number not in finished]
-                chosen = choose(self._space, list(finished.values()), pending, list(self._untried), self._seconds)
+                chosen = choose(self._space, list(finished.values()), pending, list(self._untried), self._worth)
                 self._study.enqueue_trial(self._params(chosen))
             trial = self._ask_optuna(number + 100_003 * attempt)
             candidate = self._candidate(trial.params)
@@ -262,7 +258,7 @@ class Study:
                 self._mark(candidate, number)
 
     def _ask_baseline(self) -> Question:
-        if self._shared is not None and self._shared.claim(BASELINE, self._budget) is None:
+        if self._shared is not None and self._shared.claim(BASELINE) is None:
             self._learn(self._shared.asked)
             return self.ask({})
         self._mark(BASELINE, 0)
@@ -285,7 +281,7 @@ class Study:
         """The question, unless another launch was sooner."""
         if self._shared is not None:
             try:
-                number = self._shared.claim(candidate, self._budget)
+                number = self._shared.claim(candidate)
             except BudgetSpentError:
                 self._study.tell(trial, state=TrialState.FAIL)
                 raise

@@ -17,11 +17,12 @@ from reports.document import write_report
 from reports.record import RECORD_FILE, StudyRecord, write_record
 from sweeps.closing import close_study, describe_data, run_import_check
 from sweeps.config import SweepConfig, flatten
-from sweeps.ehvi import Costs
+from sweeps.ehvi import Costs, Worth
 from sweeps.engine import Stop, run_trials
 from sweeps.executor import Executor, Limits
 from sweeps.folder import open_folder
 from sweeps.journal import Journal
+from sweeps.judging import planned_limits
 from sweeps.outcome import print_outcome
 from sweeps.progress import Progress
 from sweeps.shared_journal import SharedJournal
@@ -119,29 +120,17 @@ def _run(
 
 def open_study(config: SweepConfig, folder: Path, shared: SharedJournal | None) -> Study:
     """The search of a sweep."""
-    search = config.search
+    search, space = config.search, config.space.space()
     seed = config.seed if shared is None else shared.own_seed(config.seed)
-    space, url = config.space.space(), config.storage.url
-    return Study(
-        folder,
-        config.study,
-        space,
-        search.sampler_name,
-        seed,
-        search.costs,
-        shared,
-        url,
-        search.trials,
-        rough_costs(config),
-    )
+    worth = Worth(rough_costs(config), planned_limits(config.constraints), config.constraints.miou_drop)
+    return Study(folder, config.study, space, search.sampler_name, seed, search.costs, shared, worth)
 
 
 def rough_costs(config: SweepConfig) -> Costs:
     """What trials take, from what a configuration asks for; in seconds of a small network on two cores, and only their
     ratios count."""
     network = 2.0 + 0.1 * config.quantization.aware_steps + 15.0 * (config.quantization.rounding == "learned")
-    limit_mb = config.constraints.peak_memory_mb
-    return Costs(network=network, prune=2.0 + 0.08 * config.finetune.steps, limit_mb=limit_mb)
+    return Costs(network=network, prune=2.0 + 0.08 * config.finetune.steps)
 
 
 def open_shared(config: SweepConfig) -> SharedJournal | None:
@@ -149,4 +138,5 @@ def open_shared(config: SweepConfig) -> SharedJournal | None:
     if config.storage.url is None:
         return None
     owner = f"{platform.node()} {os.getpid()} {uuid.uuid4().hex[:8]}"
-    return SharedJournal(config.storage.url, config.study, owner, config.storage.lease_seconds)
+    storage = config.storage
+    return SharedJournal(storage.url, config.study, owner, storage.lease_seconds, config.search.trials)

@@ -84,11 +84,10 @@ class Front:
         self._whole = self._hypervolume(points)
 
     def _hypervolume(self, points: Sequence[tuple[float, int]]) -> float:
-        from optuna._hypervolume import compute_hypervolume
+        from reports.front import Point, hypervolume
 
-        loss = [(self._least_miou - miou, peak / self._most_bytes - 1) for miou, peak in points]
-        inside = [pair for pair in loss if max(pair) < 0]
-        return float(compute_hypervolume(np.array(inside), np.zeros(2))) if inside else 0.0
+        useful = [Point(n, miou - self._least_miou, peak) for n, (miou, peak) in enumerate(points)]
+        return hypervolume([point for point in useful if point.miou > 0], self._most_bytes)
 
     def share(self, points: Sequence[tuple[float, int]]) -> float:
         return self._hypervolume(points) / self._whole

@@ -56,37 +56,37 @@ def url(database: Callable[[], str]) -> str:
     return database()
 
 
-def journal(url: str, owner: str, lease_s: float = 60.0) -> SharedJournal:
-    return SharedJournal(url, "s", owner, lease_s)
+def journal(url: str, owner: str, lease_s: float = 60.0, budget: int = 9) -> SharedJournal:
+    return SharedJournal(url, "s", owner, lease_s, budget)
 
 
 def test_a_candidate_belongs_to_whoever_claims_it_first(url: str) -> None:
     a, b = journal(url, "a"), journal(url, "b")
-    assert a.claim(BASELINE, 9) == 0
-    assert b.claim(BASELINE, 9) is None
-    assert b.claim(ONE, 9) == 1
-    assert a.claim(TWO, 9) == 2
+    assert a.claim(BASELINE) == 0
+    assert b.claim(BASELINE) is None
+    assert b.claim(ONE) == 1
+    assert a.claim(TWO) == 2
     assert b.asked[BASELINE] == 0
     b.refresh()
     assert b.asked == {BASELINE: 0, ONE: 1, TWO: 2}
     assert b.open_claims == 3
-    assert SharedJournal(url, "another study", "c", 60).claim(BASELINE, 9) == 0
+    assert SharedJournal(url, "another study", "c", 60, 9).claim(BASELINE) == 0
 
 
 def test_no_more_is_claimed_than_the_budget_holds(url: str) -> None:
-    a, b = journal(url, "a"), journal(url, "b")
-    a.claim(BASELINE, 2)
-    b.claim(ONE, 2)
+    a, b = journal(url, "a", budget=2), journal(url, "b", budget=2)
+    a.claim(BASELINE)
+    b.claim(ONE)
     with pytest.raises(BudgetSpentError):
-        a.claim(TWO, 2)
+        a.claim(TWO)
     b.append(Trial(1, ONE.as_params(), str(ONE), State.PRUNED, False))
-    assert a.claim(TWO, 2) == 2
+    assert a.claim(TWO) == 2
 
 
 def test_a_claim_is_taken_over_once_its_lease_has_run_out_and_not_before(url: str) -> None:
     a, b = journal(url, "a", 0.5), journal(url, "b")
-    a.claim(BASELINE, 9)
-    a.claim(ONE, 9)
+    a.claim(BASELINE)
+    a.claim(ONE)
     assert b.take_over() is None
     assert b.others_at_work()
     time.sleep(0.3)
@@ -102,7 +102,7 @@ def test_a_claim_is_taken_over_once_its_lease_has_run_out_and_not_before(url: st
 
 def test_what_is_given_up_may_be_taken_at_once(url: str) -> None:
     a, b = journal(url, "a"), journal(url, "b")
-    a.claim(ONE, 9)
+    a.claim(ONE)
     a.give_up(0)
     assert b.take_over() == Claim(0, ONE)
 
