@@ -296,6 +296,7 @@ def _reproduce(record: StudyRecord) -> dict[str, Any]:
         "started": environment.started,
         "seconds": fmt.duration(environment.seconds),
         "versions": [f"{name} {version}" for name, version in environment.versions.items()],
+        "lock": environment.lock or "none found",
         "config": _flat(record.config),
     }
 

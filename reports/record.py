@@ -197,7 +197,9 @@ class Environment:
     started: str
     """UTC, ISO 8601."""
     seconds: float
-    """Wall time of all launches of this study together."""
+    """Wall time of all launches of this study together; of a study that several launches share, of the last alone."""
+    lock: str | None = None
+    """SHA-256 of constraints.txt, which pins all versions."""
 
 
 @dataclass(frozen=True)

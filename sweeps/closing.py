@@ -86,6 +86,7 @@ def close_study(
             git_commit=commit,
             git_dirty=dirty,
             versions=environment.versions(),
+            lock=environment.lock_digest(),
             machine=environment.machine(),
             started=folder.started,
             seconds=round(folder.seconds, 1),

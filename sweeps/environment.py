@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -37,6 +38,12 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
     ).stdout.strip()
+
+
+def lock_digest() -> str | None:
+    """SHA-256 of the lock file beside this code, constraints.txt; None where it was not installed from a checkout."""
+    lock = Path(__file__).resolve().parents[1] / "constraints.txt"
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Whole sweeps with the stand-in trial: their record, their MLflow runs, their ends by fault and by kill."""
 
+import hashlib
 import os
 import signal
 import sqlite3
@@ -70,6 +71,9 @@ def test_a_sweep_from_config_to_report(config: Config) -> None:
     assert record.chosen in {number for equal in record.front for number in equal}
     assert read_record(folder).to_dict() == record.to_dict()
     assert (folder / "report.pdf").read_bytes()[:5] == b"%PDF-"
+    lock = hashlib.sha256((Path(__file__).parents[2] / "constraints.txt").read_bytes()).hexdigest()
+    assert record.environment.lock == lock
+    assert lock in pdf_text(folder).replace(" ", "")
     assert_nothing_is_running(config())
 
 
