@@ -1,63 +1,22 @@
-"""Whole sweeps with the stand-in trial: their record, their MLflow runs, their ends by fault and by kill."""
+"""Whole sweeps with the stand-in trial: their record, their MLflow runs, their front and their reports."""
 
 import hashlib
 import os
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
 from mlflow import MlflowClient
-from optuna.trial import TrialState
 from pypdf import PdfReader
-from rich.console import Console
+from standin_sweeps import Config, assert_nothing_is_running, children, evaluated, mlflow_runs, noted, pdf_text, sweep
 from typer.testing import CliRunner
 
 from evaluation.errors import UserError
-from reports.record import State, StudyRecord, Trial, read_record
-from sweeps.__main__ import app as commands
-from sweeps.config import SweepConfig
+from reports.record import State, Trial, read_record
 from sweeps.launch import app
 from sweeps.space import Candidate
-from sweeps.sweep import run_sweep
 from sweeps.worker import open_worker
-
-SCRIPT = Path(__file__).parent / "sweep_script.py"
-Config = Callable[..., SweepConfig]
-
-
-def sweep(config: SweepConfig, resume: bool = False) -> StudyRecord:
-    return run_sweep(config, resume, Console(quiet=True), "standin_trial")
-
-
-def noted(folder: Path) -> list[str]:
-    return (folder / "evaluated.txt").read_text().splitlines()
-
-
-def evaluated(folder: Path) -> list[str]:
-    return [line for line in noted(folder) if line != "prepared"]
-
-
-def mlflow_runs(study: str = "stand-in") -> list:
-    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
-    return client.search_runs([client.get_experiment_by_name(study).experiment_id], max_results=1000)
-
-
-def children(runs: list) -> list:
-    return [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-
-
-def assert_nothing_is_running(config: SweepConfig) -> None:
-    storage = f"sqlite:///{config.folder / 'study.db'}"
-    trials = optuna.load_study(study_name=config.study, storage=storage).trials
-    assert all(trial.state != TrialState.RUNNING for trial in trials)
-    assert all(run.info.status != "RUNNING" for run in mlflow_runs())
 
 
 def test_a_sweep_from_config_to_report(config: Config) -> None:
@@ -104,11 +63,6 @@ def test_workers_share_the_cores(
     open_worker(config(f"search.workers={workers}", *(f"search.threads={n}" for n in more)), "standin_trial")
     assert limits == [(threads, "blas")]
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == str(threads)
-
-
-def test_a_preparation_that_fails_costs_no_trial(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PETITLAB_TEST_FAULT", "crash:preparation")
-    assert [trial.state for trial in sweep(config()).trials] == [State.COMPLETE] * 8
 
 
 def test_bits_by_stage_go_through_a_sweep_its_mlflow_runs_and_its_resumption(config: Config) -> None:
@@ -263,145 +217,9 @@ def test_a_third_objective_and_its_limit(config: Config) -> None:
     assert stored.trials[0].values[2] == record.trials[0].measurement.cost.macs
 
 
-def test_resume_counts_the_total_and_runs_nothing_twice(config: Config) -> None:
-    sweep(config("search.trials=5"))
-    with pytest.raises(UserError, match=r"exists.*--resume"):
-        sweep(config("search.trials=9"))
-    record = sweep(config("search.trials=9"), resume=True)
-    assert len(record.trials) == 9
-    assert max(Counter(evaluated(config().folder)).values()) == 1
-    assert len(children(mlflow_runs())) == 9
-    again = sweep(config("search.trials=9"), resume=True)
-    assert len(evaluated(config().folder)) == 9
-    assert again.front == record.front
-    whole = sweep(config("search.trials=9", "out=whole"))
-    assert [trial.params for trial in whole.trials] == [trial.params for trial in record.trials]
-
-
-def test_another_configuration_is_refused_with_its_keys(config: Config) -> None:
-    sweep(config("search.trials=2"))
-    with pytest.raises(UserError, match=r"another configuration: finetune\.steps \(60 there, 61 here\), seed"):
-        sweep(config("finetune.steps=61", "seed=4"), resume=True)
-
-
-def test_a_changed_configuration_is_taken_where_the_user_says_so(config: Config) -> None:
-    sweep(config("search.trials=3"))
-    record = run_sweep(
-        config("search.trials=6", "finetune.steps=61", "space.tile_count=[1, 2, 8]"),
-        True,
-        Console(quiet=True),
-        "standin_trial",
-        accept_changes=True,
-    )
-    assert sum(trial.spent for trial in record.trials) == 6
-    assert max(Counter(evaluated(config().folder)).values()) == 1
-    (change,) = record.changes
-    assert change["trials"] == 3
-    assert change["keys"] == {"finetune.steps": [60, 61], "space.tile_count": [[1, 2, 4], [1, 2, 8]]}
-    assert "changed after 3 trials" in pdf_text(config().folder)
-    assert read_record(config().folder).to_dict() == record.to_dict()
-    with pytest.raises(UserError, match="another configuration"):
-        sweep(config("search.trials=7"), resume=True)
-
-
 def test_an_exhausted_space_ends_the_sweep(config: Config) -> None:
     small = config("space.sparsity=[0.0]", "space.tile_count=[1]", "search.trials=50")
     assert len(sweep(small).trials) == 3
-
-
-def test_a_fault_costs_one_trial(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = sweep(config("out=sound", "search.sampler=random"))
-    reasons = {1: "killed by signal 9", 3: "told to fail", 5: "not a number", 6: "longer than 4 s"}
-    faults = zip(("crash", "raise", "nan", "hang"), reasons, strict=True)
-    monkeypatch.setenv("PETITLAB_TEST_FAULT", "|".join(f"{fault}:{sound.trials[n].name}" for fault, n in faults))
-    record = sweep(config("search.trial_seconds=4", "search.sampler=random"))
-    assert [trial.name for trial in record.trials] == [trial.name for trial in sound.trials]
-    failed = {trial.number: trial.reason for trial in record.trials if trial.state is State.FAILED}
-    assert failed.keys() == reasons.keys()
-    for number, reason in reasons.items():
-        assert reason in failed[number]
-    assert "4 of 8 trials failed" in pdf_text(config().folder)
-    assert_nothing_is_running(config())
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_failures_in_a_row_end_the_sweep_with_a_report(
-    config: Config, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    monkeypatch.setenv("PETITLAB_TEST_FAULT", "raise:*")
-    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.2")
-    record = sweep(config(f"search.workers={workers}", "search.trials=20"))
-    assert 5 <= len(record.trials) <= 4 + 2 * workers
-    assert_nothing_is_running(config())
-    assert record.front == ()
-    assert record.chosen is None
-    assert "No network to choose" in pdf_text(config().folder)
-
-
-def start(tmp_path: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "config.yaml"), *arguments]
-    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def wait_for_trials(folder: Path, count: int) -> None:
-    end = time.monotonic() + 60
-    journal = folder / "trials.jsonl"
-    while time.monotonic() < end and (not journal.exists() or journal.read_bytes().count(b"\n") < count):
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_after_a_kill_resume_loses_and_repeats_nothing(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.15")
-    several = (f"search.workers={workers}", "search.trials=10")
-    folder = config().folder
-    first = start(tmp_path, *several)
-    wait_for_trials(folder, 4)
-    first.kill()
-    first.communicate()
-    finished = [line.split('"name":"')[1].split('"')[0] for line in (folder / "trials.jsonl").open()]
-    record = sweep(config(*several), resume=True)
-    assert [trial.number for trial in record.trials] == list(range(10))
-    counts = Counter(evaluated(folder))
-    assert all(counts[name] == 1 for name in finished)
-    assert len({trial.name for trial in record.trials}) == 10
-    runs = mlflow_runs()
-    assert sorted(run.info.run_name for run in children(runs)) == [trial.label for trial in record.trials]
-    assert_nothing_is_running(config())
-
-
-def test_ctrl_c_finishes_the_running_trial_and_reports(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
-    process = start(tmp_path, "search.trials=20")
-    wait_for_trials(config().folder, 2)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert "stopped by a signal; go on with --resume" in output
-    record = read_record(config().folder)
-    assert 2 <= len(record.trials) < 20
-    assert all(trial.state is State.COMPLETE for trial in record.trials)
-    assert_nothing_is_running(config())
-
-
-def test_an_unwritable_output_folder_is_one_line(config: Config, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"out: cannot write to .*file.*-o out=FOLDER"):
-        sweep(config("out=file"))
-
-
-def test_two_launches_on_one_study_are_refused(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
-    process = start(tmp_path)
-    wait_for_trials(config().folder, 1)
-    with pytest.raises(UserError, match="another launch works on this study"):
-        sweep(config(), resume=True)
-    process.kill()
-    process.communicate()
 
 
 def test_an_import_that_misses_its_figure_stops_before_the_search(config: Config) -> None:
@@ -419,55 +237,3 @@ def test_the_command_explains_itself() -> None:
     keys = runner.invoke(app, ["--keys"])
     for key in ("study", "space.weight_bits", "constraints.peak_memory_mb", "data.calibration.pictures"):
         assert key in keys.output
-
-
-def pdf_text(folder: Path) -> str:
-    from pypdf import PdfReader
-
-    return " ".join(" ".join(page.extract_text() for page in PdfReader(folder / "report.pdf").pages).split())
-
-
-def test_status_says_how_far_a_study_is(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
-    folder, runner = config().folder, CliRunner()
-    process = start(tmp_path, "search.trials=30")
-    wait_for_trials(folder, 3)
-    running = runner.invoke(commands, ["status", str(folder)]).output
-    assert f"running (process {process.pid} on " in running
-    assert " of 30 trials measured" in running
-    process.kill()
-    process.communicate()
-    stopped = runner.invoke(commands, ["status", str(folder.parent)]).output
-    assert "stopped; go on with" in stopped
-    assert "trial-000" in stopped or "trial-001" in stopped
-    done = sweep(config("search.trials=3"), resume=True)
-    finished = runner.invoke(commands, ["status", str(folder)]).output
-    assert ": finished" in finished
-    point = done.trial(done.front[0][0])
-    assert f"{point.memory.peak_memory_bytes / 1e6:.3f}" in finished
-    assert isinstance(runner.invoke(commands, ["status", str(tmp_path / "x")]).exception, UserError)
-
-
-def test_a_failed_trials_traceback_is_an_artifact_of_its_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PETITLAB_TEST_FAULT", "raise:*")
-    sweep(config("search.failures_in_a_row=2"))
-    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
-    failed = children(mlflow_runs())
-    assert len(failed) == 2
-    for run in failed:
-        assert [file.path for file in client.list_artifacts(run.info.run_id)] == [f"{run.info.run_name}.txt"]
-
-
-def test_a_locked_database_is_one_line_and_loses_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.sqlite.BUSY_MS", 200)
-    sweep(config("search.trials=3"))
-    held = sqlite3.connect(config().folder / "study.db", isolation_level=None)
-    held.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(UserError, match=r"a database cannot be used \(database is locked\).*go on with --resume"):
-        sweep(config("search.trials=5"), resume=True)
-    held.rollback()
-    held.close()
-    record = sweep(config("search.trials=5"), resume=True)
-    assert len(record.trials) == 5
-    assert max(Counter(evaluated(config().folder)).values()) == 1
-    assert_nothing_is_running(config())

@@ -1,0 +1,65 @@
+"""Sweeps with the stand-in trial, in this process or one of their own, and what they leave behind."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+from pypdf import PdfReader
+from rich.console import Console
+
+from reports.record import StudyRecord
+from sweeps.config import SweepConfig
+from sweeps.sweep import run_sweep
+
+SCRIPT = Path(__file__).parent / "sweep_script.py"
+Config = Callable[..., SweepConfig]
+"""`config("search.trials=4")`, the fixture."""
+
+
+def sweep(config: SweepConfig, resume: bool = False) -> StudyRecord:
+    return run_sweep(config, resume, Console(quiet=True), "standin_trial")
+
+
+def noted(folder: Path) -> list[str]:
+    return (folder / "evaluated.txt").read_text().splitlines()
+
+
+def evaluated(folder: Path) -> list[str]:
+    return [line for line in noted(folder) if line != "prepared"]
+
+
+def mlflow_runs(study: str = "stand-in") -> list:
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    return client.search_runs([client.get_experiment_by_name(study).experiment_id], max_results=1000)
+
+
+def children(runs: list) -> list:
+    return [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+
+
+def assert_nothing_is_running(config: SweepConfig) -> None:
+    storage = f"sqlite:///{config.folder / 'study.db'}"
+    trials = optuna.load_study(study_name=config.study, storage=storage).trials
+    assert all(trial.state != TrialState.RUNNING for trial in trials)
+    assert all(run.info.status != "RUNNING" for run in mlflow_runs())
+
+
+def start(tmp_path: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "config.yaml"), *arguments]
+    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_trials(folder: Path, count: int) -> None:
+    end = time.monotonic() + 60
+    journal = folder / "trials.jsonl"
+    while time.monotonic() < end and (not journal.exists() or journal.read_bytes().count(b"\n") < count):
+        time.sleep(0.02)
+
+
+def pdf_text(folder: Path) -> str:
+    return " ".join(" ".join(page.extract_text() for page in PdfReader(folder / "report.pdf").pages).split())
