@@ -2,58 +2,58 @@
 
 python -m sweeps.benchmarks.busy pareto.yaml --split 1x2 --split 2x1
 
-Each split runs the sweep from an empty cache. The processor time of the launch and of all that it starts, compilers and
-measured programs included, is read once a second, and told by the phases that the launch prints.
+Each split runs the sweep from an empty cache. "All" is the processor time of the launch and of all that it started,
+compilers and measured programs included, as the kernel accounts it. The phases are those that the launch prints, by
+what the whole machine was busy with meanwhile: nothing else should run.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import psutil
 import typer
 
+from reports.record import read_record
+
 PHASES = {"starting": "start", "trial-": "search", "scoring the front": "close"}
 """What a launch prints at the beginning of each phase; the first trial is printed at its end, and counts as start."""
 
 
-class Meter:
-    """Processor seconds of a process and its descendants, those that have ended included."""
-
-    def __init__(self, pid: int) -> None:
-        self._root = psutil.Process(pid)
-        self._seen: dict[tuple[int, float], float] = {}
-
-    def seconds(self) -> float:
-        try:
-            family = [self._root, *self._root.children(recursive=True)]
-        except psutil.Error:
-            family = []
-        for process in family:
-            try:
-                used = process.cpu_times()
-                # What short-lived children used is with their parent once they have ended.
-                self._seen[process.pid, process.create_time()] = used.user + used.system + self._ended(process, used)
-            except psutil.Error:
-                continue
-        return sum(self._seen.values())
-
-    def _ended(self, process: psutil.Process, used: object) -> float:
-        """Children that are still looked at count for themselves; only those never seen are added here."""
-        known = {pid for pid, _ in self._seen}
-        watched = any(child.pid in known for child in process.children())
-        return 0.0 if watched else getattr(used, "children_user", 0.0) + getattr(used, "children_system", 0.0)
+def machine_busy() -> float:
+    """Processor seconds of everything on the machine since it started, idling and waiting apart."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + times.irq + times.softirq
 
 
-def run(config: Path, workers: int, threads: int, folder: Path) -> dict[str, tuple[float, float]]:
-    """Wall and processor seconds of each phase."""
+def ended_children() -> float:
+    """Processor seconds of every process that this one or a descendant started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@dataclass(frozen=True)
+class Usage:
+    wall_s: float
+    processor_s: float
+
+    def __str__(self) -> str:
+        if not self.wall_s:
+            return "-"
+        return f"{self.wall_s:.0f} s  {self.processor_s / self.wall_s / (os.cpu_count() or 1):.0%}"
+
+
+def run(config: Path, workers: int, threads: int, folder: Path) -> tuple[dict[str, Usage], float]:
+    """Usage of each phase and of all, and the longest trial's seconds."""
     command = [sys.executable, "-m", "sweeps.launch", str(config.resolve()), f"--workers={workers}"]
     command += ["-o", f"search.threads={threads}"]
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
@@ -69,17 +69,21 @@ def run(config: Path, workers: int, threads: int, folder: Path) -> dict[str, tup
                     phase[0] = words
 
     threading.Thread(target=listen, daemon=True).start()
-    meter, spent = Meter(process.pid), {words: [0.0, 0.0] for words in PHASES}
-    wall, used = time.monotonic(), 0.0
+    spent = {words: [0.0, 0.0] for words in PHASES}
+    begun = wall = time.monotonic()
+    own, used = ended_children(), machine_busy()
     while process.poll() is None:
         time.sleep(1.0)
-        now, total = time.monotonic(), meter.seconds()
+        now, total = time.monotonic(), machine_busy()
         spent[phase[0]][0] += now - wall
-        spent[phase[0]][1] += max(0.0, total - used)
-        wall, used = now, max(used, total)
+        spent[phase[0]][1] += total - used
+        wall, used = now, total
     if process.returncode:
         raise SystemExit(f"the sweep ended with {process.returncode}")
-    return {PHASES[words]: (seconds, processor) for words, (seconds, processor) in spent.items()}
+    usage = {PHASES[words]: Usage(*both) for words, both in spent.items()}
+    usage["all"] = Usage(wall - begun, ended_children() - own)
+    (study,) = (folder / "studies").glob("[!.]*")
+    return usage, max(trial.seconds for trial in read_record(study).trials)
 
 
 def main(
@@ -91,14 +95,13 @@ def main(
 
     console, cores = Console(highlight=False), os.cpu_count() or 1
     console.print(f"{cores} cores; seconds, and share of the cores used")
-    console.print(f"{'workers x threads':<18}" + "".join(f"{name:>16}" for name in (*PHASES.values(), "all")))
+    columns = (*PHASES.values(), "all")
+    console.print(f"{'workers x threads':<18}" + "".join(f"{name:>14}" for name in columns) + f"{'longest trial':>15}")
     for words in split:
         workers, _, threads = words.partition("x")
         with tempfile.TemporaryDirectory() as scratch:
-            found = run(config, int(workers), int(threads), Path(scratch))
-        found["all"] = tuple(sum(column) for column in zip(*found.values(), strict=True))
-        cells = [f"{wall:.0f} s  {used / wall / cores:.0%}" if wall else "-" for wall, used in found.values()]
-        console.print(f"{words:<18}" + "".join(f"{cell:>16}" for cell in cells))
+            usage, longest = run(config, int(workers), int(threads), Path(scratch))
+        console.print(f"{words:<18}" + "".join(f"{usage[name]!s:>14}" for name in columns) + f"{longest:>13.0f} s")
 
 
 if __name__ == "__main__":
