@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,27 +19,58 @@ def frames(split: Split, height: int, width: int) -> np.ndarray:
     return np.stack([squash(split.image(index), height, width) for index in range(len(split))])
 
 
+class Read(NamedTuple):
+    """Pictures at the network's size, and their labels where they are asked for."""
+
+    images: np.ndarray
+    """uint8 (N, height, width, 3)."""
+    labels: np.ndarray | None
+    """uint8 (N, height, width)."""
+
+
+def read(split: Split, height: int, width: int, labelled: bool) -> Read:
+    """All of a split; labels by nearest neighbour."""
+    if not labelled:
+        return Read(frames(split, height, width), None)
+    samples = [split.sample(index) for index in range(len(split))]
+    labels = np.stack([to_label_size(sample.label, height, width) for sample in samples])
+    return Read(np.stack([squash(sample.image, height, width) for sample in samples]), labels)
+
+
 class TrainingBatches:
     """Batches for fine-tuning: a pure function of (seed, step), whatever was asked before.
 
     Pictures are squashed to the network's size (labels by nearest neighbour: training, unlike scoring, may resample
     them), flipped left to right half of the time, and cropped where a crop is asked for. The last 256 that were read
-    are kept.
+    are kept; `made` is all of `split` where somebody has read it already.
     """
 
     def __init__(
-        self, split: Split, height: int, width: int, *, batch: int, crop: int | None, labelled: bool, seed: int
+        self,
+        split: Split,
+        height: int,
+        width: int,
+        *,
+        batch: int,
+        crop: int | None,
+        labelled: bool,
+        seed: int,
+        made: Read | None = None,
     ) -> None:
         self._split, self._batch, self._seed, self._labelled = split, batch, seed, labelled
         self._size = (height, width)
         self._crop = (min(crop, height), min(crop, width)) if crop else self._size
-        self._load = lru_cache(maxsize=_KEPT)(self._read)
+        self._load = lru_cache(maxsize=_KEPT)(self._read) if made is None else self._of(made)
 
     def preload(self) -> None:
         """Read all pictures, where all of them are kept."""
         if len(self._split) <= _KEPT:
             for index in range(len(self._split)):
                 self._load(index)
+
+    @staticmethod
+    def _of(made: Read) -> Callable[[int], tuple[np.ndarray, np.ndarray | None]]:
+        return lambda index: (made.images[index], None if made.labels is None else made.labels[index])
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         if not self._labelled:

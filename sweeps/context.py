@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +14,22 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import HELD_WEIGHT_BITS, Compression
+from deeplab.datasets import Split
 from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.refit import PIXELS_PER_PICTURE
 from deeplab.simulation import simulator
-from deeplab.windows import TrainingBatches, frames
+from deeplab.windows import Read, TrainingBatches, frames, read
 from evaluation.planner import Target, load_target
 from sweeps.cache import StageCache
 from sweeps.cache_store import open_store
 from sweeps.config import SweepConfig
 from sweeps.inputs import open_inputs
 from sweeps.pictures import Pictures
+
+SHARED_BYTES = 1 << 26
+"""Of training pictures up to which workers share them through the cache. More are read by each from their files, which
+is no slower."""
+_READ_VERSION = 1
 
 
 @dataclass
@@ -69,14 +77,27 @@ class Context:
     def batches(self) -> TrainingBatches:
         """What fine-tuning learns from, the same for all candidates, so that a picture is read once."""
         options, spec = self.config.finetune, self.baseline.spec
+        split, size = getattr(self.pictures, self.learns_from), (spec.input_height, spec.input_width)
+        labelled = options.loss == "labels"
         return TrainingBatches(
-            getattr(self.pictures, self.learns_from),
-            spec.input_height,
-            spec.input_width,
+            split,
+            *size,
             batch=options.batch,
             crop=options.crop,
-            labelled=options.loss == "labels",
+            labelled=labelled,
             seed=self.config.seed,
+            made=self._shared(split, *size, labelled) if 4 * len(split) * math.prod(size) <= SHARED_BYTES else None,
+        )
+
+    def _shared(self, split: Split, height: int, width: int, labelled: bool) -> Read:
+        """Pictures that one worker reads, or draws, for all."""
+        return self.cache.cached(
+            "read",
+            _READ_VERSION,
+            {"pictures": split.fingerprint(), "size": [height, width], "labelled": labelled},
+            lambda: read(split, height, width, labelled),
+            _read_bytes,
+            _parse_read,
         )
 
     @cached_property
@@ -95,6 +116,17 @@ class Context:
         begun = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+
+
+def _read_bytes(made: Read) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: array for name, array in made._asdict().items() if array is not None})
+    return buffer.getvalue()
+
+
+def _parse_read(content: bytes) -> Read:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return Read(archive["images"], archive.get("labels"))
 
 
 def open_context(config: SweepConfig) -> Context:

@@ -44,7 +44,7 @@ def latency(network: Network, graph: Graph, planned: Plan, context: Context) -> 
     if compiler() is None:
         return None
     frame = as_input(graph, _frame(graph, context, 0))
-    untiled = plan_of(network, graph, 1, context)
+    untiled = plan_of(graph, 1, context)
     plans = {"program": planned, "untiled": untiled}
     if planned.steps == untiled.steps:
         del plans["untiled"]

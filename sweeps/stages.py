@@ -10,7 +10,6 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores, squash
 from evaluation.executor import execute
 from evaluation.graph import Graph
-from evaluation.planner import Plan, plan
+from evaluation.planner import Plan, plan, planning_view
 from reports.record import Early
 from sweeps.cache import code_digest, digest
 from sweeps.context import Context
@@ -188,26 +187,26 @@ def _part_scores(network: Network, context: Context, use: str, start: int, end: 
 
 def planned(spec: NetworkSpec, compression: Compression, tile_count: int, context: Context) -> Plan:
     """Plan of a network that does not exist yet, from shapes and bit-widths alone."""
-    parts = {"spec": spec.to_dict(), "compression": compression}
-    return _planned(parts, lambda: lower_untrained(spec, compression, context.config.study), tile_count, context)
+    return plan_of(lower_untrained(spec, compression, context.config.study), tile_count, context)
 
 
-def plan_of(network: Network, graph: Graph, tile_count: int, context: Context) -> Plan:
-    """Plan of a network, `graph` as it was lowered from it."""
-    return _planned({"network": _identity(network)}, lambda: graph, tile_count, context)
-
-
-def _planned(parts: dict[str, Any], graph: Callable[[], Graph], tile_count: int, context: Context) -> Plan:
+def plan_of(graph: Graph, tile_count: int, context: Context) -> Plan:
+    """Plan of a graph: the one made before training, where training has left all that a plan depends on as it was."""
     overhead = context.config.max_mac_overhead
     found = context.cache.cached(
         "plan",
-        code_digest("evaluation.planner", "evaluation.graph", "deeplab"),
-        parts | {"tile_count": tile_count, "target": context.target, "max_mac_overhead": overhead},
-        lambda: plan(graph(), tile_count, context.target, max_mac_overhead=overhead),
+        code_digest("evaluation.planner", "evaluation.graph"),
+        {
+            "graph": digest(planning_view(graph)),
+            "tile_count": tile_count,
+            "target": context.target,
+            "max_mac_overhead": overhead,
+        },
+        lambda: plan(graph, tile_count, context.target, max_mac_overhead=overhead),
         lambda made: made.to_json().encode(),
         lambda content: Plan.from_dict(json.loads(content)),
     )
-    return replace(found, graph=context.config.study)
+    return replace(found, graph=graph.name)
 
 
 def label_agreement(network: Network, graph: Graph, planned: Plan, context: Context) -> float:

@@ -53,7 +53,7 @@ def evaluate(candidate: Candidate, context: Context, stop: Stop = lambda *_: Non
         return on_search
     graph = lower(network, context.config.study)
     with context.timed("plan"):
-        made = plan_of(network, graph, candidate.tile_count, context)
+        made = plan_of(graph, candidate.tile_count, context)
     with context.timed("agreement"):
         agreement = label_agreement(network, graph, made, context)
     with context.timed("latency"):
@@ -77,14 +77,14 @@ def execution(candidate: Candidate, context: Context) -> Execution | str:
     """What the candidate's C program does; or why it was not run."""
     network = compressed(candidate.compression, context)
     graph = lower(network, context.config.study)
-    return programs.execution(network, graph, plan_of(network, graph, candidate.tile_count, context), context)
+    return programs.execution(network, graph, plan_of(graph, candidate.tile_count, context), context)
 
 
 def network_of(candidate: Candidate, context: Context) -> tuple[Graph, Plan]:
     """The candidate's network as it is shipped, and its plan."""
     network = compressed(candidate.compression, context)
     graph = lower(network, context.config.study)
-    return graph, plan_of(network, graph, candidate.tile_count, context)
+    return graph, plan_of(graph, candidate.tile_count, context)
 
 
 def import_check(context: Context) -> Scores:

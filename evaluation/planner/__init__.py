@@ -4,6 +4,7 @@ from evaluation.planner.plan import plan, plan_sections
 from evaluation.planner.targets import CAMERA, MCU, TFLM, Target, load_target
 from evaluation.planner.types import Access, Buffer, Halo, Plan, Region, Role, Section, Step, extent
 from evaluation.planner.validator import InvalidPlanError, validate
+from evaluation.planner.view import planning_view
 
 __all__ = [
     "CAMERA",
@@ -23,5 +24,6 @@ __all__ = [
     "load_target",
     "plan",
     "plan_sections",
+    "planning_view",
     "validate",
 ]

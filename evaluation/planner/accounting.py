@@ -123,12 +123,20 @@ def _is_dense_int8(graph: Graph, index: int) -> bool:
 def _padding_bytes(graph: Graph) -> int:
     """Of the pixels of zero points that convolutions read beyond an edge; those of one value share the longest."""
     longest: dict[int, int] = {}
+    for index, zero in padding_zeros(graph).items():
+        channels = graph.tensors[graph.operators[index].inputs[0]].shape[-1]
+        longest[zero] = max(longest.get(zero, 0), channels)
+    return sum(longest.values())
+
+
+def padding_zeros(graph: Graph) -> dict[int, int]:
+    """The code that stands for zero, of each operator that reads pixels of it beyond an edge."""
+    zeros = {}
     for index, operator in enumerate(graph.operators):
         source = graph.tensors[operator.inputs[0]]
         if operator.kind == "CONV_2D" and multiplies_bytes(graph, index) and _reaches_over_an_edge(graph, operator):
-            zero = int(source.quantization.zero_point[0]) if source.quantization is not None else 0
-            longest[zero] = max(longest.get(zero, 0), source.shape[-1])
-    return sum(longest.values())
+            zeros[index] = int(source.quantization.zero_point[0]) if source.quantization is not None else 0
+    return zeros
 
 
 def _reaches_over_an_edge(graph: Graph, operator: Operator) -> bool:

@@ -119,7 +119,7 @@ def slices_of(graph: Graph, call: KernelCall) -> tuple[int, ...] | None:
     inputs = [graph.tensors[index] for index in operator.inputs]
     if len(output.shape) != 4 or operator.attributes["axis"] != 3:
         return None
-    if operator.attributes.get("activation", "NONE") != "NONE" or any(not _alike(one, output) for one in inputs):
+    if operator.attributes.get("activation", "NONE") != "NONE" or any(not alike(one, output) for one in inputs):
         return None
     channels = [tensor.shape[3] for tensor in inputs]
     if any(first * output.bits % 8 for first in accumulate(channels)):
@@ -127,7 +127,7 @@ def slices_of(graph: Graph, call: KernelCall) -> tuple[int, ...] | None:
     return tuple(accumulate(channels[:-1], initial=0))
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
+def alike(one: Tensor, other: Tensor) -> bool:
     """Whether equal bytes of the two mean equal numbers."""
     if (one.dtype, one.bits) != (other.dtype, other.bits):
         return False

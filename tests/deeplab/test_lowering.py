@@ -12,7 +12,7 @@ from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, quantize
 from deeplab.simulation import simulator
 from evaluation.executor import execute
-from evaluation.planner import plan
+from evaluation.planner import plan, planning_view
 from evaluation.planner.weights import unpacked_bytes
 from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec
 
@@ -72,10 +72,11 @@ def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures
     if not compression.is_float:
         network = quantize(network, calibrate(network, pictures), compression.bits)
     for tile_count in (1, 4):
-        before = plan(lower_untrained(narrowed(checkpoint.spec, compression.sparsity), compression), tile_count)
-        after = plan(lower(network), tile_count)
+        untrained = lower_untrained(narrowed(checkpoint.spec, compression.sparsity), compression)
+        before, after = plan(untrained, tile_count), plan(lower(network), tile_count)
         assert before.peak_memory_bytes == after.peak_memory_bytes
         assert before.arena_bytes == after.arena_bytes
+        assert planning_view(untrained) == planning_view(lower(network))
 
 
 def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkpoint, pictures):

@@ -5,7 +5,7 @@ import pytest
 
 from deeplab.datasets import open_dataset
 from deeplab.datasets.joined import Joined
-from deeplab.windows import TrainingBatches, frames
+from deeplab.windows import TrainingBatches, frames, read
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,15 @@ def test_labels_are_cut_and_turned_as_their_pictures(split):
 
 def test_without_labels_none_is_read(split):
     assert TrainingBatches(split, 32, 48, batch=2, crop=None, labelled=False, seed=0)(0)[1] is None
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_batches_of_what_was_read_before_are_the_same(split, labelled):
+    options = {"batch": 4, "crop": 16, "labelled": labelled, "seed": 3}
+    made = TrainingBatches(split, 24, 40, **options, made=read(split, 24, 40, labelled))
+    plain = TrainingBatches(split, 24, 40, **options)
+    for one, other in zip(plain(5), made(5), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_joined_splits_are_one_after_the_other(split):

@@ -132,12 +132,22 @@ def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context
 
 
 def test_a_plan_is_made_once(context, monkeypatch):
-    candidate = Candidate(Compression("channels", 0.0, 6, 8), 2)
+    candidate = Candidate(Compression("channels", 0.25, 6, 8), 2)
     before = trial.plan_candidate(candidate, context)
-    measured = trial.evaluate(candidate, context)
-    monkeypatch.setattr(stages, "plan", lambda *args, **kwargs: pytest.fail("planned twice"))
+    planned, plan = [], stages.plan
+    counting = lambda graph, tiles, *rest, **more: (planned.append(tiles), plan(graph, tiles, *rest, **more))[1]  # noqa: E731
+    monkeypatch.setattr(stages, "plan", counting)
     assert trial.plan_candidate(candidate, context) == before
-    assert trial.evaluate(candidate, context).memory == measured.memory == MemoryFigures.of_plan(before)
+    assert trial.evaluate(candidate, context).memory == MemoryFigures.of_plan(before)
+    assert planned == [1]  # what its time is compared with
+
+
+def test_one_worker_draws_the_training_pictures_for_all(context, monkeypatch):
+    first = context.batches(0)
+    monkeypatch.setattr("sweeps.context.read", lambda *args: pytest.fail("drawn twice"))
+    other = trial.open_context(context.config)
+    for made, again in zip(first, other.batches(0), strict=True):
+        np.testing.assert_array_equal(made, again)
 
 
 def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
