@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 from deeplab.compression import STAGE_BITS, Compression
 from reports.front import Point, staircase
@@ -31,7 +33,11 @@ USEFUL_DROP = 0.1
 QUANTILES = norm.ppf((np.arange(16) + 0.5) / 16)
 """Of the foretold mIoU, over which the gain is averaged."""
 FITTED = 120
-"""Networks up to which the processes' scales are fitted anew; with more they hardly move."""
+"""Trials up to which the processes' scales are fitted; with more they hardly move."""
+REFITTED = 1.125
+"""By how much the trials grow before scales are fitted anew: that takes longer than all the rest."""
+CONDITIONED = 256
+"""Trials that a process is conditioned on, spread over all: its time grows with their cube."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def choose(
         return corners[0]
     if not measured:
         return untried[0]
-    seen = [(Candidate.from_params(trial.params).compression, trial) for trial in told]
+    seen = [(_candidate(trial).compression, trial) for trial in told]
     made = {compression for compression, trial in seen if trial.state is State.COMPLETE or trial.early is not None}
     made |= {candidate.compression for candidate in pending}
     failed = {compression for compression, trial in seen if trial.state is State.FAILED}
@@ -158,10 +164,11 @@ def _foretold_miou(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation, (N,) each; sure for networks that were measured, in whatever tiles, and at most what
     screening has shown."""
-    known = {Candidate.from_params(t.params).compression: t.measurement.scores.miou for t in measured}
-    process = _fitted(np.array([_coarseness(space, c) for c in known]), np.array(list(known.values())))
+    features = _features(space)
+    known = {_candidate(trial).compression: trial.measurement.scores.miou for trial in measured}
+    process = _fitted(features.coarseness(known), np.array(list(known.values())))
     compressions = list(dict.fromkeys(candidate.compression for candidate in wanted))
-    mean, deviation = process.predict(np.array([_coarseness(space, c) for c in compressions]), return_std=True)
+    mean, deviation = process.predict(features.coarseness(compressions), return_std=True)
     foretold = dict(zip(compressions, zip(mean, deviation, strict=True), strict=True))
     for compression, most in _at_most(told).items():
         if compression in foretold:
@@ -176,7 +183,7 @@ def _at_most(told: Sequence[Trial]) -> dict[Compression, float]:
     scores = {trial.number: trial.measurement.scores.miou for trial in told if trial.measurement is not None}
     most: dict[Compression, float] = {}
     for trial in told:
-        compression = Candidate.from_params(trial.params).compression
+        compression = _candidate(trial).compression
         bounds = [most[compression]] if compression in most else []
         if trial.bound is not None:
             bounds.append(trial.bound.miou)
@@ -190,23 +197,75 @@ def _at_most(told: Sequence[Trial]) -> dict[Compression, float]:
 def _foretold_cost(space: Space, told: Sequence[Trial], name: str, wanted: Sequence[Candidate]) -> np.ndarray:
     """Logarithm of one of `sweeps.judging.PLANNED`, (N,); all are taken to be above 0."""
     planned = [trial for trial in told if costs_of(trial)]
-    features = np.array([_size(space, Candidate.from_params(trial.params)) for trial in planned])
+    features = _features(space)
     values = np.log([max(costs_of(trial)[name], 1e-9) for trial in planned])
-    return _fitted(features, values).predict(np.array([_size(space, candidate) for candidate in wanted]))
+    process = _fitted(features.size(_candidate(trial) for trial in planned), values)
+    return process.predict(features.size(wanted))
 
 
 def _fitted(features: np.ndarray, values: np.ndarray) -> GaussianProcessRegressor:
-    smooth = Matern(np.ones(features.shape[1]), (0.1, 10.0), nu=2.5)
+    """A process through (N, features) and their values, (N,)."""
+    first = _rung(min(len(values), FITTED))
+    kernel = _scales(features[:first].tobytes(), values[:first].tobytes(), features.shape[1])
+    spread = np.unique(np.linspace(0, len(values) - 1, min(len(values), CONDITIONED)).round().astype(int))
+    return GaussianProcessRegressor(kernel, normalize_y=True, optimizer=None).fit(features[spread], values[spread])
+
+
+@lru_cache(maxsize=16)
+def _scales(features: bytes, values: bytes, dimensions: int) -> Kernel:
+    """The kernel of greatest marginal likelihood."""
+    smooth = Matern(np.ones(dimensions), (0.1, 10.0), nu=2.5)
     kernel = ConstantKernel(1.0) * smooth + WhiteKernel(1e-3, (1e-6, 0.1))
-    optimizer = "fmin_l_bfgs_b" if len(values) <= FITTED else None
+    process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        process = GaussianProcessRegressor(kernel, normalize_y=True, optimizer=optimizer, random_state=0)
-        return process.fit(features, values)
+        process.fit(np.frombuffer(features).reshape(-1, dimensions), np.frombuffer(values))
+    return process.kernel_
+
+
+def _rung(count: int) -> int:
+    """The last count, up to this one, at which scales are fitted."""
+    rung = following = 1
+    while following <= count:
+        rung, following = following, max(following + 1, int(following * REFITTED))
+    return rung
+
+
+def _candidate(trial: Trial) -> Candidate:
+    return _parsed(tuple(trial.params.items()))
+
+
+@lru_cache(maxsize=1 << 14)
+def _parsed(params: tuple[tuple[str, Any], ...]) -> Candidate:
+    return Candidate.from_params(dict(params))
+
+
+class _Features:
+    """Candidates as numbers that accuracy and memory depend on smoothly, each worked out once."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._coarseness: dict[Compression, list[float]] = {}
+        self._size: dict[Candidate, list[float]] = {}
+
+    def coarseness(self, compressions: Iterable[Compression]) -> np.ndarray:
+        """How far networks are from the original, by each means, about 0 to 1: float64 (N, means)."""
+        known = self._coarseness
+        return np.array([known.get(c) or known.setdefault(c, _coarseness(self._space, c)) for c in compressions])
+
+    def size(self, candidates: Iterable[Candidate]) -> np.ndarray:
+        """What memory depends on, about linear in its logarithm: float64 (N, features)."""
+        known = self._size
+        return np.array([known.get(c) or known.setdefault(c, _size(self._space, c)) for c in candidates])
+
+
+@lru_cache(maxsize=4)
+def _features(space: Space) -> _Features:
+    return _Features(space)
 
 
 def _coarseness(space: Space, compression: Compression) -> list[float]:
-    """How far a network is from the original, by each means, about 0 to 1: a grid of b bits errs by 2^-b."""
+    """A grid of b bits errs by 2^-b."""
     candidate = Candidate(compression)
     removed = [compression.sparsity * (compression.pruning == method) for method in space.pruning]
     names = ("weight_bits", "activation_bits", *(name for name in STAGE_BITS if getattr(space, name) is not None))
@@ -218,7 +277,6 @@ def _coarseness(space: Space, compression: Compression) -> list[float]:
 
 
 def _size(space: Space, candidate: Candidate) -> list[float]:
-    """What memory depends on, about linear in its logarithm."""
     compression = candidate.compression
     removed = [math.log(1 - 0.9 * compression.sparsity) * (compression.pruning == method) for method in space.pruning]
     stages = [math.log2(candidate.bits_of(name)) / 3 for name in STAGE_BITS if getattr(space, name) is not None]

@@ -81,7 +81,7 @@ class Scores:
         iou[scored] = self.intersections.sum(axis=0)[scored] / np.maximum(unions, 1)
         return iou
 
-    @property
+    @cached_property
     def miou(self) -> float:
         """Mean of `per_class_iou` over the scored classes; NaN without any."""
         scored = self.per_class_iou[list(self.scored_classes)]
