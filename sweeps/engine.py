@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from reports.record import State, Trial
 from sweeps.config import SweepConfig
 from sweeps.executor import Answer, Executor, Failure
@@ -72,7 +74,9 @@ def run_trials(
 ) -> str | None:
     """Search until the budget of measured candidates is spent; returns why it ended early, or None."""
     kind = _SharedSearch if isinstance(journal, SharedJournal) else _Search
-    return kind(config, study, journal, executor, tracker, progress).run(stop)
+    # The sampler's small matrices: threads of theirs would only fight the workers for the cores.
+    with threadpool_limits(1, user_api="blas"):
+        return kind(config, study, journal, executor, tracker, progress).run(stop)
 
 
 class _Search:

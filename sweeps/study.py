@@ -73,7 +73,7 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
             return GPSampler(seed=_mix(seed, number), deterministic_objective=True)
         case "qmc":
             return QMCSampler(seed=seed, scramble=True)
-        case "random" | "grid" | "ehvi":  # the latter two enqueue their points
+        case "random" | "grid" | "ehvi":  # the latter two choose for themselves
             return RandomSampler(seed=_mix(seed, number))
     raise ValueError(f"no sampler {name!r}")
 
@@ -224,20 +224,21 @@ class Study:
             return None
         rng = random.Random(_mix(self._seed, number))
         for attempt in range(REPEATS_BEFORE_RANDOM + 1):
+            chosen = None
             if attempt == REPEATS_BEFORE_RANDOM or self._sampler == "grid":
-                self._study.enqueue_trial(self._params(rng.choice(list(self._untried))))
+                chosen = rng.choice(list(self._untried))
             elif self._sampler == "ehvi":
                 pending = [candidate for candidate, number in self.asked.items() if number not in finished]
                 chosen = choose(self._space, list(finished.values()), pending, list(self._untried), self._worth)
-                self._study.enqueue_trial(self._params(chosen))
-            trial = self._ask_optuna(number + 100_003 * attempt)
-            candidate = self._candidate(trial.params)
+            trial = None if chosen is not None else self._ask_optuna(number + 100_003 * attempt)
+            candidate = chosen if trial is None else self._candidate(trial.params)
             if candidate not in self.asked and (question := self._claim(number, candidate, trial, len(finished))):
                 return question
-            self._answer_repeat(trial, self.asked[candidate], finished)
+            if trial is not None:
+                self._answer_repeat(trial, self.asked[candidate], finished)
         if self._shared is not None:
             return self.ask(finished)  # others were sooner each time
-        raise AssertionError("an enqueued candidate was not asked")
+        raise AssertionError("an untried candidate was not asked")
 
     def take_up(self, claim: Claim, known: int) -> Question:
         """The question of a claim that another launch left behind."""
@@ -245,12 +246,7 @@ class Study:
             if trial.user_attrs.get(QUESTION, {}).get("number") == claim.number and not trial.state.is_finished():
                 self._set_state(trial.number, TrialState.RUNNING)
                 return Question(claim.number, claim.candidate, trial.number, known)
-        if claim.candidate not in self._searched:
-            return Question(claim.number, claim.candidate, None, known)
-        self._study.enqueue_trial(self._params(claim.candidate))
-        trial = self._ask_optuna(claim.number)
-        trial.set_user_attr(QUESTION, _as_attribute(claim.number, claim.candidate, known))
-        return Question(claim.number, claim.candidate, trial.number, known)
+        return self._begin(claim.number, claim.candidate, known)
 
     def _learn(self, asked: Mapping[Candidate, int]) -> None:
         for candidate, number in asked.items():
@@ -262,12 +258,21 @@ class Study:
             self._learn(self._shared.asked)
             return self.ask({})
         self._mark(BASELINE, 0)
-        if BASELINE not in self._searched:
-            return Question(0, BASELINE, None)
-        self._study.enqueue_trial(self._params(BASELINE))
-        trial = self._ask_optuna(0)
-        trial.set_user_attr(QUESTION, _as_attribute(0, BASELINE, 0))
-        return Question(0, BASELINE, trial.number)
+        return self._begin(0, BASELINE, 0)
+
+    def _begin(self, number: int, candidate: Candidate, known: int) -> Question:
+        """A trial of Optuna's for a candidate that was not its to choose, in one transaction."""
+        if candidate not in self._searched:
+            return Question(number, candidate, None, known)
+        trial = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=self._params(candidate),
+            distributions=self._distributions(),
+            user_attrs={QUESTION: _as_attribute(number, candidate, known)},
+        )
+        storage = self._study._storage
+        trial_id = storage.create_new_trial(self._study._study_id, template_trial=trial)
+        return Question(number, candidate, storage.get_trial_number_from_id(trial_id), known)
 
     def _ask_optuna(self, number: int) -> OptunaTrial:
         self._study.sampler = make_sampler(self._sampler, self._seed, number)
@@ -277,19 +282,22 @@ class Study:
         self.asked[candidate] = number
         self._untried.pop(candidate, None)
 
-    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial, known: int) -> Question | None:
-        """The question, unless another launch was sooner."""
+    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial | None, known: int) -> Question | None:
+        """The question, unless another launch was sooner. `trial`: Optuna's, where the candidate was its choice."""
         if self._shared is not None:
             try:
                 number = self._shared.claim(candidate)
             except BudgetSpentError:
-                self._study.tell(trial, state=TrialState.FAIL)
+                if trial is not None:
+                    self._study.tell(trial, state=TrialState.FAIL)
                 raise
             if number is None:
                 self._learn(self._shared.asked)
                 return None
-        trial.set_user_attr(QUESTION, _as_attribute(number, candidate, known))
         self._mark(candidate, number)
+        if trial is None:
+            return self._begin(number, candidate, known)
+        trial.set_user_attr(QUESTION, _as_attribute(number, candidate, known))
         return Question(number, candidate, trial.number, known)
 
     def tell(self, question: Question, result: Trial, constraints: Mapping[str, float]) -> None:

@@ -2,9 +2,9 @@
 
 python -m sweeps.benchmarks.overhead --trials 1000
 
-Both search the same space with the same sampler, plan the same network, and write the same numbers to MLflow and to
-Optuna on SQLite; the loop does so the way the manuals of the two show it. Overhead is the wall time of a trial less
-that of its evaluation.
+Both search the same space with the same sampler (TPE), plan the same network, and write the same numbers to MLflow and
+to Optuna on SQLite; the loop does so the way the manuals of the two show it. Overhead is the wall time of a trial less
+that of its evaluation. Then a long study with the default sampler shows whether that grows.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Clock:
         return np.array(self.seconds.get(name, [0.0]))
 
 
-def load(folder: Path, trials: int, workers: int):
+def load(folder: Path, trials: int, workers: int, sampler: str = "ehvi"):
     """The configuration of the benchmark, its files in `folder`."""
     import json
 
@@ -68,7 +68,10 @@ def load(folder: Path, trials: int, workers: int):
 
     file = folder / "overhead.yaml"
     file.write_text(json.dumps(CONFIG))
-    return load_config(file, [f"search.trials={trials}", f"search.workers={workers}", f"out={folder / 'studies'}"])
+    search = [
+        f"search.{name}={value}" for name, value in (("trials", trials), ("workers", workers), ("sampler", sampler))
+    ]
+    return load_config(file, [*search, f"out={folder / 'studies'}"])
 
 
 @contextmanager
@@ -82,17 +85,18 @@ def inside(folder: Path):
         os.chdir(former)
 
 
-def run_engine(folder: Path, trials: int, workers: int) -> tuple[float, Clock]:
+def run_engine(folder: Path, trials: int, workers: int, sampler: str) -> tuple[float, Clock]:
     """Wall seconds of the search, and of its parts by trial."""
     from rich.console import Console
 
     from sweeps import engine, sweep
+    from sweeps import study as study_module
     from sweeps.journal import Journal
     from sweeps.study import Study
     from sweeps.tracking import Tracker
 
     clock, wall = Clock(), Clock()
-    names = {"ask": (Study, "ask"), "sampler": (Study, "_ask_optuna"), "tell": (Study, "tell")}
+    names = {"ask": (Study, "ask"), "sampler": (study_module, "choose"), "tell": (Study, "tell")}
     names |= {"write": (Tracker, "log_trial"), "journal": (Journal, "append")}
     kept = {place: getattr(*place) for place in names.values()}
     search = sweep.run_trials
@@ -101,7 +105,7 @@ def run_engine(folder: Path, trials: int, workers: int) -> tuple[float, Clock]:
             setattr(*place, clock.timed(name, kept[place]))
         sweep.run_trials = wall.timed("search", engine.run_trials)
         with inside(folder):
-            record = sweep.run_sweep(load(folder, trials, workers), False, Console(quiet=True), TRIAL_MODULE)
+            record = sweep.run_sweep(load(folder, trials, workers, sampler), False, Console(quiet=True), TRIAL_MODULE)
     finally:
         sweep.run_trials = search
         for place, function in kept.items():
@@ -166,14 +170,14 @@ def main(
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as scratch:
         loop_wall, loop = in_its_own_process(run_loop, made(Path(scratch) / "loop"), loop_trials)
-        wall, short = in_its_own_process(run_engine, made(Path(scratch) / "engine"), loop_trials, 1)
-        long_wall, long = in_its_own_process(run_engine, made(Path(scratch) / "long"), trials, workers)
+        wall, short = in_its_own_process(run_engine, made(Path(scratch) / "engine"), loop_trials, 1, "tpe")
+        long_wall, long = in_its_own_process(run_engine, made(Path(scratch) / "long"), trials, workers, "ehvi")
     plain = 1000 * (loop_wall - loop.of("evaluation").sum()) / loop_trials
     own = 1000 * (wall - short.of("evaluation").sum()) / loop_trials
-    console.print(f"overhead of a trial, {loop_trials} trials, one worker, evaluation apart:")
+    console.print(f"overhead of a trial, {loop_trials} trials, one worker, multivariate TPE, evaluation apart:")
     console.print(f"  plain loop, Optuna on SQLite and MLflow   {plain:6.1f} ms")
     console.print(f"  engine                                    {own:6.1f} ms   {own / plain:.2f} of the loop's")
-    console.print(f"{trials} trials, {workers} workers: {long_wall:.0f} s", end="; ")
+    console.print(f"{trials} trials, {workers} workers, the default sampler: {long_wall:.0f} s", end="; ")
     console.print(f"evaluation {long.of('evaluation').sum():.0f} s in the workers")
     table = Table("trials", title="ms a trial, mean", title_justify="left")
     for name in ("sampler", "ask, the rest", "tell", "journal", "MLflow"):
