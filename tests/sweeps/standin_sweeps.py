@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from pypdf import PdfReader
 from rich.console import Console
 
-from reports.record import StudyRecord
+from reports.record import StudyRecord, Trial
 from sweeps.config import SweepConfig
 from sweeps.sweep import run_sweep
 
@@ -63,3 +63,8 @@ def wait_for_trials(folder: Path, count: int) -> None:
 
 def pdf_text(folder: Path) -> str:
     return " ".join(" ".join(page.extract_text() for page in PdfReader(folder / "report.pdf").pages).split())
+
+
+def essence(trial: Trial) -> dict:
+    """A trial without what the clock says of it."""
+    return trial.to_dict() | {"seconds": None}

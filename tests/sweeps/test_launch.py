@@ -9,11 +9,21 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 from pypdf import PdfReader
-from standin_sweeps import Config, assert_nothing_is_running, children, evaluated, mlflow_runs, noted, pdf_text, sweep
+from standin_sweeps import (
+    Config,
+    assert_nothing_is_running,
+    children,
+    essence,
+    evaluated,
+    mlflow_runs,
+    noted,
+    pdf_text,
+    sweep,
+)
 from typer.testing import CliRunner
 
 from evaluation.errors import UserError
-from reports.record import State, Trial, read_record
+from reports.record import State, read_record
 from sweeps.launch import app
 from sweeps.space import Candidate
 from sweeps.worker import open_worker
@@ -148,11 +158,6 @@ def test_the_same_seed_gives_the_same_trials_and_front_whichever_worker_is_the_f
     one, two = (sweep(config(*settings, f"out={name}")) for name in ("a", "b"))
     assert [essence(trial) for trial in one.trials] == [essence(trial) for trial in two.trials]
     assert one.front == two.front
-
-
-def essence(trial: Trial) -> dict:
-    """A trial without what the clock says of it."""
-    return trial.to_dict() | {"seconds": None}
 
 
 def test_what_is_sure_to_be_beaten_is_not_measured_and_does_not_count(config: Config) -> None:

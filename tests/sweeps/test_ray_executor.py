@@ -14,7 +14,7 @@ import faulty_handler
 import psutil
 import pytest
 from rich.console import Console
-from test_launch import essence, sweep
+from standin_sweeps import essence, sweep
 
 from evaluation.errors import UserError
 from sweeps.config import SweepConfig

@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from rich.console import Console
-from test_launch import SCRIPT, evaluated
+from standin_sweeps import SCRIPT, evaluated
 
 from evaluation.errors import UserError
 from reports.record import State, Trial, read_record
