@@ -82,9 +82,9 @@ def run_trials(
 class _Search:
     """The state of a running search.
 
-    A question is asked, answered (in the journal), written (to MLflow and the screen) and told (to the sampler), the
-    last three in the order of the questions. What is told before question n is asked depends on n alone, never on which
-    worker was the faster.
+    A question is asked, answered (in the journal), told (to the sampler) and written (to MLflow), the last two in the
+    order of the questions, the last of all while the workers are at the next. What is told before question n is asked
+    depends on n alone, never on which worker was the faster.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class _Search:
         self.told: dict[int, Trial] = {}
         self.pending: deque[Question] = deque()
         """Asked and not told, in order."""
-        self.written: dict[int, Trial] = {}
-        """Every answered trial that was written, judged."""
+        self.unwritten: deque[Trial] = deque()
+        """Told, and not yet in MLflow."""
         self.failures = self.ruled_out = 0
         """In a row, of the trials told last."""
 
@@ -118,7 +118,6 @@ class _Search:
         try:
             while True:
                 self._look_around()
-                self._write_answered()
                 if self.failures >= self.config.search.failures_in_a_row:
                     last = self.told[max(self.told)]
                     failed = f"the last {self.failures} trials all failed ({last.reason}); see {self._tracebacks}"
@@ -138,16 +137,15 @@ class _Search:
                     if stop.asked or not self._others_work():
                         break
                     time.sleep(POLL_S)
-                elif self.pending[0].number in self.written:
+                elif self.pending[0].number in self.journal.trials:
                     self._tell(self.pending.popleft())
                 else:
-                    for answer in self.executor.poll(POLL_S):
-                        # Where the preparation failed, the trials that need it try again, and fail with the reason.
-                        if isinstance(answer.key, Question):
-                            self.journal.append(_trial(answer, self.config.folder))
+                    self._wait()
         except BaseException:
             self._put_off_pending()
             raise
+        while self.unwritten:
+            self._write_one()
         self._end()
         if failed:
             return failed
@@ -157,17 +155,26 @@ class _Search:
             self.progress.say(f"every one of the {len(self.told)} candidates of the space has been tried")
         return None
 
+    def _wait(self) -> None:
+        """For an answer; what is not written yet is, meanwhile."""
+        answers = self.executor.poll(0.0 if self.unwritten else POLL_S)
+        for answer in answers:
+            # Where the preparation failed, the trials that need it try again, and fail with the reason.
+            if isinstance(answer.key, Question):
+                self.journal.append(_trial(answer, self.config.folder))
+        if self.unwritten and not answers:
+            self._write_one()
+
     @property
     def _tracebacks(self) -> Path:
         return self.config.folder / TRACEBACKS
 
     def _put_off_pending(self) -> None:
         """What is open when the search ends before its time; whatever a worker still answers comes too late."""
+        while self.pending and self.pending[0].number in self.journal.trials:
+            self._tell(self.pending.popleft())
         for question in reversed(self.pending):
-            if question.number not in self.journal.trials:
-                self._put_off(question)
-            elif question.number in self.written:
-                self._tell(question)
+            self._put_off(question)
 
     def _put_off(self, question: Question) -> None:
         self.study.put_off(question)
@@ -189,7 +196,7 @@ class _Search:
         unfinished = {question.number for question in self.pending}
         self.told = {n: self._judged(answered[n]) for n in sorted(answered) if n not in unfinished}
         for trial in self.told.values():
-            self._write(trial)
+            self.tracker.log_trial(trial, self.config.folder)
             self._count(trial)
         self.progress.begin(answered)
         for question in self.pending:
@@ -228,24 +235,17 @@ class _Search:
         )
         return Evaluate(question.candidate, planned_limits(config.constraints), against)
 
-    def _write_answered(self) -> None:
-        for question in self.pending:
-            if question.number not in self.journal.trials:
-                return
-            if question.number not in self.written:
-                trial = self._judged(self.journal.trials[question.number])
-                self._write(trial)
-                self.progress.finished(trial)
-
-    def _write(self, trial: Trial) -> None:
-        self.tracker.log_trial(trial, self.config.folder)
-        self.written[trial.number] = trial
-
     def _tell(self, question: Question) -> None:
-        trial = self.written[question.number]
+        trial = self._judged(self.journal.trials[question.number])
         self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
         self.told[trial.number] = trial
         self._count(trial)
+        self.progress.finished(trial)
+        self.unwritten.append(trial)
+
+    def _write_one(self) -> None:
+        self.tracker.log_trial(self.unwritten[0], self.config.folder)
+        self.unwritten.popleft()
 
     def _count(self, trial: Trial) -> None:
         self.failures = self.failures + 1 if trial.state is State.FAILED else 0

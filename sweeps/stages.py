@@ -9,7 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 
@@ -33,11 +33,12 @@ from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores, squash
 from evaluation.executor import execute
 from evaluation.graph import Graph
-from evaluation.planner import Plan, plan, planning_view
+from evaluation.planner import Plan
 from reports.record import Early
-from sweeps.cache import code_digest, digest
+from sweeps.cache import digest
 from sweeps.context import Context
 from sweeps.narrowing import channels_left, narrowing_parts
+from sweeps.planning import cached_plan
 from sweeps.screening import looks
 
 # Raise one when the code of its stage computes something else: entries of the older code are then not found.
@@ -191,22 +192,8 @@ def planned(spec: NetworkSpec, compression: Compression, tile_count: int, contex
 
 
 def plan_of(graph: Graph, tile_count: int, context: Context) -> Plan:
-    """Plan of a graph: the one made before training, where training has left all that a plan depends on as it was."""
-    overhead = context.config.max_mac_overhead
-    found = context.cache.cached(
-        "plan",
-        code_digest("evaluation.planner", "evaluation.graph"),
-        {
-            "graph": digest(planning_view(graph)),
-            "tile_count": tile_count,
-            "target": context.target,
-            "max_mac_overhead": overhead,
-        },
-        lambda: plan(graph, tile_count, context.target, max_mac_overhead=overhead),
-        lambda made: made.to_json().encode(),
-        lambda content: Plan.from_dict(json.loads(content)),
-    )
-    return replace(found, graph=graph.name)
+    """Plan of a graph for the study's target."""
+    return cached_plan(graph, tile_count, context.target, context.config.max_mac_overhead, context.cache)
 
 
 def label_agreement(network: Network, graph: Graph, planned: Plan, context: Context) -> float:

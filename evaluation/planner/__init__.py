@@ -4,7 +4,7 @@ from evaluation.planner.plan import plan, plan_sections
 from evaluation.planner.targets import CAMERA, MCU, TFLM, Target, load_target
 from evaluation.planner.types import Access, Buffer, Halo, Plan, Region, Role, Section, Step, extent
 from evaluation.planner.validator import InvalidPlanError, validate
-from evaluation.planner.view import planning_view
+from evaluation.planner.view import carried_over, planning_view
 
 __all__ = [
     "CAMERA",
@@ -20,6 +20,7 @@ __all__ = [
     "Section",
     "Step",
     "Target",
+    "carried_over",
     "extent",
     "load_target",
     "plan",

@@ -8,7 +8,6 @@ and bits; it says nothing of any network, and no figure of it may be read as one
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +22,13 @@ from deeplab.pruning.channels import narrowed
 from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Measurement, MemoryFigures
-from evaluation.planner import Plan, Target, load_target, plan
+from evaluation.planner import Plan, Target, load_target
 from reports.record import DataSet, Early
-from sweeps.cache import StageCache, code_digest
+from sweeps.cache import StageCache
 from sweeps.cache_store import open_store
 from sweeps.config import SweepConfig
 from sweeps.journal import read_journal
+from sweeps.planning import cached_plan
 from sweeps.space import BASELINE, Candidate
 
 PICTURES = 4
@@ -58,21 +58,10 @@ def prepare(context: Context) -> None:
 def plan_candidate(candidate: Candidate, context: Context) -> Plan:
     """The candidate's plan, each group of channels narrowed alike."""
     compression = candidate.compression
-
-    def compute() -> Plan:
-        sparsity = compression.sparsity if compression.pruning == "channels" else 0.0
-        spec = narrowed(context.spec, sparsity) if sparsity else context.spec
-        graph = lower_untrained(spec, compression, "planned")
-        return plan(graph, candidate.tile_count, context.target, max_mac_overhead=context.max_mac_overhead)
-
-    return context.cache.cached(
-        "benchmark-plan",
-        code_digest("evaluation.planner", "evaluation.graph", "deeplab"),
-        {"candidate": candidate, "target": context.target, "max_mac_overhead": context.max_mac_overhead},
-        compute,
-        lambda made: made.to_json().encode(),
-        lambda content: Plan.from_dict(json.loads(content)),
-    )
+    sparsity = compression.sparsity if compression.pruning == "channels" else 0.0
+    spec = narrowed(context.spec, sparsity) if sparsity else context.spec
+    graph = lower_untrained(spec, compression, "planned")
+    return cached_plan(graph, candidate.tile_count, context.target, context.max_mac_overhead, context.cache)
 
 
 def evaluate(

@@ -15,7 +15,7 @@ from deeplab.runtime.program import compiler
 from evaluation.errors import UserError
 from evaluation.measurement import MemoryFigures
 from reports.record import Early, Environment, State, StudyRecord, Trial, write_record
-from sweeps import execution, export, narrowing, stages, trial
+from sweeps import execution, export, narrowing, planning, stages, trial
 from sweeps.config_compression import ChannelsConfig
 from sweeps.config_file import load_config
 from sweeps.space import BASELINE, Candidate
@@ -134,12 +134,17 @@ def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context
 def test_a_plan_is_made_once(context, monkeypatch):
     candidate = Candidate(Compression("channels", 0.25, 6, 8), 2)
     before = trial.plan_candidate(candidate, context)
-    planned, plan = [], stages.plan
+    planned, plan = [], planning.plan
     counting = lambda graph, tiles, *rest, **more: (planned.append(tiles), plan(graph, tiles, *rest, **more))[1]  # noqa: E731
-    monkeypatch.setattr(stages, "plan", counting)
+    monkeypatch.setattr(planning, "plan", counting)
     assert trial.plan_candidate(candidate, context) == before
     assert trial.evaluate(candidate, context).memory == MemoryFigures.of_plan(before)
     assert planned == [1]  # what its time is compared with
+    other = trial.plan_candidate(Candidate(Compression("channels", 0.25, 4, 8), 2), context)
+    assert planned == [1]  # fewer bits are unpacked into the same places
+    assert (other.buffers, other.runtime_bytes) == (before.buffers, before.runtime_bytes)
+    assert other.weights_bytes < before.weights_bytes
+    assert before.peak_memory_bytes - other.peak_memory_bytes == before.weights_bytes - other.weights_bytes
 
 
 def test_one_worker_draws_the_training_pictures_for_all(context, monkeypatch):
