@@ -52,6 +52,9 @@ def test_graphs_of_one_view_have_one_plan(random_graph, seed, tiles, trainings):
         assert carried_over(plan(one, tiles, target), other, target) == plan(other, tiles, target)
 
 
+OTHER_ZERO = Quantization(np.array([0.5], np.float32), np.array([5]))
+
+
 def but(name: str, change: Callable[[Tensor], Tensor]) -> Callable[[Graph], Graph]:
     return lambda graph: replace(
         graph, tensors=tuple(change(tensor) if tensor.name == name else tensor for tensor in graph.tensors)
@@ -62,15 +65,14 @@ def but(name: str, change: Callable[[Tensor], Tensor]) -> Callable[[Graph], Grap
     "change",
     [
         but("kernel", lambda tensor: replace(tensor, bits=4)),
-        but(
-            "kernel", lambda tensor: replace(tensor, data=np.eye(*tensor.shape[::3], dtype=np.int8)[:, None, None] * 3)
-        ),
+        but("kernel", lambda tensor: replace(tensor, data=np.zeros(tensor.shape, np.int8))),
         but("kernel", lambda tensor: replace(tensor, density=0.1)),
         but("wide", lambda tensor: replace(tensor, dtype="int16", bits=16)),
-        but("left", lambda tensor: replace(tensor, quantization=None)),
+        but("wide", lambda tensor: replace(tensor, quantization=OTHER_ZERO)),
+        but("frame", lambda tensor: replace(tensor, quantization=OTHER_ZERO)),
         lambda graph: replace(graph, operators=graph.operators[:-1], outputs=graph.operators[-2].outputs),
     ],
-    ids=["bits", "zeros", "zeros foreseen", "activation bits", "grid", "operator"],
+    ids=["bits", "zeros", "zeros foreseen", "activation bits", "grid", "padding", "operator"],
 )
 def test_what_a_plan_depends_on_is_in_the_view(change):
     graph = joined()
@@ -78,20 +80,27 @@ def test_what_a_plan_depends_on_is_in_the_view(change):
     assert planning_view(change(graph)) != planning_view(graph)
 
 
+def test_values_of_other_training_are_not_in_the_view():
+    graph = joined()
+    kernel = but("kernel", lambda tensor: replace(tensor, data=np.ones(tensor.shape, np.int8)))
+    assert planning_view(kernel(graph)) == planning_view(graph)
+
+
 def joined() -> Graph:
-    """Two convolutions of one frame, put side by side on one grid."""
+    """Two convolutions, one after the other, put side by side on one grid."""
     grid = Quantization(np.array([0.5], np.float32), np.array([0]))
     tensors = [
         Tensor("frame", (1, 8, 8, 4), "int8", 8, grid),
-        Tensor("kernel", (16, 1, 1, 4), "int8", 8, replace(grid), is_constant=True),
+        Tensor("kernel", (16, 3, 3, 4), "int8", 8, grid, is_constant=True),
         Tensor("left", (1, 8, 8, 16), "int8", 8, grid),
         Tensor("right", (1, 8, 8, 16), "int8", 8, grid),
         Tensor("wide", (1, 8, 8, 32), "int8", 8, grid),
+        Tensor("deep", (16, 3, 3, 16), "int8", 8, grid, is_constant=True),
     ]
     common = {"stride": (1, 1), "padding": "SAME", "activation": "NONE", "dilation": (1, 1)}
     operators = [
         Operator("CONV_2D", "a", (0, 1), (2,), common),
-        Operator("CONV_2D", "b", (0, 1), (3,), common),
+        Operator("CONV_2D", "b", (2, 5), (3,), common),
         Operator("CONCATENATION", "c", (2, 3), (4,), {"axis": 3, "activation": "NONE"}),
     ]
     return Graph("joined", tuple(tensors), tuple(operators), (0,), (4,))
