@@ -57,6 +57,7 @@ def check_labels(
     return proof
 
 
+@pytest.mark.slow
 def test_ade20k_labels_are_those_of_the_reference_kernels(ade20k, shared, tmp_path):
     check_labels(ade20k, "auto", PICTURES[:2], shared(REFERENCE["pictures"]), tmp_path, QUICK)
 

@@ -11,14 +11,17 @@ import pytest
 from PIL import Image
 
 from deeplab.datasets import VOID, open_dataset
+from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.training.augmentation import augment
 from deeplab.training.batches import Batches, ahead, class_weights
 from deeplab.training.config import AugmentationConfig, TrainConfig, read_config
 from deeplab.training.state import TrainingState, load_state, save_state
 from evaluation.errors import UserError
+from tests.deeplab.tiny import random_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[2] / "deeplab" / "training"
 
+HEAD = {"width_multiplier": 0.1, "aspp_width": 8, "skip_width": 8, "decoder_width": 8}
 TINY = {
     "output": "out",
     "data": {
@@ -26,13 +29,7 @@ TINY = {
         "options": {"height": 32, "width": 32, "train_pictures": 6},
         "val": "search",
     },
-    "network": {
-        "input_size": [32, 32],
-        "width_multiplier": 0.1,
-        "aspp_width": 8,
-        "skip_width": 8,
-        "decoder_width": 8,
-    },
+    "network": {"input_size": [32, 32], **HEAD},
     "training": {
         "steps": 4,
         "batch_size": 2,
@@ -308,14 +305,21 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to resume"):
         train(tiny(tmp_path / "fresh"), resume=True)
 
-    # Fine-tuning from a checkpoint, for other classes and another size: the head starts anew, the rest is kept.
+
+def test_training_begins_from_a_checkpoint_of_other_classes_and_another_size(tmp_path: Path) -> None:
+    """The head starts anew, the rest is kept."""
+    from deeplab.checkpoint import save_checkpoint
+    from deeplab.training.loop import train
+
+    spec = mobilenet_v2_deeplab(input_height=32, input_width=32, classes=9, **HEAD)
+    stored = random_checkpoint(spec)
+    save_checkpoint(stored, tmp_path / "start.npz")
     write_folder(tmp_path / "mine", pictures=10)
     fields = tiny(tmp_path / "tuned", steps=1, learning_rate=1e-9).model_dump(mode="json")
-    start = str(tmp_path / "parts" / "best.npz")
-    fields["network"] = {"start": start, "input_size": [48, 32], "output_stride": 8}
+    fields["network"] = {"start": str(tmp_path / "start.npz"), "input_size": [48, 32], "output_stride": 8}
     fields["data"] = {"name": "folder", "path": str(tmp_path / "mine"), "val": "search"}
     tuned = train(TrainConfig.model_validate(fields))
-    assert tuned.spec.blocks == stored.spec.with_output_stride(8).blocks != stored.spec.blocks
+    assert tuned.spec.blocks == spec.with_output_stride(8).blocks != spec.blocks
     assert (tuned.spec.input_height, tuned.spec.input_width, tuned.spec.classes) == (48, 32, 3)
     for name, array in tuned.weights.items():
         if not name.startswith("logits/"):

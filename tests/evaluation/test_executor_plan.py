@@ -322,6 +322,7 @@ LITERT_LABELS_OF_PICTURE_18 = "648fe307d649a3a59fa6bc63b5957cd31fdb3c93470165901
 `pytest -s -m slow tests/evaluation/test_executor_networks.py`."""
 
 
+@pytest.mark.slow
 def test_ade20k_is_litert_at_every_tile_count(shared):
     """The trained 512x512 network on a picture: labels of the reference kernels, in exactly the planned bytes."""
     graph = read_tflite(shared("weights/deeplabv3_mnv2_ade20k_int8.tflite"))

@@ -124,6 +124,7 @@ def test_a_sweep_survives_the_loss_of_a_node_and_equals_the_local_one(
     assert record.front == local.front
 
 
+@pytest.mark.slow
 def test_a_worker_without_room_is_waited_for_while_another_works(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path) -> None:
         sensitivity.sensitivity(tmp_path / "none.yaml")
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_part_of_the_shipped_network_in_order(tmp_path, monkeypatch, capsys) -> None:
     overrides = [*FEW, f"out={tmp_path}", "quantization.edge_weight_bits=8"]
     options = [word for override in overrides for word in ("-o", override)]
