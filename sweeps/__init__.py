@@ -1,8 +1,12 @@
 """The search: configuration, space, study, workers, tracking and the command that starts it all."""
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+# MLflow would report its use to its makers, and a quarter of writing a trial goes into that; who wants it sets "false".
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def _refuse_namesakes() -> None:

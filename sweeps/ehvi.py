@@ -36,7 +36,7 @@ FITTED = 120
 """Trials up to which the processes' scales are fitted; with more they hardly move."""
 REFITTED = 1.125
 """By how much the trials grow before scales are fitted anew: that takes longer than all the rest."""
-CONDITIONED = 256
+CONDITIONED = 128
 """Trials that a process is conditioned on, spread over all: its time grows with their cube."""
 
 

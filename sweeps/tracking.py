@@ -15,6 +15,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from evaluation.measurement import MemoryFigures
@@ -26,6 +27,8 @@ from sweeps.sqlite import fold_log, use_write_ahead_log
 STUDY_ID = "petitlab.study_id"
 TRIAL_NUMBER = "petitlab.trial"
 RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
+NOT_ON_FRONT = {"on_front": "false", "chosen": "false"}
+"""Tags of a trial's run until the front is known."""
 PAGE = 1000
 PARENT_RUN = "mlflow parent run"
 TRACEBACKS = "failures"
@@ -65,6 +68,8 @@ class Tracker:
             self._client.restore_experiment(experiment.experiment_id)
         self.experiment_id = experiment.experiment_id if experiment else self._create_experiment(study)
         self.parent_id = self._open_parent(study, study_id, params)
+        self._marks: dict[int, dict[str, str]] = {}
+        """The tags of `NOT_ON_FRONT` of each trial's run, as they stand."""
         self._children = self._existing_children() if shared is None else {}
         self.class_names: tuple[str, ...] = ()
         """Names for the metrics of single classes; set once the data set is known."""
@@ -104,6 +109,7 @@ class Tracker:
                 self._client.delete_run(run.info.run_id)
             else:
                 children[int(number)] = run.info.run_id
+                self._marks[int(number)] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
         return children
 
     def _search(self, condition: str) -> list:
@@ -129,25 +135,25 @@ class Tracker:
             "candidate": trial.name,
             "state": str(trial.state),
             "feasible": _word(trial.feasible),
-            "on_front": "false",
+            **NOT_ON_FRONT,
         }
         if trial.reason:
             tags["reason"] = trial.reason[:8000]
         run = self._client.create_run(
             self.experiment_id, start_time=end_ms - int(trial.seconds * 1000), tags=tags, run_name=trial.label
         )
-        run_id = run.info.run_id
+        run_id, artifacts = run.info.run_id, get_artifact_repository(run.info.artifact_uri)
         self._client.log_batch(
             run_id,
             metrics=[Metric(name, value, end_ms, 0) for name, value in trial_metrics(trial, self.class_names).items()],
             params=[Param(name, str(value)) for name, value in trial.params.items()],
         )
         if trial.plan_file and (folder / trial.plan_file).exists():
-            self._client.log_artifact(run_id, str(folder / trial.plan_file), "plan")
+            artifacts.log_artifact(str(folder / trial.plan_file), "plan")
         if (traceback := folder / TRACEBACKS / f"{trial.label}.txt").exists():
-            self._client.log_artifact(run_id, str(traceback))
+            artifacts.log_artifact(str(traceback))
         self._client.set_terminated(run_id, RUN_STATUS[trial.state], end_ms)
-        self._children[trial.number] = run_id
+        self._children[trial.number], self._marks[trial.number] = run_id, dict(NOT_ON_FRONT)
 
     def finish(self, record: StudyRecord, artifacts: Iterable[Path], spent: bool, folder: Path) -> None:
         """Bring tags up to the final front, attach the report, and end the parent run.
@@ -162,8 +168,11 @@ class Tracker:
             for trial in record.trials:
                 self.log_trial(trial, folder)
         for number, run_id in self._children.items():
-            self._client.set_tag(run_id, "on_front", _word(number in on_front))
-            self._client.set_tag(run_id, "chosen", _word(number == record.chosen))
+            marks = {"on_front": _word(number in on_front), "chosen": _word(number == record.chosen)}
+            for name, value in marks.items():
+                if self._marks[number][name] != value:
+                    self._client.set_tag(run_id, name, value)
+            self._marks[number] = marks
         for number, scores in record.heldout.items():
             if number in self._children:
                 self._client.log_metric(self._children[number], "heldout_miou", scores.miou)
