@@ -118,6 +118,7 @@ def run_engine(folder: Path, trials: int, workers: int, sampler: str) -> tuple[f
 
 def run_loop(folder: Path, trials: int) -> tuple[float, Clock]:
     """The same of `study.optimize` over a function that plans and logs."""
+    os.environ.pop("MLFLOW_DISABLE_TELEMETRY", None)  # as MLflow comes
     import mlflow
     import optuna
 
