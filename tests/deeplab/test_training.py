@@ -277,6 +277,7 @@ def test_state_survives_the_disk(tmp_path: Path) -> None:
             load_state(tmp_path / "state.npz")
 
 
+@pytest.mark.long
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     from deeplab.checkpoint import load_checkpoint
     from deeplab.training.loop import train

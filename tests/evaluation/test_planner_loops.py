@@ -17,6 +17,7 @@ from evaluation.planner.types import Plan, Role
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), tiling=st.sampled_from(["cache", "recompute", "mixed"]))
 def test_every_plan_folds_into_loops_that_do_the_same(random_graph, seed, tiling):

@@ -183,6 +183,7 @@ def test_another_context_on_the_same_folder_is_answered_from_the_cache(context, 
     assert trial.evaluate(candidate, fresh).scores.to_dict() == before.scores.to_dict()
 
 
+@pytest.mark.long
 def test_learned_rounding_and_training_through_it_are_stages_like_any_other(context, monkeypatch):
     overrides = [
         f"out={context.config.out}",
