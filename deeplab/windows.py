@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -26,6 +25,9 @@ class Read(NamedTuple):
     """uint8 (N, height, width, 3)."""
     labels: np.ndarray | None
     """uint8 (N, height, width)."""
+
+    def picture(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        return self.images[index], None if self.labels is None else self.labels[index]
 
 
 def read(split: Split, height: int, width: int, labelled: bool) -> Read:
@@ -60,17 +62,13 @@ class TrainingBatches:
         self._split, self._batch, self._seed, self._labelled = split, batch, seed, labelled
         self._size = (height, width)
         self._crop = (min(crop, height), min(crop, width)) if crop else self._size
-        self._load = lru_cache(maxsize=_KEPT)(self._read) if made is None else self._of(made)
+        self._load = lru_cache(maxsize=_KEPT)(self._read) if made is None else made.picture
 
     def preload(self) -> None:
         """Read all pictures, where all of them are kept."""
         if len(self._split) <= _KEPT:
             for index in range(len(self._split)):
                 self._load(index)
-
-    @staticmethod
-    def _of(made: Read) -> Callable[[int], tuple[np.ndarray, np.ndarray | None]]:
-        return lambda index: (made.images[index], None if made.labels is None else made.labels[index])
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         if not self._labelled:

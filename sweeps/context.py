@@ -27,8 +27,7 @@ from sweeps.inputs import open_inputs
 from sweeps.pictures import Pictures
 
 SHARED_BYTES = 1 << 26
-"""Of training pictures up to which workers share them through the cache. More are read by each from their files, which
-is no slower."""
+"""Of training pictures up to which workers share them through the cache. More are read by each from their files."""
 _READ_VERSION = 1
 
 

@@ -39,7 +39,11 @@ def test_resume_counts_the_total_and_runs_nothing_twice(config: Config) -> None:
     record = sweep(config("search.trials=9"), resume=True)
     assert len(record.trials) == 9
     assert max(Counter(evaluated(config().folder)).values()) == 1
-    assert len(children(mlflow_runs())) == 9
+    runs = {int(run.data.tags["petitlab.trial"]): run.data.tags for run in children(mlflow_runs())}
+    assert sorted(runs) == list(range(9))
+    on_front = {number for equal in record.front for number in equal}
+    assert {number for number, tags in runs.items() if tags["on_front"] == "true"} == on_front
+    assert {number for number, tags in runs.items() if tags["chosen"] == "true"} == {record.chosen}
     again = sweep(config("search.trials=9"), resume=True)
     assert len(evaluated(config().folder)) == 9
     assert again.front == record.front
