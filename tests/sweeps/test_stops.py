@@ -39,16 +39,28 @@ def test_resume_counts_the_total_and_runs_nothing_twice(config: Config) -> None:
     record = sweep(config("search.trials=9"), resume=True)
     assert len(record.trials) == 9
     assert max(Counter(evaluated(config().folder)).values()) == 1
-    runs = {int(run.data.tags["petitlab.trial"]): run.data.tags for run in children(mlflow_runs())}
-    assert sorted(runs) == list(range(9))
-    on_front = {number for equal in record.front for number in equal}
-    assert {number for number, tags in runs.items() if tags["on_front"] == "true"} == on_front
-    assert {number for number, tags in runs.items() if tags["chosen"] == "true"} == {record.chosen}
+    assert len(children(mlflow_runs())) == 9
     again = sweep(config("search.trials=9"), resume=True)
     assert len(evaluated(config().folder)) == 9
     assert again.front == record.front
     whole = sweep(config("search.trials=9", "out=whole"))
     assert [trial.params for trial in whole.trials] == [trial.params for trial in record.trials]
+
+
+def test_tags_follow_the_front_when_it_moves(config: Config) -> None:
+    def tagged(name: str) -> set[int]:
+        return {
+            int(run.data.tags["petitlab.trial"]) for run in children(mlflow_runs()) if run.data.tags[name] == "true"
+        }
+
+    random = "search.sampler=random"
+    fronts = []
+    for trials, resume in ((4, False), (24, True)):
+        record = sweep(config(random, f"search.trials={trials}"), resume)
+        fronts.append({number for equal in record.front for number in equal})
+        assert tagged("on_front") == fronts[-1]
+        assert tagged("chosen") == {record.chosen}
+    assert fronts[0] - fronts[1]
 
 
 def test_another_configuration_is_refused_with_its_keys(config: Config) -> None:
