@@ -142,6 +142,8 @@ class _Fold:
             self._by_tile[step.tile].append(step)
         self._rows: list[np.ndarray] = []
         self._columns: list[np.ndarray] = []
+        self._numbers: dict[tuple[bytes, bytes], int] = {}
+        """Of the spans above, by what they hold."""
 
     def loop(self) -> Loop:
         keyed = [{self._key(step, number): step for number, step in enumerate(steps)} for steps in self._by_tile]
@@ -188,12 +190,12 @@ class _Fold:
                 done = table[at, 1]
         if max(rows.max(initial=0), columns.max(initial=0)) > MOST_ROWS:
             raise ValueError(f"a tensor has more than {MOST_ROWS} rows or columns")
-        for index, (known_rows, known_columns) in enumerate(zip(self._rows, self._columns, strict=True)):
-            if np.array_equal(known_rows, rows) and np.array_equal(known_columns, columns):
-                return index
-        self._rows.append(rows)
-        self._columns.append(columns)
-        return len(self._rows) - 1
+        key = rows.tobytes(), columns.tobytes()
+        if key not in self._numbers:
+            self._numbers[key] = len(self._rows)
+            self._rows.append(rows)
+            self._columns.append(columns)
+        return self._numbers[key]
 
     def _call(self, slot: dict[int, Step], span: int) -> LoopCall:
         first = next(iter(slot.values()))

@@ -48,21 +48,24 @@ def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 
     least = _least_bottleneck(candidates.price_bytes.min(axis=2))
     if least >= NEVER:
         return None
-    if not _affordable(candidates, least, max_extra_macs):
-        peaks = np.unique(candidates.price_bytes[(candidates.price_bytes < NEVER) & (candidates.price_bytes > least)])
-        if not peaks.size or not _affordable(candidates, int(peaks[-1]), max_extra_macs):
+    edges = _Edges.of(candidates)
+    if not edges.affordable(least, max_extra_macs):
+        peaks = np.unique(edges.price_bytes[edges.price_bytes > least])
+        if not peaks.size or not edges.affordable(int(peaks[-1]), max_extra_macs):
             return None
         low, high = 0, len(peaks) - 1
         while low < high:
             middle = (low + high) // 2
-            if _affordable(candidates, int(peaks[middle]), max_extra_macs):
+            if edges.affordable(int(peaks[middle]), max_extra_macs):
                 high = middle
             else:
                 low = middle + 1
         least = int(peaks[low])
-    _, cuts = _shortest(candidates, int(least * (1 + slack)))
-    index = {manner: number for number, manner in enumerate(candidates.manners)}
-    return Path(cuts, max(int(candidates.price_bytes[c.first, c.end, index[c.manner]]) for c in cuts))
+    chosen = edges.shortest(int(least * (1 + slack)))
+    cuts = tuple(
+        Cut(int(edges.first[edge]), int(edges.end[edge]), candidates.manners[edges.manner[edge]]) for edge in chosen
+    )
+    return Path(cuts, int(edges.price_bytes[chosen].max()))
 
 
 def bounds_below(candidates: Candidates, bounds: Sequence[int], peak_bytes: int) -> list[int]:
@@ -85,37 +88,50 @@ def _least_bottleneck(cheapest: np.ndarray) -> int:
     return int(least[calls])
 
 
-def _affordable(candidates: Candidates, peak_bytes: int, max_extra_macs: int) -> bool:
-    cost, _ = _shortest(candidates, peak_bytes)
-    return cost is not None and cost <= max_extra_macs
+@dataclass(frozen=True, eq=False)
+class _Edges:
+    """The candidates that can be, sorted by end, first call and manner. Arrays of one length."""
 
+    first: np.ndarray
+    end: np.ndarray
+    manner: np.ndarray
+    price_bytes: np.ndarray
+    extra_macs: np.ndarray
+    cost: np.ndarray
+    """float64: what a shortest path adds up."""
+    calls: int
 
-def _shortest(candidates: Candidates, peak_bytes: int) -> tuple[int | None, tuple[Cut, ...]]:
-    """(extra MACs, cuts) of the cheapest path with no edge above `peak_bytes`; (None, ()) where there is none."""
-    calls = candidates.price_bytes.shape[0]
-    tiles = np.array([manner.tiles for manner in candidates.manners], np.int64)
-    distance = np.full(calls + 1, np.inf)
-    distance[0] = 0.0
-    came_from = [(0, 0)] * (calls + 1)
-    for end in range(1, calls + 1):
-        first, manner = np.nonzero(candidates.price_bytes[:end, end, :] <= peak_bytes)
-        if not first.size:
-            continue
-        price = (
-            candidates.extra_macs[first, end, manner].astype(np.float64) * _STEP_PRICE + (end - first) * tiles[manner]
-        )
-        total = price + distance[first]
-        best = int(np.argmin(total))
-        distance[end] = total[best]
-        came_from[end] = int(first[best]), int(manner[best])
-    if not np.isfinite(distance[calls]):
-        return None, ()
-    cuts: list[Cut] = []
-    extra, end = 0, calls
-    while end > 0:
-        first, manner = came_from[end]
-        cuts.append(Cut(first, end, candidates.manners[manner]))
-        extra += int(candidates.extra_macs[first, end, manner])
-        end = first
-    cuts.reverse()
-    return extra, tuple(cuts)
+    @staticmethod
+    def of(candidates: Candidates) -> _Edges:
+        end, first, manner = np.nonzero(candidates.price_bytes.transpose(1, 0, 2) < NEVER)
+        tiles = np.array([manner.tiles for manner in candidates.manners], np.int64)
+        extra = candidates.extra_macs[first, end, manner]
+        cost = extra.astype(np.float64) * _STEP_PRICE + (end - first) * tiles[manner]
+        calls = len(candidates.price_bytes)
+        return _Edges(first, end, manner, candidates.price_bytes[first, end, manner], extra, cost, calls)
+
+    def affordable(self, peak_bytes: int, max_extra_macs: int) -> bool:
+        """Whether some path with no edge above `peak_bytes` needs no more extra MACs."""
+        chosen = self.shortest(peak_bytes)
+        return bool(chosen) and int(self.extra_macs[chosen].sum()) <= max_extra_macs
+
+    def shortest(self, peak_bytes: int) -> list[int]:
+        """Indices of the cheapest path's edges among those not above `peak_bytes`; empty where there is none."""
+        usable = np.flatnonzero(self.price_bytes <= peak_bytes)
+        first, cost = self.first[usable], self.cost[usable]
+        ends, begins = np.unique(self.end[usable], return_index=True)
+        distance = np.full(self.calls + 1, np.inf)
+        distance[0] = 0.0
+        came_by = [-1] * (self.calls + 1)
+        for end, begin, stop in zip(ends.tolist(), begins.tolist(), [*begins[1:].tolist(), len(usable)], strict=True):
+            total = cost[begin:stop] + distance[first[begin:stop]]
+            best = int(total.argmin())
+            distance[end] = total[best]
+            came_by[end] = int(usable[begin + best])
+        if not np.isfinite(distance[self.calls]):
+            return []
+        path, at = [], self.calls
+        while at > 0:
+            path.append(came_by[at])
+            at = int(self.first[came_by[at]])
+        return path[::-1]

@@ -150,6 +150,8 @@ class Search:
             if path.peak_bytes >= self._promising(self._largest_arena(best)):
                 continue
             draft = self.draft(lowered, path.cuts)
+            if draft.lower_bound_bytes > self._largest_arena(best):
+                continue  # without a look at its tables
             if self._account(draft, draft.lower_bound_bytes).peak_memory_bytes < best.peak_memory_bytes:
                 # More rounds are not always better: what a hasty search would do is done here, too.
                 for rounds in (ROUNDS, _MORE * ROUNDS) if patient else (ROUNDS,):

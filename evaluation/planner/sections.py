@@ -7,7 +7,7 @@ sections do not demand another. It is therefore mostly above the bytes alive, an
 
 A price depends on the section's own calls alone: what comes from before it dies as its stripes read it, what outlives
 it grows as they write it. So every candidate [first, end) is priced once, for all manners together, and the best
-sequence of sections is a shortest path (`path`). One backward sweep (`stripes`) serves all candidates with one `end`.
+sequence of sections is a shortest path (`path`). One backward sweep (`stripes`) serves all candidates with some ends.
 
 Not every candidate is priced. Everything alive at a boundary between sections is whole there, so no plan through it has
 a lower peak than that sum; and tiled sections mostly begin and end where the network is narrow (`narrows`).
@@ -15,8 +15,9 @@ a lower peak than that sum; and tiled sections mostly begin and end where the ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from evaluation.planner.geometry import COLUMNS
 from evaluation.planner.program import Call, Program, Storage
 from evaluation.planner.stripes import Cutting, Span, Stripes, Sweep, wide_storages
 from evaluation.planner.types import Halo
+
+_TOGETHER = 2048
+"""Tiles of one call, in all ends and manners, that are priced in one array: enough for numpy, and within the cache."""
 
 NEVER = np.iinfo(np.int64).max // 4
 """Live bytes of a section that cannot be."""
@@ -122,7 +126,7 @@ class Pricing:
         for index, manner in enumerate(manners[1:], 1):
             groups.setdefault(manner.columns, []).append(index)
         self._groups = [
-            (columns, indices, Stripes.of([Cutting(m.rows, m.halo, m.lead) for m in (manners[i] for i in indices)]))
+            (columns, indices, [Cutting(m.rows, m.halo, m.lead) for m in (manners[i] for i in indices)])
             for columns, indices in groups.items()
         ]
         self._wide = wide_storages(program)
@@ -137,21 +141,27 @@ class Pricing:
         `peak_bytes`; those in strips of columns only if asked."""
         new = set(boundaries) - self._boundaries
         self._boundaries |= new
-        for end in sorted(self._boundaries):
-            firsts = [first for first in self._boundaries if first < end and (end in new or first in new)]
-            if not firsts:
+        asked = {
+            end: firsts
+            for end in sorted(self._boundaries, reverse=True)
+            if (firsts := {first for first in self._boundaries if first < end and (end in new or first in new)})
+        }
+        for columns, indices, cuttings in self._groups:
+            if columns > 1 and not in_strips:
                 continue
-            for columns, indices, stripes in self._groups:
-                if columns > 1 and not in_strips:
-                    continue
-                sheet = _Sheet(self._program, end, stripes, columns, self._wide)
-                live, extra = sheet.prices(sorted(firsts, reverse=True), self._max_extra_macs, peak_bytes)
-                self.candidates.price_bytes[:, end, indices] = np.minimum(
-                    self.candidates.price_bytes[:, end, indices], live
-                )
-                self.candidates.extra_macs[:, end, indices] = np.maximum(
-                    self.candidates.extra_macs[:, end, indices], extra
-                )
+            together = max(1, _TOGETHER // (columns * sum(cutting.count for cutting in cuttings)))
+            for ends in _batched(asked, together):
+                sheet = _Sheet(self._program, ends, cuttings, columns, self._wide)
+                for first, end, live, extra in sheet.prices(asked, self._max_extra_macs, peak_bytes):
+                    self.candidates.price_bytes[first, end, indices] = live
+                    self.candidates.extra_macs[first, end, indices] = extra
+
+
+def _batched(ends: Iterable[int], size: int) -> Iterator[list[int]]:
+    """`ends` in lists of at most so many."""
+    remaining = iter(ends)
+    while some := list(islice(remaining, size)):
+        yield some
 
 
 def _untiled_bytes(program: Program, index: int) -> int:
@@ -167,141 +177,206 @@ def strips(columns: int) -> Stripes:
 
 
 class _Sheet:
-    """The prices of all sections with one `end`, for several stripe counts and one number of column strips."""
+    """The prices of all sections with some ends, for several ways to cut the rows and one number of column strips.
 
-    def __init__(self, program: Program, end: int, stripes: Stripes, columns: int, wide: frozenset[int]) -> None:
-        self._program, self._end, self._stripes, self._columns = program, end, stripes, columns
-        self._rows = Sweep(program, end, stripes, wide)
-        self._across = Sweep(program, end, strips(columns), axis=COLUMNS) if columns > 1 else None
-        total = len(stripes.group)
-        self._alive = np.zeros((total, columns, end), np.int64)
+    All arrays go over the stripes of all ends, or over the ends times the cuttings: *groups*.
+    """
+
+    def __init__(
+        self, program: Program, ends: Sequence[int], cuttings: Sequence[Cutting], columns: int, wide: frozenset[int]
+    ) -> None:
+        self._program, self._ends, self._columns = program, np.array(ends, np.int64), columns
+        self._cuttings = len(cuttings)
+        self._stripes = Stripes.of([*cuttings] * len(ends))
+        sizes = [sum(cutting.count for cutting in cuttings)] * len(ends)
+        self._end_of = np.repeat(np.arange(len(ends)), sizes)
+        """For each stripe, which end it belongs to."""
+        self._rows = Sweep(program, self._ends[self._end_of], self._stripes, wide)
+        self._across = None
+        if columns > 1:
+            down = strips(columns)
+            beside = Stripes.of([*down.cuttings] * len(ends))
+            self._across = Sweep(program, np.repeat(self._ends, columns), beside, axis=COLUMNS)
+        total = len(self._stripes.group)
+        self._alive = np.zeros((total, columns, max(ends)), np.int64)
         """Bytes of the section's own storages at each stripe, strip and call."""
         self._fixed = np.zeros(total, np.int64)
         """Bytes alive all through the section (row caches, accumulators), by stripe. What of them is not yet there in
         the first stripe is subtracted in `_alive`."""
-        self._extra = np.zeros(len(stripes.cuttings), np.int64)
-        self._growing: list[int] = []
-        """Storages of the section's own that outlive it."""
+        self._extra = np.zeros(len(self._stripes.cuttings), np.int64)
+        self._growing: dict[int, np.ndarray] = {}
+        """Storages of a section's own that outlive it; bool by end."""
 
-    def prices(self, firsts: list[int], max_extra_macs: int, peak_bytes: int) -> tuple[np.ndarray, np.ndarray]:
-        """(live bytes, extra MACs), int64 (calls, counts) each, `NEVER` where not asked for, impossible or too dear."""
-        program, stripes = self._program, self._stripes
-        shape = (len(program.calls), len(stripes.cuttings))
-        live, extra = np.full(shape, NEVER, np.int64), np.zeros(shape, np.int64)
-        asked = set(firsts)
-        for first in range(self._end - 1, min(firsts) - 1, -1):
-            if not self._extend(first):
-                break
-            fits = self._extra <= max_extra_macs
-            if not fits.any():
-                break
-            if first in asked:
-                fits &= self._possible(first)
-                worst = self._worst(first)
-                live[first, fits] = worst[fits]
-                extra[first] = self._extra
-                if self._own().min() >= peak_bytes:
+    def prices(
+        self, asked: Mapping[int, Container[int]], max_extra_macs: int, peak_bytes: int
+    ) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+        """(first, end, live bytes, extra MACs) of the sections `asked` for, first calls by end; bytes and MACs are
+        int64 by cutting, the bytes `NEVER` where impossible or too dear."""
+        begun = [np.array([first in asked[end] for end in self._ends]) for first in range(max(self._ends))]
+        least = [min(asked[end]) for end in self._ends]
+        open_ = np.ones(len(self._ends), bool)
+        for first in range(int(max(self._ends)) - 1, min(least) - 1, -1):
+            inside = open_ & (self._ends > first)
+            if not inside.any():
+                if not open_.any():
                     break
-        return live, extra
+                continue
+            open_ &= ~inside | self._extend(first)
+            fits = (self._extra <= max_extra_macs).reshape(-1, self._cuttings)
+            open_ &= ~inside | fits.any(axis=1)
+            wanted = inside & open_ & begun[first]
+            if not wanted.any():
+                continue
+            possible = fits & self._possible(first)
+            worst = np.where(possible, self._worst(first, wanted), NEVER)
+            for at in np.flatnonzero(wanted):
+                yield first, int(self._ends[at]), worst[at], self._extra.reshape(-1, self._cuttings)[at]
+            open_ &= ~wanted | (self._own() < peak_bytes)
 
-    def _extend(self, index: int) -> bool:
-        """Put call `index` in front of the section; False where no section can hold it."""
+    def _extend(self, index: int) -> np.ndarray:
+        """Put call `index` in front of the sections that end behind it. Returns bool by end: whether a section can
+        hold it."""
         program, call = self._program, self._program.calls[index]
         if not (call.tileable or call.reduces):
-            return False
-        storage = program.storages[call.output]
-        if call.reduces and self._rows.has_readers(call.output):
-            return False  # its result is known only after the section's last stripe
+            return np.zeros(len(self._ends), bool)
         if call.reduces and self._columns > 1 and self._is_float(call):
-            return False  # float sums keep their bits only in the order of rows
-        is_last_writer = call.output not in self._rows.spans
+            return np.zeros(len(self._ends), bool)  # float sums keep their bits only in the order of rows
+        possible = np.ones(len(self._ends), bool)
+        if call.reduces:  # its result is known only after the section's last stripe
+            possible = ~self._by_end(self._rows.has_readers(call.output))
+        storage = program.storages[call.output]
+        before = self._rows.spans.get(call.output)
         span = self._rows.take(index)
-        widths = np.array([storage.columns]) if self._across is None else self._across.take(index).rows
+        fresh = span.known if before is None else span.known & ~before.known
+        inside = span.known[self._stripes.begins]
+        widths = np.full((len(self._ends), 1), storage.columns)
+        if self._across is not None:
+            widths = self._across.take(index).rows.reshape(-1, self._columns)
         if call.macs and not call.reduces:
-            computed = np.add.reduceat(span.rows, self._stripes.begins) * int(widths.sum())
+            total = np.repeat(widths.sum(axis=1), self._cuttings)
+            computed = np.add.reduceat(span.rows, self._stripes.begins) * total
             whole = storage.rows * storage.columns
-            self._extra += call.macs * (computed - whole) // whole
-        scratch = program.aligned(call.scratch_bytes)
-        if call.reduces:
-            self._fixed += scratch
-        else:
-            self._alive[:, :, index] += scratch
-        if is_last_writer:
-            self._add(storage, call.output, span, widths)
-        return True
+            self._extra += np.where(inside, call.macs * (computed - whole) // whole, 0)
+        if call.scratch_bytes:
+            scratch = np.where(span.known, program.aligned(call.scratch_bytes), 0)
+            if call.reduces:
+                self._fixed += scratch
+            else:
+                self._alive[:, :, index] += scratch[:, None]
+        if fresh.any():
+            self._add(storage, call.output, span, fresh, widths)
+        return possible
+
+    def _by_end(self, stripes: np.ndarray) -> np.ndarray:
+        """bool by end, of what is the same in all stripes of an end."""
+        return stripes[self._stripes.begins].reshape(-1, self._cuttings)[:, 0]
 
     def _is_float(self, call: Call) -> bool:
         return self._program.graph.tensors[call.reads[0].tensor].dtype == "float32"
 
-    def _add(self, storage: Storage, number: int, span: Span, widths: np.ndarray) -> None:
-        """Add the bytes of a storage of the section's own wherever it exists. (While its first writers are not in the
-        section, it is one from before, and what is added here is ignored: `_possible`.)"""
-        program = self._program
+    def _add(self, storage: Storage, number: int, span: Span, fresh: np.ndarray, widths: np.ndarray) -> None:
+        """Add the bytes of a storage of the sections' own wherever it exists, in the stripes where it is `fresh`.
+        (While its first writers are not in a section, it is one from before, and what is added here is ignored:
+        `_possible`.)"""
+        program, stripes = self._program, self._stripes
         begin = max(storage.first, 0)
-        if span.kept:
-            self._growing.append(number)
+        outlives = fresh & span.kept
+        if outlives.any():
+            growing = self._by_end(outlives)
+            self._growing[number] = self._growing[number] | growing if number in self._growing else growing
+        own = fresh & ~span.kept
+        if not own.any():
             return
         align = program.target.alignment_bytes
         row_bytes = -(-storage.row_bytes * widths // storage.columns)
-        tile = -(-span.rows[:, None] * row_bytes[None, :] // align) * align
+        rows = np.where(own, span.rows, 0)
+        tile = -(-rows[:, None] * row_bytes[self._end_of] // align) * align
         self._alive[:, :, begin : storage.last + 1] += tile[:, :, None]
-        if span.once.any():
-            cached = self._rows.kept_rows(number) * int(row_bytes.max())
-            cache = (-(-cached // align) * align)[self._stripes.group]
+        cached = self._rows.kept_rows(number) * np.repeat(row_bytes.max(axis=1), self._cuttings)
+        cached = np.where(own[stripes.begins], cached, 0)
+        if cached.any():
+            cache = (-(-cached // align) * align)[stripes.group]
             # Strips that run side by side need a cache each (of what even a RECOMPUTE section computes once).
-            cache = cache * np.where(self._stripes.again, self._columns, 1)
+            cache = cache * np.where(stripes.again, self._columns, 1)
             self._fixed += cache
             # In the first stripe the cache is there only from the copy behind the storage's last reader on.
-            self._alive[self._stripes.begins, :, : storage.last] -= cache[self._stripes.begins, None, None]
+            self._alive[stripes.begins, :, : storage.last] -= cache[stripes.begins, None, None]
 
     def _possible(self, first: int) -> np.ndarray:
-        """bool by manner: whether storages begun before the section and written in it have each row written once."""
+        """bool (ends, cuttings): whether storages begun before the section and written in it have each row written
+        once."""
         possible = np.ones(len(self._stripes.cuttings), bool)
         for number, span in self._rows.spans.items():
             if self._program.storages[number].first < first:
-                possible &= span.once[self._stripes.begins] & (self._columns == 1)
-        return possible
+                known, once = span.known[self._stripes.begins], span.once[self._stripes.begins]
+                possible &= ~known | (once & (self._columns == 1))
+        return possible.reshape(-1, self._cuttings)
+
+    def _peaks(self, first: int) -> np.ndarray:
+        """int64 (ends, cuttings): bytes of the section's own at the fullest call from `first` on."""
+        fullest = self._alive[:, :, first:].max(axis=(1, 2)) + self._fixed
+        return np.maximum.reduceat(fullest, self._stripes.begins).reshape(-1, self._cuttings)
 
     def _own(self) -> np.ndarray:
-        """Least bytes of each count that any section with this end and an earlier beginning has."""
-        return np.maximum.reduceat(self._alive[:, :, :].max(axis=(1, 2)) + self._fixed, self._stripes.begins)
+        """Least bytes by end that any section with this end and an earlier beginning has."""
+        return self._peaks(0).min(axis=1)
 
-    def _worst(self, first: int) -> np.ndarray:
-        """Bytes that the section needs, for each count: its own tiles and caches, and the tensors between sections."""
-        program, stripes = self._program, self._stripes
-        between = 0
-        shrinking: list[int] = []
-        for number, storage in enumerate(program.storages):
+    def _worst(self, first: int, wanted: np.ndarray) -> np.ndarray:
+        """Bytes that the sections need, int64 (ends, cuttings): their own tiles and caches, and the tensors between
+        sections. Right for the ends that are `wanted`."""
+        program, storages = self._program, self._program.storages
+        between = np.zeros(len(self._ends), np.int64)
+        shrinking: dict[int, np.ndarray] = {}
+        for number, storage in enumerate(storages):
             if storage.first < first <= storage.last and program.counted(storage):
                 between += program.aligned(storage.size_bytes)
-                if number not in self._rows.spans and storage.last < self._end:
-                    shrinking.append(number)
-        growing = [number for number in self._growing if program.storages[number].first >= first]
-        between += sum(program.aligned(program.storages[number].size_bytes) for number in growing)
-        own = np.maximum.reduceat(self._alive[:, :, first:].max(axis=(1, 2)) + self._fixed, stripes.begins)
+                span = self._rows.spans.get(number)
+                shrinks = wanted & (storage.last < self._ends)
+                if span is not None:
+                    shrinks &= ~self._by_end(span.known)
+                if shrinks.any():
+                    shrinking[number] = shrinks
+        growing: dict[int, np.ndarray] = {}
+        for number, grows in self._growing.items():
+            if storages[number].first >= first and (grows & wanted).any():
+                growing[number] = grows & wanted
+                between += np.where(grows, program.aligned(storages[number].size_bytes), 0)
         shared = self._shared(growing, shrinking)
         if self._columns > 1:  # only where stripes are the outer loop do rows make room
-            shared = np.where(stripes.again[stripes.begins], shared, 0)
-        return own + between - shared
+            again = self._stripes.again[self._stripes.begins].reshape(-1, self._cuttings)
+            shared = np.where(again, shared, 0)
+        return self._peaks(first) + between[:, None] - shared
 
-    def _shared(self, growing: list[int], shrinking: list[int]) -> np.ndarray:
-        """Bytes saved, for each count, where what grows follows close behind what shrinks, in one place.
+    def _shared(self, growing: Mapping[int, np.ndarray], shrinking: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Bytes saved, int64 (ends, cuttings), where what grows follows close behind what shrinks, in one place.
 
         Each tensor keeps its rows together, so each follows at most one other: the pairs that save most, greedily.
+
+        Args:
+            growing, shrinking: by storage, bool by end: whether it does so in the sections with this end.
         """
         storages, stripes = self._program.storages, self._stripes
-        saved = np.zeros(len(stripes.cuttings), np.int64)
-        pairs = []
-        for new in growing:
+        saved = np.zeros((len(self._ends), self._cuttings), np.int64)
+        pairs: dict[int, list[tuple[int, int, int, np.ndarray]]] = {}
+        """By end: what is saved at most, the storages, and what is saved by cutting."""
+        lows = {old: self._rows.low(old) * storages[old].row_bytes for old in shrinking} if growing else {}
+        for new, grows in growing.items():
             top = self._rows.spans[new].bottom * storages[new].row_bytes
-            for old in shrinking:
-                behind = np.maximum.reduceat(top - self._rows.low(old) * storages[old].row_bytes, stripes.begins)
+            for old, shrinks in shrinking.items():
+                both = grows & shrinks
+                if not both.any():
+                    continue
+                behind = np.maximum.reduceat(top - lows[old], stripes.begins)
                 new_bytes, old_bytes = storages[new].size_bytes, storages[old].size_bytes
                 together = np.maximum(new_bytes, old_bytes + np.maximum(behind, 0))
-                pairs.append((new_bytes + old_bytes - together, new, old))
-        taken: set[int] = set()
-        for saving, new, old in sorted(pairs, key=lambda pair: -int(pair[0].max())):
-            if not {new, ~old} & taken:
-                taken |= {new, ~old}
-                saved += np.maximum(saving, 0)
+                saving = np.maximum(new_bytes + old_bytes - together, 0).reshape(-1, self._cuttings)
+                most = saving.max(axis=1)
+                for at in np.flatnonzero(both & (most > 0)).tolist():
+                    pairs.setdefault(at, []).append((int(most[at]), new, old, saving[at]))
+        for at, of_end in pairs.items():
+            taken: set[int] = set()
+            for _, new, old, saving in sorted(of_end, key=lambda pair: -pair[0]):
+                if not {new, ~old} & taken:
+                    taken |= {new, ~old}
+                    saved[at] += saving
         return saved

@@ -12,8 +12,9 @@ The first stripe of a section must fill every window on its way and computes mor
 spreads that over stripes of their own at the beginning, which compute rows of the storages between, at the pace of the
 later stripes, and none of the last output.
 
-Stripes of several manners are treated at once, stacked in one array, because pricing a section asks for all of them.
-All sections with the same `end` share these rows: they follow from the calls after a storage alone.
+Stripes of several manners are treated at once, stacked in one array, because pricing a section asks for all of them,
+and so are several ends. All sections with the same `end` share these rows: they follow from the calls after a storage
+alone.
 
 The same arithmetic serves columns (`axis=COLUMNS`), where strips take the place of stripes.
 """
@@ -21,7 +22,7 @@ The same arithmetic serves columns (`axis=COLUMNS`), where strips take the place
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,8 +61,12 @@ class Stripes:
     """For each stripe, whether all storages are computed again."""
     wide_again: np.ndarray
     """For each stripe, whether wide storages are."""
+    position: np.ndarray
+    """For each stripe, how many of its cutting come before it."""
     ahead: np.ndarray
     """For each stripe, how many stripes come until the first that computes some of the last output."""
+    lead: np.ndarray
+    """For each stripe, how many of its cutting, at the beginning, compute nothing of the last output."""
     working: np.ndarray
     """For each stripe, how many stripes of its cutting compute some of the last output."""
     lift: np.ndarray
@@ -83,19 +88,17 @@ class Stripes:
             group=group,
             again=again[group],
             wide_again=mixed[group],
+            position=position,
             ahead=np.maximum(leads[group] - position, 0),
+            lead=leads[group],
             working=(sizes - leads)[group],
             lift=group * _FAR,
         )
 
     def shares(self, rows: int) -> np.ndarray:
         """End of each stripe when `rows` are shared out evenly."""
-        return np.concatenate(
-            [
-                np.maximum(np.arange(1 - c.lead, c.count - c.lead + 1, dtype=np.int64), 0) * rows // (c.count - c.lead)
-                for c in self.cuttings
-            ]
-        )
+        done = np.maximum(self.position + 1 - self.lead, 0)
+        return done * rows // self.working
 
     def shifted(self, ends: np.ndarray) -> np.ndarray:
         """For each stripe the value of the one before it; 0 for the first."""
@@ -130,56 +133,85 @@ class Span:
     """Stripe k computes rows [top, bottom); none where top >= bottom."""
     once: np.ndarray
     """bool: whether its rows are computed once."""
-    kept: bool
-    """The storage outlives the section."""
+    kept: np.ndarray
+    """bool: whether the storage outlives the section."""
+    known: np.ndarray
+    """bool: whether the section has a call that writes the storage; where not, the stripe computes no row of it."""
 
     @property
     def rows(self) -> np.ndarray:
         return np.maximum(self.bottom - self.top, 0)
 
+    def where(self, inside: np.ndarray) -> Span:
+        """This span in some stripes; in the others none."""
+        if inside.all():
+            return self
+        return Span(
+            np.where(inside, self.top, 0), np.where(inside, self.bottom, 0), self.once, self.kept, self.known & inside
+        )
 
-@dataclass
+    def completed(self, other: Span) -> Span:
+        """This span where it is known, and `other` elsewhere."""
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("top", "bottom", "once", "kept"))
+        merged = [np.where(self.known, mine, its) for mine, its in pairs]
+        return Span(*merged, known=self.known | other.known)
+
+
+@dataclass(frozen=True, eq=False)
 class _Demand:
     """What the readers of a storage ask for, by stripe."""
 
     bottom: np.ndarray
     top: np.ndarray
+    asked: np.ndarray
+    """bool: whether the section has a reader among the calls passed."""
 
 
-@dataclass
 class Sweep:
-    """Goes through the calls backwards from `end`, and knows what the calls passed so far need of each storage."""
+    """Goes through the calls backwards, and knows what the calls passed so far need of each storage.
 
-    program: Program
-    end: int
-    stripes: Stripes
-    wide: frozenset[int] = frozenset()
-    """Storages that a MIXED section computes again."""
-    axis: int = ROWS
-    spans: dict[int, Span] = field(default_factory=dict)
-    """By storage, of those whose last writer has been passed."""
-    reductions: dict[int, Span] = field(default_factory=dict)
-    """By call, of the running reductions passed: the rows of its input that each stripe adds."""
-    _demands: dict[int, _Demand] = field(default_factory=dict)
+    The stripes may be of sections with several ends; a call is passed by those that end behind it.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        ends: int | np.ndarray,
+        stripes: Stripes,
+        wide: frozenset[int] = frozenset(),
+        axis: int = ROWS,
+    ) -> None:
+        """
+        Args:
+            ends: where the section ends; for each stripe, if not all the same.
+            wide: storages that a MIXED section computes again.
+        """
+        self._program, self._stripes, self._wide, self._axis = program, stripes, wide, axis
+        self._ends = np.broadcast_to(np.asarray(ends, np.int64), stripes.group.shape)
+        self.spans: dict[int, Span] = {}
+        """By storage, of those whose last writer in a section has been passed."""
+        self.reductions: dict[int, Span] = {}
+        """By call, of the running reductions passed: the rows of its input that each stripe adds."""
+        self._demands: dict[int, _Demand] = {}
 
     def take(self, index: int) -> Span:
         """Pass call `index` (the one before those passed) and return the rows that it computes of its output."""
-        call = self.program.calls[index]
+        call, inside = self._program.calls[index], self._ends > index
         if call.reduces:
-            return self._take_reduction(index, call)
+            return self._take_reduction(index, call, inside)
         span = self.spans.get(call.output)
         if span is None:
-            span = self.spans[call.output] = self._span(call.output)
+            span = self.spans[call.output] = self._span(call.output).where(inside)
+        elif (inside > span.known).any():
+            span = self.spans[call.output] = span.completed(self._span(call.output).where(inside))
         active = span.top < span.bottom
         top = np.where(active, span.top, 0)
         last = np.where(active, span.bottom - 1, 0)
         for operand, need in zip(call.reads, call.needs, strict=True):
             if operand.storage == call.output:
                 continue  # in place: it rewrites the very rows it reads
-            first, end = need[self.axis]
-            demand = self._demand(operand.storage)
-            np.minimum(demand.top, np.where(active, first[top], _FAR), out=demand.top)
-            np.maximum(demand.bottom, np.where(active, end[last], 0), out=demand.bottom)
+            first, end = need[self._axis]
+            self._ask(operand.storage, np.where(active, first[top], _FAR), np.where(active, end[last], 0), inside)
         return span
 
     def low(self, storage: int) -> np.ndarray:
@@ -187,64 +219,73 @@ class Sweep:
         size = self._size(storage)
         demand = self._demands.get(storage)
         if demand is None:
-            return np.full(self.stripes.group.shape, size, np.int64)
-        return self.stripes.least_from_here(np.minimum(demand.top, size))
+            return np.full(self._stripes.group.shape, size, np.int64)
+        return self._stripes.least_from_here(np.minimum(demand.top, size))
 
-    def has_readers(self, storage: int) -> bool:
-        return storage in self._demands
+    def has_readers(self, storage: int) -> np.ndarray:
+        """bool by stripe: whether its section has a reader of `storage` among the calls passed."""
+        demand = self._demands.get(storage)
+        return np.zeros(self._stripes.group.shape, bool) if demand is None else demand.asked
 
     def kept_rows(self, storage: int) -> np.ndarray:
         """For each cutting, how many rows of a storage computed once its row cache must hold."""
         span = self.spans[storage]
         carried = np.where(span.once, np.maximum(span.top - self.low(storage), 0), 0)
-        return np.maximum.reduceat(carried, self.stripes.begins)
+        return np.maximum.reduceat(carried, self._stripes.begins)
 
-    def _take_reduction(self, index: int, call: Call) -> Span:
+    def _take_reduction(self, index: int, call: Call, inside: np.ndarray) -> Span:
         """Its output appears in the last stripe. What it reads of its input are the rows not read before."""
         source = call.reads[0].storage
         size = self._size(source)
-        ends = self.stripes.shares(size)
-        if source in self._demands:  # other readers set the pace
-            ends = self.stripes.largest_so_far(self._demands[source].bottom)
-            ends[self.stripes.ends] = size
-        demand = self._demand(source)
-        before = self.stripes.shifted(ends)
-        self.reductions[index] = Span(before, ends, np.ones(ends.shape, bool), False)
-        np.maximum(demand.bottom, ends, out=demand.bottom)
-        np.minimum(demand.top, np.where(before < ends, before, _FAR), out=demand.top)
+        ends = self._stripes.shares(size)
+        demand = self._demands.get(source)
+        if demand is not None:  # other readers set the pace
+            paced = self._stripes.largest_so_far(demand.bottom)
+            paced[self._stripes.ends] = size
+            ends = np.where(demand.asked, paced, ends)
+        before = self._stripes.shifted(ends)
+        everywhere = np.ones(ends.shape, bool)
+        self.reductions[index] = Span(before, ends, everywhere, ~everywhere, everywhere).where(inside)
+        self._ask(source, np.where(inside & (before < ends), before, _FAR), np.where(inside, ends, 0), inside)
         one = np.zeros_like(ends)
-        one[self.stripes.ends] = self._size(call.output)
-        span = Span(np.zeros_like(ends), one, np.ones(one.shape, bool), True)
+        one[self._stripes.ends] = self._size(call.output)
+        span = Span(np.zeros_like(ends), one, everywhere, everywhere, everywhere).where(inside)
         self.spans[call.output] = span
         return span
 
     def _span(self, storage: int) -> Span:
-        entry, size, stripes = self.program.storages[storage], self._size(storage), self.stripes
-        kept = entry.last >= self.end
+        """The rows of a storage that nothing before the calls passed writes."""
+        entry, size, stripes = self._program.storages[storage], self._size(storage), self._stripes
+        kept = entry.last >= self._ends
+        everywhere = np.ones(kept.shape, bool)
         demand = self._demands.get(storage)
         if demand is None:
             bottom = stripes.shares(size)
-            return Span(stripes.shifted(bottom), bottom, np.ones(bottom.shape, bool), kept)
+            return Span(stripes.shifted(bottom), bottom, everywhere, kept, everywhere)
         bottom = stripes.largest_so_far(stripes.with_lead(demand.bottom, size))
-        if kept:
-            bottom[stripes.ends] = size
-            return Span(stripes.shifted(bottom), bottom, np.ones(bottom.shape, bool), True)
-        again = stripes.again | stripes.wide_again if storage in self.wide else stripes.again
-        if self.axis == ROWS:
+        if kept.any():
+            whole = kept[stripes.ends]
+            bottom[stripes.ends[whole]] = size
+        if not demand.asked.all():
+            bottom = np.where(demand.asked, bottom, stripes.shares(size))
+        again = stripes.again | stripes.wide_again if storage in self._wide else stripes.again
+        again = again & demand.asked & ~kept
+        if self._axis == ROWS:
             # What the first stripe needs whole (the result of a global pool, say) is not computed a second time.
-            again = again & (demand.bottom[stripes.begins] < size)[stripes.group]
+            again &= (demand.bottom[stripes.begins] < size)[stripes.group]
         top = np.where(again, np.minimum(demand.top, size), stripes.shifted(bottom))
-        return Span(top, np.where(again, demand.bottom, bottom), ~again, False)
+        return Span(top, np.where(again, demand.bottom, bottom), ~again, kept, everywhere)
 
-    def _demand(self, storage: int) -> _Demand:
-        if storage not in self._demands:
-            shape = self.stripes.group.shape
-            self._demands[storage] = _Demand(np.zeros(shape, np.int64), np.full(shape, _FAR, np.int64))
-        return self._demands[storage]
+    def _ask(self, storage: int, top: np.ndarray, bottom: np.ndarray, inside: np.ndarray) -> None:
+        """Readers `inside` read rows [top, bottom) of a storage."""
+        known = self._demands.get(storage)
+        if known is not None:
+            top, bottom, inside = np.minimum(known.top, top), np.maximum(known.bottom, bottom), known.asked | inside
+        self._demands[storage] = _Demand(bottom, top, inside)
 
     def _size(self, storage: int) -> int:
-        entry = self.program.storages[storage]
-        return entry.rows if self.axis == ROWS else entry.columns
+        entry = self._program.storages[storage]
+        return entry.rows if self._axis == ROWS else entry.columns
 
 
 def wide_storages(program: Program) -> frozenset[int]:

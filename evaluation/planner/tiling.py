@@ -69,7 +69,7 @@ class _Tiles:
         self._kept = {
             number: int(self._down.kept_rows(number)[0])
             for number in self._inner
-            if self._down.spans[number].once[0] and self._down.has_readers(number)
+            if self._down.spans[number].once[0] and self._down.has_readers(number)[0]
         }
         self._low = {number: self._down.low(number) for number in self._kept}
         self._tile_of: dict[int, Thing] = {}
