@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from sweeps.executor import Executor, Failure
 from sweeps.folder import StudyFolder
 from sweeps.judging import judge
 from sweeps.space import Candidate
-from sweeps.worker import CheckImport, Describe, Execute, ScoreHeldOut, Show
+from sweeps.worker import Execute, ScoreHeldOut, Show
 
 
 def close_study(
@@ -69,6 +69,7 @@ def close_study(
     if baseline and chosen and config.report.overlays:
         overlays = _overlays(baseline, by_number[chosen.number], config.report.overlays, data, executor, folder.path)
     commit, dirty = environment.git_state()
+    folder.count_time()
     return StudyRecord(
         study=config.study,
         config=settings,
@@ -97,8 +98,11 @@ def close_study(
     )
 
 
-def run_import_check(config: SweepConfig, executor: Executor) -> ImportCheck | None:
-    """Score the imported network against the figure published with its weights, where the configuration gives one.
+def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
+    """The imported network's score beside the figure published with its weights, where the configuration gives one.
+
+    Args:
+        answer: to `CheckImport`.
 
     Raises:
         UserError: the score is off by more than the tolerance: everything measured after would be of another network.
@@ -106,7 +110,6 @@ def run_import_check(config: SweepConfig, executor: Executor) -> ImportCheck | N
     check = config.import_check
     if check is None:
         return None
-    answer = ask_all(executor, {"import check": CheckImport()})["import check"]
     if isinstance(answer, Failure):
         raise UserError(f"import_check: {answer.reason}; see {config.folder / 'workers.log'}")
     result = ImportCheck(check.split, len(answer.image_ids), answer.miou, check.miou, check.tolerance)
@@ -118,9 +121,8 @@ def run_import_check(config: SweepConfig, executor: Executor) -> ImportCheck | N
     return result
 
 
-def describe_data(executor: Executor) -> DataSet:
-    """What the workers say of the pictures; asked first: a mistake in the data ends it at once."""
-    answer = ask_all(executor, {"data": Describe()})["data"]
+def described(answer: DataSet | Failure) -> DataSet:
+    """What a worker said of the pictures."""
     if isinstance(answer, Failure):
         raise RuntimeError(f"the pictures cannot be described: {answer.reason}\n{answer.traceback or ''}")
     return answer
@@ -201,10 +203,15 @@ def image_miou(scores: Scores) -> np.ndarray:
 
 def ask_all(executor: Executor, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     """Answers of all requests, by key; a lost one is a `Failure`."""
-    answers: dict[Hashable, Any] = {}
     for key, request in requests.items():
         executor.submit(key, request)
-    while len(answers) < len(requests):
+    return answers_to(executor, requests)
+
+
+def answers_to(executor: Executor, keys: Collection[Hashable]) -> dict[Hashable, Any]:
+    """Answers of requests that were handed in, by key."""
+    answers: dict[Hashable, Any] = {}
+    while len(answers) < len(keys):
         # The preparation of trials may still be under way, and answer in between.
-        answers |= {answer.key: answer.value for answer in executor.poll(0.5) if answer.key in requests}
+        answers |= {answer.key: answer.value for answer in executor.poll(0.5) if answer.key in keys}
     return answers

@@ -7,12 +7,9 @@ whichever worker is the faster. What a worker answered is in the journal first; 
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -25,6 +22,7 @@ from sweeps.judging import excesses, judge, planned_limits
 from sweeps.progress import Progress
 from sweeps.screening import pruning_reason, screen
 from sweeps.shared_journal import BudgetSpentError, SharedJournal
+from sweeps.stop import Stop
 from sweeps.study import Question, Study
 from sweeps.tracking import TRACEBACKS, Tracker
 from sweeps.worker import Evaluate, Evaluated
@@ -35,32 +33,6 @@ POLL_S = 0.2
 LOOK_S = 1.0
 """How often a launch looks at what others have found."""
 PLANS = "plans"
-
-
-class StoppedAtOnceError(Exception):
-    """A second signal came: nothing is waited for."""
-
-
-@dataclass
-class Stop:
-    """What signals have asked for: the first finishes the running trials, the second ends them."""
-
-    asked: int = 0
-
-    @contextmanager
-    def on_signals(self, notify: Callable[[str], None]) -> Iterator[Stop]:
-        def handle(number: int, _: object) -> None:
-            self.asked += 1
-            if self.asked > 1:
-                raise StoppedAtOnceError
-            notify("stopping: the running trials finish first; once more to stop at once")
-
-        former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
 
 
 def run_trials(

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import platform
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,10 +39,12 @@ class StudyFolder:
     """What the latest launch said of itself: its budget, workers, process and machine."""
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     """Every change of the configuration that the user allowed: when, after how many trials, and each key's values."""
+    _counted: float = field(default_factory=time.monotonic, repr=False)
 
-    def add_seconds(self, seconds: float) -> None:
-        """Count the wall time of this launch."""
-        self.seconds += seconds
+    def count_time(self) -> None:
+        """Add the wall time since this was last called, or since the folder was opened."""
+        now = time.monotonic()
+        self.seconds, self._counted = self.seconds + now - self._counted, now
         self.save()
 
     def save(self) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
-from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError
 
 from evaluation.errors import UserError
@@ -21,8 +19,13 @@ def explained(folder: Path) -> Iterator[None]:
     """Turn an error of disk or database, however it was wrapped, into a `UserError` that says how to go on."""
     try:
         yield
-    except (OSError, DBAPIError, StorageInternalError, MlflowException) as error:
-        reason = _reason(error)
+    except Exception as error:
+        # Imported here: they take seconds, and the workers are to be started first.
+        from mlflow.exceptions import MlflowException
+        from optuna.exceptions import StorageInternalError
+
+        kinds = (OSError, DBAPIError, StorageInternalError, MlflowException)
+        reason = _reason(error) if isinstance(error, kinds) else None
         if reason is None:
             raise
         raise UserError(

@@ -1,37 +1,28 @@
-"""One sweep, from its configuration to its report: the story that `launch` tells."""
+"""One sweep, from its configuration to its report: the story that `launch` tells.
+
+The workers are started before anything that takes this process long to load: they have TensorFlow to load meanwhile.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import platform
-import time
 import uuid
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from reports.document import write_report
-from reports.record import RECORD_FILE, StudyRecord, write_record
-from sweeps.closing import close_study, describe_data, run_import_check
-from sweeps.config import SweepConfig, flatten
-from sweeps.ehvi import Costs, Worth
-from sweeps.engine import Stop, run_trials
+from reports.record import StudyRecord
+from sweeps.config import SweepConfig
 from sweeps.executor import Executor, Limits
 from sweeps.folder import open_folder
-from sweeps.journal import Journal
-from sweeps.judging import planned_limits
-from sweeps.outcome import print_outcome
 from sweeps.progress import Progress
 from sweeps.shared_journal import SharedJournal
-from sweeps.sqlite import fold_log
+from sweeps.stop import Stop
 from sweeps.storage_errors import explained
-from sweeps.study import STUDY_DATABASE, Study
 from sweeps.supervisor import Supervisor
-from sweeps.tracking import Tracker
-from sweeps.worker import TRIAL_MODULE, Prepare, open_worker
+from sweeps.worker import TRIAL_MODULE, open_worker
 
 
 def open_executor(config: SweepConfig, trial_module: str, log: Path) -> Executor:
@@ -76,9 +67,6 @@ def run_sweep(
 def _run(
     config: SweepConfig, resume: bool, console: Console, trial_module: str, accept_changes: bool
 ) -> StudyRecord | None:
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    begun = time.monotonic()
     stop = Stop()
     shared = open_shared(config)
     with (
@@ -87,50 +75,16 @@ def _run(
         stop.on_signals(progress.say),
         open_executor(config, trial_module, folder.path / "workers.log") as executor,
     ):
-        settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
-        with contextlib.nullcontext() if shared is None else shared.setting_up():
-            tracker = Tracker(config.study, folder.study_id, settings, shared)
-            study = open_study(config, folder.path, shared)
-        with tracker.ended_on_error():
-            data = describe_data(executor)
-            tracker.class_names = data.class_names
-            if config.import_check is not None:
-                progress.say(f"scoring the imported network on {config.import_check.split!r}")
-            check = run_import_check(config, executor)
-            if config.space.prunes_channels:
-                progress.say("ranking the channels and reading pictures, once for all trials")
-                executor.submit("preparation", Prepare())  # whoever needs it sooner waits for it
-            journal = shared or Journal(folder.path)
-            early_end = run_trials(config, study, journal, executor, tracker, progress, stop)
-            folder.add_seconds(time.monotonic() - begun)
-            with contextlib.nullcontext(True) if shared is None else shared.closing() as is_ours:
-                if not is_ours or (shared is not None and shared.others_at_work()):
-                    console.print("Other launches work on this study; the last of them writes the report.")
-                    return None
-                progress.say("scoring the front on the held-out pictures")
-                record = close_study(config, journal.trials, executor, folder, data, check)
-                write_record(record, folder.path)
-                progress.say("writing the report")
-                report = write_report(record, folder.path)
-                fold_log(folder.path / STUDY_DATABASE)
-                tracker.finish(record, [report, folder.path / RECORD_FILE], early_end is None, folder.path)
-    print_outcome(record, report, console, early_end)
-    return record
+        from sweeps.course import run_course
 
+        end = run_course(config, folder, executor, shared, progress, stop)
+    if end is None:
+        console.print("Other launches work on this study; the last of them writes the report.")
+        return None
+    from sweeps.outcome import print_outcome
 
-def open_study(config: SweepConfig, folder: Path, shared: SharedJournal | None) -> Study:
-    """The search of a sweep."""
-    search, space = config.search, config.space.space()
-    seed = config.seed if shared is None else shared.own_seed(config.seed)
-    worth = Worth(rough_costs(config), planned_limits(config.constraints), config.constraints.miou_drop)
-    return Study(folder, config.study, space, search.sampler_name, seed, search.costs, shared, worth)
-
-
-def rough_costs(config: SweepConfig) -> Costs:
-    """What trials take, from what a configuration asks for; in seconds of a small network on two cores, and only their
-    ratios count."""
-    network = 2.0 + 0.1 * config.quantization.aware_steps + 15.0 * (config.quantization.rounding == "learned")
-    return Costs(network=network, prune=2.0 + 0.08 * config.finetune.steps)
+    print_outcome(end.record, end.report, console, end.early_end)
+    return end.record
 
 
 def open_shared(config: SweepConfig) -> SharedJournal | None:

@@ -89,7 +89,7 @@ def run_engine(folder: Path, trials: int, workers: int, sampler: str) -> tuple[f
     """Wall seconds of the search, and of its parts by trial."""
     from rich.console import Console
 
-    from sweeps import engine, sweep
+    from sweeps import course, engine, sweep
     from sweeps import study as study_module
     from sweeps.journal import Journal
     from sweeps.study import Study
@@ -99,17 +99,17 @@ def run_engine(folder: Path, trials: int, workers: int, sampler: str) -> tuple[f
     names = {"ask": (Study, "ask"), "sampler": (study_module, "choose"), "tell": (Study, "tell")}
     names |= {"write": (Tracker, "log_trial"), "journal": (Journal, "append")}
     kept = {place: getattr(*place) for place in names.values()}
-    search = sweep.run_trials
+    search = course.run_trials
     try:
         for name, place in names.items():
             setattr(*place, clock.timed(name, kept[place]))
-        sweep.run_trials = wall.timed("search", engine.run_trials)
+        course.run_trials = wall.timed("search", engine.run_trials)
         with inside(folder):
             begun = time.perf_counter()
             record = sweep.run_sweep(load(folder, trials, workers, sampler), False, Console(quiet=True), TRIAL_MODULE)
             clock.seconds["sweep"] = [time.perf_counter() - begun]
     finally:
-        sweep.run_trials = search
+        course.run_trials = search
         for place, function in kept.items():
             setattr(*place, function)
     clock.seconds["evaluation"] = [trial.seconds for trial in record.trials]

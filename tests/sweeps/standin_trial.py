@@ -2,7 +2,8 @@
 
 PETITLAB_TEST_FAULT: "crash:NAME|hang:NAME" ends, hangs, fails ("raise") or spoils ("nan") the trial of that candidate;
 "*" is every one. PETITLAB_TEST_SECONDS: how long a trial takes. PETITLAB_TEST_JITTER: up to how many seconds longer,
-another number each time. Scores are looked at after half of the pictures, as in a real trial.
+another number each time. PETITLAB_TEST_HELD_OUT_SECONDS: how long the held-out pictures of a trial take. Scores are
+looked at after half of the pictures, as in a real trial.
 """
 
 import os
@@ -126,6 +127,7 @@ def evaluate(candidate, context, stop=lambda *_: None):
 
 
 def held_out(candidate, context):
+    time.sleep(float(os.environ.get("PETITLAB_TEST_HELD_OUT_SECONDS", "0")))
     return scores(candidate, PICTURES + 2, seed=1)
 
 

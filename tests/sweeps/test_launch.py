@@ -1,6 +1,7 @@
 """Whole sweeps with the stand-in trial: their record, their MLflow runs, their front and their reports."""
 
 import hashlib
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -44,6 +45,16 @@ def test_a_sweep_from_config_to_report(config: Config) -> None:
     assert record.environment.lock == lock
     assert lock in pdf_text(folder).replace(" ", "")
     assert_nothing_is_running(config())
+
+
+def test_the_time_a_study_took_counts_what_follows_the_search(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_HELD_OUT_SECONDS", "3")
+    record, folder = sweep(config("search.trials=1")), config().folder
+    wall = (folder / "record.json").stat().st_mtime - (folder / ".lock").stat().st_mtime
+    assert wall - 1.5 < record.environment.seconds < wall + 1.5
+    assert json.loads((folder / "study.json").read_text())["seconds"] == pytest.approx(
+        record.environment.seconds, abs=0.1
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -1,0 +1,98 @@
+"""What a sweep does once its workers are starting: the search, the front's closer look, the record and the report."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.record import RECORD_FILE, StudyRecord, write_record
+from sweeps.closing import answers_to, checked_import, close_study, described
+from sweeps.config import SweepConfig, flatten
+from sweeps.ehvi import Costs, Worth
+from sweeps.engine import run_trials
+from sweeps.executor import Executor
+from sweeps.folder import StudyFolder
+from sweeps.journal import Journal
+from sweeps.judging import planned_limits
+from sweeps.progress import Progress
+from sweeps.shared_journal import SharedJournal
+from sweeps.sqlite import fold_log
+from sweeps.stop import Stop
+from sweeps.study import STUDY_DATABASE, Study
+from sweeps.tracking import Tracker
+from sweeps.worker import CheckImport, Describe, Prepare
+
+
+@dataclass(frozen=True)
+class End:
+    """How a sweep ended."""
+
+    record: StudyRecord
+    report: Path
+    early_end: str | None
+    """Why before its budget was spent."""
+
+
+def run_course(
+    config: SweepConfig,
+    folder: StudyFolder,
+    executor: Executor,
+    shared: SharedJournal | None,
+    progress: Progress,
+    stop: Stop,
+) -> End | None:
+    """From the first request to the report; None where another launch on the same study writes that."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Asked before the databases are opened: a mistake in the data ends it all at once, and nobody waits for them.
+    first = {"data": Describe()} | ({"import check": CheckImport()} if config.import_check else {})
+    for key, request in first.items():
+        executor.submit(key, request)
+    if config.space.prunes_channels:
+        executor.submit("preparation", Prepare())  # whoever needs it sooner waits for it
+    settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
+    with contextlib.nullcontext() if shared is None else shared.setting_up():
+        tracker = Tracker(config.study, folder.study_id, settings, shared)
+        study = open_study(config, folder.path, shared)
+    with tracker.ended_on_error():
+        if config.import_check is not None:
+            progress.say(f"scoring the imported network on {config.import_check.split!r}")
+        answers = answers_to(executor, first)
+        data = described(answers["data"])
+        tracker.class_names = data.class_names
+        check = checked_import(config, answers.get("import check"))
+        if config.space.prunes_channels:
+            progress.say("ranking the channels and reading pictures, once for all trials")
+        journal = shared or Journal(folder.path)
+        early_end = run_trials(config, study, journal, executor, tracker, progress, stop)
+        folder.count_time()
+        with contextlib.nullcontext(True) if shared is None else shared.closing() as is_ours:
+            if not is_ours or (shared is not None and shared.others_at_work()):
+                return None
+            progress.say("scoring the front on the held-out pictures")
+            record = close_study(config, journal.trials, executor, folder, data, check)
+            write_record(record, folder.path)
+            progress.say("writing the report")
+            from reports.document import write_report  # a second of Matplotlib and Typst, kept from the start
+
+            report = write_report(record, folder.path)
+            fold_log(folder.path / STUDY_DATABASE)
+            tracker.finish(record, [report, folder.path / RECORD_FILE], early_end is None, folder.path)
+    return End(record, report, early_end)
+
+
+def open_study(config: SweepConfig, folder: Path, shared: SharedJournal | None) -> Study:
+    """The search of a sweep."""
+    search, space = config.search, config.space.space()
+    seed = config.seed if shared is None else shared.own_seed(config.seed)
+    worth = Worth(rough_costs(config), planned_limits(config.constraints), config.constraints.miou_drop)
+    return Study(folder, config.study, space, search.sampler_name, seed, search.costs, shared, worth)
+
+
+def rough_costs(config: SweepConfig) -> Costs:
+    """What trials take, from what a configuration asks for; in seconds of a small network on two cores, and only their
+    ratios count."""
+    network = 2.0 + 0.1 * config.quantization.aware_steps + 15.0 * (config.quantization.rounding == "learned")
+    return Costs(network=network, prune=2.0 + 0.08 * config.finetune.steps)
