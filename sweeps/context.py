@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +14,8 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import HELD_WEIGHT_BITS, Compression
-from deeplab.datasets import Split
+from deeplab.datasets import Sample, Split
+from deeplab.datasets.part import Kept
 from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.refit import PIXELS_PER_PICTURE
 from deeplab.simulation import simulator
@@ -27,7 +28,7 @@ from sweeps.inputs import open_inputs
 from sweeps.pictures import Pictures
 
 SHARED_BYTES = 1 << 26
-"""Of training pictures up to which workers share them through the cache. More are read by each from their files."""
+"""Of pictures up to which workers share them through the cache. More are read by each from their files."""
 _READ_VERSION = 1
 
 
@@ -64,8 +65,11 @@ class Context:
     @cached_property
     def calibration_frames(self) -> np.ndarray:
         """The calibration pictures at the network's size, uint8 (N, height, width, 3)."""
-        spec = self.baseline.spec
-        return frames(self.pictures.calibration, spec.input_height, spec.input_width)
+        spec, split = self.baseline.spec, self.pictures.calibration
+        size = spec.input_height, spec.input_width
+        if 3 * len(split) * math.prod(size) > SHARED_BYTES:
+            return frames(split, *size)
+        return self._shared(split, *size, labelled=False).images
 
     @property
     def learns_from(self) -> str:
@@ -110,6 +114,31 @@ class Context:
         """Fisher information of the outputs of the baseline's convolutions, on the calibration pictures."""
         return output_fisher(self.baseline, self.calibration_frames, self.config.seed)
 
+    @cached_property
+    def search(self) -> Split:
+        """The search pictures as they are scored: read, or drawn, by one worker for all, and kept."""
+        return self._kept("search")
+
+    @cached_property
+    def heldout(self) -> Split:
+        """The held-out ones."""
+        return self._kept("heldout")
+
+    def _kept(self, use: str) -> Split:
+        split: Split = getattr(self.pictures, use)
+        first = split.sample(0)
+        if len(split) * (first.image.nbytes + first.label.nbytes) > SHARED_BYTES:
+            return split
+        samples = self.cache.cached(
+            "samples",
+            _READ_VERSION,
+            {"pictures": split.fingerprint()},
+            lambda: list(split),
+            _samples_bytes,
+            lambda content: _parse_samples(content, split.image_ids),
+        )
+        return Kept(split, samples)
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         begun = time.perf_counter()
@@ -126,6 +155,21 @@ def _read_bytes(made: Read) -> bytes:
 def _parse_read(content: bytes) -> Read:
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return Read(archive["images"], archive.get("labels"))
+
+
+def _samples_bytes(samples: Sequence[Sample]) -> bytes:
+    buffer = io.BytesIO()
+    pairs = {f"{kind}{index}": getattr(s, kind) for index, s in enumerate(samples) for kind in ("image", "label")}
+    np.savez(buffer, **pairs)
+    return buffer.getvalue()
+
+
+def _parse_samples(content: bytes, image_ids: Sequence[str]) -> list[Sample]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return [
+            Sample(image_id, archive[f"image{index}"], archive[f"label{index}"])
+            for index, image_id in enumerate(image_ids)
+        ]
 
 
 def open_context(config: SweepConfig) -> Context:

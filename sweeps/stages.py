@@ -180,7 +180,7 @@ def _part_scores(network: Network, context: Context, use: str, start: int, end: 
         "score",
         _SCORE_VERSION,
         parts,
-        lambda: score(network, context.pictures.dataset, Part(getattr(context.pictures, use), range(start, end))),
+        lambda: score(network, context.pictures.dataset, Part(getattr(context, use), range(start, end))),
         lambda found: json.dumps(found.to_dict()).encode(),
         lambda content: Scores.from_dict(json.loads(content)),
     )

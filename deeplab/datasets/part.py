@@ -1,9 +1,10 @@
-"""Part of a split: `val[:27]`, every third picture, or some from all over it."""
+"""Part of a split: `val[:27]`, every third picture, or some from all over it; and a split held in memory."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +17,7 @@ class Part(Split):
     def __init__(self, whole: Split, indices: Sequence[int]) -> None:
         self._whole, self._indices = whole, indices
 
-    @property
+    @cached_property
     def image_ids(self) -> tuple[str, ...]:
         ids = self._whole.image_ids
         return tuple(ids[index] for index in self._indices)
@@ -41,6 +42,32 @@ class Part(Split):
         else:
             text = ",".join(map(str, chosen))
         return hashlib.sha256(f"{self._whole.fingerprint()}[{text}]".encode()).hexdigest()
+
+
+class Kept(Split):
+    """A split whose pictures have been read."""
+
+    def __init__(self, whole: Split, samples: Sequence[Sample]) -> None:
+        self._whole, self._samples = whole, samples
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        return self._whole.image_ids
+
+    def image(self, index: int) -> np.ndarray:
+        return self._samples[index].image
+
+    def sample(self, index: int) -> Sample:
+        return self._samples[index]
+
+    def check(self) -> None:
+        self._whole.check()
+
+    def take(self, count: int) -> Kept:
+        return Kept(self._whole.take(count), self._samples[:count])
+
+    def fingerprint(self) -> str:
+        return self._whole.fingerprint()
 
 
 def spread(whole: Split, count: int) -> Split:

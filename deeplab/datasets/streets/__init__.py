@@ -7,7 +7,7 @@ dusk, haze, blur and sensor noise.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class StreetsSplit(Split):
         self._stream, self._indices, self._seed = stream, indices, seed
         self._height, self._width = height, width
 
-    @property
+    @cached_property
     def image_ids(self) -> tuple[str, ...]:
         return tuple(f"{self._stream}-{index:05d}" for index in self._indices)
 
