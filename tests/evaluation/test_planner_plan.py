@@ -1,7 +1,10 @@
 """Whole plans: of random networks, of every real network at hand, and what must hold for all of them."""
 
+import functools
+import itertools
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from evaluation.graph import Graph, Operator, Tensor, graph_macs, read_tflite
 from evaluation.planner import CAMERA, MCU, TFLM, Plan, Role, Target, plan, plan_sections, validate
 from evaluation.planner.kernels import kernel_calls
 from evaluation.planner.manners import manners
+from evaluation.planner.order import orders
 from evaluation.planner.path import Cut, least_peak_path
 from evaluation.planner.program import program
 from evaluation.planner.sections import NEVER, UNTILED, Manner, Pricing
@@ -96,6 +100,34 @@ def test_any_cut_is_scheduled_soundly_and_priced_no_lower_than_it_is(random_grap
         assert made.macs - lowered.macs <= extra
 
 
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), tiles=st.sampled_from([2, 8, "auto"]), share=st.sampled_from([0.05, 1.0, 100.0]))
+def test_a_section_has_one_price_whatever_else_is_priced_beside_it(random_graph, seed, tiles, share):
+    """All ends in one sweep, a section alone, and a search that took up some boundaries before."""
+    graph = random_graph(seed)
+    for calls in orders(graph, kernel_calls(graph)):
+        lowered = program(graph, CAMERA, calls, tiled=True)
+        boundaries = range(len(lowered.calls) + 1)
+        some = list(boundaries[:: 1 + len(boundaries) // 4])
+        of = functools.partial(_prices, lowered, manners(graph, tiles, "mixed"), int(share * lowered.macs))
+        together = of(boundaries)
+        for one, other in zip(together, of(some, boundaries), strict=True):
+            np.testing.assert_array_equal(one, other)
+        for first, end in itertools.combinations(some, 2):
+            for one, other in zip(of([first, end]), together, strict=True):
+                np.testing.assert_array_equal(one[first, end], other[first, end])
+
+
+def _prices(lowered, among, max_extra_macs, *taken_up):
+    """Bytes and extra MACs of all sections between boundaries taken up one list after another; what cannot be, or
+    costs too much, has no MACs to compare."""
+    pricing = Pricing(lowered, among, max_extra_macs)
+    for boundaries in taken_up:
+        pricing.take_up(boundaries, NEVER)
+    found = pricing.candidates
+    return found.price_bytes, np.where(found.price_bytes < NEVER, found.extra_macs, 0)
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), tiles=st.integers(2, 9))
 def test_the_path_chosen_has_the_least_price(random_graph, seed, tiles):
@@ -148,6 +180,7 @@ def test_rows_that_only_a_later_section_reads_are_computed_too():
 def test_a_plan_survives_json(random_graph, seed, tiles):
     made = plan(random_graph(seed), tiles)
     assert Plan.from_dict(json.loads(made.to_json())) == made
+    assert made.to_json() == json.dumps(made.to_dict(), separators=(",", ":"))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -62,6 +62,11 @@ class Canvas:
         self.mottle = smooth_noise(rng, height, width, 12) + 0.6 * smooth_noise(rng, height, width, 30)
         """Blotches of about a twelfth and a thirtieth of the picture's height."""
         self._textures: dict[float, np.ndarray] = {}
+        self._stencil = np.zeros((height, width), np.uint8)
+        """What a polygon is filled into, from its corner on; the pencil's picture lies in the same memory."""
+        shared = Image.frombuffer("L", (width, height), self._stencil, "raw", "L", 0, 1)
+        shared.readonly = 0
+        self._pencil = ImageDraw.Draw(shared)
 
     def box(self, points: list[Point]) -> tuple[slice, slice] | None:
         """Rows and columns of the canvas that hold the points; None where they lie outside it."""
@@ -80,10 +85,9 @@ class Canvas:
             return
         rows, columns = box
         width, height = columns.stop - columns.start, rows.stop - rows.start
-        mask = Image.new("L", (width, height))
-        ImageDraw.Draw(mask).polygon([(x - columns.start, y - rows.start) for x, y in points], fill=1)
-        inside = np.frombuffer(mask.tobytes(), bool).reshape(height, width)
-        self.paint(box, inside, colour, class_id, z, grain)
+        self._stencil.fill(0)
+        self._pencil.polygon([(x - columns.start, y - rows.start) for x, y in points], fill=1)
+        self.paint(box, self._stencil[:height, :width].view(bool), colour, class_id, z, grain)
 
     def ellipse(self, centre: Point, radii: Point, colour: Colour, class_id: int | None, z: float) -> None:
         (x, y), (a, b) = centre, (max(radii[0], 0.8), max(radii[1], 0.8))
@@ -116,8 +120,8 @@ class Canvas:
         if grain not in self._textures:
             self._textures[grain] = (1.0 + grain * self.grain + 0.05 * self.mottle)[..., None]
         np.copyto(target, self._textures[grain][box] * np.asarray(colour, np.float32), where=mask[..., None])
-        self.label[box][mask] = class_id
-        self.depth[box][mask] = z
+        np.copyto(self.label[box], class_id, where=mask)
+        np.copyto(self.depth[box], z, where=mask)
 
 
 def smooth_noise(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
