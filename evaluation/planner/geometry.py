@@ -11,6 +11,8 @@ end (TFLite `ComputePaddingWithOffset`), so an even stride on an even size pads 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from evaluation.graph import Graph, Operator, Tensor
@@ -20,6 +22,9 @@ Need = tuple[np.ndarray, np.ndarray]
 """(first, end), int64, one entry per output position along the axis."""
 
 ROWS, COLUMNS = 0, 1
+
+_REMEMBERED = 1024
+"""Geometries: the layers of a network share few, and a search plans many networks that differ in channels only."""
 
 
 def need(graph: Graph, operator: Operator, position: int, axis: int) -> Need | None:
@@ -41,8 +46,7 @@ def need(graph: Graph, operator: Operator, position: int, axis: int) -> Need | N
         window = window_size(graph, operator)[axis]
         before = padding_before(graph, operator)[axis]
         dilation = attributes.get("dilation", (1, 1))[axis]
-        start = np.arange(outputs, dtype=np.int64) * attributes["stride"][axis] - before
-        return _clipped(start, start + (window - 1) * dilation + 1, size)
+        return _windows(size, outputs, attributes["stride"][axis], before, (window - 1) * dilation + 1)
     if kind == "TRANSPOSE_CONV":
         return _transposed(graph, operator, axis) if position == 2 else None
     if kind == "RESIZE_BILINEAR":
@@ -162,11 +166,24 @@ def _transposed(graph: Graph, operator: Operator, axis: int) -> Need:
     return _clipped(-((window - 1 - shifted) // stride), shifted // stride + 1, size)
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def _windows(size: int, outputs: int, stride: int, before: int, reach: int) -> Need:
+    start = np.arange(outputs, dtype=np.int64) * stride - before
+    return _shared(_clipped(start, start + reach, size))
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def _broadcast(size: int, outputs: int) -> Need:
     out = np.arange(outputs, dtype=np.int64)
     if size == outputs:
-        return out, out + 1
-    return np.zeros(outputs, np.int64), np.full(outputs, size, np.int64)
+        return _shared((out, out + 1))
+    return _shared((np.zeros(outputs, np.int64), np.full(outputs, size, np.int64)))
+
+
+def _shared(made: Need) -> Need:
+    for array in made:
+        array.flags.writeable = False
+    return made
 
 
 def _clipped(first: np.ndarray, end: np.ndarray, size: int) -> Need:

@@ -8,6 +8,7 @@ result waits for long stand right before its first reader.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from evaluation.graph import Graph
@@ -25,9 +26,9 @@ def least_peak(lowered: Program) -> tuple[Program, bool]:
     """
     storages = lowered.storages
     nodes = []
-    for index, call in enumerate(lowered.calls):
+    for call, before in zip(lowered.calls, _before(lowered), strict=True):
         touches = frozenset(o.storage for o in (*call.reads, *call.writes) if lowered.counted(storages[o.storage]))
-        nodes.append(Node(touches, frozenset(_before(lowered, index)), lowered.aligned(call.scratch_bytes)))
+        nodes.append(Node(touches, before, lowered.aligned(call.scratch_bytes)))
     sizes = [lowered.aligned(storage.size_bytes) for storage in storages]
     at_start = frozenset(i for i, s in enumerate(storages) if s.first < 0 and lowered.counted(s))
     at_end = frozenset(i for i, s in enumerate(storages) if s.last >= len(lowered.calls) and lowered.counted(s))
@@ -35,18 +36,19 @@ def least_peak(lowered: Program) -> tuple[Program, bool]:
     return reordered(lowered, found.sequence), found.proven
 
 
-def _before(lowered: Program, index: int) -> set[int]:
-    """Calls that must run before call `index`: those that write what it reads, and those that touch what it rewrites
-    in place."""
-    call = lowered.calls[index]
-    read = {operand.storage for operand in call.reads}
-    rewritten = read & {operand.storage for operand in call.writes}
-    before = set()
-    for earlier, other in enumerate(lowered.calls[:index]):
-        written = {operand.storage for operand in other.writes}
-        touched = written | {operand.storage for operand in other.reads}
-        if written & read or touched & rewritten:
-            before.add(earlier)
+def _before(lowered: Program) -> list[frozenset[int]]:
+    """For each call those that must run before it: those that write what it reads, and those that touch what it
+    rewrites in place."""
+    writers: dict[int, set[int]] = defaultdict(set)
+    touching: dict[int, set[int]] = defaultdict(set)
+    before = []
+    for index, call in enumerate(lowered.calls):
+        read, written = ({operand.storage for operand in some} for some in (call.reads, call.writes))
+        before.append(frozenset().union(*(writers[s] for s in read), *(touching[s] for s in read & written)))
+        for storage in written:
+            writers[storage].add(index)
+        for storage in read | written:
+            touching[storage].add(index)
     return before
 
 
