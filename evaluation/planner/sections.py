@@ -214,24 +214,24 @@ class _Sheet:
         int64 by cutting, the bytes `NEVER` where impossible or too dear."""
         begun = [np.array([first in asked[end] for end in self._ends]) for first in range(max(self._ends))]
         least = [min(asked[end]) for end in self._ends]
-        open_ = np.ones(len(self._ends), bool)
+        going = np.ones(len(self._ends), bool)  # ends whose sections may still grow
         for first in range(int(max(self._ends)) - 1, min(least) - 1, -1):
-            inside = open_ & (self._ends > first)
+            inside = going & (self._ends > first)
             if not inside.any():
-                if not open_.any():
+                if not going.any():
                     break
                 continue
-            open_ &= ~inside | self._extend(first)
+            going &= ~inside | self._extend(first)
             fits = (self._extra <= max_extra_macs).reshape(-1, self._cuttings)
-            open_ &= ~inside | fits.any(axis=1)
-            wanted = inside & open_ & begun[first]
+            going &= ~inside | fits.any(axis=1)
+            wanted = inside & going & begun[first]
             if not wanted.any():
                 continue
             possible = fits & self._possible(first)
             worst = np.where(possible, self._worst(first, wanted), NEVER)
             for at in np.flatnonzero(wanted):
                 yield first, int(self._ends[at]), worst[at], self._extra.reshape(-1, self._cuttings)[at]
-            open_ &= ~wanted | (self._own() < peak_bytes)
+            going &= ~wanted | (self._own() < peak_bytes)
 
     def _extend(self, index: int) -> np.ndarray:
         """Put call `index` in front of the sections that end behind it. Returns bool by end: whether a section can
