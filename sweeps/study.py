@@ -7,6 +7,7 @@ order does not depend on how often the study was stopped and resumed.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import warnings
@@ -304,14 +305,19 @@ class Study:
         """Tell Optuna how a question ended. Constraints: by name, feasible where <= 0."""
         if question.optuna_number is None:
             return
-        trial = self._optuna_trial(question.optuna_number)
+        values = self._values(result) if result.state is State.COMPLETE else None
+        if values is not None and any(map(math.isnan, values)):
+            values = None
+        untold = {State.PRUNED: TrialState.PRUNED}.get(result.state, TrialState.FAIL)
         # The last launch on a shared study tells what others seem to have left, and they may just be telling it.
         with suppress(UpdateFinishedTrialError):
-            for name, excess in constraints.items():
-                trial.set_constraint(name, excess)
-            values = self._values(result) if result.state is State.COMPLETE else None
-            state = {State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}.get(result.state)
-            self._study.tell(question.optuna_number, values, state, skip_if_finished=True)
+            if constraints:
+                trial = self._optuna_trial(question.optuna_number)
+                for name, excess in constraints.items():
+                    trial.set_constraint(name, excess)
+            # `Study.tell` does the same after it has read the whole trial twice, two thirds of its time; what samplers
+            # do after a trial serves `constraints_func`, which is not used here.
+            self._set_state(question.optuna_number, TrialState.COMPLETE if values else untold, values)
 
     def left_running(self) -> list[Question]:
         """Questions whose trial is still RUNNING in Optuna; a trial that was never a question is ended."""
@@ -331,8 +337,10 @@ class Study:
         if question.optuna_number is not None:
             self._set_state(question.optuna_number, TrialState.WAITING)
 
-    def _set_state(self, optuna_number: int, state: TrialState) -> None:
-        self._study._storage.set_trial_state_values(self._optuna_trial(optuna_number)._trial_id, state)
+    def _set_state(self, optuna_number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+        storage = self._study._storage
+        trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, optuna_number)
+        storage.set_trial_state_values(trial_id, state, values)
 
     def _answer_repeat(self, trial: OptunaTrial, number: int, finished: Mapping[int, Trial]) -> None:
         trial.set_user_attr("repeat_of", number)
