@@ -19,8 +19,10 @@ def explained(folder: Path) -> Iterator[None]:
     """Turn an error of disk or database, however it was wrapped, into a `UserError` that says how to go on."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
-        # Imported here: they take seconds, and the workers are to be started first.
+        # Imported here, and not before a mistake of the user's is reported: they take seconds.
         from mlflow.exceptions import MlflowException
         from optuna.exceptions import StorageInternalError
 

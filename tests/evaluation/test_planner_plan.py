@@ -106,16 +106,43 @@ def test_a_section_has_one_price_whatever_else_is_priced_beside_it(random_graph,
     """All ends in one sweep, a section alone, and a search that took up some boundaries before."""
     graph = random_graph(seed)
     for calls in orders(graph, kernel_calls(graph)):
-        lowered = program(graph, CAMERA, calls, tiled=True)
-        boundaries = range(len(lowered.calls) + 1)
-        some = list(boundaries[:: 1 + len(boundaries) // 4])
-        of = functools.partial(_prices, lowered, manners(graph, tiles, "mixed"), int(share * lowered.macs))
-        together = of(boundaries)
-        for one, other in zip(together, of(some, boundaries), strict=True):
-            np.testing.assert_array_equal(one, other)
-        for first, end in itertools.combinations(some, 2):
-            for one, other in zip(of([first, end]), together, strict=True):
-                np.testing.assert_array_equal(one[first, end], other[first, end])
+        _assert_one_price(graph, calls, tiles, share)
+
+
+@pytest.mark.parametrize("tiles", [2, 8, "auto"])
+def test_a_pool_beside_another_branch_has_one_price(tiles):
+    """A section may end between the pool and the convolution that reads the same tensor, or behind both."""
+    picture, pooled = (1, 12, 8, 4), (1, 1, 1, 4)
+    shapes = {"x": picture, "a": picture, "m": pooled, "b": picture, "r": picture, "y": picture}
+    tensors = [Tensor(name, shape, "int8", 8) for name, shape in shapes.items()]
+    tensors += [
+        Tensor("w", (1, 3, 3, 4), "int8", 8, is_constant=True),
+        Tensor("axes", (2,), "int32", 32, is_constant=True),
+        Tensor("size", (2,), "int32", 32, is_constant=True),
+    ]
+    window = {"stride": (1, 1), "dilation": (1, 1), "padding": "SAME", "activation": "NONE"}
+    operators = (
+        Operator("DEPTHWISE_CONV_2D", "a", (0, 6), (1,), window),
+        Operator("MEAN", "m", (1, 7), (2,), {"axes": (1, 2), "keep_dims": True}),
+        Operator("DEPTHWISE_CONV_2D", "b", (1, 6), (3,), window),
+        Operator("RESIZE_BILINEAR", "r", (2, 8), (4,), {"align_corners": False, "half_pixel_centers": False}),
+        Operator("ADD", "y", (3, 4), (5,), {"activation": "NONE"}),
+    )
+    graph = Graph("pool", tuple(tensors), operators, (0,), (5,))
+    _assert_one_price(graph, kernel_calls(graph), tiles, 100.0)
+
+
+def _assert_one_price(graph, calls, tiles, share):
+    lowered = program(graph, CAMERA, calls, tiled=True)
+    boundaries = range(len(lowered.calls) + 1)
+    some = list(boundaries[:: 1 + len(boundaries) // 4]) if len(boundaries) > 8 else list(boundaries)
+    of = functools.partial(_prices, lowered, manners(graph, tiles, "mixed"), int(share * lowered.macs))
+    together = of(boundaries)
+    for one, other in zip(together, of(some, boundaries), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for first, end in itertools.combinations(some, 2):
+        for one, other in zip(of([first, end]), together, strict=True):
+            np.testing.assert_array_equal(one[first, end], other[first, end])
 
 
 def _prices(lowered, among, max_extra_macs, *taken_up):

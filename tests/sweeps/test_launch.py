@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -55,6 +57,14 @@ def test_the_time_a_study_took_counts_what_follows_the_search(config: Config, mo
     assert json.loads((folder / "study.json").read_text())["seconds"] == pytest.approx(
         record.environment.seconds, abs=0.1
     )
+
+
+def test_workers_are_started_before_what_is_long_to_load() -> None:
+    """Optuna and MLflow take seconds, in which the workers load TensorFlow."""
+    heavy = {"mlflow", "optuna", "matplotlib", "tensorflow"}
+    code = f"import sys, sweeps.launch, sweeps.sweep; print({heavy} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -155,6 +155,28 @@ def test_one_worker_draws_the_training_pictures_for_all(context, monkeypatch):
         np.testing.assert_array_equal(made, again)
 
 
+@pytest.mark.parametrize("use", ["search", "heldout"])
+def test_one_worker_draws_what_is_scored_for_all(context, monkeypatch, use):
+    drawn, frames = list(getattr(context, use)), context.calibration_frames
+    monkeypatch.setattr("sweeps.context._samples_bytes", lambda *args: pytest.fail("drawn twice"))
+    monkeypatch.setattr("sweeps.context.read", lambda *args: pytest.fail("drawn twice"))
+    other = trial.open_context(context.config)
+    for made, again, own in zip(drawn, getattr(other, use), getattr(context.pictures, use), strict=True):
+        assert made.image_id == again.image_id == own.image_id
+        for kind in ("image", "label"):
+            np.testing.assert_array_equal(getattr(made, kind), getattr(again, kind))
+            np.testing.assert_array_equal(getattr(made, kind), getattr(own, kind))
+    np.testing.assert_array_equal(other.calibration_frames, frames)
+
+
+def test_pictures_too_large_to_share_are_read_by_each(context, monkeypatch):
+    monkeypatch.setattr("sweeps.context.SHARED_BYTES", 1)
+    monkeypatch.setattr("sweeps.context.read", lambda *args: pytest.fail("shared"))
+    other = trial.open_context(context.config)
+    assert other.search is other.pictures.search
+    np.testing.assert_array_equal(other.calibration_frames, context.calibration_frames)
+
+
 def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
     monkeypatch.setattr(stages, "looks", lambda pictures, batch: [2, 6])
     candidate = Candidate(Compression("channels", 0.0, 5, 8), 1)
