@@ -13,6 +13,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,8 @@ import typer
 
 from sweeps.benchmarks.throughput import SHARE, SPACES, Front, load
 
-SAMPLERS = ("ehvi", "tpe", "nsga2", "qmc", "grid", "random")
+SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "qmc", "grid", "random")
+"""`gp` where PyTorch is installed."""
 
 
 class Known:
@@ -120,6 +122,8 @@ def main(
     for name in ("sampler", "screened", "seconds in trials", "worst", "trials measured"):
         table.add_column(name, justify="left" if name == "sampler" else "right")
     for sampler in SAMPLERS:
+        if sampler == "gp" and find_spec("torch") is None:
+            continue
         for screened in (True, False):
             count = 1 if sampler == "ehvi" else seeds  # it draws nothing
             found = [replay(known, sampler, seed, screened, share) for seed in range(count)]
