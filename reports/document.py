@@ -6,15 +6,23 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 import typst
 
 from evaluation.errors import UserError
-from reports.content import class_ious, content, intervals
-from reports.figures import class_figure, front_figure, timeline_figure
+from reports.content import Intervals, class_ious, content, intervals
+from reports.content_savings import falls
+from reports.cost_figures import time_figure, waterfall_figure
+from reports.figures import class_figure, timeline_figure
+from reports.front_figure import front_figure
+from reports.importance import importance
+from reports.interactive import write_front_page
+from reports.progress import growth
 from reports.record import OverlayRow, StudyRecord
+from reports.search_figures import growth_figure, importance_figure, slices_figure
 from reports.timeline import Timeline, read_timeline
 
 REPORT_FILE = "report.pdf"
@@ -22,26 +30,33 @@ PDF_STANDARDS = ["ua-1"]
 """PDF/UA-1 (ISO 14289-1): the compiler refuses a document that a screen reader could not follow."""
 
 
-def write_report(record: StudyRecord, folder: Path) -> Path:
+def write_documents(record: StudyRecord, folder: Path, paper: str = "a4") -> tuple[Path, Path]:
+    """The report and the page of the front: `report.pdf` and `front.html` in the study's folder."""
+    found = intervals(record)
+    return write_report(record, folder, paper, found), write_front_page(record, found.search, found.on_front, folder)
+
+
+def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: Intervals | None = None) -> Path:
     """Write `report.pdf` into the study's folder, and return its path.
+
+    Args:
+        paper: a4 or letter.
+        found: intervals of this record, where they are known.
 
     Raises:
         UserError: the folder cannot be written.
     """
     timelines = _timelines(record, folder)
-    found = intervals(record)
+    found = intervals(record) if found is None else found
     page = content(record, found, timelines)
+    page["paper"] = paper
+    drawn = _figures(record, found, timelines)
+    page["figures"] = {name: figure is not None for name, figure in drawn.items()}
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        (root / "front.svg").write_bytes(front_figure(record, found.search))
-        page["figures"] = {"timeline": bool(timelines), "classes": False}
-        if timelines:
-            titled = [(_title(record, number), timeline) for number, timeline in timelines.items()]
-            (root / "timeline.svg").write_bytes(timeline_figure(titled))
-        ious = class_ious(record)
-        if ious is not None:
-            (root / "classes.svg").write_bytes(class_figure(*ious))
-            page["figures"]["classes"] = True
+        for name, figure in drawn.items():
+            if figure is not None:
+                (root / f"{name}.svg").write_bytes(figure)
         page["overlays"] = [
             row for row, files in zip(page["overlays"], record.overlays, strict=True) if _bring(files, folder, root)
         ]
@@ -58,6 +73,22 @@ def write_report(record: StudyRecord, folder: Path) -> Path:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
     return path
+
+
+def _figures(record: StudyRecord, found: Intervals, timelines: Mapping[int, Timeline]) -> dict[str, bytes | None]:
+    """By name; None where the record has nothing to draw."""
+    titled = [(_title(record, number), timeline) for number, timeline in timelines.items()]
+    ious, saved, grown, shares = class_ious(record), falls(record), growth(record), importance(record)
+    return {
+        "front": front_figure(record, found.search),
+        "falls": waterfall_figure(saved) if saved else None,
+        "time": time_figure(record),
+        "timeline": timeline_figure(titled) if titled else None,
+        "growth": growth_figure(grown) if grown and len(grown.trials) > 1 else None,
+        "slices": slices_figure(record),
+        "importance": importance_figure(shares) if shares else None,
+        "classes": class_figure(*ious) if ious else None,
+    }
 
 
 def _timelines(record: StudyRecord, folder: Path) -> dict[int, Timeline]:

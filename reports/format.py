@@ -45,6 +45,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}{THIN}%" if share < 0.9999 else f"{100 * share:.3f}{THIN}%"
 
 
+def share(value: float) -> str:
+    """ "97 %": whole per cent, but "<1 %" and ">99 %" for what is neither none nor all."""
+    if 0 < value < 0.01:
+        return f"<1{THIN}%"
+    if 0.99 < value < 1:
+        return f">99{THIN}%"
+    return f"{100 * value:.0f}{THIN}%"
+
+
 def duration(seconds: float) -> str:
     """ "3 min 20 s"."""
     minutes, rest = divmod(round(seconds), 60)

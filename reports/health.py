@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
-from evaluation.accuracy import Interval
+from evaluation.accuracy import Interval, paired_difference_interval
 from reports import format as fmt
 from reports.record import State, StudyRecord
 
 FEW_TRIALS = 20
 SMALL_SHARE = 0.1
 LOW_AGREEMENT = 0.99
+DOUBTFUL_SHARE = 0.5
 
 
-def health(record: StudyRecord, change: Mapping[int, Interval]) -> list[str]:
-    """Sentences, worst first. `change`: mIoU against the baseline by trial number."""
+def health(record: StudyRecord, change: Mapping[int, Interval], on_front: Mapping[int, float]) -> list[str]:
+    """Sentences, worst first.
+
+    Args:
+        change: mIoU against the baseline by trial number.
+        on_front: share of the resamples of the pictures in which a trial is on the front, by number.
+    """
     return [
         *_trials(record),
         *_changes(record),
         *_screening(record),
         *_import(record),
         *_baseline(record, change),
+        *_overlaps(record, on_front),
         *_edges(record),
         *_agreement(record),
     ]
@@ -100,20 +108,41 @@ def _baseline(record: StudyRecord, change: Mapping[int, Interval]) -> list[str]:
     return said
 
 
+def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
+    """Points whose place on the front, or before a neighbour, may be chance."""
+    said = []
+    doubtful = [equal[0] for equal in record.front if on_front.get(equal[0], 1.0) < DOUBTFUL_SHARE]
+    if doubtful:
+        numbers = ", ".join(f"{number:03d}" for number in doubtful)
+        said.append(
+            f"{len(doubtful)} of {len(record.front)} points are on the front in less than half of the resamples of the "
+            f"pictures ({numbers}): on other pictures another trial might stand there."
+        )
+    pairs = list(itertools.pairwise(equal[0] for equal in record.front))
+    seed, together = int(record.config.get("seed", 0)), 0
+    for smaller, larger in pairs:
+        scores = record.trial(larger).measurement.scores, record.trial(smaller).measurement.scores
+        together += paired_difference_interval(*scores, seed=seed).lower <= 0
+    if together:
+        said.append(
+            f"Of {len(pairs)} pairs of neighbours on the front these pictures do not tell {together} apart: the 95 % "
+            "interval of their difference in mIoU holds 0."
+        )
+    return said
+
+
 def _edges(record: StudyRecord) -> list[str]:
     """Dimensions whose levels end where the front's smallest point stands: going on might pay."""
     if not record.front:
         return []
-    smallest = record.trial(record.front[0][0]).params
+    smallest = record.trial(record.front[0][0])
     space = record.config.get("space", {})
     at_edge = []
     bits = [name for name in space if name.endswith("_bits")]
     for name, edge in (("sparsity", max), ("tile_count", max), *((name, min) for name in bits)):
         levels = space.get(name) or []
-        _, _, backbone = name.partition("_")
-        value = smallest.get(name, smallest.get(backbone))  # "aspp_weight_bits" may follow "weight_bits"
-        if len(levels) > 1 and value == edge(levels):
-            at_edge.append(f"{name} {value:g}")
+        if len(levels) > 1 and smallest.value(name) == edge(levels):
+            at_edge.append(f"{name} {edge(levels):g}")
     if not at_edge:
         return []
     return [
@@ -125,9 +154,11 @@ def _agreement(record: StudyRecord) -> list[str]:
     choice = record.choice
     if choice is None:
         return []
-    agreement = choice.measurement.label_agreement
+    seen = record.executions.get(choice.number)
+    agreement = choice.measurement.label_agreement if seen is None else seen.label_agreement
+    beside = "the integer executor's" if seen is None else "its C program's"
     if agreement is None:
         return ["The choice's labels were not compared with the integer executor's."]
     if agreement < LOW_AGREEMENT:
-        return [f"Only {fmt.percent(agreement)} of the choice's labels equal the integer executor's; 99 % is usual."]
-    return [f"{fmt.percent(agreement)} of the choice's labels equal the integer executor's."]
+        return [f"Only {fmt.percent(agreement)} of the choice's labels equal {beside}; 99 % is usual."]
+    return [f"{fmt.percent(agreement)} of the choice's labels equal {beside}."]

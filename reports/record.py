@@ -16,10 +16,13 @@ from typing import Any
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from evaluation.measurement import Execution, Measurement, MemoryFigures
+from evaluation.peers import Runtime, Use
 from reports.front import Point
 
 RECORD_VERSION = 1
 RECORD_FILE = "record.json"
+NETWORKS = "networks"
+"""Folder of a study with the networks of the front, each in one named by its trial's label."""
 
 
 class State(StrEnum):
@@ -84,10 +87,17 @@ class Trial:
     """Where screening would have pruned it. Of a complete trial: it was run all the same, to see how often that is
     wrong; so with `early`."""
     early: Early | None = None
+    finished_s: float | None = None
+    """When it ended: seconds of the study's wall time, the time between launches left out."""
 
     @property
     def label(self) -> str:
         return f"trial-{self.number:03d}"
+
+    def value(self, name: str) -> str | float | int:
+        """A searched value; a stage of the network that has none of its own has the backbone's."""
+        _, _, backbone = name.partition("_")
+        return self.params[name] if name in self.params else self.params[backbone]
 
     @property
     def spent(self) -> bool:
@@ -117,6 +127,7 @@ class Trial:
             "planned_macs": self.planned_macs,
             "bound": asdict(self.bound) if self.bound else None,
             "early": asdict(self.early) if self.early else None,
+            "finished_s": self.finished_s,
         }
 
     @classmethod
@@ -141,6 +152,44 @@ def point_of(trial: Trial, config: Mapping[str, Any]) -> Point:
         case _:
             third = 0.0
     return Point(trial.number, measurement.scores.miou, measurement.memory.peak_memory_bytes, third)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step from the baseline to the choice: what the network needs and scores once it is taken."""
+
+    what: str
+    """"baseline", "pruning", "bits" or "tiles"."""
+    name: str
+    """The candidate for people."""
+    memory: MemoryFigures
+    miou: float
+    macs: int
+
+    @classmethod
+    def of(cls, what: str, name: str, measured: Measurement) -> Step:
+        return cls(what, name, measured.memory, measured.scores.miou, measured.cost.macs)
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Step:
+        return cls(**dict(tree) | {"memory": MemoryFigures(**tree["memory"])})
+
+
+@dataclass(frozen=True)
+class Peers:
+    """What other runtimes really use for a trial's network, written as a `.tflite` file."""
+
+    file_bytes: int | None
+    """Size of the file; None where the format cannot carry the network."""
+    uses: tuple[Use, ...]
+    """One for each runtime, in the order of `evaluation.peers.Runtime`; none where there is no file."""
+    problem: str | None = None
+    """Why there is no file."""
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Peers:
+        uses = tuple(Use(**use | {"runtime": Runtime(use["runtime"])}) for use in tree["uses"])
+        return cls(tree["file_bytes"], uses, tree["problem"])
 
 
 @dataclass(frozen=True)
@@ -200,6 +249,8 @@ class Environment:
     """Wall time of all launches of this study together; of a study that several launches share, of the last alone."""
     lock: str | None = None
     """SHA-256 of constraints.txt, which pins all versions."""
+    study_folder: str | None = None
+    """The study's folder, as a command started where the study was would name it."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +281,11 @@ class StudyRecord:
     """Changes of the configuration in mid-study: {"at", "trials" finished by then, "keys": {key: [before, after]}}."""
     not_executed: str | None = None
     """Why there are none, or fewer than front points."""
+    chain: tuple[Step, ...] = ()
+    """From the baseline to the choice: what pruning, bits and tiles did, one after the other. Empty where nothing but
+    the baseline was chosen, or a step could not be measured."""
+    peers: Mapping[int, Peers] = field(default_factory=dict)
+    """By trial number, of baseline and choice."""
     version: int = RECORD_VERSION
 
     @property
@@ -270,6 +326,8 @@ class StudyRecord:
             "executions": {str(number): asdict(seen) for number, seen in self.executions.items()},
             "changes": [dict(change) for change in self.changes],
             "not_executed": self.not_executed,
+            "chain": [asdict(step) for step in self.chain],
+            "peers": {str(number): asdict(peers) for number, peers in self.peers.items()},
         }
 
     @classmethod
@@ -293,6 +351,8 @@ class StudyRecord:
             executions={int(number): Execution(**seen) for number, seen in tree.get("executions", {}).items()},
             changes=tuple(tree.get("changes", ())),
             not_executed=tree.get("not_executed"),
+            chain=tuple(Step.from_dict(step) for step in tree.get("chain", ())),
+            peers={int(number): Peers.from_dict(peers) for number, peers in tree.get("peers", {}).items()},
             version=tree["version"],
         )
 
@@ -301,7 +361,7 @@ def write_record(record: StudyRecord, folder: Path) -> Path:
     """Write `record.json` into the study's folder, all of it or nothing."""
     path = folder / RECORD_FILE
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(record.to_dict(), indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(record.to_dict(), separators=(",", ":")) + "\n", encoding="utf-8")
     os.replace(temporary, path)
     return path
 

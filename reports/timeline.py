@@ -38,6 +38,15 @@ class Timeline:
             alive[block.name, block.role] = replace(first or block, size_bytes=size_bytes)
         return tuple(sorted(alive.values(), key=lambda block: (-block.size_bytes, block.offset)))
 
+    def largest(self, count: int) -> tuple[Block, ...]:
+        """The largest buffers, each tensor and role once: of its tiles the largest."""
+        largest: dict[tuple[str, str], Block] = {}
+        for block in self.buffers:
+            known = largest.get((block.name, block.role))
+            if known is None or block.size_bytes > known.size_bytes:
+                largest[block.name, block.role] = block
+        return tuple(sorted(largest.values(), key=lambda block: (-block.size_bytes, block.lower, block.offset))[:count])
+
 
 def read_timeline(path: Path) -> Timeline:
     """From the JSON of an `evaluation.planner.Plan`."""

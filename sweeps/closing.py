@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
-from evaluation.measurement import Execution
+from evaluation.measurement import Execution, Measurement
 from reports.front import choose, pareto_front
 from reports.overlays import save_row
 from reports.record import (
+    NETWORKS,
     RECORD_FILE,
     DataSet,
     Environment,
     ImportCheck,
-    OverlayRow,
+    Peers,
     State,
+    Step,
     StudyRecord,
     Trial,
     point_of,
@@ -31,8 +35,10 @@ from sweeps.config import SweepConfig
 from sweeps.executor import Executor, Failure
 from sweeps.folder import StudyFolder
 from sweeps.judging import judge
-from sweeps.space import Candidate
-from sweeps.worker import Execute, ScoreHeldOut, Show
+from sweeps.space import BASELINE, Candidate
+from sweeps.worker import AskPeers, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
+
+T = TypeVar("T")
 
 
 def close_study(
@@ -62,12 +68,43 @@ def close_study(
     )
     by_number = {trial.number: trial for trial in judged}
     wanted = {equal[0].number for equal in front} | ({0} if baseline else set())
-    heldout = _heldout({number: by_number[number] for number in sorted(wanted)}, executor, folder.path)
+    scored = {number: by_number[number] for number in sorted(wanted)}
     on_front = {equal[0].number: by_number[equal[0].number] for equal in front}
-    executions, not_executed = _executions(on_front, executor, folder.path)
-    overlays: tuple[OverlayRow, ...] = ()
-    if baseline and chosen and config.report.overlays:
-        overlays = _overlays(baseline, by_number[chosen.number], config.report.overlays, data, executor, folder.path)
+    choice = by_number[chosen.number] if chosen else None
+    pair = {trial.number: trial for trial in (baseline, choice) if trial is not None}
+    earlier = read_record(folder.path) if (folder.path / RECORD_FILE).exists() else None
+    known = _Known(*((earlier.heldout, earlier.executions, earlier.peers) if earlier else ({}, {}, {})))
+    steps = chain_of(_candidate(choice)) if baseline and choice else {}
+    measured = {_candidate(trial).canonical: trial.measurement for trial in judged if trial.measurement}
+    rows = config.report.overlays if baseline and choice else 0
+    picked = pick_pictures(baseline.measurement.scores, choice.measurement.scores, rows) if rows else {}
+    # All at once, so that no worker waits while another answers; what takes longest stands first.
+    requests: dict[tuple[str, Hashable], Any] = {
+        **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in known.peers},
+        **{("step", what): Outline(step) for what, step in steps.items() if step not in measured},
+        **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in known.executions},
+        **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in known.heldout},
+        **{("network", n): KeepNetwork(_candidate(on_front[n])) for n in _without_files(on_front, folder.path)},
+        **{("picture", i): Show(i, (_candidate(baseline), _candidate(choice))) for i in picked},
+    }
+    answers = ask_all(executor, requests)
+    found: dict[str, dict] = {}
+    for (kind, key), answer in answers.items():
+        found.setdefault(kind, {})[key] = answer
+    heldout = _of(Scores, known.heldout, found.get("heldout", {}), scored)
+    executions = _of(Execution, known.executions, found.get("execution", {}), on_front)
+    not_executed = next((_reason(a) for a in found.get("execution", {}).values() if not isinstance(a, Execution)), None)
+    unasked = {
+        n: answer if isinstance(answer, Peers) else Peers(None, (), f"not measured: {_reason(answer)}")
+        for n, answer in found.get("peers", {}).items()
+    }
+    peers = _of(Peers, known.peers, unasked, pair)
+    chain = _chain(steps, measured | {steps[what]: answer for what, answer in found.get("step", {}).items()})
+    _keep_networks(on_front, found.get("network", {}), folder.path)
+    overlays = tuple(
+        save_row(folder.path, image_id, picture, label, *maps, data.palette, picked[index])
+        for index, (image_id, picture, label, maps) in _shown(picked, found.get("picture", {}))
+    )
     commit, dirty = environment.git_state()
     folder.count_time()
     return StudyRecord(
@@ -91,10 +128,13 @@ def close_study(
             machine=environment.machine(),
             started=folder.started,
             seconds=round(folder.seconds, 1),
+            study_folder=environment.relative(folder.path),
         ),
         executions=executions,
         changes=tuple(json.loads(json.dumps(folder.changes))),
         not_executed=not_executed,
+        chain=chain,
+        peers=peers,
     )
 
 
@@ -128,51 +168,75 @@ def described(answer: DataSet | Failure) -> DataSet:
     return answer
 
 
-def _heldout(trials: Mapping[int, Trial], executor: Executor, folder: Path) -> dict[int, Scores]:
-    known: dict[int, Scores] = {}
-    if (folder / RECORD_FILE).exists():
-        known = dict(read_record(folder).heldout)
-    requests = {
-        number: ScoreHeldOut(Candidate.from_params(trial.params))
-        for number, trial in trials.items()
-        if number not in known
+@dataclass(frozen=True)
+class _Known:
+    """What an earlier closing of this study found, by trial number."""
+
+    heldout: Mapping[int, Scores]
+    executions: Mapping[int, Execution]
+    peers: Mapping[int, Peers]
+
+
+def _candidate(trial: Trial) -> Candidate:
+    return Candidate.from_params(trial.params)
+
+
+def _of(kind: type[T], known: Mapping[int, T], answers: Mapping[int, Any], wanted: Mapping[int, Trial]) -> dict[int, T]:
+    """What is known of the trials that count, by number; what was lost on the way is left out."""
+    found = dict(known) | {number: answer for number, answer in answers.items() if isinstance(answer, kind)}
+    return {number: found[number] for number in sorted(wanted) if number in found}
+
+
+def _reason(answer: Failure | str) -> str:
+    return answer.reason if isinstance(answer, Failure) else str(answer)
+
+
+def _chain(steps: Mapping[str, Candidate], measured: Mapping[Candidate, Any]) -> tuple[Step, ...]:
+    """What pruning, bits and tiles did, one after the other; empty where a step could not be measured."""
+    if any(not isinstance(measured.get(candidate), Measurement) for candidate in steps.values()):
+        return ()
+    return tuple(Step.of(what, str(candidate), measured[candidate]) for what, candidate in steps.items())
+
+
+def chain_of(choice: Candidate) -> dict[str, Candidate]:
+    """The candidates from the baseline to the choice, by what each adds; what the choice does not do is left out."""
+    pruned = replace(BASELINE.compression, pruning=choice.compression.pruning, sparsity=choice.compression.sparsity)
+    steps = {
+        "baseline": BASELINE,
+        "pruning": Candidate(pruned, 1).canonical,
+        "bits": Candidate(choice.compression, 1).canonical,
+        "tiles": choice.canonical,
     }
-    known |= {number: value for number, value in ask_all(executor, requests).items() if isinstance(value, Scores)}
-    return {number: known[number] for number in trials if number in known}
+    candidates = list(steps.values())
+    return {what: steps[what] for index, what in enumerate(steps) if index == 0 or steps[what] != candidates[index - 1]}
 
 
-def _executions(
-    trials: Mapping[int, Trial], executor: Executor, folder: Path
-) -> tuple[dict[int, Execution], str | None]:
-    """What the C programs of these trials do, and why some were not run."""
-    known: dict[int, Execution] = {}
-    if (folder / RECORD_FILE).exists():
-        known = {number: seen for number, seen in read_record(folder).executions.items() if number in trials}
-    requests = {
-        number: Execute(Candidate.from_params(trial.params)) for number, trial in trials.items() if number not in known
-    }
-    reason = None
-    for number, value in ask_all(executor, requests).items():
-        if isinstance(value, Execution):
-            known[number] = value
-        else:
-            reason = reason or (value.reason if isinstance(value, Failure) else str(value))
-    return {number: known[number] for number in sorted(known)}, reason
+def _without_files(trials: Mapping[int, Trial], folder: Path) -> list[int]:
+    """Points of the front whose networks are not kept yet."""
+    return [number for number, trial in trials.items() if not (folder / NETWORKS / trial.label).exists()]
 
 
-def _overlays(
-    baseline: Trial, choice: Trial, rows: int, data: DataSet, executor: Executor, folder: Path
-) -> tuple[OverlayRow, ...]:
-    candidates = tuple(Candidate.from_params(trial.params) for trial in (baseline, choice))
-    picked = pick_pictures(baseline.measurement.scores, choice.measurement.scores, rows)
-    answers = ask_all(executor, {index: Show(index, candidates) for index in picked})
-    shown = []
-    for index, note in picked.items():
-        if isinstance(answers[index], Failure):
+def _keep_networks(trials: Mapping[int, Trial], answers: Mapping[int, Any], folder: Path) -> None:
+    """The networks of the front as files, in a folder for each trial; those of trials that left it go."""
+    kept = {trial.label for trial in trials.values()}
+    for old in (folder / NETWORKS).glob("trial-*"):
+        if old.name not in kept:
+            shutil.rmtree(old)
+    for number, files in answers.items():
+        if isinstance(files, Failure) or not files:
             continue
-        image_id, picture, label, (of_baseline, of_choice) = answers[index]
-        shown.append(save_row(folder, image_id, picture, label, of_baseline, of_choice, data.palette, note))
-    return tuple(shown)
+        place = folder / NETWORKS / trials[number].label
+        unfinished = place.with_suffix(".part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for name, content in files.items():
+            (unfinished / name).write_bytes(content)
+        unfinished.rename(place)
+
+
+def _shown(picked: Mapping[int, str], answers: Mapping[int, Any]) -> list[tuple[int, Any]]:
+    """The pictures that were drawn, in the order they are shown."""
+    return [(index, answers[index]) for index in picked if not isinstance(answers[index], Failure)]
 
 
 def pick_pictures(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]:

@@ -69,6 +69,7 @@ class DataConfig(Section):
     """Three disjoint uses of pictures: training and calibration, search, held-out."""
 
     name: DataSetName
+    """streets (drawn by the program), camvid, cityscapes, voc, ade20k (their official layouts) or folder."""
     path: Path | None = None
     """Folder of the data set; `streets` draws its own pictures and needs none. Relative to the YAML file."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -256,6 +257,8 @@ class CacheConfig(Section):
 
 
 class ReportConfig(Section):
+    paper: Literal["a4", "letter"] = "a4"
+    """Size of the pages."""
     overlays: Annotated[int, Field(ge=0, le=8)] = 4
     """Rows of picture / label / baseline / choice, the picture with the lowest score of the choice among them."""
 

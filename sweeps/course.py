@@ -66,7 +66,7 @@ def run_course(
         if config.space.prunes_channels:
             progress.say("ranking the channels and reading pictures, once for all trials")
         journal = shared or Journal(folder.path)
-        early_end = run_trials(config, study, journal, executor, tracker, progress, stop)
+        early_end = run_trials(config, study, journal, executor, tracker, progress, stop, folder.elapsed_s)
         folder.count_time()
         with contextlib.nullcontext(True) if shared is None else shared.closing() as is_ours:
             if not is_ours or (shared is not None and shared.others_at_work()):
@@ -75,11 +75,11 @@ def run_course(
             record = close_study(config, journal.trials, executor, folder, data, check)
             write_record(record, folder.path)
             progress.say("writing the report")
-            from reports.document import write_report  # a second of Matplotlib and Typst, kept from the start
+            from reports.document import write_documents  # a second of Matplotlib and Typst, kept from the start
 
-            report = write_report(record, folder.path)
+            report, page = write_documents(record, folder.path, config.report.paper)
             fold_log(folder.path / STUDY_DATABASE)
-            tracker.finish(record, [report, folder.path / RECORD_FILE], early_end is None, folder.path)
+            tracker.finish(record, [report, page, folder.path / RECORD_FILE], early_end is None, folder.path)
     return End(record, report, early_end)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,12 +44,17 @@ def run_trials(
     tracker: Tracker,
     progress: Progress,
     stop: Stop,
+    clock: Callable[[], float],
 ) -> str | None:
-    """Search until the budget of measured candidates is spent; returns why it ended early, or None."""
+    """Search until the budget of measured candidates is spent; returns why it ended early, or None.
+
+    Args:
+        clock: seconds of the study's wall time until now.
+    """
     kind = _SharedSearch if isinstance(journal, SharedJournal) else _Search
     # The sampler's small matrices: threads of theirs would only fight the workers for the cores.
     with threadpool_limits(1, user_api="blas"):
-        return kind(config, study, journal, executor, tracker, progress).run(stop)
+        return kind(config, study, journal, executor, tracker, progress, clock).run(stop)
 
 
 class _Search:
@@ -67,8 +73,9 @@ class _Search:
         executor: Executor,
         tracker: Tracker,
         progress: Progress,
+        clock: Callable[[], float],
     ) -> None:
-        self.config, self.study, self.journal = config, study, journal
+        self.config, self.study, self.journal, self.clock = config, study, journal, clock
         self.executor, self.tracker, self.progress = executor, tracker, progress
         self.told: dict[int, Trial] = {}
         self.pending: deque[Question] = deque()
@@ -133,7 +140,7 @@ class _Search:
         for answer in answers:
             # Where the preparation failed, the trials that need it try again, and fail with the reason.
             if isinstance(answer.key, Question):
-                self.journal.append(_trial(answer, self.config.folder))
+                self.journal.append(_trial(answer, self.config.folder, self.clock()))
         if self.unwritten and not answers:
             self._write_one()
 
@@ -290,7 +297,7 @@ class _SharedSearch(_Search):
                 self.study.put_off(question)
 
 
-def _trial(answer: Answer, folder: Path) -> Trial:
+def _trial(answer: Answer, folder: Path, finished_s: float) -> Trial:
     """The trial an answer makes; its plan or traceback is put into the study's folder."""
     question: Question = answer.key
     trial = Trial(
@@ -300,6 +307,7 @@ def _trial(answer: Answer, folder: Path) -> Trial:
         state=State.FAILED,
         feasible=False,
         seconds=round(answer.seconds, 3),
+        finished_s=round(finished_s, 3),
     )
     if isinstance(answer.value, Failure):
         if answer.value.traceback:

@@ -1,17 +1,26 @@
-"""Hand over a candidate of a study as C sources that run in exactly the memory the study promised.
+"""Hand over a point of a study: C sources that run in exactly the memory the study promised, and what goes with them.
 
-python -m sweeps.export studies/streets --out network
+python -m sweeps.export studies/streets --out network                  the study's choice
+python -m sweeps.export studies/streets --budget 0.2MB --out network   the most accurate within 0.2 MB
 """
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from evaluation.errors import UserError, exits_on_user_error
 
+if TYPE_CHECKING:
+    from reports.record import StudyRecord, Trial
+
+BROKEN_STATUS = 1
+"""Exit status where the written program does not keep what the study promised."""
+_UNITS = {"": 1e6, "b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -19,41 +28,85 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def export(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study, e.g. studies/streets.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; must not hold anything else.")],
-    trial: Annotated[int | None, typer.Option(metavar="N", help="Trial; the study's choice if left out.")] = None,
+    trial: Annotated[int | None, typer.Option(metavar="N", help="This trial, whatever the rules say.")] = None,
+    pick: Annotated[
+        Literal["chosen", "knee", "smallest", "best"] | None,
+        typer.Option(
+            help="chosen: the study's choice (the default); knee, smallest, or best (most accurate) of the front."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="The most accurate within so much peak memory, e.g. 4MB or 512kB."),
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(metavar="MIOU", help="The smallest that loses at most this against the baseline.")
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Compile the program and run it on search pictures.")] = True,
 ) -> None:
-    """Write the C program of a trial: sources, Makefile, plan and a README that says how to build and call it."""
-    from rich.console import Console
-
-    from deeplab.runtime.bundle import check_folder, write_bundle
+    """Write a trial's network: C sources, Makefile, plan, .tflite, labels and a model card; then run the program."""
     from reports.record import read_record
 
+    if sum(given is not None for given in (trial, pick, budget, max_drop)) > 1:
+        raise UserError("--trial, --pick, --budget and --max-drop each name one network; give one of them")
     record = read_record(study)
-    number = _wanted(record, study, trial)
-    chosen = record.trial(number)
-    check_folder(out)
-    graph, planned = _network(record, chosen)
-    promised = chosen.measurement.memory
-    if planned.arena_bytes != promised.arena_bytes:
-        raise UserError(
-            f"{study}: {chosen.label} was promised an arena of {promised.arena_bytes} bytes, but this version plans "
-            f"{planned.arena_bytes}; run the study again: python -m sweeps.launch CONFIG"
-        )
-    write_bundle(graph, planned, out)
-    console = Console()
-    console.print(
-        f"{chosen.label} ({chosen.name}): arena {planned.arena_bytes:,} B, weights {planned.weights_bytes:,} B, "
-        f"tables and stack {planned.runtime_bytes:,} B.",
-        highlight=False,
-    )
-    console.print(f"Written to {out}; build it with: make -C {out}", highlight=False)
+    chosen = picked(record, study, trial, pick, budget, max_drop)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from sweeps.handover import hand_over
+
+    if not hand_over(record, study, chosen, out, check):
+        raise typer.Exit(BROKEN_STATUS)
 
 
-def _wanted(record, study: Path, number: int | None) -> int:
-    """The trial to export, once it is known to have a network."""
-    if number is None:
+def picked(
+    record: StudyRecord,
+    study: Path,
+    number: int | None = None,
+    pick: str | None = None,
+    budget: str | None = None,
+    max_drop: float | None = None,
+) -> Trial:
+    """The trial that is asked for, once it is known to have a network.
+
+    Raises:
+        UserError: there is none: no such trial, one that was not measured, or nothing that keeps the rule.
+    """
+    from reports.front import choose, knee, staircase
+
+    if number is not None:
+        return _numbered(record, study, number)
+    if budget is None and max_drop is None and pick in (None, "chosen"):
         if record.chosen is None:
-            raise UserError(f"{study}: nothing was chosen ({record.chosen_reason}); name a trial with --trial")
-        return record.chosen
+            raise UserError(f"{study}: nothing was chosen ({record.chosen_reason}) Name a trial with --trial")
+        return record.trial(record.chosen)
+    points = record.feasible_points()
+    front = staircase(points)
+    if not front:
+        raise UserError(f"{study}: no feasible trial completed, so there is nothing to pick from; see its report")
+    if pick is not None:
+        point = {"knee": knee(front), "smallest": front[0], "best": front[-1]}[pick]
+        return record.trial(point.number)
+    baseline = record.baseline.measurement.scores.miou if record.baseline else None
+    rule = ("budget", megabytes_of(budget), None) if budget is not None else ("max_drop", None, max_drop)
+    found, reason = choose(points, baseline, *rule)
+    if found is None:
+        raise UserError(f"{study}: {reason}")
+    return record.trial(found.number)
+
+
+def megabytes_of(size: str) -> float:
+    """MB (10^6 bytes) of "4MB", "512kB", "1.5 MiB" or a bare number of MB.
+
+    Raises:
+        UserError: it is no size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*", size)
+    if match is None or match[2].lower() not in _UNITS or float(match[1]) == 0:
+        raise UserError(f"--budget {size}: is no size; write it as 4MB, 512kB, 300000B or 1.5MiB (MB = 10^6 bytes)")
+    return float(match[1]) * _UNITS[match[2].lower()] / 1e6
+
+
+def _numbered(record: StudyRecord, study: Path, number: int) -> Trial:
     known = {trial.number: trial for trial in record.trials}
     if number not in known:
         has = f"it has {min(known)} to {max(known)}" if known else "it has none"
@@ -61,21 +114,7 @@ def _wanted(record, study: Path, number: int | None) -> int:
     if known[number].measurement is None:
         reason = known[number].reason or "it has no measurement"
         raise UserError(f"{study}: trial {number} is {known[number].state} ({reason}); export one that is complete")
-    return number
-
-
-def _network(record, chosen):
-    """The trial's network as a graph and its plan, from the study's stage cache."""
-    import json
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from sweeps.config import SweepConfig
-    from sweeps.space import Candidate
-    from sweeps.trial import network_of, open_context
-
-    config = SweepConfig.model_validate_json(json.dumps(dict(record.config)))
-    return network_of(Candidate.from_params(chosen.params), open_context(config))
+    return known[number]
 
 
 main = exits_on_user_error(app)

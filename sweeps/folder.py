@@ -41,6 +41,10 @@ class StudyFolder:
     """Every change of the configuration that the user allowed: when, after how many trials, and each key's values."""
     _counted: float = field(default_factory=time.monotonic, repr=False)
 
+    def elapsed_s(self) -> float:
+        """Wall time of the study until now, the time between launches left out."""
+        return self.seconds + time.monotonic() - self._counted
+
     def count_time(self) -> None:
         """Add the wall time since this was last called, or since the folder was opened."""
         now = time.monotonic()

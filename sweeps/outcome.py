@@ -46,5 +46,8 @@ def print_outcome(record: StudyRecord, report: Path, console: Console, early_end
             saved = f": {factor:.1f} times less memory than the baseline, mIoU {change:+.4f}"
         console.print(f"Chosen: {choice.label} ({choice.name}){saved}.", style="bold", highlight=False)
     console.print(f"Report: {os.path.relpath(report)}", highlight=False, soft_wrap=True)
+    if choice is not None:
+        folder = os.path.relpath(report.parent)
+        console.print(f"The C program: python -m sweeps.export {folder} --out network", highlight=False, soft_wrap=True)
     store = "" if tracking_uri() == DEFAULT_URI else f" --backend-store-uri {tracking_uri()}"
     console.print(f"All trials: mlflow ui{store}   (then http://localhost:5000)", highlight=False, soft_wrap=True)

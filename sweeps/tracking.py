@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
@@ -29,7 +30,10 @@ TRIAL_NUMBER = "petitlab.trial"
 RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
 NOT_ON_FRONT = {"on_front": "false", "chosen": "false"}
 """Tags of a trial's run until the front is known."""
+EXPERIMENT_KIND = "mlflow.experimentKind"
 PAGE = 1000
+GROWTH_STEPS = 900
+"""MLflow takes 1000 metrics at a time."""
 PARENT_RUN = "mlflow parent run"
 TRACEBACKS = "failures"
 """Folder of a study with the tracebacks of failed trials."""
@@ -68,6 +72,7 @@ class Tracker:
             self._client.restore_experiment(experiment.experiment_id)
         self.experiment_id = experiment.experiment_id if experiment else self._create_experiment(study)
         self.parent_id = self._open_parent(study, study_id, params)
+        self._parent_link = run_link(self.experiment_id, self.parent_id, study)
         self._marks: dict[int, dict[str, str]] = {}
         """The tags of `NOT_ON_FRONT` of each trial's run, as they stand."""
         self._children = self._existing_children() if shared is None else {}
@@ -76,7 +81,8 @@ class Tracker:
 
     def _create_experiment(self, study: str) -> str:
         try:
-            return self._client.create_experiment(study)
+            # Else its pages open as those of a language model's application.
+            return self._client.create_experiment(study, tags={EXPERIMENT_KIND: "custom_model_development"})
         except MlflowException:  # another launch was sooner
             experiment = self._client.get_experiment_by_name(study)
             if experiment is None:
@@ -131,7 +137,8 @@ class Tracker:
         tags = {
             MLFLOW_PARENT_RUN_ID: self.parent_id,
             TRIAL_NUMBER: str(trial.number),
-            MLFLOW_RUN_NOTE: trial.name + (f"\n\n{trial.reason}" if trial.reason else ""),
+            MLFLOW_RUN_NOTE: f"{trial.name}, of the study {self._parent_link}"
+            + (f"\n\n{trial.reason}" if trial.reason else ""),
             "candidate": trial.name,
             "state": str(trial.state),
             "feasible": _word(trial.feasible),
@@ -173,17 +180,40 @@ class Tracker:
                 if self._marks[number][name] != value:
                     self._client.set_tag(run_id, name, value)
             self._marks[number] = marks
-        for number, scores in record.heldout.items():
-            if number in self._children:
-                self._client.log_metric(self._children[number], "heldout_miou", scores.miou)
+        # Imported here: Matplotlib, and what else the end needs, would hold up the start.
+        from reports.membership import front_probability
+        from reports.progress import growth
+        from sweeps.tracking_front import data_inputs, log_model, log_networks, study_note
+
         now = int(time.time() * 1000)
+        shares = front_probability(record)
+        inputs = data_inputs(record)
+        for number in sorted(on_front | set(record.heldout)):
+            if number not in self._children:
+                continue
+            found = {"on_front_share": shares.get(number)}
+            if number in record.heldout:
+                found["heldout_miou"] = record.heldout[number].miou
+            metrics = [Metric(name, value, now, 0) for name, value in found.items() if value is not None]
+            self._client.log_batch(self._children[number], metrics=metrics)
+            self._client.log_inputs(self._children[number], inputs)
+        log_networks(self._client, record, self._children, folder)
         choice = record.choice
-        note = f"Chosen: {choice.label} ({choice.name}). {record.chosen_reason}" if choice else record.chosen_reason
+        note = study_note(record, self.experiment_id, self.parent_id, self._children, shares)
+        history = growth(record)
+        grown = [] if history is None else zip(history.trials, history.shares, strict=True)
+        self._client.log_inputs(self.parent_id, inputs)
         self._client.log_batch(
             self.parent_id,
-            metrics=[Metric(name, value, now, 0) for name, value in study_metrics(record).items()],
+            metrics=[
+                *(Metric(name, value, now, 0) for name, value in study_metrics(record).items()),
+                *(Metric("hypervolume", share, now, step) for step, share in list(grown)[-GROWTH_STEPS:]),
+            ],
             tags=[RunTag(MLFLOW_RUN_NOTE, note), RunTag("chosen", choice.label if choice else "none")],
         )
+        if choice is not None and choice.number in self._children:
+            ours = self._children[choice.number], self.parent_id
+            log_model(self._client, record, self.experiment_id, ours, folder)
         for path in artifacts:
             if path.exists():
                 self._client.log_artifact(self.parent_id, str(path))
@@ -200,6 +230,19 @@ class Tracker:
             with suppress(MlflowException):  # the store itself may be what went wrong
                 self._client.set_terminated(self.parent_id, "FAILED")
             raise
+
+
+def run_link(experiment_id: str, run_id: str, title: str) -> str:
+    """A link to a run, as descriptions in MLflow's pages take it."""
+    return f"[{title}](#/experiments/{experiment_id}/runs/{run_id})"
+
+
+def trials_link(experiment_id: str, parent_id: str, title: str, front_only: bool = False, charts: bool = False) -> str:
+    """A link to the table or the charts of a study's trials. Sorted by a metric, they stand by themselves; else MLflow
+    folds them up under their parent."""
+    wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent_id}'" + (" and tags.on_front = 'true'" if front_only else "")
+    view = "&orderByKey=metrics.%60peak_memory_mb%60&orderByAsc=true" + ("&compareRunsMode=CHART" if charts else "")
+    return f"[{title}](#/experiments/{experiment_id}/runs?searchFilter={quote(wanted)}{view})"
 
 
 def study_metrics(record: StudyRecord) -> dict[str, float]:

@@ -6,17 +6,25 @@ Candidates that differ in tiles only share everything but the plan.
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
 import numpy as np
 
 from deeplab.datasets.palette import palette
 from deeplab.lowering import lower
+from deeplab.portable import TFLITE_FILE, to_tflite
 from deeplab.scoring import score
+from deeplab.served import NETWORK_FILE, saved_network
 from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, squash, to_label_size
+from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
+from evaluation.peers import survey
 from evaluation.planner import Plan
-from reports.record import DataSet, Early
+from reports.record import DataSet, Early, Peers
 from sweeps import execution as programs
 from sweeps.context import Context, open_context
 from sweeps.narrowing import prepare_narrowing, pruned_spec
@@ -25,8 +33,8 @@ from sweeps.space import Candidate
 from sweeps.stages import Stop, compressed, label_agreement, parameters, plan_of, planned, scores, scores_until
 
 __all__ = [
-    "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_of", "open_context",
-    "overlay", "picture", "plan_candidate", "prepare",
+    "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_files", "network_of",
+    "open_context", "outline", "overlay", "peers", "picture", "plan_candidate", "prepare",
 ]  # fmt: skip
 
 
@@ -68,6 +76,14 @@ def evaluate(candidate: Candidate, context: Context, stop: Stop = lambda *_: Non
     )
 
 
+def outline(candidate: Candidate, context: Context) -> Measurement:
+    """Scores, memory and cost of a candidate; neither labels are compared nor programs compiled and timed."""
+    network = compressed(candidate.compression, context)
+    made = plan_of(lower(network, context.config.study), candidate.tile_count, context)
+    cost = Cost(made.macs, made.mac_overhead, parameters(network))
+    return Measurement(scores(network, context, "search"), MemoryFigures.of_plan(made), cost)
+
+
 def held_out(candidate: Candidate, context: Context) -> Scores:
     """Scores on the held-out pictures. For the final front, once."""
     return scores(compressed(candidate.compression, context), context, "heldout")
@@ -78,6 +94,27 @@ def execution(candidate: Candidate, context: Context) -> Execution | str:
     network = compressed(candidate.compression, context)
     graph = lower(network, context.config.study)
     return programs.execution(network, graph, plan_of(graph, candidate.tile_count, context), context)
+
+
+def peers(candidate: Candidate, context: Context) -> Peers:
+    """What LiteRT and TFLM use for the candidate's network, each in a process of its own."""
+    try:
+        content = to_tflite(lower(compressed(candidate.compression, context), context.config.study))
+    except UserError as error:
+        return Peers(None, (), str(error))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / TFLITE_FILE
+        path.write_bytes(content)
+        return Peers(len(content), survey(path).uses)
+
+
+def network_files(candidate: Candidate, context: Context) -> dict[str, bytes]:
+    """The candidate's network: as `deeplab.served` loads it, and as .tflite where that format can carry it."""
+    network = compressed(candidate.compression, context)
+    files = {NETWORK_FILE: saved_network(network)}
+    with suppress(UserError):
+        files[TFLITE_FILE] = to_tflite(lower(network, context.config.study))
+    return files
 
 
 def network_of(candidate: Candidate, context: Context) -> tuple[Graph, Plan]:

@@ -8,7 +8,10 @@ never loads TensorFlow. It must offer:
     plan_candidate(candidate, context) -> Plan            memory, before any training
     evaluate(candidate, context, stop) -> Measurement | Early       stop(scores so far, pictures) -> Early | None
     held_out(candidate, context) -> Scores
+    outline(candidate, context) -> Measurement            the same, without comparing labels or timing programs
     execution(candidate, context) -> Execution | str      what its C program does; or why it was not run
+    peers(candidate, context) -> reports.record.Peers     what other runtimes use for its network
+    network_files(candidate, context) -> {file name: bytes}         its network, to be kept
     import_check(context) -> Scores                        the float network on `config.import_check.split`
     describe(context) -> reports.record.DataSet            names, colours, counts, fingerprints
     picture(context, image_index) -> (image_id, picture uint8 (H, W, 3), label uint8 (H, W))     of the search split
@@ -68,6 +71,13 @@ class PlanOnly:
 
 
 @dataclass(frozen=True)
+class Outline:
+    """Score and plan a candidate that is no trial of the study."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
 class ScoreHeldOut:
     candidate: Candidate
 
@@ -75,6 +85,20 @@ class ScoreHeldOut:
 @dataclass(frozen=True)
 class Execute:
     """Emit, compile and run the candidate's C program."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class AskPeers:
+    """Measure what LiteRT and TFLM use for the candidate's network."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class KeepNetwork:
+    """The candidate's network as files."""
 
     candidate: Candidate
 
@@ -122,10 +146,16 @@ def answer(trial: Any, context: Any, request: Any) -> Any:
         case PlanOnly(candidate):
             plan = trial.plan_candidate(candidate, context)
             return planned_costs(MemoryFigures.of_plan(plan), plan.macs)
+        case Outline(candidate):
+            return trial.outline(candidate, context)
         case ScoreHeldOut(candidate):
             return trial.held_out(candidate, context)
         case Execute(candidate):
             return trial.execution(candidate, context)
+        case AskPeers(candidate):
+            return trial.peers(candidate, context)
+        case KeepNetwork(candidate):
+            return trial.network_files(candidate, context)
         case CheckImport():
             return trial.import_check(context)
         case Prepare():

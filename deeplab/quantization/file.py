@@ -28,6 +28,12 @@ def network_bytes(network: QuantizedNetwork) -> bytes:
     return buffer.getvalue()
 
 
+def is_quantized(content: bytes) -> bool:
+    """Whether these are bytes of a quantised network, and not of a checkpoint."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return _HEADER in archive.files
+
+
 def parse_network(content: bytes) -> QuantizedNetwork:
     """Inverse of `network_bytes`."""
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:

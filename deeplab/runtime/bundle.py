@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from deeplab.runtime.command import main_c
@@ -19,19 +20,25 @@ _PRODUCTS = {"network", "network-static", "network-proof", "main.o", "network.o"
 """What the Makefile makes, and the list of sums itself."""
 
 
-def write_bundle(graph: Graph, plan: Plan, out: Path) -> None:
+def write_bundle(graph: Graph, plan: Plan, out: Path, beside: Mapping[str, bytes] | None = None) -> None:
     """Write the program of a planned network to the folder `out`, which may hold an older one, untouched since.
+
+    Args:
+        beside: other files that belong to it, by name.
 
     Raises:
         UserError: the network cannot be emitted, or the folder holds something else or cannot be written.
     """
     check_folder(out)
-    texts = bundle_texts(graph, plan)
-    sums = "".join(f"{hashlib.sha256(text.encode()).hexdigest()}  {name}\n" for name, text in texts.items())
+    contents = {name: text.encode() for name, text in bundle_texts(graph, plan).items()} | dict(beside or {})
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
+    stale = _sums_in(out).keys() - contents.keys()
     try:
         out.mkdir(exist_ok=True)
-        for name, text in (texts | {SUMS: sums}).items():
-            (out / name).write_text(text, encoding="utf-8")
+        for name in stale:
+            (out / name).unlink(missing_ok=True)
+        for name, content in (contents | {SUMS: sums.encode()}).items():
+            (out / name).write_bytes(content)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror}); give a folder where you may write") from None
 

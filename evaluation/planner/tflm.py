@@ -22,6 +22,7 @@ import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, read_tflite
+from evaluation.graph.tflite_writer import AlignedBuffer
 from evaluation.peers import TflmArena, tflm_arena
 from evaluation.planner.offsets import Block, place
 
@@ -111,32 +112,10 @@ def with_offline_plan(data: bytes, offsets: Sequence[int]) -> bytes:
     buffer.data = np.array([*header, *offsets], "<i4").view(np.uint8)
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
     model.metadata = [*kept, entry]
-    model.buffers = [_AlignedBuffer(each) for each in (*model.buffers, buffer)]
+    model.buffers = [AlignedBuffer(each) for each in (*model.buffers, buffer)]
     builder = flatbuffers.Builder(len(data) + 4 * len(offsets) + 1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
-
-
-class _AlignedBuffer:
-    """A constant's bytes, packed at a multiple of 16 as schema.fbs asks (`force_align`); the generated Python does not,
-    and kernels that read whole words from such a file may fault."""
-
-    def __init__(self, buffer: Any) -> None:
-        self.buffer = buffer
-
-    def Pack(self, builder: Any) -> int:  # noqa: N802 (the name that the generated code calls)
-        schema = _schema()
-        vector = None
-        if self.buffer.data is not None and len(self.buffer.data):
-            values = np.asarray(self.buffer.data, np.uint8).tobytes()
-            builder.StartVector(1, len(values), ALIGNMENT_BYTES)
-            builder.head -= len(values)
-            builder.Bytes[builder.head : builder.head + len(values)] = values
-            vector = builder.EndVector()
-        schema.BufferStart(builder)
-        if vector is not None:
-            schema.BufferAddData(builder, vector)
-        return schema.BufferEnd(builder)
 
 
 _NEVER, _START, _FIRST_STEP = 0, 1, 2

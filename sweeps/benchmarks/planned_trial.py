@@ -23,7 +23,7 @@ from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Measurement, MemoryFigures
 from evaluation.planner import Plan, Target, load_target
-from reports.record import DataSet, Early
+from reports.record import DataSet, Early, Peers
 from sweeps.cache import StageCache
 from sweeps.cache_store import open_store
 from sweeps.config import SweepConfig
@@ -67,11 +67,16 @@ def plan_candidate(candidate: Candidate, context: Context) -> Plan:
 def evaluate(
     candidate: Candidate, context: Context, stop: Callable[[Scores, int], Early | None] = lambda *_: None
 ) -> Measurement | Early:
-    made = plan_candidate(candidate, context)
+    measured = outline(candidate, context)
     if file := os.environ.get("PETITLAB_EVALUATIONS"):
         again = any(str(candidate) == trial.name for trial in read_journal(context.folder).values())
         with (context.folder / file).open("a") as evaluations:
             evaluations.write(f"{candidate}{' again' if again else ''}\n")
+    return measured
+
+
+def outline(candidate: Candidate, context: Context) -> Measurement:
+    made = plan_candidate(candidate, context)
     return Measurement(scores_of(candidate), MemoryFigures.of_plan(made), Cost(made.macs, made.mac_overhead, 0))
 
 
@@ -92,6 +97,14 @@ def held_out(candidate: Candidate, context: Context) -> Scores:
 
 def execution(candidate: Candidate, context: Context) -> str:
     return "nothing but plans was made"
+
+
+def peers(candidate: Candidate, context: Context) -> Peers:
+    return Peers(None, (), "nothing but plans was made")
+
+
+def network_files(candidate: Candidate, context: Context) -> dict[str, bytes]:
+    return {}
 
 
 def import_check(context: Context) -> Scores:

@@ -6,7 +6,7 @@ What is left is what a search is steered by, so that it can be timed beside a lo
 from __future__ import annotations
 
 from evaluation.measurement import Cost, Measurement, MemoryFigures
-from reports.record import Early
+from reports.record import Early, Peers
 from sweeps.space import Candidate
 from sweeps.stages import Stop, compressed, parameters, scores_until
 from sweeps.trial import (
@@ -15,6 +15,7 @@ from sweeps.trial import (
     held_out,
     import_check,
     open_context,
+    outline,
     overlay,
     picture,
     plan_candidate,
@@ -22,8 +23,8 @@ from sweeps.trial import (
 )
 
 __all__ = [
-    "Context", "describe", "evaluate", "execution", "held_out", "import_check", "open_context", "overlay", "picture",
-    "plan_candidate", "prepare",
+    "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_files", "open_context",
+    "outline", "overlay", "peers", "picture", "plan_candidate", "prepare",
 ]  # fmt: skip
 
 
@@ -37,6 +38,14 @@ def evaluate(candidate: Candidate, context: Context, stop: Stop = lambda *_: Non
     made = plan_candidate(candidate, context)
     cost = Cost(made.macs, made.mac_overhead, parameters(network))
     return Measurement(on_search, MemoryFigures.of_plan(made), cost, stage_seconds=dict(context.seconds))
+
+
+def peers(candidate: Candidate, context: Context) -> Peers:
+    return Peers(None, (), "no other runtime is asked in this benchmark")
+
+
+def network_files(candidate: Candidate, context: Context) -> dict[str, bytes]:
+    return {}
 
 
 def execution(candidate: Candidate, context: Context) -> str:

@@ -19,11 +19,10 @@ from deeplab.runtime.bundle import SUMS, write_bundle
 from deeplab.runtime.inputs import random_input, read_inputs
 from deeplab.runtime.program import Program, compiler
 from evaluation.errors import USER_ERROR_STATUS
-from evaluation.graph import read_tflite
+from evaluation.graph import read_tflite, write_tflite
 from evaluation.planner import CAMERA, TFLM, plan
 from tests.deeplab.segmenter import COLUMNS, ROWS, frames, segmenter
 from tests.evaluation.plans_by_hand import Network
-from tests.evaluation.tflite_writer import write_tflite
 
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
 FULL_FLAGS = command.FLAGS

@@ -17,10 +17,9 @@ from evaluation.errors import UserError
 from evaluation.executor import run_whole
 from evaluation.executor.kernels import kernel_of
 from evaluation.executor.patch import Call, Patch
-from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite
+from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite, write_tflite
 from evaluation.planner.geometry import input_region
 from evaluation.planner.types import Region
-from tests.evaluation.tflite_writer import write_tflite
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -8,10 +8,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from evaluation.errors import UserError
-from evaluation.graph import Graph, Operator, Tensor, graph_macs, read_tflite
+from evaluation.graph import Graph, Operator, Tensor, graph_macs, read_tflite, write_tflite
 from evaluation.graph.shape_rules import RULES
 from evaluation.graph.shape_rules_of_layout import RULES as LAYOUT_RULES
-from tests.evaluation.tflite_writer import write_tflite
 
 X = (1, 6, 8, 4)
 MASKS = {f"{name}_mask": 0 for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}

@@ -15,7 +15,8 @@ from deeplab.compression import Compression
 from evaluation.measurement import MemoryFigures
 from reports.front import choose, pareto_front
 from reports.overlays import save_row
-from reports.record import Environment, ImportCheck, State, StudyRecord, Trial, write_record
+from reports.record import Environment, ImportCheck, State, Step, StudyRecord, Trial, write_record
+from sweeps.closing import chain_of
 from sweeps.space import BASELINE, Candidate
 
 CANDIDATES = (
@@ -35,7 +36,7 @@ def trial(number: int, candidate: Candidate, folder: Path, state: State = State.
     (folder / f"plans/trial-{number:03d}.json").write_text(plan.to_json())
     made = Trial(
         number, candidate.as_params(), str(candidate), state, state is State.COMPLETE, seconds=1.5,
-        plan_file=f"plans/trial-{number:03d}.json",
+        finished_s=10.0 + 2 * number, plan_file=f"plans/trial-{number:03d}.json",
     )  # fmt: skip
     if state is State.COMPLETE:
         return replace(made, measurement=standin_trial.evaluate(candidate, CONTEXT))
@@ -95,6 +96,12 @@ def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> Stu
             for equal in front
         },
     )
+    if chosen and baseline:
+        steps = chain_of(Candidate.from_params(by_number[chosen.number].params)).items()
+        chain = tuple(Step.of(what, str(step), standin_trial.outline(step, CONTEXT)) for what, step in steps)
+        numbers = sorted({0, chosen.number})
+        peers = {n: standin_trial.peers(Candidate.from_params(by_number[n].params), CONTEXT) for n in numbers}
+        record = replace(record, chain=chain, peers=peers)
     record = replace(
         record,
         **changes,

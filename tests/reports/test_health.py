@@ -10,7 +10,7 @@ from reports.record import Bound, Early, State
 
 def test_it_says_how_often_screening_was_wrong(study) -> None:
     record = study(*[State.COMPLETE] * 5, State.PRUNED)
-    assert not [sentence for sentence in health(record, {}) if "sure to be beaten" in sentence]
+    assert not [sentence for sentence in health(record, {}, {}) if "sure to be beaten" in sentence]
     above, below = record.front[0][0], record.front[1][0]
     marks = {
         5: {"bound": Bound(0.2, 0, 1, 0.3)},
@@ -18,14 +18,14 @@ def test_it_says_how_often_screening_was_wrong(study) -> None:
         below: {"bound": Bound(1.0, 0, 1, 0.3), "early": Early(3, 6, 1, -0.1)},
     }
     trials = tuple(replace(trial, **marks.get(trial.number, {})) for trial in record.trials)
-    (sentence,) = [s for s in health(replace(record, trials=trials), {}) if "sure to be beaten" in s]
+    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}) if "sure to be beaten" in s]
     assert sentence.startswith("1 candidates were pruned")
     assert (
         "2 more, drawn at random, were measured all the same: 1 scored above the bound, 2 came on the front" in sentence
     )
     del marks[above], marks[below]
     trials = tuple(replace(trial, **marks.get(trial.number, {})) for trial in record.trials)
-    (sentence,) = [s for s in health(replace(record, trials=trials), {}) if "sure to be beaten" in s]
+    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}) if "sure to be beaten" in s]
     assert "none of such was measured" in sentence
 
 
@@ -49,5 +49,5 @@ def test_a_smallest_point_at_the_edge_of_a_stages_levels_is_said(study, own, sai
     trials = [replace(trial, params=dict(trial.params) | own) for trial in record.trials]
     record = replace(record, config={**record.config, "space": space}, trials=tuple(trials))
     assert record.trial(smallest).params["weight_bits"] == 4
-    (sentence,) = [sentence for sentence in health(record, {}) if "edge of the space" in sentence]
+    (sentence,) = [sentence for sentence in health(record, {}, {}) if "edge of the space" in sentence]
     assert said in sentence

@@ -8,25 +8,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from standin_sweeps import CONFIG
+
 from sweeps.config import SweepConfig
 from sweeps.config_file import load_config
 from sweeps.sqlite import fold_log
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-CONFIG = """
-study: stand-in
-seed: 3
-data: {name: streets}
-space:
-  sparsity: [0.0, 0.25, 0.5]
-  weight_bits: [4, 8, 32]
-  activation_bits: [8, 32]
-  tile_count: [1, 2, 4]
-search: {trials: 8}
-screening: {enabled: false}
-"""
 
 
 @pytest.fixture(scope="session")

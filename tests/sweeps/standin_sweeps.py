@@ -17,6 +17,18 @@ from sweeps.config import SweepConfig
 from sweeps.sweep import run_sweep
 
 SCRIPT = Path(__file__).parent / "sweep_script.py"
+CONFIG = """
+study: stand-in
+seed: 3
+data: {name: streets}
+space:
+  sparsity: [0.0, 0.25, 0.5]
+  weight_bits: [4, 8, 32]
+  activation_bits: [8, 32]
+  tile_count: [1, 2, 4]
+search: {trials: 8}
+screening: {enabled: false}
+"""
 Config = Callable[..., SweepConfig]
 """`config("search.trials=4")`, the fixture."""
 
@@ -67,4 +79,4 @@ def pdf_text(folder: Path) -> str:
 
 def essence(trial: Trial) -> dict:
     """A trial without what the clock says of it."""
-    return trial.to_dict() | {"seconds": None}
+    return trial.to_dict() | {"seconds": None, "finished_s": None}

@@ -17,8 +17,9 @@ import numpy as np
 
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Execution, Latency, Measurement, MemoryFigures
+from evaluation.peers import Runtime, Use
 from evaluation.planner import Buffer, Halo, Plan, Role, Section, Step
-from reports.record import DataSet
+from reports.record import DataSet, Peers
 
 PICTURES, CLASSES, SIDE = 6, 4, 48
 CLASS_NAMES = ("road", "building", "person", "car")
@@ -124,6 +125,25 @@ def evaluate(candidate, context, stop=lambda *_: None):
     cost = Cost(plan.macs, plan.mac_overhead, 400_000)
     latency = Latency(10.0 + candidate.tile_count, 11.0)
     return Measurement(measured, memory, cost, 0.999, {"prune": 0.5, "evaluate": 0.25}, latency)
+
+
+def outline(candidate, context):
+    plan = plan_candidate(candidate, context)
+    cost = Cost(plan.macs, plan.mac_overhead, 400_000)
+    return Measurement(scores(candidate), MemoryFigures.of_plan(plan), cost)
+
+
+def peers(candidate, context):
+    """LiteRT takes four times the arena, and TFLM refuses networks of 2-bit weights."""
+    arena = 4 * plan_candidate(candidate, context).arena_bytes
+    refused = candidate.compression.weight_bits == 2
+    tflm = Use(Runtime.TFLM, problem="TFLM refuses this file") if refused else Use(Runtime.TFLM, arena, 9_000, arena)
+    uses = (Use(Runtime.LITERT_XNNPACK, arena, None, 3 * arena), Use(Runtime.LITERT_BUILTIN, arena, None, 2 * arena))
+    return Peers(400_000, (*uses, tflm))
+
+
+def network_files(candidate, context):
+    return {"network.tflite": str(candidate).encode()}
 
 
 def held_out(candidate, context):

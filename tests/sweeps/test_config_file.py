@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from evaluation.errors import UserError
-from sweeps.config import SweepConfig, parse_split
+from sweeps.config import SweepConfig, flatten, parse_split
 from sweeps.config_file import check_files, load_config
+from sweeps.keys import HEAD, documented_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOOD = "study: s\ndata:\n  name: streets\n"
@@ -173,3 +174,10 @@ def test_what_a_resumed_study_may_change_is_not_its_identity(tmp_path: Path) -> 
     one = load(tmp_path, GOOD)
     assert one.identity() == load(tmp_path, GOOD, "search.trials=99", "search.workers=2").identity()
     assert one.identity() != load(tmp_path, GOOD, "seed=1").identity()
+
+
+def test_the_documented_file_holds_every_key_at_its_default_and_is_current(tmp_path: Path) -> None:
+    documented = REPOSITORY / "docs" / "every-key.yaml"
+    assert documented.read_text() == "\n".join((HEAD, *documented_yaml())) + "\n", "python -m sweeps.keys > it"
+    whole, least = load_config(documented), load(tmp_path, "study: streets\ndata: {name: streets}\n")
+    assert flatten(whole.model_dump(mode="json")) == flatten(least.model_dump(mode="json"))

@@ -129,7 +129,11 @@ def test_mlflow_shows_the_parent_with_its_children(config: Config) -> None:
     assert parent.data.params["search.trials"] == "8"
     assert parent.data.metrics["front_points"] == len(record.front)
     client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
-    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"report.pdf", "record.json"}
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
+        "front.html",
+        "record.json",
+        "report.pdf",
+    }
     by_name = {run.info.run_name: run for run in children(runs)}
     assert sorted(by_name) == [trial.label for trial in record.trials]
     on_front = {number for equal in record.front for number in equal}

@@ -1,5 +1,7 @@
 """Screening alone: what bounds what, who is a rival, and when scoring may end."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from standin_trial import scores
@@ -8,9 +10,11 @@ from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Measurement, MemoryFigures
 from reports.record import State, Trial
 from sweeps.config import ScreeningConfig
+from sweeps.engine import _Search
 from sweeps.judging import planned_costs
 from sweeps.screening import Screen, compare, looks, screen, upper_difference
 from sweeps.space import Candidate, Compression
+from sweeps.study import Question
 
 OPTIONS = ScreeningConfig(margin=0.01, audit=0.0)
 
@@ -158,3 +162,12 @@ def test_looks_end_with_whole_batches() -> None:
     assert looks(40, 32) == [32]
     assert looks(8, 1) == []
     assert looks(20, 8) == [8, 16]
+
+
+def test_only_what_was_known_when_a_candidate_was_asked_weighs_against_it(config) -> None:
+    """Also where the question is handed out again after a stop, when more is known."""
+    settings = config("screening.enabled=true")
+    search = _Search(settings, None, SimpleNamespace(trials={}), None, None, None, None)
+    search.told = {1: told(1, candidate(), 0.5, 100), 2: told(2, candidate(0.25), 0.9, 50)}
+    request = search._request(Question(3, candidate(0.5), 0, known=1))
+    assert [rival.number for rival in request.screen.rivals] == [1]

@@ -1,5 +1,7 @@
 """The search alone, with closed-form answers: distinct, reproducible, resumable, and not fooled by failures."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -163,3 +165,10 @@ def test_a_changed_space_keeps_what_was_tried(tmp_path: Path) -> None:
     tried = search(again, 100, finished)
     assert len(tried) == len(set(tried))
     assert set(wider.candidates()) <= set(tried)
+
+
+def test_the_databases_of_a_study_have_a_write_ahead_log(tmp_path) -> None:
+    """Without one each of some ten commits a trial waits for the disk."""
+    Study(tmp_path, "logged", SPACE, "random", 0)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

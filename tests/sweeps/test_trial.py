@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from deeplab.compression import Compression
 from deeplab.pruning.channels import narrowed
@@ -12,10 +11,9 @@ from deeplab.pruning.groups import channel_groups
 from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths
 from deeplab.runtime.program import compiler
-from evaluation.errors import UserError
 from evaluation.measurement import MemoryFigures
-from reports.record import Early, Environment, State, StudyRecord, Trial, write_record
-from sweeps import execution, export, narrowing, planning, stages, trial
+from reports.record import Early
+from sweeps import execution, narrowing, planning, stages, trial
 from sweeps.config_compression import ChannelsConfig
 from sweeps.config_file import load_config
 from sweeps.space import BASELINE, Candidate
@@ -337,86 +335,3 @@ def test_without_a_compiler_a_trial_still_counts_and_the_front_says_so(context, 
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 4)
     assert trial.evaluate(candidate, context).latency is None
     assert trial.execution(candidate, context) == "no C compiler (cc, gcc or clang) was installed"
-
-
-def record_of(context, *candidates, chosen=1):
-    """A finished study of these candidates in the context's folder."""
-    trials = tuple(
-        Trial(n, c.as_params(), str(c), State.COMPLETE, True, trial.evaluate(c, context))
-        for n, c in enumerate(candidates)
-    )
-    failed = Trial(len(trials), BASELINE.as_params(), str(BASELINE), State.FAILED, False, reason="its worker ended")
-    record = StudyRecord(
-        study=context.config.study,
-        config=context.config.model_dump(mode="json"),
-        space_size=9,
-        trials=(*trials, failed),
-        front=((0,),),
-        chosen=chosen,
-        chosen_reason="because",
-        heldout={},
-        data=None,
-        import_check=None,
-        overlays=(),
-        environment=Environment("", None, None, {}, "", "2026-11-24T00:00:00+00:00", 1.0),
-    )
-    folder = context.config.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    write_record(record, folder)
-    return folder
-
-
-def exported(*arguments):
-    """(exit status, output) of the command."""
-    result = CliRunner().invoke(export.app, [str(argument) for argument in arguments], catch_exceptions=True)
-    if isinstance(result.exception, UserError):
-        return 2, str(result.exception)
-    return result.exit_code, result.output
-
-
-def test_export_writes_the_program_the_study_promised(context, tmp_path):
-    candidate = Candidate(Compression("channels", 0.25, 8, 8), 4)
-    study = record_of(context, BASELINE, candidate)
-    out = tmp_path / "network"
-    status, said = exported(study, "--out", out)
-    assert status == 0, said
-    arena = trial.plan_candidate(candidate, context).arena_bytes
-    assert f"#define NETWORK_ARENA_BYTES {arena}" in (out / "network.h").read_text()
-    assert f"arena {arena:,} B" in said.replace("\n", " ")
-    assert exported(study, "--out", out)[0] == 0, "its own files may be written again"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--trial", 7], "there is no trial 7; it has 0 to 2"),
-        (["--trial", 2], "trial 2 is failed (its worker ended); export one that is complete"),
-    ],
-)
-def test_export_of_what_has_no_network_is_refused(context, tmp_path, arguments, words):
-    study = record_of(context, BASELINE, BASELINE)
-    status, said = exported(study, *arguments, "--out", tmp_path / "network")
-    assert status == 2
-    assert words in said
-    assert not (tmp_path / "network").exists()
-
-
-def test_export_of_another_plan_than_promised_is_refused(context, tmp_path, monkeypatch):
-    study = record_of(context, BASELINE, Candidate(Compression("channels", 0.25, 8, 8), 4))
-    planned = trial.plan_candidate(Candidate(Compression("channels", 0.25, 8, 8), 1), context)
-    monkeypatch.setattr(trial, "plan_of", lambda *_: planned)
-    status, said = exported(study, "--out", tmp_path / "network")
-    assert status == 2
-    assert "was promised an arena of" in said
-
-
-def test_export_of_no_study_or_into_other_peoples_files_is_refused(context, tmp_path):
-    status, said = exported(tmp_path / "nothing", "--out", tmp_path / "network")
-    assert status == 2
-    assert "no study here" in said
-    study = record_of(context, BASELINE, BASELINE)
-    (tmp_path / "mine.txt").write_text("keep me")
-    status, said = exported(study, "--out", tmp_path)
-    assert status == 2
-    assert "mine.txt" in said
-    assert (tmp_path / "mine.txt").read_text() == "keep me"

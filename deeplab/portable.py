@@ -1,0 +1,85 @@
+"""A lowered network as other runtimes can take it: what the `.tflite` format has no place for is put differently, or
+refused.
+
+The camera's frame goes in as uint8 and labels come out as int32, the narrowest type that ARG_MAX gives. A float network
+takes its pictures as float32 in [-1, 1] instead, since its zero lies between two codes of a uint8 frame. With 16-bit
+activations the frame passes through int8, and the logits become float32 for ARG_MAX, which takes no int16; both are
+exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from evaluation.errors import UserError
+from evaluation.graph import ABSENT, Graph, Operator, Quantization, Tensor, write_tflite
+
+TFLITE_FILE = "network.tflite"
+CARRIED_ACTIVATION_BITS = (8, 16, 32)
+
+
+def to_tflite(graph: Graph) -> bytes:
+    """The lowered network as a `.tflite` file, which computes the same labels.
+
+    Raises:
+        UserError: the format cannot carry it: activations of fewer than 8 bits, or 16-bit weights.
+    """
+    return write_tflite(portable(graph))
+
+
+def portable(graph: Graph) -> Graph:
+    """The graph with a frame and labels of types that TFLite's kernels take; all between is left as it is."""
+    _check(graph)
+    tensors, operators = list(graph.tensors), list(graph.operators)
+    (frame,), (labels,) = graph.inputs, graph.outputs
+    tensors[labels] = replace(tensors[labels], dtype="int32", bits=32)
+    entry = next(index for index, operator in enumerate(operators) if operator.inputs[0] == frame)
+    first = operators[entry].outputs[0]
+    if operators[entry].kind == "DEQUANTIZE":
+        del operators[entry]
+        return _without(frame, Graph(graph.name, tuple(tensors), tuple(operators), (first,), graph.outputs))
+    if tensors[first].dtype == "int16":
+        codes = Quantization(tensors[frame].quantization.scale, tensors[frame].quantization.zero_point - 128)
+        tensors.append(Tensor("frame/int8", tensors[frame].shape, "int8", 8, codes))
+        middle = len(tensors) - 1
+        operators[entry : entry + 1] = [
+            Operator("QUANTIZE", "frame/int8", (frame,), (middle,)),
+            replace(operators[entry], inputs=(middle,)),
+        ]
+        last = operators[-1]
+        tensors.append(Tensor("logits/float", tensors[last.inputs[0]].shape, "float32", 32))
+        logits = len(tensors) - 1
+        operators[-1:] = [
+            Operator("DEQUANTIZE", "logits/float", last.inputs[:1], (logits,)),
+            replace(last, inputs=(logits, *last.inputs[1:])),
+        ]
+    return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
+
+
+def _check(graph: Graph) -> None:
+    for operator in graph.operators:
+        if operator.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and graph.tensors[operator.inputs[1]].dtype == "int16":
+            raise UserError(
+                f"{operator.name}: .tflite has no convolution with 16-bit weights; take at most 8 bits, or float"
+            )
+        for index in operator.outputs:
+            bits = graph.tensors[index].bits
+            if bits not in CARRIED_ACTIVATION_BITS:
+                raise UserError(
+                    f"{operator.name}: .tflite has no {bits}-bit activations, only 8 and 16 bits and float: its "
+                    "kernels would not keep the values within their range"
+                )
+
+
+def _without(unused: int, graph: Graph) -> Graph:
+    """The graph less a tensor that nothing uses."""
+
+    def moved(indices: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(index - (index > unused) if index != ABSENT else ABSENT for index in indices)
+
+    operators = (
+        replace(operator, inputs=moved(operator.inputs), outputs=moved(operator.outputs))
+        for operator in graph.operators
+    )
+    tensors = graph.tensors[:unused] + graph.tensors[unused + 1 :]
+    return Graph(graph.name, tensors, tuple(operators), moved(graph.inputs), moved(graph.outputs))

@@ -1,0 +1,65 @@
+"""A network of a study behind MLflow's `pyfunc` interface: camera frames in, label maps out.
+
+The model's folder holds `network.npz`; it is lowered to the graph that planner and C emitter work on and computed by
+the numpy executor, in the runtime's integer arithmetic, so that predictions are the shipped program's to the bit (float
+networks: but for the order of sums). No TensorFlow is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
+from deeplab.lowering import lower
+from deeplab.quantization import QuantizedNetwork
+from deeplab.quantization.file import is_quantized, network_bytes, parse_network
+from evaluation.executor import run_whole
+
+NETWORK_FILE = "network.npz"
+
+
+def saved_network(network: Checkpoint | QuantizedNetwork) -> bytes:
+    """What `load_network` reads."""
+    return checkpoint_bytes(network) if isinstance(network, Checkpoint) else network_bytes(network)
+
+
+def load_network(folder: Path) -> Checkpoint | QuantizedNetwork:
+    """The network in the model's folder."""
+    content = (folder / NETWORK_FILE).read_bytes()
+    return parse_network(content) if is_quantized(content) else parse_checkpoint(content, NETWORK_FILE)
+
+
+class Segmenter:
+    """Predicts label maps."""
+
+    def __init__(self, network: Checkpoint | QuantizedNetwork) -> None:
+        self._graph = lower(network)
+        self.shape = self._graph.tensors[self._graph.inputs[0]].shape[1:]
+
+    def predict(self, frames: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
+        """The class of every pixel.
+
+        Args:
+            frames: uint8 (N, height, width, 3), RGB, at the network's own size.
+
+        Returns:
+            uint8 (N, height, width).
+
+        Raises:
+            ValueError: frames of another shape or type.
+        """
+        frames = np.asarray(frames)
+        if frames.dtype != np.uint8 or frames.shape[1:] != tuple(self.shape):
+            raise ValueError(
+                f"frames must be uint8 (N, {', '.join(map(str, self.shape))}), got {frames.dtype} {frames.shape}"
+            )
+        labels = self._graph.outputs[0]
+        return np.stack([run_whole(self._graph, frame)[labels][0] for frame in frames])
+
+
+def _load_pyfunc(path: str) -> Segmenter:
+    """MLflow's entry point: `path` is the model's data folder."""
+    return Segmenter(load_network(Path(path)))

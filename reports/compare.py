@@ -1,0 +1,258 @@
+"""Two studies beside each other: their fronts on one axis, their hypervolumes, and what was not the same.
+
+python -m reports.compare studies/streets studies/streets-narrow
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evaluation.accuracy import paired_difference_interval
+from evaluation.errors import UserError, exits_on_user_error
+from reports import format as fmt
+from reports.front import Point, hypervolume, pareto_front, staircase
+from reports.record import StudyRecord, Trial, read_record
+
+COMPARISON_FILE = "comparison.pdf"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is the same of two studies and what is not, as text."""
+
+    names: tuple[str, str]
+    summary: tuple[tuple[str, str, str], ...]
+    """(what, in the first, in the second)."""
+    changed: tuple[tuple[str, str, str], ...]
+    """Configuration, data and code that differ: (key, in the first, in the second)."""
+    verdict: str
+    """One or two sentences."""
+
+
+def compare(first: StudyRecord, second: StudyRecord, names: tuple[str, str]) -> Comparison:
+    """Both on one reference: the larger of the two baselines' memory, so that the hypervolumes can be compared."""
+    records = first, second
+    reference = max((_baseline_bytes(record) for record in records), default=0.0)
+    volumes = [hypervolume(record.feasible_points(), reference) if reference else None for record in records]
+    rows = [
+        ("trials, complete of all", *(f"{_complete(record)} of {len(record.trials)}" for record in records)),
+        ("time", *(fmt.duration(record.environment.seconds) for record in records)),
+        ("points on the front", *(str(len(record.front)) for record in records)),
+        ("hypervolume", *("\u2013" if volume is None else f"{volume:.4f}" for volume in volumes)),
+        ("baseline", *(_described(record.baseline) for record in records)),
+        ("chosen", *(_described(record.choice) for record in records)),
+        ("chosen by", *(str(record.config.get("choice", {}).get("rule", "\u2013")) for record in records)),
+    ]
+    return Comparison(names, tuple(rows), tuple(_changes(first, second)), _verdict(first, second, names, volumes))
+
+
+def _baseline_bytes(record: StudyRecord) -> float:
+    return float(record.baseline.measurement.memory.peak_memory_bytes) if record.baseline else 0.0
+
+
+def _complete(record: StudyRecord) -> int:
+    return sum(trial.measurement is not None for trial in record.trials)
+
+
+def _described(trial: Trial | None) -> str:
+    if trial is None or trial.measurement is None:
+        return "none"
+    scores, memory = trial.measurement.scores, trial.measurement.memory
+    return f"{trial.name}: {fmt.megabytes(memory.peak_memory_bytes)}, mIoU {fmt.miou(scores.miou)}"
+
+
+def _changes(first: StudyRecord, second: StudyRecord) -> list[tuple[str, str, str]]:
+    """Every key that differs, but for names and places."""
+    sides = []
+    for record in (first, second):
+        environment, data = record.environment, record.data
+        sides.append(
+            {
+                **_flat({name: value for name, value in record.config.items() if name not in ("study", "out")}),
+                **({f"data: {name}": value[:24] for name, value in data.fingerprints.items()} if data else {}),
+                "code: commit": (environment.git_commit or "none")[:12] + (" changed" if environment.git_dirty else ""),
+                "code: constraints.txt": (environment.lock or "none")[:12],
+                **{f"code: {name}": version for name, version in environment.versions.items()},
+                "machine": environment.machine,
+            }
+        )
+    keys = dict.fromkeys((*sides[0], *sides[1]))
+    return [
+        (key, sides[0].get(key, "absent"), sides[1].get(key, "absent"))
+        for key in keys
+        if sides[0].get(key) != sides[1].get(key)
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            flat[prefix + key] = ", ".join(map(str, value))
+        else:
+            flat[prefix + key] = "null" if value is None else str(value)
+    return flat
+
+
+def _verdict(first: StudyRecord, second: StudyRecord, names: tuple[str, str], volumes: list[float | None]) -> str:
+    """Which front dominates more, and whether the two choices differ by more than chance."""
+    said = []
+    if None not in volumes and volumes[0] != volumes[1]:
+        better, worse = (0, 1) if volumes[0] > volumes[1] else (1, 0)
+        said.append(f"The front of {names[better]} dominates more ({volumes[better]:.4f} to {volumes[worse]:.4f}).")
+    elif None not in volumes:
+        said.append(f"Both fronts dominate the same ({volumes[0]:.4f}).")
+    shares = _joint_front(first, second)
+    if shares:
+        said.append(
+            f"Of the {sum(shares)} points that are left on a joint front {shares[0]} are of {names[0]} and {shares[1]} "
+            f"of {names[1]}."
+        )
+    if first.choice and second.choice:
+        try:
+            interval = paired_difference_interval(
+                second.choice.measurement.scores, first.choice.measurement.scores, seed=0
+            )
+        except ValueError:
+            said.append("The two were not scored on the same pictures, so their scores cannot be paired.")
+        else:
+            said.append(
+                f"From the choice of {names[0]} to that of {names[1]} mIoU changes by {fmt.signed(interval.estimate)} "
+                f"(95 % paired interval {fmt.signed_interval(interval)})."
+            )
+    return " ".join(said)
+
+
+def _joint_front(first: StudyRecord, second: StudyRecord) -> tuple[int, int] | None:
+    """How many points of each study's front are left where both are put together; equal points count for both."""
+    pooled: list[Point] = []
+    sides: list[int] = []
+    for side, record in enumerate((first, second)):
+        for point in staircase(record.feasible_points()):
+            pooled.append(Point(len(sides), point.miou, point.peak_memory_bytes))
+            sides.append(side)
+    if len(set(sides)) < 2:
+        return None
+    left = [sides[point.number] for equal in pareto_front(pooled) for point in equal]
+    return left.count(0), left.count(1)
+
+
+def comparison_figure(first: StudyRecord, second: StudyRecord, names: tuple[str, str]) -> bytes:
+    """Both fronts as staircases in the plane of peak memory and mIoU, other trials pale."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from reports.style import BLUE, ORANGE, STYLE, VERMILION, WIDTH, grid, log_memory_axis, room_above_and_below, svg
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+        axes = figure.add_subplot()
+        looks = ((BLUE, "o", "-", VERMILION), (ORANGE, "s", "--", VERMILION))
+        for record, name, (colour, marker, line, chosen) in zip((first, second), names, looks, strict=True):
+            points = record.feasible_points()
+            memory, miou = [p.peak_memory_bytes / 1e6 for p in points], [p.miou for p in points]
+            axes.plot(memory, miou, marker, color=colour, alpha=0.3, markersize=4, markeredgewidth=0)
+            front = staircase(points)
+            memory, miou = [p.peak_memory_bytes / 1e6 for p in front], [p.miou for p in front]
+            axes.step(memory, miou, where="post", color=colour, linewidth=1.2, linestyle=line)
+            axes.plot(memory, miou, marker, color=colour, markersize=6, label=f"front of {name}")
+            if record.choice is not None:
+                taken = record.choice.measurement
+                axes.plot([taken.memory.peak_memory_bytes / 1e6], [taken.scores.miou], marker, markersize=11,
+                          markerfacecolor="none", markeredgecolor=chosen, markeredgewidth=1.4,
+                          label=f"chosen in {name}")  # fmt: skip
+        if first.feasible_points() or second.feasible_points():
+            log_memory_axis(axes)
+            room_above_and_below(axes)
+            handles, labels = axes.get_legend_handles_labels()
+            figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=2)
+        axes.set_xlabel("peak memory, MB (logarithmic)")
+        axes.set_ylabel("mIoU on the search pictures")
+        grid(axes)
+        return svg(figure)
+
+
+def write_comparison(first: StudyRecord, second: StudyRecord, names: tuple[str, str], path: Path, paper: str) -> None:
+    """Write the comparison as a PDF.
+
+    Raises:
+        UserError: `path` cannot be written.
+    """
+    import typst
+
+    from reports.document import PDF_STANDARDS
+
+    found = compare(first, second, names)
+    page = {
+        "paper": paper,
+        "names": list(names),
+        "verdict": found.verdict,
+        "summary": [list(row) for row in found.summary],
+        "changed": [list(row) for row in found.changed],
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        (root / "fronts.svg").write_bytes(comparison_figure(first, second, names))
+        (root / "content.json").write_text(json.dumps(page), encoding="utf-8")
+        shutil.copyfile(str(resources.files("reports") / "comparison.typ"), root / "comparison.typ")
+        pdf = typst.compile(
+            root / "comparison.typ", root=root, format="pdf", ignore_system_fonts=True, pdf_standards=PDF_STANDARDS
+        )
+    try:
+        path.write_bytes(pdf)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); give another place with --out") from None
+
+
+def distinct_names(studies: tuple[Path, Path], records: tuple[StudyRecord, StudyRecord]) -> tuple[str, str]:
+    """What to call the two: their names, or where these are equal, their folders."""
+    names = records[0].study, records[1].study
+    return names if names[0] != names[1] else (str(studies[0]), str(studies[1]))
+
+
+@app.command()
+def main_command(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Folder of a study, e.g. studies/streets.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Folder of the other.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="PDF to write.")] = Path(COMPARISON_FILE),
+    paper: Annotated[str, typer.Option(help="a4 or letter.")] = "a4",
+) -> None:
+    """Print how two studies differ, and write their fronts on one axis as a PDF."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    records = read_record(first), read_record(second)
+    names = distinct_names((first, second), records)
+    found = compare(*records, names)
+    console = Console(highlight=False)
+    for title, rows in (("", found.summary), ("what was not the same", found.changed)):
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title or None, title_justify="left")
+        for name in ("", *names):
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        if rows:
+            console.print(table)
+    console.print(found.verdict)
+    write_comparison(*records, names, out, paper)
+    console.print(os.path.relpath(out))
+
+
+main = exits_on_user_error(app)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What each technique saved, what other runtimes need, and which tensors are largest: as the page says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evaluation.peers import Runtime
+from reports import format as fmt
+from reports.cost_figures import Fall
+from reports.peers import total_bytes
+from reports.record import StudyRecord
+from reports.timeline import Block, Timeline
+
+LARGEST_LISTED = 6
+TITLES = {"baseline": "float, one tile", "pruning": "pruning", "bits": "bits", "tiles": "tiles"}
+THESIS = {
+    "implementation": "2.8 (almost two thirds less, tiling included)",
+    "pruning": "1.5 (a third less)",
+    "bits": "2 (a half less)",
+    "all": "8.5 (170 MB to 20 MB)",
+}
+"""Factors of Liu & Olsson 2019, of the whole memory of a process."""
+
+
+def falls(record: StudyRecord) -> tuple[Fall, ...]:
+    """The rows of the waterfall, from the float network in LiteRT, where that was measured, to the choice."""
+    if not record.chain:
+        return ()
+    rows: list[Fall] = []
+    theirs = litert_bytes(record)
+    start = record.chain[0]
+    before = float(start.memory.peak_memory_bytes)
+    if theirs is None:
+        rows.append(Fall(TITLES["baseline"], None, before, f"mIoU {fmt.miou(start.miou)}"))
+    else:
+        rows.append(Fall("float, in LiteRT", None, theirs, "tensors and file, built-in kernels"))
+        rows.append(Fall("own program", theirs, before, f"{_factor(theirs, before)}, mIoU {fmt.miou(start.miou)}"))
+    for step in record.chain[1:]:
+        after = float(step.memory.peak_memory_bytes)
+        rows.append(Fall(TITLES[step.what], before, after, f"{_factor(before, after)}, mIoU {fmt.miou(step.miou)}"))
+        before = after
+    return tuple(rows)
+
+
+def litert_bytes(record: StudyRecord) -> float | None:
+    """LiteRT's tensors and file for the float baseline, with its built-in kernels: what an arena and weights are there,
+    nothing else of the process."""
+    peers = record.peers.get(0)
+    if peers is None or peers.file_bytes is None:
+        return None
+    arena = next((use.arena_bytes for use in peers.uses if use.runtime is Runtime.LITERT_BUILTIN), None)
+    return None if arena is None else float(arena + peers.file_bytes)
+
+
+def _factor(before: float, after: float) -> str:
+    if after > before:
+        return f"{after / before:.2f} times more"
+    return f"{before / after:.2f} times less"
+
+
+def chain_rows(record: StudyRecord) -> list[list[str]]:
+    """The thesis's chain beside this one: step, factor there, factor here, what it became, mIoU."""
+    if not record.chain:
+        return []
+    rows = []
+    theirs, first = litert_bytes(record), record.chain[0]
+    if theirs is not None:
+        size = first.memory.peak_memory_bytes
+        rows.append(
+            ["program and allocator of its own", THESIS["implementation"], f"{theirs / size:.2f}", fmt.megabytes(size),
+             fmt.miou(first.miou)]
+        )  # fmt: skip
+    before = first.memory.peak_memory_bytes
+    for step in record.chain[1:]:
+        size = step.memory.peak_memory_bytes
+        there = THESIS.get(step.what, "in the first line")
+        rows.append([TITLES[step.what], there, f"{before / size:.2f}", fmt.megabytes(size), fmt.miou(step.miou)])
+        before = size
+    start = theirs if theirs is not None else first.memory.peak_memory_bytes
+    rows.append(["all", THESIS["all"], f"{start / before:.1f}", fmt.megabytes(before), fmt.miou(record.chain[-1].miou)])
+    return rows
+
+
+def peer_rows(record: StudyRecord) -> list[dict[str, Any]]:
+    """What each runtime needs for baseline and choice, beside our peak memory."""
+    rows = []
+    for number, peers in sorted(record.peers.items()):
+        trial = record.trial(number)
+        ours = trial.measurement.memory
+        title = "Baseline" if number == 0 else "Chosen"
+        rows.append(
+            {
+                "network": f"{title}: {trial.name}",
+                "runtime": "this program, planned",
+                "arena": fmt.megabytes(ours.arena_bytes),
+                "weights": fmt.megabytes(ours.weights_bytes),
+                "rest": fmt.megabytes(ours.runtime_bytes),
+                "total": fmt.megabytes(ours.peak_memory_bytes),
+                "ratio": "1",
+            }
+        )
+        if peers.problem is not None:
+            rows.append(_unmeasured("LiteRT and TFLM", peers.problem))
+        for use in peers.uses:
+            size = total_bytes(use, peers)
+            if size is None:
+                rows.append(_unmeasured(use.runtime.title, use.problem or "not measured"))
+                continue
+            is_tflm = use.runtime is Runtime.TFLM
+            rows.append(
+                {
+                    "network": "",
+                    "runtime": use.runtime.title + ("" if is_tflm else ", added to a process"),
+                    "arena": fmt.megabytes(use.arena_bytes) if use.arena_bytes is not None else "\u2013",
+                    "weights": fmt.megabytes(peers.file_bytes or 0) + " (file)",
+                    "rest": fmt.megabytes(use.persistent_bytes or 0) if is_tflm else "in the total",
+                    "total": fmt.megabytes(size),
+                    "ratio": f"{size / ours.peak_memory_bytes:.1f}",
+                }
+            )
+    return rows
+
+
+def _unmeasured(runtime: str, why: str) -> dict[str, Any]:
+    """A row that says why there are no figures."""
+    reason = why.split(": ", 1)[-1] if ".tflite: " in why else why
+    return {"network": "", "runtime": runtime, "problem": reason}
+
+
+def largest_tensors(timelines: Mapping[int, Timeline]) -> list[dict[str, Any]]:
+    """The largest buffers of baseline and choice, whenever they are alive."""
+    return [
+        {
+            "title": "Baseline" if number == 0 else "Chosen",
+            "rows": [
+                {
+                    "name": block.name,
+                    "role": block.role.replace("_", " "),
+                    "size": fmt.grouped(block.size_bytes),
+                    "steps": _steps(block),
+                    "share": fmt.percent(block.size_bytes / timeline.arena_bytes),
+                }
+                for block in timeline.largest(LARGEST_LISTED)
+            ],
+        }
+        for number, timeline in timelines.items()
+    ]
+
+
+def _steps(block: Block) -> str:
+    """The steps in which a buffer is alive."""
+    last = block.upper - 1
+    return str(block.lower) if last == block.lower else f"{block.lower}\u2013{last}"

@@ -1,0 +1,111 @@
+"""Figures of what saves memory and what that costs in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from reports import format as fmt
+from reports.record import State, StudyRecord, Trial
+from reports.style import (
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    SKY,
+    STYLE,
+    VERMILION,
+    WIDTH,
+    grid,
+    log_axis,
+    log_memory_axis,
+    svg,
+)
+
+_TILE_STYLES = (("o", SKY), ("s", BLUE), ("^", GREEN), ("D", ORANGE), ("v", PURPLE), ("P", VERMILION), ("X", INK))
+
+
+@dataclass(frozen=True)
+class Fall:
+    """One row of the waterfall: what a step leaves of the memory."""
+
+    title: str
+    before_bytes: float | None
+    """None for the first row, which is a state and no step."""
+    after_bytes: float
+    note: str
+
+
+def time_figure(record: StudyRecord) -> bytes | None:
+    """Time of one picture against memory, by number of tiles; MACs where no program was timed. None without either."""
+    complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
+    if not complete:
+        return None
+    timed = all(trial.measurement.latency is not None for trial in complete)
+    on_front = {number for equal in record.front for number in equal}
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+        axes = figure.add_subplot()
+        counts = sorted({int(trial.params["tile_count"]) for trial in complete})
+        for index, count in enumerate(counts):
+            marker, colour = _TILE_STYLES[index % len(_TILE_STYLES)]
+            members = [trial for trial in complete if trial.params["tile_count"] == count]
+            for front in (False, True):
+                chosen = [trial for trial in members if (trial.number in on_front) is front]
+                axes.plot(
+                    [trial.measurement.memory.peak_memory_bytes / 1e6 for trial in chosen],
+                    [_time(trial, timed) for trial in chosen],
+                    marker, color=colour, markersize=7 if front else 4.5, markeredgewidth=1.0 if front else 0,
+                    markeredgecolor=INK, alpha=1.0 if front else 0.55, zorder=3 if front else 2,
+                    label=f"{count} tile{'s' * (count > 1)}" if not front else None,
+                )  # fmt: skip
+        log_memory_axis(axes)
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        log_axis(axes.yaxis, low, high)
+        axes.set_xlabel("peak memory, MB (logarithmic)")
+        axes.set_ylabel("C program, ms a picture" if timed else "MACs a picture, millions")
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=len(counts))
+        grid(axes)
+        return svg(figure)
+
+
+def _time(trial: Trial, timed: bool) -> float:
+    return trial.measurement.latency.program_ms if timed else trial.measurement.cost.macs / 1e6
+
+
+def waterfall_figure(falls: Sequence[Fall]) -> bytes:
+    """What each step leaves of the memory, on a logarithmic scale: equal factors are equally long."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.42 * len(falls) + 0.75), layout="constrained")
+        axes = figure.add_subplot()
+        sizes = [size for fall in falls for size in (fall.before_bytes, fall.after_bytes) if size]
+        low, high = min(sizes) / 1e6 / 1.5, max(sizes) / 1e6 * (max(sizes) / min(sizes)) ** 0.45 * 1.4
+        for row, fall in enumerate(falls):
+            after = fall.after_bytes / 1e6
+            if fall.before_bytes is None:
+                axes.barh(row, after - low, 0.6, left=low, color=INK)
+                end = after
+            else:
+                before = fall.before_bytes / 1e6
+                end = max(before, after)
+                axes.barh(row, end - min(before, after), 0.6, left=min(before, after),
+                          color=BLUE if after <= before else VERMILION)  # fmt: skip
+            axes.annotate(f"{fmt.megabytes(fall.after_bytes)}  {fall.note}", (end, row), xytext=(5, 0),
+                          textcoords="offset points", va="center", fontsize=8, color=INK)  # fmt: skip
+            if row + 1 < len(falls):
+                axes.plot([after, after], [row - 0.3, row + 1.3], color=MUTED, linewidth=0.7, zorder=0)
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        log_axis(axes.xaxis, low, high)
+        axes.set_yticks(range(len(falls)), [fall.title for fall in falls])
+        axes.invert_yaxis()
+        axes.set_xlabel("memory, MB (logarithmic)")
+        grid(axes, "x")
+        return svg(figure)

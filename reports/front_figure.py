@@ -1,0 +1,144 @@
+"""The figure of the front: every trial, and what other runtimes use, in the plane of memory and accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from evaluation.accuracy import Interval
+from evaluation.peers import Runtime
+from reports.front import knee, staircase
+from reports.peers import Mark, peer_marks
+from reports.record import State, StudyRecord
+from reports.style import (
+    BLUE,
+    INK,
+    MUTED,
+    ORANGE,
+    PALE,
+    STYLE,
+    VERMILION,
+    WIDTH,
+    grid,
+    log_memory_axis,
+    room_above_and_below,
+    svg,
+)
+
+_MARKERS = {Runtime.LITERT_XNNPACK: "^", Runtime.LITERT_BUILTIN: "v", Runtime.TFLM: "P"}
+_LABEL_APART_PT = 15.0
+
+
+def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> bytes:
+    """Every trial in the plane of peak memory (MB, logarithmic) and mIoU; front, knee, baseline, choice, limits and
+    peers marked."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
+        axes = figure.add_subplot()
+        complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
+        pruned = [t.planned.peak_memory_bytes / 1e6 for t in record.trials if t.state is State.PRUNED and t.planned]
+        _beside_the_front(axes, record)
+        _front(axes, record, intervals)
+        _single_trials(axes, record)
+        if pruned:
+            axes.plot(pruned, [0.02] * len(pruned), "|", color=MUTED, markersize=8, clip_on=False,
+                      transform=axes.get_xaxis_transform(), label="pruned by plan or early, not measured")  # fmt: skip
+        _limits(axes, record.config)
+        _peers(axes, peer_marks(record))
+        if complete or pruned:
+            log_memory_axis(axes)
+            room_above_and_below(axes)
+            handles, labels = axes.get_legend_handles_labels()
+            # Outside: points may lie in any corner.
+            figure.legend(handles, labels, frameon=False, fontsize=7.5, loc="outside upper center", ncols=3)
+            _number_front(axes, record)
+        else:
+            axes.text(0.5, 0.5, "no trial completed", transform=axes.transAxes, ha="center", color=MUTED)
+            axes.set(xticks=[], yticks=[])
+        axes.set_xlabel("peak memory, MB (logarithmic)")
+        axes.set_ylabel("mIoU on the search pictures")
+        grid(axes)
+        return svg(figure)
+
+
+def _place(record: StudyRecord, wanted: Sequence[int]) -> tuple[list[float], list[float]]:
+    trials = [record.trial(number) for number in wanted]
+    memory = [trial.measurement.memory.peak_memory_bytes / 1e6 for trial in trials]
+    return memory, [trial.measurement.scores.miou for trial in trials]
+
+
+def _beside_the_front(axes: Any, record: StudyRecord) -> None:
+    on_front = {number for equal in record.front for number in equal}
+    complete = [trial for trial in record.trials if trial.state is State.COMPLETE and trial.number != 0]
+    plain = [t.number for t in complete if t.feasible and t.number not in on_front]
+    infeasible = [trial.number for trial in complete if not trial.feasible]
+    if plain:
+        axes.plot(
+            *_place(record, plain), "o", color=PALE, markersize=4.5, markeredgewidth=0, label="dominated by the front"
+        )
+    if infeasible:
+        axes.plot(*_place(record, infeasible), "x", color=MUTED, markersize=5, label="over a limit")
+
+
+def _front(axes: Any, record: StudyRecord, intervals: Mapping[int, Interval]) -> None:
+    front = [equal[0] for equal in record.front]
+    if not front:
+        return
+    # The staircase bounds the region the front dominates: nothing found lies above and to the left of it.
+    steps = _place(record, [point.number for point in staircase(record.feasible_points())])
+    axes.step(*steps, where="post", color=BLUE, linewidth=1.2, zorder=2)
+    memory, miou = _place(record, front)
+    below = [max(0.0, score - intervals[n].lower) for n, score in zip(front, miou, strict=True)]
+    above = [max(0.0, intervals[n].upper - score) for n, score in zip(front, miou, strict=True)]
+    axes.errorbar(
+        memory, miou, [below, above], fmt="o", color=BLUE, markersize=6, elinewidth=0.8, capsize=2, zorder=3,
+        label="front, with its 95 % interval",
+    )  # fmt: skip
+
+
+def _single_trials(axes: Any, record: StudyRecord) -> None:
+    """Baseline, choice and knee."""
+    if record.baseline is not None:
+        axes.plot(*_place(record, [0]), "s", color=INK, markersize=7.5, zorder=4, label="baseline, uncompressed")
+    if record.choice is not None:
+        axes.plot(*_place(record, [record.choice.number]), "D", color=VERMILION, markersize=8.5, zorder=5,
+                  label="chosen", markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
+    front = staircase(record.feasible_points())
+    if len(front) > 2:
+        axes.plot(*_place(record, [knee(front).number]), "o", markersize=14, markerfacecolor="none",
+                  markeredgecolor=INK, markeredgewidth=0.8, zorder=4, label="knee")  # fmt: skip
+
+
+def _limits(axes: Any, config: Mapping[str, Any]) -> None:
+    limits = {config.get("constraints", {}).get("peak_memory_mb"): "limit"}
+    if config.get("choice", {}).get("rule") == "budget":
+        limits[config["choice"]["budget_mb"]] = "budget"
+    for limit_mb, word in limits.items():
+        if limit_mb is not None:
+            axes.axvline(limit_mb, color=ORANGE, linewidth=1, linestyle=(0, (4, 3)), label=f"{word}, {limit_mb:g} MB")
+
+
+def _peers(axes: Any, marks: Sequence[Mark]) -> None:
+    named: set[str] = set()
+    for mark in marks:
+        label = None if mark.title in named else mark.title
+        named.add(mark.title)
+        axes.plot([mark.memory_bytes / 1e6], [mark.miou], _MARKERS[mark.runtime], markersize=7, zorder=3, label=label,
+                  markerfacecolor="none", markeredgecolor=INK if mark.number == 0 else VERMILION)  # fmt: skip
+
+
+def _number_front(axes: Any, record: StudyRecord) -> None:
+    """The trial's number beside each point of the front, where it does not meet another's."""
+    axes.figure.draw_without_rendering()
+    taken: list[tuple[float, float]] = []
+    for equal in reversed(record.front):
+        (memory,), (miou,) = _place(record, [equal[0]])
+        x, y = axes.transData.transform((memory, miou))
+        apart = _LABEL_APART_PT * axes.figure.dpi / 72
+        if all(abs(x - other) > apart or abs(y - high) > apart * 0.7 for other, high in taken):
+            taken.append((x, y))
+            axes.annotate(f"{equal[0]:03d}", (memory, miou), xytext=(-4, 4), textcoords="offset points",
+                          ha="right", fontsize=6.5, color=BLUE)  # fmt: skip

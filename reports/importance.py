@@ -1,0 +1,78 @@
+"""Which searched value moves accuracy and memory most: the share of their variance over the tried candidates.
+
+fANOVA (Hutter, Hoos & Leyton-Brown 2014, ICML) as Optuna computes it, on a forest fitted to the complete trials. It
+speaks of the candidates that were tried: a sampler that looked at one corner of the space has seen little of the rest.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reports.record import State, StudyRecord
+
+FEWEST = 10
+"""Complete trials below which a forest only repeats them."""
+TREES = 32
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Shares of the variance, by the name of the searched value; each sums to 1."""
+
+    miou: Mapping[str, float]
+    memory: Mapping[str, float]
+
+
+def importance(record: StudyRecord) -> Importance | None:
+    """None where there are too few complete trials, or nothing varied."""
+    complete = [trial for trial in record.trials if trial.state is State.COMPLETE and trial.measurement is not None]
+    levels = searched_levels(record)
+    if len(complete) < FEWEST or not levels:
+        return None
+    import optuna
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+    from optuna.importance import FanovaImportanceEvaluator
+
+    # Ordered values by their rank, so that the forest may split between any two.
+    ordered = {name: not isinstance(values[0], str) for name, values in levels.items()}
+    spaces = {
+        name: IntDistribution(0, len(values) - 1) if ordered[name] else CategoricalDistribution(values)
+        for name, values in levels.items()
+    }
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    optuna.logging.set_verbosity(verbosity)
+    study.add_trials(
+        [
+            optuna.trial.create_trial(
+                params={
+                    name: values.index(trial.value(name)) if ordered[name] else trial.value(name)
+                    for name, values in levels.items()
+                },
+                distributions=spaces,
+                values=[trial.measurement.scores.miou, trial.measurement.memory.peak_memory_bytes / 1e6],
+            )
+            for trial in complete
+        ]
+    )
+    shares = []
+    for objective in (0, 1):
+        evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = optuna.importance.get_param_importances(
+                study, evaluator=evaluator, target=lambda trial, objective=objective: trial.values[objective]
+            )
+        shares.append({name: float(found.get(name, 0.0)) for name in levels})
+    return Importance(*shares)
+
+
+def searched_levels(record: StudyRecord) -> dict[str, list]:
+    """The values of each searched name among the complete trials, ascending; names with one value are left out."""
+    complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
+    names = dict.fromkeys(name for trial in complete for name in trial.params)
+    seen = {name: sorted({trial.value(name) for trial in complete}) for name in names}
+    return {name: values for name, values in seen.items() if len(values) > 1}

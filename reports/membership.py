@@ -1,0 +1,67 @@
+"""How sure it is that a point belongs to the front: its share of the bootstrap resamples in which nothing beats it.
+
+Memory, MACs and flash are known to the byte; accuracy is an estimate on so many pictures. Every trial is scored anew
+under the same picture weights (the paired bootstrap of `evaluation.accuracy.interval`), and each resample has a front
+of its own. A point that owes its place to chance is seldom on it; one far from all others always is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from evaluation.accuracy import Scores, image_weights, resampled_mious
+from reports.record import StudyRecord, point_of
+
+RESAMPLES = 1000
+
+
+def front_probability(record: StudyRecord, resamples: int = RESAMPLES) -> Mapping[int, float]:
+    """By number, of every feasible trial: the share of resamples in which it is on the front, in [0, 1].
+
+    Trials that were not scored on the same pictures and classes as the first feasible one cannot be paired, and are
+    left out.
+    """
+    trials = [trial for trial in record.trials if trial.feasible and trial.measurement is not None]
+    trials = [trial for trial in trials if trial.measurement.scores.scored_classes]
+    if not trials:
+        return {}
+    first = trials[0].measurement.scores
+    trials = [trial for trial in trials if _paired(first, trial.measurement.scores)]
+    weights = image_weights(len(first.image_ids), resamples, int(record.config.get("seed", 0)))
+    mious = np.array([resampled_mious(_in_order(trial.measurement.scores, first), weights) for trial in trials])
+    points = [point_of(trial, record.config) for trial in trials]
+    costs = np.array([(point.peak_memory_bytes, point.third) for point in points])
+    return dict(zip((trial.number for trial in trials), shares_on_front(mious, costs), strict=True))
+
+
+def shares_on_front(mious: np.ndarray, costs: np.ndarray) -> Sequence[float]:
+    """The share of columns in which each row is not dominated.
+
+    Args:
+        mious: float64 (trials, resamples), the more the better.
+        costs: float64 (trials, objectives), the less the better, the same in all resamples.
+    """
+    order = np.lexsort(costs.T[::-1])
+    mious, costs = mious[order], costs[order]
+    shares = np.empty(len(order))
+    for position, cost in enumerate(costs):
+        # What costs no more in the first objective stands in a prefix of this order.
+        end = int(np.searchsorted(costs[:, 0], cost[0], side="right"))
+        no_dearer = (costs[:end] <= cost).all(axis=1)
+        as_dear = (costs[:end] == cost).all(axis=1)
+        cheaper = mious[:end][no_dearer & ~as_dear]
+        is_on = mious[position] >= mious[:end][as_dear].max(axis=0)
+        if len(cheaper):
+            is_on &= mious[position] > cheaper.max(axis=0)
+        shares[order[position]] = is_on.mean()
+    return shares.tolist()
+
+
+def _paired(one: Scores, other: Scores) -> bool:
+    return one.scored_classes == other.scored_classes and sorted(one.image_ids) == sorted(other.image_ids)
+
+
+def _in_order(scores: Scores, like: Scores) -> Scores:
+    return scores if scores.image_ids == like.image_ids else scores.subset(like.image_ids, like.scored_classes)

@@ -1,0 +1,42 @@
+"""What LiteRT and TFLM need for the same networks, as the report shows it beside our own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evaluation.peers import Runtime, Use
+from reports.record import Peers, StudyRecord
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One runtime's need for one network."""
+
+    number: int
+    """The trial."""
+    runtime: Runtime
+    title: str
+    memory_bytes: int
+    miou: float
+
+
+def total_bytes(use: Use, peers: Peers) -> int | None:
+    """What compares with a peak memory: of LiteRT what it adds to a process that is up, file, arena and workspace; of
+    TFLM, which needs no process, its arena and the file that holds the weights. None where it was not measured."""
+    if use.runtime is Runtime.TFLM:
+        if use.arena_bytes is None or peers.file_bytes is None:
+            return None
+        return use.arena_bytes + (use.persistent_bytes or 0) + peers.file_bytes
+    return use.resident_bytes
+
+
+def peer_marks(record: StudyRecord) -> tuple[Mark, ...]:
+    """Marks for the figure of the front, baseline's first."""
+    marks = []
+    for number, peers in sorted(record.peers.items()):
+        measurement = record.trial(number).measurement
+        for use in peers.uses:
+            size = total_bytes(use, peers)
+            if size is not None and measurement is not None:
+                marks.append(Mark(number, use.runtime, use.runtime.title, size, measurement.scores.miou))
+    return tuple(marks)

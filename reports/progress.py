@@ -1,0 +1,53 @@
+"""How the front grew: its hypervolume after every trial, against trials and against time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.front import Point, hypervolume
+from reports.record import StudyRecord, point_of
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The hypervolume of a study as its trials came in; shares of the box that `reports.front.hypervolume` names."""
+
+    trials: tuple[int, ...]
+    """How many trials there were, pruned and failed ones counted, when..."""
+    seconds: tuple[float, ...] | None
+    """...so many seconds of the study had passed; None where the record does not say..."""
+    shares: tuple[float, ...]
+    """...and this share was dominated."""
+
+
+def growth(record: StudyRecord) -> Growth | None:
+    """None without a baseline, whose memory bounds the box."""
+    if record.baseline is None:
+        return None
+    reference = record.baseline.measurement.memory.peak_memory_bytes
+    timed = all(trial.finished_s is not None for trial in record.trials)
+    trials = sorted(record.trials, key=lambda trial: (trial.finished_s, trial.number)) if timed else record.trials
+    points = [point_of(trial, record.config) if trial.feasible and trial.measurement else None for trial in trials]
+    return Growth(
+        tuple(range(1, len(trials) + 1)),
+        tuple(trial.finished_s for trial in trials) if timed else None,
+        tuple(hypervolumes(points, reference)),
+    )
+
+
+def hypervolumes(points: Sequence[Point | None], reference_memory_bytes: float) -> list[float]:
+    """The hypervolume of the first 1, 2, ... points; None is a trial that gave none."""
+    front: list[Point] = []
+    shares: list[float] = []
+    share = 0.0
+    for point in points:
+        if point is not None and not any(_covers(other, point) for other in front):
+            front = [other for other in front if not _covers(point, other)] + [point]
+            share = hypervolume(front, reference_memory_bytes)
+        shares.append(share)
+    return shares
+
+
+def _covers(one: Point, other: Point) -> bool:
+    return one.miou >= other.miou and one.peak_memory_bytes <= other.peak_memory_bytes

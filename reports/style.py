@@ -1,0 +1,87 @@
+"""How every figure looks: colours, lines, type, and bytes that depend on the record alone."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+
+# Okabe & Ito (2008), "Color universal design": told apart with every common kind of colour blindness.
+BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442",
+)  # fmt: skip
+INK, MUTED, FAINT, PALE = "#1B2A38", "#6B7885", "#D5DBE1", "#A9B4BE"
+WIDTH = 6.9
+"""Inches: the text's width on A4."""
+STYLE = {
+    "font.size": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "petitlab",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+}
+PARAMETER_NAMES = {
+    "pruning": "pruning method",
+    "sparsity": "sparsity",
+    "weight_bits": "weight bits",
+    "activation_bits": "activation bits",
+    "tile_count": "tiles",
+    "aspp_weight_bits": "ASPP weight bits",
+    "decoder_weight_bits": "decoder weight bits",
+    "aspp_activation_bits": "ASPP activation bits",
+    "decoder_activation_bits": "decoder activation bits",
+}
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG without a date, so that equal figures are equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def log_axis(axis: Any, low: float, high: float) -> None:
+    """Ticks of a logarithmic axis as plain numbers, more of them where it spans little."""
+    if high / low > 4:
+        steps = (1, 2, 5)
+    elif high / low > 1.6:
+        steps = (1, 1.5, 2, 3, 4, 5, 6, 8)
+    else:
+        steps = tuple(n / 10 for n in range(10, 100))
+    axis.set_major_locator(LogLocator(base=10, subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(FixedLocator([]))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def log_memory_axis(axes: Any) -> None:
+    """A logarithmic horizontal axis in MB, with some room around one point, or around several of one size."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    if high / low < 1.5:
+        axes.set_xlim(low / 1.3, high * 1.3)
+    log_axis(axes.xaxis, *axes.get_xlim())
+
+
+def room_above_and_below(axes: Any, least: float = 0.02) -> None:
+    """A vertical axis that spans at least so much, so that noise does not fill the figure."""
+    low, high = axes.get_ylim()
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - least, middle + least)
+
+
+def grid(axes: Any, axis: str = "both") -> None:
+    axes.grid(True, which="major", axis=axis, color=FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)

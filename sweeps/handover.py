@@ -1,0 +1,154 @@
+"""What an export writes and checks: C program, the same network for other runtimes, labels, card, and a run of it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from deeplab.lowering import lower
+from deeplab.portable import TFLITE_FILE, to_tflite
+from deeplab.runtime.bundle import check_folder, write_bundle
+from deeplab.served import NETWORK_FILE, load_network
+from evaluation.accuracy import squash
+from evaluation.errors import UserError
+from evaluation.graph import Graph
+from evaluation.measurement import Execution
+from evaluation.planner.tflm import write_offline_plan
+from reports.record import NETWORKS, StudyRecord, Trial
+from sweeps.config import SweepConfig
+from sweeps.context import Context
+from sweeps.execution import PROOF_PICTURES, execution
+from sweeps.model_card import model_card
+from sweeps.space import Candidate
+from sweeps.stages import Network, compressed, plan_of
+from sweeps.trial import open_context
+
+TFLM_FILE = "network-tflm.tflite"
+LABELS_FILE = "labels.txt"
+CARD_FILE = "MODEL_CARD.md"
+
+
+def hand_over(record: StudyRecord, study: Path, trial: Trial, out: Path, check: bool) -> bool:
+    """Write a trial's network to the folder `out`; returns whether its program kept what the study promised.
+
+    A network of the front lies in the study's folder; any other is made again, from the stage cache where it is kept.
+
+    Raises:
+        UserError: the folder holds something else, or this version makes another network of the trial.
+    """
+    check_folder(out)
+    console = Console(highlight=False, soft_wrap=True)
+    context = open_context(SweepConfig.model_validate_json(json.dumps(dict(record.config))))
+    candidate = Candidate.from_params(trial.params)
+    kept = study / NETWORKS / trial.label
+    is_kept = (kept / NETWORK_FILE).exists()
+    network = load_network(kept) if is_kept else compressed(candidate.compression, context)
+    graph = lower(network, context.config.study)
+    plan = plan_of(graph, candidate.tile_count, context)
+    promised = trial.measurement.memory
+    if (plan.arena_bytes, plan.weights_bytes) != (promised.arena_bytes, promised.weights_bytes):
+        raise UserError(
+            f"{trial.label} was promised an arena of {promised.arena_bytes} bytes and {promised.weights_bytes} of "
+            f"weights, but this version needs {plan.arena_bytes} and {plan.weights_bytes}; run the study again: "
+            "python -m sweeps.launch CONFIG"
+        )
+    files, refusals = _other_formats(graph)
+    files[LABELS_FILE] = ("\n".join(record.data.class_names if record.data else ()) + "\n").encode()
+    seen = execution(network, graph, plan, context) if check else "it was not asked for (--no-check)"
+    card = model_card(record, trial, sorted(files), refusals, seen if isinstance(seen, Execution) else None)
+    write_bundle(graph, plan, out, files | {CARD_FILE: card.encode()})
+    console.print(f"{trial.label} ({trial.name}), written to {out}:")
+    console.print(
+        f"  C sources, Makefile, plan.json: arena {plan.arena_bytes:,} B, weights {plan.weights_bytes:,} B, "
+        f"tables and stack {plan.runtime_bytes:,} B; build it with: make -C {out}"
+    )
+    for name in (TFLITE_FILE, TFLM_FILE):
+        console.print(
+            f"  {name}: " + (f"{len(files[name]):,} B" if name in files else f"not written: {refusals[name]}")
+        )
+    console.print(f"  {LABELS_FILE}, {CARD_FILE}")
+    if not isinstance(seen, Execution):
+        console.print(f"The program was not run: {seen}.")
+        return True
+    return _report(console, record, trial, seen) & _report_tflite(console, network, context, files)
+
+
+def _other_formats(graph: Graph) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The network as .tflite, plain and with our offsets for TFLM; and why not."""
+    try:
+        content = to_tflite(graph)
+    except UserError as error:
+        return {}, dict.fromkeys((TFLITE_FILE, TFLM_FILE), str(error))
+    files, refusals = {TFLITE_FILE: content}, {}
+    with tempfile.TemporaryDirectory() as scratch:
+        plain, placed = Path(scratch) / TFLITE_FILE, Path(scratch) / TFLM_FILE
+        plain.write_bytes(content)
+        try:
+            write_offline_plan(plain, placed)
+            files[TFLM_FILE] = placed.read_bytes()
+        except UserError as error:
+            refusals[TFLM_FILE] = str(error).removeprefix(f"{plain}: ")
+    return files, refusals
+
+
+def _report(console: Console, record: StudyRecord, trial: Trial, seen: Execution) -> bool:
+    """What the program did, beside what the study saw it do."""
+    console.print(
+        f"Self-check on {seen.pictures} search pictures: arena {seen.arena_bytes:,} B, written up to byte "
+        f"{seen.high_water_bytes:,}, nothing outside it; stack {seen.stack_bytes:,} B; "
+        f"{100 * seen.label_agreement:.3f} % of the labels are those that were scored; {seen.milliseconds:.1f} ms."
+        if seen.holds
+        else f"Self-check: the program does not keep its plan: {seen}"
+    )
+    known = record.executions.get(trial.number)
+    if known is None:
+        return seen.holds
+    same = (known.arena_bytes, known.high_water_bytes, known.label_agreement) == (
+        seen.arena_bytes,
+        seen.high_water_bytes,
+        seen.label_agreement,
+    )
+    console.print(
+        "The study's report says the same of arena, high water and labels."
+        if same
+        else f"The study's report says otherwise: arena {known.arena_bytes:,} B, written up to byte "
+        f"{known.high_water_bytes:,}, {100 * known.label_agreement:.3f} % of the labels. It was run on another "
+        "machine, or by another version."
+    )
+    return seen.holds and same
+
+
+def _report_tflite(console: Console, network: Network, context: Context, files: dict[str, bytes]) -> bool:
+    """How far LiteRT's labels for the exported file are those of the accuracy path; always true, for its faster kernels
+    round differently."""
+    if TFLITE_FILE not in files:
+        return True
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    from deeplab.simulation import simulator
+
+    spec, pictures = network.spec, context.pictures.search
+    count = min(PROOF_PICTURES, len(pictures))
+    frames = np.stack([squash(pictures.image(i), spec.input_height, spec.input_width) for i in range(count)])
+    wanted = simulator(spec).labels(network, frames)
+    try:
+        interpreter = Interpreter(
+            model_content=files[TFLITE_FILE],
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+        entry, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+        equal = []
+        for frame, labels in zip(frames, wanted, strict=True):
+            values = frame if entry["dtype"] is np.uint8 else (frame / np.float32(127.5) - 1).astype(np.float32)
+            interpreter.set_tensor(entry["index"], values[None])
+            interpreter.invoke()
+            equal.append(np.mean(interpreter.get_tensor(result["index"])[0] == labels))
+        console.print(f"LiteRT gives {100 * np.mean(equal):.3f} % of the same labels for {TFLITE_FILE}.")
+    except (RuntimeError, ValueError) as error:
+        console.print(f"LiteRT does not run {TFLITE_FILE}: {' '.join(str(error).split())[:200]}")
+    return True

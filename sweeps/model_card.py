@@ -1,0 +1,125 @@
+"""The card that goes with an exported network, as Mitchell et al. 2019, "Model Cards for Model Reporting", ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from evaluation.accuracy import bootstrap_interval, paired_difference_interval
+from evaluation.measurement import Execution
+from reports.record import StudyRecord, Trial
+
+_FORMATS = {
+    "network.tflite": "the same network for LiteRT and tools that read TFLite",
+    "network-tflm.tflite": "the same with this program's offsets for TensorFlow Lite Micro",
+    "labels.txt": "names of the classes, one a line, in the order of their numbers",
+}
+
+
+def model_card(
+    record: StudyRecord, trial: Trial, files: Sequence[str], refusals: Mapping[str, str], seen: Execution | None
+) -> str:
+    """The text of the card.
+
+    Args:
+        files: names of what lies beside the C sources.
+        refusals: why a format is missing, by file name.
+        seen: what the exported program was seen to do.
+    """
+    parts = (_head(record, trial), _memory(trial, seen), _accuracy(record, trial), _classes(record, trial))
+    return "\n".join((*parts, _files(files, refusals), _origin(record)))
+
+
+def _head(record: StudyRecord, trial: Trial) -> str:
+    source = record.config.get("network", {}).get("source", "")
+    return (
+        f"# {record.study}, {trial.label}\n\n"
+        f"A semantic segmentation network, DeepLab on MobileNetV2: **{trial.name}** of `{source}`.\n\n"
+        "It takes an RGB frame of uint8 and gives the class of each pixel. It was compressed for a device of little "
+        "memory, and knows no more than the network it was made from: use it on pictures like those it was measured "
+        "on, and measure it on yours before you rely on it.\n"
+    )
+
+
+def _memory(trial: Trial, seen: Execution | None) -> str:
+    memory, cost = trial.measurement.memory, trial.measurement.cost
+    rows = [
+        ("peak memory", f"{memory.peak_memory_bytes:,} B"),
+        ("arena", f"{memory.arena_bytes:,} B"),
+        ("weights", f"{memory.weights_bytes:,} B" + (" in flash" if memory.flash_bytes else "")),
+        ("tables and stack", f"{memory.runtime_bytes:,} B"),
+        ("multiply-accumulates a picture", f"{cost.macs:,}"),
+        ("parameters", f"{cost.parameters:,}"),
+    ]
+    if seen is not None:
+        rows += [
+            ("arena written up to", f"byte {seen.high_water_bytes:,} (seen on {seen.pictures} pictures)"),
+            ("labels equal to those scored", f"{100 * seen.label_agreement:.3f} %"),
+            ("time a picture, one thread of the exporting machine", f"{seen.milliseconds:.1f} ms"),
+        ]
+    return "## Memory and time\n\n" + _table(("what", "how much"), rows)
+
+
+def _accuracy(record: StudyRecord, trial: Trial) -> str:
+    seed, baseline = int(record.config.get("seed", 0)), record.baseline
+    rows = []
+    splits = [("search", trial.measurement.scores, baseline.measurement.scores if baseline else None)]
+    if trial.number in record.heldout:
+        splits.append(("held out", record.heldout[trial.number], record.heldout.get(0)))
+    for use, scores, reference in splits:
+        if not scores.scored_classes:
+            continue
+        interval, change = bootstrap_interval(scores, seed=seed), "\u2013"
+        if reference is not None and trial.number != 0:
+            difference = paired_difference_interval(scores, reference, seed=seed)
+            change = f"{difference.estimate:+.4f} ({difference.lower:+.4f} to {difference.upper:+.4f})"
+        rows.append(
+            (
+                use,
+                f"{len(scores.image_ids)}",
+                f"{scores.miou:.4f} ({interval.lower:.4f} to {interval.upper:.4f})",
+                change,
+            )
+        )
+    name = record.data.name if record.data else "the study's pictures"
+    return (
+        f"## Accuracy on {name}\n\n"
+        + _table(("pictures", "how many", "mIoU (95 % interval)", "against the uncompressed network (paired)"), rows)
+        + "\nThe network was picked by its score on the search pictures; the held-out ones are the fairer judge.\n"
+    )
+
+
+def _classes(record: StudyRecord, trial: Trial) -> str:
+    scores = trial.measurement.scores
+    names = record.data.class_names if record.data else ()
+    rows = [
+        (str(index), names[index] if index < len(names) else f"class {index}", f"{scores.per_class_iou[index]:.3f}")
+        for index in scores.scored_classes
+    ]
+    return "## Classes\n\n" + _table(("number", "class", "IoU on the search pictures"), rows)
+
+
+def _files(files: Sequence[str], refusals: Mapping[str, str]) -> str:
+    rows = [("network.h, network.c, kernels.h, kernels.c", "the program: see README.md")]
+    rows += [(f"`{name}`", _FORMATS.get(name, "")) for name in files]
+    rows += [(f"`{name}`", f"not written: {why}") for name, why in refusals.items()]
+    return "## Files\n\n" + _table(("file", "what it is"), rows)
+
+
+def _origin(record: StudyRecord) -> str:
+    environment = record.environment
+    commit = environment.git_commit or "unknown"
+    rows = [
+        ("made by", f"`{environment.command}`"),
+        ("commit", commit + (" with uncommitted changes" if environment.git_dirty else "")),
+        ("started", environment.started),
+        ("seed", str(record.config.get("seed"))),
+    ]
+    if record.data is not None:
+        rows += [(f"fingerprint of {name}", f"`{value}`") for name, value in sorted(record.data.fingerprints.items())]
+    return "## Where it comes from\n\n" + _table(("what", "value"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"

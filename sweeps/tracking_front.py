@@ -1,0 +1,168 @@
+"""What the front's runs and the study's run in MLflow hold besides numbers: data sets, networks, links, and the model.
+
+The chosen network is logged as an MLflow model (`mlflow.pyfunc.load_model("models:/ID")`): its data is the file that
+`deeplab.served` loads, and the packages it needs are saved with it, so that it loads where petitlab is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+from deeplab.served import NETWORK_FILE
+from reports import format as fmt
+from reports.figures import timeline_figure
+from reports.record import NETWORKS, StudyRecord, Trial
+from reports.timeline import read_timeline
+from sweeps.tracking import run_link, trials_link
+
+MODEL_TYPE = "semantic segmentation"
+_SERVED_PACKAGES = ("deeplab", "evaluation")
+_SERVED_REQUIREMENTS = ("numpy", "pillow", "scipy", "numba")
+_DIGEST_LENGTH = 36
+"""MLflow's limit."""
+
+
+def data_inputs(record: StudyRecord) -> list[DatasetInput]:
+    """The pictures of the study, a data set for each use, under the digest that the study knows them by."""
+    data = record.data
+    if data is None:
+        return []
+    source = CodeDatasetSource({"mlflow.source.name": f"data set {data.name!r}", "mlflow.source.type": "LOCAL"})
+    config = record.config.get("data", {})
+    inputs = []
+    for use, pictures in (("train", None), ("search", data.search_pictures), ("heldout", data.heldout_pictures)):
+        if use not in data.fingerprints:
+            continue
+        split = config.get(use) or use
+        dataset = MetaDataset(source, f"{data.name} {split}", data.fingerprints[use][:_DIGEST_LENGTH])
+        entity = dataset._to_mlflow_entity()
+        entity._profile = json.dumps({"pictures": pictures, "classes": len(data.class_names)})
+        inputs.append(DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, use)]))
+    return inputs
+
+
+def study_note(
+    record: StudyRecord, experiment_id: str, parent_id: str, runs: Mapping[int, str], shares: Mapping[int, float]
+) -> str:
+    """The description of the study's run: the choice, why, and the front with a link to each of its runs."""
+    choice = record.choice
+    lines = [record.chosen_reason]
+    if choice is not None:
+        link = run_link(experiment_id, runs[choice.number], choice.label) if choice.number in runs else choice.label
+        lines = [f"**Chosen: {link}** ({choice.name}). {record.chosen_reason}"]
+    if record.front:
+        lines += [
+            "",
+            "| front | candidate | peak memory | mIoU | P(on the front) | held-out mIoU |",
+            "|---|---|---|---|---|---|",
+        ]
+        for equal in record.front:
+            trial = record.trial(equal[0])
+            held_out = record.heldout.get(trial.number)
+            link = run_link(experiment_id, runs[trial.number], trial.label) if trial.number in runs else trial.label
+            share = fmt.share(shares[trial.number]) if trial.number in shares else "\u2013"
+            lines.append(
+                f"| {link} | {trial.name} | {fmt.megabytes(trial.memory.peak_memory_bytes)} | "
+                f"{fmt.miou(trial.measurement.scores.miou)} | {share} | "
+                f"{fmt.miou(held_out.miou) if held_out else chr(0x2013)} |"
+            )
+    views = (
+        trials_link(experiment_id, parent_id, "all trials"),
+        trials_link(experiment_id, parent_id, "as charts", charts=True),
+        trials_link(experiment_id, parent_id, "the front only", front_only=True),
+    )
+    lines[1:1] = ["", f"Look at {', '.join(views)}."]
+    lines += ["", "`report.pdf`, `front.html` (hover shows a trial) and `record.json` are among the artifacts."]
+    return "\n".join(lines)
+
+
+def log_networks(client: MlflowClient, record: StudyRecord, runs: Mapping[int, str], folder: Path) -> None:
+    """The network files of the front's points, each to its run; to theirs and the baseline's a drawing of the plan."""
+    for number in sorted({0, *(equal[0] for equal in record.front)} & set(runs)):
+        trial = record.trial(number)
+        place = folder / NETWORKS / trial.label
+        if place.is_dir():
+            client.log_artifacts(runs[number], str(place), "network")
+        if trial.plan_file and (folder / trial.plan_file).exists():
+            drawing = (folder / trial.plan_file).with_suffix(".svg")
+            drawing.write_bytes(timeline_figure([(trial.name, read_timeline(folder / trial.plan_file))]))
+            client.log_artifact(runs[number], str(drawing), "plan")
+
+
+def log_model(client: MlflowClient, record: StudyRecord, experiment_id: str, run_ids: tuple[str, str], folder: Path):
+    """Log the chosen network as a model, in place of what an earlier closing of this study logged.
+
+    Args:
+        run_ids: of the trial, and of the study.
+    """
+    choice = record.choice
+    source = folder / NETWORKS / choice.label if choice else None
+    if choice is None or not (source / NETWORK_FILE).exists():
+        return
+    trial_run, study_run = run_ids
+    for old in client.search_logged_models([experiment_id], filter_string=f"tags.`petitlab.study_run` = '{study_run}'"):
+        if old.source_run_id == trial_run:
+            return
+        client.delete_logged_model(old.model_id)
+    model = client.create_logged_model(
+        experiment_id,
+        name=f"{record.study}-{choice.label}",
+        source_run_id=trial_run,
+        tags={"petitlab.study_run": study_run, "candidate": choice.name, "study": record.study},
+        params={name: str(value) for name, value in choice.params.items()},
+        model_type=MODEL_TYPE,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        saved = Path(scratch) / "model"
+        save_model(saved, source / NETWORK_FILE, choice, model.model_id, trial_run)
+        client.log_model_artifacts(model.model_id, str(saved))
+    client.finalize_logged_model(model.model_id, "READY")
+    for run_id in run_ids:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def save_model(
+    place: Path, network: Path, trial: Trial, model_id: str | None = None, run_id: str | None = None
+) -> None:
+    """The network as an MLflow model in a folder of its own."""
+    import numpy as np
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from deeplab.served import Segmenter, load_network
+
+    height, width, channels = Segmenter(load_network(network.parent)).shape
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width, channels))]),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width))]),
+    )
+    packages = Path(__file__).resolve().parents[1]
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch) / "data"
+        data.mkdir()
+        (data / NETWORK_FILE).write_bytes(network.read_bytes())
+        pyfunc.save_model(
+            place,
+            loader_module="deeplab.served",
+            data_path=str(data),
+            code_paths=[str(packages / name) for name in _SERVED_PACKAGES],
+            pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_REQUIREMENTS],
+            signature=signature,
+            mlflow_model=Model(model_id=model_id, run_id=run_id),
+            metadata={
+                "candidate": trial.name,
+                "peak_memory_bytes": trial.memory.peak_memory_bytes,
+                "miou": trial.measurement.scores.miou,
+            },
+        )

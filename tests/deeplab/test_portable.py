@@ -1,0 +1,96 @@
+"""A network as a `.tflite` file: LiteRT's reference kernels and TFLM give the labels that our own plan gives."""
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from deeplab.calibration import calibrate
+from deeplab.lowering import lower
+from deeplab.portable import to_tflite
+from deeplab.quantization import BitWidths, quantize
+from evaluation.errors import UserError
+from evaluation.executor import execute
+from evaluation.graph import read_tflite
+from evaluation.planner import plan
+from evaluation.planner.tflm import offline_plan, with_offline_plan
+
+
+def litert_labels(data: bytes, frame: np.ndarray, resolver: str = "BUILTIN_REF") -> np.ndarray:
+    interpreter = Interpreter(
+        model_content=data, experimental_op_resolver_type=getattr(OpResolverType, resolver), num_threads=1
+    )
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], frame[None])
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+
+
+def tflm_labels(data: bytes, frame: np.ndarray) -> np.ndarray:
+    runtime = pytest.importorskip("tflite_micro", reason="tflite-micro is not installed").runtime
+    interpreter = runtime.Interpreter.from_bytes(data, arena_size=16 << 20)
+    interpreter.set_input(frame[None], 0)
+    interpreter.invoke()
+    return interpreter.get_output(0)[0]
+
+
+def quantized(checkpoint, pictures, weights, activations, **bits):
+    return lower(quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(weights, activations, **bits)))
+
+
+@pytest.mark.parametrize("weight_bits", [8, 6, 5, 3, 2])
+def test_labels_are_those_of_litert_and_of_tflm(checkpoint, pictures, weight_bits):
+    graph = quantized(checkpoint, pictures, weight_bits, 8)
+    data = to_tflite(graph)
+    ours = execute(graph, plan(graph, 4), pictures[0]).output[0]
+    assert len(np.unique(ours)) > 1
+    np.testing.assert_array_equal(litert_labels(data, pictures[0]), ours)
+    np.testing.assert_array_equal(tflm_labels(data, pictures[0]), ours)
+
+
+def test_four_bit_kernels_are_packed_and_read_as_such(checkpoint, pictures):
+    """LiteRT's reference kernels know no packed depthwise kernel; TFLM does."""
+    graph = quantized(checkpoint, pictures, 4, 8, edge_weights=8)
+    data = to_tflite(graph)
+    np.testing.assert_array_equal(tflm_labels(data, pictures[0]), execute(graph, plan(graph, 1), pictures[0]).output[0])
+    back = read_tflite(data)
+    kernels = {tensor.name: tensor for tensor in back.tensors if tensor.name.endswith("/kernel")}
+    assert {tensor.bits for tensor in kernels.values()} == {4, 8}
+    for tensor in graph.tensors:
+        if tensor.name in kernels:
+            np.testing.assert_array_equal(kernels[tensor.name].data, tensor.data)
+            np.testing.assert_array_equal(kernels[tensor.name].quantization.scale, tensor.quantization.scale)
+    assert len(data) < len(to_tflite(quantized(checkpoint, pictures, 8, 8)))
+
+
+def test_sixteen_bit_activations_pass_through_types_that_kernels_take(checkpoint, pictures):
+    graph = quantized(checkpoint, pictures, 8, 16)
+    np.testing.assert_array_equal(
+        litert_labels(to_tflite(graph), pictures[0]), execute(graph, plan(graph, 1), pictures[0]).output[0]
+    )
+
+
+def test_a_float_network_takes_float_pictures(checkpoint, pictures):
+    graph = lower(checkpoint)
+    scaled = (pictures[0] / np.float32(127.5) - 1).astype(np.float32)
+    theirs = litert_labels(to_tflite(graph), scaled)
+    ours = execute(graph, plan(graph, 1), pictures[0]).output[0]
+    assert (theirs == ours).mean() > 0.999  # sums in another order
+
+
+@pytest.mark.parametrize(
+    ("weights", "activations", "message"),
+    [
+        (8, 6, r"stem: \.tflite has no 6-bit activations"),
+        (16, 16, r"stem: \.tflite has no convolution with 16-bit weights"),
+    ],
+)
+def test_what_the_format_cannot_carry_is_refused(checkpoint, pictures, weights, activations, message):
+    with pytest.raises(UserError, match=message):
+        to_tflite(quantized(checkpoint, pictures, weights, activations))
+
+
+def test_tflm_takes_our_offsets(checkpoint, pictures):
+    graph = quantized(checkpoint, pictures, 8, 8)
+    data = to_tflite(graph)
+    placed = with_offline_plan(data, offline_plan(data).offsets)
+    np.testing.assert_array_equal(tflm_labels(placed, pictures[0]), tflm_labels(data, pictures[0]))

@@ -1,0 +1,275 @@
+"""What an export writes and says: the program of a real small study, other formats, card, rules, and mistakes."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow.pyfunc
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.types import TensorSpec
+from typer.testing import CliRunner
+
+from deeplab.compression import Compression
+from deeplab.runtime.program import compiler
+from deeplab.served import NETWORK_FILE
+from evaluation.accuracy import squash
+from evaluation.errors import UserError
+from evaluation.executor import execute
+from evaluation.graph import read_tflite
+from evaluation.planner import Plan
+from reports.record import NETWORKS, Environment, State, StudyRecord, Trial, read_record, write_record
+from sweeps import export, handover, trial
+from sweeps.config_file import load_config
+from sweeps.export import megabytes_of, picked
+from sweeps.space import BASELINE, Candidate
+from sweeps.tracking_front import log_model
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SMALL = Candidate(Compression("channels", 0.25, 8, 8), 4)
+NARROW = Candidate(Compression("channels", 0.0, 5, 6), 8)
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C compiler")
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    overrides = [
+        f"out={tmp_path_factory.mktemp('studies')}",
+        "data.search=search[:4]",
+        "data.heldout=heldout[:4]",
+        "data.train=train[:8]",
+        "finetune.steps=3",
+    ]
+    return trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+
+
+@pytest.fixture(scope="module")
+def record(context) -> StudyRecord:
+    """A finished study of three networks and a trial that failed; each on the front, the second chosen."""
+    candidates = (BASELINE, SMALL, NARROW)
+    trials = tuple(
+        Trial(n, c.as_params(), str(c), State.COMPLETE, True, trial.outline(c, context))
+        for n, c in enumerate(candidates)
+    )
+    failed = Trial(3, BASELINE.as_params(), str(BASELINE), State.FAILED, False, reason="its worker ended")
+    executions = {1: trial.execution(SMALL, context)} if compiler() else {}
+    return StudyRecord(
+        study=context.config.study,
+        config=context.config.model_dump(mode="json"),
+        space_size=9,
+        trials=(*trials, failed),
+        front=((2,), (1,), (0,)),
+        chosen=1,
+        chosen_reason="because",
+        heldout={1: trial.held_out(SMALL, context)},
+        data=trial.describe(context),
+        import_check=None,
+        overlays=(),
+        environment=Environment("the command", "0" * 40, False, {}, "", "2026-11-24T00:00:00+00:00", 1.0),
+        executions=executions,
+    )
+
+
+@pytest.fixture
+def study(context, record) -> Path:
+    folder = context.config.folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_record(record, folder)
+    return folder
+
+
+def exported(*arguments: object) -> tuple[int, str]:
+    """(exit status, output on one line) of the command."""
+    result = CliRunner().invoke(export.app, [str(argument) for argument in arguments], catch_exceptions=True)
+    if isinstance(result.exception, UserError):
+        return 2, str(result.exception)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, " ".join(result.output.split())
+
+
+@needs_compiler
+def test_the_program_is_written_run_and_found_as_the_report_says(context, study, record, tmp_path):
+    out = tmp_path / "network"
+    status, said = exported(study, "--out", out)
+    assert status == 0, said
+    promised, seen = record.trial(1).measurement.memory, record.executions[1]
+    assert f"#define NETWORK_ARENA_BYTES {promised.arena_bytes}" in (out / "network.h").read_text()
+    assert f"arena {promised.arena_bytes:,} B, written up to byte {seen.high_water_bytes:,}" in said
+    assert f"{100 * seen.label_agreement:.3f} % of the labels are those that were scored" in said
+    assert "The study's report says the same" in said
+    assert exported(study, "--out", out, "--no-check")[0] == 0, "its own files may be written again"
+
+
+@needs_compiler
+def test_a_program_that_is_not_as_the_report_says_ends_with_1(study, record, tmp_path):
+    other = replace(record.executions[1], label_agreement=0.5)
+    write_record(replace(record, executions={1: other}), study)
+    status, said = exported(study, "--out", tmp_path / "network")
+    assert status == 1
+    assert "says otherwise" in said
+
+
+@needs_compiler
+def test_the_folder_builds_and_gives_the_labels_of_the_tflite_beside_it(context, study, tmp_path):
+    out = tmp_path / "network"
+    assert exported(study, "--out", out, "--no-check")[0] == 0
+    subprocess.run(["make", "-C", out], check=True, capture_output=True)
+    graph, plan = trial.network_of(SMALL, context)
+    frame = squash(context.pictures.search.image(0), *graph.tensors[graph.inputs[0]].shape[1:3])
+    (tmp_path / "frame.ppm").write_bytes(b"P6\n%d %d\n255\n" % frame.shape[1::-1] + frame.tobytes())
+    subprocess.run([out / "network", tmp_path / "frame.ppm", tmp_path / "labels.png"], check=True)
+    back = read_tflite(out / "network.tflite")
+    from tests.deeplab.test_portable import litert_labels
+
+    expected = execute(graph, plan, frame).output[0]
+    np.testing.assert_array_equal(litert_labels((out / "network.tflite").read_bytes(), frame), expected)
+    assert len(back.operators) == len(graph.operators)
+    assert (out / "network-tflm.tflite").stat().st_size > (out / "network.tflite").stat().st_size
+    assert (out / "labels.txt").read_text().split("\n")[:2] == list(context.pictures.dataset.class_names[:2])
+
+
+def test_the_card_says_what_the_record_says_and_what_is_missing(study, record, tmp_path):
+    out = tmp_path / "network"
+    status, said = exported(study, "--trial", 2, "--out", out, "--no-check")
+    assert status == 0, said
+    card = (out / "MODEL_CARD.md").read_text()
+    measured = record.trial(2).measurement
+    for words in (
+        f"{measured.memory.peak_memory_bytes:,} B",
+        f"{measured.scores.miou:.4f}",
+        record.trial(2).name,
+        "`network.tflite` | not written: stem: .tflite has no 6-bit activations",
+        record.data.fingerprints["network"],
+        "pedestrian",
+    ):
+        assert words in card, words
+    assert "network.tflite: not written" in said
+    assert not (out / "network.tflite").exists()
+    assert "The program was not run: it was not asked for (--no-check)." in said
+
+
+def test_what_an_earlier_export_wrote_and_this_one_does_not_is_gone(study, tmp_path):
+    out = tmp_path / "network"
+    assert exported(study, "--out", out, "--no-check")[0] == 0
+    assert (out / "network.tflite").exists()
+    assert exported(study, "--trial", 2, "--out", out, "--no-check")[0] == 0
+    assert not (out / "network.tflite").exists()
+
+
+def test_each_rule_names_its_trial(record, study):
+    points = record.feasible_points()
+    smallest = min(points, key=lambda p: p.peak_memory_bytes).number
+    best = max(points, key=lambda p: (p.miou, -p.peak_memory_bytes)).number
+    within = [p for p in points if p.peak_memory_bytes <= 1e6]
+    expected = {
+        (): 1,
+        (("pick", "chosen"),): 1,
+        (("pick", "smallest"),): smallest,
+        (("pick", "best"),): best,
+        (("number", 0),): 0,
+        (("budget", "1MB"),): max(within, key=lambda p: p.miou).number,
+        (("max_drop", 1.0),): smallest,
+    }
+    assert len({smallest, best}) == 2
+    for arguments, number in expected.items():
+        assert picked(record, study, **dict(arguments)).number == number, arguments
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("4MB", 4.0), ("512kB", 0.512), ("1.5 MiB", 1.572864), ("300000B", 0.3), ("2", 2.0), (".5mb", 0.5)],
+)
+def test_sizes(size, expected):
+    assert megabytes_of(size) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--trial", 7], "there is no trial 7; it has 0 to 3"),
+        (["--trial", 3], "trial 3 is failed (its worker ended); export one that is complete"),
+        (["--budget", "1kB"], "No trial fits the budget of 0.001 MB; the smallest needs"),
+        (["--budget", "much"], "--budget much: is no size"),
+        (["--budget", "0MB"], "--budget 0MB: is no size"),
+        (["--budget", "1MB", "--trial", "1"], "give one of them"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_one_line(study, tmp_path, arguments, words):
+    status, said = exported(study, *arguments, "--out", tmp_path / "network")
+    assert status == 2
+    assert words in said
+    assert "\n" not in said
+    assert not (tmp_path / "network").exists()
+
+
+def test_a_study_that_chose_nothing_asks_for_a_trial(record, study, tmp_path):
+    write_record(replace(record, chosen=None, chosen_reason="No trial fits."), study)
+    status, said = exported(study, "--out", tmp_path / "network")
+    assert status == 2
+    assert "nothing was chosen (No trial fits.) Name a trial with --trial" in said
+    assert exported(study, "--pick", "knee", "--out", tmp_path / "network", "--no-check")[0] == 0
+
+
+def test_another_plan_than_promised_is_refused(context, study, tmp_path, monkeypatch):
+    planned: Plan = trial.plan_candidate(replace(SMALL, tile_count=1), context)
+    monkeypatch.setattr(handover, "plan_of", lambda *_: planned)
+    status, said = exported(study, "--out", tmp_path / "network")
+    assert status == 2
+    assert "was promised an arena of" in said
+
+
+def test_no_study_and_other_peoples_files_are_refused(study, tmp_path):
+    status, said = exported(tmp_path / "nothing", "--out", tmp_path / "network")
+    assert status == 2
+    assert "no study here" in said
+    (tmp_path / "mine.txt").write_text("keep me")
+    status, said = exported(study, "--out", tmp_path)
+    assert status == 2
+    assert "mine.txt" in said
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+def test_a_kept_network_is_exported_without_the_stage_cache(context, study, record, tmp_path, monkeypatch):
+    place = study / NETWORKS / "trial-001"
+    place.mkdir(parents=True)
+    for name, content in trial.network_files(SMALL, context).items():
+        (place / name).write_bytes(content)
+    monkeypatch.setattr(handover, "compressed", lambda *_: pytest.fail("made again"))
+    assert exported(study, "--out", tmp_path / "network", "--no-check")[0] == 0
+
+
+def test_the_chosen_network_is_an_mlflow_model_that_predicts(context, study, record, tmp_path, monkeypatch):
+    """Loaded by its address alone, it gives the labels of the plan that was promised."""
+    monkeypatch.chdir(tmp_path)
+    place = study / NETWORKS / "trial-001"
+    place.mkdir(parents=True)
+    (place / NETWORK_FILE).write_bytes(trial.network_files(SMALL, context)[NETWORK_FILE])
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("streets", artifact_location=str(tmp_path / "artifacts"))
+    runs = tuple(client.create_run(experiment).info.run_id for _ in range(2))
+    for _ in range(2):  # a second closing logs none anew
+        log_model(client, record, experiment, runs, study)
+    (logged,) = client.search_logged_models([experiment])
+    assert logged.status == "READY"
+    assert logged.tags["candidate"] == record.trial(1).name
+    assert [model.model_id for model in client.get_run(runs[0]).outputs.model_outputs] == [logged.model_id]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
+    graph, plan = trial.network_of(SMALL, context)
+    shape = graph.tensors[graph.inputs[0]].shape
+    assert model.metadata.signature.inputs.inputs == [TensorSpec(np.dtype(np.uint8), (-1, *shape[1:]))]
+    frames = np.stack([squash(context.pictures.search.image(i), *shape[1:3]) for i in range(2)])
+    expected = np.stack([execute(graph, plan, frame).output[0] for frame in frames])
+    np.testing.assert_array_equal(model.predict(frames), expected)
+    with pytest.raises(Exception, match="uint8"):
+        model.predict(frames.astype(np.float32))
+
+
+def test_the_record_of_a_study_is_read_back_as_it_was(record, study):
+    assert json.dumps(read_record(study).to_dict()) == json.dumps(record.to_dict())
