@@ -9,34 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reports.style import (
-    BLUE,
-    FAINT,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PURPLE,
-    SKY,
-    STYLE,
-    VERMILION,
-    WIDTH,
-    YELLOW,
-    grid,
-    svg,
-)
+from reports.roles import ROLE_COLOURS, ROLE_NAMES
+from reports.style import FAINT, INK, MUTED, STYLE, VERMILION, WIDTH, grid, svg
 from reports.timeline import Timeline
-
-ROLE_COLOURS = {
-    "frame": SKY,
-    "activation": BLUE,
-    "tile": GREEN,
-    "row_cache": ORANGE,
-    "accumulator": YELLOW,
-    "scratch": PURPLE,
-    "labels": VERMILION,
-}
-ROLE_NAMES = {"row_cache": "row cache", "accumulator": "sums", "labels": "label map"}
 
 
 def timeline_figure(timelines: Sequence[tuple[str, Timeline]]) -> bytes:

@@ -20,7 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from deeplab.served import NETWORK_FILE
 from reports import format as fmt
-from reports.figures import timeline_figure
+from reports.plan_drawing import plan_drawing
 from reports.record import NETWORKS, StudyRecord, Trial
 from reports.timeline import read_timeline
 from sweeps.tracking import run_link, trials_link
@@ -95,7 +95,7 @@ def log_networks(client: MlflowClient, record: StudyRecord, runs: Mapping[int, s
             client.log_artifacts(runs[number], str(place), "network")
         if trial.plan_file and (folder / trial.plan_file).exists():
             drawing = (folder / trial.plan_file).with_suffix(".svg")
-            drawing.write_bytes(timeline_figure([(trial.name, read_timeline(folder / trial.plan_file))]))
+            drawing.write_text(plan_drawing(read_timeline(folder / trial.plan_file), trial.name), encoding="utf-8")
             client.log_artifact(runs[number], str(drawing), "plan")
 
 

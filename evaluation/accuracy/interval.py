@@ -11,6 +11,7 @@ resample scores exactly the classes the split scores. Two candidates are compare
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -28,11 +29,14 @@ class Interval:
     confidence: float
 
 
+@lru_cache(maxsize=2)
 def image_weights(images: int, resamples: int, seed: int) -> np.ndarray:
-    """Positive weights, float64 (resamples, images), the same for equal arguments. IoU ignores their sum."""
+    """Positive weights, float64 (resamples, images), read-only, the same for equal arguments. IoU ignores their sum."""
     # U may be exactly 0, where the exponential weight would be too.
     uniform = np.random.default_rng(seed).random((resamples, images))
-    return np.maximum(-np.log1p(-uniform), np.finfo(np.float64).tiny)
+    weights = np.maximum(-np.log1p(-uniform), np.finfo(np.float64).tiny)
+    weights.flags.writeable = False
+    return weights
 
 
 def resampled_mious(scores: Scores, weights: np.ndarray) -> np.ndarray:
