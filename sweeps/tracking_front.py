@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -152,17 +153,20 @@ def save_model(
         data = Path(scratch) / "data"
         data.mkdir()
         (data / NETWORK_FILE).write_bytes(network.read_bytes())
-        pyfunc.save_model(
-            place,
-            loader_module="deeplab.served",
-            data_path=str(data),
-            code_paths=[str(packages / name) for name in _SERVED_PACKAGES],
-            pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_REQUIREMENTS],
-            signature=signature,
-            mlflow_model=Model(model_id=model_id, run_id=run_id),
-            metadata={
-                "candidate": trial.name,
-                "peak_memory_bytes": trial.memory.peak_memory_bytes,
-                "miou": trial.measurement.scores.miou,
-            },
-        )
+        with warnings.catch_warnings():
+            # It asks for an example of the input, whose shape and type the signature states.
+            warnings.simplefilter("ignore")
+            pyfunc.save_model(
+                place,
+                loader_module="deeplab.served",
+                data_path=str(data),
+                code_paths=[str(packages / name) for name in _SERVED_PACKAGES],
+                pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_REQUIREMENTS],
+                signature=signature,
+                mlflow_model=Model(model_id=model_id, run_id=run_id),
+                metadata={
+                    "candidate": trial.name,
+                    "peak_memory_bytes": trial.memory.peak_memory_bytes,
+                    "miou": trial.measurement.scores.miou,
+                },
+            )
