@@ -30,9 +30,11 @@ PDF_STANDARDS = ["ua-1"]
 """PDF/UA-1 (ISO 14289-1): the compiler refuses a document that a screen reader could not follow."""
 
 
-def write_documents(record: StudyRecord, folder: Path, paper: str = "a4") -> tuple[Path, Path]:
+def write_documents(
+    record: StudyRecord, folder: Path, paper: str = "a4", found: Intervals | None = None
+) -> tuple[Path, Path]:
     """The report and the page of the front: `report.pdf` and `front.html` in the study's folder."""
-    found = intervals(record)
+    found = intervals(record) if found is None else found
     return write_report(record, folder, paper, found), write_front_page(record, found.search, found.on_front, folder)
 
 

@@ -14,7 +14,7 @@ from reports.record import State, StudyRecord
 
 FEWEST = 10
 """Complete trials below which a forest only repeats them."""
-TREES = 32
+TREES = 16
 
 
 @dataclass(frozen=True)

@@ -75,11 +75,15 @@ def run_course(
             record = close_study(config, journal.trials, executor, folder, data, check)
             write_record(record, folder.path)
             progress.say("writing the report")
+            from reports.content import intervals
             from reports.document import write_documents  # a second of Matplotlib and Typst, kept from the start
 
-            report, page = write_documents(record, folder.path, config.report.paper)
+            found = intervals(record)
+            report, page = write_documents(record, folder.path, config.report.paper, found)
             fold_log(folder.path / STUDY_DATABASE)
-            tracker.finish(record, [report, page, folder.path / RECORD_FILE], early_end is None, folder.path)
+            tracker.finish(
+                record, [report, page, folder.path / RECORD_FILE], early_end is None, folder.path, found.on_front
+            )
     return End(record, report, early_end)
 
 

@@ -162,12 +162,15 @@ class Tracker:
         self._client.set_terminated(run_id, RUN_STATUS[trial.state], end_ms)
         self._children[trial.number], self._marks[trial.number] = run_id, dict(NOT_ON_FRONT)
 
-    def finish(self, record: StudyRecord, artifacts: Iterable[Path], spent: bool, folder: Path) -> None:
+    def finish(
+        self, record: StudyRecord, artifacts: Iterable[Path], spent: bool, folder: Path, shares: Mapping[int, float]
+    ) -> None:
         """Bring tags up to the final front, attach the report, and end the parent run.
 
         Args:
             spent: whether the study ran to its budget; else the parent run is KILLED.
             folder: of the study.
+            shares: of the resamples of the pictures in which a trial is on the front, by number.
         """
         on_front = {number for equal in record.front for number in equal}
         if self._shared is not None:
@@ -181,12 +184,10 @@ class Tracker:
                     self._client.set_tag(run_id, name, value)
             self._marks[number] = marks
         # Imported here: Matplotlib, and what else the end needs, would hold up the start.
-        from reports.membership import front_probability
         from reports.progress import growth
         from sweeps.tracking_front import data_inputs, log_model, log_networks, study_note
 
         now = int(time.time() * 1000)
-        shares = front_probability(record)
         inputs = data_inputs(record)
         for number in sorted(on_front | set(record.heldout)):
             if number not in self._children:

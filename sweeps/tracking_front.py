@@ -26,6 +26,8 @@ from reports.record import NETWORKS, StudyRecord, Trial
 from reports.timeline import read_timeline
 from sweeps.tracking import run_link, trials_link
 
+LISTED = 25
+"""Points of the front in the description, which MLflow cuts at 8,000 characters."""
 MODEL_TYPE = "semantic segmentation"
 _SERVED_PACKAGES = ("deeplab", "evaluation")
 _SERVED_REQUIREMENTS = ("numpy", "pillow", "scipy", "numba")
@@ -67,7 +69,7 @@ def study_note(
             "| front | candidate | peak memory | mIoU | P(on the front) | held-out mIoU |",
             "|---|---|---|---|---|---|",
         ]
-        for equal in record.front:
+        for equal in record.front[:LISTED]:
             trial = record.trial(equal[0])
             held_out = record.heldout.get(trial.number)
             link = run_link(experiment_id, runs[trial.number], trial.label) if trial.number in runs else trial.label
@@ -77,6 +79,8 @@ def study_note(
                 f"{fmt.miou(trial.measurement.scores.miou)} | {share} | "
                 f"{fmt.miou(held_out.miou) if held_out else chr(0x2013)} |"
             )
+    if len(record.front) > LISTED:
+        lines.append(f"\nand {len(record.front) - LISTED} more.")
     views = (
         trials_link(experiment_id, parent_id, "all trials"),
         trials_link(experiment_id, parent_id, "as charts", charts=True),

@@ -127,7 +127,11 @@ class Scores:
         """The inverse of `to_dict`."""
         classes = record["classes"]
         confusions = np.zeros((len(record["image_ids"]), classes, classes), np.int64)
-        for matrix, cells in zip(confusions, record["label_prediction_pixels"], strict=True):
-            for row, column, pixels in cells:
-                matrix[row, column] = pixels
+        pictures = record["label_prediction_pixels"]
+        if len(pictures) != len(confusions):
+            raise ValueError(f"{len(confusions)} pictures but the confusions of {len(pictures)}")
+        cells = [cell for picture in pictures for cell in picture]
+        if cells:
+            rows, columns, pixels = np.array(cells, np.int64).T
+            confusions[np.repeat(np.arange(len(pictures)), list(map(len, pictures))), rows, columns] = pixels
         return cls(tuple(record["image_ids"]), confusions, tuple(record["scored_classes"]))
