@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +11,15 @@ import numpy as np
 from evaluation.accuracy import Interval, bootstrap_interval, paired_difference_interval
 from evaluation.measurement import MemoryFigures
 from reports import format as fmt
+from reports.content_budgets import budget_rows, budget_sentence
 from reports.content_savings import chain_rows, largest_tensors, litert_bytes, peer_rows
-from reports.front import hypervolume, staircase
+from reports.front import hypervolume
 from reports.health import health
 from reports.membership import front_probability
 from reports.record import State, StudyRecord, Trial
 from reports.timeline import Timeline
 
 LISTED_AT_HIGH_WATER = 6
-BUDGETS_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline
         "network": _network(record),
         "answer": _answer(record, of),
         "memory": _memory(record),
-        "budgets": _budgets(record),
+        "budgets": budget_rows(record),
         "front": [_front_row(record, of, numbers) for numbers in record.front],
         "executions": _executions(record),
         "counts": _counts(record),
@@ -109,7 +108,7 @@ def _answer(record: StudyRecord, of: Intervals) -> dict[str, Any]:
         "pictures": len(scores.image_ids),
         "factor": None,
         "is_baseline": n == 0,
-        "budget": _budget(record, memory),
+        "budget": budget_sentence(record, memory),
         "on_front": fmt.share(of.on_front[n]) if n in of.on_front else None,
         "export": f"python -m sweeps.export {_folder(record)} --out network",
     }
@@ -144,60 +143,6 @@ def _answer(record: StudyRecord, of: Intervals) -> dict[str, Any]:
 def _folder(record: StudyRecord) -> str:
     """The study's folder as it was written to; records of older versions do not say it."""
     return record.environment.study_folder or f"studies/{record.study}"
-
-
-def _budget(record: StudyRecord, memory: MemoryFigures) -> str:
-    """The memory that was allowed, and what of it stays free."""
-    rule, limit = record.config.get("choice", {}), record.config.get("constraints", {}).get("peak_memory_mb")
-    allowed = {"The limit": limit, "The budget": rule.get("budget_mb") if rule.get("rule") == "budget" else None}
-    given = {word: mb for word, mb in allowed.items() if mb is not None}
-    if not given:
-        return "No budget was set: constraints.peak_memory_mb limits the search, choice.budget_mb the choice."
-    said = []
-    for word, mb in given.items():
-        free = mb * 1e6 - memory.peak_memory_bytes
-        share = fmt.share(abs(free) / (mb * 1e6))
-        left = f"{fmt.megabytes(free)} of it ({share}) stay free" if free >= 0 else f"passed by {fmt.megabytes(-free)}"
-        said.append(f"{word} is {fmt.megabytes(mb * 1e6)}: {left}.")
-    return " ".join(said)
-
-
-def _budgets(record: StudyRecord) -> list[dict[str, str]]:
-    """The most accurate point under each round budget between the smallest point and the baseline."""
-    front = staircase(record.feasible_points())
-    if len(front) < 2:
-        return []
-    rows, baseline = [], record.baseline
-    for budget_mb in round_budgets(front[0].peak_memory_bytes / 1e6, front[-1].peak_memory_bytes / 1e6):
-        best = [point for point in front if point.peak_memory_bytes <= budget_mb * 1e6][-1]
-        trial = record.trial(best.number)
-        change = best.miou - baseline.measurement.scores.miou if baseline else None
-        rows.append(
-            {
-                "budget": fmt.megabytes(budget_mb * 1e6),
-                "trial": f"{trial.number:03d}",
-                "name": trial.name,
-                "peak": fmt.megabytes(best.peak_memory_bytes),
-                "free": fmt.share(1 - best.peak_memory_bytes / (budget_mb * 1e6)),
-                "miou": fmt.miou(best.miou),
-                "change": "\u2013" if change is None else fmt.signed(change),
-            }
-        )
-    return rows[:BUDGETS_LISTED]
-
-
-def round_budgets(smallest_mb: float, largest_mb: float) -> list[float]:
-    """1, 1.5, 2, 3, 5, 7 times powers of ten: from the smallest point on, up to the first that holds the largest."""
-    steps = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-    exponent = math.floor(math.log10(smallest_mb))
-    ladder = (float(f"{step}e{power}") for power in range(exponent, exponent + 9) for step in steps)
-    budgets: list[float] = []
-    for budget in ladder:
-        if budget >= smallest_mb:
-            budgets.append(budget)
-        if budget >= largest_mb:
-            break
-    return budgets
 
 
 def _memory(record: StudyRecord) -> list[dict[str, Any]]:

@@ -88,7 +88,7 @@ class Trial:
     wrong; so with `early`."""
     early: Early | None = None
     finished_s: float | None = None
-    """When it ended: seconds of the study's wall time, the time between launches left out."""
+    """When it ended, in seconds of wall time as `Environment.seconds` counts them."""
 
     @property
     def label(self) -> str:
@@ -246,7 +246,7 @@ class Environment:
     started: str
     """UTC, ISO 8601."""
     seconds: float
-    """Wall time of all launches of this study together; of a study that several launches share, of the last alone."""
+    """Wall time of all launches of this study together; of a study that several launches share, since the first."""
     lock: str | None = None
     """SHA-256 of constraints.txt, which pins all versions."""
     study_folder: str | None = None

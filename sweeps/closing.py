@@ -94,11 +94,7 @@ def close_study(
     heldout = _of(Scores, known.heldout, found.get("heldout", {}), scored)
     executions = _of(Execution, known.executions, found.get("execution", {}), on_front)
     not_executed = next((_reason(a) for a in found.get("execution", {}).values() if not isinstance(a, Execution)), None)
-    unasked = {
-        n: answer if isinstance(answer, Peers) else Peers(None, (), f"not measured: {_reason(answer)}")
-        for n, answer in found.get("peers", {}).items()
-    }
-    peers = _of(Peers, known.peers, unasked, pair)
+    peers = _of(Peers, known.peers, found.get("peers", {}), pair)
     chain = _chain(steps, measured | {steps[what]: answer for what, answer in found.get("step", {}).items()})
     _keep_networks(on_front, found.get("network", {}), folder.path)
     overlays = tuple(

@@ -132,7 +132,9 @@ def _join(config: SweepConfig, path: Path, shared: SharedJournal) -> StudyFolder
     if changed := _differences(known["config"], identity):
         shown = ", ".join(f"{key} ({_short(old)} there, {_short(new)} here)" for key, (old, new) in changed.items())
         raise UserError(f"study {config.study!r} in {config.storage.url} has another configuration: {shown}")
-    folder = StudyFolder(path, known["id"], known["started"], 0.0, identity, launch)
+    # One clock for all launches: since the first began.
+    since = datetime.now(UTC) - datetime.fromisoformat(known["started"])
+    folder = StudyFolder(path, known["id"], known["started"], since.total_seconds(), identity, launch)
     folder.save()
     return folder
 

@@ -30,7 +30,7 @@ LISTED = 25
 """Points of the front in the description, which MLflow cuts at 8,000 characters."""
 MODEL_TYPE = "semantic segmentation"
 _SERVED_PACKAGES = ("deeplab", "evaluation")
-_SERVED_REQUIREMENTS = ("numpy", "pillow", "scipy", "numba")
+_SERVED_REQUIREMENTS = ("numpy",)
 _DIGEST_LENGTH = 36
 """MLflow's limit."""
 

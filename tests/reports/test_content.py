@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from evaluation.peers import Runtime, Use
-from reports.content import content, intervals, round_budgets
+from reports.content import content, intervals
+from reports.content_budgets import round_budgets
 from reports.content_savings import chain_rows, falls, litert_bytes, peer_rows
 from reports.peers import peer_marks
 from reports.record import Peers, State
