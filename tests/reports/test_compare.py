@@ -37,6 +37,17 @@ def test_both_hypervolumes_are_of_one_box(study) -> None:
     assert found.verdict.startswith(f"The front of a dominates more ({values[0]} to {values[1]}).")
 
 
+def test_of_two_baselines_the_larger_bounds_the_box(study) -> None:
+    first = study(*[State.COMPLETE] * 6)
+    base = first.trials[0]
+    memory = replace(base.memory, peak_memory_bytes=3 * base.memory.peak_memory_bytes)
+    larger = replace(base, measurement=replace(base.measurement, memory=memory))
+    second = replace(first, trials=(larger, *first.trials[1:]))
+    expected = hypervolume(first.feasible_points(), memory.peak_memory_bytes)
+    row = next(row for row in compare(first, second, ("a", "b")).summary if row[0] == "hypervolume")
+    assert row[1] == f"{expected:.4f}"
+
+
 def test_what_differs_is_named_and_nothing_else(study) -> None:
     first, second = pair(study)
     changed = {key: (one, other) for key, one, other in compare(first, second, ("a", "b")).changed}
