@@ -46,16 +46,18 @@ def shares_on_front(mious: np.ndarray, costs: np.ndarray) -> Sequence[float]:
     order = np.lexsort(costs.T[::-1])
     mious, costs = mious[order], costs[order]
     shares = np.empty(len(order))
-    for position, cost in enumerate(costs):
-        # What costs no more in the first objective stands in a prefix of this order.
-        end = int(np.searchsorted(costs[:, 0], cost[0], side="right"))
-        no_dearer = (costs[:end] <= cost).all(axis=1)
-        as_dear = (costs[:end] == cost).all(axis=1)
-        cheaper = mious[:end][no_dearer & ~as_dear]
-        is_on = mious[position] >= mious[:end][as_dear].max(axis=0)
-        if len(cheaper):
-            is_on &= mious[position] > cheaper.max(axis=0)
-        shares[order[position]] = is_on.mean()
+    only_first = (costs[:, 1:] == costs[:1, 1:]).all()
+    cheaper_best = np.full(mious.shape[1], -np.inf)
+    starts = np.flatnonzero(np.r_[True, (costs[1:] != costs[:-1]).any(axis=1)])
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        best = mious[start:end].max(axis=0)
+        if not only_first:
+            # Of what stands before in this order, some costs more in a later objective.
+            cheaper = mious[:start][(costs[:start] <= costs[start]).all(axis=1)]
+            cheaper_best = cheaper.max(axis=0, initial=-np.inf)
+        is_on = (mious[start:end] >= best) & (mious[start:end] > cheaper_best)
+        shares[order[start:end]] = is_on.mean(axis=1)
+        cheaper_best = np.maximum(cheaper_best, best)
     return shares.tolist()
 
 
