@@ -13,6 +13,7 @@ FEW_TRIALS = 20
 SMALL_SHARE = 0.1
 LOW_AGREEMENT = 0.99
 DOUBTFUL_SHARE = 0.5
+NAMED_CLASSES = 6
 
 
 def health(record: StudyRecord, change: Mapping[int, Interval], on_front: Mapping[int, float]) -> list[str]:
@@ -28,6 +29,7 @@ def health(record: StudyRecord, change: Mapping[int, Interval], on_front: Mappin
         *_screening(record),
         *_import(record),
         *_baseline(record, change),
+        *_unseen_classes(record),
         *_overlaps(record, on_front),
         *_edges(record),
         *_agreement(record),
@@ -104,6 +106,29 @@ def _baseline(record: StudyRecord, change: Mapping[int, Interval]) -> list[str]:
         said.append(
             "The points were picked by their search scores, which are therefore a little too kind to them; "
             "the held-out scores, taken once, are the fair ones."
+        )
+    return said
+
+
+def _unseen_classes(record: StudyRecord) -> list[str]:
+    """Classes without a label, over which no mean runs, and held-out pictures that hold other classes."""
+    shown = record.baseline or record.choice
+    if shown is None or record.data is None:
+        return []
+    names, scores = record.data.class_names, shown.measurement.scores
+    said, scored = [], set(scores.scored_classes)
+    unseen = [name for index, name in enumerate(names) if index not in scored]
+    if unseen:
+        listed = ", ".join(unseen[:NAMED_CLASSES]) + (" and more" if len(unseen) > NAMED_CLASSES else "")
+        said.append(
+            f"{len(unseen)} of {len(names)} classes ({listed}) {'are' if len(unseen) > 1 else 'is'} in no label of the "
+            "search pictures, and not part of the mean."
+        )
+    heldout = record.heldout.get(shown.number)
+    if heldout is not None and set(heldout.scored_classes) != scored:
+        said.append(
+            f"The held-out labels hold {len(heldout.scored_classes)} classes, those of the search pictures "
+            f"{len(scored)}: the two mIoU are means over different classes."
         )
     return said
 

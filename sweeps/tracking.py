@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from urllib.parse import quote
 
@@ -195,7 +196,9 @@ class Tracker:
             found = {"on_front_share": shares.get(number)}
             if number in record.heldout:
                 found["heldout_miou"] = record.heldout[number].miou
-            metrics = [Metric(name, value, now, 0) for name, value in found.items() if value is not None]
+            metrics = [
+                Metric(name, value, now, 0) for name, value in found.items() if value is not None and isfinite(value)
+            ]
             self._client.log_batch(self._children[number], metrics=metrics)
             self._client.log_inputs(self._children[number], inputs)
         log_networks(self._client, record, self._children, folder)

@@ -6,11 +6,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pypdf import PdfReader
 
-from evaluation.accuracy import bootstrap_interval, paired_difference_interval
+from evaluation.accuracy import Scores, bootstrap_interval, paired_difference_interval
 from reports import format as fmt
+from reports.content import class_ious
 from reports.document import write_report
 from reports.record import State, StudyRecord
 
@@ -89,6 +91,48 @@ def test_a_study_that_came_to_little_is_told_as_it_is(study, tmp_path: Path, sta
     text = text_of(study(*states), tmp_path)
     for expected in words:
         assert expected in text, text[:1500]
+
+
+def test_a_class_that_no_label_holds_is_named_and_counts_nowhere(study, tmp_path: Path) -> None:
+    made = study(*[COMPLETE] * 6)
+    seen = replace(made.data, class_names=(*made.data.class_names, "tram"), palette=(*made.data.palette, "#009E73"))
+
+    def widened(scores: Scores) -> Scores:
+        """With a class that is in no label, but was predicted."""
+        confusions = np.pad(scores.confusions, ((0, 0), (0, 1), (0, 1)))
+        confusions[:, 0, 4] = 500
+        return Scores.of(scores.image_ids, confusions)
+
+    trials = tuple(
+        replace(t, measurement=replace(t.measurement, scores=widened(t.measurement.scores))) for t in made.trials
+    )
+    record = replace(made, trials=trials, data=seen, heldout={n: widened(s) for n, s in made.heldout.items()})
+    text = text_of(record, tmp_path)
+    assert "1 of 5 classes (tram) is in no label of the search pictures" in text
+    assert "search pictures, 4 classes" in text
+    assert plain(fmt.miou(record.choice.measurement.scores.miou)) in text
+    assert "nan" not in text
+    assert class_ious(record)[0] == ["road", "building", "person", "car"]
+
+
+def test_held_out_pictures_without_a_class_or_without_any_label_are_said(study, tmp_path: Path) -> None:
+    record = study(*[COMPLETE] * 6)
+
+    def without(scores: Scores, classes: list[int]) -> Scores:
+        confusions = scores.confusions.copy()
+        confusions[:, classes, :] = 0
+        return Scores.of(scores.image_ids, confusions)
+
+    fewer = {n: without(scores, [3]) for n, scores in record.heldout.items()}
+    assert "The held-out labels hold 3 classes, those of the search pictures 4" in text_of(
+        replace(record, heldout=fewer), tmp_path
+    )
+    void = {n: without(scores, [0, 1, 2, 3]) for n, scores in record.heldout.items()}
+    text = text_of(replace(record, heldout=void), tmp_path)
+    assert "The held-out labels hold 0 classes" in text
+    assert "not scored" in text
+    assert "nan" not in text
+    assert "On 8 held-out pictures" not in text
 
 
 def test_without_pictures_plans_or_names_there_is_still_a_report(study, tmp_path: Path) -> None:
