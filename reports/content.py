@@ -217,7 +217,7 @@ def _executions(record: StudyRecord) -> dict[str, Any]:
                 "stack": f"{fmt.grouped(seen.stack_bytes)} of {fmt.grouped(seen.stack_bound_bytes)}",
                 "labels": fmt.percent(seen.label_agreement),
                 "pictures": seen.pictures,
-                "milliseconds": f"{seen.milliseconds:.1f}",
+                "milliseconds": f"{latency.program_ms if latency else seen.milliseconds:.1f}",
                 "ratio": f"{latency.ratio:.2f}" if latency else "\u2013",
                 "holds": seen.holds,
                 "chosen": record.chosen in numbers,

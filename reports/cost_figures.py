@@ -49,7 +49,7 @@ def time_figure(record: StudyRecord) -> bytes | None:
     timed = all(trial.measurement.latency is not None for trial in complete)
     on_front = {number for equal in record.front for number in equal}
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
         axes = figure.add_subplot()
         counts = sorted({int(trial.params["tile_count"]) for trial in complete})
         for index, count in enumerate(counts):

@@ -49,7 +49,7 @@ def slices_figure(record: StudyRecord) -> bytes | None:
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     on_front = {number for equal in record.front for number in equal}
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
         grid_of_axes = figure.subplots(2, len(levels), sharey="row", squeeze=False)
         for column, (name, values) in enumerate(levels.items()):
             for row, measure in enumerate((_miou, _megabytes)):
