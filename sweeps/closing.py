@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +20,8 @@ from reports.record import (
     NETWORKS,
     RECORD_FILE,
     DataSet,
-    Environment,
     ImportCheck,
+    OverlayRow,
     Peers,
     State,
     Step,
@@ -32,13 +32,69 @@ from reports.record import (
 )
 from sweeps import environment
 from sweeps.config import SweepConfig
-from sweeps.executor import Executor, Failure
+from sweeps.executor import Executor, Failure, ask_all
 from sweeps.folder import StudyFolder
 from sweeps.judging import judge
 from sweeps.space import BASELINE, Candidate
 from sweeps.worker import AskPeers, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The trials of a study, judged; the front they make; and the choice."""
+
+    trials: tuple[Trial, ...]
+    front: tuple[tuple[int, ...], ...]
+    """Numbers of its points, equal ones together, smallest first."""
+    baseline: Trial | None
+    choice: Trial | None
+    reason: str
+    """Why this one, or why none."""
+
+    @property
+    def on_front(self) -> dict[int, Trial]:
+        """The first of each point of the front, by number."""
+        by_number = {trial.number: trial for trial in self.trials}
+        return {equal[0]: by_number[equal[0]] for equal in self.front}
+
+    @property
+    def pair(self) -> dict[int, Trial]:
+        """Baseline and choice, as far as there are any; one, where they are the same."""
+        return {trial.number: trial for trial in (self.baseline, self.choice) if trial is not None}
+
+
+def verdict(config: SweepConfig, trials: Mapping[int, Trial]) -> Verdict:
+    """Which trials keep the limits, which of them make the front, and which the configuration's rule picks."""
+    judged = tuple(judge(trials[number], trials.get(0), config.constraints) for number in sorted(trials))
+    settings = config.model_dump(mode="json")
+    points = [point_of(trial, settings) for trial in judged if trial.state is State.COMPLETE and trial.feasible]
+    front = pareto_front(points)
+    baseline = next((trial for trial in judged if trial.number == 0 and trial.measurement), None)
+    rule = config.choice
+    chosen, reason = choose(
+        [equal[0] for equal in front],
+        baseline.measurement.scores.miou if baseline else None,
+        rule.rule,
+        rule.budget_mb,
+        rule.max_drop,
+    )
+    choice = next((trial for trial in judged if chosen and trial.number == chosen.number), None)
+    return Verdict(judged, tuple(tuple(point.number for point in equal) for equal in front), baseline, choice, reason)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known beyond the trials: of an earlier closing, or of this one."""
+
+    heldout: Mapping[int, Scores] = field(default_factory=dict)
+    executions: Mapping[int, Execution] = field(default_factory=dict)
+    peers: Mapping[int, Peers] = field(default_factory=dict)
+    chain: tuple[Step, ...] = ()
+    overlays: tuple[OverlayRow, ...] = ()
+    not_executed: str | None = None
+    """Why not every program was run."""
 
 
 def close_study(
@@ -53,84 +109,69 @@ def close_study(
 
     Held-out scores are taken once, and programs run once: those of an earlier record of this study are kept.
     """
-    judged = tuple(judge(trials[number], trials.get(0), config.constraints) for number in sorted(trials))
-    settings = config.model_dump(mode="json")
-    points = [point_of(trial, settings) for trial in judged if trial.state is State.COMPLETE and trial.feasible]
-    front = pareto_front(points)
-    baseline = next((trial for trial in judged if trial.number == 0 and trial.measurement), None)
-    rule = config.choice
-    chosen, reason = choose(
-        [equal[0] for equal in front],
-        baseline.measurement.scores.miou if baseline else None,
-        rule.rule,
-        rule.budget_mb,
-        rule.max_drop,
+    of = verdict(config, trials)
+    found = find(of, config.report.overlays, executor, folder.path, data.palette)
+    folder.count_time()
+    return StudyRecord(
+        study=config.study,
+        config=config.model_dump(mode="json"),
+        space_size=len(config.space.space().candidates()),
+        trials=of.trials,
+        front=of.front,
+        chosen=of.choice.number if of.choice else None,
+        chosen_reason=of.reason,
+        heldout=found.heldout,
+        data=data,
+        import_check=import_check,
+        overlays=found.overlays,
+        environment=environment.of_run(folder.path, folder.started, folder.seconds),
+        executions=found.executions,
+        changes=tuple(json.loads(json.dumps(folder.changes))),
+        not_executed=found.not_executed,
+        chain=found.chain,
+        peers=found.peers,
     )
-    by_number = {trial.number: trial for trial in judged}
-    wanted = {equal[0].number for equal in front} | ({0} if baseline else set())
-    scored = {number: by_number[number] for number in sorted(wanted)}
-    on_front = {equal[0].number: by_number[equal[0].number] for equal in front}
-    choice = by_number[chosen.number] if chosen else None
-    pair = {trial.number: trial for trial in (baseline, choice) if trial is not None}
-    earlier = read_record(folder.path) if (folder.path / RECORD_FILE).exists() else None
-    known = _Known(*((earlier.heldout, earlier.executions, earlier.peers) if earlier else ({}, {}, {})))
-    steps = chain_of(_candidate(choice)) if baseline and choice else {}
-    measured = {_candidate(trial).canonical: trial.measurement for trial in judged if trial.measurement}
-    rows = config.report.overlays if baseline and choice else 0
-    picked = pick_pictures(baseline.measurement.scores, choice.measurement.scores, rows) if rows else {}
+
+
+def find(of: Verdict, overlays: int, executor: Executor, folder: Path, palette: tuple[str, ...]) -> Findings:
+    """Ask the workers for what is not known yet of the front, the baseline and the choice.
+
+    Args:
+        overlays: how many pictures to show.
+        folder: of the study; networks and pictures are written there.
+    """
+    known = _known(folder)
+    both = of.baseline is not None and of.choice is not None
+    steps = chain_of(_candidate(of.choice)) if both else {}
+    measured = {_candidate(trial).canonical: trial.measurement for trial in of.trials if trial.measurement}
+    rows = overlays if both else 0
+    picked = pick_pictures(*(trial.measurement.scores for trial in (of.baseline, of.choice)), rows) if rows else {}
+    on_front, pair = of.on_front, of.pair
+    scored = dict(sorted((on_front | ({0: of.baseline} if of.baseline else {})).items()))
     # All at once, so that no worker waits while another answers; what takes longest stands first.
     requests: dict[tuple[str, Hashable], Any] = {
         **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in known.peers},
         **{("step", what): Outline(step) for what, step in steps.items() if step not in measured},
         **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in known.executions},
         **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in known.heldout},
-        **{("network", n): KeepNetwork(_candidate(on_front[n])) for n in _without_files(on_front, folder.path)},
-        **{("picture", i): Show(i, (_candidate(baseline), _candidate(choice))) for i in picked},
+        **{("network", n): KeepNetwork(_candidate(on_front[n])) for n in _without_files(on_front, folder)},
+        **{("picture", i): Show(i, tuple(map(_candidate, (of.baseline, of.choice)))) for i in picked},
     }
-    answers = ask_all(executor, requests)
-    found: dict[str, dict] = {}
-    for (kind, key), answer in answers.items():
-        found.setdefault(kind, {})[key] = answer
-    heldout = _of(Scores, known.heldout, found.get("heldout", {}), scored)
-    executions = _of(Execution, known.executions, found.get("execution", {}), on_front)
-    not_executed = next((_reason(a) for a in found.get("execution", {}).values() if not isinstance(a, Execution)), None)
-    peers = _of(Peers, known.peers, found.get("peers", {}), pair)
-    chain = _chain(steps, measured | {steps[what]: answer for what, answer in found.get("step", {}).items()})
-    _keep_networks(on_front, found.get("network", {}), folder.path)
-    overlays = tuple(
-        save_row(folder.path, image_id, picture, label, *maps, data.palette, picked[index])
-        for index, (image_id, picture, label, maps) in _shown(picked, found.get("picture", {}))
-    )
-    commit, dirty = environment.git_state()
-    folder.count_time()
-    return StudyRecord(
-        study=config.study,
-        config=settings,
-        space_size=len(config.space.space().candidates()),
-        trials=judged,
-        front=tuple(tuple(point.number for point in equal) for equal in front),
-        chosen=chosen.number if chosen else None,
-        chosen_reason=reason,
-        heldout=heldout,
-        data=data,
-        import_check=import_check,
-        overlays=overlays,
-        environment=Environment(
-            command=environment.command_line(),
-            git_commit=commit,
-            git_dirty=dirty,
-            versions=environment.versions(),
-            lock=environment.lock_digest(),
-            machine=environment.machine(),
-            started=folder.started,
-            seconds=round(folder.seconds, 1),
-            study_folder=environment.relative(folder.path),
+    answers: dict[str, dict] = {}
+    for (kind, key), answer in ask_all(executor, requests).items():
+        answers.setdefault(kind, {})[key] = answer
+    executed = answers.get("execution", {})
+    _keep_networks(on_front, answers.get("network", {}), folder)
+    return Findings(
+        heldout=_of(Scores, known.heldout, answers.get("heldout", {}), scored),
+        executions=_of(Execution, known.executions, executed, on_front),
+        peers=_of(Peers, known.peers, answers.get("peers", {}), pair),
+        chain=_chain(steps, measured | {steps[what]: answer for what, answer in answers.get("step", {}).items()}),
+        overlays=tuple(
+            save_row(folder, image_id, picture, label, *maps, palette, picked[index])
+            for index, (image_id, picture, label, maps) in _shown(picked, answers.get("picture", {}))
         ),
-        executions=executions,
-        changes=tuple(json.loads(json.dumps(folder.changes))),
-        not_executed=not_executed,
-        chain=chain,
-        peers=peers,
+        not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None),
     )
 
 
@@ -164,13 +205,12 @@ def described(answer: DataSet | Failure) -> DataSet:
     return answer
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What an earlier closing of this study found, by trial number."""
-
-    heldout: Mapping[int, Scores]
-    executions: Mapping[int, Execution]
-    peers: Mapping[int, Peers]
+def _known(folder: Path) -> Findings:
+    """What an earlier closing of this study found."""
+    if not (folder / RECORD_FILE).exists():
+        return Findings()
+    earlier = read_record(folder)
+    return Findings(earlier.heldout, earlier.executions, earlier.peers)
 
 
 def _candidate(trial: Trial) -> Candidate:
@@ -259,19 +299,3 @@ def image_miou(scores: Scores) -> np.ndarray:
     present = scores.label_pixels[:, scored] > 0
     iou = scores.intersections[:, scored] / np.maximum(scores.unions[:, scored], 1)
     return (iou * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
-
-
-def ask_all(executor: Executor, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-    """Answers of all requests, by key; a lost one is a `Failure`."""
-    for key, request in requests.items():
-        executor.submit(key, request)
-    return answers_to(executor, requests)
-
-
-def answers_to(executor: Executor, keys: Collection[Hashable]) -> dict[Hashable, Any]:
-    """Answers of requests that were handed in, by key."""
-    answers: dict[Hashable, Any] = {}
-    while len(answers) < len(keys):
-        # The preparation of trials may still be under way, and answer in between.
-        answers |= {answer.key: answer.value for answer in executor.poll(0.5) if answer.key in keys}
-    return answers

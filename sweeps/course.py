@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.record import RECORD_FILE, StudyRecord, write_record
-from sweeps.closing import answers_to, checked_import, close_study, described
+from sweeps.closing import checked_import, close_study, described
 from sweeps.config import SweepConfig, flatten
 from sweeps.ehvi import Costs, Worth
 from sweeps.engine import run_trials
-from sweeps.executor import Executor
+from sweeps.executor import Executor, answers_to
 from sweeps.folder import StudyFolder
 from sweeps.journal import Journal
 from sweeps.judging import planned_limits

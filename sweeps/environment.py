@@ -11,7 +11,31 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from reports.record import Environment
+
 PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "optuna", "mlflow", "numpy", "ai-edge-litert")
+
+
+def of_run(folder: Path, started: str, seconds: float) -> Environment:
+    """What the record of a study says of this run.
+
+    Args:
+        folder: of the study.
+        started: when its first run began.
+        seconds: what all its runs took.
+    """
+    commit, dirty = git_state()
+    return Environment(
+        command=command_line(),
+        git_commit=commit,
+        git_dirty=dirty,
+        versions=versions(),
+        lock=lock_digest(),
+        machine=machine(),
+        started=started,
+        seconds=round(seconds, 1),
+        study_folder=relative(folder),
+    )
 
 
 def command_line() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,3 +86,19 @@ def respond(handler: Handler, request: Any) -> tuple[str, Any]:
         text = traceback.format_exc()
         print(text, file=sys.stderr, flush=True)
         return "answer", Failure(f"{type(error).__name__}: {error}".splitlines()[0], text)
+
+
+def ask_all(executor: Executor, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    """Answers of all requests, by key; a lost one is a `Failure`."""
+    for key, request in requests.items():
+        executor.submit(key, request)
+    return answers_to(executor, requests)
+
+
+def answers_to(executor: Executor, keys: Collection[Hashable]) -> dict[Hashable, Any]:
+    """Answers of requests that were handed in, by key."""
+    answers: dict[Hashable, Any] = {}
+    while len(answers) < len(keys):
+        # The preparation of trials may still be under way, and answer in between.
+        answers |= {answer.key: answer.value for answer in executor.poll(0.5) if answer.key in keys}
+    return answers
