@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from deeplab.calibration import calibrate
@@ -11,6 +13,7 @@ from deeplab.quantization import BitWidths, quantize
 from evaluation.errors import UserError
 from evaluation.executor import execute
 from evaluation.graph import read_tflite
+from evaluation.graph.tflite_writer import write_tflite
 from evaluation.planner import plan
 from evaluation.planner.tflm import offline_plan, with_offline_plan
 
@@ -94,3 +97,41 @@ def test_tflm_takes_our_offsets(checkpoint, pictures):
     data = to_tflite(graph)
     placed = with_offline_plan(data, offline_plan(data).offsets)
     np.testing.assert_array_equal(tflm_labels(placed, pictures[0]), tflm_labels(data, pictures[0]))
+
+
+def versions_of(data: bytes) -> dict[str, int]:
+    """The highest version of each kind of operator: the converter gives all of a kind the one that some needs."""
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    found: dict[str, int] = {}
+    for code in schema.ModelT.InitFromPackedBuf(data, 0).operatorCodes:
+        kind = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        found[kind] = max(code.version, found.get(kind, 0))
+    return found
+
+
+@pytest.mark.parametrize("is_quantized", [False, True])
+def test_operators_have_the_versions_that_tensorflows_converter_gives_them(is_quantized):
+    rng = np.random.default_rng(0)
+
+    def weights(*shape):
+        return tf.constant(rng.normal(size=shape), tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 16, 16, 3), tf.float32)], autograph=False)
+    def network(frame):
+        stem = tf.nn.relu6(tf.nn.conv2d(frame, weights(3, 3, 3, 8), 2, "SAME") + weights(8))
+        wide = tf.nn.depthwise_conv2d(stem, weights(3, 3, 8, 1), (1, 1, 1, 1), "SAME", dilations=(2, 2))
+        stem = stem + tf.nn.conv2d(tf.nn.relu6(wide), weights(1, 1, 8, 8), 1, "SAME")
+        pooled = tf.compat.v1.image.resize_bilinear(tf.nn.avg_pool2d(stem, 8, 8, "VALID"), (8, 8))
+        logits = tf.nn.conv2d(tf.concat([stem, pooled], -1), weights(1, 1, 16, 4), 1, "SAME")
+        logits = tf.raw_ops.ResizeBilinear(images=logits, size=(16, 16), half_pixel_centers=True)
+        return tf.argmax(logits, -1, output_type=tf.int32)
+
+    module = tf.Module()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()], module)
+    if is_quantized:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([rng.normal(size=(1, 16, 16, 3)).astype(np.float32)],)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converted = converter.convert()
+    assert len(versions_of(converted)) >= 7
+    assert versions_of(write_tflite(read_tflite(converted))) == versions_of(converted)

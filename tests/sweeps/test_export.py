@@ -17,15 +17,17 @@ from typer.testing import CliRunner
 from deeplab.compression import Compression
 from deeplab.runtime.program import compiler
 from deeplab.served import NETWORK_FILE
-from evaluation.accuracy import squash
+from evaluation.accuracy import Scores, bootstrap_interval, paired_difference_interval, squash
 from evaluation.errors import UserError
 from evaluation.executor import execute
 from evaluation.graph import read_tflite
+from evaluation.measurement import Execution
 from evaluation.planner import Plan
 from reports.record import NETWORKS, Environment, State, StudyRecord, Trial, read_record, write_record
 from sweeps import export, handover, trial
 from sweeps.config_file import load_config
 from sweeps.export import megabytes_of, picked
+from sweeps.model_card import model_card
 from sweeps.space import BASELINE, Candidate
 from sweeps.tracking_front import log_model
 
@@ -151,6 +153,54 @@ def test_the_card_says_what_the_record_says_and_what_is_missing(study, record, t
     assert "network.tflite: not written" in said
     assert not (out / "network.tflite").exists()
     assert "The program was not run: it was not asked for (--no-check)." in said
+
+
+def test_every_figure_of_the_card_is_the_records(record):
+    """The rows of its tables, one by one; intervals are those of the report."""
+    seen = Execution(4, 0.98765, 1000, 990, 990, False, True, 800, 900, 12.34)
+    chosen, baseline, held_out = record.trial(1), record.trial(0), record.heldout[1]
+    record = replace(record, heldout={0: record.heldout[1], 1: held_out})
+    card = model_card(record, chosen, ["network.tflite"], {"network-tflm.tflite": "because"}, seen)
+    lines = [line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("| ")]
+    rows = {line[0]: line[1:] for line in lines}
+    memory, cost, scores = chosen.measurement.memory, chosen.measurement.cost, chosen.measurement.scores
+
+    def row(scores: Scores, reference: Scores) -> list[str]:
+        alone, change = bootstrap_interval(scores, seed=0), paired_difference_interval(scores, reference, seed=0)
+        return [
+            str(len(scores.image_ids)),
+            f"{scores.miou:.4f} ({alone.lower:.4f} to {alone.upper:.4f})",
+            f"{scores.miou - reference.miou:+.4f} ({change.lower:+.4f} to {change.upper:+.4f})",
+        ]
+
+    names = record.data.class_names
+    assert record.config["seed"] == 0
+    assert rows == {
+        "what": ["value"],
+        "peak memory": [f"{memory.arena_bytes + memory.weights_bytes + memory.runtime_bytes:,} B"],
+        "arena": [f"{memory.arena_bytes:,} B"],
+        "weights": [f"{memory.weights_bytes:,} B"],
+        "tables and stack": [f"{memory.runtime_bytes:,} B"],
+        "multiply-accumulates a picture": [f"{cost.macs:,}"],
+        "parameters": [f"{cost.parameters:,}"],
+        "arena written up to": ["byte 990 (seen on 4 pictures)"],
+        "labels equal to those scored": ["98.765 %"],
+        "time a picture, one thread of the exporting machine": ["12.3 ms"],
+        "pictures": ["how many", "mIoU (95 % interval)", "against the uncompressed network (paired)"],
+        "search": row(scores, baseline.measurement.scores),
+        "held out": row(held_out, record.heldout[0]),
+        "number": ["class", "IoU on the search pictures"],
+        **{str(c): [names[c], f"{scores.per_class_iou[c]:.3f}"] for c in scores.scored_classes},
+        "file": ["what it is"],
+        "network.h, network.c, kernels.h, kernels.c": ["the program: see README.md"],
+        "`network.tflite`": ["the same network for LiteRT and tools that read TFLite"],
+        "`network-tflm.tflite`": ["not written: because"],
+        "made by": ["`the command`"],
+        "commit": ["0" * 40],
+        "started": ["2026-11-24T00:00:00+00:00"],
+        "seed": ["0"],
+        **{f"fingerprint of {name}": [f"`{value}`"] for name, value in record.data.fingerprints.items()},
+    }
 
 
 def test_what_an_earlier_export_wrote_and_this_one_does_not_is_gone(study, tmp_path):
