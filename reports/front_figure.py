@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from evaluation.accuracy import Interval
 from evaluation.peers import Runtime
@@ -141,4 +142,5 @@ def _number_front(axes: Any, record: StudyRecord) -> None:
         if all(abs(x - other) > apart or abs(y - high) > apart * 0.7 for other, high in taken):
             taken.append((x, y))
             axes.annotate(f"{equal[0]:03d}", (memory, miou), xytext=(-4, 4), textcoords="offset points",
-                          ha="right", fontsize=6.5, color=BLUE)  # fmt: skip
+                          ha="right", fontsize=6.5, color=BLUE, zorder=6,
+                          path_effects=[withStroke(linewidth=2, foreground="white")])  # fmt: skip
