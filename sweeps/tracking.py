@@ -186,7 +186,7 @@ class Tracker:
             self._marks[number] = marks
         # Imported here: Matplotlib, and what else the end needs, would hold up the start.
         from reports.progress import growth
-        from sweeps.tracking_front import data_inputs, log_model, log_networks, study_note
+        from sweeps.tracking_front import data_inputs, log_drawings, log_model, log_networks, study_note
 
         now = int(time.time() * 1000)
         inputs = data_inputs(record)
@@ -202,6 +202,7 @@ class Tracker:
             self._client.log_batch(self._children[number], metrics=metrics)
             self._client.log_inputs(self._children[number], inputs)
         log_networks(self._client, record, self._children, folder)
+        log_drawings(self._client, record, self._children, folder)
         choice = record.choice
         note = study_note(record, self.experiment_id, self.parent_id, self._children, shares)
         history = growth(record)

@@ -28,6 +28,8 @@ from sweeps.tracking import run_link, trials_link
 
 LISTED = 25
 """Points of the front in the description, which MLflow cuts at 8,000 characters."""
+DRAWN = 200
+"""Trials up to which each plan is drawn: 10 ms each, which a study of a thousand would feel."""
 MODEL_TYPE = "semantic segmentation"
 _SERVED_PACKAGES = ("deeplab", "evaluation")
 _SERVED_REQUIREMENTS = ("numpy",)
@@ -92,16 +94,23 @@ def study_note(
 
 
 def log_networks(client: MlflowClient, record: StudyRecord, runs: Mapping[int, str], folder: Path) -> None:
-    """The network files of the front's points, each to its run; to theirs and the baseline's a drawing of the plan."""
-    for number in sorted({0, *(equal[0] for equal in record.front)} & set(runs)):
-        trial = record.trial(number)
-        place = folder / NETWORKS / trial.label
+    """The network files of the front's points, each to its run."""
+    for number in sorted({equal[0] for equal in record.front} & set(runs)):
+        place = folder / NETWORKS / record.trial(number).label
         if place.is_dir():
             client.log_artifacts(runs[number], str(place), "network")
+
+
+def log_drawings(client: MlflowClient, record: StudyRecord, runs: Mapping[int, str], folder: Path) -> None:
+    """A drawing of each trial's plan, to its run; past `DRAWN` trials, of the front's and the baseline's only."""
+    wanted = {0, *(equal[0] for equal in record.front)}
+    for trial in record.trials:
+        if trial.number not in runs or (len(record.trials) > DRAWN and trial.number not in wanted):
+            continue
         if trial.plan_file and (folder / trial.plan_file).exists():
             drawing = (folder / trial.plan_file).with_suffix(".svg")
             drawing.write_text(plan_drawing(read_timeline(folder / trial.plan_file), trial.name), encoding="utf-8")
-            client.log_artifact(runs[number], str(drawing), "plan")
+            client.log_artifact(runs[trial.number], str(drawing), "plan")
 
 
 def log_model(client: MlflowClient, record: StudyRecord, experiment_id: str, run_ids: tuple[str, str], folder: Path):

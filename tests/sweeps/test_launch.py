@@ -145,7 +145,8 @@ def test_mlflow_shows_the_parent_with_its_children(config: Config) -> None:
         assert run.data.tags["on_front"] == str(trial.number in on_front).lower()
         assert run.data.tags["feasible"] == str(trial.feasible).lower()
         assert run.data.metrics["peak_memory_bytes"] == trial.memory.peak_memory_bytes
-        assert client.list_artifacts(run.info.run_id, "plan")
+        plans = {file.path for file in client.list_artifacts(run.info.run_id, "plan")}
+        assert plans == {f"plan/{trial.label}.json", f"plan/{trial.label}.svg"}
         if trial.state is State.COMPLETE:
             assert run.data.metrics["miou"] == trial.measurement.scores.miou
             assert run.data.metrics["iou/road"] == trial.measurement.scores.per_class_iou[0]
