@@ -71,13 +71,16 @@ def _wait_for(address: str) -> None:
 def browser() -> Iterator:
     with playwright.sync_playwright() as running:
         opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield opened
+        # One context, so that MLflow's scripts are loaded once; without what it keeps of earlier visits to a table.
+        context = opened.new_context(viewport={"width": 1600, "height": 1000})
+        context.add_init_script("localStorage.clear(); sessionStorage.clear()")
+        yield context
         opened.close()
 
 
 @pytest.fixture
 def page(browser, request) -> Iterator:
-    opened = browser.new_page(viewport={"width": 1600, "height": 1000})
+    opened = browser.new_page()
     opened.set_default_timeout(PATIENCE_MS)
     yield opened
     if folder := os.environ.get("PETITLAB_SCREENSHOTS"):
