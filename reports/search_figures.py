@@ -49,8 +49,10 @@ def slices_figure(record: StudyRecord) -> bytes | None:
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     on_front = {number for equal in record.front for number in equal}
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
-        grid_of_axes = figure.subplots(2, len(levels), sharey="row", squeeze=False)
+        # Fixed margins: to find them for so many axes takes as long as to draw it all.
+        figure = Figure(figsize=(WIDTH, 3.2))
+        margins = {"left": 0.085, "right": 0.995, "top": 0.91, "bottom": 0.15, "wspace": 0.06, "hspace": 0.1}
+        grid_of_axes = figure.subplots(2, len(levels), sharey="row", squeeze=False, gridspec_kw=margins)
         for column, (name, values) in enumerate(levels.items()):
             for row, measure in enumerate((_miou, _megabytes)):
                 axes = grid_of_axes[row, column]
@@ -65,7 +67,8 @@ def slices_figure(record: StudyRecord) -> bytes | None:
         sizes = [_megabytes(trial) for trial in complete]
         log_axis(grid_of_axes[1, 0].yaxis, min(sizes), max(sizes))
         handles, labels = grid_of_axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
+        figure.legend(handles, labels, frameon=False, fontsize=8, loc="upper center", ncols=3)
+        figure.align_ylabels(grid_of_axes[:, 0])
         return svg(figure)
 
 
