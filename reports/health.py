@@ -44,6 +44,11 @@ def _trials(record: StudyRecord) -> list[str]:
         said.append(
             f"{len(failed)} of {len(record.trials)} trials failed ({numbers}); the front may lack their points."
         )
+    complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
+    if complete and not any(trial.feasible for trial in complete):
+        said.append(
+            f"All {len(complete)} trials that completed are over a limit; the table of all trials says over which."
+        )
     share = len(record.trials) / record.space_size if record.space_size else 1.0
     if len(record.trials) < FEW_TRIALS and share < 1:
         said.append(

@@ -114,9 +114,9 @@ def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> Stu
 def study(tmp_path: Path) -> Callable[..., StudyRecord]:
     """`study(State.COMPLETE, State.PRUNED, ...)`: the record of so many trials in these states, in `tmp_path`."""
 
-    def make(*states: State, **changes: object) -> StudyRecord:
+    def make(*states: State, change: Callable[[Trial], Trial] = lambda made: made, **changes: object) -> StudyRecord:
         pairs = zip(CANDIDATES, states, strict=False)
-        trials = tuple(trial(n, candidate, tmp_path, state) for n, (candidate, state) in enumerate(pairs))
+        trials = tuple(change(trial(n, candidate, tmp_path, state)) for n, (candidate, state) in enumerate(pairs))
         return record_of(trials, tmp_path, **changes)
 
     return make

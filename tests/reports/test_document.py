@@ -93,6 +93,16 @@ def test_a_study_that_came_to_little_is_told_as_it_is(study, tmp_path: Path, sta
         assert expected in text, text[:1500]
 
 
+def test_measured_trials_that_all_break_a_limit_leave_nothing_to_choose(study, tmp_path: Path) -> None:
+    reason = "miou_drop 0.3 is over the limit of 0.01"
+    record = study(*[COMPLETE] * 3, change=lambda made: replace(made, feasible=False, reason=reason))
+    text = text_of(record, tmp_path)
+    assert "No network to choose" in text
+    assert "All 3 trials that completed are over a limit" in text
+    assert text.count(f"over a limit: {reason}") == 3
+    assert fmt.miou(record.trial(1).measurement.scores.miou) in text
+
+
 def test_a_class_that_no_label_holds_is_named_and_counts_nowhere(study, tmp_path: Path) -> None:
     made = study(*[COMPLETE] * 6)
     seen = replace(made.data, class_names=(*made.data.class_names, "tram"), palette=(*made.data.palette, "#009E73"))
