@@ -230,7 +230,11 @@ def main_command(
     out: Annotated[Path, typer.Option(metavar="FILE", help="PDF to write.")] = Path(COMPARISON_FILE),
     paper: Annotated[str, typer.Option(help="a4 or letter.")] = "a4",
 ) -> None:
-    """Print how two studies differ, and write their fronts on one axis as a PDF."""
+    """Print how two studies differ, and write their fronts on one axis as a PDF.
+
+    Both hypervolumes are taken in one box. What is not the same in configuration, data, code and machine is listed, and
+    the two choices are compared on the pictures they share.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

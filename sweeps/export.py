@@ -44,7 +44,15 @@ def export(
     ] = None,
     check: Annotated[bool, typer.Option(help="Compile the program and run it on search pictures.")] = True,
 ) -> None:
-    """Write a trial's network: C sources, Makefile, plan, .tflite, labels and a model card; then run the program."""
+    """Write a trial's network: C sources, Makefile, plan, .tflite, labels and a model card; then run the program.
+
+    \b
+    sweeps.export studies/streets --out network                  its choice
+    sweeps.export studies/streets --out network --budget 0.2MB   the best there
+
+    Exit status: 0; 1 where the program does not keep what the study
+    promised; 2 and one line where something is to be put right.
+    """
     from reports.record import read_record
 
     if sum(given is not None for given in (trial, pick, budget, max_drop)) > 1:

@@ -18,7 +18,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def launch(
     config_file: Annotated[Path | None, typer.Argument(metavar="CONFIG.yaml", show_default=False)] = None,
-    dry_run: Annotated[bool, typer.Option(help="Show the space and its range of memory, and start nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the space and its range of memory, and start nothing.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that exists, up to its budget.")] = False,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="With --resume: go on although the configuration has changed.")
@@ -33,6 +35,16 @@ def launch(
     """Search the compression settings in CONFIG.yaml; write the study, its MLflow runs and its report.
 
     A study lies in studies/NAME; `mlflow ui`, started in this folder, shows it.
+
+    \b
+    sweeps.launch pareto.yaml                          the built-in network
+    sweeps.launch pareto.yaml --dry-run                what fits which memory
+    sweeps.launch pareto.yaml --resume                 after any stop
+    sweeps.launch pareto.yaml --resume --trials 60     and more
+    sweeps.launch pareto.yaml -o constraints.peak_memory_mb=0.3
+
+    Ctrl-C once: the running trials end, and the report is written; twice: stop at
+    once. Exit status: 0, or 2 and one line where something is to be put right.
     """
     # Imported here, because every worker process imports this file once more, and has no use for any of it.
     from rich.console import Console

@@ -28,6 +28,7 @@ space:
   tile_count: [1, 2, 4]
 search: {trials: 8}
 screening: {enabled: false}
+report: {overlays: 1}
 """
 Config = Callable[..., SweepConfig]
 """`config("search.trials=4")`, the fixture."""
