@@ -79,7 +79,7 @@ def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline
             for row in record.overlays
         ],
         "classes": _classes(record),
-        "health": health(record, of.search_change, of.on_front),
+        "health": health(record, of.search_change, of.heldout_change, of.on_front),
         "trials": [_trial_row(record, trial) for trial in record.trials],
         "reproduce": _reproduce(record),
         "data": _data(record),

@@ -16,11 +16,17 @@ DOUBTFUL_SHARE = 0.5
 NAMED_CLASSES = 6
 
 
-def health(record: StudyRecord, change: Mapping[int, Interval], on_front: Mapping[int, float]) -> list[str]:
+def health(
+    record: StudyRecord,
+    change: Mapping[int, Interval],
+    heldout_change: Mapping[int, Interval],
+    on_front: Mapping[int, float],
+) -> list[str]:
     """Sentences, worst first.
 
     Args:
-        change: mIoU against the baseline by trial number.
+        change: mIoU against the baseline on the search pictures, by trial number.
+        heldout_change: the same on the held-out pictures.
         on_front: share of the resamples of the pictures in which a trial is on the front, by number.
     """
     return [
@@ -28,7 +34,7 @@ def health(record: StudyRecord, change: Mapping[int, Interval], on_front: Mappin
         *_changes(record),
         *_screening(record),
         *_import(record),
-        *_baseline(record, change),
+        *_baseline(record, change, heldout_change),
         *_unseen_classes(record),
         *_overlaps(record, on_front),
         *_edges(record),
@@ -81,16 +87,20 @@ def _screening(record: StudyRecord) -> list[str]:
         return []
     if not audited:
         return [
-            f"{len(ended)} candidates were pruned because they seemed sure to be beaten, and none of such was measured "
-            "all the same; that the front lacks nothing is not shown."
+            f"{_candidates(len(ended))} pruned as sure to be beaten, and none such was measured all the same; that the "
+            "front lacks nothing is not shown."
         ]
     on_front = {number for equal in record.front for number in equal}
     above = [trial for trial in audited if trial.bound and trial.measurement.scores.miou > trial.bound.miou]
     missed = sum(trial.number in on_front for trial in audited)
     return [
-        f"{len(ended)} candidates were pruned because they seemed sure to be beaten. {len(audited)} more, drawn at "
-        f"random, were measured all the same: {len(above)} scored above the bound, {missed} came on the front."
+        f"{_candidates(len(ended))} pruned as sure to be beaten. {len(audited)} more, drawn at random, were measured "
+        f"all the same: {len(above)} scored above the bound, {missed} came on the front."
     ]
+
+
+def _candidates(count: int) -> str:
+    return "1 candidate was" if count == 1 else f"{count} candidates were"
 
 
 def _import(record: StudyRecord) -> list[str]:
@@ -100,19 +110,28 @@ def _import(record: StudyRecord) -> list[str]:
     return [f"The imported network scores {fmt.miou(check.miou)}, not {fmt.miou(check.expected_miou)} as published."]
 
 
-def _baseline(record: StudyRecord, change: Mapping[int, Interval]) -> list[str]:
+def _baseline(record: StudyRecord, change: Mapping[int, Interval], heldout_change: Mapping[int, Interval]) -> list[str]:
     said = []
     if record.baseline is None:
         said.append("The baseline did not complete, so nothing can be said of what compression costs.")
-    interval = change.get(record.chosen) if record.chosen else None
-    if interval is not None and interval.lower <= 0 <= interval.upper:
-        said.append("On these pictures the choice and the baseline cannot be told apart: the interval holds 0.")
+    interval, unseen = (of.get(record.chosen) if record.chosen else None for of in (change, heldout_change))
+    if interval is not None and _holds_zero(interval):
+        told = "On the search pictures the choice and the baseline cannot be told apart"
+        if unseen is None or _holds_zero(unseen):
+            said.append(f"{told}: the interval holds 0.")
+        else:
+            found = f"{fmt.signed(unseen.estimate)}, interval {fmt.signed_interval(unseen)}"
+            said.append(f"{told}, on the held-out pictures they can: {found}. The latter is the fair figure.")
     if record.front:
         said.append(
             "The points were picked by their search scores, which are therefore a little too kind to them; "
             "the held-out scores, taken once, are the fair ones."
         )
     return said
+
+
+def _holds_zero(interval: Interval) -> bool:
+    return interval.lower <= 0 <= interval.upper
 
 
 def _unseen_classes(record: StudyRecord) -> list[str]:

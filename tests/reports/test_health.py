@@ -1,16 +1,17 @@
-"""What the report warns of: levels of a stage count, and a stage that follows the backbone stands where that does."""
+"""What the report warns of."""
 
 from dataclasses import replace
 
 import pytest
 
+from evaluation.accuracy import Interval
 from reports.health import health
 from reports.record import Bound, Early, State
 
 
 def test_it_says_how_often_screening_was_wrong(study) -> None:
     record = study(*[State.COMPLETE] * 5, State.PRUNED)
-    assert not [sentence for sentence in health(record, {}, {}) if "sure to be beaten" in sentence]
+    assert not [sentence for sentence in health(record, {}, {}, {}) if "sure to be beaten" in sentence]
     above, below = record.front[0][0], record.front[1][0]
     marks = {
         5: {"bound": Bound(0.2, 0, 1, 0.3)},
@@ -18,15 +19,15 @@ def test_it_says_how_often_screening_was_wrong(study) -> None:
         below: {"bound": Bound(1.0, 0, 1, 0.3), "early": Early(3, 6, 1, -0.1)},
     }
     trials = tuple(replace(trial, **marks.get(trial.number, {})) for trial in record.trials)
-    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}) if "sure to be beaten" in s]
-    assert sentence.startswith("1 candidates were pruned")
+    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}, {}) if "sure to be beaten" in s]
+    assert sentence.startswith("1 candidate was pruned")
     assert (
         "2 more, drawn at random, were measured all the same: 1 scored above the bound, 2 came on the front" in sentence
     )
     del marks[above], marks[below]
     trials = tuple(replace(trial, **marks.get(trial.number, {})) for trial in record.trials)
-    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}) if "sure to be beaten" in s]
-    assert "none of such was measured" in sentence
+    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}, {}) if "sure to be beaten" in s]
+    assert "none such was measured" in sentence
 
 
 @pytest.mark.parametrize(
@@ -49,5 +50,21 @@ def test_a_smallest_point_at_the_edge_of_a_stages_levels_is_said(study, own, sai
     trials = [replace(trial, params=dict(trial.params) | own) for trial in record.trials]
     record = replace(record, config={**record.config, "space": space}, trials=tuple(trials))
     assert record.trial(smallest).params["weight_bits"] == 4
-    (sentence,) = [sentence for sentence in health(record, {}, {}) if "edge of the space" in sentence]
+    (sentence,) = [sentence for sentence in health(record, {}, {}, {}) if "edge of the space" in sentence]
     assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("search", "heldout", "said"),
+    [
+        ((-0.002, 0.004), (-0.016, -0.008), "on the held-out pictures they can: \u22120.012, interval \u22120.016 to"),
+        ((-0.002, 0.004), (-0.016, 0.008), "cannot be told apart: the interval holds 0"),
+        ((-0.004, -0.001), (-0.016, -0.008), None),
+    ],
+)
+def test_the_held_out_pictures_have_the_last_word_on_what_the_choice_costs(study, search, heldout, said) -> None:
+    record = study(State.COMPLETE, State.COMPLETE, State.COMPLETE)
+    changes = [{1: Interval(sum(ends) / 2, *ends, 0.95)} for ends in (search, heldout)]
+    found = [sentence for sentence in health(replace(record, chosen=1), *changes, {}) if "told apart" in sentence]
+    assert bool(found) == (said is not None)
+    assert said is None or said in found[0]
