@@ -26,6 +26,7 @@ from standin_sweeps import (
 from typer.testing import CliRunner
 
 from evaluation.errors import UserError
+from reports import format as fmt
 from reports.record import State, read_record
 from sweeps.launch import app
 from sweeps.space import Candidate
@@ -151,6 +152,20 @@ def test_mlflow_shows_the_parent_with_its_children(config: Config) -> None:
             assert run.data.metrics["miou"] == trial.measurement.scores.miou
             assert run.data.metrics["iou/road"] == trial.measurement.scores.per_class_iou[0]
             assert run.data.metrics["macs"] == trial.measurement.cost.macs
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"**Chosen: [{record.choice.label}](#/experiments/{parent.info.experiment_id}/runs/" in note
+    rows = [line.strip("| ").split(" | ") for line in note.splitlines() if line.startswith("| [trial-")]
+    assert len(rows) == len(record.front)
+    for (link, *cells), equal in zip(rows, record.front, strict=True):
+        trial, held_out = record.trial(equal[0]), record.heldout[equal[0]]
+        run = by_name[trial.label]
+        assert link == f"[{trial.label}](#/experiments/{parent.info.experiment_id}/runs/{run.info.run_id})"
+        share = run.data.metrics["on_front_share"]
+        assert run.data.metrics["heldout_miou"] == held_out.miou
+        assert cells == [
+            trial.name, fmt.megabytes(trial.memory.peak_memory_bytes), fmt.miou(trial.measurement.scores.miou),
+            fmt.share(share), fmt.miou(held_out.miou),
+        ]  # fmt: skip
 
 
 def test_what_is_over_the_memory_limit_is_planned_and_not_trained(config: Config) -> None:
