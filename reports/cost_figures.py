@@ -49,8 +49,8 @@ def time_figure(record: StudyRecord) -> bytes | None:
     timed = all(trial.measurement.latency is not None for trial in complete)
     on_front = {number for equal in record.front for number in equal}
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=(WIDTH, 2.6))
+        axes = figure.subplots(gridspec_kw={"left": 0.085, "right": 0.99, "top": 0.88, "bottom": 0.17})
         counts = sorted({int(trial.params["tile_count"]) for trial in complete})
         for index, count in enumerate(counts):
             marker, colour = _TILE_STYLES[index % len(_TILE_STYLES)]
@@ -71,7 +71,7 @@ def time_figure(record: StudyRecord) -> bytes | None:
         axes.set_xlabel("peak memory, MB (logarithmic)")
         axes.set_ylabel("C program, ms a picture" if timed else "MACs a picture, millions")
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=len(counts))
+        figure.legend(handles, labels, frameon=False, fontsize=8, loc="upper center", ncols=len(counts))
         grid(axes)
         return svg(figure)
 

@@ -39,6 +39,9 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
         axes = figure.add_subplot()
+        axes.set_xlabel("peak memory, MB (logarithmic)")
+        axes.set_ylabel("mIoU on the search pictures")
+        grid(axes)
         complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
         pruned = [t.planned.peak_memory_bytes / 1e6 for t in record.trials if t.state is State.PRUNED and t.planned]
         _beside_the_front(axes, record)
@@ -59,9 +62,6 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
         else:
             axes.text(0.5, 0.5, "no trial completed", transform=axes.transAxes, ha="center", color=MUTED)
             axes.set(xticks=[], yticks=[])
-        axes.set_xlabel("peak memory, MB (logarithmic)")
-        axes.set_ylabel("mIoU on the search pictures")
-        grid(axes)
         return svg(figure)
 
 
@@ -134,6 +134,7 @@ def _peers(axes: Any, marks: Sequence[Mark]) -> None:
 def _number_front(axes: Any, record: StudyRecord) -> None:
     """The trial's number beside each point of the front, where it does not meet another's."""
     axes.figure.draw_without_rendering()
+    axes.figure.set_layout_engine("none")  # it has found its places, and would look for them once more
     taken: list[tuple[float, float]] = []
     for equal in reversed(record.front):
         (memory,), (miou,) = _place(record, [equal[0]])

@@ -27,10 +27,10 @@ def growth_figure(growth: Growth) -> bytes:
             in_minutes = growth.seconds[-1] > 120 if growth.seconds else False
             unit, scale = ("min", 60.0) if in_minutes else ("s", 1.0)
             axes_of_time = [*axes_of_time, (f"time since the start, {unit}", [s / scale for s in growth.seconds])]
-        figure = Figure(figsize=(WIDTH, 2.1), layout="constrained")
-        for axes, (label, positions) in zip(
-            np.atleast_1d(figure.subplots(1, len(axes_of_time), sharey=True)), axes_of_time, strict=True
-        ):
+        figure = Figure(figsize=(WIDTH, 2.1))
+        margins = {"left": 0.075, "right": 0.99, "top": 0.95, "bottom": 0.21, "wspace": 0.05}
+        subplots = figure.subplots(1, len(axes_of_time), sharey=True, squeeze=False, gridspec_kw=margins)[0]
+        for axes, (label, positions) in zip(subplots, axes_of_time, strict=True):
             axes.step([0, *positions], [0, *growth.shares], where="post", color=BLUE, linewidth=1.4)
             axes.set_xlim(left=0)
             axes.set_ylim(0, 1)

@@ -96,7 +96,7 @@ def test_a_lowered_network(resize, sparsity, tiles, tmp_path):
     assert agrees(logits_of(graph), tiles, tmp_path / "logits")
 
 
-@pytest.mark.parametrize("seed", [0, 4, 102, 111, 130, 140])
+@pytest.mark.parametrize("seed", [4, 130, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (0, 102, 111, 140))])
 def test_a_random_network(seed, tmp_path):
     graph = random_float_network(seed, 20)
     assert all_agree(graph, tmp_path / "whole")

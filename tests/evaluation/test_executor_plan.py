@@ -176,7 +176,7 @@ def with_weights(graph, seed):
     return replace(graph, tensors=tuple(tensor(index, old) for index, old in enumerate(graph.tensors)))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 24))])
 def test_random_networks_run_the_same_by_every_plan(seed, random_graph):
     graph = with_weights(random_graph(seed), seed)
     frame = np.random.default_rng(seed).integers(0, 256, graph.tensors[graph.inputs[0]].shape).astype(np.uint8)

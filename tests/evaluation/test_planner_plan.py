@@ -110,13 +110,29 @@ def test_any_cut_is_scheduled_soundly_and_priced_no_lower_than_it_is(random_grap
         assert made.macs - lowered.macs <= extra
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), tiles=st.sampled_from([2, 8, "auto"]), share=st.sampled_from([0.05, 1.0, 100.0]))
-def test_a_section_has_one_price_whatever_else_is_priced_beside_it(random_graph, seed, tiles, share):
-    """All ends in one sweep, a section alone, and a search that took up some boundaries before."""
-    graph = random_graph(seed)
+def any_search():
+    return given(
+        seed=st.integers(0, 10**6), tiles=st.sampled_from([2, 8, "auto"]), share=st.sampled_from([0.05, 1.0, 100.0])
+    )
+
+
+def each_order_has_one_price(graph, tiles, share):
     for calls in orders(graph, kernel_calls(graph)):
         _assert_one_price(graph, calls, tiles, share)
+
+
+@settings(max_examples=8, deadline=None)
+@any_search()
+def test_a_section_has_one_price_whatever_else_is_priced_beside_it(random_graph, seed, tiles, share):
+    """All ends in one sweep, a section alone, and a search that took up some boundaries before."""
+    each_order_has_one_price(random_graph(seed), tiles, share)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@any_search()
+def test_sections_of_many_networks_have_one_price(random_graph, seed, tiles, share):
+    each_order_has_one_price(random_graph(seed), tiles, share)
 
 
 @pytest.mark.parametrize("tiles", [2, 8, "auto"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deeplab.checkpoint import save_checkpoint
 from deeplab.compression import Compression
 from deeplab.pruning.channels import narrowed
 from deeplab.pruning.groups import channel_groups
@@ -17,6 +18,7 @@ from sweeps import execution, narrowing, planning, stages, trial
 from sweeps.config_compression import ChannelsConfig
 from sweeps.config_file import load_config
 from sweeps.space import BASELINE, Candidate
+from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -203,38 +205,76 @@ def test_another_context_on_the_same_folder_is_answered_from_the_cache(context, 
     assert trial.evaluate(candidate, fresh).scores.to_dict() == before.scores.to_dict()
 
 
-@pytest.mark.long
-def test_learned_rounding_and_training_through_it_are_stages_like_any_other(context, monkeypatch):
-    overrides = [
-        f"out={context.config.out}",
-        "data.search=search[:8]",
-        "data.heldout=heldout[:4]",
-        "data.train=train[:8]",
-        "quantization.equalize=true",
-        "quantization.edge_weight_bits=8",
-        "quantization.depthwise_weight_bits=6",
-        "quantization.rounding=learned",
-        "quantization.rounding_steps=20",
-        "quantization.aware_steps=6",
-    ]
-    better = trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
-    candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
-    assert better.settled(candidate.compression).bits == BitWidths(3, 8, edge_weights=8, depthwise_weights=6)
-    planned = trial.plan_candidate(candidate, better)
-    measured = trial.evaluate(candidate, better)
-    # At 3 bits some layers have so many zeros that a sparse format is smaller: the plan made before is never too small.
-    assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
-    assert planned.weights_bytes > trial.plan_candidate(candidate, context).weights_bytes  # the bits held
-    assert measured.label_agreement == 1.0
-    assert measured.scores.miou > trial.evaluate(candidate, context).scores.miou + 0.02
+CAREFUL = (
+    "quantization.equalize=true",
+    "quantization.edge_weight_bits=8",
+    "quantization.depthwise_weight_bits=6",
+    "quantization.rounding=learned",
+)
 
+
+def runs_no_stage_again(monkeypatch):
     def not_again(*args, **kwargs):
         raise AssertionError("a stage ran twice")
 
     for stage in ("calibrate", "reconstruct", "score"):
         monkeypatch.setattr(stages, stage, not_again)
     monkeypatch.setattr("deeplab.aware.train_aware", not_again)
-    assert trial.evaluate(Candidate(candidate.compression, 1), better).scores.miou == measured.scores.miou
+
+
+def test_learned_rounding_and_training_through_it_are_stages_like_any_other(tmp_path, monkeypatch):
+    """On a network of five blocks; that it serves a trained one is a longer proof."""
+    spec = tiny_spec(input_height=48, input_width=64, classes=11)
+    save_checkpoint(random_checkpoint(spec), tmp_path / "tiny.npz")
+    overrides = [
+        f"out={tmp_path}",
+        f"network.source={tmp_path / 'tiny.npz'}",
+        "data.search=search[:2]",
+        "data.heldout=heldout[:2]",
+        "data.train=train[:4]",
+        "quantization.rounding_steps=20",
+        "quantization.aware_steps=2",
+        *CAREFUL,
+    ]
+    context = trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    base = overrides[:5]
+    plain, rounded = (
+        trial.open_context(load_config(REPOSITORY / "pareto.yaml", base + kept)) for kept in ([], [*CAREFUL[:3]])
+    )
+    candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
+    assert context.settled(candidate.compression).bits == BitWidths(3, 8, edge_weights=8, depthwise_weights=6)
+    planned = trial.plan_candidate(candidate, context)
+    measured = trial.evaluate(candidate, context)
+    assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
+    assert planned.weights_bytes > trial.plan_candidate(candidate, plain).weights_bytes  # the bits held
+    learned, nearest = (
+        {tensor.name: tensor.data for tensor in trial.network_of(candidate, of)[0].tensors if tensor.is_constant}
+        for of in (context, rounded)
+    )
+    assert any((learned[name] != nearest[name]).any() for name in learned if name.endswith("/kernel"))
+    runs_no_stage_again(monkeypatch)
+    assert trial.evaluate(Candidate(candidate.compression, 1), context).scores.miou == measured.scores.miou
+
+
+@pytest.mark.slow
+def test_learned_rounding_and_training_through_it_serve_the_shipped_network(context):
+    overrides = [
+        f"out={context.config.out}",
+        "data.search=search[:8]",
+        "data.heldout=heldout[:4]",
+        "data.train=train[:8]",
+        "quantization.rounding_steps=20",
+        "quantization.aware_steps=6",
+        *CAREFUL,
+    ]
+    better = trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
+    planned = trial.plan_candidate(candidate, better)
+    measured = trial.evaluate(candidate, better)
+    # At 3 bits some layers have so many zeros that a sparse format is smaller: the plan made before is never too small.
+    assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
+    assert measured.label_agreement == 1.0
+    assert measured.scores.miou > trial.evaluate(candidate, context).scores.miou + 0.02
 
 
 def test_magnitude_pruning_lowers_the_weights_only(context):
