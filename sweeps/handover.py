@@ -74,9 +74,10 @@ def hand_over(record: StudyRecord, study: Path, trial: Trial, out: Path, check: 
     if not isinstance(seen, Execution):
         console.print(f"The program was not run: {seen}.")
         return True
+    kept = _report(console, record, trial, seen)
     if TFLITE_FILE in files:
         _report_tflite(console, network, context, files[TFLITE_FILE])
-    return _report(console, record, trial, seen)
+    return kept
 
 
 def _other_formats(graph: Graph) -> tuple[dict[str, bytes], dict[str, str]]:
