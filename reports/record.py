@@ -5,9 +5,11 @@ It is one JSON file, `record.json`, and small files beside it (plans, overlays) 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -366,6 +368,18 @@ def write_record(record: StudyRecord, folder: Path) -> Path:
     return path
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Python's garbage collector would walk all that was read again and again while nothing of it is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def read_record(folder: Path) -> StudyRecord:
     """The record of the study in `folder`.
 
@@ -374,7 +388,8 @@ def read_record(folder: Path) -> StudyRecord:
     """
     path = folder / RECORD_FILE
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        with _collector_paused():
+            tree = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise UserError(
             f"{folder}: no study here ({RECORD_FILE} is missing); give a folder such as studies/streets"

@@ -140,6 +140,18 @@ def test_record_is_lossless_and_json():
     assert (again.miou, again.pixel_accuracy) == (scores.miou, scores.pixel_accuracy)
 
 
+@given(hnp.arrays(np.int64, (3, 4, 4), elements=st.integers(0, 2)))
+@settings(deadline=None)
+def test_records_with_a_list_for_each_triple_are_read_as_before(confusions) -> None:
+    """As versions before 2026-11-29 wrote them; today the same numbers stand in one flat list."""
+    scores = Scores.of(["a", "b", "c"], confusions)
+    today = scores.to_dict()
+    triples = [[[int(r), int(c), int(matrix[r, c])] for r, c in np.argwhere(matrix)] for matrix in confusions]
+    again = Scores.from_dict(today | {"label_prediction_pixels": triples})
+    np.testing.assert_array_equal(again.confusions, confusions)
+    assert today["label_prediction_pixels"] == [[n for triple in picture for n in triple] for picture in triples]
+
+
 def test_subset_and_merge_undo_each_other():
     scores = scores_of(random_pairs(4, 5, 4), 4)
     first, rest = scores.subset(scores.image_ids[:2]), scores.subset(scores.image_ids[2:])
