@@ -16,8 +16,19 @@ USER_ERROR_STATUS = 2
 class UserError(Exception):
     """Something outside the program is wrong: a file, a key, a layer.
 
-    The message is one line that names the thing, says what was expected, and how to put it right.
+    The message is one line that names the thing, says what was expected, and how to put it right. What a file or path
+    brings into it cannot break the line or command the terminal: line breaks become spaces, and characters that are
+    not printable (controls, direction marks, undecodable bytes) are escaped.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(map(_printable, message.strip())))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character in "\n\r\t" else character.encode("unicode_escape").decode("ascii")
 
 
 def exits_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
