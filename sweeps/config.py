@@ -15,17 +15,30 @@ from sqlalchemy.exc import ArgumentError
 
 from deeplab.importing import Unstated, kind_of
 from evaluation.errors import UserError
-from sweeps.config_compression import ChannelsConfig, FineTuneConfig, QuantizationConfig, Section, SpaceConfig
+from sweeps.config_compression import (
+    MOST_MB,
+    MOST_PIXELS,
+    MOST_STEPS,
+    MOST_WORKERS,
+    ChannelsConfig,
+    FineTuneConfig,
+    QuantizationConfig,
+    Section,
+    Side,
+    SpaceConfig,
+)
 
 DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
 SamplerName = Literal["ehvi", "tpe", "nsga2", "gp", "qmc", "grid", "random"]
 ThirdObjective = Literal["macs", "flash_mb"]
-SPLIT_PATTERN = re.compile(r"^(?P<name>\w+)(\[(?P<start>\d*):(?P<stop>\d*)\])?$")
+LONGEST_S = 1e7
+"""Seconds; clocks of the operating system take no more than some 1e9."""
+SPLIT_PATTERN = re.compile(r"(?P<name>\w+)(\[(?P<start>\d{0,9}):(?P<stop>\d{0,9})\])?")
 
 
 def parse_split(text: str) -> tuple[str, slice]:
     """`"val"` -> ("val", all); `"val[:27]"`, `"val[27:]"`, `"val[10:20]"` -> that part, in the data set's order."""
-    match = SPLIT_PATTERN.match(text)
+    match = SPLIT_PATTERN.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a split; write it as name, name[:n], name[n:] or name[m:n]")
     start, stop = match["start"], match["stop"]
@@ -61,7 +74,7 @@ class CalibrationConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the data set itself, as for `data.options`."""
     split: Split = "train"
-    pictures: Annotated[int, Field(ge=1)] = 64
+    pictures: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 64
     """How many, evenly spaced over the split."""
 
 
@@ -113,11 +126,11 @@ class NetworkConfig(Section):
     """`streets` (shipped with the package), or the path of a whole network, relative to the YAML file: a checkpoint
     (.npz), a TFLite file (.tflite), or of `tensorflow/models`' DeepLab a frozen graph (.pb) or a checkpoint
     (model.ckpt)."""
-    input_size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
+    input_size: tuple[Side, Side] | None = None
     """Height, width, of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for pictures of any size."""
     output_stride: Literal[8, 16] | None = None
     """Of a TensorFlow checkpoint: strides past it become dilations. null: 16."""
-    atrous_rates: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    atrous_rates: tuple[Annotated[int, Field(ge=1, le=MOST_PIXELS)], ...] | None = None
     """Of a TensorFlow checkpoint with atrous branches. null: [6, 12, 18], twice that at output stride 8."""
     resize: Literal["legacy", "align_corners", "half_pixel"] | None = None
     """Of a TensorFlow checkpoint: how it resizes. null: align_corners, as `tensorflow/models` does."""
@@ -147,7 +160,7 @@ class NetworkConfig(Section):
 class SearchConfig(Section):
     """How the space is searched. Two objectives are fixed: mIoU up, peak memory down."""
 
-    trials: Annotated[int, Field(ge=1)] = 28
+    trials: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 28
     """Distinct candidates that are measured in all, the baseline included. A repeat is answered from the record, and a
     candidate that its plan rules out costs about a second: neither counts."""
     sampler: SamplerName | None = None
@@ -155,21 +168,21 @@ class SearchConfig(Section):
     or random. null: ehvi, or tpe where there is a third objective."""
     third_objective: ThirdObjective | None = None
     """macs or flash_mb: searched for as well, downwards. null: two objectives."""
-    workers: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = 1
     """Processes that evaluate trials side by side, one TensorFlow each."""
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None = None
     """Threads of TensorFlow and of linear algebra in each worker. null: the machine's cores shared out. Another number
     sums in another order, so results may differ in their last bits."""
-    trial_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    trial_seconds: Annotated[float, Field(gt=0, le=LONGEST_S)] = 3600.0
     """A trial that takes longer is ended with its worker, and counts as failed."""
-    worker_memory_mb: Annotated[float, Field(gt=0)] | None = None
+    worker_memory_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
     """MB (10^6 bytes) of resident memory that ends a worker; its trial counts as failed. null: no limit."""
-    worker_trials: Annotated[int, Field(ge=1)] = 200
+    worker_trials: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 200
     """Trials after which a worker is replaced by a fresh one: TensorFlow grows with every network shape it traces."""
-    retries: Annotated[int, Field(ge=0)] = 1
+    retries: Annotated[int, Field(ge=0, le=100)] = 1
     """How often a trial is tried again whose worker died, killed for memory by the system or by a crash. One that
     raises an error, takes too long or passes `worker_memory_mb` would do so again, and is not."""
-    failures_in_a_row: Annotated[int, Field(ge=1)] = 5
+    failures_in_a_row: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 5
     """After so many nothing is likely to succeed any more, and the sweep stops."""
 
     @model_validator(mode="after")
@@ -193,7 +206,7 @@ class ScreeningConfig(Section):
 
     enabled: bool = True
     """false measures every candidate that keeps the limits."""
-    margin: Annotated[float, Field(ge=0)] = 0.01
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.01
     """mIoU (0..1 scale) by which a smaller network may score above a larger one: noise of rounding and training."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.999
     """How sure it must be, on the pictures scored so far, that a trial which costs no more is better."""
@@ -205,13 +218,13 @@ class ScreeningConfig(Section):
 class ConstraintsConfig(Section):
     """Limits a candidate must keep to be feasible. null = no limit."""
 
-    peak_memory_mb: Annotated[float, Field(gt=0)] | None = None
+    peak_memory_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
     """Most peak memory, in MB (10^6 bytes). Planned first: a candidate above it is pruned before any training."""
-    flash_mb: Annotated[float, Field(gt=0)] | None = None
+    flash_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
     """Most flash, in MB (10^6 bytes), of a target that keeps its weights there. Planned first, too."""
-    macs: Annotated[float, Field(gt=0)] | None = None
+    macs: Annotated[float, Field(gt=0, le=1e18)] | None = None
     """Most multiply-accumulates for one picture, rows computed twice included. Planned first, too."""
-    miou_drop: Annotated[float, Field(gt=0)] | None = None
+    miou_drop: Annotated[float, Field(gt=0, le=1)] | None = None
     """Most mIoU that may be lost against the baseline, on the 0..1 scale (0.02 = two points)."""
 
 
@@ -232,7 +245,7 @@ class ExecutorConfig(Section):
     """local: processes of this machine; ray: actors of a Ray cluster (pip install 'petitlab[cluster]')."""
     address: str | None = None
     """Of a running Ray cluster, e.g. auto or 10.0.0.1:6379. null: Ray is started here."""
-    gpus: Annotated[float, Field(ge=0)] = 0.0
+    gpus: Annotated[float, Field(ge=0, le=MOST_WORKERS)] = 0.0
     """Of a GPU, for each Ray worker; 0.5 lets two share one."""
 
 
@@ -242,7 +255,7 @@ class StorageConfig(Section):
     url: Annotated[str, AfterValidator(_checked_database)] | None = None
     """postgresql://USER@HOST/DATABASE; its password belongs into PGPASSWORD or ~/.pgpass. Every launch needs the same
     `out` (for plans and report) and cache, on a disk or address they share. null: files in the study's folder."""
-    lease_seconds: Annotated[float, Field(ge=5)] = 60.0
+    lease_seconds: Annotated[float, Field(ge=5, le=LONGEST_S)] = 60.0
     """A launch that gives no sign of life for so long is taken for dead, and others take up what it had begun."""
 
 
@@ -252,7 +265,7 @@ class CacheConfig(Section):
     place: str | None = None
     """Folder (relative to where the command is started), or an address that fsspec knows, such as s3://bucket/cache.
     null: .cache in `out`."""
-    max_gb: Annotated[float, Field(gt=0)] | None = 20.0
+    max_gb: Annotated[float, Field(gt=0, le=1e6)] | None = 20.0
     """GB (10^9 bytes) past which the least recently used entries go. null: no limit."""
 
 
@@ -269,9 +282,9 @@ class ChoiceConfig(Section):
     rule: Literal["knee", "budget", "max_drop"] = "knee"
     """knee: farthest from the line between the front's ends; budget: best mIoU within `budget_mb`; max_drop: least
     memory within `max_drop` of the baseline's mIoU."""
-    budget_mb: Annotated[float, Field(gt=0)] | None = None
+    budget_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
     """MB (10^6 bytes) of peak memory, for `budget`."""
-    max_drop: Annotated[float, Field(ge=0)] | None = None
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = None
     """mIoU on the 0..1 scale, for `max_drop`."""
 
     @model_validator(mode="after")
@@ -286,9 +299,9 @@ class ChoiceConfig(Section):
 class SweepConfig(Section):
     """One sweep. Every path in it is absolute once the file is loaded."""
 
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Name of the study, of its folder and of its MLflow experiment: letters, digits, dot, dash, underscore."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the sampler, of fine-tuning and of the bootstrap."""
     out: Path = Path("studies")
     """Folder the study's folder is made in. Relative to where the command is started, beside mlflow.db."""
@@ -303,7 +316,7 @@ class SweepConfig(Section):
     quantization: QuantizationConfig = QuantizationConfig()
     target: str = "camera"
     """camera (weights in RAM), mcu (weights in flash), or the path of a target's YAML file."""
-    max_mac_overhead: Annotated[float, Field(ge=0)] = 0.05
+    max_mac_overhead: Annotated[float, Field(ge=0, le=100)] = 0.05
     """Most extra multiply-accumulates that tiling may cost, as a share of the untiled network's."""
     import_check: ImportCheckConfig | None = None
     executor: ExecutorConfig = ExecutorConfig()

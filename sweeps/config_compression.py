@@ -20,6 +20,14 @@ from sweeps.space import Space
 STAGE_WEIGHT_BITS = tuple(bits for bits in WEIGHT_BITS if bits != FLOAT_BITS)
 STAGE_ACTIVATION_BITS = tuple(bits for bits in ACTIVATION_BITS if bits < 16)
 """Of one stage alone: float is all of a network or nothing, and so are activations of 16 bits."""
+MOST_STEPS = 10_000_000
+"""Bound of counts: training steps, trials, images. Above it a number is a slip of the finger."""
+MOST_PIXELS = 16_384
+"""Bound of heights, widths and rates, in pixels."""
+MOST_WORKERS = 1024
+MOST_MB = 1e9
+Tiles = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+Side = Annotated[int, Field(ge=16, le=MOST_PIXELS)]
 
 
 class Section(BaseModel):
@@ -63,7 +71,7 @@ class SpaceConfig(Section):
     the two. A candidate with 16-bit activations has them throughout."""
     decoder_activation_bits: tuple[int, ...] | None = None
     """Bits an activation value of the decoder: 4, 6, 8. DeepLab v3 has none."""
-    tile_count: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8)
+    tile_count: tuple[Tiles, ...] = (1, 2, 4, 8)
     """Upper bound on the spatial tiles each section of the network is computed in."""
 
     _not_empty = field_validator("pruning", "sparsity", "weight_bits", "activation_bits", "tile_count", *STAGE_BITS)(
@@ -125,7 +133,7 @@ class ChannelsConfig(Section):
     criterion: Criterion = "repair"
     """repair: rise of the loss after least squares has re-fitted what is left; fisher: rise of the loss without that;
     l1: size of the weights, no gradients; it compares channels of one group only, so it goes with `uniform`."""
-    tile_count: Annotated[int, Field(ge=1)] = 1
+    tile_count: Tiles = 1
     """Of the reference plan, for `memory`."""
     bits: Literal[4, 6, 8, 16, 32] = 8
     """Of the reference plan's weights and activations, for `memory`. 32 = float."""
@@ -143,15 +151,15 @@ class ChannelsConfig(Section):
 class FineTuneConfig(Section):
     """Training after pruning."""
 
-    steps: Annotated[int, Field(ge=0)] = 60
+    steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 60
     """Optimiser steps; 0 = none."""
-    batch: Annotated[int, Field(ge=1)] = 8
+    batch: Annotated[int, Field(ge=1, le=4096)] = 8
     """Pictures a step."""
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-4
     loss: Literal["labels", "distill"] = "labels"
     """`labels`: cross-entropy on `data.train`; `distill`: the baseline's outputs on the calibration pictures, whose
     labels are never looked at."""
-    crop: Annotated[int, Field(ge=16)] | None = None
+    crop: Annotated[int, Field(ge=16, le=MOST_PIXELS)] | None = None
     """Side of a square random crop, in pixels. null = the network's input size."""
 
 
@@ -171,11 +179,11 @@ class QuantizationConfig(Section):
     of the candidate."""
     rounding: Literal["nearest", "learned"] = "nearest"
     """`learned`: AdaRound, wherever a weight has fewer than 8 bits. Minutes a candidate for large networks."""
-    rounding_steps: Annotated[int, Field(ge=1)] = 500
+    rounding_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 500
     """Steps a layer, for `rounding: learned`."""
-    aware_steps: Annotated[int, Field(ge=0)] = 0
+    aware_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
     """Steps of quantisation-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
-    aware_learning_rate: Annotated[float, Field(gt=0)] = 1e-2
+    aware_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-2
     """Peak rate of Adam for weights, in steps of their grids; biases and grids learn more slowly."""
 
     @field_validator("edge_weight_bits", "depthwise_weight_bits")

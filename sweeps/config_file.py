@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from deeplab.importing import network_file
 from evaluation.errors import UserError
+from evaluation.yaml_file import KeyPath, parse_yaml, read_yaml
 from sweeps.config import SweepConfig
 
-KeyPath = tuple[str | int, ...]
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML follows YAML 1.1, where 1e-3 is a string; YAML 1.2 (section 10.3.2) reads it as a number."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
+SHOWN = 80
+"""Characters of a value in a message."""
+EXPECTED = "a sweep's YAML file, such as pareto.yaml"
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
@@ -35,66 +27,27 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
         UserError: naming the file, the line and the key, what was expected, and the nearest valid key.
     """
     path = Path(path)
-    tree, lines = _read(path)
+    document = read_yaml(path, EXPECTED)
+    tree, lines = document.tree, document.lines
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected keys and values, such as 'study: streets', found {_kind(tree)}")
     origins: dict[KeyPath, str] = {}
     for override in overrides:
         keys, value = _parse_override(override)
         _assign(tree, keys, value, override)
-        origins[keys] = f"-o {override}"
+        origins[keys] = f"-o {_short(override)}"
     try:
-        config = SweepConfig.model_validate_json(json.dumps(tree, default=str))
+        config = SweepConfig.model_validate_json(json.dumps(tree))
     except ValidationError as error:
         raise UserError(_explain(error, path, lines, origins)) from None
     return _with_absolute_paths(config, path.resolve().parent, set(origins))
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give the path of a sweep's YAML file, such as pareto.yaml") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UserError(f"{path}: cannot be read ({reason})") from None
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-        lines = dict(_lines(node, (), path)) if node is not None else {}
-        tree = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected keys and values, such as 'study: streets', found {_kind(tree)}")
-    return tree, lines
-
-
-def _lines(node: yaml.Node, prefix: KeyPath, path: Path) -> Iterable[tuple[KeyPath, int]]:
-    """Line of every key and list item. A key that stands twice is an error: YAML would silently keep the last."""
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                name = ".".join(map(str, (*prefix, key.value)))
-                raise UserError(f"{path}:{line}: {name}: stands twice (first on line {seen[key.value]}); keep one")
-            seen[key.value] = line
-            yield (*prefix, key.value), line
-            yield from _lines(value, (*prefix, key.value), path)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield (*prefix, index), item.start_mark.line + 1
-            yield from _lines(item, (*prefix, index), path)
-
-
 def _parse_override(override: str) -> tuple[KeyPath, Any]:
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
-        raise UserError(f"-o {override}: expected key=value, e.g. -o search.trials=40")
-    try:
-        return tuple(name.strip().split(".")), yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
-        raise UserError(f"-o {override}: {text!r} is not a YAML value; quote it") from None
+        raise UserError(f"-o {_short(override)}: expected key=value, e.g. -o search.trials=40")
+    return tuple(name.strip().split(".")), parse_yaml(text, f"-o {_short(override)}", numbered=False).tree
 
 
 def _assign(tree: dict[str, Any], keys: KeyPath, value: Any, override: str) -> None:
@@ -104,7 +57,9 @@ def _assign(tree: dict[str, Any], keys: KeyPath, value: Any, override: str) -> N
         tree = tree[key]
         if not isinstance(tree, dict):
             name = ".".join(map(str, keys[: depth + 1]))
-            raise UserError(f"-o {override}: {name} is a value, not a section; it has no key {keys[depth + 1]!r}")
+            raise UserError(
+                f"-o {_short(override)}: {name} is a value, not a section; it has no key {keys[depth + 1]!r}"
+            )
     tree[keys[-1]] = value
 
 
@@ -141,17 +96,18 @@ def _reason(detail: Mapping[str, Any]) -> str:
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"expected a section with keys of its own, found {_kind(given)}"
         case "literal_error":
-            return f"must be {detail['ctx']['expected']}, found {given!r}"
+            return f"must be {detail['ctx']['expected']}, found {_short(repr(given))}"
         case "tuple_type" | "list_type":
             return f"expected a list such as [1, 2, 4], found {_kind(given)}"
         case "string_pattern_mismatch":
-            return f"{given!r} may hold letters, digits, dots, dashes and underscores only, and begins with a letter"
+            rule = "may hold letters, digits, dots, dashes and underscores only, and begins with a letter"
+            return f"{_short(repr(given))} {rule}"
         case kind if kind.endswith("_type") or kind.endswith("_parsing") or kind == "int_from_float":
             expected = {"int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false"}
             word = expected.get(kind.split("_")[0], kind.split("_")[0])
             return f"expected {word}, found {_kind(given)}"
         case _:
-            return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, found {given!r}"
+            return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, found {_short(repr(given))}"
 
 
 def _valid_keys(keys: Sequence[str | int]) -> list[str]:
@@ -170,15 +126,21 @@ def _kind(value: Any) -> str:
     if isinstance(value, dict):
         return "a section"
     if isinstance(value, list):
-        return f"the list {value}"
-    return f"{'the text ' if isinstance(value, str) else ''}{value!r}"
+        return f"the list {_short(str(value))}"
+    return f"{'the text ' if isinstance(value, str) else ''}{_short(repr(value))}"
+
+
+def _short(text: str) -> str:
+    """What a user wrote, as it fits into a line."""
+    printable = "".join(character if character.isprintable() else "?" for character in text)
+    return printable if len(printable) <= SHOWN else f"{printable[:SHOWN]}..."
 
 
 def _with_absolute_paths(config: SweepConfig, folder: Path, overridden: set[KeyPath]) -> SweepConfig:
     """Paths of the file count from its folder, paths of an override from where the command is started."""
 
     def absolute(path: Path | str, *keys: str) -> Path:
-        return (Path.cwd() if keys in overridden else folder) / Path(path).expanduser()
+        return (Path.cwd() if keys in overridden else folder) / _expanded(path, ".".join(keys))
 
     data, network = config.data, config.network
     if data.path is not None:
@@ -193,9 +155,17 @@ def _with_absolute_paths(config: SweepConfig, folder: Path, overridden: set[KeyP
         target = str(absolute(target, "target"))
     cache = config.cache
     if cache.place is not None and "://" not in cache.place:
-        cache = cache.model_copy(update={"place": str(Path.cwd() / Path(cache.place).expanduser())})
+        cache = cache.model_copy(update={"place": str(Path.cwd() / _expanded(cache.place, "cache.place"))})
     changes = {"data": data, "network": network, "target": target, "cache": cache}
-    return config.model_copy(update=changes | {"out": Path.cwd() / config.out.expanduser()})
+    return config.model_copy(update=changes | {"out": Path.cwd() / _expanded(config.out, "out")})
+
+
+def _expanded(path: Path | str, key: str) -> Path:
+    """A path with its `~` or `~user` replaced."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{key}: {_short(str(path))}: no home folder of that user; write the whole path") from None
 
 
 def check_files(config: SweepConfig) -> None:

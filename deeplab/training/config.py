@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deeplab.datasets.interface import nearest
 from deeplab.importing import kind_of
 from evaluation.errors import UserError
+from evaluation.yaml_file import read_yaml
 
 Size = tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
 """Height, width in pixels."""
@@ -130,16 +130,10 @@ def read_config(path: Path) -> TrainConfig:
     """Read and check a training's YAML.
 
     Raises:
-        UserError: naming file and key: no file, no YAML, unknown key (and the nearest valid one), a wrong value.
+        UserError: naming file and key: no YAML file (`read_yaml`), an unknown key (and the nearest valid one), a wrong
+            value.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected the YAML of a training") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, "the YAML of a training").tree
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys such as data, network and training, found {type(content).__name__}")
     try:

@@ -89,7 +89,7 @@ def test_no_file_and_no_yaml(tmp_path: Path) -> None:
         read_config(tmp_path / "none.yaml")
     for text in ("a: [1", "- 1", ""):
         (tmp_path / "bad.yaml").write_text(text)
-        with pytest.raises(UserError, match=r"bad\.yaml: "):
+        with pytest.raises(UserError, match=r"bad\.yaml"):
             read_config(tmp_path / "bad.yaml")
 
 

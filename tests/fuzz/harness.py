@@ -15,6 +15,7 @@ and gives them to one parser in this process. Every input ends in one of five wa
 from __future__ import annotations
 
 import importlib
+import math
 import resource
 import signal
 import tempfile
@@ -106,8 +107,8 @@ def load_targets() -> list[FuzzTarget]:
     return [importlib.import_module(f"tests.fuzz.{name}").TARGET for name in names]
 
 
-def fuzz(target: FuzzTarget, seconds: float, shared: Path | None, first_seed: int = 0) -> Tally:
-    """Try new inputs until `seconds` are over; the same seed gives the same inputs in the same order."""
+def fuzz(target: FuzzTarget, seconds: float, shared: Path | None, first_seed: int = 0, most: float = math.inf) -> Tally:
+    """Try inputs until `seconds` or `most` inputs are over; the same seed gives the same inputs in the same order."""
     tally = Tally()
     strategy = target.inputs(shared)
     end = time.monotonic() + seconds
@@ -124,14 +125,14 @@ def fuzz(target: FuzzTarget, seconds: float, shared: Path | None, first_seed: in
         )
         @given(strategy)
         def try_one(data: bytes) -> None:
-            if time.monotonic() > end and tally.tried:
+            if (time.monotonic() > end and tally.tried) or tally.tried >= most:
                 return
             outcome, why = outcome_of(target, data, scratch)
             tally.counts[outcome] += 1
             if outcome.is_fault:
                 tally.faults.append((outcome, data, why))
 
-        while time.monotonic() < end:
+        while time.monotonic() < end and tally.tried < most:
             seed(round_number)(try_one)()
             round_number += 1
     return tally
@@ -206,7 +207,7 @@ TEXTS = [
 
 @st.composite
 def edited(draw: st.DrawFn, inputs: Sequence[bytes], most_edits: int = 6) -> bytes:
-    """One of the real inputs with 1 to `most_edits` edits: bytes changed, cut, doubled, moved, or special ones put in."""
+    """One of the real inputs after 1 to `most_edits` edits: bytes changed, cut, doubled, moved, or inserted."""
     data = bytearray(draw(st.sampled_from(inputs)))
     for _ in range(draw(st.integers(1, most_edits))):
         at = draw(st.integers(0, max(len(data) - 1, 0)))

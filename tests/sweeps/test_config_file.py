@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.errors import UserError
+from evaluation.yaml_file import parse_yaml
 from sweeps.config import SweepConfig, flatten, parse_split
 from sweeps.config_file import check_files, load_config
 from sweeps.keys import HEAD, documented_yaml
@@ -42,6 +43,7 @@ def load(tmp_path: Path, text: str, *overrides: str) -> SweepConfig:
         ("data: {name: streets}\n", ("study: is missing",)),
         ("study: s\ndata: {name: voc}\n", ("c.yaml:2: data: ", "needs a folder")),
         ("study: a/b\ndata: {name: streets}\n", ("c.yaml:1: study: ", "'a/b'")),
+        (f"study: {'a' * 300}\ndata: {{name: streets}}\n", ("c.yaml:1: study: ", "100 characters")),
         ("study: s\ndata: {name: streets, heldout: val}\n", ("share pictures",)),
         ("study: s\ndata: {name: streets, train: null}\n", ("data needs train or calibration",)),
         ("- 1\n", ("expected keys and values",)),
@@ -56,6 +58,94 @@ def test_a_mistake_in_the_file(tmp_path: Path, text: str, words: tuple[str, ...]
     assert "c.yaml" in message
     for word in words:
         assert word in message
+
+
+HOSTILE = {
+    "an alias bomb": (
+        "a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)),
+        "more than 20,000 values with its aliases",
+    ),
+    "an alias of itself": ("extra: &a [*a]\n", "extra.0: an alias that contains itself"),
+    "deep lists": (f"extra: {'[' * 3000}\n", "nested too deeply"),
+    "deep sections": (f"extra: {'{a: ' * 3000}\n", "nested too deeply"),
+    "deep blocks": ("extra:\n" + "".join(f"{' ' * i}a:\n" for i in range(1, 300)), "nested too deeply"),
+    "a list as a key": ("? [a, b]\n: 3\n", "used as a key"),
+    "a section as a key": ("? {a: b}\n: 3\n", "used as a key"),
+    "a date as a key": ("2024-01-01: 3\n", "2024-01-01: unknown key"),
+    "a truth value as a key": ("true: 3\n", "c.yaml:4: 'true' is used as a key and is no text"),
+    "an impossible date": ("seed: 2024-99-99\n", "seed: expected a whole number, found the text '2024-99-99'"),
+    "a long number": (f"seed: {'9' * 5000}\n", "seed: a number of 5,000 characters"),
+    "a long hexadecimal number": (f"seed: 0x{'f' * 5000}\n", "seed: a number of 5,002 characters"),
+    "a tag": ("seed: !!timestamp abc\n", "seed: has the tag !!timestamp"),
+    "a Python object": ("seed: !!python/object/apply:os.system [ls]\n", "has the tag !!python/obj"),
+    "a control character": ('out: "a\\0b"\n', "out: holds the control character U+0000"),
+    "a raw control character": ("out: a\x1bb\n", "c.yaml:4: holds the character U+001B"),
+    "half a surrogate pair": ('out: "a\\uD800b"\n', "out: holds the control character U+D800"),
+    "no user of that name": ("out: ~nosuchuser/x\n", "out: ~nosuchuser/x: no home folder of that user"),
+    "a huge value": (f"seed: {'x' * 9000}\n", "seed: expected a whole number, found the text 'xxxx"),
+    "a seed that numpy does not take": ("seed: 9223372036854775808\n", "c.yaml:4: seed: "),
+    "a batch of no machine": ("finetune: {batch: 999999999999}\n", "finetune.batch: "),
+    "a time that is for ever": ("search: {trial_seconds: 1e300}\n", "search.trial_seconds: "),
+    "two documents": ("---\nstudy: t\n", "another document"),
+    "a directive of no number": (f"...\n%YAML {'9' * 5000}.1\n---\na: 1\n", "not valid YAML"),
+    "an escape of no character": ('out: "\\UFFFFFFFF"\n', "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_is_refused_in_one_short_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, GOOD + text)
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "value", ["[[[[" * 100, "~nosuchuser", "&a [*a]", "9" * 5000, "!!set {a}", "2024-99-99", '"\\0"']
+)
+def test_a_hostile_override_is_refused_in_one_short_line(tmp_path: Path, value: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, GOOD, f"target={value}", "seed=x")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no", "no"), ("on", "on"), ("1:30", "1:30"), ("2024-01-01", "2024-01-01"), ("true", True), ("null", None),
+        ("~", None), ("", None), ("1e-3", 1e-3), ("-.5", -0.5), ("010", 10), ("0x1F", 31), ("0o17", 15), ("+7", 7),
+        ("'8'", "8"), ("!!str 8", "8"), ("1_000", "1_000"), ("[1, a]", [1, "a"]), ("{a: {b: 1}}", {"a": {"b": 1}}),
+        (".5.5", ".5.5"), ("|\n  two\n  lines\n", "two\nlines\n"),
+    ],
+)  # fmt: skip
+def test_values_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    assert parse_yaml(f"key: {text}", "c.yaml").tree == {"key": value}
+
+
+def test_aliases_and_merges_are_expanded() -> None:
+    text = "base: &base {a: 1, b: 2}\nother: &other {c: 3, b: 9}\nkey:\n  <<: [*base, *other]\n  a: 4\nagain: *base\n"
+    tree = parse_yaml(text, "c.yaml").tree
+    assert tree["key"] == {"a": 4, "b": 2, "c": 3}
+    assert tree["again"] == {"a": 1, "b": 2}
+    assert parse_yaml("'<<': 1", "c.yaml").tree == {"<<": 1}
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert load_config(tmp_path / "c.yaml").study == "s"
+
+
+def test_files_that_are_no_configuration(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes("study: é".encode("latin-1"))
+    (tmp_path / "large.yaml").write_bytes(b"a" * 2_000_000)
+    for name, words in [
+        ("latin.yaml", "not UTF-8"), ("large.yaml", "2,000,000 bytes"), ("none.yaml", "no such file"),
+        (".", "not a file"),
+        ("a\0b", "no such file"), ("x" * 5000, "cannot be read"),
+    ]:  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            load_config(tmp_path / name)
 
 
 _BITS = GOOD + "space:\n  weight_bits: [4, 8, 32]\n  activation_bits: [8, 16, 32]\n"
@@ -114,7 +204,7 @@ def test_the_bits_of_a_stage_are_a_dimension_where_they_are_given(tmp_path: Path
         ("search.trials", ("expected key=value",)),
         ("spase.x=1", ("-o spase.x=1", "did you mean 'space'?")),
         ("study.x=1", ("study is a value, not a section",)),
-        ("seed=[", ("not a YAML value",)),
+        ("seed=[", ("-o seed=[: not valid YAML",)),
     ],
 )
 def test_overrides_are_checked_like_the_file(tmp_path: Path, override: str, words: tuple[str, ...]) -> None:
