@@ -7,7 +7,6 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from deeplab.layers import weight_shapes
+from deeplab.npz_file import ArrayFile
 from deeplab.spec import NetworkSpec
+from deeplab.spec_schema import parse_spec
 from evaluation.errors import UserError
 
 _HEADER = "petitlab"
@@ -71,18 +72,37 @@ def parse_checkpoint(content: bytes, source: str) -> Checkpoint:
     Raises:
         UserError: not a checkpoint, damaged, or of another format version.
     """
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            header = json.loads(bytes(archive[_HEADER]))
-            weights = {name: archive[name].astype(np.float32) for name in archive.files if name != _HEADER}
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{source}: not a petitlab checkpoint, or damaged ({error}); write it again") from None
+    archive = ArrayFile(content, source)
+    header = parse_header(archive.text(_HEADER), source)
     if header.get("format") != FORMAT_VERSION:
-        raise UserError(f"{source}: checkpoint format {header.get('format')}, this version reads {FORMAT_VERSION}")
+        raise UserError(f"{source}: checkpoint format {header.get('format')!r}, this version reads {FORMAT_VERSION}")
+    spec = parse_spec(header.get("spec"), source)
+    expected = weight_shapes(spec)
+    found = {name: array.shape for name, array in archive.arrays.items() if name != _HEADER}
+    for name in (*expected, *found):  # before any weight is read
+        if found.get(name) != expected.get(name):
+            has = f"has the shape {found[name]}" if name in found else "is missing"
+            wanted = expected.get(name, "no such weight")
+            raise UserError(f"{source}: damaged checkpoint: {name} {has}, its network has {wanted}; write it again")
+    notes = header.get("notes")
+    if not isinstance(notes, dict):
+        raise UserError(f"{source}: damaged checkpoint: notes are no JSON object; write it again")
+    return Checkpoint(spec, {name: archive.read(name).astype(np.float32) for name in expected}, notes)
+
+
+def parse_header(text: str, source: str) -> dict[str, Any]:
+    """The JSON object that describes a network in its file.
+
+    Raises:
+        UserError: no JSON object.
+    """
     try:
-        return Checkpoint(NetworkSpec.from_dict(header["spec"]), weights, header["notes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{source}: damaged checkpoint: {error}") from None
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise UserError(f"{source}: damaged: its description is no JSON object; write it again")
+    return header
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: str = "float32") -> None:

@@ -29,7 +29,9 @@ def saved_network(network: Checkpoint | QuantizedNetwork) -> bytes:
 def load_network(folder: Path) -> Checkpoint | QuantizedNetwork:
     """The network in the model's folder."""
     content = (folder / NETWORK_FILE).read_bytes()
-    return parse_network(content) if is_quantized(content) else parse_checkpoint(content, NETWORK_FILE)
+    if is_quantized(content, NETWORK_FILE):
+        return parse_network(content, NETWORK_FILE)
+    return parse_checkpoint(content, NETWORK_FILE)
 
 
 class Segmenter:

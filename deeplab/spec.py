@@ -120,19 +120,6 @@ class NetworkSpec:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    @staticmethod
-    def from_dict(fields: dict[str, Any]) -> NetworkSpec:
-        aspp, decoder = dict(fields["aspp"]), fields["decoder"]
-        aspp["atrous"] = tuple(AtrousBranch(**branch) for branch in aspp["atrous"])
-        return NetworkSpec(
-            **{
-                **fields,
-                "blocks": tuple(Block(**block) for block in fields["blocks"]),
-                "aspp": Aspp(**aspp),
-                "decoder": Decoder(**{**decoder, "refine": tuple(decoder["refine"])}) if decoder else None,
-            }
-        )
-
 
 def round_width(channels: float, divisor: int = 8) -> int:
     """Channels to a multiple of `divisor`, never more than 10 % below what was asked (the MobileNet rule)."""

@@ -8,8 +8,11 @@ from dataclasses import asdict
 
 import numpy as np
 
+from deeplab.checkpoint import parse_header
+from deeplab.npz_file import ArrayFile
 from deeplab.quantization.types import ActivationQuantization, BitWidths, QuantizedNetwork
-from deeplab.spec import NetworkSpec
+from deeplab.spec_schema import parse_spec
+from evaluation.errors import UserError
 
 _HEADER = "petitlab-quantized"
 _PARTS = ("kernels", "kernel_scales", "biases")
@@ -28,22 +31,31 @@ def network_bytes(network: QuantizedNetwork) -> bytes:
     return buffer.getvalue()
 
 
-def is_quantized(content: bytes) -> bool:
-    """Whether these are bytes of a quantised network, and not of a checkpoint."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return _HEADER in archive.files
+def is_quantized(content: bytes, source: str) -> bool:
+    """Whether these are bytes of a quantised network, and not of a checkpoint.
+
+    Raises:
+        UserError: neither.
+    """
+    return _HEADER in ArrayFile(content, source).arrays
 
 
-def parse_network(content: bytes) -> QuantizedNetwork:
-    """Inverse of `network_bytes`."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        header = json.loads(bytes(archive[_HEADER]))
-        parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in _PARTS}
-        for name in archive.files:
+def parse_network(content: bytes, source: str = "stage cache") -> QuantizedNetwork:
+    """Inverse of `network_bytes`; `source` names it in errors.
+
+    Raises:
+        UserError: not a quantised network, or damaged.
+    """
+    archive = ArrayFile(content, source)
+    header = parse_header(archive.text(_HEADER), source)
+    parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in _PARTS}
+    try:
+        spec = parse_spec(header["spec"], source)
+        grids = {name: ActivationQuantization(**fields) for name, fields in header["activations"].items()}
+        for name in archive.arrays:
             if name != _HEADER:
                 part, layer = name.split(":", 1)
-                parts[part][layer] = archive[name]
-    grids = {name: ActivationQuantization(**fields) for name, fields in header["activations"].items()}
-    return QuantizedNetwork(
-        NetworkSpec.from_dict(header["spec"]), BitWidths(**header["bits"]), **parts, activations=grids
-    )
+                parts[part][layer] = archive.read(name)
+        return QuantizedNetwork(spec, BitWidths(**header["bits"]), **parts, activations=grids)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{source}: damaged quantised network ({error}); write it again") from None

@@ -6,13 +6,14 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deeplab.checkpoint import parse_header
+from deeplab.npz_file import ArrayFile
 from evaluation.errors import UserError
 
 _HEADER = "state"
@@ -47,12 +48,15 @@ def save_state(state: TrainingState, path: Path) -> None:
 def load_state(path: Path) -> TrainingState:
     """Read what `save_state` wrote. A file that is not one raises `UserError`."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            header = json.loads(bytes(archive[_HEADER]))
-            arrays = tuple(archive[name] for name in sorted(archive.files) if name != _HEADER)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not the state of a training, or damaged ({error}); start again elsewhere") from None
-    return TrainingState(**{**header, "curve": tuple(header["curve"])}, arrays=arrays)
+        archive = ArrayFile(path.read_bytes(), str(path), "the state of a training")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected the state of a training") from None
+    header = parse_header(archive.text(_HEADER), str(path))
+    arrays = tuple(archive.read(name) for name in sorted(archive.arrays) if name != _HEADER)
+    try:
+        return TrainingState(**{**header, "curve": tuple(header["curve"])}, arrays=arrays)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the state of a training ({error}); start again in another folder") from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

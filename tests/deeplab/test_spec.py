@@ -1,9 +1,12 @@
 """Specs: the published shapes, any input size, JSON and back."""
 
+import json
+
 import pytest
 
 from deeplab.layers import OUTPUT, layers, weight_shapes
-from deeplab.spec import NetworkSpec, mobilenet_v2_deeplab, round_width
+from deeplab.spec import mobilenet_v2_deeplab, round_width
+from deeplab.spec_schema import parse_spec
 
 
 def _parameters(spec):
@@ -60,8 +63,8 @@ def test_any_input_size_comes_back_as_logits_of_that_size(height, width):
 def test_a_spec_survives_json():
     for decoder in (True, False):
         spec = mobilenet_v2_deeplab(input_height=96, input_width=128, classes=11, decoder=decoder, atrous_rates=(6,))
-        assert NetworkSpec.from_dict(spec.to_dict()) == spec
-        assert hash(NetworkSpec.from_dict(spec.to_dict())) == hash(spec)
+        assert parse_spec(json.loads(json.dumps(spec.to_dict())), "test") == spec
+        assert hash(parse_spec(spec.to_dict(), "test")) == hash(spec)
 
 
 def test_widths_are_rounded_as_in_mobilenet():
