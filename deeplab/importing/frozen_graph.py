@@ -75,14 +75,20 @@ class FrozenGraph:
 
     def constant(self, name: str) -> np.ndarray | None:
         """The value of a constant, seen through identities; None for anything else."""
-        while self.kind(name) in _HANDED_ON:
-            name = self.inputs(name)[0]
-        if self.kind(name) != "Const":
+        if self.kind(name := self._handed_on(name)) != "Const":
             return None
         try:
             return self._make_array(self.attribute(name, "value").tensor)
         except (TypeError, ValueError):
             self.refuse(name, "a readable constant")
+
+    def _handed_on(self, name: str) -> str:
+        """The node whose value arrives here through identities."""
+        for _ in self.nodes:  # more steps than nodes are a cycle
+            if self.kind(name) not in _HANDED_ON:
+                return name
+            name = self.inputs(name)[0]
+        self.refuse(name, "a graph without cycles")
 
     def trained(self) -> dict[str, np.ndarray]:
         """What were the variables, by their names."""
@@ -129,9 +135,7 @@ class FrozenGraph:
 
     def _spaced(self, convolution: str) -> tuple[str, int]:
         name = self.inputs(convolution)[0]
-        before = name
-        while self.kind(before) in _HANDED_ON:
-            before = self.inputs(before)[0]
+        before = self._handed_on(name)
         if self.kind(before) != "SpaceToBatchND":
             return name, 1
         block = self.constant(self.inputs(before)[1])
@@ -162,7 +166,7 @@ class FrozenGraph:
             (node, activations passed: `Relu`, `Relu6`).
         """
         activations = set()
-        while True:
+        for _ in self.nodes:  # more steps than nodes are a cycle
             kind, sources = self.kind(name), self.inputs(name)
             if kind in ("Relu", "Relu6"):
                 activations.add(kind)
@@ -172,6 +176,7 @@ class FrozenGraph:
                 name = rest[0]
             else:
                 return name, activations
+        self.refuse(name, "a graph without cycles")
 
     def _is_normalisation(self, name: str) -> bool:
         """Whether a value depends on constants of a BatchNorm alone (what is left of it where it is not fused)."""

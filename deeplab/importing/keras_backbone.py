@@ -20,8 +20,11 @@ import numpy as np
 
 from deeplab.importing.backbone import BLOCKS, Backbone, backbone_layers
 from deeplab.importing.folding import BatchNorm
+from deeplab.npz_file import MOST_BYTES
 from evaluation.errors import UserError
 
+MOST_CONFIG_BYTES = 10 << 20
+"""Size of the text that describes a model; that of the largest of `keras.applications` has 1 MB."""
 EPSILON = 1e-3
 """Of every BatchNorm in `keras.applications.MobileNetV2`."""
 
@@ -52,7 +55,7 @@ def import_keras_backbone(path: Path) -> Backbone:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected a Keras model or its weights (.h5, .keras)") from None
     except _UNREADABLE as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not a readable Keras file ({reason}); save it again, as .h5 or .keras") from None
     if "Conv1/kernel" not in arrays or "expanded_conv_depthwise/kernel" not in arrays:
         found = ", ".join(sorted({name.split("/")[0] for name in arrays})[:3]) or "no convolution"
@@ -104,33 +107,53 @@ def _read_h5(path: Path) -> Arrays:
     """Keras 2's layout, `[model_weights/]<layer>/.../<weight>:0`, at any depth; or Keras 3's weights alone."""
     with h5py.File(path, "r") as file:
         if "layers" in file and "model_weights" not in file:
-            return _numbered(file, _known_layers())
-        arrays: dict[str, np.ndarray] = {}
+            return _values(_numbered(file, _known_layers()))
+        datasets: dict[str, h5py.Dataset] = {}
 
         def keep(name: str, node: Any) -> None:
             parts = name.split(":")[0].replace("/depthwise_kernel", "/kernel").split("/")
             if not isinstance(node, h5py.Dataset) or len(parts) < 2 or parts[0] == "optimizer_weights":
                 return
-            if (key := "/".join(parts[-2:])) in arrays and key.startswith("Conv1/"):
+            if (key := "/".join(parts[-2:])) in datasets and key.startswith("Conv1/"):
                 raise ValueError("it holds two networks with a layer Conv1; save the backbone alone")
-            arrays[key] = node[()]
+            datasets[key] = node
 
         file.visititems(keep)
-    return arrays
+        return _values(datasets)
 
 
 def _read_archive(path: Path) -> Arrays:
     """A `.keras` file: weights by the number of a layer in its class, which config.json tells the name of."""
     with zipfile.ZipFile(path) as archive:
+        for name, most in (("config.json", MOST_CONFIG_BYTES), ("model.weights.h5", MOST_BYTES)):
+            if (size := archive.getinfo(name).file_size) > most:
+                raise ValueError(f"{name} unpacks to {size:,} bytes, at most {most:,} are read")
         config = json.loads(archive.read("config.json"))
+        if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
+            raise ValueError("config.json describes no model")
         content = io.BytesIO(archive.read("model.weights.h5"))
     with h5py.File(content, "r") as file:
-        return _numbered(file, config["config"]["layers"])
+        return _values(_numbered(file, config["config"]["layers"]))
 
 
-def _numbered(group: h5py.Group, configs: list[dict[str, Any]]) -> Arrays:
+def _values(datasets: Mapping[str, h5py.Dataset]) -> Arrays:
+    """The arrays of a network, once all of their sizes are judged: HDF5 stores nothing of an array of zeros, however
+    large, and can refer to other files."""
+    total = 0
+    for name, dataset in datasets.items():
+        if dataset.dtype.kind != "f" or dataset.dtype.itemsize > 8 or dataset.shape is None or dataset.ndim > 4:
+            raise ValueError(f"{name} holds {dataset.dtype} of shape {dataset.shape}, expected float weights")
+        if dataset.external or dataset.is_virtual:
+            raise ValueError(f"{name} is stored in another file; save the model as one file")
+        total += dataset.nbytes
+        if total > MOST_BYTES:
+            raise ValueError(f"{name} has the shape {dataset.shape}: more than {MOST_BYTES:,} bytes of weights")
+    return {name: dataset[()].astype(np.float32) for name, dataset in datasets.items()}
+
+
+def _numbered(group: h5py.Group, configs: list[dict[str, Any]]) -> dict[str, h5py.Dataset]:
     """Weights of `layers/conv2d_3/vars/0`, the fourth Conv2D; models inside a model likewise, one level down."""
-    arrays: dict[str, np.ndarray] = {}
+    datasets: dict[str, h5py.Dataset] = {}
     met: dict[str, int] = {}
     for config in configs:
         kind = _snake_case(config["class_name"])
@@ -140,11 +163,11 @@ def _numbered(group: h5py.Group, configs: list[dict[str, Any]]) -> Arrays:
         if below is None:
             continue
         if nested := config["config"].get("layers"):
-            arrays.update(_numbered(below, nested))
+            datasets.update(_numbered(below, nested))
         for index, weight in enumerate(_WEIGHTS.get(config["class_name"], ())):
-            if f"vars/{index}" in below:
-                arrays[f"{config['config']['name']}/{weight}"] = below[f"vars/{index}"][()]
-    return arrays
+            if isinstance(dataset := below.get(f"vars/{index}"), h5py.Dataset):
+                datasets[f"{config['config']['name']}/{weight}"] = dataset
+    return datasets
 
 
 def _known_layers() -> list[dict[str, Any]]:

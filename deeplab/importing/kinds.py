@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from deeplab.checkpoint import Checkpoint, load_checkpoint
 from deeplab.importing.backbone import Backbone
 from deeplab.importing.keras_backbone import import_keras_backbone
@@ -13,6 +15,7 @@ from deeplab.importing.slim import Unstated
 from deeplab.importing.slim_checkpoint import checkpoint_prefix, import_checkpoint
 from deeplab.importing.slim_graph import import_frozen_graph
 from deeplab.importing.tflite import import_tflite
+from deeplab.npz_file import MOST_BYTES
 from evaluation.errors import UserError
 
 Kind = Literal["petitlab", "tflite", "frozen graph", "checkpoint", "keras"]
@@ -35,6 +38,12 @@ _SUFFIXES: dict[str, Kind] = {
     ".hdf5": "keras",
     ".keras": "keras",
 }
+
+
+_DAMAGED = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RecursionError, TypeError,
+            ValueError)  # fmt: skip
+"""What readers of other projects, and ours behind them, raise about a file whose parts contradict each other."""
+_MOST_REASON = 160
 
 
 def kind_of(path: Path) -> Kind:
@@ -71,6 +80,20 @@ def load_start(path: Path, unstated: Unstated | None = None) -> Checkpoint | Bac
     Raises:
         UserError: an unknown kind, a file that is missing or damaged, or a network that no spec describes.
     """
+    try:
+        if path.is_file() and (size := path.stat().st_size) > MOST_BYTES:
+            raise UserError(f"{path}: {size:,} bytes; a network file of at most {MOST_BYTES:,} bytes is read")
+        start = _read(path, unstated)
+    except _DAMAGED as error:
+        reason = f"{type(error).__name__}: {error}"[:_MOST_REASON]
+        raise UserError(f"{path}: damaged, or not built as such a network is ({reason}); export it again") from error
+    for name, array in start.weights.items():
+        if not np.isfinite(array).all():
+            raise UserError(f"{path}: weight {name} holds values that are not finite; export the network again")
+    return start
+
+
+def _read(path: Path, unstated: Unstated | None) -> Checkpoint | Backbone:
     match kind_of(path):
         case "petitlab":
             return load_checkpoint(path)

@@ -72,7 +72,7 @@ def _input_size(graph: FrozenGraph, stride: int) -> tuple[int, int]:
             shape = before.get_operation_by_name(source).outputs[0].shape
         if shape.rank == 4 and None not in shape[1:3]:
             return shape[1], shape[2]
-    except (ValueError, KeyError):  # an operation this TensorFlow does not have: go by the pooling
+    except (ValueError, KeyError, tf.errors.OpError):  # an operation this TensorFlow does not have: go by the pooling
         pass
     for name in graph.nodes:
         if graph.kind(name) == "AvgPool":
@@ -104,7 +104,9 @@ def _check_scaling(graph: FrozenGraph) -> None:
     """Pictures must come to the first convolution in [-1, 1]: 2 / 255 of a byte less 1 (core/feature_extractor.py)."""
     name = graph.source(graph.convolution(kernel_name("stem")))
     scale, offset, steps = 1.0, 0.0, 0
-    while (kind := graph.kind(name)) in ("Identity", "Sub", "Add", "AddV2", "Mul", "RealDiv"):
+    for _ in graph.nodes:
+        if (kind := graph.kind(name)) not in ("Identity", "Sub", "Add", "AddV2", "Mul", "RealDiv"):
+            break
         sources = graph.inputs(name)
         values = [graph.constant(source) for source in sources]
         if kind == "Identity":

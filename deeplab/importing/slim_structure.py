@@ -27,7 +27,7 @@ class Structure:
     def _end(self) -> str:
         """The last resize after the logits."""
         name = end = self.graph.convolution(kernel_name(LOGITS))
-        while True:
+        for _ in self.graph.nodes:  # more steps than nodes are a cycle, which the comparison refuses
             follow = ("BiasAdd", "Identity", "AddN", "ResizeBilinear", "FakeQuantWithMinMaxVars")
             users = [user for user in self.graph.consumers[name] if self.graph.kind(user) in follow]
             if not users:
@@ -55,7 +55,9 @@ class Structure:
                 return self._compare(name, source)
             self._take_resize(node, layer)
             return self._compare(self.graph.inputs(node)[0], source)
-        while self.graph.kind(node) == "ResizeBilinear":  # to the size it has already
+        for _ in self.graph.nodes:
+            if self.graph.kind(node) != "ResizeBilinear":  # to the size it has already
+                break
             self._take_resize(node, layer)
             node, before = self.graph.back(self.graph.inputs(node)[0])
             activations |= before

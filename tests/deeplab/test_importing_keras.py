@@ -1,9 +1,11 @@
 """MobileNetV2 of keras.applications as a backbone: the same features, from every file Keras 2 and 3 write."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -235,3 +237,29 @@ def test_keys_of_a_head_beside_a_whole_network_are_refused(tmp_path: Path) -> No
     spec, weights = _network(config(tmp_path, start=path, output_stride=8), dataset)
     assert (spec.input_height, spec.blocks[16].dilation, spec.classes) == (32, 4, 11)
     assert not any(name.startswith("logits/") for name in weights)
+
+
+def test_sizes_and_places_of_weights_are_judged_before_they_are_read(files: Path, tmp_path: Path) -> None:
+    def changed(name: str, change) -> str:
+        path = Path(shutil.copy(files / "whole.h5", tmp_path / name))
+        with h5py.File(path, "r+") as file:
+            layer = file["model_weights/Conv1/Conv1"]
+            del layer["kernel:0"]
+            change(layer)
+        return refusal(path)
+
+    assert "more than" in changed("huge.h5", lambda layer: layer.create_dataset("kernel:0", (10**11,), "f4"))
+    assert "expected float" in changed("text.h5", lambda layer: layer.create_dataset("kernel:0", data="weights"))
+    elsewhere = [(str(tmp_path / "elsewhere"), 0, 16)]
+    assert "in another file" in changed(
+        "external.h5", lambda layer: layer.create_dataset("kernel:0", (4,), "f4", external=elsewhere)
+    )
+    (tmp_path / "elsewhere").write_bytes(bytes(16))
+
+
+@pytest.mark.parametrize("config", ["[]", "[" * 100_000, '{"config": []}', '{"config": {"layers": 3}}', "x"])
+def test_a_configuration_of_no_model_is_refused(tmp_path: Path, config: str) -> None:
+    with zipfile.ZipFile(tmp_path / "odd.keras", "w") as archive:
+        archive.writestr("config.json", config)
+        archive.writestr("model.weights.h5", b"")
+    assert "odd.keras" in refusal(tmp_path / "odd.keras")
