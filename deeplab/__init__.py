@@ -1,1 +1,5 @@
 """The network: DeepLab v3 and v3+ on MobileNetV2, and how it is trained, imported, pruned and quantised."""
+
+from petitlab.namesakes import claim
+
+claim()

@@ -61,7 +61,9 @@ def _display(bar: Bar, console: Console) -> Callable[..., None]:
     return show
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+command = exits_on_user_error(app)
+
 if __name__ == "__main__":
-    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command.command()(exits_on_user_error(main))
     command()

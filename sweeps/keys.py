@@ -85,6 +85,11 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print docs/every-key.yaml."""
     print(HEAD)
     print("\n".join(documented_yaml()))
+
+
+if __name__ == "__main__":
+    main()

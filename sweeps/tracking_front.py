@@ -31,7 +31,7 @@ LISTED = 25
 DRAWN = 200
 """Trials up to which each plan is drawn: 10 ms each, which a study of a thousand would feel."""
 MODEL_TYPE = "semantic segmentation"
-_SERVED_PACKAGES = ("deeplab", "evaluation")
+_SERVED_PACKAGES = ("deeplab", "evaluation", "petitlab")
 _SERVED_REQUIREMENTS = ("numpy",)
 _DIGEST_LENGTH = 36
 """MLflow's limit."""

@@ -35,3 +35,13 @@ def test_imports_never_point_up(package):
 
 def test_measuring_needs_no_tensorflow():
     assert not [one for one in imported("evaluation") if one[1] in {"tensorflow", "tf_keras", "keras"}]
+
+
+@pytest.mark.parametrize("package", NEVER_IMPORTS)
+def test_of_the_public_package_only_the_guard_is_imported(package):
+    """`petitlab` is above all others but for `petitlab.namesakes`, which depends on nothing of ours."""
+    whole = [one for one in imported(package) if one[1] == "petitlab"]
+    assert [place.rpartition(":")[0] for place, _ in whole] == [f"{package}/__init__.py"]
+    assert not [
+        one for one in imported("petitlab") if one[0].startswith("petitlab/namesakes") and one[1] in NEVER_IMPORTS
+    ]

@@ -101,7 +101,9 @@ def _accuracy(scores: Scores, whole: Scores) -> tuple[str, str]:
     return f"{scores.miou:.4f}", f"{scores.miou - whole.miou:+.4f}"
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+command = exits_on_user_error(app)
+
 if __name__ == "__main__":
-    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command.command()(exits_on_user_error(main))
     command()

@@ -1,0 +1,1 @@
+"""petitlab: how little memory a segmentation network can run in, and what that costs in accuracy and time."""
