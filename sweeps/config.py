@@ -9,10 +9,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from deeplab.datasets import DATASETS, checked_options
 from deeplab.importing import Unstated, kind_of
 from evaluation.errors import UserError
 from sweeps.config_compression import (
@@ -29,6 +30,7 @@ from sweeps.config_compression import (
 )
 
 DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
+"""The keys of `deeplab.datasets.DATASETS`."""
 SamplerName = Literal["ehvi", "tpe", "nsga2", "gp", "qmc", "grid", "random"]
 ThirdObjective = Literal["macs", "flash_mb"]
 LONGEST_S = 1e7
@@ -62,7 +64,23 @@ def _checked_database(url: str) -> str:
     return url
 
 
+def _checked_options(options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """The options as they were given: their defaults are the data set's own."""
+    if (name := info.data.get("name")) in DATASETS:
+        try:
+            checked_options(DATASETS[name].options, options)
+        except UserError as error:
+            raise ValueError(f"of the data set {name}: {error}") from None
+    return options
+
+
+def _split_for(use: str) -> Any:
+    """A field whose default is the split that the data set of the same section declares for `use`."""
+    return Field(default_factory=lambda section: getattr(DATASETS[section["name"]].splits, use))
+
+
 Split = Annotated[str, AfterValidator(_checked_split)]
+DatasetOptions = Annotated[dict[str, Any], AfterValidator(_checked_options)]
 
 
 class CalibrationConfig(Section):
@@ -71,9 +89,9 @@ class CalibrationConfig(Section):
     name: DataSetName
     path: Path | None = None
     """Folder of the data set. Relative to the YAML file."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the data set itself, as for `data.options`."""
-    split: Split = "train"
+    options: DatasetOptions = Field(default_factory=dict)
+    """Options of this data set, as for `data.options`."""
+    split: Split = _split_for("train")
     pictures: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 64
     """How many, evenly spaced over the split."""
 
@@ -85,13 +103,13 @@ class DataConfig(Section):
     """streets (drawn by the program), camvid, cityscapes, voc, ade20k (their official layouts) or folder."""
     path: Path | None = None
     """Folder of the data set; `streets` draws its own pictures and needs none. Relative to the YAML file."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the data set itself, e.g. {seed: 7} for `streets` or {void: 255} for `folder`."""
-    search: Split = "val"
+    options: DatasetOptions = Field(default_factory=dict)
+    """Options of this data set, e.g. {seed: 7} for `streets` or {void: 11} for `folder`."""
+    search: Split = _split_for("search")
     """Split the candidates are scored on: a name, or part of one such as val[:27]."""
-    heldout: Split = "test"
+    heldout: Split = _split_for("heldout")
     """Split the final front is scored on, once. Must not overlap `search`."""
-    train: Split | None = "train"
+    train: Split | None = _split_for("train")
     """Labelled split for fine-tuning with `loss: labels`. null where there is none."""
     calibration: CalibrationConfig | None = None
     """null: the pictures of `train`."""

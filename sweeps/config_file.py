@@ -65,7 +65,8 @@ def _assign(tree: dict[str, Any], keys: KeyPath, value: Any, override: str) -> N
 
 def _explain(error: ValidationError, path: Path, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]) -> str:
     """The first mistake, an unknown key before all others, as one line."""
-    details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+    found = [detail for detail in error.errors() if detail["type"] != "default_factory_not_called"]
+    details = sorted(found, key=lambda detail: detail["type"] != "extra_forbidden")
     detail = details[0]
     keys: KeyPath = tuple(detail["loc"])
     name = ".".join(map(str, keys)) or "the file"

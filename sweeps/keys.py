@@ -6,7 +6,7 @@ python -m sweeps.keys > docs/every-key.yaml
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -15,10 +15,13 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from sweeps.config import SweepConfig
+from deeplab.datasets import DATASETS
+from sweeps.config import DataConfig, SweepConfig
 
 EXAMPLES = {"study": "streets", "name": "streets", "miou": "0.5"}
 """Values of the keys that have no default."""
+DATA_OPTIONS = (DataConfig, "options")
+"""The key whose own keys are those of the data set."""
 HEAD = """# Every key of a sweep at its default. Only `study` and `data` are required: a file needs no more than what it
 # changes. `python -m sweeps.keys` prints this list, `python -m sweeps.launch --keys` a shorter one."""
 
@@ -30,10 +33,19 @@ def describe_keys(model: type[BaseModel] = SweepConfig, prefix: str = "") -> Ite
         section = _section(field.annotation)
         if section is None:
             yield f"{prefix}{name}", "required" if field.is_required() else _default(field), meaning
+            if (model, name) == DATA_OPTIONS:
+                yield from _describe_options(f"{prefix}{name}.")
         else:
             optional = "" if field.is_required() or field.get_default(call_default_factory=True) is not None else "null"
             yield f"{prefix}{name}", optional, meaning or " ".join((section.__doc__ or "").split())
             yield from describe_keys(section, f"{prefix}{name}.")
+
+
+def _describe_options(prefix: str) -> Iterator[tuple[str, str, str]]:
+    for dataset, kind in DATASETS.items():
+        for name, field in kind.options.model_fields.items():
+            meaning = " ".join((field.description or "").split())
+            yield f"{prefix}{name}", _default(field), f"Of {dataset}. {meaning}"
 
 
 def print_keys(console: Console) -> None:
@@ -45,18 +57,23 @@ def print_keys(console: Console) -> None:
 
 
 def documented_yaml(model: type[BaseModel] = SweepConfig, indent: str = "") -> Iterator[str]:
-    """The lines of a file that holds every key at its default, each under a comment that says what it means."""
+    """The lines of a file that holds every key at its default, each under a comment that says what it means.
+
+    The options of every data set are comments below `data.options`.
+    """
+    stated: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         section = _section(field.annotation)
         meaning = " ".join((field.description or (section.__doc__ if section else "") or "").split())
         if section is not None and not indent:
             yield ""
-        yield from textwrap.wrap(
-            meaning, 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_on_hyphens=False
-        )
+        yield from _comment(meaning, indent)
         if section is None:
-            value = EXAMPLES[name] if field.is_required() else _default(field)
+            value = EXAMPLES[name] if field.is_required() else _default(field, stated)
+            stated[name] = value
             yield f"{indent}{name}: {value}"
+            if (model, name) == DATA_OPTIONS:
+                yield from _documented_options(f"{indent}# ")
         elif field.is_required() or field.get_default(call_default_factory=True) is not None:
             yield f"{indent}{name}:"
             yield from documented_yaml(section, f"{indent}  ")
@@ -65,8 +82,30 @@ def documented_yaml(model: type[BaseModel] = SweepConfig, indent: str = "") -> I
             yield from (f"{indent}# {line}" for line in documented_yaml(section, "  "))
 
 
-def _default(field: FieldInfo) -> str:
-    return _written(field.get_default(call_default_factory=True))
+def _documented_options(indent: str) -> Iterator[str]:
+    for dataset, kind in DATASETS.items():
+        if kind.options.model_fields:
+            yield f"{indent}Options of {dataset}:"
+            yield from (f"{indent}  {line}" for line in documented_yaml(kind.options))
+
+
+def _comment(text: str, indent: str) -> Iterator[str]:
+    start = f"{indent}# "
+    yield from textwrap.wrap(text, 110, initial_indent=start, subsequent_indent=start, break_on_hyphens=False)
+
+
+def _default(field: FieldInfo, stated: Mapping[str, Any] | None = None) -> str:
+    """The default of a key. Where it depends on the data set: that of the one `stated`, else that of each."""
+    if not field.default_factory_takes_validated_data:
+        return _written(field.get_default(call_default_factory=True))
+    if stated is not None:
+        return _written(field.get_default(call_default_factory=True, validated_data=dict(stated)))
+    names: dict[str, list[str]] = {}
+    for dataset in DATASETS:
+        names.setdefault(_default(field, {"name": dataset}), []).append(dataset)
+    if len(names) == 1:
+        return next(iter(names))
+    return ", ".join(f"{value} ({' '.join(datasets)})" for value, datasets in names.items())
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

@@ -9,29 +9,31 @@ Training and calibration, search, and held-out pictures are never the same ones:
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deeplab.datasets.ade20k import open_ade20k
-from deeplab.datasets.camvid import open_camvid
-from deeplab.datasets.cityscapes import open_cityscapes
-from deeplab.datasets.folder import open_folder
+from deeplab.datasets.ade20k import ADE20K
+from deeplab.datasets.camvid import CAMVID
+from deeplab.datasets.cityscapes import CITYSCAPES
+from deeplab.datasets.folder import FOLDER
 from deeplab.datasets.interface import VOID, Dataset, Sample, Split, nearest
-from deeplab.datasets.streets import open_streets
-from deeplab.datasets.voc import open_voc
+from deeplab.datasets.options import DatasetKind, DefaultSplits, Options, checked_options
+from deeplab.datasets.streets import STREETS
+from deeplab.datasets.voc import VOC
 from evaluation.errors import UserError
 
-__all__ = ["DATASETS", "VOID", "Dataset", "Sample", "Split", "open_dataset"]
+__all__ = [
+    "DATASETS", "VOID", "Dataset", "DatasetKind", "DefaultSplits", "Options", "Sample", "Split", "checked_options",
+    "open_dataset",
+]  # fmt: skip
 
-DATASETS: dict[str, Callable[..., Dataset]] = {
-    "streets": open_streets,
-    "camvid": open_camvid,
-    "cityscapes": open_cityscapes,
-    "voc": open_voc,
-    "ade20k": open_ade20k,
-    "folder": open_folder,
+DATASETS: dict[str, DatasetKind] = {
+    "streets": STREETS,
+    "camvid": CAMVID,
+    "cityscapes": CITYSCAPES,
+    "voc": VOC,
+    "ade20k": ADE20K,
+    "folder": FOLDER,
 }
 
 
@@ -40,27 +42,27 @@ def open_dataset(name: str, path: str | Path | None = None, **options: Any) -> D
 
     Args:
         name: a key of `DATASETS`.
-        path: its root folder; every data set but the generated `streets` needs one.
-        options: keyword arguments of that data set's own `open_*` function, such as `classes` of ade20k.
+        path: its root folder, or a folder that holds the root folder; every data set but the generated `streets` needs
+            one.
+        options: fields of that data set's own options (`DATASETS[name].options`), such as `classes` of ade20k.
 
     Raises:
         UserError: an unknown name or option, a missing folder, or a folder that is not laid out as expected.
     """
     if name not in DATASETS:
         raise UserError(f"unknown data set '{name}'{nearest(name, tuple(DATASETS))}")
-    opener = DATASETS[name]
-    parameters = inspect.signature(opener).parameters
-    valid = tuple(key for key in parameters if key != "root")
-    for key in options:
-        if key not in valid:
-            raise UserError(f"data set {name} has no option '{key}'{nearest(key, valid)}")
-    if "root" not in parameters:
+    kind = DATASETS[name]
+    try:
+        checked = checked_options(kind.options, options)
+    except UserError as error:
+        raise UserError(f"options of data set {name}: {error}") from None
+    if kind.is_generated:
         if path is not None:
             raise UserError(f"data set {name} is generated and takes no path; remove path: {path}")
-        return opener(**options)
+        return kind.open(checked)
     if path is None:
         raise UserError(f"data set {name} needs path: its root folder")
     root = Path(path).expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; data set {name} expects its root folder there")
-    return opener(root, **options)
+    return kind.open(root, checked)

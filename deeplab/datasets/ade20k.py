@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from deeplab.datasets.ade20k_classes import CLASS_NAMES
 from deeplab.datasets.files import FileSplit, label_encoding, pair_folders, search_and_heldout
 from deeplab.datasets.interface import VOID, Dataset
-from evaluation.errors import UserError
+from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 
 MOBILE_CLASSES = 32
 """The head of the MLPerf mobile networks: class 0 is `other`, 1..31 are the 31 most frequent classes."""
 
 
-def open_ade20k(root: Path, *, classes: int = 150) -> Dataset:
+class Ade20kOptions(Options):
+    """Options of `ade20k`."""
+
+    classes: Literal[150, 32] = 150
+    """150 makes file labels 1..150 into 0..149 and 0 void. 32 keeps labels 1..31 and makes 0 and all above 31 void, so
+    that class 0 can be predicted but is never right: the scoring of the MLPerf mobile task."""
+
+
+def open_ade20k(root: Path, options: Ade20kOptions) -> Dataset:
     """Splits `val` (= `all`), `search` and `heldout` (fixed disjoint halves of 50), and `train` where it is there.
 
     The layout is the official one (`images/validation`, `annotations/validation`, and `training`), or flat `images/`
@@ -21,19 +30,16 @@ def open_ade20k(root: Path, *, classes: int = 150) -> Dataset:
 
     Args:
         root: the folder above `images`.
-        classes: 150 makes file labels 1..150 into 0..149 and 0 void. 32 keeps labels 1..31 and makes 0 and all above
-            31 void, so that class 0 can be predicted but is never right: the scoring of the MLPerf mobile task.
+        options: how many classes.
 
     Raises:
-        UserError: another number of classes, missing folders, or a picture without its mask.
+        UserError: missing folders, or a picture without its mask.
     """
-    if classes == 150:
+    if options.classes == 150:
         entries, names = {0: VOID, **{value: value - 1 for value in range(1, 151)}}, CLASS_NAMES
-    elif classes == MOBILE_CLASSES:
+    else:
         entries = {value: value if 1 <= value < MOBILE_CLASSES else VOID for value in range(151)}
         names = ("other", *CLASS_NAMES[: MOBILE_CLASSES - 1])
-    else:
-        raise UserError(f"ade20k: classes must be 150 or {MOBILE_CLASSES}, got {classes}")
     images, masks = root / "images", root / "annotations"
     official = (images / "validation").is_dir()
     below = "validation" if official else ""
@@ -44,3 +50,6 @@ def open_ade20k(root: Path, *, classes: int = 150) -> Dataset:
         parts["train"] = pair_folders(images / "training", masks / "training")
     encoding = label_encoding(entries)
     return Dataset("ade20k", names, {name: FileSplit(pictures, encoding) for name, pictures in parts.items()})
+
+
+ADE20K = DatasetKind(open_ade20k, Ade20kOptions, DefaultSplits("search", "heldout", "train"))

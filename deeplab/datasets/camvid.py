@@ -9,13 +9,14 @@ from pathlib import Path
 
 from deeplab.datasets.files import FileSplit, label_encoding, pair_folders
 from deeplab.datasets.interface import VOID, Dataset
+from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from deeplab.datasets.streets.classes import CLASS_NAMES
 
 FILE_VOID = 11
 """Label of unlabelled pixels in the mask files."""
 
 
-def open_camvid(root: Path) -> Dataset:
+def open_camvid(root: Path, options: Options) -> Dataset:
     """Splits `train`, `val` (= `search`), `test` (= `heldout`) and `all`.
 
     Val shares a drive with train and serves for choosing; test is the honest score.
@@ -25,3 +26,6 @@ def open_camvid(root: Path) -> Dataset:
     parts["search"], parts["heldout"] = parts["val"], parts["test"]
     parts["all"] = parts["train"] + parts["val"] + parts["test"]
     return Dataset("camvid", CLASS_NAMES, {name: FileSplit(pictures, encoding) for name, pictures in parts.items()})
+
+
+CAMVID = DatasetKind(open_camvid, Options, DefaultSplits("val", "test", "train"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deeplab.datasets.files import FileSplit, PicturePath, label_encoding, split_by_hash
 from deeplab.datasets.interface import VOID, Dataset
+from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from evaluation.errors import UserError
 
 CLASS_NAMES = (
@@ -45,7 +46,7 @@ _ENCODINGS = {
 }
 
 
-def open_cityscapes(root: Path) -> Dataset:
+def open_cityscapes(root: Path, options: Options) -> Dataset:
     """Splits `train`, `val`, `search` and `heldout` (parts of val), `all` (train and val), `test_pictures`.
 
     `search` and `heldout` are different cities of val (Frankfurt, 267 pictures; Lindau and Munster, 233): frames of one
@@ -121,3 +122,6 @@ def _by_city(pictures: tuple[PicturePath, ...]) -> tuple[tuple[PicturePath, ...]
     for city in sorted(cities, key=lambda name: (-len(cities[name]), name)):
         min(halves, key=len).extend(cities[city])
     return tuple(halves[0]), tuple(halves[1])
+
+
+CITYSCAPES = DatasetKind(open_cityscapes, Options, DefaultSplits("search", "heldout", "train"))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from deeplab.datasets.files import (
     FileSplit,
@@ -15,18 +18,24 @@ from deeplab.datasets.files import (
     split_by_hash,
 )
 from deeplab.datasets.interface import VOID, Dataset
+from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from evaluation.errors import UserError
 
 PARTS = ("train", "search", "heldout")
 
 
-def open_folder(
-    root: Path,
-    *,
-    class_names: Sequence[str] | None = None,
-    search_share: float = 0.2,
-    heldout_share: float = 0.2,
-) -> Dataset:
+class FolderOptions(Options):
+    """Options of `folder`."""
+
+    class_names: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    """Names of the classes, in the order of their label values. null: the lines of classes.txt."""
+    search_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of the images that are in the split `search`, in [0, 1], where there are no lists."""
+    heldout_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of the images that are in the split `heldout`, in [0, 1], where there are no lists."""
+
+
+def open_folder(root: Path, options: FolderOptions) -> Dataset:
     """Splits `train`, `search`, `heldout` and `all`.
 
     Class names, by label value, come from the option or from `classes.txt` (one a line); label 255 is void. Which
@@ -43,12 +52,12 @@ def open_folder(
     pictures = pair_folders(images, masks if labelled else None)
     if not pictures:
         raise UserError(f"{images}: holds no pictures (.jpg, .png, .bmp or .ppm)")
-    names = _class_names(root, class_names, labelled)
+    names = _class_names(root, options.class_names, labelled)
     encoding = label_encoding({**{value: value for value in range(len(names))}, VOID: VOID})
     if not labelled:
         parts = {"train": pictures, "all": pictures}
     else:
-        parts = _parts(root, pictures, search_share, heldout_share)
+        parts = _parts(root, pictures, options.search_share, options.heldout_share)
     return Dataset("folder", names, {name: FileSplit(part, encoding) for name, part in parts.items()})
 
 
@@ -79,9 +88,13 @@ def _parts(
             if both := sorted(set(ids[name]) & set(ids[other])):
                 raise UserError(f"{lists[other]}: picture '{both[0]}' is in {name}.txt too; splits must be disjoint")
         return {**{name: chosen(pictures, ids[name], lists[name]) for name in PARTS}, "all": pictures}
-    for key, share in (("search_share", search_share), ("heldout_share", heldout_share)):
-        if not 0.0 <= share <= 1.0 or search_share + heldout_share > 1.0:
-            raise UserError(f"{key}: shares must lie in [0, 1] and sum to at most 1, got {share}")
+    if search_share + heldout_share > 1.0:
+        raise UserError(
+            f"search_share {search_share} and heldout_share {heldout_share} sum to more than 1; lower one of them"
+        )
     train_share = 1.0 - search_share - heldout_share
     parts = split_by_hash(pictures, (search_share, heldout_share, train_share))
     return {"search": parts[0], "heldout": parts[1], "train": parts[2], "all": pictures}
+
+
+FOLDER = DatasetKind(open_folder, FolderOptions, DefaultSplits("search", "heldout", "train"))

@@ -13,6 +13,7 @@ from deeplab.datasets.files import (
     search_and_heldout,
 )
 from deeplab.datasets.interface import VOID, Dataset
+from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from evaluation.errors import UserError
 
 CLASS_NAMES = (
@@ -40,7 +41,7 @@ CLASS_NAMES = (
 )
 
 
-def open_voc(root: Path) -> Dataset:
+def open_voc(root: Path, options: Options) -> Dataset:
     """Splits `train`, `val`, `search` and `heldout` (halves of val) and `all`.
 
     `root` is VOC2012 or a folder above it (VOCdevkit). The lists are `ImageSets/Segmentation/*.txt`, or `train.txt` and
@@ -87,3 +88,6 @@ def _listed(source: Path, images: Path, masks: Path) -> tuple[PicturePath, ...]:
             raise UserError(f"{image}: has no mask {mask}")
         pictures.append(PicturePath(image_id, image, mask))
     return chosen(pictures, ids, source)
+
+
+VOC = DatasetKind(open_voc, Options, DefaultSplits("search", "heldout", "train"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab.datasets import DATASETS, VOID, open_dataset
+from deeplab.datasets import DATASETS, VOID, checked_options, open_dataset
 from deeplab.datasets.ade20k_classes import CLASS_NAMES as ADE20K_NAMES
 from deeplab.datasets.cityscapes import CLASS_NAMES as CITYSCAPES_NAMES
 from deeplab.datasets.files import shipped_ids, split_by_hash
@@ -275,8 +275,46 @@ def test_unknown_names_say_the_nearest(folder: Path) -> None:
         open_dataset("folder", folder).split("serach")
     with pytest.raises(UserError, match="no option 'class_name'; did you mean 'class_names'"):
         open_dataset("folder", folder, class_name=["a"])
-    with pytest.raises(UserError, match="classes must be 150 or 32, got 31"):
-        open_dataset("ade20k", folder, classes=31)
+    with pytest.raises(UserError, match="no option 'seed'; this data set takes no options"):
+        open_dataset("camvid", folder, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("streets", {"seed": "7"}, "seed: expected a whole number, found '7'"),
+        ("streets", {"seed": True}, "seed: expected a whole number, found True"),
+        ("streets", {"seed": -1}, "seed: should be greater than or equal to 0, found -1"),
+        ("streets", {"seed": [1]}, r"seed: expected a whole number, found \[1\]"),
+        ("streets", {"seed": 10**6000}, "seed: should be less than .*, found a number of thousands of digits"),
+        ("streets", {"height": 33.5}, "height: expected a whole number, found 33.5"),
+        ("streets", {"height": 64.0}, "height: expected a whole number, found 64.0"),
+        ("streets", {"width": 10**6}, "width: should be less than or equal to 4096, found 1000000"),
+        ("streets", {"train_pictures": 10**30}, "train_pictures: should be less than or equal to 1000000, found 1000"),
+        ("streets", {"train_pictures": 0}, "train_pictures: should be greater than or equal to 1, found 0"),
+        ("streets", {"1": 2}, "no option '1' .valid: seed, height, width, train_pictures"),
+        ("ade20k", {"classes": 31}, "classes: should be 150 or 32, found 31"),
+        ("folder", {"class_names": ["a", False]}, r"class_names\[1\]: expected a text, found False; put it in quotes"),
+        ("folder", {"class_names": "road"}, "class_names: expected a list, found 'road'"),
+        ("folder", {"class_names": {"road": 0}}, "class_names: expected a list, found {'road': 0}"),
+        ("folder", {"search_share": "half"}, "search_share: expected a number, found 'half'"),
+        ("folder", {"search_share": float("nan")}, "search_share: should be "),
+        ("folder", {"heldout_share": 1.5}, "heldout_share: should be less than or equal to 1, found 1.5"),
+    ],
+)  # fmt: skip
+def test_options_are_strict_and_refused_in_one_line(name: str, options: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        checked_options(DATASETS[name].options, options)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_default_splits_exist_and_share_no_image(camvid: Path) -> None:
+    datasets = {"streets": open_dataset("streets"), "camvid": open_dataset("camvid", camvid)}
+    for name, dataset in datasets.items():
+        use = DATASETS[name].splits
+        ids = [dataset.split(split).image_ids for split in (use.search, use.heldout, use.train)]
+        assert len(set().union(*ids)) == sum(map(len, ids))
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "streets"])

@@ -87,9 +87,9 @@ def test_pictures_cannot_be_changed_by_accident() -> None:
 
 def test_bad_options() -> None:
     for options, message in (
-        ({"height": 8}, "at least 32 pixels, got 8x128"),
-        ({"seed": -1}, "seed must be 0 or more"),
-        ({"train_pictures": 0}, "train_pictures must be at least 1"),
+        ({"height": 8}, "height: should be greater than or equal to 32, found 8"),
+        ({"seed": -1}, "seed: should be greater than or equal to 0"),
+        ({"train_pictures": 0}, "train_pictures: should be greater than or equal to 1"),
         ({"widht": 64}, "did you mean 'width'"),
     ):
         with pytest.raises(UserError, match=message):

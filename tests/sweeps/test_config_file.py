@@ -1,14 +1,16 @@
 """Each mistake in a configuration is one line that names file, line and key, and says how to put it right."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from deeplab.datasets import DATASETS
 from evaluation.errors import UserError
 from evaluation.yaml_file import parse_yaml
-from sweeps.config import SweepConfig, flatten, parse_split
+from sweeps.config import DataSetName, SweepConfig, flatten, parse_split
 from sweeps.config_file import check_files, load_config
-from sweeps.keys import HEAD, documented_yaml
+from sweeps.keys import HEAD, describe_keys, documented_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOOD = "study: s\ndata:\n  name: streets\n"
@@ -46,10 +48,16 @@ def load(tmp_path: Path, text: str, *overrides: str) -> SweepConfig:
         (f"study: {'a' * 300}\ndata: {{name: streets}}\n", ("c.yaml:1: study: ", "100 characters")),
         ("study: s\ndata: {name: streets, heldout: val}\n", ("share pictures",)),
         ("study: s\ndata: {name: streets, train: null}\n", ("data needs train or calibration",)),
+        ("study: s\ndata: {name: streets, options: {height: 33.5}}\n",
+         ("c.yaml:2: data.options: ", "of the data set streets: height: expected a whole number, found 33.5")),
+        ("study: s\ndata: {name: streets, options: {heigth: 64}}\n", ("did you mean 'height'", "valid: seed, height")),
+        ("study: s\ndata: {name: streets, calibration: {name: voc, options: {seed: 1}}}\n",
+         ("c.yaml:2: data.calibration.options: ", "of the data set voc: no option 'seed'; this data set takes no")),
+        ("study: s\ndata: {search: val}\n", ("c.yaml:2: data.name: is missing; add it",)),
         ("- 1\n", ("expected keys and values",)),
         ("", ("expected keys and values",)),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_in_the_file(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
     with pytest.raises(UserError) as caught:
         load(tmp_path, text)
@@ -271,3 +279,22 @@ def test_the_documented_file_holds_every_key_at_its_default_and_is_current(tmp_p
     assert documented.read_text() == "\n".join((HEAD, *documented_yaml())) + "\n", "python -m sweeps.keys > it"
     whole, least = load_config(documented), load(tmp_path, "study: streets\ndata: {name: streets}\n")
     assert flatten(whole.model_dump(mode="json")) == flatten(least.model_dump(mode="json"))
+
+
+def test_each_data_set_has_the_default_splits_it_declares(tmp_path: Path) -> None:
+    assert set(DATASETS) == set(get_args(DataSetName))
+    for name, kind in DATASETS.items():
+        where = "" if kind.is_generated else ", path: x"
+        data = load(tmp_path, f"study: s\ndata: {{name: {name}{where}, calibration: {{name: {name}}}}}\n").data
+        assert (data.search, data.heldout, data.train) == (kind.splits.search, kind.splits.heldout, kind.splits.train)
+        assert data.calibration.split == kind.splits.train
+    text = GOOD + "  train: null\n  calibration: {name: streets}\nfinetune: {loss: distill}\n"
+    assert load(tmp_path, text).data.train is None
+
+
+def test_the_keys_that_are_listed_hold_the_options_of_every_data_set() -> None:
+    listed = {key: default for key, default, _ in describe_keys()}
+    for kind in DATASETS.values():
+        assert {f"data.options.{name}" for name in kind.options.model_fields} <= set(listed)
+    assert listed["data.options.train_pictures"] == "null"
+    assert listed["data.heldout"] == "heldout (streets cityscapes voc ade20k folder), test (camvid)"

@@ -8,13 +8,15 @@ dusk, haze, blur and sensor noise.
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from deeplab.datasets.interface import Dataset, Sample, Split
+from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from deeplab.datasets.streets.classes import CLASS_NAMES
 from deeplab.datasets.streets.scene import render
-from evaluation.errors import UserError
 
 GENERATOR_VERSION = 1
 """Raised whenever the same (seed, split, index) would give another picture."""
@@ -57,22 +59,29 @@ def _picture(seed: int, stream: int, index: int, height: int, width: int) -> tup
     return image, label
 
 
-def open_streets(*, seed: int = 0, height: int = 96, width: int = 128, train_pictures: int | None = None) -> Dataset:
-    """The generated data set at a size of your choice. The same seed gives the same pictures everywhere.
+class StreetsOptions(Options):
+    """Options of `streets`."""
 
-    Raises:
-        UserError: a size too small to draw a street in, or a negative seed.
-    """
-    if min(height, width) < 32:
-        raise UserError(f"streets: height and width must be at least 32 pixels, got {height}x{width}")
-    if seed < 0:
-        raise UserError(f"streets: seed must be 0 or more, got {seed}")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of the generator: the same seed gives the same images everywhere."""
+    height: Annotated[int, Field(ge=32, le=4096)] = 96
+    """Height of the images in pixels."""
+    width: Annotated[int, Field(ge=32, le=4096)] = 128
+    """Width of the images in pixels."""
+    train_pictures: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Images in the split `train`. null: 6000."""
+
+
+def open_streets(options: StreetsOptions) -> Dataset:
+    """The generated data set. The same seed gives the same images everywhere."""
     sizes = {name: count for name, (_, count) in SPLITS.items()}
-    if train_pictures is not None:
-        if train_pictures < 1:
-            raise UserError(f"streets: train_pictures must be at least 1, got {train_pictures}")
-        sizes["train"] = train_pictures
+    if options.train_pictures is not None:
+        sizes["train"] = options.train_pictures
     splits = {
-        name: StreetsSplit(stream, range(sizes[name]), seed, height, width) for name, (stream, _) in SPLITS.items()
+        name: StreetsSplit(stream, range(sizes[name]), options.seed, options.height, options.width)
+        for name, (stream, _) in SPLITS.items()
     }
     return Dataset("streets", CLASS_NAMES, splits)
+
+
+STREETS = DatasetKind(open_streets, StreetsOptions, DefaultSplits("val", "heldout", "train"), is_generated=True)
