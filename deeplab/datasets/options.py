@@ -77,9 +77,7 @@ def _explained(detail: ErrorDetails, valid: tuple[str, ...]) -> str:
         case "float_type":
             return f"{where}: expected a number, found {_shown(given)}"
         case "string_type":
-            quotes = (
-                "" if isinstance(given, dict | list) else "; put it in quotes (YAML reads no, on, 1 as other types)"
-            )
+            quotes = "" if isinstance(given, dict | list) else "; put it in quotes"
             return f"{where}: expected a text, found {_shown(given)}{quotes}"
         case "tuple_type":
             return f"{where}: expected a list, found {_shown(given)}"

@@ -1,0 +1,243 @@
+"""Image and mask files, decoded to the values that a viewer shows, or refused with a line that says how to convert.
+
+Images: 8-bit RGB; grey of 9 to 16 bits is scaled to 8 bits over its full range; an orientation tag is applied. Masks:
+the stored index values, never scaled or inverted; an orientation tag is applied to them, too, as a viewer does.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from stat import S_ISREG
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from evaluation.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+"""Of formats that keep index values as they are."""
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
+"""Pillow's names of the decoders that may run. Any other is never tried, whatever a file's suffix: an EPS file named
+.png would start Ghostscript."""
+MASK_FORMATS = ("PNG", "TIFF", "BMP")
+MOST_PIXELS = 89_478_485
+"""Pixels of the largest image that is decoded: 256 MiB as 8-bit RGB, Pillow's own limit for a warning."""
+MOST_FILE_BYTES = 2**30
+INVALID = -1
+"""Entry of a label encoding for a file value that must not occur."""
+
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 274, 258, 262
+_MIN_IS_WHITE = 0
+
+# Sizes are judged here, in one line; a corrupt tag that carries no pixel is a viewer's concern. Filters are set once:
+# `warnings.catch_warnings` is not safe among threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image as uint8 (H, W, 3), RGB, upright.
+
+    Raises:
+        UserError: the file is missing, damaged or no image; it holds several frames, transparent pixels, or numbers of
+            which the range is unknown (32-bit integers, floats).
+    """
+    image = _decoded(path)
+    try:
+        pixels = _rgb(path, image.pixels)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    return _upright(pixels, image.orientation)
+
+
+def read_mask(path: Path, encoding: np.ndarray, hint: str = "") -> np.ndarray:
+    """A mask as labels, uint8 (H, W), upright.
+
+    Args:
+        path: a PNG, TIFF or BMP file of one channel: grey or palette, 1 to 16 bits.
+        encoding: int16 (256,) or (65536,): label, VOID or `INVALID` of each value in the file.
+        hint: the end of the message of a value that is not allowed.
+
+    Raises:
+        UserError: the file is missing or damaged, has colours or an alpha channel, is of a format that changes values,
+            or holds a value that `encoding` does not allow.
+    """
+    image = _decoded(path)
+    values = _upright(_indices(path, image), image.orientation)
+    known = (values >= 0) & (values < len(encoding))
+    labels = np.where(known, encoding[np.where(known, values, 0)], INVALID)
+    if (labels == INVALID).any():
+        row, column = np.argwhere(labels == INVALID)[0]
+        allowed = _ranges(np.flatnonzero(encoding != INVALID))
+        raise UserError(
+            f"{path}: label {values[row, column]} at row {row}, column {column}; allowed are {allowed}{hint}"
+        )
+    return labels.astype(np.uint8)
+
+
+def header_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image as stored, from its header alone. Raises `UserError` for a file that has none."""
+    return _opened(path, path).size
+
+
+class _Decoded(NamedTuple):
+    pixels: Image.Image
+    orientation: int
+    """EXIF tag 274, 1..8."""
+    bits: int
+    """Bits of each stored sample."""
+
+
+def _decoded(path: Path) -> _Decoded:
+    _check_file(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    image = _opened(path, io.BytesIO(content))
+    bits = _stored_bits(image, content)
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it: the missing part would be grey
+    try:
+        if image.format == "PNG":  # its checksums: `load` skips those of the pixels
+            image.verify()
+            image = _opened(path, io.BytesIO(content))
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a phone's JPEG with a preview in it
+        if frames == 1:
+            image.load()
+    except Exception as error:  # decoders raise errors of every kind on damaged data
+        raise _unreadable(path, error) from None
+    if frames != 1:
+        raise UserError(f"{path}: holds {frames} frames or pages; save the one that is meant as a file of its own")
+    return _Decoded(image, _orientation(image), bits)
+
+
+def _check_file(path: Path) -> None:
+    """A device or a pipe may never end."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if not S_ISREG(status.st_mode):
+        raise UserError(f"{path}: not a file; remove it or put an image there")
+    if status.st_size > MOST_FILE_BYTES:
+        raise UserError(
+            f"{path}: {status.st_size:,} bytes, more than the {MOST_FILE_BYTES:,} that are read; scale the image down"
+        )
+
+
+def _opened(path: Path, source: Path | io.BytesIO) -> Image.Image:
+    """The image with its size and mode known, its pixels not yet decoded."""
+    if source is path:
+        _check_file(path)
+    try:
+        image = Image.open(source, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path}: {_one_line(path, error)}; scale the image down") from None
+    except Image.UnidentifiedImageError:
+        raise UserError(
+            f"{path}: not a readable image: empty, damaged, or none of {', '.join(FORMATS)}; replace it"
+        ) from None
+    except Exception as error:  # decoders raise errors of every kind on damaged data
+        raise _unreadable(path, error) from None
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise UserError(f"{path}: {width}x{height} pixels, more than {MOST_PIXELS:,} in all; scale the image down")
+    return image
+
+
+def _stored_bits(image: Image.Image, content: bytes) -> int:
+    if image.format == "PNG":
+        return content[24]  # of the header chunk, which is always the first (PNG specification, section 11.2.1)
+    if image.format == "TIFF":
+        return int(min(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))  # type: ignore[attr-defined]
+    return 16 if image.mode.startswith("I") else 8
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 where there is no tag, or none that can be read, as viewers do. Pillow turns a TIFF as it loads it."""
+    if image.format == "TIFF":
+        return 1
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a corrupt tag raises errors of every kind
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The pixels (H, W, ...) as a viewer shows them (EXIF 2.32, tag 274: where the stored row 0 and column 0 are)."""
+    if orientation > 4:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _rgb(path: Path, image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return np.repeat(_eight_bits(path, image)[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        kind = "floats" if image.mode == "F" else "32-bit integers"
+        raise UserError(f"{path}: holds {kind}, of unknown range; save the image as RGB or grey of 8 or 16 bits")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3] != (255, 255):
+            raise UserError(f"{path}: has transparent pixels; save the image on the background it should have, as RGB")
+    return np.array(image.convert("RGB"))
+
+
+def _eight_bits(path: Path, image: Image.Image) -> np.ndarray:
+    """Grey of more than 8 bits, scaled over its full range and rounded: uint8 (H, W)."""
+    if "transparency" in image.info:
+        raise UserError(f"{path}: has a transparent grey value; save the image without transparency")
+    top = 65535
+    values = np.asarray(image).astype(np.int64)
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        top = 2 ** int(tags.get(_BITS_PER_SAMPLE, (16,))[0]) - 1
+        if tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE:
+            values = top - values
+    return ((values * 255 + top // 2) // top).astype(np.uint8)
+
+
+def _indices(path: Path, image: _Decoded) -> np.ndarray:
+    """The values of a mask as stored, int64 (H, W)."""
+    pixels, bits = image.pixels, image.bits
+    if pixels.format not in MASK_FORMATS:
+        raise UserError(f"{path}: mask is {pixels.format}, which changes class indices; save it as 8-bit grey PNG")
+    if pixels.mode not in ("L", "P", "1", "I") and not pixels.mode.startswith("I;16"):
+        raise UserError(
+            f"{path}: mask is {pixels.mode}, expected one channel of class indices; replace each colour by the index "
+            "of its class and save it as 8-bit grey or palette PNG without alpha"
+        )
+    values = np.asarray(pixels).astype(np.int64)
+    if pixels.format == "TIFF":
+        if pixels.tag_v2.get(_PHOTOMETRIC) == _MIN_IS_WHITE or (pixels.mode == "L" and bits < 8):  # type: ignore[attr-defined]
+            raise UserError(f"{path}: mask is a TIFF of less than 8 bits or with white as 0; save it as 8-bit grey PNG")
+    elif pixels.mode == "L" and bits < 8:
+        values //= 255 // (2**bits - 1)  # Pillow scales grey of 2 and 4 bits to 0..255
+    return values
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: not a readable image ({_one_line(path, error)}); replace it")
+
+
+def _one_line(path: Path, error: Exception) -> str:
+    """What a decoder says, short, without the path that the message has already."""
+    text = " ".join(str(error).replace(str(path), "file").split()) or type(error).__name__
+    return text if len(text) <= 150 else f"{text[:147]}..."
+
+
+def _ranges(values: np.ndarray) -> str:
+    """[0, 1, 2, 255] -> '0-2, 255'."""
+    groups = np.split(values, np.flatnonzero(np.diff(values) != 1) + 1)
+    return ", ".join(str(group[0]) if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups)
