@@ -62,7 +62,10 @@ def open_dataset(name: str, path: str | Path | None = None, **options: Any) -> D
         return kind.open(checked)
     if path is None:
         raise UserError(f"data set {name} needs path: its root folder")
-    root = Path(path).expanduser()
+    try:
+        root = Path(path).expanduser()
+    except RuntimeError:  # ~ of a user who is not there
+        raise UserError(f"{path}: no such home folder; write the path of the root folder out") from None
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; data set {name} expects its root folder there")
     return kind.open(root, checked)

@@ -75,7 +75,7 @@ def open_folder(root: Path, options: FolderOptions) -> Dataset:
 def _encoding(classes: int, void: Sequence[int]) -> np.ndarray:
     entries = {value: value for value in range(classes)} | dict.fromkeys(void, VOID)
     if classes and all(label == VOID for label in entries.values()):
-        raise UserError(f"data.options.void: the values {list(void)} leave none of the {classes} classes; remove some")
+        raise UserError(f"data.options.void: the {len(void)} values leave none of the {classes} classes; remove some")
     return label_encoding(entries or {VOID: VOID})
 
 

@@ -7,6 +7,7 @@ the stored index values, never scaled or inverted; an orientation tag is applied
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from pathlib import Path
 from stat import S_ISREG
@@ -33,10 +34,11 @@ INVALID = -1
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 274, 258, 262
 _MIN_IS_WHITE = 0
 
-# Sizes are judged here, in one line; a corrupt tag that carries no pixel is a viewer's concern. Filters are set once:
-# `warnings.catch_warnings` is not safe among threads.
+# What is wrong is said by this module, in one line. The filters are set once: `warnings.catch_warnings` is not safe
+# among threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -121,8 +123,8 @@ def _check_file(path: Path) -> None:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
+        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
     if not S_ISREG(status.st_mode):
         raise UserError(f"{path}: not a file; remove it or put an image there")
     if status.st_size > MOST_FILE_BYTES:
@@ -137,8 +139,8 @@ def _opened(path: Path, source: Path | io.BytesIO) -> Image.Image:
         _check_file(path)
     try:
         image = Image.open(source, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{path}: {_one_line(path, error)}; scale the image down") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"{path}: more than {MOST_PIXELS:,} pixels; scale the image down") from None
     except Image.UnidentifiedImageError:
         raise UserError(
             f"{path}: not a readable image: empty, damaged, or none of {', '.join(FORMATS)}; replace it"

@@ -277,6 +277,8 @@ def test_unknown_names_say_the_nearest(folder: Path) -> None:
         open_dataset("folder", folder, class_name=["a"])
     with pytest.raises(UserError, match="no option 'seed'; this data set takes no options"):
         open_dataset("camvid", folder, seed=1)
+    with pytest.raises(UserError, match="no such home folder"):
+        open_dataset("camvid", "~nosuchuser/x")
 
 
 @pytest.mark.parametrize(

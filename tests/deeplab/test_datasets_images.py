@@ -226,6 +226,8 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     refused(tmp_path / "folder.png", "not a file")
     refused(tmp_path / "none.png", "no such file")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_image(tmp_path / "a\0.png")
     (tmp_path / "link.png").symlink_to("/dev/zero")
     refused(tmp_path / "link.png", "not a file")
 
