@@ -25,6 +25,10 @@ SPLITS = {"train": (0, 6000), "val": (1, 200), "search": (2, 100), "heldout": (3
 """Name -> (stream of the random generator, pictures): streams never meet, so splits are disjoint by construction."""
 
 
+KEPT_PIXELS = 2**17
+"""Pixels of the largest image that is kept: 512 of them take 268 MB, 512 of 4096 x 4096 would take 34 GB."""
+
+
 class StreetsSplit(Split):
     """Pictures by (seed, stream, index); made when asked for, the last ones kept."""
 
@@ -41,7 +45,8 @@ class StreetsSplit(Split):
 
     def sample(self, index: int) -> Sample:
         number = self._indices[index]
-        image, label = _picture(self._seed, self._stream, number, self._height, self._width)
+        draw = _picture if self._height * self._width <= KEPT_PIXELS else _drawn
+        image, label = draw(self._seed, self._stream, number, self._height, self._width)
         return Sample(f"{self._stream}-{number:05d}", image, label)
 
     def take(self, count: int) -> StreetsSplit:
@@ -52,11 +57,13 @@ class StreetsSplit(Split):
         return f"streets-v{GENERATOR_VERSION}-{size}-seed{self._seed}-stream{self._stream}-{len(self._indices)}"
 
 
-@lru_cache(maxsize=512)
-def _picture(seed: int, stream: int, index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(seed: int, stream: int, index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     image, label = render(np.random.default_rng([seed, stream, index]), height, width)
     image.flags.writeable = label.flags.writeable = False
     return image, label
+
+
+_picture = lru_cache(maxsize=512)(_drawn)
 
 
 class StreetsOptions(Options):
