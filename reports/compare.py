@@ -5,13 +5,10 @@ python -m reports.compare studies/streets studies/streets-narrow
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -191,9 +188,7 @@ def write_comparison(first: StudyRecord, second: StudyRecord, names: tuple[str, 
     Raises:
         UserError: `path` cannot be written.
     """
-    import typst
-
-    from reports.document import PDF_STANDARDS
+    from reports.typeset import typeset
 
     found = compare(first, second, names)
     page = {
@@ -206,11 +201,7 @@ def write_comparison(first: StudyRecord, second: StudyRecord, names: tuple[str, 
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         (root / "fronts.svg").write_bytes(comparison_figure(first, second, names))
-        (root / "content.json").write_text(json.dumps(page), encoding="utf-8")
-        shutil.copyfile(str(resources.files("reports") / "comparison.typ"), root / "comparison.typ")
-        pdf = typst.compile(
-            root / "comparison.typ", root=root, format="pdf", ignore_system_fonts=True, pdf_standards=PDF_STANDARDS
-        )
+        pdf = typeset("comparison.typ", page, root)
     try:
         path.write_bytes(pdf)
     except OSError as error:

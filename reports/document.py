@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
-
-import typst
 
 from evaluation.errors import UserError
 from reports.content import Intervals, class_ious, content, intervals
@@ -24,10 +20,9 @@ from reports.progress import growth
 from reports.record import OverlayRow, StudyRecord
 from reports.search_figures import growth_figure, importance_figure, slices_figure
 from reports.timeline import Timeline, read_timeline
+from reports.typeset import typeset
 
 REPORT_FILE = "report.pdf"
-PDF_STANDARDS = ["ua-1"]
-"""PDF/UA-1 (ISO 14289-1): the compiler refuses a document that a screen reader could not follow."""
 
 
 def write_documents(
@@ -62,11 +57,7 @@ def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: In
         page["overlays"] = [
             row for row, files in zip(page["overlays"], record.overlays, strict=True) if _bring(files, folder, root)
         ]
-        (root / "content.json").write_text(json.dumps(page), encoding="utf-8")
-        shutil.copyfile(str(resources.files("reports") / "report.typ"), root / "report.typ")
-        pdf = typst.compile(
-            root / "report.typ", root=root, format="pdf", ignore_system_fonts=True, pdf_standards=PDF_STANDARDS
-        )
+        pdf = typeset("report.typ", page, root)
     path = folder / REPORT_FILE
     temporary = path.with_suffix(".part")
     try:

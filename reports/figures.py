@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from reports.glyphs import with_glyphs
 from reports.roles import ROLE_COLOURS, ROLE_NAMES
 from reports.style import FAINT, INK, MUTED, STYLE, VERMILION, WIDTH, grid, svg
 from reports.timeline import Timeline
@@ -67,7 +68,7 @@ def class_figure(names: Sequence[str], baseline: np.ndarray, choice: np.ndarray)
         axes.hlines(rows, baseline[order], choice[order], color=FAINT, linewidth=3, zorder=1)
         axes.plot(baseline[order], rows, "s", color=INK, markersize=4.5, label="baseline")
         axes.plot(choice[order], rows, "D", color=VERMILION, markersize=4.5, label="chosen")
-        axes.set_yticks(rows, [names[i] for i in order], fontsize=8)
+        axes.set_yticks(rows, [with_glyphs(names[i]) for i in order], fontsize=8)
         axes.set_ylim(-0.7, len(names) - 0.3)
         axes.set_xlim(-0.02, 1.02)
         axes.set_xlabel("IoU on the search pictures")

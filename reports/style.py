@@ -30,6 +30,7 @@ STYLE = {
     "svg.hashsalt": "petitlab",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
+    "text.parse_math": False,  # a name may hold a dollar sign
 }
 PARAMETER_NAMES = {
     "pruning": "pruning method",

@@ -57,7 +57,8 @@ def hand_over(record: StudyRecord, study: Path, trial: Trial, out: Path, check: 
             "python -m sweeps.launch CONFIG"
         )
     files, refusals = _other_formats(graph)
-    files[LABELS_FILE] = ("\n".join(record.data.class_names if record.data else ()) + "\n").encode()
+    names = record.data.class_names if record.data else ()
+    files[LABELS_FILE] = "".join(f"{' '.join(name.split())}\n" for name in names).encode()  # a name is a line
     seen = execution(network, graph, plan, context) if check else "it was not asked for (--no-check)"
     card = model_card(record, trial, sorted(files), refusals, seen if isinstance(seen, Execution) else None)
     write_bundle(graph, plan, out, files | {CARD_FILE: card.encode()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from evaluation.accuracy import bootstrap_interval, paired_difference_interval
@@ -33,7 +34,7 @@ def _head(record: StudyRecord, trial: Trial) -> str:
     source = record.config.get("network", {}).get("source", "")
     return (
         f"# {record.study}, {trial.label}\n\n"
-        f"A semantic segmentation network, DeepLab on MobileNetV2: **{trial.name}** of `{source}`.\n\n"
+        f"A semantic segmentation network, DeepLab on MobileNetV2: **{trial.name}** of {_code(source)}.\n\n"
         "It takes an RGB frame of uint8 and gives the class of each pixel. It was compressed for a device of little "
         "memory, and knows no more than the network it was made from: use it on pictures like those it was measured "
         "on, and measure it on yours before you rely on it.\n"
@@ -92,7 +93,11 @@ def _classes(record: StudyRecord, trial: Trial) -> str:
     scores = trial.measurement.scores
     names = record.data.class_names if record.data else ()
     rows = [
-        (str(index), names[index] if index < len(names) else f"class {index}", f"{scores.per_class_iou[index]:.3f}")
+        (
+            str(index),
+            _plain(names[index]) if index < len(names) else f"class {index}",
+            f"{scores.per_class_iou[index]:.3f}",
+        )
         for index in scores.scored_classes
     ]
     return "## Classes\n\n" + _table(("number", "class", "IoU on the search pictures"), rows)
@@ -101,7 +106,7 @@ def _classes(record: StudyRecord, trial: Trial) -> str:
 def _files(files: Sequence[str], refusals: Mapping[str, str]) -> str:
     rows = [("network.h, network.c, kernels.h, kernels.c", "the program: see README.md")]
     rows += [(f"`{name}`", _FORMATS.get(name, "")) for name in files]
-    rows += [(f"`{name}`", f"not written: {why}") for name, why in refusals.items()]
+    rows += [(f"`{name}`", f"not written: {_plain(why)}") for name, why in refusals.items()]
     return "## Files\n\n" + _table(("file", "what it is"), rows)
 
 
@@ -109,7 +114,7 @@ def _origin(record: StudyRecord) -> str:
     environment = record.environment
     commit = environment.git_commit or "unknown"
     rows = [
-        ("made by", f"`{environment.command}`"),
+        ("made by", _code(environment.command)),
         ("commit", commit + (" with uncommitted changes" if environment.git_dirty else "")),
         ("started", environment.started),
         ("seed", str(record.config.get("seed"))),
@@ -117,6 +122,19 @@ def _origin(record: StudyRecord) -> str:
     if record.data is not None:
         rows += [(f"fingerprint of {name}", f"`{value}`") for name, value in sorted(record.data.fingerprints.items())]
     return "## Where it comes from\n\n" + _table(("what", "value"), rows)
+
+
+def _plain(text: str) -> str:
+    """Text in which Markdown and HTML see no markup: a class may be named <script>, *, or [x](y)."""
+    text = re.sub(r"[\\`*_\[\]#~$!]", r"\\\g<0>", " ".join(text.split()))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _code(text: str) -> str:
+    """A code span, between more back quotes than the text has in a row (CommonMark 0.31, section 6.1)."""
+    text = " ".join(text.split()) or " "
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -169,3 +169,21 @@ def test_the_command_writes_it_anew_and_names_a_missing_study(study, tmp_path: P
     assert missing.returncode == 2
     assert missing.stderr.startswith("error: ")
     assert missing.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("odd", "shown"),
+    [
+        (("<b>road</b>", "#text(1)[x]", r"$\foo", "*_`z` $"), ("<b>road</b>", "#text(1)[x]", r"$\foo", "*_`z` $")),
+        (("歩行者", "Fußgänger ∂", "🚗"), ("Fußgänger ∂",)),
+        (("a\x07b", "a\ud800", "\u0600x"), ("a<U+0007>b", "a<U+D800>")),
+    ],
+)
+def test_class_names_of_every_kind_are_shown(study, tmp_path: Path, odd: tuple, shown: tuple, recwarn) -> None:
+    """Records of former versions may hold what a data set is refused for today."""
+    record = study(COMPLETE, COMPLETE, COMPLETE)
+    names = (*odd, *record.data.class_names[len(odd) :])
+    text = text_of(replace(record, data=replace(record.data, class_names=names)), tmp_path)
+    for name in shown:
+        assert name in text
+    assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]

@@ -1,5 +1,6 @@
 """What an export writes and says: the program of a real small study, other formats, card, rules, and mistakes."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.types import TensorSpec
+from rich.console import Console
+from rich.markdown import Markdown
 from typer.testing import CliRunner
 
 from deeplab.compression import Compression
@@ -153,6 +156,26 @@ def test_the_card_says_what_the_record_says_and_what_is_missing(study, record, t
     assert "network.tflite: not written" in said
     assert not (out / "network.tflite").exists()
     assert "The program was not run: it was not asked for (--no-check)." in said
+
+
+def test_the_card_shows_names_as_they_are_and_no_markup(record):
+    names = ("<script>alert(1)</script>", "a|b \\", "*x* _y_ `z`", "[a](http://b)", "two\nlines")
+    names += record.data.class_names[len(names) :]
+    command = "python -m sweeps.launch a|b `c`.yaml"
+    record = replace(
+        record,
+        data=replace(record.data, class_names=names),
+        environment=replace(record.environment, command=command),
+    )
+    card = model_card(record, record.trial(1), [], {"network.tflite": "<b>no</b>"}, None)
+    assert "<script" not in card
+    assert "<b>" not in card
+    page = Markdown(card)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(page)
+    shown = console.export_text()
+    for name in (*names[:4], "two lines", "not written: <b>no</b>", "python -m sweeps.launch a|b `c`.yaml"):
+        assert name in shown, name
 
 
 def test_every_figure_of_the_card_is_the_records(record):

@@ -1,0 +1,48 @@
+"""A Typst template and its content as PDF/UA, whatever characters the names in it hold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import typst
+
+from reports.glyphs import FONT_FOLDER, with_glyphs
+
+PDF_STANDARDS = ["ua-1"]
+"""PDF/UA-1 (ISO 14289-1): the compiler refuses a document that a screen reader could not follow."""
+
+
+def typeset(template: str, content: Mapping[str, Any], root: Path) -> bytes:
+    """The PDF of `reports/<template>`, which reads `content` from content.json and its figures from the folder `root`.
+
+    A text with a character that no font can show is no PDF/UA, and the compiler refuses it. The fonts of the compiler
+    are tried first, so that the same content gives the same bytes on every machine; then those of the system and of
+    matplotlib; at last what has no glyph, or is no character at all, is written as its code, such as <U+6B69>.
+    """
+    shutil.copyfile(str(resources.files("reports") / template), root / template)
+    more_fonts: dict[str, Any] = {"font_paths": [FONT_FOLDER], "ignore_system_fonts": False}
+    for fonts in ({"ignore_system_fonts": True}, more_fonts):
+        with suppress(typst.TypstError):
+            return _compiled(template, content, root, fonts)
+    return _compiled(template, _each_text(content), root, more_fonts | {"ignore_system_fonts": True})
+
+
+def _compiled(template: str, content: Any, root: Path, fonts: Mapping[str, Any]) -> bytes:
+    (root / "content.json").write_text(json.dumps(content), encoding="utf-8")
+    return typst.compile(root / template, root=root, format="pdf", pdf_standards=PDF_STANDARDS, **fonts)
+
+
+def _each_text(content: Any) -> Any:
+    if isinstance(content, str):
+        return with_glyphs(content)
+    if isinstance(content, Mapping):
+        return {key: _each_text(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_each_text(value) for value in content]
+    return content
