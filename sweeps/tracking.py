@@ -23,6 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from evaluation.measurement import MemoryFigures
 from reports.front import hypervolume
 from reports.record import State, StudyRecord, Trial
+from sweeps.metric_names import class_metric_names, metric_name
 from sweeps.shared_journal import SharedJournal
 from sweeps.sqlite import fold_log, use_write_ahead_log
 
@@ -283,11 +284,12 @@ def trial_metrics(trial: Trial, class_names: tuple[str, ...] = ()) -> dict[str, 
     if trial.measurement.latency is not None:
         metrics["latency_ms"] = trial.measurement.latency.program_ms
         metrics["latency_ratio"] = trial.measurement.latency.ratio
+    names = class_metric_names(class_names)
     for index in scores.scored_classes:
-        name = class_names[index] if index < len(class_names) else f"class {index}"
-        metrics[f"iou/{_metric_name(name)}"] = float(scores.per_class_iou[index])
+        name = names[index] if index < len(names) else f"class {index}"
+        metrics[f"iou/{name}"] = float(scores.per_class_iou[index])
     for stage, seconds in trial.measurement.stage_seconds.items():
-        metrics[f"stage_seconds/{_metric_name(stage)}"] = seconds
+        metrics[f"stage_seconds/{metric_name(stage)}"] = seconds
     return metrics
 
 
@@ -301,11 +303,6 @@ def memory_metrics(memory: MemoryFigures) -> dict[str, float]:
         "runtime_bytes": float(memory.runtime_bytes),
         "lower_bound_bytes": float(memory.lower_bound_bytes),
     }
-
-
-def _metric_name(text: str) -> str:
-    """MLflow allows letters, digits, _ - . space and / in a metric's name."""
-    return "".join(c if c.isalnum() or c in "_-. " else "_" for c in text)
 
 
 def _word(value: bool) -> str:
