@@ -174,7 +174,7 @@ def test_the_command_writes_it_anew_and_names_a_missing_study(study, tmp_path: P
 @pytest.mark.parametrize(
     ("odd", "shown"),
     [
-        (("<b>road</b>", "#text(1)[x]", r"$\foo", "*_`z` $"), ("<b>road</b>", "#text(1)[x]", r"$\foo", "*_`z` $")),
+        (("<b>road</b>", "#text(1)[x]", r"$\foo$", "*_`z` $"), ("<b>road</b>", "#text(1)[x]", r"$\foo$", "*_`z` $")),
         (("歩行者", "Fußgänger ∂", "🚗"), ("Fußgänger ∂",)),
         (("a\x07b", "a\ud800", "\u0600x"), ("a<U+0007>b", "a<U+D800>")),
     ],
