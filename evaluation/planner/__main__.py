@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from evaluation.errors import UserError, exits_on_user_error
+from evaluation.errors import exits_on_user_error
 from evaluation.graph import Graph, read_tflite
 from evaluation.planner.arguments import AUTO, DEFAULT_TIMEOUT_S, read_arguments
 from evaluation.planner.bits import with_bits
@@ -109,13 +109,8 @@ def _peers(path: str, graph: Graph) -> dict:
 def _solve(arguments: argparse.Namespace) -> int:
     """Place the buffers of a CSV file; 0 where they fit the capacity, else 1."""
     check_output(arguments.out, "--out", (".csv",), arguments.solve)
-    from evaluation.planner.buffers_csv import read_buffers  # these two are only wanted here
-    from evaluation.planner.solve import solve_file
+    from evaluation.planner.solve import solve_file  # only wanted here
 
-    largest = max(read_buffers(arguments.solve), key=lambda buffer: buffer.block.size_bytes, default=None)
-    if largest is not None and largest.block.size_bytes > arguments.capacity:
-        size = largest.block.size_bytes
-        raise UserError(f"--capacity {arguments.capacity} is less than buffer {largest.id} alone takes, {size} bytes")
     timeout_s = DEFAULT_TIMEOUT_S if arguments.timeout is None else arguments.timeout
     return solve_file(arguments.solve, arguments.capacity, timeout_s, arguments.out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -12,6 +13,8 @@ from evaluation.planner.targets import BUILT_IN
 
 AUTO = "auto"
 DEFAULT_TIMEOUT_S = 30.0
+_DIGITS = re.compile(r"[+-]?[0-9]{1,30}")
+_LONGEST_SHOWN = 40
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,8 +45,8 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     planning.add_argument(
         "--tiling", choices=("cache", "recompute", "mixed"), help="tiles' common rows (default: mixed)"
     )
-    planning.add_argument("--activation-bits", type=int, metavar="B", help="bits of an activation element instead")
-    planning.add_argument("--weight-bits", type=int, metavar="B", help="bits of a kernel value instead")
+    planning.add_argument("--activation-bits", type=_whole, metavar="B", help="bits of an activation element instead")
+    planning.add_argument("--weight-bits", type=_whole, metavar="B", help="bits of a kernel value instead")
     planning.add_argument("--target", metavar="T", help=f"{', '.join(BUILT_IN)}, or a YAML file (default: camera)")
     planning.add_argument(
         "--max-mac-overhead", type=float, metavar="SHARE",
@@ -57,7 +60,7 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     results.add_argument("--peers", action="store_true", help="beside it, what LiteRT and TFLM use for this file")
     solving = parser.add_argument_group("placing buffers")
     solving.add_argument("--solve", metavar="buffers.csv", help="place these buffers (id, lower, upper, size)")
-    solving.add_argument("--capacity", type=int, metavar="BYTES", help="what they must fit in")
+    solving.add_argument("--capacity", type=_whole, metavar="BYTES", help="what they must fit in")
     solving.add_argument("--timeout", type=float, metavar="S", help="seconds at most (default: 30)")
     solving.add_argument("--out", metavar="solution.csv", help="the buffers with an offset column")
     arguments = parser.parse_args(argv)
@@ -68,13 +71,20 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _tiles(text: str) -> int | str:
     if text == AUTO:
         return text
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
+    count = _whole(text) if _DIGITS.fullmatch(text) else 0
     if count < 1:
-        raise argparse.ArgumentTypeError(f"expected a tile count of at least 1, or `auto`, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a tile count of at least 1, or `auto`, got {_shown(text)}")
     return count
+
+
+def _whole(text: str) -> int:
+    if _DIGITS.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at most 30 digits, got {_shown(text)}")
+    return int(text)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")
 
 
 _NETWORK_OPTIONS = (
@@ -105,5 +115,7 @@ def _check_solve(parser: _Parser, arguments: argparse.Namespace) -> None:
         parser.error("--solve needs --capacity, the bytes that the buffers must fit in")
     if arguments.capacity < 1:
         parser.error(f"--capacity must be at least 1 byte, got {arguments.capacity}")
+    if arguments.capacity >= 1 << 63:
+        parser.error(f"--capacity must be below 2^63 bytes, got {arguments.capacity}")
     if arguments.timeout is not None and not 0 < arguments.timeout < float("inf"):
         parser.error(f"--timeout must be a positive number of seconds, got {arguments.timeout:g}")

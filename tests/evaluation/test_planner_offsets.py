@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from evaluation.benchmarks.rectangles import HEIGHT_BYTES, STEPS, cut_rectangle
 from evaluation.planner.buffers_csv import read_buffers
-from evaluation.planner.offsets import Block, load_bytes, place
-from evaluation.planner.offsets.greedy import best_greedy, neighbours_in_time
+from evaluation.planner.offsets import Block, Placement, load_bytes, place, placement_fault
+from evaluation.planner.offsets.first import first_placement
+from evaluation.planner.offsets.greedy import best_greedy, neighbours_in_time, pairs_in_time
 from evaluation.planner.offsets.search import minimise
 from evaluation.planner.offsets.sections import problem_of
 
@@ -113,6 +114,51 @@ def test_exact_search_agrees_with_every_order(blocks):
     assert below.height * unit == below.bound * unit == least
 
 
+blocks_strategy = st.lists(
+    st.builds(
+        lambda lower, life, size: Block(lower, lower + life, size),
+        st.integers(0, 20), st.integers(0, 8), st.integers(0, 100),
+    ),
+    max_size=20,
+)  # fmt: skip
+
+
+@given(
+    blocks=blocks_strategy,
+    offsets=st.lists(st.integers(-1, 150), min_size=20, max_size=20),
+    capacity=st.integers(0, 300),
+)
+def test_the_check_of_a_placement_agrees_with_every_pair(blocks, offsets, capacity):
+    offsets = offsets[: len(blocks)]
+    used = [(o, o + b.size_bytes) for o, b in zip(offsets, blocks, strict=True) if b.size_bytes and b.lower < b.upper]
+    is_true = not overlaps(blocks, offsets) and all(start >= 0 and end <= capacity for start, end in used)
+    assert (placement_fault(blocks, offsets, capacity) is None) == is_true
+
+
+def test_a_placement_without_an_offset_for_each_block_is_false():
+    assert placement_fault([Block(0, 1, 1)], [], 9) == "0 offsets for 1 buffers"
+
+
+@given(blocks_strategy, st.integers(0, 20))
+def test_a_first_placement_is_valid_however_early_time_runs_out(blocks, looks):
+    many = [Block(b.lower, b.upper, b.size_bytes + i % 7) for i in range(12) for b in blocks]
+    left = iter(range(looks))
+    found = first_placement(many, [b.size_bytes for b in many], lambda: next(left, None) is None)
+    assert placement_fault(many, found.offsets, found.height) is None
+    assert load_bytes(many) <= found.height <= sum(b.size_bytes for b in many)
+
+
+@given(blocks_strategy)
+def test_pairs_in_time_are_counted_right(blocks):
+    alive = [Block(b.lower, b.upper + 1, 1) for b in blocks]
+    assert pairs_in_time(alive) == sum(map(len, neighbours_in_time(alive, [1] * len(alive))))
+
+
+def test_a_height_below_its_bound_cannot_be():
+    with pytest.raises(ValueError, match="below its bound"):
+        Placement((0,), 3, 4, 4)
+
+
 @given(small_blocks, st.integers(0, 40))
 @settings(max_examples=200, deadline=None)
 def test_a_capacity_is_met_or_proven_out_of_reach(blocks, capacity):
@@ -122,15 +168,6 @@ def test_a_capacity_is_met_or_proven_out_of_reach(blocks, capacity):
     assert (placement.height_bytes <= capacity) == (least <= capacity)
     assert (placement.bound_bytes > capacity) == (least > capacity)
     assert placement.bound_bytes <= least <= placement.height_bytes
-
-
-blocks_strategy = st.lists(
-    st.builds(
-        lambda lower, life, size: Block(lower, lower + life, size),
-        st.integers(0, 20), st.integers(0, 8), st.integers(0, 100),
-    ),
-    max_size=20,
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("node_limit", [0, 2000])

@@ -26,6 +26,10 @@ class Placement:
     bound_bytes: int
     """Best lower bound known: the load, or more where exhausted search has shown that nothing lower exists."""
 
+    def __post_init__(self) -> None:
+        if self.height_bytes < self.bound_bytes:
+            raise ValueError(f"a height of {self.height_bytes} below its bound of {self.bound_bytes} cannot be")
+
     @property
     def proven(self) -> bool:
         """Whether no lower placement exists."""

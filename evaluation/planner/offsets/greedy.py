@@ -15,7 +15,12 @@ import numpy as np
 from evaluation.planner.offsets.blocks import Block
 
 UNPLACED = -1
-_NO_HEIGHT = 1 << 62
+_NO_GAP = float("inf")
+
+
+def never() -> bool:
+    """Time that does not run out."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -38,16 +43,43 @@ def neighbours_in_time(blocks: list[Block], size: list[int]) -> list[list[int]]:
     return [np.flatnonzero((lower < b.upper) & (upper > b.lower) & matters).tolist() for b in blocks]
 
 
-def best_greedy(blocks: list[Block], size: list[int], neighbours: list[list[int]], bound: int) -> Arrangement:
-    """The lowest of the greedy orders, both fits; stops at the first one no higher than `bound`."""
+def pairs_in_time(blocks: list[Block]) -> int:
+    """How many entries `neighbours_in_time` would have, counted without making them: O(n log n)."""
+    lower = np.sort(np.array([block.lower for block in blocks], np.int64))
+    upper = np.sort(np.array([block.upper for block in blocks], np.int64))
+    # Of those that begin before a block's end, all but those that end by its beginning.
+    begun = np.searchsorted(lower, upper, "left").sum()
+    ended = np.searchsorted(upper, lower, "right").sum()
+    return int(begun - ended)
+
+
+def best_greedy(
+    blocks: list[Block],
+    size: list[int],
+    neighbours: list[list[int]],
+    bound: int,
+    *,
+    start: Arrangement | None = None,
+    out_of_time: Callable[[], bool] = never,
+    better: Callable[[Arrangement], None] = lambda _: None,
+) -> Arrangement:
+    """The lowest of the greedy orders, both fits; stops at the first one no higher than `bound`, or when out of time.
+
+    Args:
+        start: what is known already; an order counts only if it is lower.
+        better: called with each arrangement that is lower than those before it.
+    """
     matter = [i for i, block in enumerate(blocks) if size[i] and block.lower < block.upper]
-    best = Arrangement([UNPLACED] * len(blocks), _NO_HEIGHT, matter, False)
+    stacked = sum(size[i] for i in matter)
+    best = start or Arrangement([UNPLACED] * len(blocks), max(stacked, bound) + 1, matter, False)
     for order in _orders(blocks, size, matter, neighbours):
         for tightest in (False, True):
-            if best.height > bound:
-                offsets = _fill(order, size, neighbours, tightest, best.height - 1, [UNPLACED] * len(blocks))
+            if best.height > bound and not out_of_time():
+                unplaced = [UNPLACED] * len(blocks)
+                offsets = _fill(order, size, neighbours, tightest, best.height - 1, unplaced, out_of_time)
                 if offsets is not None:
                     best = Arrangement(offsets, height_of(offsets, size), order, tightest)
+                    better(best)
     return best
 
 
@@ -57,7 +89,7 @@ def improve(
     neighbours: list[list[int]],
     bound: int,
     moves: int,
-    out_of_time: Callable[[], bool] = lambda: False,
+    out_of_time: Callable[[], bool] = never,
 ) -> Arrangement:
     """Move one block at a time to another place in the order, keeping what is no worse (seeded local search)."""
     chance = random.Random(0)
@@ -74,7 +106,7 @@ def improve(
         partial = [UNPLACED] * len(offsets)
         for index in order[: min(old, new)]:
             partial[index] = offsets[index]
-        found = _fill(moved, size, neighbours, start.tightest, height, partial)
+        found = _fill(moved, size, neighbours, start.tightest, height, partial, out_of_time)
         if found is not None:
             offsets, order, height = found, moved, height_of(found, size)
     return Arrangement(offsets, height, order, start.tightest)
@@ -104,18 +136,26 @@ def _orders(
 
 
 def _fill(
-    order: list[int], size: list[int], neighbours: list[list[int]], tightest: bool, limit: int, offsets: list[int]
+    order: list[int],
+    size: list[int],
+    neighbours: list[list[int]],
+    tightest: bool,
+    limit: int,
+    offsets: list[int],
+    out_of_time: Callable[[], bool],
 ) -> list[int] | None:
     """Place the blocks of `order` that `offsets` leaves unplaced, one by one, each in a gap between those before it.
 
-    None as soon as one of them would end above `limit`.
+    None as soon as one of them would end above `limit`, or when out of time.
     """
     for index in order:
         if offsets[index] != UNPLACED:
             continue
+        if out_of_time():
+            return None
         need = size[index]
         spans = sorted([(offsets[j], offsets[j] + size[j]) for j in neighbours[index] if offsets[j] != UNPLACED])
-        floor, chosen, chosen_gap = 0, -1, _NO_HEIGHT
+        floor, chosen, chosen_gap = 0, -1, _NO_GAP
         for start, end in spans:
             gap = start - floor
             if need <= gap < chosen_gap:

@@ -112,7 +112,7 @@ def search(
     waiting, back, depth = registers[NEXT], registers[BACK], registers[DEPTH]
     n_changes, n_pieces, n_saved = registers[CHANGES], registers[PIECES], registers[SAVED]
     n = first.shape[0]
-    none = np.int64(1) << 60
+    none = np.int64(0x7FFFFFFFFFFFFFFF)
     nodes = 0
     status = OPEN
     if registers[STARTED] == 0:

@@ -47,6 +47,7 @@ def minimise(
     out_of_time: Callable[[], bool] = lambda: False,
     first_round: int = 0,
     rounds: int | None = None,
+    better: Callable[[Found], None] = lambda _: None,
 ) -> Found:
     """Look for placements below `height`, until one is at `bound` (or at `target`), or nodes, rounds or time are out.
 
@@ -69,6 +70,7 @@ def minimise(
                 nodes += used
                 if status == "solved":
                     best, height = offsets, int((offsets + problem.size).max())
+                    better(Found(best, height, bound, nodes))
                 elif status == "infeasible":
                     bound = max(bound, goal + 1)
         round_number += 1
