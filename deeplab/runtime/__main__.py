@@ -15,8 +15,8 @@ from deeplab.runtime.arguments import AUTO, read_arguments
 from deeplab.runtime.bundle import check_folder, write_bundle
 from deeplab.runtime.saved_plan import read_plan
 from evaluation.errors import UserError, exits_on_user_error
-from evaluation.graph import Graph, read_tflite
-from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan
+from evaluation.graph import Graph, quantization_notes, read_tflite
+from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan, refuse_dynamic_range
 from evaluation.planner.targets import load_target
 from evaluation.planner.types import Plan
 
@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = Path(arguments.out)
     check_folder(out)
     graph = read_tflite(arguments.network)
+    refuse_dynamic_range(graph)
+    for warning in quantization_notes(graph):
+        print(f"warning: {graph.name}: {warning}", file=sys.stderr)
     runs = arguments.check is not None or arguments.bench
     inputs = _inputs(graph, arguments) if runs else []
     made = _plan(graph, arguments)

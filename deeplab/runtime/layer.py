@@ -9,6 +9,7 @@ import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.listing import shortened
 from evaluation.planner.loops import LoopCall
 from evaluation.planner.weights import needs_unpacking
 
@@ -69,6 +70,8 @@ class Site:
     @property
     def source(self) -> Tensor:
         """The first input that is not constant."""
+        if not self.call.reads:
+            raise self.refused("all its inputs are constant; have the converter fold it into a constant")
         return self.graph.tensors[self.call.reads[0].tensor]
 
     @property
@@ -93,7 +96,9 @@ class Site:
         if tensor is None:
             return None
         if tensor.data is None:
-            raise UserError(f"{self.graph.name}: {tensor.name} has no values; only a trained network can be exported")
+            raise UserError(
+                f"{self.graph.name}: {shortened(tensor.name)} has no values; only a trained network can be exported"
+            )
         return tensor.data
 
     def name_of(self, what: str, position: int) -> str:
@@ -101,4 +106,5 @@ class Site:
         return f"{what}_{self.operator.inputs[position]}"
 
     def refused(self, why: str) -> UserError:
-        return UserError(f"{self.graph.name}: {self.operator.name} ({' + '.join(self.kinds)}): {why}")
+        name = shortened(self.operator.name)
+        return UserError(f"{shortened(self.graph.name)}: {name} ({' + '.join(self.kinds)}): {why}")

@@ -38,6 +38,7 @@ from evaluation.executor.softmax import softmax
 from evaluation.executor.split import split
 from evaluation.executor.table import hard_swish, leaky_relu, logistic, tanh
 from evaluation.executor.transposed import transposed_convolution
+from evaluation.listing import listed, shortened
 
 Kernel = Callable[[Call], np.ndarray | tuple[np.ndarray, ...]]
 """Several outputs come as a tuple."""
@@ -100,6 +101,7 @@ def kernel_of(kinds: tuple[str, ...], name: str) -> Kernel:
     kernel = KERNELS.get(kinds[0]) if len(kinds) == 1 else FUSED_KERNELS.get(kinds)
     if kernel is None:
         raise UserError(
-            f"{name}: the executor has no kernel for {' + '.join(kinds)}; it knows {', '.join(sorted(KERNELS))}"
+            f"{shortened(name)}: the interpreter has no kernel for {' + '.join(kinds)}; it knows "
+            f"{listed(sorted(KERNELS))}"
         )
     return kernel

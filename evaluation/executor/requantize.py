@@ -15,12 +15,22 @@ from evaluation.errors import UserError
 from evaluation.graph import Quantization, Tensor
 
 MANTISSA_BITS = 31
+LARGEST_MULTIPLIER = float(1 << 30)
+"""Above, a product of 32 bits shifted left is undefined in the reference."""
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """(mantissa, exponent) of a real >= 0, real ~ mantissa * 2**(exponent - 31) with mantissa in [2**30, 2**31)."""
+    """(mantissa, exponent) of a real >= 0, real ~ mantissa * 2**(exponent - 31) with mantissa in [2**30, 2**31).
+
+    Raises:
+        UserError: the real is negative, not a number, or too large for the reference.
+    """
     if real == 0.0:
         return 0, 0
+    if not 0.0 < real < LARGEST_MULTIPLIER:
+        raise UserError(
+            f"a multiplier of {real:g} is beyond TFLite's fixed-point arithmetic (0 to 2^30); quantise the network anew"
+        )
     fraction, exponent = math.frexp(real)
     mantissa = math.floor(fraction * (1 << MANTISSA_BITS) + 0.5)
     if mantissa == 1 << MANTISSA_BITS:
@@ -121,15 +131,19 @@ def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
     """Codes an integer output is clamped to: the fused activation's real bounds, quantised, within `integer_range`."""
     lowest, highest = integer_range(tensor)
     bounds = REAL_BOUNDS[activation]
-    codes = [
-        None if bound is None else zero_point_of(tensor) + int(round_half_away(np.float32(bound) / scale_of(tensor)))
-        for bound in bounds
-    ]
+    codes = [None if bound is None else zero_point_of(tensor) + _code_of(bound, scale_of(tensor)) for bound in bounds]
     if codes[0] is not None:
         lowest = max(lowest, codes[0])
     if codes[1] is not None:
         highest = min(highest, codes[1])
     return lowest, highest
+
+
+def _code_of(bound: float, scale: np.float32) -> int:
+    """A real bound in steps of a scale; beyond int32, where it clamps nothing, the nearest that int32 holds."""
+    with np.errstate(over="ignore"):
+        steps = float(round_half_away(np.float32(bound) / scale))
+    return int(min(max(steps, -(2.0**31)), 2.0**31 - 1))
 
 
 REAL_BOUNDS: dict[str, tuple[float | None, float | None]] = {

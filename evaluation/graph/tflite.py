@@ -18,6 +18,7 @@ from evaluation.errors import UserError
 from evaluation.graph.attributes import AttributeRefusedError, read_attributes
 from evaluation.graph.flatbuffer import DAMAGE, RefusedError, count, enum_name, indices, locating, printable, reason_of
 from evaluation.graph.folding import fold_dequantized_constants
+from evaluation.graph.quantization_rules import check_quantization
 from evaluation.graph.shapes import check_shapes
 from evaluation.graph.tflite_tensors import read_tensor
 from evaluation.graph.types import ABSENT, Graph, Operator, Tensor
@@ -49,7 +50,8 @@ def read_tflite(source: Path | str | bytes, name: str | None = None) -> Graph:
 
     Raises:
         UserError: the file is missing, damaged, or holds something that cannot be planned (custom operators, control
-            flow, dynamic shapes, several subgraphs, sparse tensors, state, buffers outside the flatbuffer).
+            flow, dynamic shapes, several subgraphs, sparse tensors, state, buffers outside the flatbuffer), or with
+            scales and zero points that TFLite forbids (see `quantization_rules`).
     """
     if isinstance(source, bytes | bytearray):
         data, name = bytes(source), name or "network"
@@ -101,6 +103,7 @@ def _read_model(data: bytes, name: str) -> Graph:
     graph = Graph(Path(name).stem, tensors, operators, inputs, outputs)
     _check_order(graph)
     check_shapes(graph)
+    check_quantization(graph)
     return graph
 
 

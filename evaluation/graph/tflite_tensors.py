@@ -100,11 +100,9 @@ def _quantization(tensor: Any, where: str, shape: tuple[int, ...], data: bytes) 
     scale = np.array(quantization.ScaleAsNumpy(), np.float32)
     points = length(quantization.ZeroPointLength(), data)
     if points not in (0, 1, channels):
-        raise ValueError(f"{where} has {channels} scales but {points} zero points")
+        raise RefusedError(f"{where} has {channels} scales but {points} zero points; expected as many, one or none")
     zero_point = np.array(quantization.ZeroPointAsNumpy() if points else [0], np.int64)
     zero_point = np.broadcast_to(zero_point, scale.shape).copy()
-    if not np.all(np.isfinite(scale)) or np.any(scale < 0):
-        raise ValueError(f"{where} has a scale that is negative or not finite")
     if channels == 1:
         return Quantization(scale, zero_point)
     axis = quantization.QuantizedDimension()

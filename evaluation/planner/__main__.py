@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from evaluation.errors import exits_on_user_error
-from evaluation.graph import Graph, read_tflite
+from evaluation.graph import Graph, quantization_notes, read_tflite
 from evaluation.planner.arguments import AUTO, DEFAULT_TIMEOUT_S, read_arguments
 from evaluation.planner.bits import with_bits
 from evaluation.planner.outputs import check_output
@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_output(arguments.buffers, "--buffers", (".csv",), arguments.network)
     check_output(arguments.tflm, "--tflm", (".tflite",), arguments.network)
     graph = with_bits(read_tflite(arguments.network), arguments.activation_bits, arguments.weight_bits)
+    for warning in quantization_notes(graph):
+        print(f"warning: {graph.name}: {warning}", file=sys.stderr)
     asked = arguments.tiles or [1, 4, 16, AUTO]
     plans = _plans(graph, asked, arguments)
     last = next(made for label, made in plans if label == str(asked[-1]))
@@ -64,8 +66,9 @@ def summary(graph: Graph, made: Plan) -> dict:
     for name in ("steps", "buffers", "live_bytes", "high_water_buffers"):
         del figures[name]
     sections = [
-        {"first": s.operators[0], "last": s.operators[-1], "rows": s.rows, "columns": s.columns, "tiles": s.tiles}
-        | {"halo": s.halo}
+        # A section that only copies an input of an elided concatenation has no operators.
+        {"first": next(iter(s.operators), None), "last": next(reversed(s.operators), None)}
+        | {"rows": s.rows, "columns": s.columns, "tiles": s.tiles, "halo": s.halo}
         for s in made.sections
     ]
     counts = {"sections": sections, "steps": len(made.steps), "buffers": len(made.buffers)}

@@ -24,12 +24,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NoReturn
 
 import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor, operator_macs
 from evaluation.graph.accumulate import accumulator_dtype
+from evaluation.listing import listed, shortened
 from evaluation.planner.geometry import COLUMNS, ROWS, Need, need, window_size
 from evaluation.planner.types import extent
 from evaluation.planner.weights import unpacked_bytes
@@ -93,8 +95,8 @@ def kernel_calls(graph: Graph) -> tuple[KernelCall, ...]:
     for index, operator in enumerate(graph.operators):
         if operator.kind not in _BY_ROWS | _WHOLE:
             raise UserError(
-                f'{graph.name}: operator {index} ({operator.kind} "{operator.name}") has no kernel here; '
-                f"plannable kinds are {', '.join(sorted(_BY_ROWS | _WHOLE))}"
+                f'{graph.name}: operator {index} ({operator.kind} "{shortened(operator.name)}") has no kernel here; '
+                f"plannable kinds are {listed(sorted(_BY_ROWS | _WHOLE))}"
             )
         for tensor in set(operator.inputs):
             readers.setdefault(tensor, []).append(index)
@@ -249,8 +251,19 @@ def _check_tensors(graph: Graph) -> None:
         tensor = graph.tensors[index]
         if tensor.is_constant:
             continue
-        where = f'{graph.name}: tensor {index} "{tensor.name}" of shape {tensor.shape}'
+        where = f'{graph.name}: tensor {index} "{shortened(tensor.name)}" of shape {tensor.shape}'
         if len(tensor.shape) in (3, 4) and tensor.shape[0] != 1:
-            raise UserError(f"{where} holds a batch; export the network for one picture at a time")
+            _refuse_first_axis(graph, where, tensor.shape[0])
         if max(extent(tensor)[:2]) > _MAX_SIDE:
             raise UserError(f"{where} is more than {_MAX_SIDE} rows or columns; such pictures are not planned")
+
+
+def _refuse_first_axis(graph: Graph, where: str, size: int) -> NoReturn:
+    """A tensor of rank 3 or 4 that does not begin with an axis of 1: of a network for a batch, or of another layout."""
+    batches = {graph.tensors[i].shape[0] for i in graph.inputs if len(graph.tensors[i].shape) in (3, 4)}
+    if batches - {1}:
+        raise UserError(f"{where} holds a batch; export the network for one image at a time")
+    raise UserError(
+        f"{where} has a first axis of {size} though the network takes one image; tensors of 3 or 4 axes are planned as "
+        "(1, rows, columns) or (1, rows, columns, channels), so keep an axis of 1 in front"
+    )

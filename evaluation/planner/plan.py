@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import get_args
 
 from evaluation.errors import UserError
-from evaluation.graph import Graph
+from evaluation.graph import Graph, Operator
 from evaluation.planner.manners import TileCount, Tiling, manners
 from evaluation.planner.path import Cut
 from evaluation.planner.search import Search
@@ -53,6 +53,7 @@ def plan(
     if not max_mac_overhead >= 0:
         raise UserError(f"max_mac_overhead must be at least 0 (0.05 allows 5 % more MACs), got {max_mac_overhead}")
     _require_operators(graph)
+    refuse_dynamic_range(graph)
     search = Search(graph, target, max_mac_overhead)
     best = search.untiled()
     if tile_count != 1:
@@ -84,6 +85,34 @@ def plan_sections(
     made = Search(graph, target, max_mac_overhead).from_cuts(cuts, manners(graph, tile_count, "mixed"))
     validate(made, graph, target.alignment_bytes, target.label_bytes)
     return made
+
+
+def refuse_dynamic_range(graph: Graph) -> None:
+    """Raise UserError where weights are quantised and activations are not, which no kernel here computes.
+
+    TFLite calls this dynamic-range quantization: its kernels quantise each activation anew in every run.
+    """
+    for index, operator in enumerate(graph.operators):
+        position = _WEIGHTS.get(operator.kind)
+        if position is None or len(operator.inputs) <= position:
+            continue
+        weights = graph.tensors[operator.inputs[position]]
+        if weights.is_constant and weights.dtype in ("int8", "uint8") and _is_float(graph, operator):
+            raise UserError(
+                f"{graph.name}: operator {index} ({operator.kind}) has float activations and {weights.dtype} weights "
+                "(dynamic-range quantization), which is not planned or run; convert with a representative dataset "
+                "(int8 throughout), or without quantization"
+            )
+
+
+_WEIGHTS = {
+    "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1, "BATCH_MATMUL": 1, "CONV_3D": 1,
+}  # fmt: skip
+"""Position of the weights among an operator's inputs."""
+
+
+def _is_float(graph: Graph, operator: Operator) -> bool:
+    return graph.tensors[operator.outputs[0]].dtype == "float32"
 
 
 def _require_operators(graph: Graph) -> None:

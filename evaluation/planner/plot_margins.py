@@ -141,6 +141,8 @@ def _spans(plan: Plan) -> dict[int, tuple[int, int]]:
 
 def _layers(graph: Graph, section: Section, width: int) -> str:
     """First and last layer of a section, such as `stem .. block3/expand`, in at most `width` characters."""
+    if not section.operators:
+        return _cut("copies", width)
     first, last = (_layer_name(graph, section.operators[place]) for place in (0, -1))
     if first == last:
         return _cut(first, width)

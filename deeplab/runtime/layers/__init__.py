@@ -25,6 +25,7 @@ from deeplab.runtime.layers import (
     resize_real,
     windows,
 )
+from evaluation.listing import listed
 from evaluation.planner.types import extent
 
 Maker = Callable[[Site], Layer | None]
@@ -62,5 +63,7 @@ def layer_of(site: Site) -> Layer:
         if layer is not None:
             return layer
     known = sorted({"+".join(kinds) for makers in _MODULES for kinds in makers})
+    if site.kinds in {kinds for makers in _MODULES for kinds in makers}:
+        known = [f"{'+'.join(site.kinds)} of other types or shapes"]
     types = f"{site.source.dtype} of {site.source.bits} bits to {site.output.dtype} of {site.output.bits}"
-    raise site.refused(f"the C program has no kernel for it from {types}; it knows {', '.join(known)}")
+    raise site.refused(f"the C program has no kernel for it from {types}; it knows {listed(known)}")

@@ -1,0 +1,52 @@
+"""Quantization parameters that TFLite runs, but not everywhere alike: what a user should know before comparing labels."""
+
+from __future__ import annotations
+
+from evaluation.graph.types import ABSENT, Graph, Tensor
+
+_KEEP = {
+    "AVERAGE_POOL_2D", "BATCH_TO_SPACE_ND", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "MAX_POOL_2D", "MAXIMUM",
+    "MINIMUM", "MIRROR_PAD", "PAD", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
+    "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE",
+}  # fmt: skip
+"""Kinds whose inputs and outputs have one scale and zero point by TFLite's quantization specification."""
+
+
+def quantization_notes(graph: Graph) -> list[str]:
+    """One line for each kind of operator that changes scale or zero point though the specification forbids it.
+
+    TFLite's reference kernels move the codes as they are; others, and other runtimes, bring them to the output's scale.
+    """
+    found: dict[str, list[tuple[int, Tensor, Tensor]]] = {}
+    for index, operator in enumerate(graph.operators):
+        if operator.kind not in _KEEP:
+            continue
+        output = graph.tensors[operator.outputs[0]]
+        for tensor in (graph.tensors[each] for each in operator.inputs if each != ABSENT):
+            if not tensor.is_constant and _differ(tensor, output):
+                found.setdefault(operator.kind, []).append((index, tensor, output))
+                break
+    return [_note(kind, cases) for kind, cases in found.items()]
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    if one.dtype != other.dtype or one.dtype not in ("int8", "uint8", "int16"):
+        return False
+    if one.quantization is None or other.quantization is None:
+        return False
+    a, b = one.quantization, other.quantization
+    return bool(a.scale[0] != b.scale[0] or a.zero_point[0] != b.zero_point[0])
+
+
+def _note(kind: str, cases: list[tuple[int, Tensor, Tensor]]) -> str:
+    index, source, output = cases[0]
+    more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
+
+    def said(tensor: Tensor) -> str:
+        return f"{tensor.quantization.scale[0]:g} (zero point {tensor.quantization.zero_point[0]})"
+
+    return (
+        f"operator {index} ({kind}){more} changes the scale from {said(source)} to {said(output)}, which TFLite's "
+        "quantization specification forbids; the codes are moved as they are, as TFLite's reference kernels do, and "
+        "LiteRT's other kernels may give other values and labels"
+    )
