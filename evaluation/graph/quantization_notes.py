@@ -1,4 +1,4 @@
-"""Quantization parameters that TFLite runs, but not everywhere alike: what a user should know before comparing labels."""
+"""Quantization parameters that TFLite runs, but not everywhere alike: what to know before comparing labels."""
 
 from __future__ import annotations
 
