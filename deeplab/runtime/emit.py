@@ -17,6 +17,7 @@ from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 from evaluation.planner.loops import Loop, LoopCall, Place, folded
 from evaluation.planner.types import Buffer, Plan, Role, extent
+from evaluation.planner.weights import as_stored
 
 _WIDTH = 116
 _MOST_OPERANDS = 16
@@ -48,6 +49,7 @@ def tables(graph: Graph, plan: Plan) -> Tables:
         UserError: an operator has no C kernel, the plan is of another network, or a buffer lies where its elements must
             not begin.
     """
+    graph = as_stored(graph, plan.target)
     _check_alignment(graph, plan)
     try:
         loops = folded(graph, plan)

@@ -133,7 +133,7 @@ def _prepared_weights(call: Call) -> np.ndarray:
         if data.dtype != np.float32:
             raise UserError(f"{call.operator.name}: float activations with {data.dtype} weights; quantise both or none")
         return data
-    zero_points = call.tensor(1).quantization.zero_point
+    zero_points = quantization_of(call.tensor(1)).zero_point
     if np.ptp(zero_points) != 0:
         raise UserError(f"{call.operator.name}: weight zero points differ by channel; quantise symmetrically")
     return data.astype(np.int32) - np.int32(zero_points[0])

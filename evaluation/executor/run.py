@@ -15,7 +15,7 @@ from evaluation.executor.reduction import RunningReductions
 from evaluation.executor.whole import as_input
 from evaluation.graph import ABSENT, Graph, Operator
 from evaluation.planner.types import Access, Plan, Region, Role, Step, extent
-from evaluation.planner.weights import unpacked_shape
+from evaluation.planner.weights import as_stored, unpacked_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +63,7 @@ def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False,
         ValueError: the plan is wrong: a step reads what is not there, a buffer is too small or ends beyond the arena,
             scratch is missing, or (traced) another buffer wrote over what is read.
     """
+    graph = as_stored(graph, plan.target)
     arena = Arena(graph, plan.buffers, plan.arena_bytes, fill=fill, trace=trace)
     source = graph.tensors[graph.inputs[0]]
     arena.store(_rows_at_start(graph, plan, graph.inputs[0]), as_input(graph, frame).reshape(extent(source)))

@@ -211,6 +211,10 @@ def _check_weighted(graph: Graph, operator: Operator, where: Where) -> None:
     ]
     source, weights = graph.tensors[at[0]], graph.tensors[at[1]]
     output = graph.tensors[operator.outputs[0]]
+    if source.dtype != output.dtype:
+        raise RefusedError(
+            f"takes {source.dtype} and gives {output.dtype}; TFLite's kernel gives the type that it takes"
+        )
     if not _is_code(source) or not _is_code(output) or not _is_code(weights):
         return
     points = weights.quantization.zero_point

@@ -47,6 +47,8 @@ class Tensor:
     before it is trained."""
     density: float = 1.0
     """Share of non-zero values a constant without `data` will have (magnitude pruning sets it before training)."""
+    stored_dense: bool = False
+    """Whether a constant is stored dense even where a sparse format is smaller."""
 
     @property
     def elements(self) -> int:

@@ -20,6 +20,7 @@ from evaluation.planner.search import Search
 from evaluation.planner.targets import CAMERA, Target
 from evaluation.planner.types import Plan
 from evaluation.planner.validator import validate
+from evaluation.planner.weights import as_stored
 
 DEFAULT_MAX_MAC_OVERHEAD = 0.05
 """Rows kept in caches cost no MACs; this pays for a skip connection that is computed twice (1.5 % on DeepLab v3+)."""
@@ -54,6 +55,7 @@ def plan(
         raise UserError(f"max_mac_overhead must be at least 0 (0.05 allows 5 % more MACs), got {max_mac_overhead}")
     _require_operators(graph)
     refuse_dynamic_range(graph)
+    graph = as_stored(graph, target.name)
     search = Search(graph, target, max_mac_overhead)
     best = search.untiled()
     if tile_count != 1:
@@ -82,6 +84,7 @@ def plan_sections(
         ValueError: the cuts do not follow each other from the first call on.
     """
     _require_operators(graph)
+    graph = as_stored(graph, target.name)
     made = Search(graph, target, max_mac_overhead).from_cuts(cuts, manners(graph, tile_count, "mixed"))
     validate(made, graph, target.alignment_bytes, target.label_bytes)
     return made

@@ -23,12 +23,13 @@ points (int16 each, of every quantised tensor an operator touches). Functions of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.planner.targets import TFLM
 
 MULTIPLIER_BYTES = 4 + 1
 ZERO_POINT_BYTES = 2
@@ -77,6 +78,26 @@ class LayerStorage:
     @property
     def total_bytes(self) -> int:
         return self.kernel_bytes + self.bias_bytes + self.requantization_bytes
+
+
+def as_stored(graph: Graph, target: str) -> Graph:
+    """The graph as a target's program stores its weights.
+
+    TFLM keeps all weights as the file has them, so that its arena holds no unpacked ones. By its accounting (the target
+    `tflm`) ours are stored dense, too; otherwise the arenas of the two could not be compared.
+    """
+    if target != TFLM.name:
+        return graph
+    kernels = {
+        operator.inputs[position]
+        for operator in graph.operators
+        if (position := _KERNELS.get(operator.kind)) is not None and position < len(operator.inputs)
+    }
+    tensors = tuple(
+        replace(tensor, stored_dense=True) if index in kernels and tensor.is_constant else tensor
+        for index, tensor in enumerate(graph.tensors)
+    )
+    return replace(graph, tensors=tensors)
 
 
 def layer_storage(graph: Graph, index: int) -> LayerStorage:
@@ -208,7 +229,7 @@ def _smallest(tensor: Tensor, operator: Operator) -> tuple[Format, int]:
     dense = rows * math.ceil(length * tensor.bits / 8)
     if operator.kind in _GROUPED and not _widened(tensor) and tensor.dtype == "int8":
         dense = rows * math.ceil(length / DENSE_GROUP) * DENSE_GROUP
-    if tensor.data is None and tensor.density >= 1.0:
+    if tensor.stored_dense or (tensor.data is None and tensor.density >= 1.0):
         return Format.DENSE, dense
     nonzero, fillers = _counts(tensor, operator.kind, rows, length)
     bitmap = math.ceil(tensor.elements / 8) + math.ceil(nonzero * tensor.bits / 8)

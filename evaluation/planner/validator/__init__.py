@@ -17,6 +17,7 @@ from evaluation.planner.validator.figures import check_figures
 from evaluation.planner.validator.memory import check_buffers
 from evaluation.planner.validator.operands import Operands
 from evaluation.planner.validator.reductions import Reductions
+from evaluation.planner.weights import as_stored
 
 __all__ = ["InvalidPlanError", "validate"]
 
@@ -31,6 +32,7 @@ def validate(plan: Plan, graph: Graph, alignment_bytes: int = 16, label_bytes: i
     Raises:
         InvalidPlanError: the message begins with the name of the rule that is broken, and names step and buffers.
     """
+    graph = as_stored(graph, plan.target)
     check_buffers(plan, graph, alignment_bytes, label_bytes)
     operands, reductions = Operands(plan, graph, label_bytes), Reductions(plan, graph)
     for now, step in enumerate(plan.steps):
