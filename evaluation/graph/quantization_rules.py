@@ -28,6 +28,8 @@ _LARGEST_EXPONENT = {8: 30, 16: 7}
 """Of a multiplier (`MultiplyByQuantizedMultiplier` of int32 and of int64 sums)."""
 _BIAS_TOLERANCE = 0.02
 """Share of the output's scale by which s_input * s_weights and the bias's scale may differ (`kernel_util.cc`)."""
+_ROUNDING = 1e-4
+"""Share by which the two may differ however small the output's scale, as they are stored in float32."""
 _RAISED_BITS = {8: 20, 16: 15}
 """By which ADD and SUB raise their operands (`add.cc`)."""
 _SOFTMAX_BITS = 26
@@ -246,7 +248,8 @@ def _check_bias(bias: Tensor, where: str, products: np.ndarray, scale_out: float
     scales = bias.quantization.scale.astype(np.float64)
     if scales.size not in (1, products.size) and products.size != 1:
         raise RefusedError(f"its bias, {where}, has {scales.size} scales and its weights {products.size}")
-    misfit = np.abs(products - scales) / scale_out > _BIAS_TOLERANCE
+    difference = np.abs(products - scales)
+    misfit = (difference > _BIAS_TOLERANCE * scale_out) & (difference > _ROUNDING * products)
     if misfit.any():
         channel = int(np.argmax(misfit))
         scale, product = (np.broadcast_to(each, misfit.shape)[channel] for each in (scales, products))

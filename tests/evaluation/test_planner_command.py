@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from evaluation.errors import USER_ERROR_STATUS, UserError
-from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite
+from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite, write_tflite
 from evaluation.planner import Buffer, Role, load_target, plan
-from evaluation.planner.__main__ import main
+from evaluation.planner.__main__ import main, summary
 from evaluation.planner.bits import with_bits
 from evaluation.planner.outputs import write_plan_buffers
+from evaluation.planner.plot import write_plot
 from evaluation.planner.weights import weights_bytes
+from tests.fuzz.target_tflite import small_network as tiny_network
 
 SMALL = "planner_cases/networks/mlperf_tiny__vww_96_int8.tflite"
 
@@ -108,6 +110,83 @@ def test_fewer_bits_take_less(shared, capsys):
     assert four["weights_bytes"] < 0.75 * eight["weights_bytes"]
     (same,) = run_json(capsys, shared(SMALL), "--tiles", 1, "--activation-bits", 8, "--weight-bits", 8)
     assert {**same, "asked": None} == {**eight, "asked": None}
+
+
+def network_that_only_copies_in_a_section():
+    """The image waits for a concatenation that is elided; its copy into the output is a section of its own."""
+    window = {"stride": (2, 2), "dilation": (1, 1), "padding": "SAME", "activation": "NONE"}
+    tensors = (
+        Tensor("image", (1, 8, 8, 1), "uint8", 8),
+        Tensor("kernel", (16, 3, 3, 1), "uint8", 8, is_constant=True),
+        Tensor("conv", (1, 4, 4, 16), "uint8", 8),
+        Tensor("size", (2,), "int32", 32, is_constant=True, data=np.array([8, 8], np.int32)),
+        Tensor("resized", (1, 8, 8, 16), "uint8", 8),
+        Tensor("joined", (1, 8, 8, 17), "uint8", 8),
+    )
+    flags = {"align_corners": False, "half_pixel_centers": True}
+    operators = (
+        Operator("CONV_2D", "conv", (0, 1), (2,), window),
+        Operator("RESIZE_BILINEAR", "resized", (2, 3), (4,), flags),
+        Operator("CONCATENATION", "joined", (4, 0), (5,), {"axis": 3, "activation": "NONE"}),
+    )
+    return Graph("copies", tensors, operators, (0,), (5,))
+
+
+def test_a_section_that_only_copies_is_shown_and_drawn(tmp_path):
+    graph = network_that_only_copies_in_a_section()
+    made = plan(graph, "auto")
+    assert [section.operators for section in made.sections][-1] == ()
+    last = summary(graph, made)["sections"][-1]
+    assert (last["first"], last["last"]) == (None, None)
+    write_plot(tmp_path / "plan.svg", graph, made)
+    assert "copies" in (tmp_path / "plan.svg").read_text()
+
+
+def test_float_activations_with_quantised_weights_are_refused_at_once():
+    """TFLite's dynamic-range quantization: planned without a word, and refused by the C program, in the past."""
+    graph = small_network()
+    changed = {"input": ("float32", 32), "logits": ("float32", 32)}
+    tensors = tuple(
+        replace(t, dtype=changed[t.name][0], bits=32, quantization=None) if t.name in changed else t
+        for t in graph.tensors
+    )
+    with pytest.raises(UserError, match=r"operator 1 \(CONV_2D\) has float activations and int8 weights"):
+        plan(replace(graph, tensors=tensors), 1)
+
+
+def test_tensors_without_an_axis_of_1_in_front_are_called_what_they_are():
+    """A batch is one only where the network takes a batch."""
+
+    def made(*shapes):
+        tensors = tuple(Tensor(f"t{i}", shape, "int8", 8) for i, shape in enumerate(shapes))
+        return Graph("g", tensors, (Operator("RESHAPE", "r", (0,), (1,)),), (0,), (1,))
+
+    with pytest.raises(UserError, match="holds a batch"):
+        plan(made((2, 4, 4, 3), (1, 96)), 1)
+    with pytest.raises(UserError, match=r"first axis of 16 though the network takes one image.*keep an axis of 1"):
+        plan(made((1, 4, 4, 3), (16, 1, 3)), 1)
+
+
+def test_an_operator_without_a_kernel_is_refused_in_a_short_line():
+    tensors = tuple(Tensor(f"t{i}", (1, 4, 4, 3), "int8", 8) for i in range(2))
+    graph = Graph("g" * 99, tensors, (Operator("SIN", "name/" * 40, (0,), (1,)),), (0,), (1,))
+    with pytest.raises(UserError, match=r"operator 0 \(SIN .* and \d+ more") as error:
+        plan(graph, 1)
+    assert len(str(error.value)) < 400
+
+
+def test_a_scale_that_changes_where_it_may_not_is_warned_of(shared, tmp_path, capsys):
+    graph = read_tflite(write_tflite(tiny_network("int8")))
+    resize = next(operator for operator in graph.operators if operator.kind == "RESIZE_BILINEAR")
+    tensors = list(graph.tensors)
+    grid = tensors[resize.outputs[0]].quantization
+    tensors[resize.outputs[0]] = replace(tensors[resize.outputs[0]], quantization=replace(grid, scale=grid.scale * 2))
+    (tmp_path / "net.tflite").write_bytes(write_tflite(replace(graph, tensors=tuple(tensors))))
+    main([str(tmp_path / "net.tflite"), "--tiles", "1", "--json"])
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["plans"]
+    assert captured.err.startswith("warning: net: operator 3 (RESIZE_BILINEAR) changes the scale")
+    assert captured.err.count("\n") == 1
 
 
 def small_network():

@@ -10,7 +10,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from evaluation.errors import UserError
-from evaluation.graph import read_tflite
+from evaluation.executor import execute
+from evaluation.graph import Graph, Operator, Quantization, Tensor, graph_macs, read_tflite, write_tflite
+from evaluation.peers import tflm_arena
+from evaluation.planner import TFLM, plan
 from evaluation.planner.tflm import METADATA_NAME, ONLINE, offline_plan, with_offline_plan, write_offline_plan
 
 tflite_micro = pytest.mark.skipif(
@@ -331,3 +334,73 @@ def test_damaged_files_are_one_line(tmp_path):
     (tmp_path / "cut.tflite").write_bytes(chain()[:200])
     with pytest.raises(UserError, match=r"cut\.tflite: truncated or damaged"):
         write_offline_plan(tmp_path / "cut.tflite", tmp_path / "planned.tflite")
+
+
+def hello_world() -> Graph:
+    """Three FULLY_CONNECTED of 16 units, as TFLM's first example: every dimension is small."""
+    rng = np.random.default_rng(0)
+    tensors = [Tensor("t0", (1, 1), "int8", 8, grid())]
+    operators = []
+    for depth, units in ((1, 16), (16, 16), (16, 1)):
+        weights = rng.integers(-127, 128, (units, depth)).astype(np.int8)
+        tensors.append(Tensor(f"t{len(tensors)}", (units, depth), "int8", 8, grid(), True, weights))
+        tensors.append(Tensor(f"t{len(tensors)}", (1, units), "int8", 8, grid()))
+        inputs = (len(tensors) - 3 if operators else 0, len(tensors) - 2)
+        attributes = {"activation": "RELU", "keep_num_dims": False, "weights_format": 0}
+        operators.append(Operator("FULLY_CONNECTED", f"fc{units}", inputs, (len(tensors) - 1,), attributes))
+    return Graph("hello_world", tuple(tensors), tuple(operators), (0,), (len(tensors) - 1,))
+
+
+def upsampling(dtype: str) -> Graph:
+    """A TRANSPOSE_CONV with a kernel that is mostly zeros, as of a bilinear upsampling: stored sparse for a device."""
+    is_float = dtype == "float32"
+    parameters = None if is_float else grid()
+    kernel = np.zeros((4, 3, 3, 16), dtype)
+    kernel[range(4), 1, 1, range(4)] = 1
+    bits = 8 * np.dtype(dtype).itemsize
+    tensors = (
+        Tensor("x", (1, 4, 4, 16), dtype, bits, parameters),
+        Tensor("size", (4,), "int32", 32, None, True, np.array([1, 8, 8, 4], np.int32)),
+        Tensor("kernel", kernel.shape, dtype, bits, parameters, True, kernel),
+        Tensor("y", (1, 8, 8, 4), dtype, bits, parameters),
+    )
+    attributes = {"stride": (2, 2), "padding": "SAME", "activation": "NONE"}
+    return Graph("up", tensors, (Operator("TRANSPOSE_CONV", "y", (1, 2, 0), (3,), attributes),), (0,), (3,))
+
+
+def grid() -> Quantization:
+    return Quantization(np.full(1, 0.05, np.float32), np.zeros(1, np.int64))
+
+
+@tflite_micro
+@pytest.mark.parametrize("make", [hello_world, lambda: upsampling("float32"), lambda: upsampling("int8")])
+def test_an_untiled_arena_is_not_above_tflm_s_head(tmp_path, make):
+    """By TFLM's accounting, in which weights are read where the file has them, and none are unpacked into the arena."""
+    path = tmp_path / "net.tflite"
+    path.write_bytes(write_tflite(make()))
+    assert plan(read_tflite(path), 1, TFLM).arena_bytes <= tflm_arena(path).head_bytes
+
+
+@pytest.mark.slow  # half a minute; one published network is in the default suite with the files written for TFLM
+@tflite_micro
+def test_no_published_network_takes_more_than_tflm_s_head(shared):
+    compared = 0
+    for path in sorted(shared("planner_cases/networks").glob("*.tflite")):
+        try:
+            graph, head = read_tflite(path), tflm_arena(path).head_bytes
+        except UserError:
+            continue  # one of the two does not take it
+        if graph_macs(graph) < 2 * 10**8:  # the largest one takes half a minute
+            compared += 1
+            assert plan(graph, 1, TFLM).arena_bytes <= head, path.name
+    assert compared >= 6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_plan_by_tflm_s_accounting_runs(dtype):
+    """The interpreter reads the weights as the plan has them stored, dense; a device's plan unpacks the same ones."""
+    graph = upsampling(dtype)
+    image = np.random.default_rng(1).integers(-9, 9, (1, 4, 4, 16)).astype(dtype)
+    dense, sparse = plan(graph, 1, TFLM), plan(graph, 1)
+    assert dense.arena_bytes < sparse.arena_bytes
+    np.testing.assert_array_equal(execute(graph, dense, image).outputs[3], execute(graph, sparse, image).outputs[3])
