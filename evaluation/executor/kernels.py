@@ -101,7 +101,6 @@ def kernel_of(kinds: tuple[str, ...], name: str) -> Kernel:
     kernel = KERNELS.get(kinds[0]) if len(kinds) == 1 else FUSED_KERNELS.get(kinds)
     if kernel is None:
         raise UserError(
-            f"{shortened(name)}: the interpreter has no kernel for {' + '.join(kinds)}; it knows "
-            f"{listed(sorted(KERNELS))}"
+            f"{shortened(name)}: the executor has no kernel for {' + '.join(kinds)}; it knows {listed(sorted(KERNELS))}"
         )
     return kernel

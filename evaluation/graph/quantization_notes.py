@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from evaluation.graph.types import ABSENT, Graph, Tensor
+import numpy as np
+
+from evaluation.graph.quantization_rules import WEIGHTED, bias_misfit
+from evaluation.graph.types import ABSENT, Graph, Operator, Tensor
 
 _KEEP = {
     "AVERAGE_POOL_2D", "BATCH_TO_SPACE_ND", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "MAX_POOL_2D", "MAXIMUM",
@@ -13,10 +16,12 @@ _KEEP = {
 
 
 def quantization_notes(graph: Graph) -> list[str]:
-    """One line for each kind of operator that changes scale or zero point though the specification forbids it.
+    """One line for each kind of operator that changes scale or zero point though the specification forbids it, and for
+    the first bias whose scale is not s_input * s_weights.
 
     TFLite's reference kernels move the codes as they are; others, and other runtimes, bring them to the output's scale.
     """
+    notes = [note for index, operator in enumerate(graph.operators) if (note := _bias_note(graph, index, operator))]
     found: dict[str, list[tuple[int, Tensor, Tensor]]] = {}
     for index, operator in enumerate(graph.operators):
         if operator.kind not in _KEEP:
@@ -26,7 +31,29 @@ def quantization_notes(graph: Graph) -> list[str]:
             if not tensor.is_constant and _differ(tensor, output):
                 found.setdefault(operator.kind, []).append((index, tensor, output))
                 break
-    return [_note(kind, cases) for kind, cases in found.items()]
+    return notes[:1] + [_note(kind, cases) for kind, cases in found.items()]
+
+
+def _bias_note(graph: Graph, index: int, operator: Operator) -> str | None:
+    """That a bias's scale is not the one its values are added at, where TFLite's kernel does not look at it."""
+    if operator.kind not in WEIGHTED:
+        return None
+    at = [operator.inputs[place] if place < len(operator.inputs) else ABSENT for place in WEIGHTED[operator.kind]]
+    if ABSENT in at:
+        return None
+    source, weights, bias = (graph.tensors[each] for each in at)
+    output = graph.tensors[operator.outputs[0]]
+    if any(each.quantization is None or each.dtype.startswith("float") for each in (source, weights, bias, output)):
+        return None
+    products = float(source.quantization.scale[0]) * weights.quantization.scale.astype(np.float64)
+    misfit = bias_misfit(bias, products, float(output.quantization.scale[0]))
+    if misfit is None:
+        return None
+    return (
+        f"operator {index} ({operator.kind}) has a bias of scale {misfit[0]:g}, where TFLite's quantization "
+        f"specification asks for that of the input times that of the weights, {misfit[1]:g}; TFLite's kernels add its "
+        "values at the latter, and so is done here"
+    )
 
 
 def _differ(one: Tensor, other: Tensor) -> bool:

@@ -19,7 +19,7 @@ from evaluation.graph.flatbuffer import RefusedError
 from evaluation.graph.types import ABSENT, Graph, Operator, Tensor
 
 _SPECIFICATION = "by TFLite's quantization specification"
-_WEIGHTED = {"CONV_2D": (0, 1, 2), "DEPTHWISE_CONV_2D": (0, 1, 2), "FULLY_CONNECTED": (0, 1, 2),
+WEIGHTED = {"CONV_2D": (0, 1, 2), "DEPTHWISE_CONV_2D": (0, 1, 2), "FULLY_CONNECTED": (0, 1, 2),
              "TRANSPOSE_CONV": (2, 1, 3)}  # fmt: skip
 """Positions of the activation, the weights and the bias among the inputs."""
 _LARGEST_SUM = {8: (1 << 31) - 1, 16: (1 << 47) - 1}
@@ -108,7 +108,7 @@ def _check_operator(graph: Graph, operator: Operator, where: Where) -> None:
         raise RefusedError(f"the fused activation {activation}, which TFLite's CONCATENATION refuses; convert without")
     if operator.kind == "SOFTMAX":
         _check_softmax(graph, operator, where)
-    if operator.kind in _WEIGHTED:
+    if operator.kind in WEIGHTED:
         _check_weighted(graph, operator, where)
     elif _is_code(output):
         for what, real, reach in _multipliers(graph, operator):
@@ -208,8 +208,7 @@ def _check_softmax(graph: Graph, operator: Operator, where: Where) -> None:
 def _check_weighted(graph: Graph, operator: Operator, where: Where) -> None:
     """A convolution or FULLY_CONNECTED of codes: zero points, scales of each channel, and what its sums can reach."""
     at = [
-        operator.inputs[position] if position < len(operator.inputs) else ABSENT
-        for position in _WEIGHTED[operator.kind]
+        operator.inputs[position] if position < len(operator.inputs) else ABSENT for position in WEIGHTED[operator.kind]
     ]
     source, weights = graph.tensors[at[0]], graph.tensors[at[1]]
     output = graph.tensors[operator.outputs[0]]
@@ -234,29 +233,40 @@ def _check_weighted(graph: Graph, operator: Operator, where: Where) -> None:
     products = float(source.quantization.scale[0]) * weights.quantization.scale.astype(np.float64)
     bias = None if at[2] == ABSENT else graph.tensors[at[2]]
     if bias is not None and bias.quantization is not None:
-        _check_bias(bias, where(at[2]), products, _scale(output))
+        # TFLite compares them where one scale serves all channels in its kernels; the others do not read the bias's.
+        compared = operator.kind == "FULLY_CONNECTED" or weights.dtype == "uint8"
+        _check_bias(bias, where(at[2]), products, _scale(output), scales_count=compared and products.size == 1)
     if weights.data is not None:
         _check_sums(source, weights, axis, bias, products / _scale(output))
 
 
-def _check_bias(bias: Tensor, where: str, products: np.ndarray, scale_out: float) -> None:
+def _check_bias(bias: Tensor, where: str, products: np.ndarray, scale_out: float, *, scales_count: bool) -> None:
     points = bias.quantization.zero_point
     if points.any():
         raise RefusedError(
             f"its bias, {where}, has the zero point {points[points != 0][0]}; {_SPECIFICATION} that of a bias is 0"
         )
+    if bias.quantization.scale.size not in (1, products.size) and products.size != 1:
+        raise RefusedError(
+            f"its bias, {where}, has {bias.quantization.scale.size} scales and its weights {products.size}"
+        )
+    misfit = bias_misfit(bias, products, scale_out) if scales_count else None
+    if misfit is not None:
+        raise RefusedError(
+            f"its bias, {where}, has the scale {misfit[0]:g}; {_SPECIFICATION} it is that of the input times that of "
+            f"the weights, {misfit[1]:g}"
+        )
+
+
+def bias_misfit(bias: Tensor, products: np.ndarray, scale_out: float) -> tuple[float, float] | None:
+    """The first scale of a bias that is not s_input * s_weights (`products`), and the product; None if all are."""
     scales = bias.quantization.scale.astype(np.float64)
-    if scales.size not in (1, products.size) and products.size != 1:
-        raise RefusedError(f"its bias, {where}, has {scales.size} scales and its weights {products.size}")
     difference = np.abs(products - scales)
     misfit = (difference > _BIAS_TOLERANCE * scale_out) & (difference > _ROUNDING * products)
-    if misfit.any():
-        channel = int(np.argmax(misfit))
-        scale, product = (np.broadcast_to(each, misfit.shape)[channel] for each in (scales, products))
-        raise RefusedError(
-            f"its bias, {where}, has the scale {scale:g}; {_SPECIFICATION} it is that of the input times that of the "
-            f"weights, {product:g}"
-        )
+    if not misfit.any():
+        return None
+    scale, product = (np.broadcast_to(each, misfit.shape)[np.argmax(misfit)] for each in (scales, products))
+    return float(scale), float(product)
 
 
 def _check_sums(source: Tensor, weights: Tensor, axis: int, bias: Tensor | None, multipliers: np.ndarray) -> None:
