@@ -17,6 +17,7 @@ import typer
 from evaluation.accuracy import paired_difference_interval
 from evaluation.errors import UserError, exits_on_user_error
 from reports import format as fmt
+from reports.files import replace_file
 from reports.front import Point, hypervolume, pareto_front, staircase
 from reports.record import StudyRecord, Trial, read_record
 
@@ -203,7 +204,7 @@ def write_comparison(first: StudyRecord, second: StudyRecord, names: tuple[str, 
         (root / "fronts.svg").write_bytes(comparison_figure(first, second, names))
         pdf = typeset("comparison.typ", page, root)
     try:
-        path.write_bytes(pdf)
+        replace_file(path, pdf)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); give another place with --out") from None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.accuracy import Interval, bootstrap_interval, paired_difference_interval
+from evaluation.accuracy import Interval, bootstrap_interval
 from evaluation.measurement import MemoryFigures
 from reports import format as fmt
 from reports.content_budgets import budget_rows, budget_sentence
@@ -16,6 +16,7 @@ from reports.content_savings import chain_rows, largest_tensors, litert_bytes, p
 from reports.front import hypervolume
 from reports.health import health
 from reports.membership import front_probability
+from reports.paired import paired_interval
 from reports.record import State, StudyRecord, Trial
 from reports.timeline import Timeline
 
@@ -45,9 +46,8 @@ def intervals(record: StudyRecord) -> Intervals:
     alone, against = {}, {}
     for split, scores in known.items():
         alone[split] = {n: bootstrap_interval(s, seed=seed) for n, s in scores.items() if s.scored_classes}
-        against[split] = {
-            n: paired_difference_interval(s, scores[0], seed=seed) for n, s in scores.items() if 0 in alone[split] and n
-        }
+        changes = {n: paired_interval(s, scores[0], seed) for n, s in scores.items() if 0 in alone[split] and n}
+        against[split] = {n: change for n, change in changes.items() if change is not None}
     return Intervals(
         alone["search"], alone["heldout"], against["search"], against["heldout"], front_probability(record)
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+
+from PIL import Image
 
 from evaluation.errors import UserError
 from reports.content import Intervals, class_ious, content, intervals
 from reports.content_savings import falls
 from reports.cost_figures import time_figure, waterfall_figure
 from reports.figures import class_figure, timeline_figure
+from reports.files import existing_file, write_into
 from reports.front_figure import front_figure
 from reports.importance import importance
 from reports.interactive import write_front_page
@@ -23,6 +26,7 @@ from reports.timeline import Timeline, read_timeline
 from reports.typeset import typeset
 
 REPORT_FILE = "report.pdf"
+MOST_OVERLAY_PIXELS = 4096
 
 
 def write_documents(
@@ -54,18 +58,14 @@ def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: In
         for name, figure in drawn.items():
             if figure is not None:
                 (root / f"{name}.svg").write_bytes(figure)
+        rows = zip(page["overlays"], record.overlays, strict=True)
         page["overlays"] = [
-            row for row, files in zip(page["overlays"], record.overlays, strict=True) if _bring(files, folder, root)
+            row | {"files": brought}
+            for index, (row, files) in enumerate(rows)
+            if (brought := _bring(files, folder, root, index)) is not None
         ]
         pdf = typeset("report.typ", page, root)
-    path = folder / REPORT_FILE
-    temporary = path.with_suffix(".part")
-    try:
-        temporary.write_bytes(pdf)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
-    return path
+    return write_into(folder, REPORT_FILE, pdf)
 
 
 def _figures(record: StudyRecord, found: Intervals, timelines: Mapping[int, Timeline]) -> dict[str, bytes | None]:
@@ -88,8 +88,10 @@ def _timelines(record: StudyRecord, folder: Path) -> dict[int, Timeline]:
     """Plans of baseline and choice, as far as their files are there."""
     found = {}
     for trial in (record.baseline, record.choice):
-        if trial is not None and trial.plan_file and (folder / trial.plan_file).exists():
-            found[trial.number] = read_timeline(folder / trial.plan_file)
+        if trial is not None and trial.plan_file:
+            file = existing_file(folder, trial.plan_file)
+            if file is not None:
+                found[trial.number] = read_timeline(file)
     return found
 
 
@@ -98,12 +100,31 @@ def _title(record: StudyRecord, number: int) -> str:
     return f"{'Baseline' if number == 0 else 'Chosen'}: {trial.name}"
 
 
-def _bring(row: OverlayRow, folder: Path, root: Path) -> bool:
-    """Copy the pictures of one row to where the compiler may read them; False where one is missing."""
-    files = (row.picture_file, row.label_file, row.baseline_file, row.choice_file)
-    if not all((folder / name).exists() for name in files):
-        return False
-    for name in files:
-        (root / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(folder / name, root / name)
-    return True
+def _bring(row: OverlayRow, folder: Path, root: Path, index: int) -> list[str] | None:
+    """Copy the images of one row to where the compiler may read them, and return their names there; None where one is
+    missing. The names are ours: whatever a record calls its files, these are PNG images in `root`."""
+    files = [
+        existing_file(folder, name) for name in (row.picture_file, row.label_file, row.baseline_file, row.choice_file)
+    ]
+    if None in files:
+        return None
+    names = [f"overlay-{index}-{place}.png" for place in range(len(files))]
+    for file, name in zip(files, names, strict=True):
+        _check_image(file)
+        shutil.copyfile(file, root / name)
+    return names
+
+
+def _check_image(file: Path) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file, formats=["PNG"]) as image:
+                if max(image.size) > MOST_OVERLAY_PIXELS:
+                    raise ValueError("too large")
+                image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise UserError(
+            f"{file}: no PNG image of at most {MOST_OVERLAY_PIXELS} pixels a side; remove it, and the report is "
+            "written without its row"
+        ) from None

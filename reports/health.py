@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-from evaluation.accuracy import Interval, paired_difference_interval
+from evaluation.accuracy import Interval
 from reports import format as fmt
+from reports.paired import paired_interval
 from reports.record import State, StudyRecord
 
 FEW_TRIALS = 20
@@ -167,11 +168,12 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
             f"{len(doubtful)} of {len(record.front)} points are on the front in less than half of the resamples of the "
             f"pictures ({numbers}): on other pictures another trial might stand there."
         )
-    pairs = list(itertools.pairwise(equal[0] for equal in record.front))
-    seed, together = int(record.config.get("seed", 0)), 0
-    for smaller, larger in pairs:
+    seed, pairs = int(record.config.get("seed", 0)), []
+    for smaller, larger in itertools.pairwise(equal[0] for equal in record.front):
         scores = record.trial(larger).measurement.scores, record.trial(smaller).measurement.scores
-        together += paired_difference_interval(*scores, seed=seed).lower <= 0
+        if (difference := paired_interval(*scores, seed=seed)) is not None:
+            pairs.append(difference)
+    together = sum(difference.lower <= 0 for difference in pairs)
     if together:
         said.append(
             f"Of {len(pairs)} pairs of neighbours on the front these pictures do not tell {together} apart: the 95 % "

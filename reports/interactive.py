@@ -8,6 +8,7 @@ from typing import Any
 
 from evaluation.accuracy import Interval
 from reports import format as fmt
+from reports.files import write_into
 from reports.front import staircase
 from reports.peers import peer_marks
 from reports.record import State, StudyRecord, Trial
@@ -19,7 +20,7 @@ FRONT_PAGE = "front.html"
 def write_front_page(
     record: StudyRecord, intervals: Mapping[int, Interval], shares: Mapping[int, float], folder: Path
 ) -> Path:
-    """Write `front.html` into the study's folder, and return its path.
+    """Write `front.html` into the study's folder, and return its path; raises `UserError` where it cannot be written.
 
     Args:
         intervals: 95 % intervals of the mIoU, by trial number.
@@ -71,9 +72,8 @@ def write_front_page(
         title=f"Memory and accuracy of {record.study}", template="simple_white", hoverlabel={"align": "left"},
         legend={"orientation": "h", "y": -0.18}, margin={"t": 60, "r": 20},
     )  # fmt: skip
-    path = folder / FRONT_PAGE
-    figure.write_html(path, include_plotlyjs=True, full_html=True, div_id="front")
-    return path
+    page = figure.to_html(include_plotlyjs=True, full_html=True, div_id="front")
+    return write_into(folder, FRONT_PAGE, page.encode(errors="replace"))
 
 
 def _described(trial: Trial, interval: Interval | None, share: float | None) -> str:

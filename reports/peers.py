@@ -33,10 +33,11 @@ def total_bytes(use: Use, peers: Peers) -> int | None:
 def peer_marks(record: StudyRecord) -> tuple[Mark, ...]:
     """Marks for the figure of the front, baseline's first."""
     marks = []
-    for number, peers in sorted(record.peers.items()):
-        measurement = record.trial(number).measurement
+    measured = {trial.number: trial.measurement for trial in record.trials if trial.measurement is not None}
+    for number in sorted(record.peers.keys() & measured.keys()):
+        peers, measurement = record.peers[number], measured[number]
         for use in peers.uses:
             size = total_bytes(use, peers)
-            if size is not None and measurement is not None:
+            if size is not None and size > 0:  # the axis is logarithmic
                 marks.append(Mark(number, use.runtime, use.runtime.title, size, measurement.scores.miou))
     return tuple(marks)

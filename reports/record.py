@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,8 @@ from typing import Any
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from evaluation.measurement import Execution, Measurement, MemoryFigures
-from evaluation.peers import Runtime, Use
+from evaluation.peers import Use
+from reports.files import existing_file, replace_file
 from reports.front import Point
 
 RECORD_VERSION = 1
@@ -132,16 +132,6 @@ class Trial:
             "finished_s": self.finished_s,
         }
 
-    @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> Trial:
-        values = dict(tree)
-        values["state"] = State(values["state"])
-        values["measurement"] = Measurement.from_dict(tree["measurement"]) if tree["measurement"] else None
-        values["planned"] = MemoryFigures(**tree["planned"]) if tree["planned"] else None
-        values["bound"] = Bound(**tree["bound"]) if tree.get("bound") else None
-        values["early"] = Early(**tree["early"]) if tree.get("early") else None
-        return cls(**values)
-
 
 def point_of(trial: Trial, config: Mapping[str, Any]) -> Point:
     """A measured trial in the space of the objectives."""
@@ -172,10 +162,6 @@ class Step:
     def of(cls, what: str, name: str, measured: Measurement) -> Step:
         return cls(what, name, measured.memory, measured.scores.miou, measured.cost.macs)
 
-    @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> Step:
-        return cls(**dict(tree) | {"memory": MemoryFigures(**tree["memory"])})
-
 
 @dataclass(frozen=True)
 class Peers:
@@ -187,11 +173,6 @@ class Peers:
     """One for each runtime, in the order of `evaluation.peers.Runtime`; none where there is no file."""
     problem: str | None = None
     """Why there is no file."""
-
-    @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> Peers:
-        uses = tuple(Use(**use | {"runtime": Runtime(use["runtime"])}) for use in tree["uses"])
-        return cls(tree["file_bytes"], uses, tree["problem"])
 
 
 @dataclass(frozen=True)
@@ -332,39 +313,11 @@ class StudyRecord:
             "peers": {str(number): asdict(peers) for number, peers in self.peers.items()},
         }
 
-    @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> StudyRecord:
-        data = tree["data"]
-        if data is not None:
-            data = DataSet(**data | {name: tuple(data[name]) for name in ("class_names", "palette")})
-        return cls(
-            study=tree["study"],
-            config=tree["config"],
-            space_size=tree["space_size"],
-            trials=tuple(Trial.from_dict(trial) for trial in tree["trials"]),
-            front=tuple(tuple(numbers) for numbers in tree["front"]),
-            chosen=tree["chosen"],
-            chosen_reason=tree["chosen_reason"],
-            heldout={int(number): Scores.from_dict(scores) for number, scores in tree["heldout"].items()},
-            data=data,
-            import_check=ImportCheck(**tree["import_check"]) if tree["import_check"] else None,
-            overlays=tuple(OverlayRow(**row) for row in tree["overlays"]),
-            environment=Environment(**tree["environment"]),
-            executions={int(number): Execution(**seen) for number, seen in tree.get("executions", {}).items()},
-            changes=tuple(tree.get("changes", ())),
-            not_executed=tree.get("not_executed"),
-            chain=tuple(Step.from_dict(step) for step in tree.get("chain", ())),
-            peers={int(number): Peers.from_dict(peers) for number, peers in tree.get("peers", {}).items()},
-            version=tree["version"],
-        )
-
 
 def write_record(record: StudyRecord, folder: Path) -> Path:
     """Write `record.json` into the study's folder, all of it or nothing."""
     path = folder / RECORD_FILE
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(record.to_dict(), separators=(",", ":")) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    replace_file(path, (json.dumps(record.to_dict(), separators=(",", ":")) + "\n").encode())
     return path
 
 
@@ -381,29 +334,25 @@ def _collector_paused() -> Iterator[None]:
 
 
 def read_record(folder: Path) -> StudyRecord:
-    """The record of the study in `folder`.
+    """The record of the study in `folder`, checked by `reports.schema`.
 
     Raises:
-        UserError: no such study, a record of another version, or a damaged one.
+        UserError: no such study, a record of another version, or a damaged one; it names the value.
     """
+    from reports.schema import RecordError, parse_record  # it is made of the classes above
+
     path = folder / RECORD_FILE
     try:
-        with _collector_paused():
-            tree = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(
-            f"{folder}: no study here ({RECORD_FILE} is missing); give a folder such as studies/streets"
-        ) from None
-    except ValueError:
-        raise UserError(
-            f"{path}: damaged (not JSON); write it again: python -m sweeps.launch CONFIG --resume"
-        ) from None
-    version = tree.get("version") if isinstance(tree, dict) else None
-    if version != RECORD_VERSION:
-        raise UserError(
-            f"{path}: version {version}, but this program reads {RECORD_VERSION}; report with the one that wrote it"
-        )
+        file = existing_file(folder, RECORD_FILE)
+        content = None if file is None else file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if content is None:
+        raise UserError(f"{folder}: no study here ({RECORD_FILE} is missing); give a folder such as studies/streets")
     try:
-        return StudyRecord.from_dict(tree)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error}); write it again: python -m sweeps.launch CONFIG --resume") from None
+        with _collector_paused():
+            return parse_record(content)
+    except RecordError as error:
+        raise UserError(
+            f"{path}: damaged: {error}; correct it, or write it again: python -m sweeps.launch CONFIG --resume"
+        ) from None

@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
+from reports.files import printable
+
 # Okabe & Ito (2008), "Color universal design": told apart with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442",
@@ -49,7 +51,7 @@ def svg(figure: Figure) -> bytes:
     """The figure as SVG without a date, so that equal figures are equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return printable(buffer.getvalue().decode()).encode()  # a text stands in a comment, too, where XML takes no control
 
 
 def log_axis(axis: Any, low: float, high: float) -> None:

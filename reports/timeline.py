@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from evaluation.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,56 @@ class Timeline:
         return tuple(sorted(largest.values(), key=lambda block: (-block.size_bytes, block.lower, block.offset))[:count])
 
 
+class _Read(BaseModel):
+    """Of a plan's JSON the report reads these fields; the others it skips."""
+
+    model_config = ConfigDict(strict=True)
+
+
+_Whole = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Buffer(_Read):
+    name: str
+    role: str
+    size_bytes: _Whole
+    lower: _Whole
+    upper: _Whole
+    offset: _Whole
+
+
+class _Plan(_Read):
+    arena_bytes: _Whole
+    high_water_step: _Whole
+    steps: list[Any]
+    buffers: list[_Buffer]
+
+
+_PLAN = TypeAdapter(_Plan)
+
+
 def read_timeline(path: Path) -> Timeline:
-    """From the JSON of an `evaluation.planner.Plan`."""
-    plan = json.loads(path.read_text(encoding="utf-8"))
-    names = Block.__dataclass_fields__
+    """From the JSON of an `evaluation.planner.Plan`.
+
+    Raises:
+        UserError: it is no such plan.
+    """
+    try:
+        plan = _PLAN.validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        where = ".".join(map(str, detail["loc"])) or "the file"
+        raise UserError(
+            f"{path}: damaged plan: {where}: {detail['msg'].lower()}; remove it, and the report is written without it"
+        ) from None
     # A frame that the target does not count lies outside the arena.
-    inside = [buffer for buffer in plan["buffers"] if buffer["role"] != "external_frame"]
+    inside = [buffer for buffer in plan.buffers if buffer.role != "external_frame"]
+    names = Block.__dataclass_fields__
     return Timeline(
-        arena_bytes=plan["arena_bytes"],
-        step_count=len(plan["steps"]),
-        high_water_step=plan["high_water_step"],
-        buffers=tuple(Block(**{name: buffer[name] for name in names}) for buffer in inside),
+        arena_bytes=plan.arena_bytes,
+        step_count=len(plan.steps),
+        high_water_step=plan.high_water_step,
+        buffers=tuple(Block(**{name: getattr(buffer, name) for name in names}) for buffer in inside),
     )

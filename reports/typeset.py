@@ -12,6 +12,7 @@ from typing import Any
 
 import typst
 
+from reports.files import printable
 from reports.glyphs import FONT_FOLDER, with_glyphs
 
 PDF_STANDARDS = ["ua-1"]
@@ -25,6 +26,7 @@ def typeset(template: str, content: Mapping[str, Any], root: Path) -> bytes:
     are tried first, so that the same content gives the same bytes on every machine; then those of the system and of
     matplotlib; at last what has no glyph, or is no character at all, is written as its code, such as <U+6B69>.
     """
+    content = printable(content)
     shutil.copyfile(str(resources.files("reports") / template), root / template)
     more_fonts: dict[str, Any] = {"font_paths": [FONT_FOLDER], "ignore_system_fonts": False}
     for fonts in ({"ignore_system_fonts": True}, more_fonts):

@@ -13,9 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluation.errors import UserError
+from reports.files import existing_file, replace_file, shown
 from sweeps.config import SweepConfig
 from sweeps.journal import read_journal
 from sweeps.shared_journal import SharedJournal
@@ -60,9 +63,7 @@ class StudyFolder:
             "changes": self.changes,
             "config": dict(self.identity),
         }
-        temporary = self.path / f"{STUDY_FILE}.{os.getpid()}.part"
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path / STUDY_FILE)
+        replace_file(self.path / STUDY_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
 @contextmanager
@@ -105,6 +106,35 @@ def is_in_use(path: Path) -> bool:
     return False
 
 
+class _Known(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class _Launch(_Known):
+    trials: Annotated[int, Field(ge=0, lt=2**63)]
+    workers: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    process: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    machine: str = ""
+    storage: Annotated[str, Field(pattern="^postgres")] | None = None
+
+
+class _Change(_Known):
+    at: str
+    trials: Annotated[int, Field(ge=0, lt=2**63)]
+    keys: dict[str, Annotated[list[Any], Field(min_length=2, max_length=2)]]
+
+
+class _StudyFile(_Known):
+    """The JSON of `study.json`."""
+
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+    started: str
+    seconds: Annotated[float, Field(ge=0, lt=1e12)]
+    launch: _Launch
+    changes: list[_Change]
+    config: dict[str, Any]
+
+
 def read_folder(path: Path) -> StudyFolder:
     """What `study.json` says.
 
@@ -113,16 +143,22 @@ def read_folder(path: Path) -> StudyFolder:
     """
     file = path / STUDY_FILE
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-        return StudyFolder(
-            path, known["id"], known["started"], known["seconds"], known["config"], known["launch"], known["changes"]
-        )
-    except FileNotFoundError:
+        found = existing_file(path, STUDY_FILE)
+        known = None if found is None else _StudyFile.model_validate_json(found.read_bytes())
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        where = ".".join(map(str, detail["loc"]))
+        problem = f"{where}: {detail['msg'].lower()}" if where else "not JSON"
         raise UserError(
-            f"{path}: no study here ({STUDY_FILE} is missing); give a folder such as studies/streets"
+            f"{file}: damaged ({shown(problem, 120)[1:-1]}); move the folder away, or use -o study=NAME"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{file}: damaged; move the folder away, or use -o study=NAME") from None
+    if known is None:
+        raise UserError(f"{path}: no study here ({STUDY_FILE} is missing); give a folder such as studies/streets")
+    changes = [change.model_dump() for change in known.changes]
+    launch = known.launch.model_dump()
+    return StudyFolder(path, known.id, known.started, known.seconds, known.config, launch, changes)
 
 
 def _join(config: SweepConfig, path: Path, shared: SharedJournal) -> StudyFolder:

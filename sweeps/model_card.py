@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from evaluation.accuracy import bootstrap_interval, paired_difference_interval
+from evaluation.accuracy import bootstrap_interval
 from evaluation.measurement import Execution
+from reports.paired import paired_interval
 from reports.record import StudyRecord, Trial
 
 _FORMATS = {
@@ -70,8 +71,8 @@ def _accuracy(record: StudyRecord, trial: Trial) -> str:
         if not scores.scored_classes:
             continue
         interval, change = bootstrap_interval(scores, seed=seed), "\u2013"
-        if reference is not None and trial.number != 0:
-            difference = paired_difference_interval(scores, reference, seed=seed)
+        difference = paired_interval(scores, reference, seed) if reference is not None and trial.number != 0 else None
+        if difference is not None:
             change = f"{difference.estimate:+.4f} ({difference.lower:+.4f} to {difference.upper:+.4f})"
         rows.append(
             (

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+MOST_CLASSES = 256
+"""Label maps are uint8."""
+MOST_PIXELS = 2**34
+"""Of one cell of one image: no sum over `MOST_CELLS` leaves int64."""
+MOST_CELLS = 2**28
+"""Of a split's confusions, 2 GB: a file that asks for more is not one of ours."""
+
+
+@dataclass(frozen=True)
+class _ScoresTree:
+    """The JSON of `Scores.to_dict`."""
+
+    classes: int
+    scored_classes: list[int]
+    image_ids: list[str]
+    label_prediction_pixels: list[list[int]] | list[list[list[int]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +148,44 @@ class Scores:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Scores:
-        """The inverse of `to_dict`."""
-        classes = record["classes"]
-        confusions = np.zeros((len(record["image_ids"]), classes, classes), np.int64)
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: the lists are not those of a confusion per image: lengths that differ, a class out of range, a
+                cell given twice, a count that is negative or beyond `MOST_PIXELS`.
+        """
+        classes, count = record["classes"], len(record["image_ids"])
+        if not 0 <= classes <= MOST_CLASSES:
+            raise ValueError(f"classes must be 0 to {MOST_CLASSES}, found {classes}")
+        if count * classes * classes > MOST_CELLS:
+            raise ValueError(f"{count} images of {classes} classes are more than {MOST_CELLS} cells")
         pictures = record["label_prediction_pixels"]
-        if len(pictures) != len(confusions):
-            raise ValueError(f"{len(confusions)} pictures but the confusions of {len(pictures)}")
+        if len(pictures) != count:
+            raise ValueError(f"{count} pictures but the confusions of {len(pictures)}")
         # Records of before 2026-11-29 have a list for each triple; either way it is the same numbers in the same order.
         flat = [np.asarray(picture, np.int64).ravel() for picture in pictures]
+        lengths = np.array([len(cells) for cells in flat], np.int64)
+        if (lengths % 3).any():
+            raise ValueError("label_prediction_pixels must hold three numbers a cell: label, prediction, pixels")
         rows, columns, pixels = np.concatenate([*flat, np.empty(0, np.int64)]).reshape(-1, 3).T
-        confusions[np.repeat(np.arange(len(pictures)), [len(cells) // 3 for cells in flat]), rows, columns] = pixels
+        if len(rows):
+            if min(rows.min(), columns.min()) < 0 or max(rows.max(), columns.max()) >= classes:
+                raise ValueError(f"a label or prediction of label_prediction_pixels is not in 0..{classes - 1}")
+            if pixels.min() < 0 or pixels.max() > MOST_PIXELS:
+                raise ValueError(f"pixels of label_prediction_pixels must be 0 to {MOST_PIXELS}")
+        cells = (np.repeat(np.arange(count), lengths // 3) * classes + rows) * classes + columns
+        ordered = cells if (np.diff(cells) > 0).all() else np.sort(cells)
+        if (np.diff(ordered) == 0).any():
+            raise ValueError("a label and prediction occur twice in label_prediction_pixels of one image")
+        confusions = np.zeros((count, classes, classes), np.int64)
+        confusions.reshape(-1)[cells] = pixels
         return cls(tuple(record["image_ids"]), confusions, tuple(record["scored_classes"]))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """How pydantic reads scores out of JSON: the lists of `to_dict`, checked by `from_dict`."""
+        from pydantic_core import core_schema  # imported where it is used: scoring needs no pydantic
+
+        return core_schema.no_info_after_validator_function(
+            lambda tree: cls.from_dict(vars(tree)), handler(_ScoresTree)
+        )

@@ -1,0 +1,123 @@
+"""Files of a study's folder: names that a record gives are followed inside the folder only, and written without links.
+
+A study may come from somebody else. A name in its record, or a symbolic link in its folder, must not make this program
+read or write anything outside that folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from evaluation.errors import UserError
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+LONGEST_PART_BYTES = 255
+LONGEST_NAME_BYTES = 1024
+
+
+def name_problem(name: str) -> str | None:
+    """Why a text is no name of a file below a folder, or None.
+
+    A name is relative, its parts are separated by "/", and it means the same file on every system: no "..", no
+    backslash, no drive, no control character.
+    """
+    if _CONTROL.search(name):
+        return "a control character"
+    parts = name.split("/")
+    if name.startswith("/") or _DRIVE.match(name):
+        return "an absolute path"
+    if "\\" in name:
+        return "a backslash"
+    if any(part in ("", ".", "..") for part in parts):
+        return "an empty, '.' or '..' part"
+    too_long = len(name.encode()) > LONGEST_NAME_BYTES or any(len(part.encode()) > LONGEST_PART_BYTES for part in parts)
+    return "more letters than a file name may have" if too_long else None
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file `name` of `folder`, with every symbolic link resolved; it need not exist.
+
+    Raises:
+        UserError: the name is no relative one, or leads out of the folder, by itself or through a link.
+    """
+    problem = name_problem(name)
+    if problem is not None:
+        raise UserError(f"{folder}: {shown(name)} holds {problem}; a study's files are named relative to its folder")
+    try:
+        root = folder.resolve()
+        path = (root / name).resolve()
+    except (OSError, RuntimeError):  # links that lead to each other
+        raise UserError(f"{folder}: {shown(name)} is a link that leads nowhere; remove it") from None
+    if not path.is_relative_to(root) or path == root:
+        raise UserError(f"{folder}: {shown(name)} leads out of the study's folder through a link; remove the link")
+    return path
+
+
+def existing_file(folder: Path, name: str) -> Path | None:
+    """As `inside`; None where no such regular file exists."""
+    path = inside(folder, name)
+    try:
+        return path if stat.S_ISREG(path.stat().st_mode) else None
+    except OSError:
+        return None
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file, all of it or nothing. A link at `path` is replaced, not followed.
+
+    Raises:
+        OSError: it cannot be written; what was there stays.
+    """
+    # A name that cannot be known before, made only where nothing exists: no link placed there can be written through.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_into(folder: Path, name: str, content: bytes) -> Path:
+    """Write a file of a study's folder, all of it or nothing, through no link, and return its path.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = folder / name
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+def shown(text: object, most: int = 60) -> str:
+    """A value of a file on one line, shortened, control characters escaped."""
+    written = repr(text)
+    return written if len(written) <= most else f"{written[: most - 3]}..."
+
+
+def printable(tree: Any) -> Any:
+    """A tree of JSON types in which every text can be typeset: a control character but tab and line feed becomes the
+    replacement character."""
+    if isinstance(tree, str):
+        return _UNPRINTABLE.sub("\ufffd", tree)
+    if isinstance(tree, list | tuple):
+        return [printable(item) for item in tree]
+    if isinstance(tree, dict):
+        return {printable(key): printable(value) for key, value in tree.items()}
+    return tree
