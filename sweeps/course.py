@@ -66,6 +66,8 @@ def run_course(
         if config.space.prunes_channels:
             progress.say("ranking the channels and reading pictures, once for all trials")
         journal = shared or Journal(folder.path)
+        if isinstance(journal, Journal) and journal.notice:
+            progress.note(journal.notice)
         early_end = run_trials(config, study, journal, executor, tracker, progress, stop, folder.elapsed_s)
         folder.count_time()
         with contextlib.nullcontext(True) if shared is None else shared.closing() as is_ours:

@@ -80,6 +80,8 @@ class _Search:
         self.told: dict[int, Trial] = {}
         self.pending: deque[Question] = deque()
         """Asked and not told, in order."""
+        self.held: deque[Question] = deque()
+        """Those of `pending` that wait for the answers they knew when they were asked first: the journal lost these."""
         self.unwritten: deque[Trial] = deque()
         """Told, and not yet in MLflow."""
         self.failures = self.ruled_out = 0
@@ -106,11 +108,12 @@ class _Search:
                     self.progress.say(f"the last {self.ruled_out} candidates were all ruled out by their plans")
                     exhausted = True
                 if stop.asked:
-                    for question in self.executor.withdraw():
-                        if isinstance(question, Question):
-                            self.pending.remove(question)
-                            self._put_off(question)
-                if not stop.asked and not exhausted and self._budget_left() and len(self.pending) < self.lag:
+                    withdrawn = [key for key in self.executor.withdraw() if isinstance(key, Question)]
+                    for question in (*withdrawn, *self.held):
+                        self.pending.remove(question)
+                        self._put_off(question)
+                    self.held.clear()
+                if not stop.asked and not exhausted and self._budget_left() and self._may_ask():
                     exhausted = not self._ask()
                 elif not self.pending:
                     if stop.asked or not self._others_work():
@@ -171,6 +174,7 @@ class _Search:
     def _begin(self) -> None:
         """Take up what an earlier launch left: what it told, what it asked, and what it had answers to."""
         answered = self.journal.trials
+        self.tracker.keep_only(answered)
         self.pending.extend(self.study.unfinished(answered))
         unfinished = {question.number for question in self.pending}
         self.told = {n: self._judged(answered[n]) for n in sorted(answered) if n not in unfinished}
@@ -178,9 +182,19 @@ class _Search:
             self.tracker.log_trial(trial, self.config.folder)
             self._count(trial)
         self.progress.begin(answered)
-        for question in self.pending:
-            if question.number not in answered:
-                self._submit(question)
+        self.held.extend(question for question in self.pending if question.number not in answered)
+        self._submit_held()
+
+    def _submit_held(self) -> None:
+        """Hand out what waits, as far as everything is told that it knew."""
+        while self.held and all(number in self.told for number in range(self.held[0].known)):
+            self._submit(self.held.popleft())
+
+    def _may_ask(self) -> bool:
+        """Whether a new question may be asked: not while one is open that is older than what was told."""
+        if self.pending and self.told and self.pending[0].number < max(self.told):
+            return False
+        return len(self.pending) < self.lag
 
     def _budget_left(self) -> bool:
         """Whether another question may be asked; open ones are taken to be measured."""
@@ -206,7 +220,7 @@ class _Search:
         against = screen(
             question.candidate,
             question.number,
-            list(self.told.values())[: question.known],
+            self._known_to(question),
             config.search.costs,
             config.screening,
             config.constraints.miou_drop,
@@ -214,13 +228,31 @@ class _Search:
         )
         return Evaluate(question.candidate, planned_limits(config.constraints), against)
 
+    def _known_to(self, question: Question) -> list[Trial]:
+        """What was told before a question was asked first."""
+        return list(self.told.values())[: question.known]
+
     def _tell(self, question: Question) -> None:
         trial = self._judged(self.journal.trials[question.number])
         self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
-        self.told[trial.number] = trial
-        self._count(trial)
+        self._learn(trial)
         self.progress.finished(trial)
         self.unwritten.append(trial)
+
+    def _learn(self, trial: Trial) -> None:
+        """Take a told trial into account, at the place that its number has."""
+        is_late = bool(self.told) and trial.number < max(self.told)
+        self.told[trial.number] = trial
+        if is_late:
+            self.told = dict(sorted(self.told.items()))
+            self.failures = self.ruled_out = 0
+            for earlier in self.told.values():
+                self._count(earlier)
+            if trial.number == 0:  # limits on what is lost are judged against the baseline
+                self.told = {number: self._judged(told) for number, told in self.told.items()}
+        else:
+            self._count(trial)
+        self._submit_held()
 
     def _write_one(self) -> None:
         self.tracker.log_trial(self.unwritten[0], self.config.folder)
@@ -258,6 +290,8 @@ class _SharedSearch(_Search):
             return
         self._looked = now
         self.journal.refresh()
+        for notice in self.journal.take_notices():
+            self.progress.note(notice)
         own = {question.number for question in self.pending}
         for number, trial in self.journal.trials.items():
             if number not in own and number not in self.told:
@@ -266,6 +300,14 @@ class _SharedSearch(_Search):
             question = self.study.take_up(claim, len(self.told))
             self.pending.append(question)
             self._submit(question)
+
+    def _may_ask(self) -> bool:
+        return len(self.pending) < self.lag
+
+    def _learn(self, trial: Trial) -> None:
+        """In the order of the answers, which depends on the speed of the launches anyhow."""
+        self.told[trial.number] = trial
+        self._count(trial)
 
     def _budget_left(self) -> bool:
         spent = sum(trial.spent for trial in self.journal.trials.values())

@@ -6,6 +6,7 @@ python -m sweeps.export studies/streets --budget 0.2MB --out network   the most 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -17,6 +18,8 @@ from evaluation.errors import UserError, exits_on_user_error
 
 if TYPE_CHECKING:
     from reports.record import StudyRecord, Trial
+    from sweeps.config import SweepConfig
+    from sweeps.space import Candidate
 
 BROKEN_STATUS = 1
 """Exit status where the written program does not keep what the study promised."""
@@ -59,11 +62,38 @@ def export(
         raise UserError("--trial, --pick, --budget and --max-drop each name one network; give one of them")
     record = read_record(study)
     chosen = picked(record, study, trial, pick, budget, max_drop)
+    settings = settings_of(record, study, chosen)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from sweeps.handover import hand_over
 
-    if not hand_over(record, study, chosen, out, check):
+    if not hand_over(record, study, chosen, out, check, settings):
         raise typer.Exit(BROKEN_STATUS)
+
+
+def settings_of(record: StudyRecord, study: Path, trial: Trial) -> tuple[SweepConfig, Candidate]:
+    """The configuration of a study and the candidate of one of its trials, as its record gives them.
+
+    Raises:
+        UserError: either is none that this program knows.
+    """
+    from pydantic import ValidationError
+
+    from reports.record import RECORD_FILE
+    from sweeps.config import SweepConfig
+    from sweeps.space import Candidate
+
+    try:
+        config = SweepConfig.model_validate_json(json.dumps(dict(record.config)))
+        return config, Candidate.from_params(trial.params)
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]
+        problem = f"config.{'.'.join(map(str, detail['loc']))}: {detail['msg'].lower()}"
+    except (TypeError, ValueError) as error:
+        problem = f"params of trial {trial.number}: {error}"
+    raise UserError(
+        f"{study / RECORD_FILE}: damaged: {' '.join(problem.split())[:200]}; correct it, or write it again: "
+        "python -m sweeps.launch CONFIG --resume"
+    )
 
 
 def picked(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.measurement import Execution
 from evaluation.planner.tflm import write_offline_plan
+from reports.files import existing_file
 from reports.record import NETWORKS, StudyRecord, Trial
 from sweeps.config import SweepConfig
 from sweeps.context import Context
 from sweeps.execution import PROOF_PICTURES, execution
+from sweeps.export import settings_of
 from sweeps.model_card import model_card
 from sweeps.space import Candidate
 from sweeps.stages import Network, compressed, plan_of
@@ -32,21 +35,31 @@ LABELS_FILE = "labels.txt"
 CARD_FILE = "MODEL_CARD.md"
 
 
-def hand_over(record: StudyRecord, study: Path, trial: Trial, out: Path, check: bool) -> bool:
+def hand_over(
+    record: StudyRecord,
+    study: Path,
+    trial: Trial,
+    out: Path,
+    check: bool,
+    settings: tuple[SweepConfig, Candidate] | None = None,
+) -> bool:
     """Write a trial's network to the folder `out`; returns whether its program kept what the study promised.
 
-    A network of the front lies in the study's folder; any other is made again, from the stage cache where it is kept.
+    A network of the front is in the study's folder; any other is made again, from the stage cache where it is kept.
+
+    Args:
+        settings: the study's configuration and the trial's candidate, where `settings_of` has read them already.
 
     Raises:
-        UserError: the folder holds something else, or this version makes another network of the trial.
+        UserError: the folder holds something else, the kept network is damaged or is a link out of the study's folder,
+            or this version makes another network of the trial.
     """
     check_folder(out)
     console = Console(highlight=False, soft_wrap=True)
-    context = open_context(SweepConfig.model_validate_json(json.dumps(dict(record.config))))
-    candidate = Candidate.from_params(trial.params)
-    kept = study / NETWORKS / trial.label
-    is_kept = (kept / NETWORK_FILE).exists()
-    network = load_network(kept) if is_kept else compressed(candidate.compression, context)
+    config, candidate = settings or settings_of(record, study, trial)
+    context = open_context(config)
+    kept = existing_file(study, f"{NETWORKS}/{trial.label}/{NETWORK_FILE}")
+    network = compressed(candidate.compression, context) if kept is None else _loaded(kept)
     graph = lower(network, context.config.study)
     plan = plan_of(graph, candidate.tile_count, context)
     promised = trial.measurement.memory
@@ -79,6 +92,16 @@ def hand_over(record: StudyRecord, study: Path, trial: Trial, out: Path, check: 
     if TFLITE_FILE in files:
         _report_tflite(console, network, context, files[TFLITE_FILE])
     return kept
+
+
+def _loaded(file: Path) -> Network:
+    try:
+        return load_network(file.parent)
+    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        said = " ".join(str(error).split())[:100]
+        raise UserError(
+            f"{file}: damaged ({said}); remove its folder, and write it again: python -m sweeps.launch CONFIG --resume"
+        ) from None
 
 
 def _other_formats(graph: Graph) -> tuple[dict[str, bytes], dict[str, str]]:

@@ -5,55 +5,86 @@ It is the one truth of a study. Optuna's and MLflow's databases are brought up t
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from reports.files import existing_file, inside, replace_file
 from reports.record import Trial
+from sweeps.journal_lines import Damage, line_of, read_lines
 
 JOURNAL_FILE = "trials.jsonl"
+LISTED = 8
+"""Damaged lines that a message names."""
 
 
 def read_journal(folder: Path) -> dict[int, Trial]:
-    """The finished trials of a study by number, while it runs or after."""
-    try:
-        return _parse((folder / JOURNAL_FILE).read_bytes())[0]
-    except FileNotFoundError:
-        return {}
+    """The finished trials of a study by number, while it runs or after. Nothing is written.
 
-
-def _parse(content: bytes) -> tuple[dict[int, Trial], int]:
-    """The trials of the lines that are whole, and the bytes of these lines."""
-    trials: dict[int, Trial] = {}
-    whole = 0
-    for line in content.splitlines(keepends=True):
-        try:
-            trial = Trial.from_dict(json.loads(line)) if line.endswith(b"\n") else None
-        except (ValueError, KeyError, TypeError):
-            trial = None
-        if trial is None:
-            break
-        trials[trial.number] = trial
-        whole += len(line)
-    return trials, whole
+    Raises:
+        UserError: the journal is a link that leads out of the folder.
+    """
+    file = existing_file(folder, JOURNAL_FILE)
+    return {} if file is None else read_lines(file.read_bytes()).trials
 
 
 class Journal:
-    """Append-only; a line that a kill cut short is dropped at the next opening."""
+    """Append-only. A line that a kill cut short is dropped at the next opening.
+
+    Any other damage loses the trial of its own line: the file is set aside as it was, and written anew without the
+    line. `unfinished` of the study then finds that the trial has no answer, and it is measured again under its number.
+
+    Raises:
+        UserError: the journal is a link that leads out of the folder.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / JOURNAL_FILE
+        self._path = inside(folder, JOURNAL_FILE)
         content = self._path.read_bytes() if self._path.exists() else b""
-        self.trials, whole = _parse(content)
-        if whole < len(content):
-            with self._path.open("r+b") as file:
-                file.truncate(whole)
+        lines = read_lines(content)
+        self.trials = lines.trials
+        self.notice: str | None = None
+        """One line for the user about what was found damaged."""
+        if lines.damaged:
+            kept = _set_aside(self._path, content)
+            self.notice = _notice(folder / JOURNAL_FILE, lines.damaged, kept)
+        if lines.damaged or lines.is_cut:
+            replace_file(self._path, b"".join(line_of(trial) for trial in self.trials.values()))
 
     def append(self, trial: Trial) -> None:
         """Returns when the line is on the disk."""
-        line = json.dumps(trial.to_dict(), separators=(",", ":")) + "\n"
         with self._path.open("ab") as file:
-            file.write(line.encode())
+            file.write(line_of(trial))
             file.flush()
             os.fsync(file.fileno())
         self.trials[trial.number] = trial
+
+
+def _set_aside(path: Path, content: bytes) -> Path:
+    """Keep a damaged file under a name of its own; an earlier one is never overwritten."""
+    number = 1
+    while True:
+        kept = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
+        try:
+            with kept.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            return kept
+        except FileExistsError:
+            # A launch that was killed before it wrote the journal anew has kept the same content already.
+            if not kept.is_symlink() and kept.is_file() and kept.read_bytes() == content:
+                return kept
+            number += 1
+
+
+def _notice(path: Path, damaged: Sequence[Damage], kept: Path) -> str:
+    shown = ", ".join(str(damage.line) for damage in damaged[:LISTED])
+    more = f" and {len(damaged) - LISTED} more" if len(damaged) > LISTED else ""
+    lost = sum(damage.loses for damage in damaged)
+    again = {0: "no trial is lost", 1: "the trial that is lost with it is measured again"}
+    return (
+        f"{path}: damaged in line{'s' * (len(damaged) > 1)} {shown}{more} ({damaged[0].reason}): "
+        f"{again.get(lost, f'the {lost} trials that are lost with them are measured again')}; the file as it was is "
+        f"kept as {kept.name}"
+    )

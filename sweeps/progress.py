@@ -84,6 +84,10 @@ class Progress:
         if not self._console.is_terminal:
             self._console.print(phase, markup=False, highlight=False)
 
+    def note(self, text: str) -> None:
+        """Print a line that stays, on a terminal, too."""
+        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
     def times(self) -> str:
         elapsed = time.monotonic() - self._started
         done, left = self._spent - self._finished_before, self._budget - self._spent

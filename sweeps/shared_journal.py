@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +27,18 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     func,
+    inspect,
     select,
     text,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from evaluation.errors import UserError
 from reports.record import Trial
+from reports.record_checks import RecordError
+from sweeps.journal_lines import line_of, trial_of
 from sweeps.space import Candidate
 
 _TABLES = MetaData()
@@ -91,6 +97,7 @@ class SharedJournal:
         self.trials: dict[int, Trial] = {}
         self.asked: dict[Candidate, int] = {}
         """Every candidate that was claimed by anybody, and its number."""
+        self._notices: list[str] = []
         self.refresh()
 
     @contextmanager
@@ -123,7 +130,30 @@ class SharedJournal:
             claims = connection.execute(select(_CLAIMS.c.number, _CLAIMS.c.candidate).where(own)).all()
             new = connection.execute(answered.where(_CLAIMS.c.number.not_in(self.trials))).all()
         self.asked.update({_candidate(claim.candidate): claim.number for claim in claims})
-        self.trials.update({row.number: Trial.from_dict(json.loads(row.trial)) for row in new})
+        for row in new:
+            try:
+                self.trials[row.number] = _trial(row)
+            except RecordError as error:
+                self._set_aside(row.number, row.trial, error)
+
+    def take_notices(self) -> list[str]:
+        """What the user has not been told yet: one line for each damaged row."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def _set_aside(self, number: int, answer: str, error: RecordError) -> None:
+        """Keep a damaged answer as a fact of the study, and open its claim again: whoever comes first measures it."""
+        own = (_CLAIMS.c.study == self._study, _CLAIMS.c.number == number, _CLAIMS.c.trial == answer)
+        name = f"damaged trial {number} {uuid.uuid4().hex[:8]}"
+        with self._alone() as connection:
+            opened = connection.execute(_CLAIMS.update().where(*own).values(trial=None, spent=None, lease_until=0.0))
+            if not opened.rowcount:
+                return  # another launch was sooner
+            connection.execute(insert(_FACTS).values(study=self._study, name=name, value=answer))
+        self._notices.append(
+            f"storage.url: trial {number} of {self._study!r} is damaged ({error}): it is measured again; the row as it "
+            f"was is kept in petitlab_facts as {name!r}"
+        )
 
     @property
     def open_claims(self) -> int:
@@ -202,7 +232,7 @@ class SharedJournal:
             connection.execute(
                 _CLAIMS.update()
                 .where(_CLAIMS.c.study == self._study, _CLAIMS.c.number == trial.number, _CLAIMS.c.trial.is_(None))
-                .values(trial=json.dumps(trial.to_dict(), separators=(",", ":")), spent=trial.spent)
+                .values(trial=line_of(trial).decode().rstrip(), spent=trial.spent)
             )
         self.refresh()
 
@@ -244,6 +274,42 @@ class SharedJournal:
             finally:
                 if lock:
                     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+
+
+def read_shared_journal(url: str, study: str) -> dict[int, Trial]:
+    """The finished trials of a study by number. Nothing is written: no tables are made, a damaged row stays as it is.
+
+    Raises:
+        UserError: the address is of no database of PostgreSQL.
+    """
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, ImportError, NoSuchModuleError):
+        raise UserError("study.json: launch.storage must be an address such as postgresql://USER@HOST/NAME") from None
+    own = select(_CLAIMS.c.number, _CLAIMS.c.trial).where(_CLAIMS.c.study == study, _CLAIMS.c.trial.is_not(None))
+    trials = {}
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(_CLAIMS.name):
+                return {}
+            for row in connection.execute(own):
+                with suppress(RecordError):
+                    trials[row.number] = _trial(row)
+    finally:
+        engine.dispose()
+    return trials
+
+
+def _trial(row: Row) -> Trial:
+    """The trial of a claim that was answered.
+
+    Raises:
+        RecordError: it is damaged, or of another claim.
+    """
+    trial = trial_of(row.trial.encode())
+    if trial.number != row.number:
+        raise RecordError(("number",), f"must be {row.number}, found {trial.number}")
+    return trial
 
 
 def _lock(name: str) -> int:

@@ -15,6 +15,7 @@ from evaluation.errors import UserError, exits_on_user_error
 
 if TYPE_CHECKING:
     from reports.record import Trial
+    from sweeps.config import ConstraintsConfig
     from sweeps.folder import StudyFolder
 
 DEFAULT_FOLDER = Path("studies")
@@ -47,15 +48,13 @@ def _print_status(path: Path, console) -> None:
 
     from reports.front import pareto_front
     from reports.record import State, point_of
-    from sweeps.config import ConstraintsConfig
     from sweeps.folder import is_in_use, read_folder
     from sweeps.judging import judge
     from sweeps.progress import clock
 
     folder = read_folder(path)
-    limits = {name: folder.identity.get(f"constraints.{name}") for name in ConstraintsConfig.model_fields}
+    constraints, third = _settings(folder)
     found = _trials(folder)
-    constraints = ConstraintsConfig(**limits)
     trials = {number: judge(trial, found.get(0), constraints) for number, trial in sorted(found.items())}
     launch, spent = folder.launch, sum(trial.spent for trial in trials.values())
     if is_in_use(path):
@@ -73,7 +72,7 @@ def _print_status(path: Path, console) -> None:
     if trials:
         busy = clock(sum(trial.seconds for trial in trials.values()))
         console.print(f"  {busy} spent in trials, all workers together")
-    config = {"search": {"third_objective": folder.identity.get("search.third_objective")}}
+    config = {"search": {"third_objective": third}}
     front = pareto_front([point_of(trial, config) for trial in trials.values() if trial.feasible])
     if not front:
         return
@@ -87,12 +86,32 @@ def _print_status(path: Path, console) -> None:
         console.print(f"  and {len(front) - LISTED} more on the front")
 
 
+def _settings(folder: StudyFolder) -> tuple[ConstraintsConfig, str | None]:
+    """The limits of a study, and its third objective."""
+    from pydantic import ValidationError
+
+    from sweeps.config import ConstraintsConfig, SearchConfig
+    from sweeps.folder import STUDY_FILE
+
+    limits = {name: folder.identity.get(f"constraints.{name}") for name in ConstraintsConfig.model_fields}
+    try:
+        search = SearchConfig(third_objective=folder.identity.get("search.third_objective"))
+        return ConstraintsConfig(**limits), search.third_objective
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        name = ".".join(map(str, detail["loc"]))
+        raise UserError(
+            f"{folder.path / STUDY_FILE}: damaged ({name}: {detail['msg'].lower()}); move the folder away, or use "
+            "-o study=NAME"
+        ) from None
+
+
 def _trials(folder: StudyFolder) -> dict[int, Trial]:
     from sweeps.journal import read_journal
-    from sweeps.shared_journal import SharedJournal
+    from sweeps.shared_journal import read_shared_journal
 
     url = folder.launch.get("storage")
-    return read_journal(folder.path) if url is None else SharedJournal(url, folder.path.name, "status", 0.0).trials
+    return read_journal(folder.path) if url is None else read_shared_journal(url, folder.path.name)
 
 
 def _row(trial: Trial) -> tuple[str, str, str, str]:

@@ -56,7 +56,7 @@ class Question:
     number: int
     candidate: Candidate
     optuna_number: int | None
-    """None for a baseline that is no point of the searched space."""
+    """None for a baseline that is no point of the searched space, and where Optuna has been told already."""
     known: int = 0
     """How many trials were told before it was asked; no others may weigh against the candidate."""
 
@@ -169,11 +169,15 @@ class Study:
     def unfinished(self, finished: Mapping[int, Trial]) -> list[Question]:
         """After a stop: the questions still open, in order. Those `finished` has an answer to are to be told again.
 
-        A finished trial that Optuna has lost, with its database or by a change of the space, is put back.
+        A finished trial that Optuna has lost, with its database or by a change of the space, is put back. One that
+        Optuna was told and `finished` lacks, since the journal was damaged, is asked again under its number; Optuna
+        keeps the answer it has.
         """
-        if 0 in finished:
-            self._mark(BASELINE, 0)
         questions: dict[int, Question] = {}
+        if finished:
+            self._mark(BASELINE, 0)
+            if 0 not in finished:
+                questions[0] = Question(0, BASELINE, None)
         known: set[int] = set()
         for trial in self._study.get_trials(deepcopy=False):
             if QUESTION not in trial.user_attrs:
@@ -187,6 +191,8 @@ class Study:
             if not trial.state.is_finished():
                 self._set_state(trial.number, TrialState.RUNNING)
                 questions[asked["number"]] = Question(asked["number"], candidate, trial.number, asked["known"])
+            elif asked["number"] not in finished:
+                questions.setdefault(asked["number"], Question(asked["number"], candidate, None, asked["known"]))
         for number, trial in finished.items():
             if number not in known:
                 self._restore(trial)
@@ -241,11 +247,18 @@ class Study:
         raise AssertionError("an untried candidate was not asked")
 
     def take_up(self, claim: Claim, known: int) -> Question:
-        """The question of a claim that another launch left behind."""
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.user_attrs.get(QUESTION, {}).get("number") == claim.number and not trial.state.is_finished():
+        """The question of a claim that another launch left behind, or whose answer was damaged."""
+        own = [
+            trial
+            for trial in self._study.get_trials(deepcopy=False)
+            if trial.user_attrs.get(QUESTION, {}).get("number") == claim.number
+        ]
+        for trial in own:
+            if not trial.state.is_finished():
                 self._set_state(trial.number, TrialState.RUNNING)
                 return Question(claim.number, claim.candidate, trial.number, known)
+        if own:
+            return Question(claim.number, claim.candidate, None, known)
         return self._begin(claim.number, claim.candidate, known)
 
     def _learn(self, asked: Mapping[Candidate, int]) -> None:

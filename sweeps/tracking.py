@@ -131,6 +131,11 @@ class Tracker:
             if not token:
                 return runs
 
+    def keep_only(self, numbers: Iterable[int]) -> None:
+        """Delete the runs of trials that have other numbers: the journal lost them, and they are measured again."""
+        for number in self._children.keys() - set(numbers):
+            self._client.delete_run(self._children.pop(number))
+
     def log_trial(self, trial: Trial, folder: Path) -> None:
         """Write a finished trial, unless it is there already."""
         if trial.number in self._children:

@@ -163,7 +163,10 @@ class Scores:
         if len(pictures) != count:
             raise ValueError(f"{count} pictures but the confusions of {len(pictures)}")
         # Records of before 2026-11-29 have a list for each triple; either way it is the same numbers in the same order.
-        flat = [np.asarray(picture, np.int64).ravel() for picture in pictures]
+        try:
+            flat = [np.asarray(picture, np.int64).ravel() for picture in pictures]
+        except OverflowError:
+            raise ValueError(f"pixels of label_prediction_pixels must be 0 to {MOST_PIXELS}") from None
         lengths = np.array([len(cells) for cells in flat], np.int64)
         if (lengths % 3).any():
             raise ValueError("label_prediction_pixels must hold three numbers a cell: label, prediction, pixels")

@@ -233,9 +233,9 @@ def _harm(disturbed: Disturbed, lost: int, undisturbed: dict) -> Harm:
 
 
 def _spent(disturbed: Disturbed) -> int:
-    from reports.record import Trial
+    from sweeps.journal import read_journal
 
-    return sum(Trial.from_dict(trial).spent for trial in disturbed.journal())
+    return sum(trial.spent for trial in read_journal(disturbed.study).values())
 
 
 def _workers(process: subprocess.Popen) -> list[psutil.Process]:
