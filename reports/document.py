@@ -51,19 +51,19 @@ def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: In
     found = intervals(record) if found is None else found
     page = content(record, found, timelines)
     page["paper"] = paper
-    drawn = _figures(record, found, timelines)
-    page["figures"] = {name: figure is not None for name, figure in drawn.items()}
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        for name, figure in drawn.items():
-            if figure is not None:
-                (root / f"{name}.svg").write_bytes(figure)
         rows = zip(page["overlays"], record.overlays, strict=True)
         page["overlays"] = [
             row | {"files": brought}
             for index, (row, files) in enumerate(rows)
             if (brought := _bring(files, folder, root, index)) is not None
         ]
+        drawn = _figures(record, found, timelines)
+        page["figures"] = {name: figure is not None for name, figure in drawn.items()}
+        for name, figure in drawn.items():
+            if figure is not None:
+                (root / f"{name}.svg").write_bytes(figure)
         pdf = typeset("report.typ", page, root)
     return write_into(folder, REPORT_FILE, pdf)
 

@@ -91,6 +91,24 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
+def set_aside(path: Path, content: bytes) -> Path:
+    """Keep the content of a damaged file under a name of its own, and return that; no earlier one is overwritten."""
+    number = 1
+    while True:
+        kept = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
+        try:
+            with kept.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            return kept
+        except FileExistsError:
+            # A launch that was killed before it wrote the journal anew has kept the same content already.
+            if not kept.is_symlink() and kept.is_file() and kept.read_bytes() == content:
+                return kept
+            number += 1
+
+
 def write_into(folder: Path, name: str, content: bytes) -> Path:
     """Write a file of a study's folder, all of it or nothing, through no link, and return its path.
 

@@ -14,6 +14,7 @@ import numpy as np
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from evaluation.measurement import Execution, Measurement
+from reports.files import set_aside
 from reports.front import choose, pareto_front
 from reports.overlays import save_row
 from reports.record import (
@@ -206,10 +207,15 @@ def described(answer: DataSet | Failure) -> DataSet:
 
 
 def _known(folder: Path) -> Findings:
-    """What an earlier closing of this study found."""
+    """What an earlier closing of this study found. A damaged record is kept under another name, and all of it is found
+    anew."""
     if not (folder / RECORD_FILE).exists():
         return Findings()
-    earlier = read_record(folder)
+    try:
+        earlier = read_record(folder)
+    except UserError:
+        set_aside(folder / RECORD_FILE, (folder / RECORD_FILE).read_bytes())
+        return Findings()
     return Findings(earlier.heldout, earlier.executions, earlier.peers)
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.files import existing_file, inside, replace_file
+from reports.files import existing_file, inside, replace_file, set_aside
 from reports.record import Trial
 from sweeps.journal_lines import Damage, line_of, read_lines
 
@@ -46,7 +46,7 @@ class Journal:
         self.notice: str | None = None
         """One line for the user about what was found damaged."""
         if lines.damaged:
-            kept = _set_aside(self._path, content)
+            kept = set_aside(self._path, content)
             self.notice = _notice(folder / JOURNAL_FILE, lines.damaged, kept)
         if lines.damaged or lines.is_cut:
             replace_file(self._path, b"".join(line_of(trial) for trial in self.trials.values()))
@@ -58,24 +58,6 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         self.trials[trial.number] = trial
-
-
-def _set_aside(path: Path, content: bytes) -> Path:
-    """Keep a damaged file under a name of its own; an earlier one is never overwritten."""
-    number = 1
-    while True:
-        kept = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
-        try:
-            with kept.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            return kept
-        except FileExistsError:
-            # A launch that was killed before it wrote the journal anew has kept the same content already.
-            if not kept.is_symlink() and kept.is_file() and kept.read_bytes() == content:
-                return kept
-            number += 1
 
 
 def _notice(path: Path, damaged: Sequence[Damage], kept: Path) -> str:
