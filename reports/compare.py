@@ -202,7 +202,7 @@ def write_comparison(first: StudyRecord, second: StudyRecord, names: tuple[str, 
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         (root / "fronts.svg").write_bytes(comparison_figure(first, second, names))
-        pdf = typeset("comparison.typ", page, root)
+        pdf = typeset("comparison.typ", page, root, names[0])
     try:
         replace_file(path, pdf)
     except OSError as error:

@@ -45,7 +45,7 @@ def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: In
         found: intervals of this record, where they are known.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or a plan or image that the record names is damaged.
     """
     timelines = _timelines(record, folder)
     found = intervals(record) if found is None else found
@@ -64,8 +64,28 @@ def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: In
         for name, figure in drawn.items():
             if figure is not None:
                 (root / f"{name}.svg").write_bytes(figure)
-        pdf = typeset("report.typ", page, root)
+        pdf = typeset("report.typ", page, root, str(folder))
     return write_into(folder, REPORT_FILE, pdf)
+
+
+def typeset(template: Path, what: Path) -> bytes:
+    """The PDF of a template, which may read files of its own folder only.
+
+    Args:
+        what: the study, for a message.
+
+    Raises:
+        UserError: something in the study cannot be typeset.
+    """
+    try:
+        return typst.compile(
+            template, root=template.parent, format="pdf", ignore_system_fonts=True, pdf_standards=PDF_STANDARDS
+        )
+    except typst.TypstError as error:
+        said = shown(" ".join(str(error).split()), 120)
+        raise UserError(
+            f"{what}: its record cannot be typeset ({said}); write it again: python -m sweeps.launch CONFIG --resume"
+        ) from error
 
 
 def _figures(record: StudyRecord, found: Intervals, timelines: Mapping[int, Timeline]) -> dict[str, bytes | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -122,6 +123,13 @@ def check_record(record: StudyRecord) -> None:
         _check_memory(("chain", index, "memory"), step.memory)
     if record.chain and record.chain[0].what != "baseline":
         raise RecordError(("chain", 0, "what"), "the first step must be baseline")
+    try:
+        datetime.fromisoformat(record.environment.started)
+    except ValueError:
+        found = shown(record.environment.started, 40)
+        raise RecordError(
+            ("environment", "started"), f"must be a time as 2026-11-23T10:00:00+00:00, found {found}"
+        ) from None
     _check_data(record)
 
 

@@ -12,19 +12,26 @@ from typing import Any
 
 import typst
 
-from reports.files import printable
+from evaluation.errors import UserError
+from reports.files import printable, shown
 from reports.glyphs import FONT_FOLDER, with_glyphs
 
 PDF_STANDARDS = ["ua-1"]
 """PDF/UA-1 (ISO 14289-1): the compiler refuses a document that a screen reader could not follow."""
 
 
-def typeset(template: str, content: Mapping[str, Any], root: Path) -> bytes:
+def typeset(template: str, content: Mapping[str, Any], root: Path, study: str) -> bytes:
     """The PDF of `reports/<template>`, which reads `content` from content.json and its figures from the folder `root`.
 
     A text with a character that no font can show is no PDF/UA, and the compiler refuses it. The fonts of the compiler
     are tried first, so that the same content gives the same bytes on every machine; then those of the system and of
     matplotlib; at last what has no glyph, or is no character at all, is written as its code, such as <U+6B69>.
+
+    Args:
+        study: for a message.
+
+    Raises:
+        UserError: something in the study cannot be typeset.
     """
     content = printable(content)
     shutil.copyfile(str(resources.files("reports") / template), root / template)
@@ -32,7 +39,13 @@ def typeset(template: str, content: Mapping[str, Any], root: Path) -> bytes:
     for fonts in ({"ignore_system_fonts": True}, more_fonts):
         with suppress(typst.TypstError):
             return _compiled(template, content, root, fonts)
-    return _compiled(template, _each_text(content), root, more_fonts | {"ignore_system_fonts": True})
+    try:
+        return _compiled(template, _each_text(content), root, more_fonts | {"ignore_system_fonts": True})
+    except typst.TypstError as error:
+        said = shown(" ".join(str(error).split()), 120)
+        raise UserError(
+            f"{study}: its record cannot be typeset ({said}); write it again: python -m sweeps.launch CONFIG --resume"
+        ) from error
 
 
 def _compiled(template: str, content: Any, root: Path, fonts: Mapping[str, Any]) -> bytes:
