@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,13 +18,14 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from rich.console import Console
+from sqlalchemy import create_engine, inspect, text
 from standin_sweeps import SCRIPT, evaluated
 
 from evaluation.errors import UserError
 from reports.record import State, Trial, read_record
 from sweeps.config import SweepConfig
 from sweeps.config_file import load_config
-from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal
+from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal, read_shared_journal
 from sweeps.space import BASELINE, Candidate
 from sweeps.sweep import run_sweep
 
@@ -121,6 +123,51 @@ def test_one_launch_closes(url: str) -> None:
             assert not second
     with b.closing() as then:
         assert then
+
+
+def answered(number: int, candidate: Candidate) -> Trial:
+    return Trial(number, candidate.as_params(), str(candidate), State.PRUNED, False, reason="planned")
+
+
+def damage(url: str, number: int, old: str, new: str) -> None:
+    """Change what a row says, as a faulty disk would."""
+    with create_engine(url).begin() as connection:
+        changed = connection.execute(
+            text("UPDATE petitlab_claims SET trial = replace(trial, :old, :new) WHERE number = :number"),
+            {"old": old, "new": new, "number": number},
+        )
+        assert changed.rowcount == 1
+
+
+@pytest.mark.parametrize(("old", "new"), [("planned", "plannee"), ("{", "["), ('"crc32":"', '"crc":"')])
+def test_a_damaged_row_is_kept_said_and_measured_again(url: str, old: str, new: str) -> None:
+    a = journal(url, "a")
+    for number, candidate in enumerate((BASELINE, ONE, TWO)):
+        assert a.claim(candidate) == number
+        a.append(answered(number, candidate))
+    damage(url, 1, old, new)
+    assert read_shared_journal(url, "s").keys() == {0, 2}
+    assert a.take_notices() == [], "reading alone changes nothing"
+    b = journal(url, "b")
+    (notice,) = b.take_notices()
+    assert "trial 1 of 's' is damaged" in notice
+    assert "measured again" in notice
+    assert b.take_notices() == []
+    assert b.trials.keys() == {0, 2}
+    assert b.open_claims == 1
+    kept = re.search(r"'(damaged trial 1 \w+)'", notice)[1]
+    with create_engine(url).connect() as connection:
+        rows = connection.execute(text("SELECT value FROM petitlab_facts WHERE name = :name"), {"name": kept}).all()
+    assert [new in row.value for row in rows] == [True]
+    assert b.take_over() == Claim(1, ONE)
+    b.append(answered(1, ONE))
+    assert journal(url, "c").trials[1].to_dict() == answered(1, ONE).to_dict()
+
+
+def test_status_makes_no_tables(url: str) -> None:
+    assert read_shared_journal(url, "s") == {}
+    with create_engine(url).connect() as connection:
+        assert not inspect(connection).get_table_names()
 
 
 def start(folder: Path, url: str, tracking: str, *settings: str) -> subprocess.Popen:
