@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -62,12 +63,38 @@ def export(
         raise UserError("--trial, --pick, --budget and --max-drop each name one network; give one of them")
     record = read_record(study)
     chosen = picked(record, study, trial, pick, budget, max_drop)
-    settings = settings_of(record, study, chosen)
+    config, candidate = settings_of(record, study, chosen)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from sweeps.handover import hand_over
 
-    if not hand_over(record, study, chosen, out, check, settings):
-        raise typer.Exit(BROKEN_STATUS)
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = with_own_cache(config, study, Path(scratch)), candidate
+        if not hand_over(record, study, chosen, out, check, settings):
+            raise typer.Exit(BROKEN_STATUS)
+
+
+def with_own_cache(config: SweepConfig, study: Path, scratch: Path) -> SweepConfig:
+    """The configuration of a record with a stage cache that may be written: next to the study, where it is by default,
+    or a folder that holds nothing but a stage cache. A record may come from somebody else, and must not make an export
+    write to, or remove from, any other folder or address; it then uses `scratch`.
+    """
+    place = config.cache.place
+    out = study.resolve().parent
+    if place is not None and ("://" in place or not is_stage_cache(Path(place))):
+        place = str(scratch)
+    return config.model_copy(update={"out": out, "cache": config.cache.model_copy(update={"place": place})})
+
+
+def is_stage_cache(folder: Path) -> bool:
+    """Whether a folder exists and has folders of cache entries in it, and nothing else."""
+    from sweeps.cache_store import SUFFIX
+
+    try:
+        stages = list(folder.iterdir())
+        files = [file for stage in stages for file in stage.iterdir()]
+    except OSError:
+        return False
+    return bool(files) and all(file.suffix in (SUFFIX, ".lock", ".part") for file in files)
 
 
 def settings_of(record: StudyRecord, study: Path, trial: Trial) -> tuple[SweepConfig, Candidate]:

@@ -14,6 +14,8 @@ from evaluation.errors import UserError
 from reports.document import write_documents
 from reports.files import inside, replace_file
 from reports.record import State, StudyRecord, read_record, write_record
+from sweeps.config import SweepConfig
+from sweeps.export import with_own_cache
 from sweeps.folder import read_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -213,3 +215,24 @@ def test_an_edited_study_file_is_read_or_refused_in_one_line(tmp_path: Path, key
     fits = (is_text and key in ("id", "started", "launch.machine")) or (key == "config" and value == {"a": 1})
     assert (error is None) == (fits or (value is None and key == "launch.storage"))
     assert error is None or (error.isprintable() and "study.json: damaged (" in error)
+
+
+def config_of(**sections: object) -> SweepConfig:
+    return SweepConfig.model_validate_json(json.dumps({"study": "s", "data": {"name": "streets"}, **sections}))
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/cache", "{outside}", "/nowhere"])
+def test_an_export_writes_to_no_cache_that_a_record_names(tmp_path: Path, outside: Path, place: str) -> None:
+    """Entries that are not used for long are removed from a cache, and any other file of an hour's age with them."""
+    config = config_of(cache={"place": place.format(outside=outside)})
+    scratch = tmp_path / "scratch"
+    assert with_own_cache(config, tmp_path / "studies" / "s", scratch).cache_place == str(scratch)
+
+
+def test_an_export_uses_the_cache_next_to_its_study_or_one_that_is_nothing_else(tmp_path: Path) -> None:
+    plain = config_of(out="/elsewhere")
+    assert with_own_cache(plain, tmp_path / "s", tmp_path).cache_place == str(tmp_path / ".cache")
+    (tmp_path / "cache" / "prune").mkdir(parents=True)
+    (tmp_path / "cache" / "prune" / "0123.bin").write_bytes(b"")
+    shared = config_of(cache={"place": str(tmp_path / "cache")})
+    assert with_own_cache(shared, tmp_path / "s", tmp_path / "x").cache_place == str(tmp_path / "cache")
