@@ -68,26 +68,6 @@ def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: In
     return write_into(folder, REPORT_FILE, pdf)
 
 
-def typeset(template: Path, what: Path) -> bytes:
-    """The PDF of a template, which may read files of its own folder only.
-
-    Args:
-        what: the study, for a message.
-
-    Raises:
-        UserError: something in the study cannot be typeset.
-    """
-    try:
-        return typst.compile(
-            template, root=template.parent, format="pdf", ignore_system_fonts=True, pdf_standards=PDF_STANDARDS
-        )
-    except typst.TypstError as error:
-        said = shown(" ".join(str(error).split()), 120)
-        raise UserError(
-            f"{what}: its record cannot be typeset ({said}); write it again: python -m sweeps.launch CONFIG --resume"
-        ) from error
-
-
 def _figures(record: StudyRecord, found: Intervals, timelines: Mapping[int, Timeline]) -> dict[str, bytes | None]:
     """By name; None where the record has nothing to draw."""
     titled = [(_title(record, number), timeline) for number, timeline in timelines.items()]

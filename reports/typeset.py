@@ -13,7 +13,7 @@ from typing import Any
 import typst
 
 from evaluation.errors import UserError
-from reports.files import printable, shown
+from reports.files import shown
 from reports.glyphs import FONT_FOLDER, with_glyphs
 
 PDF_STANDARDS = ["ua-1"]
@@ -33,7 +33,6 @@ def typeset(template: str, content: Mapping[str, Any], root: Path, study: str) -
     Raises:
         UserError: something in the study cannot be typeset.
     """
-    content = printable(content)
     shutil.copyfile(str(resources.files("reports") / template), root / template)
     more_fonts: dict[str, Any] = {"font_paths": [FONT_FOLDER], "ignore_system_fonts": False}
     for fonts in ({"ignore_system_fonts": True}, more_fonts):
