@@ -24,6 +24,8 @@ from evaluation.graph.tflite_tensors import read_tensor
 from evaluation.graph.types import ABSENT, Graph, Operator, Tensor
 
 _IDENTIFIER = b"TFL3"
+_MOST_BYTES = 1 << 31
+"""A flatbuffer's offsets have 31 bits. Of a device, which has no end, nothing is read."""
 _REFUSED = {
     **dict.fromkeys(("IF", "WHILE", "CALL", "CALL_ONCE"), "control flow cannot be planned"),
     **dict.fromkeys(
@@ -59,6 +61,8 @@ def read_tflite(source: Path | str | bytes, name: str | None = None) -> Graph:
         path = Path(source)
         name = name or path.name
         try:
+            if path.exists() and not path.is_dir() and not (path.is_file() and path.stat().st_size <= _MOST_BYTES):
+                raise UserError(f"{path}: is no file of at most 2 GiB, which a .tflite file is; give a TFLite network")
             data = path.read_bytes()
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); expected a .tflite file") from None

@@ -19,7 +19,7 @@ from evaluation.planner.offsets import Block
 
 LARGEST = (1 << 63) - 1
 """Of sizes, of offsets, and of the sum of all sizes: int64's."""
-MOST_BUFFERS = 50_000
+MOST_BUFFERS = 25_000
 """Networks have thousands; this many are read, placed and checked in seconds."""
 _LATEST = 1 << 62
 """Of times, either way, so that the length of a life fits int64 as well."""

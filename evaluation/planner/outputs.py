@@ -20,7 +20,14 @@ def check_output(path: str | None, option: str, suffixes: Sequence[str], source:
     """
     if path is None:
         return
-    out = Path(path)
+    try:
+        _check_path(Path(path), path, option, suffixes, source)
+    except (OSError, ValueError) as error:  # a name too long, say
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{option} {path[:80]}: cannot be written ({reason}); give a shorter, plain name") from None
+
+
+def _check_path(out: Path, path: str, option: str, suffixes: Sequence[str], source: str) -> None:
     if out.suffix.lower() not in suffixes:
         raise UserError(f"{option} {path}: expected a name that ends in {' or '.join(suffixes)}")
     if out.is_dir():

@@ -12,7 +12,7 @@ from evaluation.planner.offsets import Placement, place, placement_fault
 from evaluation.planner.offsets.deadline import place_within
 
 SOLVED, NOT_SOLVED = 0, 1
-_CHECKING_S_PER_BUFFER = 4e-6
+_CHECKING_S_PER_BUFFER = 2e-5
 """Time kept back for checking the answer and writing it."""
 
 
