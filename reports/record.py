@@ -6,7 +6,7 @@ It is one JSON file, `record.json`, and small files beside it (plans, overlays) 
 from __future__ import annotations
 
 import gc
-import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,7 +18,7 @@ from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from evaluation.measurement import Execution, Measurement, MemoryFigures
 from evaluation.peers import Use
-from reports.files import existing_file, replace_file
+from reports.files import existing_file, json_bytes, replace_file
 from reports.front import Point
 
 RECORD_VERSION = 1
@@ -317,7 +317,7 @@ class StudyRecord:
 def write_record(record: StudyRecord, folder: Path) -> Path:
     """Write `record.json` into the study's folder, all of it or nothing."""
     path = folder / RECORD_FILE
-    replace_file(path, (json.dumps(record.to_dict(), separators=(",", ":")) + "\n").encode())
+    replace_file(path, json_bytes(record.to_dict()) + b"\n")
     return path
 
 
@@ -339,7 +339,7 @@ def read_record(folder: Path) -> StudyRecord:
     Raises:
         UserError: no such study, a record of another version, or a damaged one; it names the value.
     """
-    from reports.schema import RecordError, parse_record  # it is made of the classes above
+    from reports.schema import OtherVersionError, RecordError, parse_record  # it is made of the classes above
 
     path = folder / RECORD_FILE
     try:
@@ -351,7 +351,9 @@ def read_record(folder: Path) -> StudyRecord:
         raise UserError(f"{folder}: no study here ({RECORD_FILE} is missing); give a folder such as studies/streets")
     try:
         with _collector_paused():
-            return parse_record(content)
+            return parse_record(content.removeprefix(BOM_UTF8))
+    except OtherVersionError as error:
+        raise UserError(f"{path}: {error}") from None
     except RecordError as error:
         raise UserError(
             f"{path}: damaged: {error}; correct it, or write it again: python -m sweeps.launch CONFIG --resume"

@@ -21,8 +21,8 @@ _KEY = secrets.token_hex(8)
 """Wraps the JSON in an object; no file can hold it, so none can close that object early."""
 
 
-class UnknownFieldError(RecordError):
-    """A field that this version does not know, as a newer one may write it."""
+class OtherVersionError(RecordError):
+    """The file says itself that another version wrote it."""
 
 
 class _Holder(BaseModel, Generic[T]):
@@ -44,7 +44,7 @@ def parse_record(content: bytes) -> StudyRecord:
     """
     record = _parse(_RECORD, content)
     if record.version != RECORD_VERSION:
-        raise RecordError((), _other_version(record.version))
+        raise _other_version(record.version)
     check_record(record)
     return record
 
@@ -56,8 +56,9 @@ def parse_trial(content: bytes) -> Trial:
     return trial
 
 
-def _other_version(version: object) -> str:
-    return f"version {shown(version)}, but this program reads {RECORD_VERSION}; use the program that wrote it"
+def _other_version(version: object) -> OtherVersionError:
+    told = f"version {shown(version)}, but this program reads {RECORD_VERSION}; use the program that wrote it"
+    return OtherVersionError((), told)
 
 
 def _parse(adapter: TypeAdapter, content: bytes) -> Any:
@@ -77,8 +78,8 @@ def _explained(error: ValidationError, content: bytes) -> RecordError:
         return RecordError((), "not JSON")
     version = tree.get("version", RECORD_VERSION) if isinstance(tree, dict) else RECORD_VERSION
     if version != RECORD_VERSION or isinstance(version, bool):
-        return RecordError((), _other_version(version))
+        return _other_version(version)
     where = resolved(detail["loc"][1:], tree, detail["type"] in ("missing", "unexpected_keyword_argument"))
     if detail["type"] == "unexpected_keyword_argument":
-        return UnknownFieldError(where, "no field of this version")
+        return RecordError(where, "no field of this version")
     return RecordError(where, problem_of(detail))

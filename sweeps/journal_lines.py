@@ -8,12 +8,12 @@ field; their lines are checked by the schema of a trial alone.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import zlib
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from reports.files import json_bytes
 from reports.record import Trial
 from reports.record_checks import RecordError
 from reports.schema import parse_trial
@@ -52,7 +52,7 @@ class Lines:
 
 def line_of(trial: Trial) -> bytes:
     """A trial as a line of the journal, its end included."""
-    text = json.dumps(trial.to_dict(), separators=(",", ":")).encode()
+    text = json_bytes(trial.to_dict())
     return b'%s,"crc32":"%08x"}\n' % (text[:-1], zlib.crc32(text))
 
 

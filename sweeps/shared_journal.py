@@ -36,6 +36,7 @@ from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from evaluation.errors import UserError
+from reports.files import shown
 from reports.record import Trial
 from reports.record_checks import RecordError
 from sweeps.journal_lines import line_of, trial_of
@@ -322,4 +323,10 @@ def _key(candidate: Candidate) -> str:
 
 
 def _candidate(key: str) -> Candidate:
-    return Candidate.from_params(json.loads(key))
+    try:
+        return Candidate.from_params(json.loads(key))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(
+            f"storage.url: a row of petitlab_claims holds no candidate ({shown(key)}); remove the row, or use "
+            "-o study=NAME"
+        ) from None

@@ -1,12 +1,13 @@
 """The record survives the disk without loss, and damage is named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evaluation.errors import UserError
-from reports.record import State, read_record
+from reports.record import State, read_record, write_record
 
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
 
@@ -44,3 +45,12 @@ def test_no_study_another_version_and_damage_are_one_line(study, tmp_path: Path)
 def test_a_baseline_that_did_not_complete_is_none(study) -> None:
     assert study(FAILED, COMPLETE).baseline is None
     assert study(COMPLETE).baseline.number == 0
+
+
+def test_a_record_is_read_with_a_byte_order_mark_and_with_a_name_that_was_not_decoded(study, tmp_path: Path) -> None:
+    record = study(COMPLETE)
+    odd = replace(record, environment=replace(record.environment, command="launch \udcff.yaml"), study="stra\u00dfen")
+    file = write_record(odd, tmp_path)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    again = read_record(tmp_path)
+    assert (again.environment.command, again.study) == ("launch ?.yaml", "stra\u00dfen")
