@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.datasets.images import read_image
 from deeplab.importing import import_tflite
 from deeplab.lowering import lower
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, BitWidths, quantize
@@ -91,4 +91,4 @@ def _real(frame: np.ndarray) -> np.ndarray:
 
 
 def _read(picture: Path) -> np.ndarray:
-    return np.asarray(Image.open(picture).convert("RGB"))
+    return read_image(picture)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from deeplab.datasets.images import IMAGE_SUFFIXES, read_image
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
 from evaluation.accuracy import squash
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp")
 _BYTES = ".bin"
 
 
@@ -27,9 +27,11 @@ def read_inputs(graph: Graph, path: Path) -> list[tuple[str, np.ndarray]]:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; expected pictures")
     if path.is_dir():
-        paths = sorted(p for p in path.iterdir() if p.suffix.lower() in (*_PICTURES, _BYTES) and p.is_file())
+        paths = sorted(p for p in path.iterdir() if p.suffix.lower() in (*IMAGE_SUFFIXES, _BYTES) and p.is_file())
         if not paths:
-            raise UserError(f"{path}: holds no pictures; expected files such as {', '.join(_PICTURES)} or {_BYTES}")
+            raise UserError(
+                f"{path}: holds no pictures; expected files such as {', '.join(IMAGE_SUFFIXES)} or {_BYTES}"
+            )
     else:
         paths = [path]
     source = graph.tensors[graph.inputs[0]]
@@ -66,16 +68,11 @@ def _read_picture(path: Path, source: Tensor) -> np.ndarray:
             f"{path}: the network takes {source.dtype} {source.shape}, which is no picture; "
             f"give the tensor's bytes as a file that ends in {_BYTES}"
         )
-    try:
-        with Image.open(path) as opened:
-            picture = np.asarray(opened.convert("RGB"))
-            grey = np.asarray(opened.convert("L"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise UserError(f"{path}: is not a picture that can be read; expected {', '.join(_PICTURES)}") from None
+    image = read_image(path)
     rows, columns = source.shape[1:3]
     if channels == 1:
-        picture = np.repeat(grey[..., np.newaxis], 3, axis=2)
-    frame = squash(picture, rows, columns)[..., :channels]
+        image = np.repeat(np.asarray(Image.fromarray(image).convert("L"))[..., np.newaxis], 3, axis=2)
+    frame = squash(image, rows, columns)[..., :channels]
     return _in_range(frame) if source.dtype == "float32" else frame
 
 
