@@ -188,7 +188,10 @@ def test_resume_measures_a_damaged_trial_again_and_ends_as_before(config: Config
     numbers = [json.loads(line)["number"] for line in (lines[0], lines[3])]
     names = [trial.name for trial in before.trials if trial.number in numbers]
     file.write_bytes(b"".join([flipped(lines[0]), *lines[1:3], flipped(lines[3]), *lines[4:]]))
-    measured = len(evaluated(folder))
+    measured, runs_before = (
+        len(evaluated(folder)),
+        {run.info.run_name: run.info.run_id for run in children(mlflow_runs())},
+    )
     said = io.StringIO()
     after = run_sweep(config(*settings), True, Console(file=said, width=400), "standin_trial")
     assert "trials.jsonl: damaged in lines 1, 4 (its checksum" in said.getvalue()
@@ -199,6 +202,8 @@ def test_resume_measures_a_damaged_trial_again_and_ends_as_before(config: Config
     assert_nothing_is_running(config())
     runs = children(mlflow_runs())
     assert sorted(run.info.run_name for run in runs) == [trial.label for trial in after.trials]
+    written = {run.info.run_name for run in runs if run.info.run_id != runs_before[run.info.run_name]}
+    assert written == {f"trial-{number:03d}" for number in numbers}, "a run holds what was measured last"
     study = optuna.load_study(study_name="stand-in", storage=f"sqlite:///{folder / 'study.db'}")
     asked = [trial.user_attrs["question"]["number"] for trial in study.trials if "question" in trial.user_attrs]
     assert len(asked) == len(set(asked))
