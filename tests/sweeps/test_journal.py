@@ -212,12 +212,14 @@ def test_resume_measures_a_damaged_trial_again_and_ends_as_before(config: Config
 
 @pytest.mark.slow
 def test_what_is_asked_after_a_damaged_trial_is_what_would_have_been(config: Config) -> None:
-    whole = sweep(config("search.trials=10", "out=whole"))
-    sweep(config("search.trials=6"))
+    several = ("search.workers=3", "search.sampler=ehvi")
+    sweep(config("search.trials=6", "out=whole", *several))
+    whole = sweep(config("search.trials=10", "out=whole", *several), resume=True)
+    sweep(config("search.trials=6", *several))
     file = config().folder / "trials.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join([*lines[:2], flipped(lines[2]), *lines[3:]]))
-    after = sweep(config("search.trials=10"), resume=True)
+    after = sweep(config("search.trials=10", *several), resume=True)
     assert [essence(trial) for trial in after.trials] == [essence(trial) for trial in whole.trials]
 
 
