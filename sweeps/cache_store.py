@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from typing import Protocol
 from evaluation.errors import UserError
 
 SUFFIX = ".bin"
+_OURS = re.compile(r"(?P<name>[0-9a-f]{64})(?P<suffix>\.bin|\.lock|\.\w+\.part)")
+"""Names of the files in a store: entries are named by a SHA-256. Whatever else is there is nobody's to remove, since a
+cache may be given a folder or bucket that holds other things."""
 UNFINISHED_S = 3600.0
 """A half-written file older than this was left by a kill."""
 
@@ -104,7 +108,7 @@ class FolderStore:
         path, temporary = self._path(stage, name), None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{name}.", suffix=".part")
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
             os.replace(temporary, path)
@@ -119,10 +123,12 @@ class FolderStore:
     def entries(self) -> list[Entry]:
         found = []
         for path in self.folder.glob("*/*"):
+            if (ours := _OURS.fullmatch(path.name)) is None:
+                continue
             with suppress(OSError):  # another process removes it
                 seen = path.stat()
-                if path.suffix == SUFFIX:
-                    found.append(Entry(path.parent.name, path.stem, seen.st_size, seen.st_mtime))
+                if ours["suffix"] == SUFFIX:
+                    found.append(Entry(path.parent.name, ours["name"], seen.st_size, seen.st_mtime))
                 elif seen.st_mtime < time.time() - UNFINISHED_S:
                     path.unlink()
         return found
@@ -182,8 +188,9 @@ class RemoteStore:
         listed = []
         for path, seen in found.items():
             *_, stage, file = path.split("/")
-            if file.endswith(SUFFIX):
-                listed.append(Entry(stage, file.removesuffix(SUFFIX), int(seen["size"] or 0), _modified(seen)))
+            ours = _OURS.fullmatch(file)
+            if ours is not None and ours["suffix"] == SUFFIX:
+                listed.append(Entry(stage, ours["name"], int(seen["size"] or 0), _modified(seen)))
         return listed
 
     @contextmanager

@@ -123,22 +123,26 @@ def test_who_waits_for_one_that_is_killed_takes_over(tmp_path: Path) -> None:
     assert len((tmp_path / "computed").read_text().splitlines()) == 2
 
 
+NAMES = {word: digest(word) for word in ("old", "older", "read", "new", "a", "b", "c")}
+WORDS = {name: word for word, name in NAMES.items()}
+
+
 def fill(store: FolderStore, ages: dict[str, float], size: int = 1000) -> None:
-    for name, age in ages.items():
-        store.write("prune", name, bytes(size))
+    for word, age in ages.items():
+        store.write("prune", NAMES[word], bytes(size))
         then = time.time() - age
-        os.utime(store._path("prune", name), (then, then))
+        os.utime(store.folder / "prune" / f"{NAMES[word]}.bin", (then, then))
 
 
 def names(store: FolderStore) -> set[str]:
-    return {entry.name for entry in store.entries()}
+    return {WORDS[entry.name] for entry in store.entries()}
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     fill(store, {"old": 300, "older": 400, "read": 500, "new": 10})
-    assert store.read("prune", "read") is not None
-    assert {entry.name for entry in prune(store, 2500)} == {"older", "old"}
+    assert store.read("prune", NAMES["read"]) is not None
+    assert {WORDS[entry.name] for entry in prune(store, 2500)} == {"older", "old"}
     assert names(store) == {"read", "new"}
 
 
@@ -162,13 +166,30 @@ def test_a_cache_keeps_to_its_limit(tmp_path: Path) -> None:
 def test_what_a_kill_left_half_written_goes_after_a_while(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     fill(store, {"a": 0})
-    old, new = tmp_path / "prune" / "old.part", tmp_path / "prune" / "new.part"
+    old, new = (tmp_path / "prune" / f"{NAMES[word]}.x_1.part" for word in ("old", "new"))
     for file, age in ((old, 7200), (new, 5)):
         file.write_bytes(b"")
         os.utime(file, (time.time() - age, time.time() - age))
     assert names(store) == {"a"}
     assert not old.exists()
     assert new.exists()
+
+
+def test_files_of_others_in_the_same_folder_are_not_touched(tmp_path: Path) -> None:
+    """`cache.place` may be a home folder, and `sweeps cache prune --all` may be given one."""
+    store = FolderStore(tmp_path)
+    fill(store, {"a": 9000})
+    others = [
+        tmp_path / "photos" / name for name in ("a.jpg", "firmware.bin", "film.part", "db.lock", f"{'a' * 63}.bin")
+    ]
+    others += [tmp_path / "prune" / "notes.txt"]
+    for file in others:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+        os.utime(file, (0, 0))
+    assert names(store) == {"a"}
+    assert [WORDS[entry.name] for entry in prune(store, 0)] == ["a"]
+    assert all(file.read_text() == "mine" for file in others)
 
 
 def test_a_store_behind_fsspec(tmp_path: Path) -> None:
