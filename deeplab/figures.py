@@ -25,7 +25,7 @@ from deeplab.datasets.part import spread
 from deeplab.lowering import lower
 from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork
-from evaluation.accuracy import Scores, paired_difference_interval, squash
+from evaluation.accuracy import UNRELIABLE_NOTE, Scores, enough_images, paired_difference_interval, squash
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
 from evaluation.planner.weights import layer_storage
@@ -249,11 +249,13 @@ def main(
             f"{exact.miou:.4f}",
             f"{scored.miou:.4f}",
             f"{scored.miou - exact.miou:+.4f}",
-            f"{change.lower:+.4f} to {change.upper:+.4f}",
+            f"{change.lower:+.4f} to {change.upper:+.4f}{change.mark}",
         )
         last = (f"{stored_bits(lower(network)):.1f}", f"{time.monotonic() - begun:.0f}") if number == len(given) else ()
         table.add_row(*map(str, cells), *last)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if not enough_images(len(exact.image_ids)):
+        print(UNRELIABLE_NOTE)
     if memory:
         print(_memory(ROWS[row], network, shared))
 

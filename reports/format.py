@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluation.accuracy import Interval
+from evaluation.accuracy import UNRELIABLE, Interval, enough_images
 
 MINUS = "\u2212"
 THIN = "\u202f"
@@ -33,12 +33,18 @@ def signed(value: float) -> str:
 
 
 def interval(value: Interval) -> str:
-    """ "0.78 to 0.81" at the estimate's precision."""
-    return f"{value.lower:.3f} to {value.upper:.3f}"
+    """ "0.78 to 0.81" at the estimate's precision, marked where it is unreliable."""
+    return f"{value.lower:.3f} to {value.upper:.3f}{value.mark}"
 
 
 def signed_interval(value: Interval) -> str:
-    return f"{signed(value.lower)} to {signed(value.upper)}"
+    """ "-0.012 to +0.003" with a real minus sign, marked where it is unreliable."""
+    return f"{signed(value.lower)} to {signed(value.upper)}{value.mark}"
+
+
+def resampled_share(value: float, images: int) -> str:
+    """ "97 %": a share of the resamples of so many images, marked where it is unreliable."""
+    return share(value) + ("" if enough_images(images) else UNRELIABLE)
 
 
 def percent(share: float) -> str:

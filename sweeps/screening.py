@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeplab.compression import STAGE_BITS
-from evaluation.accuracy import Scores, image_weights, resampled_mious
+from evaluation.accuracy import LEAST_IMAGES, Scores, enough_images, image_weights, resampled_mious
 from reports.front import Point, pareto_front
 from reports.record import Bound, Early, State, Trial
 from sweeps.config import ScreeningConfig
@@ -159,9 +159,10 @@ def pruning_reason(bound: Bound | None, early: Early | None) -> str | None:
             return f"{most}, below the least that miou_drop allows, {bound.rival_miou:.4f}"
         return f"{most}, which trial-{bound.rival:03d} reaches ({bound.rival_miou:.4f}) at no more cost"
     if early is not None:
+        few = "" if enough_images(early.pictures) else f"; unreliable: from fewer than {LEAST_IMAGES} images"
         return (
             f"after {early.pictures} of {early.of} pictures surely beaten by trial-{early.rival:03d}, which costs no "
-            f"more (difference at most {early.upper:+.4f})"
+            f"more (difference at most {early.upper:+.4f}{few})"
         )
     return None
 

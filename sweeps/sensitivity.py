@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evaluation.accuracy import UNRELIABLE_NOTE
 from evaluation.errors import UserError, exits_on_user_error
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _cells(row: Sensitivity) -> tuple[str, ...]:
         f"{row.added_divergence:+.5f}",
         f"{100 * row.distance.changed_share:.2f} %",
         f"{change.estimate:+.4f}" if change else "",
-        f"{change.lower:+.4f} to {change.upper:+.4f}" if change else "",
+        f"{change.lower:+.4f} to {change.upper:+.4f}{change.mark}" if change else "",
         f"{row.saved_bytes / 1e3:.2f}",
         f"{1e6 * row.cost_per_byte:+.3f}" if row.saved_bytes > 0 else "saves nothing",
     )
@@ -152,11 +153,12 @@ def _cells(row: Sensitivity) -> tuple[str, ...]:
 def caption(measured: SensitivityTable) -> str:
     """What the figures are counted from."""
     start = measured.start_distance
+    marked = any(row.change is not None and not row.change.is_reliable for row in measured.rows)
     return (
         f"KL: nats a pixel from the float network, above the {start.divergence:.5f} of the start, where "
         f"{100 * start.changed_share:.2f} % of the labels\ndiffer from the float network's and memory is "
         f"{measured.start_bytes / 1e3:.1f} kB. Edges: first and last layer. What stands first should\n"
-        "keep its bits longest."
+        "keep its bits longest." + (f"\n{UNRELIABLE_NOTE}." if marked else "")
     )
 
 

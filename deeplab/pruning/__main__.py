@@ -11,7 +11,7 @@ import typer
 from deeplab.compression import ACTIVATION_BITS
 from deeplab.datasets import open_dataset
 from deeplab.datasets.part import Part, spread
-from evaluation.accuracy import Scores, paired_difference_interval
+from evaluation.accuracy import UNRELIABLE_NOTE, Scores, enough_images, paired_difference_interval
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.planner import Plan
 
@@ -74,9 +74,11 @@ def main(
     for point in points:  # printed as they come: one may take an hour
         tuned = ("", "") if point.tuned is None else _accuracy(point.tuned, whole.pruned)
         change = paired_difference_interval(point.tuned or point.pruned, whole.pruned)
-        interval = f"{change.lower:+.3f} to {change.upper:+.3f}"
+        interval = f"{change.lower:+.3f} to {change.upper:+.3f}{change.mark}"
         memory, pruned = _memory(point.plan, whole.plan), _accuracy(point.pruned, whole.pruned)
         print(_line(f"{point.saving:.2f}", *memory, *pruned, *tuned, interval, _since(begun)), flush=True)
+    if not enough_images(len(scored)):
+        print(UNRELIABLE_NOTE)
 
 
 def _line(*cells: str) -> str:

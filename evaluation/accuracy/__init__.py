@@ -2,8 +2,12 @@
 
 from evaluation.accuracy.confusion import confusion_matrix
 from evaluation.accuracy.interval import (
+    LEAST_IMAGES,
+    UNRELIABLE,
+    UNRELIABLE_NOTE,
     Interval,
     bootstrap_interval,
+    enough_images,
     image_weights,
     paired_difference_interval,
     resampled_mious,
@@ -12,12 +16,16 @@ from evaluation.accuracy.protocol import Predict, Sample, score_pictures, squash
 from evaluation.accuracy.scores import Scores
 
 __all__ = [
+    "LEAST_IMAGES",
+    "UNRELIABLE",
+    "UNRELIABLE_NOTE",
     "Interval",
     "Predict",
     "Sample",
     "Scores",
     "bootstrap_interval",
     "confusion_matrix",
+    "enough_images",
     "image_weights",
     "paired_difference_interval",
     "resampled_mious",

@@ -263,7 +263,7 @@ def test_pairing_sees_a_small_difference_that_single_intervals_hide():
     assert difference.estimate == pytest.approx(a.miou - b.miou)
     assert difference.lower > 0
     assert bootstrap_interval(a).lower < bootstrap_interval(b).upper
-    assert paired_difference_interval(a, a) == type(difference)(0.0, 0.0, 0.0, 0.95)
+    assert paired_difference_interval(a, a) == type(difference)(0.0, 0.0, 0.0, 0.95, len(a.image_ids))
     shuffled = b.subset(reversed(names))
     assert paired_difference_interval(a, shuffled) == difference
 

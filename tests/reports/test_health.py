@@ -64,7 +64,7 @@ def test_a_smallest_point_at_the_edge_of_a_stages_levels_is_said(study, own, sai
 )
 def test_the_held_out_pictures_have_the_last_word_on_what_the_choice_costs(study, search, heldout, said) -> None:
     record = study(State.COMPLETE, State.COMPLETE, State.COMPLETE)
-    changes = [{1: Interval(sum(ends) / 2, *ends, 0.95)} for ends in (search, heldout)]
+    changes = [{1: Interval(sum(ends) / 2, *ends, 0.95, 50)} for ends in (search, heldout)]
     found = [sentence for sentence in health(replace(record, chosen=1), *changes, {}) if "told apart" in sentence]
     assert bool(found) == (said is not None)
     assert said is None or said in found[0]
