@@ -99,14 +99,42 @@ class Execution:
     vectors."""
     milliseconds: float
     """One picture, least of several runs."""
+    failure: str | None = None
+    """How the program ended where it crashed or hung, e.g. "died of SIGSEGV"; nothing else was measured then."""
+
+    @property
+    def excesses(self) -> tuple[str, ...]:
+        """Every promise about memory that the program exceeded, in words and with figures; none where it is within
+        plan."""
+        if self.failure is not None:
+            return (f"the program did not run to its end ({self.failure})",)
+        written, end, arena = self.high_water_bytes, self.end_bytes, self.arena_bytes
+        over_stack = self.stack_bytes - self.stack_bound_bytes
+        checks = (
+            (
+                written > end,
+                f"the arena was written up to byte {written:,}, {written - end:,} beyond the {end:,} planned",
+            ),
+            (
+                written < end,
+                f"the arena was written up to byte {written:,} only, but its plan ends at byte {end:,}, "
+                f"{end - written:,} later",
+            ),
+            (end > arena, f"the planned buffers end at byte {end:,}, {end - arena:,} beyond the arena of {arena:,}"),
+            (self.written_outside, "bytes around the arena were written"),
+            (
+                over_stack > 0,
+                f"the stack took {self.stack_bytes:,} bytes, {over_stack:,} over its bound of "
+                f"{self.stack_bound_bytes:,}",
+            ),
+            (not self.repeatable, "the labels depend on what the arena held before (not repeatable)"),
+        )
+        return tuple(words for is_exceeded, words in checks if is_exceeded)
 
     @property
     def holds(self) -> bool:
-        """Whether the program kept every promise about memory."""
-        fits = (
-            self.high_water_bytes == self.end_bytes <= self.arena_bytes and self.stack_bytes <= self.stack_bound_bytes
-        )
-        return fits and self.repeatable and not self.written_outside
+        """Whether the program is within plan: it kept every promise about memory."""
+        return not self.excesses
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
 MEGABYTE = 1e6
+NAMED_PASSED_OVER = 3
+"""Points that the reason of a choice names."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +92,65 @@ def choose(
     rule: str,
     budget_mb: float | None = None,
     max_drop: float | None = None,
+    exceeded: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[Point | None, str]:
-    """The chosen point by the stated rule, and one sentence why it, or why none. The rules look at memory and mIoU."""
-    front = staircase(front)
+    """The chosen point by the stated rule, and why it, or why none. The rules look at memory and mIoU.
+
+    Args:
+        front: points to choose from.
+        baseline_miou: of the uncompressed network; None where it has no score.
+        rule: knee, budget or max_drop.
+        budget_mb: peak memory to stay within, MB (10^6 bytes), for `budget`.
+        max_drop: mIoU that may be lost, for `max_drop`.
+        exceeded: by number, in words, the promises that a point's program was seen to exceed. Such a point is passed
+            over while one within plan fits the rule, and the reason says so.
+    """
+    left, passed = list(front), []
+    while True:
+        found, reason = _by_rule(staircase(left), baseline_miou, rule, budget_mb, max_drop, of_rest=bool(passed))
+        if not passed:
+            first, first_reason = found, reason
+        if found is None or found.number not in exceeded:
+            break
+        passed.append(found)
+        left = [point for point in left if point.number != found.number]
+    if not passed:
+        return found, reason
+    if found is not None:
+        return found, f"{reason} {_passed_over(passed, exceeded)}"
+    over = exceeded[first.number]
+    return first, f"{first_reason} But its C program exceeds its plan ({over}), and no point that fits is within plan."
+
+
+def _passed_over(passed: Sequence[Point], exceeded: Mapping[int, str]) -> str:
+    """Which points the rule would have taken first, and why it did not."""
+    named = "; ".join(f"trial-{point.number:03d}: {exceeded[point.number]}" for point in passed[:NAMED_PASSED_OVER])
+    more = len(passed) - NAMED_PASSED_OVER
+    rest = f"; and {more} more" if more > 0 else ""
+    if len(passed) == 1:
+        return f"The rule's first point was passed over, because its C program exceeds its plan ({named})."
+    first = f"The rule's first {len(passed)} points were passed over"
+    return f"{first}, because their C programs exceed their plans ({named}{rest})."
+
+
+def _by_rule(
+    front: Sequence[Point],
+    baseline_miou: float | None,
+    rule: str,
+    budget_mb: float | None,
+    max_drop: float | None,
+    of_rest: bool,
+) -> tuple[Point | None, str]:
+    """The point of a staircase that a rule names, and why; `of_rest`: without points that exceed their plans."""
     if not front:
         return None, "No feasible trial completed, so there is nothing to choose from."
+    rest = " of the rest" if of_rest else ""
     if rule == "budget":
         within = [p for p in front if p.peak_memory_bytes <= budget_mb * MEGABYTE]
         if not within:
             smallest = front[0].peak_memory_bytes / MEGABYTE
             return None, f"No trial fits the budget of {budget_mb:g} MB; the smallest needs {smallest:.3f} MB."
-        return within[-1], f"It is the most accurate that fits the budget of {budget_mb:g} MB."
+        return within[-1], f"It is the most accurate{rest} that fits the budget of {budget_mb:g} MB."
     if rule == "max_drop":
         if baseline_miou is None:
             return None, "The baseline has no score, so no drop against it can be stated."
@@ -107,12 +158,13 @@ def choose(
         if not within:
             least = baseline_miou - front[-1].miou
             return None, f"No trial stays within {max_drop:g} mIoU of the baseline; the closest loses {least:.4f}."
-        return within[0], f"It needs the least memory of all that lose at most {max_drop:g} mIoU against the baseline."
+        least_memory = f"It needs the least memory of all{' the rest' if of_rest else ''}"
+        return within[0], f"{least_memory} that lose at most {max_drop:g} mIoU against the baseline."
     if len(front) < 3:
-        return knee(
-            front
-        ), f"The front has {len(front)} point{'s' * (len(front) > 1)}, too few for a knee; this is the most accurate."
+        points = f"{'rest of the front' if of_rest else 'front'} has {len(front)} point{'s' * (len(front) > 1)}"
+        return knee(front), f"The {points}, too few for a knee; this is the most accurate."
+    whole = "rest of the front" if of_rest else "front"
     return knee(front), (
-        "It is the knee of the front: the point farthest above the line between the front's ends "
+        f"It is the knee of the {whole}: the point farthest above the line between the front's ends "
         "(mIoU against the logarithm of memory), beyond which a further saving costs accuracy faster."
     )

@@ -15,7 +15,6 @@ from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from evaluation.measurement import Execution, Measurement
 from reports.files import set_aside
-from reports.front import choose, pareto_front
 from reports.overlays import save_row
 from reports.record import (
     NETWORKS,
@@ -24,65 +23,20 @@ from reports.record import (
     ImportCheck,
     OverlayRow,
     Peers,
-    State,
     Step,
     StudyRecord,
     Trial,
-    point_of,
     read_record,
 )
 from sweeps import environment
 from sweeps.config import SweepConfig
 from sweeps.executor import Executor, Failure, ask_all
 from sweeps.folder import StudyFolder
-from sweeps.judging import judge
+from sweeps.selection import Verdict, verdict
 from sweeps.space import BASELINE, Candidate
 from sweeps.worker import AskPeers, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The trials of a study, judged; the front they make; and the choice."""
-
-    trials: tuple[Trial, ...]
-    front: tuple[tuple[int, ...], ...]
-    """Numbers of its points, equal ones together, smallest first."""
-    baseline: Trial | None
-    choice: Trial | None
-    reason: str
-    """Why this one, or why none."""
-
-    @property
-    def on_front(self) -> dict[int, Trial]:
-        """The first of each point of the front, by number."""
-        by_number = {trial.number: trial for trial in self.trials}
-        return {equal[0]: by_number[equal[0]] for equal in self.front}
-
-    @property
-    def pair(self) -> dict[int, Trial]:
-        """Baseline and choice, as far as there are any; one, where they are the same."""
-        return {trial.number: trial for trial in (self.baseline, self.choice) if trial is not None}
-
-
-def verdict(config: SweepConfig, trials: Mapping[int, Trial]) -> Verdict:
-    """Which trials keep the limits, which of them make the front, and which the configuration's rule picks."""
-    judged = tuple(judge(trials[number], trials.get(0), config.constraints) for number in sorted(trials))
-    settings = config.model_dump(mode="json")
-    points = [point_of(trial, settings) for trial in judged if trial.state is State.COMPLETE and trial.feasible]
-    front = pareto_front(points)
-    baseline = next((trial for trial in judged if trial.number == 0 and trial.measurement), None)
-    rule = config.choice
-    chosen, reason = choose(
-        [equal[0] for equal in front],
-        baseline.measurement.scores.miou if baseline else None,
-        rule.rule,
-        rule.budget_mb,
-        rule.max_drop,
-    )
-    choice = next((trial for trial in judged if chosen and trial.number == chosen.number), None)
-    return Verdict(judged, tuple(tuple(point.number for point in equal) for equal in front), baseline, choice, reason)
 
 
 @dataclass(frozen=True)
@@ -108,10 +62,10 @@ def close_study(
 ) -> StudyRecord:
     """Everything the report needs, from whatever trials exist.
 
-    Held-out scores are taken once, and programs run once: those of an earlier record of this study are kept.
+    Held-out scores are taken once, and programs run once: those of an earlier record of this study are kept. The choice
+    is final once the programs of the front have been run.
     """
-    of = verdict(config, trials)
-    found = find(of, config.report.overlays, executor, folder.path, data.palette)
+    of, found = find(config, trials, executor, folder.path, data.palette)
     folder.count_time()
     return StudyRecord(
         study=config.study,
@@ -134,46 +88,84 @@ def close_study(
     )
 
 
-def find(of: Verdict, overlays: int, executor: Executor, folder: Path, palette: tuple[str, ...]) -> Findings:
-    """Ask the workers for what is not known yet of the front, the baseline and the choice.
+def find(
+    config: SweepConfig, trials: Mapping[int, Trial], executor: Executor, folder: Path, palette: tuple[str, ...]
+) -> tuple[Verdict, Findings]:
+    """Ask the workers for what is not known yet of the front, the baseline and the choice; and judge by the answers.
+
+    The rule's pick is asked about together with the front, so that no worker waits. If the programs then show that it
+    exceeds its plan, and another is chosen, that one is asked about as well.
 
     Args:
-        overlays: how many pictures to show.
-        folder: of the study; networks and pictures are written there.
+        trials: by number, every trial that ended.
+        folder: of the study; networks and images are written there.
+        palette: colours of the classes in the images.
     """
-    known = _known(folder)
-    both = of.baseline is not None and of.choice is not None
-    steps = chain_of(_candidate(of.choice)) if both else {}
-    measured = {_candidate(trial).canonical: trial.measurement for trial in of.trials if trial.measurement}
-    rows = overlays if both else 0
-    picked = pick_pictures(*(trial.measurement.scores for trial in (of.baseline, of.choice)), rows) if rows else {}
-    on_front, pair = of.on_front, of.pair
+    known, overlays = _known(folder), config.report.overlays
+    of = verdict(config, trials, known.executions)
+    on_front = of.on_front
     scored = dict(sorted((on_front | ({0: of.baseline} if of.baseline else {})).items()))
-    # All at once, so that no worker waits while another answers; what takes longest stands first.
-    requests: dict[tuple[str, Hashable], Any] = {
-        **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in known.peers},
-        **{("step", what): Outline(step) for what, step in steps.items() if step not in measured},
+    requests = _about_choice(of, known, overlays) | {
         **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in known.executions},
         **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in known.heldout},
         **{("network", n): KeepNetwork(_candidate(on_front[n])) for n in _without_files(on_front, folder)},
-        **{("picture", i): Show(i, tuple(map(_candidate, (of.baseline, of.choice)))) for i in picked},
     }
-    answers: dict[str, dict] = {}
-    for (kind, key), answer in ask_all(executor, requests).items():
-        answers.setdefault(kind, {})[key] = answer
-    executed = answers.get("execution", {})
-    _keep_networks(on_front, answers.get("network", {}), folder)
-    return Findings(
-        heldout=_of(Scores, known.heldout, answers.get("heldout", {}), scored),
-        executions=_of(Execution, known.executions, executed, on_front),
-        peers=_of(Peers, known.peers, answers.get("peers", {}), pair),
-        chain=_chain(steps, measured | {steps[what]: answer for what, answer in answers.get("step", {}).items()}),
+    # What takes longest first: the other runtimes and the programs.
+    order = {kind: place for place, kind in enumerate(("peers", "step", "execution", "heldout", "network", "image"))}
+    answers = ask_all(executor, dict(sorted(requests.items(), key=lambda request: order[request[0][0]])))
+    executed = _of_kind("execution", answers)
+    executions = _of(Execution, known.executions, executed, on_front)
+    of = verdict(config, trials, executions)
+    more = {key: request for key, request in _about_choice(of, known, overlays).items() if key not in answers}
+    if more:
+        answers |= ask_all(executor, more)
+    _keep_networks(on_front, _of_kind("network", answers), folder)
+    steps, picked = _steps(of), _picked(of, overlays)
+    return of, Findings(
+        heldout=_of(Scores, known.heldout, _of_kind("heldout", answers), scored),
+        executions=executions,
+        peers=_of(Peers, known.peers, _of_kind("peers", answers), of.pair),
+        chain=_chain(steps, _measured(of) | _of_kind("step", answers)),
         overlays=tuple(
-            save_row(folder, image_id, picture, label, *maps, palette, picked[index])
-            for index, (image_id, picture, label, maps) in _shown(picked, answers.get("picture", {}))
+            save_row(folder, image_id, image, label, *maps, palette, picked[index])
+            for index, (image_id, image, label, maps) in _shown(of, picked, _of_kind("image", answers))
         ),
         not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None),
     )
+
+
+def _about_choice(of: Verdict, known: Findings, overlays: int) -> dict[tuple[str, Hashable], Any]:
+    """What is asked about the choice and its comparison with the baseline."""
+    measured, pair = _measured(of), of.pair
+    return {
+        **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in known.peers},
+        **{("step", step): Outline(step) for step in _steps(of).values() if step not in measured},
+        **{
+            ("image", (i, *pair)): Show(i, tuple(map(_candidate, (of.baseline, of.choice))))
+            for i in _picked(of, overlays)
+        },
+    }
+
+
+def _measured(of: Verdict) -> dict[Candidate, Measurement]:
+    return {_candidate(trial).canonical: trial.measurement for trial in of.trials if trial.measurement}
+
+
+def _steps(of: Verdict) -> dict[str, Candidate]:
+    """The candidates from the baseline to the choice; none without both."""
+    return chain_of(_candidate(of.choice)) if of.baseline is not None and of.choice is not None else {}
+
+
+def _picked(of: Verdict, overlays: int) -> dict[int, str]:
+    """The images to show, by index, and why; none without baseline and choice."""
+    if of.baseline is None or of.choice is None or not overlays:
+        return {}
+    return pick_pictures(of.baseline.measurement.scores, of.choice.measurement.scores, overlays)
+
+
+def _of_kind(kind: str, answers: Mapping[tuple[str, Hashable], Any]) -> dict[Any, Any]:
+    """The answers to requests of one kind, by the rest of their keys."""
+    return {key: answer for (asked, key), answer in answers.items() if asked == kind}
 
 
 def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
@@ -216,7 +208,9 @@ def _known(folder: Path) -> Findings:
     except UserError:
         set_aside(folder / RECORD_FILE, (folder / RECORD_FILE).read_bytes())
         return Findings()
-    return Findings(earlier.heldout, earlier.executions, earlier.peers)
+    # A program that crashed is run again: what killed it may have been the machine.
+    executions = {number: seen for number, seen in earlier.executions.items() if seen.failure is None}
+    return Findings(earlier.heldout, executions, earlier.peers)
 
 
 def _candidate(trial: Trial) -> Candidate:
@@ -276,9 +270,10 @@ def _keep_networks(trials: Mapping[int, Trial], answers: Mapping[int, Any], fold
         unfinished.rename(place)
 
 
-def _shown(picked: Mapping[int, str], answers: Mapping[int, Any]) -> list[tuple[int, Any]]:
-    """The pictures that were drawn, in the order they are shown."""
-    return [(index, answers[index]) for index in picked if not isinstance(answers[index], Failure)]
+def _shown(of: Verdict, picked: Mapping[int, str], answers: Mapping[Any, Any]) -> list[tuple[int, Any]]:
+    """The images that were drawn, in the order they are shown."""
+    drawn = {index: answers[(index, *of.pair)] for index in picked}
+    return [(index, answer) for index, answer in drawn.items() if not isinstance(answer, Failure)]
 
 
 def pick_pictures(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]:

@@ -299,7 +299,8 @@ class ChoiceConfig(Section):
 
     rule: Literal["knee", "budget", "max_drop"] = "knee"
     """knee: farthest from the line between the front's ends; budget: best mIoU within `budget_mb`; max_drop: least
-    memory within `max_drop` of the baseline's mIoU."""
+    memory within `max_drop` of the baseline's mIoU. A point whose C program exceeds its plan is passed over while one
+    within plan fits the rule."""
     budget_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
     """MB (10^6 bytes) of peak memory, for `budget`."""
     max_drop: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -65,7 +65,10 @@ def latency(network: Network, graph: Graph, planned: Plan, context: Context) -> 
 
 
 def execution(network: Network, graph: Graph, planned: Plan, context: Context) -> Execution | str:
-    """What the candidate's program does on search pictures, beside the accuracy path; or why it was not run."""
+    """What the candidate's program does on search images, compared with the accuracy path; or why it was not run.
+
+    A program that crashes or hangs was run: its `Execution` says how it ended.
+    """
     if compiler() is None:
         return NO_COMPILER
     count = min(PROOF_PICTURES, len(context.pictures.search))
@@ -84,7 +87,8 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
                 compile_kernels=lambda source: _compiled_once(source, _with_header(source), toolchain, context),
             )
     except BrokenProgramError as error:
-        return str(error)
+        how = str(error).split(": ", 1)[-1]  # without the path of a temporary file
+        return Execution(count, 0.0, planned.arena_bytes, 0, 0, False, False, 0, 0, 0.0, failure=how)
     seen = proof.measured
     return Execution(
         pictures=count,

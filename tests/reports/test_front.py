@@ -94,3 +94,58 @@ def test_nothing_to_choose_from() -> None:
 
 def test_points_of_one_memory_do_not_divide_by_zero() -> None:
     assert math.isclose(knee([Point(0, 0.5, 100)]).miou, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("rule", "preferred", "next_best"),
+    [({"rule": "budget", "budget_mb": 3}, 1, 0), ({"rule": "max_drop", "max_drop": 0.15}, 1, 2)],
+)
+def test_a_point_that_exceeds_its_plan_is_passed_over_while_another_fits(rule, preferred, next_best) -> None:
+    assert choose(FRONT, 0.7, **rule)[0].number == preferred
+    found, why = choose(FRONT, 0.7, **rule, exceeded={preferred: "its stack is too deep", 3: "another"})
+    assert found.number == next_best
+    assert why.endswith(
+        "The rule's first point was passed over, because its C program exceeds its plan "
+        f"(trial-00{preferred}: its stack is too deep)."
+    )
+    for over in ({next_best: "too deep"}, {}):
+        assert choose(FRONT, 0.7, **rule, exceeded=over) == choose(FRONT, 0.7, **rule)
+
+
+def test_where_no_point_is_within_plan_the_choice_says_so() -> None:
+    over = dict.fromkeys(range(3), "too deep")
+    found, why = choose(FRONT, 0.7, "budget", 3, exceeded=over)
+    assert found.number == 1
+    assert why.startswith("It is the most accurate that fits the budget of 3 MB.")
+    assert why.endswith("But its C program exceeds its plan (too deep), and no point that fits is within plan.")
+
+
+def test_a_knee_that_exceeds_its_plan_gives_way_to_that_of_the_rest() -> None:
+    front = [Point(0, 0.2, 100), Point(1, 0.7, 200), Point(2, 0.75, 400), Point(3, 0.8, 1600)]
+    assert choose(front, 0.8, "knee")[0].number == 1
+    found, why = choose(front, 0.8, "knee", exceeded={1: "too deep"})
+    assert found.number == 2
+    assert why.startswith("It is the knee of the rest of the front")
+    found, why = choose(front, 0.8, "knee", exceeded={1: "too deep", 2: "deeper"})
+    assert found.number == 3
+    assert "has 2 points, too few for a knee" in why
+    assert "The rule's first 2 points were passed over" in why
+    assert "trial-001: too deep; trial-002: deeper" in why
+
+
+@given(POINTS, st.sets(st.integers(0, 11)), st.sampled_from(["knee", "budget", "max_drop"]))
+def test_no_point_that_exceeds_its_plan_is_chosen_before_one_that_fits(points, over, rule) -> None:
+    exceeded = dict.fromkeys(over, "too deep")
+    front = [equal[0] for equal in pareto_front(points)]
+    limits = {"budget_mb": 5e-6, "max_drop": 0.5}
+    found, why = choose(front, 1.0, rule, **limits, exceeded=exceeded)
+    plain, _ = choose(front, 1.0, rule, **limits)
+    assert (found is None) == (plain is None)
+    if found is not None and found.number in over:
+        fits = {
+            "knee": lambda point: True,
+            "budget": lambda point: point.peak_memory_bytes <= 5,
+            "max_drop": lambda point: point.miou >= 0.5,
+        }[rule]
+        assert all(point.number in over for point in front if fits(point))
+        assert "no point that fits is within plan" in why

@@ -3,7 +3,9 @@
 PETITLAB_TEST_FAULT: "crash:NAME|hang:NAME" ends, hangs, fails ("raise") or spoils ("nan") the trial of that candidate;
 "*" is every one. PETITLAB_TEST_SECONDS: how long a trial takes. PETITLAB_TEST_JITTER: up to how many seconds longer,
 another number each time. PETITLAB_TEST_HELD_OUT_SECONDS: how long the held-out pictures of a trial take. Scores are
-looked at after half of the pictures, as in a real trial.
+looked at after half of the pictures, as in a real trial. PETITLAB_TEST_EXCEEDS: candidates, "|" between them, whose
+C programs take more stack than they may; "*" is every one, "no compiler" that none can be run. PETITLAB_TEST_LABELLED:
+the classes that the labels are said to hold, e.g. "0,2".
 """
 
 import os
@@ -155,8 +157,12 @@ def execution(candidate, context):
     """Programs of 2-bit weights are said not to run."""
     if candidate.compression.weight_bits == 2:
         return "no C compiler"
+    exceeding = os.environ.get("PETITLAB_TEST_EXCEEDS", "").split("|")
+    if "no compiler" in exceeding:
+        return "no C compiler was installed"
+    stack = 2000 if {"*", str(candidate)} & set(exceeding) else 900
     arena = plan_candidate(candidate, context).arena_bytes
-    return Execution(4, 0.999, arena, arena, arena, False, True, 900, 1024, 10.0 + candidate.tile_count)
+    return Execution(4, 0.999, arena, arena, arena, False, True, stack, 1024, 10.0 + candidate.tile_count)
 
 
 def prepare(context):
@@ -174,7 +180,11 @@ def import_check(context):
 
 
 def describe(context):
-    return DataSet("standin", CLASS_NAMES, PALETTE, PICTURES, PICTURES + 2, {"search": "0" * 64, "network": "1" * 64})
+    labelled = os.environ.get("PETITLAB_TEST_LABELLED")
+    return DataSet(
+        "standin", CLASS_NAMES, PALETTE, PICTURES, PICTURES + 2, {"search": "0" * 64, "network": "1" * 64},
+        None if labelled is None else tuple(map(int, labelled.split(","))),
+    )  # fmt: skip
 
 
 def picture(context, image_index):
