@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Annotated, Any
 
 import typer
 
-from evaluation.accuracy import paired_difference_interval
+from evaluation.accuracy import UNRELIABLE_NOTE, paired_difference_interval
 from evaluation.errors import UserError, exits_on_user_error
 from reports import format as fmt
 from reports.files import replace_file
 from reports.front import Point, hypervolume, pareto_front, staircase
+from reports.promises import PlanStatus, plan_status
 from reports.record import StudyRecord, Trial, read_record
 
 COMPARISON_FILE = "comparison.pdf"
@@ -49,7 +51,8 @@ def compare(first: StudyRecord, second: StudyRecord, names: tuple[str, str]) -> 
         ("points on the front", *(str(len(record.front)) for record in records)),
         ("hypervolume", *("\u2013" if volume is None else f"{volume:.4f}" for volume in volumes)),
         ("baseline", *(_described(record.baseline) for record in records)),
-        ("chosen", *(_described(record.choice) for record in records)),
+        ("chosen", *(_chosen(record) for record in records)),
+        ("C programs of the front", *(_programs(record) for record in records)),
         ("chosen by", *(str(record.config.get("choice", {}).get("rule", "\u2013")) for record in records)),
     ]
     return Comparison(names, tuple(rows), tuple(_changes(first, second)), _verdict(first, second, names, volumes))
@@ -68,6 +71,19 @@ def _described(trial: Trial | None) -> str:
         return "none"
     scores, memory = trial.measurement.scores, trial.measurement.memory
     return f"{trial.name}: {fmt.megabytes(memory.peak_memory_bytes)}, mIoU {fmt.miou(scores.miou)}"
+
+
+def _chosen(record: StudyRecord) -> str:
+    """The selected configuration, and its program where that is not within plan."""
+    status = PlanStatus.WITHIN if record.chosen is None else plan_status(record.executions.get(record.chosen))
+    return _described(record.choice) + {"no": " (exceeds plan)"}.get(status.value, "")
+
+
+def _programs(record: StudyRecord) -> str:
+    """ "12 within plan", "2 within plan, 10 exceed plan", "12 not run"."""
+    counts = Counter(plan_status(record.executions.get(equal[0])) for equal in record.front)
+    words = {PlanStatus.WITHIN: "within plan", PlanStatus.EXCEEDED: "exceed plan", PlanStatus.NOT_RUN: "not run"}
+    return ", ".join(f"{counts[status]} {word}" for status, word in words.items() if counts[status]) or "none"
 
 
 def _changes(first: StudyRecord, second: StudyRecord) -> list[tuple[str, str, str]]:
@@ -130,6 +146,7 @@ def _verdict(first: StudyRecord, second: StudyRecord, names: tuple[str, str], vo
             said.append(
                 f"From the choice of {names[0]} to that of {names[1]} mIoU changes by {fmt.signed(interval.estimate)} "
                 f"(95 % paired interval {fmt.signed_interval(interval)})."
+                + ("" if interval.is_reliable else f" {UNRELIABLE_NOTE}.")
             )
     return " ".join(said)
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.accuracy import Interval, bootstrap_interval
+from evaluation.accuracy import UNRELIABLE_NOTE, Interval, bootstrap_interval
 from evaluation.measurement import MemoryFigures
 from reports import format as fmt
 from reports.content_budgets import budget_rows, budget_sentence
+from reports.content_programs import program_rows
 from reports.content_savings import chain_rows, largest_tensors, litert_bytes, peer_rows
 from reports.front import hypervolume
 from reports.health import health
 from reports.membership import front_probability
 from reports.paired import paired_interval
+from reports.promises import plan_status, told_status
 from reports.record import State, StudyRecord, Trial
 from reports.timeline import Timeline
 
@@ -53,8 +55,14 @@ def intervals(record: StudyRecord) -> Intervals:
     )
 
 
+def warnings_of(record: StudyRecord, of: Intervals) -> list[str]:
+    """What a reader must know, worst first: the one list that report, terminal, front.html and MLflow show."""
+    return health(record, of.search_change, of.heldout_change, of.on_front)
+
+
 def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline]) -> dict[str, Any]:
     """Everything the template prints, ready-made strings but for layout numbers."""
+    marked = any(not interval.is_reliable for split in (of.search, of.heldout) for interval in split.values())
     return {
         "study": record.study,
         "network": _network(record),
@@ -62,7 +70,7 @@ def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline
         "memory": _memory(record),
         "budgets": budget_rows(record),
         "front": [_front_row(record, of, numbers) for numbers in record.front],
-        "executions": _executions(record),
+        "executions": program_rows(record),
         "counts": _counts(record),
         "hypervolume": _hypervolume(record),
         "has_peers": litert_bytes(record) is not None,
@@ -79,7 +87,8 @@ def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline
             for row in record.overlays
         ],
         "classes": _classes(record),
-        "health": health(record, of.search_change, of.heldout_change, of.on_front),
+        "health": warnings_of(record, of),
+        "unreliable": UNRELIABLE_NOTE if marked else None,
         "trials": [_trial_row(record, trial) for trial in record.trials],
         "reproduce": _reproduce(record),
         "data": _data(record),
@@ -109,7 +118,9 @@ def _answer(record: StudyRecord, of: Intervals) -> dict[str, Any]:
         "factor": None,
         "is_baseline": n == 0,
         "budget": budget_sentence(record, memory),
-        "on_front": fmt.share(of.on_front[n]) if n in of.on_front else None,
+        "on_front": fmt.resampled_share(of.on_front[n], len(scores.image_ids)) if n in of.on_front else None,
+        "within_plan": plan_status(record.executions.get(n)).value,
+        "plan": told_status(record, n),
         "export": f"python -m sweeps.export {_folder(record)} --out network",
     }
     if latency := choice.measurement.latency:
@@ -194,36 +205,12 @@ def _front_row(record: StudyRecord, of: Intervals, numbers: tuple[int, ...]) -> 
         "interval": fmt.interval(of.search[first.number]),
         "heldout": fmt.miou(heldout.estimate) if heldout else "not scored",
         "heldout_interval": fmt.interval(heldout) if heldout else "",
-        "on_front": fmt.share(of.on_front[first.number]) if first.number in of.on_front else "\u2013",
+        "on_front": "\u2013"
+        if first.number not in of.on_front
+        else fmt.resampled_share(of.on_front[first.number], len(first.measurement.scores.image_ids)),
         "chosen": record.chosen in numbers,
         "baseline": 0 in numbers,
     }
-
-
-def _executions(record: StudyRecord) -> dict[str, Any]:
-    """What the C programs of the front's points were seen to do, and why some were not run."""
-    rows = []
-    for numbers in record.front:
-        seen, trial = record.executions.get(numbers[0]), record.trial(numbers[0])
-        if seen is None:
-            continue
-        latency = trial.measurement.latency
-        rows.append(
-            {
-                "trial": f"{trial.number:03d}",
-                "name": trial.name,
-                "arena": fmt.grouped(seen.arena_bytes),
-                "high_water": fmt.grouped(seen.high_water_bytes),
-                "stack": f"{fmt.grouped(seen.stack_bytes)} of {fmt.grouped(seen.stack_bound_bytes)}",
-                "labels": fmt.percent(seen.label_agreement),
-                "pictures": seen.pictures,
-                "milliseconds": f"{latency.program_ms if latency else seen.milliseconds:.1f}",
-                "ratio": f"{latency.ratio:.2f}" if latency else "\u2013",
-                "holds": seen.holds,
-                "chosen": record.chosen in numbers,
-            }
-        )
-    return {"rows": rows, "missing": len(record.front) - len(rows), "reason": record.not_executed or "not executed"}
 
 
 def _counts(record: StudyRecord) -> dict[str, int]:

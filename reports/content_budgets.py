@@ -7,6 +7,7 @@ import math
 from evaluation.measurement import MemoryFigures
 from reports import format as fmt
 from reports.front import staircase
+from reports.promises import exceeded
 from reports.record import StudyRecord
 
 BUDGETS_LISTED = 8
@@ -33,7 +34,7 @@ def budget_rows(record: StudyRecord) -> list[dict[str, str]]:
     front = staircase(record.feasible_points())
     if len(front) < 2:
         return []
-    rows, baseline = [], record.baseline
+    rows, baseline, over = [], record.baseline, exceeded(record.executions)
     for budget_mb in round_budgets(front[0].peak_memory_bytes / 1e6, front[-1].peak_memory_bytes / 1e6):
         best = [point for point in front if point.peak_memory_bytes <= budget_mb * 1e6][-1]
         trial = record.trial(best.number)
@@ -42,7 +43,7 @@ def budget_rows(record: StudyRecord) -> list[dict[str, str]]:
             {
                 "budget": fmt.megabytes(budget_mb * 1e6),
                 "trial": f"{trial.number:03d}",
-                "name": trial.name,
+                "name": trial.name + (" (exceeds plan)" if best.number in over else ""),
                 "peak": fmt.megabytes(best.peak_memory_bytes),
                 "free": fmt.share(1 - best.peak_memory_bytes / (budget_mb * 1e6)),
                 "miou": fmt.miou(best.miou),

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from evaluation.errors import UserError
-from reports.content import Intervals, class_ious, content, intervals
+from reports.content import Intervals, class_ious, content, intervals, warnings_of
 from reports.content_savings import falls
 from reports.cost_figures import time_figure, waterfall_figure
 from reports.figures import class_figure, timeline_figure
@@ -34,7 +34,8 @@ def write_documents(
 ) -> tuple[Path, Path]:
     """The report and the page of the front: `report.pdf` and `front.html` in the study's folder."""
     found = intervals(record) if found is None else found
-    return write_report(record, folder, paper, found), write_front_page(record, found.search, found.on_front, folder)
+    report = write_report(record, folder, paper, found)
+    return report, write_front_page(record, found.search, found.on_front, warnings_of(record, found), folder)
 
 
 def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: Intervals | None = None) -> Path:

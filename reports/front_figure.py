@@ -13,6 +13,7 @@ from evaluation.accuracy import Interval
 from evaluation.peers import Runtime
 from reports.front import knee, staircase
 from reports.peers import Mark, peer_marks
+from reports.promises import exceeded
 from reports.record import State, StudyRecord
 from reports.style import (
     BLUE,
@@ -94,10 +95,15 @@ def _front(axes: Any, record: StudyRecord, intervals: Mapping[int, Interval]) ->
     memory, miou = _place(record, front)
     below = [max(0.0, score - intervals[n].lower) for n, score in zip(front, miou, strict=True)]
     above = [max(0.0, intervals[n].upper - score) for n, score in zip(front, miou, strict=True)]
+    marked = next((intervals[n].mark for n in front if intervals[n].mark), "")
     axes.errorbar(
         memory, miou, [below, above], fmt="o", color=BLUE, markersize=6, elinewidth=0.8, capsize=2, zorder=3,
-        label="front, with its 95 % interval",
+        label=f"front, with its 95 % interval{marked}",
     )  # fmt: skip
+    over = [number for number in exceeded(record.executions) if number in front]
+    if over:
+        axes.plot(*_place(record, over), "X", color="white", markeredgecolor=INK, markersize=6.5, zorder=6,
+                  markeredgewidth=0.8, label="exceeds plan")  # fmt: skip
 
 
 def _single_trials(axes: Any, record: StudyRecord) -> None:

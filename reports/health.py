@@ -1,14 +1,19 @@
-"""What a careful reader should know before trusting the front: one sentence each, only where it applies."""
+"""What a careful reader should know before trusting the front: one sentence each, only where it applies.
+
+The same list is on page 1 of the report, at the end of a run in the terminal, in front.html and in MLflow. What is
+known of the images before the first trial (`data_warnings`) is said at the start of a run as well.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from evaluation.accuracy import Interval
+from evaluation.accuracy import LEAST_IMAGES, UNRELIABLE, Interval, enough_images
 from reports import format as fmt
 from reports.paired import paired_interval
-from reports.record import State, StudyRecord
+from reports.promises import promise_warnings
+from reports.record import DataSet, State, StudyRecord
 
 FEW_TRIALS = 20
 SMALL_SHARE = 0.1
@@ -31,16 +36,24 @@ def health(
         on_front: share of the resamples of the pictures in which a trial is on the front, by number.
     """
     return [
+        *promise_warnings(record),
+        *_images(record),
         *_trials(record),
         *_changes(record),
         *_screening(record),
         *_import(record),
         *_baseline(record, change, heldout_change),
-        *_unseen_classes(record),
         *_overlaps(record, on_front),
         *_edges(record),
         *_agreement(record),
     ]
+
+
+def urgent_warnings(record: StudyRecord) -> list[str]:
+    """Of `health`, what makes the figures untrue: exceeded promises, and a mean over one class or none."""
+    shown = record.baseline or record.choice
+    of_one = shown is not None and len(shown.measurement.scores.scored_classes) < 2
+    return promise_warnings(record) + (unlabelled_classes(record) if of_one else [])
 
 
 def _trials(record: StudyRecord) -> list[str]:
@@ -119,7 +132,7 @@ def _baseline(record: StudyRecord, change: Mapping[int, Interval], heldout_chang
     if interval is not None and _holds_zero(interval):
         told = "On the search pictures the choice and the baseline cannot be told apart"
         if unseen is None or _holds_zero(unseen):
-            said.append(f"{told}: the interval holds 0.")
+            said.append(f"{told}: the interval holds 0{interval.mark}.")
         else:
             found = f"{fmt.signed(unseen.estimate)}, interval {fmt.signed_interval(unseen)}"
             said.append(f"{told}, on the held-out pictures they can: {found}. The latter is the fair figure.")
@@ -135,27 +148,63 @@ def _holds_zero(interval: Interval) -> bool:
     return interval.lower <= 0 <= interval.upper
 
 
-def _unseen_classes(record: StudyRecord) -> list[str]:
-    """Classes without a label, over which no mean runs, and held-out pictures that hold other classes."""
-    shown = record.baseline or record.choice
-    if shown is None or record.data is None:
-        return []
-    names, scores = record.data.class_names, shown.measurement.scores
-    said, scored = [], set(scores.scored_classes)
-    unseen = [name for index, name in enumerate(names) if index not in scored]
-    if unseen:
-        listed = ", ".join(unseen[:NAMED_CLASSES]) + (" and more" if len(unseen) > NAMED_CLASSES else "")
-        said.append(
-            f"{len(unseen)} of {len(names)} classes ({listed}) {'are' if len(unseen) > 1 else 'is'} in no label of the "
-            "search pictures, and not part of the mean."
-        )
-    heldout = record.heldout.get(shown.number)
-    if heldout is not None and set(heldout.scored_classes) != scored:
+def data_warnings(data: DataSet) -> list[str]:
+    """What is known of the images of a study before its first trial."""
+    return [
+        *_unlabelled(data.class_names, data.search_classes),
+        *_few_images(data.search_pictures, data.heldout_pictures),
+    ]
+
+
+def _images(record: StudyRecord) -> list[str]:
+    """The warnings of `data_warnings` once scores are there, and held-out images that hold other classes."""
+    shown, data = record.baseline or record.choice, record.data
+    if shown is None:
+        return [] if data is None else data_warnings(data)
+    scored, heldout = shown.measurement.scores, record.heldout.get(shown.number)
+    said = unlabelled_classes(record)
+    said += _few_images(len(scored.image_ids), len(heldout.image_ids) if heldout is not None else None)
+    if heldout is not None and set(heldout.scored_classes) != set(scored.scored_classes):
         said.append(
             f"The held-out labels hold {len(heldout.scored_classes)} classes, those of the search pictures "
-            f"{len(scored)}: the two mIoU are means over different classes."
+            f"{len(scored.scored_classes)}: the two mIoU are means over different classes."
         )
     return said
+
+
+def unlabelled_classes(record: StudyRecord) -> list[str]:
+    """That a study scores fewer classes than it has, or nothing where it scores all."""
+    shown = record.baseline or record.choice
+    if record.data is None or shown is None:
+        return []
+    return _unlabelled(record.data.class_names, shown.measurement.scores.scored_classes)
+
+
+def _unlabelled(names: Sequence[str], labelled: Sequence[int] | None) -> list[str]:
+    """Classes that no label of the search images holds, over which no mean runs."""
+    unseen = [] if labelled is None else [name for index, name in enumerate(names) if index not in labelled]
+    if not unseen:
+        return []
+    listed = ", ".join(unseen[:NAMED_CLASSES]) + (" and more" if len(unseen) > NAMED_CLASSES else "")
+    left = [names[index] for index in labelled if index < len(names)]
+    meaning = f" The mIoU is the IoU of {left[0]} alone." if len(left) == 1 else "" if left else " Nothing is scored."
+    return [
+        f"{len(unseen)} of {len(names)} classes ({listed}) {'are' if len(unseen) > 1 else 'is'} in no label of the "
+        f"search pictures, and not part of the mean.{meaning} A mask gives each class by its number, 0 to "
+        f"{len(names) - 1}: see whether yours do."
+    ]
+
+
+def _few_images(search: int, heldout: int | None) -> list[str]:
+    """Splits of too few images for an interval to be believed."""
+    counts = {"search": search, "held-out": heldout}
+    few = [f"{count} {use}" for use, count in counts.items() if count is not None and not enough_images(count)]
+    if not few:
+        return []
+    return [
+        f"Only {' and '.join(few)} images: intervals and shares of resamples of fewer than {LEAST_IMAGES} images are "
+        f"unreliable (marked {UNRELIABLE})."
+    ]
 
 
 def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
@@ -164,9 +213,11 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
     doubtful = [equal[0] for equal in record.front if on_front.get(equal[0], 1.0) < DOUBTFUL_SHARE]
     if doubtful:
         numbers = ", ".join(f"{number:03d}" for number in doubtful)
+        images = len(record.trial(doubtful[0]).measurement.scores.image_ids)
+        marked = "" if enough_images(images) else UNRELIABLE
         said.append(
             f"{len(doubtful)} of {len(record.front)} points are on the front in less than half of the resamples of the "
-            f"pictures ({numbers}): on other pictures another trial might stand there."
+            f"pictures{marked} ({numbers}): on other pictures another trial might stand there."
         )
     seed, pairs = int(record.config.get("seed", 0)), []
     for smaller, larger in itertools.pairwise(equal[0] for equal in record.front):
@@ -174,10 +225,11 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
         if (difference := paired_interval(*scores, seed=seed)) is not None:
             pairs.append(difference)
     together = sum(difference.lower <= 0 for difference in pairs)
+    marked = next((difference.mark for difference in pairs if difference.mark), "")
     if together:
         said.append(
             f"Of {len(pairs)} pairs of neighbours on the front these pictures do not tell {together} apart: the 95 % "
-            "interval of their difference in mIoU holds 0."
+            f"interval of their difference in mIoU holds 0{marked}."
         )
     return said
 

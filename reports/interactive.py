@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from evaluation.accuracy import Interval
+from evaluation.accuracy import UNRELIABLE_NOTE, Interval, enough_images
 from reports import format as fmt
 from reports.files import write_into
 from reports.front import staircase
+from reports.health import urgent_warnings
 from reports.peers import peer_marks
+from reports.promises import exceeded, told_status
 from reports.record import State, StudyRecord, Trial
 from reports.style import BLUE, INK, MUTED, PALE, VERMILION
 
 FRONT_PAGE = "front.html"
+_LOOK = f"body{{font-family:sans-serif;color:{INK};margin:0}}#warnings{{max-width:60em;margin:1em 2em 2em}}"
+_LOOK += f".urgent{{color:{VERMILION};font-weight:bold;margin:.6em 2em 0}}"
 
 
 def write_front_page(
-    record: StudyRecord, intervals: Mapping[int, Interval], shares: Mapping[int, float], folder: Path
+    record: StudyRecord,
+    intervals: Mapping[int, Interval],
+    shares: Mapping[int, float],
+    warnings: Sequence[str],
+    folder: Path,
 ) -> Path:
     """Write `front.html` into the study's folder, and return its path; raises `UserError` where it cannot be written.
 
     Args:
         intervals: 95 % intervals of the mIoU, by trial number.
         shares: of the resamples of the pictures in which a trial is on the front, by number.
+        warnings: what a reader must know, one sentence each.
     """
     import plotly.graph_objects as graph
 
     on_front = {number for equal in record.front for number in equal}
+    over = {number for number in exceeded(record.executions) if number in on_front}
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     groups: tuple[tuple[str, Sequence[Trial], dict[str, Any]], ...] = (
         (
@@ -44,6 +55,11 @@ def write_front_page(
         ("front", [record.trial(number) for number in sorted(on_front)], {"color": BLUE, "size": 10}),
         ("baseline", [t for t in complete if t.number == 0], {"color": INK, "size": 12, "symbol": "square"}),
         ("chosen", [record.choice] if record.choice else [], {"color": VERMILION, "size": 14, "symbol": "diamond"}),
+        (
+            "exceeds plan",
+            [record.trial(number) for number in sorted(over)],
+            {"color": "white", "size": 9, "symbol": "x", "line": {"color": INK, "width": 1.2}},
+        ),
     )
     figure = graph.Figure()
     steps = staircase(record.feasible_points())
@@ -57,7 +73,7 @@ def write_front_page(
                 x=[t.memory.peak_memory_bytes / 1e6 for t in trials],
                 y=[t.measurement.scores.miou for t in trials],
                 mode="markers", name=title, marker=marker,
-                hovertext=[_described(t, intervals.get(t.number), shares.get(t.number)) for t in trials],
+                hovertext=[_described(record, t, intervals.get(t.number), shares.get(t.number)) for t in trials],
                 hoverinfo="text",
             )  # fmt: skip
     for mark in peer_marks(record):
@@ -72,11 +88,26 @@ def write_front_page(
         title=f"Memory and accuracy of {record.study}", template="simple_white", hoverlabel={"align": "left"},
         legend={"orientation": "h", "y": -0.18}, margin={"t": 60, "r": 20},
     )  # fmt: skip
-    page = figure.to_html(include_plotlyjs=True, full_html=True, div_id="front")
-    return write_into(folder, FRONT_PAGE, page.encode(errors="replace"))
+    drawing = figure.to_html(include_plotlyjs=True, full_html=False, div_id="front", default_height="80vh")
+    return write_into(folder, FRONT_PAGE, _page(record, drawing, warnings).encode(errors="replace"))
 
 
-def _described(trial: Trial, interval: Interval | None, share: float | None) -> str:
+def _page(record: StudyRecord, drawing: str, warnings: Sequence[str]) -> str:
+    """The whole page: above the drawing what makes its figures untrue, below it the reason of the choice and all
+    warnings."""
+    choice = record.choice
+    chosen = f"Chosen: {choice.label} ({choice.name}). {record.chosen_reason}" if choice else record.chosen_reason
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in warnings)
+    urgent = "".join(f"<p class=urgent>{escape(sentence)}</p>" for sentence in urgent_warnings(record))
+    known = f"<h2>What to keep in mind</h2><ul>{items}</ul>" if items else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>Memory and accuracy of {escape(record.study)}</title><style>{_LOOK}</style></head>\n"
+        f'<body>{urgent}{drawing}<section id="warnings"><p>{escape(chosen)}</p>{known}</section></body></html>\n'
+    )
+
+
+def _described(record: StudyRecord, trial: Trial, interval: Interval | None, share: float | None) -> str:
     measured = trial.measurement
     memory = measured.memory
     lines = [
@@ -86,7 +117,12 @@ def _described(trial: Trial, interval: Interval | None, share: float | None) -> 
         f"mIoU {fmt.miou(measured.scores.miou)}" + (f", 95 % interval {fmt.interval(interval)}" if interval else ""),
     ]
     if share is not None:
-        lines.append(f"on the front in {fmt.share(share)} of the resamples")
+        told = fmt.resampled_share(share, len(measured.scores.image_ids))
+        lines.append(f"on the front in {told} of the resamples")
+    if not enough_images(len(measured.scores.image_ids)):
+        lines.append(UNRELIABLE_NOTE)
+    if trial.number in record.executions:
+        lines.append(f"C program: {told_status(record, trial.number)}")
     if measured.latency is not None:
         lines.append(f"{measured.latency.program_ms:.1f} ms a picture, {measured.latency.ratio:.2f} times untiled")
     if trial.reason:

@@ -215,6 +215,8 @@ class DataSet:
     heldout_pictures: int
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """By what it was taken of: each split's pictures and labels, the network's weights. Equal for equal content."""
+    search_classes: tuple[int, ...] | None = None
+    """Classes that occur in the labels of the search images, ascending; None in records that do not say."""
 
 
 @dataclass(frozen=True)

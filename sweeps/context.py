@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ from sweeps.pictures import Pictures
 SHARED_BYTES = 1 << 26
 """Of pictures up to which workers share them through the cache. More are read by each from their files."""
 _READ_VERSION = 1
+_LABELLED_VERSION = 1
 
 
 @dataclass
@@ -139,6 +141,18 @@ class Context:
         )
         return Kept(split, samples)
 
+    @cached_property
+    def labelled_classes(self) -> tuple[int, ...]:
+        """Classes that occur in the labels of the search images, ascending; found once for equal images."""
+        return self.cache.cached(
+            "labelled",
+            _LABELLED_VERSION,
+            {"pictures": self.pictures.search.fingerprint(), "void": self.pictures.dataset.void},
+            lambda: labelled_classes(self.search, self.pictures.dataset.void),
+            lambda found: json.dumps(found).encode(),
+            lambda content: tuple(json.loads(content)),
+        )
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         begun = time.perf_counter()
@@ -170,6 +184,14 @@ def _parse_samples(content: bytes, image_ids: Sequence[str]) -> list[Sample]:
             Sample(image_id, archive[f"image{index}"], archive[f"label{index}"])
             for index, image_id in enumerate(image_ids)
         ]
+
+
+def labelled_classes(split: Split, void: int) -> tuple[int, ...]:
+    """Classes that the labels of a split hold, ascending; every image is read. Raises `UserError` for a bad one."""
+    found: set[int] = set()
+    for sample in split:
+        found |= set(np.unique(sample.label).tolist())
+    return tuple(sorted(found - {void}))
 
 
 def open_context(config: SweepConfig) -> Context:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports.health import data_warnings
 from reports.record import RECORD_FILE, StudyRecord, write_record
 from sweeps.closing import checked_import, close_study, described
 from sweeps.config import SweepConfig, flatten
@@ -33,6 +34,8 @@ class End:
     report: Path
     early_end: str | None
     """Why before its budget was spent."""
+    warnings: tuple[str, ...]
+    """What a reader must know, as on page 1 of the report."""
 
 
 def run_course(
@@ -61,6 +64,8 @@ def run_course(
             progress.say(f"scoring the imported network on {config.import_check.split!r}")
         answers = answers_to(executor, first)
         data = described(answers["data"])
+        for sentence in data_warnings(data):
+            progress.note(f"Warning: {sentence}")
         tracker.class_names = data.class_names
         check = checked_import(config, answers.get("import check"))
         if config.space.prunes_channels:
@@ -77,16 +82,16 @@ def run_course(
             record = close_study(config, journal.trials, executor, folder, data, check)
             write_record(record, folder.path)
             progress.say("writing the report")
-            from reports.content import intervals
+            from reports.content import intervals, warnings_of
             from reports.document import write_documents  # a second of Matplotlib and Typst, kept from the start
 
             found = intervals(record)
             report, page = write_documents(record, folder.path, config.report.paper, found)
             fold_log(folder.path / STUDY_DATABASE)
-            tracker.finish(
-                record, [report, page, folder.path / RECORD_FILE], early_end is None, folder.path, found.on_front
-            )
-    return End(record, report, early_end)
+            told = tuple(warnings_of(record, found))
+            files = [report, page, folder.path / RECORD_FILE]
+            tracker.finish(record, files, early_end is None, folder.path, found.on_front, told)
+    return End(record, report, early_end, told)
 
 
 def open_study(config: SweepConfig, folder: Path, shared: SharedJournal | None) -> Study:

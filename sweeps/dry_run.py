@@ -18,13 +18,14 @@ from rich.table import Table
 
 from evaluation.errors import UserError
 from evaluation.measurement import Measurement
+from reports.health import data_warnings
 from sweeps.config import SweepConfig
 from sweeps.executor import Executor, Failure
 from sweeps.judging import planned_limits
 from sweeps.progress import clock
 from sweeps.space import BASELINE, Candidate, Space
 from sweeps.sweep import open_executor
-from sweeps.worker import TRIAL_MODULE, Evaluate, PlanOnly, Prepare
+from sweeps.worker import TRIAL_MODULE, Describe, Evaluate, PlanOnly, Prepare
 
 MOST_PLANNED = 2000
 """Candidates of a larger space are planned by an even sample of so many."""
@@ -50,6 +51,12 @@ def print_dry_run(config: SweepConfig, console: Console, trial_module: str = TRI
         tempfile.TemporaryDirectory() as scratch,
         open_executor(config, trial_module, Path(scratch) / "workers.log") as executor,
     ):
+        with console.status("reading the labels"):
+            described = _all(executor, {"data": Describe()}, None)["data"]
+        if isinstance(described, Failure):
+            raise UserError(f"the images cannot be described: {described.reason}")
+        for sentence in data_warnings(described):
+            console.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         if config.space.prunes_channels:
             with console.status("ranking the channels"):
                 _all(executor, {"preparation": Prepare()}, None)

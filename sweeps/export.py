@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from sweeps.config import SweepConfig
     from sweeps.space import Candidate
 
-BROKEN_STATUS = 1
-"""Exit status where the written program does not keep what the study promised."""
 _UNITS = {"": 1e6, "b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,7 +34,8 @@ def export(
     pick: Annotated[
         Literal["chosen", "knee", "smallest", "best"] | None,
         typer.Option(
-            help="chosen: the study's choice (the default); knee, smallest, or best (most accurate) of the front."
+            help="chosen: the study's choice (the default); knee, smallest, or best (most accurate) of the front, "
+            "without points that exceed their plans."
         ),
     ] = None,
     budget: Annotated[
@@ -54,23 +53,27 @@ def export(
     sweeps.export studies/streets --out network                  its choice
     sweeps.export studies/streets --out network --budget 0.2MB   the best there
 
-    Exit status: 0; 1 where the program does not keep what the study
-    promised; 2 and one line where something is to be put right.
+    Exit status: 0; 1 where the program is within plan, but not as the study's
+    report says; 2 and one line where something is to be put right; 3 where the
+    program exceeds its plan, here or, with --no-check, in the study (the files
+    are written all the same).
     """
     from reports.record import read_record
 
     if sum(given is not None for given in (trial, pick, budget, max_drop)) > 1:
         raise UserError("--trial, --pick, --budget and --max-drop each name one network; give one of them")
     record = read_record(study)
-    chosen = picked(record, study, trial, pick, budget, max_drop)
+    chosen, why = picked(record, study, trial, pick, budget, max_drop)
+    if why:
+        print(why)
     config, candidate = settings_of(record, study, chosen)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from sweeps.handover import hand_over
 
     with tempfile.TemporaryDirectory() as scratch:
         settings = with_own_cache(config, study, Path(scratch)), candidate
-        if not hand_over(record, study, chosen, out, check, settings):
-            raise typer.Exit(BROKEN_STATUS)
+        if status := hand_over(record, study, chosen, out, check, settings):
+            raise typer.Exit(status)
 
 
 def with_own_cache(config: SweepConfig, study: Path, scratch: Path) -> SweepConfig:
@@ -130,33 +133,38 @@ def picked(
     pick: str | None = None,
     budget: str | None = None,
     max_drop: float | None = None,
-) -> Trial:
-    """The trial that is asked for, once it is known to have a network.
+) -> tuple[Trial, str]:
+    """The trial that is asked for, once it is known to have a network; and why this one, where a rule picked it.
+
+    A rule passes over points whose programs were seen to exceed their plans, while another fits.
 
     Raises:
         UserError: there is none: no such trial, one that was not measured, or nothing that keeps the rule.
     """
     from reports.front import choose, knee, staircase
+    from reports.promises import exceeded
 
     if number is not None:
-        return _numbered(record, study, number)
+        return _numbered(record, study, number), ""
     if budget is None and max_drop is None and pick in (None, "chosen"):
         if record.chosen is None:
             raise UserError(f"{study}: nothing was chosen ({record.chosen_reason}) Name a trial with --trial")
-        return record.trial(record.chosen)
-    points = record.feasible_points()
-    front = staircase(points)
-    if not front:
+        return record.trial(record.chosen), ""
+    over = exceeded(record.executions)
+    points = staircase(record.feasible_points())
+    if not points:
         raise UserError(f"{study}: no feasible trial completed, so there is nothing to pick from; see its report")
     if pick is not None:
+        front = [point for point in points if point.number not in over] or points
         point = {"knee": knee(front), "smallest": front[0], "best": front[-1]}[pick]
-        return record.trial(point.number)
+        left_out = ", ".join(f"trial-{point.number:03d}" for point in points if point not in front)
+        return record.trial(point.number), f"Left out, because they exceed their plans: {left_out}." if left_out else ""
     baseline = record.baseline.measurement.scores.miou if record.baseline else None
     rule = ("budget", megabytes_of(budget), None) if budget is not None else ("max_drop", None, max_drop)
-    found, reason = choose(points, baseline, *rule)
+    found, reason = choose(points, baseline, *rule, over)
     if found is None:
         raise UserError(f"{study}: {reason}")
-    return record.trial(found.number)
+    return record.trial(found.number), reason
 
 
 def megabytes_of(size: str) -> float:

@@ -20,6 +20,7 @@ from evaluation.graph import Graph
 from evaluation.measurement import Execution
 from evaluation.planner.tflm import write_offline_plan
 from reports.files import existing_file
+from reports.promises import EXCEEDS_PLAN_STATUS, PlanStatus, plan_status, told_status
 from reports.record import NETWORKS, StudyRecord, Trial
 from sweeps.config import SweepConfig
 from sweeps.context import Context
@@ -33,6 +34,9 @@ from sweeps.trial import open_context
 TFLM_FILE = "network-tflm.tflite"
 LABELS_FILE = "labels.txt"
 CARD_FILE = "MODEL_CARD.md"
+KEPT = f"The files are written all the same, and {CARD_FILE} says so."
+DIFFERENT_STATUS = 1
+"""Exit status where the program is within plan, but not as the study's report says."""
 
 
 def hand_over(
@@ -42,8 +46,12 @@ def hand_over(
     out: Path,
     check: bool,
     settings: tuple[SweepConfig, Candidate] | None = None,
-) -> bool:
-    """Write a trial's network to the folder `out`; returns whether its program kept what the study promised.
+) -> int:
+    """Write a trial's network to the folder `out`, and run its program. The files stay whatever the program does: the
+    model card says it, too.
+
+    Returns:
+        The exit status of the export: 0, `EXCEEDS_PLAN_STATUS`, or `DIFFERENT_STATUS`.
 
     A network of the front is in the study's folder; any other is made again, from the stage cache where it is kept.
 
@@ -86,12 +94,11 @@ def hand_over(
         )
     console.print(f"  {LABELS_FILE}, {CARD_FILE}")
     if not isinstance(seen, Execution):
-        console.print(f"The program was not run: {seen}.")
-        return True
-    kept = _report(console, record, trial, seen)
+        return _report_unchecked(console, record, trial, str(seen))
+    same = _report(console, record, trial, seen)
     if TFLITE_FILE in files:
         _report_tflite(console, network, context, files[TFLITE_FILE])
-    return kept
+    return (0 if same else DIFFERENT_STATUS) if seen.holds else EXCEEDS_PLAN_STATUS
 
 
 def _loaded(file: Path) -> Network:
@@ -122,18 +129,40 @@ def _other_formats(graph: Graph) -> tuple[dict[str, bytes], dict[str, str]]:
     return files, refusals
 
 
+def _report_unchecked(console: Console, record: StudyRecord, trial: Trial, why: str) -> int:
+    """Print why the program was not run, and what the study saw of it; returns the exit status."""
+    status = plan_status(record.executions.get(trial.number))
+    if status is PlanStatus.EXCEEDED:
+        console.print(
+            f"The program was not run: {why}. In the study {trial.label} {told_status(record, trial.number)}. {KEPT}",
+            style="red",
+            markup=False,
+        )
+        return EXCEEDS_PLAN_STATUS
+    in_study = (
+        "In the study it was within plan." if status is PlanStatus.WITHIN else "Whether it is within plan is not known."
+    )
+    console.print(f"The program was not run: {why}. {in_study}", markup=False)
+    return 0
+
+
 def _report(console: Console, record: StudyRecord, trial: Trial, seen: Execution) -> bool:
-    """What the program did, beside what the study saw it do."""
+    """Print what the program did; returns whether the study's report says the same of it."""
     console.print(
         f"Self-check on {seen.pictures} search pictures: arena {seen.arena_bytes:,} B, written up to byte "
-        f"{seen.high_water_bytes:,}, nothing outside it; stack {seen.stack_bytes:,} B; "
+        f"{seen.high_water_bytes:,}, nothing outside it; stack {seen.stack_bytes:,} B: within plan; "
         f"{100 * seen.label_agreement:.3f} % of the labels are those that were scored; {seen.milliseconds:.1f} ms."
         if seen.holds
-        else f"Self-check: the program does not keep its plan: {seen}"
+        else f"Self-check on {seen.pictures} search pictures: {trial.label} exceeds its plan: "
+        f"{'; '.join(seen.excesses)}. {KEPT}",
+        style=None if seen.holds else "red",
+        markup=False,
     )
     known = record.executions.get(trial.number)
-    if known is None:
-        return seen.holds
+    if seen.holds and known is not None and not known.holds:
+        console.print(f"In the study it {told_status(record, trial.number)}.", style="red", markup=False)
+    if known is None or seen.failure is not None or known.failure is not None:
+        return True
     same = (known.arena_bytes, known.high_water_bytes, known.label_agreement) == (
         seen.arena_bytes,
         seen.high_water_bytes,
@@ -146,7 +175,7 @@ def _report(console: Console, record: StudyRecord, trial: Trial, seen: Execution
         f"{known.high_water_bytes:,}, {100 * known.label_agreement:.3f} % of the labels. It was run on another "
         "machine, or by another version."
     )
-    return seen.holds and same
+    return same
 
 
 def _report_tflite(console: Console, network: Network, context: Context, content: bytes) -> None:

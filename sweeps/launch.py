@@ -44,11 +44,14 @@ def launch(
     sweeps.launch pareto.yaml -o constraints.peak_memory_mb=0.3
 
     Ctrl-C once: the running trials end, and the report is written; twice: stop at
-    once. Exit status: 0, or 2 and one line where something is to be put right.
+    once. Exit status: 0; 2 and one line where something is to be put right; 3
+    where the study finished, but the C program of a point of the Pareto front or
+    of the selected configuration exceeds its plan.
     """
     # Imported here, because every worker process imports this file once more, and has no use for any of it.
     from rich.console import Console
 
+    from reports.promises import EXCEEDS_PLAN_STATUS, PlanStatus, study_status
     from sweeps.config_file import load_config
     from sweeps.dry_run import print_dry_run
     from sweeps.inputs import check_inputs
@@ -67,7 +70,9 @@ def launch(
     check_inputs(config)
     if dry_run:
         return print_dry_run(config, console)
-    run_sweep(config, resume, console, accept_changes=accept_changes)
+    record = run_sweep(config, resume, console, accept_changes=accept_changes)
+    if record is not None and study_status(record) is PlanStatus.EXCEEDED:
+        raise typer.Exit(EXCEEDS_PLAN_STATUS)
 
 
 main = exits_on_user_error(app)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 
-from evaluation.accuracy import bootstrap_interval
+from evaluation.accuracy import UNRELIABLE_NOTE, bootstrap_interval
 from evaluation.measurement import Execution
+from reports.health import unlabelled_classes
 from reports.paired import paired_interval
+from reports.promises import PlanStatus, plan_status, told_status
 from reports.record import StudyRecord, Trial
 
 _FORMATS = {
@@ -25,9 +28,9 @@ def model_card(
     Args:
         files: names of what lies beside the C sources.
         refusals: why a format is missing, by file name.
-        seen: what the exported program was seen to do.
+        seen: what the exported program was seen to do; None where it was not run.
     """
-    parts = (_head(record, trial), _memory(trial, seen), _accuracy(record, trial), _classes(record, trial))
+    parts = (_head(record, trial), _memory(record, trial, seen), _accuracy(record, trial), _classes(record, trial))
     return "\n".join((*parts, _files(files, refusals), _origin(record)))
 
 
@@ -42,7 +45,7 @@ def _head(record: StudyRecord, trial: Trial) -> str:
     )
 
 
-def _memory(trial: Trial, seen: Execution | None) -> str:
+def _memory(record: StudyRecord, trial: Trial, seen: Execution | None) -> str:
     memory, cost = trial.measurement.memory, trial.measurement.cost
     rows = [
         ("peak memory", f"{memory.peak_memory_bytes:,} B"),
@@ -52,7 +55,12 @@ def _memory(trial: Trial, seen: Execution | None) -> str:
         ("multiply-accumulates a picture", f"{cost.macs:,}"),
         ("parameters", f"{cost.parameters:,}"),
     ]
+    if seen is None or plan_status(record.executions.get(trial.number)) is PlanStatus.EXCEEDED:
+        rows.append(("C program, run by the study", told_status(record, trial.number)))
     if seen is not None:
+        words = "; ".join(("within plan",) if seen.holds else ("exceeds plan", *seen.excesses))
+        rows.append(("C program, run by the exporting machine", words))
+    if seen is not None and seen.failure is None:
         rows += [
             ("arena written up to", f"byte {seen.high_water_bytes:,} (seen on {seen.pictures} pictures)"),
             ("labels equal to those scored", f"{100 * seen.label_agreement:.3f} %"),
@@ -63,7 +71,7 @@ def _memory(trial: Trial, seen: Execution | None) -> str:
 
 def _accuracy(record: StudyRecord, trial: Trial) -> str:
     seed, baseline = int(record.config.get("seed", 0)), record.baseline
-    rows = []
+    rows, marked = [], False
     splits = [("search", trial.measurement.scores, baseline.measurement.scores if baseline else None)]
     if trial.number in record.heldout:
         splits.append(("held out", record.heldout[trial.number], record.heldout.get(0)))
@@ -71,14 +79,15 @@ def _accuracy(record: StudyRecord, trial: Trial) -> str:
         if not scores.scored_classes:
             continue
         interval, change = bootstrap_interval(scores, seed=seed), "\u2013"
+        marked = marked or not interval.is_reliable
         difference = paired_interval(scores, reference, seed) if reference is not None and trial.number != 0 else None
         if difference is not None:
-            change = f"{difference.estimate:+.4f} ({difference.lower:+.4f} to {difference.upper:+.4f})"
+            change = f"{difference.estimate:+.4f} ({difference.lower:+.4f} to {difference.upper:+.4f}{difference.mark})"
         rows.append(
             (
                 use,
                 f"{len(scores.image_ids)}",
-                f"{scores.miou:.4f} ({interval.lower:.4f} to {interval.upper:.4f})",
+                f"{scores.miou:.4f} ({interval.lower:.4f} to {interval.upper:.4f}{interval.mark})",
                 change,
             )
         )
@@ -86,7 +95,9 @@ def _accuracy(record: StudyRecord, trial: Trial) -> str:
     return (
         f"## Accuracy on {name}\n\n"
         + _table(("pictures", "how many", "mIoU (95 % interval)", "against the uncompressed network (paired)"), rows)
+        + (f"\n{UNRELIABLE_NOTE}.\n" if marked else "")
         + "\nThe network was picked by its score on the search pictures; the held-out ones are the fairer judge.\n"
+        + "".join(f"\n**{escape(sentence, quote=False)}**\n" for sentence in unlabelled_classes(record))
     )
 
 

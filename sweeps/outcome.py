@@ -1,22 +1,34 @@
-"""What a sweep says at its end: the front, the choice, where the report is, how to look further."""
+"""What a sweep says at its end: the front, the choice, what to keep in mind, where the report is."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from reports.health import urgent_warnings
+from reports.promises import PlanStatus, plan_status
 from reports.record import State, StudyRecord
 from sweeps.tracking import DEFAULT_URI, tracking_uri
 
 
-def print_outcome(record: StudyRecord, report: Path, console: Console, early_end: str | None) -> None:
-    """The short account that ends every launch."""
+def print_outcome(
+    record: StudyRecord, report: Path, console: Console, early_end: str | None, warnings: Sequence[str] = ()
+) -> None:
+    """The short account that ends every launch.
+
+    Args:
+        early_end: why the sweep ended before its budget was spent.
+        warnings: what a reader must know, as on page 1 of the report.
+    """
     if early_end:
         console.print(f"Ended early: {early_end}", style="red", highlight=False)
-    table = Table("trial", "candidate", "peak memory", "mIoU search", "mIoU held-out", title=f"front of {record.study}")
+    columns = "trial", "candidate", "peak memory", "plan", "mIoU search", "mIoU held-out"
+    table = Table(*columns, title=f"front of {record.study}")
     for numbers in record.front:
         trial = record.trial(numbers[0])
         heldout = record.heldout.get(trial.number)
@@ -24,6 +36,7 @@ def print_outcome(record: StudyRecord, report: Path, console: Console, early_end
             f"{trial.number:03d}" + (f" (= {', '.join(f'{n:03d}' for n in numbers[1:])})" if numbers[1:] else ""),
             trial.name,
             f"{trial.measurement.memory.peak_memory_bytes / 1e6:.3f} MB",
+            _program(plan_status(record.executions.get(trial.number))),
             f"{trial.measurement.scores.miou:.4f}",
             f"{heldout.miou:.4f}" if heldout else "-",
             style="bold green" if trial.number == record.chosen else None,
@@ -45,9 +58,22 @@ def print_outcome(record: StudyRecord, report: Path, console: Console, early_end
             change = choice.measurement.scores.miou - baseline.measurement.scores.miou
             saved = f": {factor:.1f} times less memory than the baseline, mIoU {change:+.4f}"
         console.print(f"Chosen: {choice.label} ({choice.name}){saved}.", style="bold", highlight=False)
+        console.print(record.chosen_reason, markup=False, highlight=False, soft_wrap=True)
+    if warnings:
+        console.print("What to keep in mind:", highlight=False)
+    urgent = set(urgent_warnings(record))
+    for sentence in warnings:
+        style = "red" if sentence in urgent else None
+        console.print(f"- {sentence}", style=style, markup=False, highlight=False, soft_wrap=True)
     console.print(f"Report: {os.path.relpath(report)}", highlight=False, soft_wrap=True)
     if choice is not None:
         folder = os.path.relpath(report.parent)
         console.print(f"The C program: python -m sweeps.export {folder} --out network", highlight=False, soft_wrap=True)
     store = "" if tracking_uri() == DEFAULT_URI else f" --backend-store-uri {tracking_uri()}"
     console.print(f"All trials: mlflow ui{store}   (then http://localhost:5000)", highlight=False, soft_wrap=True)
+
+
+def _program(status: PlanStatus) -> Text:
+    """Whether a program is within plan, as a cell of the table."""
+    words = status.words.removesuffix(" plan")
+    return Text(words, style="red" if status is PlanStatus.EXCEEDED else "")

@@ -6,6 +6,7 @@ sweeps status studies/streets
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,8 @@ def _print_status(path: Path, console) -> None:
     from rich.table import Table
 
     from reports.front import pareto_front
-    from reports.record import State, point_of
+    from reports.health import urgent_warnings
+    from reports.record import RECORD_FILE, State, point_of, read_record
     from sweeps.folder import is_in_use, read_folder
     from sweeps.judging import judge
     from sweeps.progress import clock
@@ -84,6 +86,10 @@ def _print_status(path: Path, console) -> None:
     console.print(table)
     if len(front) > LISTED:
         console.print(f"  and {len(front) - LISTED} more on the front")
+    if (path / RECORD_FILE).exists() and not is_in_use(path):
+        with suppress(UserError):  # a damaged record is told by whoever needs it
+            for sentence in urgent_warnings(read_record(path)):
+                console.print(f"  {sentence}", style="red", markup=False, soft_wrap=True)
 
 
 def _settings(folder: StudyFolder) -> tuple[ConstraintsConfig, str | None]:

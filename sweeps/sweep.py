@@ -83,7 +83,7 @@ def _run(
         return None
     from sweeps.outcome import print_outcome
 
-    print_outcome(end.record, end.report, console, end.early_end)
+    print_outcome(end.record, end.report, console, end.early_end, end.warnings)
     return end.record
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path
@@ -22,6 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from evaluation.measurement import MemoryFigures
 from reports.front import hypervolume
+from reports.promises import PlanStatus, exceeded, plan_status, study_status
 from reports.record import State, StudyRecord, Trial
 from sweeps.metric_names import class_metric_names, metric_name
 from sweeps.shared_journal import SharedJournal
@@ -30,8 +31,14 @@ from sweeps.sqlite import fold_log, use_write_ahead_log
 STUDY_ID = "petitlab.study_id"
 TRIAL_NUMBER = "petitlab.trial"
 RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
-NOT_ON_FRONT = {"on_front": "false", "chosen": "false"}
+PLAN_TAG = "within_plan"
+"""Tag of a trial's run and of the study's: `reports.promises.PlanStatus`, "yes", "no" or "not run"."""
+EXCESS_TAG = "exceeded_promises"
+"""Tag of a trial's run: in words and with figures, what its program exceeded; or "none"."""
+NOT_ON_FRONT = {"on_front": "false", "chosen": "false", PLAN_TAG: str(PlanStatus.NOT_RUN), EXCESS_TAG: "none"}
 """Tags of a trial's run until the front is known."""
+MOST_TAG_CHARACTERS = 8000
+"""MLflow's limit of a tag's value, a description among them."""
 EXPERIMENT_KIND = "mlflow.experimentKind"
 PAGE = 1000
 GROWTH_STEPS = 900
@@ -152,7 +159,7 @@ class Tracker:
             **NOT_ON_FRONT,
         }
         if trial.reason:
-            tags["reason"] = trial.reason[:8000]
+            tags["reason"] = trial.reason[:MOST_TAG_CHARACTERS]
         run = self._client.create_run(
             self.experiment_id, start_time=end_ms - int(trial.seconds * 1000), tags=tags, run_name=trial.label
         )
@@ -170,7 +177,13 @@ class Tracker:
         self._children[trial.number], self._marks[trial.number] = run_id, dict(NOT_ON_FRONT)
 
     def finish(
-        self, record: StudyRecord, artifacts: Iterable[Path], spent: bool, folder: Path, shares: Mapping[int, float]
+        self,
+        record: StudyRecord,
+        artifacts: Iterable[Path],
+        spent: bool,
+        folder: Path,
+        shares: Mapping[int, float],
+        warnings: Sequence[str] = (),
     ) -> None:
         """Bring tags up to the final front, attach the report, and end the parent run.
 
@@ -178,14 +191,21 @@ class Tracker:
             spent: whether the study ran to its budget; else the parent run is KILLED.
             folder: of the study.
             shares: of the resamples of the pictures in which a trial is on the front, by number.
+            warnings: what a reader must know, as on page 1 of the report.
         """
         on_front = {number for equal in record.front for number in equal}
         if self._shared is not None:
             self._children = self._existing_children()
             for trial in record.trials:
                 self.log_trial(trial, folder)
+        over = exceeded(record.executions)
         for number, run_id in self._children.items():
-            marks = {"on_front": _word(number in on_front), "chosen": _word(number == record.chosen)}
+            marks = {
+                "on_front": _word(number in on_front),
+                "chosen": _word(number == record.chosen),
+                PLAN_TAG: str(plan_status(record.executions.get(number))),
+                EXCESS_TAG: over.get(number, "none"),
+            }
             for name, value in marks.items():
                 if self._marks[number][name] != value:
                     self._client.set_tag(run_id, name, value)
@@ -210,7 +230,13 @@ class Tracker:
         log_networks(self._client, record, self._children, folder)
         log_drawings(self._client, record, self._children, folder)
         choice = record.choice
-        note = study_note(record, self.experiment_id, self.parent_id, self._children, shares)
+        note = study_note(record, self.experiment_id, self.parent_id, self._children, shares, warnings)
+        tags = {
+            MLFLOW_RUN_NOTE: note,
+            "chosen": choice.label if choice else "none",
+            PLAN_TAG: str(study_status(record)),
+            "warnings": "\n".join(warnings)[:MOST_TAG_CHARACTERS] or "none",
+        }
         history = growth(record)
         grown = [] if history is None else zip(history.trials, history.shares, strict=True)
         self._client.log_inputs(self.parent_id, inputs)
@@ -220,7 +246,7 @@ class Tracker:
                 *(Metric(name, value, now, 0) for name, value in study_metrics(record).items()),
                 *(Metric("hypervolume", share, now, step) for step, share in list(grown)[-GROWTH_STEPS:]),
             ],
-            tags=[RunTag(MLFLOW_RUN_NOTE, note), RunTag("chosen", choice.label if choice else "none")],
+            tags=[RunTag(name, value) for name, value in tags.items()],
         )
         if choice is not None and choice.number in self._children:
             ours = self._children[choice.number], self.parent_id

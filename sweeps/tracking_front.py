@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,12 +23,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from deeplab.served import NETWORK_FILE
 from reports import format as fmt
 from reports.plan_drawing import plan_drawing
+from reports.promises import plan_status
 from reports.record import NETWORKS, StudyRecord, Trial
 from reports.timeline import read_timeline
-from sweeps.tracking import run_link, trials_link
+from sweeps.tracking import MOST_TAG_CHARACTERS, PLAN_TAG, run_link, trials_link
 
 LISTED = 25
-"""Points of the front in the description, which MLflow cuts at 8,000 characters."""
+"""Points of the front in the description, at most."""
 DRAWN = 200
 """Trials up to which each plan is drawn: 10 ms each, which a study of a thousand would feel."""
 MODEL_TYPE = "semantic segmentation"
@@ -57,9 +59,32 @@ def data_inputs(record: StudyRecord) -> list[DatasetInput]:
 
 
 def study_note(
-    record: StudyRecord, experiment_id: str, parent_id: str, runs: Mapping[int, str], shares: Mapping[int, float]
+    record: StudyRecord,
+    experiment_id: str,
+    parent_id: str,
+    runs: Mapping[int, str],
+    shares: Mapping[int, float],
+    warnings: Sequence[str] = (),
 ) -> str:
-    """The description of the study's run: the choice, why, and the front with a link to each of its runs."""
+    """The description of the study's run: the choice, why, what to keep in mind, and the front with a link to each of
+    its runs; as many as MLflow takes."""
+    listed = min(LISTED, len(record.front))
+    while len(note := _note(record, experiment_id, parent_id, runs, shares, warnings, listed)) > MOST_TAG_CHARACTERS:
+        if not listed:
+            return note[:MOST_TAG_CHARACTERS]
+        listed -= 1
+    return note
+
+
+def _note(
+    record: StudyRecord,
+    experiment_id: str,
+    parent_id: str,
+    runs: Mapping[int, str],
+    shares: Mapping[int, float],
+    warnings: Sequence[str],
+    listed: int,
+) -> str:
     choice = record.choice
     lines = [record.chosen_reason]
     if choice is not None:
@@ -68,27 +93,31 @@ def study_note(
     if record.front:
         lines += [
             "",
-            "| front | candidate | peak memory | mIoU | P(on the front) | held-out mIoU |",
-            "|---|---|---|---|---|---|",
+            "| front | candidate | peak memory | C program | mIoU | P(on the front) | held-out mIoU |",
+            "|---|---|---|---|---|---|---|",
         ]
-        for equal in record.front[:LISTED]:
+        for equal in record.front[:listed]:
             trial = record.trial(equal[0])
             held_out = record.heldout.get(trial.number)
             link = run_link(experiment_id, runs[trial.number], trial.label) if trial.number in runs else trial.label
-            share = fmt.share(shares[trial.number]) if trial.number in shares else "\u2013"
+            images = len(trial.measurement.scores.image_ids)
+            share = fmt.resampled_share(shares[trial.number], images) if trial.number in shares else "\u2013"
+            program = plan_status(record.executions.get(trial.number)).words
             lines.append(
                 f"| {link} | {trial.name} | {fmt.megabytes(trial.memory.peak_memory_bytes)} | "
+                f"{program} | "
                 f"{fmt.miou(trial.measurement.scores.miou)} | {share} | "
                 f"{fmt.miou(held_out.miou) if held_out else chr(0x2013)} |"
             )
-    if len(record.front) > LISTED:
-        lines.append(f"\nand {len(record.front) - LISTED} more.")
+    if len(record.front) > listed:
+        lines.append(f"\nand {len(record.front) - listed} more.")
     views = (
         trials_link(experiment_id, parent_id, "all trials"),
         trials_link(experiment_id, parent_id, "as charts", charts=True),
         trials_link(experiment_id, parent_id, "the front only", front_only=True),
     )
-    lines[1:1] = ["", f"Look at {', '.join(views)}."]
+    known = ["", "What to keep in mind:", "", *(f"- {escape(sentence, quote=False)}" for sentence in warnings)]
+    lines[1:1] = ["", f"Look at {', '.join(views)}.", *(known if warnings else [])]
     lines += ["", "`report.pdf`, `front.html` (hover shows a trial) and `record.json` are among the artifacts."]
     return "\n".join(lines)
 
@@ -124,15 +153,22 @@ def log_model(client: MlflowClient, record: StudyRecord, experiment_id: str, run
     if choice is None or not (source / NETWORK_FILE).exists():
         return
     trial_run, study_run = run_ids
+    within_plan = str(plan_status(record.executions.get(choice.number)))
     for old in client.search_logged_models([experiment_id], filter_string=f"tags.`petitlab.study_run` = '{study_run}'"):
         if old.source_run_id == trial_run:
+            client.set_logged_model_tags(old.model_id, {PLAN_TAG: within_plan})
             return
         client.delete_logged_model(old.model_id)
     model = client.create_logged_model(
         experiment_id,
         name=f"{record.study}-{choice.label}",
         source_run_id=trial_run,
-        tags={"petitlab.study_run": study_run, "candidate": choice.name, "study": record.study},
+        tags={
+            "petitlab.study_run": study_run,
+            "candidate": choice.name,
+            "study": record.study,
+            PLAN_TAG: within_plan,
+        },
         params={name: str(value) for name, value in choice.params.items()},
         model_type=MODEL_TYPE,
     )

@@ -141,6 +141,7 @@ def describe(context: Context) -> DataSet:
         search_pictures=len(context.pictures.search),
         heldout_pictures=len(context.pictures.heldout),
         fingerprints=context.fingerprints,
+        search_classes=context.labelled_classes,
     )
 
 

@@ -13,7 +13,7 @@ never loads TensorFlow. It must offer:
     peers(candidate, context) -> reports.record.Peers     what other runtimes use for its network
     network_files(candidate, context) -> {file name: bytes}         its network, to be kept
     import_check(context) -> Scores                        the float network on `config.import_check.split`
-    describe(context) -> reports.record.DataSet            names, colours, counts, fingerprints
+    describe(context) -> reports.record.DataSet            names, colours, counts, fingerprints, labelled classes
     picture(context, image_index) -> (image_id, picture uint8 (H, W, 3), label uint8 (H, W))     of the search split
     overlay(candidate, context, image_index) -> uint8 (H, W)                predicted classes at the label's size
 """

@@ -23,6 +23,7 @@ from typing import Annotated
 import psutil
 import typer
 
+from reports.promises import EXCEEDS_PLAN_STATUS
 from reports.record import read_record
 
 PHASES = {"starting": "start", "trial-": "search", "scoring the front": "close"}
@@ -78,7 +79,7 @@ def run(config: Path, workers: int, threads: int, folder: Path) -> tuple[dict[st
         spent[phase[0]][0] += now - wall
         spent[phase[0]][1] += total - used
         wall, used = now, total
-    if process.returncode:
+    if process.returncode not in (0, EXCEEDS_PLAN_STATUS):
         raise SystemExit(f"the sweep ended with {process.returncode}")
     usage = {PHASES[words]: Usage(*both) for words, both in spent.items()}
     usage["all"] = Usage(wall - begun, ended_children() - own)

@@ -62,7 +62,7 @@ def test_the_c_program_of_each_point_is_shown_with_what_it_was_seen_to_do(study,
     for number, seen in record.executions.items():
         words = f"{fmt.grouped(seen.high_water_bytes)} 900 of 1 024 {fmt.percent(seen.label_agreement)}"
         latency = record.trial(number).measurement.latency
-        assert plain(f"{words} {latency.program_ms:.1f} {latency.ratio:.2f} held") in text
+        assert plain(f"{words} {latency.program_ms:.1f} {latency.ratio:.2f} within plan") in text
 
 
 def test_a_broken_promise_and_a_program_that_was_not_run_are_said(study, tmp_path: Path) -> None:
@@ -70,7 +70,8 @@ def test_a_broken_promise_and_a_program_that_was_not_run_are_said(study, tmp_pat
     first, *others = record.executions
     broken = replace(record.executions[first], high_water_bytes=record.executions[first].arena_bytes + 1)
     text = text_of(replace(record, executions={first: broken}, not_executed="no C compiler"), tmp_path)
-    assert "not held" in text
+    assert "exceeds plan" in text
+    assert f"{first:03d}: the arena was written up to byte {broken.high_water_bytes:,}, 1 beyond" in text
     assert f"Not executed: {len(others)} point{'s' if len(others) > 1 else ''} (no C compiler)." in text
     assert not broken.holds
 

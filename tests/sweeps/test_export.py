@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from typer.testing import CliRunner
 
 from deeplab.compression import Compression
 from deeplab.runtime.program import compiler
+from deeplab.runtime.proof import BrokenProgramError
 from deeplab.served import NETWORK_FILE
 from evaluation.accuracy import Scores, bootstrap_interval, paired_difference_interval, squash
 from evaluation.errors import UserError
@@ -120,6 +123,64 @@ def test_a_program_that_is_not_as_the_report_says_ends_with_1(study, record, tmp
 
 
 @needs_compiler
+def test_a_program_that_exceeds_its_plan_is_told_in_one_line_and_ends_with_3(study, tmp_path, monkeypatch):
+    """Its files are there all the same, and the card says so."""
+    run = handover.execution
+    monkeypatch.setattr(handover, "execution", lambda *given: replace(run(*given), stack_bound_bytes=10))
+    result = CliRunner().invoke(export.app, [str(study), "--out", str(tmp_path / "network")])
+    assert result.exit_code == 3
+    (line,) = [line for line in result.output.splitlines() if "exceeds its plan" in line]
+    assert re.fullmatch(
+        r"Self-check on 4 search pictures: trial-001 exceeds its plan: the stack took ([\d,]+) bytes, [\d,]+ over its "
+        r"bound of 10\. The files are written all the same, and MODEL_CARD\.md says so\.",
+        line,
+    )
+    assert "Execution(" not in result.output
+    card = (tmp_path / "network" / "MODEL_CARD.md").read_text()
+    assert "| C program, run by the exporting machine | exceeds plan; the stack took" in card
+    assert (tmp_path / "network" / "network.c").exists()
+
+
+def test_without_a_check_the_export_says_what_the_study_saw(record, study, tmp_path):
+    seen = Execution(4, 1.0, 1000, 990, 990, False, True, 1000, 900, 12.34)
+    write_record(replace(record, executions={1: seen}), study)
+    status, said = exported(study, "--out", tmp_path / "network", "--no-check")
+    assert status == 3
+    words = "exceeds plan: the stack took 1,000 bytes, 100 over its bound of 900"
+    assert f"In the study trial-001 {words}. The files are written all the same" in said
+    assert f"| C program, run by the study | {words} |" in (tmp_path / "network" / "MODEL_CARD.md").read_text()
+
+
+@needs_compiler
+def test_a_program_that_crashes_exceeds_its_plan(study, tmp_path, monkeypatch):
+    def crash(program, *_, **__):
+        raise BrokenProgramError(f"{program}: died of SIGSEGV")
+
+    monkeypatch.setattr("deeplab.runtime.proof.run_program", crash)
+    status, said = exported(study, "--out", tmp_path / "network")
+    assert status == 3
+    assert "trial-001 exceeds its plan: the program did not run to its end (died of SIGSEGV)." in said
+    assert str(tempfile.gettempdir()) not in said.split("Self-check")[1].split("The files")[0]
+
+
+def test_a_rule_passes_over_what_exceeds_its_plan_and_says_so(record, study, tmp_path):
+    points = sorted(record.feasible_points(), key=lambda point: point.peak_memory_bytes)
+    smallest, best = points[0].number, points[-1].number
+    seen = Execution(4, 1.0, 1000, 990, 990, False, True, 1000, 900, 12.34)
+    over = replace(record, executions={smallest: seen, best: seen})
+    for arguments in ({"pick": "smallest"}, {"pick": "best"}, {"budget": "9999MB"}, {"max_drop": 1.0}):
+        found, why = picked(over, study, **arguments)
+        assert found.number == points[1].number, arguments
+        assert "exceed" in why
+        assert picked(record, study, **arguments)[0].number in (smallest, best)
+    assert picked(over, study, number=best)[0].number == best
+    write_record(over, study)
+    status, said = exported(study, "--pick", "best", "--out", tmp_path / "network", "--no-check")
+    assert status == 0
+    assert f"Left out, because they exceed their plans: trial-{smallest:03d}, trial-{best:03d}." in said
+
+
+@needs_compiler
 def test_the_folder_builds_and_gives_the_labels_of_the_tflite_beside_it(context, study, tmp_path):
     out = tmp_path / "network"
     assert exported(study, "--out", out, "--no-check")[0] == 0
@@ -192,8 +253,8 @@ def test_every_figure_of_the_card_is_the_records(record):
         alone, change = bootstrap_interval(scores, seed=0), paired_difference_interval(scores, reference, seed=0)
         return [
             str(len(scores.image_ids)),
-            f"{scores.miou:.4f} ({alone.lower:.4f} to {alone.upper:.4f})",
-            f"{scores.miou - reference.miou:+.4f} ({change.lower:+.4f} to {change.upper:+.4f})",
+            f"{scores.miou:.4f} ({alone.lower:.4f} to {alone.upper:.4f}\u2020)",
+            f"{scores.miou - reference.miou:+.4f} ({change.lower:+.4f} to {change.upper:+.4f}\u2020)",
         ]
 
     names = record.data.class_names
@@ -206,6 +267,7 @@ def test_every_figure_of_the_card_is_the_records(record):
         "tables and stack": [f"{memory.runtime_bytes:,} B"],
         "multiply-accumulates a picture": [f"{cost.macs:,}"],
         "parameters": [f"{cost.parameters:,}"],
+        "C program, run by the exporting machine": ["within plan"],
         "arena written up to": ["byte 990 (seen on 4 pictures)"],
         "labels equal to those scored": ["98.765 %"],
         "time a picture, one thread of the exporting machine": ["12.3 ms"],
@@ -250,7 +312,7 @@ def test_each_rule_names_its_trial(record, study):
     }
     assert len({smallest, best}) == 2
     for arguments, number in expected.items():
-        assert picked(record, study, **dict(arguments)).number == number, arguments
+        assert picked(record, study, **dict(arguments))[0].number == number, arguments
 
 
 @pytest.mark.parametrize(

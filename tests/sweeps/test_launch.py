@@ -163,8 +163,8 @@ def test_mlflow_shows_the_parent_with_its_children(config: Config) -> None:
         share = run.data.metrics["on_front_share"]
         assert run.data.metrics["heldout_miou"] == held_out.miou
         assert cells == [
-            trial.name, fmt.megabytes(trial.memory.peak_memory_bytes), fmt.miou(trial.measurement.scores.miou),
-            fmt.share(share), fmt.miou(held_out.miou),
+            trial.name, fmt.megabytes(trial.memory.peak_memory_bytes), "within plan",
+            fmt.miou(trial.measurement.scores.miou), f"{fmt.share(share)}\u2020", fmt.miou(held_out.miou),
         ]  # fmt: skip
 
 
