@@ -1,24 +1,24 @@
 """Stage cache: what a stage computed from the same code, parameters and inputs is computed once.
 
-An entry is named by the SHA-256 of everything its content depends on, so entries never go stale and any number of
-processes may share one store. Who needs an entry that another is computing waits for it, and takes over where that one
-was killed. Past its size the least recently used entries go.
+An entry is named by the SHA-256 of everything its content depends on: parameters, inputs, the source that computes it
+and the packages in use (`sweeps.stage_code`). So entries never go stale, and any number of processes may share one
+store. Who needs an entry that another is computing waits for it, and takes over where that one was killed. Past its
+size the least recently used entries are removed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from sweeps.cache_store import Store, prune
+from sweeps.stage_code import StageCode, running
 
 T = TypeVar("T")
 
@@ -61,27 +61,16 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"cannot digest a {type(value).__name__}; pass bytes, arrays or plain values")
 
 
-@cache
-def code_digest(*packages: str) -> str:
-    """Digest of every source file of some packages: the code version of a stage that all of them take part in."""
-    sources: list[Path] = []
-    for package in packages:
-        folder = importlib.import_module(package).__path__[0]
-        sources += sorted(Path(folder).rglob("*.py"))
-    return digest([(source.name, source.read_bytes()) for source in sources])
-
-
 class StageCache:
-    """Finished stages in a store, of `limit_bytes` at most (None: of any size)."""
+    """Finished stages in a store, of `limit_bytes` at most (None: of any size), computed by `code` (None: this one)."""
 
-    def __init__(self, store: Store, limit_bytes: float | None = None) -> None:
-        self.store, self._limit_bytes = store, limit_bytes
+    def __init__(self, store: Store, limit_bytes: float | None = None, code: StageCode | None = None) -> None:
+        self.store, self._limit_bytes, self._code = store, limit_bytes, code or running()
         self._unmeasured_bytes = float("inf")  # what others wrote before
 
     def cached(
         self,
         stage: str,
-        code_version: int | str,
         parts: Mapping[str, Any],
         compute: Callable[[], T],
         encode: Callable[[T], bytes],
@@ -91,14 +80,17 @@ class StageCache:
 
         Args:
             stage: name of the stage, e.g. "prune".
-            code_version: another one where the stage's code computes something else.
-            parts: everything the result depends on: parameters, and digests of the inputs.
-            compute: called at most once.
+            parts: everything the result depends on but code: parameters, and digests of the inputs.
+            compute: called at most once. What it reaches, with `encode` and `decode`, is part of the entry's name: see
+                `sweeps.stage_code`.
             encode, decode: between the result and bytes; `decode(encode(x))` must equal `x`.
 
         A damaged entry (short write, flipped bit) is computed anew; a full disk costs the entry, not the result.
         """
-        name = digest(stage, code_version, parts)
+        code = self._code.of(compute, encode, decode)
+        if code is None:  # edited since this process began: nobody knows which code would have made the entry
+            return compute()
+        name = digest(stage, code, parts)
         content = self._read(stage, name)
         if content is not None:
             return decode(content)
@@ -107,7 +99,8 @@ class StageCache:
             if content is not None:
                 return decode(content)
             result = compute()
-            self._write(stage, name, encode(result))
+            if self._code.of(compute, encode, decode) == code:
+                self._write(stage, name, encode(result))
         return result
 
     def _read(self, stage: str, name: str) -> bytes | None:

@@ -30,8 +30,6 @@ from sweeps.pictures import Pictures
 
 SHARED_BYTES = 1 << 26
 """Of pictures up to which workers share them through the cache. More are read by each from their files."""
-_READ_VERSION = 1
-_LABELLED_VERSION = 1
 
 
 @dataclass
@@ -98,7 +96,6 @@ class Context:
         """Pictures that one worker reads, or draws, for all."""
         return self.cache.cached(
             "read",
-            _READ_VERSION,
             {"pictures": split.fingerprint(), "size": [height, width], "labelled": labelled},
             lambda: read(split, height, width, labelled),
             _read_bytes,
@@ -133,7 +130,6 @@ class Context:
             return split
         samples = self.cache.cached(
             "samples",
-            _READ_VERSION,
             {"pictures": split.fingerprint()},
             lambda: list(split),
             _samples_bytes,
@@ -146,7 +142,6 @@ class Context:
         """Classes that occur in the labels of the search images, ascending; found once for equal images."""
         return self.cache.cached(
             "labelled",
-            _LABELLED_VERSION,
             {"pictures": self.pictures.search.fingerprint(), "void": self.pictures.dataset.void},
             lambda: labelled_classes(self.search, self.pictures.dataset.void),
             lambda found: json.dumps(found).encode(),

@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,12 @@ from evaluation.graph import Graph
 from evaluation.measurement import Execution, Latency
 from evaluation.planner import Plan
 from evaluation.planner.accounting import VECTOR_STACK_BYTES
+from sweeps.cache import StageCache
 from sweeps.context import Context
 from sweeps.stages import Network, plan_of
 
 PROOF_PICTURES = 16
 """Search pictures that a front point's program is run on."""
-_KERNELS_VERSION = 2
 _KERNEL_FLAGS = ("-DNETWORK_PROOF", "-ffunction-sections")
 _ROUNDS, _RUNS = 3, 3
 """Turns that the two programs take at the clock, and runs in each."""
@@ -53,7 +53,7 @@ def latency(network: Network, graph: Graph, planned: Plan, context: Context) -> 
         programs = {}
         for name, made in plans.items():
             sources = Path(folder) / name
-            kernels = _kernels(write_sources(graph, made, sources).parts, sources, toolchain, context)
+            kernels = _kernels(write_sources(graph, made, sources).parts, sources, toolchain, context.cache)
             objects = proof_objects(sources, toolchain, kernels=kernels)
             programs[name] = linked(objects, sources / "program", toolchain)
         least = dict.fromkeys(programs, float("inf"))
@@ -84,7 +84,7 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
                 Path(folder),
                 labels,
                 toolchain=toolchain,
-                compile_kernels=lambda source: _compiled_once(source, _with_header(source), toolchain, context),
+                compile_kernels=lambda source: _compiled_once(source, _with_header(source), toolchain, context.cache),
             )
     except BrokenProgramError as error:
         how = str(error).split(": ", 1)[-1]  # without the path of a temporary file
@@ -104,13 +104,13 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
     )
 
 
-def _kernels(parts: list[str], folder: Path, toolchain: Toolchain, context: Context) -> list[Path]:
+def _kernels(parts: list[str], folder: Path, toolchain: Toolchain, cache: StageCache) -> list[Path]:
     """Object files of the kernels: each compiled once in a study, several at a time, whatever network needs it."""
 
     def compile_unit(part: str, text: str) -> Path:
         source = folder / f"unit_{part}.c"
         source.write_text(text)
-        return _compiled_once(source, text, toolchain, context)
+        return _compiled_once(source, text, toolchain, cache)
 
     longest_first = sorted(kernel_units(parts).items(), key=lambda unit: -len(unit[1]))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -122,12 +122,11 @@ def _with_header(source: Path) -> str:
     return source.read_text() + source.with_suffix(".h").read_text()
 
 
-def _compiled_once(source: Path, text: str, toolchain: Toolchain, context: Context) -> Path:
+def _compiled_once(source: Path, text: str, toolchain: Toolchain, cache: StageCache) -> Path:
     """The object file of a source that holds kernels; `text` is all it consists of."""
     known = {"source": text, "compiler": _described(toolchain), "flags": [*toolchain.flags, *_KERNEL_FLAGS]}
-    content = context.cache.cached(
+    content = cache.cached(
         "kernels",
-        _KERNELS_VERSION,
         known,
         lambda: compiled(source, toolchain, *_KERNEL_FLAGS).read_bytes(),
         lambda content: content,
@@ -137,11 +136,13 @@ def _compiled_once(source: Path, text: str, toolchain: Toolchain, context: Conte
     return source.with_suffix(".o")
 
 
-@cache
+@lru_cache
 def _described(toolchain: Toolchain) -> bytes:
-    """What a compiler says of itself and of the machine it compiles for: its predefined macros."""
-    command = [toolchain.cc, *toolchain.flags, "-dM", "-E", "-x", "c", "/dev/null"]
-    return subprocess.run(command, capture_output=True, check=True).stdout
+    """What a compiler says of itself and of the machine it compiles for: its version and its predefined macros."""
+    said = b""
+    for question in (["--version"], [*toolchain.flags, "-dM", "-E", "-x", "c", "/dev/null"]):
+        said += subprocess.run([toolchain.cc, *question], capture_output=True, check=True).stdout
+    return said
 
 
 def _frame(graph: Graph, context: Context, index: int) -> np.ndarray:

@@ -19,10 +19,6 @@ from deeplab.pruning.ranking import Ranking
 from deeplab.spec import NetworkSpec
 from sweeps.context import Context
 
-# As in `sweeps.stages`: raise one when the code of its stage computes something else.
-_RANK_VERSION = 1
-_PATH_VERSION = 1
-
 
 def prepare_narrowing(context: Context) -> None:
     """Put what all candidates that lose channels share into the cache."""
@@ -56,9 +52,9 @@ def channels_left(compression: Compression, context: Context) -> dict[str, np.nd
 def narrowing_parts(context: Context) -> dict[str, Any]:
     """What the choice of channels depends on, network, pictures and sparsity apart: for the key of a cached stage."""
     options = context.config.channels
-    parts: dict[str, Any] = {"allotment": options.allotment, "criterion": options.criterion, "rank": _RANK_VERSION}
+    parts: dict[str, Any] = {"allotment": options.allotment, "criterion": options.criterion}
     if options.allotment == "memory":
-        parts |= {"path": _PATH_VERSION, "tile_count": options.tile_count, "bits": options.bits}
+        parts |= {"tile_count": options.tile_count, "bits": options.bits}
         parts |= {"target": asdict(context.target), "max_mac_overhead": context.config.max_mac_overhead}
     return parts
 
@@ -79,12 +75,12 @@ def _rankings(context: Context) -> dict[str, Ranking]:
         frames, inputs = context.calibration_frames, context.baseline_inputs
         return rank_channels(context.baseline, criterion, frames, inputs, seed, fisher)
 
-    return context.cache.cached("rank", _RANK_VERSION, _ranking_parts(context), compute, _encode, _decode_rankings)
+    return context.cache.cached("rank", _ranking_parts(context), compute, _encode, _decode_rankings)
 
 
 def _path(context: Context) -> PruningPath:
     parts = {"ranking": _ranking_parts(context), **narrowing_parts(context)}
-    return context.cache.cached("path", _PATH_VERSION, parts, lambda: _compute_path(context), _encode, _decode_path)
+    return context.cache.cached("path", parts, lambda: _compute_path(context), _encode, _decode_path)
 
 
 def _compute_path(context: Context) -> PruningPath:

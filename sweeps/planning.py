@@ -6,7 +6,7 @@ import json
 
 from evaluation.graph import Graph
 from evaluation.planner import Plan, Target, carried_over, plan, planning_view
-from sweeps.cache import StageCache, code_digest, digest
+from sweeps.cache import StageCache, digest
 
 
 def cached_plan(graph: Graph, tile_count: int, target: Target, max_mac_overhead: float, cache: StageCache) -> Plan:
@@ -17,7 +17,6 @@ def cached_plan(graph: Graph, tile_count: int, target: Target, max_mac_overhead:
     """
     made = cache.cached(
         "plan",
-        code_digest("evaluation.planner", "evaluation.graph"),
         {
             "graph": digest(planning_view(graph)),
             "tile_count": tile_count,

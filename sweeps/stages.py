@@ -41,13 +41,6 @@ from sweeps.narrowing import channels_left, narrowing_parts
 from sweeps.planning import cached_plan
 from sweeps.screening import looks
 
-# Raise one when the code of its stage computes something else: entries of the older code are then not found.
-_PRUNE_VERSION = 6
-_CALIBRATE_VERSION = 3
-_SCORE_VERSION = 4
-_ROUND_VERSION = 3
-_AWARE_VERSION = 2
-
 Network = Checkpoint | QuantizedNetwork
 
 
@@ -72,7 +65,6 @@ def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
         learned = Reconstruction(LearnedRounding(steps=options.rounding_steps), seed=context.config.seed)
         network = context.cache.cached(
             "round",
-            _ROUND_VERSION,
             {"network": _identity(network), "float": checkpoint.fingerprint(), "options": learned,
              "pictures": context.fingerprints["calibration"]},
             lambda: reconstruct(checkpoint, network, context.calibration_frames, learned),
@@ -95,7 +87,6 @@ def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
         training = AwareTraining(options.aware_steps, options.aware_learning_rate, finetune.loss)
         network = context.cache.cached(
             "aware",
-            _AWARE_VERSION,
             parts,
             lambda: train_aware(checkpoint, network, context.batches, training, teacher=context.baseline),
             network_bytes,
@@ -121,7 +112,6 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
     with context.timed("prune"):
         return context.cache.cached(
             "prune",
-            _PRUNE_VERSION,
             parts,
             lambda: _prune(compression, context),
             checkpoint_bytes,
@@ -144,7 +134,6 @@ def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
     parts = {"network": checkpoint.fingerprint(), "pictures": context.fingerprints["calibration"]}
     return context.cache.cached(
         "calibrate",
-        _CALIBRATE_VERSION,
         parts,
         lambda: calibrate(checkpoint, context.calibration_frames),
         _ranges_bytes,
@@ -178,7 +167,6 @@ def _part_scores(network: Network, context: Context, use: str, start: int, end: 
     parts = {"network": _identity(network), "pictures": context.fingerprints[use], "part": [start, end]}
     return context.cache.cached(
         "score",
-        _SCORE_VERSION,
         parts,
         lambda: score(network, context.pictures.dataset, Part(getattr(context, use), range(start, end))),
         lambda found: json.dumps(found.to_dict()).encode(),

@@ -33,6 +33,7 @@ from threadpoolctl import threadpool_limits
 from evaluation.accuracy import Scores
 from evaluation.measurement import Measurement, MemoryFigures
 from reports.record import Bound, Early
+from sweeps import stage_code
 from sweeps.config import SweepConfig
 from sweeps.judging import planned_costs
 from sweeps.screening import Screen
@@ -133,6 +134,7 @@ def open_worker(config: SweepConfig, trial_module: str = TRIAL_MODULE) -> Callab
     # Threads that wait for cores which other workers hold cost more than they bring.
     threads = config.search.threads or max(1, (os.cpu_count() or 1) // config.search.workers)
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+    stage_code.running()  # source that changes from here on is not what this process runs
     trial = importlib.import_module(trial_module)
     threadpool_limits(threads, user_api="blas")
     return partial(answer, trial, trial.open_context(config))

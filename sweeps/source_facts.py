@@ -1,0 +1,302 @@
+"""Facts of one Python source file that decide what it can reach: imports, data files, effects of importing it.
+
+Facts are worked out from the syntax tree. Comments, docstrings, line breaks and quotes are not part of that tree, so a
+change of these changes no fact. Where a construct cannot be followed, the facts say so and the caller takes more.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+OURS = ("evaluation", "deeplab", "reports", "sweeps")
+"""The packages whose source is followed. Everything else is a distribution with a version, or the standard library."""
+
+_MODULE_NAME = re.compile(rf"({'|'.join(OURS)})(\.\w+)*")
+_ANNOTATION = re.compile(r"[\w.]+(\[.*\])?( \| [\w.]+(\[.*\])?)*")
+_PLAIN_DECORATORS = {
+    "dataclass", "cache", "lru_cache", "cached_property", "contextmanager", "property", "staticmethod", "classmethod",
+    "abstractmethod", "runtime_checkable", "total_ordering", "njit", "wraps",
+}  # fmt: skip
+"""Decorators that register nothing anywhere."""
+_UNFOLLOWED_CALLS = {"exec", "eval", "__import__", "import_module", "run_module", "run_path"}
+"""Calls that run code named by a value: followed where that value is a constant."""
+
+Imported = tuple[str, str | None]
+"""(module, name in it), or (module, None) for the module itself. The name may be a submodule."""
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """Facts of one module. JSON types alone, so that they can be kept between processes."""
+
+    digest: str
+    """SHA-256 of the syntax tree without docstrings."""
+    imports: tuple[Imported, ...]
+    exports: tuple[tuple[str, str, str], ...] | None
+    """(name, module, name there) of a module that only imports, so that it can be looked through. None of others."""
+    acts: bool
+    """Whether importing the module may change another one, such as a registry."""
+    unbounded: bool
+    """Whether it may run any module of ours, by a name that is worked out when it runs."""
+    data: tuple[str, ...]
+    """Files and folders it reads of those that are shipped, relative to the folder that holds the packages."""
+
+
+def source_facts(source: bytes, module: str, is_package: bool) -> SourceFacts:
+    """The facts of a module's source. `module` is its dotted name."""
+    return ModuleSource(source, module, is_package).facts()
+
+
+class ModuleSource:
+    """One module's syntax tree, without docstrings."""
+
+    def __init__(self, source: bytes, module: str, is_package: bool) -> None:
+        self.tree = ast.parse(source)
+        self.module, self._package = module, module if is_package else module.rpartition(".")[0]
+        self._opens_data = any(word in source for word in (b"__file__", b"resources", b"pkgutil"))
+        for node in ast.walk(self.tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [statement for statement in body if not _is_text(statement)]
+        self._nodes = list(ast.walk(self.tree))
+
+    def facts(self) -> SourceFacts:
+        exports = self._exports()
+        return SourceFacts(
+            digest=_digest([self.tree]),
+            imports=tuple(dict.fromkeys(self._imports(self._nodes))),
+            exports=exports,
+            acts=exports is None and self._acts(),
+            unbounded=any(map(_is_unbounded, self._nodes)),
+            data=tuple(sorted(set(self._data()))) if self._opens_data else (),
+        )
+
+    def part(self, definition: str) -> tuple[str, tuple[Imported, ...]] | None:
+        """The digest and the imports of one top-level definition with everything of its module that it names.
+
+        Statements that define nothing always belong to it. None where the module has no such definition, or where
+        names cannot be followed, since the module looks names up by value.
+        """
+        if definition not in self._defined or any(map(_looks_names_up, self._nodes)):
+            return None
+        taken: dict[int, ast.stmt] = {}
+        waiting = [*self._defined[definition], *self._undefining]
+        while waiting:
+            statement = waiting.pop()
+            if id(statement) in taken:
+                continue
+            taken[id(statement)] = statement
+            for name in _names(statement):
+                waiting += self._defined.get(name, ())
+        chosen = sorted(taken.values(), key=lambda statement: (statement.lineno, statement.col_offset))
+        imports = tuple(dict.fromkeys(entry for statement in chosen for entry in self._imports(ast.walk(statement))))
+        return _digest(chosen), imports
+
+    @cached_property
+    def _defined(self) -> dict[str, list[ast.stmt]]:
+        """Name -> the top-level statements that bind it."""
+        found: dict[str, list[ast.stmt]] = {}
+        for statement in self.tree.body:
+            for name in _bound(statement):
+                found.setdefault(name, []).append(statement)
+        return found
+
+    @cached_property
+    def _undefining(self) -> list[ast.stmt]:
+        return [statement for statement in self.tree.body if not _bound(statement)]
+
+    def _imports(self, nodes: Iterable[ast.AST]) -> Iterator[Imported]:
+        """Imports, those within functions too, and modules named by a text, such as one for `python -m`."""
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                yield from ((alias.name, None) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                base = self._base(node)
+                yield from ((base, alias.name if alias.name != "*" else None) for alias in node.names)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _MODULE_NAME.fullmatch(node.value):
+                yield node.value, None
+
+    def _base(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        parts = self._package.split(".")
+        parts = parts[: len(parts) - node.level + 1]
+        return ".".join([*parts, node.module] if node.module else parts)
+
+    def _exports(self) -> tuple[tuple[str, str, str], ...] | None:
+        found = []
+        for statement in self.tree.body:
+            if isinstance(statement, ast.ImportFrom) and statement.names[0].name != "*":
+                base = self._base(statement)
+                found += [(alias.asname or alias.name, base, alias.name) for alias in statement.names]
+            elif not (isinstance(statement, ast.Assign) and _bound(statement) == ["__all__"]):
+                return None
+        return tuple(found)
+
+    def _acts(self) -> bool:
+        return any(map(self._statement_acts, self.tree.body))
+
+    def _statement_acts(self, statement: ast.stmt) -> bool:
+        match statement:
+            case ast.Import() | ast.ImportFrom():
+                return False
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                decorators = {_called(decorator) for decorator in statement.decorator_list}
+                hooks = isinstance(statement, ast.ClassDef) and (statement.keywords or _defines_hook(statement))
+                return bool(hooks) or not decorators <= _PLAIN_DECORATORS
+            case ast.Assign() | ast.AnnAssign():
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                simple = all(isinstance(name, ast.Name) for target in targets for name in _leaves(target))
+                return not simple or any(map(self._is_own_call, ast.walk(statement)))
+            case ast.If():
+                return not _is_name_guard(statement.test)
+            case _:
+                return True
+
+    def _is_own_call(self, node: ast.AST) -> bool:
+        """Whether it calls a function of ours; a class that is made, or a library that is called, registers nothing."""
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id[:1].islower()):
+            return False
+        return any(
+            isinstance(found, ast.FunctionDef)
+            or (isinstance(found, ast.ImportFrom) and self._base(found).partition(".")[0] in OURS)
+            for found in self._defined.get(node.func.id, ())
+        )
+
+    def _data(self) -> Iterator[str]:
+        """Paths below the packages, as far as they are constant: `Path(__file__).parent / "c"`, `files("x") / "y"`."""
+        within_path: set[int] = set()
+        for node in self._nodes:  # the outermost expression of a path comes first
+            if id(node) in within_path or not isinstance(node, ast.expr):
+                continue
+            known = self._path(node)
+            if known is not None:
+                within_path |= {id(inner) for inner in ast.walk(node)}
+                if known[0] and known[0][0] in OURS:  # what is outside the packages is not shipped with them
+                    yield "/".join(known[0])
+
+    @cached_property
+    def _files(self) -> set[str]:
+        """Names of `importlib.resources.files`."""
+        return {"files", *self._named("files")}
+
+    @cached_property
+    def _resources(self) -> set[str]:
+        """Names of functions that open what is shipped with a package."""
+        others = ("get_data", "read_text", "read_binary", "open_text", "open_binary", "path", "contents")
+        return self._files | {name for other in others for name in self._named(other)} | {"get_data"}
+
+    def _named(self, function: str) -> list[str]:
+        return [
+            alias.asname or alias.name
+            for node in self._nodes
+            if isinstance(node, ast.ImportFrom) and node.module in ("importlib.resources", "pkgutil")
+            for alias in node.names
+            if alias.name == function
+        ]
+
+    def _path(self, node: ast.expr) -> tuple[list[str], bool] | None:
+        """The parts of a path below the packages, and whether they are all of it; None for any other expression."""
+        match node:
+            case ast.Name("__file__"):
+                return [*self._package.split("."), ""], True
+            case ast.Call(func, [argument]) if _called(func) in ("Path", "str"):
+                return self._path(argument)
+            case ast.Call(func, arguments) if _called(func) in self._resources:
+                match arguments:
+                    case [ast.Constant(str() as package)] if _called(func) in self._files:
+                        return (package.split("."), True) if package.partition(".")[0] in OURS else None
+                return self.module.split(".")[:1], False
+            case ast.Call(ast.Attribute(value), _):
+                return self._path(value)
+            case ast.Attribute(value, "parent"):
+                return _upwards(self._path(value), 1)
+            case ast.Subscript(ast.Attribute(value, "parents"), ast.Constant(int() as levels)):
+                return _upwards(self._path(value), levels + 1)
+            case ast.Attribute(value, _):
+                return self._path(value)
+            case ast.BinOp(left, ast.Div(), right) if (known := self._path(left)) is not None:
+                parts, whole = known
+                if whole and isinstance(right, ast.Constant):
+                    return [*parts, *str(right.value).split("/")], True
+                return parts, False
+        return None
+
+
+def _upwards(known: tuple[list[str], bool] | None, levels: int) -> tuple[list[str], bool] | None:
+    return None if known is None else (known[0][:-levels], known[1])
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _digest(statements: Iterable[ast.AST]) -> str:
+    return hashlib.sha256("\n".join(map(ast.dump, statements)).encode()).hexdigest()
+
+
+def _bound(statement: ast.stmt) -> list[str]:
+    """The names a top-level statement defines; none where it does something else as well."""
+    match statement:
+        case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+            return [name]
+        case ast.Import(names) | ast.ImportFrom(names=names):
+            return [alias.asname or alias.name.partition(".")[0] for alias in names]
+        case ast.Assign(targets):
+            leaves = [leaf for target in targets for leaf in _leaves(target)]
+            return [leaf.id for leaf in leaves] if all(isinstance(leaf, ast.Name) for leaf in leaves) else []
+        case ast.AnnAssign(ast.Name(name)):
+            return [name]
+    return []
+
+
+def _leaves(target: ast.expr) -> list[ast.expr]:
+    if isinstance(target, ast.Tuple | ast.List):
+        return [leaf for element in target.elts for leaf in _leaves(element)]
+    return [target]
+
+
+def _names(statement: ast.stmt) -> Iterator[str]:
+    """Every name in a statement; those in a text count where it may be an annotation, or an argument of getattr."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _ANNOTATION.fullmatch(node.value):
+            yield from re.findall(r"\w+", node.value)
+
+
+def _called(node: ast.expr) -> str:
+    """The last name of what is called or read: `import_module` of `importlib.import_module(x)`."""
+    if isinstance(node, ast.Call):
+        return _called(node.func)
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_unbounded(node: ast.AST) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return any(alias.name in _UNFOLLOWED_CALLS and alias.asname for alias in node.names)
+    if not isinstance(node, ast.Call) or _called(node) not in _UNFOLLOWED_CALLS:
+        return False
+    return not (node.args and isinstance(node.args[0], ast.Constant) and _called(node) not in ("exec", "eval"))
+
+
+def _looks_names_up(node: ast.AST) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.names[0].name == "*"
+    return isinstance(node, ast.Name) and node.id in ("globals", "vars", "locals", "exec", "eval")
+
+
+def _defines_hook(statement: ast.ClassDef) -> bool:
+    return any(isinstance(inner, ast.FunctionDef) and inner.name == "__init_subclass__" for inner in statement.body)
+
+
+def _is_name_guard(test: ast.expr) -> bool:
+    """`__name__ == "__main__"` and TYPE_CHECKING: not run by an import."""
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
+    )

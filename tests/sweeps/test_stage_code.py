@@ -1,0 +1,358 @@
+"""The code of each cached stage: an operation that changes is another entry, a comment is not."""
+
+import ast
+import functools
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deeplab.checkpoint import save_checkpoint
+from deeplab.compression import Compression
+from evaluation.graph import Graph, Operator, Tensor
+from evaluation.planner import CAMERA
+from sweeps import planning, trial
+from sweeps.cache import StageCache
+from sweeps.cache_store import FolderStore
+from sweeps.config_file import load_config
+from sweeps.installed import Installed
+from sweeps.source_facts import OURS
+from sweeps.source_tree import Root, SourceTree
+from sweeps.space import Candidate
+from sweeps.stage_code import StageCode
+from tests.deeplab.tiny import random_checkpoint, tiny_spec
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def stages_in(root: Path) -> dict[str, Root]:
+    """Stage -> (module, top-level definition) of every call of `cached` in the source."""
+    found: dict[str, Root] = {}
+    for path in sorted(file for package in OURS for file in (root / package).rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        for definition in ast.parse(path.read_text()).body:
+            for node in ast.walk(definition):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cached":
+                    assert len(node.args) == 5, f"{module}: stage, parts, compute, encode, decode"
+                    stage = ast.literal_eval(node.args[0])
+                    assert stage not in found, f"two stages are named {stage}"
+                    found[stage] = module, definition.name
+    return found
+
+
+STAGES = stages_in(REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("copy")
+    for package in OURS:
+        shutil.copytree(REPOSITORY / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def installed() -> Installed:
+    return Installed()
+
+
+class Code:
+    """Digests of the stages of a copy of the packages."""
+
+    def __init__(self, root: Path, installed: Installed) -> None:
+        self.root, self.installed = root, installed
+        self.before = self.digests()
+
+    def digests(self, *stages: str) -> dict[str, str]:
+        """Of all stages, where none is named."""
+        code = StageCode(SourceTree(self.root, memo=self.root / "memo.json"), self.installed)
+        return {stage: code.digest([STAGES[stage]]) for stage in stages or STAGES}
+
+    def after(self, name: str, change: Callable[[bytes], bytes], *stages: str) -> dict[str, str]:
+        """The digests while `change` of its content is what a file holds."""
+        file = self.root / name
+        before = file.read_bytes()
+        file.write_bytes(change(before))
+        assert file.read_bytes() != before
+        try:
+            return self.digests(*stages)
+        finally:
+            file.write_bytes(before)
+
+    def missed(self, after: dict[str, str]) -> set[str]:
+        return {stage for stage, digest in after.items() if digest != self.before[stage]}
+
+
+@pytest.fixture(scope="module")
+def code(copied: Path, installed: Installed) -> Code:
+    return Code(copied, installed)
+
+
+def another_operation(source: bytes) -> bytes:
+    """Python source with the last of its two-sided operations negated on the left."""
+    operations = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.BinOp)]
+    for node in sorted(operations, key=lambda node: (node.lineno, node.col_offset), reverse=True):
+        lines = source.split(b"\n")
+        line = lines[node.lineno - 1]
+        lines[node.lineno - 1] = line[: node.col_offset] + b"-" + line[node.col_offset :]
+        changed = b"\n".join(lines)
+        try:
+            if ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source)):
+                return changed
+        except SyntaxError:  # within an f-string, of which Python 3.11 does not know the columns
+            continue
+    return source + b"\nOPERATIONS = 0\n"
+
+
+REACHED = [
+    ("plan", "evaluation/planner/offsets/kernel.py"),  # compiled by numba
+    ("plan", "evaluation/planner/geometry.py"),
+    ("plan", "evaluation/planner/validator/memory.py"),
+    ("plan", "evaluation/graph/macs.py"),
+    ("score", "deeplab/simulation.py"),
+    ("score", "evaluation/accuracy/confusion.py"),
+    ("score", "evaluation/executor/requantize.py"),
+    ("score", "deeplab/datasets/streets/scene.py"),
+    ("calibrate", "deeplab/calibration.py"),
+    ("prune", "deeplab/finetuning.py"),
+    ("prune", "deeplab/descent.py"),
+    ("prune", "deeplab/pruning/surgery.py"),
+    ("prune", "deeplab/pruning/allotment.py"),
+    ("prune", "evaluation/planner/stripes.py"),  # plans decide which channels go
+    ("round", "deeplab/quantization/rounding.py"),
+    ("round", "deeplab/reconstruction.py"),
+    ("aware", "deeplab/aware/training.py"),  # imported within the function
+    ("aware", "deeplab/aware/quantizers.py"),
+    ("read", "deeplab/windows.py"),
+    ("read", "deeplab/datasets/files.py"),
+    ("samples", "deeplab/datasets/part.py"),
+    ("samples", "deeplab/datasets/voc.py"),
+    ("rank", "deeplab/pruning/elimination.py"),
+    ("path", "deeplab/pruning/allotment.py"),
+    ("kernels", "deeplab/runtime/proof_build.py"),
+]
+
+
+def test_every_stage_is_here() -> None:
+    assert {stage for stage, _ in REACHED} == set(STAGES)
+
+
+@pytest.mark.parametrize(("stage", "file"), REACHED)
+def test_another_operation_is_a_miss(code: Code, stage: str, file: str) -> None:
+    assert code.missed(code.after(file, another_operation, stage)) == {stage}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_another_statement_in_the_stages_own_function_is_a_miss(code: Code, stage: str) -> None:
+    module, definition = STAGES[stage]
+
+    def change(source: bytes) -> bytes:
+        (node,) = (node for node in ast.parse(source).body if getattr(node, "name", None) == definition)
+        lines = source.split(b"\n")
+        lines.insert(node.body[-1].end_lineno, b" " * node.body[-1].col_offset + b"added = 1")
+        return b"\n".join(lines)
+
+    assert code.missed(code.after(f"{module.replace('.', '/')}.py", change, stage)) == {stage}
+
+
+def test_a_shipped_file_that_is_read_is_part_of_the_code(code: Code) -> None:
+    assert code.missed(code.after("deeplab/runtime/c/convolution.c", lambda content: content + b"\n")) == {"kernels"}
+    assert "score" in code.missed(code.after("deeplab/datasets/splits/voc_search.txt", lambda content: b"one"))
+
+
+@pytest.mark.parametrize(
+    ("file", "kept"),
+    [
+        ("reports/figures.py", set(STAGES)),
+        ("sweeps/tracking.py", set(STAGES)),
+        ("evaluation/planner/stripes.py", {"score", "calibrate", "round", "aware", "read", "samples"}),
+        ("deeplab/finetuning.py", {"plan", "score", "calibrate", "rank", "path", "kernels"}),
+    ],
+)
+def test_what_a_stage_does_not_reach_is_no_miss(code: Code, file: str, kept: set[str]) -> None:
+    assert not code.missed(code.after(file, another_operation)) & kept
+
+
+def reformatted(source: bytes) -> bytes:
+    """The same program without comments, in other lines, and with another docstring for everything."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+            documented = ast.get_docstring(node) is not None
+            node.body[: 1 if documented else 0] = [ast.Expr(ast.Constant("Said in other words."))]
+    return b"# Another licence.\n\n\n" + ast.unparse(ast.fix_missing_locations(tree)).encode()
+
+
+def test_comments_docstrings_and_formatting_are_no_miss(code: Code, tmp_path: Path) -> None:
+    """Every reached file at once, in another folder."""
+    shutil.copytree(code.root, tmp_path / "copy")
+    reached = SourceTree(code.root, memo=code.root / "memo.json").reach(STAGES.values())
+    for module in {*reached.modules, *(module for module, _ in reached.parts)}:
+        name = module.replace(".", "/")
+        file = tmp_path / "copy" / (f"{name}.py" if (code.root / f"{name}.py").exists() else f"{name}/__init__.py")
+        file.write_bytes(reformatted(file.read_bytes()))
+    assert Code(tmp_path / "copy", code.installed).before == code.before
+
+
+def distribution(folder: Path, name: str, version: str, *requires: str, top: str | None = None) -> None:
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
+    lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {text}" for text in requires), "", "About it."]
+    (info / "METADATA").write_text("\n".join(lines))
+    (info / "RECORD").write_text(f"{top or name}/__init__.py,,\n{name}-{version}.dist-info/METADATA,,\n")
+
+
+@pytest.mark.parametrize(
+    ("package", "stages"),
+    [
+        ("numpy", set(STAGES)),
+        ("tensorflow", set(STAGES) - {"plan", "kernels"}),
+        ("pillow", set(STAGES) - {"plan", "kernels"}),
+        ("llvmlite", {"plan", "prune", "rank", "path"}),  # by the requirements of numba
+        ("typst", set()),
+    ],
+)
+def test_another_version_of_a_package_that_computes_is_a_miss(
+    code: Code, tmp_path: Path, package: str, stages: set[str]
+) -> None:
+    digests = []
+    for number in ("1.0", "1.1"):
+        folder = tmp_path / number
+        versions = dict.fromkeys(("numpy", "tensorflow", "numba", "llvmlite", "pillow", "typst"), "1.0")
+        versions[package] = number
+        for name, version in versions.items():
+            needs = ("llvmlite<2,>=1", "cloud; extra == 'cloud'") if name == "numba" else ()
+            distribution(folder, name, version, *needs, top={"pillow": "PIL"}.get(name))
+        digests.append(Code(code.root, Installed([str(folder)])).before)
+    assert {stage for stage in STAGES if digests[0][stage] != digests[1][stage]} == stages
+
+
+def test_versions_are_those_of_what_is_imported_and_what_it_requires(tmp_path: Path) -> None:
+    distribution(tmp_path, "Py_YAML", "6.0", "numpy (>=2)", "lint; extra == 'dev'", top="yaml")
+    distribution(tmp_path, "numpy", "2.4")
+    distribution(tmp_path, "lint", "1")
+    assert Installed([str(tmp_path)]).versions(["yaml", "torch"]) == {
+        "numpy": "2.4",
+        "py-yaml": "6.0",
+        "torch": "absent",
+    }
+
+
+def test_every_process_finds_the_same_digests_wherever_the_packages_are(code: Code) -> None:
+    program = (
+        "import json, sys; from pathlib import Path; from sweeps.stage_code import running; "
+        "print(json.dumps({stage: running().digest([tuple(root)]) for stage, root in json.loads(sys.argv[1]).items()}))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(STAGES)], cwd=REPOSITORY, capture_output=True, check=True, text=True,
+    ).stdout  # fmt: skip
+    assert json.loads(said) == code.before
+
+
+def tiny_graph() -> Graph:
+    tensors = tuple(Tensor(f"t{index}", (1, 4, 4, 2), "float32", 32) for index in range(2))
+    return Graph("tiny", tensors, (Operator("RELU", "relu", (0,), (1,)),), (0,), (1,))
+
+
+def test_the_cache_misses_what_other_code_made_and_hits_what_a_comment_did_not_change(
+    copied: Path, installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[int] = []
+    plan = planning.plan
+    monkeypatch.setattr(planning, "plan", lambda *args, **more: (planned.append(1), plan(*args, **more))[1])
+    file = copied / "evaluation/planner/geometry.py"
+    before = file.read_bytes()
+    for content, count in ((before, 1), (b"# Said anew.\n" + before, 1), (another_operation(before), 2), (before, 2)):
+        file.write_bytes(content)
+        cache = StageCache(FolderStore(tmp_path), code=StageCode(SourceTree(copied), installed))
+        planning.cached_plan(tiny_graph(), 1, CAMERA, 0.05, cache)
+        assert len(planned) == count
+
+
+def test_a_process_whose_source_was_edited_neither_reads_nor_writes(
+    copied: Path, installed: Installed, tmp_path: Path
+) -> None:
+    """It runs the code of before the edit, or some of both."""
+    file = copied / "evaluation/planner/geometry.py"
+    before = file.read_bytes()
+    store = FolderStore(tmp_path)
+    cache = StageCache(store, code=StageCode(SourceTree(copied), installed))
+    file.write_bytes(before + b"\nX = 1\n")
+    try:
+        assert planning.cached_plan(tiny_graph(), 1, CAMERA, 0.05, cache).arena_bytes > 0
+        assert store.entries() == []
+    finally:
+        file.write_bytes(before)
+
+
+class Watched(StageCache):
+    """A cache that notes what of our packages is executed and opened while a stage is computed."""
+
+    def __init__(self, store: FolderStore) -> None:
+        super().__init__(store, code=StageCode(SourceTree(), Installed()))
+        self.ran: dict[str, set[str]] = {}
+        self.reached: dict[str, set[str]] = {}
+        self._stages: list[str] = []
+        sys.addaudithook(self._opened)
+
+    def cached(self, stage, parts, compute, encode, decode):
+        def watched():
+            self._stages.append(stage)
+            before = sys.getprofile()
+            for start in (sys.setprofile, threading.setprofile):
+                start(self._called)
+            try:
+                return compute()
+            finally:
+                for stop in (sys.setprofile, threading.setprofile):
+                    stop(before)
+                self._stages.pop()
+
+        functools.update_wrapper(watched, compute)  # its code is that of what it wraps
+        self.reached[stage] = {str(REPOSITORY / name) for name in self._code.files(compute, encode, decode)}
+        return super().cached(stage, parts, watched, encode, decode)
+
+    def _called(self, frame, event, _):
+        if event == "call":
+            self._note(frame.f_code.co_filename)
+
+    def _opened(self, event, arguments):
+        if event == "open" and self._stages and isinstance(arguments[0], str | Path):
+            self._note(str(arguments[0]))
+
+    def _note(self, file: str) -> None:
+        if self._stages and Path(file).is_relative_to(REPOSITORY) and "__pycache__" not in file:
+            for stage in self._stages:  # a stage that computes another one runs its code
+                self.ran.setdefault(stage, set()).add(file)
+
+
+def runs_what_it_reaches(tmp_path: Path, stages: set[str], *overrides: str) -> None:
+    spec = tiny_spec(input_height=48, input_width=64, classes=11)
+    save_checkpoint(random_checkpoint(spec), tmp_path / "tiny.npz")
+    settings = [
+        f"out={tmp_path}", f"network.source={tmp_path / 'tiny.npz'}", "data.search=search[:2]",
+        "data.heldout=heldout[:2]", "data.train=train[:4]", "quantization.equalize=true",
+        "quantization.rounding=learned", "quantization.rounding_steps=2", "quantization.edge_weight_bits=8",
+    ]  # fmt: skip
+    context = trial.open_context(load_config(REPOSITORY / "pareto.yaml", [*settings, *overrides]))
+    context.cache = cache = Watched(FolderStore(tmp_path / "cache"))
+    for compression in (Compression("channels", 0.25, 3, 8), Compression("magnitude", 0.5, 3, 8)):
+        trial.evaluate(Candidate(compression, 2), context)
+    assert set(cache.ran) == stages
+    for stage, ran in cache.ran.items():
+        assert len(ran) > 1, stage
+        assert ran <= cache.reached[stage], f"{stage} runs {sorted(ran - cache.reached[stage])}"
+
+
+def test_what_runs_in_a_stage_is_reached_by_it(tmp_path: Path) -> None:
+    runs_what_it_reaches(tmp_path, set(STAGES) - {"aware"}, "finetune.steps=0")
+
+
+@pytest.mark.slow
+def test_what_trains_in_a_stage_is_reached_by_it(tmp_path: Path) -> None:
+    runs_what_it_reaches(tmp_path, set(STAGES), "finetune.steps=2", "quantization.aware_steps=2")
