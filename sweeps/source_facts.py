@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-OURS = ("evaluation", "deeplab", "reports", "sweeps")
+OURS = ("evaluation", "deeplab", "petitlab", "reports", "sweeps")
 """The packages whose source is followed. Everything else is a distribution with a version, or the standard library."""
 
 _MODULE_NAME = re.compile(rf"({'|'.join(OURS)})(\.\w+)*")

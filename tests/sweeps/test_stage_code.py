@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,7 +139,9 @@ REACHED = [
 ]
 
 
-def test_every_stage_is_here() -> None:
+def test_every_package_and_every_stage_is_here() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert {f"{package}*" for package in OURS} == set(project["tool"]["setuptools"]["packages"]["find"]["include"])
     assert {stage for stage, _ in REACHED} == set(STAGES)
 
 
