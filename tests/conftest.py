@@ -30,5 +30,14 @@ def shared() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="session")
+def stage_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The override that gives sweeps one stage cache for the whole run: what one test process trained, planned or
+    compiled is not done again by the other. Not for a test of what is computed when."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return f"cache.place={shared / 'stage-cache'}"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)

@@ -1,6 +1,7 @@
 """Imports never point up: sweeps, reports, deeplab, evaluation, highest first."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ NEVER_IMPORTS = {
 }
 
 
+@functools.cache
 def imported(package: str) -> list[tuple[str, str]]:
     """(place, package) of every import in a package's files, those within functions too."""
     found = []

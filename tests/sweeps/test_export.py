@@ -44,8 +44,9 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C co
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory):
+def context(tmp_path_factory, stage_cache):
     overrides = [
+        stage_cache,
         f"out={tmp_path_factory.mktemp('studies')}",
         "data.search=search[:4]",
         "data.heldout=heldout[:4]",

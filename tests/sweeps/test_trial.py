@@ -15,6 +15,7 @@ from deeplab.runtime.program import compiler
 from evaluation.measurement import MemoryFigures
 from reports.record import Early
 from sweeps import execution, narrowing, planning, stages, trial
+from sweeps.config import CacheConfig
 from sweeps.config_compression import ChannelsConfig
 from sweeps.config_file import load_config
 from sweeps.space import BASELINE, Candidate
@@ -24,8 +25,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory):
+def context(tmp_path_factory, stage_cache):
     overrides = [
+        stage_cache,
         f"out={tmp_path_factory.mktemp('studies')}",
         "data.search=search[:8]",
         "data.heldout=heldout[:4]",
@@ -157,16 +159,19 @@ def test_one_worker_draws_the_training_pictures_for_all(context, monkeypatch):
 
 @pytest.mark.parametrize("use", ["search", "heldout"])
 def test_one_worker_draws_what_is_scored_for_all(context, monkeypatch, use):
-    drawn, frames = list(getattr(context, use)), context.calibration_frames
-    monkeypatch.setattr("sweeps.context._samples_bytes", lambda *args: pytest.fail("drawn twice"))
+    kept, frames, own = list(getattr(context, use)), context.calibration_frames, list(getattr(context.pictures, use))
+    split, drawn = type(getattr(context.pictures, use)), []
+    sample = split.sample
+    monkeypatch.setattr(split, "sample", lambda self, index: (drawn.append(index), sample(self, index))[1])
     monkeypatch.setattr("sweeps.context.read", lambda *args: pytest.fail("drawn twice"))
     other = trial.open_context(context.config)
-    for made, again, own in zip(drawn, getattr(other, use), getattr(context.pictures, use), strict=True):
-        assert made.image_id == again.image_id == own.image_id
+    for made, again, once in zip(kept, getattr(other, use), own, strict=True):
+        assert made.image_id == again.image_id == once.image_id
         for kind in ("image", "label"):
             np.testing.assert_array_equal(getattr(made, kind), getattr(again, kind))
-            np.testing.assert_array_equal(getattr(made, kind), getattr(own, kind))
+            np.testing.assert_array_equal(getattr(made, kind), getattr(once, kind))
     np.testing.assert_array_equal(other.calibration_frames, frames)
+    assert drawn == [0]  # which says how large they are
 
 
 def test_pictures_too_large_to_share_are_read_by_each(context, monkeypatch):
@@ -219,7 +224,7 @@ def runs_no_stage_again(monkeypatch):
 
     for stage in ("calibrate", "reconstruct", "score"):
         monkeypatch.setattr(stages, stage, not_again)
-    monkeypatch.setattr("deeplab.aware.train_aware", not_again)
+    monkeypatch.setattr("deeplab.aware.training.run_steps", not_again)
 
 
 def test_learned_rounding_and_training_through_it_are_stages_like_any_other(tmp_path, monkeypatch):
@@ -346,7 +351,9 @@ def test_the_c_program_of_a_candidate_keeps_its_promises(context):
 
 @needs_compiler
 def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
-    fresh = trial.open_context(context.config.model_copy(update={"out": tmp_path}))
+    fresh = trial.open_context(context.config.model_copy(update={"cache": CacheConfig(place=str(tmp_path))}))
+    native = execution.native
+    monkeypatch.setattr(execution, "native", lambda: native().with_flags("-O1"))  # a third of the time
     compiled, seen = execution.compiled, []
     monkeypatch.setattr(
         execution, "compiled", lambda source, *args: (seen.append(source.stem), compiled(source, *args))[1]
@@ -357,7 +364,7 @@ def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
         assert execution.latency(network, graph, planned, fresh).program_ms > 0
     assert len(seen) == len(set(seen)) > 5
     for _ in range(2):  # as whole programs, which is what is shipped
-        assert trial.execution(Candidate(Compression("channels", 0.0, 8, 8), 2), fresh).holds
+        assert trial.execution(Candidate(Compression("channels", 0.0, 8, 8), 2), fresh).label_agreement > 0.995
     assert seen.count("kernels") == 1
 
 
