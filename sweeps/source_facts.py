@@ -79,8 +79,9 @@ class ModuleSource:
     def part(self, definition: str) -> tuple[str, tuple[Imported, ...]] | None:
         """The digest and the imports of one top-level definition with everything of its module that it names.
 
-        Statements that define nothing always belong to it. None where the module has no such definition, or where
-        names cannot be followed, since the module looks names up by value.
+        Statements that define nothing always belong to it. None where the module has no such definition, where names
+        cannot be followed, since the module looks names up by value, or where an argument has no annotation: the class
+        of what is passed may then be one of this module that nothing names.
         """
         if definition not in self._defined or any(map(_looks_names_up, self._nodes)):
             return None
@@ -93,6 +94,8 @@ class ModuleSource:
             taken[id(statement)] = statement
             for name in _names(statement):
                 waiting += self._defined.get(name, ())
+        if any(_has_bare_argument(node) for statement in taken.values() for node in ast.walk(statement)):
+            return None
         chosen = sorted(taken.values(), key=lambda statement: (statement.lineno, statement.col_offset))
         imports = tuple(dict.fromkeys(entry for statement in chosen for entry in self._imports(ast.walk(statement))))
         return _digest(chosen), imports
@@ -289,6 +292,13 @@ def _looks_names_up(node: ast.AST) -> bool:
     if isinstance(node, ast.ImportFrom):
         return node.names[0].name == "*"
     return isinstance(node, ast.Name) and node.id in ("globals", "vars", "locals", "exec", "eval")
+
+
+def _has_bare_argument(node: ast.AST) -> bool:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return any(argument.annotation is None and argument.arg not in ("self", "cls") for argument in arguments)
 
 
 def _defines_hook(statement: ast.ClassDef) -> bool:

@@ -44,6 +44,10 @@ USES = {
     "a default": {"sweeps/stages.py": "from deeplab.changed import compute\ndef stage(how=compute): return how(1, 2)"},
     "an annotation": {"sweeps/stages.py": "from deeplab.changed import C\ndef stage(one: 'C | None'): return one.go()"},
     "a decorator": {"sweeps/stages.py": "from deeplab.changed import compute\n@compute\ndef stage(): return 1"},
+    "an object made by another function": {
+        "sweeps/stages.py": "from deeplab.changed import compute\ndef stage(one): return one.go()\n"
+        "class One:\n    def go(self): return compute(1, 2)\ndef make(): return stage(One())"
+    },
     "a name that is looked up": {
         "sweeps/stages.py": "from deeplab.changed import compute\ndef stage(): return globals()['com' + 'pute'](1, 2)"
     },
