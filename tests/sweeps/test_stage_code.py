@@ -136,6 +136,7 @@ REACHED = [
     ("rank", "deeplab/pruning/elimination.py"),
     ("path", "deeplab/pruning/allotment.py"),
     ("kernels", "deeplab/runtime/proof_build.py"),
+    ("labelled", "deeplab/datasets/files.py"),
 ]
 
 
