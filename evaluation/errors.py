@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from evaluation.addresses import masked
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -18,11 +20,11 @@ class UserError(Exception):
 
     The message is one line that names the thing, says what was expected, and how to put it right. What a file or path
     brings into it cannot break the line or command the terminal: line breaks become spaces, and characters that are
-    not printable (controls, direction marks, undecodable bytes) are escaped.
+    not printable (controls, direction marks, undecodable bytes) are escaped. Nor does it show a secret of an address.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(map(_printable, message.strip())))
+        super().__init__("".join(map(_printable, masked(message.strip()))))
 
 
 def _printable(character: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from evaluation.addresses import masked
 from evaluation.errors import UserError
 
 KeyPath = tuple[str | int, ...]
@@ -228,5 +229,5 @@ class _Reader:
 
 
 def _short(text: str) -> str:
-    printable = "".join(character if character.isprintable() else "?" for character in text)
+    printable = "".join(character if character.isprintable() else "?" for character in masked(text))
     return printable if len(printable) <= SHOWN else f"{printable[:SHOWN]}..."

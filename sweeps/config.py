@@ -28,6 +28,7 @@ from sweeps.config_compression import (
     Side,
     SpaceConfig,
 )
+from sweeps.config_secrets import without_secret
 
 DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
 """The keys of `deeplab.datasets.DATASETS`."""
@@ -53,14 +54,15 @@ def _checked_split(text: str) -> str:
 
 
 def _checked_database(url: str) -> str:
+    without_secret(url)
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise ValueError(f"{url!r} is no address of a database; write postgresql://USER@HOST/DATABASE") from None
-    if parsed.get_backend_name() != "postgresql":
+    if not parsed.drivername.startswith("postgresql"):
         raise ValueError(f"must begin with postgresql://, found {parsed.drivername}://")
-    if parsed.password:
-        raise ValueError("holds a password, which would stand in reports and logs; put it into PGPASSWORD or ~/.pgpass")
+    if parsed.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise ValueError(f"must begin with postgresql://, found the driver {parsed.drivername}")
     return url
 
 
@@ -81,6 +83,8 @@ def _split_for(use: str) -> Any:
 
 Split = Annotated[str, AfterValidator(_checked_split)]
 DatasetOptions = Annotated[dict[str, Any], AfterValidator(_checked_options)]
+Address = Annotated[str, AfterValidator(without_secret)]
+"""Of a server or a store; it holds no secret."""
 
 
 class CalibrationConfig(Section):
@@ -261,7 +265,7 @@ class ExecutorConfig(Section):
 
     kind: Literal["local", "ray"] = "local"
     """local: processes of this machine; ray: actors of a Ray cluster (pip install 'petitlab[cluster]')."""
-    address: str | None = None
+    address: Address | None = None
     """Of a running Ray cluster, e.g. auto or 10.0.0.1:6379. null: Ray is started here."""
     gpus: Annotated[float, Field(ge=0, le=MOST_WORKERS)] = 0.0
     """Of a GPU, for each Ray worker; 0.5 lets two share one."""
@@ -280,9 +284,9 @@ class StorageConfig(Section):
 class CacheConfig(Section):
     """Where finished stages are kept, so that nothing is computed twice."""
 
-    place: str | None = None
-    """Folder (relative to where the command is started), or an address that fsspec knows, such as s3://bucket/cache.
-    null: .cache in `out`."""
+    place: Address | None = None
+    """Folder (relative to where the command is started), or an address that fsspec knows, such as s3://bucket/cache;
+    its keys belong into the store's own configuration. null: .cache in `out`."""
     max_gb: Annotated[float, Field(gt=0, le=1e6)] | None = 20.0
     """GB (10^9 bytes) past which the least recently used entries go. null: no limit."""
 

@@ -34,7 +34,12 @@ class Section(BaseModel):
     """Unknown keys are errors, types are not coerced, values do not change."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # it may be an address with a secret
     )
 
 

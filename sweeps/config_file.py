@@ -11,9 +11,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from deeplab.importing import network_file
+from evaluation.addresses import masked
 from evaluation.errors import UserError
 from evaluation.yaml_file import KeyPath, parse_yaml, read_yaml
 from sweeps.config import SweepConfig
+from sweeps.config_secrets import refuse_secrets
 
 SHOWN = 80
 """Characters of a value in a message."""
@@ -36,6 +38,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
         keys, value = _parse_override(override)
         _assign(tree, keys, value, override)
         origins[keys] = f"-o {_short(override)}"
+    refuse_secrets(tree, lines, origins, path)
     try:
         config = SweepConfig.model_validate_json(json.dumps(tree))
     except ValidationError as error:
@@ -132,8 +135,8 @@ def _kind(value: Any) -> str:
 
 
 def _short(text: str) -> str:
-    """What a user wrote, as it fits into a line."""
-    printable = "".join(character if character.isprintable() else "?" for character in text)
+    """What a user wrote, as it fits into a line; secrets of addresses go first, or a cut would hide them from that."""
+    printable = "".join(character if character.isprintable() else "?" for character in masked(text))
     return printable if len(printable) <= SHOWN else f"{printable[:SHOWN]}..."
 
 

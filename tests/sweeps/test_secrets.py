@@ -1,0 +1,90 @@
+"""No secret comes from a configuration into messages, files, or MLflow."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from standin_sweeps import Config
+
+from evaluation.errors import UserError
+from sweeps.config import CacheConfig, StorageConfig
+from sweeps.config_file import load_config
+
+SECRET = "S3CR3T"
+REFUSED = [
+    ("storage.url", f"postgresql://u:{SECRET}@h/d", "PGPASSWORD or ~/.pgpass"),
+    ("storage.url", f"postgresql://u@h/d?password={SECRET}", "PGPASSWORD or ~/.pgpass"),
+    ("storage.url", f"postgresql://u@h/d?sslpassword={SECRET}", "PGPASSWORD or ~/.pgpass"),
+    ("storage.url", f"host=h user=u password={SECRET}", "PGPASSWORD or ~/.pgpass"),
+    ("cache.place", f"s3://KEY:{SECRET}@bucket/cache", "~/.aws/credentials"),
+    ("cache.place", f"https://h/c?token={SECRET}", "environment|MLFLOW|own configuration"),
+    ("executor.address", f"ray://u:{SECRET}@h:10001", "~/.ray/auth_token"),
+    ("network.source", f"https://u:{SECRET}@h/net.npz", "put it into"),
+    ("data.path", f"s3://KEY:{SECRET}@bucket", "put it into"),
+    ("data.options", f"{{token: {SECRET}}}", "put it into"),
+    ("storage.password", SECRET, "put it into"),
+    ("study", f"postgresql://u:{SECRET}@h/d", "put it into"),
+    ("search.trials", f"postgresql://u:{SECRET}@h/d", "put it into"),
+    ("space.weight_bits", f"[4, 'http://u:{SECRET}@h']", "put it into"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "place"), REFUSED)
+def test_a_secret_is_refused_and_not_repeated(config: Config, tmp_path: Path, key: str, value: str, place: str) -> None:
+    quoted = value if value[0] in "{[" else json.dumps(value)
+    section, _, name = key.partition(".")
+    (tmp_path / "file.yaml").write_text(
+        f"study: s\n{section}: {{{name}: {quoted}}}\n" if name else f"{section}: {quoted}"
+    )
+    tries = (tmp_path / "config.yaml", [f"{key}={value}"]), (tmp_path / "file.yaml", [])
+    for file, overrides in tries:
+        with pytest.raises(UserError, match=place) as refused:
+            load_config(file, overrides)
+        message = str(refused.value)
+        assert SECRET not in message
+        assert "put it into" in message
+        assert (f"-o {section}" if overrides else f"{file}:") in message
+        assert len(message) < 400
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "override", ["postgresql://u:S3CR3T@h/d", "seed.x=postgresql://u:S3CR3T@h/d", "a=[http://u:S3CR3T@h"]
+)
+def test_an_override_that_cannot_be_read_is_shown_without_its_secret(
+    config: Config, tmp_path: Path, override: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        load_config(tmp_path / "config.yaml", ["seed=3", override])
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda text: StorageConfig(url=text), lambda text: CacheConfig(place=text)], ids=["storage", "cache"]
+)
+def test_models_made_in_python_refuse_it_too(make) -> None:
+    with pytest.raises(ValidationError, match="holds a password") as refused:
+        make(f"postgresql://u:{SECRET}@h/d")
+    assert SECRET not in str(refused.value)
+
+
+def test_a_tracking_address_with_a_password_is_shown_nowhere(config: Config, tmp_path: Path) -> None:
+    """SQLite takes a query in its address, so the whole study can be run with one."""
+    assert config()
+    (tmp_path / "studies").mkdir()
+    script = Path(__file__).with_name("sweep_script.py")
+    ended = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "config.yaml"), "search.trials=2"],
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db?password={SECRET}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert SECRET not in ended.stdout + ended.stderr
+    for file in (tmp_path / "studies").rglob("*"):
+        assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
