@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from reports.health import data_warnings
@@ -23,6 +24,7 @@ from sweeps.sqlite import fold_log
 from sweeps.stop import Stop
 from sweeps.study import STUDY_DATABASE, Study
 from sweeps.tracking import Tracker
+from sweeps.tracking_mirror import Mirror, Unwritten, open_tracker
 from sweeps.worker import CheckImport, Describe, Prepare
 
 
@@ -36,6 +38,8 @@ class End:
     """Why before its budget was spent."""
     warnings: tuple[str, ...]
     """What a reader must know, as on page 1 of the report."""
+    unwritten: Unwritten | None
+    """What MLflow does not hold of it."""
 
 
 def run_course(
@@ -57,9 +61,10 @@ def run_course(
         executor.submit("preparation", Prepare())  # whoever needs it sooner waits for it
     settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
     with contextlib.nullcontext() if shared is None else shared.setting_up():
-        tracker = Tracker(config.study, folder.study_id, settings, shared)
+        tracker = open_tracker(partial(Tracker, config.study, folder.study_id, settings, shared))
         study = open_study(config, folder.path, shared)
-    with tracker.ended_on_error():
+    mirror = Mirror(tracker, folder.path, progress.note)
+    with mirror.ended_on_error():
         if config.import_check is not None:
             progress.say(f"scoring the imported network on {config.import_check.split!r}")
         answers = answers_to(executor, first)
@@ -73,10 +78,11 @@ def run_course(
         journal = shared or Journal(folder.path)
         if isinstance(journal, Journal) and journal.notice:
             progress.note(journal.notice)
-        early_end = run_trials(config, study, journal, executor, tracker, progress, stop, folder.elapsed_s)
+        early_end = run_trials(config, study, journal, executor, mirror, progress, stop, folder.elapsed_s)
         folder.count_time()
         with contextlib.nullcontext(True) if shared is None else shared.closing() as is_ours:
             if not is_ours or (shared is not None and shared.others_at_work()):
+                mirror.close()
                 return None
             progress.say("scoring the front on the held-out pictures")
             record = close_study(config, journal.trials, executor, folder, data, check)
@@ -89,9 +95,9 @@ def run_course(
             report, page = write_documents(record, folder.path, config.report.paper, found)
             fold_log(folder.path / STUDY_DATABASE)
             told = tuple(warnings_of(record, found))
-            files = [report, page, folder.path / RECORD_FILE]
-            tracker.finish(record, files, early_end is None, folder.path, found.on_front, told)
-    return End(record, report, early_end, told)
+            artifacts = [report, page, folder.path / RECORD_FILE]
+            unwritten = mirror.finish(record, artifacts, early_end is None, found.on_front, told)
+    return End(record, report, early_end, told, unwritten)
 
 
 def open_study(config: SweepConfig, folder: Path, shared: SharedJournal | None) -> Study:

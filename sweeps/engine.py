@@ -1,7 +1,7 @@
 """The engine: ask, hand to a worker, write down, tell. Only this process asks, tells and writes.
 
 Trials are told in the order they were asked, with a fixed lag, so that the same seed and workers give the same trials
-whichever worker is the faster. What a worker answered is in the journal first; MLflow and Optuna follow it.
+whichever worker is the faster. What a worker answered is in the journal first; Optuna and MLflow follow it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from sweeps.screening import pruning_reason, screen
 from sweeps.shared_journal import BudgetSpentError, SharedJournal
 from sweeps.stop import Stop
 from sweeps.study import Question, Study
-from sweeps.tracking import TRACEBACKS, Tracker
+from sweeps.tracking import TRACEBACKS
+from sweeps.tracking_mirror import Mirror
 from sweeps.worker import Evaluate, Evaluated
 
 RULED_OUT_IN_A_ROW = 200
@@ -33,6 +34,8 @@ RULED_OUT_IN_A_ROW = 200
 POLL_S = 0.2
 LOOK_S = 1.0
 """How often a launch looks at what others have found."""
+SETTLE_S = 10.0
+"""How long the end of the search waits for MLflow, so that a launch which then closes the study finds these runs."""
 PLANS = "plans"
 
 
@@ -41,7 +44,7 @@ def run_trials(
     study: Study,
     journal: Journal | SharedJournal,
     executor: Executor,
-    tracker: Tracker,
+    mirror: Mirror,
     progress: Progress,
     stop: Stop,
     clock: Callable[[], float],
@@ -54,15 +57,15 @@ def run_trials(
     kind = _SharedSearch if isinstance(journal, SharedJournal) else _Search
     # The sampler's small matrices: threads of theirs would only fight the workers for the cores.
     with threadpool_limits(1, user_api="blas"):
-        return kind(config, study, journal, executor, tracker, progress, clock).run(stop)
+        return kind(config, study, journal, executor, mirror, progress, clock).run(stop)
 
 
 class _Search:
     """The state of a running search.
 
-    A question is asked, answered (in the journal), told (to the sampler) and written (to MLflow), the last two in the
-    order of the questions, the last of all while the workers are at the next. What is told before question n is asked
-    depends on n alone, never on which worker was the faster.
+    A question is asked, answered (in the journal), told (to the sampler) and handed to MLflow's mirror, the last two in
+    the order of the questions. What is told before question n is asked depends on n alone, never on which worker was the
+    faster.
     """
 
     def __init__(
@@ -71,19 +74,17 @@ class _Search:
         study: Study,
         journal: Journal,
         executor: Executor,
-        tracker: Tracker,
+        mirror: Mirror,
         progress: Progress,
         clock: Callable[[], float],
     ) -> None:
         self.config, self.study, self.journal, self.clock = config, study, journal, clock
-        self.executor, self.tracker, self.progress = executor, tracker, progress
+        self.executor, self.mirror, self.progress = executor, mirror, progress
         self.told: dict[int, Trial] = {}
         self.pending: deque[Question] = deque()
         """Asked and not told, in order."""
         self.held: deque[Question] = deque()
         """Those of `pending` that wait for the answers they knew when they were asked first: the journal lost these."""
-        self.unwritten: deque[Trial] = deque()
-        """Told, and not yet in MLflow."""
         self.failures = self.ruled_out = 0
         """In a row, of the trials told last."""
 
@@ -126,8 +127,7 @@ class _Search:
         except BaseException:
             self._put_off_pending()
             raise
-        while self.unwritten:
-            self._write_one()
+        self.mirror.settle(SETTLE_S)
         self._end()
         if failed:
             return failed
@@ -138,14 +138,10 @@ class _Search:
         return None
 
     def _wait(self) -> None:
-        """For an answer; what is not written yet is, meanwhile."""
-        answers = self.executor.poll(0.0 if self.unwritten else POLL_S)
-        for answer in answers:
+        for answer in self.executor.poll(POLL_S):
             # Where the preparation failed, the trials that need it try again, and fail with the reason.
             if isinstance(answer.key, Question):
                 self.journal.append(_trial(answer, self.config.folder, self.clock()))
-        if self.unwritten and not answers:
-            self._write_one()
 
     @property
     def _tracebacks(self) -> Path:
@@ -174,12 +170,12 @@ class _Search:
     def _begin(self) -> None:
         """Take up what an earlier launch left: what it told, what it asked, and what it had answers to."""
         answered = self.journal.trials
-        self.tracker.keep_only(answered)
+        self.mirror.keep_only(answered)
         self.pending.extend(self.study.unfinished(answered))
         unfinished = {question.number for question in self.pending}
         self.told = {n: self._judged(answered[n]) for n in sorted(answered) if n not in unfinished}
         for trial in self.told.values():
-            self.tracker.log_trial(trial, self.config.folder)
+            self.mirror.write(trial)
             self._count(trial)
         self.progress.begin(answered)
         self.held.extend(question for question in self.pending if question.number not in answered)
@@ -237,7 +233,7 @@ class _Search:
         self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
         self._learn(trial)
         self.progress.finished(trial)
-        self.unwritten.append(trial)
+        self.mirror.write(trial)
 
     def _learn(self, trial: Trial) -> None:
         """Take a told trial into account, at the place that its number has."""
@@ -253,10 +249,6 @@ class _Search:
         else:
             self._count(trial)
         self._submit_held()
-
-    def _write_one(self) -> None:
-        self.tracker.log_trial(self.unwritten[0], self.config.folder)
-        self.unwritten.popleft()
 
     def _count(self, trial: Trial) -> None:
         self.failures = self.failures + 1 if trial.state is State.FAILED else 0

@@ -13,17 +13,24 @@ from rich.text import Text
 from reports.health import urgent_warnings
 from reports.promises import PlanStatus, plan_status
 from reports.record import State, StudyRecord
-from sweeps.tracking import DEFAULT_URI, tracking_uri
+from sweeps.tracking_address import how_to_browse, tracking_uri
+from sweeps.tracking_mirror import Unwritten
 
 
 def print_outcome(
-    record: StudyRecord, report: Path, console: Console, early_end: str | None, warnings: Sequence[str] = ()
+    record: StudyRecord,
+    report: Path,
+    console: Console,
+    early_end: str | None,
+    warnings: Sequence[str] = (),
+    unwritten: Unwritten | None = None,
 ) -> None:
     """The short account that ends every launch.
 
     Args:
         early_end: why the sweep ended before its budget was spent.
         warnings: what a reader must know, as on page 1 of the report.
+        unwritten: what MLflow does not hold of the study.
     """
     if early_end:
         console.print(f"Ended early: {early_end}", style="red", highlight=False)
@@ -69,8 +76,9 @@ def print_outcome(
     if choice is not None:
         folder = os.path.relpath(report.parent)
         console.print(f"The C program: python -m sweeps.export {folder} --out network", highlight=False, soft_wrap=True)
-    store = "" if tracking_uri() == DEFAULT_URI else f" --backend-store-uri {tracking_uri()}"
-    console.print(f"All trials: mlflow ui{store}   (then http://localhost:5000)", highlight=False, soft_wrap=True)
+    console.print(f"All trials: {how_to_browse(tracking_uri())}", highlight=False, soft_wrap=True)
+    if unwritten is not None:
+        console.print(str(unwritten), style="red", highlight=False, soft_wrap=True)
 
 
 def _program(status: PlanStatus) -> Text:

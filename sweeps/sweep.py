@@ -13,8 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from evaluation.addresses import masked
+from evaluation.errors import UserError
 from reports.record import StudyRecord
 from sweeps.config import SweepConfig
+from sweeps.databases import OPTUNA, server_problem
 from sweeps.executor import Executor, Limits
 from sweeps.folder import open_folder
 from sweeps.progress import Progress
@@ -22,6 +25,7 @@ from sweeps.shared_journal import SharedJournal
 from sweeps.stop import Stop
 from sweeps.storage_errors import explained
 from sweeps.supervisor import Supervisor
+from sweeps.tracking_address import check_tracking
 from sweeps.worker import TRIAL_MODULE, open_worker
 
 
@@ -68,6 +72,7 @@ def _run(
     config: SweepConfig, resume: bool, console: Console, trial_module: str, accept_changes: bool
 ) -> StudyRecord | None:
     stop = Stop()
+    check_services(config)
     shared = open_shared(config)
     with (
         open_folder(config, resume, accept_changes, shared) as folder,
@@ -83,8 +88,19 @@ def _run(
         return None
     from sweeps.outcome import print_outcome
 
-    print_outcome(end.record, end.report, console, end.early_end, end.warnings)
+    print_outcome(end.record, end.report, console, end.early_end, end.warnings, end.unwritten)
     return end.record
+
+
+def check_services(config: SweepConfig) -> None:
+    """Ask MLflow's store and the database of `storage.url`, once and for seconds, whether they can be used.
+
+    Raises:
+        UserError: one cannot. Nothing of the study was made.
+    """
+    check_tracking()
+    if (url := config.storage.url) is not None and (problem := server_problem(url, OPTUNA)):
+        raise UserError(f"storage.url: {masked(url)} {problem}")
 
 
 def open_shared(config: SweepConfig) -> SharedJournal | None:

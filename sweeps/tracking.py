@@ -1,15 +1,14 @@
 """The study as people browse it in MLflow: one experiment, one parent run, one finished child run for each trial.
 
 A child is created, filled and ended in one go once its trial has ended, so none is ever left RUNNING by a kill but in
-the instant of its writing; such a one is deleted and written again at the next opening.
+the instant of its writing; such a one is deleted and written again at the next opening, or at the next attempt where the
+store was away meanwhile. `sweeps.tracking_mirror` calls this from a thread of its own.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from urllib.parse import quote
@@ -24,9 +23,11 @@ from evaluation.measurement import MemoryFigures
 from reports.front import hypervolume
 from reports.promises import PlanStatus, exceeded, plan_status, study_status
 from reports.record import State, StudyRecord, Trial
+from sweeps.databases import creating_tables
 from sweeps.metric_names import class_metric_names, metric_name
 from sweeps.shared_journal import SharedJournal
 from sweeps.sqlite import fold_log, use_write_ahead_log
+from sweeps.tracking_address import absolute, be_brief, tracking_uri
 
 STUDY_ID = "petitlab.study_id"
 TRIAL_NUMBER = "petitlab.trial"
@@ -46,17 +47,6 @@ GROWTH_STEPS = 900
 PARENT_RUN = "mlflow parent run"
 TRACEBACKS = "failures"
 """Folder of a study with the tracebacks of failed trials."""
-DEFAULT_URI = "sqlite:///mlflow.db"
-
-
-def tracking_uri() -> str:
-    """Where `mlflow ui`, started here with no arguments, looks: mlflow.db, unless MLFLOW_TRACKING_URI names a store."""
-    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
-
-
-def _absolute(uri: str) -> str:
-    """MLflow keeps one open store for each address, so an address must not depend on the current folder."""
-    return f"sqlite:///{Path.cwd() / 'mlflow.db'}" if uri == DEFAULT_URI else uri
 
 
 class Tracker:
@@ -74,8 +64,12 @@ class Tracker:
         """
         self._shared = shared
         use_write_ahead_log()
+        be_brief()
+        self._uri = absolute(tracking_uri())
         # Not mlflow.set_tracking_uri: that would also set the environment variable, for everything after.
-        self._client = MlflowClient(_absolute(tracking_uri()))
+        self._client = MlflowClient(self._uri)
+        with creating_tables(self._uri):
+            self._client.search_experiments(max_results=1)
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
@@ -85,6 +79,8 @@ class Tracker:
         self._marks: dict[int, dict[str, str]] = {}
         """The tags of `NOT_ON_FRONT` of each trial's run, as they stand."""
         self._children = self._existing_children() if shared is None else {}
+        self._begun: set[int] = set()
+        """Trials whose writing has begun; one that is begun again has broken off, and may have left a run."""
         self.class_names: tuple[str, ...] = ()
         """Names for the metrics of single classes; set once the data set is known."""
 
@@ -141,12 +137,20 @@ class Tracker:
     def keep_only(self, numbers: Iterable[int]) -> None:
         """Delete the runs of trials that have other numbers: the journal lost them, and they are measured again."""
         for number in self._children.keys() - set(numbers):
-            self._client.delete_run(self._children.pop(number))
+            self._client.delete_run(self._children[number])
+            del self._children[number]
 
     def log_trial(self, trial: Trial, folder: Path) -> None:
-        """Write a finished trial, unless it is there already."""
+        """Write a finished trial, unless it is there already.
+
+        Raises:
+            MlflowException: it could not be written, or not to its end; to be called again.
+        """
+        if trial.number in self._begun or (self._shared is not None and trial.number not in self._children):
+            self._remove_broken(trial.number)
         if trial.number in self._children:
             return
+        self._begun.add(trial.number)
         end_ms = int(time.time() * 1000)
         tags = {
             MLFLOW_PARENT_RUN_ID: self.parent_id,
@@ -175,6 +179,19 @@ class Tracker:
             artifacts.log_artifact(str(traceback))
         self._client.set_terminated(run_id, RUN_STATUS[trial.state], end_ms)
         self._children[trial.number], self._marks[trial.number] = run_id, dict(NOT_ON_FRONT)
+        self._begun.discard(trial.number)
+
+    def _remove_broken(self, number: int) -> None:
+        """What an attempt to write a trial has left where it broke off: a run without an end is deleted, and one that
+        had ended, although nobody heard of it, is the trial's."""
+        of_trial = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_id}' and tags.`{TRIAL_NUMBER}` = '{number}'"
+        for run in self._search(of_trial):
+            if run.info.status == "RUNNING" or number in self._children:
+                self._client.delete_run(run.info.run_id)
+            else:
+                self._children[number] = run.info.run_id
+                self._marks[number] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
+        self._begun.discard(number)
 
     def finish(
         self,
@@ -255,18 +272,12 @@ class Tracker:
             if path.exists():
                 self._client.log_artifact(self.parent_id, str(path))
         self._client.set_terminated(self.parent_id, "FINISHED" if spent else "KILLED")
-        if (uri := _absolute(tracking_uri())).startswith("sqlite:///"):
-            fold_log(Path(uri.removeprefix("sqlite:///")))
+        if self._uri.startswith("sqlite:///"):
+            fold_log(Path(self._uri.removeprefix("sqlite:///")))
 
-    @contextmanager
-    def ended_on_error(self) -> Iterator[None]:
-        """Whatever goes wrong inside, the parent run does not stay RUNNING."""
-        try:
-            yield
-        except BaseException:
-            with suppress(MlflowException):  # the store itself may be what went wrong
-                self._client.set_terminated(self.parent_id, "FAILED")
-            raise
+    def fail(self) -> None:
+        """End the parent run of a study that an error has ended."""
+        self._client.set_terminated(self.parent_id, "FAILED")
 
 
 def run_link(experiment_id: str, run_id: str, title: str) -> str:

@@ -1,0 +1,246 @@
+"""Databases that MLflow and Optuna keep their tables in: whether one can be used, seen in seconds and before anything is
+made; and that no two processes create its tables at once.
+
+Neither library is imported: each takes seconds. The version of a database is compared with the migrations that the
+installed library brings (Alembic keeps it in the table `alembic_version`).
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from filelock import FileLock
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+CONNECT_S = 5
+"""How long a server may take to answer."""
+CHECK_S = 2.0
+"""How long an SQLite file is searched for damage."""
+BUSY_S = 5.0
+"""How long another process may hold an SQLite file."""
+INSTALL = "pip install 'petitlab[cluster]' -c constraints.txt"
+_REVISION = re.compile(r"^revision\s*(?::\s*\w+)?\s*=\s*[\"']([^\"']+)[\"']", re.MULTILINE)
+_DOWN_REVISION = re.compile(r"^down_revision\s*(?::[^=]+)?=\s*(.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The tables of a library.
+
+    Attributes:
+        owner: its name.
+        package: its Python package.
+        migrations: folder of its migrations in the package.
+        table: one of its tables, which no other library has.
+        upgrade: how an older database is brought up to it, with {url}.
+    """
+
+    owner: str
+    package: str
+    migrations: str
+    table: str
+    upgrade: str
+
+
+MLFLOW = Schema("MLflow", "mlflow", "store/db_migrations/versions", "experiments", "mlflow db upgrade {url}")
+OPTUNA = Schema(
+    "Optuna", "optuna", "storages/_rdb/alembic/versions", "studies", "optuna storage upgrade --storage {url}"
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a database cannot be used, and how to put that right, in words that hold no address."""
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}"
+
+
+@cache
+def revisions(schema: Schema) -> tuple[frozenset[str], str]:
+    """All versions that the installed library knows, and its latest."""
+    spec = find_spec(schema.package)
+    folder = Path(next(iter(spec.submodule_search_locations))) / schema.migrations
+    known, followed = set(), set()
+    for file in folder.glob("*.py"):
+        source = file.read_text(encoding="utf-8")
+        if match := _REVISION.search(source):
+            known.add(match[1])
+            if down := _DOWN_REVISION.search(source):
+                followed |= set(re.findall(r"[\"']([^\"']+)[\"']", down[1]))
+    (latest,) = known - followed
+    return frozenset(known), latest
+
+
+def _schema_problem(schema: Schema, tables: set[str], version: str | None, empty: bool, url: str) -> Problem | None:
+    """Whether a library can use a database with these tables, at this version.
+
+    Args:
+        empty: nothing was ever written; the creation of its tables broke off, and is completed by the library.
+    """
+    known, latest = revisions(schema)
+    if version is None or version == latest:
+        return None
+    other = OPTUNA if schema is MLFLOW else MLFLOW
+    if version not in known and (other.table in tables or version in revisions(other)[0]):
+        return Problem(
+            f"holds the tables of {other.owner}, which keeps its version in a table of the same name",
+            f"give {schema.owner} a database of its own",
+        )
+    if version not in known and schema.table not in tables:
+        return Problem("holds the tables of another program", f"give {schema.owner} a database of its own")
+    if version not in known:
+        return Problem(
+            f"was written by a newer {schema.owner} than the installed one (schema {version})",
+            f"install that version of {schema.package}, or name another database",
+        )
+    if empty:
+        return None
+    return Problem(
+        f"was written by an older {schema.owner} (schema {version}, expected {latest})",
+        f"copy it, then run: {schema.upgrade.format(url=url)}; or name another database",
+    )
+
+
+def sqlite_problem(path: Path, schema: Schema) -> Problem | None:
+    """Why the library cannot use an SQLite file; None where it can, or where it will create the file."""
+    if path.is_dir():
+        return Problem("is a folder", "name a file")
+    if not path.exists():
+        parent = path.parent
+        while not parent.exists():
+            parent = parent.parent
+        try:
+            with tempfile.TemporaryFile(dir=parent):
+                return None
+        except OSError as error:
+            return Problem(f"cannot be created ({parent}: {error.strerror})", "name another place")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=BUSY_S, uri=True)) as connection:
+            connection.isolation_level = None
+            version, tables, empty = _sqlite_state(connection, schema)
+            found = _schema_problem(schema, tables, version, empty, f"sqlite:///{path}")
+            if found is None:
+                connection.execute("BEGIN IMMEDIATE")  # writable, and not locked for long
+                connection.execute("ROLLBACK")
+            return found
+    except sqlite3.DatabaseError as error:
+        reason = str(error)
+        if "readonly" in reason or "unable to open" in reason:
+            return Problem(f"cannot be written ({reason})", "make the file and its folder writable, or name another")
+        if "locked" in reason:
+            return Problem("is locked by another process", "end that, or name another file")
+        return Problem(f"is damaged ({reason})", "move it away or put back a copy; a new one is made")
+
+
+def _sqlite_state(connection: sqlite3.Connection, schema: Schema) -> tuple[str | None, set[str], bool]:
+    """(version, tables, whether nothing was ever written); raises `sqlite3.DatabaseError` for a damaged file."""
+    end = time.monotonic() + CHECK_S
+    connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+    try:
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(str(verdict).splitlines()[-1])
+    except sqlite3.OperationalError as error:
+        if "interrupted" not in str(error):
+            raise
+    finally:
+        connection.set_progress_handler(None, 0)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    version = None
+    if "alembic_version" in tables:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        version = row[0] if row else None
+    content = "runs" if schema is MLFLOW else "trials"
+    empty = content not in tables or connection.execute(f"SELECT count(*) FROM {content}").fetchone()[0] == 0
+    return version, tables, empty
+
+
+def short_lived_engine(url: str) -> Engine:
+    """An engine whose connections are given up after `CONNECT_S`."""
+    kind = make_url(url).get_backend_name()
+    timeout = {"connect_timeout": CONNECT_S} if kind in ("postgresql", "mysql", "mariadb") else {}
+    return create_engine(url, connect_args=timeout, pool_pre_ping=True)
+
+
+def server_problem(url: str, schema: Schema) -> Problem | None:
+    """Why the library cannot use a database on a server."""
+    try:
+        engine = short_lived_engine(url)
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+        return Problem("is no address of a database", "write postgresql://USER@HOST/DATABASE")
+    except (ImportError, NoSuchModuleError) as error:
+        return Problem(
+            f"needs a driver that is not installed ({error})",
+            INSTALL if url.startswith("postgresql:") else "install it",
+        )
+    try:
+        with engine.connect() as connection:
+            tables = set(inspect(connection).get_table_names())
+            version = None
+            if "alembic_version" in tables:
+                version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            content = "runs" if schema is MLFLOW else "trials"
+            empty = (
+                content not in tables or connection.execute(text(f"SELECT 1 FROM {content} LIMIT 1")).first() is None
+            )
+            return _schema_problem(schema, tables, version, empty, engine.url.render_as_string(hide_password=True))
+    except SQLAlchemyError as error:
+        return _connection_problem(first_line(error))
+    finally:
+        engine.dispose()
+
+
+def _connection_problem(reason: str) -> Problem:
+    if re.search("authentication|password|no pg_hba|Access denied", reason):
+        return Problem(f"refuses the user ({reason})", "put the password into PGPASSWORD or ~/.pgpass")
+    if re.search("does not exist|Unknown database", reason):
+        return Problem(f"is not there ({reason})", "create it, or correct the address")
+    return Problem(f"does not answer ({reason})", "start the server, or correct the address")
+
+
+def first_line(error: SQLAlchemyError) -> str:
+    """What a database said, in one line of at most 160 characters."""
+    said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+    # libpq: 'connection failed: connection to server at "h", port 1 failed: Connection refused'
+    return re.sub(r"^(connection failed: )?", "", said[0])[:160]
+
+
+@contextmanager
+def creating_tables(url: str) -> Iterator[None]:
+    """While it is held, no other process that asks for it creates the tables of this database.
+
+    For SQLite a lock on a file next to the database, which is removed in the end: whoever waited for it finds the
+    tables made. For PostgreSQL an advisory lock. Other databases and servers see to that themselves.
+    """
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///").partition("?")[0])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=120)
+        with lock:
+            yield
+            Path(lock.lock_file).unlink(missing_ok=True)
+    elif url.startswith("postgresql"):
+        engine = short_lived_engine(url)
+        try:
+            with engine.connect() as connection:  # its end frees the lock
+                connection.execute(text("SELECT pg_advisory_lock(hashtext('petitlab: tables of MLflow'))"))
+                yield
+        finally:
+            engine.dispose()
+    else:
+        yield
