@@ -84,6 +84,8 @@ def _is_secret(match: re.Match[str]) -> bool:
 def mask_tracebacks() -> None:
     """From now on a traceback that ends this process shows no secret of an address."""
     former = sys.excepthook
+    if getattr(former, "masks_secrets", False):
+        return
 
     def show(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
         text = "".join(traceback.format_exception(kind, error, frames))
@@ -92,4 +94,5 @@ def mask_tracebacks() -> None:
         else:
             print(masked(text), file=sys.stderr, end="")
 
+    show.masks_secrets = True
     sys.excepthook = show

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
-from evaluation.addresses import masked
+from evaluation.addresses import mask_tracebacks, masked
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,10 +39,12 @@ def exits_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        mask_tracebacks()
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            with suppress(OSError):  # nobody reads it
+                print(f"error: {error}", file=sys.stderr, flush=True)
             sys.exit(USER_ERROR_STATUS)
 
     return wrapped

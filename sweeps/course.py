@@ -60,6 +60,8 @@ def run_course(
     if config.space.prunes_channels:
         executor.submit("preparation", Prepare())  # whoever needs it sooner waits for it
     settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
+    if shared is not None:
+        shared.patience.say = progress.note
     with contextlib.nullcontext() if shared is None else shared.setting_up():
         tracker = open_tracker(partial(Tracker, config.study, folder.study_id, settings, shared))
         study = open_study(config, folder.path, shared)

@@ -1,5 +1,5 @@
-"""Databases that MLflow and Optuna keep their tables in: whether one can be used, seen in seconds and before anything is
-made; and that no two processes create its tables at once.
+"""Databases of MLflow and Optuna: whether one can be used, seen in seconds and before anything is made; and that no two
+processes create its tables at once.
 
 Neither library is imported: each takes seconds. The version of a database is compared with the migrations that the
 installed library brings (Alembic keeps it in the table `alembic_version`).

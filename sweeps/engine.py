@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from reports.record import State, Trial
 from sweeps.config import SweepConfig
 from sweeps.executor import Answer, Executor, Failure
+from sweeps.folder import check_folder
 from sweeps.journal import Journal
 from sweeps.judging import excesses, judge, planned_limits
 from sweeps.progress import Progress
@@ -64,8 +65,8 @@ class _Search:
     """The state of a running search.
 
     A question is asked, answered (in the journal), told (to the sampler) and handed to MLflow's mirror, the last two in
-    the order of the questions. What is told before question n is asked depends on n alone, never on which worker was the
-    faster.
+    the order of the questions. What is told before question n is asked depends on n alone, never on which worker was
+    the faster.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class _Search:
         exhausted, failed = False, None
         try:
             while True:
+                check_folder(self.config.folder)
                 self._look_around()
                 if self.failures >= self.config.search.failures_in_a_row:
                     last = self.told[max(self.told)]
@@ -132,7 +134,7 @@ class _Search:
         if failed:
             return failed
         if stop.asked:
-            return "stopped by a signal; go on with --resume"
+            return f"{stop.reason}; go on with --resume"
         if exhausted and self._budget_left():
             self.progress.say(f"every one of the {len(self.told)} candidates of the space has been tried")
         return None

@@ -94,6 +94,33 @@ def open_folder(
         yield _join(config, path, shared) if shared else _open(config, path, resume, accept_changes)
 
 
+class StudyGoneError(UserError):
+    """The folder of a study was removed while it ran."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: the study's folder was removed or moved while it ran, so its workers were stopped; put it back "
+            "and go on with --resume, or start again"
+        )
+
+
+def check_folder(path: Path) -> None:
+    """Raise `StudyGoneError` where an opened study is no longer there."""
+    if not (path / STUDY_FILE).exists():
+        raise StudyGoneError(path)
+
+
+@contextmanager
+def gone_explained(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside because an opened study is no longer there is a `StudyGoneError`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, StudyGoneError) or (path / STUDY_FILE).exists():
+            raise
+        raise StudyGoneError(path) from error
+
+
 def is_in_use(path: Path) -> bool:
     """Whether a launch works on the study in this folder."""
     try:

@@ -43,10 +43,10 @@ def launch(
     sweeps.launch pareto.yaml --resume --trials 60     and more
     sweeps.launch pareto.yaml -o constraints.peak_memory_mb=0.3
 
-    Ctrl-C once: the running trials end, and the report is written; twice: stop at
-    once. Exit status: 0; 2 and one line where something is to be put right; 3
-    where the study finished, but the C program of a point of the Pareto front or
-    of the selected configuration exceeds its plan.
+    Ctrl-C once (or SIGTERM, SIGHUP, a closed output): the running trials end, and
+    the report is written; twice: stop at once. Exit status: 0; 2 and one line where
+    something is to be put right; 3 where the study finished, but the C program of a
+    point of the Pareto front or of the selected configuration exceeds its plan.
     """
     # Imported here, because every worker process imports this file once more, and has no use for any of it.
     from rich.console import Console
@@ -56,9 +56,10 @@ def launch(
     from sweeps.dry_run import print_dry_run
     from sweeps.inputs import check_inputs
     from sweeps.keys import print_keys
+    from sweeps.output import Output
     from sweeps.sweep import run_sweep
 
-    console = Console()
+    console = Console(file=Output())
     if keys:
         return print_keys(console)
     if config_file is None:
@@ -75,7 +76,13 @@ def launch(
         raise typer.Exit(EXCEEDS_PLAN_STATUS)
 
 
-main = exits_on_user_error(app)
+def main() -> None:
+    """The command, with what its caller may have closed opened."""
+    from sweeps.output import open_closed_streams
+
+    open_closed_streams()
+    exits_on_user_error(app)()
+
 
 if __name__ == "__main__":
     main()

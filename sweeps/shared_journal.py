@@ -22,10 +22,10 @@ from sqlalchemy import (
     Float,
     Integer,
     MetaData,
+    Select,
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
     func,
     inspect,
     select,
@@ -33,13 +33,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection, Row
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from evaluation.addresses import masked
 from evaluation.errors import UserError
 from reports.files import shown
 from reports.record import Trial
 from reports.record_checks import RecordError
+from sweeps.databases import short_lived_engine
 from sweeps.journal_lines import line_of, trial_of
+from sweeps.reconnect import Patience, lasting_engine, patient
 from sweeps.space import Candidate
 
 _TABLES = MetaData()
@@ -91,8 +94,12 @@ class SharedJournal:
 
     def __init__(self, url: str, study: str, owner: str, lease_s: float, budget: int = 0) -> None:
         self.url, self._budget = url, budget
-        self._engine = create_engine(url, pool_pre_ping=True)
+        self.patience = Patience(f"storage.url: {masked(url)}")
+        """Waits for a server that is away; `patience.say` takes what it has to say."""
+        self._engine = lasting_engine(url)
         self._study, self._owner, self._lease_s = study, owner, lease_s
+        self._held: set[int] = set()
+        """Claims this launch knows to be its own."""
         with self.setting_up(), self._engine.begin() as connection:
             _TABLES.create_all(connection)
         self.trials: dict[int, Trial] = {}
@@ -110,7 +117,7 @@ class SharedJournal:
             try:
                 yield
             finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _lock("tables")})
+                _unlock(connection, _lock("tables"))
 
     @contextmanager
     def _alone(self) -> Iterator[Connection]:
@@ -123,6 +130,7 @@ class SharedJournal:
         """A seed of this launch's own: with equal ones two launches would ask for the same again and again."""
         return seed + zlib.crc32(self._owner.encode())
 
+    @patient
     def refresh(self) -> None:
         """Read what others have claimed and answered since."""
         own = _CLAIMS.c.study == self._study
@@ -161,6 +169,7 @@ class SharedJournal:
         """Candidates that somebody, this launch included, evaluates."""
         return len(self.asked) - len(self.trials)
 
+    @patient
     def claim(self, candidate: Candidate) -> int | None:
         """The number of a candidate that is now this launch's; None where it is, or was, another's.
 
@@ -185,12 +194,25 @@ class SharedJournal:
                 .on_conflict_do_nothing()
                 .returning(_CLAIMS.c.number)
             ).first()
+            if made is None:  # it is another's, unless an earlier attempt claimed it and its answer was lost
+                made = connection.execute(self._unheard().where(_CLAIMS.c.candidate == _key(candidate))).first()
         if made is None:
             self.refresh()
             return None
-        self.asked[candidate] = number
-        return number
+        self.asked[candidate] = made.number
+        self._held.add(made.number)
+        return made.number
 
+    def _unheard(self) -> Select:
+        """Open claims that are this launch's by the database, and that it does not know of."""
+        return select(_CLAIMS.c.number, _CLAIMS.c.candidate).where(
+            _CLAIMS.c.study == self._study,
+            _CLAIMS.c.owner == self._owner,
+            _CLAIMS.c.trial.is_(None),
+            _CLAIMS.c.number.not_in(self._held),
+        )
+
+    @patient
     def renew(self) -> None:
         """Say that this launch lives."""
         with self._engine.begin() as connection:
@@ -200,24 +222,30 @@ class SharedJournal:
                 .values(lease_until=_NOW + self._lease_s)
             )
 
+    @patient
     def give_up(self, number: int) -> None:
         """End the lease of a claim at once: whoever comes first may take it over."""
         with self._engine.begin() as connection:
             connection.execute(
                 _CLAIMS.update()
                 .where(_CLAIMS.c.study == self._study, _CLAIMS.c.number == number, _CLAIMS.c.owner == self._owner)
-                .values(lease_until=0.0)
+                .values(lease_until=0.0, owner="")
             )
+        self._held.discard(number)
 
+    @patient
     def take_over(self) -> Claim | None:
         """The first open claim whose lease has run out; it is this launch's from now on."""
         with self._alone() as connection:
-            overdue = connection.execute(
-                select(_CLAIMS.c.number, _CLAIMS.c.candidate)
-                .where(_CLAIMS.c.study == self._study, _CLAIMS.c.trial.is_(None), _CLAIMS.c.lease_until < _NOW)
-                .order_by(_CLAIMS.c.number)
-                .limit(1)
-            ).first()
+            overdue = connection.execute(self._unheard().order_by(_CLAIMS.c.number).limit(1)).first()
+            if overdue is None:
+                overdue = connection.execute(
+                    select(_CLAIMS.c.number, _CLAIMS.c.candidate)
+                    .where(_CLAIMS.c.study == self._study, _CLAIMS.c.trial.is_(None), _CLAIMS.c.lease_until < _NOW)
+                    .where(_CLAIMS.c.number.not_in(self._held))
+                    .order_by(_CLAIMS.c.number)
+                    .limit(1)
+                ).first()
             if overdue is None:
                 return None
             connection.execute(
@@ -225,8 +253,10 @@ class SharedJournal:
                 .where(_CLAIMS.c.study == self._study, _CLAIMS.c.number == overdue.number)
                 .values(owner=self._owner, lease_until=_NOW + self._lease_s)
             )
+        self._held.add(overdue.number)
         return Claim(overdue.number, _candidate(overdue.candidate))
 
+    @patient
     def append(self, trial: Trial) -> None:
         """Answer a claim. Where another took it over and was sooner, that one's answer stands."""
         with self._engine.begin() as connection:
@@ -235,8 +265,10 @@ class SharedJournal:
                 .where(_CLAIMS.c.study == self._study, _CLAIMS.c.number == trial.number, _CLAIMS.c.trial.is_(None))
                 .values(trial=line_of(trial).decode().rstrip(), spent=trial.spent)
             )
+        self._held.discard(trial.number)
         self.refresh()
 
+    @patient
     def once(self, name: str, value: Any) -> Any:
         """The value of a fact of the study: `value`, unless somebody was sooner."""
         with self._engine.begin() as connection:
@@ -246,6 +278,7 @@ class SharedJournal:
             found = select(_FACTS.c.value).where(_FACTS.c.study == self._study, _FACTS.c.name == name)
             return json.loads(connection.execute(found).scalar_one())
 
+    @patient
     def fact(self, name: str) -> Any:
         """What `once` has settled, or None."""
         with self._engine.connect() as connection:
@@ -253,6 +286,7 @@ class SharedJournal:
             value = connection.execute(found).scalar_one_or_none()
         return None if value is None else json.loads(value)
 
+    @patient
     def others_at_work(self) -> bool:
         """Whether another launch, alive by its lease, evaluates something."""
         open_elsewhere = select(func.count()).where(
@@ -268,13 +302,28 @@ class SharedJournal:
     def closing(self) -> Iterator[bool]:
         """Whether it is this launch that closes the study; the others need not wait."""
         key = _lock(f"closing of {self._study}")
-        with self._engine.connect() as connection:
-            lock = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one()
+        connection, lock = self.patience.call(lambda _: self._try_lock(key))
+        with connection:
             try:
                 yield lock
             finally:
                 if lock:
-                    connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+                    _unlock(connection, key)
+
+    def _try_lock(self, key: int) -> tuple[Connection, bool]:
+        """A connection, and whether it now holds the lock."""
+        connection = self._engine.connect()
+        try:
+            return connection, connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one()
+        except BaseException:
+            connection.close()
+            raise
+
+
+def _unlock(connection: Connection, key: int) -> None:
+    """Free an advisory lock; where the server was restarted meanwhile, it has done so itself."""
+    with suppress(DBAPIError):
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
 
 
 def read_shared_journal(url: str, study: str) -> dict[int, Trial]:
@@ -284,7 +333,7 @@ def read_shared_journal(url: str, study: str) -> dict[int, Trial]:
         UserError: the address is of no database of PostgreSQL.
     """
     try:
-        engine = create_engine(url)
+        engine = short_lived_engine(url)
     except (ArgumentError, ImportError, NoSuchModuleError):
         raise UserError("study.json: launch.storage must be an address such as postgresql://USER@HOST/NAME") from None
     own = select(_CLAIMS.c.number, _CLAIMS.c.trial).where(_CLAIMS.c.study == study, _CLAIMS.c.trial.is_not(None))

@@ -40,6 +40,8 @@ def _reason(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return f"no space is left on the disk of {error.filename or 'the study'}"
+        if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+            return f"{error.filename or 'the study'} cannot be written ({error.strerror})"
         if isinstance(error, DBAPIError):
             text = str(error.orig).splitlines()[0]
             if "disk is full" in text or "disk I/O error" in text:

@@ -27,17 +27,18 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.storages import BaseStorage
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 from sqlalchemy.exc import DatabaseError
 
-from evaluation.errors import UserError
 from reports.record import State, Trial
 from sweeps.ehvi import ANYTHING, Worth, choose
 from sweeps.judging import costs_of
 from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal
 from sweeps.space import BASELINE, Candidate, Space
 from sweeps.sqlite import use_write_ahead_log
+from sweeps.study_storage import LastingStorage
 
 STUDY_DATABASE = "study.db"
 QUESTION = "question"
@@ -86,6 +87,8 @@ def _is_damaged(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, DatabaseError) and re.search("not a database|malformed", str(error)):
             return True
+        if isinstance(error, RuntimeError) and "table schema" in str(error):  # of another version of Optuna
+            return True
         error = error.__cause__ or error.__context__
     return False
 
@@ -124,7 +127,7 @@ class Study:
         self._shared = shared
         use_write_ahead_log()
         if shared is not None:
-            self._study = self._create(shared.url, name)
+            self._study = self._create(LastingStorage(shared.url, shared.patience, QUESTION), name)
         else:
             self._study = self._open(folder / STUDY_DATABASE, name)
             if not self._fits(self._study):
@@ -138,7 +141,7 @@ class Study:
         url = f"sqlite:///{database}"
         try:
             return self._create(url, name)
-        except (DatabaseError, StorageInternalError) as error:
+        except (DatabaseError, StorageInternalError, RuntimeError) as error:
             if not _is_damaged(error):
                 raise
             for suffix in ("", "-wal", "-shm"):  # `unfinished` brings back from the journal what it held
@@ -146,17 +149,9 @@ class Study:
                     database.with_name(database.name + suffix).rename(f"{database}.damaged{suffix}")
             return self._create(url, name)
 
-    def _create(self, url: str, name: str) -> optuna.Study:
+    def _create(self, storage: str | BaseStorage, name: str) -> optuna.Study:
         directions = ["maximize", *["minimize"] * len(self._costs)]
-        try:
-            return optuna.create_study(storage=url, study_name=name, directions=directions, load_if_exists=True)
-        except RuntimeError as error:
-            if "table schema" not in str(error):
-                raise
-            raise UserError(
-                f"storage.url: {url} holds the tables of MLflow, or of another version of Optuna; both keep their "
-                "version in one table of the same name: give Optuna a database of its own"
-            ) from None
+        return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
 
     def _fits(self, study: optuna.Study) -> bool:
         """Whether what the study holds is of this space; else it is made anew, from the journal."""

@@ -196,7 +196,8 @@ class _Worker:
 
 def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path, parent: int) -> None:
     """The life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the parent decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # both reach the whole group; only the parent decides
+        signal.signal(number, signal.SIG_IGN)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)

@@ -19,7 +19,7 @@ from reports.record import StudyRecord
 from sweeps.config import SweepConfig
 from sweeps.databases import OPTUNA, server_problem
 from sweeps.executor import Executor, Limits
-from sweeps.folder import open_folder
+from sweeps.folder import gone_explained, open_folder
 from sweeps.progress import Progress
 from sweeps.shared_journal import SharedJournal
 from sweeps.stop import Stop
@@ -75,7 +75,9 @@ def _run(
     check_services(config)
     shared = open_shared(config)
     with (
+        stop.on_lost_output(console),
         open_folder(config, resume, accept_changes, shared) as folder,
+        gone_explained(folder.path),
         Progress(console, min(config.search.trials, len(config.space.space().candidates()))) as progress,
         stop.on_signals(progress.say),
         open_executor(config, trial_module, folder.path / "workers.log") as executor,

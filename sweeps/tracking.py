@@ -1,8 +1,8 @@
 """The study as people browse it in MLflow: one experiment, one parent run, one finished child run for each trial.
 
 A child is created, filled and ended in one go once its trial has ended, so none is ever left RUNNING by a kill but in
-the instant of its writing; such a one is deleted and written again at the next opening, or at the next attempt where the
-store was away meanwhile. `sweeps.tracking_mirror` calls this from a thread of its own.
+the instant of its writing; such a one is deleted and written again at the next opening, or at the next attempt where
+the store was away meanwhile. `sweeps.tracking_mirror` calls this from a thread of its own.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ UNPROBED = ("databricks", "databricks-uc", "uc")
 """Services whose clients bring addresses and credentials of their own."""
 PROBE_S = 5
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-"""Of every request to a server, unless the user sets another: MLflow's own are 7 and 120, which is minutes of silence."""
+"""Of every request to a server, unless the user sets others: MLflow's own are 7 and 120, minutes of silence."""
 
 
 def tracking_uri() -> str:

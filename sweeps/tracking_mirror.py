@@ -1,8 +1,8 @@
 """MLflow's runs follow the journal, in a thread of their own: the search never waits for MLflow, nor ends with it.
 
-The journal is the truth. A run that cannot be written stays in a queue and is tried again until it can, while trials go
-on; what is not written when the study ends is written by the next launch with `--resume`, which compares the journal with
-the runs there are.
+The journal is the truth. A run that cannot be written stays in a queue and is tried again until it can, while trials
+go on; what is not written when the study ends is written by the next launch with `--resume`, which compares the journal
+with the runs there are.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 PETITLAB_TEST_FAULT: "crash:NAME|hang:NAME" ends, hangs, fails ("raise") or spoils ("nan") the trial of that candidate;
 "*" is every one. PETITLAB_TEST_SECONDS: how long a trial takes. PETITLAB_TEST_JITTER: up to how many seconds longer,
-another number each time. PETITLAB_TEST_HELD_OUT_SECONDS: how long the held-out pictures of a trial take. Scores are
-looked at after half of the pictures, as in a real trial. PETITLAB_TEST_EXCEEDS: candidates, "|" between them, whose
-C programs take more stack than they may; "*" is every one, "no compiler" that none can be run. PETITLAB_TEST_LABELLED:
-the classes that the labels are said to hold, e.g. "0,2".
+another number each time. PETITLAB_TEST_GATE: "7:FILE" holds up every trial after the 7th until the file is there.
+PETITLAB_TEST_HELD_OUT_SECONDS: how long the held-out images of a trial take. Scores are looked at after half of the
+images, as in a real trial. PETITLAB_TEST_EXCEEDS: candidates, "|" between them, whose C programs take more stack than
+they may; "*" is every one, "no compiler" that none can be run. PETITLAB_TEST_LABELLED: the classes that the labels are
+said to hold, e.g. "0,2".
 """
 
 import os
@@ -108,6 +109,9 @@ def evaluate(candidate, context, stop=lambda *_: None):
     with context.log.open("a") as file:
         file.write(f"{candidate}\n")
     time.sleep(context.seconds + random.SystemRandom().random() * float(os.environ.get("PETITLAB_TEST_JITTER", "0")))
+    held_after, _, gate = os.environ.get("PETITLAB_TEST_GATE", "").partition(":")
+    while gate and context.log.read_text().count("\n") > int(held_after) and not Path(gate).exists():
+        time.sleep(0.02)
     faults = dict(fault.partition(":")[::2][::-1] for fault in context.fault.split("|") if fault)
     kind = faults.get(str(candidate), faults.get("*"))
     if kind == "crash":
