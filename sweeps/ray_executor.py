@@ -25,9 +25,7 @@ from sweeps.executor import (
     Limits,
     respond,
 )
-
-AUTO = "auto"
-INSTALL = "executor.kind: ray is not installed; add it with: pip install 'petitlab[cluster]' -c constraints.txt"
+from sweeps.ray_cluster import Cluster
 
 
 class _RayWorker:
@@ -81,7 +79,7 @@ class RayExecutor:
         cpus, gpus: what an actor reserves.
 
     Raises:
-        UserError: Ray is not installed, or no cluster answers at the address.
+        UserError: see `sweeps.ray_cluster.Cluster`.
     """
 
     def __init__(
@@ -95,29 +93,15 @@ class RayExecutor:
         cpus: float = 1.0,
         gpus: float = 0.0,
     ) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise UserError(INSTALL) from None
-        self._ray, self._log, self._limits = ray, log, limits
+        paths = os.pathsep.join(path for path in sys.path if path)
+        # What a spawned process inherits, an actor is told.
+        self._cluster = Cluster(address, {"env_vars": {"PYTHONPATH": paths}})
+        self._ray, self._log, self._limits = self._cluster.ray, log, limits
         self._open_handler, self._cpus, self._gpus = open_handler, cpus, gpus
         self._queue: deque[tuple[Hashable, Any]] = deque()
         self._deaths: Counter[Hashable] = Counter()
         self._failed_starts = 0
-        paths = os.pathsep.join(path for path in sys.path if path)
-        try:
-            # What a spawned process inherits, an actor is told.
-            ray.init(
-                address=address,
-                runtime_env={"env_vars": {"PYTHONPATH": paths}},
-                log_to_driver=False,
-                logging_level="error",
-            )
-        except ConnectionError as error:
-            raise UserError(
-                f"executor.address: no Ray cluster at {address!r} ({error}); start one: ray start --head"
-            ) from None
-        self._actor = ray.remote(_RayWorker)
+        self._actor = self._ray.remote(_RayWorker)
         self._slots = [self._start() for _ in range(workers)]
 
     def _start(self) -> _Slot:
@@ -226,7 +210,7 @@ class RayExecutor:
     def close(self) -> None:
         for slot in self._slots:
             self._ray.kill(slot.actor)
-        self._ray.shutdown()
+        self._cluster.close()
 
     def __enter__(self) -> RayExecutor:
         return self

@@ -1,4 +1,4 @@
-"""Servers of this machine that can be killed and started again: MLflow's, and PostgreSQL where pgserver is installed."""
+"""Servers of this machine that can be killed and started again: MLflow's, and PostgreSQL (needs pgserver)."""
 
 from __future__ import annotations
 

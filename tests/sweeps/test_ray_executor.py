@@ -66,8 +66,24 @@ class Cluster:
         process.wait(30)
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with a token, as `ray get-auth-token --generate` makes it; `ray start` demands it then."""
+    folder = tmp_path_factory.mktemp("home")
+    write_token(folder, "a" * 40)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+def write_token(home: Path, token: str) -> None:
+    (home / ".ray").mkdir(exist_ok=True)
+    (home / ".ray" / "auth_token").write_text(token)
+
+
 @pytest.fixture
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     started = Cluster(tmp_path_factory.mktemp("ray"))
     try:
         yield started
@@ -140,6 +156,58 @@ def test_a_worker_without_room_is_waited_for_while_another_works(
         executor.submit(0, 0)
         with pytest.raises(UserError, match="no Ray worker started within 8 s; ask for less than 1 workers of 9 CPUs"):
             answers(executor, 1)
+
+
+def test_a_cluster_that_refuses_is_told_from_one_that_is_not_there(
+    cluster: Cluster, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(address: str = cluster.address) -> str:
+        with pytest.raises(UserError) as caught:
+            RayExecutor(faulty_handler.open_handler, 1, tmp_path / "log", Limits(3), address=address)
+        assert len(str(caught.value)) < 400
+        assert {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"}.isdisjoint(os.environ), "the environment is as it was"
+        return str(caught.value)
+
+    write_token(home, "b" * 40)
+    assert "refuses this user's token" in refused()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "demands a token, and this user has none; copy the cluster's token to ~/.ray/auth_token" in refused()
+    assert "no Ray cluster at '127.0.0.1:9' (Connection refused); start one" in refused("127.0.0.1:9")
+    assert "write auto, HOST:PORT" in refused("nonsense")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(5)
+        monkeypatch.setattr("sweeps.ray_cluster.ANSWER_S", 2.0)
+        assert "does not answer as Ray does" in refused(f"127.0.0.1:{silent.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("with_token", [False, True])
+def test_ray_that_is_started_here_is_reached_from_this_machine_alone_and_with_a_token(
+    home: Path, tmp_path: Path, with_token: bool
+) -> None:
+    if not with_token:
+        (home / ".ray" / "auth_token").unlink()
+    with RayExecutor(faulty_handler.open_handler, 1, tmp_path / "log", Limits(60)) as executor:
+        executor.submit(0, 21)
+        assert answers(executor, 1) == {0: 42}
+        me = psutil.Process()
+        listening = [
+            connection.laddr
+            for process in (me, *me.children(recursive=True))
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert len(listening) >= 4
+        assert {address.ip.removeprefix("::ffff:") for address in listening} <= {"127.0.0.1", "::1"}
+        (gcs,) = [process for process in me.children(recursive=True) if process.name() == "gcs_server"]
+        (port,) = {c.laddr.port for c in gcs.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        code = f"from ray._raylet import GcsClient; GcsClient(address='127.0.0.1:{port}')"
+        nobody = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        asked = subprocess.run(
+            [sys.executable, "-c", code], env={**nobody, "HOME": str(tmp_path)}, capture_output=True, text=True
+        )
+        assert "InvalidAuthToken" in asked.stderr
+    assert (home / ".ray" / "auth_token").exists() == with_token, "no token is left at home"
 
 
 def test_without_ray_the_install_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
