@@ -54,7 +54,7 @@ class Cluster:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        if "ray" in sys.modules:
+        if sys.modules.get("ray") is not None:
             _read_environment(sys.modules["ray"])
 
     def _start(self, runtime_env: dict[str, Any]) -> ModuleType:

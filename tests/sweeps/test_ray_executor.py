@@ -181,7 +181,7 @@ def test_a_cluster_that_refuses_is_told_from_one_that_is_not_there(
         assert "does not answer as Ray does" in refused(f"127.0.0.1:{silent.getsockname()[1]}")
 
 
-@pytest.mark.parametrize("with_token", [False, True])
+@pytest.mark.parametrize("with_token", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_ray_that_is_started_here_is_reached_from_this_machine_alone_and_with_a_token(
     home: Path, tmp_path: Path, with_token: bool
 ) -> None:
