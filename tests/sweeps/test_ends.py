@@ -114,7 +114,7 @@ def test_a_folder_that_is_removed_in_mid_study_is_one_line(config: Config, tmp_p
     assert process.returncode == 2, output
     assert "Traceback" not in output
     assert output.splitlines()[-1].startswith(f"error: {config().folder}: the study's folder was removed or moved")
-    assert not any(worker.is_running() for worker in workers)
+    assert not psutil.wait_procs(workers, timeout=30)[1]
     assert {run.info.status for run in mlflow_runs() if run.info.run_name == "stand-in"} == {"FAILED"}
     assert "RUNNING" not in {run.info.status for run in mlflow_runs()}
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
-import pgserver
 import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
@@ -23,6 +22,7 @@ from standin_sweeps import SCRIPT, evaluated
 
 from evaluation.errors import UserError
 from reports.record import State, Trial, read_record
+from sweeps.benchmarks.services import PostgresServer, postgres_server
 from sweeps.config import SweepConfig
 from sweeps.config_file import load_config
 from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal, read_shared_journal
@@ -33,24 +33,19 @@ Config = Callable[..., SweepConfig]
 ONE, TWO = Candidate(tile_count=2), Candidate(tile_count=4)
 
 
+pytest.importorskip("pgserver", reason="pgserver is not installed")
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pgserver.PostgresServer]:
-    started = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    yield started
-    started.cleanup()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as started:
+        yield started
 
 
 @pytest.fixture
-def database(server: pgserver.PostgresServer) -> Callable[[], str]:
+def database(server: PostgresServer) -> Callable[[], str]:
     """`database()`: the address of a new one."""
-
-    def create() -> str:
-        name = f"t{uuid.uuid4().hex}"
-        server.psql(f"CREATE DATABASE {name};")
-        address, _, host = server.get_uri(name).partition("?")
-        return f"{address.replace(':@', '@')}?{host}"
-
-    return create
+    return lambda: server.create_database(f"t{uuid.uuid4().hex}")
 
 
 @pytest.fixture
@@ -107,6 +102,17 @@ def test_what_is_given_up_may_be_taken_at_once(url: str) -> None:
     a.claim(ONE)
     a.give_up(0)
     assert b.take_over() == Claim(0, ONE)
+
+
+def test_a_claim_whose_answer_was_lost_is_still_this_launchs(url: str) -> None:
+    """The database has it, the launch never heard of it: it is neither another's nor forgotten."""
+    journal(url, "a").claim(ONE)
+    assert journal(url, "a").claim(ONE) == 0
+    again = journal(url, "a")
+    assert again.take_over() == Claim(0, ONE)
+    assert again.take_over() is None
+    assert journal(url, "b").claim(ONE) is None
+    assert journal(url, "b").take_over() is None
 
 
 def test_facts_are_settled_once(url: str) -> None:
@@ -234,10 +240,32 @@ def test_what_a_killed_launch_had_begun_is_taken_up_by_the_other(config: Config,
     check(tmp_path, url, tracking, 16, 16 + begun_twice)
 
 
+def test_a_server_that_is_restarted_in_mid_study_is_waited_for(
+    config: Config, tmp_path: Path, url: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config()
+    tracking, gate = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "gate"
+    monkeypatch.setenv("PETITLAB_TEST_GATE", f"4:{gate}")
+    launch = start(tmp_path, url, tracking, "search.trials=10", "search.workers=2")
+    said = []
+    for line in launch.stdout:
+        said.append(line)
+        if line.startswith("trial-002"):
+            server.stop()
+            gate.touch()
+        if "does not answer; waiting for it" in line:
+            server.start()
+    assert launch.wait(60) == 0, said
+    assert sum(": postgresql://" in line and " answers again" in line for line in said) == 1, said
+    assert not any("Traceback" in line for line in said)
+    check(tmp_path, url, tracking, 10, 10)
+
+
 def test_a_database_that_is_mlflows_is_refused(config: Config, url: str) -> None:
     MlflowClient(url).search_experiments()
-    with pytest.raises(UserError, match="give Optuna a database of its own"):
+    with pytest.raises(UserError, match=r"holds the tables of MLflow.*give Optuna a database of its own"):
         run_sweep(config(f"storage.url={url}"), False, Console(quiet=True), "standin_trial")
+    assert not config().folder.exists()
 
 
 def test_another_configuration_is_refused(config: Config, url: str) -> None:
@@ -262,5 +290,5 @@ def test_an_address_that_will_not_do_is_refused(config: Config, tmp_path: Path, 
 
 def test_a_database_that_does_not_answer_is_one_line(config: Config) -> None:
     nowhere = config("storage.url=postgresql://nobody@127.0.0.1:9/none")
-    with pytest.raises(UserError, match="a database cannot be used"):
+    with pytest.raises(UserError, match=r"storage\.url: postgresql://nobody@127\.0\.0\.1:9/none does not answer"):
         run_sweep(nowhere, False, Console(quiet=True), "standin_trial")
