@@ -7,11 +7,12 @@ installed library brings (Alembic keeps it in the table `alembic_version`).
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,8 @@ CONNECT_S = 5
 """How long a server may take to answer."""
 CHECK_S = 2.0
 """How long an SQLite file is searched for damage."""
+CREATION_S = 10.0
+"""How long a database that just changed may stay unfinished."""
 BUSY_S = 5.0
 """How long another process may hold an SQLite file."""
 INSTALL = "pip install 'petitlab[cluster]' -c constraints.txt"
@@ -90,7 +93,7 @@ def _schema_problem(schema: Schema, tables: set[str], version: str | None, empty
     """Whether a library can use a database with these tables, at this version.
 
     Args:
-        empty: nothing was ever written; the creation of its tables broke off, and is completed by the library.
+        empty: nothing was ever written, as where the creation of its tables broke off, which no library completes.
     """
     known, latest = revisions(schema)
     if version is None or version == latest:
@@ -109,7 +112,10 @@ def _schema_problem(schema: Schema, tables: set[str], version: str | None, empty
             f"install that version of {schema.package}, or name another database",
         )
     if empty:
-        return None
+        return Problem(
+            f"holds no runs, and is unfinished or of an older {schema.owner} (schema {version}, expected {latest})",
+            "remove it; a new one is made",
+        )
     return Problem(
         f"was written by an older {schema.owner} (schema {version}, expected {latest})",
         f"copy it, then run: {schema.upgrade.format(url=url)}; or name another database",
@@ -132,8 +138,14 @@ def sqlite_problem(path: Path, schema: Schema) -> Problem | None:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=BUSY_S, uri=True)) as connection:
             connection.isolation_level = None
-            version, tables, empty = _sqlite_state(connection, schema)
-            found = _schema_problem(schema, tables, version, empty, f"sqlite:///{path}")
+            end = time.monotonic() + CREATION_S
+            while True:
+                version, tables, empty = _sqlite_state(connection, schema)
+                found = _schema_problem(schema, tables, version, empty, f"sqlite:///{path}")
+                changed = time.time() - path.stat().st_mtime < CREATION_S
+                if not (found and empty and changed) or time.monotonic() > end:
+                    break
+                time.sleep(0.2)  # somebody, such as `mlflow ui`, is just making it
             if found is None:
                 connection.execute("BEGIN IMMEDIATE")  # writable, and not locked for long
                 connection.execute("ROLLBACK")
@@ -166,7 +178,7 @@ def _sqlite_state(connection: sqlite3.Connection, schema: Schema) -> tuple[str |
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         version = row[0] if row else None
     content = "runs" if schema is MLFLOW else "trials"
-    empty = content not in tables or connection.execute(f"SELECT count(*) FROM {content}").fetchone()[0] == 0
+    empty = content not in tables or connection.execute(f"SELECT 1 FROM {content} LIMIT 1").fetchone() is None
     return version, tables, empty
 
 
@@ -221,17 +233,23 @@ def first_line(error: SQLAlchemyError) -> str:
 
 
 @contextmanager
-def creating_tables(url: str) -> Iterator[None]:
+def creating_tables(url: str, create: Callable[[Path], None]) -> Iterator[None]:
     """While it is held, no other process that asks for it creates the tables of this database.
 
     For SQLite a lock on a file next to the database, which is removed in the end: whoever waited for it finds the
     tables made. For PostgreSQL an advisory lock. Other databases and servers see to that themselves.
+
+    Args:
+        create: makes an SQLite database at a path. It is called for one that is missing, with another path: MLflow
+            takes seconds, and cannot go on where it was killed in between, so a database appears whole or not at all.
     """
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///").partition("?")[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=120)
         with lock:
+            if not path.exists():
+                _create_whole(path, create)
             yield
             Path(lock.lock_file).unlink(missing_ok=True)
     elif url.startswith("postgresql"):
@@ -244,3 +262,17 @@ def creating_tables(url: str) -> Iterator[None]:
             engine.dispose()
     else:
         yield
+
+
+def _create_whole(path: Path, create: Callable[[Path], None]) -> None:
+    """Make a database under another name and copy it: the file that MLflow has open keeps its write-ahead log."""
+    made, copy = (path.with_name(f"{path.name}.{os.getpid()}.{kind}") for kind in ("making", "part"))
+    try:
+        create(made)
+        with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        os.replace(copy, path)
+    finally:
+        for file in (made, copy):
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                Path(f"{file}{suffix}").unlink(missing_ok=True)

@@ -66,10 +66,9 @@ class Tracker:
         use_write_ahead_log()
         be_brief()
         self._uri = absolute(tracking_uri())
-        # Not mlflow.set_tracking_uri: that would also set the environment variable, for everything after.
-        self._client = MlflowClient(self._uri)
-        with creating_tables(self._uri):
-            self._client.search_experiments(max_results=1)
+        with creating_tables(self._uri, _create_database):
+            # Not mlflow.set_tracking_uri: that would also set the environment variable, for everything after.
+            self._client = MlflowClient(self._uri)
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
@@ -278,6 +277,10 @@ class Tracker:
     def fail(self) -> None:
         """End the parent run of a study that an error has ended."""
         self._client.set_terminated(self.parent_id, "FAILED")
+
+
+def _create_database(place: Path) -> None:
+    MlflowClient(f"sqlite:///{place}")
 
 
 def run_link(experiment_id: str, run_id: str, title: str) -> str:
