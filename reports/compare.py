@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from evaluation.accuracy import UNRELIABLE_NOTE, paired_difference_interval
+from evaluation.addresses import masked
 from evaluation.errors import UserError, exits_on_user_error
 from reports import format as fmt
 from reports.files import replace_file
@@ -117,7 +118,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         elif isinstance(value, list | tuple):
             flat[prefix + key] = ", ".join(map(str, value))
         else:
-            flat[prefix + key] = "null" if value is None else str(value)
+            flat[prefix + key] = "null" if value is None else masked(str(value))
     return flat
 
 

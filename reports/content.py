@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.accuracy import UNRELIABLE_NOTE, Interval, bootstrap_interval
+from evaluation.addresses import masked
 from evaluation.measurement import MemoryFigures
 from reports import format as fmt
 from reports.content_budgets import budget_rows, budget_sentence
@@ -319,7 +320,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[list[str]]:
             rows += _flat(value, f"{prefix}{key}.")
         else:
             shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            rows.append([f"{prefix}{key}", "null" if value is None else shown])
+            rows.append([f"{prefix}{key}", "null" if value is None else masked(shown)])
     return rows
 
 

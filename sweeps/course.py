@@ -53,6 +53,7 @@ def run_course(
     """From the first request to the report; None where another launch on the same study writes that."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # of each attempt to reach a server that is away
     # Asked before the databases are opened: a mistake in the data ends it all at once, and nobody waits for them.
     first = {"data": Describe()} | ({"import check": CheckImport()} if config.import_check else {})
     for key, request in first.items():

@@ -113,11 +113,16 @@ def _settings(folder: StudyFolder) -> tuple[ConstraintsConfig, str | None]:
 
 
 def _trials(folder: StudyFolder) -> dict[int, Trial]:
+    from sweeps.databases import OPTUNA, server_problem
     from sweeps.journal import read_journal
     from sweeps.shared_journal import read_shared_journal
 
     url = folder.launch.get("storage")
-    return read_journal(folder.path) if url is None else read_shared_journal(url, folder.path.name)
+    if url is None:
+        return read_journal(folder.path)
+    if problem := server_problem(url, OPTUNA):
+        raise UserError(f"{folder.path}: its database {url} {problem}")
+    return read_shared_journal(url, folder.path.name)
 
 
 def _row(trial: Trial) -> tuple[str, str, str, str]:

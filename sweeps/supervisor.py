@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from evaluation.errors import UserError
 from sweeps.executor import START_LIMIT_S, STARTS_WITHOUT_SUCCESS, Answer, Failure, Handler, Limits, respond
 
 ORPHAN_CHECK_S = 0.5
+FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+"""Signals that reach the whole group; only the parent decides what they mean."""
 
 
 class Supervisor:
@@ -163,7 +165,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, open_handler, log, os.getpid()), daemon=True)
-        self.process.start()
+        with _held_back(FROM_TERMINAL):
+            self.process.start()
         theirs.close()
         self.ready = False
         self.answered = 0
@@ -194,10 +197,21 @@ class _Worker:
         self.connection.close()
 
 
+@contextlib.contextmanager
+def _held_back(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
+    """Inside, these signals wait; so they do in a process that is started, until it says otherwise."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
 def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path, parent: int) -> None:
     """The life of a worker process."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # both reach the whole group; only the parent decides
+    for number in FROM_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FROM_TERMINAL)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)

@@ -62,13 +62,15 @@ def assert_nothing_is_running(config: SweepConfig) -> None:
     assert all(run.info.status != "RUNNING" for run in mlflow_runs())
 
 
-def start(tmp_path: Path, *arguments: str) -> subprocess.Popen:
+def start(tmp_path: Path, *arguments: str, **options: bool) -> subprocess.Popen:
     command = [sys.executable, str(SCRIPT), str(tmp_path / "config.yaml"), *arguments]
-    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+    )
 
 
 def wait_for_trials(folder: Path, count: int) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 150
     journal = folder / "trials.jsonl"
     while time.monotonic() < end and (not journal.exists() or journal.read_bytes().count(b"\n") < count):
         time.sleep(0.02)

@@ -119,6 +119,17 @@ def test_a_folder_that_is_removed_in_mid_study_is_one_line(config: Config, tmp_p
     assert "RUNNING" not in {run.info.status for run in mlflow_runs()}
 
 
+def test_ctrl_c_while_the_workers_start_is_no_traceback_of_theirs(config: Config, tmp_path: Path) -> None:
+    process = start(tmp_path, "search.trials=20", "search.workers=2", start_new_session=True)
+    while not any("spawn_main" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children()):
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert "stopped by a signal; go on with --resume" in output
+
+
 def test_a_second_signal_is_one_line(config: Config, tmp_path: Path) -> None:
     process = start(tmp_path, "search.trials=20", "search.trial_seconds=60")
     wait_for_trials(config().folder, 2)

@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from standin_sweeps import Config
+from standin_sweeps import Config, pdf_text
 
 from evaluation.errors import UserError
+from reports.document import write_documents
+from reports.record import read_record
 from sweeps.config import CacheConfig, StorageConfig
 from sweeps.config_file import load_config
 
@@ -86,5 +89,14 @@ def test_a_tracking_address_with_a_password_is_shown_nowhere(config: Config, tmp
         timeout=120,
     )
     assert SECRET not in ended.stdout + ended.stderr
+    # A study of before, which still holds one: its report shows none.
+    folder = config().folder
+    record = json.loads((folder / "record.json").read_text())
+    record["config"]["storage"]["url"] = f"postgresql://u:{SECRET}@h/d"
+    shutil.copytree(folder, tmp_path / "old")
+    (tmp_path / "old" / "record.json").write_text(json.dumps(record))
+    write_documents(read_record(tmp_path / "old"), tmp_path / "old", "a4")
+    assert "postgresql://u:***@h/d" in pdf_text(tmp_path / "old").replace(" ", "")
+    assert SECRET not in (tmp_path / "old" / "front.html").read_text() + pdf_text(tmp_path / "old")
     for file in (tmp_path / "studies").rglob("*"):
         assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file

@@ -52,6 +52,7 @@ def check(server: MlflowServer, folder: Path, study: str) -> None:
     assert sum(run.data.tags["chosen"] == "true" for run in children(runs)) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_and_started_again_in_mid_study_is_caught_up_with(
     tracked: Config, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_server_that_is_killed_and_started_again_in_mid_study_is_caught_up_wit
     check(server, folder, study)
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_away_is_caught_up_with_by_resume(
     tracked: Config, server: MlflowServer, tmp_path: Path
 ) -> None:
