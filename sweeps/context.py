@@ -24,8 +24,9 @@ from evaluation.planner import Target, load_target
 from sweeps.cache import StageCache
 from sweeps.cache_store import open_store
 from sweeps.config import SweepConfig
+from sweeps.file_facts import facts_of
 from sweeps.inputs import open_inputs
-from sweeps.pictures import Pictures
+from sweeps.pictures import Pictures, unchanged
 
 SHARED_BYTES = 1 << 26
 """Of pictures up to which workers share them through the cache. More are read by each from their files."""
@@ -57,6 +58,10 @@ class Context:
     def fingerprints(self) -> dict[str, str]:
         uses = {"search": self.pictures.search, "heldout": self.pictures.heldout, "train": self.pictures.train}
         uses["calibration"] = self.pictures.calibration
+        splits = [split for split in uses.values() if split is not None]
+        facts_of(self.config).load_digests(
+            path for split in splits for index in range(len(split)) for path in split.files(index)
+        )
         return {
             "network": self.baseline.fingerprint(),
             **{use: split.fingerprint() for use, split in uses.items() if split is not None},
@@ -177,4 +182,4 @@ def open_context(config: SweepConfig) -> Context:
     baseline, pictures = open_inputs(config)
     limit_bytes = None if config.cache.max_gb is None else config.cache.max_gb * 1e9
     cache = StageCache(open_store(config.cache_place), limit_bytes)
-    return Context(config, baseline, pictures, load_target(config.target), cache)
+    return Context(config, baseline, unchanged(pictures), load_target(config.target), cache)

@@ -6,10 +6,12 @@ import fcntl
 import json
 import os
 import platform
+import shutil
+import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evaluation.errors import UserError
 from reports.files import existing_file, replace_file, shown
 from sweeps.config import SweepConfig
+from sweeps.fingerprints import Inputs, changed_inputs, read_details, write_details
 from sweeps.journal import read_journal
 from sweeps.shared_journal import SharedJournal
 
 STUDY_FILE = "study.json"
 LOCK_FILE = ".lock"
+LOG_FILE = "workers.log"
 SHOWN = 6
 """Keys that differ, in a message."""
 
@@ -41,7 +45,13 @@ class StudyFolder:
     launch: Mapping[str, Any]
     """What the latest launch said of itself: its budget, workers, process and machine."""
     changes: list[Mapping[str, Any]] = field(default_factory=list)
-    """Every change of the configuration that the user allowed: when, after how many trials, and each key's values."""
+    """Every change of configuration or inputs that the user allowed: when, after how many trials, and each key's values
+    (of inputs: the first digits of their digests)."""
+    inputs: list[Mapping[str, Any]] = field(default_factory=list)
+    """What trials were measured on, in the order of time: {"at", "digests" (see `fingerprints.Inputs`), "trials"}. The
+    last has no "trials": it is of all others. Trials of a version that kept no digests have none."""
+    notes: list[str] = field(default_factory=list)
+    """Lines that the user should read before the study goes on."""
     _counted: float = field(default_factory=time.monotonic, repr=False)
 
     def elapsed_s(self) -> float:
@@ -54,6 +64,22 @@ class StudyFolder:
         self.seconds, self._counted = self.seconds + now - self._counted, now
         self.save()
 
+    def stale(self, uses: Collection[str]) -> frozenset[int]:
+        """Numbers of the trials that were measured while one of these inputs was another than it is now."""
+        now = self.inputs[-1]["digests"] if self.inputs else {}
+        return frozenset(
+            number
+            for span in self.inputs[:-1]
+            if any(use in now and span["digests"].get(use, now[use]) != now[use] for use in uses)
+            for number in span["trials"]
+        )
+
+    def measured_on(self, numbers: Collection[int]) -> tuple[Mapping[str, Any], ...]:
+        """`inputs` with the numbers of the trials in each, for the record."""
+        earlier = {number for span in self.inputs[:-1] for number in span["trials"]}
+        rest = {"trials": sorted(set(numbers) - earlier)}
+        return tuple(dict(span) | ({} if "trials" in span else rest) for span in self.inputs)
+
     def save(self) -> None:
         content = {
             "id": self.study_id,
@@ -61,6 +87,7 @@ class StudyFolder:
             "seconds": self.seconds,
             "launch": dict(self.launch),
             "changes": self.changes,
+            "inputs": self.inputs,
             "config": dict(self.identity),
         }
         replace_file(self.path / STUDY_FILE, (json.dumps(content, indent=1) + "\n").encode())
@@ -68,19 +95,27 @@ class StudyFolder:
 
 @contextmanager
 def open_folder(
-    config: SweepConfig, resume: bool, accept_changes: bool = False, shared: SharedJournal | None = None
+    config: SweepConfig,
+    resume: bool,
+    accept_changes: bool = False,
+    shared: SharedJournal | None = None,
+    inputs: Inputs | None = None,
 ) -> Iterator[StudyFolder]:
-    """The study's folder, created or resumed, locked against a second launch.
+    """The study's folder, created or resumed, locked against a second launch. Where an error ends the study before its
+    first trial, a folder that was created here is removed.
 
     Args:
         resume: go on with a study that exists.
-        accept_changes: also with one of another configuration, which it then has.
+        accept_changes: also with one of another configuration or other inputs, which it then has.
         shared: of a study that several launches work on; it is joined, not resumed, and nobody is locked out.
+        inputs: network, images and target as they are now; None: they are not compared.
 
     Raises:
-        UserError: it cannot be written, is in use, belongs to another configuration, or exists without `resume`.
+        UserError: it cannot be written, is in use, belongs to another configuration, was measured on other inputs, or
+            exists without `resume`.
     """
     path = config.folder
+    is_new = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / LOCK_FILE).open("w")
@@ -91,7 +126,28 @@ def open_folder(
             fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{path}: another launch works on this study; wait for it, or use -o study=NAME") from None
-        yield _join(config, path, shared) if shared else _open(config, path, resume, accept_changes)
+        if shared:
+            yield _join(config, path, shared, inputs)
+            return
+        try:
+            yield _open(config, path, resume, accept_changes, inputs)
+        except Exception as error:
+            if is_new and not read_journal(path):
+                _discard(path, error)
+            raise
+
+
+def _discard(path: Path, error: Exception) -> None:
+    """Remove the folder of a study that has not begun. The workers' log is kept where the error points to it."""
+    log = path / LOG_FILE
+    if str(log) in str(error):
+        kept = Path(tempfile.mkdtemp(prefix="petitlab-")) / LOG_FILE
+        with suppress(OSError):
+            shutil.copyfile(log, kept)
+        error.args = tuple(str(part).replace(str(log), str(kept)) for part in error.args)
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # other studies may be there
+        path.parent.rmdir()
 
 
 def is_in_use(path: Path) -> bool:
@@ -161,16 +217,26 @@ def read_folder(path: Path) -> StudyFolder:
     return StudyFolder(path, known.id, known.started, known.seconds, known.config, launch, changes)
 
 
-def _join(config: SweepConfig, path: Path, shared: SharedJournal) -> StudyFolder:
+def _join(config: SweepConfig, path: Path, shared: SharedJournal, inputs: Inputs | None) -> StudyFolder:
     """The folder of a study whose identity lies in the database, made by whoever came first."""
     identity, launch, now = _this_launch(config)
     known = shared.once("study", {"id": uuid.uuid4().hex, "started": now, "config": identity})
     if changed := _differences(known["config"], identity):
         shown = ", ".join(f"{key} ({_short(old)} there, {_short(new)} here)" for key, (old, new) in changed.items())
         raise UserError(f"study {config.study!r} in {config.storage.url} has another configuration: {shown}")
+    spans = []
+    if inputs is not None:
+        first = shared.once("inputs", {"at": now, "digests": dict(inputs.digests)})
+        if changed := changed_inputs(first["digests"], read_details(path), inputs):
+            raise UserError(
+                f"study {config.study!r} in {config.storage.url} is measured on other inputs than those here: "
+                f"{_listed(changed)}; give this machine the same files, or use -o study=NAME"
+            )
+        write_details(inputs, path)
+        spans.append(first)
     # One clock for all launches: since the first began.
     since = datetime.now(UTC) - datetime.fromisoformat(known["started"])
-    folder = StudyFolder(path, known["id"], known["started"], since.total_seconds(), identity, launch)
+    folder = StudyFolder(path, known["id"], known["started"], since.total_seconds(), identity, launch, inputs=spans)
     folder.save()
     return folder
 
@@ -184,10 +250,12 @@ def _this_launch(config: SweepConfig) -> tuple[dict[str, Any], dict[str, Any], s
     return identity, launch, datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool) -> StudyFolder:
+def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool, inputs: Inputs | None) -> StudyFolder:
     identity, launch, now = _this_launch(config)
     if not (path / STUDY_FILE).exists():
         folder = StudyFolder(path, uuid.uuid4().hex, now, 0.0, identity, launch)
+        if inputs is not None:
+            _begin_span(folder, inputs, now)
         folder.save()
         return folder
     folder = read_folder(path)
@@ -201,13 +269,69 @@ def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool) -
             f"{f' and {len(changed) - SHOWN} more' if len(changed) > SHOWN else ''}; use -o study=NAME for a new one, "
             f"or --resume --accept-changes to go on with this one: what it has measured stays as it is"
         )
+    measured = read_journal(path)
+    others = _changed_since(folder, inputs) if measured else {}
+    if others and not accept_changes:
+        raise UserError(
+            f"study {config.study!r} in {path} was measured on other inputs: {_listed(others)} changed since; put them "
+            "back, use -o study=NAME for a new study, or --resume --accept-changes to go on with this one: what it has "
+            "measured stays as it is"
+        )
     if not resume:
         raise UserError(f"study {config.study!r} exists in {path}; add --resume to go on, or -o study=NAME")
     folder.launch, folder.identity = launch, identity
-    if changed:
-        folder.changes.append({"at": now, "trials": len(read_journal(path)), "keys": changed})
+    keys = changed | {what: [_short_digest(digest) for digest in digests] for what, digests in others.items()}
+    if keys:
+        folder.changes.append({"at": now, "trials": len(measured), "keys": keys})
+    if inputs is not None:
+        _take_inputs(folder, inputs, now, measured)
+    if others:
+        folder.notes.append(
+            f"{_listed(others)} changed: the {len(measured)} trials of before stay as they were measured, and "
+            "the report says so"
+        )
     folder.save()
     return folder
+
+
+def _changed_since(folder: StudyFolder, inputs: Inputs | None) -> dict[str, tuple[str, str]]:
+    """What differs from the inputs that the study was measured on last."""
+    if inputs is None or not folder.inputs:
+        return {}
+    return changed_inputs(folder.inputs[-1]["digests"], read_details(folder.path), inputs)
+
+
+def _take_inputs(folder: StudyFolder, inputs: Inputs, now: str, measured: Collection[int]) -> None:
+    """Let what is measured from now on be of these inputs."""
+    if folder.inputs and (dict(folder.inputs[-1]["digests"]) == dict(inputs.digests) or not measured):
+        folder.inputs[-1] = dict(folder.inputs[-1]) | {"digests": dict(inputs.digests)}
+        write_details(inputs, folder.path)
+        return
+    if not folder.inputs and measured:
+        folder.notes.append(
+            f"study {folder.path.name!r} was begun by a version that did not fingerprint network and images: whether "
+            "they are still those of its trials is not known; from now on they are compared"
+        )
+        folder.inputs.append({"at": folder.started, "digests": {}})
+    if folder.inputs:
+        known = {number for span in folder.inputs[:-1] for number in span["trials"]}
+        folder.inputs[-1] = dict(folder.inputs[-1]) | {"trials": sorted(set(measured) - known)}
+    _begin_span(folder, inputs, now)
+
+
+def _begin_span(folder: StudyFolder, inputs: Inputs, now: str) -> None:
+    folder.inputs.append({"at": now, "digests": dict(inputs.digests)})
+    write_details(inputs, folder.path)
+
+
+def _listed(changed: Collection[str]) -> str:
+    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+    return ", ".join(list(changed)[:SHOWN]) + more
+
+
+def _short_digest(digest: str) -> str:
+    """Its last digits: a fingerprint may begin with what was counted."""
+    return digest[-12:]
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -31,8 +31,8 @@ class Sample:
 class Split(Sequence[Sample]):
     """A fixed, ordered set of pictures; each is read when it is asked for.
 
-    A kind of data set implements `image_ids`, `image`, `sample`, `take` and `fingerprint`, and `check` where it can; one
-    that reads files implements `files` and `part_fingerprint`, too.
+    A kind of data set implements `image_ids`, `image`, `sample`, `take` and `fingerprint`, and `check` where it can.
+    One that reads files implements `files` and `part_fingerprint`, too.
     """
 
     @property
@@ -69,7 +69,7 @@ class Split(Sequence[Sample]):
         return hashlib.sha256(f"{self.fingerprint()}[{text}]".encode()).hexdigest()
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """The files of one image: (image, mask), or (image,) where it has no labels. None where images are generated."""
+        """The files of one image: (image, mask), (image,) where it has no labels, () where images are generated."""
         return ()
 
     def __len__(self) -> int:

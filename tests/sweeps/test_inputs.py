@@ -19,6 +19,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path_factory, monkeypatch):
+    """What is known of checked files is kept in `out`, in the current folder."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("current"))
+
+
 def _folder(tmp_path, odd=None):
     for part in ("images", "masks"):
         (tmp_path / part).mkdir()
@@ -67,7 +73,8 @@ def test_bits_of_a_decoder_that_is_not_there_are_refused(tmp_path, monkeypatch, 
     assert ended.value.code == 2
     said = f"error: space.{key}: the network {path} is a DeepLab v3, which has no decoder; remove the key\n"
     assert capsys.readouterr().err == said
-    _check(f"network.source={path}", "space.aspp_weight_bits=[4, 8]", "space.aspp_activation_bits=[4, 8]")
+    stages = ["space.aspp_weight_bits=[4, 8]", "space.aspp_activation_bits=[4, 8]"]
+    _check(f"network.source={path}", "space.sparsity=[0.0, 0.25]", *stages)
 
 
 def test_a_truncated_network_is_refused_by_name(shared, tmp_path):

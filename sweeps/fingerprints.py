@@ -1,0 +1,171 @@
+"""What the scores of a study depend on outside its configuration, by content: network, images, masks, classes, target.
+
+The digests are kept in `study.json` and the record; what each was taken of (a digest a file) in `inputs.json` of the
+study's folder, where it serves to name the files that have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.datasets import Split
+from deeplab.datasets.digests import file_digest
+from evaluation.planner import Target
+from sweeps.config import SweepConfig
+from sweeps.pictures import Pictures
+
+INPUTS_FILE = "inputs.json"
+NAMED = 3
+"""Files that a message names."""
+NETWORK, CLASSES, TARGET = "network", "class names", "target"
+USES = ("search", "heldout", "train", "calibration")
+MAKES_NETWORK = (NETWORK, CLASSES, TARGET, "train", "calibration")
+"""What the network of a candidate depends on, and its plan."""
+_DIGITS = 16
+"""Hexadecimal digits of a file's digest in `inputs.json`: enough to tell which file differs."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a study as they are now."""
+
+    digests: Mapping[str, str]
+    """By what was hashed: `NETWORK`, `CLASSES`, `TARGET` (where it is a file) and those of `USES` that it reads."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What each digest was taken of, in JSON types. Images: [id, image, its digest, mask, its digest] for each."""
+
+
+def fingerprint(config: SweepConfig, baseline: Checkpoint, pictures: Pictures, target: Target) -> Inputs:
+    """The inputs of a study, hashed; files whose digest is known are not read again.
+
+    Raises:
+        UserError: a file is not there, or cannot be read.
+    """
+    details: dict[str, Any] = {
+        NETWORK: config.network.source,
+        CLASSES: list(pictures.dataset.class_names),
+    }
+    digests = {NETWORK: baseline.fingerprint(), CLASSES: _digest(details[CLASSES])}
+    if Path(config.target).suffix:
+        # What the file says, not its bytes: and only that which differs from the defaults, so that a field which a
+        # later version adds changes nothing.
+        details[TARGET] = {f.name: getattr(target, f.name) for f in fields(target) if _is_set(target, f)}
+        digests[TARGET] = _digest(details[TARGET])
+    for use, split in image_uses(config, pictures).items():
+        digests[use] = split.fingerprint()
+        root = config.data.path if use != "calibration" or config.data.calibration is None else None
+        details[use] = _rows(split, root or (config.data.calibration and config.data.calibration.path))
+    return Inputs(digests, details)
+
+
+def image_uses(config: SweepConfig, pictures: Pictures) -> dict[str, Split]:
+    """The images that scores depend on, by use. `train` is one of them only where its labels are learned from."""
+    uses = {"search": pictures.search, "heldout": pictures.heldout, "calibration": pictures.calibration}
+    trains = bool(config.finetune.steps or config.quantization.aware_steps)
+    if pictures.train is not None and trains and config.finetune.loss == "labels":
+        uses["train"] = pictures.train
+    return uses
+
+
+def read_details(folder: Path) -> Mapping[str, Any]:
+    """What `inputs.json` of a study says; nothing where it is missing or damaged, since it only serves messages."""
+    try:
+        found = json.loads((folder / INPUTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_details(inputs: Inputs, folder: Path) -> None:
+    temporary = folder / f"{INPUTS_FILE}.{os.getpid()}.part"
+    temporary.write_text(json.dumps(inputs.details, separators=(",", ":")) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / INPUTS_FILE)
+
+
+def changed_inputs(before: Mapping[str, str], details: Mapping[str, Any], now: Inputs) -> dict[str, tuple[str, str]]:
+    """What differs, in words: (digest before, digest now). Empty where nothing does; uses of one side are left out.
+
+    Args:
+        before: digests of an earlier run.
+        details: of the same run, from `read_details`; where they are missing no file can be named.
+        now: the inputs of this run.
+    """
+    changed = {}
+    for what in before:
+        old, new = before[what], now.digests.get(what)
+        # A use that the configuration begins or ceases to have is a change of the configuration.
+        if new is not None and old != new:
+            changed[_words(what, details.get(what), now.details.get(what))] = old, new
+    return changed
+
+
+def _words(what: str, before: Any, now: Any) -> str:
+    try:
+        match what:
+            case "network":
+                return f"network ({now} holds other weights)" if now == before or not before else f"network ({now})"
+            case "class names":
+                return f"class names ({_differing(before, now)})"
+            case "target":
+                keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+                return f"target file ({', '.join(keys)})"
+            case _:
+                return _changed_images(what, before, now)
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError):  # nothing usable is known of before
+        return what if what in (NETWORK, CLASSES, TARGET) else f"{what} images or masks"
+
+
+def _differing(before: Sequence[str], now: Sequence[str]) -> str:
+    if len(before) != len(now):
+        return f"{len(before)} before, {len(now)} now"
+    number = next(index for index, pair in enumerate(zip(before, now, strict=True)) if pair[0] != pair[1])
+    return f"class {number} was {before[number]!r}, is {now[number]!r}"
+
+
+def _changed_images(use: str, before: Sequence[Sequence], now: Sequence[Sequence]) -> str:
+    """Which images and masks of one use differ, by name."""
+    old, new = {row[0]: row for row in before}, {row[0]: row for row in now}
+    common = [name for name in new if name in old]
+    found = {
+        f"{use} images": [new[name][1] for name in common if new[name][2] != old[name][2]],
+        f"{use} masks": [new[name][3] or name for name in common if new[name][4] != old[name][4]],
+        f"{use} images added": [new[name][1] for name in new if name not in old],
+        f"{use} images removed": [old[name][1] for name in old if name not in new],
+    }
+    said = [f"{words} ({_named(names)})" for words, names in found.items() if names]
+    return " and ".join(said) or f"{use} images (their order, or what the values of their masks mean)"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _rows(split: Split, root: Path | None) -> list[list[str | None]]:
+    rows = []
+    for index, image_id in enumerate(split.image_ids):
+        paths = split.files(index)
+        if not paths:
+            return []
+        said = [value for path in paths for value in (_relative(path, root), file_digest(path).hex()[:_DIGITS])]
+        rows.append([image_id, *said, *[None] * (4 - len(said))])
+    return rows
+
+
+def _relative(path: Path, root: Path | None) -> str:
+    return str(path.relative_to(root)) if root is not None and path.is_relative_to(root) else str(path)
+
+
+def _is_set(target: Target, one: Any) -> bool:
+    return one.name != "name" and getattr(target, one.name) != one.default
+
+
+def _digest(tree: Any) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode()).hexdigest()
