@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,12 +34,14 @@ from reports.record import (
 from sweeps import environment
 from sweeps.config import SweepConfig
 from sweeps.executor import Executor, Failure, ask_all
+from sweeps.fingerprints import MAKES_NETWORK
 from sweeps.folder import StudyFolder
 from sweeps.judging import judge
 from sweeps.space import BASELINE, Candidate
 from sweeps.worker import AskPeers, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
 
 T = TypeVar("T")
+INPUTS_CHANGED = "network or images have changed since it was measured, so it cannot be made again"
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,22 @@ def close_study(
 ) -> StudyRecord:
     """Everything the report needs, from whatever trials exist.
 
-    Held-out scores are taken once, and programs run once: those of an earlier record of this study are kept.
+    Held-out scores are taken once, and programs run once: those of an earlier record of this study are kept. Where the
+    held-out images have changed since, they are scored again; where what a network is made from has changed since its
+    trial, that network cannot be made again: what is not known of it yet stays unknown.
     """
     of = verdict(config, trials)
-    found = find(of, config.report.overlays, executor, folder.path, data.palette)
+    lost = folder.stale(MAKES_NETWORK)
+    found = find(
+        of,
+        config.report.overlays,
+        executor,
+        folder.path,
+        data.palette,
+        _known(folder),
+        lost,
+        lost | folder.stale(("search",)),
+    )
     folder.count_time()
     return StudyRecord(
         study=config.study,
@@ -128,34 +142,55 @@ def close_study(
         environment=environment.of_run(folder.path, folder.started, folder.seconds),
         executions=found.executions,
         changes=tuple(json.loads(json.dumps(folder.changes))),
+        inputs=folder.measured_on(trials),
         not_executed=found.not_executed,
         chain=found.chain,
         peers=found.peers,
     )
 
 
-def find(of: Verdict, overlays: int, executor: Executor, folder: Path, palette: tuple[str, ...]) -> Findings:
+def find(
+    of: Verdict,
+    overlays: int,
+    executor: Executor,
+    folder: Path,
+    palette: tuple[str, ...],
+    known: Findings,
+    lost: Collection[int] = (),
+    stale: Collection[int] = (),
+) -> Findings:
     """Ask the workers for what is not known yet of the front, the baseline and the choice.
 
     Args:
         overlays: how many pictures to show.
         folder: of the study; networks and pictures are written there.
+        known: of an earlier closing.
+        lost: trials whose network cannot be made again.
+        stale: trials whose search scores are not of the present inputs; nothing is compared with them step by step.
     """
-    known = _known(folder)
-    both = of.baseline is not None and of.choice is not None
+    both = of.baseline is not None and of.choice is not None and not {0, of.choice.number} & set(stale)
     steps = chain_of(_candidate(of.choice)) if both else {}
-    measured = {_candidate(trial).canonical: trial.measurement for trial in of.trials if trial.measurement}
+    measured = {
+        _candidate(trial).canonical: trial.measurement
+        for trial in of.trials
+        if trial.measurement and trial.number not in stale
+    }
     rows = overlays if both else 0
     picked = pick_pictures(*(trial.measurement.scores for trial in (of.baseline, of.choice)), rows) if rows else {}
     on_front, pair = of.on_front, of.pair
     scored = dict(sorted((on_front | ({0: of.baseline} if of.baseline else {})).items()))
     # All at once, so that no worker waits while another answers; what takes longest stands first.
+    of_peers, of_executions, of_heldout = ({*of, *lost} for of in (known.peers, known.executions, known.heldout))
     requests: dict[tuple[str, Hashable], Any] = {
-        **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in known.peers},
+        **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in of_peers},
         **{("step", what): Outline(step) for what, step in steps.items() if step not in measured},
-        **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in known.executions},
-        **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in known.heldout},
-        **{("network", n): KeepNetwork(_candidate(on_front[n])) for n in _without_files(on_front, folder)},
+        **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in of_executions},
+        **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in of_heldout},
+        **{
+            ("network", n): KeepNetwork(_candidate(on_front[n]))
+            for n in _without_files(on_front, folder)
+            if n not in lost
+        },
         **{("picture", i): Show(i, tuple(map(_candidate, (of.baseline, of.choice)))) for i in picked},
     }
     answers: dict[str, dict] = {}
@@ -172,7 +207,8 @@ def find(of: Verdict, overlays: int, executor: Executor, folder: Path, palette: 
             save_row(folder, image_id, picture, label, *maps, palette, picked[index])
             for index, (image_id, picture, label, maps) in _shown(picked, answers.get("picture", {}))
         ),
-        not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None),
+        not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None)
+        or (INPUTS_CHANGED if {*on_front} & {*lost} - {*known.executions} else None),
     )
 
 
@@ -199,24 +235,35 @@ def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
     return result
 
 
-def described(answer: DataSet | Failure) -> DataSet:
-    """What a worker said of the pictures."""
+def described(answer: DataSet | Failure, log: Path) -> DataSet:
+    """What a worker said of the images.
+
+    Raises:
+        UserError: it did not come to that: the images cannot be read, or its process was ended.
+    """
     if isinstance(answer, Failure):
-        raise RuntimeError(f"the pictures cannot be described: {answer.reason}\n{answer.traceback or ''}")
+        raise UserError(
+            f"a worker could not open the network and the images ({answer.reason}); where memory or time was short, "
+            f"raise search.worker_memory_mb or search.trial_seconds, or lower search.workers; see {log}"
+        )
     return answer
 
 
-def _known(folder: Path) -> Findings:
-    """What an earlier closing of this study found. A damaged record is kept under another name, and all of it is found
-    anew."""
-    if not (folder / RECORD_FILE).exists():
+def _known(folder: StudyFolder) -> Findings:
+    """What an earlier closing of this study found, but for scores on held-out images that have changed since. A damaged
+    record is kept under another name, and all of it is found anew."""
+    file = folder.path / RECORD_FILE
+    if not file.exists():
         return Findings()
     try:
-        earlier = read_record(folder)
+        earlier = read_record(folder.path)
     except UserError:
-        set_aside(folder / RECORD_FILE, (folder / RECORD_FILE).read_bytes())
+        set_aside(file, file.read_bytes())
         return Findings()
-    return Findings(earlier.heldout, earlier.executions, earlier.peers)
+    before = earlier.inputs[-1].digests if earlier.inputs else {}
+    now = folder.inputs[-1]["digests"] if folder.inputs else {}
+    same = before.get("heldout") in (None, now.get("heldout"))
+    return Findings(earlier.heldout if same else {}, earlier.executions, earlier.peers)
 
 
 def _candidate(trial: Trial) -> Candidate:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluation.errors import UserError
 from reports.files import existing_file, replace_file, shown
+from reports.record import MeasuredOn
 from sweeps.config import SweepConfig
 from sweeps.fingerprints import Inputs, changed_inputs, read_details, write_details
 from sweeps.journal import read_journal
@@ -45,8 +46,7 @@ class StudyFolder:
     launch: Mapping[str, Any]
     """What the latest launch said of itself: its budget, workers, process and machine."""
     changes: list[Mapping[str, Any]] = field(default_factory=list)
-    """Every change of configuration or inputs that the user allowed: when, after how many trials, and each key's values
-    (of inputs: the first digits of their digests)."""
+    """Every change of configuration or inputs that the user allowed, as in `StudyRecord.changes`."""
     inputs: list[Mapping[str, Any]] = field(default_factory=list)
     """What trials were measured on, in the order of time: {"at", "digests" (see `fingerprints.Inputs`), "trials"}. The
     last has no "trials": it is of all others. Trials of a version that kept no digests have none."""
@@ -71,14 +71,14 @@ class StudyFolder:
             number
             for span in self.inputs[:-1]
             if any(use in now and span["digests"].get(use, now[use]) != now[use] for use in uses)
-            for number in span["trials"]
+            for number in span.get("trials", ())
         )
 
-    def measured_on(self, numbers: Collection[int]) -> tuple[Mapping[str, Any], ...]:
+    def measured_on(self, numbers: Collection[int]) -> tuple[MeasuredOn, ...]:
         """`inputs` with the numbers of the trials in each, for the record."""
-        earlier = {number for span in self.inputs[:-1] for number in span["trials"]}
-        rest = {"trials": sorted(set(numbers) - earlier)}
-        return tuple(dict(span) | ({} if "trials" in span else rest) for span in self.inputs)
+        earlier = {number for span in self.inputs[:-1] for number in span.get("trials", ())}
+        spans = (*self.inputs[:-1], *(dict(span) | {"trials": set(numbers) - earlier} for span in self.inputs[-1:]))
+        return tuple(MeasuredOn(s["at"], s["digests"], tuple(sorted(s.get("trials", ())))) for s in spans)
 
     def save(self) -> None:
         content = {
@@ -178,6 +178,13 @@ class _Change(_Known):
     at: str
     trials: Annotated[int, Field(ge=0, lt=2**63)]
     keys: dict[str, Annotated[list[Any], Field(min_length=2, max_length=2)]]
+    inputs: dict[str, Annotated[list[str], Field(min_length=2, max_length=2)]] = {}
+
+
+class _MeasuredOn(_Known):
+    at: str
+    digests: dict[str, str]
+    trials: list[Annotated[int, Field(ge=0, lt=2**63)]] | None = None
 
 
 class _StudyFile(_Known):
@@ -188,6 +195,7 @@ class _StudyFile(_Known):
     seconds: Annotated[float, Field(ge=0, lt=1e12)]
     launch: _Launch
     changes: list[_Change]
+    inputs: list[_MeasuredOn] = []
     config: dict[str, Any]
 
 
@@ -214,7 +222,8 @@ def read_folder(path: Path) -> StudyFolder:
         raise UserError(f"{path}: no study here ({STUDY_FILE} is missing); give a folder such as studies/streets")
     changes = [change.model_dump() for change in known.changes]
     launch = known.launch.model_dump()
-    return StudyFolder(path, known.id, known.started, known.seconds, known.config, launch, changes)
+    inputs = [span.model_dump(exclude_none=True) for span in known.inputs]
+    return StudyFolder(path, known.id, known.started, known.seconds, known.config, launch, changes, inputs)
 
 
 def _join(config: SweepConfig, path: Path, shared: SharedJournal, inputs: Inputs | None) -> StudyFolder:
@@ -280,9 +289,9 @@ def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool, i
     if not resume:
         raise UserError(f"study {config.study!r} exists in {path}; add --resume to go on, or -o study=NAME")
     folder.launch, folder.identity = launch, identity
-    keys = changed | {what: [_short_digest(digest) for digest in digests] for what, digests in others.items()}
-    if keys:
-        folder.changes.append({"at": now, "trials": len(measured), "keys": keys})
+    if changed or others:
+        ends = {what: [_short_digest(digest) for digest in digests] for what, digests in others.items()}
+        folder.changes.append({"at": now, "trials": len(measured), "keys": changed, "inputs": ends})
     if inputs is not None:
         _take_inputs(folder, inputs, now, measured)
     if others:
@@ -314,7 +323,7 @@ def _take_inputs(folder: StudyFolder, inputs: Inputs, now: str, measured: Collec
         )
         folder.inputs.append({"at": folder.started, "digests": {}})
     if folder.inputs:
-        known = {number for span in folder.inputs[:-1] for number in span["trials"]}
+        known = {number for span in folder.inputs[:-1] for number in span.get("trials", ())}
         folder.inputs[-1] = dict(folder.inputs[-1]) | {"trials": sorted(set(measured) - known)}
     _begin_span(folder, inputs, now)
 

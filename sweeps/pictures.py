@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from deeplab.datasets import Dataset, Sample, Split, open_dataset
-from deeplab.datasets.part import Part, spread
 from deeplab.datasets.digests import FileState, file_state
+from deeplab.datasets.part import Part, spread
 from evaluation.errors import UserError
 from sweeps.config import CalibrationConfig, DataConfig, parse_split
 
@@ -57,7 +57,7 @@ class Unchanged(Split):
         for path in paths:
             if file_state(path) != self._states[path]:
                 raise UserError(
-                    f"{path}: was changed while the study ran; put it back and go on with --resume, or start a new study"
+                    f"{path}: was changed while the study ran; put it back and go on with --resume, or begin a new one"
                 )
 
     def check(self) -> None:
@@ -102,9 +102,9 @@ def open_pictures(config: DataConfig) -> Pictures:
 def _calibration(config: CalibrationConfig | None, dataset: Dataset, train: Split | None) -> Split:
     if config is None:
         assert train is not None  # the configuration has one of the two
-        return spread(train, CalibrationConfig.model_fields["pictures"].default)
+        return spread(train, CalibrationConfig.model_fields["pictures"].default).unlabelled()
     other = open_dataset(config.name, config.path, **config.options)
-    return spread(open_part(other, config.split), config.pictures)
+    return spread(open_part(other, config.split), config.pictures).unlabelled()
 
 
 def open_part(dataset: Dataset, text: str) -> Split:

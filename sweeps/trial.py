@@ -46,8 +46,8 @@ def require_inputs(context: Context, digests: Mapping[str, str]) -> None:
     other = [use for use, found in context.fingerprints.items() if digests.get(use, found) != found]
     if other:
         raise UserError(
-            f"a worker on {platform.node()} reads other inputs than those the study began with ({', '.join(other)}); put "
-            "them back, and go on with --resume"
+            f"a worker on {platform.node()} reads other inputs than those the study began with ({', '.join(other)}); "
+            "put them back, and go on with --resume"
         )
 
 

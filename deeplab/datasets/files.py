@@ -75,6 +75,9 @@ class FileSplit(Split):
     def part_fingerprint(self, indices: Sequence[int]) -> str:
         return replace(self, pictures=tuple(self.pictures[index] for index in indices)).fingerprint()
 
+    def unlabelled(self) -> FileSplit:
+        return replace(self, pictures=tuple(replace(picture, mask=None) for picture in self.pictures))
+
     def files(self, index: int) -> tuple[Path, ...]:
         picture = self.pictures[index]
         return (picture.image,) if picture.mask is None else (picture.image, picture.mask)

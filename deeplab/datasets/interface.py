@@ -72,6 +72,10 @@ class Split(Sequence[Sample]):
         """The files of one image: (image, mask), (image,) where it has no labels, () where images are generated."""
         return ()
 
+    def unlabelled(self) -> Split:
+        """The same images for uses that look at no label; masks in files then have no part in its fingerprint."""
+        return self
+
     def __len__(self) -> int:
         return len(self.image_ids)
 

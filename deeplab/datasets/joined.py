@@ -47,6 +47,9 @@ class Joined(Split):
         part, place = self._find(index)
         return part.files(place)
 
+    def unlabelled(self) -> Joined:
+        return Joined(*(part.unlabelled() for part in self._parts))
+
     def _find(self, index: int) -> tuple[Split, int]:
         number = bisect_right(self._starts, index) - 1
         return self._parts[number], index - self._starts[number]

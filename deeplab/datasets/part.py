@@ -43,6 +43,9 @@ class Part(Split):
     def files(self, index: int) -> tuple[Path, ...]:
         return self._whole.files(self._indices[index])
 
+    def unlabelled(self) -> Part:
+        return Part(self._whole.unlabelled(), self._indices)
+
 
 class Kept(Split):
     """A split whose pictures have been read."""
