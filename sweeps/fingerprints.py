@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,7 +16,10 @@ from typing import Any
 from deeplab.checkpoint import Checkpoint
 from deeplab.datasets import Split
 from deeplab.datasets.digests import file_digest
+from evaluation.errors import UserError
 from evaluation.planner import Target
+from reports.files import existing_file, replace_file
+from reports.record import StudyRecord, Trial
 from sweeps.config import SweepConfig
 from sweeps.pictures import Pictures
 
@@ -77,16 +79,16 @@ def image_uses(config: SweepConfig, pictures: Pictures) -> dict[str, Split]:
 def read_details(folder: Path) -> Mapping[str, Any]:
     """What `inputs.json` of a study says; nothing where it is missing or damaged, since it only serves messages."""
     try:
-        found = json.loads((folder / INPUTS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        file = existing_file(folder, INPUTS_FILE)
+        found = None if file is None else json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, UserError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def write_details(inputs: Inputs, folder: Path) -> None:
-    temporary = folder / f"{INPUTS_FILE}.{os.getpid()}.part"
-    temporary.write_text(json.dumps(inputs.details, separators=(",", ":")) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / INPUTS_FILE)
+    content = json.dumps(inputs.details, separators=(",", ":"), default=str) + "\n"
+    replace_file(folder / INPUTS_FILE, content.encode())
 
 
 def changed_inputs(before: Mapping[str, str], details: Mapping[str, Any], now: Inputs) -> dict[str, tuple[str, str]]:
@@ -104,6 +106,25 @@ def changed_inputs(before: Mapping[str, str], details: Mapping[str, Any], now: I
         if new is not None and old != new:
             changed[_words(what, details.get(what), now.details.get(what))] = old, new
     return changed
+
+
+def require_same_inputs(record: StudyRecord, trial: Trial, present: Mapping[str, str]) -> None:
+    """Raise `UserError` where a trial's network would be made again from another network, or other images, than it was.
+
+    Args:
+        present: fingerprints by use, as they are now. Of a study that kept none for each trial, only the network's is
+            compared.
+    """
+    known = next((span.digests for span in record.inputs if trial.number in span.trials), None)
+    if known is None:
+        kept = record.data.fingerprints if record.data is not None else {}
+        known = {NETWORK: kept[NETWORK]} if NETWORK in kept else {}
+    changed = [use for use in MAKES_NETWORK if use in present and known.get(use, present[use]) != present[use]]
+    if changed:
+        raise UserError(
+            f"{trial.label} cannot be made again: the study's {' and '.join(changed)} changed since it was measured; "
+            "put the files back, or run a new study on those that are there now"
+        )
 
 
 def _words(what: str, before: Any, now: Any) -> str:

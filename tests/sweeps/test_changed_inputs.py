@@ -2,13 +2,16 @@
 
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import standin_trial
 from PIL import Image
 from rich.console import Console
 from standin_sweeps import Config, pdf_text
@@ -17,12 +20,17 @@ from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from deeplab.datasets import open_dataset
 from evaluation.errors import UserError
 from reports.record import State, Trial, read_record
+from sweeps.benchmarks import changed_inputs
+from sweeps.closing import Findings, Verdict, find
+from sweeps.executor import Answer, Failure
+from sweeps.fingerprints import require_same_inputs
 from sweeps.folder import StudyFolder, open_folder, read_folder
 from sweeps.inputs import check_inputs
 from sweeps.journal import Journal
 from sweeps.pictures import Unchanged
 from sweeps.space import BASELINE, Candidate
 from sweeps.sweep import run_sweep
+from sweeps.trial import require_inputs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = [f"class {index}" for index in range(11)]
@@ -253,11 +261,91 @@ def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_wh
     said = "Inputs were changed after 3 trials, which stay as they were measured and cannot be compared"
     assert said in pdf_text(study().folder)
     assert "heldout masks (masks/h0.png)" in pdf_text(study().folder)
-    CHANGES["network"].do(data)
-    known = len(taken())
-    third = sweep(5, accept_changes=True)
-    new = set(third.heldout) - set(second.heldout)
-    assert new <= {4}, "a network that cannot be made again was scored"
-    assert len(taken()) == known + len(new)
-    assert third.chain == ()
-    assert read_folder(study().folder).stale(["network"]) == {0, 1, 2, 3}
+    assert read_folder(study().folder).stale(["heldout"]) == {0, 1, 2}
+    assert read_folder(study().folder).stale(["network", "search"]) == set()
+
+
+def _measured(number: int, tile_count: int) -> Trial:
+    candidate = Candidate(tile_count=tile_count)
+    measurement = standin_trial.outline(candidate, None)
+    return Trial(number, candidate.as_params(), str(candidate), State.COMPLETE, True, measurement)
+
+
+class _Recording:
+    """An executor that answers nothing, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list = []
+
+    def submit(self, key, request) -> None:
+        self.asked.append(key)
+
+    def poll(self, timeout_s: float) -> list[Answer]:
+        return [Answer(key, Failure("no worker"), 0.0) for key in self.asked]
+
+
+def test_a_network_that_cannot_be_made_again_is_asked_for_nothing(tmp_path: Path) -> None:
+    trials = {number: _measured(number, tiles) for number, tiles in enumerate((1, 2, 4))}
+    numbers = ((2,), (1,), (0,))
+    of = Verdict(tuple(trials.values()), numbers, trials[0], trials[2], "because")
+    known = Findings(heldout={0: standin_trial.scores(BASELINE)})
+    everything = _Recording()
+    find(of, 2, everything, tmp_path, (), known)
+    assert {kind for kind, _ in everything.asked} == {"peers", "execution", "heldout", "network", "picture"}
+    executor = _Recording()
+    found = find(of, 2, executor, tmp_path, (), known, lost={0, 1}, stale={0, 1})
+    assert set(executor.asked) == {(kind, 2) for kind in ("peers", "execution", "heldout", "network")}
+    assert set(found.heldout) == {0}
+    assert found.chain == ()
+    assert found.not_executed is not None
+
+
+def test_an_export_makes_no_network_from_other_inputs(study: Callable) -> None:
+    record = run_sweep(study("search.trials=2"), False, Console(quiet=True), "standin_trial")
+    then = dict(record.inputs[0].digests)
+    require_same_inputs(record, record.trials[1], then)
+    require_same_inputs(record, record.trials[1], then | {"search": "other", "heldout": "other"})
+    with pytest.raises(UserError, match=r"trial-001 cannot be made again: the study's network and calibration changed"):
+        require_same_inputs(record, record.trials[1], then | {"network": "other", "calibration": "other"})
+    before = replace(record, inputs=())  # a record of an earlier version; the stand-in's fingerprints
+    require_same_inputs(before, record.trials[1], {"network": "1" * 64, "calibration": "other"})
+    with pytest.raises(UserError, match="the study's network changed"):
+        require_same_inputs(before, record.trials[1], {"network": "other"})
+
+
+def test_a_worker_that_reads_other_inputs_ends_the_sweep() -> None:
+    context = SimpleNamespace(fingerprints={"network": "1", "search": "2", "train": "3"})
+    require_inputs(context, {"network": "1", "search": "2", "class names": "9"})
+    with pytest.raises(UserError, match=r"reads other inputs than those the study began with \(search\)"):
+        require_inputs(context, {"network": "1", "search": "other"})
+
+
+@pytest.mark.parametrize("number", range(len(changed_inputs.CHANGES)))
+def test_the_fault_of_changed_inputs_is_refused_each_time(config: Config, tmp_path: Path, number: int) -> None:
+    """What `sweeps.benchmarks.faults` injects, here without processes; and it can tell where nothing is refused."""
+    keys = changed_inputs.input_files(tmp_path)
+    levels = {"space": {"sparsity": [0.0], "weight_bits": [8], "activation_bits": [8]}}
+    (tmp_path / "config.yaml").write_text(json.dumps({"study": "fault", **keys, **levels}))
+    _open(config())
+    _measure(config(), 0)
+
+    @dataclass
+    class Stopped:
+        folder: Path = tmp_path
+        study: Path = config().folder
+
+    class Chosen(random.Random):
+        def choice(self, sequence):
+            return sequence[number]
+
+    def resume() -> int:
+        try:
+            _open(config(), resume=True)
+        except UserError:
+            return 2
+        return 0
+
+    changed_inputs.change_inputs(Stopped(), resume, Chosen(number))
+    assert resume() == 0, "the file is back"
+    with pytest.raises(changed_inputs.MixedDataError):
+        changed_inputs.change_inputs(Stopped(), lambda: 0, Chosen(number))
