@@ -152,6 +152,8 @@ def _differing(before: Sequence[str], now: Sequence[str]) -> str:
 
 def _changed_images(use: str, before: Sequence[Sequence], now: Sequence[Sequence]) -> str:
     """Which images and masks of one use differ, by name."""
+    if not before and not now:
+        return f"{use} images (this version draws others)"
     old, new = {row[0]: row for row in before}, {row[0]: row for row in now}
     common = [name for name in new if name in old]
     found = {
