@@ -82,8 +82,8 @@ def _changes(record: StudyRecord) -> list[str]:
         if inputs := change.get("inputs"):
             named = ", ".join(f"{what}, from {before} to {after}" for what, (before, after) in inputs.items())
             said.append(
-                f"Inputs were changed after {change['trials']} trials, which stay as they were measured and cannot be "
-                f"compared with the later ones: {named} (ends of the digests)."
+                f"Inputs were changed after {change['trials']} trials, which stay as they were measured; later "
+                f"trials are of other inputs, and scores of both do not compare: {named} (ends of the digests)."
             )
     return said
 

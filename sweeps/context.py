@@ -59,13 +59,12 @@ class Context:
         uses = {"search": self.pictures.search, "heldout": self.pictures.heldout, "train": self.pictures.train}
         uses["calibration"] = self.pictures.calibration
         splits = [split for split in uses.values() if split is not None]
-        facts_of(self.config).load_digests(
-            path for split in splits for index in range(len(split)) for path in split.files(index)
-        )
-        return {
-            "network": self.baseline.fingerprint(),
-            **{use: split.fingerprint() for use, split in uses.items() if split is not None},
-        }
+        paths = [path for split in splits for index in range(len(split)) for path in split.files(index)]
+        facts = facts_of(self.config)
+        facts.load_digests(paths)
+        found = {use: split.fingerprint() for use, split in uses.items() if split is not None}
+        facts.save_digests(paths)
+        return {"network": self.baseline.fingerprint(), **found}
 
     @cached_property
     def calibration_frames(self) -> np.ndarray:

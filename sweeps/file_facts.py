@@ -8,10 +8,12 @@ be removed at any time: everything in it is found again.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from deeplab.datasets.digests import FileState, Known, known_digests, learn_digests
@@ -22,6 +24,8 @@ BUSY_S = 5.0
 """How long to wait for another process that writes; what is not written then is found again next time."""
 _ROWS = 500
 """Of one query: SQLite allows 999 variables in older versions."""
+_TROUBLE = (sqlite3.Error, OSError, ValueError, OverflowError)
+"""Of the store, and of what it cannot hold: names that are no text, times after the year 2262."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS digests (
     path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER, inode TEXT, digest BLOB, seal BLOB);
@@ -34,6 +38,7 @@ class FileFacts:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._stored: dict[str, Known] = {}
 
     def load_digests(self, paths: Iterable[Path]) -> None:
         """Let `file_digest` know what an earlier process found of these files."""
@@ -43,6 +48,7 @@ class FileFacts:
             state = FileState(size, modified, changed, int(inode))
             if _seal(path, state, digest) == seal:
                 known[path] = Known(state, digest)
+        self._stored |= known
         learn_digests(known)
 
     def save_digests(self, paths: Iterable[Path]) -> None:
@@ -50,6 +56,7 @@ class FileFacts:
         rows = [
             (path, *known.state[:3], str(known.state.inode), known.digest, _seal(path, known.state, known.digest))
             for path, known in known_digests(paths).items()
+            if self._stored.get(path) != known
         ]
         self._write("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -66,7 +73,7 @@ class FileFacts:
         rows: list[tuple] = []
         if not names or not self._path.exists():
             return rows
-        with suppress(sqlite3.Error, OSError, ValueError), self._open() as connection:
+        with suppress(*_TROUBLE), self._open() as connection:
             for start in range(0, len(names), _ROWS):
                 part = names[start : start + _ROWS]
                 marks = ",".join("?" * len(part))
@@ -76,7 +83,7 @@ class FileFacts:
     def _write(self, statement: str, rows: list[tuple]) -> None:
         if not rows:
             return
-        with suppress(sqlite3.Error, OSError):
+        with suppress(*_TROUBLE):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._open() as connection, connection:
                 connection.executemany(statement, rows)
@@ -96,6 +103,18 @@ class FileFacts:
                 self._path.unlink()
         with closing(connection):
             yield connection
+
+
+@cache
+def source_digest(*packages: str) -> str:
+    """SHA-256 of every Python file of some packages: a check or a score that they take part in may come out otherwise
+    where it differs. A comment counts, too."""
+    whole = hashlib.sha256()
+    for package in packages:
+        folder = Path(importlib.import_module(package).__path__[0])
+        for source in sorted(folder.rglob("*.py")):
+            whole.update(f"{package}/{source.relative_to(folder)}\0".encode() + source.read_bytes() + b"\0")
+    return whole.hexdigest()
 
 
 def facts_of(config: SweepConfig) -> FileFacts:

@@ -20,13 +20,15 @@ from evaluation.errors import UserError
 from evaluation.planner import Target
 from reports.files import existing_file, replace_file
 from reports.record import StudyRecord, Trial
+from sweeps import environment
 from sweeps.config import SweepConfig
+from sweeps.file_facts import source_digest
 from sweeps.pictures import Pictures
 
 INPUTS_FILE = "inputs.json"
-NAMED = 3
+NAMED = 2
 """Files that a message names."""
-NETWORK, CLASSES, TARGET = "network", "class names", "target"
+NETWORK, CLASSES, TARGET, PROGRAM = "network", "class names", "target", "program"
 USES = ("search", "heldout", "train", "calibration")
 MAKES_NETWORK = (NETWORK, CLASSES, TARGET, "train", "calibration")
 """What the network of a candidate depends on, and its plan."""
@@ -39,7 +41,8 @@ class Inputs:
     """The inputs of a study as they are now."""
 
     digests: Mapping[str, str]
-    """By what was hashed: `NETWORK`, `CLASSES`, `TARGET` (where it is a file) and those of `USES` that it reads."""
+    """By what was hashed: `NETWORK`, `CLASSES`, `TARGET` (where it is a file), those of `USES` that it reads, and
+    `PROGRAM`: the source and the libraries that measure."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What each digest was taken of, in JSON types. Images: [id, image, its digest, mask, its digest] for each."""
 
@@ -54,7 +57,7 @@ def fingerprint(config: SweepConfig, baseline: Checkpoint, pictures: Pictures, t
         NETWORK: config.network.source,
         CLASSES: list(pictures.dataset.class_names),
     }
-    digests = {NETWORK: baseline.fingerprint(), CLASSES: _digest(details[CLASSES])}
+    digests = {NETWORK: baseline.fingerprint(), CLASSES: _digest(details[CLASSES]), PROGRAM: _program()}
     if Path(config.target).suffix:
         # What the file says, not its bytes: and only that which differs from the defaults, so that a field which a
         # later version adds changes nothing.
@@ -92,7 +95,8 @@ def write_details(inputs: Inputs, folder: Path) -> None:
 
 
 def changed_inputs(before: Mapping[str, str], details: Mapping[str, Any], now: Inputs) -> dict[str, tuple[str, str]]:
-    """What differs, in words: (digest before, digest now). Empty where nothing does; uses of one side are left out.
+    """What differs, in words: (digest before, digest now). Empty where nothing does; uses of one side are left out, and
+    so is the program, which nobody can put back.
 
     Args:
         before: digests of an earlier run.
@@ -103,7 +107,7 @@ def changed_inputs(before: Mapping[str, str], details: Mapping[str, Any], now: I
     for what in before:
         old, new = before[what], now.digests.get(what)
         # A use that the configuration begins or ceases to have is a change of the configuration.
-        if new is not None and old != new:
+        if what != PROGRAM and new is not None and old != new:
             changed[_words(what, details.get(what), now.details.get(what))] = old, new
     return changed
 
@@ -184,6 +188,10 @@ def _rows(split: Split, root: Path | None) -> list[list[str | None]]:
 
 def _relative(path: Path, root: Path | None) -> str:
     return str(path.relative_to(root)) if root is not None and path.is_relative_to(root) else str(path)
+
+
+def _program() -> str:
+    return _digest([source_digest("deeplab", "evaluation"), environment.versions()])
 
 
 def _is_set(target: Target, one: Any) -> bool:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evaluation.errors import UserError
 from reports.files import existing_file, replace_file, shown
 from reports.record import MeasuredOn
+from sweeps import input_spans
 from sweeps.config import SweepConfig
 from sweeps.fingerprints import Inputs, changed_inputs, read_details, write_details
 from sweeps.journal import read_journal
@@ -66,19 +67,11 @@ class StudyFolder:
 
     def stale(self, uses: Collection[str]) -> frozenset[int]:
         """Numbers of the trials that were measured while one of these inputs was another than it is now."""
-        now = self.inputs[-1]["digests"] if self.inputs else {}
-        return frozenset(
-            number
-            for span in self.inputs[:-1]
-            if any(use in now and span["digests"].get(use, now[use]) != now[use] for use in uses)
-            for number in span.get("trials", ())
-        )
+        return input_spans.stale(self.inputs, uses)
 
     def measured_on(self, numbers: Collection[int]) -> tuple[MeasuredOn, ...]:
         """`inputs` with the numbers of the trials in each, for the record."""
-        earlier = {number for span in self.inputs[:-1] for number in span.get("trials", ())}
-        spans = (*self.inputs[:-1], *(dict(span) | {"trials": set(numbers) - earlier} for span in self.inputs[-1:]))
-        return tuple(MeasuredOn(s["at"], s["digests"], tuple(sorted(s.get("trials", ())))) for s in spans)
+        return input_spans.measured_on(self.inputs, numbers)
 
     def save(self) -> None:
         content = {
@@ -239,7 +232,7 @@ def _join(config: SweepConfig, path: Path, shared: SharedJournal, inputs: Inputs
         if changed := changed_inputs(first["digests"], read_details(path), inputs):
             raise UserError(
                 f"study {config.study!r} in {config.storage.url} is measured on other inputs than those here: "
-                f"{_listed(changed)}; give this machine the same files, or use -o study=NAME"
+                f"{input_spans.listed(changed)}; give this machine the same files, or use -o study=NAME"
             )
         write_details(inputs, path)
         spans.append(first)
@@ -264,7 +257,7 @@ def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool, i
     if not (path / STUDY_FILE).exists():
         folder = StudyFolder(path, uuid.uuid4().hex, now, 0.0, identity, launch)
         if inputs is not None:
-            _begin_span(folder, inputs, now)
+            input_spans.begin(folder.inputs, inputs, now, path)
         folder.save()
         return folder
     folder = read_folder(path)
@@ -279,68 +272,41 @@ def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool, i
             f"or --resume --accept-changes to go on with this one: what it has measured stays as it is"
         )
     measured = read_journal(path)
-    others = _changed_since(folder, inputs) if measured else {}
+    others = input_spans.changed(folder.inputs, inputs, path) if measured else {}
+    named = input_spans.listed(others)
     if others and not accept_changes:
         raise UserError(
-            f"study {config.study!r} in {path} was measured on other inputs: {_listed(others)} changed since; put them "
-            "back, use -o study=NAME for a new study, or --resume --accept-changes to go on with this one: what it has "
-            "measured stays as it is"
+            f"study {config.study!r} in {path} was measured on other inputs: {named} changed since; put them back, use "
+            "-o study=NAME for a new study, or --resume --accept-changes to go on with this one: what it has measured "
+            "stays as it is"
         )
     if not resume:
         raise UserError(f"study {config.study!r} exists in {path}; add --resume to go on, or -o study=NAME")
     folder.launch, folder.identity = launch, identity
-    if changed or others:
-        ends = {what: [_short_digest(digest) for digest in digests] for what, digests in others.items()}
+    program = input_spans.other_program(folder.inputs, inputs) if measured else {}
+    if changed or others or program:
+        ends = {
+            what: [input_spans.end_of(digest) for digest in digests] for what, digests in (others | program).items()
+        }
         folder.changes.append({"at": now, "trials": len(measured), "keys": changed, "inputs": ends})
     if inputs is not None:
-        _take_inputs(folder, inputs, now, measured)
+        if measured and not folder.inputs:
+            folder.notes.append(
+                f"study {config.study!r} was begun by a version that did not fingerprint network and images: whether "
+                "they are still those of its trials is not known; from now on they are compared"
+            )
+        input_spans.take(folder.inputs, inputs, now, folder.started, measured, path)
+    if program:
+        folder.notes.append(
+            f"the {len(measured)} trials of before were measured by another version of the program or its libraries; "
+            "they stay as they are, and the report says so"
+        )
     if others:
         folder.notes.append(
-            f"{_listed(others)} changed: the {len(measured)} trials of before stay as they were measured, and "
-            "the report says so"
+            f"{named} changed: the {len(measured)} trials of before stay as they were measured, and the report says so"
         )
     folder.save()
     return folder
-
-
-def _changed_since(folder: StudyFolder, inputs: Inputs | None) -> dict[str, tuple[str, str]]:
-    """What differs from the inputs that the study was measured on last."""
-    if inputs is None or not folder.inputs:
-        return {}
-    return changed_inputs(folder.inputs[-1]["digests"], read_details(folder.path), inputs)
-
-
-def _take_inputs(folder: StudyFolder, inputs: Inputs, now: str, measured: Collection[int]) -> None:
-    """Let what is measured from now on be of these inputs."""
-    if folder.inputs and (dict(folder.inputs[-1]["digests"]) == dict(inputs.digests) or not measured):
-        folder.inputs[-1] = dict(folder.inputs[-1]) | {"digests": dict(inputs.digests)}
-        write_details(inputs, folder.path)
-        return
-    if not folder.inputs and measured:
-        folder.notes.append(
-            f"study {folder.path.name!r} was begun by a version that did not fingerprint network and images: whether "
-            "they are still those of its trials is not known; from now on they are compared"
-        )
-        folder.inputs.append({"at": folder.started, "digests": {}})
-    if folder.inputs:
-        known = {number for span in folder.inputs[:-1] for number in span.get("trials", ())}
-        folder.inputs[-1] = dict(folder.inputs[-1]) | {"trials": sorted(set(measured) - known)}
-    _begin_span(folder, inputs, now)
-
-
-def _begin_span(folder: StudyFolder, inputs: Inputs, now: str) -> None:
-    folder.inputs.append({"at": now, "digests": dict(inputs.digests)})
-    write_details(inputs, folder.path)
-
-
-def _listed(changed: Collection[str]) -> str:
-    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-    return ", ".join(list(changed)[:SHOWN]) + more
-
-
-def _short_digest(digest: str) -> str:
-    """Its last digits: a fingerprint may begin with what was counted."""
-    return digest[-12:]
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

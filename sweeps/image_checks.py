@@ -19,9 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deeplab.datasets import VOID, Split
 from evaluation.errors import UserError
-from sweeps.cache import code_digest
 from sweeps.config import SweepConfig
-from sweeps.file_facts import FileFacts, facts_of
+from sweeps.file_facts import FileFacts, facts_of, source_digest
 from sweeps.pictures import Pictures, open_part
 
 NAMED = 3
@@ -55,7 +54,7 @@ class _Item:
     def name(self) -> str:
         """Of the check: another one where the content, what labels mean, or the code that reads them differs."""
         content = self.use.split.part_fingerprint([self.index])
-        return f"{code_digest('deeplab.datasets')[:16]}-{'labelled' if self.use.labelled else 'image'}-{content}"
+        return f"{source_digest('deeplab.datasets')[:16]}-{'labelled' if self.use.labelled else 'image'}-{content}"
 
     def labels(self) -> bytes:
         """Decode the image and its mask. Returns which labels occur, a bit each (32 bytes); none without a mask."""

@@ -16,9 +16,9 @@ from deeplab.pruning.channels import narrowed
 from deeplab.spec import NetworkSpec
 from evaluation.errors import UserError
 from evaluation.planner import Target, plan
-from sweeps.cache import code_digest, digest
+from sweeps.cache import digest
 from sweeps.config import SweepConfig
-from sweeps.file_facts import facts_of
+from sweeps.file_facts import facts_of, source_digest
 from sweeps.space import BASELINE, Candidate
 
 
@@ -58,7 +58,7 @@ def check_levels(config: SweepConfig, baseline: Checkpoint, target: Target) -> N
 
 def _name(config: SweepConfig, baseline: Checkpoint, target: Target) -> str:
     """Of this check: another one where anything that it depends on differs, the planner's source among it."""
-    source = code_digest("evaluation.planner", "evaluation.graph", "deeplab.pruning", "deeplab.quantization")
+    source = source_digest("evaluation.planner", "evaluation.graph", "deeplab.pruning", "deeplab.quantization")
     shape = baseline.spec.to_dict()
     settings = config.space.model_dump_json(), config.channels.model_dump_json(), config.max_mac_overhead
     return f"levels-{digest(source, shape, settings, target)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,12 +90,14 @@ def open_pictures(config: DataConfig) -> Pictures:
     """Open the data sets of a study. Raises `UserError` for what is missing or does not fit."""
     dataset = open_dataset(config.name, config.path, **config.options)
     search, heldout = open_part(dataset, config.search), open_part(dataset, config.heldout)
-    shared = set(search.image_ids) & set(heldout.image_ids)
-    if shared:
-        raise UserError(
-            f"data.search and data.heldout share {len(shared)} pictures, the first is {min(shared)}; make them disjoint"
-        )
     train = open_part(dataset, config.train) if config.train else None
+    uses = {"search": search, "heldout": heldout} | ({} if train is None else {"train": train})
+    for (one, first), (other, second) in itertools.combinations(uses.items(), 2):
+        if shared := set(first.image_ids) & set(second.image_ids):
+            raise UserError(
+                f"data.{one} and data.{other} share {len(shared)} images, the first is {min(shared)}; make them "
+                "disjoint"
+            )
     calibration = _calibration(config.calibration, dataset, train)
     return Pictures(dataset, search, heldout, train, calibration)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -50,11 +51,13 @@ _known: dict[str, Known] = {}
 
 
 def file_state(path: Path) -> FileState:
-    """The state of a file now. Raises `UserError` where there is none."""
+    """The state of a file now, through links. Raises `UserError` where there is none, or something else."""
     try:
         found = os.stat(path)
     except OSError as error:
         raise UserError(f"{path}: {_reason(error)}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path}: is no file but a folder, a pipe or a device; put a file there")
     return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 

@@ -53,6 +53,12 @@ def test_a_digest_of_a_file_that_was_just_written_is_not_kept(file: Path) -> Non
     assert known_digests([file]) == {}
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match=r"pipe\.png: is no file but a folder, a pipe or a device"):
+        file_digest(tmp_path / "pipe.png")
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.png: no such file"):
         file_digest(tmp_path / "gone.png")

@@ -106,7 +106,7 @@ CHANGES = {
     ),
     "every search mask": Change(
         lambda root: [_image(root / f"masks/{name}.png", 5) for name in IDS["search"]],
-        r"search masks \(masks/s0\.png, masks/s1\.png, masks/s2\.png\)",
+        r"search masks \(masks/s0\.png, masks/s1\.png and 1 more\)",
     ),
     "id list": Change(
         lambda root: (root / "search.txt").write_text("s0\ns2\n"), r"search images removed \(images/s1\.png\)"
@@ -220,6 +220,20 @@ def test_lost_details_cost_the_names_of_files_only(study: Callable, data: Path, 
         _open(study(), resume=True)
 
 
+def test_another_program_is_said_and_not_refused(study: Callable) -> None:
+    inputs = check_inputs(study())
+    _open(study())
+    _measure(study(), 0)
+    other = replace(inputs, digests=dict(inputs.digests) | {"program": "of a later version"})
+    with open_folder(study(), True, inputs=other) as folder:
+        (note,) = folder.notes
+        assert "measured by another version of the program" in note
+        (change,) = folder.changes
+        assert (change["keys"], list(change["inputs"])) == ({}, ["program"])
+        assert [span.trials for span in folder.measured_on([0, 1])] == [(0,), (1,)]
+        assert folder.stale(["network", "search"]) == set()
+
+
 def test_inputs_may_change_before_anything_was_measured(study: Callable, data: Path) -> None:
     _open(study())
     CHANGES["network"].do(data)
@@ -258,7 +272,7 @@ def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_wh
     second = sweep(4, accept_changes=True)
     assert len(taken()) == len(first.heldout) + len(second.heldout)
     assert [span.trials for span in second.inputs] == [(0, 1, 2), (3,)]
-    said = "Inputs were changed after 3 trials, which stay as they were measured and cannot be compared"
+    said = "Inputs were changed after 3 trials, which stay as they were measured; later trials are of other inputs"
     assert said in pdf_text(study().folder)
     assert "heldout masks (masks/h0.png)" in pdf_text(study().folder)
     assert read_folder(study().folder).stale(["heldout"]) == {0, 1, 2}
