@@ -82,7 +82,7 @@ def _run(
         open_executor(config, trial_module, folder.path / LOG_FILE, inputs) as executor,
     ):
         for note in folder.notes:
-            progress.say(note)
+            progress.note(note)
         from sweeps.course import run_course
 
         end = run_course(config, folder, executor, shared, progress, stop)

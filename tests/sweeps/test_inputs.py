@@ -269,3 +269,28 @@ def test_a_sparsity_that_channels_cannot_give_is_refused_before_they_are_ranked(
 @pytest.mark.parametrize("overrides", [["channels.allotment=uniform"], ["space.pruning=[magnitude]"]])
 def test_methods_that_reach_every_sparsity_are_not_refused(overrides):
     _check("space.sparsity=[0.0, 0.95]", *overrides)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
+def test_a_bad_held_out_mask_is_one_line_and_nothing_is_begun(tmp_path, monkeypatch, capsys, arguments):
+    overrides = _folder(tmp_path)
+    for name, ids in (("train", "012"), ("search", "345"), ("heldout", "67")):
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    _spoil(tmp_path / "masks" / "7.png", lambda image: image.__setitem__((5, 7), 77))
+    given = [word for override in overrides for word in ("-o", override)]
+    monkeypatch.setattr(sys, "argv", ["launch", str(REPOSITORY / "pareto.yaml"), *given, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        launch.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("error: data.heldout: ")
+    assert "masks/7.png: label 77 at row 5, column 7" in said[0]
+    assert sorted(path.name for path in Path.cwd().rglob("*")) == [".cache", "files.sqlite", "studies"]
+
+
+def test_progress_is_shown_on_a_terminal(tmp_path):
+    said = io.StringIO()
+    console = Console(file=said, width=100, force_terminal=True)
+    check_inputs(load_config(REPOSITORY / "pareto.yaml", _folder(tmp_path)), console)
+    assert "images and masks" in said.getvalue()
