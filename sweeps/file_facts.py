@@ -1,6 +1,6 @@
 """What is known of the files of data sets on this machine: their digests, and which were decoded and found good.
 
-One SQLite file next to the stage cache. A digest counts while the file's state is the one it was taken of
+One SQLite file in the folder `.cache` of `out`. A digest counts while the file's state is the one it was taken of
 (`deeplab.datasets.digests`); a check counts for the content it was made of, whatever the file is called. The file may
 be removed at any time: everything in it is found again.
 """
@@ -90,7 +90,9 @@ class FileFacts:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """The database; a damaged one is made anew."""
+        """The database; a damaged one is made anew, and a link is not followed."""
+        if self._path.is_symlink():
+            raise OSError(f"{self._path} is a link")
         for attempt in range(2):
             connection = sqlite3.connect(self._path, timeout=BUSY_S)
             try:
@@ -118,10 +120,8 @@ def source_digest(*packages: str) -> str:
 
 
 def facts_of(config: SweepConfig) -> FileFacts:
-    """The store of a configuration: in its stage cache where that is a folder, else in that of `out`."""
-    place = config.cache_place
-    folder = config.out / ".cache" if "://" in place else Path(place)
-    return FileFacts(folder / FACTS_FILE)
+    """The store of a configuration: next to its studies, wherever its stage cache is. It is of this machine's files."""
+    return FileFacts(config.out / ".cache" / FACTS_FILE)
 
 
 def _seal(*parts: object) -> bytes:

@@ -249,6 +249,12 @@ def test_what_was_found_good_is_not_decoded_again(tmp_path, monkeypatch):
         assert check(encoding) == 0
     facts = FileFacts(tmp_path / "masks" / "0.png" / "files.sqlite")  # where nothing can be kept
     assert (check(encoding), check(encoding)) == (8, 8)
+    elsewhere, link = tmp_path / "facts" / "elsewhere", tmp_path / "facts" / "link.sqlite"
+    elsewhere.write_bytes(b"not ours")
+    link.symlink_to(elsewhere)
+    facts = FileFacts(link)
+    assert (check(encoding), check(encoding)) == (8, 8)
+    assert elsewhere.read_bytes() == b"not ours"
 
 
 def test_progress_is_shown_as_lines_where_there_is_no_terminal(tmp_path):
