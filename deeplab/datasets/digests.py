@@ -104,4 +104,6 @@ def _sha256(path: Path) -> bytes:
 
 
 def _reason(error: OSError) -> str:
-    return "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+    if isinstance(error, FileNotFoundError):
+        return "no such file; put it there, or leave the image out"
+    return f"cannot be read ({error.strerror})"

@@ -19,6 +19,7 @@ from PIL import Image
 
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from evaluation.errors import USER_ERROR_STATUS
+from sweeps.journal import read_journal
 
 IMAGES, CLASSES, HEIGHT, WIDTH = 8, 11, 24, 32
 """Of the data set; as many classes as the shipped network has."""
@@ -104,7 +105,7 @@ CHANGES: tuple[tuple[Callable[[Path], Path], Callable[[Path], None]], ...] = (
 """The file that is changed, found in the folder, and how."""
 
 
-def change_inputs(study: Study, resume: Callable[[], int], rng: random.Random) -> str:
+def change_inputs(study: Study, resume: Callable[[], int], rng: random.Random) -> str | None:
     """Change one file, resume, and put the file back.
 
     Args:
@@ -113,11 +114,13 @@ def change_inputs(study: Study, resume: Callable[[], int], rng: random.Random) -
         rng: which file, and whether its modification time is put back after the change.
 
     Returns:
-        The name of the file.
+        The name of the file; None where nothing was measured yet, so that inputs may still change.
 
     Raises:
         MixedDataError: the study was not refused, or refusing it changed its journal or its `study.json`.
     """
+    if not read_journal(study.study):
+        return None
     find, change = rng.choice(CHANGES)
     path = find(study.folder)
     kept = path.with_name(f"{path.name}.kept")

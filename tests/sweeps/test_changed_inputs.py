@@ -341,7 +341,6 @@ def test_the_fault_of_changed_inputs_is_refused_each_time(config: Config, tmp_pa
     levels = {"space": {"sparsity": [0.0], "weight_bits": [8], "activation_bits": [8]}}
     (tmp_path / "config.yaml").write_text(json.dumps({"study": "fault", **keys, **levels}))
     _open(config())
-    _measure(config(), 0)
 
     @dataclass
     class Stopped:
@@ -359,7 +358,9 @@ def test_the_fault_of_changed_inputs_is_refused_each_time(config: Config, tmp_pa
             return 2
         return 0
 
-    changed_inputs.change_inputs(Stopped(), resume, Chosen(number))
+    assert changed_inputs.change_inputs(Stopped(), resume, Chosen(number)) is None
+    _measure(config(), 0)
+    assert changed_inputs.change_inputs(Stopped(), resume, Chosen(number)) is not None
     assert resume() == 0, "the file is back"
     with pytest.raises(changed_inputs.MixedDataError):
         changed_inputs.change_inputs(Stopped(), lambda: 0, Chosen(number))
