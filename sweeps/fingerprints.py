@@ -65,8 +65,8 @@ def fingerprint(config: SweepConfig, baseline: Checkpoint, pictures: Pictures, t
         digests[TARGET] = _digest(details[TARGET])
     for use, split in image_uses(config, pictures).items():
         digests[use] = split.fingerprint()
-        root = config.data.path if use != "calibration" or config.data.calibration is None else None
-        details[use] = _rows(split, root or (config.data.calibration and config.data.calibration.path))
+        source = config.data.calibration if use == "calibration" and config.data.calibration else config.data
+        details[use] = _rows(split, source.path)
     return Inputs(digests, details)
 
 
