@@ -84,12 +84,21 @@ def _trials(record: StudyRecord) -> list[str]:
 
 def _changes(record: StudyRecord) -> list[str]:
     """What was not the same for all trials."""
-    return [
-        f"The configuration was changed after {change['trials']} trials, which stand as they were measured: "
-        + ", ".join(f"{key} from {before} to {after}" for key, (before, after) in change["keys"].items())
-        + "."
-        for change in record.changes
-    ]
+    said = []
+    for change in record.changes:
+        if change["keys"]:
+            said.append(
+                f"The configuration was changed after {change['trials']} trials, which stand as they were measured: "
+                + ", ".join(f"{key} from {before} to {after}" for key, (before, after) in change["keys"].items())
+                + "."
+            )
+        if inputs := change.get("inputs"):
+            named = ", ".join(f"{what}, from {before} to {after}" for what, (before, after) in inputs.items())
+            said.append(
+                f"Inputs were changed after {change['trials']} trials, which stay as they were measured; later "
+                f"trials are of other inputs, and scores of both do not compare: {named} (ends of the digests)."
+            )
+    return said
 
 
 def _screening(record: StudyRecord) -> list[str]:

@@ -239,6 +239,18 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class MeasuredOn:
+    """The inputs that some trials were measured on."""
+
+    at: str
+    """When they were first seen. UTC, ISO 8601."""
+    digests: Mapping[str, str]
+    """By use: network, class names, target, and the images of each use. Empty where they were not kept."""
+    trials: tuple[int, ...]
+    """Numbers of the trials."""
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """Everything the report needs."""
 
@@ -263,7 +275,11 @@ class StudyRecord:
     executions: Mapping[int, Execution] = field(default_factory=dict)
     """By trial number: what the C programs of front points were seen to do."""
     changes: tuple[Mapping[str, Any], ...] = ()
-    """Changes of the configuration in mid-study: {"at", "trials" finished by then, "keys": {key: [before, after]}}."""
+    """Changes of configuration or inputs in mid-study: {"at", "trials" finished by then, "keys": {key: [before, after]}
+    and "inputs": {what: [end of its digest before, after]}}."""
+    inputs: tuple[MeasuredOn, ...] = ()
+    """What the trials were measured on, in the order of time; one, unless inputs were changed in mid-study. Held-out
+    scores are all of the last one's held-out images. Empty in records of earlier versions."""
     not_executed: str | None = None
     """Why there are none, or fewer than front points."""
     chain: tuple[Step, ...] = ()
@@ -310,6 +326,7 @@ class StudyRecord:
             "environment": asdict(self.environment),
             "executions": {str(number): asdict(seen) for number, seen in self.executions.items()},
             "changes": [dict(change) for change in self.changes],
+            "inputs": [asdict(span) for span in self.inputs],
             "not_executed": self.not_executed,
             "chain": [asdict(step) for step in self.chain],
             "peers": {str(number): asdict(peers) for number, peers in self.peers.items()},

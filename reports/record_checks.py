@@ -103,6 +103,7 @@ class _Change(_Open):
 
     trials: Annotated[int, Field(ge=0, le=MOST_WHOLE)]
     keys: dict[str, Annotated[list[Any], Field(min_length=2, max_length=2)]]
+    inputs: dict[str, Annotated[list[str], Field(min_length=2, max_length=2)]] = {}
 
 
 def check_record(record: StudyRecord) -> None:

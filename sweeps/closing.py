@@ -31,12 +31,14 @@ from reports.record import (
 from sweeps import environment
 from sweeps.config import SweepConfig
 from sweeps.executor import Executor, Failure, ask_all
+from sweeps.fingerprints import MAKES_NETWORK
 from sweeps.folder import StudyFolder
 from sweeps.selection import Verdict, verdict
 from sweeps.space import BASELINE, Candidate
 from sweeps.worker import AskPeers, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
 
 T = TypeVar("T")
+INPUTS_CHANGED = "network or images have changed since it was measured, so it cannot be made again"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,17 @@ class Findings:
     """Why not every program was run."""
 
 
+@dataclass(frozen=True)
+class Basis:
+    """What a closing starts from."""
+
+    known: Findings
+    lost: frozenset[int] = frozenset()
+    """Trials whose network cannot be made again, since what it was made from has changed."""
+    stale: frozenset[int] = frozenset()
+    """Trials whose search scores are not of the present inputs; nothing is compared with them step by step."""
+
+
 def close_study(
     config: SweepConfig,
     trials: Mapping[int, Trial],
@@ -63,9 +76,13 @@ def close_study(
     """Everything the report needs, from whatever trials exist.
 
     Held-out scores are taken once, and programs run once: those of an earlier record of this study are kept. The choice
-    is final once the programs of the front have been run.
+    is final once the programs of the front have been run. Where the held-out images have changed since, they are scored
+    again; where what a network is made from has changed since its trial, that network cannot be made again: what is not
+    known of it yet stays unknown.
     """
-    of, found = find(config, trials, executor, folder.path, data.palette)
+    lost = folder.stale(MAKES_NETWORK)
+    basis = Basis(_known(folder), lost, lost | folder.stale(("search",)))
+    of, found = find(config, trials, executor, folder.path, data.palette, basis)
     folder.count_time()
     return StudyRecord(
         study=config.study,
@@ -82,6 +99,7 @@ def close_study(
         environment=environment.of_run(folder.path, folder.started, folder.seconds),
         executions=found.executions,
         changes=tuple(json.loads(json.dumps(folder.changes))),
+        inputs=folder.measured_on(trials),
         not_executed=found.not_executed,
         chain=found.chain,
         peers=found.peers,
@@ -89,7 +107,12 @@ def close_study(
 
 
 def find(
-    config: SweepConfig, trials: Mapping[int, Trial], executor: Executor, folder: Path, palette: tuple[str, ...]
+    config: SweepConfig,
+    trials: Mapping[int, Trial],
+    executor: Executor,
+    folder: Path,
+    palette: tuple[str, ...],
+    basis: Basis,
 ) -> tuple[Verdict, Findings]:
     """Ask the workers for what is not known yet of the front, the baseline and the choice; and judge by the answers.
 
@@ -100,15 +123,21 @@ def find(
         trials: by number, every trial that ended.
         folder: of the study; networks and images are written there.
         palette: colours of the classes in the images.
+        basis: what is known before.
     """
-    known, overlays = _known(folder), config.report.overlays
+    known, lost, overlays = basis.known, basis.lost, config.report.overlays
     of = verdict(config, trials, known.executions)
     on_front = of.on_front
     scored = dict(sorted((on_front | ({0: of.baseline} if of.baseline else {})).items()))
-    requests = _about_choice(of, known, overlays) | {
-        **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in known.executions},
-        **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in known.heldout},
-        **{("network", n): KeepNetwork(_candidate(on_front[n])) for n in _without_files(on_front, folder)},
+    executions_of, heldout_of = ({*of, *lost} for of in (known.executions, known.heldout))
+    requests = _about_choice(of, basis, overlays) | {
+        **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in executions_of},
+        **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in heldout_of},
+        **{
+            ("network", n): KeepNetwork(_candidate(on_front[n]))
+            for n in _without_files(on_front, folder)
+            if n not in lost
+        },
     }
     # What takes longest first: the other runtimes and the programs.
     order = {kind: place for place, kind in enumerate(("peers", "step", "execution", "heldout", "network", "image"))}
@@ -116,49 +145,59 @@ def find(
     executed = _of_kind("execution", answers)
     executions = _of(Execution, known.executions, executed, on_front)
     of = verdict(config, trials, executions)
-    more = {key: request for key, request in _about_choice(of, known, overlays).items() if key not in answers}
+    more = {key: request for key, request in _about_choice(of, basis, overlays).items() if key not in answers}
     if more:
         answers |= ask_all(executor, more)
     _keep_networks(on_front, _of_kind("network", answers), folder)
-    steps, picked = _steps(of), _picked(of, overlays)
+    steps, picked = _steps(of, basis), _picked(of, basis, overlays)
     return of, Findings(
         heldout=_of(Scores, known.heldout, _of_kind("heldout", answers), scored),
         executions=executions,
         peers=_of(Peers, known.peers, _of_kind("peers", answers), of.pair),
-        chain=_chain(steps, _measured(of) | _of_kind("step", answers)),
+        chain=_chain(steps, _measured(of, basis) | _of_kind("step", answers)),
         overlays=tuple(
             save_row(folder, image_id, image, label, *maps, palette, picked[index])
             for index, (image_id, image, label, maps) in _shown(of, picked, _of_kind("image", answers))
         ),
-        not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None),
+        not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None)
+        or (INPUTS_CHANGED if {*on_front} & {*lost} - {*known.executions} else None),
     )
 
 
-def _about_choice(of: Verdict, known: Findings, overlays: int) -> dict[tuple[str, Hashable], Any]:
+def _about_choice(of: Verdict, basis: Basis, overlays: int) -> dict[tuple[str, Hashable], Any]:
     """What is asked about the choice and its comparison with the baseline."""
-    measured, pair = _measured(of), of.pair
+    measured, pair, peers_of = _measured(of, basis), of.pair, {*basis.known.peers, *basis.lost}
     return {
-        **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in known.peers},
-        **{("step", step): Outline(step) for step in _steps(of).values() if step not in measured},
+        **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in peers_of},
+        **{("step", step): Outline(step) for step in _steps(of, basis).values() if step not in measured},
         **{
             ("image", (i, *pair)): Show(i, tuple(map(_candidate, (of.baseline, of.choice))))
-            for i in _picked(of, overlays)
+            for i in _picked(of, basis, overlays)
         },
     }
 
 
-def _measured(of: Verdict) -> dict[Candidate, Measurement]:
-    return {_candidate(trial).canonical: trial.measurement for trial in of.trials if trial.measurement}
+def _comparable(of: Verdict, basis: Basis) -> bool:
+    """Whether there are a baseline and a choice, and both were scored on the present inputs."""
+    return of.baseline is not None and of.choice is not None and not {0, of.choice.number} & basis.stale
 
 
-def _steps(of: Verdict) -> dict[str, Candidate]:
-    """The candidates from the baseline to the choice; none without both."""
-    return chain_of(_candidate(of.choice)) if of.baseline is not None and of.choice is not None else {}
+def _measured(of: Verdict, basis: Basis) -> dict[Candidate, Measurement]:
+    return {
+        _candidate(trial).canonical: trial.measurement
+        for trial in of.trials
+        if trial.measurement and trial.number not in basis.stale
+    }
 
 
-def _picked(of: Verdict, overlays: int) -> dict[int, str]:
-    """The images to show, by index, and why; none without baseline and choice."""
-    if of.baseline is None or of.choice is None or not overlays:
+def _steps(of: Verdict, basis: Basis) -> dict[str, Candidate]:
+    """The candidates from the baseline to the choice; none where they cannot be compared."""
+    return chain_of(_candidate(of.choice)) if _comparable(of, basis) else {}
+
+
+def _picked(of: Verdict, basis: Basis, overlays: int) -> dict[int, str]:
+    """The images to show, by index, and why; none where baseline and choice cannot be compared."""
+    if not overlays or not _comparable(of, basis):
         return {}
     return pick_pictures(of.baseline.measurement.scores, of.choice.measurement.scores, overlays)
 
@@ -191,26 +230,37 @@ def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
     return result
 
 
-def described(answer: DataSet | Failure) -> DataSet:
-    """What a worker said of the pictures."""
+def described(answer: DataSet | Failure, log: Path) -> DataSet:
+    """What a worker said of the images.
+
+    Raises:
+        UserError: it did not come to that: the images cannot be read, or its process was ended.
+    """
     if isinstance(answer, Failure):
-        raise RuntimeError(f"the pictures cannot be described: {answer.reason}\n{answer.traceback or ''}")
+        raise UserError(
+            f"a worker could not open the network and the images ({answer.reason}); where memory or time was short, "
+            f"raise search.worker_memory_mb or search.trial_seconds, or lower search.workers; see {log}"
+        )
     return answer
 
 
-def _known(folder: Path) -> Findings:
-    """What an earlier closing of this study found. A damaged record is kept under another name, and all of it is found
-    anew."""
-    if not (folder / RECORD_FILE).exists():
+def _known(folder: StudyFolder) -> Findings:
+    """What an earlier closing of this study found, but for scores on held-out images that have changed since. A damaged
+    record is kept under another name, and all of it is found anew."""
+    file = folder.path / RECORD_FILE
+    if not file.exists():
         return Findings()
     try:
-        earlier = read_record(folder)
+        earlier = read_record(folder.path)
     except UserError:
-        set_aside(folder / RECORD_FILE, (folder / RECORD_FILE).read_bytes())
+        set_aside(file, file.read_bytes())
         return Findings()
+    before = earlier.inputs[-1].digests if earlier.inputs else {}
+    now = folder.inputs[-1]["digests"] if folder.inputs else {}
+    same = before.get("heldout") in (None, now.get("heldout"))
     # A program that crashed is run again: what killed it may have been the machine.
     executions = {number: seen for number, seen in earlier.executions.items() if seen.failure is None}
-    return Findings(earlier.heldout, executions, earlier.peers)
+    return Findings(earlier.heldout if same else {}, executions, earlier.peers)
 
 
 def _candidate(trial: Trial) -> Candidate:

@@ -25,8 +25,9 @@ from evaluation.planner import Target, load_target
 from sweeps.cache import StageCache
 from sweeps.cache_store import open_store
 from sweeps.config import SweepConfig
+from sweeps.file_facts import facts_of
 from sweeps.inputs import open_inputs
-from sweeps.pictures import Pictures
+from sweeps.pictures import Pictures, unchanged
 
 SHARED_BYTES = 1 << 26
 """Of pictures up to which workers share them through the cache. More are read by each from their files."""
@@ -57,10 +58,13 @@ class Context:
     def fingerprints(self) -> dict[str, str]:
         uses = {"search": self.pictures.search, "heldout": self.pictures.heldout, "train": self.pictures.train}
         uses["calibration"] = self.pictures.calibration
-        return {
-            "network": self.baseline.fingerprint(),
-            **{use: split.fingerprint() for use, split in uses.items() if split is not None},
-        }
+        splits = [split for split in uses.values() if split is not None]
+        paths = [path for split in splits for index in range(len(split)) for path in split.files(index)]
+        facts = facts_of(self.config)
+        facts.load_digests(paths)
+        found = {use: split.fingerprint() for use, split in uses.items() if split is not None}
+        facts.save_digests(paths)
+        return {"network": self.baseline.fingerprint(), **found}
 
     @cached_property
     def calibration_frames(self) -> np.ndarray:
@@ -194,4 +198,4 @@ def open_context(config: SweepConfig) -> Context:
     baseline, pictures = open_inputs(config)
     limit_bytes = None if config.cache.max_gb is None else config.cache.max_gb * 1e9
     cache = StageCache(open_store(config.cache_place), limit_bytes)
-    return Context(config, baseline, pictures, load_target(config.target), cache)
+    return Context(config, baseline, unchanged(pictures), load_target(config.target), cache)

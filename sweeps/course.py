@@ -15,7 +15,7 @@ from sweeps.config import SweepConfig, flatten
 from sweeps.ehvi import Costs, Worth
 from sweeps.engine import run_trials
 from sweeps.executor import Executor, answers_to
-from sweeps.folder import StudyFolder
+from sweeps.folder import LOG_FILE, StudyFolder
 from sweeps.journal import Journal
 from sweeps.judging import planned_limits
 from sweeps.progress import Progress
@@ -54,12 +54,18 @@ def run_course(
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # of each attempt to reach a server that is away
-    # Asked before the databases are opened: a mistake in the data ends it all at once, and nobody waits for them.
+    # Answered before the databases are opened: what ends the study here leaves no run and no study in them. The workers
+    # go on meanwhile with what candidates share.
     first = {"data": Describe()} | ({"import check": CheckImport()} if config.import_check else {})
     for key, request in first.items():
         executor.submit(key, request)
     if config.space.prunes_channels:
         executor.submit("preparation", Prepare())  # whoever needs it sooner waits for it
+    if config.import_check is not None:
+        progress.say(f"scoring the imported network on {config.import_check.split!r}")
+    answers = answers_to(executor, first)
+    data = described(answers["data"], folder.path / LOG_FILE)
+    check = checked_import(config, answers.get("import check"))
     settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
     if shared is not None:
         shared.patience.say = progress.note
@@ -68,14 +74,9 @@ def run_course(
         study = open_study(config, folder.path, shared)
     mirror = Mirror(tracker, folder.path, progress.note)
     with mirror.ended_on_error():
-        if config.import_check is not None:
-            progress.say(f"scoring the imported network on {config.import_check.split!r}")
-        answers = answers_to(executor, first)
-        data = described(answers["data"])
         for sentence in data_warnings(data):
             progress.note(f"Warning: {sentence}")
         tracker.class_names = data.class_names
-        check = checked_import(config, answers.get("import check"))
         if config.space.prunes_channels:
             progress.say("ranking the channels and reading pictures, once for all trials")
         journal = shared or Journal(folder.path)

@@ -6,10 +6,12 @@ import fcntl
 import json
 import os
 import platform
+import shutil
+import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +21,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluation.errors import UserError
 from reports.files import existing_file, replace_file, shown
+from reports.record import MeasuredOn
+from sweeps import input_spans
 from sweeps.config import SweepConfig
+from sweeps.fingerprints import Inputs, changed_inputs, read_details, write_details
 from sweeps.journal import read_journal
 from sweeps.shared_journal import SharedJournal
 
 STUDY_FILE = "study.json"
 LOCK_FILE = ".lock"
+LOG_FILE = "workers.log"
 SHOWN = 6
 """Keys that differ, in a message."""
 
@@ -41,7 +47,12 @@ class StudyFolder:
     launch: Mapping[str, Any]
     """What the latest launch said of itself: its budget, workers, process and machine."""
     changes: list[Mapping[str, Any]] = field(default_factory=list)
-    """Every change of the configuration that the user allowed: when, after how many trials, and each key's values."""
+    """Every change of configuration or inputs that the user allowed, as in `StudyRecord.changes`."""
+    inputs: list[Mapping[str, Any]] = field(default_factory=list)
+    """What trials were measured on, in the order of time: {"at", "digests" (see `fingerprints.Inputs`), "trials"}. The
+    last has no "trials": it is of all others. Trials of a version that kept no digests have none."""
+    notes: list[str] = field(default_factory=list)
+    """Lines that the user should read before the study goes on."""
     _counted: float = field(default_factory=time.monotonic, repr=False)
 
     def elapsed_s(self) -> float:
@@ -54,6 +65,14 @@ class StudyFolder:
         self.seconds, self._counted = self.seconds + now - self._counted, now
         self.save()
 
+    def stale(self, uses: Collection[str]) -> frozenset[int]:
+        """Numbers of the trials that were measured while one of these inputs was another than it is now."""
+        return input_spans.stale(self.inputs, uses)
+
+    def measured_on(self, numbers: Collection[int]) -> tuple[MeasuredOn, ...]:
+        """`inputs` with the numbers of the trials in each, for the record."""
+        return input_spans.measured_on(self.inputs, numbers)
+
     def save(self) -> None:
         content = {
             "id": self.study_id,
@@ -61,6 +80,7 @@ class StudyFolder:
             "seconds": self.seconds,
             "launch": dict(self.launch),
             "changes": self.changes,
+            "inputs": self.inputs,
             "config": dict(self.identity),
         }
         replace_file(self.path / STUDY_FILE, (json.dumps(content, indent=1) + "\n").encode())
@@ -68,19 +88,27 @@ class StudyFolder:
 
 @contextmanager
 def open_folder(
-    config: SweepConfig, resume: bool, accept_changes: bool = False, shared: SharedJournal | None = None
+    config: SweepConfig,
+    resume: bool,
+    accept_changes: bool = False,
+    shared: SharedJournal | None = None,
+    inputs: Inputs | None = None,
 ) -> Iterator[StudyFolder]:
-    """The study's folder, created or resumed, locked against a second launch.
+    """The study's folder, created or resumed, locked against a second launch. Where an error ends the study before its
+    first trial, a folder that was created here is removed.
 
     Args:
         resume: go on with a study that exists.
-        accept_changes: also with one of another configuration, which it then has.
+        accept_changes: also with one of another configuration or other inputs, which it then has.
         shared: of a study that several launches work on; it is joined, not resumed, and nobody is locked out.
+        inputs: network, images and target as they are now; None: they are not compared.
 
     Raises:
-        UserError: it cannot be written, is in use, belongs to another configuration, or exists without `resume`.
+        UserError: it cannot be written, is in use, belongs to another configuration, was measured on other inputs, or
+            exists without `resume`.
     """
     path = config.folder
+    is_new = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / LOCK_FILE).open("w")
@@ -91,7 +119,28 @@ def open_folder(
             fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{path}: another launch works on this study; wait for it, or use -o study=NAME") from None
-        yield _join(config, path, shared) if shared else _open(config, path, resume, accept_changes)
+        if shared:
+            yield _join(config, path, shared, inputs)
+            return
+        try:
+            yield _open(config, path, resume, accept_changes, inputs)
+        except Exception as error:
+            if is_new and not read_journal(path):
+                _discard(path, error)
+            raise
+
+
+def _discard(path: Path, error: Exception) -> None:
+    """Remove the folder of a study that has not begun. The workers' log is kept where the error points to it."""
+    log = path / LOG_FILE
+    if str(log) in str(error):
+        kept = Path(tempfile.mkdtemp(prefix="petitlab-")) / LOG_FILE
+        with suppress(OSError):
+            shutil.copyfile(log, kept)
+        error.args = tuple(str(part).replace(str(log), str(kept)) for part in error.args)
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # other studies may be there
+        path.parent.rmdir()
 
 
 class StudyGoneError(UserError):
@@ -149,6 +198,13 @@ class _Change(_Known):
     at: str
     trials: Annotated[int, Field(ge=0, lt=2**63)]
     keys: dict[str, Annotated[list[Any], Field(min_length=2, max_length=2)]]
+    inputs: dict[str, Annotated[list[str], Field(min_length=2, max_length=2)]] = {}
+
+
+class _MeasuredOn(_Known):
+    at: str
+    digests: dict[str, str]
+    trials: list[Annotated[int, Field(ge=0, lt=2**63)]] | None = None
 
 
 class _StudyFile(_Known):
@@ -159,6 +215,7 @@ class _StudyFile(_Known):
     seconds: Annotated[float, Field(ge=0, lt=1e12)]
     launch: _Launch
     changes: list[_Change]
+    inputs: list[_MeasuredOn] = []
     config: dict[str, Any]
 
 
@@ -185,19 +242,30 @@ def read_folder(path: Path) -> StudyFolder:
         raise UserError(f"{path}: no study here ({STUDY_FILE} is missing); give a folder such as studies/streets")
     changes = [change.model_dump() for change in known.changes]
     launch = known.launch.model_dump()
-    return StudyFolder(path, known.id, known.started, known.seconds, known.config, launch, changes)
+    inputs = [span.model_dump(exclude_none=True) for span in known.inputs]
+    return StudyFolder(path, known.id, known.started, known.seconds, known.config, launch, changes, inputs)
 
 
-def _join(config: SweepConfig, path: Path, shared: SharedJournal) -> StudyFolder:
+def _join(config: SweepConfig, path: Path, shared: SharedJournal, inputs: Inputs | None) -> StudyFolder:
     """The folder of a study whose identity lies in the database, made by whoever came first."""
     identity, launch, now = _this_launch(config)
     known = shared.once("study", {"id": uuid.uuid4().hex, "started": now, "config": identity})
     if changed := _differences(known["config"], identity):
         shown = ", ".join(f"{key} ({_short(old)} there, {_short(new)} here)" for key, (old, new) in changed.items())
         raise UserError(f"study {config.study!r} in {config.storage.url} has another configuration: {shown}")
+    spans = []
+    if inputs is not None:
+        first = shared.once("inputs", {"at": now, "digests": dict(inputs.digests)})
+        if changed := changed_inputs(first["digests"], read_details(path), inputs):
+            raise UserError(
+                f"study {config.study!r} in {config.storage.url} is measured on other inputs than those here: "
+                f"{input_spans.listed(changed)}; give this machine the same files, or use -o study=NAME"
+            )
+        write_details(inputs, path)
+        spans.append(first)
     # One clock for all launches: since the first began.
     since = datetime.now(UTC) - datetime.fromisoformat(known["started"])
-    folder = StudyFolder(path, known["id"], known["started"], since.total_seconds(), identity, launch)
+    folder = StudyFolder(path, known["id"], known["started"], since.total_seconds(), identity, launch, inputs=spans)
     folder.save()
     return folder
 
@@ -211,10 +279,12 @@ def _this_launch(config: SweepConfig) -> tuple[dict[str, Any], dict[str, Any], s
     return identity, launch, datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool) -> StudyFolder:
+def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool, inputs: Inputs | None) -> StudyFolder:
     identity, launch, now = _this_launch(config)
     if not (path / STUDY_FILE).exists():
         folder = StudyFolder(path, uuid.uuid4().hex, now, 0.0, identity, launch)
+        if inputs is not None:
+            input_spans.begin(folder.inputs, inputs, now, path)
         folder.save()
         return folder
     folder = read_folder(path)
@@ -228,11 +298,40 @@ def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool) -
             f"{f' and {len(changed) - SHOWN} more' if len(changed) > SHOWN else ''}; use -o study=NAME for a new one, "
             f"or --resume --accept-changes to go on with this one: what it has measured stays as it is"
         )
+    measured = read_journal(path)
+    others = input_spans.changed(folder.inputs, inputs, path) if measured else {}
+    named = input_spans.listed(others)
+    if others and not accept_changes:
+        raise UserError(
+            f"study {config.study!r} in {path} was measured on other inputs: {named} changed since; put them back, use "
+            "-o study=NAME for a new study, or --resume --accept-changes to go on with this one: what it has measured "
+            "stays as it is"
+        )
     if not resume:
         raise UserError(f"study {config.study!r} exists in {path}; add --resume to go on, or -o study=NAME")
     folder.launch, folder.identity = launch, identity
-    if changed:
-        folder.changes.append({"at": now, "trials": len(read_journal(path)), "keys": changed})
+    program = input_spans.other_program(folder.inputs, inputs) if measured else {}
+    if changed or others or program:
+        ends = {
+            what: [input_spans.end_of(digest) for digest in digests] for what, digests in (others | program).items()
+        }
+        folder.changes.append({"at": now, "trials": len(measured), "keys": changed, "inputs": ends})
+    if inputs is not None:
+        if measured and not folder.inputs:
+            folder.notes.append(
+                f"study {config.study!r} was begun by a version that did not fingerprint network and images: whether "
+                "they are still those of its trials is not known; from now on they are compared"
+            )
+        input_spans.take(folder.inputs, inputs, now, folder.started, measured, path)
+    if program:
+        folder.notes.append(
+            f"the {len(measured)} trials of before were measured by another version of the program or its libraries; "
+            "they stay as they are, and the report says so"
+        )
+    if others:
+        folder.notes.append(
+            f"{named} changed: the {len(measured)} trials of before stay as they were measured, and the report says so"
+        )
     folder.save()
     return folder
 

@@ -26,6 +26,7 @@ from sweeps.config import SweepConfig
 from sweeps.context import Context
 from sweeps.execution import PROOF_PICTURES, execution
 from sweeps.export import settings_of
+from sweeps.fingerprints import require_same_inputs
 from sweeps.model_card import model_card
 from sweeps.space import Candidate
 from sweeps.stages import Network, compressed, plan_of
@@ -67,6 +68,8 @@ def hand_over(
     config, candidate = settings or settings_of(record, study, trial)
     context = open_context(config)
     kept = existing_file(study, f"{NETWORKS}/{trial.label}/{NETWORK_FILE}")
+    if kept is None:
+        require_same_inputs(record, trial, context.fingerprints)
     network = compressed(candidate.compression, context) if kept is None else _loaded(kept)
     graph = lower(network, context.config.study)
     plan = plan_of(graph, candidate.tile_count, context)

@@ -1,4 +1,4 @@
-"""What a study starts from, network and pictures, opened and checked before anything is started.
+"""What a study starts from, network and images, opened and checked before anything is started.
 
 No TensorFlow here, but to read a frozen graph or a TensorFlow checkpoint.
 """
@@ -9,30 +9,43 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
+from rich.console import Console
+
 from deeplab.checkpoint import Checkpoint, load_checkpoint
 from deeplab.importing import Unstated, load_network, network_file
 from evaluation.errors import UserError
 from evaluation.planner import load_target
 from sweeps.config import SweepConfig
 from sweeps.config_file import check_files
-from sweeps.pictures import Pictures, open_part, open_pictures
+from sweeps.fingerprints import Inputs, fingerprint
+from sweeps.image_checks import checked
+from sweeps.levels import check_levels
+from sweeps.pictures import Pictures, open_pictures
 
 
-def check_inputs(config: SweepConfig) -> None:
-    """Raise the `UserError` for anything wrong with the files of a study that can be seen without decoding pictures.
+def check_inputs(config: SweepConfig, console: Console | None = None) -> Inputs:
+    """Check everything that a study reads: network, target, levels of the space, every image and every mask.
 
-    A study is only begun after this, so that a mistake leaves no half-made study behind.
+    A study is only begun after this, so that a mistake leaves no half-made study behind, and costs no ranking and no
+    trial. What was checked before and has not changed is not read again.
+
+    Args:
+        console: shows how far the images are; None: nothing is shown.
+
+    Returns:
+        What was found, hashed.
+
+    Raises:
+        UserError: for anything wrong.
     """
     check_files(config)
     if config.search.sampler == "gp" and find_spec("torch") is None:
         raise UserError("search.sampler: gp needs PyTorch, which is not installed; pip install torch, or choose ehvi")
-    load_target(config.target)
-    _, pictures = open_inputs(config)
-    for split in (pictures.search, pictures.heldout, pictures.train):
-        if split is not None:
-            split.check()
-    if config.import_check is not None:
-        open_part(pictures.dataset, config.import_check.split).check()
+    target = load_target(config.target)
+    baseline, pictures = open_inputs(config)
+    check_levels(config, baseline, target)
+    checked(config, pictures, console)
+    return fingerprint(config, baseline, pictures, target)
 
 
 def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Pictures]:

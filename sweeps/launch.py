@@ -23,7 +23,10 @@ def launch(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that exists, up to its budget.")] = False,
     accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="With --resume: go on although the configuration has changed.")
+        bool,
+        typer.Option(
+            "--accept-changes", help="With --resume: go on although the configuration or its inputs have changed."
+        ),
     ] = False,
     trials: Annotated[int | None, typer.Option(help="Distinct trials in all; as search.trials.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; as search.workers.")] = None,
@@ -68,10 +71,10 @@ def launch(
     overrides += [f"search.trials={trials}"] if trials is not None else []
     overrides += [f"search.workers={workers}"] if workers is not None else []
     config = load_config(config_file, overrides)
-    check_inputs(config)
+    inputs = check_inputs(config, console)
     if dry_run:
         return print_dry_run(config, console)
-    record = run_sweep(config, resume, console, accept_changes=accept_changes)
+    record = run_sweep(config, resume, console, accept_changes=accept_changes, inputs=inputs)
     if record is not None and study_status(record) is PlanStatus.EXCEEDED:
         raise typer.Exit(EXCEEDS_PLAN_STATUS)
 

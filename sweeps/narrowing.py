@@ -21,11 +21,18 @@ from sweeps.context import Context
 
 
 def prepare_narrowing(context: Context) -> None:
-    """Put what all candidates that lose channels share into the cache."""
+    """Put what all candidates that lose channels share into the cache.
+
+    Raises:
+        UserError: a level of sparsity cannot be reached. `sweeps.levels` refuses such before the channels are ranked,
+            but for those within a step of the path of what can be reached.
+    """
     if context.config.channels.allotment == "uniform":
         _rankings(context)
     else:
-        _path(context)
+        path = _path(context)
+        for sparsity in context.config.space.sparsity:
+            path.step_for(sparsity)
 
 
 def pruned_spec(compression: Compression, context: Context) -> NetworkSpec:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from deeplab.datasets import Dataset, Split, open_dataset
+import numpy as np
+
+from deeplab.datasets import Dataset, Sample, Split, open_dataset
+from deeplab.datasets.digests import FileState, file_state
 from deeplab.datasets.part import Part, spread
 from evaluation.errors import UserError
 from sweeps.config import CalibrationConfig, DataConfig, parse_split
@@ -22,16 +28,76 @@ class Pictures:
     """Never scored; `distill` learns from these too."""
 
 
+class Unchanged(Split):
+    """Images whose files must stay as they were when this was made: what is read of one that has changed is not used.
+
+    Scores are kept under the fingerprint of the files. It is taken once a process, so a file that is replaced later
+    would be scored under the fingerprint of the one that was there before.
+    """
+
+    def __init__(self, whole: Split, states: dict[Path, FileState] | None = None) -> None:
+        self._whole = whole
+        paths = (path for index in range(len(whole)) for path in whole.files(index))
+        self._states = {path: file_state(path) for path in paths} if states is None else states
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        return self._whole.image_ids
+
+    def image(self, index: int) -> np.ndarray:
+        image = self._whole.image(index)
+        self._verify(self._whole.files(index)[:1])
+        return image
+
+    def sample(self, index: int) -> Sample:
+        sample = self._whole.sample(index)
+        self._verify(self._whole.files(index))
+        return sample
+
+    def _verify(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            if file_state(path) != self._states[path]:
+                raise UserError(
+                    f"{path}: was changed while the study ran; put it back and go on with --resume, or begin a new one"
+                )
+
+    def check(self) -> None:
+        self._whole.check()
+
+    def take(self, count: int) -> Unchanged:
+        return Unchanged(self._whole.take(count), self._states)
+
+    def fingerprint(self) -> str:
+        return self._whole.fingerprint()
+
+    def part_fingerprint(self, indices: Sequence[int]) -> str:
+        return self._whole.part_fingerprint(indices)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self._whole.files(index)
+
+
+def unchanged(pictures: Pictures) -> Pictures:
+    """The same images; those in files are read only as long as they stay as they are now."""
+    uses = {"search": pictures.search, "heldout": pictures.heldout, "train": pictures.train}
+    uses["calibration"] = pictures.calibration
+    return replace(
+        pictures, **{use: Unchanged(split) for use, split in uses.items() if split is not None and split.files(0)}
+    )
+
+
 def open_pictures(config: DataConfig) -> Pictures:
     """Open the data sets of a study. Raises `UserError` for what is missing or does not fit."""
     dataset = open_dataset(config.name, config.path, **config.options)
     search, heldout = open_part(dataset, config.search), open_part(dataset, config.heldout)
-    shared = set(search.image_ids) & set(heldout.image_ids)
-    if shared:
-        raise UserError(
-            f"data.search and data.heldout share {len(shared)} pictures, the first is {min(shared)}; make them disjoint"
-        )
     train = open_part(dataset, config.train) if config.train else None
+    uses = {"search": search, "heldout": heldout} | ({} if train is None else {"train": train})
+    for (one, first), (other, second) in itertools.combinations(uses.items(), 2):
+        if shared := set(first.image_ids) & set(second.image_ids):
+            raise UserError(
+                f"data.{one} and data.{other} share {len(shared)} images, the first is {min(shared)}; make them "
+                "disjoint"
+            )
     calibration = _calibration(config.calibration, dataset, train)
     return Pictures(dataset, search, heldout, train, calibration)
 
@@ -39,9 +105,9 @@ def open_pictures(config: DataConfig) -> Pictures:
 def _calibration(config: CalibrationConfig | None, dataset: Dataset, train: Split | None) -> Split:
     if config is None:
         assert train is not None  # the configuration has one of the two
-        return spread(train, CalibrationConfig.model_fields["pictures"].default)
+        return spread(train, CalibrationConfig.model_fields["pictures"].default).unlabelled()
     other = open_dataset(config.name, config.path, **config.options)
-    return spread(open_part(other, config.split), config.pictures)
+    return spread(open_part(other, config.split), config.pictures).unlabelled()
 
 
 def open_part(dataset: Dataset, text: str) -> Split:

@@ -51,7 +51,7 @@ def sensitivity(
 
     config = load_config(config_file, override or [])
     levels = levels_of(config, weight_bits, activation_bits)
-    check_inputs(config)
+    check_inputs(config, Console(stderr=True))
     tile_count = tiles or max(config.space.tile_count)
     with Console(stderr=True).status("measuring each stage"):
         from sweeps.context import open_context

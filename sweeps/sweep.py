@@ -19,7 +19,9 @@ from reports.record import StudyRecord
 from sweeps.config import SweepConfig
 from sweeps.databases import OPTUNA, server_problem
 from sweeps.executor import Executor, Limits
-from sweeps.folder import gone_explained, open_folder
+from sweeps.fingerprints import Inputs
+from sweeps.folder import LOG_FILE, gone_explained, open_folder
+from sweeps.inputs import check_inputs
 from sweeps.progress import Progress
 from sweeps.shared_journal import SharedJournal
 from sweeps.stop import Stop
@@ -29,12 +31,12 @@ from sweeps.tracking_address import check_tracking
 from sweeps.worker import TRIAL_MODULE, open_worker
 
 
-def open_executor(config: SweepConfig, trial_module: str, log: Path) -> Executor:
-    """The workers of a sweep, here or on a cluster."""
+def open_executor(config: SweepConfig, trial_module: str, log: Path, inputs: Inputs | None = None) -> Executor:
+    """The workers of a sweep, here or on a cluster. One that finds other `inputs` than these ends the sweep."""
     search, executor = config.search, config.executor
     memory_bytes = None if search.worker_memory_mb is None else search.worker_memory_mb * 1e6
     limits = Limits(search.trial_seconds, memory_bytes, search.worker_trials, search.retries)
-    open_handler = partial(open_worker, config, trial_module)
+    open_handler = partial(open_worker, config, trial_module, None if inputs is None else inputs.digests)
     if executor.kind == "local":
         return Supervisor(open_handler, search.workers, log, limits)
     from sweeps.ray_executor import RayExecutor
@@ -57,31 +59,37 @@ def run_sweep(
     trial_module: str = TRIAL_MODULE,
     *,
     accept_changes: bool = False,
+    inputs: Inputs | None = None,
 ) -> StudyRecord | None:
     """One sweep, from its configuration to its report; None where another launch on the same study writes that.
+
+    Args:
+        inputs: what `check_inputs` found; None: it is asked here.
 
     Raises:
         UserError: of everything a user can put right, a full disk and a locked database among it. What was measured by
             then is in the journal, and `--resume` goes on from there.
     """
     with explained(config.folder):
-        return _run(config, resume, console, trial_module, accept_changes)
+        return _run(config, resume, console, trial_module, accept_changes, inputs or check_inputs(config, console))
 
 
 def _run(
-    config: SweepConfig, resume: bool, console: Console, trial_module: str, accept_changes: bool
+    config: SweepConfig, resume: bool, console: Console, trial_module: str, accept_changes: bool, inputs: Inputs
 ) -> StudyRecord | None:
     stop = Stop()
     check_services(config)
     shared = open_shared(config)
     with (
         stop.on_lost_output(console),
-        open_folder(config, resume, accept_changes, shared) as folder,
+        open_folder(config, resume, accept_changes, shared, inputs) as folder,
         gone_explained(folder.path),
         Progress(console, min(config.search.trials, len(config.space.space().candidates()))) as progress,
         stop.on_signals(progress.say),
-        open_executor(config, trial_module, folder.path / "workers.log") as executor,
+        open_executor(config, trial_module, folder.path / LOG_FILE, inputs) as executor,
     ):
+        for note in folder.notes:
+            progress.note(note)
         from sweeps.course import run_course
 
         end = run_course(config, folder, executor, shared, progress, stop)

@@ -6,7 +6,9 @@ Candidates that differ in tiles only share everything but the plan.
 
 from __future__ import annotations
 
+import platform
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,8 +36,19 @@ from sweeps.stages import Stop, compressed, label_agreement, parameters, plan_of
 
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_files", "network_of",
-    "open_context", "outline", "overlay", "peers", "picture", "plan_candidate", "prepare",
+    "open_context", "outline", "overlay", "peers", "picture", "plan_candidate", "prepare", "require_inputs",
 ]  # fmt: skip
+
+
+def require_inputs(context: Context, digests: Mapping[str, str]) -> None:
+    """Raise `UserError` where this process reads another network, or other images, than the study is measured on: files
+    that changed since it began, or that differ on this machine."""
+    other = [use for use, found in context.fingerprints.items() if digests.get(use, found) != found]
+    if other:
+        raise UserError(
+            f"a worker on {platform.node()} reads other inputs than those the study began with ({', '.join(other)}); "
+            "put them back, and go on with --resume"
+        )
 
 
 def prepare(context: Context) -> None:

@@ -4,6 +4,7 @@
 never loads TensorFlow. It must offer:
 
     open_context(config) -> Context
+    require_inputs(context, digests) -> None              UserError where it reads other inputs than those
     prepare(context) -> None                               what candidates that lose channels share
     plan_candidate(candidate, context) -> Plan            memory, before any training
     evaluate(candidate, context, stop) -> Measurement | Early       stop(scores so far, pictures) -> Early | None
@@ -128,8 +129,14 @@ class Show:
     candidates: tuple[Candidate, ...]
 
 
-def open_worker(config: SweepConfig, trial_module: str = TRIAL_MODULE) -> Callable[[Any], Any]:
-    """Load the trial module (and with it TensorFlow) and return the function that answers requests."""
+def open_worker(
+    config: SweepConfig, trial_module: str = TRIAL_MODULE, digests: Mapping[str, str] | None = None
+) -> Callable[[Any], Any]:
+    """Load the trial module (and with it TensorFlow) and return the function that answers requests.
+
+    Args:
+        digests: of the inputs that the study is measured on, see `fingerprints.Inputs`; None: they are not compared.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Threads that wait for cores which other workers hold cost more than they bring.
     threads = config.search.threads or max(1, (os.cpu_count() or 1) // config.search.workers)
@@ -137,7 +144,10 @@ def open_worker(config: SweepConfig, trial_module: str = TRIAL_MODULE) -> Callab
     stage_code.running()  # source that changes from here on is not what this process runs
     trial = importlib.import_module(trial_module)
     threadpool_limits(threads, user_api="blas")
-    return partial(answer, trial, trial.open_context(config))
+    context = trial.open_context(config)
+    if digests is not None:
+        trial.require_inputs(context, digests)
+    return partial(answer, trial, context)
 
 
 def answer(trial: Any, context: Any, request: Any) -> Any:

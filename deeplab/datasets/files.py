@@ -11,6 +11,7 @@ from unicodedata import category
 
 import numpy as np
 
+from deeplab.datasets.digests import file_digest
 from deeplab.datasets.images import IMAGE_SUFFIXES, INVALID, MASK_SUFFIXES, header_size, read_image, read_mask
 from deeplab.datasets.interface import Sample, Split
 from deeplab.datasets.layout import folded, visible
@@ -68,8 +69,18 @@ class FileSplit(Split):
         for picture in self.pictures:
             digest.update(picture.image_id.encode() + b"\0")
             for path in (picture.image, picture.mask):
-                digest.update(hashlib.sha256(path.read_bytes() if path else b"").digest())
+                digest.update(file_digest(path) if path else hashlib.sha256(b"").digest())
         return f"files-{len(self.pictures)}-{digest.hexdigest()}"
+
+    def part_fingerprint(self, indices: Sequence[int]) -> str:
+        return replace(self, pictures=tuple(self.pictures[index] for index in indices)).fingerprint()
+
+    def unlabelled(self) -> FileSplit:
+        return replace(self, pictures=tuple(replace(picture, mask=None) for picture in self.pictures))
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        picture = self.pictures[index]
+        return (picture.image,) if picture.mask is None else (picture.image, picture.mask)
 
 
 def read_pair(picture: PicturePath, encoding: np.ndarray, hint: str = "") -> tuple[np.ndarray, np.ndarray | None]:

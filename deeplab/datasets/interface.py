@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -30,6 +32,7 @@ class Split(Sequence[Sample]):
     """A fixed, ordered set of pictures; each is read when it is asked for.
 
     A kind of data set implements `image_ids`, `image`, `sample`, `take` and `fingerprint`, and `check` where it can.
+    One that reads files implements `files` and `part_fingerprint`, too.
     """
 
     @property
@@ -55,6 +58,23 @@ class Split(Sequence[Sample]):
     def fingerprint(self) -> str:
         """The same for the same pictures and labels: file names and bytes, or generator version and seed."""
         raise NotImplementedError
+
+    def part_fingerprint(self, indices: Sequence[int]) -> str:
+        """`fingerprint` of the images at `indices` alone. Where images are files, no other file has a part in it."""
+        if isinstance(indices, range):
+            step = f":{indices.step}" if indices.step != 1 else ""
+            text = f"{indices.start}:{indices.stop}{step}"
+        else:
+            text = ",".join(map(str, indices))
+        return hashlib.sha256(f"{self.fingerprint()}[{text}]".encode()).hexdigest()
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files of one image: (image, mask), (image,) where it has no labels, () where images are generated."""
+        return ()
+
+    def unlabelled(self) -> Split:
+        """The same images for uses that look at no label; masks in files then have no part in its fingerprint."""
+        return self
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 
@@ -41,6 +42,13 @@ class Joined(Split):
 
     def fingerprint(self) -> str:
         return hashlib.sha256("+".join(part.fingerprint() for part in self._parts).encode()).hexdigest()
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        part, place = self._find(index)
+        return part.files(place)
+
+    def unlabelled(self) -> Joined:
+        return Joined(*(part.unlabelled() for part in self._parts))
 
     def _find(self, index: int) -> tuple[Split, int]:
         number = bisect_right(self._starts, index) - 1

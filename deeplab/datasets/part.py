@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -35,13 +35,16 @@ class Part(Split):
         return Part(self._whole, self._indices[:count])
 
     def fingerprint(self) -> str:
-        chosen = self._indices
-        if isinstance(chosen, range):
-            step = f":{chosen.step}" if chosen.step != 1 else ""
-            text = f"{chosen.start}:{chosen.stop}{step}"
-        else:
-            text = ",".join(map(str, chosen))
-        return hashlib.sha256(f"{self._whole.fingerprint()}[{text}]".encode()).hexdigest()
+        return self._whole.part_fingerprint(self._indices)
+
+    def part_fingerprint(self, indices: Sequence[int]) -> str:
+        return self._whole.part_fingerprint([self._indices[index] for index in indices])
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self._whole.files(self._indices[index])
+
+    def unlabelled(self) -> Part:
+        return Part(self._whole.unlabelled(), self._indices)
 
 
 class Kept(Split):
@@ -68,6 +71,12 @@ class Kept(Split):
 
     def fingerprint(self) -> str:
         return self._whole.fingerprint()
+
+    def part_fingerprint(self, indices: Sequence[int]) -> str:
+        return self._whole.part_fingerprint(indices)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self._whole.files(index)
 
 
 def spread(whole: Split, count: int) -> Split:

@@ -40,7 +40,7 @@ _CHUNK = 1 / 16
 _FLOOR = 1 / 8
 """Of a group's original channels, and `_LEAST` of them: what it always keeps."""
 _LEAST = 4
-_ROUND = 1 / 128
+ROUND = 1 / 128
 """Of the reference's peak memory: what a round means to save before the planner is asked again."""
 _NO_COST = 1e-30
 """Stands for a cost of 0: of chunks that cost nothing, the one that saves most goes first."""
@@ -99,6 +99,11 @@ def reference_plans(
     return planned
 
 
+def narrowest(spec: NetworkSpec) -> NetworkSpec:
+    """The network at the end of its pruning path, every group at its fewest channels. Needs no ranking."""
+    return with_widths(spec, {writer: _floor(group) for group in channel_groups(spec) for writer in group.writers})
+
+
 def keep_for(path: PruningPath, saving: float) -> dict[str, np.ndarray]:
     """Group name -> sorted indices of the channels that stay when `saving` of the reference's peak memory goes."""
     removed = dict(path.step_for(saving).removed)
@@ -128,7 +133,7 @@ def pruning_path(
         if reference.peak_memory_bytes <= (1.0 - until) * steps[0].peak_memory_bytes:
             break
         worth = _worth(present, graph, reference, weight_bytes)
-        narrower = _narrower(groups, removed, costs, worth, _ROUND * steps[0].peak_memory_bytes)
+        narrower = _narrower(groups, removed, costs, worth, ROUND * steps[0].peak_memory_bytes)
         if narrower == removed:
             break
         removed = narrower

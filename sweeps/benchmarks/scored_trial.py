@@ -20,11 +20,12 @@ from sweeps.trial import (
     picture,
     plan_candidate,
     prepare,
+    require_inputs,
 )
 
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_files", "open_context",
-    "outline", "overlay", "peers", "picture", "plan_candidate", "prepare",
+    "outline", "overlay", "peers", "picture", "plan_candidate", "prepare", "require_inputs",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deeplab.datasets import open_dataset
+from deeplab.datasets.files import FileSplit, PicturePath, label_encoding
 from deeplab.datasets.part import Part, spread
 
 
@@ -39,3 +40,18 @@ def test_spread_pictures_are_as_far_apart_as_they_can_be(whole, count, places):
 
 def test_a_spread_of_more_pictures_than_there_are_is_all(whole):
     assert spread(whole, 12).image_ids == whole.image_ids
+
+
+def test_the_fingerprint_of_a_part_is_of_its_own_files(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(name.encode())
+    files = tuple(PicturePath(name, tmp_path / name, None) for name in ("a", "b", "c"))
+    whole = FileSplit(files, label_encoding({0: 0}))
+    part, rest = Part(whole, range(0, 2)), Part(whole, [2])
+    before = part.fingerprint(), rest.fingerprint(), Part(part, [1]).fingerprint()
+    assert [part.files(index) for index in range(2)] == [(tmp_path / "a",), (tmp_path / "b",)]
+    (tmp_path / "b").write_bytes(b"other")
+    assert part.fingerprint() != before[0]
+    assert rest.fingerprint() == before[1]
+    assert Part(part, [1]).fingerprint() != before[2]
+    assert Part(part, [0]).fingerprint() == Part(whole, [0]).fingerprint() == whole.take(1).fingerprint()

@@ -8,7 +8,7 @@ import pytest
 from deeplab.compression import Compression
 from deeplab.lowering import lower_untrained
 from deeplab.pruning import allotment
-from deeplab.pruning.allotment import PathStep, PruningPath, keep_for, pruning_path
+from deeplab.pruning.allotment import PathStep, PruningPath, keep_for, narrowest, pruning_path
 from deeplab.pruning.channels import narrowed_to, take_channels
 from deeplab.pruning.groups import channel_groups
 from deeplab.pruning.ranking import Ranking, ranked
@@ -35,7 +35,7 @@ def even_rankings(spec):
 def large_rounds():
     """The planner is asked less often: tests need few steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(allotment, "_ROUND", 1 / 20)
+        patch.setattr(allotment, "ROUND", 1 / 20)
         yield
 
 
@@ -116,7 +116,7 @@ def test_the_planner_is_asked_for_each_spec_of_the_path_once():
 
 
 def test_the_first_chunk_is_cheap_and_alive_at_the_peak(monkeypatch):
-    monkeypatch.setattr(allotment, "_ROUND", 1e-6)
+    monkeypatch.setattr(allotment, "ROUND", 1e-6)
 
     def first(costs):
         step = pruning_path(SPEC, ranked(costs), planned, weight_bytes=0.0, until=1e-6).steps[1]
@@ -165,3 +165,12 @@ def test_a_saving_is_the_first_step_that_reaches_it():
     assert [path.step_for(saving).removed[0][1] for saving in (0.0, 0.05, 0.1, 0.11, 0.4)] == [0, 1, 1, 3, 3]
     assert keep_for(path, 0.4)["a"].tolist() == [3]
     assert keep_for(path, 0.1)["a"].tolist() == [0, 1, 3]
+
+
+def test_the_narrowest_network_is_where_every_path_ends(monkeypatch):
+    monkeypatch.setattr(allotment, "ROUND", 1 / 4)
+    random = np.random.default_rng(1)
+    rankings = ranked({group.name: random.uniform(size=group.channels) for group in channel_groups(SPEC)})
+    whole = pruning_path(SPEC, rankings, planned, weight_bytes=1.0)
+    kept = {ranking.group: ranking.kept(dict(whole.steps[-1].removed)[ranking.group]) for ranking in whole.rankings}
+    assert narrowest(SPEC) == narrowed_to(SPEC, kept)

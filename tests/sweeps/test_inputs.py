@@ -1,22 +1,33 @@
 """What a study starts from is checked before anything is started."""
 
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from deeplab.checkpoint import save_checkpoint
+from deeplab.datasets.files import FileSplit, PicturePath, label_encoding
 from evaluation.errors import UserError
 from sweeps import launch, sensitivity
 from sweeps.config_file import load_config
+from sweeps.file_facts import FileFacts
+from sweeps.image_checks import Use, check_images
 from sweeps.inputs import check_inputs, open_network
 from tests.deeplab.slim_network import SlimNetwork
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path_factory, monkeypatch):
+    """What is known of checked files is kept in `out`, in the current folder."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("current"))
 
 
 def _folder(tmp_path, odd=None):
@@ -67,7 +78,8 @@ def test_bits_of_a_decoder_that_is_not_there_are_refused(tmp_path, monkeypatch, 
     assert ended.value.code == 2
     said = f"error: space.{key}: the network {path} is a DeepLab v3, which has no decoder; remove the key\n"
     assert capsys.readouterr().err == said
-    _check(f"network.source={path}", "space.aspp_weight_bits=[4, 8]", "space.aspp_activation_bits=[4, 8]")
+    stages = ["space.aspp_weight_bits=[4, 8]", "space.aspp_activation_bits=[4, 8]"]
+    _check(f"network.source={path}", "space.sparsity=[0.0, 0.25]", *stages)
 
 
 def test_a_truncated_network_is_refused_by_name(shared, tmp_path):
@@ -129,3 +141,162 @@ def test_the_sampler_that_needs_torch_says_so(monkeypatch):
     monkeypatch.setattr("sweeps.inputs.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"search\.sampler: gp needs PyTorch.*choose ehvi"):
         _check("search.sampler=gp")
+
+
+def _spoil(path, change):
+    image = np.array(Image.open(path))
+    change(image)
+    Image.fromarray(image).save(path)
+
+
+def _voided(image):
+    image[:] = 255
+
+
+@pytest.mark.parametrize("use", ["search", "heldout", "train"])
+def test_every_bad_file_of_every_use_is_found_and_counted(tmp_path, use):
+    overrides = _folder(tmp_path)
+    for name, ids in (("train", "012"), ("search", "345"), ("heldout", "67")):
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    bad = {"search": "345", "heldout": "67", "train": "012"}[use]
+    for image_id in bad:
+        _spoil(tmp_path / "masks" / f"{image_id}.png", lambda image: image.__setitem__((5, 7), 77))
+    first = rf"^data\.{use}: .*masks/{bad[0]}\.png: label 77 at row 5, column 7"
+    with pytest.raises(UserError, match=rf"{first}.*\(and {len(bad) - 1} more: {bad[1]}\.png") as refused:
+        _check(*overrides)
+    assert "\n" not in str(refused.value)
+
+
+def test_bad_files_of_several_uses_are_counted_together(tmp_path):
+    overrides = _folder(tmp_path)
+    for image_id in "01234567":
+        (tmp_path / "images" / f"{image_id}.png").write_bytes(b"\x89PNG\r\n\x1a\n, and then nothing of the kind")
+    with pytest.raises(UserError, match=r"^data\.search: .*\(and 7 more: \d\.png, \d\.png, \d\.png, \.\.\.\)$"):
+        _check(*overrides)
+
+
+def test_labels_of_calibration_images_are_not_looked_at(tmp_path):
+    overrides = _folder(tmp_path)
+    for name, ids in (("train", "012"), ("search", "345"), ("heldout", "67")):
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    _spoil(tmp_path / "masks" / "1.png", lambda image: image.__setitem__((5, 7), 77))
+    with pytest.raises(UserError, match=r"data\.train: .*masks/1\.png"):
+        _check(*overrides)
+    _check(*overrides, "finetune.loss=distill")
+    (tmp_path / "images" / "1.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"data\.train: .*images/1\.png"):
+        _check(*overrides, "finetune.loss=distill")
+
+
+def test_images_of_the_import_check_are_checked(tmp_path):
+    overrides = _folder(tmp_path)
+    for name, ids in (("train", "01"), ("search", "34"), ("heldout", "6")):
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    _spoil(tmp_path / "masks" / "7.png", lambda image: image.__setitem__((0, 0), 200))
+    _check(*overrides)
+    with pytest.raises(UserError, match=r"import_check\.split: .*masks/7\.png: label 200"):
+        _check(*overrides, "import_check.miou=0.5", "import_check.split=all")
+
+
+def test_images_without_any_class_give_no_score(tmp_path):
+    overrides = _folder(tmp_path)
+    for name, ids in (("train", "012"), ("search", "345"), ("heldout", "67")):
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    for image_id in "67":
+        _spoil(tmp_path / "masks" / f"{image_id}.png", _voided)
+    with pytest.raises(UserError, match=r"data\.heldout: no mask of its 2 images holds a class.*masks/6\.png"):
+        _check(*overrides)
+    _spoil(tmp_path / "masks" / "7.png", lambda image: image.__setitem__((0, 0), 3))
+    _check(*overrides)
+
+
+class _Counting(FileSplit):
+    """Counts what is decoded."""
+
+    decoded = 0
+
+    def sample(self, index):
+        type(self).decoded += 1
+        return super().sample(index)
+
+
+def test_what_was_found_good_is_not_decoded_again(tmp_path, monkeypatch):
+    _folder(tmp_path)
+    monkeypatch.setattr(_Counting, "decoded", 0)
+    files = [PicturePath(n, tmp_path / f"images/{n}.png", tmp_path / f"masks/{n}.png") for n in "01234567"]
+    encoding = {value: value for value in range(11)}
+    facts = FileFacts(tmp_path / "facts" / "files.sqlite")
+
+    def check(encoding, labelled=True):
+        before = _Counting.decoded
+        split = _Counting(tuple(files), label_encoding(encoding))
+        check_images([Use("data.search", split, labelled, True)], facts, Console(quiet=True))
+        return _Counting.decoded - before
+
+    assert check(encoding) == 8
+    assert check(encoding) == 0
+    assert check(encoding | {12: 3}) == 8, "other labels were not checked"
+    _spoil(tmp_path / "masks/3.png", lambda image: image.__setitem__((0, 0), 4))
+    assert check(encoding) == 1
+    for content in (
+        b"no database at all, but long enough to be taken for one" * 40,
+        b"",
+        b"SQLite format 3\x00" + bytes(99),
+    ):
+        facts = FileFacts(tmp_path / "facts" / "damaged.sqlite")
+        (tmp_path / "facts" / "damaged.sqlite").write_bytes(content)
+        assert check(encoding) == 8
+        assert check(encoding) == 0
+    facts = FileFacts(tmp_path / "masks" / "0.png" / "files.sqlite")  # where nothing can be kept
+    assert (check(encoding), check(encoding)) == (8, 8)
+    elsewhere, link = tmp_path / "facts" / "elsewhere", tmp_path / "facts" / "link.sqlite"
+    elsewhere.write_bytes(b"not ours")
+    link.symlink_to(elsewhere)
+    facts = FileFacts(link)
+    assert (check(encoding), check(encoding)) == (8, 8)
+    assert elsewhere.read_bytes() == b"not ours"
+
+
+def test_progress_is_shown_as_lines_where_there_is_no_terminal(tmp_path):
+    said = io.StringIO()
+    check_inputs(load_config(REPOSITORY / "pareto.yaml", _folder(tmp_path)), Console(file=said, width=100))
+    assert said.getvalue() == "checking 8 images and their masks\n"
+    check_inputs(load_config(REPOSITORY / "pareto.yaml"), said := Console(file=io.StringIO()))
+    assert said.file.getvalue() == ""
+
+
+def test_a_sparsity_that_channels_cannot_give_is_refused_before_they_are_ranked():
+    words = r"space\.sparsity: 0\.9, 0\.95 cannot be reached: .* at most 8\d(\.\d)? %.*keep to levels up to 0\.8\d"
+    with pytest.raises(UserError, match=words):
+        _check("space.sparsity=[0.0, 0.5, 0.9, 0.95]")
+    _check("space.sparsity=[0.0, 0.8]")
+
+
+@pytest.mark.parametrize("overrides", [["channels.allotment=uniform"], ["space.pruning=[magnitude]"]])
+def test_methods_that_reach_every_sparsity_are_not_refused(overrides):
+    _check("space.sparsity=[0.0, 0.95]", *overrides)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
+def test_a_bad_held_out_mask_is_one_line_and_nothing_is_begun(tmp_path, monkeypatch, capsys, arguments):
+    overrides = _folder(tmp_path)
+    for name, ids in (("train", "012"), ("search", "345"), ("heldout", "67")):
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    _spoil(tmp_path / "masks" / "7.png", lambda image: image.__setitem__((5, 7), 77))
+    given = [word for override in overrides for word in ("-o", override)]
+    monkeypatch.setattr(sys, "argv", ["launch", str(REPOSITORY / "pareto.yaml"), *given, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        launch.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("error: data.heldout: ")
+    assert "masks/7.png: label 77 at row 5, column 7" in said[0]
+    assert sorted(path.name for path in Path.cwd().rglob("*")) == [".cache", "files.sqlite", "studies"]
+
+
+def test_progress_is_shown_on_a_terminal(tmp_path):
+    said = io.StringIO()
+    console = Console(file=said, width=100, force_terminal=True)
+    check_inputs(load_config(REPOSITORY / "pareto.yaml", _folder(tmp_path)), console)
+    assert "images and masks" in said.getvalue()

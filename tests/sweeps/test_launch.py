@@ -268,11 +268,28 @@ def test_an_exhausted_space_ends_the_sweep(config: Config) -> None:
     assert len(sweep(small).trials) == 3
 
 
-def test_an_import_that_misses_its_figure_stops_before_the_search(config: Config) -> None:
-    with pytest.raises(UserError, match=r"import_check: .* expected 0\.5 \+- 0\.005"):
-        sweep(config("import_check.miou=0.5"))
-    assert not (config().folder / "trials.jsonl").exists()
-    assert all(run.info.status == "FAILED" for run in mlflow_runs())
+@pytest.mark.parametrize(
+    ("override", "fault", "said"),
+    [
+        ("import_check={miou: 0.5, split: val}", "", r"import_check: .* expected 0\.5 \+- 0\.005"),
+        (
+            "seed=3",
+            "crash:description",
+            r"could not open the network and the images \(its worker ended .*see /.*\.log$",
+        ),
+    ],
+)
+def test_what_fails_before_the_first_trial_leaves_no_study(
+    config: Config, monkeypatch: pytest.MonkeyPatch, override: str, fault: str, said: str
+) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_FAULT", fault)
+    with pytest.raises(UserError, match=said) as ended:
+        sweep(config(override))
+    assert "\n" not in str(ended.value)
+    if fault:
+        assert Path(str(ended.value).rpartition("see ")[2]).is_file(), "the log that it names is kept"
+    assert not config().folder.exists()
+    assert MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}").get_experiment_by_name("stand-in") is None
 
 
 def test_the_command_explains_itself() -> None:

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -25,6 +26,8 @@ from reports.record import State, Trial, read_record
 from sweeps.benchmarks.services import PostgresServer, postgres_server
 from sweeps.config import SweepConfig
 from sweeps.config_file import load_config
+from sweeps.folder import open_folder
+from sweeps.inputs import check_inputs
 from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal, read_shared_journal
 from sweeps.space import BASELINE, Candidate
 from sweeps.sweep import run_sweep
@@ -273,6 +276,22 @@ def test_another_configuration_is_refused(config: Config, url: str) -> None:
     SharedJournal(url, "stand-in", "x", 60).once("study", {"id": "1", "started": "then", "config": known})
     with pytest.raises(UserError, match=r"has another configuration: seed \(3 there, 4 here\)"):
         run_sweep(config(f"storage.url={url}", "seed=4"), False, Console(quiet=True), "standin_trial")
+
+
+def test_other_inputs_are_refused(config: Config, url: str) -> None:
+    here = config(f"storage.url={url}")
+    shared = SharedJournal(url, "stand-in", "x", 60)
+    inputs = check_inputs(here)
+    with open_folder(here, False, shared=shared, inputs=inputs) as first:
+        assert first.inputs[0]["digests"] == inputs.digests
+    with open_folder(here, False, shared=shared, inputs=inputs) as second:
+        assert second.inputs == first.inputs
+    other = replace(inputs, digests=dict(inputs.digests) | {"search": "of other masks"})
+    with (
+        pytest.raises(UserError, match=r"is measured on other inputs than those here: search .*; give this machine"),
+        open_folder(here, False, shared=shared, inputs=other),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
