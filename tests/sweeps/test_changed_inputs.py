@@ -17,6 +17,7 @@ from rich.console import Console
 from standin_sweeps import Config, pdf_text
 
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from deeplab.compression import FLOAT_BITS, Compression
 from deeplab.datasets import open_dataset
 from evaluation.errors import UserError
 from reports.record import State, Trial, read_record
@@ -280,8 +281,8 @@ def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_wh
     assert read_folder(study().folder).stale(["network", "search"]) == set()
 
 
-def _measured(number: int, tile_count: int) -> Trial:
-    candidate = Candidate(tile_count=tile_count)
+def _measured(number: int, bits: int) -> Trial:
+    candidate = Candidate(Compression(weight_bits=bits, activation_bits=bits))
     measurement = standin_trial.outline(candidate, None)
     return Trial(number, candidate.as_params(), str(candidate), State.COMPLETE, True, measurement)
 
@@ -301,7 +302,7 @@ class _Recording:
 
 def test_a_network_that_cannot_be_made_again_is_asked_for_nothing(study: Callable, tmp_path: Path) -> None:
     config = study()
-    trials = {number: _measured(number, tiles) for number, tiles in enumerate((1, 2, 4))}
+    trials = {number: _measured(number, bits) for number, bits in enumerate((FLOAT_BITS, 8, 4))}
     of = verdict(config, trials)
     assert set(of.on_front) == {0, 1, 2}
     assert of.choice.number > 0
