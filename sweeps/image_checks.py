@@ -107,7 +107,7 @@ def check_images(uses: Sequence[Use], facts: FileFacts, console: Console) -> Non
         known = facts.passed([name for name in named if isinstance(name, str)])
         fresh = [item for item, name in zip(items, named, strict=True) if isinstance(name, str) and name not in known]
         if fresh:
-            bar.say(f"checking {len(fresh)} images and their masks")
+            bar.say("checking 1 image" if len(fresh) == 1 else f"checking {len(fresh)} images and their masks")
         found = list(bar.track("checking", _each(pool, _Item.labels, fresh)))
     names = dict(zip(items, named, strict=True))
     facts.save_passed({names[i]: seen for i, seen in zip(fresh, found, strict=True) if isinstance(seen, bytes)})
