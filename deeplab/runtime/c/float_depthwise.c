@@ -50,17 +50,20 @@ FLOAT_DEPTHWISE(depthwise_one_4, floats_4, 4, 1)
 FLOAT_DEPTHWISE(depthwise_few_1, float, 1, DEPTHWISE_PIXELS)
 FLOAT_DEPTHWISE(depthwise_one_1, float, 1, 1)
 
+typedef void float_depthwise_taps(const struct float_depthwise_layer *l, const struct view *in,
+                                  const struct float_taps_under *t, float sums[][FLOAT_LANES]);
+
 static void add_float_taps(const struct float_depthwise_layer *l, const struct view *in,
                            const struct float_taps_under *t, int pixels, int lanes, float sums[][FLOAT_LANES])
 {
+    float_depthwise_taps *add = pixels > 1 ? depthwise_few_1 : depthwise_one_1;
     if (lanes == 16)
-        (pixels > 1 ? depthwise_few_16 : depthwise_one_16)(l, in, t, sums);
+        add = pixels > 1 ? depthwise_few_16 : depthwise_one_16;
     else if (lanes == 8)
-        (pixels > 1 ? depthwise_few_8 : depthwise_one_8)(l, in, t, sums);
+        add = pixels > 1 ? depthwise_few_8 : depthwise_one_8;
     else if (lanes == 4)
-        (pixels > 1 ? depthwise_few_4 : depthwise_one_4)(l, in, t, sums);
-    else
-        (pixels > 1 ? depthwise_few_1 : depthwise_one_1)(l, in, t, sums);
+        add = pixels > 1 ? depthwise_few_4 : depthwise_one_4;
+    add(l, in, t, sums);
 }
 
 /* The sum of one channel of one pixel, where each input channel has several output channels. */
