@@ -95,8 +95,8 @@ class Execution:
     stack_bytes: int
     """Deepest stack seen."""
     stack_bound_bytes: int
-    """What it may be on the study's own machine; `runtime_bytes` counts what a device needs, which has no such wide
-    vectors."""
+    """What it may be on the study's own machine, derived from the compiled program; `runtime_bytes` counts the stack of
+    the target's instruction set."""
     milliseconds: float
     """One picture, least of several runs."""
     failure: str | None = None

@@ -6,6 +6,8 @@ import json
 
 from evaluation.graph import Graph
 from evaluation.planner import Plan, Target, carried_over, plan, planning_view
+from evaluation.planner.accounting import stack_bytes
+from evaluation.planner.kernels import kernel_calls
 from sweeps.cache import StageCache, digest
 
 
@@ -21,6 +23,7 @@ def cached_plan(graph: Graph, tile_count: int, target: Target, max_mac_overhead:
             "graph": digest(planning_view(graph)),
             "tile_count": tile_count,
             "target": target,
+            "stack_bytes": stack_bytes(graph, kernel_calls(graph), target),
             "max_mac_overhead": max_mac_overhead,
         },
         lambda: plan(graph, tile_count, target, max_mac_overhead=max_mac_overhead),

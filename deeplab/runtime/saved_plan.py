@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from evaluation.errors import UserError
 from evaluation.graph import Graph
+from evaluation.planner.accounting import restated
 from evaluation.planner.targets import BUILT_IN, load_target
 from evaluation.planner.types import Plan
 from evaluation.planner.validator import InvalidPlanError, validate
@@ -52,7 +53,7 @@ def read_plan(path: Path, graph: Graph, target: str | None = None) -> Plan:
         raise UserError(
             f"{path}: a plan of {plan.graph}, cannot run {graph.name} ({reason}); leave --plan out to make a new one"
         ) from None
-    return plan
+    return restated(plan, graph, rules)
 
 
 def _is_of(value: object, hint: Any) -> bool:

@@ -1,21 +1,25 @@
 """From a schedule to the figures a user is shown.
 
-`runtime_bytes` is what the C program holds beside arena and weights: the tables that drive it (`loops`), which are its
-constants, and a bound on its stack. The tables lie with the weights (RAM or flash, as the target says); the stack is
-always RAM. Sizes are those of the program's structs where a pointer has 4 bytes.
+`runtime_bytes` is what the C program holds besides arena and weights: the tables that drive it (`loops`), which are its
+constants, and a bound on its stack. The tables are stored with the weights (RAM or flash, as the target says); the
+stack is always RAM. Sizes are those of the program's structs where a pointer has 4 bytes. The stack is that of the
+target's instruction set, by the table of `evaluation.kernels`; the machine that plans has no part in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evaluation.graph import Graph, Operator
+from evaluation.kernels.stack_bounds import stack_bound_bytes
 from evaluation.planner.geometry import COLUMNS, ROWS, padding_before, window_size
-from evaluation.planner.loops import Loop
+from evaluation.planner.kernel_uses import kernel_uses
+from evaluation.planner.kernels import KernelCall, kernel_calls
+from evaluation.planner.loops import Loop, loops_of
 from evaluation.planner.targets import Target
-from evaluation.planner.types import extent
-from evaluation.planner.weights import multiplies_bytes, needs_unpacking, scalar_bytes
+from evaluation.planner.types import Plan, extent
+from evaluation.planner.weights import multiplies_bytes, needs_unpacking, scalar_bytes, weights_bytes
 
 SECTION_BYTES = 24
 """Pointers to calls, rows and columns; five counts."""
@@ -52,10 +56,8 @@ FLOAT_PACKED_BYTES = 40
 """Of a float convolution whose weights are stored sparse."""
 MOST_LAYER_BYTES = 64
 """Bound for the other kinds."""
-STACK_BYTES = 3072
-"""Bound on the deepest call chain (run, kernel, inner loop) on ARM processors, and of portable builds on any other."""
-VECTOR_STACK_BYTES = 6144
-"""The same where kernels are built for the wide vectors of a PC (AVX2, AVX-512); not what a device needs."""
+ARENA_ALIGNMENT_BYTES = 16
+"""As `network.c` declares the arena."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,36 @@ class Account:
     peak_memory_bytes: int
 
 
-def account(target: Target, arena_bytes: int, weights_bytes: int, tables_bytes: int) -> Account:
+def account(target: Target, arena_bytes: int, weights_bytes: int, tables_bytes: int, stack_bytes: int) -> Account:
     """Memory by the target's rules."""
     if target.weights_in_ram:
-        runtime = tables_bytes + STACK_BYTES
+        runtime = tables_bytes + stack_bytes
         return Account(weights_bytes, 0, runtime, arena_bytes + weights_bytes + runtime)
-    return Account(weights_bytes, weights_bytes + tables_bytes, STACK_BYTES, arena_bytes + STACK_BYTES)
+    return Account(weights_bytes, weights_bytes + tables_bytes, stack_bytes, arena_bytes + stack_bytes)
+
+
+def stack_bytes(graph: Graph, calls: Sequence[KernelCall], target: Target) -> int:
+    """The deepest stack of the program of a network on a target, the largest of all compilers listed.
+
+    Rounded up, so that the arena may begin where the stack ends.
+    """
+    unit = max(ARENA_ALIGNMENT_BYTES, target.alignment_bytes)
+    return -(-stack_bound_bytes(target.instruction_set, kernel_uses(graph, calls)) // unit) * unit
+
+
+def restated(made: Plan, graph: Graph, target: Target) -> Plan:
+    """A plan with the figures that this version gives for its schedule: one that was saved before may say others."""
+    tables = tables_bytes(graph, loops_of(graph, made.sections, made.steps, made.buffers))
+    sums = account(
+        target, made.arena_bytes, weights_bytes(graph), tables, stack_bytes(graph, kernel_calls(graph), target)
+    )
+    return replace(
+        made,
+        weights_bytes=sums.weights_bytes,
+        flash_bytes=sums.flash_bytes,
+        runtime_bytes=sums.runtime_bytes,
+        peak_memory_bytes=sums.peak_memory_bytes,
+    )
 
 
 def tables_bytes(graph: Graph, loops: Sequence[Loop]) -> int:

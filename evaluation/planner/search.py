@@ -10,7 +10,7 @@ from itertools import accumulate
 import numpy as np
 
 from evaluation.graph import Graph
-from evaluation.planner.accounting import Account, account, tables_bytes
+from evaluation.planner.accounting import Account, account, stack_bytes, tables_bytes
 from evaluation.planner.arena import ROUNDS, place_buffers
 from evaluation.planner.draft import Schedule
 from evaluation.planner.kernels import KernelCall, kernel_calls
@@ -74,6 +74,7 @@ class Search:
         self._macs = sum(call.macs for call in self._calls)
         self._max_extra_macs = int(self._macs * max_mac_overhead)
         self._constants_bytes = weights_bytes(graph)
+        self._stack_bytes = stack_bytes(graph, self._calls, target)
         self._order_proven = False
 
     def untiled(self) -> Plan:
@@ -138,7 +139,7 @@ class Search:
 
     def _largest_arena(self, best: Plan) -> int:
         """The largest arena with which a plan, were its tables nothing, would take no more memory than `best`."""
-        bare = account(self._target, 0, self._constants_bytes, 0)
+        bare = account(self._target, 0, self._constants_bytes, 0, self._stack_bytes)
         return best.peak_memory_bytes - bare.peak_memory_bytes
 
     def _promising(self, arena_bytes: int) -> int:
@@ -188,7 +189,7 @@ class Search:
         return list(paths)
 
     def _account(self, draft: Unplaced, arena_bytes: int) -> Account:
-        return account(self._target, arena_bytes, self._constants_bytes, draft.tables_bytes)
+        return account(self._target, arena_bytes, self._constants_bytes, draft.tables_bytes, self._stack_bytes)
 
     def _place(self, draft: Unplaced, rounds: int = ROUNDS) -> Plan:
         lowered, made = draft.lowered, draft.schedule

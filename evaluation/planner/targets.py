@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from evaluation.errors import UserError
+from evaluation.kernels.stack_bounds import instruction_sets
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,26 @@ class Target:
     """False: the network's input lies outside the arena and is not counted, as papers on microcontrollers do."""
     label_bytes: int = 1
     """Bytes of one pixel of the label map. Ours is uint8; TFLM's and LiteRT's is int32."""
+    instruction_set: str = "armv7-neon"
+    """Of the device's processor, by the name that the table of stack bounds (`evaluation.kernels`) has for it: the
+    promised stack is that of the kernels built for it. A camera's ARM core with NEON unless said otherwise."""
 
     def __post_init__(self) -> None:
         if self.alignment_bytes < 1 or self.alignment_bytes & (self.alignment_bytes - 1):
             raise UserError(f"target {self.name}: alignment_bytes must be a power of two, got {self.alignment_bytes}")
         if self.label_bytes not in (1, 4):
             raise UserError(f"target {self.name}: label_bytes must be 1 or 4, got {self.label_bytes}")
+        if self.instruction_set not in instruction_sets():
+            raise UserError(
+                f"target {self.name}: instruction_set {self.instruction_set!r} is unknown; give one of "
+                f"{', '.join(instruction_sets())}"
+            )
 
 
 CAMERA = Target("camera")
-MCU = Target("mcu", weights_in_ram=False)
-TFLM = Target("tflm", weights_in_ram=False, label_bytes=4)
-"""TFLM's accounting, to stand beside its own figures: weights in flash, labels int32. Not a device of ours."""
+MCU = Target("mcu", weights_in_ram=False, instruction_set="cortex-m7")
+TFLM = Target("tflm", weights_in_ram=False, label_bytes=4, instruction_set="cortex-m7")
+"""TFLM's accounting, to compare with its own figures: weights in flash, labels int32. Not a device of ours."""
 
 BUILT_IN = {target.name: target for target in (CAMERA, MCU, TFLM)}
 
@@ -50,22 +59,18 @@ def load_target(name: str) -> Target:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"target {name!r} is unknown; give one of {', '.join(BUILT_IN)} or a YAML file")
-    import yaml  # only a custom target needs it
+    from evaluation.yaml_file import read_yaml  # only a custom target needs it
 
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a target's YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise UserError(f"{path}: not YAML; expected lines such as `weights_in_ram: false`") from None
+    values = read_yaml(path, "a target's YAML file, with lines such as `weights_in_ram: false`").tree
     if not isinstance(values, dict):
-        raise UserError(f"{path}: expected keys such as weights_in_ram and alignment_bytes")
-    kinds = {field.name: type(field.default) for field in fields(Target) if field.name != "name"}
+        raise UserError(f"{path}: expected keys such as weights_in_ram and instruction_set")
+    kinds = {"name": str} | {field.name: type(field.default) for field in fields(Target) if field.name != "name"}
     for key, value in values.items():
-        if key == "name":
-            continue
         if key not in kinds:
-            raise UserError(f"{path}: unknown key {key!r}; a target has {', '.join(('name', *kinds))}")
+            raise UserError(f"{path}: unknown key {key!r}; a target has {', '.join(kinds)}")
         if type(value) is not kinds[key]:
-            raise UserError(f"{path}: {key} must be of type {kinds[key].__name__}, got {value!r}")
-    return Target(**{"name": path.stem, **values})
+            raise UserError(f"{path}: {key} must be of type {kinds[key].__name__}, got {str(value)[:40]!r}")
+    try:
+        return Target(**{"name": path.stem, **values})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -202,7 +202,7 @@ def test_inputs_of_other_types(tmp_path):
         (["{net}", "--out", "{folder}/x", "--max-mac-overhead", "-1"], "max_mac_overhead"),
         (["{net}", "--out", "{folder}/x", "--max-mac-overhead", "nan"], "max_mac_overhead"),
         (["{net}", "--out", "{folder}/x", "--target", "phone"], "target 'phone' is unknown"),
-        (["{net}", "--out", "{folder}/x", "--target", "none.yaml"], "none.yaml: cannot be read"),
+        (["{net}", "--out", "{folder}/x", "--target", "none.yaml"], "none.yaml: no such file"),
         (["{net}", "--out", "{folder}/x", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["{net}", "--out", "{folder}/x", "--plan", "{good}", "--tiles", "4"], "--plan brings its own --tiles"),
         (["{net}", "--out", "{folder}/x", "--plan", "{good}", "--tiling", "cache"], "--plan brings its own --tiling"),

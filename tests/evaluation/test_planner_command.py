@@ -330,9 +330,10 @@ def test_solve_ends_with_0_only_if_solved(tmp_path, capsys, capacity, status):
 
 def test_a_target_from_a_file(tmp_path):
     path = tmp_path / "drone.yaml"
-    path.write_text("weights_in_ram: false\nalignment_bytes: 64\n")
+    path.write_text("weights_in_ram: false\nalignment_bytes: 64\ninstruction_set: aarch64\n")
     target = load_target(str(path))
     assert (target.name, target.weights_in_ram, target.alignment_bytes) == ("drone", False, 64)
+    assert target.instruction_set == "aarch64"
 
 
 @pytest.mark.parametrize(
@@ -340,9 +341,13 @@ def test_a_target_from_a_file(tmp_path):
     [
         ("aligment_bytes: 8", "unknown key 'aligment_bytes'"),
         ("alignment_bytes: two", "must be of type int"),
-        ("alignment_bytes: 12", "power of two"),
+        ("alignment_bytes: 12", "t.yaml: target t: alignment_bytes must be a power of two"),
+        ("instruction_set: neon", "instruction_set 'neon' is unknown; give one of .*armv7-neon, .*cortex-m7"),
+        ("instruction_set: 7", "instruction_set must be of type str"),
+        ("name: [a]", "name must be of type str"),
+        ("a: &a [*a]", "t.yaml"),
         ("- 1", "expected keys"),
-        ("a: [", "not YAML"),
+        ("a: [", "t.yaml"),
     ],
 )
 def test_a_wrong_target_file_is_refused(tmp_path, text, says):

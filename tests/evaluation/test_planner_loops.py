@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from evaluation.graph import read_tflite
 from evaluation.planner import CAMERA, plan
-from evaluation.planner.accounting import STACK_BYTES, tables_bytes
+from evaluation.planner.accounting import stack_bytes, tables_bytes
+from evaluation.planner.kernels import kernel_calls
 from evaluation.planner.loops import folded, row_address
 from evaluation.planner.types import Plan, Role
 
@@ -26,7 +27,7 @@ def test_every_plan_folds_into_loops_that_do_the_same(random_graph, seed, tiling
         made = plan(graph, tiles, CAMERA, tiling=tiling, max_mac_overhead=4.0)
         loops = folded(graph, made)  # compares every address with the plan's own
         assert sum(loop.section.tiles > 1 for loop in loops) == sum(section.tiles > 1 for section in made.sections)
-        assert made.runtime_bytes == tables_bytes(graph, loops) + STACK_BYTES
+        assert made.runtime_bytes == tables_bytes(graph, loops) + stack_bytes(graph, kernel_calls(graph), CAMERA)
 
 
 @pytest.fixture(scope="module")
