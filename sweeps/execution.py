@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +13,14 @@ from deeplab.runtime.program import compiler, write_sources
 from deeplab.runtime.proof import BrokenProgramError, prove, run_program
 from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
 from deeplab.runtime.sources import kernel_units
+from deeplab.runtime.stack_builds import described
+from deeplab.runtime.stack_host import SUFFIX, compiled_with_stack, macros
 from deeplab.simulation import simulator
 from evaluation.accuracy import squash
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
 from evaluation.measurement import Execution, Latency
 from evaluation.planner import Plan
-from evaluation.planner.accounting import VECTOR_STACK_BYTES
 from sweeps.cache import StageCache
 from sweeps.context import Context
 from sweeps.stages import Network, plan_of
@@ -84,7 +83,10 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
                 Path(folder),
                 labels,
                 toolchain=toolchain,
-                compile_kernels=lambda source: _compiled_once(source, _with_header(source), toolchain, context.cache),
+                compile_kernels=lambda source: _compiled_once(
+                    source, _with_header(source), toolchain, context.cache, with_stack=True
+                ),
+                bound_stack=True,
             )
     except BrokenProgramError as error:
         how = str(error).split(": ", 1)[-1]  # without the path of a temporary file
@@ -99,7 +101,7 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
         written_outside=not seen.guards_intact,
         repeatable=seen.outputs_equal,
         stack_bytes=seen.stack_bytes,
-        stack_bound_bytes=VECTOR_STACK_BYTES,
+        stack_bound_bytes=proof.stack_bound_bytes,
         milliseconds=min(seen.latencies_ms),
     )
 
@@ -122,27 +124,33 @@ def _with_header(source: Path) -> str:
     return source.read_text() + source.with_suffix(".h").read_text()
 
 
-def _compiled_once(source: Path, text: str, toolchain: Toolchain, cache: StageCache) -> Path:
-    """The object file of a source that holds kernels; `text` is all it consists of."""
-    known = {"source": text, "compiler": _described(toolchain), "flags": [*toolchain.flags, *_KERNEL_FLAGS]}
-    content = cache.cached(
-        "kernels",
-        known,
-        lambda: compiled(source, toolchain, *_KERNEL_FLAGS).read_bytes(),
-        lambda content: content,
-        lambda content: content,
-    )
-    source.with_suffix(".o").write_bytes(content)
-    return source.with_suffix(".o")
+def _compiled_once(
+    source: Path, text: str, toolchain: Toolchain, cache: StageCache, *, with_stack: bool = False
+) -> Path:
+    """The object file of a source that holds kernels; `text` is all it consists of.
 
+    Args:
+        with_stack: whether what its functions take from the stack is wanted next to it.
+    """
+    made = source.with_suffix(".o")
+    known = {
+        "source": text,
+        "compiler": [described(toolchain.cc), macros(toolchain)],
+        "flags": [*toolchain.flags, *_KERNEL_FLAGS],
+        "with_stack": with_stack,
+    }
 
-@lru_cache
-def _described(toolchain: Toolchain) -> bytes:
-    """What a compiler says of itself and of the machine it compiles for: its version and its predefined macros."""
-    said = b""
-    for question in (["--version"], [*toolchain.flags, "-dM", "-E", "-x", "c", "/dev/null"]):
-        said += subprocess.run([toolchain.cc, *question], capture_output=True, check=True).stdout
-    return said
+    def compile_source() -> bytes:
+        (compiled_with_stack if with_stack else compiled)(source, toolchain, *_KERNEL_FLAGS)
+        stack = made.with_suffix(SUFFIX)
+        return (stack.read_bytes() if stack.exists() else b"") + b"\0" + made.read_bytes()
+
+    content = cache.cached("kernels", known, compile_source, lambda content: content, lambda content: content)
+    stack, _, code = content.partition(b"\0")
+    made.write_bytes(code)
+    if stack:
+        made.with_suffix(SUFFIX).write_bytes(stack)
+    return made
 
 
 def _frame(graph: Graph, context: Context, index: int) -> np.ndarray:

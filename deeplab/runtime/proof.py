@@ -20,8 +20,9 @@ import numpy as np
 
 from deeplab.runtime.emit import label_map, outside_bytes, place_at_end
 from deeplab.runtime.program import write_sources
-from deeplab.runtime.proof_build import Toolchain, linked, native, proof_objects
+from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
 from deeplab.runtime.proof_sizes import Sizes, sizes
+from deeplab.runtime.stack_host import compiled_with_stack, kernel_uses_of, stack_bound_of
 from evaluation.executor.packing import pack_rows
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
@@ -70,6 +71,8 @@ class Proof:
     sizes: Sizes
     agreement: float | None
     """Share of the first output's elements (of pixels, for a label map) that are the reference's; None without one."""
+    stack_bound_bytes: int | None = None
+    """What the stack may be, derived from the compiled program; None where that was not asked for."""
 
     @property
     def latency_ms(self) -> float:
@@ -96,6 +99,10 @@ class Proof:
                 variables == self.arena_bytes + self.outside_bytes,
                 f"the program has {variables} bytes of variables, not only its arena",
             ),
+            (
+                self.stack_bound_bytes is None or (found.stack_bytes or 0) <= self.stack_bound_bytes,
+                f"the stack took {found.stack_bytes} bytes, its bound is {self.stack_bound_bytes}",
+            ),
             (self.agreement in (None, 1.0), f"only {(self.agreement or 0) * 100:.4f} % of the outputs agree"),
         )
         return tuple(words for holds, words in checks if not holds)
@@ -111,6 +118,7 @@ def prove(
     runs: int = RUNS,
     toolchain: Toolchain | None = None,
     compile_kernels: Callable[[Path], Path] | None = None,
+    bound_stack: bool = False,
 ) -> Proof:
     """Emit a planned network, compile it, and run it on frames.
 
@@ -121,15 +129,18 @@ def prove(
         runs: for the clock, at least one.
         toolchain: this machine's, if None.
         compile_kernels: makes the object file of a `kernels.c`, for who has compiled the same before.
+        bound_stack: whether to derive what the stack may be, which takes a second or two; object files that
+            `compile_kernels` makes must come from `stack_host.compiled_with_stack`.
 
     Raises:
         UserError: there is no compiler, no kernel for an operator, or a frame of another size.
         BrokenProgramError: the program crashed, hung, or stopped with an error.
     """
     toolchain = native() if toolchain is None else toolchain
-    write_sources(graph, plan, folder)
+    made = write_sources(graph, plan, folder)
     kernels = [] if compile_kernels is None else [compile_kernels(folder / "kernels.c")]
-    objects = proof_objects(folder, toolchain, kernels=kernels)
+    compiler = compiled_with_stack if bound_stack else compiled
+    objects = proof_objects(folder, toolchain, kernels=kernels, compiler=compiler)
     program = linked(objects, folder / "proof", toolchain)
     measured = run_program(program, [as_input(graph, frame) for frame in frames], toolchain, runs=runs)
     inside = [buffer for buffer in plan.buffers if buffer.role is not Role.EXTERNAL_FRAME]
@@ -140,6 +151,7 @@ def prove(
         measured,
         sizes(objects[:2], toolchain),
         None if references is None else _agreement(graph, plan, measured.outputs, references),
+        stack_bound_of(objects[:2], kernel_uses_of(made), toolchain) if bound_stack else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,6 +92,7 @@ def proof_objects(
     guard_bytes: int = GUARD_BYTES,
     own_stack: bool = True,
     kernels: Sequence[Path] = (),
+    compiler: Callable[..., Path] = compiled,
 ) -> list[Path]:
     """Object files of the emitted sources in a folder and of the program that proves them; raises as `compiled`.
 
@@ -101,12 +102,13 @@ def proof_objects(
         guard_bytes: 0 where a memory checker puts its own guards around the arena.
         own_stack: whether the program measures its stack; memory checkers do not like it.
         kernels: object files of the same kernels, if there are any.
+        compiler: makes the network's own object files, as `compiled` does.
     """
     defined = ("-DNETWORK_PROOF", f"-DNETWORK_GUARD_BYTES={guard_bytes}", f"-DPROOF_OWN_STACK={int(own_stack)}",
                "-ffunction-sections", *flags)  # fmt: skip
     # Nothing but constants in network.c is large, and its functions do no work: optimising it gains nothing.
-    network = compiled(folder / "network.c", toolchain, *defined, "-O1")
-    kernels = kernels or [compiled(folder / "kernels.c", toolchain, *defined)]
+    network = compiler(folder / "network.c", toolchain, *defined, "-O1")
+    kernels = kernels or [compiler(folder / "kernels.c", toolchain, *defined)]
     shutil.copyfile(SOURCES / "proof.c", folder / "proof.c")
     return [network, *kernels, compiled(folder / "proof.c", toolchain, *defined, "-O1")]
 

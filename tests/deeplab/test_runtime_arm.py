@@ -46,9 +46,10 @@ def test_a_small_network_gives_equal_labels(processor, tmp_path):
     graph = tiny_graph()
     made = plan(graph, "auto")
     frame = camera_frame(5)
-    proof = prove(graph, made, [frame], tmp_path, [execute(graph, made, frame).output], runs=1, toolchain=toolchain)
+    references = [execute(graph, made, frame).output]
+    proof = prove(graph, made, [frame], tmp_path, references, runs=1, toolchain=toolchain, bound_stack=True)
     assert proof.faults == ()
-    assert 0 < proof.measured.stack_bytes <= accounting.STACK_BYTES
+    assert 0 < proof.measured.stack_bytes <= proof.stack_bound_bytes < 1.25 * proof.measured.stack_bytes
 
 
 @pytest.mark.slow
@@ -72,11 +73,11 @@ def objects_for(graph: Graph, made: Plan, folder: Path, toolchain: Toolchain) ->
 
 @pytest.fixture(scope="module")
 def microcontroller(cortex_m7, tmp_path_factory) -> tuple[Plan, list[Path]]:
-    """A plan and its object files, with the compiler's account of stack frames beside them."""
+    """A plan and its object files."""
     graph = tiny_graph()
     made = plan(graph, 4, MCU)
     folder = tmp_path_factory.mktemp("microcontroller")
-    return made, objects_for(graph, made, folder, cortex_m7.with_flags("-fstack-usage"))
+    return made, objects_for(graph, made, folder, cortex_m7)
 
 
 def test_a_microcontroller_holds_the_arena_and_no_other_variable(microcontroller, cortex_m7):
@@ -93,17 +94,6 @@ def test_a_frame_that_is_not_counted_lies_beside_the_arena(cortex_m7, tmp_path):
     write_sources(graph, made, tmp_path)
     found = sizes([compiled(tmp_path / "network.c", cortex_m7)], cortex_m7, guard_bytes=0)
     assert found.bss_bytes == made.arena_bytes + outside_bytes(made) > made.arena_bytes
-
-
-def test_the_stack_of_a_microcontroller_is_small(microcontroller):
-    """By the compiler's own account of frames: the callers of a kernel, the largest kernel, and the largest of what is
-    left, as if that one called it."""
-    lines = [line.split() for path in microcontroller[1] for line in path.with_suffix(".su").open()]
-    frames = {words[0].rsplit(":", 1)[1]: int(words[1]) for words in lines}
-    callers = sum(frames.pop(name) for name in ("network_infer", "run_sections", "run_tile"))
-    deepest = callers + sum(sorted(frames.values())[-2:])
-    print(deepest, sorted(frames.items(), key=lambda item: -item[1])[:4])
-    assert deepest <= accounting.STACK_BYTES
 
 
 def test_constants_are_the_weights_and_the_tables(microcontroller, cortex_m7):

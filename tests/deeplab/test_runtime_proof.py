@@ -20,7 +20,6 @@ from evaluation.executor import execute, run_whole
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
 from evaluation.planner import plan
-from evaluation.planner.accounting import VECTOR_STACK_BYTES
 from evaluation.planner.loops import folded
 from evaluation.planner.targets import CAMERA, Target
 from evaluation.planner.types import Buffer, Plan, Role
@@ -51,11 +50,11 @@ def graph() -> Graph:
 def test_the_program_uses_its_arena_to_the_last_byte_and_nothing_else(graph, tiles, target, tmp_path):
     made = plan(graph, tiles, target)
     labels = [execute(graph, made, frame).output for frame in FRAMES]
-    proof = prove(graph, made, FRAMES, tmp_path, labels, toolchain=QUICK)
+    proof = prove(graph, made, FRAMES, tmp_path, labels, toolchain=QUICK, bound_stack=True)
     assert proof.faults == ()
     assert proof.agreement == 1.0
     assert proof.measured.high_water_bytes == execute(graph, made, FRAMES[0], trace=True).trace.end
-    assert 0 < proof.measured.stack_bytes <= VECTOR_STACK_BYTES
+    assert 0 < proof.measured.stack_bytes <= proof.stack_bound_bytes < 1.25 * proof.measured.stack_bytes
     assert len(proof.measured.latencies_ms) == 5
     assert proof.sizes.rodata_bytes > 0
     assert proof.sizes.text_bytes > 0

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from deeplab.runtime.program import Program, compiler, write_sources
+from deeplab.runtime.stack_host import kernel_uses_of
 from evaluation.executor import execute
 from evaluation.graph import Graph, Quantization, Tensor
 from evaluation.planner import CAMERA, MCU, plan
 from evaluation.planner.accounting import tables_bytes
+from evaluation.planner.kernel_uses import kernel_uses
+from evaluation.planner.kernels import kernel_calls
 from evaluation.planner.loops import folded
 from tests.evaluation.conftest import _random_graph
 
@@ -76,7 +79,8 @@ def check(seed: int, folder, flags=FLAGS) -> None:
     source = graph.tensors[graph.inputs[0]]
     frame = rng.integers(0, 256, source.shape).astype(np.uint8)
     wanted = execute(graph, made, frame)
-    write_sources(graph, made, folder)
+    emitted = write_sources(graph, made, folder)
+    assert kernel_uses_of(emitted) <= kernel_uses(graph, kernel_calls(graph)), seed
     program = Program(graph, made, folder, flags)
     for fill in (0x00, 0xA5):
         found = program.run(frame, fill)

@@ -354,10 +354,10 @@ def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
     fresh = trial.open_context(context.config.model_copy(update={"cache": CacheConfig(place=str(tmp_path))}))
     native = execution.native
     monkeypatch.setattr(execution, "native", lambda: native().with_flags("-O1"))  # a third of the time
-    compiled, seen = execution.compiled, []
-    monkeypatch.setattr(
-        execution, "compiled", lambda source, *args: (seen.append(source.stem), compiled(source, *args))[1]
-    )
+    seen = []
+    counted = lambda made: lambda source, *args: (seen.append(source.stem), made(source, *args))[1]  # noqa: E731
+    for name in ("compiled", "compiled_with_stack"):
+        monkeypatch.setattr(execution, name, counted(getattr(execution, name)))
     for bits, tiles in ((8, 2), (4, 1), (4, 2), (8, 1)):
         graph, planned = trial.network_of(Candidate(Compression("channels", 0.0, bits, 8), tiles), context)
         network = stages.compressed(Compression("channels", 0.0, bits, 8), context)
@@ -373,6 +373,7 @@ def test_the_c_program_of_mixed_bits_gives_the_labels_it_was_scored_with(context
     mixed = Candidate(Compression("channels", 0.0, 4, 8, 3, 6, 4, 6), 4)
     seen = trial.execution(mixed, context)
     assert seen.holds
+    assert 0 < seen.stack_bytes <= seen.stack_bound_bytes < 1.25 * seen.stack_bytes
     assert seen.label_agreement == 1.0
     assert seen.arena_bytes == trial.evaluate(mixed, context).memory.arena_bytes
 

@@ -1,0 +1,185 @@
+"""`python -m deeplab.runtime.stack_table`: derives the table of stack bounds with the compilers that are installed.
+
+Each kernel is compiled alone and together with all others, since what a compiler makes of a function that several
+kernels share depends on how many of them are there; the larger figure counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from pathlib import Path
+from string import Template
+
+from deeplab.runtime.sources import SOURCES, kernel_texts, kernel_units
+from deeplab.runtime.stack_builds import (
+    FAMILIES,
+    INSTRUCTION_SETS,
+    PLAIN,
+    Compiler,
+    InstructionSet,
+    compiler_for,
+    flag_sets,
+)
+from deeplab.runtime.stack_libraries import library_stack
+from deeplab.runtime.stack_usage import FLAGS, Unit, build_stack, undefined, unit_of
+from evaluation.errors import UserError, exits_on_user_error
+from evaluation.kernels.stack_bounds import TABLE, BuildStack, StackRow, StackTable, read_table, to_json
+
+_NOT_KERNELS = {"run", "proof", "resident"}
+_RETURN_ADDRESS_BYTES = 8
+"""On x86-64."""
+WHOLE, NETWORK = "whole", "network"
+
+
+def all_parts() -> list[str]:
+    """The files of `c/` that hold kernels."""
+    return sorted(path.stem for path in SOURCES.glob("*.c") if path.stem not in _NOT_KERNELS)
+
+
+def derived_row(
+    instruction_set: InstructionSet, compiler: Compiler, parts: Sequence[str] | None = None, *, together: bool = True
+) -> StackRow:
+    """The stack of each kernel, the largest of all builds.
+
+    Args:
+        parts: files of `c/` to compile, all if None.
+        together: whether to compile them in one source, too.
+
+    Raises:
+        UserError: the compiler refuses a source.
+        UnknownStackError: the stack of a function has no bound.
+    """
+    stacks: list[BuildStack] = []
+    library: dict[str, int] = {}
+    flags_of_builds = flag_sets(instruction_set)
+    for flags in flags_of_builds:
+        with tempfile.TemporaryDirectory() as folder:
+            sources = _sources(Path(folder), all_parts() if parts is None else parts, together)
+            command = [*compiler.command, *PLAIN, *flags]
+            units = _units(sources, command, instruction_set, compiler)
+        networks = [units.pop(name) for name in sources if name.startswith(NETWORK)]
+        used = {name for name in undefined([*networks, *units.values()]) if not name.startswith("run_")}
+        linked = [compiler.linker, *(one for one in flags if one.startswith(("-mcpu", "-mfpu", "-mthumb", "-mfloat")))]
+        library = {**library, **library_stack(used, linked, instruction_set.architecture)}
+        alone = [unit for name, unit in units.items() if name != WHOLE]
+        for network in networks:
+            stacks.append(build_stack(network, alone, library))
+        if together:
+            stacks.append(build_stack(networks[0], [units[WHOLE]], library))
+    joined = reduce(BuildStack.joined, stacks)
+    return StackRow(compiler.name, flags_of_builds, joined, dict(sorted(library.items())))
+
+
+def derived_table(names: Iterable[str]) -> StackTable:
+    """The rows of instruction sets for the compilers that are installed."""
+    rows: dict[str, tuple[StackRow, ...]] = {}
+    for name in names:
+        one = INSTRUCTION_SETS[name]
+        found = [compiler_for(family, one) for family in FAMILIES]
+        rows[name] = tuple(derived_row(one, compiler) for compiler in found if compiler is not None)
+        for row in rows[name]:
+            largest = max(row.stack.kernels, key=lambda kernel: row.stack.kernels[kernel])
+            print(
+                f"{name}, {row.compiler}: {row.stack.few_bytes} to the kernel, at most "
+                f"{row.stack.kernels[largest]} in {largest}",
+                file=sys.stderr,
+            )
+    return StackTable({name: made for name, made in rows.items() if made})
+
+
+def _sources(folder: Path, parts: Sequence[str], together: bool) -> dict[str, Path]:
+    """One source for each kernel alone, one for all of them, and the entry points of a network."""
+    texts = kernel_units(parts)
+    header, whole = kernel_texts(parts)
+    if together:
+        texts[WHOLE] = whole
+    (folder / "kernels.h").write_text(header)
+    for outputs in (1, 2):
+        texts[f"{NETWORK}_{outputs}"] = _network(outputs)
+    paths = {name: folder / f"{name}.c" for name in texts}
+    for name, path in paths.items():
+        path.write_text(texts[name])
+    return paths
+
+
+def _network(outputs: int) -> str:
+    """network.c with network.h in its place, of a program with one call: the entry points are the same for all."""
+    numbers = dict.fromkeys(
+        ("arena_bytes", "rows", "columns", "channels", "input_bytes", "output_bytes", "label_rows", "label_columns"),
+        4096,
+    )
+    values = {**numbers, "title": "", "input_type": "", "output_type": "", "input_offset": 0, "output_count": outputs,
+              "has_labels": 1, "label_bytes": 1}  # fmt: skip
+    header = Template((SOURCES / "network.h.in").read_text()).substitute(values)
+    tables = (
+        "static const struct {int32_t channels;} layer_0 = {1};\n"
+        "static void nothing(const void *l, const struct view *i, const struct view *o, const struct region *a, "
+        "uint8_t *s) {(void)l; (void)i; (void)o; (void)a; (void)s;}\n"
+        "static const uint16_t rows_0[1][2] = {{0, 1}}, columns_0[1][2] = {{0, 1}};\n"
+        "static const struct place places_0[2] = {{0, 0, 0, 0, 1, 1, 0, 8, RESIDENT}};\n"
+        "static const struct call calls_0[] = {{nothing, &layer_0, places_0, -1, 0, 1, 1}};\n"
+    )
+    places = ", ".join(["{0, 2048}"] * outputs)
+    source = Template((SOURCES / "network.c.in").read_text()).substitute(
+        title="", constants="", layers="", sections=tables, table="    {calls_0, rows_0, columns_0, 1, 1, 1, 1, 0}",
+        frame_memory="#define frame NULL", frame_at="arena", input_bytes=4096, outputs=places,
+    )  # fmt: skip
+    return source.replace('#include "network.h"', header)
+
+
+def _units(
+    sources: dict[str, Path], command: Sequence[str], instruction_set: InstructionSet, compiler: Compiler
+) -> dict[str, Unit]:
+    address = _RETURN_ADDRESS_BYTES if compiler.is_clang and instruction_set.architecture == "x86_64" else 0
+
+    def unit(item: tuple[str, Path]) -> tuple[str, Unit]:
+        name, source = item
+        made = source.with_suffix(".o")
+        done = subprocess.run(
+            [*command, *FLAGS, "-c", "-o", str(made), str(source)],
+            capture_output=True, text=True, errors="replace", cwd=source.parent,
+        )  # fmt: skip
+        if done.returncode:
+            raise UserError(f"{compiler.name} refuses {name}.c for {instruction_set.name}: {done.stderr.strip()[:200]}")
+        return name, unit_of(made, instruction_set.architecture, return_address_bytes=address)
+
+    longest_first = sorted(sources.items(), key=lambda item: -item[1].stat().st_size)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(pool.map(unit, longest_first))
+
+
+@exits_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the table, or those of its rows that can be derived here."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deeplab.runtime.stack_table",
+        description="Derive the stack of every kernel, for each instruction set and compiler that is installed, and "
+        "write it into the table that plans are made with. Rows of compilers that are not installed are kept.",
+    )
+    parser.add_argument(
+        "instruction_sets", nargs="*", metavar="NAME", help=f"some of {', '.join(INSTRUCTION_SETS)} (default: all)"
+    )
+    parser.add_argument("--out", type=Path, default=TABLE, metavar="FILE", help="default: the table of this package")
+    arguments = parser.parse_args(argv)
+    unknown = [name for name in arguments.instruction_sets if name not in INSTRUCTION_SETS]
+    if unknown:
+        raise UserError(f"instruction set {unknown[0]!r} is unknown; give some of {', '.join(INSTRUCTION_SETS)}")
+    made = derived_table(arguments.instruction_sets or INSTRUCTION_SETS)
+    known = read_table(arguments.out).rows if arguments.out.exists() else {}
+    rows = {}
+    for name in INSTRUCTION_SETS:
+        new = made.rows.get(name, ())
+        kept = [row for row in known.get(name, ()) if row.compiler not in {one.compiler for one in new}]
+        rows[name] = tuple(sorted((*new, *kept), key=lambda row: row.compiler))
+    arguments.out.write_text(to_json(StackTable({name: made for name, made in rows.items() if made})), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
