@@ -31,6 +31,7 @@ from evaluation.measurement import Execution
 from evaluation.planner import Plan
 from reports.record import NETWORKS, Environment, State, StudyRecord, Trial, read_record, write_record
 from sweeps import export, handover, trial
+from sweeps.benchmarks import stack_proof
 from sweeps.config_file import load_config
 from sweeps.export import megabytes_of, picked
 from sweeps.model_card import model_card
@@ -411,3 +412,14 @@ def test_the_chosen_network_is_an_mlflow_model_that_predicts(context, study, rec
 
 def test_the_record_of_a_study_is_read_back_as_it_was(record, study):
     assert json.dumps(read_record(study).to_dict()) == json.dumps(record.to_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(compiler() is None, reason="needs a C compiler (cc, gcc or clang)")
+def test_the_stack_of_each_variant_is_within_its_bound(study):
+    """One point of the front; all of a study's: `python -m sweeps.benchmarks.stack_proof STUDY`."""
+    done = CliRunner().invoke(stack_proof.app, [str(study), "--points", "1"])
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.output.splitlines() if " gcc " in line or " clang " in line]
+    assert rows
+    assert all(row[-5:-3] == ["1", "1"] for row in rows)
