@@ -5,6 +5,7 @@ To add one, write a function of (study, launch, random numbers) and register it 
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -17,8 +18,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweeps.benchmarks.changed_inputs import MixedDataError, change_inputs, input_files
 from sweeps.benchmarks.fault_study import Disturbed, kill, wait, workers_of
 from sweeps.benchmarks.services import MlflowServer, PostgresServer, mlflow_server, postgres_server
+from sweeps.journal import JOURNAL_FILE
 
 BUSY_MS = 1500
 """How long a launch waits for a locked database here; a minute is usual."""
@@ -32,17 +35,20 @@ class Place:
     Attributes:
         folder: of its own.
         mlflow, postgres: servers, where the fault needs them.
+        overrides: `key=value`, of the study's configuration.
     """
 
     folder: Path
     mlflow: MlflowServer | None = None
     postgres: PostgresServer | None = None
+    overrides: tuple[str, ...] = ()
     others: list[tuple[Disturbed, subprocess.Popen]] = field(default_factory=list)
     """Further studies that were launched, to be ended and compared like the first."""
 
     def study(self) -> Disturbed:
         storage = None if self.postgres is None else self.postgres.create_database(f"s{time.time_ns()}")
-        return Disturbed(self.folder, tracking=self.mlflow and self.mlflow.uri, storage=storage)
+        tracking = self.mlflow and self.mlflow.uri
+        return Disturbed(self.folder, overrides=self.overrides, tracking=tracking, storage=storage)
 
 
 DoHarm = Callable[[Disturbed, subprocess.Popen, random.Random, Place], None]
@@ -137,6 +143,51 @@ def corrupt_cache(disturbed: Disturbed, process: subprocess.Popen, rng: random.R
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         entry.write_bytes(rng.choice([bytes(content), bytes(content[: len(content) // 2]), b""]))
     process.kill()
+
+
+@fault("journal damaged")
+def damage_journal(disturbed: Disturbed, process: subprocess.Popen, rng: random.Random, place: Place) -> None:
+    """The parent is killed, and one bit of one line flips. That line's trial alone is to be measured again."""
+    process.kill()
+    wait(process)
+    trials = disturbed.trials()
+    if not trials:
+        return
+    file = disturbed.study / JOURNAL_FILE
+    lines = file.read_bytes().splitlines(keepends=True)
+    number = rng.randrange(len(trials))
+    line = bytearray(lines[number])
+    line[rng.randrange(len(line) - 1)] ^= 1 << rng.randrange(8)  # not its end: two lines would be one
+    damaged = trials[json.loads(lines[number])["number"]]
+    disturbed.finished = {key: trial.to_dict() for key, trial in trials.items() if key != damaged.number}
+    disturbed.measured_again.add(damaged.name)
+    lines[number] = bytes(line)
+    file.write_bytes(b"".join(lines))
+
+
+@contextmanager
+def with_input_files(folder: Path) -> Iterator[Place]:
+    """A study whose images, network and target are files of the folder."""
+    folder.mkdir()
+    settings = input_files(folder)
+    yield Place(folder, overrides=tuple(f"{key}={json.dumps(value)}" for key, value in settings.items()))
+
+
+@fault("inputs changed", place=with_input_files)
+def exchange_inputs(disturbed: Disturbed, process: subprocess.Popen, rng: random.Random, place: Place) -> None:
+    """The parent is killed, and one of the files is another one while the study is resumed, which must be refused."""
+    process.kill()
+    wait(process)
+
+    def resume() -> int:
+        resumed = disturbed.launch()
+        wait(resumed)
+        return resumed.returncode
+
+    try:
+        change_inputs(disturbed, resume, rng)
+    except MixedDataError:
+        disturbed.wrong += 1
 
 
 @contextmanager

@@ -81,6 +81,10 @@ class Disturbed:
     lost: int = 0
     surviving: int = 0
     """Workers that outlived their launch."""
+    wrong: int = 0
+    """Times that a launch did what it must refuse."""
+    measured_again: set[str] = field(default_factory=set)
+    """Candidates of the trials that were damaged on the disk, which are to be evaluated again."""
 
     def __post_init__(self) -> None:
         (self.folder / "config.yaml").write_text(json.dumps(CONFIG))
@@ -152,7 +156,9 @@ class Disturbed:
         harm = Harm(lost=self.lost, launches=self.launches, running=self.surviving)
         journal = self.journal()
         evaluated = Counter((self.study / EVALUATIONS).read_text().splitlines())
-        harm.rerun = sum(evaluated.get(f"{trial['name']} again", 0) for trial in journal)
+        harm.rerun = sum(
+            evaluated.get(f"{trial['name']} again", 0) for trial in journal if trial["name"] not in self.measured_again
+        )
         harm.doubled = sum(count - 1 for count in Counter(trial["name"] for trial in journal).values())
         harm.running += self._running_trials()
         children, running = self.runs()
@@ -164,7 +170,7 @@ class Disturbed:
         if self.storage:  # such a launch seeds its sampler apart: what it measures is compared, not what it asks for
             expected = _measured(undisturbed)
             same = all(expected.get(name, result) == result for name, result in _measured(found).items())
-        harm.differs = int(not written or not same)
+        harm.differs = int(not written or not same or self.wrong > 0)
         return harm
 
     def _running_trials(self) -> int:
