@@ -275,7 +275,9 @@ class Tracker:
             fold_log(Path(self._uri.removeprefix("sqlite:///")))
 
     def fail(self) -> None:
-        """End the parent run of a study that an error has ended."""
+        """End the parent run of a study that an error has ended, and remove what an attempt to write has left."""
+        for number in tuple(self._begun):
+            self._remove_broken(number)
         self._client.set_terminated(self.parent_id, "FAILED")
 
 

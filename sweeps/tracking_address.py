@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -101,7 +101,7 @@ def _plugins() -> set[str]:
 
 def _http_problem(uri: str) -> Problem | None:
     correct = f"start it, correct {VARIABLE}, or unset it to write mlflow.db here"
-    with _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PROBE_S)}):
+    with one_brief_request():
         # Its own client, so that credentials and certificates are taken from where it takes them.
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -123,7 +123,9 @@ def _http_problem(uri: str) -> Problem | None:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def one_brief_request() -> Iterator[None]:
+    """Inside, a request to a server is made once, and given up after `PROBE_S`."""
+    values = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PROBE_S)}
     former = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

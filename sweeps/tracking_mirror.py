@@ -18,7 +18,7 @@ from pathlib import Path
 from evaluation.errors import UserError
 from reports.record import StudyRecord, Trial
 from sweeps.tracking import Tracker
-from sweeps.tracking_address import short_reason, shown, tracking_uri
+from sweeps.tracking_address import one_brief_request, short_reason, shown, tracking_uri
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 """Between attempts to reach a store that is away."""
@@ -135,8 +135,8 @@ class Mirror:
         except BaseException:
             self.settle(END_ON_ERROR_S)
             self._stop(END_ON_ERROR_S)
-            if self._reason is None and not self._thread.is_alive():
-                with suppress(Exception):  # the store itself may be what went wrong
+            if not self._thread.is_alive():
+                with suppress(Exception), one_brief_request():  # the store itself may be what went wrong
                     self._tracker.fail()
             raise
 

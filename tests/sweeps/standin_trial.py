@@ -114,8 +114,9 @@ def evaluate(candidate, context, stop=lambda *_: None):
         file.write(f"{candidate}\n")
     time.sleep(context.seconds + random.SystemRandom().random() * float(os.environ.get("PETITLAB_TEST_JITTER", "0")))
     held_after, _, gate = os.environ.get("PETITLAB_TEST_GATE", "").partition(":")
-    while gate and context.log.read_text().count("\n") > int(held_after) and not Path(gate).exists():
-        time.sleep(0.02)
+    if gate and context.log.read_text().count("\n") > int(held_after):
+        while not Path(gate).exists():
+            time.sleep(0.02)
     faults = dict(fault.partition(":")[::2][::-1] for fault in context.fault.split("|") if fault)
     kind = faults.get(str(candidate), faults.get("*"))
     if kind == "crash":

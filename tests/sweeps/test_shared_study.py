@@ -253,7 +253,7 @@ def test_a_server_that_is_restarted_in_mid_study_is_waited_for(
     said = []
     for line in launch.stdout:
         said.append(line)
-        if line.startswith("trial-002"):
+        if line.startswith("trial-001"):
             server.stop()
             gate.touch()
         if "does not answer; waiting for it" in line:
