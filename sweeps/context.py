@@ -26,7 +26,7 @@ from sweeps.cache import StageCache
 from sweeps.cache_store import open_store
 from sweeps.config import SweepConfig
 from sweeps.file_facts import facts_of
-from sweeps.inputs import open_inputs
+from sweeps.open_inputs import open_inputs
 from sweeps.pictures import Pictures, unchanged
 
 SHARED_BYTES = 1 << 26

@@ -8,7 +8,6 @@ be removed at any time: everything in it is found again.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ from pathlib import Path
 from deeplab.datasets.digests import FileState, Known, known_digests, learn_digests
 from sweeps.config import SweepConfig
 
+HOME = Path(__file__).resolve().parents[1]
+"""The folder that holds the packages."""
 FACTS_FILE = "files.sqlite"
 BUSY_S = 5.0
 """How long to wait for another process that writes; what is not written then is found again next time."""
@@ -113,7 +114,7 @@ def source_digest(*packages: str) -> str:
     where it differs. A comment counts, too."""
     whole = hashlib.sha256()
     for package in packages:
-        folder = Path(importlib.import_module(package).__path__[0])
+        folder = HOME / package
         for source in sorted(folder.rglob("*.py")):
             whole.update(f"{package}/{source.relative_to(folder)}\0".encode() + source.read_bytes() + b"\0")
     return whole.hexdigest()

@@ -71,10 +71,10 @@ def launch(
     overrides += [f"search.trials={trials}"] if trials is not None else []
     overrides += [f"search.workers={workers}"] if workers is not None else []
     config = load_config(config_file, overrides)
-    inputs = check_inputs(config, console)
     if dry_run:
+        check_inputs(config, console)
         return print_dry_run(config, console)
-    record = run_sweep(config, resume, console, accept_changes=accept_changes, inputs=inputs)
+    record = run_sweep(config, resume, console, accept_changes=accept_changes)
     if record is not None and study_status(record) is PlanStatus.EXCEEDED:
         raise typer.Exit(EXCEEDS_PLAN_STATUS)
 

@@ -71,6 +71,7 @@ def run_sweep(
             then is in the journal, and `--resume` goes on from there.
     """
     with explained(config.folder):
+        check_services(config)
         return _run(config, resume, console, trial_module, accept_changes, inputs or check_inputs(config, console))
 
 
@@ -78,7 +79,6 @@ def _run(
     config: SweepConfig, resume: bool, console: Console, trial_module: str, accept_changes: bool, inputs: Inputs
 ) -> StudyRecord | None:
     stop = Stop()
-    check_services(config)
     shared = open_shared(config)
     with (
         stop.on_lost_output(console),

@@ -15,6 +15,7 @@ from evaluation.planner.accounting import restated
 from evaluation.planner.targets import BUILT_IN, load_target
 from evaluation.planner.types import Plan
 from evaluation.planner.validator import InvalidPlanError, validate
+from evaluation.planner.weights import as_stored
 
 _WRONG = (InvalidPlanError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What a plan of another network, or no plan at all, may lead to."""
@@ -47,7 +48,7 @@ def read_plan(path: Path, graph: Graph, target: str | None = None) -> Plan:
     if rules.name != plan.target:
         raise UserError(f"{path}: was made for target {plan.target}, not {rules.name}; leave --target out")
     try:
-        validate(plan, graph, rules.alignment_bytes, rules.label_bytes)
+        validate(plan, as_stored(graph, plan.target), rules.alignment_bytes, rules.label_bytes)
     except _WRONG as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

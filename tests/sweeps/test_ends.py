@@ -81,7 +81,10 @@ def test_a_command_that_lists_something_ends_with_its_reader(
     assert "Exception ignored" not in ended.stderr
 
 
-def test_a_closed_terminal_ends_the_study_as_sigterm_does(config: Config, tmp_path: Path) -> None:
+def test_a_closed_terminal_ends_the_study_as_sigterm_does(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.5")
     process = start(tmp_path, "search.trials=20")
     wait_for_trials(config().folder, 2)
     for worker in psutil.Process(process.pid).children():

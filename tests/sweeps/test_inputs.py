@@ -16,7 +16,8 @@ from sweeps import launch, sensitivity
 from sweeps.config_file import load_config
 from sweeps.file_facts import FileFacts
 from sweeps.image_checks import Use, check_images
-from sweeps.inputs import check_inputs, open_network
+from sweeps.inputs import check_inputs
+from sweeps.open_inputs import open_network
 from tests.deeplab.slim_network import SlimNetwork
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 

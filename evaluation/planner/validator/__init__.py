@@ -17,7 +17,6 @@ from evaluation.planner.validator.figures import check_figures
 from evaluation.planner.validator.memory import check_buffers
 from evaluation.planner.validator.operands import Operands
 from evaluation.planner.validator.reductions import Reductions
-from evaluation.planner.weights import as_stored
 
 __all__ = ["InvalidPlanError", "validate"]
 
@@ -26,13 +25,13 @@ def validate(plan: Plan, graph: Graph, alignment_bytes: int = 16, label_bytes: i
     """Raise `InvalidPlanError` unless the plan can run `graph` within its arena, and its figures are true.
 
     Args:
+        graph: as the plan's target stores it (`evaluation.planner.weights.as_stored`).
         alignment_bytes: every buffer begins at a multiple of this; of a tensor that lives in rows, the whole tensor.
         label_bytes: bytes of one pixel of the label map.
 
     Raises:
         InvalidPlanError: the message begins with the name of the rule that is broken, and names step and buffers.
     """
-    graph = as_stored(graph, plan.target)
     check_buffers(plan, graph, alignment_bytes, label_bytes)
     operands, reductions = Operands(plan, graph, label_bytes), Reductions(plan, graph)
     for now, step in enumerate(plan.steps):
