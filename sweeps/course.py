@@ -52,7 +52,7 @@ def run_course(
 ) -> End | None:
     """From the first request to the report; None where another launch on the same study writes that."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # tracebacks of a database that is lost; one line says it
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # one line of ours says what is lost
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # of each attempt to reach a server that is away
     # Answered before the databases are opened: what ends the study here leaves no run and no study in them. The workers
