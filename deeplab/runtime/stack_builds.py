@@ -28,13 +28,21 @@ class InstructionSet:
     """What clang calls it; "" where it is clang's own machine."""
     processors: tuple[tuple[str, ...], ...]
     """Flags that choose the processor; each set is a build of its own."""
-    levels: tuple[str, ...] = ("-O3",)
+    levels: tuple[str, ...]
+    """Of optimisation; with what else differs from build to build."""
 
 
+_PC = ("x86_64", "", "")
 _LINUX_ARM = ("arm", "arm-linux-gnueabihf-", "arm-linux-gnueabihf")
 _LINUX_ARM64 = ("aarch64", "aarch64-linux-gnu-", "aarch64-linux-gnu")
 _BARE_ARM = ("arm", "arm-none-eabi-", "arm-none-eabi")
 _SIZES = ("-O3", "-Os")
+_BUILDS = ("-fno-pie -O3", "-fpie -O3")
+"""With an operating system: as proofs are built, and as most compilers build a program unless told otherwise."""
+
+
+def _with_system(name: str, tools: tuple[str, str, str], *flags: str) -> InstructionSet:
+    return InstructionSet(name, *tools, (flags,), _BUILDS)
 
 
 def _cortex_m(name: str, unit: str) -> InstructionSet:
@@ -45,13 +53,13 @@ def _cortex_m(name: str, unit: str) -> InstructionSet:
 INSTRUCTION_SETS: Mapping[str, InstructionSet] = {
     one.name: one
     for one in (
-        InstructionSet("portable", "x86_64", "", "", (("-DPORTABLE_KERNELS",),)),
-        InstructionSet("sse2", "x86_64", "", "", (("-march=x86-64",),)),
-        InstructionSet("avx2", "x86_64", "", "", (("-march=x86-64-v3",),)),
-        InstructionSet("avx512", "x86_64", "", "", (("-march=x86-64-v4", "-mavx512vnni"),)),
-        InstructionSet("armv7-neon", *_LINUX_ARM, (("-mcpu=cortex-a9", "-mfpu=neon"),)),
-        InstructionSet("aarch64", *_LINUX_ARM64, (("-mcpu=cortex-a53",),)),
-        InstructionSet("aarch64-dotprod", *_LINUX_ARM64, (("-mcpu=cortex-a76",),)),
+        _with_system("portable", _PC, "-DPORTABLE_KERNELS"),
+        _with_system("sse2", _PC, "-march=x86-64"),
+        _with_system("avx2", _PC, "-march=x86-64-v3"),
+        _with_system("avx512", _PC, "-march=x86-64-v4", "-mavx512vnni"),
+        _with_system("armv7-neon", _LINUX_ARM, "-mcpu=cortex-a9", "-mfpu=neon"),
+        _with_system("aarch64", _LINUX_ARM64, "-mcpu=cortex-a53"),
+        _with_system("aarch64-dotprod", _LINUX_ARM64, "-mcpu=cortex-a76"),
         _cortex_m("cortex-m7", "fpv5-sp-d16"),
     )
 }
@@ -99,7 +107,9 @@ def described(command: str) -> str:
 
 def flag_sets(instruction_set: InstructionSet) -> tuple[tuple[str, ...], ...]:
     """The flags of each build."""
-    return tuple((*flags, level) for flags, level in product(instruction_set.processors, instruction_set.levels))
+    return tuple(
+        (*flags, *level.split()) for flags, level in product(instruction_set.processors, instruction_set.levels)
+    )
 
 
 def instruction_set_of(macros: str) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 from deeplab.runtime.program import write_sources
 from deeplab.runtime.proof import prove
 from deeplab.runtime.proof_build import Toolchain
-from deeplab.runtime.stack_builds import FAMILIES, INSTRUCTION_SETS, PLAIN, compiler_for
+from deeplab.runtime.stack_builds import FAMILIES, INSTRUCTION_SETS, PLAIN, compiler_for, flag_sets
 from deeplab.runtime.stack_host import SUFFIX, compiled_with_stack, kernel_uses_of
 from evaluation.graph import Graph
 from evaluation.kernels.stack_bounds import stack_table
@@ -104,7 +104,7 @@ def variants() -> tuple[list[Variant], list[str]]:
                 missing.append(f"{name}, {family}: this processor does not have it, and no emulator here does")
             else:
                 static = () if one.prefix == "" else ("-static",)
-                flags = (*compiler.command[1:], *PLAIN, *one.processors[0], one.levels[0], *static)
+                flags = (*compiler.command[1:], *PLAIN, *flag_sets(one)[0], *static)
                 toolchain = Toolchain(compiler.command[0], flags, f"{one.prefix}size", f"{one.prefix}nm", emulator)
                 found.append(Variant(name, compiler.name, toolchain))
     return found, missing

@@ -1,22 +1,26 @@
 """`python -m deeplab.runtime.stack_table`: derives the table of stack bounds with the compilers that are installed.
 
-Each kernel is compiled alone and together with all others, since what a compiler makes of a function that several
-kernels share depends on how many of them are there; the larger figure counts.
+Each kernel is compiled alone, with all others, and with those that the embedded network needs at different widths:
+what a compiler makes of a function that several kernels share depends on which of them are there. The largest counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 from string import Template
 
+from deeplab.checkpoint import load_checkpoint
+from deeplab.compression import Compression
+from deeplab.lowering import lower_untrained
 from deeplab.runtime.sources import SOURCES, kernel_texts, kernel_units
 from deeplab.runtime.stack_builds import (
     FAMILIES,
@@ -31,16 +35,45 @@ from deeplab.runtime.stack_libraries import library_stack
 from deeplab.runtime.stack_usage import FLAGS, Unit, build_stack, undefined, unit_of
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.kernels.stack_bounds import TABLE, BuildStack, StackRow, StackTable, read_table, to_json
+from evaluation.planner.kernel_uses import kernel_uses
+from evaluation.planner.kernels import kernel_calls
 
+PRETRAINED = SOURCES.parents[1] / "pretrained"
 _NOT_KERNELS = {"run", "proof", "resident"}
 _RETURN_ADDRESS_BYTES = 8
 """On x86-64."""
-WHOLE, NETWORK = "whole", "network"
+TOGETHER, NETWORK = "together", "network"
+_WIDTHS = (
+    {"weight_bits": 8, "activation_bits": 8},
+    {"weight_bits": 4, "activation_bits": 8},
+    {"weight_bits": 4, "activation_bits": 8, "depthwise_weight_bits": 8, "edge_weight_bits": 8},
+    {"weight_bits": 8, "activation_bits": 6},
+    {"weight_bits": 4, "activation_bits": 6},
+    {"weight_bits": 8, "activation_bits": 16},
+    {"weight_bits": 4, "activation_bits": 6, "decoder_activation_bits": 8},
+)
+"""At which the embedded network is looked at for the kernels that are found together."""
 
 
 def all_parts() -> list[str]:
     """The files of `c/` that hold kernels."""
     return sorted(path.stem for path in SOURCES.glob("*.c") if path.stem not in _NOT_KERNELS)
+
+
+@cache
+def usual_parts() -> list[list[str]]:
+    """Files of `c/` that the embedded network needs together, for each of some widths."""
+    spec = load_checkpoint(PRETRAINED / "streets.npz").spec
+    files = {
+        kernel: path.stem
+        for path in SOURCES.glob("*.c")
+        for kernel in re.findall(r"^void (\w+)\(const void \*layer,", path.read_text(), flags=re.MULTILINE)
+    }
+    found: dict[tuple[str, ...], None] = {}
+    for widths in _WIDTHS:
+        graph = lower_untrained(spec, Compression(**widths))
+        found[tuple(sorted({files[use.kernel] for use in kernel_uses(graph, kernel_calls(graph))}))] = None
+    return [list(parts) for parts in found]
 
 
 def derived_row(
@@ -50,7 +83,7 @@ def derived_row(
 
     Args:
         parts: files of `c/` to compile, all if None.
-        together: whether to compile them in one source, too.
+        together: whether to compile several in one source, too.
 
     Raises:
         UserError: the compiler refuses a source.
@@ -59,20 +92,20 @@ def derived_row(
     stacks: list[BuildStack] = []
     library: dict[str, int] = {}
     flags_of_builds = flag_sets(instruction_set)
-    for flags in flags_of_builds:
+    for number, flags in enumerate(flags_of_builds):
         with tempfile.TemporaryDirectory() as folder:
-            sources = _sources(Path(folder), all_parts() if parts is None else parts, together)
+            sources = _sources(Path(folder), all_parts() if parts is None else parts, together, number == 0)
             command = [*compiler.command, *PLAIN, *flags]
             units = _units(sources, command, instruction_set, compiler)
         networks = [units.pop(name) for name in sources if name.startswith(NETWORK)]
         used = {name for name in undefined([*networks, *units.values()]) if not name.startswith("run_")}
         linked = [compiler.linker, *(one for one in flags if one.startswith(("-mcpu", "-mfpu", "-mthumb", "-mfloat")))]
         library = {**library, **library_stack(used, linked, instruction_set.architecture)}
-        alone = [unit for name, unit in units.items() if name != WHOLE]
+        several = [units.pop(name) for name in sources if name.startswith(TOGETHER)]
         for network in networks:
-            stacks.append(build_stack(network, alone, library))
-        if together:
-            stacks.append(build_stack(networks[0], [units[WHOLE]], library))
+            stacks += [build_stack(network, [unit], library) for unit in several]
+            if units:
+                stacks.append(build_stack(network, units.values(), library))
     joined = reduce(BuildStack.joined, stacks)
     return StackRow(compiler.name, flags_of_builds, joined, dict(sorted(library.items())))
 
@@ -94,13 +127,13 @@ def derived_table(names: Iterable[str]) -> StackTable:
     return StackTable({name: made for name, made in rows.items() if made})
 
 
-def _sources(folder: Path, parts: Sequence[str], together: bool) -> dict[str, Path]:
-    """One source for each kernel alone, one for all of them, and the entry points of a network."""
-    texts = kernel_units(parts)
-    header, whole = kernel_texts(parts)
-    if together:
-        texts[WHOLE] = whole
-    (folder / "kernels.h").write_text(header)
+def _sources(folder: Path, parts: Sequence[str], together: bool, alone: bool) -> dict[str, Path]:
+    """One source for each kernel alone, some for several of them, and the entry points of a network."""
+    texts = kernel_units(parts) if alone or not together else {}
+    for number, several in enumerate([list(parts), *usual_parts()] if together else []):
+        header, whole = kernel_texts(several)
+        texts[f"{TOGETHER}_{number}"] = whole.replace('#include "kernels.h"\n', header)
+    (folder / "kernels.h").write_text(kernel_texts(parts)[0])
     for outputs in (1, 2):
         texts[f"{NETWORK}_{outputs}"] = _network(outputs)
     paths = {name: folder / f"{name}.c" for name in texts}
