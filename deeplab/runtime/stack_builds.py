@@ -37,7 +37,8 @@ _LINUX_ARM = ("arm", "arm-linux-gnueabihf-", "arm-linux-gnueabihf")
 _LINUX_ARM64 = ("aarch64", "aarch64-linux-gnu-", "aarch64-linux-gnu")
 _BARE_ARM = ("arm", "arm-none-eabi-", "arm-none-eabi")
 _SIZES = ("-O3", "-Os")
-_BUILDS = ("-fno-pie -O3", "-fpie -O3")
+ANYWHERE = "-fpie"
+_BUILDS = ("-fno-pie -O3", f"{ANYWHERE} -O3")
 """With an operating system: as proofs are built, and as most compilers build a program unless told otherwise."""
 
 

@@ -23,6 +23,7 @@ from deeplab.compression import Compression
 from deeplab.lowering import lower_untrained
 from deeplab.runtime.sources import SOURCES, kernel_texts, kernel_units
 from deeplab.runtime.stack_builds import (
+    ANYWHERE,
     FAMILIES,
     INSTRUCTION_SETS,
     PLAIN,
@@ -83,7 +84,7 @@ def derived_row(
 
     Args:
         parts: files of `c/` to compile, all if None.
-        together: whether to compile several in one source, too.
+        together: whether to compile several in one source, too, and position-independent code.
 
     Raises:
         UserError: the compiler refuses a source.
@@ -92,9 +93,12 @@ def derived_row(
     stacks: list[BuildStack] = []
     library: dict[str, int] = {}
     flags_of_builds = flag_sets(instruction_set)
-    for number, flags in enumerate(flags_of_builds):
+    for flags in flags_of_builds:
+        alone = ANYWHERE not in flags
+        if not alone and not together:
+            continue
         with tempfile.TemporaryDirectory() as folder:
-            sources = _sources(Path(folder), all_parts() if parts is None else parts, together, number == 0)
+            sources = _sources(Path(folder), all_parts() if parts is None else parts, together, alone)
             command = [*compiler.command, *PLAIN, *flags]
             units = _units(sources, command, instruction_set, compiler)
         networks = [units.pop(name) for name in sources if name.startswith(NETWORK)]
@@ -129,7 +133,7 @@ def derived_table(names: Iterable[str]) -> StackTable:
 
 def _sources(folder: Path, parts: Sequence[str], together: bool, alone: bool) -> dict[str, Path]:
     """One source for each kernel alone, some for several of them, and the entry points of a network."""
-    texts = kernel_units(parts) if alone or not together else {}
+    texts = kernel_units(parts) if alone else {}
     for number, several in enumerate([list(parts), *usual_parts()] if together else []):
         header, whole = kernel_texts(several)
         texts[f"{TOGETHER}_{number}"] = whole.replace('#include "kernels.h"\n', header)
