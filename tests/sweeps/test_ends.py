@@ -85,7 +85,11 @@ def test_a_closed_terminal_ends_the_study_as_sigterm_does(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.5")
-    process = start(tmp_path, "search.trials=20")
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        process = start(tmp_path, "search.trials=20")
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     wait_for_trials(config().folder, 2)
     for worker in psutil.Process(process.pid).children():
         worker.send_signal(signal.SIGHUP)  # it reaches the whole group
