@@ -2,6 +2,10 @@
 
 import ast
 import functools
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,8 @@ NEVER_IMPORTS = {
     "reports": {"deeplab", "sweeps"},
     "sweeps": set(),
 }
+OPTIONAL = {"pgserver", "ray"}
+"""Imported where they are used, and asked for in words where they are missing."""
 
 
 @functools.cache
@@ -47,3 +53,22 @@ def test_of_the_public_package_only_the_guard_is_imported(package):
     assert not [
         one for one in imported("petitlab") if one[0].startswith("petitlab/namesakes") and one[1] in NEVER_IMPORTS
     ]
+
+
+@pytest.mark.parametrize("package", [*NEVER_IMPORTS, "petitlab"])
+def test_what_is_imported_is_declared(package):
+    """A package that only comes along with another, or with the tests, is missing in an installation some day."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = {distribution(line) for line in project["dependencies"]}
+    optional = {distribution(line) for lines in project["optional-dependencies"].values() for line in lines}
+    provided = packages_distributions()
+    own = {*NEVER_IMPORTS, "petitlab", "__future__"}
+    for place, name in imported(package):
+        if name not in own and name not in sys.stdlib_module_names:
+            declared = required if name not in OPTIONAL else optional
+            assert declared & {distribution(one) for one in provided.get(name, [name])}, f"{place}: {name}"
+
+
+def distribution(requirement: str) -> str:
+    """The normalized name of the distribution that a requirement asks for (PyPA, name normalization)."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement).group()).lower()
