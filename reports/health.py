@@ -13,7 +13,7 @@ from evaluation.accuracy import LEAST_IMAGES, UNRELIABLE, Interval, enough_image
 from reports import format as fmt
 from reports.paired import paired_interval
 from reports.promises import promise_warnings
-from reports.record import DataSet, State, StudyRecord
+from reports.record import DataSet, State, StudyRecord, Trial
 
 FEW_TRIALS = 20
 SMALL_SHARE = 0.1
@@ -66,9 +66,7 @@ def _trials(record: StudyRecord) -> list[str]:
         )
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     if complete and not any(trial.feasible for trial in complete):
-        said.append(
-            f"All {len(complete)} trials that completed are over a limit; the table of all trials says over which."
-        )
+        said.append(f"{_completed(complete)} over a limit; the table of all trials says over which.")
     share = len(record.trials) / record.space_size if record.space_size else 1.0
     if len(record.trials) < FEW_TRIALS and share < 1:
         said.append(
@@ -117,9 +115,14 @@ def _screening(record: StudyRecord) -> list[str]:
     above = [trial for trial in audited if trial.bound and trial.measurement.scores.miou > trial.bound.miou]
     missed = sum(trial.number in on_front for trial in audited)
     return [
-        f"{_candidates(len(ended))} pruned as sure to be beaten. {len(audited)} more, drawn at random, were measured "
-        f"all the same: {len(above)} scored above the bound, {missed} came on the front."
+        f"{_candidates(len(ended))} pruned as sure to be beaten. {len(audited)} more, drawn at random, "
+        f"{'was' if len(audited) == 1 else 'were'} measured all the same: {len(above)} scored above the bound, "
+        f"{missed} came on the front."
     ]
+
+
+def _completed(complete: Sequence[Trial]) -> str:
+    return "The one trial that completed is" if len(complete) == 1 else f"All {len(complete)} trials that completed are"
 
 
 def _candidates(count: int) -> str:
