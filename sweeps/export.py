@@ -7,7 +7,6 @@ python -m sweeps.export studies/streets --budget 0.2MB --out network   the most 
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -67,7 +66,6 @@ def export(
     if why:
         print(why)
     config, candidate = settings_of(record, study, chosen)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from sweeps.handover import hand_over
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -137,7 +137,6 @@ def open_worker(
     Args:
         digests: of the inputs that the study is measured on, see `fingerprints.Inputs`; None: they are not compared.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Threads that wait for cores which other workers hold cost more than they bring.
     threads = config.search.threads or max(1, (os.cpu_count() or 1) // config.search.workers)
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)

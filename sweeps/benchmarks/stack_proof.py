@@ -9,7 +9,6 @@ built or run here is listed.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +55,6 @@ def stack_proof(
     Exit status: 0; 1 where a stack exceeds its bound; 2 and one line
     where something is to be put right.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     networks = list(_networks(study, points))
     print(f"{'variant':<17}{'compiler':<15}{'points':>7}{'within':>8}{'largest stack':>15}{'bound':>8}{'table':>8}")
     is_within = True
