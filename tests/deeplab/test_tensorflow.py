@@ -1,4 +1,4 @@
-"""TensorFlow is imported without a word.
+"""TensorFlow is imported without a word."""
 
 import subprocess
 import sys
