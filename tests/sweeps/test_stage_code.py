@@ -29,6 +29,8 @@ from sweeps.stage_code import StageCode
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDERS = tuple(f"{REPOSITORY / package}/" for package in (*sorted(OURS), "tests"))
+"""Of our own source: a virtual environment in the repository, as README makes one, is not ours."""
 
 
 def stages_in(root: Path) -> dict[str, Root]:
@@ -318,7 +320,7 @@ class Watched(StageCache):
                 seen = self._seen.pop()
                 if self._seen:  # computed within another stage, which runs its code
                     self._seen[-1] |= seen
-                ours = {file for file in seen if file.startswith(f"{REPOSITORY}/") and "__pycache__" not in file}
+                ours = {file for file in seen if file.startswith(FOLDERS) and "__pycache__" not in file}
                 self.used.setdefault(stage, set()).update(ours)
 
         functools.update_wrapper(watched, compute)  # its code is that of what it wraps
