@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.accuracy import UNRELIABLE_NOTE, Interval, enough_images
+from evaluation.peers import Runtime
 from reports import format as fmt
 from reports.files import write_into
 from reports.front import staircase
@@ -18,6 +19,12 @@ from reports.record import State, StudyRecord, Trial
 from reports.style import BLUE, INK, MUTED, PALE, VERMILION
 
 FRONT_PAGE = "front.html"
+_SYMBOLS = {
+    Runtime.LITERT_XNNPACK: "triangle-up-open",
+    Runtime.LITERT_BUILTIN: "triangle-down-open",
+    Runtime.TFLM: "cross-open",
+}
+"""As in the report's figure."""
 _LOOK = f"body{{font-family:sans-serif;color:{INK};margin:0}}#warnings{{max-width:60em;margin:1em 2em 2em}}"
 _LOOK += f".urgent{{color:{VERMILION};font-weight:bold;margin:.6em 2em 0}}"
 
@@ -79,7 +86,7 @@ def write_front_page(
     for mark in peer_marks(record):
         figure.add_scatter(
             x=[mark.memory_bytes / 1e6], y=[mark.miou], mode="markers", name=f"{mark.title}, trial {mark.number:03d}",
-            marker={"color": INK if mark.number == 0 else VERMILION, "size": 10, "symbol": "triangle-up-open"},
+            marker={"color": INK if mark.number == 0 else VERMILION, "size": 10, "symbol": _SYMBOLS[mark.runtime]},
             hovertext=f"{mark.title}<br>{fmt.megabytes(mark.memory_bytes)}", hoverinfo="text",
         )  # fmt: skip
     figure.update_xaxes(title="peak memory, MB (logarithmic)", type="log", dtick="D2")
