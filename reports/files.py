@@ -55,8 +55,12 @@ def inside(folder: Path, name: str) -> Path:
     try:
         root = folder.resolve()
         path = (root / name).resolve()
-    except (OSError, RuntimeError):  # links that lead to each other
-        raise UserError(f"{folder}: {shown(name)} is a link that leads nowhere; remove it") from None
+        # Links that lead to each other: an error before Python 3.13, left as they are from 3.13 on.
+        is_resolved = not any(part.is_symlink() for part in (path, *path.parents))
+    except (OSError, RuntimeError):
+        is_resolved = False
+    if not is_resolved:
+        raise UserError(f"{folder}: {shown(name)} is a link that leads nowhere; remove it")
     if not path.is_relative_to(root) or path == root:
         raise UserError(f"{folder}: {shown(name)} leads out of the study's folder through a link; remove the link")
     return path
