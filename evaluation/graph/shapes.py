@@ -8,7 +8,7 @@ file's word; nothing that looks into their geometry plans them.
 from __future__ import annotations
 
 from evaluation.graph import shape_rules, shape_rules_of_layout
-from evaluation.graph.shape_rules import Shape, window_outputs
+from evaluation.graph.shape_rules import Inputs, Shape, window_outputs
 from evaluation.graph.types import ABSENT, Graph
 
 __all__ = ["check_shapes", "window_outputs"]
@@ -23,7 +23,7 @@ def check_shapes(graph: Graph) -> None:
         rule = _RULES.get(operator.kind)
         if rule is None:
             continue
-        inputs = [graph.tensors[i] if i != ABSENT else None for i in operator.inputs]
+        inputs = Inputs([graph.tensors[i] if i != ABSENT else None for i in operator.inputs])
         outputs = [graph.tensors[i] for i in operator.outputs]
         try:
             expected = [_plain(shape) for shape in rule(operator, inputs, outputs)]
