@@ -69,7 +69,9 @@ class AttributeRefusedError(RefusedError):
     """An attribute holds a value that the schema does not define."""
 
 
-def read_attributes(kind: str, options: Any | None, constant: Constant, input_rank: Callable[[int], int]) -> dict:
+def read_attributes(
+    kind: str, options: Any | None, constant: Constant, input_rank: Callable[[int], int]
+) -> dict[str, Any]:
     """Attributes of one operator. `options` is the schema's unpacked option object, or None where the file has none."""
     fields = {_snake(name): value for name, value in vars(options).items()} if options is not None else {}
     attributes: dict[str, Any] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
@@ -72,7 +71,7 @@ def length(claimed: int, data: bytes) -> int:
     return claimed
 
 
-def enum_name(enumeration: Any, value: int) -> str:
+def enum_name(enumeration: type, value: int) -> str:
     """The schema's name of a code."""
     for name, code in vars(enumeration).items():
         if code == value and not name.startswith("_"):

@@ -45,8 +45,8 @@ def _bias_note(graph: Graph, index: int, operator: Operator) -> str | None:
     output = graph.tensors[operator.outputs[0]]
     if any(each.quantization is None or each.dtype.startswith("float") for each in (source, weights, bias, output)):
         return None
-    products = float(source.quantization.scale[0]) * weights.quantization.scale.astype(np.float64)
-    misfit = bias_misfit(bias, products, float(output.quantization.scale[0]))
+    products = float(source.required_quantization.scale[0]) * weights.required_quantization.scale.astype(np.float64)
+    misfit = bias_misfit(bias, products, float(output.required_quantization.scale[0]))
     if misfit is None:
         return None
     return (
@@ -70,7 +70,8 @@ def _note(kind: str, cases: list[tuple[int, Tensor, Tensor]]) -> str:
     more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
 
     def said(tensor: Tensor) -> str:
-        return f"{tensor.quantization.scale[0]:g} (zero point {tensor.quantization.zero_point[0]})"
+        parameters = tensor.required_quantization
+        return f"{parameters.scale[0]:g} (zero point {parameters.zero_point[0]})"
 
     return (
         f"operator {index} ({kind}){more} changes the scale from {said(source)} to {said(output)}, which TFLite's "

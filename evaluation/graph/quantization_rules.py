@@ -120,7 +120,7 @@ def _is_code(tensor: Tensor | None) -> bool:
 
 
 def _scale(tensor: Tensor) -> float:
-    return float(tensor.quantization.scale[0])
+    return float(tensor.required_quantization.scale[0])
 
 
 def _width(tensor: Tensor) -> int:
@@ -130,7 +130,7 @@ def _width(tensor: Tensor) -> int:
 def _reach(tensor: Tensor) -> int:
     """The largest magnitude of a code less its zero point."""
     limits = np.iinfo(tensor.dtype)
-    zero = int(tensor.quantization.zero_point[0])
+    zero = int(tensor.required_quantization.zero_point[0])
     return max(zero - int(limits.min), int(limits.max) - zero)
 
 
@@ -192,7 +192,7 @@ def _check_softmax(graph: Graph, operator: Operator, where: Where) -> None:
     if not _is_code(source) or not _is_code(output) or output.dtype == "int16":
         return
     lowest = int(np.iinfo(output.dtype).min)
-    scale, zero = _scale(output), int(output.quantization.zero_point[0])
+    scale, zero = _scale(output), int(output.required_quantization.zero_point[0])
     if zero != lowest or abs(scale * 256 - 1) > 1e-3:
         raise RefusedError(
             f"{where(index)} has the scale {scale:g} and zero point {zero}; {_SPECIFICATION} those of a SOFTMAX are "
@@ -218,19 +218,19 @@ def _check_weighted(graph: Graph, operator: Operator, where: Where) -> None:
         )
     if not _is_code(source) or not _is_code(output) or not _is_code(weights):
         return
-    points = weights.quantization.zero_point
+    points = weights.required_quantization.zero_point
     if weights.dtype != "uint8" and points.any():
         raise RefusedError(
             f"its weights, {where(at[1])}, have the zero point {points[points != 0][0]}; {_SPECIFICATION} that of "
             f"{weights.dtype} weights is 0"
         )
     axis = len(weights.shape) - 1 if operator.kind == "DEPTHWISE_CONV_2D" else 0
-    if weights.quantization.axis not in (None, axis):
+    if weights.required_quantization.axis not in (None, axis):
         raise RefusedError(
-            f"its weights, {where(at[1])}, have scales along quantized_dimension {weights.quantization.axis}; "
+            f"its weights, {where(at[1])}, have scales along quantized_dimension {weights.required_quantization.axis}; "
             f"{_SPECIFICATION} it is {axis}"
         )
-    products = float(source.quantization.scale[0]) * weights.quantization.scale.astype(np.float64)
+    products = float(source.required_quantization.scale[0]) * weights.required_quantization.scale.astype(np.float64)
     bias = None if at[2] == ABSENT else graph.tensors[at[2]]
     if bias is not None and bias.quantization is not None:
         # TFLite compares them where one scale serves all channels in its kernels; the others do not read the bias's.
@@ -241,14 +241,14 @@ def _check_weighted(graph: Graph, operator: Operator, where: Where) -> None:
 
 
 def _check_bias(bias: Tensor, where: str, products: np.ndarray, scale_out: float, *, scales_count: bool) -> None:
-    points = bias.quantization.zero_point
+    points = bias.required_quantization.zero_point
     if points.any():
         raise RefusedError(
             f"its bias, {where}, has the zero point {points[points != 0][0]}; {_SPECIFICATION} that of a bias is 0"
         )
-    if bias.quantization.scale.size not in (1, products.size) and products.size != 1:
+    if bias.required_quantization.scale.size not in (1, products.size) and products.size != 1:
         raise RefusedError(
-            f"its bias, {where}, has {bias.quantization.scale.size} scales and its weights {products.size}"
+            f"its bias, {where}, has {bias.required_quantization.scale.size} scales and its weights {products.size}"
         )
     misfit = bias_misfit(bias, products, scale_out) if scales_count else None
     if misfit is not None:
@@ -260,7 +260,7 @@ def _check_bias(bias: Tensor, where: str, products: np.ndarray, scale_out: float
 
 def bias_misfit(bias: Tensor, products: np.ndarray, scale_out: float) -> tuple[float, float] | None:
     """The first scale of a bias that is not s_input * s_weights (`products`), and the product; None if all are."""
-    scales = bias.quantization.scale.astype(np.float64)
+    scales = bias.required_quantization.scale.astype(np.float64)
     difference = np.abs(products - scales)
     misfit = (difference > _BIAS_TOLERANCE * scale_out) & (difference > _ROUNDING * products)
     if not misfit.any():
@@ -272,10 +272,10 @@ def bias_misfit(bias: Tensor, products: np.ndarray, scale_out: float) -> tuple[f
 def _check_sums(source: Tensor, weights: Tensor, axis: int, bias: Tensor | None, multipliers: np.ndarray) -> None:
     """Neither a channel's sum nor its product with the multiplier's power of two may leave the accumulator."""
     width = _width(source)
-    centred = np.abs(weights.data.astype(np.int64) - int(weights.quantization.zero_point[0]))
+    centred = np.abs(weights.required_data.astype(np.int64) - int(weights.required_quantization.zero_point[0]))
     largest = np.moveaxis(centred, axis, 0).reshape(weights.shape[axis], -1).sum(axis=1)
     limits = np.iinfo(source.dtype)
-    codes = max(-int(limits.min), int(limits.max)) + abs(int(source.quantization.zero_point[0]))
+    codes = max(-int(limits.min), int(limits.max)) + abs(int(source.required_quantization.zero_point[0]))
     sums = [codes * int(each) for each in largest]
     if bias is not None and bias.data is not None and bias.data.size == len(sums):
         sums = [each + abs(int(value)) for each, value in zip(sums, bias.data.reshape(-1), strict=True)]

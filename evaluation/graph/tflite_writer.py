@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.errors import UserError
 from evaluation.graph.types import ABSENT, Graph, Operator, Tensor
@@ -143,16 +144,18 @@ class AlignedBuffer:
         schema.BufferStart(builder)
         if vector is not None:
             schema.BufferAddData(builder, vector)
-        return schema.BufferEnd(builder)
+        end: int = schema.BufferEnd(builder)
+        return end
 
 
-def pack_codes(values: np.ndarray, bits: int) -> np.ndarray:
+def pack_codes(values: np.ndarray, bits: int) -> npt.NDArray[np.uint8]:
     """uint8: signed codes of `bits` (2 or 4) each, packed densely, the first in the low bits of the first byte."""
     per_byte = 8 // bits
     fields = np.zeros(-(-values.size // per_byte) * per_byte, np.uint8)
     fields[: values.size] = values.reshape(-1).astype(np.int8).view(np.uint8) & ((1 << bits) - 1)
     shifts = np.arange(per_byte, dtype=np.uint8) * bits
-    return np.bitwise_or.reduce(fields.reshape(-1, per_byte) << shifts, axis=1).astype(np.uint8)
+    packed: npt.NDArray[np.uint8] = np.bitwise_or.reduce(fields.reshape(-1, per_byte) << shifts, axis=1)
+    return packed.astype(np.uint8)
 
 
 def _packed_kernels(graph: Graph) -> set[int]:

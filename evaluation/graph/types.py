@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 ABSENT = -1
 """Index of an optional operator input that is not there (as in the TFLite format)."""
@@ -21,9 +22,9 @@ ABSENT = -1
 class Quantization:
     """Affine quantisation, `real = scale * (q - zero_point)` (TFLite quantization specification)."""
 
-    scale: np.ndarray
+    scale: npt.NDArray[np.float32]
     """float32, shape (1,) per tensor or (channels,) per channel."""
-    zero_point: np.ndarray
+    zero_point: npt.NDArray[np.int64 | np.float64]
     """int64, same shape as `scale`. Float64 only for a camera frame whose zero lies between two codes (127.5)."""
     axis: int | None = None
     """Axis the channels run along; None = per tensor."""
@@ -53,6 +54,28 @@ class Tensor:
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def required_quantization(self) -> Quantization:
+        """`quantization`, for code that works on quantized tensors only.
+
+        Raises:
+            ValueError: the tensor has none.
+        """
+        if self.quantization is None:
+            raise ValueError(f"{self.name} is {self.dtype} without quantization parameters")
+        return self.quantization
+
+    @property
+    def required_data(self) -> np.ndarray:
+        """`data`, for code that computes with the values of constants.
+
+        Raises:
+            ValueError: the tensor has none, as it is an activation, or a constant of a network for plans only.
+        """
+        if self.data is None:
+            raise ValueError(f"{self.name} has no values")
+        return self.data
 
 
 @dataclass(frozen=True, eq=False)
