@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.errors import UserError
 
 
-def confusion_matrix(label: np.ndarray, prediction: np.ndarray, classes: int, void: int | None) -> np.ndarray:
+def confusion_matrix(
+    label: np.ndarray, prediction: np.ndarray, classes: int, void: int | None
+) -> npt.NDArray[np.int64]:
     """Count the pixels of each (label, prediction) pair; void pixels are dropped before anything else is looked at.
 
     Args:
@@ -40,7 +43,7 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, classes: int, vo
     return counts.reshape(classes, classes).astype(np.int64)
 
 
-def _check_range(name: str, values: np.ndarray, classes: int, void: int | None) -> None:
+def _check_range(name: str, values: npt.NDArray[np.int64], classes: int, void: int | None) -> None:
     outside = values[(values < 0) | (values >= classes)]
     if outside.size:
         allowed = f"0..{classes - 1}" + ("" if void is None else f" or void {void}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.accuracy.scores import Scores
 
@@ -61,7 +62,7 @@ def enough_images(images: int) -> bool:
 
 
 @lru_cache(maxsize=2)
-def image_weights(images: int, resamples: int, seed: int) -> np.ndarray:
+def image_weights(images: int, resamples: int, seed: int) -> npt.NDArray[np.float64]:
     """Positive weights, float64 (resamples, images), read-only, the same for equal arguments. IoU ignores their sum."""
     # U may be exactly 0, where the exponential weight would be too.
     uniform = np.random.default_rng(seed).random((resamples, images))
@@ -70,13 +71,15 @@ def image_weights(images: int, resamples: int, seed: int) -> np.ndarray:
     return weights
 
 
-def resampled_mious(scores: Scores, weights: np.ndarray) -> np.ndarray:
+def resampled_mious(scores: Scores, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Mean IoU under each row of picture weights, float64 (resamples, images) -> float64 (resamples,)."""
     scored = list(scores.scored_classes)
     intersections = weights @ scores.intersections[:, scored].astype(np.float64)
     unions = weights @ scores.unions[:, scored].astype(np.float64)
     # A union of 0 means the class occurs nowhere in the split (the set was given): IoU 0, as in `per_class_iou`.
-    return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0).mean(axis=1)
+    ious = np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0)
+    mious: npt.NDArray[np.float64] = ious.mean(axis=1)
+    return mious
 
 
 def bootstrap_interval(
@@ -114,7 +117,7 @@ def _check(scores: Scores, resamples: int, confidence: float) -> None:
         raise ValueError(f"resamples must be at least 1 and confidence in (0, 1), got {resamples}, {confidence}")
 
 
-def _percentile(estimate: float, draws: np.ndarray, confidence: float, images: int) -> Interval:
+def _percentile(estimate: float, draws: npt.NDArray[np.float64], confidence: float, images: int) -> Interval:
     tail = (1.0 - confidence) / 2.0
     lower, upper = np.quantile(draws, [tail, 1.0 - tail])
     return Interval(estimate, float(lower), float(upper), confidence, images)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 MOST_CLASSES = 256
 """Label maps are uint8."""
@@ -37,7 +38,7 @@ class Scores:
 
     image_ids: tuple[str, ...]
     """Names of the N pictures, each once."""
-    confusions: np.ndarray
+    confusions: npt.NDArray[np.int64]
     """int64 (N, classes, classes), pixels; row = label, column = prediction."""
     scored_classes: tuple[int, ...]
     """The one fixed set of classes the mean runs over, ascending: those that occur in the split's labels."""
@@ -53,7 +54,7 @@ class Scores:
 
     @classmethod
     def of(
-        cls, image_ids: Iterable[str], confusions: np.ndarray, scored_classes: tuple[int, ...] | None = None
+        cls, image_ids: Iterable[str], confusions: npt.NDArray[np.int64], scored_classes: tuple[int, ...] | None = None
     ) -> Scores:
         """Scores of a split; scored are the classes in its labels unless given (part of a split keeps its set)."""
         if scored_classes is None:
@@ -63,30 +64,33 @@ class Scores:
     @property
     def classes(self) -> int:
         """Number of classes of the data set, scored or not."""
-        return self.confusions.shape[1]
+        return int(self.confusions.shape[1])
 
     @cached_property
-    def confusion(self) -> np.ndarray:
+    def confusion(self) -> npt.NDArray[np.int64]:
         """int64 (classes, classes), pixels of the whole split."""
-        return self.confusions.sum(axis=0)
+        total: npt.NDArray[np.int64] = self.confusions.sum(axis=0)
+        return total
 
     @cached_property
-    def intersections(self) -> np.ndarray:
+    def intersections(self) -> npt.NDArray[np.int64]:
         """int64 (N, classes), pixels that are the class in both label and prediction."""
         return np.diagonal(self.confusions, axis1=1, axis2=2).copy()
 
     @cached_property
-    def label_pixels(self) -> np.ndarray:
+    def label_pixels(self) -> npt.NDArray[np.int64]:
         """int64 (N, classes), pixels labelled as the class."""
-        return self.confusions.sum(axis=2)
+        pixels: npt.NDArray[np.int64] = self.confusions.sum(axis=2)
+        return pixels
 
     @cached_property
-    def unions(self) -> np.ndarray:
+    def unions(self) -> npt.NDArray[np.int64]:
         """int64 (N, classes), pixels that are the class in label or prediction or both."""
-        return self.label_pixels + self.confusions.sum(axis=1) - self.intersections
+        predicted: npt.NDArray[np.int64] = self.confusions.sum(axis=1)
+        return self.label_pixels + predicted - self.intersections
 
     @cached_property
-    def per_class_iou(self) -> np.ndarray:
+    def per_class_iou(self) -> npt.NDArray[np.float64]:
         """float64 (classes,), intersection over union on the whole split; NaN for a class that is not scored.
 
         A scored class that nobody labels or predicts (possible only where the set was given) has IoU 0, so that the
