@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import unquote
 
@@ -81,18 +83,21 @@ def _is_secret(match: re.Match[str]) -> bool:
     )
 
 
-def mask_tracebacks() -> None:
-    """From now on a traceback that ends this process shows no secret of an address."""
-    former = sys.excepthook
-    if getattr(former, "masks_secrets", False):
-        return
+@dataclass(frozen=True)
+class _MaskingHook:
+    """`sys.excepthook` that shows a traceback with its secrets masked, and leaves any other to the hook before it."""
 
-    def show(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+    former: Callable[[type[BaseException], BaseException, TracebackType | None], object]
+
+    def __call__(self, kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
         text = "".join(traceback.format_exception(kind, error, frames))
         if masked(text) == text:
-            former(kind, error, frames)
+            self.former(kind, error, frames)
         else:
             print(masked(text), file=sys.stderr, end="")
 
-    show.masks_secrets = True
-    sys.excepthook = show
+
+def mask_tracebacks() -> None:
+    """From now on a traceback that ends this process shows no secret of an address."""
+    if not isinstance(sys.excepthook, _MaskingHook):
+        sys.excepthook = _MaskingHook(sys.excepthook)
