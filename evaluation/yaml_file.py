@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -108,7 +108,7 @@ def parse_yaml(text: str, source: str, *, numbered: bool = True) -> Document:
         raise UserError(f"{at}: holds the character U+{ord(text[error.position]):04X}; remove it") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        at = reader.place(mark) if mark else source
+        at = reader.place(mark)
         problem = getattr(error, "problem", None) or "cannot be parsed"
         raise UserError(f"{at}: not valid YAML: {_short(str(problem))}") from None
     except (ValueError, OverflowError):  # PyYAML's own conversions: \U of no character, %YAML of 5,000 digits
@@ -131,6 +131,15 @@ def _check_events(text: str, reader: _Reader) -> None:
             raise UserError(f"{reader.place(event.start_mark)}: more than {MOST_VALUES:,} values; no configuration")
 
 
+class _Mark(Protocol):
+    """A position in the text, by PyYAML's own parser or by libyaml's."""
+
+    @property
+    def line(self) -> int:
+        """Counted from 0."""
+        ...
+
+
 @dataclass
 class _Reader:
     """Values of nodes, counted."""
@@ -140,8 +149,8 @@ class _Reader:
     lines: dict[KeyPath, int] = field(default_factory=dict)
     values: int = 0
 
-    def place(self, mark: yaml.Mark) -> str:
-        return f"{self.source}:{mark.line + 1}" if self.numbered else self.source
+    def place(self, mark: _Mark | None) -> str:
+        return f"{self.source}:{mark.line + 1}" if self.numbered and mark is not None else self.source
 
     def value(self, node: yaml.Node, keys: KeyPath, inside: tuple[yaml.Node, ...]) -> Any:
         self.values += 1
@@ -195,7 +204,7 @@ class _Reader:
             raise self._error(node, keys, f"{_short(node.value)!r} is used as a key and is no text; put it in quotes")
         return value
 
-    def _scalar(self, node: yaml.ScalarNode, keys: KeyPath) -> Any:
+    def _scalar(self, node: yaml.Node, keys: KeyPath) -> Any:
         text: str = node.value
         if bad := _CONTROL.search(text):
             raise self._error(node, keys, f"holds the control character U+{ord(bad[0]):04X}; remove it")
