@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from evaluation.peers.subprocess_call import call_in_fresh_process
+from evaluation.peers.subprocess_call import Answer, call_in_fresh_process
 
 _XNNPACK = "xnnpack"
 
@@ -27,7 +27,7 @@ def litert_arena(path: str | Path, *, xnnpack: bool = False) -> int:
     return call_in_fresh_process(__name__, Path(path), "LiteRT", "ai-edge-litert", *arguments)["arena_bytes"]
 
 
-def _measure(path: str, xnnpack: bool) -> dict[str, object]:
+def _measure(path: str, xnnpack: bool) -> Answer:
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from evaluation.errors import UserError
-from evaluation.peers.subprocess_call import call_in_fresh_process
+from evaluation.peers.subprocess_call import Answer, call_in_fresh_process
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
@@ -57,7 +57,7 @@ def resident_growth(path: str | Path, runtime: Runtime) -> Growth:
     return Growth(answer["peak_bytes"], answer["end_bytes"])
 
 
-def _measure(path: str, runtime: Runtime) -> dict[str, object]:
+def _measure(path: str, runtime: Runtime) -> Answer:
     try:
         return _run_tflm(path) if runtime is Runtime.TFLM else _run_litert(path, runtime)
     except ImportError:
@@ -66,7 +66,7 @@ def _measure(path: str, runtime: Runtime) -> dict[str, object]:
         return {"refused": " ".join(str(error).split())[:300]}
 
 
-def _run_litert(path: str, runtime: Runtime) -> dict[str, object]:
+def _run_litert(path: str, runtime: Runtime) -> Answer:
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -82,7 +82,7 @@ def _run_litert(path: str, runtime: Runtime) -> dict[str, object]:
     return _growth(before)
 
 
-def _run_tflm(path: str) -> dict[str, object]:
+def _run_tflm(path: str) -> Answer:
     import numpy as np
     from tflite_micro import runtime
 
@@ -105,7 +105,8 @@ def _run_tflm(path: str) -> dict[str, object]:
 def _inputs(data: bytes) -> int:
     from ai_edge_litert import schema_py_generated as schema
 
-    return schema.Model.GetRootAs(data, 0).Subgraphs(0).InputsLength()
+    count: int = schema.Model.GetRootAs(data, 0).Subgraphs(0).InputsLength()
+    return count
 
 
 def _start() -> int:
@@ -115,7 +116,7 @@ def _start() -> int:
     return _status()["VmRSS"]
 
 
-def _growth(before: int) -> dict[str, object]:
+def _growth(before: int) -> Answer:
     now = _status()  # both from one reading: this process grows between two
     return {"peak_bytes": now["VmHWM"] - before, "end_bytes": now["VmRSS"] - before}
 

@@ -6,16 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from evaluation.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIME_LIMIT_S = 300
 
+Answer = dict[str, int | str]
+"""The JSON that a measuring process prints: sizes in bytes by name; or `{"missing": True}`, or "refused" and why."""
 
-def call_in_fresh_process(module: str, path: Path, peer: str, package: str, *arguments: str) -> dict[str, Any]:
-    """Run `python -m module path arguments`, which prints one line of JSON last, and return what it says.
+
+def call_in_fresh_process(module: str, path: Path, peer: str, package: str, *arguments: str) -> dict[str, int]:
+    """Run `python -m module path arguments`, which prints one line of JSON last, and return its sizes in bytes.
 
     Args:
         module: dotted name of the measuring module.
@@ -49,14 +51,15 @@ def call_in_fresh_process(module: str, path: Path, peer: str, package: str, *arg
         raise UserError(f"{path}: {peer} is not installed; `pip install {package}` to measure it")
     if "refused" in answer:
         raise UserError(f"{path}: {peer} refuses this file: {answer['refused']}")
-    return answer
+    return {name: size for name, size in answer.items() if isinstance(size, int)}
 
 
-def _last_json(text: str) -> dict[str, Any] | None:
+def _last_json(text: str) -> Answer | None:
     for line in reversed(text.splitlines()):
         if line.startswith("{"):
             try:
-                return json.loads(line)
+                answer: Answer = json.loads(line)
+                return answer
             except json.JSONDecodeError:
                 return None
     return None

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.peers.subprocess_call import call_in_fresh_process
+from evaluation.peers.subprocess_call import Answer, call_in_fresh_process
 
 GENEROUS_ARENA_BYTES = 256 << 20
 
@@ -45,7 +45,7 @@ def tflm_arena(path: str | Path) -> TflmArena:
     return TflmArena(answer["head_bytes"], answer["tail_bytes"])
 
 
-def _measure(path: str) -> dict[str, object]:
+def _measure(path: str) -> Answer:
     try:
         from tflite_micro import runtime
     except ImportError:
@@ -59,10 +59,10 @@ def _measure(path: str) -> dict[str, object]:
     except (RuntimeError, ValueError) as error:
         return {"refused": " ".join(str(error).split())[:300]}
     printed = _captured(interpreter.print_allocations)
-    found = {part: re.search(rf"Arena allocation {part} (\d+) bytes", printed) for part in ("head", "tail")}
-    if None in found.values():
+    head, tail = (re.search(rf"Arena allocation {part} (\d+) bytes", printed) for part in ("head", "tail"))
+    if head is None or tail is None:
         return {"refused": "its allocator printed nothing this program understands"}
-    return {f"{part}_bytes": int(match.group(1)) for part, match in found.items()}
+    return {"head_bytes": int(head[1]), "tail_bytes": int(tail[1])}
 
 
 def outside_buffers_refusal(data: bytes) -> str | None:
