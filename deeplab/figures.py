@@ -278,7 +278,7 @@ def _memory(row: Row, network: QuantizedNetwork, shared: Path) -> str:
              f"libc, code and stack {rest}"]  # fmt: skip
     for runtime in (Runtime.LITERT_XNNPACK, Runtime.LITERT_BUILTIN):
         grown = resident_growth(file, runtime).peak_bytes
-        lines.append(f"{runtime.title}, the float network: adds {grown / 1e6:.1f} MB, {grown / whole:.1f} times that")
+        lines.append(f"{runtime.label}, the float network: adds {grown / 1e6:.1f} MB, {grown / whole:.1f} times that")
     return "\n".join(lines)
 
 

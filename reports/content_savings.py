@@ -105,13 +105,13 @@ def peer_rows(record: StudyRecord) -> list[dict[str, Any]]:
         for use in peers.uses:
             size = total_bytes(use, peers)
             if size is None:
-                rows.append(_unmeasured(use.runtime.title, use.problem or "not measured"))
+                rows.append(_unmeasured(use.runtime.label, use.problem or "not measured"))
                 continue
             is_tflm = use.runtime is Runtime.TFLM
             rows.append(
                 {
                     "network": "",
-                    "runtime": use.runtime.title + ("" if is_tflm else ", added to a process"),
+                    "runtime": use.runtime.label + ("" if is_tflm else ", added to a process"),
                     "arena": fmt.megabytes(use.arena_bytes) if use.arena_bytes is not None else "\u2013",
                     "weights": fmt.megabytes(peers.file_bytes or 0) + " (file)",
                     "rest": fmt.megabytes(use.persistent_bytes or 0) if is_tflm else "in the total",

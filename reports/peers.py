@@ -39,5 +39,5 @@ def peer_marks(record: StudyRecord) -> tuple[Mark, ...]:
         for use in peers.uses:
             size = total_bytes(use, peers)
             if size is not None and size > 0:  # the axis is logarithmic
-                marks.append(Mark(number, use.runtime, use.runtime.title, size, measurement.scores.miou))
+                marks.append(Mark(number, use.runtime, use.runtime.label, size, measurement.scores.miou))
     return tuple(marks)

@@ -83,7 +83,7 @@ def footprint(subject: Subject, folder: Path, launcher: Launcher) -> Footprint:
 def memory(found: Sequence[tuple[Subject, Footprint]]) -> Table:
     """Whole processes of ours, and what the peers add to theirs."""
     ours_by_part = "arena", "weights", "tables", "libc, code, stack", "of it the network's stack", "whole process"
-    peers = (runtime.title for runtime in Runtime)
+    peers = (runtime.label for runtime in Runtime)
     table = _table("resident memory for one picture, MB", "network", *ours_by_part, "promised", *peers)
     for subject, ours in found:
         parts = (ours.plan.arena_bytes, ours.weights_bytes, ours.tables_bytes, ours.rest_bytes, ours.stack_bytes,

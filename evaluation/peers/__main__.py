@@ -48,7 +48,7 @@ def _show(surveys: Sequence[Survey]) -> None:
             table.add_column(name, justify="right", no_wrap=True)
         for use in one.uses:
             sizes = (use.arena_bytes, use.persistent_bytes, use.resident_bytes, use.resident_after_bytes)
-            table.add_row(use.runtime.title, *("-" if size is None else f"{size:,}" for size in sizes))
+            table.add_row(use.runtime.label, *("-" if size is None else f"{size:,}" for size in sizes))
         console.print(table)
     for line in (
         "arena: LiteRT, span of its tensors (XNNPACK's own workspace not in it); TFLM, head section",

@@ -30,7 +30,8 @@ class Runtime(StrEnum):
     TFLM = "tflm"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
+        """The name in tables and messages."""
         return {"litert_xnnpack": "LiteRT, XNNPACK", "litert_builtin": "LiteRT, built-in kernels", "tflm": "TFLM"}[self]
 
 
@@ -53,7 +54,7 @@ def resident_growth(path: str | Path, runtime: Runtime) -> Growth:
     if not STATUS.exists():
         raise UserError(f"{path}: resident memory is read from {STATUS}, which only Linux has; measure there")
     package = "tflite-micro" if runtime is Runtime.TFLM else "ai-edge-litert"
-    answer = call_in_fresh_process(__name__, Path(path), runtime.title, package, runtime.value)
+    answer = call_in_fresh_process(__name__, Path(path), runtime.label, package, runtime.value)
     return Growth(answer["peak_bytes"], answer["end_bytes"])
 
 
