@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
 from evaluation.planner.types import Region, extent
 
+Made = TypeVar("Made")
+NumberT = TypeVar("NumberT", bound=np.number[Any])
+Values = npt.NDArray[np.number[Any]]
+"""Elements of a tensor, of the tensor's dtype."""
+
 
 class Scratch(Protocol):
     """Working memory that a kernel is given."""
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` returns, which may depend on the operator's constants only; made at the first tile of a run."""
-        key = self.operator, name
-        if key not in self.prepared:
-            self.prepared[key] = make()
-        return self.prepared[key]
-
-    def keep(self, values: np.ndarray) -> np.ndarray:
+    def keep(self, values: npt.NDArray[NumberT]) -> npt.NDArray[NumberT]:
         """Write values to the working memory and read them back."""
         ...
 
@@ -38,9 +37,9 @@ class Patch:
 
     tensor: Tensor
     region: Region
-    values: np.ndarray
+    values: Values
 
-    def rectangle(self, wanted: Region, fill: float) -> np.ndarray:
+    def rectangle(self, wanted: Region, fill: float) -> Values:
         """Values of `wanted`, which may reach over the tensor's edge, where the result is `fill` (padding).
 
         Raises:
@@ -61,7 +60,7 @@ class Patch:
         ] = have
         return padded
 
-    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def at(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Values:
         """Values at the crossings of tensor rows and columns, (len(rows), len(columns), channels)."""
         self._require(Region(rows.min(), rows.max() + 1, columns.min(), columns.max() + 1))
         return self.values[np.ix_(rows - self.region.top, columns - self.region.left)]
@@ -108,7 +107,18 @@ class Call:
             return None
         return self.graph.tensors[inputs[position]]
 
-    def constant(self, position: int) -> np.ndarray | None:
+    def required_tensor(self, position: int) -> Tensor:
+        """The operator's input tensor at a position.
+
+        Raises:
+            ValueError: it is left out, though the kernel cannot do without.
+        """
+        tensor = self.tensor(position)
+        if tensor is None:
+            raise ValueError(f"{self.operator.name}: {self.operator.kind} has no input {position}")
+        return tensor
+
+    def constant(self, position: int) -> Values | None:
         """The values of a constant input, None if left out."""
         tensor = self.tensor(position)
         if tensor is None:
@@ -119,14 +129,26 @@ class Call:
             )
         return tensor.data
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
+    def required_constant(self, position: int) -> Values:
+        """The values of a constant input.
+
+        Raises:
+            ValueError: it is left out, though the kernel cannot do without, or has no values.
+        """
+        values = self.constant(position)
+        if values is None:
+            raise ValueError(f"{self.operator.name}: {self.operator.kind} has no input {position}")
+        return values
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
         """What `make` returns, which may depend on the operator's constants only; made at the first tile of a run."""
         key = self.operator, name
         if key not in self.prepared:
             self.prepared[key] = make()
-        return self.prepared[key]
+        made: Made = self.prepared[key]
+        return made
 
-    def keep(self, values: np.ndarray) -> np.ndarray:
+    def keep(self, values: npt.NDArray[NumberT]) -> npt.NDArray[NumberT]:
         """Working values as they come back from scratch; without a plan, as they are."""
         return values if self.scratch is None else self.scratch.keep(values)
 
@@ -148,7 +170,9 @@ class Call:
 
     @property
     def activation(self) -> str:
-        return self.operator.attributes.get("activation", "NONE")
+        """The fused activation, "NONE" without one."""
+        name: str = self.operator.attributes.get("activation", "NONE")
+        return name
 
 
 def whole(tensor: Tensor) -> Region:
