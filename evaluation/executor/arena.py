@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
-from evaluation.executor.patch import Patch
+from evaluation.executor.patch import NumberT, Patch, Values
 from evaluation.executor.placement import Block, Layout, blocks_of
 from evaluation.executor.watch import Watch
 from evaluation.graph import Graph, Tensor
@@ -35,12 +36,12 @@ class Arena:
         self._watch = Watch(buffers, self._memory.size) if trace else None
 
     @property
-    def memory(self) -> np.ndarray:
+    def memory(self) -> npt.NDArray[np.uint8]:
         """The arena's bytes, without an external frame."""
         return self._memory[: self._arena_bytes]
 
     @property
-    def touched(self) -> tuple[np.ndarray, np.ndarray] | None:
+    def touched(self) -> tuple[npt.NDArray[np.bool], npt.NDArray[np.bool]] | None:
         """Which bytes of the arena were written, and which read; None if the run is not traced."""
         if self._watch is None:
             return None
@@ -62,7 +63,7 @@ class Arena:
         joined = values[0] if len(values) == 1 else np.concatenate(values)
         return Patch(tensor, region, joined.reshape(region.rows, region.columns, -1))
 
-    def store(self, group: Sequence[Access], values: np.ndarray) -> None:
+    def store(self, group: Sequence[Access], values: Values) -> None:
         """Write values (rows, columns, channels) of consecutive rows of one tensor where the plan says.
 
         Raises:
@@ -83,27 +84,31 @@ class Arena:
                 block.store(self._memory, part.reshape(shape)[done : done + block.rows])
                 done += block.rows
 
-    def keep(self, buffer: int | None, step: str, values: np.ndarray) -> np.ndarray:
+    def keep(self, buffer: int | None, step: str, values: npt.NDArray[NumberT]) -> npt.NDArray[NumberT]:
         """Write working values at the start of a scratch buffer and read them back: what is counted is what is used."""
         self.store_raw(buffer, step, values)
         return self.load_raw(buffer, step, values.dtype, values.size).reshape(values.shape)
 
-    def store_raw(self, buffer: int | None, step: str, values: np.ndarray) -> None:
+    def store_raw(self, buffer: int | None, step: str, values: Values) -> None:
         """Write values at the start of a buffer without a tensor.
 
         Raises:
             ValueError: the plan gives the step too little of such memory, or none.
         """
-        blocks = self._raw(buffer, step, values.size * values.dtype.itemsize)
+        size_bytes = values.size * values.dtype.itemsize
+        given = self._given(buffer, step, size_bytes)
+        blocks = self._line(given, size_bytes)
         if self._watch is not None:
-            self._watch.note_write(buffer, blocks)
+            self._watch.note_write(given, blocks)
         blocks[0].set(self._memory, np.ascontiguousarray(values).reshape(1, -1).view(np.uint8))
 
-    def load_raw(self, buffer: int | None, step: str, dtype: np.dtype, elements: int) -> np.ndarray:
+    def load_raw(self, buffer: int | None, step: str, dtype: np.dtype[NumberT], elements: int) -> npt.NDArray[NumberT]:
         """The values at the start of a buffer without a tensor, (elements,). Raises as `store_raw`."""
-        blocks = self._raw(buffer, step, elements * np.dtype(dtype).itemsize)
+        size_bytes = elements * dtype.itemsize
+        given = self._given(buffer, step, size_bytes)
+        blocks = self._line(given, size_bytes)
         if self._watch is not None:
-            self._watch.note_read(buffer, blocks)
+            self._watch.note_read(given, blocks)
         return np.array(blocks[0].get(self._memory)).view(dtype).reshape(-1)
 
     def _read(self, access: Access) -> tuple[Block, ...]:
@@ -117,12 +122,16 @@ class Arena:
         buffer = self._buffers[access.buffer]
         return blocks_of(self._graph, buffer, self._start(buffer), access)
 
-    def _raw(self, buffer: int | None, step: str, size_bytes: int) -> tuple[Block]:
-        """The first bytes of a buffer as one line."""
+    def _given(self, buffer: int | None, step: str, size_bytes: int) -> int:
+        """The buffer that the plan gives a step, which is large enough. Raises as `store_raw`."""
         have = 0 if buffer is None else self._buffers[buffer].size_bytes
-        if size_bytes > have:
+        if buffer is None or size_bytes > have:
             kind = "scratch" if buffer is None else self._buffers[buffer].role
             raise ValueError(f"{step} needs {size_bytes} bytes of {kind}, but the plan gives it {have}")
+        return buffer
+
+    def _line(self, buffer: int, size_bytes: int) -> tuple[Block]:
+        """The first bytes of a buffer as one line."""
         line = Layout(size_bytes, 1, 0, size_bytes, 0, 1, 8, "uint8")
         return (Block(self._start(self._buffers[buffer]), 1, line),)
 
@@ -143,7 +152,7 @@ class ArenaScratch:
     buffer: int | None
     step: str
 
-    def keep(self, values: np.ndarray) -> np.ndarray:
+    def keep(self, values: npt.NDArray[NumberT]) -> npt.NDArray[NumberT]:
         """See `Arena.keep`."""
         return self.arena.keep(self.buffer, self.step, values)
 

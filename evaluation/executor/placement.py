@@ -7,12 +7,16 @@ its layout, and a pixel has the host's channels; so the channels of a slice lie 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
 from evaluation.graph import Graph, Tensor
 from evaluation.planner.types import Access, Buffer, Region, Role, extent
+
+ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,18 @@ class Block:
     rows: int
     layout: Layout
 
-    def get(self, array: np.ndarray) -> np.ndarray:
+    def get(self, array: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
         """Their entries in an array with one entry for each byte of the memory; first axis the lines."""
         lines, index = self._lines(array)
-        return lines[index]
+        found: npt.NDArray[ScalarT] = lines[index]
+        return found
 
-    def set(self, array: np.ndarray, values: np.ndarray | int) -> None:
+    def set(self, array: npt.NDArray[ScalarT], values: npt.NDArray[ScalarT] | int) -> None:
         """Give them entries."""
         lines, index = self._lines(array)
         lines[index] = values
 
-    def load(self, memory: np.ndarray) -> np.ndarray:
+    def load(self, memory: npt.NDArray[np.uint8]) -> np.ndarray:
         """The elements there, copied out, (rows, columns, channels)."""
         layout = self.layout
         shape = self.rows, layout.right - layout.left, layout.channels
@@ -67,7 +72,7 @@ class Block:
             return np.array(self.get(memory), order="C").view(layout.dtype).reshape(shape)
         return self._codes(memory)[:, layout.left : layout.right, layout.channel : layout.channel + layout.channels]
 
-    def store(self, memory: np.ndarray, values: np.ndarray) -> None:
+    def store(self, memory: npt.NDArray[np.uint8], values: np.ndarray) -> None:
         """Write elements (rows, columns, channels); narrow neighbours that share a byte with them stay as they are."""
         layout = self.layout
         values = np.ascontiguousarray(values.astype(layout.dtype, copy=False))
@@ -83,14 +88,16 @@ class Block:
         lines = memory[self.start : self.start + self.rows * layout.row_bytes].reshape(self.rows, -1)
         lines[...] = pack_rows(codes.reshape(self.rows, -1), layout.bits)
 
-    def _codes(self, memory: np.ndarray) -> np.ndarray:
+    def _codes(self, memory: npt.NDArray[np.uint8]) -> np.ndarray:
         """All narrow elements of the lines, (rows, columns of the line, channels of the host)."""
         layout = self.layout
         lines = memory[self.start : self.start + self.rows * layout.row_bytes].reshape(self.rows, -1)
         codes = unpack_rows(lines, layout.bits, layout.columns * layout.pitch, layout.dtype)
         return codes.reshape(self.rows, layout.columns, layout.pitch)
 
-    def _lines(self, array: np.ndarray) -> tuple[np.ndarray, tuple]:
+    def _lines(
+        self, array: npt.NDArray[ScalarT]
+    ) -> tuple[npt.NDArray[ScalarT], tuple[slice | npt.NDArray[np.intp], ...]]:
         """The lines of an array, and the index of the bytes touched."""
         layout = self.layout
         lines = array[self.start : self.start + self.rows * layout.row_bytes].reshape(self.rows, -1)
@@ -117,7 +124,7 @@ def blocks_of(graph: Graph, buffer: Buffer, start: int, access: Access) -> tuple
     tensor, have = graph.tensors[access.tensor], buffer.region
     if access.tensor not in buffer.tensors or have is None:
         raise ValueError(f"buffer {buffer.name} does not hold {tensor.name}")
-    want, layout = _layout(graph, buffer, access)
+    want, layout = _layout(graph, buffer, have, access)
     if buffer.role is Role.ROW_CACHE:
         first, spans = want.top % have.bottom, []
         before_the_end = min(want.rows, have.bottom - first)
@@ -131,14 +138,13 @@ def blocks_of(graph: Graph, buffer: Buffer, start: int, access: Access) -> tuple
     return tuple(Block(start + row * layout.row_bytes, rows, layout) for row, rows in spans)
 
 
-def _layout(graph: Graph, buffer: Buffer, access: Access) -> tuple[Region, Layout]:
-    """The region an access touches, in the rows and columns of the buffer's host, and how it lies there."""
-    tensor, host, have, want = (
-        graph.tensors[access.tensor],
-        graph.tensors[buffer.tensors[0]],
-        buffer.region,
-        access.region,
-    )
+def _layout(graph: Graph, buffer: Buffer, have: Region, access: Access) -> tuple[Region, Layout]:
+    """The region an access touches, in the rows and columns of the buffer's host, and how it lies there.
+
+    Args:
+        have: the buffer's region.
+    """
+    tensor, host, want = graph.tensors[access.tensor], graph.tensors[buffer.tensors[0]], access.region
     rows, columns, pitch = extent(host)
     channels = extent(tensor)[2]
     if extent(tensor)[:2] != (rows, columns):  # renamed in place (RESHAPE): the same elements, in the host's layout
@@ -164,7 +170,7 @@ def _layout(graph: Graph, buffer: Buffer, access: Access) -> tuple[Region, Layou
 def _element(tensor: Tensor, buffer: Buffer) -> tuple[str, int]:
     """(dtype, bits) of an element as it lies in a buffer."""
     if buffer.role is Role.LABELS:  # a byte a pixel, or four by TFLM's accounting, whatever ARG_MAX has in the file
-        pixels = buffer.region.rows * buffer.region.columns
+        pixels = buffer.required_region.rows * buffer.required_region.columns
         return ("int32", 32) if buffer.size_bytes >= 4 * pixels else ("uint8", 8)
     return tensor.dtype, tensor.bits if tensor.bits < 8 else np.dtype(tensor.dtype).itemsize * 8
 
@@ -173,7 +179,7 @@ def _has_rows(outer: Region, inner: Region) -> bool:
     return outer.top <= inner.top < inner.bottom <= outer.bottom
 
 
-def _bytes_of_slice(layout: Layout) -> np.ndarray:
+def _bytes_of_slice(layout: Layout) -> npt.NDArray[np.intp]:
     """Positions in a line of the bytes in which narrow elements of a channel slice lie, in rising order."""
     pixels = np.arange(layout.left, layout.right)[:, np.newaxis] * layout.pitch
     first_bits = (pixels + np.arange(layout.channel, layout.channel + layout.channels)).reshape(-1) * layout.bits

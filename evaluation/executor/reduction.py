@@ -8,34 +8,38 @@ the picture at once.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.executor.arena import Arena
-from evaluation.executor.patch import Call
+from evaluation.executor.patch import Call, Values
 from evaluation.executor.pooling import add_pixels, finish_sums, no_sums
-from evaluation.planner.types import Region, Step, extent
+from evaluation.planner.types import Region, extent
 
 
 class RunningReductions:
     """Which parts of its input each accumulator has taken in."""
 
     def __init__(self) -> None:
-        self._taken: dict[int, np.ndarray] = {}
+        self._taken: dict[int, npt.NDArray[np.bool]] = {}
 
-    def add(self, arena: Arena, call: Call, step: Step) -> np.ndarray | None:
+    def add(self, arena: Arena, call: Call, accumulator: int, *, is_last: bool) -> Values | None:
         """Add the region that a step has read; the output, where the step writes it.
+
+        Args:
+            accumulator: index of its buffer.
+            is_last: whether the step writes the output.
 
         Raises:
             ValueError: the step reads an element for a second time, or writes before all are read; or it reads float
                 elements out of order, which would change the last bits of their sum.
         """
-        name, accumulator = call.operator.name, step.accumulator
-        empty = no_sums(call)
+        name, empty = call.operator.name, no_sums(call)
         sums = empty
         if accumulator in self._taken:
             sums = arena.load_raw(accumulator, name, empty.dtype, empty.size)
         self._take(call, accumulator)
         arena.store_raw(accumulator, name, add_pixels(sums, call.first.values))
-        if not step.writes:
+        if not is_last:
             return None
         if not self._taken[accumulator].all():
             raise ValueError(f"{name}: the output is written before all of {call.first.tensor.name} is read")
@@ -53,6 +57,6 @@ class RunningReductions:
         part[...] = True
 
 
-def _is_next(taken: np.ndarray, region: Region) -> bool:
+def _is_next(taken: npt.NDArray[np.bool], region: Region) -> bool:
     """Whether a region is whole rows, just below those taken."""
     return (region.left, region.right) == (0, taken.shape[1]) and region.top == np.count_nonzero(taken[:, 0])

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.executor.arena import Arena, ArenaScratch
 from evaluation.executor.kernels import kernel_of
-from evaluation.executor.patch import Call, Patch, whole
+from evaluation.executor.patch import Call, Patch, Values, whole
 from evaluation.executor.reduction import RunningReductions
 from evaluation.executor.whole import as_input
 from evaluation.graph import ABSENT, Graph, Operator
@@ -22,8 +23,8 @@ from evaluation.planner.weights import as_stored, unpacked_shape
 class Trace:
     """The bytes of the arena that a run touched, bool (arena_bytes,) each."""
 
-    written: np.ndarray
-    read: np.ndarray
+    written: npt.NDArray[np.bool]
+    read: npt.NDArray[np.bool]
 
     @property
     def end(self) -> int:
@@ -36,14 +37,14 @@ class Trace:
 class Execution:
     """What a run produced."""
 
-    outputs: dict[int, np.ndarray]
+    outputs: dict[int, Values]
     """The graph's outputs by tensor index, of the tensor's shape; its dtype, but uint8 for a label map."""
-    arena: np.ndarray
+    arena: npt.NDArray[np.uint8]
     """uint8 (arena_bytes,), as the run left it."""
     trace: Trace | None
 
     @property
-    def output(self) -> np.ndarray:
+    def output(self) -> Values:
         """The first output."""
         return next(iter(self.outputs.values()))
 
@@ -76,7 +77,8 @@ def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False,
     for tensor in graph.outputs:
         patch = arena.load(_rows_at_end(graph, plan, tensor))
         outputs[tensor] = patch.values.reshape(graph.tensors[tensor].shape)
-    return Execution(outputs, arena.memory, Trace(*arena.touched) if trace else None)
+    touched = arena.touched
+    return Execution(outputs, arena.memory, None if touched is None else Trace(*touched))
 
 
 class _Run:
@@ -108,7 +110,13 @@ class _Run:
             self._unpacked_shape(step.operators[0]),
             self._prepared,
         )
-        result = kernel(call) if step.accumulator is None else self._reductions.add(arena, call, step)
+        result: Values | tuple[Values, ...] | None
+        if step.accumulator is None:
+            result = kernel(call)
+        else:
+            result = self._reductions.add(arena, call, step.accumulator, is_last=bool(step.writes))
+        if result is None:
+            return
         if isinstance(result, tuple):  # an operator with several outputs writes each of them whole
             for access, values in zip(step.writes, result, strict=True):
                 arena.store([access], values)
@@ -176,7 +184,7 @@ def _all_rows(graph: Graph, plan: Plan, tensor: int, is_there: list[bool]) -> li
         if is_there[index] and tensor in buffer.tensors and buffer.role not in (Role.TILE, Role.ROW_CACHE):
             # Only a tensor with the host's rows can live in chunks; a renamed one lies in one buffer.
             has_rows = extent(graph.tensors[buffer.tensors[0]])[:2] == extent(graph.tensors[tensor])[:2]
-            chunks.append(Access(index, tensor, buffer.region if has_rows else everything))
+            chunks.append(Access(index, tensor, buffer.required_region if has_rows else everything))
     # A buffer of its own comes first: elsewhere the tensor may be no more than a copy in its slice.
     own = [access for access in chunks if plan.buffers[access.buffer].tensors[0] == tensor]
     chunks = sorted(own or chunks, key=lambda access: access.region.top)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.executor.placement import Block
 from evaluation.planner.types import Access, Buffer, Role
@@ -28,7 +29,7 @@ class Watch:
         self._writer = np.full(memory_bytes, NOBODY, np.int32)
         self._reader = np.full(memory_bytes, NOBODY, np.int32)  # in the present step
         self._blocks_read: list[Block] = []
-        self._rows: dict[int, np.ndarray] = {}
+        self._rows: dict[int, npt.NDArray[np.int64]] = {}
         """For each row cache, the row of the tensor that each of its rows holds."""
 
     def begin_step(self) -> None:
@@ -82,7 +83,7 @@ class Watch:
         if buffer.role is not Role.ROW_CACHE:
             return
         wanted = np.arange(access.region.top, access.region.bottom)
-        held = self._ring(access.buffer)[wanted % buffer.region.rows]
+        held = self._ring(access.buffer)[wanted % buffer.required_region.rows]
         if (held != wanted).any():
             row = int(wanted[held != wanted][0])
             raise ValueError(f"row cache {buffer.name} is read at row {row}, but that row is not there")
@@ -92,7 +93,7 @@ class Watch:
         buffer = self._buffers[access.buffer]
         if buffer.role is Role.ROW_CACHE:
             rows = np.arange(access.region.top, access.region.bottom)
-            self._ring(access.buffer)[rows % buffer.region.rows] = rows
+            self._ring(access.buffer)[rows % buffer.required_region.rows] = rows
 
-    def _ring(self, buffer: int) -> np.ndarray:
-        return self._rows.setdefault(buffer, np.full(self._buffers[buffer].region.rows, NOBODY))
+    def _ring(self, buffer: int) -> npt.NDArray[np.int64]:
+        return self._rows.setdefault(buffer, np.full(self._buffers[buffer].required_region.rows, NOBODY))

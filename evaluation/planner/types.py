@@ -70,6 +70,17 @@ class Buffer:
     upper: int
     offset: int
 
+    @property
+    def required_region(self) -> Region:
+        """`region`, for code that works on buffers with tensors only.
+
+        Raises:
+            ValueError: the buffer has none, as it is working memory.
+        """
+        if self.region is None:
+            raise ValueError(f"buffer {self.name} ({self.role}) holds no tensor")
+        return self.region
+
 
 @dataclass(frozen=True)
 class Access:
