@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from evaluation.errors import UserError
 from evaluation.executor.convolution import convolution, depthwise_convolution, fully_connected
 from evaluation.executor.elementwise import (
@@ -31,7 +29,7 @@ from evaluation.executor.layout import (
     space_to_depth,
     transpose,
 )
-from evaluation.executor.patch import Call
+from evaluation.executor.patch import Call, Values
 from evaluation.executor.pooling import average_pool, max_pool, mean, total
 from evaluation.executor.resize import resize_argmax, resize_bilinear, resize_nearest
 from evaluation.executor.softmax import softmax
@@ -40,7 +38,7 @@ from evaluation.executor.table import hard_swish, leaky_relu, logistic, tanh
 from evaluation.executor.transposed import transposed_convolution
 from evaluation.listing import listed, shortened
 
-Kernel = Callable[[Call], np.ndarray | tuple[np.ndarray, ...]]
+Kernel = Callable[[Call], Values | tuple[Values, ...]]
 """Several outputs come as a tuple."""
 
 KERNELS: dict[str, Kernel] = {

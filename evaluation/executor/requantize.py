@@ -8,11 +8,17 @@ Follows the reference implementation of TensorFlow Lite (`tensorflow/lite/kernel
 from __future__ import annotations
 
 import math
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.errors import UserError
 from evaluation.graph import Quantization, Tensor
+
+Integers = npt.NDArray[np.int64]
+FloatT = TypeVar("FloatT", bound=np.floating[Any])
+NumberT = TypeVar("NumberT", bound=np.number[Any])
 
 MANTISSA_BITS = 31
 LARGEST_MULTIPLIER = float(1 << 30)
@@ -41,14 +47,14 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return mantissa, exponent
 
 
-def quantize_multipliers(reals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quantize_multipliers(reals: npt.NDArray[np.float64]) -> tuple[Integers, Integers]:
     """`quantize_multiplier` of each element: int64 mantissas and exponents of the shape of `reals`."""
     pairs = [quantize_multiplier(float(real)) for real in reals.reshape(-1)]
     mantissas, exponents = np.array(pairs, np.int64).reshape(-1, 2).T
     return mantissas.reshape(reals.shape), exponents.reshape(reals.shape)
 
 
-def multiply(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
+def multiply(x: Integers, mantissa: Integers | int, exponent: Integers | int) -> Integers:
     """x * mantissa * 2**(exponent - 31) for int32-sized x, rounded twice as the reference does; int64.
 
     First the high half of the doubled product, ties up; then the right shift, ties away from zero.
@@ -62,27 +68,27 @@ def multiply(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | i
     return divide_by_power_of_two((product + (1 << 30)) >> MANTISSA_BITS, np.maximum(-exponent, 0))
 
 
-def multiply_once(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
+def multiply_once(x: Integers, mantissa: Integers | int, exponent: Integers | int) -> Integers:
     """x * mantissa * 2**(exponent - 31) rounded once, half up; int64."""
     shift = MANTISSA_BITS - np.asarray(exponent, np.int64)
     return (x.astype(np.int64) * np.asarray(mantissa, np.int64) + (np.int64(1) << (shift - 1))) >> shift
 
 
-def divide_by_power_of_two(x: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
+def divide_by_power_of_two(x: Integers, exponent: Integers | int) -> Integers:
     """x / 2**exponent, ties away from zero; int64."""
     divisor = np.int64(1) << np.asarray(exponent, np.int64)
     # Half the divisor rounds ties up; 1 less tips those of a negative x down. A divisor of 1 has no ties.
     return (x + (divisor >> 1) - ((x < 0) & (divisor > 1))) >> exponent
 
 
-def multiply_wide(x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int) -> np.ndarray:
+def multiply_wide(x: Integers, mantissa: Integers | int, exponent: Integers | int) -> Integers:
     """`multiply` for the 48-bit sums of 16-bit activations: a mantissa of 15 bits, rounded once, half up; int64."""
     reduced = reduced_mantissa(np.asarray(mantissa, np.int64))
     shift = 15 - np.asarray(exponent, np.int64)
     return (x.astype(np.int64) * reduced + (np.int64(1) << (shift - 1))) >> shift
 
 
-def reduced_mantissa(mantissa: np.ndarray) -> np.ndarray:
+def reduced_mantissa(mantissa: Integers) -> Integers:
     """A 31-bit mantissa brought to 15 bits, as 16-bit activations use it; int64."""
     return np.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
 
@@ -93,10 +99,11 @@ def activation_ratio(source: Tensor, output: Tensor) -> float:
     return float(scale_of(source) / scale_of(output))
 
 
-def round_half_away(x: np.ndarray) -> np.ndarray:
+def round_half_away(x: npt.NDArray[FloatT]) -> npt.NDArray[FloatT]:
     """C's `round`, of the type of x; numpy's own rounds half to even."""
     magnitude = np.floor(np.abs(x))
-    return np.copysign(magnitude + (np.abs(x) - magnitude >= x.dtype.type(0.5)), x)
+    rounded: npt.NDArray[FloatT] = np.copysign(magnitude + (np.abs(x) - magnitude >= x.dtype.type(0.5)), x)
+    return rounded
 
 
 def integer_range(tensor: Tensor) -> tuple[int, int]:
@@ -142,7 +149,7 @@ def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
 def _code_of(bound: float, scale: np.float32) -> int:
     """A real bound in steps of a scale; beyond int32, where it clamps nothing, the nearest that int32 holds."""
     with np.errstate(over="ignore"):
-        steps = float(round_half_away(np.float32(bound) / scale))
+        steps = float(round_half_away(np.asarray(np.float32(bound) / scale)))
     return int(min(max(steps, -(2.0**31)), 2.0**31 - 1))
 
 
@@ -155,7 +162,7 @@ REAL_BOUNDS: dict[str, tuple[float | None, float | None]] = {
 """Fused activations as the interval they clamp to."""
 
 
-def clamp_real(values: np.ndarray, activation: str) -> np.ndarray:
+def clamp_real(values: npt.NDArray[NumberT], activation: str) -> npt.NDArray[NumberT]:
     """A fused activation on float values."""
     lowest, highest = REAL_BOUNDS[activation]
     return values if lowest is None and highest is None else np.clip(values, lowest, highest)

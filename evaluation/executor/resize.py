@@ -6,17 +6,22 @@ uint8 in float32 (`reference_ops::ResizeBilinear`, which rounds uint8 half up).
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
 
-from evaluation.executor.patch import Call
-from evaluation.executor.requantize import round_half_away
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.executor.patch import Call, NumberT, Values
+from evaluation.executor.requantize import Integers, round_half_away
 from evaluation.planner.types import Region, extent
+
+Reals = npt.NDArray[np.float32]
 
 ONE = 1 << 10
 """1.0 in the fixed point of positions."""
 
 
-def resize_bilinear(call: Call) -> np.ndarray:
+def resize_bilinear(call: Call) -> Values:
     """RESIZE_BILINEAR over a region of the output, any dtype; row by row, so that working values stay in cache."""
     return np.concatenate([_resize(call, strip) for strip in _rows(call.region)])
 
@@ -25,7 +30,7 @@ def _rows(region: Region) -> list[Region]:
     return [Region(row, row + 1, region.left, region.right) for row in range(region.top, region.bottom)]
 
 
-def resize_argmax(call: Call) -> np.ndarray:
+def resize_argmax(call: Call) -> Values:
     """RESIZE_BILINEAR followed by ARG_MAX over the channels, logits exist for one row only.
 
     The *rounded* values are compared, as they are when the two run apart; ties go to the first class.
@@ -33,7 +38,7 @@ def resize_argmax(call: Call) -> np.ndarray:
     return np.concatenate([np.argmax(_resize(call, row), axis=2)[..., np.newaxis] for row in _rows(call.region)])
 
 
-def resize_nearest(call: Call) -> np.ndarray:
+def resize_nearest(call: Call) -> Values:
     """RESIZE_NEAREST_NEIGHBOR over a region of the output, any dtype."""
     size_in, size_out, region = extent(call.first.tensor), extent(call.output), call.region
     attributes = call.operator.attributes
@@ -43,7 +48,7 @@ def resize_nearest(call: Call) -> np.ndarray:
     return call.first.at(rows, columns)
 
 
-def _nearest(out: np.ndarray, size_in: int, size_out: int, align_corners: bool, half_pixel: bool) -> np.ndarray:
+def _nearest(out: Integers, size_in: int, size_out: int, align_corners: bool, half_pixel: bool) -> Integers:
     """The input position of each output position, int64 (TFLite `GetNearestNeighbor`, in float32)."""
     aligned = align_corners and size_out > 1
     step = np.float32(size_in - aligned) / np.float32(size_out - aligned)
@@ -52,24 +57,33 @@ def _nearest(out: np.ndarray, size_in: int, size_out: int, align_corners: bool, 
     return np.clip(nearest.astype(np.int64), 0, size_in - 1)
 
 
-def _resize(call: Call, region: Region) -> np.ndarray:
-    is_fixed = call.first.tensor.dtype in ("int8", "int16")
-    positions = _fixed_positions if is_fixed else _real_positions
+def _resize(call: Call, region: Region) -> Values:
+    if call.first.tensor.dtype in ("int8", "int16"):
+        corners, down, across = _corners(call, region, _fixed_positions)
+        return _blend_fixed([corner.astype(np.int64) for corner in corners], down, across)
+    corners, from_top, from_left = _corners(call, region, _real_positions)
+    blended = _blend_real([corner.astype(np.float32) for corner in corners], from_top, from_left)
+    return blended if call.output.dtype == "float32" else (blended + np.float32(0.5)).astype(np.int64)
+
+
+def _corners(
+    call: Call,
+    region: Region,
+    positions: Callable[[Integers, int, int, bool, bool], tuple[Integers, Integers, npt.NDArray[NumberT]]],
+) -> tuple[list[Values], npt.NDArray[NumberT], npt.NDArray[NumberT]]:
+    """The corners that a region of the output is interpolated between (top left, top right, bottom left, bottom right),
+    and the weights of the lower and of the right ones, (rows, 1, 1) and (1, columns, 1)."""
     size_in, size_out = extent(call.first.tensor), extent(call.output)
     align, half = call.operator.attributes["align_corners"], call.operator.attributes["half_pixel_centers"]
     top, bottom, down = positions(np.arange(region.top, region.bottom), size_in[0], size_out[0], align, half)
     left, right, across = positions(np.arange(region.left, region.right), size_in[1], size_out[1], align, half)
     corners = [call.first.at(rows, columns) for rows in (top, bottom) for columns in (left, right)]
-    down, across = down[:, np.newaxis, np.newaxis], across[np.newaxis, :, np.newaxis]
-    if is_fixed:
-        return _blend_fixed([corner.astype(np.int64) for corner in corners], down, across)
-    blended = _blend_real([corner.astype(np.float32) for corner in corners], down, across)
-    return blended if call.output.dtype == "float32" else (blended + np.float32(0.5)).astype(np.int64)
+    return corners, down[:, np.newaxis, np.newaxis], across[np.newaxis, :, np.newaxis]
 
 
 def _fixed_positions(
-    out: np.ndarray, size_in: int, size_out: int, align_corners: bool, half_pixel: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    out: Integers, size_in: int, size_out: int, align_corners: bool, half_pixel: bool
+) -> tuple[Integers, Integers, Integers]:
     """Lower and upper neighbours of output positions, and the weight of the upper in 1/1024; all int64."""
     step = (ONE * size_in + size_out // 2) // size_out
     if align_corners and size_out > 1:
@@ -83,14 +97,14 @@ def _fixed_positions(
     return np.minimum(lower, size_in - 1), upper, scaled - ONE * lower
 
 
-def _truncated(scaled: np.ndarray) -> np.ndarray:
+def _truncated(scaled: Integers) -> Integers:
     """scaled / 1024 as C divides integers, towards zero."""
     return np.where(scaled >= 0, scaled // ONE, -(-scaled // ONE))
 
 
 def _real_positions(
-    out: np.ndarray, size_in: int, size_out: int, align_corners: bool, half_pixel: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    out: Integers, size_in: int, size_out: int, align_corners: bool, half_pixel: bool
+) -> tuple[Integers, Integers, Reals]:
     """Lower and upper neighbours of output positions, int64, and the weight of the upper, float32."""
     step = np.float32(size_in) / np.float32(size_out)
     if align_corners and size_out > 1:
@@ -104,7 +118,7 @@ def _real_positions(
     return np.minimum(lower, size_in - 1), np.maximum(upper, 0), scaled - lower.astype(np.float32)
 
 
-def _blend_fixed(corners: list[np.ndarray], down: np.ndarray, across: np.ndarray) -> np.ndarray:
+def _blend_fixed(corners: list[Integers], down: Integers, across: Integers) -> Integers:
     """Bilinear mean of the corners (top left, top right, bottom left, bottom right), rounded half away from zero."""
     top_left, top_right, bottom_left, bottom_right = corners
     total = (
@@ -113,16 +127,18 @@ def _blend_fixed(corners: list[np.ndarray], down: np.ndarray, across: np.ndarray
         + top_right * (ONE - down) * across
         + bottom_right * down * across
     )
-    return np.sign(total) * ((np.abs(total) + ONE * ONE // 2) // (ONE * ONE))
+    rounded: Integers = np.sign(total) * ((np.abs(total) + ONE * ONE // 2) // (ONE * ONE))
+    return rounded
 
 
-def _blend_real(corners: list[np.ndarray], down: np.ndarray, across: np.ndarray) -> np.ndarray:
+def _blend_real(corners: list[Reals], down: Reals, across: Reals) -> Reals:
     """The same in float32, in the reference's order of additions."""
     top_left, top_right, bottom_left, bottom_right = corners
     one = np.float32(1.0)
-    return (
+    blended: Reals = (
         top_left * (one - down) * (one - across)
         + bottom_left * down * (one - across)
         + top_right * (one - down) * across
         + bottom_right * down * across
     )
+    return blended

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.errors import UserError
-from evaluation.executor.patch import Call
+from evaluation.executor.patch import Call, Values
 from evaluation.executor.requantize import (
+    Integers,
     divide_by_power_of_two,
     integer_range,
     multiply,
@@ -36,15 +38,18 @@ EXP_OF_MINUS = (
 """(k, exp(-2**k) in Q0.31)."""
 
 
-def softmax(call: Call) -> np.ndarray:
+def softmax(call: Call) -> Values:
     """SOFTMAX over the channels."""
     call.require_channels_last()
     values = call.first.rectangle(call.region, 0)
     beta = call.operator.attributes["beta"]
     if call.output.dtype == "float32":
         exponents = (values - values.max(axis=2, keepdims=True)) * np.float32(beta)
-        powers = np.exp(exponents.astype(np.float64)).astype(np.float32)  # as C's expf, which rounds right
-        return powers / np.cumsum(powers, axis=2, dtype=np.float32)[..., -1:]
+        powers: npt.NDArray[np.float32] = np.exp(exponents.astype(np.float64)).astype(
+            np.float32
+        )  # as C's expf, which rounds right
+        sums: npt.NDArray[np.float32] = np.cumsum(powers, axis=2, dtype=np.float32)[..., -1:]
+        return powers / sums
     if call.first.tensor.dtype not in ("int8", "uint8"):
         raise UserError(
             f"{call.operator.name}: SOFTMAX of {call.first.tensor.dtype} cannot be run, only int8, uint8 and float32"
@@ -52,7 +57,7 @@ def softmax(call: Call) -> np.ndarray:
     return _softmax_fixed(values.astype(np.int64), beta, float(scale_of(call.first.tensor)), call)
 
 
-def _softmax_fixed(values: np.ndarray, beta: float, scale: float, call: Call) -> np.ndarray:
+def _softmax_fixed(values: Integers, beta: float, scale: float, call: Call) -> Integers:
     real = min(beta * scale * (1 << (31 - INPUT_INTEGER_BITS)), float(LARGEST))
     mantissa, exponent = quantize_multiplier(real)
     smallest = -math.floor(((1 << INPUT_INTEGER_BITS) - 1) * (1 << (31 - INPUT_INTEGER_BITS)) / (1 << exponent))
@@ -69,12 +74,12 @@ def _softmax_fixed(values: np.ndarray, beta: float, scale: float, call: Call) ->
     return np.where(counted, np.clip(codes, lowest, highest), lowest)
 
 
-def _multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
+def _multiply(a: Integers, b: Integers | int) -> Integers:
     """Product of two 32-bit fixed-point numbers, rounded: the integer bits add up."""
     return multiply(a, b, 0)
 
 
-def _exp(a: np.ndarray) -> np.ndarray:
+def _exp(a: Integers) -> Integers:
     """exp of a <= 0 in Q5.26, as Q0.31."""
     quarter = 1 << (31 - INPUT_INTEGER_BITS - 2)
     within = (a & (quarter - 1)) - quarter
@@ -90,10 +95,11 @@ def _exp(a: np.ndarray) -> np.ndarray:
     return np.where(a == 0, LARGEST, result)
 
 
-def _reciprocal_of_one_plus(a: np.ndarray) -> np.ndarray:
+def _reciprocal_of_one_plus(a: Integers) -> Integers:
     """1 / (1 + a) for a in [0, 1), Q0.31 to Q0.31."""
     half = (a + LARGEST + 1) // 2
     x = 1515870810 + _multiply(half, -1010580540)  # 48/17 - 32/17 * half, Q2.29
     for _ in range(3):
         x = x + np.clip(_multiply(x, (1 << 29) - _multiply(half, x)) << 2, -LARGEST - 1, LARGEST)
-    return np.minimum(x << 1, LARGEST)
+    reciprocal: Integers = np.minimum(x << 1, LARGEST)
+    return reciprocal

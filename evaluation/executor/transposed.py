@@ -7,17 +7,20 @@ that of the convolution that would lead from the output back to the input.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.errors import UserError
 from evaluation.executor.convolution import finish_float, finish_integer, weights_of
-from evaluation.executor.patch import Call
+from evaluation.executor.patch import Call, Values
 from evaluation.executor.requantize import zero_point_of
 from evaluation.executor.window import padding_before
 from evaluation.planner.types import extent
 
 
-def transposed_convolution(call: Call) -> np.ndarray:
+def transposed_convolution(call: Call) -> Values:
     """TRANSPOSE_CONV over a region; weights (out, filter rows, filter columns, in), input at position 2."""
     weights, source, region = weights_of(call), call.first, call.region
     stride, padding = call.operator.attributes["stride"], call.operator.attributes["padding"]
@@ -27,8 +30,8 @@ def transposed_convolution(call: Call) -> np.ndarray:
     if not is_float and source.tensor.bits > 8:
         raise UserError(f"{call.operator.name}: TRANSPOSE_CONV of {source.tensor.dtype} cannot be run")
     zero_point = 0 if is_float else zero_point_of(source.tensor)
-    dtype = np.float32 if is_float else np.int64
-    total = np.zeros((region.rows, region.columns, weights.shape[0]), dtype)
+    dtype: type[np.number[Any]] = np.float32 if is_float else np.int64
+    total: Values = np.zeros((region.rows, region.columns, weights.shape[0]), dtype)
     # The last tap comes first: so each output adds its inputs from the top left on, as the reference does.
     for y in reversed(range(filter_size[0])):
         rows_out, rows_in = _reached(region.top, region.bottom, y - before[0], stride[0], size_in[0])
@@ -36,7 +39,7 @@ def transposed_convolution(call: Call) -> np.ndarray:
             columns_out, columns_in = _reached(region.left, region.right, x - before[1], stride[1], size_in[1])
             if not rows_in.size or not columns_in.size:
                 continue
-            values = source.at(rows_in, columns_in).astype(dtype) - dtype(zero_point)
+            values = source.at(rows_in, columns_in).astype(dtype) - zero_point
             place, tap = np.ix_(rows_out - region.top, columns_out - region.left), weights[:, y, x].astype(dtype)
             if is_float:
                 for channel in range(values.shape[2]):
@@ -47,7 +50,9 @@ def transposed_convolution(call: Call) -> np.ndarray:
     return finish_float(call, total, bias_at=3) if is_float else finish_integer(call, total, bias_at=3)
 
 
-def _reached(first: int, last: int, shift: int, stride: int, size_in: int) -> tuple[np.ndarray, np.ndarray]:
+def _reached(
+    first: int, last: int, shift: int, stride: int, size_in: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Output positions in [first, last) of the form i * stride + shift with 0 <= i < size_in, and their i."""
     out = np.arange(first, last)
     inputs, rest = np.divmod(out - shift, stride)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from evaluation.executor.patch import Call
@@ -41,14 +42,14 @@ def window_of(call: Call, filter_size: tuple[int, int]) -> Window:
     attributes = call.operator.attributes
     stride, dilation = tuple(attributes["stride"]), tuple(attributes.get("dilation", (1, 1)))
     size_in, size_out = extent(call.first.tensor), extent(call.output)
-    before = tuple(
+    above, left = (
         padding_before(size_in[a], size_out[a], filter_size[a], stride[a], dilation[a], attributes["padding"])
         for a in (0, 1)
     )
-    return Window(filter_size, stride, dilation, before)
+    return Window(filter_size, stride, dilation, (above, left))
 
 
-def taps(window: Window, region: Region):
+def taps(window: Window, region: Region) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
     """Yield (filter row, filter column, slice pair into the rectangle of `needs(region)`), row by row."""
     for y in range(window.filter[0]):
         for x in range(window.filter[1]):
