@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import EllipsisType
+
 import numpy as np
 
 from evaluation.errors import UserError
-from evaluation.executor.patch import Call
+from evaluation.executor.patch import Call, Values
 from evaluation.executor.requantize import (
+    Integers,
     integer_range,
     multiply,
     quantize_multiplier,
@@ -19,25 +22,28 @@ from evaluation.graph.slicing import strided_index
 from evaluation.planner.types import Region, extent
 
 
-def concatenation(call: Call) -> np.ndarray:
+def concatenation(call: Call) -> Values:
     """CONCATENATION along the channels; inputs of another quantisation are brought to the output's."""
     call.require_channels_last()
     axis = call.operator.attributes["axis"] % len(call.output.shape)
     if axis != len(call.output.shape) - 1:
         raise UserError(f"{call.operator.name}: CONCATENATION along axis {axis} cannot be run, only along channels")
-    return np.concatenate(
-        [_requantized(call, patch.tensor, patch.rectangle(call.region, 0)) for patch in call.patches], axis=2
-    )
+    parts = [patch for patch in call.patches if patch is not None]
+    if len(parts) != len(call.patches):
+        raise UserError(
+            f"{call.operator.name}: CONCATENATION with a constant cannot be run; export the network without one"
+        )
+    return np.concatenate([_requantized(call, part.tensor, part.rectangle(call.region, 0)) for part in parts], axis=2)
 
 
-def pad(call: Call) -> np.ndarray:
+def pad(call: Call) -> Values:
     """PAD of rows and columns with zero, that is, with the zero point; PADV2 with a constant."""
-    paddings = call.constant(1)
+    paddings = call.required_constant(1)
     if len(call.output.shape) != 4 or paddings[[0, 3]].any():
         raise UserError(f"{call.operator.name}: PAD can be run along rows and columns only")
-    fill = 0 if call.output.dtype == "float32" else zero_point_of(call.output)
+    fill: float = 0 if call.output.dtype == "float32" else zero_point_of(call.output)
     if call.operator.kind == "PADV2":
-        fill = call.constant(2).reshape(-1)[0]
+        fill = call.required_constant(2).reshape(-1)[0]
     (top, left), region, source = paddings[1:3, 0].tolist(), call.region, call.first
     wanted = Region(region.top - top, region.bottom - top, region.left - left, region.right - left)
     rows, columns, channels = extent(source.tensor)
@@ -46,20 +52,21 @@ def pad(call: Call) -> np.ndarray:
     return source.rectangle(wanted, fill)
 
 
-def mirror_pad(call: Call) -> np.ndarray:
+def mirror_pad(call: Call) -> Values:
     """MIRROR_PAD of a whole tensor; SYMMETRIC repeats the border, REFLECT does not."""
     _require_whole(call)
     mode = call.operator.attributes["mode"].lower()
-    return np.pad(_as_shaped(call), call.constant(1), mode=mode).reshape(extent(call.output))
+    paddings = call.required_constant(1).astype(np.int64)
+    return np.pad(_as_shaped(call), paddings, mode=mode).reshape(extent(call.output))
 
 
-def part(call: Call) -> np.ndarray:
+def part(call: Call) -> Values:
     """SLICE and STRIDED_SLICE of a whole tensor."""
     _require_whole(call)
     return _as_shaped(call)[_slices(call.operator)].reshape(extent(call.output))
 
 
-def depth_to_space(call: Call) -> np.ndarray:
+def depth_to_space(call: Call) -> Values:
     """DEPTH_TO_SPACE: channel (y * block + x) * C + c becomes channel c of pixel (y, x) of a block."""
     block, region = call.operator.attributes["block_size"], call.region
     top, left = region.top // block, region.left // block
@@ -71,7 +78,7 @@ def depth_to_space(call: Call) -> np.ndarray:
     return pixels[row : row + region.rows, column : column + region.columns]
 
 
-def space_to_depth(call: Call) -> np.ndarray:
+def space_to_depth(call: Call) -> Values:
     """SPACE_TO_DEPTH, the inverse."""
     block, region = call.operator.attributes["block_size"], call.region
     inside = Region(region.top * block, region.bottom * block, region.left * block, region.right * block)
@@ -80,31 +87,33 @@ def space_to_depth(call: Call) -> np.ndarray:
     return blocks.reshape(region.rows, region.columns, -1)
 
 
-def reshape(call: Call) -> np.ndarray:
+def reshape(call: Call) -> Values:
     """RESHAPE, SQUEEZE, EXPAND_DIMS: the same elements in the same order; the whole tensor at once."""
     _require_whole(call)
     return call.first.values.reshape(extent(call.output))
 
 
-def transpose(call: Call) -> np.ndarray:
+def transpose(call: Call) -> Values:
     """TRANSPOSE of a whole tensor."""
     _require_whole(call)
-    order = call.constant(1).reshape(-1)
+    order = call.required_constant(1).reshape(-1)
     return call.first.values.reshape(call.first.tensor.shape).transpose(order).reshape(extent(call.output))
 
 
-def argmax(call: Call) -> np.ndarray:
+def argmax(call: Call) -> Values:
     """ARG_MAX over the channels; ties go to the first."""
     call.require_channels_last()
     source = call.first.tensor
     if call.operator.attributes["axis"] % len(source.shape) != len(source.shape) - 1:
         raise UserError(f"{call.operator.name}: ARG_MAX can be run along the last axis only")
     if len(source.shape) != 4:  # one vector, one class
-        return np.argmax(call.first.values, axis=2).reshape(extent(call.output))
-    return np.argmax(call.first.rectangle(call.region, 0), axis=2)[..., np.newaxis]
+        classes: Integers = np.argmax(call.first.values, axis=2)
+        return classes.reshape(extent(call.output))
+    classes = np.argmax(call.first.rectangle(call.region, 0), axis=2)
+    return classes[..., np.newaxis]
 
 
-def _requantized(call: Call, source: Tensor, values: np.ndarray) -> np.ndarray:
+def _requantized(call: Call, source: Tensor, values: Values) -> Values:
     output = call.output
     if output.dtype == "float32":
         return values
@@ -122,11 +131,11 @@ def _requantized(call: Call, source: Tensor, values: np.ndarray) -> np.ndarray:
     return np.clip(codes, *integer_range(output))
 
 
-def _as_shaped(call: Call) -> np.ndarray:
+def _as_shaped(call: Call) -> Values:
     return call.first.values.reshape(call.first.tensor.shape)
 
 
-def _slices(operator: Operator) -> tuple[object, ...]:
+def _slices(operator: Operator) -> tuple[slice | int | EllipsisType | None, ...]:
     """The index that takes the part."""
     if operator.kind == "STRIDED_SLICE":
         return strided_index(operator.attributes)
