@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.planner.program import Operand, Program
 from evaluation.planner.sections import Manner
 from evaluation.planner.types import Access, Buffer, Region, Role, Section, Step, extent
 
 _UNBORN = 1 << 40
+_Item = tuple[str | int, ...]
+"""What an item is for, and the numbers that tell it from others for the same."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,33 @@ class Schedule:
 
 
 @dataclass(eq=False)
+class RowLives:
+    """When each row of a resident tensor is alive; arrays are int64 (rows,)."""
+
+    births: npt.NDArray[np.int64]
+    """The first step that touches the row; `_UNBORN` where none does."""
+    deaths: npt.NDArray[np.int64]
+    """One past the last step that touches it."""
+
+    @staticmethod
+    def unborn(rows: int) -> RowLives:
+        return RowLives(np.full(rows, _UNBORN, np.int64), np.zeros(rows, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.births)
+
+    def touch(self, now: int, region: Region | None) -> None:
+        """Step `now` touches the rows of a region, or all of them."""
+        rows = slice(None) if region is None else slice(region.top, region.bottom)
+        np.minimum(self.births[rows], now, out=self.births[rows])
+        self.deaths[rows] = now + 1
+
+    def become_one(self) -> None:
+        """All rows live from the first birth to the last death."""
+        self.births[:], self.deaths[:] = self.births.min(), self.deaths.max()
+
+
+@dataclass(eq=False)
 class Thing:
     """Something that needs a place, and the steps that touch it."""
 
@@ -41,29 +71,33 @@ class Thing:
     tensors: tuple[int, ...]
     region: Region | None
     size_bytes: int
-    item: tuple
+    item: _Item
     """Things of one item share a base."""
     lower: int = _UNBORN
     upper: int = 0
     row_bytes: int = 0
-    births: np.ndarray | None = None
-    """Of a resident tensor: for each row the first step that touches it, int64 (rows,)."""
-    deaths: np.ndarray | None = None
-    """For each row one past the last step that touches it."""
+    lives: RowLives | None = None
+    """Of a resident tensor, in place of `lower` and `upper`."""
     chunks: list[tuple[int, int, int]] | None = None
     """(top, bottom, buffer) of each chunk of a resident tensor, once they are known."""
     buffer: int = -1
 
     def touch(self, now: int, region: Region | None = None) -> None:
-        if self.births is None:
+        if self.lives is None:
             self.lower, self.upper = min(self.lower, now), now + 1
-        elif region is None:
-            np.minimum(self.births, now, out=self.births)
-            self.deaths[:] = now + 1
         else:
-            rows = slice(region.top, region.bottom)
-            np.minimum(self.births[rows], now, out=self.births[rows])
-            self.deaths[rows] = now + 1
+            self.lives.touch(now, region)
+
+    @property
+    def required_region(self) -> Region:
+        """`region` of what holds a tensor.
+
+        Raises:
+            ValueError: there is none, as this is working memory.
+        """
+        if self.region is None:
+            raise ValueError(f"{self.name} ({self.role}) holds no tensor")
+        return self.region
 
 
 Use = tuple[Thing, int, Region, int]
@@ -109,7 +143,7 @@ class Draft:
         buffers: list[Buffer] = []
         items: list[int] = []
         distances: list[int] = []
-        numbers: dict[tuple, int] = {}
+        numbers: dict[_Item, int] = {}
         for number, storage in enumerate(self._program.storages):
             if storage.last >= len(self._program.calls):
                 self._residents[number].touch(steps - 1)
@@ -123,26 +157,29 @@ class Draft:
         return Schedule(tuple(self._sections), made, tuple(buffers), tuple(items), tuple(distances), self._macs)
 
     def _buffers_of(self, thing: Thing, number: int) -> list[tuple[Buffer, int]]:
-        if thing.births is None:
+        lives = thing.lives
+        if lives is None:
             thing.buffer = number
             fields = thing.name, thing.role, thing.tensors, thing.region, thing.size_bytes
             return [(Buffer(*fields, thing.lower, thing.upper, 0), 0)]
-        if any(extent(self._graph.tensors[t])[0] != len(thing.births) for t in thing.tensors):
-            thing.births[:], thing.deaths[:] = thing.births.min(), thing.deaths.max()  # renamed: in one piece
+        if any(extent(self._graph.tensors[t])[0] != len(lives) for t in thing.tensors):
+            lives.become_one()  # renamed: in one piece
         # Rows that live equally long form a chunk.
-        same = (np.diff(thing.births) == 0) & (np.diff(thing.deaths) == 0)
+        same = (np.diff(lives.births) == 0) & (np.diff(lives.deaths) == 0)
         tops = [0, *(np.flatnonzero(~same) + 1).tolist()]
-        bottoms = [*tops[1:], len(thing.births)]
-        thing.chunks, made = [], []
+        bottoms = [*tops[1:], len(lives)]
+        made: list[tuple[Buffer, int]] = []
+        chunks: list[tuple[int, int, int]] = []
         for top, bottom in zip(tops, bottoms, strict=True):
-            lower, upper = int(thing.births[top]), int(thing.deaths[top])
+            lower, upper = int(lives.births[top]), int(lives.deaths[top])
             if lower == _UNBORN:
                 continue  # rows that nobody computes or reads
-            thing.chunks.append((top, bottom, number + len(made)))
-            region = replace(thing.region, top=top, bottom=bottom)
+            chunks.append((top, bottom, number + len(made)))
+            region = replace(thing.required_region, top=top, bottom=bottom)
             size = (bottom - top) * thing.row_bytes
             buffer = Buffer(thing.name, thing.role, thing.tensors, region, size, lower, upper, 0)
             made.append((buffer, top * thing.row_bytes))
+        thing.chunks = chunks
         return made
 
     def _step(self, step: DraftStep) -> Step:
@@ -174,11 +211,11 @@ class Draft:
         now = len(self._steps)
         for thing, tensor, region, _ in (*(use for group in reads for use in group), *writes):
             # A tensor that has other rows than its host (a RESHAPE in place) touches all of it.
-            own = thing.births is not None and extent(self._graph.tensors[tensor])[0] == len(thing.births)
+            own = thing.lives is not None and extent(self._graph.tensors[tensor])[0] == len(thing.lives)
             thing.touch(now, region if own else None)
-        for thing in (scratch, accumulator):
-            if thing is not None:
-                thing.touch(now)
+        for working_memory in (scratch, accumulator):
+            if working_memory is not None:
+                working_memory.touch(now)
         operators = () if index is None else self._program.calls[index].operators
         self._steps.append(DraftStep(operators, section, tile, reads, writes, scratch, accumulator))
 
@@ -214,8 +251,7 @@ class Draft:
                     storage.size_bytes,
                     ("resident", number),
                     row_bytes=storage.row_bytes,
-                    births=np.full(storage.rows, _UNBORN, np.int64),
-                    deaths=np.zeros(storage.rows, np.int64),
+                    lives=RowLives.unborn(storage.rows),
                 )
             )
         return self._residents[number]
