@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
@@ -50,6 +51,18 @@ class Call:
     def tileable(self) -> bool:
         """Whether any rectangle of the output can be computed alone."""
         return len(self.writes) == 1 and not self.reduces and all(need is not None for need in self.needs)
+
+    @cached_property
+    def tile_needs(self) -> tuple[tuple[Need, Need], ...]:
+        """`needs` of a call that can run in tiles.
+
+        Raises:
+            ValueError: it needs an input whole.
+        """
+        needs = tuple(need for need in self.needs if need is not None)
+        if len(needs) != len(self.needs):
+            raise ValueError(f"the call of operators {self.operators} needs an input whole, and cannot run in tiles")
+        return needs
 
     @property
     def output(self) -> int:

@@ -15,11 +15,12 @@ a lower peak than that sum; and tiled sections mostly begin and end where the ne
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.planner.geometry import COLUMNS
 from evaluation.planner.program import Call, Program, Storage
@@ -61,9 +62,9 @@ class Candidates:
     """Prices of sections. A section that cannot be, or costs more MACs than allowed, has `NEVER` bytes."""
 
     manners: tuple[Manner, ...]
-    price_bytes: np.ndarray
+    price_bytes: npt.NDArray[np.int64]
     """int64 (calls, calls + 1, manners): the bytes of section [first, end)."""
-    extra_macs: np.ndarray
+    extra_macs: npt.NDArray[np.int64]
     """int64, same shape: MACs beyond the untiled ones."""
 
     def among(self, keep: Sequence[int]) -> Candidates:
@@ -72,7 +73,7 @@ class Candidates:
         return Candidates(manners, self.price_bytes[:, :, keep], self.extra_macs[:, :, keep])
 
 
-def boundary_bytes(program: Program) -> np.ndarray:
+def boundary_bytes(program: Program) -> npt.NDArray[np.int64]:
     """int64 (calls + 1,): bytes of what is alive between call i - 1 and call i."""
     crossing = np.zeros(len(program.calls) + 1, np.int64)
     for storage in program.storages:
@@ -204,12 +205,12 @@ class _Sheet:
         """Bytes alive all through the section (row caches, accumulators), by stripe. What of them is not yet there in
         the first stripe is subtracted in `_alive`."""
         self._extra = np.zeros(len(self._stripes.cuttings), np.int64)
-        self._growing: dict[int, np.ndarray] = {}
+        self._growing: dict[int, npt.NDArray[np.bool]] = {}
         """Storages of a section's own that outlive it; bool by end."""
 
     def prices(
-        self, asked: Mapping[int, Container[int]], max_extra_macs: int, peak_bytes: int
-    ) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+        self, asked: Mapping[int, Collection[int]], max_extra_macs: int, peak_bytes: int
+    ) -> Iterator[tuple[int, int, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """(first, end, live bytes, extra MACs) of the sections `asked` for, first calls by end; bytes and MACs are
         int64 by cutting, the bytes `NEVER` where impossible or too dear."""
         begun = [np.array([first in asked[end] for end in self._ends]) for first in range(max(self._ends))]
@@ -233,7 +234,7 @@ class _Sheet:
                 yield first, int(self._ends[at]), worst[at], self._extra.reshape(-1, self._cuttings)[at]
             going &= ~wanted | (self._own() < peak_bytes)
 
-    def _extend(self, index: int) -> np.ndarray:
+    def _extend(self, index: int) -> npt.NDArray[np.bool]:
         """Put call `index` in front of the sections that end behind it. Returns bool by end: whether a section can
         hold it."""
         program, call = self._program, self._program.calls[index]
@@ -267,14 +268,16 @@ class _Sheet:
             self._add(storage, call.output, span, fresh, widths)
         return possible
 
-    def _by_end(self, stripes: np.ndarray) -> np.ndarray:
+    def _by_end(self, stripes: npt.NDArray[np.bool]) -> npt.NDArray[np.bool]:
         """bool by end, of what is the same in all stripes of an end."""
         return stripes[self._stripes.begins].reshape(-1, self._cuttings)[:, 0]
 
     def _is_float(self, call: Call) -> bool:
         return self._program.graph.tensors[call.reads[0].tensor].dtype == "float32"
 
-    def _add(self, storage: Storage, number: int, span: Span, fresh: np.ndarray, widths: np.ndarray) -> None:
+    def _add(
+        self, storage: Storage, number: int, span: Span, fresh: npt.NDArray[np.bool], widths: npt.NDArray[np.int64]
+    ) -> None:
         """Add the bytes of a storage of the sections' own wherever it exists, in the stripes where it is `fresh`.
         (While its first writers are not in a section, it is one from before, and what is added here is ignored:
         `_possible`.)"""
@@ -302,7 +305,7 @@ class _Sheet:
             # In the first stripe the cache is there only from the copy behind the storage's last reader on.
             self._alive[stripes.begins, :, : storage.last] -= cache[stripes.begins, None, None]
 
-    def _possible(self, first: int) -> np.ndarray:
+    def _possible(self, first: int) -> npt.NDArray[np.bool]:
         """bool (ends, cuttings): whether storages begun before the section and written in it have each row written
         once."""
         possible = np.ones(len(self._stripes.cuttings), bool)
@@ -312,21 +315,22 @@ class _Sheet:
                 possible &= ~known | (once & (self._columns == 1))
         return possible.reshape(-1, self._cuttings)
 
-    def _peaks(self, first: int) -> np.ndarray:
+    def _peaks(self, first: int) -> npt.NDArray[np.int64]:
         """int64 (ends, cuttings): bytes of the section's own at the fullest call from `first` on."""
         fullest = self._alive[:, :, first:].max(axis=(1, 2)) + self._fixed
         return np.maximum.reduceat(fullest, self._stripes.begins).reshape(-1, self._cuttings)
 
-    def _own(self) -> np.ndarray:
+    def _own(self) -> npt.NDArray[np.int64]:
         """Least bytes by end that any section with this end and an earlier beginning has."""
-        return self._peaks(0).min(axis=1)
+        least: npt.NDArray[np.int64] = self._peaks(0).min(axis=1)
+        return least
 
-    def _worst(self, first: int, wanted: np.ndarray) -> np.ndarray:
+    def _worst(self, first: int, wanted: npt.NDArray[np.bool]) -> npt.NDArray[np.int64]:
         """Bytes that the sections need, int64 (ends, cuttings): their own tiles and caches, and the tensors between
         sections. Right for the ends that are `wanted`."""
         program, storages = self._program, self._program.storages
         between = np.zeros(len(self._ends), np.int64)
-        shrinking: dict[int, np.ndarray] = {}
+        shrinking: dict[int, npt.NDArray[np.bool]] = {}
         for number, storage in enumerate(storages):
             if storage.first < first <= storage.last and program.counted(storage):
                 between += program.aligned(storage.size_bytes)
@@ -336,7 +340,7 @@ class _Sheet:
                     shrinks &= ~self._by_end(span.known)
                 if shrinks.any():
                     shrinking[number] = shrinks
-        growing: dict[int, np.ndarray] = {}
+        growing: dict[int, npt.NDArray[np.bool]] = {}
         for number, grows in self._growing.items():
             if storages[number].first >= first and (grows & wanted).any():
                 growing[number] = grows & wanted
@@ -347,7 +351,9 @@ class _Sheet:
             shared = np.where(again, shared, 0)
         return self._peaks(first) + between[:, None] - shared
 
-    def _shared(self, growing: Mapping[int, np.ndarray], shrinking: Mapping[int, np.ndarray]) -> np.ndarray:
+    def _shared(
+        self, growing: Mapping[int, npt.NDArray[np.bool]], shrinking: Mapping[int, npt.NDArray[np.bool]]
+    ) -> npt.NDArray[np.int64]:
         """Bytes saved, int64 (ends, cuttings), where what grows follows close behind what shrinks, in one place.
 
         Each tensor keeps its rows together, so each follows at most one other: the pairs that save most, greedily.
@@ -357,7 +363,7 @@ class _Sheet:
         """
         storages, stripes = self._program.storages, self._stripes
         saved = np.zeros((len(self._ends), self._cuttings), np.int64)
-        pairs: dict[int, list[tuple[int, int, int, np.ndarray]]] = {}
+        pairs: dict[int, list[tuple[int, int, int, npt.NDArray[np.int64]]]] = {}
         """By end: what is saved at most, the storages, and what is saved by cutting."""
         lows = {old: self._rows.low(old) * storages[old].row_bytes for old in shrinking} if growing else {}
         for new, grows in growing.items():

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.planner.geometry import ROWS
 from evaluation.planner.program import Call, Program
@@ -51,25 +52,25 @@ class Stripes:
     """Stripes of several cuttings, stacked: those of cuttings[0] first, then those of cuttings[1], ..."""
 
     cuttings: tuple[Cutting, ...]
-    begins: np.ndarray
+    begins: npt.NDArray[np.int64]
     """Index of the first stripe of each cutting."""
-    ends: np.ndarray
+    ends: npt.NDArray[np.int64]
     """Index of the last stripe of each cutting."""
-    group: np.ndarray
+    group: npt.NDArray[np.int64]
     """For each stripe, which cutting it belongs to."""
-    again: np.ndarray
+    again: npt.NDArray[np.bool]
     """For each stripe, whether all storages are computed again."""
-    wide_again: np.ndarray
+    wide_again: npt.NDArray[np.bool]
     """For each stripe, whether wide storages are."""
-    position: np.ndarray
+    position: npt.NDArray[np.int64]
     """For each stripe, how many of its cutting come before it."""
-    ahead: np.ndarray
+    ahead: npt.NDArray[np.int64]
     """For each stripe, how many stripes come until the first that computes some of the last output."""
-    lead: np.ndarray
+    lead: npt.NDArray[np.int64]
     """For each stripe, how many of its cutting, at the beginning, compute nothing of the last output."""
-    working: np.ndarray
+    working: npt.NDArray[np.int64]
     """For each stripe, how many stripes of its cutting compute some of the last output."""
-    lift: np.ndarray
+    lift: npt.NDArray[np.int64]
     """Keeps cuttings apart where values are accumulated over stripes."""
 
     @staticmethod
@@ -95,27 +96,27 @@ class Stripes:
             lift=group * _FAR,
         )
 
-    def shares(self, rows: int) -> np.ndarray:
+    def shares(self, rows: int) -> npt.NDArray[np.int64]:
         """End of each stripe when `rows` are shared out evenly."""
-        done = np.maximum(self.position + 1 - self.lead, 0)
+        done: npt.NDArray[np.int64] = np.maximum(self.position + 1 - self.lead, 0)
         return done * rows // self.working
 
-    def shifted(self, ends: np.ndarray) -> np.ndarray:
+    def shifted(self, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """For each stripe the value of the one before it; 0 for the first."""
         before = np.empty_like(ends)
         before[1:] = ends[:-1]
         before[self.begins] = 0
         return before
 
-    def largest_so_far(self, values: np.ndarray) -> np.ndarray:
+    def largest_so_far(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Largest value of this stripe and those before it."""
         return np.maximum.accumulate(values + self.lift) - self.lift
 
-    def least_from_here(self, values: np.ndarray) -> np.ndarray:
+    def least_from_here(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Least value of this stripe and those after it."""
         return np.minimum.accumulate((values + self.lift)[::-1])[::-1] - self.lift
 
-    def with_lead(self, ends: np.ndarray, rows: int) -> np.ndarray:
+    def with_lead(self, ends: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
         """`ends` of a storage of so many rows, with its part of the leading stripes filled in."""
         if not self.ahead.any():
             return ends
@@ -128,21 +129,23 @@ class Stripes:
 class Span:
     """Rows of one storage, by stripe."""
 
-    top: np.ndarray
-    bottom: np.ndarray
+    top: npt.NDArray[np.int64]
+    bottom: npt.NDArray[np.int64]
     """Stripe k computes rows [top, bottom); none where top >= bottom."""
-    once: np.ndarray
+    once: npt.NDArray[np.bool]
     """bool: whether its rows are computed once."""
-    kept: np.ndarray
+    kept: npt.NDArray[np.bool]
     """bool: whether the storage outlives the section."""
-    known: np.ndarray
+    known: npt.NDArray[np.bool]
     """bool: whether the section has a call that writes the storage; where not, the stripe computes no row of it."""
 
     @property
-    def rows(self) -> np.ndarray:
-        return np.maximum(self.bottom - self.top, 0)
+    def rows(self) -> npt.NDArray[np.int64]:
+        """How many rows each stripe computes."""
+        counts: npt.NDArray[np.int64] = np.maximum(self.bottom - self.top, 0)
+        return counts
 
-    def where(self, inside: np.ndarray) -> Span:
+    def where(self, inside: npt.NDArray[np.bool]) -> Span:
         """This span in some stripes; in the others none."""
         if inside.all():
             return self
@@ -152,18 +155,22 @@ class Span:
 
     def completed(self, other: Span) -> Span:
         """This span where it is known, and `other` elsewhere."""
-        pairs = ((getattr(self, name), getattr(other, name)) for name in ("top", "bottom", "once", "kept"))
-        merged = [np.where(self.known, mine, its) for mine, its in pairs]
-        return Span(*merged, known=self.known | other.known)
+        return Span(
+            np.where(self.known, self.top, other.top),
+            np.where(self.known, self.bottom, other.bottom),
+            np.where(self.known, self.once, other.once),
+            np.where(self.known, self.kept, other.kept),
+            self.known | other.known,
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class _Demand:
     """What the readers of a storage ask for, by stripe."""
 
-    bottom: np.ndarray
-    top: np.ndarray
-    asked: np.ndarray
+    bottom: npt.NDArray[np.int64]
+    top: npt.NDArray[np.int64]
+    asked: npt.NDArray[np.bool]
     """bool: whether the section has a reader among the calls passed."""
 
 
@@ -176,7 +183,7 @@ class Sweep:
     def __init__(
         self,
         program: Program,
-        ends: int | np.ndarray,
+        ends: int | npt.NDArray[np.int64],
         stripes: Stripes,
         wide: frozenset[int] = frozenset(),
         axis: int = ROWS,
@@ -207,14 +214,14 @@ class Sweep:
         active = span.top < span.bottom
         top = np.where(active, span.top, 0)
         last = np.where(active, span.bottom - 1, 0)
-        for operand, need in zip(call.reads, call.needs, strict=True):
+        for operand, need in zip(call.reads, call.tile_needs, strict=True):
             if operand.storage == call.output:
                 continue  # in place: it rewrites the very rows it reads
             first, end = need[self._axis]
             self._ask(operand.storage, np.where(active, first[top], _FAR), np.where(active, end[last], 0), inside)
         return span
 
-    def low(self, storage: int) -> np.ndarray:
+    def low(self, storage: int) -> npt.NDArray[np.int64]:
         """For each stripe the first row of `storage` that it or a later stripe reads; the number of rows if none."""
         size = self._size(storage)
         demand = self._demands.get(storage)
@@ -222,18 +229,18 @@ class Sweep:
             return np.full(self._stripes.group.shape, size, np.int64)
         return self._stripes.least_from_here(np.minimum(demand.top, size))
 
-    def has_readers(self, storage: int) -> np.ndarray:
+    def has_readers(self, storage: int) -> npt.NDArray[np.bool]:
         """bool by stripe: whether its section has a reader of `storage` among the calls passed."""
         demand = self._demands.get(storage)
         return np.zeros(self._stripes.group.shape, bool) if demand is None else demand.asked
 
-    def kept_rows(self, storage: int) -> np.ndarray:
+    def kept_rows(self, storage: int) -> npt.NDArray[np.int64]:
         """For each cutting, how many rows of a storage computed once its row cache must hold."""
         span = self.spans[storage]
         carried = np.where(span.once, np.maximum(span.top - self.low(storage), 0), 0)
         return np.maximum.reduceat(carried, self._stripes.begins)
 
-    def _take_reduction(self, index: int, call: Call, inside: np.ndarray) -> Span:
+    def _take_reduction(self, index: int, call: Call, inside: npt.NDArray[np.bool]) -> Span:
         """Its output appears in the last stripe. What it reads of its input are the rows not read before."""
         source = call.reads[0].storage
         size = self._size(source)
@@ -276,7 +283,9 @@ class Sweep:
         top = np.where(again, np.minimum(demand.top, size), stripes.shifted(bottom))
         return Span(top, np.where(again, demand.bottom, bottom), ~again, kept, everywhere)
 
-    def _ask(self, storage: int, top: np.ndarray, bottom: np.ndarray, inside: np.ndarray) -> None:
+    def _ask(
+        self, storage: int, top: npt.NDArray[np.int64], bottom: npt.NDArray[np.int64], inside: npt.NDArray[np.bool]
+    ) -> None:
         """Readers `inside` read rows [top, bottom) of a storage."""
         known = self._demands.get(storage)
         if known is not None:

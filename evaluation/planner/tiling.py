@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from evaluation.planner.draft import Draft, Schedule, Thing, Use
-from evaluation.planner.geometry import COLUMNS
+from evaluation.planner.geometry import COLUMNS, Need
 from evaluation.planner.path import Cut
 from evaluation.planner.program import Operand, Program
 from evaluation.planner.sections import UNTILED, strips
@@ -101,7 +101,7 @@ class _Tiles:
             return
         reads = [
             self._read(operand, _needed(need, region), stripe, strip, operand.storage == call.output)
-            for operand, need in zip(call.reads, call.needs, strict=True)
+            for operand, need in zip(call.reads, call.tile_needs, strict=True)
         ]
         into = call.writes[0]
         thing = self._tile(call.output, region) if call.output in self._inner else self._draft.resident(call.output)
@@ -163,10 +163,11 @@ class _Tiles:
             if self._program.storages[number].last != index or not rows or number not in self._tile_of:
                 continue
             tile = self._tile_of[number]
-            top = max(int(self._low[number][stripe + 1]), tile.region.top)
-            if top >= tile.region.bottom:
+            computed = tile.required_region
+            top = max(int(self._low[number][stripe + 1]), computed.top)
+            if top >= computed.bottom:
                 continue
-            region = replace(tile.region, top=top)
+            region = replace(computed, top=top)
             operand = self._draft.final(number)
             reads = [[(tile, operand.tensor, region, operand.channel)]]
             writes = [(self._cache(number, strip), operand.tensor, region, operand.channel)]
@@ -212,7 +213,7 @@ class _Tiles:
         return region if region.rows > 0 and region.columns > 0 else None
 
 
-def _needed(need: tuple, region: Region) -> Region:
+def _needed(need: tuple[Need, Need], region: Region) -> Region:
     (first, end), (left, right) = need
     return Region(
         int(first[region.top]), int(end[region.bottom - 1]), int(left[region.left]), int(right[region.right - 1])
