@@ -9,11 +9,12 @@ becomes one long list of calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.graph import Graph
 from evaluation.planner.kernels import is_global_reduction
@@ -21,6 +22,8 @@ from evaluation.planner.types import Access, Buffer, Halo, Plan, Region, Role, S
 
 MOST_ROWS = (1 << 16) - 1
 """Rows and columns are held in 16 bits."""
+_Key = tuple[Hashable, ...]
+"""What makes two steps of different tiles the same call."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,17 @@ class Place:
     external: bool = False
     """In the frame outside the arena."""
 
+    @property
+    def required_offset(self) -> int:
+        """`offset` of a tile or a resident tensor.
+
+        Raises:
+            ValueError: there is none, as all rows lie in a ring.
+        """
+        if self.offset is None:
+            raise ValueError(f"tensor {self.tensor} lies in a ring alone")
+        return self.offset
+
 
 @dataclass(frozen=True)
 class LoopCall:
@@ -73,9 +87,9 @@ class Loop:
 
     section: Section
     calls: tuple[LoopCall, ...]
-    rows: np.ndarray
+    rows: npt.NDArray[np.int64]
     """int64 (stripes, spans, 2): first row of each span's rectangle, and one past the last."""
-    columns: np.ndarray
+    columns: npt.NDArray[np.int64]
     """int64 (strips, spans, 2): the same of columns."""
 
     @property
@@ -136,12 +150,12 @@ class _Fold:
 
     def __init__(self, graph: Graph, buffers: Sequence[Buffer], section: Section, steps: Sequence[Step]) -> None:
         self._graph, self._buffers, self._section = graph, buffers, section
-        self._blank = Loop(section, (), np.zeros((0, 0, 2)), np.zeros((0, 0, 2)))
+        self._blank = Loop(section, (), np.zeros((0, 0, 2), np.int64), np.zeros((0, 0, 2), np.int64))
         self._by_tile: list[list[Step]] = [[] for _ in range(section.tiles)]
         for step in steps:
             self._by_tile[step.tile].append(step)
-        self._rows: list[np.ndarray] = []
-        self._columns: list[np.ndarray] = []
+        self._rows: list[npt.NDArray[np.int64]] = []
+        self._columns: list[npt.NDArray[np.int64]] = []
         self._numbers: dict[tuple[bytes, bytes], int] = {}
         """Of the spans above, by what they hold."""
 
@@ -154,7 +168,7 @@ class _Fold:
         calls = tuple(self._call(slot, span) for slot, span in zip(slots, spans, strict=True))
         return Loop(self._section, calls, np.stack(self._rows, axis=1), np.stack(self._columns, axis=1))
 
-    def _key(self, step: Step, number: int) -> tuple:
+    def _key(self, step: Step, number: int) -> _Key:
         """What makes two steps of different tiles the same call."""
         if self._section.tiles == 1:
             return (number,)
@@ -229,7 +243,7 @@ class _Fold:
                 raise ValueError(f"{tensor.name} lies partly in a tile, partly whole")
             return self._resident(resident, bits)
         ring_offset = _one({b.offset for _, _, b in rings}, "ring") if rings else None
-        ring_rows = _one({b.region.bottom for _, _, b in rings}, "ring") if rings else 0
+        ring_rows = _one({b.required_region.bottom for _, _, b in rings}, "ring") if rings else 0
         offset = _one({b.offset for _, _, b in tiles}, "tile") if tiles else None
         span = self._span_of_tiles(tiles) if tiles else self._span_of_rings(rings)
         return Place(access.tensor, offset, span, None, extent(host)[2], access.channel, bits, ring_offset, ring_rows)
@@ -240,15 +254,17 @@ class _Fold:
         tensor, host = graph.tensors[access.tensor], graph.tensors[buffer.tensors[0]]
         external = buffer.role is Role.EXTERNAL_FRAME
         if extent(tensor)[:2] != extent(host)[:2]:  # renamed in place: the same elements in the order they lie
-            if len({b.offset for _, _, b in found}) != 1 or buffer.region.top or bits < 8 or access.channel:
+            if len({b.offset for _, _, b in found}) != 1 or buffer.required_region.top or bits < 8 or access.channel:
                 raise ValueError(f"{tensor.name} is renamed where it does not lie whole")
             _, columns, channels = extent(tensor)
             start = buffer.offset - (_outside_from(self._buffers) if external else 0)
             return Place(access.tensor, start, None, columns, channels, 0, bits, external=external)
         rows_from_zero = {
-            b.offset - b.region.top * _row_bytes(b.region.columns, extent(host)[2], bits) for _, _, b in found
+            b.offset - b.required_region.top * _row_bytes(b.required_region.columns, extent(host)[2], bits)
+            for _, _, b in found
         }
-        if any(b.region.left or b.region.columns != extent(host)[1] for _, _, b in found):
+        regions = [b.required_region for _, _, b in found]
+        if any(region.left or region.columns != extent(host)[1] for region in regions):
             raise ValueError(f"{tensor.name} lies in part of its columns")
         offset = _one(rows_from_zero, tensor.name)
         if external:
@@ -258,7 +274,7 @@ class _Fold:
 
     def _span_of_tiles(self, tiles: list[tuple[int, Access, Buffer]]) -> int:
         """The span whose rectangles the tiles hold."""
-        wanted = {tile: buffer.region for tile, _, buffer in tiles}
+        wanted = {tile: buffer.required_region for tile, _, buffer in tiles}
         for index in range(len(self._rows)):
             if all(self._rectangle(index, tile) == region for tile, region in wanted.items()):
                 return index
@@ -267,7 +283,7 @@ class _Fold:
     def _span_of_rings(self, rings: list[tuple[int, Access, Buffer]]) -> int:
         """A span with the columns that the rings hold; its rows do not matter. Not always the call's own: where it
         strides, what it reads has more columns than what it computes."""
-        wanted = {tile: buffer.region for tile, _, buffer in rings}
+        wanted = {tile: buffer.required_region for tile, _, buffer in rings}
         for index in range(len(self._columns)):
             found = {tile: self._rectangle(index, tile) for tile in wanted}
             if all((found[tile].left, found[tile].right) == (r.left, r.right) for tile, r in wanted.items()):
@@ -280,9 +296,9 @@ class _Fold:
         return Region(int(top), int(bottom), int(left), int(right))
 
 
-def _merged(sequences: Sequence[dict]) -> list:
+def _merged(sequences: Sequence[Iterable[_Key]]) -> list[_Key]:
     """One order of all keys that each sequence keeps."""
-    sorter: TopologicalSorter = TopologicalSorter()
+    sorter: TopologicalSorter[_Key] = TopologicalSorter()
     for sequence in sequences:
         keys = list(sequence)
         for before, key in zip([None, *keys], keys, strict=False):
@@ -319,7 +335,7 @@ def _bits(graph: Graph, buffer: Buffer) -> int:
     """Bits of an element as it lies there; a label map is as wide as the target says."""
     tensor = graph.tensors[buffer.tensors[0]]
     if buffer.role is Role.LABELS:
-        return 8 * buffer.size_bytes // (buffer.region.rows * buffer.region.columns)
+        return 8 * buffer.size_bytes // (buffer.required_region.rows * buffer.required_region.columns)
     return tensor.bits
 
 
@@ -365,17 +381,18 @@ def _prove_access(
     graph: Graph, plan: Plan, loop: Loop, tile: int, call: LoopCall, access: Access, place: Place
 ) -> None:
     buffer = plan.buffers[access.buffer]
+    held = buffer.required_region
     host = graph.tensors[buffer.tensors[0]]
     renamed = extent(graph.tensors[access.tensor])[:2] != extent(host)[:2]
     for row in {access.region.top, access.region.bottom - 1}:
         if renamed:
             meant = buffer.offset + row * _row_bytes(*extent(graph.tensors[access.tensor])[1:], place.bits)
         else:
-            line = row % buffer.region.bottom if buffer.role is Role.ROW_CACHE else row - buffer.region.top
-            meant = buffer.offset + line * _row_bytes(buffer.region.columns, extent(host)[2], place.bits)
+            line = row % held.bottom if buffer.role is Role.ROW_CACHE else row - held.top
+            meant = buffer.offset + line * _row_bytes(held.columns, extent(host)[2], place.bits)
         if place.external:
             meant -= _outside_from(plan.buffers)
-        left = 0 if renamed else buffer.region.left
+        left = 0 if renamed else held.left
         if row_address(loop, tile, call, place, row) != (meant, left) or place.tensor != access.tensor:
             name = graph.tensors[access.tensor].name
             raise ValueError(f"row {row} of {name} in tile {tile} lies elsewhere in the loops")
@@ -386,7 +403,7 @@ def _prove_access(
 def row_address(loop: Loop, tile: int, call: LoopCall, place: Place, row: int) -> tuple[int, int]:
     """(byte, column) at which the line of a row begins, as the C program computes it."""
     if place.columns is not None:
-        return place.offset + row * _row_bytes(place.columns, place.pitch, place.bits), 0
+        return place.required_offset + row * _row_bytes(place.columns, place.pitch, place.bits), 0
     here = loop.region(call.span if place.span is None else place.span, tile)
     row_bytes = _row_bytes(here.columns, place.pitch, place.bits)
     if place.offset is not None and row >= here.top:
