@@ -9,6 +9,7 @@ channels. Columns need no number: they never move. The output of a concatenation
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.graph import Graph
 from evaluation.planner.types import Access, Plan, Region, Role
@@ -32,7 +33,7 @@ class Contents:
         self._row_numbers = np.arange(max((rows for rows, _, _ in self._shapes), default=1)).reshape(-1, 1, 1)
         self._sources = _sources(graph)
         self._numbers: dict[Source, int] = {}
-        self._slices: dict[tuple[int, int, int], tuple[slice, np.ndarray]] = {}
+        self._slices: dict[tuple[int, int, int], tuple[slice, npt.NDArray[np.int64]]] = {}
         self._kept = [*graph.inputs, *graph.outputs]
         self._columns, self._channels = self._borders()
         self._maps = [self._blank(number) for number in range(len(plan.buffers))]
@@ -99,12 +100,12 @@ class Contents:
     def _held(self, number: int, tensor: int) -> Region:
         if self._lies_reshaped(number, tensor):
             return whole(self._graph.tensors[tensor])
-        return self._plan.buffers[number].region
+        return self._plan.buffers[number].required_region
 
     def _lies_reshaped(self, number: int, tensor: int) -> bool:
         return self._shapes[tensor][:2] != self._shapes[self._plan.buffers[number].tensors[0]][:2]
 
-    def _cells(self, access: Access) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _cells(self, access: Access) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """The cells that an access covers, and the values it means, (rows, 1, channel ranges); two parts where it goes
         around the end of a ring."""
         number, region = access.buffer, access.region
@@ -120,8 +121,9 @@ class Contents:
         meant = sources + self._row_numbers[region.top : region.bottom]
         buffer = self._plan.buffers[number]
         if buffer.role is not Role.ROW_CACHE:
-            return [(cells[region.top - buffer.region.top : region.bottom - buffer.region.top], meant)]
-        ring = buffer.region.bottom
+            first = buffer.required_region.top
+            return [(cells[region.top - first : region.bottom - first], meant)]
+        ring = buffer.required_region.bottom
         begin = region.top % ring
         before_end = min(ring - begin, region.rows)
         parts = [(cells[begin : begin + before_end], meant[:before_end])]
@@ -129,7 +131,7 @@ class Contents:
             parts.append((cells[: region.rows - before_end], meant[before_end:]))
         return parts
 
-    def _slice_of(self, number: int, tensor: int, channel: int) -> tuple[slice, np.ndarray]:
+    def _slice_of(self, number: int, tensor: int, channel: int) -> tuple[slice, npt.NDArray[np.int64]]:
         """The channel ranges of a buffer that a tensor covers, and the numbers of their sources times `_ROWS`."""
         borders = self._channels[number]
         if self._lies_reshaped(number, tensor):
@@ -166,7 +168,7 @@ class Contents:
             channels[number].update((channel, ends, *(channel + begin for begin, _ in self._sources[tensor])))
         return [_places(borders) for borders in columns], [_places(borders) for borders in channels]
 
-    def _blank(self, number: int) -> np.ndarray:
+    def _blank(self, number: int) -> npt.NDArray[np.int64]:
         buffer = self._plan.buffers[number]
         rows = buffer.region.rows if buffer.region else 0
         return np.full((rows, len(self._columns[number]) - 1, len(self._channels[number]) - 1), NOTHING)

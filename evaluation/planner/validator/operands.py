@@ -64,7 +64,7 @@ class Operands:
         rows, columns, channels = self._shapes[access.tensor]
         if not (0 <= region.top < region.bottom <= rows and 0 <= region.left < region.right <= columns):
             refuse("out of buffer", f"step {now} uses {region} of a tensor of {rows} rows and {columns} columns")
-        held = buffer.region
+        held = buffer.required_region
         host_rows, host_columns, host_channels = self._shapes[buffer.tensors[0]]
         if (rows, columns) != (host_rows, host_columns):
             if not self._is_renamed_whole(access):
@@ -128,7 +128,9 @@ class Operands:
             buffer = self._plan.buffers[access.buffer]
             if buffer.role not in RESIDENT:
                 return
-            firsts.append(buffer.offset - buffer.region.top * row_bytes(self._graph, buffer, self._label_bytes))
+            firsts.append(
+                buffer.offset - buffer.required_region.top * row_bytes(self._graph, buffer, self._label_bytes)
+            )
         if firsts[0] != firsts[1]:
             where = f"{named(self._plan, one.buffer)} and {named(self._plan, other.buffer)}"
             refuse("chunks", f"step {now} takes {where} for rows of one tensor, but its first row would lie apart")
@@ -179,8 +181,8 @@ class Operands:
     ) -> None:
         key = step.operators[0], position
         if key not in self._spans:
-            pair = span(self._graph, operator, position, 0), span(self._graph, operator, position, 1)
-            self._spans[key] = None if pair[0] is None or pair[1] is None else pair
+            by_row, by_column = span(self._graph, operator, position, 0), span(self._graph, operator, position, 1)
+            self._spans[key] = None if by_row is None or by_column is None else (by_row, by_column)
         spans, tensor = self._spans[key], operator.inputs[position]
         rows, columns, _ = self._shapes[tensor]
         if spans is None:
@@ -243,5 +245,5 @@ class Operands:
             return False
         if buffer.role is not Role.ROW_CACHE:
             return a.top < b.bottom and b.top < a.bottom
-        ring = buffer.region.bottom
+        ring = buffer.required_region.bottom
         return bool({r % ring for r in range(a.top, a.bottom)} & {r % ring for r in range(b.top, b.bottom)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.graph import Graph, Operator, Tensor
 from evaluation.planner.types import Plan, Step
@@ -15,7 +16,7 @@ from evaluation.planner.validator.shapes import rows_columns_channels
 @dataclass(frozen=True)
 class _Sum:
     operator: int
-    rows_done: np.ndarray
+    rows_done: npt.NDArray[np.int64]
     """For each column of the input, how many of its rows are in the sum."""
 
 
@@ -41,7 +42,7 @@ class Reductions:
             where = "nothing" if holder is None else named(self._plan, holder)
             refuse("too small", f"step {now} adds up {operator.name} in {where} and needs {needed} bytes for its sums")
         if step.accumulator is not None:
-            self._add(step, source, now)
+            self._add(step, step.accumulator, source, now)
 
     def finish(self) -> None:
         """After the last step: no sum may be left incomplete."""
@@ -49,8 +50,8 @@ class Reductions:
             name = self._graph.operators[sum_.operator].name
             refuse("reduction", f"the sum of {name} in {named(self._plan, number)} is never completed")
 
-    def _add(self, step: Step, source: Tensor, now: int) -> None:
-        number, operator = step.accumulator, step.operators[0]
+    def _add(self, step: Step, number: int, source: Tensor, now: int) -> None:
+        operator = step.operators[0]
         rows, columns, _ = rows_columns_channels(source)
         sum_ = self._open.setdefault(number, _Sum(operator, np.zeros(columns, np.int64)))
         if sum_.operator != operator:

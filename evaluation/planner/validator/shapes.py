@@ -34,9 +34,9 @@ def whole(tensor: Tensor) -> Region:
 def row_bytes(graph: Graph, buffer: Buffer, label_bytes: int) -> int:
     """Bytes from one row of a buffer to the next."""
     if buffer.role is Role.LABELS:
-        return buffer.region.columns * label_bytes
+        return buffer.required_region.columns * label_bytes
     host = graph.tensors[buffer.tensors[0]]
-    return math.ceil(buffer.region.columns * rows_columns_channels(host)[2] * host.bits / 8)
+    return math.ceil(buffer.required_region.columns * rows_columns_channels(host)[2] * host.bits / 8)
 
 
 def operands_of(graph: Graph, operator: Operator) -> list[int]:
