@@ -28,7 +28,7 @@ def place_within(blocks: list[Block], timeout_s: float, capacity_bytes: int | No
     """
     began = time.monotonic()
     # A fork needs no second start of Python; elsewhere it is not safe.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    context = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_search, args=(sender, blocks, timeout_s, capacity_bytes), daemon=True)
     child.start()

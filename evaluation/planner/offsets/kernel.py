@@ -29,10 +29,14 @@ import os
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 # Compiling takes some ten seconds, once where the result can be kept; numba refuses to start where it cannot.
 _KEEP = "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK)
+
+Ints = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
 
 # Columns of `registers`: the current piece (positions in `queue` and sections), the next piece that waits, the
 # placement to return to on failure (-1: none), and how much of each stack is used.
@@ -49,7 +53,21 @@ OPEN, SOLVED, EXHAUSTED, OUT_OF_ROOM = range(4)
 
 
 @njit(cache=_KEEP, error_model="numpy")
-def _rank(queue, begin, end, lower_section, upper_section, first, last, size, lowest, taste, pull, key, height):
+def _rank(
+    queue: Ints,
+    begin: int,
+    end: int,
+    lower_section: int,
+    upper_section: int,
+    first: Ints,
+    last: Ints,
+    size: Ints,
+    lowest: Ints,
+    taste: Reals,
+    pull: float,
+    key: Reals,
+    height: Ints,
+) -> None:
     """Give the piece's blocks their keys (least first: most crowded section, and `taste`) and sort the queue."""
     for s in range(lower_section, upper_section):
         height[s] = 0
@@ -75,7 +93,16 @@ def _rank(queue, begin, end, lower_section, upper_section, first, last, size, lo
 
 
 @njit(cache=_KEEP, error_model="numpy")
-def _merge(queue, begin, kept_end, moved, moved_count, lowest, key, all_equal_first):
+def _merge(
+    queue: Ints,
+    begin: int,
+    kept_end: int,
+    moved: Ints,
+    moved_count: int,
+    lowest: Ints,
+    key: Reals,
+    all_equal_first: bool,
+) -> None:
     """Merge `moved`, blocks of one lowest offset in order of their keys, into the sorted queue[begin:kept_end]."""
     level = lowest[moved[0]] if moved_count else 0
     i, j = kept_end - 1, moved_count - 1
@@ -96,17 +123,17 @@ def _merge(queue, begin, kept_end, moved, moved_count, lowest, key, all_equal_fi
 @njit(cache=_KEEP, error_model="numpy")
 def search(
     # the problem, see `sections.Problem`
-    first, last, size, group, group_start, group_members,
+    first: Ints, last: Ints, size: Ints, group: Ints, group_start: Ints, group_members: Ints,
     # what to try first: see `_rank`
-    taste, pull,
-    capacity, node_limit,
+    taste: Reals, pull: float,
+    capacity: int, node_limit: int,
     # state: blocks by lowest offset, piece by piece; placed ones before their piece
-    queue, key,
+    queue: Ints, key: Reals,
     # least offset that each block can still have, and the top of what it would rest on
-    lowest, support, offset,
-    crossing, height,
-    placed, pieces, changes, saved, moved, registers,
-):  # fmt: skip
+    lowest: Ints, support: Ints, offset: Ints,
+    crossing: Ints, height: Ints,
+    placed: Ints, pieces: Ints, changes: Ints, saved: npt.NDArray[np.int32], moved: Ints, registers: Ints,
+) -> int:  # fmt: skip
     """Go on for at most `node_limit` nodes. SOLVED: `offset` has all blocks. EXHAUSTED: nothing fits `capacity`."""
     begin, end, lower_section, upper_section = registers[BEGIN], registers[END], registers[FIRST], registers[LAST]
     waiting, back, depth = registers[NEXT], registers[BACK], registers[DEPTH]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from evaluation.planner.offsets.blocks import Block, Placement, load_bytes
 from evaluation.planner.offsets.first import first_placement
@@ -67,6 +68,9 @@ def place(
     def used() -> float:
         return time.monotonic() - began
 
+    def is_later_than(limit_s: float) -> bool:
+        return used() > limit_s
+
     def out_of_time() -> bool:
         return timeout_s is not None and used() > timeout_s
 
@@ -115,7 +119,7 @@ def place(
 
         def arrangement(found: Found) -> Arrangement:
             offsets = [0] * len(blocks)
-            for index, offset in zip(problem.source, found.offsets.tolist(), strict=True):
+            for index, offset in zip(problem.source, found.required_offsets.tolist(), strict=True):
                 offsets[index] = offset * unit
             return Arrangement(offsets, found.height * unit, best.order, best.tightest)
 
@@ -143,7 +147,7 @@ def place(
             if first_round == 0 and found.offsets is None and neighbours is not None:
                 limit = float("inf") if timeout_s is None else timeout_s
                 until = min(limit, used() + _MOVES_SHARE * limit)
-                best = improve(best, size, neighbours, goal, moves, lambda until=until: used() > until)
-    elif not exact:
+                best = improve(best, size, neighbours, goal, moves, partial(is_later_than, until))
+    elif not exact and neighbours is not None:
         best = improve(best, size, neighbours, goal, moves)
     return placement(best)

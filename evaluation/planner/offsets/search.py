@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.planner.offsets.sections import Problem
 
@@ -30,12 +31,23 @@ _MOST_CHANGES = 10_000_000
 class Found:
     """What a search came to, in units of the problem."""
 
-    offsets: np.ndarray | None
+    offsets: npt.NDArray[np.int64] | None
     """(n,) int64; None if nothing lower than the height at the start was found."""
     height: int
     bound: int
     """Nothing lies lower than this."""
     nodes: int
+
+    @property
+    def required_offsets(self) -> npt.NDArray[np.int64]:
+        """`offsets` of a search that has found a placement.
+
+        Raises:
+            ValueError: it has found none.
+        """
+        if self.offsets is None:
+            raise ValueError("the search has found no placement")
+        return self.offsets
 
 
 def minimise(
@@ -53,7 +65,7 @@ def minimise(
 
     Whatever the machine's speed, a search that is stopped by `node_limit` or `rounds` finds the same.
     """
-    best: np.ndarray | None = None
+    best: npt.NDArray[np.int64] | None = None
     nodes = 0
     round_number = first_round
     while rounds is None or round_number < first_round + rounds:
@@ -83,7 +95,7 @@ def _goals(height: int, bound: int, target: int | None) -> tuple[int, int]:
     return final, max(final, (final + height) // 2 if height - final > 1 else final)
 
 
-def _orders(problem: Problem, round_number: int) -> Iterator[tuple[np.ndarray, float, int]]:
+def _orders(problem: Problem, round_number: int) -> Iterator[tuple[npt.NDArray[np.float64], float, int]]:
     """Preferences among blocks that can lie equally low, the more the earlier: (taste, pull, doublings of the share).
 
     `pull` weighs the sum of sizes in the block's most crowded section, measured again in each piece that the search
@@ -94,7 +106,7 @@ def _orders(problem: Problem, round_number: int) -> Iterator[tuple[np.ndarray, f
     area = np.log(problem.size * problem.life.astype(float))
     width = np.log(problem.life.astype(float))
 
-    def ranked(*keys: np.ndarray) -> np.ndarray:
+    def ranked(*keys: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         place = np.empty(len(area))
         place[np.lexsort(keys)] = np.arange(len(area))
         return place / (len(area) + 1)
@@ -117,8 +129,13 @@ def _orders(problem: Problem, round_number: int) -> Iterator[tuple[np.ndarray, f
 
 
 def _probe(
-    problem: Problem, taste: np.ndarray, pull: float, capacity: int, node_limit: int, out_of_time: Callable[[], bool]
-) -> tuple[str, np.ndarray, int]:
+    problem: Problem,
+    taste: npt.NDArray[np.float64],
+    pull: float,
+    capacity: int,
+    node_limit: int,
+    out_of_time: Callable[[], bool],
+) -> tuple[str, npt.NDArray[np.int64], int]:
     """("solved" | "infeasible" | "open", offsets, nodes) of one search under one order for one capacity."""
     # Compiled code takes a second to load: see `offsets.place`.
     from evaluation.planner.offsets import kernel
@@ -129,7 +146,7 @@ def _probe(
         return "solved", problem.floor, 0
     n = len(problem.source)
 
-    def zeros(*shape: int) -> np.ndarray:
+    def zeros(*shape: int) -> npt.NDArray[np.int64]:
         return np.zeros(shape, np.int64)
 
     queue = np.array([block for part in problem.parts for block in part.blocks], np.int64)
@@ -143,27 +160,19 @@ def _probe(
     registers[[kernel.BEGIN, kernel.END, kernel.FIRST, kernel.LAST, kernel.NEXT, kernel.BACK]] = pieces[0]
     registers[kernel.PIECES] = len(problem.parts)
     offset = np.full(n, -1, np.int64)
-    state = (
-        queue,
-        np.zeros(n),
-        problem.floor.copy(),
-        problem.floor.copy(),
-        offset,
-        problem.crossing.copy(),
-        zeros(problem.sections),
-        zeros(n + 1, kernel.PLACED_COLUMNS),
-        pieces,
-        zeros(min(400 * n + 20_000, _MOST_CHANGES), 3),
-        np.zeros(min(n * (n + 3) // 2 + 2 * n, _MOST_SAVED), np.int32),
-        zeros(n),
-        registers,
-    )
-    given = (problem.first, problem.last, problem.size, problem.group, problem.group_start, problem.group_members)
+    key, lowest, support, crossing = np.zeros(n), problem.floor.copy(), problem.floor.copy(), problem.crossing.copy()
+    height, placed, moved = zeros(problem.sections), zeros(n + 1, kernel.PLACED_COLUMNS), zeros(n)
+    changes = zeros(min(400 * n + 20_000, _MOST_CHANGES), 3)
+    saved = np.zeros(min(n * (n + 3) // 2 + 2 * n, _MOST_SAVED), np.int32)
     chunk = max(16, _BLOCK_NODES_PER_LOOK // n)
     status = kernel.OPEN
     while status == kernel.OPEN and registers[kernel.NODES] < node_limit and not out_of_time():
         step = min(chunk, node_limit - int(registers[kernel.NODES]))
-        status = kernel.search(*given, taste, pull, capacity, step, *state)
+        status = kernel.search(
+            problem.first, problem.last, problem.size, problem.group, problem.group_start, problem.group_members,
+            taste, pull, capacity, step, queue, key, lowest, support, offset, crossing, height,
+            placed, pieces, changes, saved, moved, registers,
+        )  # fmt: skip
     searched = set(queue.tolist())
     if status == kernel.SOLVED:
         for block in range(n):

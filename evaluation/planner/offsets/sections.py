@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.planner.offsets.blocks import Block
 
@@ -31,26 +32,26 @@ class Problem:
     """Index of each block among the blocks given."""
     unit: int
     """What one unit of size stands for."""
-    first: np.ndarray
+    first: npt.NDArray[np.int64]
     """(n,) first section alive."""
-    last: np.ndarray
+    last: npt.NDArray[np.int64]
     """(n,) first section no longer alive."""
-    size: np.ndarray
+    size: npt.NDArray[np.int64]
     """(n,) in units."""
-    life: np.ndarray
+    life: npt.NDArray[np.int64]
     """(n,) in steps."""
     sections: int
-    group: np.ndarray
+    group: npt.NDArray[np.int64]
     """(n,) blocks of one group live in the same sections."""
-    group_start: np.ndarray
+    group_start: npt.NDArray[np.int64]
     """(groups + 1,) where each group's members begin in `group_members`."""
-    group_members: np.ndarray
+    group_members: npt.NDArray[np.int64]
     """(n,)"""
-    floor: np.ndarray
+    floor: npt.NDArray[np.int64]
     """(n,) height of the blocks laid at the bottom of a block's part; for those blocks themselves, their offset."""
     parts: tuple[Part, ...]
     """What is left to search: blocks laid at the bottom are in none."""
-    crossing: np.ndarray
+    crossing: npt.NDArray[np.int64]
     """(sections + 1,) how many blocks still to place live on both sides of the border before each section."""
 
 
@@ -91,7 +92,13 @@ def problem_of(blocks: list[Block], size: list[int]) -> Problem:
     )
 
 
-def _parts(chosen: list[int], first: np.ndarray, last: np.ndarray, size: np.ndarray, floors: np.ndarray) -> list[Part]:
+def _parts(
+    chosen: list[int],
+    first: npt.NDArray[np.int64],
+    last: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+    floors: npt.NDArray[np.int64],
+) -> list[Part]:
     """The independent parts of the blocks `chosen`, without the blocks laid at their bottom; sets `floors`."""
     parts: list[Part] = []
     waiting = [(chosen, 0)]
@@ -113,7 +120,7 @@ def _parts(chosen: list[int], first: np.ndarray, last: np.ndarray, size: np.ndar
     return sorted(parts, key=lambda part: (part.first, part.blocks))
 
 
-def _runs(chosen: list[int], first: np.ndarray, last: np.ndarray) -> list[list[int]]:
+def _runs(chosen: list[int], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> list[list[int]]:
     """`chosen` in order of their beginning, divided wherever no block lives across a border."""
     runs: list[list[int]] = []
     end = -1
