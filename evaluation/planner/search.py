@@ -185,7 +185,9 @@ class Search:
                 if path is not None and path.peak_bytes < peak_bytes:
                     paths[path] = None
                     for slack in _SLACKS[1:]:
-                        paths[least_peak_path(some, budget, slack)] = None
+                        with_slack = least_peak_path(some, budget, slack)
+                        if with_slack is not None:
+                            paths[with_slack] = None
         return list(paths)
 
     def _account(self, draft: Unplaced, arena_bytes: int) -> Account:
