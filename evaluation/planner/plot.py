@@ -7,9 +7,10 @@ shows the sections; the side lists what is alive at the fullest step. The same p
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.errors import UserError
 from evaluation.graph import Graph
@@ -30,11 +31,17 @@ from evaluation.planner.plot_style import (
 )
 from evaluation.planner.types import Plan, Role
 
+if TYPE_CHECKING:  # matplotlib is loaded only where something is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _MAX_LABELS = 60
 _MAX_VECTORS = 1500
 """Beyond so many rectangles the coloured areas are stored as an image within the picture, which stays small."""
 _OUTLINED_INCHES = 0.04
 _KILOBYTES_BELOW = 200_000
+_Box = tuple[tuple[int, ...], int, int, int, int]
+"""The tensor, if any; low and high address; first step, and one past the last."""
 
 
 def write_plot(path: str | Path, graph: Graph, plan: Plan) -> None:
@@ -57,7 +64,7 @@ def write_plot(path: str | Path, graph: Graph, plan: Plan) -> None:
             raise UserError(f"{path}: cannot be written ({error.strerror}); give a place where you may write") from None
 
 
-def _draw(figure: Any, graph: Graph, plan: Plan) -> None:
+def _draw(figure: Figure, graph: Graph, plan: Plan) -> None:
     axes, strip = figure.add_axes(AXES), figure.add_axes(STRIP)
     unit, scale = ("MB", 1e6) if plan.arena_bytes >= _KILOBYTES_BELOW else ("kB", 1e3)
     steps, top = max(len(plan.steps), 1), max(plan.arena_bytes, 1) / scale * 1.04
@@ -77,7 +84,7 @@ def _draw(figure: Any, graph: Graph, plan: Plan) -> None:
     draw_side(figure, graph, plan)
 
 
-def _buffers(axes: Any, plan: Plan, scale: float) -> None:
+def _buffers(axes: Axes, plan: Plan, scale: float) -> None:
     from matplotlib.collections import PolyCollection
 
     merged = {role: _merged(plan, role) for role in COLOURS}
@@ -90,13 +97,19 @@ def _buffers(axes: Any, plan: Plan, scale: float) -> None:
         corners = np.stack(
             [np.stack([left, right, right, left], 1), np.stack([low, low, high, high], 1) / scale], axis=2
         )  # (rectangles, 4, 2)
-        for chosen, line in ((is_large, {"edgecolors": "white", "linewidths": 0.4}), (~is_large, {"linewidths": 0})):
+        for chosen, edge, width in ((is_large, "white", 0.4), (~is_large, None, 0.0)):
             if chosen.any():
-                look = {"facecolors": COLOURS[role], "rasterized": rasterized} | line
-                axes.add_collection(PolyCollection(corners[chosen], **look), autolim=False)
+                polygons = PolyCollection(
+                    corners[chosen],
+                    facecolors=COLOURS[role],
+                    rasterized=rasterized,
+                    edgecolors=edge,
+                    linewidths=width,
+                )
+                axes.add_collection(polygons, autolim=False)
 
 
-def _merged(plan: Plan, role: Role) -> np.ndarray:
+def _merged(plan: Plan, role: Role) -> npt.NDArray[np.float64]:
     """Rectangles (n, 4) as left, right, low, high of a role's buffers; those that continue one another in time are
     one, and so are then those that lie on one another, if they are of one tensor."""
     boxes = sorted(
@@ -104,13 +117,13 @@ def _merged(plan: Plan, role: Role) -> np.ndarray:
         for buffer in plan.buffers
         if buffer.role is role and buffer.size_bytes and buffer.lower < buffer.upper
     )
-    in_time: list[tuple] = []
+    in_time: list[_Box] = []
     for tensor, low, high, left, right in boxes:
         if in_time and in_time[-1][:3] == (tensor, low, high) and in_time[-1][4] == left:
             in_time[-1] = (tensor, low, high, in_time[-1][3], right)
         else:
             in_time.append((tensor, low, high, left, right))
-    stacked: list[tuple] = []
+    stacked: list[_Box] = []
     for tensor, low, high, left, right in sorted(in_time, key=lambda box: (box[0], box[3], box[4], box[1])):
         before = stacked[-1] if stacked else None
         if before is not None and (before[0], before[3], before[4], before[2]) == (tensor, left, right, low):
@@ -120,7 +133,7 @@ def _merged(plan: Plan, role: Role) -> np.ndarray:
     return np.array([(left, right, low, high) for _, low, high, left, right in stacked], float).reshape(-1, 4)
 
 
-def _names(axes: Any, graph: Graph, plan: Plan, scale: float) -> None:
+def _names(axes: Axes, graph: Graph, plan: Plan, scale: float) -> None:
     """Name the tensors that have room for it, the largest areas first."""
     from matplotlib.patheffects import withStroke
 
@@ -159,7 +172,7 @@ def _names(axes: Any, graph: Graph, plan: Plan, scale: float) -> None:
                 break
 
 
-def _lines(axes: Any, plan: Plan, scale: float, unit: str) -> None:
+def _lines(axes: Axes, plan: Plan, scale: float, unit: str) -> None:
     """Arena, lower bound and the fullest step."""
     arena, bound = plan.arena_bytes / scale, plan.lower_bound_bytes / scale
     axes.axhline(arena, color=INK, linewidth=0.9, zorder=4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.graph import Graph
 from evaluation.planner.high_water import holders, megabytes, short_name, step_name
@@ -20,6 +20,10 @@ from evaluation.planner.plot_style import (
     text_inches,
 )
 from evaluation.planner.types import Halo, Plan, Role, Section
+
+if TYPE_CHECKING:  # matplotlib is loaded only where something is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MAX_HOLDERS = 11
 _NO_LIMIT = 1 << 20
@@ -41,7 +45,7 @@ def subtitle(plan: Plan) -> str:
     )
 
 
-def draw_legend(figure: Any, plan: Plan) -> None:
+def draw_legend(figure: Figure, plan: Plan) -> None:
     from matplotlib.patches import Rectangle
 
     present = [role for role in COLOURS if any(buffer.role is role for buffer in plan.buffers)]
@@ -52,7 +56,7 @@ def draw_legend(figure: Any, plan: Plan) -> None:
     )  # fmt: skip
 
 
-def draw_side(figure: Any, graph: Graph, plan: Plan) -> None:
+def draw_side(figure: Figure, graph: Graph, plan: Plan) -> None:
     """The list at the right: who is alive at the fullest step, and the sections."""
     from matplotlib.patches import Rectangle
 
@@ -112,7 +116,7 @@ def _cut(text: str, width: int) -> str:
     return f"{text[:head]}..{text[-(width - 2 - head) :]}"
 
 
-def draw_sections(strip: Any, axes: Any, graph: Graph, plan: Plan) -> None:
+def draw_sections(strip: Axes, axes: Axes, graph: Graph, plan: Plan) -> None:
     """A band for each section, with its number, and its name where there is room."""
     strip.set_ylim(0, 1)
     strip.axis("off")

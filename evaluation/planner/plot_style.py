@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from evaluation.planner.types import Role
+
+if TYPE_CHECKING:  # matplotlib is loaded only where something is drawn
+    from matplotlib.typing import RcKeyType
 
 INK, MUTED, FAINT, PALE = "#1B2A38", "#6B7885", "#D5DBE1", "#EEF1F4"
 COLOURS = {
@@ -18,7 +22,7 @@ COLOURS = {
 }
 DARK = {Role.ACTIVATION, Role.TILE, Role.LABELS}
 """Roles on whose colour white letters read better."""
-STYLE = {
+STYLE: dict[RcKeyType, object] = {
     "font.size": 9,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
