@@ -6,6 +6,8 @@ Sandler et al. 2018, table 2; widths are rounded as in the reference implementat
 
 from __future__ import annotations
 
+from typing import Any
+
 from evaluation.graph import Graph, Operator, Tensor
 
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -37,7 +39,9 @@ class _Growing:
         self.operators: list[Operator] = []
         self.frame = self._tensor((1, size, size, 3))
 
-    def convolution(self, source: int, outputs: int, *, kernel: int = 1, stride: int = 1, activation="RELU6") -> int:
+    def convolution(
+        self, source: int, outputs: int, *, kernel: int = 1, stride: int = 1, activation: str = "RELU6"
+    ) -> int:
         rows, columns, channels = self.tensors[source].shape[1:]
         weights = self._tensor((outputs, kernel, kernel, channels), constant=True)
         shape = (1, -(-rows // stride), -(-columns // stride), outputs)
@@ -64,13 +68,13 @@ class _Growing:
         self.tensors.append(Tensor(f"tensor_{len(self.tensors)}", shape, "int8", 8, is_constant=constant))
         return len(self.tensors) - 1
 
-    def _operator(self, kind: str, inputs: tuple[int, ...], shape: tuple[int, ...], **attributes) -> int:
+    def _operator(self, kind: str, inputs: tuple[int, ...], shape: tuple[int, ...], **attributes: Any) -> int:
         output = self._tensor(shape)
         self.operators.append(Operator(kind, f"{kind.lower()}_{len(self.operators)}", inputs, (output,), attributes))
         return output
 
 
-def _window(stride: int, activation: str) -> dict:
+def _window(stride: int, activation: str) -> dict[str, Any]:
     return {"stride": (stride, stride), "dilation": (1, 1), "padding": "SAME", "activation": activation}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from evaluation.benchmarks.mobilenet_v2 import mobilenet_v2
 from evaluation.graph import read_tflite
 from evaluation.planner import CAMERA, MCU, TFLM, Halo, Plan, Target, plan, plan_sections
+from evaluation.planner.manners import TileCount
 from evaluation.planner.path import Cut
 from evaluation.planner.sections import Manner
 
@@ -77,13 +78,14 @@ def ade20k(network: Path, tflm_head_bytes: int) -> Iterator[Comparison]:
     """
     graph = read_tflite(network)
     kept = Target("camera, frame kept", keep_frame=True)
-    for what, tiles, target, overhead in (
+    cases: tuple[tuple[str, TileCount, Target, float], ...] = (
         ("untiled, as TFLM counts (labels int32)", 1, TFLM, 0.05),
         ("16 tiles, at most x1.05 MACs", 16, CAMERA, 0.05),
         ("auto, at most x1.05 MACs", "auto", CAMERA, 0.05),
         ("auto, x1.00 MACs", "auto", CAMERA, 0.0),
         ("auto, at most x1.05 MACs, frame kept", "auto", kept, 0.05),
-    ):
+    )
+    for what, tiles, target, overhead in cases:
         made = plan(graph, tiles, target, max_mac_overhead=overhead)
         yield _compared(f"ADE20K v3+ {what}", tflm_head_bytes, "TFLM head, this run", made)
 

@@ -6,11 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from evaluation.errors import exits_on_user_error
 from evaluation.graph import Graph, quantization_notes, read_tflite
 from evaluation.planner.arguments import AUTO, DEFAULT_TIMEOUT_S, read_arguments
 from evaluation.planner.bits import with_bits
+from evaluation.planner.manners import TileCount, Tiling
 from evaluation.planner.outputs import check_output
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan
 from evaluation.planner.targets import TFLM, load_target
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     notes = _write_outputs(arguments, graph, str(asked[-1]), last)
     peers = _peers(arguments.network, graph) if arguments.peers else None
     if arguments.json:
-        document: dict = {"plans": [{"asked": label} | summary(graph, made) for label, made in plans]}
+        document: dict[str, Any] = {"plans": [{"asked": label} | summary(graph, made) for label, made in plans]}
         if peers is not None:
             document["peers"] = peers
         print(json.dumps(document, indent=1))
@@ -50,17 +52,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(note, file=sys.stderr if arguments.json else sys.stdout)
 
 
-def _plans(graph: Graph, asked: Sequence[int | str], arguments: argparse.Namespace) -> list[tuple[str, Plan]]:
+def _plans(graph: Graph, asked: Sequence[TileCount], arguments: argparse.Namespace) -> list[tuple[str, Plan]]:
     """A plan for each different tile count, the smallest first, `auto` last."""
     target = load_target(arguments.target or "camera")
-    tiling = arguments.tiling or "mixed"
+    tiling: Tiling = arguments.tiling or "mixed"
     share = DEFAULT_MAX_MAC_OVERHEAD if arguments.max_mac_overhead is None else arguments.max_mac_overhead
-    counts: list[int | str] = sorted({count for count in asked if isinstance(count, int)})
+    counts: list[TileCount] = sorted({count for count in asked if isinstance(count, int)})
     counts += [AUTO] if AUTO in asked else []
     return [(str(count), plan(graph, count, target, tiling=tiling, max_mac_overhead=share)) for count in counts]
 
 
-def summary(graph: Graph, made: Plan) -> dict:
+def summary(graph: Graph, made: Plan) -> dict[str, Any]:
     """The plan's figures without its steps and buffers."""
     figures = made.to_dict()
     for name in ("steps", "buffers", "live_bytes", "high_water_buffers"):
@@ -102,7 +104,7 @@ def _write_outputs(arguments: argparse.Namespace, graph: Graph, label: str, last
     return notes
 
 
-def _peers(path: str, graph: Graph) -> dict:
+def _peers(path: str, graph: Graph) -> dict[str, Any]:
     """Untiled arenas and resident memory by each peer's own accounting, in bytes; `problems` says what has none."""
     from evaluation.peers import survey  # loads interpreters, only wanted here
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from evaluation.errors import UserError
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD
 from evaluation.planner.targets import BUILT_IN
 
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 DEFAULT_TIMEOUT_S = 30.0
 _DIGITS = re.compile(r"[+-]?[0-9]{1,30}")
 _LONGEST_SHOWN = 40
