@@ -89,8 +89,7 @@ def _kernel_at(kernel: Tensor, bits: int) -> Tensor:
 def _density(kernel: Tensor) -> float:
     if kernel.data is None or kernel.elements == 0:
         return kernel.density
-    assert kernel.quantization is not None
-    zero = kernel.quantization.zero_point
+    zero = kernel.required_quantization.zero_point
     # Symmetric kernels have one zero for all channels, uint8 ones a single zero point.
     return float(np.count_nonzero(kernel.data != int(zero[0])) / kernel.elements)
 

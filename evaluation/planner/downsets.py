@@ -79,7 +79,9 @@ def problem_of(
     Raises:
         ValueError: a node stands before one that it must run after.
     """
-    before, direct, followers = [], [], [0] * len(nodes)
+    before: list[int] = []
+    direct: list[int] = []
+    followers = [0] * len(nodes)
     touching = [0] * len(size_bytes)
     for index, node in enumerate(nodes):
         if any(not 0 <= other < index for other in node.after):

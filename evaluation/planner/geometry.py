@@ -11,14 +11,17 @@ end (TFLite `ComputePaddingWithOffset`), so an even stride on an even size pads 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.graph import Graph, Operator, Tensor
 from evaluation.planner.types import Region, extent
 
-Need = tuple[np.ndarray, np.ndarray]
+Need = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """(first, end), int64, one entry per output position along the axis."""
 
 ROWS, COLUMNS = 0, 1
@@ -86,7 +89,8 @@ def window_size(graph: Graph, operator: Operator) -> tuple[int, int]:
     if operator.kind == "CONV_2D" or operator.kind == "DEPTHWISE_CONV_2D":
         _, height, width, _ = graph.tensors[operator.inputs[1]].shape
         return height, width
-    return operator.attributes["filter"]
+    height, width = operator.attributes["filter"]
+    return height, width
 
 
 def padding_before(graph: Graph, operator: Operator) -> tuple[int, int]:
@@ -104,8 +108,8 @@ def padding_before(graph: Graph, operator: Operator) -> tuple[int, int]:
 
 
 def bilinear_taps(
-    size: int, outputs: int, attributes: dict[str, bool], *, fixed_point: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    size: int, outputs: int, attributes: Mapping[str, Any], *, fixed_point: bool
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64] | npt.NDArray[np.float32]]:
     """(lower, upper, position) of each output along one axis of a RESIZE_BILINEAR, as TFLite computes them.
 
     `lower` and `upper` are the two input positions interpolated between (int64). `position` is the unclipped source
@@ -116,9 +120,10 @@ def bilinear_taps(
     half_pixel = attributes.get("half_pixel_centers", False)
     out = np.arange(outputs, dtype=np.int64)
     numerator, denominator = (size - 1, outputs - 1) if align else (size, outputs)
+    position: npt.NDArray[np.int64] | npt.NDArray[np.float32]
     if fixed_point:
-        scale = (1024 * numerator + denominator // 2) // denominator
-        position = out * scale + (scale // 2 - 512 if half_pixel else 0)
+        step = (1024 * numerator + denominator // 2) // denominator
+        position = out * step + (step // 2 - 512 if half_pixel else 0)
         lower, upper = position // 1024, (position + 1023) // 1024
     else:
         scale = np.float32(numerator) / np.float32(denominator)
@@ -128,12 +133,12 @@ def bilinear_taps(
     return np.clip(lower, 0, size - 1), np.clip(upper, 0, size - 1), position
 
 
-def nearest_tap(size: int, outputs: int, attributes: dict[str, bool]) -> np.ndarray:
+def nearest_tap(size: int, outputs: int, attributes: Mapping[str, Any]) -> npt.NDArray[np.int64]:
     """The input position each output of a RESIZE_NEAREST_NEIGHBOR takes (TFLite `GetNearestNeighbor`)."""
     align = attributes.get("align_corners", False) and outputs > 1
     scale = np.float32(size - 1) / np.float32(outputs - 1) if align else np.float32(size) / np.float32(outputs)
     offset = np.float32(0.5 if attributes.get("half_pixel_centers", False) else 0.0)
-    position = (np.arange(outputs, dtype=np.float32) + offset) * scale
+    position: npt.NDArray[np.float32] = (np.arange(outputs, dtype=np.float32) + offset) * scale
     rounded = np.floor(position + np.float32(0.5)) if align else np.floor(position)
     return np.clip(rounded.astype(np.int64), 0, size - 1)
 
@@ -186,7 +191,7 @@ def _shared(made: Need) -> Need:
     return made
 
 
-def _clipped(first: np.ndarray, end: np.ndarray, size: int) -> Need:
+def _clipped(first: npt.NDArray[np.int64], end: npt.NDArray[np.int64], size: int) -> Need:
     """Clip to the tensor, keeping at least one position, so that a region is never empty."""
     first = np.clip(first, 0, size - 1)
     return first, np.maximum(np.clip(end, 1, size), first + 1)

@@ -165,8 +165,8 @@ def _call(graph: Graph, index: int, producer: int | None) -> KernelCall:
     if producer is not None:
         resize = graph.operators[producer]
         # ARG_MAX keeps rows and columns, so what the pair needs is what the resize needs.
-        needs = (need(graph, resize, 0, ROWS), need(graph, resize, 0, COLUMNS))
-        return KernelCall((producer, index), (resize.inputs[0],), operator.outputs, (needs,), (), False, 0, macs)
+        needs = (_needs(graph, resize, 0),)
+        return KernelCall((producer, index), (resize.inputs[0],), operator.outputs, needs, (), False, 0, macs)
     positions = [
         position
         for position, tensor in enumerate(operator.inputs)

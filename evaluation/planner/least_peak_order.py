@@ -28,6 +28,9 @@ BEAM_WIDTH = 32
 GREEDY_WIDTH = 4
 """And before it begins, for a budget."""
 
+_Parents = dict[int, tuple[int, tuple[int, ...]]]
+"""For each downset reached, the one before it on the best path, and the nodes that run between the two."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -97,7 +100,8 @@ def _search(problem: Problem, start: State, last: int, floor: int, budget: int, 
     """The piece from `start` to the downset of the first `last` nodes, in an order with a peak below `budget`."""
     goal = (1 << last) - 1
     known, budget = _beam(problem, start, goal, floor, budget, GREEDY_WIDTH)
-    best, parents = {start.done: floor}, {}
+    best = {start.done: floor}
+    parents: _Parents = {}
     # Cheapest first, then the furthest; among equals the one that was met first, which favours the given order.
     heap = [(floor, 0, 0, start)]
     pushed = 0
@@ -157,7 +161,7 @@ def _beam(
 ) -> tuple[list[int] | None, int]:
     """(order, peak) by keeping the `width` best downsets of each size; (None, budget) if none is below budget."""
     level = {start.done: (floor, start)}
-    parents = {}
+    parents: _Parents = {}
     while level and goal not in level:
         following: dict[int, tuple[int, State]] = {}
         for peak, state in level.values():
@@ -172,7 +176,7 @@ def _beam(
     return (_traced(parents, start.done, goal), level[goal][0]) if level else (None, budget)
 
 
-def _traced(parents: dict[int, tuple[int, tuple[int, ...]]], start: int, goal: int) -> list[int]:
+def _traced(parents: _Parents, start: int, goal: int) -> list[int]:
     sequence: list[int] = []
     while goal != start:
         goal, moves = parents[goal]

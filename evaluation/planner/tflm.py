@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ def _tensor_bytes(tensor: Any) -> int:
 
 
 def _type(tensor: Any) -> str:
-    types = vars(_schema().TensorType)
+    types: Mapping[str, int] = vars(_schema().TensorType)
     return next(name for name, value in types.items() if value == tensor.type)
 
 

@@ -26,7 +26,7 @@ def planning_view(graph: Graph) -> dict[str, Any]:
     tree of plain values.
     """
     zeros = padding_zeros(graph)
-    names = {zero: number for number, zero in enumerate(dict.fromkeys(zeros.values()))}
+    names: dict[int | None, int] = {zero: number for number, zero in enumerate(dict.fromkeys(zeros.values()))}
     return {
         "tensors": [_tensor(tensor) for tensor in graph.tensors],
         "operators": [
@@ -53,6 +53,7 @@ def carried_over(made: Plan, graph: Graph, target: Target) -> Plan:
 
 def _tensor(tensor: Tensor) -> tuple[Any, ...]:
     grid = None if tensor.quantization is None else [tensor.quantization.scale.size, tensor.quantization.axis]
+    stored: str | int
     if tensor.is_constant:
         stored = "packed" if tensor.bits < np.dtype(tensor.dtype).itemsize * 8 else "whole"
     else:
