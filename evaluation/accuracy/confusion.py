@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,7 +11,7 @@ from evaluation.errors import UserError
 
 
 def confusion_matrix(
-    label: np.ndarray, prediction: np.ndarray, classes: int, void: int | None
+    label: npt.NDArray[np.integer[Any]], prediction: npt.NDArray[np.integer[Any]], classes: int, void: int | None
 ) -> npt.NDArray[np.int64]:
     """Count the pixels of each (label, prediction) pair; void pixels are dropped before anything else is looked at.
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from evaluation.accuracy.confusion import confusion_matrix
 from evaluation.accuracy.scores import Scores
 from evaluation.errors import UserError
 
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.integer[Any]]]
 """From pictures, uint8 (N, height, width, 3), to their classes, integers (N, h, w): argmax at the network's size."""
-Sample = tuple[str, np.ndarray, np.ndarray]
+Sample = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 """Image id; picture, uint8 (H, W, 3); label, uint8 (H, W)."""
 
 
-def squash(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def squash(image: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
     """A picture, uint8 (H, W, 3), brought to (height, width, 3) by Pillow's bilinear filter, whatever its aspect."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"a picture must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
@@ -28,7 +30,9 @@ def squash(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def to_label_size(prediction: np.ndarray, label_height: int, label_width: int) -> np.ndarray:
+def to_label_size(
+    prediction: npt.NDArray[np.integer[Any]], label_height: int, label_width: int
+) -> npt.NDArray[np.uint8]:
     """Resize predicted classes, integers (h, w) in 0..255, to uint8 (label_height, label_width), nearest neighbour."""
     if prediction.ndim != 2 or not np.issubdtype(prediction.dtype, np.integer):
         raise ValueError(f"a prediction must be integers (h, w), got {prediction.dtype} {prediction.shape}")
@@ -65,7 +69,7 @@ def score_pictures(
         UserError: a picture and its label differ in size, or a label or prediction is out of range; names the picture.
     """
     image_ids: list[str] = []
-    confusions: list[np.ndarray] = []
+    confusions: list[npt.NDArray[np.int64]] = []
     remaining = iter(samples)
     while batch := list(islice(remaining, batch_size)):
         for image_id, image, label in batch:
@@ -87,5 +91,5 @@ def score_pictures(
     return Scores.of(image_ids, stacked, scored_classes)
 
 
-def _size(array: np.ndarray) -> str:
+def _size(array: npt.NDArray[np.uint8]) -> str:
     return f"{array.shape[1]}x{array.shape[0]}"

@@ -7,12 +7,13 @@ its layout, and a pixel has the host's channels; so the channels of a slice lie 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
+from evaluation.executor.patch import Values
 from evaluation.graph import Graph, Tensor
 from evaluation.planner.types import Access, Buffer, Region, Role, extent
 
@@ -64,7 +65,7 @@ class Block:
         lines, index = self._lines(array)
         lines[index] = values
 
-    def load(self, memory: npt.NDArray[np.uint8]) -> np.ndarray:
+    def load(self, memory: npt.NDArray[np.uint8]) -> Values:
         """The elements there, copied out, (rows, columns, channels)."""
         layout = self.layout
         shape = self.rows, layout.right - layout.left, layout.channels
@@ -72,7 +73,7 @@ class Block:
             return np.array(self.get(memory), order="C").view(layout.dtype).reshape(shape)
         return self._codes(memory)[:, layout.left : layout.right, layout.channel : layout.channel + layout.channels]
 
-    def store(self, memory: npt.NDArray[np.uint8], values: np.ndarray) -> None:
+    def store(self, memory: npt.NDArray[np.uint8], values: Values) -> None:
         """Write elements (rows, columns, channels); narrow neighbours that share a byte with them stay as they are."""
         layout = self.layout
         values = np.ascontiguousarray(values.astype(layout.dtype, copy=False))
@@ -88,7 +89,7 @@ class Block:
         lines = memory[self.start : self.start + self.rows * layout.row_bytes].reshape(self.rows, -1)
         lines[...] = pack_rows(codes.reshape(self.rows, -1), layout.bits)
 
-    def _codes(self, memory: npt.NDArray[np.uint8]) -> np.ndarray:
+    def _codes(self, memory: npt.NDArray[np.uint8]) -> npt.NDArray[np.integer[Any]]:
         """All narrow elements of the lines, (rows, columns of the line, channels of the host)."""
         layout = self.layout
         lines = memory[self.start : self.start + self.rows * layout.row_bytes].reshape(self.rows, -1)

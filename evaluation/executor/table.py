@@ -98,7 +98,7 @@ def leaky_relu(call: Call) -> Values:
     return _by_table(call, np.clip(scaled + zero_point_of(output), *integer_range(output)))
 
 
-def _looked_up(call: Call, function: Callable[[Values], Reals]) -> np.ndarray:
+def _looked_up(call: Call, function: Callable[[Values], Reals]) -> Integers:
     """A float32 function of the real values, rounded to the output's codes."""
     source, output = call.first.tensor, call.output
     real = scale_of(source) * (_codes(call) - zero_point_of(source)).astype(np.float32)

@@ -8,12 +8,12 @@ import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.executor.kernels import kernel_of
-from evaluation.executor.patch import Call, Patch, whole
+from evaluation.executor.patch import Call, Patch, Values, whole
 from evaluation.graph import ABSENT, Graph
 from evaluation.planner.types import extent
 
 
-def run_whole(graph: Graph, frame: np.ndarray) -> Mapping[int, np.ndarray]:
+def run_whole(graph: Graph, frame: np.ndarray) -> Mapping[int, Values]:
     """Run a network operator by operator.
 
     Args:
@@ -45,7 +45,7 @@ def run_whole(graph: Graph, frame: np.ndarray) -> Mapping[int, np.ndarray]:
     return values
 
 
-def as_input(graph: Graph, frame: np.ndarray) -> np.ndarray:
+def as_input(graph: Graph, frame: np.ndarray) -> Values:
     """The frame as the input tensor's shape and dtype. Bytes of a camera become int8 by subtracting 128, which is what
     int8 inputs of the 8-bit picture range mean; nothing else is converted."""
     tensor = graph.tensors[_only_input(graph)]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.graph.types import ABSENT
 
@@ -47,7 +48,9 @@ def printable(raw: bytes | None) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in decoded)[:_LONGEST_NAME]
 
 
-def indices(claimed: int, values: Callable[[], np.ndarray], limit: int, *, optional: bool = False) -> tuple[int, ...]:
+def indices(
+    claimed: int, values: Callable[[], npt.NDArray[np.int32]], limit: int, *, optional: bool = False
+) -> tuple[int, ...]:
     """A vector of tensor indices, each of them below `limit`; `ABSENT` too where `optional`."""
     if claimed == 0:
         return ()

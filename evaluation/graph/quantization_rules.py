@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.graph.flatbuffer import RefusedError
 from evaluation.graph.types import ABSENT, Graph, Operator, Tensor
@@ -240,7 +241,9 @@ def _check_weighted(graph: Graph, operator: Operator, where: Where) -> None:
         _check_sums(source, weights, axis, bias, products / _scale(output))
 
 
-def _check_bias(bias: Tensor, where: str, products: np.ndarray, scale_out: float, *, scales_count: bool) -> None:
+def _check_bias(
+    bias: Tensor, where: str, products: npt.NDArray[np.float64], scale_out: float, *, scales_count: bool
+) -> None:
     points = bias.required_quantization.zero_point
     if points.any():
         raise RefusedError(
@@ -258,7 +261,7 @@ def _check_bias(bias: Tensor, where: str, products: np.ndarray, scale_out: float
         )
 
 
-def bias_misfit(bias: Tensor, products: np.ndarray, scale_out: float) -> tuple[float, float] | None:
+def bias_misfit(bias: Tensor, products: npt.NDArray[np.float64], scale_out: float) -> tuple[float, float] | None:
     """The first scale of a bias that is not s_input * s_weights (`products`), and the product; None if all are."""
     scales = bias.required_quantization.scale.astype(np.float64)
     difference = np.abs(products - scales)
@@ -269,7 +272,9 @@ def bias_misfit(bias: Tensor, products: np.ndarray, scale_out: float) -> tuple[f
     return float(scale), float(product)
 
 
-def _check_sums(source: Tensor, weights: Tensor, axis: int, bias: Tensor | None, multipliers: np.ndarray) -> None:
+def _check_sums(
+    source: Tensor, weights: Tensor, axis: int, bias: Tensor | None, multipliers: npt.NDArray[np.float64]
+) -> None:
     """Neither a channel's sum nor its product with the multiplier's power of two may leave the accumulator."""
     width = _width(source)
     centred = np.abs(weights.required_data.astype(np.int64) - int(weights.required_quantization.zero_point[0]))

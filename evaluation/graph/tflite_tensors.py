@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.graph.flatbuffer import RefusedError, enum_name, length
 from evaluation.graph.types import Quantization, Tensor
@@ -83,7 +84,7 @@ def _constant(
     return values
 
 
-def unpack_codes(raw: np.ndarray, bits: int, elements: int) -> np.ndarray:
+def unpack_codes(raw: npt.NDArray[np.uint8], bits: int, elements: int) -> npt.NDArray[np.int8]:
     """Sign-extended int8 values of densely packed `bits`-wide ones, the first in the low bits of the first byte."""
     per_byte = 8 // bits
     shifts = np.arange(per_byte, dtype=np.uint8) * bits

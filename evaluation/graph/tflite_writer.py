@@ -148,7 +148,7 @@ class AlignedBuffer:
         return end
 
 
-def pack_codes(values: np.ndarray, bits: int) -> npt.NDArray[np.uint8]:
+def pack_codes(values: npt.NDArray[np.integer[Any]], bits: int) -> npt.NDArray[np.uint8]:
     """uint8: signed codes of `bits` (2 or 4) each, packed densely, the first in the low bits of the first byte."""
     per_byte = 8 // bits
     fields = np.zeros(-(-values.size // per_byte) * per_byte, np.uint8)

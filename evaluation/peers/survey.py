@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 from evaluation.errors import UserError
 from evaluation.peers.litert import litert_arena
@@ -31,6 +31,23 @@ class Use:
     problem: str | None = None
 
 
+class SurveyTree(TypedDict):
+    """The JSON of `Survey.to_dict`, bytes. None where a size could not be measured."""
+
+    network: str
+    litert_arena_bytes: int | None
+    litert_resident_bytes: int | None
+    litert_resident_after_bytes: int | None
+    litert_xnnpack_arena_bytes: int | None
+    litert_xnnpack_resident_bytes: int | None
+    litert_xnnpack_resident_after_bytes: int | None
+    tflm_head_bytes: int | None
+    tflm_tail_bytes: int | None
+    tflm_resident_bytes: int | None
+    tflm_resident_after_bytes: int | None
+    problems: list[str]
+
+
 @dataclass(frozen=True)
 class Survey:
     """A file and its use by each of the runtimes, in the order of `Runtime`."""
@@ -38,7 +55,7 @@ class Survey:
     network: str
     uses: tuple[Use, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> SurveyTree:
         """One flat object for JSON: `litert_arena_bytes` and `litert_resident_bytes` are those of built-in kernels."""
         xnnpack, builtin, tflm = self.uses
         return {

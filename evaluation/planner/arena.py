@@ -16,6 +16,7 @@ import random
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.planner.draft import Schedule
 from evaluation.planner.offsets import Block, place
@@ -68,7 +69,7 @@ class _Problem:
     life: list[int]
     load: list[int]
     """Largest sum alive at any step at which the item is."""
-    separation: np.ndarray
+    separation: npt.NDArray[np.int64]
     """int64 (n, n): [i, j] is how far the base of j must lie above that of i if j lies above i; `_APART` if never
     together. Without chunks, the size of i."""
     bound: int
@@ -87,7 +88,7 @@ def _problem(schedule: Schedule, inside: list[int], alignment_bytes: int) -> _Pr
     bound = 0
     # The alive set changes only where a buffer is born; between births it only shrinks.
     order = np.argsort(lower, kind="stable")
-    alive: np.ndarray = np.zeros(0, np.int64)
+    alive: npt.NDArray[np.int64] = np.zeros(0, np.int64)
     births, starts = np.unique(lower[order], return_index=True)
     for now, group in zip(births, np.split(order, starts[1:]), strict=True):
         alive = np.concatenate([alive[upper[alive] > now], group])

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 COLUMNS, ROWS = 240, 160
 """Cells of the grid across and up: about 4 pixels of a screen each."""
 
 
-def covered(rectangles: Sequence[tuple[float, float, float, float]]) -> np.ndarray:
+def covered(rectangles: Sequence[tuple[float, float, float, float]]) -> npt.NDArray[np.bool]:
     """bool (ROWS, COLUMNS): cells whose centre lies in one of the rectangles (left, right, low, high) of the unit
     square."""
     grid = np.zeros((ROWS, COLUMNS), bool)
@@ -25,7 +26,7 @@ def covered(rectangles: Sequence[tuple[float, float, float, float]]) -> np.ndarr
     return grid
 
 
-def find_box(grid: np.ndarray, width: float, height: float) -> tuple[float, float] | None:
+def find_box(grid: npt.NDArray[np.bool], width: float, height: float) -> tuple[float, float] | None:
     """The middle (x, y) of a box of covered cells, as close to the middle of all covered cells as there is one.
 
     None where the box has no room. Sizes and the result are shares of the unit square.

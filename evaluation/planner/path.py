@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.planner.sections import NEVER, Candidates, Manner
 
@@ -78,7 +79,7 @@ def bounds_below(candidates: Candidates, bounds: Sequence[int], peak_bytes: int)
     return [bound for bound, peak in zip(bounds, least, strict=True) if peak < peak_bytes]
 
 
-def _least_bottleneck(cheapest: np.ndarray) -> int:
+def _least_bottleneck(cheapest: npt.NDArray[np.int64]) -> int:
     """The least peak of any path, whatever its MACs: `cheapest` has the least bytes of each section."""
     calls = len(cheapest)
     least = np.full(calls + 1, NEVER, np.int64)
@@ -92,12 +93,12 @@ def _least_bottleneck(cheapest: np.ndarray) -> int:
 class _Edges:
     """The candidates that can be, sorted by end, first call and manner. Arrays of one length."""
 
-    first: np.ndarray
-    end: np.ndarray
-    manner: np.ndarray
-    price_bytes: np.ndarray
-    extra_macs: np.ndarray
-    cost: np.ndarray
+    first: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+    manner: npt.NDArray[np.int64]
+    price_bytes: npt.NDArray[np.int64]
+    extra_macs: npt.NDArray[np.int64]
+    cost: npt.NDArray[np.float64]
     """float64: what a shortest path adds up."""
     calls: int
 

@@ -51,7 +51,7 @@ def carried_over(made: Plan, graph: Graph, target: Target) -> Plan:
     )
 
 
-def _tensor(tensor: Tensor) -> tuple[Any, ...]:
+def _tensor(tensor: Tensor) -> tuple[str, tuple[int, ...], str, str | int, list[int | None] | None]:
     grid = None if tensor.quantization is None else [tensor.quantization.scale.size, tensor.quantization.axis]
     stored: str | int
     if tensor.is_constant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.graph import Graph, graph_macs, operator_macs
 from evaluation.planner.types import Plan, Role
@@ -28,7 +29,7 @@ def check_figures(plan: Plan, graph: Graph, alignment_bytes: int) -> None:
     _equal("frame_bytes", plan.frame_bytes, _up(frame, alignment_bytes))
 
 
-def live_bytes(plan: Plan, graph: Graph, alignment_bytes: int) -> np.ndarray:
+def live_bytes(plan: Plan, graph: Graph, alignment_bytes: int) -> npt.NDArray[np.int64]:
     """int64 (steps,): bytes alive in the arena. Sizes are rounded up to the alignment if every buffer begins at a
     multiple of it; not where a tensor lives in chunks, which may end and begin anywhere."""
     inside = [buffer for buffer in plan.buffers if buffer.role is not Role.EXTERNAL_FRAME]
