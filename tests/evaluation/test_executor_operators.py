@@ -186,6 +186,17 @@ def test_concatenation(dtype, data):
     assert_equal(graph, values(rng, tensors[0].shape, dtype))
 
 
+def test_a_concatenation_with_a_constant_is_refused_by_name():
+    tensors = [
+        activation("x", (1, 2, 2, 3), "float32"),
+        constant("k", np.ones((1, 2, 2, 1), np.float32)),
+        activation("y", (1, 2, 2, 4), "float32"),
+    ]
+    graph = network("CONCATENATION", tensors, (0, 1), 2, {"axis": 3, "activation": "NONE"})
+    with pytest.raises(UserError, match=r"^concatenation: CONCATENATION with a constant cannot be run"):
+        run_whole(graph, np.zeros((1, 2, 2, 3), np.float32))
+
+
 @given(st.data())
 @few
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
