@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from evaluation.accuracy import Scores
+from evaluation.accuracy import Scores, ScoresRecord
 from evaluation.planner import Plan
 
 NAMED_AT_HIGH_WATER = 4
@@ -137,6 +137,17 @@ class Execution:
         return not self.excesses
 
 
+class MeasurementRecord(TypedDict):
+    """The JSON of `Measurement.to_dict`; `memory`, `cost` and `latency` hold their classes' fields by name."""
+
+    scores: ScoresRecord
+    memory: dict[str, Any]
+    cost: dict[str, Any]
+    label_agreement: float | None
+    stage_seconds: dict[str, float]
+    latency: NotRequired[dict[str, Any] | None]
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Accuracy on the search pictures, planned memory and cost of one candidate."""
@@ -151,7 +162,7 @@ class Measurement:
     latency: Latency | None = None
     """Of the C program; None where no C compiler is there."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> MeasurementRecord:
         """A tree of JSON types, without loss: `Measurement.from_dict(m.to_dict()) == m`."""
         return {
             "scores": self.scores.to_dict(),
@@ -163,12 +174,13 @@ class Measurement:
         }
 
     @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> Measurement:
+    def from_dict(cls, tree: MeasurementRecord) -> Measurement:
+        latency = tree.get("latency")
         return cls(
             scores=Scores.from_dict(tree["scores"]),
             memory=MemoryFigures(**tree["memory"]),
             cost=Cost(**tree["cost"]),
             label_agreement=tree["label_agreement"],
-            latency=Latency(**tree["latency"]) if tree.get("latency") else None,
+            latency=Latency(**latency) if latency else None,
             stage_seconds=dict(tree["stage_seconds"]),
         )

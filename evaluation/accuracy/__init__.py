@@ -13,7 +13,7 @@ from evaluation.accuracy.interval import (
     resampled_mious,
 )
 from evaluation.accuracy.protocol import Predict, Sample, score_pictures, squash, to_label_size
-from evaluation.accuracy.scores import Scores
+from evaluation.accuracy.scores import Scores, ScoresRecord
 
 __all__ = [
     "LEAST_IMAGES",
@@ -23,6 +23,7 @@ __all__ = [
     "Predict",
     "Sample",
     "Scores",
+    "ScoresRecord",
     "bootstrap_interval",
     "confusion_matrix",
     "enough_images",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,19 @@ MOST_CELLS = 2**28
 """Of a split's confusions, 2 GB: a file that asks for more is not one of ours."""
 
 
+class ScoresRecord(TypedDict):
+    """The JSON of `Scores.to_dict`."""
+
+    classes: int
+    scored_classes: list[int]
+    image_ids: list[str]
+    label_prediction_pixels: list[list[int]] | list[list[list[int]]]
+    """For each image label, prediction, pixels of each cell that is not 0; a list for each triple in old records."""
+
+
 @dataclass(frozen=True)
 class _ScoresTree:
-    """The JSON of `Scores.to_dict`."""
+    """The same as a class, which pydantic reads."""
 
     classes: int
     scored_classes: list[int]
@@ -133,7 +143,7 @@ class Scores:
             tuple(sorted({*self.scored_classes, *other.scored_classes})),
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ScoresRecord:
         """Plain JSON values that `from_dict` turns back without loss; zero counts are left out.
 
         Of each picture one flat list, label, prediction, pixels, and so on: a list for each triple takes five times as
@@ -151,7 +161,7 @@ class Scores:
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Scores:
+    def from_dict(cls, record: ScoresRecord) -> Scores:
         """The inverse of `to_dict`.
 
         Raises:
@@ -193,6 +203,14 @@ class Scores:
         """How pydantic reads scores out of JSON: the lists of `to_dict`, checked by `from_dict`."""
         from pydantic_core import core_schema  # imported where it is used: scoring needs no pydantic
 
-        return core_schema.no_info_after_validator_function(
-            lambda tree: cls.from_dict(vars(tree)), handler(_ScoresTree)
-        )
+        def checked(tree: _ScoresTree) -> Scores:
+            return cls.from_dict(
+                {
+                    "classes": tree.classes,
+                    "scored_classes": tree.scored_classes,
+                    "image_ids": tree.image_ids,
+                    "label_prediction_pixels": tree.label_prediction_pixels,
+                }
+            )
+
+        return core_schema.no_info_after_validator_function(checked, handler(_ScoresTree))
