@@ -21,6 +21,8 @@ Made = TypeVar("Made")
 NumberT = TypeVar("NumberT", bound=np.number[Any])
 Values = npt.NDArray[np.number[Any]]
 """Elements of a tensor, of the tensor's dtype."""
+MOST_PADDED_BYTES = 2**31
+"""Largest rectangle that is filled up with padding, bytes."""
 
 
 class Scratch(Protocol):
@@ -54,6 +56,11 @@ class Patch:
         ]
         if inside == wanted:
             return have
+        if wanted.rows * wanted.columns * have.shape[2] * have.itemsize > MOST_PADDED_BYTES:
+            raise UserError(
+                f"{self.tensor.name}: windows reach over {wanted.rows} x {wanted.columns} pixels, the tensor has "
+                f"{height} x {width}; the interpreter holds no such padding: use a smaller dilation or filter"
+            )
         padded = np.full((wanted.rows, wanted.columns, have.shape[2]), fill, have.dtype)
         padded[
             inside.top - wanted.top : inside.bottom - wanted.top, inside.left - wanted.left : inside.right - wanted.left

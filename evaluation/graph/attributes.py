@@ -25,6 +25,24 @@ _WINDOWED = {
     "CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "TRANSPOSE_CONV", "CONV_3D",
     "CONV_3D_TRANSPOSE",
 }  # fmt: skip
+_OPTIONS = {
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), "Pool2DOptions"),
+    "CONCATENATION": "ConcatenationOptions",
+    "CONV_2D": "Conv2DOptions",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "DEPTH_TO_SPACE": "DepthToSpaceOptions",
+    "LEAKY_RELU": "LeakyReluOptions",
+    "PACK": "PackOptions",
+    "RESIZE_BILINEAR": "ResizeBilinearOptions",
+    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
+    "SOFTMAX": "SoftmaxOptions",
+    "SPACE_TO_DEPTH": "SpaceToDepthOptions",
+    "TRANSPOSE_CONV": "TransposeConvOptions",
+    "UNPACK": "UnpackOptions",
+}
+"""Option tables without which an operator is not defined, by kind."""
+_MOST_WINDOW = 2**15 - 1
+"""Largest stride, dilation and filter size: LiteRT's own kernels refuse more."""
 _DROPPED = {"pot_scale_int16", "quantized_bias_type", "fake_quant", "ksize"}
 
 # kind -> ((position of the constant input, attribute), ...)
@@ -73,6 +91,9 @@ def read_attributes(
     kind: str, options: Any | None, constant: Constant, input_rank: Callable[[int], int]
 ) -> dict[str, Any]:
     """Attributes of one operator. `options` is the schema's unpacked option object, or None where the file has none."""
+    found = "none" if options is None else type(options).__name__.removesuffix("T")
+    if (expected := _OPTIONS.get(kind, found)) != found:
+        raise AttributeRefusedError(f"has {found} where {expected} belongs")
     fields = {_snake(name): value for name, value in vars(options).items()} if options is not None else {}
     attributes: dict[str, Any] = {}
     if "fused_activation_function" in fields:
@@ -119,6 +140,8 @@ def _window(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
         window[name] = tuple(int(fields.pop(part, 1)) for part in parts)
         if min(window[name]) < 1:
             raise AttributeRefusedError(f"{name} must be at least 1, not {window[name]}")
+        if max(window[name]) > _MOST_WINDOW:
+            raise AttributeRefusedError(f"{name} must be at most {_MOST_WINDOW}, not {window[name]}")
     return window
 
 

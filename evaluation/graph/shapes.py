@@ -8,6 +8,7 @@ file's word; nothing that looks into their geometry plans them.
 from __future__ import annotations
 
 from evaluation.graph import shape_rules, shape_rules_of_layout
+from evaluation.graph.input_counts import ANY, INPUT_COUNTS
 from evaluation.graph.shape_rules import Inputs, Shape, window_outputs
 from evaluation.graph.types import ABSENT, Graph
 
@@ -20,6 +21,10 @@ _MISFITS = (IndexError, ValueError, KeyError, AttributeError, TypeError, ZeroDiv
 def check_shapes(graph: Graph) -> None:
     """Raise ValueError, naming the operator, where an output's shape contradicts its inputs and attributes."""
     for index, operator in enumerate(graph.operators):
+        least, most = INPUT_COUNTS.get(operator.kind, (0, len(operator.inputs)))
+        if not least <= len(operator.inputs) <= most:
+            takes = f"{least}" if least == most else f"{least} to {most}" if most < ANY else f"at least {least}"
+            raise ValueError(f"operator {index} ({operator.kind}) has {len(operator.inputs)} inputs; it takes {takes}")
         rule = _RULES.get(operator.kind)
         if rule is None:
             continue

@@ -207,3 +207,6 @@ def _check_order(graph: Graph) -> None:
             known.add(tensor)
     if not graph.inputs or not graph.outputs or any(tensor not in known for tensor in graph.outputs):
         raise ValueError("the network has no input, no output, or an output that nothing writes")
+    for output in graph.outputs:
+        if graph.tensors[output].is_constant:
+            raise RefusedError(f"output {graph.tensors[output].name} is a constant, which no operator computes")

@@ -78,9 +78,43 @@ def set_wrong_axis(model, graph):
     weights_of(graph).quantization.quantizedDimension = 2
 
 
+def operator_of(model, graph, kind):
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    return next(one for one in graph.operators if codes[one.opcodeIndex] == getattr(schema.BuiltinOperator, kind))
+
+
+def drop_options(kind):
+    def change(model, graph):
+        operator_of(model, graph, kind).builtinOptions = None
+        operator_of(model, graph, kind).builtinOptionsType = schema.BuiltinOptions.NONE
+
+    return change
+
+
+def swap_options(model, graph):
+    operator = operator_of(model, graph, "AVERAGE_POOL_2D")
+    operator.builtinOptions, operator.builtinOptionsType = (
+        schema.SoftmaxOptionsT(),
+        schema.BuiltinOptions.SoftmaxOptions,
+    )
+
+
+def set_far_dilation(model, graph):
+    graph.operators[0].builtinOptions.dilationHFactor = 2**31 - 1
+
+
+def name_a_constant_output(model, graph):
+    graph.outputs = [graph.operators[0].inputs[1]]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        (drop_options("SOFTMAX"), "(SOFTMAX): has none where SoftmaxOptions belongs"),
+        (drop_options("CONV_2D"), "(CONV_2D): has none where Conv2DOptions belongs"),
+        (swap_options, "(AVERAGE_POOL_2D): has SoftmaxOptions where Pool2DOptions belongs"),
+        (set_far_dilation, "(CONV_2D): dilation must be at most 32767, not (2147483647, 1)"),
+        (name_a_constant_output, "is a constant, which no operator computes"),
         (add_subgraph, "2 subgraphs"),
         (make_custom, 'custom operator "Mystery"'),
         (set_builtin(schema.BuiltinOperator.WHILE), "WHILE: control flow"),
@@ -125,7 +159,12 @@ def write_twice(model, graph):
     graph.operators[1].outputs = graph.operators[0].outputs
 
 
-@pytest.mark.parametrize("change", [shrink_output, shrink_constant, read_ahead, write_twice])
+def read_one_more(model, graph):
+    softmax = operator_of(model, graph, "SOFTMAX")
+    softmax.inputs = [softmax.inputs[0], softmax.inputs[0]]
+
+
+@pytest.mark.parametrize("change", [shrink_output, shrink_constant, read_ahead, write_twice, read_one_more])
 def test_contradictions_are_damage(original, change):
     with pytest.raises(UserError, match="truncated or damaged"):
         read_tflite(rewritten(original, change))
