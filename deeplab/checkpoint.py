@@ -87,7 +87,9 @@ def parse_checkpoint(content: bytes, source: str) -> Checkpoint:
     notes = header.get("notes")
     if not isinstance(notes, dict):
         raise UserError(f"{source}: damaged checkpoint: notes are no JSON object; write it again")
-    return Checkpoint(spec, {name: archive.read(name).astype(np.float32) for name in expected}, notes)
+    with np.errstate(over="ignore"):  # a float64 beyond float32: whoever uses the weights refuses what is not finite
+        weights = {name: archive.read(name).astype(np.float32) for name in expected}
+    return Checkpoint(spec, weights, notes)
 
 
 def parse_header(text: str, source: str) -> dict[str, Any]:

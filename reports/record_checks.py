@@ -204,6 +204,8 @@ def _check_trial(where: Where, trial: Trial) -> None:
         if isinstance(trial.params[name], str) is not (name == "pruning"):
             raise RecordError((*where, "params", name), f"must be {'a text' if name == 'pruning' else 'a number'}")
     for name, value in trial.params.items():
+        if name not in PARAMS and name.partition("_")[2] not in PARAMS:  # a stage's own: aspp_weight_bits
+            raise RecordError((*where, "params", name), "names no searched value")
         if name not in ("pruning", "sparsity") and not isinstance(value, int):
             raise RecordError((*where, "params", name), f"must be a whole number, found {shown(value, 40)}")
     if trial.plan_file is not None:

@@ -3,6 +3,7 @@
 import io
 import json
 import tracemalloc
+import warnings
 import zipfile
 
 import numpy as np
@@ -166,3 +167,15 @@ def test_weights_that_are_not_finite_are_refused(checkpoint, tmp_path):
     save_checkpoint(Checkpoint(checkpoint.spec, weights), tmp_path / "nan.npz")
     with pytest.raises(UserError, match=r"nan\.npz: weight stem/bias holds values that are not finite"):
         load_network(tmp_path / "nan.npz")
+
+
+def test_a_weight_beyond_float32_is_refused_without_a_warning(checkpoint, tmp_path):
+    save_checkpoint(checkpoint, tmp_path / "small.npz")
+    with np.load(tmp_path / "small.npz") as archive:
+        arrays = dict(archive)
+    arrays["stem/bias"] = np.full(arrays["stem/bias"].shape, 1e300)
+    np.savez(tmp_path / "large.npz", **arrays)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match=r"large\.npz: weight stem/bias holds values that are not finite"):
+            load_network(tmp_path / "large.npz")

@@ -139,6 +139,8 @@ def test_what_is_accepted_can_be_drawn(study, tmp_path: Path, part: int) -> None
         (("trials", 1, "state"), "failed", "must be given exactly where state is complete"),
         (("trials", 1, "number"), 0, "is the number of an earlier trial, too"),
         (("trials", 1, "params", "tile_count"), "4", "must be a number"),
+        (("trials", 1, "params", "zzweight_bits"), 8, "names no searched value"),
+        (("trials", 1, "params", "a_b"), 8, "names no searched value"),
         (("trials", 1, "plan_file"), "/etc/passwd", "holds an absolute path"),
         (("trials", 1, "seconds"), math.nan, "must be finite"),
         (("trials", 1, "later"), 1, "no field of this version"),
