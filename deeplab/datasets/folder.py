@@ -15,7 +15,7 @@ from deeplab.datasets.images import IMAGE_SUFFIXES
 from deeplab.datasets.interface import VOID, Dataset
 from deeplab.datasets.layout import child, find_root, visible
 from deeplab.datasets.lists import chosen, read_id_list, read_lines
-from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
+from deeplab.datasets.options import DatasetKind, DefaultSplits, Options, shown_value
 from evaluation.errors import UserError
 
 PARTS = ("train", "search", "heldout")
@@ -23,7 +23,11 @@ MaskValue = Annotated[int, Field(ge=0, le=65535)]
 
 
 def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, int) else value
+    if isinstance(value, int):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"expected a whole number or a list of them, found {shown_value(value)}")
+    return value
 
 
 class FolderOptions(Options):

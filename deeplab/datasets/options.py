@@ -69,24 +69,24 @@ def _explained(detail: ErrorDetails, valid: tuple[str, ...]) -> str:
     match detail["type"]:
         case "extra_forbidden":
             known = nearest(str(name), valid) if valid else "; this data set takes no options"
-            return f"no option {_shown(name)}{known}"
+            return f"no option {shown_value(name)}{known}"
         case "value_error":
             return f"{where}: {detail['ctx']['error']}"
         case "int_type":
-            return f"{where}: expected a whole number, found {_shown(given)}"
+            return f"{where}: expected a whole number, found {shown_value(given)}"
         case "float_type":
-            return f"{where}: expected a number, found {_shown(given)}"
+            return f"{where}: expected a number, found {shown_value(given)}"
         case "string_type":
             quotes = "" if isinstance(given, dict | list) else "; put it in quotes"
-            return f"{where}: expected a text, found {_shown(given)}{quotes}"
+            return f"{where}: expected a text, found {shown_value(given)}{quotes}"
         case "tuple_type":
-            return f"{where}: expected a list, found {_shown(given)}"
+            return f"{where}: expected a list, found {shown_value(given)}"
         case _:
             message = detail["msg"].removeprefix("Input ")
-            return f"{where}: {message[0].lower()}{message[1:]}, found {_shown(given)}"
+            return f"{where}: {message[0].lower()}{message[1:]}, found {shown_value(given)}"
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
     """A value in a message: never more than a few words, never more than one line."""
     try:
         text = repr(value)
