@@ -163,7 +163,7 @@ def _holds_zero(interval: Interval) -> bool:
 def data_warnings(data: DataSet) -> list[str]:
     """What is known of the images of a study before its first trial."""
     return [
-        *_unlabelled(data.class_names, data.search_classes),
+        *_unlabelled(data, data.search_classes),
         *_few_images(data.search_pictures, data.heldout_pictures),
     ]
 
@@ -189,19 +189,21 @@ def unlabelled_classes(record: StudyRecord) -> list[str]:
     shown = record.baseline or record.choice
     if record.data is None or shown is None:
         return []
-    return _unlabelled(record.data.class_names, shown.measurement.scores.scored_classes)
+    return _unlabelled(record.data, shown.measurement.scores.scored_classes)
 
 
-def _unlabelled(names: Sequence[str], labelled: Sequence[int] | None) -> list[str]:
-    """Classes that no label of the search images holds, over which no mean runs."""
-    unseen = [] if labelled is None else [name for index, name in enumerate(names) if index not in labelled]
+def _unlabelled(data: DataSet, labelled: Sequence[int] | None) -> list[str]:
+    """Classes that no label of the search images holds, though one might, over which no mean runs."""
+    names = data.class_names
+    expected = [index for index in range(len(names)) if index not in data.void_classes]
+    unseen = [] if labelled is None else [names[index] for index in expected if index not in labelled]
     if not unseen:
         return []
     listed = ", ".join(unseen[:NAMED_CLASSES]) + (" and more" if len(unseen) > NAMED_CLASSES else "")
     left = [names[index] for index in labelled if index < len(names)]
     meaning = f" The mIoU is the IoU of {left[0]} alone." if len(left) == 1 else "" if left else " Nothing is scored."
     return [
-        f"{len(unseen)} of {len(names)} classes ({listed}) {'are' if len(unseen) > 1 else 'is'} in no label of the "
+        f"{len(unseen)} of {len(expected)} classes ({listed}) {'are' if len(unseen) > 1 else 'is'} in no label of the "
         f"search pictures, and not part of the mean.{meaning} A mask gives each class by its number, 0 to "
         f"{len(names) - 1}: see whether yours do."
     ]

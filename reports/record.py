@@ -217,6 +217,8 @@ class DataSet:
     """By what it was taken of: each split's pictures and labels, the network's weights. Equal for equal content."""
     search_classes: tuple[int, ...] | None = None
     """Classes that occur in the labels of the search images, ascending; None in records that do not say."""
+    void_classes: tuple[int, ...] = ()
+    """Classes that no label can be, ascending: the network may predict them, and they are never scored."""
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,7 @@ def describe(context: Context) -> DataSet:
         heldout_pictures=len(context.pictures.heldout),
         fingerprints=context.fingerprints,
         search_classes=context.labelled_classes,
+        void_classes=dataset.void_classes,
     )
 
 

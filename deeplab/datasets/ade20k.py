@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from deeplab.datasets.ade20k_classes import CLASS_NAMES
-from deeplab.datasets.files import FileSplit, label_encoding, pair_folders, search_and_heldout
+from deeplab.datasets.files import FileSplit, label_encoding, pair_folders, search_and_heldout, void_classes
 from deeplab.datasets.interface import VOID, Dataset
 from deeplab.datasets.layout import child, find_root
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
@@ -51,7 +51,8 @@ def open_ade20k(root: Path, options: Ade20kOptions) -> Dataset:
     if official and child(images, "training").is_dir():
         parts["train"] = pair_folders(child(images, "training"), child(masks, "training"))
     encoding = label_encoding(entries)
-    return Dataset("ade20k", names, {name: FileSplit(pictures, encoding) for name, pictures in parts.items()})
+    splits = {name: FileSplit(pictures, encoding) for name, pictures in parts.items()}
+    return Dataset("ade20k", names, splits, void_classes=void_classes(encoding, len(names)))
 
 
 ADE20K = DatasetKind(open_ade20k, Ade20kOptions, DefaultSplits("search", "heldout", "train"))

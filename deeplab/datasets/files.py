@@ -124,6 +124,11 @@ def label_encoding(entries: dict[int, int]) -> np.ndarray:
     return table
 
 
+def void_classes(encoding: np.ndarray, classes: int) -> tuple[int, ...]:
+    """Classes that no value in a mask file stands for."""
+    return tuple(sorted(set(range(classes)) - set(encoding.tolist())))
+
+
 def pair_folders(images: Path, masks: Path | None) -> tuple[PicturePath, ...]:
     """Every image of a folder with the mask of the same name but for the suffix, sorted by name.
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from deeplab.datasets.class_names import checked_class_names
-from deeplab.datasets.files import FileSplit, PicturePath, label_encoding, pair_folders, split_by_hash
+from deeplab.datasets.files import FileSplit, PicturePath, label_encoding, pair_folders, split_by_hash, void_classes
 from deeplab.datasets.images import IMAGE_SUFFIXES
 from deeplab.datasets.interface import VOID, Dataset
 from deeplab.datasets.layout import child, find_root, visible
@@ -73,7 +73,8 @@ def open_folder(root: Path, options: FolderOptions) -> Dataset:
     else:
         parts = _parts(root, pictures, options.search_share, options.heldout_share)
     splits = {name: FileSplit(part, encoding, hint) for name, part in parts.items()}
-    return Dataset("folder", names, splits, note="" if labelled else f"{masks}: no such folder, so there are no labels")
+    note = "" if labelled else f"{masks}: no such folder, so there are no labels"
+    return Dataset("folder", names, splits, void_classes=void_classes(encoding, len(names)), note=note)
 
 
 def _encoding(classes: int, void: Sequence[int]) -> np.ndarray:

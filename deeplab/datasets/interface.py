@@ -103,6 +103,8 @@ class Dataset:
     """By label value."""
     _splits: Mapping[str, Split] = field(repr=False)
     void: int = VOID
+    void_classes: tuple[int, ...] = ()
+    """Classes that no label can be, ascending: a network may predict them, and they are never scored."""
     note: str = ""
     """What explains that a split is missing, for the message."""
 

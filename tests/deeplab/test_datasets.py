@@ -127,10 +127,12 @@ def test_ade20k_official_layout_and_both_encodings(tmp_path: Path) -> None:
     assert (len(dataset.split("train")), len(dataset.split("val"))) == (3, 4)
     assert len(dataset.class_names) == 150
     assert dataset.split("val")[0].label.reshape(-1)[:5].tolist() == [VOID, 0, 30, 31, 149]
+    assert dataset.void_classes == ()
 
     mobile = open_dataset("ade20k", tmp_path, classes=32)
     assert mobile.class_names[:3] == ("other", "wall", "building")
     assert len(mobile.class_names) == 32
+    assert mobile.void_classes == (0,)
     assert mobile.split("val")[0].label.reshape(-1)[:5].tolist() == [VOID, 1, 31, VOID, VOID]
 
 

@@ -208,6 +208,7 @@ def test_void_values_of_a_folder(folder: Path, void: int | list[int], values: li
     dataset = open_dataset("folder", folder, void=void)
     assert dataset.class_names == ("floor", "forklift")
     assert dataset.split("all")[0].label.reshape(-1)[:3].tolist() == labels
+    assert dataset.void_classes == tuple({0, 1} & set(np.atleast_1d(void).astype(int).tolist()))
 
 
 def test_void_values_that_make_no_sense(folder: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from evaluation.accuracy import Interval
-from reports.health import health
+from reports.health import data_warnings, health, unlabelled_classes
 from reports.record import Bound, Early, State
 
 
@@ -68,3 +68,16 @@ def test_the_held_out_pictures_have_the_last_word_on_what_the_choice_costs(study
     found = [sentence for sentence in health(replace(record, chosen=1), *changes, {}) if "told apart" in sentence]
     assert bool(found) == (said is not None)
     assert said is None or said in found[0]
+
+
+def test_a_class_that_is_void_by_definition_is_not_missed(study) -> None:
+    record = study(State.COMPLETE)
+    names, colours = (*record.data.class_names, "other"), (*record.data.palette, "#009E73")
+    data = replace(record.data, class_names=names, palette=colours)
+    assert "1 of 5 classes (other) is in no label" in unlabelled_classes(replace(record, data=data))[0]
+    data = replace(data, void_classes=(4,), search_classes=(0, 1, 2, 3))
+    assert unlabelled_classes(replace(record, data=data)) == []
+    assert not [sentence for sentence in data_warnings(data) if "in no label" in sentence]
+    (sentence,) = [s for s in data_warnings(replace(data, search_classes=(0, 1, 2))) if "in no label" in s]
+    assert sentence.startswith(f"1 of 4 classes ({names[3]}) is in no label")
+    assert sentence.endswith("A mask gives each class by its number, 0 to 4: see whether yours do.")

@@ -181,6 +181,7 @@ def test_records_of_before_are_read(study, tmp_path: Path) -> None:
     for name in ("executions", "changes", "not_executed", "chain", "peers"):
         del tree[name]
     del tree["environment"]["lock"], tree["environment"]["study_folder"], tree["data"]["fingerprints"]
+    del tree["data"]["search_classes"], tree["data"]["void_classes"]
     for trial in tree["trials"]:
         for name in ("bound", "early", "finished_s", "planned_macs"):
             del trial[name]
