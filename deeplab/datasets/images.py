@@ -1,7 +1,8 @@
 """Image and mask files, decoded to the values that a viewer shows, or refused with a line that says how to convert.
 
-Images: 8-bit RGB; grey of 9 to 16 bits is scaled to 8 bits over its full range; an orientation tag is applied. Masks:
-the stored index values, never scaled or inverted; an orientation tag is applied to them, too, as a viewer does.
+Images: 8-bit RGB; samples of 9 to 16 bits are scaled to 8 bits over their full range; an orientation tag is applied.
+Masks: the stored index values, never scaled or inverted; an orientation tag is applied to them, too, as a viewer does.
+Pillow decodes; what it reads wrong is read or refused by the module `bmp`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from stat import S_ISREG
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
 
+from deeplab.datasets import bmp
+from deeplab.datasets.orientation import stored_orientation, upright
 from evaluation.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -31,7 +35,7 @@ MOST_FILE_BYTES = 2**30
 INVALID = -1
 """Entry of a label encoding for a file value that must not occur."""
 
-_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 274, 258, 262
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 _MIN_IS_WHITE = 0
 
 # What is wrong is said by this module, in one line. The filters are set once: `warnings.catch_warnings` is not safe
@@ -50,10 +54,10 @@ def read_image(path: Path) -> np.ndarray:
     """
     image = _decoded(path)
     try:
-        pixels = _rgb(path, image.pixels)
+        pixels = _rgb(path, image)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    return _upright(pixels, image.orientation)
+    return upright(pixels, image.orientation)
 
 
 def read_mask(path: Path, encoding: np.ndarray, hint: str = "") -> np.ndarray:
@@ -69,7 +73,7 @@ def read_mask(path: Path, encoding: np.ndarray, hint: str = "") -> np.ndarray:
             or holds a value that `encoding` does not allow.
     """
     image = _decoded(path)
-    values = _upright(_indices(path, image), image.orientation)
+    values = upright(_indices(path, image), image.orientation)
     known = (values >= 0) & (values < len(encoding))
     labels = np.where(known, encoding[np.where(known, values, 0)], INVALID)
     if (labels == INVALID).any():
@@ -83,11 +87,14 @@ def read_mask(path: Path, encoding: np.ndarray, hint: str = "") -> np.ndarray:
 
 def header_size(path: Path) -> tuple[int, int]:
     """Width and height of an image as stored, from its header alone. Raises `UserError` for a file that has none."""
+    _check_file(path)
     return _opened(path, path).size
 
 
 class _Decoded(NamedTuple):
     pixels: Image.Image
+    format: str
+    """One of `FORMATS`, or MPO: a phone's JPEG."""
     orientation: int
     """EXIF tag 274, 1..8."""
     bits: int
@@ -101,20 +108,27 @@ def _decoded(path: Path) -> _Decoded:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     image = _opened(path, io.BytesIO(content))
-    bits = _stored_bits(image, content)
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it: the missing part would be grey
     try:
-        if image.format == "PNG":  # its checksums: `load` skips those of the pixels
-            image.verify()
+        if image.format == "PNG":
+            image.verify()  # its checksums: `load` skips those of the pixels
             image = _opened(path, io.BytesIO(content))
-        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a phone's JPEG with a preview in it
-        if frames == 1:
-            image.load()
+        return _loaded(path, image, content)
+    except UserError:
+        raise
     except Exception as error:  # decoders raise errors of every kind on damaged data
         raise _unreadable(path, error) from None
+
+
+def _loaded(path: Path, image: Image.Image, content: bytes) -> _Decoded:
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a phone's JPEG with a preview in it
     if frames != 1:
         raise UserError(f"{path}: holds {frames} frames or pages; save the one that is meant as a file of its own")
-    return _Decoded(image, _orientation(image), bits)
+    bits, kind = _stored_bits(image, content), str(image.format)
+    if kind == "BMP" and (indices := bmp.palette_image(path, content)) is not None:
+        return _Decoded(indices, kind, 1, bits)
+    image.load()
+    return _Decoded(image, kind, stored_orientation(image), bits)
 
 
 def _check_file(path: Path) -> None:
@@ -135,8 +149,6 @@ def _check_file(path: Path) -> None:
 
 def _opened(path: Path, source: Path | io.BytesIO) -> Image.Image:
     """The image with its size and mode known, its pixels not yet decoded."""
-    if source is path:
-        _check_file(path)
     try:
         image = Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:
@@ -157,55 +169,38 @@ def _stored_bits(image: Image.Image, content: bytes) -> int:
     if image.format == "PNG":
         return content[24]  # of the header chunk, which is always the first (PNG specification, section 11.2.1)
     if image.format == "TIFF":
-        return int(min(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))  # type: ignore[attr-defined]
+        return int(min(_tags(image).get(_BITS_PER_SAMPLE, (1,))))
     return 16 if image.mode.startswith("I") else 8
 
 
-def _orientation(image: Image.Image) -> int:
-    """1 where there is no tag, or none that can be read, as viewers do. Pillow turns a TIFF as it loads it."""
-    if image.format == "TIFF":
-        return 1
-    try:
-        found = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a corrupt tag raises errors of every kind
-        return 1
-    return found if found in range(1, 9) else 1
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    """Of a TIFF file, by number."""
+    return image.tag_v2  # type: ignore[attr-defined, no-any-return]
 
 
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The pixels (H, W, ...) as a viewer shows them (EXIF 2.32, tag 274: where the stored row 0 and column 0 are)."""
-    if orientation > 4:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def _rgb(path: Path, image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+def _rgb(path: Path, image: _Decoded) -> np.ndarray:
+    pixels = image.pixels
+    if pixels.mode.startswith("I;16") or (pixels.mode == "I" and image.format in ("PNG", "PPM")):
         return np.repeat(_eight_bits(path, image)[:, :, None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        kind = "floats" if image.mode == "F" else "32-bit integers"
+    if pixels.mode in ("I", "F"):
+        kind = "floats" if pixels.mode == "F" else "32-bit integers"
         raise UserError(f"{path}: holds {kind}, of unknown range; save the image as RGB or grey of 8 or 16 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        if image.getextrema()[3] != (255, 255):
+    if pixels.has_transparency_data:
+        pixels = pixels.convert("RGBA")
+        if pixels.getchannel("A").getextrema() != (255, 255):
             raise UserError(f"{path}: has transparent pixels; save the image on the background it should have, as RGB")
-    return np.array(image.convert("RGB"))
+    return np.array(pixels.convert("RGB"))
 
 
-def _eight_bits(path: Path, image: Image.Image) -> np.ndarray:
+def _eight_bits(path: Path, image: _Decoded) -> np.ndarray:
     """Grey of more than 8 bits, scaled over its full range and rounded: uint8 (H, W)."""
-    if "transparency" in image.info:
+    if "transparency" in image.pixels.info:
         raise UserError(f"{path}: has a transparent grey value; save the image without transparency")
     top = 65535
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image.pixels).astype(np.int64)
     if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        top = 2 ** int(tags.get(_BITS_PER_SAMPLE, (16,))[0]) - 1
-        if tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE:
+        top = 2**image.bits - 1
+        if _tags(image.pixels).get(_PHOTOMETRIC) == _MIN_IS_WHITE:
             values = top - values
     return ((values * 255 + top // 2) // top).astype(np.uint8)
 
@@ -213,18 +208,18 @@ def _eight_bits(path: Path, image: Image.Image) -> np.ndarray:
 def _indices(path: Path, image: _Decoded) -> np.ndarray:
     """The values of a mask as stored, int64 (H, W)."""
     pixels, bits = image.pixels, image.bits
-    if pixels.format not in MASK_FORMATS:
-        raise UserError(f"{path}: mask is {pixels.format}, which changes class indices; save it as 8-bit grey PNG")
+    if image.format not in MASK_FORMATS:
+        raise UserError(f"{path}: mask is {image.format}, which changes class indices; save it as 8-bit grey PNG")
     if pixels.mode not in ("L", "P", "1", "I") and not pixels.mode.startswith("I;16"):
         raise UserError(
             f"{path}: mask is {pixels.mode}, expected one channel of class indices; replace each colour by the index "
             "of its class and save it as 8-bit grey or palette PNG without alpha"
         )
-    values = np.asarray(pixels).astype(np.int64)
-    if pixels.format == "TIFF":
-        if pixels.tag_v2.get(_PHOTOMETRIC) == _MIN_IS_WHITE or (pixels.mode == "L" and bits < 8):  # type: ignore[attr-defined]
+    if image.format == "TIFF":
+        if _tags(pixels).get(_PHOTOMETRIC) == _MIN_IS_WHITE or (pixels.mode == "L" and bits < 8):
             raise UserError(f"{path}: mask is a TIFF of less than 8 bits or with white as 0; save it as 8-bit grey PNG")
-    elif pixels.mode == "L" and bits < 8:
+    values = np.asarray(pixels).astype(np.int64)
+    if image.format == "PNG" and pixels.mode == "L" and bits < 8:
         values //= 255 // (2**bits - 1)  # Pillow scales grey of 2 and 4 bits to 0..255
     return values
 
