@@ -2,7 +2,7 @@
 
 Images: 8-bit RGB; samples of 9 to 16 bits are scaled to 8 bits over their full range; an orientation tag is applied.
 Masks: the stored index values, never scaled or inverted; an orientation tag is applied to them, too, as a viewer does.
-Pillow decodes; what it reads wrong is read or refused by the module `bmp`.
+Pillow decodes; what it reads wrong is read or refused by the modules `bmp` and `png`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageFile
 
-from deeplab.datasets import bmp
+from deeplab.datasets import bmp, png
 from deeplab.datasets.orientation import stored_orientation, upright
 from evaluation.errors import UserError
 
@@ -112,6 +112,7 @@ def _decoded(path: Path) -> _Decoded:
     try:
         if image.format == "PNG":
             image.verify()  # its checksums: `load` skips those of the pixels
+            png.check_complete(path, content)
             image = _opened(path, io.BytesIO(content))
         return _loaded(path, image, content)
     except UserError:
@@ -167,7 +168,7 @@ def _opened(path: Path, source: Path | io.BytesIO) -> Image.Image:
 
 def _stored_bits(image: Image.Image, content: bytes) -> int:
     if image.format == "PNG":
-        return content[24]  # of the header chunk, which is always the first (PNG specification, section 11.2.1)
+        return content[png.BITS_AT]
     if image.format == "TIFF":
         return int(min(_tags(image).get(_BITS_PER_SAMPLE, (1,))))
     return 16 if image.mode.startswith("I") else 8

@@ -14,11 +14,14 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3
 
 
-def write_png(values: np.ndarray, bits: int, colour_type: int = GREY) -> bytes:
-    """A grey or palette PNG of `values` (H, W) with `bits` a pixel (1, 2, 4, 8 or 16), rows unfiltered."""
+def write_png(values: np.ndarray, bits: int, colour_type: int = GREY, missing: int = 0) -> bytes:
+    """A grey or palette PNG of `values` (H, W) with `bits` a pixel (1, 2, 4, 8 or 16), rows unfiltered.
+
+    Its stream lacks the last `missing` rows, and is whole otherwise.
+    """
     height, width = values.shape
     rows = b""
-    for row in values:
+    for row in values[: height - missing]:
         written = "".join(format(int(value), f"0{bits}b") for value in row)
         written += "0" * (-len(written) % 8)
         rows += b"\0" + bytes(int(written[at : at + 8], 2) for at in range(0, len(written), 8))
@@ -32,7 +35,10 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def read_png(data: bytes) -> np.ndarray | None:
-    """The stored values, int64 (H, W), of a file as `write_png` makes them, with any filters; None for another."""
+    """The stored values, int64 (H, W), of a file as `write_png` makes them, with any filters.
+
+    None for a file of another kind, and an array without values for one that has too few rows.
+    """
     chunks: dict[bytes, bytes] = {}
     at = len(SIGNATURE)
     while data[:8] == SIGNATURE and b"IEND" not in chunks and at + 12 <= len(data):
@@ -48,7 +54,10 @@ def read_png(data: bytes) -> np.ndarray | None:
     if colour_type not in (GREY, PALETTE) or interlaced or bits not in (1, 2, 4, 8, 16) or width * height > 2**20:
         return None
     try:
-        packed = _unfiltered(zlib.decompress(chunks[b"IDAT"]), height, (width * bits + 7) // 8, max(bits // 8, 1))
+        rows, stride = zlib.decompress(chunks[b"IDAT"]), (width * bits + 7) // 8
+        if len(rows) < height * (stride + 1):
+            return np.empty((0, 0), np.int64)
+        packed = _unfiltered(rows, height, stride, max(bits // 8, 1))
     except (zlib.error, IndexError, ValueError):
         return None
     each_bit = np.unpackbits(packed, axis=1)[:, : width * bits].reshape(height, width, bits)

@@ -20,7 +20,7 @@ ENCODING = label_encoding({**{value: value for value in range(CLASSES)}, 255: VO
 
 @st.composite
 def masks(draw: st.DrawFn) -> bytes:
-    """A PNG of one channel, with values that are classes, void or, now and then, neither."""
+    """A PNG of one channel, with values that are classes, void or, now and then, neither, or with a row too few."""
     bits, colour_type = draw(st.sampled_from([(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (1, 3), (2, 3), (4, 3), (8, 3)]))
     height, width = draw(st.integers(1, 6)), draw(st.integers(1, 20))
     largest = 2**bits - 1
@@ -28,7 +28,8 @@ def masks(draw: st.DrawFn) -> bytes:
     odd = draw(st.booleans())
     values = st.integers(0, largest) if odd else st.sampled_from(usual)
     drawn = draw(st.lists(values, min_size=height * width, max_size=height * width))
-    return write_png(np.array(drawn).reshape(height, width), bits, PALETTE if colour_type == 3 else GREY)
+    missing = draw(st.sampled_from([0, 0, 0, 1]))
+    return write_png(np.array(drawn).reshape(height, width), bits, PALETTE if colour_type == 3 else GREY, missing)
 
 
 def inputs(shared: Path | None) -> st.SearchStrategy[bytes]:
