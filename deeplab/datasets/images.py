@@ -2,7 +2,7 @@
 
 Images: 8-bit RGB; samples of 9 to 16 bits are scaled to 8 bits over their full range; an orientation tag is applied.
 Masks: the stored index values, never scaled or inverted; an orientation tag is applied to them, too, as a viewer does.
-Pillow decodes; what it reads wrong is read or refused by the modules `bmp` and `png`.
+Pillow decodes; what it reads wrong is read or refused by the modules `bmp`, `png` and `sixteen_bits`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from PIL import Image, ImageFile
 
 from deeplab.datasets import bmp, png
 from deeplab.datasets.orientation import stored_orientation, upright
+from deeplab.datasets.sixteen_bits import eight_bit_colours
 from evaluation.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -129,7 +130,9 @@ def _loaded(path: Path, image: Image.Image, content: bytes) -> _Decoded:
     if kind == "BMP" and (indices := bmp.palette_image(path, content)) is not None:
         return _Decoded(indices, kind, 1, bits)
     image.load()
-    return _Decoded(image, kind, stored_orientation(image), bits)
+    wide_colours = bits == 16 and image.mode in ("RGB", "RGBA", "CMYK")
+    pixels = eight_bit_colours(image, content) if wide_colours else image
+    return _Decoded(pixels, kind, stored_orientation(image), bits)
 
 
 def _check_file(path: Path) -> None:

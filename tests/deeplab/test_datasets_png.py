@@ -8,9 +8,9 @@ import pytest
 from deeplab.datasets.files import label_encoding, read_image, read_mask
 from deeplab.datasets.png import check_complete
 from evaluation.errors import UserError
-from tests.deeplab.image_files import filtered, png_file
+from tests.deeplab.image_files import filtered, png_file, tiff_file
 
-RGB = 2
+RGB, GREY_ALPHA, RGB_ALPHA = 2, 4, 6
 EVERY_VALUE = label_encoding({value: value for value in range(256)})
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 KINDS = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 2), (3, 4), (3, 8), (4, 8), (4, 16),
@@ -55,3 +55,43 @@ def test_an_image_that_inflates_in_many_blocks_is_whole(tmp_path: Path) -> None:
         check_complete(tmp_path, png_file(values, 8, RGB, data=data))
         with pytest.raises(UserError, match="truncated"):
             check_complete(tmp_path, png_file(values, 8, RGB, data=data[:-1]))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("colour", [RGB, GREY_ALPHA, RGB_ALPHA])
+def test_colours_of_16_bits_are_rounded_and_alpha_is_opaque_at_65535_alone(
+    tmp_path: Path, colour: int, interlaced: bool
+) -> None:
+    path, values = tmp_path / "a.png", drawn(16, CHANNELS[colour])
+    values[0, :8, 0] = 0, 128, 129, 255, 256, 65406, 65407, 65535
+    has_alpha = colour != RGB
+    if has_alpha:
+        values[:, :, -1] = 65535
+    path.write_bytes(png_file(values, 16, colour, interlaced=interlaced))
+    shown = values[:, :, :-1] if has_alpha else values
+    assert (read_image(path) == np.floor(shown * 255 / 65535 + 0.5)).all()
+    for alpha in (65534, 65300, 255, 0) if has_alpha else ():
+        values[3, 3, -1] = alpha
+        path.write_bytes(png_file(values, 16, colour, interlaced=interlaced))
+        with pytest.raises(UserError, match="has transparent pixels"):
+            read_image(path)
+
+
+def test_16_bits_come_out_the_same_of_every_format(tmp_path: Path) -> None:
+    grey = np.arange(0, 65536, 17).reshape(-1, 16, 1)
+    colours = grey.repeat(3, axis=2)
+    height, width = grey.shape[:2]
+    size = f"{width} {height} 65535\n".encode()
+    tiff = {"order": ">", "rows": 7}
+    files = {
+        "grey.png": png_file(grey, 16, 0),
+        "colours.png": png_file(colours, 16, RGB),
+        "alpha.png": png_file(np.dstack([grey, np.full_like(grey, 65535)]), 16, GREY_ALPHA),
+        "grey.pgm": b"P5 " + size + grey.astype(">u2").tobytes(),
+        "colours.ppm": b"P6 " + size + colours.astype(">u2").tobytes(),
+        "grey.tif": tiff_file(grey, 16, 1, **tiff),
+        "colours.tif": tiff_file(colours, 16, 2, **tiff),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        assert (read_image(tmp_path / name) == np.floor(colours * 255 / 65535 + 0.5)).all(), name
