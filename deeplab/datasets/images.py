@@ -184,22 +184,25 @@ def _tags(image: Image.Image) -> Mapping[int, Any]:
 
 def _rgb(path: Path, image: _Decoded) -> np.ndarray:
     pixels = image.pixels
-    if pixels.mode.startswith("I;16") or (pixels.mode == "I" and image.format in ("PNG", "PPM")):
-        return np.repeat(_eight_bits(path, image)[:, :, None], 3, axis=2)
-    if pixels.mode in ("I", "F"):
-        kind = "floats" if pixels.mode == "F" else "32-bit integers"
+    if pixels.mode == "F" or (pixels.mode == "I" and image.format == "TIFF"):
+        kind = "floats" if pixels.mode == "F" else "signed integers" if image.bits < 32 else "32-bit integers"
         raise UserError(f"{path}: holds {kind}, of unknown range; save the image as RGB or grey of 8 or 16 bits")
-    if pixels.has_transparency_data:
-        pixels = pixels.convert("RGBA")
-        if pixels.getchannel("A").getextrema() != (255, 255):
-            raise UserError(f"{path}: has transparent pixels; save the image on the background it should have, as RGB")
+    if _is_transparent(image):
+        raise UserError(f"{path}: has transparent pixels; save the image on the background it should have, as RGB")
+    if pixels.mode.startswith("I"):
+        return np.repeat(_eight_bits(image)[:, :, None], 3, axis=2)
     return np.array(pixels.convert("RGB"))
 
 
-def _eight_bits(path: Path, image: _Decoded) -> np.ndarray:
+def _is_transparent(image: _Decoded) -> bool:
+    pixels = image.pixels
+    if image.format == "PNG" and pixels.getbands() in (("1",), ("L",), ("I",), ("R", "G", "B")):
+        return png.has_transparent_colour(pixels, image.bits)
+    return pixels.has_transparency_data and pixels.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+
+
+def _eight_bits(image: _Decoded) -> np.ndarray:
     """Grey of more than 8 bits, scaled over its full range and rounded: uint8 (H, W)."""
-    if "transparency" in image.pixels.info:
-        raise UserError(f"{path}: has a transparent grey value; save the image without transparency")
     top = 65535
     values = np.asarray(image.pixels).astype(np.int64)
     if image.format == "TIFF":
@@ -222,10 +225,9 @@ def _indices(path: Path, image: _Decoded) -> np.ndarray:
     if image.format == "TIFF":
         if _tags(pixels).get(_PHOTOMETRIC) == _MIN_IS_WHITE or (pixels.mode == "L" and bits < 8):
             raise UserError(f"{path}: mask is a TIFF of less than 8 bits or with white as 0; save it as 8-bit grey PNG")
-    values = np.asarray(pixels).astype(np.int64)
-    if image.format == "PNG" and pixels.mode == "L" and bits < 8:
-        values //= 255 // (2**bits - 1)  # Pillow scales grey of 2 and 4 bits to 0..255
-    return values
+    elif pixels.mode == "L" and bits < 8:
+        return png.stored_grey(pixels, bits).astype(np.int64)
+    return np.asarray(pixels).astype(np.int64)
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

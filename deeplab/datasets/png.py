@@ -1,4 +1,4 @@
-"""PNG files: whether the pixel data are complete, which Pillow does not tell.
+"""PNG files: whether the pixel data are complete, and whether the transparent colour occurs. Pillow tells neither.
 
 W3C PNG specification, third edition; sections are of it.
 """
@@ -9,6 +9,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from evaluation.errors import UserError
 
@@ -40,6 +43,26 @@ def check_complete(path: Path, content: bytes) -> None:
         raise UserError(
             f"{path}: not a readable image (truncated: {found:,} bytes of pixel data, {needed:,} needed); replace it"
         )
+
+
+def has_transparent_colour(pixels: Image.Image, bits: int) -> bool:
+    """Whether a pixel of a grey or RGB image of at most 8 bits, or grey of 16, has the colour of its tRNS chunk.
+
+    The chunk holds a value as stored, before any scaling; of values wider than the samples the lower bits count
+    (section 11.3.1.1).
+    """
+    if "transparency" not in pixels.info:
+        return False
+    key = np.array(pixels.info["transparency"]) & (2**bits - 1)
+    values = stored_grey(pixels, bits) if pixels.mode in ("1", "L") else np.asarray(pixels)
+    same = values == key
+    return bool((same.all(axis=2) if same.ndim == 3 else same).any())
+
+
+def stored_grey(pixels: Image.Image, bits: int) -> np.ndarray:
+    """The stored values of grey of at most 8 bits, uint8 (H, W): Pillow scales 2 and 4 bits to 0..255."""
+    values = np.asarray(pixels).astype(np.uint8)
+    return values if pixels.mode == "1" else values // (255 // (2**bits - 1))
 
 
 def _pixel_bytes(width: int, height: int, bits: int, colour_type: int, _: int, __: int, interlaced: int) -> int:

@@ -57,6 +57,38 @@ def test_an_image_that_inflates_in_many_blocks_is_whole(tmp_path: Path) -> None:
             check_complete(tmp_path, png_file(values, 8, RGB, data=data[:-1]))
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_value_is_compared_as_stored(tmp_path: Path, bits: int) -> None:
+    path, top = tmp_path / "a.png", 2**bits - 1
+    values = drawn(bits, 1)
+    values[values == top] = 0
+    for key, is_hit in ((int(values[3, 4, 0]), True), (top, False)):
+        path.write_bytes(png_file(values, bits, 0, key=[key]))
+        if is_hit:
+            with pytest.raises(UserError, match="has transparent pixels; save the image on the background"):
+                read_image(path)
+        else:
+            assert (read_image(path) == np.floor(values * 255 / top + 0.5)).all()
+        if bits <= 8:
+            assert (read_mask(path, EVERY_VALUE) == values[:, :, 0]).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_transparent_colour_is_compared_as_stored(tmp_path: Path, bits: int) -> None:
+    path, values = tmp_path / "a.png", drawn(bits, 3)
+    hit, near = values[3, 4].tolist(), values[3, 4].tolist()
+    near[1] ^= 1
+    path.write_bytes(png_file(values, bits, RGB, key=hit))
+    with pytest.raises(UserError, match="has transparent pixels"):
+        read_image(path)
+    path.write_bytes(png_file(values, bits, RGB, key=near))
+    assert (read_image(path) == np.floor(values * 255 / (2**bits - 1) + 0.5)).all()
+    if bits == 8:  # of a wider value the lower bits count
+        path.write_bytes(png_file(values, bits, RGB, key=[value + 256 for value in hit]))
+        with pytest.raises(UserError, match="has transparent pixels"):
+            read_image(path)
+
+
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("colour", [RGB, GREY_ALPHA, RGB_ALPHA])
 def test_colours_of_16_bits_are_rounded_and_alpha_is_opaque_at_65535_alone(
