@@ -2,7 +2,7 @@
 
 Images: 8-bit RGB; samples of 9 to 16 bits are scaled to 8 bits over their full range; an orientation tag is applied.
 Masks: the stored index values, never scaled or inverted; an orientation tag is applied to them, too, as a viewer does.
-Pillow decodes; what it reads wrong is read or refused by the modules `bmp`, `png` and `sixteen_bits`.
+Pillow decodes; what it reads wrong is read or refused by the modules `png`, `tiff`, `bmp` and `sixteen_bits`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageFile
 
-from deeplab.datasets import bmp, png
+from deeplab.datasets import bmp, png, tiff
 from deeplab.datasets.orientation import stored_orientation, upright
 from deeplab.datasets.sixteen_bits import eight_bit_colours
 from evaluation.errors import UserError
@@ -36,14 +36,12 @@ MOST_FILE_BYTES = 2**30
 INVALID = -1
 """Entry of a label encoding for a file value that must not occur."""
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
-_MIN_IS_WHITE = 0
-
 # What is wrong is said by this module, in one line. The filters are set once: `warnings.catch_warnings` is not safe
 # among threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+tiff.silence_libtiff()
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -115,6 +113,8 @@ def _decoded(path: Path) -> _Decoded:
             image.verify()  # its checksums: `load` skips those of the pixels
             png.check_complete(path, content)
             image = _opened(path, io.BytesIO(content))
+        elif image.format == "TIFF":
+            tiff.check_readable(path, _tags(image), len(content))
         return _loaded(path, image, content)
     except UserError:
         raise
@@ -158,6 +158,9 @@ def _opened(path: Path, source: Path | io.BytesIO) -> Image.Image:
     except Image.DecompressionBombError:
         raise UserError(f"{path}: more than {MOST_PIXELS:,} pixels; scale the image down") from None
     except Image.UnidentifiedImageError:
+        kind = tiff.unsupported(source.read_bytes() if isinstance(source, Path) else source.getvalue())
+        if kind is not None:
+            raise UserError(f"{path}: TIFF of a kind that is not read ({kind}); {tiff.AS_PNG}") from None
         raise UserError(
             f"{path}: not a readable image: empty, damaged, or none of {', '.join(FORMATS)}; replace it"
         ) from None
@@ -173,7 +176,7 @@ def _stored_bits(image: Image.Image, content: bytes) -> int:
     if image.format == "PNG":
         return content[png.BITS_AT]
     if image.format == "TIFF":
-        return int(min(_tags(image).get(_BITS_PER_SAMPLE, (1,))))
+        return int(min(_tags(image).get(tiff.BITS, (1,))))
     return 16 if image.mode.startswith("I") else 8
 
 
@@ -207,7 +210,7 @@ def _eight_bits(image: _Decoded) -> np.ndarray:
     values = np.asarray(image.pixels).astype(np.int64)
     if image.format == "TIFF":
         top = 2**image.bits - 1
-        if _tags(image.pixels).get(_PHOTOMETRIC) == _MIN_IS_WHITE:
+        if _tags(image.pixels)[tiff.PHOTOMETRIC] == tiff.WHITE_IS_ZERO:
             values = top - values
     return ((values * 255 + top // 2) // top).astype(np.uint8)
 
@@ -217,13 +220,17 @@ def _indices(path: Path, image: _Decoded) -> np.ndarray:
     pixels, bits = image.pixels, image.bits
     if image.format not in MASK_FORMATS:
         raise UserError(f"{path}: mask is {image.format}, which changes class indices; save it as 8-bit grey PNG")
+    if pixels.mode == "F":
+        raise UserError(f"{path}: mask holds floats; save its class indices as 8-bit grey PNG")
     if pixels.mode not in ("L", "P", "1", "I") and not pixels.mode.startswith("I;16"):
         raise UserError(
             f"{path}: mask is {pixels.mode}, expected one channel of class indices; replace each colour by the index "
             "of its class and save it as 8-bit grey or palette PNG without alpha"
         )
     if image.format == "TIFF":
-        if _tags(pixels).get(_PHOTOMETRIC) == _MIN_IS_WHITE or (pixels.mode == "L" and bits < 8):
+        tags = _tags(pixels)
+        tiff.check_lossless(path, tags)
+        if tags[tiff.PHOTOMETRIC] == tiff.WHITE_IS_ZERO or (pixels.mode == "L" and bits < 8):
             raise UserError(f"{path}: mask is a TIFF of less than 8 bits or with white as 0; save it as 8-bit grey PNG")
     elif pixels.mode == "L" and bits < 8:
         return png.stored_grey(pixels, bits).astype(np.int64)
@@ -237,6 +244,8 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 def _one_line(path: Path, error: Exception) -> str:
     """What a decoder says, short, without the path that the message has already."""
     text = " ".join(str(error).replace(str(path), "file").split()) or type(error).__name__
+    if text.startswith("decoder error"):  # Pillow's number says no more
+        return "its compressed data are damaged or end early"
     return text if len(text) <= 150 else f"{text[:147]}..."
 
 
