@@ -24,7 +24,7 @@ def palette_image(path: Path, content: bytes) -> Image.Image | None:
         content: the file, whose header Pillow has accepted: its size is known not to be too large.
 
     Raises:
-        UserError: pixels are missing, or refer to colours that the palette has not.
+        UserError: pixels are missing.
     """
     start, header_bytes = struct.unpack_from("<II", content, 10)
     compression = used = 0
@@ -45,10 +45,6 @@ def palette_image(path: Path, content: bytes) -> Image.Image | None:
     indices = _indices(path, content[start:], width, abs(height), bits)
     if height > 0:  # rows from the bottom
         indices = indices[::-1]
-    if indices.max() >= len(colours):
-        raise UserError(
-            f"{path}: not a readable image (colour {indices.max()} of a palette of {len(colours)}); replace it"
-        )
     image = Image.fromarray(np.ascontiguousarray(indices))
     image.putpalette(colours.tobytes())
     return image

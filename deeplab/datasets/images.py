@@ -54,7 +54,9 @@ def read_image(path: Path) -> np.ndarray:
     image = _decoded(path)
     try:
         pixels = _rgb(path, image)
-    except (OSError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # converters, as decoders, raise errors of every kind
         raise _unreadable(path, error) from None
     return upright(pixels, image.orientation)
 
@@ -190,6 +192,8 @@ def _rgb(path: Path, image: _Decoded) -> np.ndarray:
     if pixels.mode == "F" or (pixels.mode == "I" and image.format == "TIFF"):
         kind = "floats" if pixels.mode == "F" else "signed integers" if image.bits < 32 else "32-bit integers"
         raise UserError(f"{path}: holds {kind}, of unknown range; save the image as RGB or grey of 8 or 16 bits")
+    if pixels.mode == "P" and (most := np.asarray(pixels).max()) >= (colours := len(pixels.getpalette() or ()) // 3):
+        raise UserError(f"{path}: not a readable image (colour {most} of a palette of {colours}); replace it")
     if _is_transparent(image):
         raise UserError(f"{path}: has transparent pixels; save the image on the background it should have, as RGB")
     if pixels.mode.startswith("I"):

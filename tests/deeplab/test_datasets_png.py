@@ -9,6 +9,7 @@ from deeplab.datasets.files import label_encoding, read_image, read_mask
 from deeplab.datasets.png import check_complete
 from evaluation.errors import UserError
 from tests.deeplab.image_files import filtered, png_file, tiff_file
+from tests.fuzz.png import chunk
 
 RGB, GREY_ALPHA, RGB_ALPHA = 2, 4, 6
 EVERY_VALUE = label_encoding({value: value for value in range(256)})
@@ -55,6 +56,18 @@ def test_an_image_that_inflates_in_many_blocks_is_whole(tmp_path: Path) -> None:
         check_complete(tmp_path, png_file(values, 8, RGB, data=data))
         with pytest.raises(UserError, match="truncated"):
             check_complete(tmp_path, png_file(values, 8, RGB, data=data[:-1]))
+
+
+@pytest.mark.parametrize("entries", [0, 3, 11])
+def test_a_colour_that_the_palette_has_not_is_refused_and_in_a_mask_is_its_index(tmp_path: Path, entries: int) -> None:
+    path, values = tmp_path / "a.png", np.arange(12).reshape(3, 4, 1)
+    whole = png_file(values, 8, 3)
+    path.write_bytes(whole.replace(chunk(b"PLTE", bytes(768)), chunk(b"PLTE", bytes(3 * entries)) if entries else b""))
+    with pytest.raises(UserError, match=f"colour 11 of a palette of {entries}"):
+        read_image(path)
+    assert (read_mask(path, EVERY_VALUE) == values[:, :, 0]).all()
+    path.write_bytes(whole.replace(chunk(b"PLTE", bytes(768)), chunk(b"PLTE", bytes(36))))
+    assert (read_image(path) == 0).all()
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
