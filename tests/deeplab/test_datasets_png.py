@@ -127,15 +127,14 @@ def test_16_bits_come_out_the_same_of_every_format(tmp_path: Path) -> None:
     colours = grey.repeat(3, axis=2)
     height, width = grey.shape[:2]
     size = f"{width} {height} 65535\n".encode()
-    tiff = {"order": ">", "rows": 7}
     files = {
         "grey.png": png_file(grey, 16, 0),
         "colours.png": png_file(colours, 16, RGB),
         "alpha.png": png_file(np.dstack([grey, np.full_like(grey, 65535)]), 16, GREY_ALPHA),
         "grey.pgm": b"P5 " + size + grey.astype(">u2").tobytes(),
         "colours.ppm": b"P6 " + size + colours.astype(">u2").tobytes(),
-        "grey.tif": tiff_file(grey, 16, 1, **tiff),
-        "colours.tif": tiff_file(colours, 16, 2, **tiff),
+        "grey.tif": tiff_file(grey, 16, 1, order=">", rows=7),
+        "colours.tif": tiff_file(colours, 16, 2, order=">", rows=7),
     }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
