@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from evaluation.addresses import masked
+from evaluation.addresses import masked_address
 from evaluation.errors import UserError
 
 KeyPath = tuple[str | int, ...]
@@ -238,5 +238,5 @@ class _Reader:
 
 
 def _short(text: str) -> str:
-    printable = "".join(character if character.isprintable() else "?" for character in masked(text))
+    printable = "".join(character if character.isprintable() else "?" for character in masked_address(text))
     return printable if len(printable) <= SHOWN else f"{printable[:SHOWN]}..."

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from evaluation.accuracy import UNRELIABLE_NOTE, paired_difference_interval
-from evaluation.addresses import masked
+from evaluation.addresses import masked_address
 from evaluation.errors import UserError, exits_on_user_error
 from reports import format as fmt
 from reports.files import replace_file
@@ -116,9 +116,9 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             flat |= _flat(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
-            flat[prefix + key] = ", ".join(map(str, value))
+            flat[prefix + key] = ", ".join(masked_address(str(item)) for item in value)
         else:
-            flat[prefix + key] = "null" if value is None else masked(str(value))
+            flat[prefix + key] = "null" if value is None else masked_address(str(value))
     return flat
 
 

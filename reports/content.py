@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.accuracy import UNRELIABLE_NOTE, Interval, bootstrap_interval
-from evaluation.addresses import masked
+from evaluation.addresses import masked_address
 from evaluation.measurement import MemoryFigures
 from reports import format as fmt
 from reports.content_budgets import budget_rows, budget_sentence
@@ -319,8 +319,8 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[list[str]]:
         if isinstance(value, Mapping) and value:
             rows += _flat(value, f"{prefix}{key}.")
         else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            rows.append([f"{prefix}{key}", "null" if value is None else masked(shown)])
+            items = value if isinstance(value, list | tuple) else ["null" if value is None else value]
+            rows.append([f"{prefix}{key}", ", ".join(masked_address(str(item)) for item in items)])
     return rows
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from evaluation.addresses import masked
+from evaluation.addresses import masked, masked_address, remember
 from evaluation.errors import UserError
 
 SUFFIX = ".bin"
@@ -61,10 +61,11 @@ def open_store(place: Path | str) -> Store:
         return FolderStore(Path(place))
     import fsspec
 
+    remember(str(place))
     try:
         filesystem, root = fsspec.core.url_to_fs(str(place))
     except (ValueError, ImportError) as error:
-        raise UserError(f"cache.place: {masked(str(place))}: {masked(str(error))}") from None
+        raise UserError(f"cache.place: {masked_address(str(place))}: {masked(str(error))}") from None
     return RemoteStore(filesystem, root)
 
 
@@ -161,7 +162,7 @@ class RemoteStore:
         self._filesystem, self._root = filesystem, root.rstrip("/")
 
     def __str__(self) -> str:
-        return masked(self._filesystem.unstrip_protocol(self._root))
+        return masked_address(self._filesystem.unstrip_protocol(self._root))
 
     def _path(self, stage: str, name: str) -> str:
         return f"{self._root}/{stage}/{name}{SUFFIX}"

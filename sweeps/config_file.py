@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from deeplab.importing import network_file
-from evaluation.addresses import masked
+from evaluation.addresses import masked_address, remember
 from evaluation.errors import UserError
 from evaluation.yaml_file import KeyPath, parse_yaml, read_yaml
 from sweeps.config import SweepConfig
@@ -48,6 +48,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
 
 def _parse_override(override: str) -> tuple[KeyPath, Any]:
     name, equals, text = override.partition("=")
+    remember(text)
     if not equals or not name.strip():
         raise UserError(f"-o {_short(override)}: expected key=value, e.g. -o search.trials=40")
     return tuple(name.strip().split(".")), parse_yaml(text, f"-o {_short(override)}", numbered=False).tree
@@ -136,7 +137,7 @@ def _kind(value: Any) -> str:
 
 def _short(text: str) -> str:
     """What a user wrote, as it fits into a line; secrets of addresses go first, or a cut would hide them from that."""
-    printable = "".join(character if character.isprintable() else "?" for character in masked(text))
+    printable = "".join(character if character.isprintable() else "?" for character in masked_address(text))
     return printable if len(printable) <= SHOWN else f"{printable[:SHOWN]}..."
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.addresses import is_secret_name, secret_in
+from evaluation.addresses import is_secret_name, remember, secret_in
 from evaluation.errors import UserError
 
 DATABASES = "PGPASSWORD or ~/.pgpass"
@@ -41,6 +41,7 @@ def refuse_secrets(tree: Any, lines: Mapping[tuple, int], origins: Mapping[tuple
         UserError: a value holds a secret, or a key is named as one; with the place of the key.
     """
     for keys, found, value in _secrets(tree, ()):
+        remember(value)
         name = ".".join(map(str, keys))
         where = f"-o {name}" if any(keys[: len(known)] == known for known in origins) else None
         if where is None:

@@ -24,6 +24,8 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from evaluation.addresses import masked, remember
+
 CONNECT_S = 5
 """How long a server may take to answer."""
 CHECK_S = 2.0
@@ -184,6 +186,7 @@ def _sqlite_state(connection: sqlite3.Connection, schema: Schema) -> tuple[str |
 
 def short_lived_engine(url: str) -> Engine:
     """An engine whose connections are given up after `CONNECT_S`."""
+    remember(url)
     kind = make_url(url).get_backend_name()
     timeout = {"connect_timeout": CONNECT_S} if kind in ("postgresql", "mysql", "mariadb") else {}
     return create_engine(url, connect_args=timeout, pool_pre_ping=True)
@@ -229,7 +232,7 @@ def first_line(error: SQLAlchemyError) -> str:
     """What a database said, in one line of at most 160 characters."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
     # libpq: 'connection failed: connection to server at "h", port 1 failed: Connection refused'
-    return re.sub(r"^(connection failed: )?", "", said[0])[:160]
+    return re.sub(r"^(connection failed: )?", "", masked(said[0]))[:160]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from evaluation.addresses import masked
+from evaluation.addresses import masked_address
 from reports.record import Environment
 
 PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "optuna", "mlflow", "numpy", "ai-edge-litert")
@@ -41,7 +41,7 @@ def of_run(folder: Path, started: str, seconds: float) -> Environment:
 
 def command_line() -> str:
     """The command as the user gave it, without secrets."""
-    script, arguments = Path(sys.argv[0]), [masked(argument) for argument in sys.argv[1:]]
+    script, arguments = Path(sys.argv[0]), [masked_address(argument) for argument in sys.argv[1:]]
     if script.name == "launch.py":
         return f"python -m sweeps.launch {shlex.join(arguments)}".strip()
     return shlex.join([script.name, *arguments])

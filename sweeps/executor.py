@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from evaluation.addresses import masked
 from evaluation.errors import UserError
 
 Handler = Callable[[Any], Any]
@@ -83,9 +84,9 @@ def respond(handler: Handler, request: Any) -> tuple[str, Any]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             # Every other request would fail alike; none of them is to blame.
             return "user error", f"a worker finds no space on the disk ({error.filename or 'temporary files'})"
-        text = traceback.format_exc()
+        text = masked(traceback.format_exc())
         print(text, file=sys.stderr, flush=True)
-        return "answer", Failure(f"{type(error).__name__}: {error}".splitlines()[0], text)
+        return "answer", Failure(masked(f"{type(error).__name__}: {error}").splitlines()[0], text)
 
 
 def ask_all(executor: Executor, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

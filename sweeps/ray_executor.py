@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluation.addresses import masked
 from evaluation.errors import UserError
 from sweeps.executor import (
     START_LIMIT_S,
@@ -40,7 +41,7 @@ class _RayWorker:
         except UserError as error:
             return "user error", str(error)
         except Exception:
-            return "cannot start", traceback.format_exc()
+            return "cannot start", masked(traceback.format_exc())
         return "ready", os.getpid()
 
     def answer(self, request: Any) -> tuple[str, Any]:

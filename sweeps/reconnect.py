@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from evaluation.addresses import remember
 from sweeps.databases import CONNECT_S
 
 PATIENCE_S = 120.0
@@ -35,6 +36,7 @@ R = TypeVar("R")
 
 def lasting_engine(url: str) -> Engine:
     """An engine whose connections are looked at before each use, and made again where the server has closed them."""
+    remember(url)
     return create_engine(url, pool_pre_ping=True, connect_args=CONNECTION)
 
 

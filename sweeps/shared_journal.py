@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from evaluation.addresses import masked
+from evaluation.addresses import masked_address
 from evaluation.errors import UserError
 from reports.files import shown
 from reports.record import Trial
@@ -94,7 +94,7 @@ class SharedJournal:
 
     def __init__(self, url: str, study: str, owner: str, lease_s: float, budget: int = 0) -> None:
         self.url, self._budget = url, budget
-        self.patience = Patience(f"storage.url: {masked(url)}")
+        self.patience = Patience(f"storage.url: {masked_address(url)}")
         """Waits for a server that is away; `patience.say` takes what it has to say."""
         self._engine = lasting_engine(url)
         self._study, self._owner, self._lease_s = study, owner, lease_s

@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from evaluation.addresses import masked
 from evaluation.errors import UserError
 from sweeps.executor import START_LIMIT_S, STARTS_WITHOUT_SUCCESS, Answer, Failure, Handler, Limits, respond
 
@@ -222,7 +223,7 @@ def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path
         connection.send(("user error", str(error)))
         return
     except Exception:
-        connection.send(("cannot start", traceback.format_exc()))
+        connection.send(("cannot start", masked(traceback.format_exc())))
         return
     connection.send(("ready", None))
     while True:

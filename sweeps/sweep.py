@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evaluation.addresses import masked
+from evaluation.addresses import masked_address
 from evaluation.errors import UserError
 from reports.record import StudyRecord
 from sweeps.config import SweepConfig
@@ -110,7 +110,7 @@ def check_services(config: SweepConfig) -> None:
     """
     check_tracking()
     if (url := config.storage.url) is not None and (problem := server_problem(url, OPTUNA)):
-        raise UserError(f"storage.url: {masked(url)} {problem}")
+        raise UserError(f"storage.url: {masked_address(url)} {problem}")
 
 
 def open_shared(config: SweepConfig) -> SharedJournal | None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from evaluation.addresses import masked
+from evaluation.addresses import masked, masked_address
 from evaluation.errors import UserError
 from sweeps.databases import MLFLOW, Problem, server_problem, sqlite_problem
 
@@ -35,7 +35,7 @@ def absolute(uri: str) -> str:
 
 def shown(uri: str) -> str:
     """The address as people may see it."""
-    return "mlflow.db" if uri == DEFAULT_URI else masked(uri)
+    return "mlflow.db" if uri == DEFAULT_URI else masked_address(uri)
 
 
 def how_to_browse(uri: str) -> str:
@@ -140,7 +140,7 @@ def one_brief_request() -> Iterator[None]:
 
 def short_reason(error: BaseException) -> str:
     """Why a store could not be reached, in a few words without secrets."""
-    whole = masked(" ".join(str(error).split()))
+    whole = " ".join(masked(str(error)).split())
     if match := re.search(r"\[Errno -?\d+\] ([\w ]+)", whole):
         return match[1].strip().lower()
     if re.search("timed out|timeout", whole, re.IGNORECASE):

@@ -16,6 +16,8 @@ from reports.document import write_documents
 from reports.record import read_record
 from sweeps.config import CacheConfig, StorageConfig
 from sweeps.config_file import load_config
+from sweeps.executor import respond
+from sweeps.tracking_address import check_tracking, how_to_browse, tracking_uri
 
 SECRET = "S3CR3T"
 REFUSED = [
@@ -33,6 +35,13 @@ REFUSED = [
     ("study", f"postgresql://u:{SECRET}@h/d", "put it into"),
     ("search.trials", f"postgresql://u:{SECRET}@h/d", "put it into"),
     ("space.weight_bits", f"[4, 'http://u:{SECRET}@h']", "put it into"),
+    ("storage.url", f"postgresql://u:S3'{SECRET}@127.0.0.1:1/db", "PGPASSWORD or ~/.pgpass"),
+    ("storage.url", f"postgresql://u:S3 {SECRET}@127.0.0.1:1/db", "PGPASSWORD or ~/.pgpass"),
+    ("storage.url", f"postgresql://u:12/{SECRET}@127.0.0.1:1/db", "PGPASSWORD or ~/.pgpass"),
+    ("storage.url", f"postgresql://u'x:{SECRET}@127.0.0.1:1/db", "PGPASSWORD or ~/.pgpass"),
+    ("storage.url", f"postgresql://u@h/d?password=ab,{SECRET}", "PGPASSWORD or ~/.pgpass"),
+    ("storage.url", f"//u:{SECRET}@h/db", "put it into"),
+    ("cache.place", f"https://h/c?jwt={SECRET}", "put it into"),
 ]
 
 
@@ -73,6 +82,52 @@ def test_models_made_in_python_refuse_it_too(make) -> None:
     with pytest.raises(ValidationError, match="holds a password") as refused:
         make(f"postgresql://u:{SECRET}@h/d")
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("ending", ["", "]", "\n  - x: ["])
+def test_a_quoted_override_is_refused_without_its_secret(config: Config, tmp_path: Path, ending: str) -> None:
+    assert config()
+    with pytest.raises(UserError) as refused:
+        load_config(tmp_path / "config.yaml", [f"storage.url='postgresql://u:S3''{SECRET}@127.0.0.1:1/db'{ending}"])
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://u:S3'S3CR3T@127.0.0.1:1/db",
+        "postgresql://u:S3 S3CR3T@127.0.0.1:1/db",
+        "postgresql://u:12/S3CR3T@127.0.0.1:1/db",
+        "postgresql://u'x:S3CR3T@127.0.0.1:1/db",
+        "mysql+pymysql://u:S3 S3CR3T@127.0.0.1:1/db",
+        "http://u:S3'S3CR3T@127.0.0.1:1",
+        "http://u:12/S3CR3T@127.0.0.1:1",
+        "http://127.0.0.1:1/?password=ab,S3CR3T",
+        "http://127.0.0.1:1/?jwt=S3CR3T",
+        "//u:S3CR3T@h/db",
+        "u:S3CR3T@h:5432/db",
+        "sqlite:////proc/x.db?password=a b,S3CR3T",
+        "unknown://u:S3)S3CR3T@h",
+    ],
+)
+def test_a_tracking_address_that_cannot_be_used_is_shown_without_its_secret(
+    monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert SECRET not in how_to_browse(tracking_uri())
+    with pytest.raises(UserError) as refused:
+        check_tracking()
+    assert SECRET not in str(refused.value)
+
+
+def test_a_failed_trial_tells_no_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://u:S3 '{SECRET}@h")
+
+    def fails(_request: object) -> None:
+        raise RuntimeError(f"no answer from u with S3 '{SECRET}")
+
+    _, failure = respond(fails, None)
+    assert SECRET not in failure.reason + failure.traceback + "".join(capsys.readouterr())
 
 
 def test_a_tracking_address_with_a_password_is_shown_nowhere(config: Config, tmp_path: Path) -> None:
