@@ -284,5 +284,5 @@ def _memory(row: Row, network: QuantizedNetwork, shared: Path) -> str:
 
 if __name__ == "__main__":
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command.command()(exits_on_user_error(main))
-    command()
+    command.command()(main)
+    exits_on_user_error(command)()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from evaluation.addresses import mask_tracebacks, masked
+from evaluation.streams import open_closed_streams, replace_what_cannot_be_encoded
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,16 +38,57 @@ def _printable(character: str) -> str:
 
 
 def exits_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn a `UserError` of a command into one line on stderr and exit status 2, without a traceback."""
+    """A command as it is run, the one place where each begins: whatever its standard streams are, it can print to them.
+
+    A `UserError`, and a mistake in the arguments of a Typer application, become one line on stderr and exit status 2,
+    without a traceback.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        open_closed_streams()
+        replace_what_cannot_be_encoded()
         mask_tracebacks()
         try:
-            return command(*args, **kwargs)
+            _check_current_folder()
+            return _with_usage_errors(command, *args, **kwargs)
         except UserError as error:
             with suppress(OSError):  # nobody reads it
                 print(f"error: {error}", file=sys.stderr, flush=True)
             sys.exit(USER_ERROR_STATUS)
 
     return wrapped
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the current folder was removed; change to one that exists") from None
+
+
+def _with_usage_errors(command: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a command. Of a Typer application, which would print a box of several lines, a wrong argument is raised.
+
+    Raises:
+        UserError: an argument is wrong.
+    """
+    typer = sys.modules.get("typer")
+    if typer is None or not isinstance(command, typer.Typer):
+        return command(*args, **kwargs)
+    if " " in Path(sys.argv[0]).name:  # as `petitlab.cli` sets it
+        kwargs.setdefault("prog_name", sys.argv[0])
+    mistake = typer.BadParameter.__mro__[2]  # ClickException, of the Click that Typer brings or needs
+    try:
+        status = command(*args, standalone_mode=False, **kwargs)
+    except mistake as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(USER_ERROR_STATUS)
+        said = error.format_message().strip().rstrip(".")
+        context = getattr(error, "ctx", None)
+        hint = f"; see: {context.command_path} --help" if context is not None else ""
+        raise UserError(f"{said[:1].lower()}{said[1:]}{hint}") from None
+    except typer.Abort:
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

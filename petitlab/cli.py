@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import typer
 
+from petitlab.namesakes import claim
+
+PROGRAM = "petitlab"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
@@ -42,16 +45,20 @@ COMMANDS = {
 }
 
 
-def run(name: str, arguments: list[str]) -> None:
-    """Call a command as `python -m` would, with its own arguments."""
-    sys.argv = [f"petitlab {name}", *arguments]
+def run(program: str, name: str, arguments: list[str]) -> None:
+    """Call a command as `python -m` would, with its own arguments.
+
+    Args:
+        program: as the user called it, for its help and messages: "petitlab" or "python -m petitlab".
+    """
+    sys.argv = [f"{program} {name}", *arguments]
     command = COMMANDS[name]
     getattr(importlib.import_module(command.module), command.entry)()
 
 
 def _handed_on(name: str) -> Callable[[typer.Context], None]:
     def command(context: typer.Context) -> None:
-        run(name, context.args)
+        run(context.find_root().info_name or PROGRAM, name, context.args)
 
     return command
 
@@ -65,6 +72,13 @@ for _name, _command in COMMANDS.items():
     )(_handed_on(_name))
 
 
-def main() -> None:
-    """The console script."""
-    app(prog_name="petitlab")
+def main(program: str = PROGRAM) -> None:
+    """The console script.
+
+    Args:
+        program: as the user called it.
+    """
+    claim()
+    from evaluation.errors import exits_on_user_error  # ours, once that is done
+
+    exits_on_user_error(app)(prog_name=program)

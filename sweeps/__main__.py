@@ -6,7 +6,6 @@ import typer
 
 from evaluation.errors import exits_on_user_error
 from sweeps import cache_command, export, launch, status
-from sweeps.output import open_closed_streams
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help="Search, watch, hand over."
@@ -17,10 +16,7 @@ app.command("export")(export.export)
 app.add_typer(cache_command.app, name="cache")
 
 
-def main() -> None:
-    """The command, with what its caller may have closed opened."""
-    open_closed_streams()
-    exits_on_user_error(app)()
+main = exits_on_user_error(app)
 
 
 if __name__ == "__main__":

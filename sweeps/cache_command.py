@@ -1,7 +1,7 @@
 """What lies in the stage cache, and how to make room.
 
-sweeps cache show
-sweeps cache prune --to 2GB
+python -m sweeps cache show
+python -m sweeps cache prune --to 2GB
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ def command_line() -> str:
     script, arguments = Path(sys.argv[0]), [masked_address(argument) for argument in sys.argv[1:]]
     if script.name == "launch.py":
         return f"python -m sweeps.launch {shlex.join(arguments)}".strip()
+    if " " in script.name:  # as `petitlab.cli` sets it
+        return f"{sys.argv[0]} {shlex.join(arguments)}".strip()
     return shlex.join([script.name, *arguments])
 
 

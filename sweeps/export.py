@@ -49,8 +49,8 @@ def export(
     """Write a trial's network: C sources, Makefile, plan, .tflite, labels and a model card; then run the program.
 
     \b
-    sweeps.export studies/streets --out network                  its choice
-    sweeps.export studies/streets --out network --budget 0.2MB   the best there
+    python -m sweeps.export studies/streets --out network                  its choice
+    python -m sweeps.export studies/streets --out network --budget 0.2MB   the best there
 
     Exit status: 0; 1 where the program is within plan, but not as the study's
     report says; 2 and one line where something is to be put right; 3 where the

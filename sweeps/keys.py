@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from deeplab.datasets import DATASETS
+from evaluation.errors import exits_on_user_error
 from sweeps.config import DataConfig, SweepConfig
 
 EXAMPLES = {"study": "streets", "name": "streets", "miou": "0.5"}
@@ -124,6 +125,7 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+@exits_on_user_error
 def main() -> None:
     """Print docs/every-key.yaml."""
     print(HEAD)

@@ -40,11 +40,11 @@ def launch(
     A study lies in studies/NAME; `mlflow ui`, started in this folder, shows it.
 
     \b
-    sweeps.launch pareto.yaml                          the built-in network
-    sweeps.launch pareto.yaml --dry-run                what fits which memory
-    sweeps.launch pareto.yaml --resume                 after any stop
-    sweeps.launch pareto.yaml --resume --trials 60     and more
-    sweeps.launch pareto.yaml -o constraints.peak_memory_mb=0.3
+    python -m sweeps.launch pareto.yaml              the built-in network
+    python -m sweeps.launch pareto.yaml --dry-run    what fits which memory
+    python -m sweeps.launch pareto.yaml --resume     after any stop
+    python -m sweeps.launch pareto.yaml --resume --trials 60    and more
+    python -m sweeps.launch pareto.yaml -o constraints.peak_memory_mb=0.3
 
     Ctrl-C once (or SIGTERM, SIGHUP, a closed output): the running trials end, and
     the report is written; twice: stop at once. Exit status: 0; 2 and one line where
@@ -79,12 +79,7 @@ def launch(
         raise typer.Exit(EXCEEDS_PLAN_STATUS)
 
 
-def main() -> None:
-    """The command, with what its caller may have closed opened."""
-    from sweeps.output import open_closed_streams
-
-    open_closed_streams()
-    exits_on_user_error(app)()
+main = exits_on_user_error(app)
 
 
 if __name__ == "__main__":

@@ -20,19 +20,6 @@ CLOSED_PIPE_STATUS = 128 + 13
 """As a shell reports a program that SIGPIPE ended."""
 
 
-def open_closed_streams() -> None:
-    """Give the standard streams that the caller has closed (`>&-`) to /dev/null: the next file or pipe that is opened
-    would otherwise get their numbers, and the output of workers and compilers with them."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (for as long as the process lives)
-
-
 class Output(io.TextIOBase):
     """A text stream for a console; once it cannot be written to, `on_loss` is called and the rest is dropped."""
 

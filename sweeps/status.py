@@ -1,6 +1,6 @@
 """How far a study is, from what lies in its folder; works beside a running sweep and after a killed one.
 
-sweeps status studies/streets
+python -m sweeps status studies/streets
 """
 
 from __future__ import annotations

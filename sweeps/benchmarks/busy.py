@@ -23,6 +23,7 @@ from typing import Annotated
 import psutil
 import typer
 
+from evaluation.errors import exits_on_user_error
 from reports.promises import EXCEEDS_PLAN_STATUS
 from reports.record import read_record
 
@@ -106,4 +107,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(main)
+    exits_on_user_error(command)()

@@ -21,6 +21,7 @@ from typing import Annotated
 
 import typer
 
+from evaluation.errors import exits_on_user_error
 from sweeps.benchmarks.fault_kinds import BUSY_MS, FAULTS, Fault, LeftOutError
 from sweeps.benchmarks.fault_study import TRIALS, Disturbed, Harm, outcome, wait
 from sweeps.benchmarks.isolation import made
@@ -66,7 +67,6 @@ def launch(folder: Path, resume: bool, overrides: list[str]) -> None:
     """The sweep of a repetition, in a process of its own."""
     from rich.console import Console
 
-    from evaluation.errors import exits_on_user_error
     from sweeps import sqlite
     from sweeps.config_file import load_config
     from sweeps.output import Output
@@ -122,4 +122,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(main)
+    exits_on_user_error(command)()

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from evaluation.errors import exits_on_user_error
 from sweeps.benchmarks.isolation import in_its_own_process, made
 
 TRIAL_MODULE = "sweeps.benchmarks.planned_trial"
@@ -206,4 +207,6 @@ def _share(seconds: np.ndarray, block: slice, trials: int) -> float:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(main)
+    exits_on_user_error(command)()

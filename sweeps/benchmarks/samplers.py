@@ -20,6 +20,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from evaluation.errors import exits_on_user_error
 from sweeps.benchmarks.throughput import SHARE, SPACES, Front, load
 
 SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "qmc", "grid", "random")
@@ -134,4 +135,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(main)
+    exits_on_user_error(command)()

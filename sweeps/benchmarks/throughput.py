@@ -28,6 +28,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from evaluation.errors import exits_on_user_error
 from sweeps.benchmarks.isolation import in_its_own_process, made
 
 TRIAL_MODULE = "sweeps.benchmarks.scored_trial"
@@ -315,4 +316,6 @@ def _miou(trial: dict) -> float:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(main)
+    exits_on_user_error(command)()

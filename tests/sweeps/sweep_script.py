@@ -11,10 +11,13 @@ if __name__ == "__main__":
 
     from evaluation.errors import exits_on_user_error
     from sweeps.config_file import load_config
-    from sweeps.output import Output, open_closed_streams
+    from sweeps.output import Output
     from sweeps.sweep import run_sweep
 
-    open_closed_streams()
-    file, *rest = sys.argv[1:]
-    config = load_config(file, [word for word in rest if word != "--resume"])
-    exits_on_user_error(run_sweep)(config, "--resume" in rest, Console(file=Output()), "standin_trial")
+    @exits_on_user_error
+    def main() -> None:
+        file, *rest = sys.argv[1:]
+        config = load_config(file, [word for word in rest if word != "--resume"])
+        run_sweep(config, "--resume" in rest, Console(file=Output()), "standin_trial")
+
+    main()
