@@ -1,72 +1,134 @@
 """`--dry-run`: what a sweep would search, how many candidates fit which memory, and how long it may take.
 
-No study is begun. What is computed for the answer, plans and one trial, stays in the stage cache, where the sweep finds
-it.
+It checks what a launch checks, in the same order, trains nothing, and makes nothing: what it computes stays in the
+cache next to the studies where there is one already, and is lost where not.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from evaluation.errors import UserError
-from evaluation.measurement import Measurement
 from reports.health import data_warnings
 from sweeps.config import SweepConfig
-from sweeps.executor import Executor, Failure
+from sweeps.executor import Executor, Failure, ask_all
 from sweeps.judging import planned_limits
+from sweeps.pictures import open_pictures
 from sweeps.progress import clock
 from sweeps.space import BASELINE, Candidate, Space
-from sweeps.sweep import open_executor
-from sweeps.worker import TRIAL_MODULE, Describe, Evaluate, PlanOnly, Prepare
+from sweeps.sweep import check_launch, open_executor
+from sweeps.worker import TRIAL_MODULE, Describe, PlanOnly, Prepare, TimeScoring
 
-MOST_PLANNED = 2000
-"""Candidates of a larger space are planned by an even sample of so many."""
+PLANNING_S = 8.0
+"""How long candidates are planned; what is not planned by then is left out, evenly."""
 ROUND = (1, 1.5, 2, 3, 5, 7)
 BUDGETS = 8
 """Round budgets that are shown, about."""
+
+# What a trial takes on two idle cores besides the work that grows with network and images, most of it TensorFlow's
+# tracing and the C compiler: `stage_seconds` of trials of pareto.yaml, rounded.
+TRIAL_S = 5.0
+PRUNING_S = 6.0
+LEARNED_ROUNDING_S = 15.0
+SCORINGS = 4.0
+"""A network of quantized values takes about so much longer to score than the float one."""
+STEP = 3.0
+"""A training step takes about three forward passes: gradients cost about two."""
 
 Costs = Mapping[str, float]
 
 
 def print_dry_run(config: SweepConfig, console: Console, trial_module: str = TRIAL_MODULE) -> None:
-    """Print the space, what of it fits, and the time a sweep may take.
+    """Check what a launch needs; print the space, what of it fits, and the time a sweep may take.
 
     Raises:
-        UserError: the baseline cannot be planned or measured.
+        UserError: of everything that would end a launch before its first trial.
     """
+    with tempfile.TemporaryDirectory() as scratch:
+        study, config = config.folder, _beside_cache(config, Path(scratch))
+        _say(console, "checking the study's folder, MLflow, databases, network, images and levels")
+        check_launch(config, console, folder=study)
+        if study.exists():
+            console.print(f"{study} exists: a launch on it needs --resume, or -o study=NAME.", soft_wrap=True)
+        _print_plans_and_time(config, console, trial_module, Path(scratch))
+    console.print("Nothing was started.")
+
+
+def _beside_cache(config: SweepConfig, scratch: Path) -> SweepConfig:
+    """The configuration with studies and caches in a folder that is removed; where there are caches, it keeps them."""
+    out = config.out if (config.out / ".cache").is_dir() else scratch
+    place = config.cache_place
+    if config.cache.place is None:
+        place = str(out / ".cache")
+    elif "://" in place or not Path(place).is_dir():
+        place = str(scratch / ".cache")
+    return config.model_copy(update={"out": out, "cache": config.cache.model_copy(update={"place": place})})
+
+
+def _print_plans_and_time(config: SweepConfig, console: Console, trial_module: str, scratch: Path) -> None:
     space = config.space.space()
     candidates = space.candidates()
     _print_space(config, space, len(candidates), console)
-    step = max(1, math.ceil(len(candidates) / MOST_PLANNED))
-    sample = tuple(dict.fromkeys((BASELINE, space.smallest(), *candidates[::step])))
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        open_executor(config, trial_module, Path(scratch) / "workers.log") as executor,
-    ):
-        with console.status("reading the labels"):
-            described = _all(executor, {"data": Describe()}, None)["data"]
+    with open_executor(config, trial_module, scratch / "workers.log") as executor:
+        _say(console, "reading the labels")
+        described = ask_all(executor, {"data": Describe()})["data"]
         if isinstance(described, Failure):
             raise UserError(f"the images cannot be described: {described.reason}")
         for sentence in data_warnings(described):
             console.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         if config.space.prunes_channels:
-            with console.status("ranking the channels"):
-                _all(executor, {"preparation": Prepare()}, None)
-        planned = _all(executor, {candidate: PlanOnly(candidate) for candidate in sample}, console)
-        _print_memory(config, planned, set(candidates[::step]), step, console)
-        with console.status("timing one trial; what it computes is kept"):
-            example = _example(space)
-            timed = _all(executor, {"example": Evaluate(example)}, None)["example"]
-    _print_time(config, space, example, timed, console)
-    console.print("Nothing was started.")
+            _say(console, "ranking the channels")
+            ask_all(executor, {"preparation": Prepare()})
+        _say(console, f"planning up to {len(candidates)} candidates, for about {PLANNING_S:.0f} s")
+        ends = {"baseline": BASELINE, "smallest": space.smallest()}
+        planned = ask_all(executor, {name: PlanOnly(candidate) for name, candidate in ends.items()})
+        for name, candidate in ends.items():
+            _print_end(name, candidate, planned[name], console)
+        sample = _plan_within(PLANNING_S, executor, _spread(candidates), config.search.workers)
+        _print_memory(config, list(sample.values()), len(candidates), console)
+        _say(console, "timing the float network on a few images")
+        scoring = ask_all(executor, {"time": TimeScoring()})["time"]
+    _print_time(config, space, scoring, console)
+
+
+def _say(console: Console, what: str) -> None:
+    """What is being done, as a line: it may take seconds, and a pipe shows no spinner."""
+    console.print(f"{what} ...", highlight=False, soft_wrap=True)
+
+
+def _spread(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """All candidates, in an order whose every beginning is an even sample: in steps of the golden ratio."""
+    size = len(candidates)
+    step = next(
+        step for step in range(max(1, round(size * (math.sqrt(5) - 1) / 2)), size + 1) if math.gcd(step, size) == 1
+    )
+    return [candidates[index * step % size] for index in range(size)]
+
+
+def _plan_within(
+    seconds: float, executor: Executor, candidates: Sequence[Candidate], workers: int
+) -> dict[Candidate, Costs | Failure]:
+    """Plans of as many candidates as can be made in this time, in their order; of one at least."""
+    end = time.monotonic() + seconds
+    waiting, running = list(reversed(candidates)), 0
+    planned: dict[Candidate, Costs | Failure] = {}
+    while running or (waiting and (not planned or time.monotonic() < end)):
+        while waiting and running < workers and (not planned or time.monotonic() < end):
+            candidate = waiting.pop()
+            executor.submit(candidate, PlanOnly(candidate))
+            running += 1
+        for answer in executor.poll(0.5):
+            planned[answer.key] = answer.value
+            running -= 1
+    return planned
 
 
 def _print_space(config: SweepConfig, space: Space, size: int, console: Console) -> None:
@@ -84,26 +146,23 @@ def _print_space(config: SweepConfig, space: Space, size: int, console: Console)
     )
 
 
-def _print_memory(
-    config: SweepConfig,
-    planned: Mapping[Candidate, Costs | Failure],
-    searched: set[Candidate],
-    step: int,
-    console: Console,
-) -> None:
-    for name, candidate in (("baseline", BASELINE), ("smallest", config.space.space().smallest())):
-        costs = planned[candidate]
-        if isinstance(costs, Failure):
-            raise UserError(f"{name} ({candidate}) cannot be planned: {costs.reason}")
-        console.print(
-            f"{name:>9}: {costs['peak_memory_mb']:8.3f} MB planned peak memory  ({candidate})", highlight=False
-        )
-    known = [costs for candidate, costs in planned.items() if candidate in searched and not isinstance(costs, Failure)]
+def _print_end(name: str, candidate: Candidate, costs: Costs | Failure, console: Console) -> None:
+    if isinstance(costs, Failure):
+        raise UserError(f"{name} ({candidate}) cannot be planned: {costs.reason}")
+    console.print(f"{name:>9}: {costs['peak_memory_mb']:8.3f} MB planned peak memory  ({candidate})", highlight=False)
+
+
+def _print_memory(config: SweepConfig, sample: Sequence[Costs | Failure], size: int, console: Console) -> None:
+    known = [costs for costs in sample if not isinstance(costs, Failure)]
+    if failed := len(sample) - len(known):
+        console.print(f"{failed} of {len(sample)} candidates cannot be planned; they would fail.", style="red")
+    if not known:
+        return
     limits = planned_limits(config.constraints)
     fitting = [costs for costs in known if all(costs[name] <= limit for name, limit in limits.items())]
     memory = np.array([costs["peak_memory_mb"] for costs in known])
-    what = f"an even sample of {len(known)}" if step > 1 else f"all {len(known)}"
-    table = Table(title=f"planned: {what} candidates", title_justify="left")
+    what = f"all {size}" if len(sample) == size else f"an even sample of {len(sample)} of {size}"
+    table = Table(title=f"planned: {what} candidates", title_justify="left", min_width=len(what) + 20)
     for name in ("peak memory, MB", "candidates that fit"):
         table.add_column(name, justify="right")
     for budget in budgets(memory.min(), memory.max()):
@@ -114,9 +173,6 @@ def _print_memory(
         console.print(f"Within the limits ({said}): {len(fitting)} of {len(known)}.", highlight=False)
         if not fitting:
             console.print("No candidate keeps the limits; widen the space or the limits.", style="red")
-    failed = sum(isinstance(costs, Failure) for costs in planned.values())
-    if failed:
-        console.print(f"{failed} candidates cannot be planned; they would fail.", style="red")
 
 
 def budgets(least: float, most: float) -> list[float]:
@@ -129,47 +185,26 @@ def budgets(least: float, most: float) -> list[float]:
     return [*needed[:-1:stride], needed[-1]]
 
 
-def _example(space: Space) -> Candidate:
-    """A candidate that passes every stage: pruned and quantised, where the space has such."""
-    candidates = [c for c in space.candidates() if c.compression.sparsity > 0] or list(space.candidates())
-    quantised = [c for c in candidates if not c.compression.is_float] or candidates
-    return quantised[len(quantised) // 2]
-
-
-def _print_time(config: SweepConfig, space: Space, example: Candidate, timed: object, console: Console) -> None:
-    measurement: Measurement | None = None if isinstance(timed, Failure) else timed.measurement
-    if measurement is None:
-        reason = timed.reason if isinstance(timed, Failure) else "it was not measured"
-        console.print(f"The time cannot be foretold: {example} failed ({reason}).", style="red")
+def _print_time(config: SweepConfig, space: Space, scoring_s: float | Failure, console: Console) -> None:
+    """What a study may take, from the time that the float network takes for an image."""
+    if isinstance(scoring_s, Failure):
+        console.print(f"The time cannot be estimated: the float network failed ({scoring_s.reason}).", style="red")
         return
-    stages = measurement.stage_seconds
-    prune_s = stages.get("prune", 0.0)
-    rest_s = sum(stages.values()) - prune_s
-    networks = {(c.compression.pruning, c.compression.sparsity) for c in space.candidates() if c.compression.sparsity}
+    images = len(open_pictures(config.data).search)
     trials = min(config.search.trials, len(space.candidates()))
+    networks = {(c.compression.pruning, c.compression.sparsity) for c in space.candidates() if c.compression.sparsity}
     prunings = min(len(networks), trials)
-    seconds = (prunings * prune_s + trials * rest_s) / config.search.workers
+    tuning, quantization = config.finetune, config.quantization
+    step_s = STEP * tuning.batch * scoring_s
+    pruning_s = PRUNING_S + tuning.steps * step_s
+    trial_s = TRIAL_S + SCORINGS * images * scoring_s + quantization.aware_steps * step_s
+    trial_s += LEARNED_ROUNDING_S * (quantization.rounding == "learned")
+    seconds = (prunings * pruning_s + trials * trial_s) / config.search.workers
     console.print(
-        f"Expected: about {clock(seconds)} for {trials} trials ({prunings} prunings of {prune_s:.1f} s, {rest_s:.1f} s "
-        f"a trial besides, as timed on {example}), and the report. What is in the cache already takes no time.",
+        f"Expected: roughly {clock(seconds)} for {trials} trials ({prunings} prunings of {pruning_s:.1f} s, "
+        f"{trial_s:.1f} s a trial besides), and the report. Nothing was trained for this: the float network takes "
+        f"{1e3 * scoring_s:.1f} ms an image here, and the rest is as on two idle cores, so that twice or half of it is "
+        "no surprise. What is in the cache already takes no time.",
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _all(executor: Executor, requests: Mapping, console: Console | None) -> dict:
-    """Answers by key; plans as their costs."""
-    for key, request in requests.items():
-        executor.submit(key, request)
-    answers: dict = {}
-
-    def arriving() -> Sequence:
-        while len(answers) < len(requests):
-            for answer in executor.poll(0.5):
-                answers[answer.key] = answer.value
-                yield answer
-
-    bar = track(arriving(), "planning", len(requests), console=console, transient=True) if console else arriving()
-    for _ in bar:
-        pass
-    return answers

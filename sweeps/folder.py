@@ -113,7 +113,7 @@ def open_folder(
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / LOCK_FILE).open("w")
     except OSError as error:
-        raise UserError(f"out: cannot write to {path} ({error.strerror}); choose another with -o out=FOLDER") from None
+        raise _unwritable(path, error) from None
     with lock:
         try:
             fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -128,6 +128,26 @@ def open_folder(
             if is_new and not read_journal(path):
                 _discard(path, error)
             raise
+
+
+def check_writable(path: Path) -> None:
+    """Whether the folder of a study can be made, or written to where it exists. Nothing is made.
+
+    Raises:
+        UserError: it cannot.
+    """
+    there = path
+    while not there.exists() and not there.is_symlink() and there != there.parent:
+        there = there.parent
+    try:
+        with tempfile.TemporaryFile(dir=there):  # its name is gone before anybody can see it
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"out: cannot write to {path} ({error.strerror}); choose another with -o out=FOLDER")
 
 
 def _discard(path: Path, error: Exception) -> None:

@@ -19,7 +19,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def launch(
     config_file: Annotated[Path | None, typer.Argument(metavar="CONFIG.yaml", show_default=False)] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the space and its range of memory, and start nothing.")
+        bool,
+        typer.Option("--dry-run", help="Check all that a launch needs, show what fits which memory, start nothing."),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that exists, up to its budget.")] = False,
     accept_changes: Annotated[
@@ -57,7 +58,6 @@ def launch(
     from reports.promises import EXCEEDS_PLAN_STATUS, PlanStatus, study_status
     from sweeps.config_file import load_config
     from sweeps.dry_run import print_dry_run
-    from sweeps.inputs import check_inputs
     from sweeps.keys import print_keys
     from sweeps.output import Output
     from sweeps.sweep import run_sweep
@@ -72,7 +72,6 @@ def launch(
     overrides += [f"search.workers={workers}"] if workers is not None else []
     config = load_config(config_file, overrides)
     if dry_run:
-        check_inputs(config, console)
         return print_dry_run(config, console)
     record = run_sweep(config, resume, console, accept_changes=accept_changes)
     if record is not None and study_status(record) is PlanStatus.EXCEEDED:

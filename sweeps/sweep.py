@@ -20,7 +20,7 @@ from sweeps.config import SweepConfig
 from sweeps.databases import OPTUNA, server_problem
 from sweeps.executor import Executor, Limits
 from sweeps.fingerprints import Inputs
-from sweeps.folder import LOG_FILE, gone_explained, open_folder
+from sweeps.folder import LOG_FILE, check_writable, gone_explained, open_folder
 from sweeps.inputs import check_inputs
 from sweeps.progress import Progress
 from sweeps.shared_journal import SharedJournal
@@ -64,15 +64,15 @@ def run_sweep(
     """One sweep, from its configuration to its report; None where another launch on the same study writes that.
 
     Args:
-        inputs: what `check_inputs` found; None: it is asked here.
+        inputs: what `check_launch` found; None: it is asked here.
 
     Raises:
         UserError: of everything a user can put right, a full disk and a locked database among it. What was measured by
             then is in the journal, and `--resume` goes on from there.
     """
     with explained(config.folder):
-        check_services(config)
-        return _run(config, resume, console, trial_module, accept_changes, inputs or check_inputs(config, console))
+        found = check_launch(config, console, inputs)
+        return _run(config, resume, console, trial_module, accept_changes, found)
 
 
 def _run(
@@ -100,6 +100,27 @@ def _run(
 
     print_outcome(end.record, end.report, console, end.early_end, end.warnings, end.unwritten)
     return end.record
+
+
+def check_launch(
+    config: SweepConfig, console: Console | None = None, inputs: Inputs | None = None, folder: Path | None = None
+) -> Inputs:
+    """Check everything that a launch needs, in the order of what is soonest answered: whether its folder can be made,
+    MLflow's store and the database, and what it reads. `--dry-run` checks the same. Nothing of the study is made.
+
+    Args:
+        inputs: as they were found before; None: they are checked.
+        folder: of the study; None: the configuration's.
+
+    Returns:
+        The inputs, hashed.
+
+    Raises:
+        UserError: something cannot be used.
+    """
+    check_writable(folder or config.folder)
+    check_services(config)
+    return inputs or check_inputs(config, console)
 
 
 def check_services(config: SweepConfig) -> None:

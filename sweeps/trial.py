@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from deeplab.datasets.palette import palette
+from deeplab.datasets.part import Kept, spread
 from deeplab.lowering import lower
 from deeplab.portable import TFLITE_FILE, to_tflite
 from deeplab.scoring import score
@@ -37,7 +39,11 @@ from sweeps.stages import Stop, compressed, label_agreement, parameters, plan_of
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_files", "network_of",
     "open_context", "outline", "overlay", "peers", "picture", "plan_candidate", "prepare", "require_inputs",
+    "scoring_seconds",
 ]  # fmt: skip
+
+TIMED_IMAGES = 8
+"""Images by which the time of scoring is found."""
 
 
 def require_inputs(context: Context, digests: Mapping[str, str]) -> None:
@@ -142,6 +148,17 @@ def import_check(context: Context) -> Scores:
     assert context.config.import_check is not None
     split = open_part(context.pictures.dataset, context.config.import_check.split)
     return score(context.baseline, context.pictures.dataset, split)
+
+
+def scoring_seconds(context: Context) -> float:
+    """Seconds that the float network takes to score a search image, by a few of them; what is slow only once, such as
+    the compilation of its graph, is not in it."""
+    some = spread(context.pictures.search, TIMED_IMAGES)
+    few = Kept(some, list(some))
+    score(context.baseline, context.pictures.dataset, few)
+    begun = time.perf_counter()
+    score(context.baseline, context.pictures.dataset, few)
+    return (time.perf_counter() - begun) / len(few)
 
 
 def describe(context: Context) -> DataSet:

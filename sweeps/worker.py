@@ -14,6 +14,7 @@ never loads TensorFlow. It must offer:
     peers(candidate, context) -> reports.record.Peers     what other runtimes use for its network
     network_files(candidate, context) -> {file name: bytes}         its network, to be kept
     import_check(context) -> Scores                        the float network on `config.import_check.split`
+    scoring_seconds(context) -> float                     seconds that the float network takes to score an image
     describe(context) -> reports.record.DataSet            names, colours, counts, fingerprints, labelled classes
     picture(context, image_index) -> (image_id, picture uint8 (H, W, 3), label uint8 (H, W))     of the search split
     overlay(candidate, context, image_index) -> uint8 (H, W)                predicted classes at the label's size
@@ -122,6 +123,11 @@ class Describe:
 
 
 @dataclass(frozen=True)
+class TimeScoring:
+    """Seconds that the float network takes to score an image."""
+
+
+@dataclass(frozen=True)
 class Show:
     """One search picture: (image_id, picture, label, one label map for each candidate)."""
 
@@ -171,6 +177,8 @@ def answer(trial: Any, context: Any, request: Any) -> Any:
             return trial.import_check(context)
         case Prepare():
             return trial.prepare(context)
+        case TimeScoring():
+            return trial.scoring_seconds(context)
         case Describe():
             return trial.describe(context)
         case Show(image_index, candidates):
