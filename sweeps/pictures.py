@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from deeplab.datasets import Dataset, Sample, Split, open_dataset
+from deeplab.datasets import DATASETS, Dataset, Sample, Split, open_dataset
 from deeplab.datasets.digests import FileState, file_state
 from deeplab.datasets.part import Part, spread
 from evaluation.errors import UserError
@@ -99,7 +100,36 @@ def open_pictures(config: DataConfig) -> Pictures:
                 "disjoint"
             )
     calibration = _calibration(config.calibration, dataset, train)
+    if config.calibration is not None:
+        _check_calibration(config, config.calibration, calibration, {"search": search, "heldout": heldout})
     return Pictures(dataset, search, heldout, train, calibration)
+
+
+def _check_calibration(
+    config: DataConfig, other: CalibrationConfig, calibration: Split, scored: Mapping[str, Split]
+) -> None:
+    """Raise the `UserError` for images that calibrate and are scored: the network would have seen what scores it."""
+    used = _identities(other, calibration)
+    for use, split in scored.items():
+        if shared := sorted(used[key] for key in used.keys() & _identities(config, split).keys()):
+            raise UserError(
+                f"data.calibration and data.{use} share {'1 image' if len(shared) == 1 else f'{len(shared)} images'}, "
+                f"the first is {shared[0]}; make them disjoint, e.g. with data.calibration.split: train"
+            )
+
+
+def _identities(config: DataConfig | CalibrationConfig, split: Split) -> dict[tuple[object, ...], str]:
+    """The ids of a split's images by what tells an image from all others: its file, and in a data set that everybody
+    has alike the id itself; of drawn images, with the seed that they are drawn from."""
+    seed = getattr(DATASETS[config.name].options(**config.options), "seed", None)
+    found: dict[tuple[object, ...], str] = {}
+    for index, image_id in enumerate(split.image_ids):
+        files = split.files(index)
+        if files:
+            found["file", os.path.realpath(files[0])] = image_id
+        if config.name != "folder":
+            found[config.name, None if files else seed, image_id] = image_id
+    return found
 
 
 def _calibration(config: CalibrationConfig | None, dataset: Dataset, train: Split | None) -> Split:

@@ -1,6 +1,7 @@
 """What a study starts from is checked before anything is started."""
 
 import io
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sweeps.file_facts import FileFacts
 from sweeps.image_checks import Use, check_images
 from sweeps.inputs import check_inputs
 from sweeps.open_inputs import open_network
+from sweeps.pictures import open_pictures
 from tests.deeplab.slim_network import SlimNetwork
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
@@ -296,6 +298,51 @@ def test_a_bad_held_out_mask_is_one_line_and_nothing_is_begun(tmp_path, monkeypa
     assert sorted(path.name for path in Path.cwd().rglob("*")) == (
         [] if arguments else [".cache", "files.sqlite", "studies"]
     )
+
+
+STREETS = ["data.search=search[:4]", "data.heldout=heldout[:4]", "data.train=train[:8]"]
+
+
+@pytest.mark.parametrize(
+    ("calibration", "said"),
+    [
+        ("{name: streets, split: 'search[:2]'}", r"data\.search share 2 images, the first is"),
+        ("{name: streets, split: 'search[3:9]'}", r"data\.search share 1 image, the first is"),
+        ("{name: streets, split: 'heldout[:64]'}", r"data\.heldout share 4 images, the first is"),
+        ("{name: streets, split: 'search[:2]', options: {height: 64, width: 64}}", r"data\.search share 2 images"),
+        ("{name: streets, split: 'search[4:8]'}", ""),
+        ("{name: streets, split: 'search[:2]', options: {seed: 1}}", ""),
+        ("{name: streets, split: 'train[:8]'}", ""),
+    ],
+)
+def test_images_that_are_scored_do_not_calibrate(calibration, said):
+    config = load_config(REPOSITORY / "pareto.yaml", [*STREETS, f"data.calibration={calibration}"])
+    if not said:
+        open_pictures(config.data)
+        return
+    with pytest.raises(UserError, match=rf"data\.calibration and {said}.*; make them disjoint") as refused:
+        open_pictures(config.data)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_scored_does_not_calibrate_from_another_folder_either(tmp_path):
+    overrides = _folder(tmp_path)
+    for name, ids in (("train", "012"), ("search", "345"), ("heldout", "67")):
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    other = tmp_path / "other"
+    (other / "images").mkdir(parents=True)
+    for index, ids in enumerate("0120", 4):
+        shutil.copy(tmp_path / "images" / f"{ids}.png", other / "images" / f"{index}.png")  # ids of others' images
+    (other / "masks").symlink_to(tmp_path / "masks")
+    (other / "train.txt").write_text("4\n5")
+    (other / "search.txt").write_text("6")
+    (other / "heldout.txt").write_text("7")
+    given = f"data.calibration={{name: folder, path: {other}, split: train, options: {{class_names: {NAMES}}}}}"
+    open_pictures(load_config(REPOSITORY / "pareto.yaml", [*overrides, given]).data)
+    (other / "images" / "5.png").unlink()
+    (other / "images" / "5.png").symlink_to(tmp_path / "images" / "7.png")
+    with pytest.raises(UserError, match=r"data\.calibration and data\.heldout share 1 image, the first is 5;"):
+        open_pictures(load_config(REPOSITORY / "pareto.yaml", [*overrides, given]).data)
 
 
 def test_progress_is_shown_on_a_terminal(tmp_path):
