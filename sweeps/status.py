@@ -5,7 +5,9 @@ python -m sweeps status studies/streets
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,7 +63,7 @@ def _print_status(path: Path, console) -> None:
     launch, spent = folder.launch, sum(trial.spent for trial in trials.values())
     if is_in_use(path):
         state = f"running (process {launch['process']} on {launch['machine']})"
-    elif spent >= launch["trials"]:
+    elif spent >= launch["trials"] or _is_exhausted(folder, found):
         state = "finished"
     else:
         state = "stopped; go on with: python -m sweeps.launch CONFIG.yaml --resume"
@@ -90,6 +92,26 @@ def _print_status(path: Path, console) -> None:
         with suppress(UserError):  # a damaged record is told by whoever needs it
             for sentence in urgent_warnings(read_record(path)):
                 console.print(f"  {sentence}", style="red", markup=False, soft_wrap=True)
+
+
+def _is_exhausted(folder: StudyFolder, trials: Mapping[int, Trial]) -> bool:
+    """Whether a study ended before its budget was spent: the space holds no more, or plans rule out what it holds."""
+    from pydantic import ValidationError
+
+    from sweeps.config import SpaceConfig
+    from sweeps.engine import RULED_OUT_IN_A_ROW
+    from sweeps.space import Candidate
+
+    last = [trials[number] for number in sorted(trials)[-RULED_OUT_IN_A_ROW:]]
+    if len(last) == RULED_OUT_IN_A_ROW and not any(trial.spent for trial in last):
+        return True
+    levels = {key.removeprefix("space."): value for key, value in folder.identity.items() if key.startswith("space.")}
+    try:
+        space = SpaceConfig.model_validate_json(json.dumps(levels)).space()
+        tried = {Candidate.from_params(trial.params) for trial in trials.values()}
+    except (ValidationError, TypeError, ValueError, KeyError):  # of another version: what is not known is not said
+        return False
+    return tried.issuperset(space.candidates())
 
 
 def _settings(folder: StudyFolder) -> tuple[ConstraintsConfig, str | None]:

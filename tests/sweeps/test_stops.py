@@ -193,6 +193,15 @@ def test_status_says_how_far_a_study_is(config: Config, tmp_path: Path, monkeypa
     assert isinstance(runner.invoke(commands, ["status", str(tmp_path / "x")]).exception, UserError)
 
 
+def test_status_of_a_study_whose_space_holds_no_more_is_finished(config: Config) -> None:
+    few = ["space.sparsity=[0.0]", "space.tile_count=[1]", "search.trials=40"]
+    sweep(config(*few))
+    said = CliRunner().invoke(commands, ["status", str(config().folder)]).output
+    assert ": finished" in said
+    assert " of 40 trials measured" in said
+    assert "--resume" not in said
+
+
 def test_a_failed_trials_traceback_is_an_artifact_of_its_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETITLAB_TEST_FAULT", "raise:*")
     sweep(config("search.failures_in_a_row=2"))
