@@ -75,14 +75,17 @@ def export(
 
 
 def with_own_cache(config: SweepConfig, study: Path, scratch: Path) -> SweepConfig:
-    """The configuration of a record with a stage cache that may be written: next to the study, where it is by default,
-    or a folder that holds nothing but a stage cache. A record may come from somebody else, and must not make an export
-    write to, or remove from, any other folder or address; it then uses `scratch`.
+    """The configuration of a record with caches that may be written: those next to the study, where they are by default
+    and exist, or a folder that holds nothing but a stage cache. A record may come from somebody else, and must not make
+    an export write to, or remove from, any other folder or address; nor is a cache begun where there is none. It then
+    uses `scratch`.
     """
     place = config.cache.place
     out = study.resolve().parent
+    if not (out / ".cache").is_dir() or (out / ".cache").is_symlink():
+        out = scratch
     if place is not None and ("://" in place or not is_stage_cache(Path(place))):
-        place = str(scratch)
+        place = str(scratch / ".cache")
     return config.model_copy(update={"out": out, "cache": config.cache.model_copy(update={"place": place})})
 
 

@@ -16,6 +16,7 @@ from reports.files import inside, replace_file
 from reports.record import State, StudyRecord, read_record, write_record
 from sweeps.config import SweepConfig
 from sweeps.export import with_own_cache
+from sweeps.file_facts import facts_of
 from sweeps.folder import read_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -226,11 +227,24 @@ def test_an_export_writes_to_no_cache_that_a_record_names(tmp_path: Path, outsid
     """Entries that are not used for long are removed from a cache, and any other file of an hour's age with them."""
     config = config_of(cache={"place": place.format(outside=outside)})
     scratch = tmp_path / "scratch"
-    assert with_own_cache(config, tmp_path / "studies" / "s", scratch).cache_place == str(scratch)
+    assert with_own_cache(config, tmp_path / "studies" / "s", scratch).cache_place == str(scratch / ".cache")
+
+
+def test_an_export_begins_no_cache_next_to_a_study(tmp_path: Path, outside: Path) -> None:
+    study, scratch = tmp_path / "theirs" / "s", tmp_path / "scratch"
+    study.mkdir(parents=True)
+    for _ in range(2):
+        mine = with_own_cache(config_of(out="/elsewhere"), study, scratch)
+        assert mine.cache_place == str(scratch / ".cache")
+        facts_of(mine).save_passed({"x": b""})
+        assert [path.name for path in study.parent.iterdir() if not path.is_symlink()] == ["s"]
+        (study.parent / ".cache").unlink(missing_ok=True)
+        (study.parent / ".cache").symlink_to(outside)  # and follows no link to another folder
 
 
 def test_an_export_uses_the_cache_next_to_its_study_or_one_that_is_nothing_else(tmp_path: Path) -> None:
     plain = config_of(out="/elsewhere")
+    (tmp_path / ".cache").mkdir()
     assert with_own_cache(plain, tmp_path / "s", tmp_path).cache_place == str(tmp_path / ".cache")
     (tmp_path / "cache" / "prune").mkdir(parents=True)
     (tmp_path / "cache" / "prune" / "0123.bin").write_bytes(b"")
