@@ -82,7 +82,7 @@ def _check_sparsity(config: SweepConfig, most: float) -> None:
     beyond = [level for level in config.space.sparsity if level > most + ROUND]
     if beyond:
         reference = config.channels
-        named = ", ".join(f"{level:g}" for level in sorted(beyond))
+        named = ", ".join(map(str, sorted(beyond)))  # as given: 0.999999999 is not 1
         raise UserError(
             f"space.sparsity: {named} cannot be reached: pruning channels saves at most "
             f"{math.floor(1000 * most) / 10:g} % of this network's peak memory (channels.bits {reference.bits}, "

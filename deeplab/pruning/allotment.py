@@ -81,8 +81,8 @@ class PruningPath:
                 return step
         most = 1.0 - min(step.peak_memory_bytes for step in self.steps) / self.reference_bytes
         raise UserError(
-            f"pruning channels cannot save {100 * saving:.3g} % of the peak memory, only {100 * most:.3g} %; ask for a "
-            "lower sparsity"
+            f"pruning channels cannot save {100 * saving:.12g} % of the peak memory, only {100 * most:.3g} %; ask for "
+            "a lower sparsity"
         )
 
 

@@ -272,6 +272,8 @@ def test_a_sparsity_that_channels_cannot_give_is_refused_before_they_are_ranked(
     words = r"space\.sparsity: 0\.9, 0\.95 cannot be reached: .* at most 8\d(\.\d)? %.*keep to levels up to 0\.8\d"
     with pytest.raises(UserError, match=words):
         _check("space.sparsity=[0.0, 0.5, 0.9, 0.95]")
+    with pytest.raises(UserError, match=r"space\.sparsity: 0\.999999999 cannot be reached"):
+        _check("space.sparsity=[0.0, 0.999999999]")
     _check("space.sparsity=[0.0, 0.8]")
 
 
