@@ -229,9 +229,10 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
         numbers = ", ".join(f"{number:03d}" for number in doubtful)
         images = len(record.trial(doubtful[0]).measurement.scores.image_ids)
         marked = "" if enough_images(images) else UNRELIABLE
+        verb = "is" if len(doubtful) == 1 else "are"
         said.append(
-            f"{len(doubtful)} of {len(record.front)} points are on the front in less than half of the resamples of the "
-            f"pictures{marked} ({numbers}): on other pictures another trial might stand there."
+            f"{len(doubtful)} of {len(record.front)} points {verb} on the front in less than half of the resamples of "
+            f"the pictures{marked} ({numbers}): on other pictures another trial might stand there."
         )
     seed, pairs = int(record.config.get("seed", 0)), []
     for smaller, larger in itertools.pairwise(equal[0] for equal in record.front):
@@ -241,10 +242,10 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
     together = sum(difference.lower <= 0 for difference in pairs)
     marked = next((difference.mark for difference in pairs if difference.mark), "")
     if together:
-        said.append(
-            f"Of {len(pairs)} pairs of neighbours on the front these pictures do not tell {together} apart: the 95 % "
-            f"interval of their difference in mIoU holds 0{marked}."
-        )
+        which = f"Of {len(pairs)} pairs of neighbours on the front these pictures do not tell {together} apart"
+        if len(pairs) == 1:
+            which = "These pictures do not tell the two points of the front apart"
+        said.append(f"{which}: the 95 % interval of their difference in mIoU holds 0{marked}.")
     return said
 
 

@@ -52,7 +52,8 @@ def print_outcome(
         console.print(table)
     failed = sum(trial.state is State.FAILED for trial in record.trials)
     pruned = sum(trial.state is State.PRUNED for trial in record.trials)
-    console.print(f"{len(record.trials)} distinct trials ({pruned} pruned, {failed} failed).", highlight=False)
+    distinct = "1 distinct trial" if len(record.trials) == 1 else f"{len(record.trials)} distinct trials"
+    console.print(f"{distinct} ({pruned} pruned, {failed} failed).", highlight=False)
     choice, baseline = record.choice, record.baseline
     if choice is None:
         console.print(record.chosen_reason, highlight=False)

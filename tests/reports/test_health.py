@@ -1,12 +1,16 @@
 """What the report warns of."""
 
+import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from evaluation.accuracy import Interval
 from reports.health import data_warnings, health, unlabelled_classes
 from reports.record import Bound, Early, State
+from sweeps.outcome import print_outcome
 
 
 def test_it_says_how_often_screening_was_wrong(study) -> None:
@@ -81,3 +85,29 @@ def test_a_class_that_is_void_by_definition_is_not_missed(study) -> None:
     (sentence,) = [s for s in data_warnings(replace(data, search_classes=(0, 1, 2))) if "in no label" in s]
     assert sentence.startswith(f"1 of 4 classes ({names[3]}) is in no label")
     assert sentence.endswith("A mask gives each class by its number, 0 to 4: see whether yours do.")
+
+
+def overlaps(record, on_front) -> list[str]:
+    """The sentences on points that images do not tell apart, or on the front by chance."""
+    return [s for s in health(record, {}, {}, on_front) if "apart" in s or "of the resamples" in s]
+
+
+def test_one_pair_of_neighbours_is_spoken_of_as_one(study) -> None:
+    record = study(*[State.COMPLETE] * 5)
+    equal = record.trial(record.front[0][0]).measurement.scores
+    trials = tuple(
+        replace(trial, measurement=replace(trial.measurement, scores=equal)) if trial.measurement else trial
+        for trial in record.trials
+    )
+    alike = replace(record, trials=trials)
+    (many,) = overlaps(alike, {})
+    assert many.startswith(f"Of {len(record.front) - 1} pairs of neighbours on the front these pictures do not tell ")
+    (one,) = overlaps(replace(alike, front=record.front[:2]), {})
+    assert one.startswith("These pictures do not tell the two points of the front apart: the 95 % interval")
+    text = io.StringIO()
+    print_outcome(
+        replace(record, trials=trials[:1], front=(), chosen=None), Path("r.pdf"), Console(file=text, width=200), None
+    )
+    assert "1 distinct trial (0 pruned, 0 failed)." in text.getvalue()
+    doubtful = overlaps(replace(record, front=record.front[:1]), {record.front[0][0]: 0.1})
+    assert doubtful[0].startswith("1 of 1 points is on the front")
