@@ -25,7 +25,7 @@ from sweeps.pictures import open_pictures
 from sweeps.progress import clock
 from sweeps.space import BASELINE, Candidate, Space
 from sweeps.sweep import check_launch, open_executor
-from sweeps.worker import TRIAL_MODULE, Describe, PlanOnly, Prepare, TimeScoring
+from sweeps.worker import TRIAL_MODULE, Describe, PlanOnly, TimeScoring
 
 PLANNING_S = 8.0
 """How long candidates are planned; what is not planned by then is left out, evenly."""
@@ -85,8 +85,7 @@ def _print_plans_and_time(config: SweepConfig, console: Console, trial_module: s
         for sentence in data_warnings(described):
             console.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         if config.space.prunes_channels:
-            _say(console, "ranking the channels")
-            ask_all(executor, {"preparation": Prepare()})
+            _say(console, "ranking the channels")  # as the first plan needs it; `Prepare` reads training images, too
         _say(console, f"planning up to {len(candidates)} candidates, for about {PLANNING_S:.0f} s")
         ends = {"baseline": BASELINE, "smallest": space.smallest()}
         planned = ask_all(executor, {name: PlanOnly(candidate) for name, candidate in ends.items()})
