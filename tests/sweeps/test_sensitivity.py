@@ -67,7 +67,7 @@ def test_the_command_prints_every_part_of_the_shipped_network_in_order(tmp_path,
     row = re.compile(
         r"^ *(backbone|ASPP|decoder|edges|depthwise) +([34])-bit (weights|activations) +"
         r"([+-]\d\.\d{5}) +(\d+\.\d\d) % +"
-        r"([+-]\d\.\d{4}) +([+-]\d\.\d{4}) to ([+-]\d\.\d{4}) +(-?\d+\.\d\d) +(\S+|saves nothing) *$",
+        r"([+-]\d\.\d{4}) +([+-]\d\.\d{4}) to ([+-]\d\.\d{4})† +(-?\d+\.\d\d) +(\S+|saves nothing) *$",
         re.MULTILINE,
     )
     rows = row.findall(printed)
