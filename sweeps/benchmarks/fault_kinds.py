@@ -223,7 +223,8 @@ def fill_disk(disturbed: Disturbed, process: subprocess.Popen, rng: random.Rando
 @fault("folder removed")
 def remove_folder(disturbed: Disturbed, process: subprocess.Popen, rng: random.Random, place: Place) -> None:
     """What was measured goes with it, as was wished; the launch must end, and a new one must not mind what is left."""
-    shutil.rmtree(disturbed.study)
+    while disturbed.study.exists():  # a file may be written while the folder is being emptied
+        shutil.rmtree(disturbed.study, ignore_errors=True)
     disturbed.forget()
 
 
