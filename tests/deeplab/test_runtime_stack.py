@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deeplab.runtime import proof_build
@@ -18,6 +19,7 @@ from deeplab.runtime.stack_proof import VariantBuilder, variants
 from deeplab.runtime.stack_sources import pointers_of
 from deeplab.runtime.stack_table import all_parts, derived_row
 from deeplab.runtime.stack_usage import FLAGS, build_stack, unit_of
+from evaluation.graph import Graph
 from evaluation.kernels.stack_bounds import TABLE, BuildStack, KernelUse, read_table, stack_table, to_json
 from evaluation.planner import CAMERA, MCU, plan
 from evaluation.planner.kernel_uses import kernel_uses
@@ -259,15 +261,27 @@ def test_a_stack_beyond_its_bound_is_a_fault(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_variant_is_within_its_bound(name, tmp_path):
-    graph = NETWORKS[name]()
-    made, frame = plan(graph, 4, CAMERA), camera_frame(5)
-    for variant in variants()[0]:
-        folder = tmp_path / f"{variant.instruction_set}_{variant.compiler.split()[0]}"
-        folder.mkdir()
-        proof = VariantBuilder(variant, folder).prove(graph, made, [frame])
-        print(variant.instruction_set, variant.compiler, proof)
-        assert proof.is_within
-        # A bound covers paths that this network does not take: an edge, a last block of channels.
-        assert proof.bound_bytes < 2 * proof.stack_bytes
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "instruction_set", [name for name, one in INSTRUCTION_SETS.items() if "none" not in one.prefix]
+)
+def test_every_variant_is_within_its_bound(instruction_set, family, tmp_path):
+    found, missing = variants()
+    built = [v for v in found if v.instruction_set == instruction_set and v.compiler.startswith(family)]
+    if not built:
+        pytest.skip(next(why for why in missing if why.startswith(f"{instruction_set}, {family}:")))
+    proofs = {}
+    for name, network in NETWORKS.items():
+        graph = network()
+        (tmp_path / name).mkdir()
+        proofs[name] = VariantBuilder(built[0], tmp_path / name).prove(graph, plan(graph, 4, CAMERA), [an_input(graph)])
+        assert proofs[name].is_within, name
+    # Over all networks: one alone may not take the deepest of its paths.
+    assert max(p.bound_bytes for p in proofs.values()) < 1.25 * max(p.stack_bytes for p in proofs.values())
+
+
+def an_input(graph: Graph) -> np.ndarray:
+    tensor = graph.tensors[graph.inputs[0]]
+    if tensor.dtype == "uint8":
+        return camera_frame(5)
+    return np.random.default_rng(5).normal(size=tensor.shape).astype(tensor.dtype)
