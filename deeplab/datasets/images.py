@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from deeplab.datasets import bmp, png, tiff
 from deeplab.datasets.orientation import stored_orientation, upright
@@ -184,7 +185,7 @@ def _stored_bits(image: Image.Image, content: bytes) -> int:
 
 def _tags(image: Image.Image) -> Mapping[int, Any]:
     """Of a TIFF file, by number."""
-    return image.tag_v2  # type: ignore[attr-defined, no-any-return]
+    return image.tag_v2 if isinstance(image, TiffImageFile) else {}
 
 
 def _rgb(path: Path, image: _Decoded) -> np.ndarray:
