@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,16 +196,31 @@ class _Search:
 
     def _budget_left(self) -> bool:
         """Whether another question may be asked; open ones are taken to be measured."""
-        return sum(trial.spent for trial in self.told.values()) + len(self.pending) < self.config.search.trials
+        return self._is_affordable(list(self.told.values()), len(self.pending))
 
     def _ask(self) -> bool:
         """Ask and hand out the next question; False where none is left."""
-        question = self.study.ask(self.told)
+        question = self.study.ask(self._known_now())
         if question is None:
             return False
         self.pending.append(question)
         self._submit(question)
         return True
+
+    def _known_now(self) -> Mapping[int, Trial]:
+        """What the next question may know: what was told when it would be asked in a search that nothing stopped.
+
+        A stop waits for the trials under way and tells them all; a question asked after it knows no more for that.
+        """
+        number = 1 + max((*self.told, *(question.number for question in self.pending)), default=-1)
+        trials = list(self.told.values())
+        known = min(max(0, number - self.lag + 1), len(trials))
+        while known < len(trials) and not self._is_affordable(trials[:known], number - known):
+            known += 1
+        return {trial.number: trial for trial in trials[:known]}
+
+    def _is_affordable(self, told: Sequence[Trial], open_count: int) -> bool:
+        return sum(trial.spent for trial in told) + open_count < self.config.search.trials
 
     def _submit(self, question: Question) -> None:
         self.executor.submit(question, self._request(question))
@@ -306,6 +321,9 @@ class _SharedSearch(_Search):
     def _budget_left(self) -> bool:
         spent = sum(trial.spent for trial in self.journal.trials.values())
         return spent + self.journal.open_claims < self.config.search.trials
+
+    def _known_now(self) -> Mapping[int, Trial]:
+        return self.told
 
     def _ask(self) -> bool:
         try:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, get_storage
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 from sqlalchemy.exc import DatabaseError
@@ -35,14 +35,13 @@ from sqlalchemy.exc import DatabaseError
 from reports.record import State, Trial
 from sweeps.ehvi import ANYTHING, Worth, choose
 from sweeps.judging import costs_of
+from sweeps.known_storage import QUESTION, KnownStorage
 from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal
 from sweeps.space import BASELINE, Candidate, Space
 from sweeps.sqlite import use_write_ahead_log
 from sweeps.study_storage import LastingStorage
 
 STUDY_DATABASE = "study.db"
-QUESTION = "question"
-"""User attribute of an Optuna trial that is one of ours: number, candidate, and how many trials were told before."""
 REPEATS_BEFORE_RANDOM = 8
 """Repeats in a row after which an untried candidate is drawn at random: samplers circle where a space runs out."""
 
@@ -140,16 +139,16 @@ class Study:
     def _open(self, database: Path, name: str) -> optuna.Study:
         url = f"sqlite:///{database}"
         try:
-            return self._create(url, name)
+            return self._create(KnownStorage(get_storage(url)), name)
         except (DatabaseError, StorageInternalError, RuntimeError) as error:
             if not _is_damaged(error):
                 raise
             for suffix in ("", "-wal", "-shm"):  # `unfinished` brings back from the journal what it held
                 with suppress(FileNotFoundError):
                     database.with_name(database.name + suffix).rename(f"{database}.damaged{suffix}")
-            return self._create(url, name)
+            return self._create(KnownStorage(get_storage(url)), name)
 
-    def _create(self, storage: str | BaseStorage, name: str) -> optuna.Study:
+    def _create(self, storage: BaseStorage, name: str) -> optuna.Study:
         directions = ["maximize", *["minimize"] * len(self._costs)]
         return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
 
@@ -215,6 +214,10 @@ class Study:
         """The next candidate that was never tried; None once the space is exhausted.
 
         A repeat is answered at once from `finished`, and does not count.
+
+        Args:
+            finished: the trials that the choice may rest on, by number; of others that were told the sampler sees no
+                more than that they were asked. A study with other launches reads all that Optuna holds.
         """
         if self._shared is not None:
             self._learn(self._shared.asked)
@@ -231,7 +234,7 @@ class Study:
             elif self._sampler == "ehvi":
                 pending = [candidate for candidate, number in self.asked.items() if number not in finished]
                 chosen = choose(self._space, list(finished.values()), pending, list(self._untried), self._worth)
-            trial = None if chosen is not None else self._ask_optuna(number + 100_003 * attempt)
+            trial = None if chosen is not None else self._ask_optuna(number + 100_003 * attempt, finished)
             candidate = chosen if trial is None else self._candidate(trial.params)
             if candidate not in self.asked and (question := self._claim(number, candidate, trial, len(finished))):
                 return question
@@ -282,9 +285,11 @@ class Study:
         trial_id = storage.create_new_trial(self._study._study_id, template_trial=trial)
         return Question(number, candidate, storage.get_trial_number_from_id(trial_id), known)
 
-    def _ask_optuna(self, number: int) -> OptunaTrial:
+    def _ask_optuna(self, number: int, known: Collection[int]) -> OptunaTrial:
         self._study.sampler = make_sampler(self._sampler, self._seed, number)
-        return self._study.ask(self._distributions())
+        storage = self._study._storage
+        with storage.showing(known) if isinstance(storage, KnownStorage) else nullcontext():
+            return self._study.ask(self._distributions())
 
     def _mark(self, candidate: Candidate, number: int) -> None:
         self.asked[candidate] = number

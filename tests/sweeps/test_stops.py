@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
+import optuna
 import pytest
 from mlflow import MlflowClient
 from rich.console import Console
@@ -24,6 +25,7 @@ from typer.testing import CliRunner
 from evaluation.errors import UserError
 from reports.record import State, read_record
 from sweeps.__main__ import app as commands
+from sweeps.config import SweepConfig
 from sweeps.sweep import run_sweep
 
 
@@ -225,3 +227,31 @@ def test_a_locked_database_is_one_line_and_loses_nothing(config: Config, monkeyp
     assert len(record.trials) == 5
     assert max(Counter(evaluated(config().folder)).values()) == 1
     assert_nothing_is_running(config())
+
+
+@pytest.mark.parametrize("sampler", ["ehvi", pytest.param("tpe", marks=pytest.mark.slow)])
+def test_a_question_asked_after_a_stop_knows_what_it_would_have_known_without_one(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    """A stop tells the sampler trials that a question asked next would not know yet."""
+
+    def known(study: SweepConfig) -> dict[int, int]:
+        trials = optuna.load_study(study_name=study.study, storage=f"sqlite:///{study.folder / 'study.db'}").trials
+        asked = [trial.user_attrs["question"] for trial in trials if "question" in trial.user_attrs]
+        return {question["number"]: question["known"] for question in asked}
+
+    several = ("search.workers=2", "search.trials=12", f"search.sampler={sampler}")
+    whole = sweep(config(*several, "out=whole"))
+    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
+    process = start(tmp_path, *several)
+    wait_for_trials(config().folder, 5)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert 5 <= len(read_record(config().folder).trials) < 12
+    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0")
+    record = sweep(config(*several), resume=True)
+    assert known(config(*several)) == known(config(*several, "out=whole"))
+    assert [trial.name for trial in record.trials] == [trial.name for trial in whole.trials]
+    assert record.front == whole.front
+    assert max(Counter(evaluated(config().folder)).values()) == 1

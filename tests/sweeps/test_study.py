@@ -116,6 +116,26 @@ def test_what_was_put_off_is_taken_up_again_and_the_search_goes_on_as_if_it_had_
     assert search(again, 9, finished) == whole
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_question_knows_what_it_may_know_and_no_more(tmp_path: Path, sampler: str) -> None:
+    """With three questions open at once; in the second search, two of them were told sooner, as a stop tells them."""
+
+    def asked(folder: Path, told_sooner: frozenset[int]) -> list[str]:
+        study, told, names = open_study(folder, sampler), {}, []
+        waiting: list[Question] = []
+        for number in range(14):
+            while len(waiting) > 2 or (waiting and number in told_sooner):
+                question = waiting.pop(0)
+                told[question.number] = measured(question)
+                study.tell(question, told[question.number], {})
+            known = {n: trial for n, trial in told.items() if n < number - 2}
+            waiting.append(study.ask(known))
+            names.append(str(waiting[-1].candidate))
+        return names
+
+    assert asked(tmp_path / "stopped", frozenset({6, 11})) == asked(tmp_path / "whole", frozenset())
+
+
 def test_a_failed_candidate_is_not_tried_again(tmp_path: Path) -> None:
     tried = search(open_study(tmp_path, space=SMALL), 100, {}, State.FAILED)
     assert len(tried) == len(set(tried)) == 9
