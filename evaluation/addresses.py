@@ -32,12 +32,14 @@ _SECRET_NAMES = ("pass", "pw", "key", "sig", "sas", "auth", "psk", "pin", "otp",
 """Of a query; elsewhere `key=value` is just a word."""
 _USER_ONLY_IS_A_SECRET = ("http", "https", "git+https", "git+http")
 """Schemes where what precedes the `@` is a token if it has no colon; elsewhere it is a user or a container."""
-_NOTHING = ("", MASK, "None", "null")
+_EMPTY = ("", MASK)
+_NOTHING = (*_EMPTY, "None", "null")
+"""What a parameter holds that has no value."""
 _SECRET_VARIABLE = re.compile(r"(PASSWORD|PASSWD|_PWD|SECRET|_TOKEN|(ACCESS|API|ACCOUNT|STORAGE)_KEY)$", re.IGNORECASE)
 _ADDRESS_VARIABLE = re.compile(r"(_URI|_URL|_DSN)$", re.IGNORECASE)
 _ADDRESS_BEGINS = re.compile(r"[a-z][a-z0-9+.\-:]*://", re.IGNORECASE)
 _SHORT = 4
-"""A shorter secret is replaced only where addresses have one: many words hold its letters."""
+"""A shorter secret, and the word None, is replaced only where addresses have one: many texts hold its letters."""
 _PIECE = 5
 """Characters of a piece of a secret that is replaced by itself: a library that reads an address in another way may cut
 a password at its `/` or `@`, and name the rest as a path or a host."""
@@ -117,10 +119,10 @@ def masked(text: str) -> str:
 def _secrets(address: str) -> Iterator[tuple[str, str]]:
     """(what it is in words, the secret) of every secret in an address."""
     match = _WHOLE_USER_PASSWORD.search(address)
-    if match is not None and match["password"] not in _NOTHING:
+    if match is not None and match["password"] not in _EMPTY:
         yield "a password", match["password"]
     for match in _WHOLE_USER_ONLY.finditer(address):
-        if match["scheme"].lower() in _USER_ONLY_IS_A_SECRET and match["user"] not in _NOTHING:
+        if match["scheme"].lower() in _USER_ONLY_IS_A_SECRET and match["user"] not in _EMPTY:
             yield "a token", match["user"]
     for match in (*_WHOLE_QUERY.finditer(address), *_keywords(address)):
         if _is_secret(match):
@@ -185,8 +187,9 @@ def _pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
         for plain in {secret, unquote(secret), unquote_plus(secret)}:
             written = {plain, quote(plain), quote(plain, safe=""), quote_plus(plain), " ".join(plain.split())}
             written |= {repr(plain)[1:-1], json.dumps(plain)[1:-1], plain.strip()}
-            forms |= {form for form in written if len(form) >= _SHORT}
-            short |= {form for form in written if 0 < len(form) < _SHORT}
+            common = {form for form in written if len(form) < _SHORT or form in _NOTHING}
+            forms |= written - common
+            short |= common - {""}
             pieces = [piece for piece in re.split(r"[\s/?#@:&;,'\"\\]+", plain) if len(piece) >= _PIECE]
             forms |= {*pieces, *(piece.lower() for piece in pieces)}
     usable = sorted((form for form in forms if form.strip("*")), key=lambda form: (-len(form), form))

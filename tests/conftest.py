@@ -5,6 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every run, so that a run that passes passes again; `--hypothesis-profile=default` draws new ones.
+settings.load_profile("ci")
 
 # Two test processes on two cores: threads of the linear algebra in each would wait for the other's. Read when numpy is
 # imported, here and in what tests start.
