@@ -53,7 +53,8 @@ class KnownStorage(BaseStorage):
 
     def _as_known(self, trial: FrozenTrial) -> FrozenTrial:
         question = trial.user_attrs.get(QUESTION)
-        if question is None or self._known is None or question["number"] in self._known or not trial.state.is_finished():
+        is_known = question is None or self._known is None or question["number"] in self._known
+        if is_known or not trial.state.is_finished():
             return trial
         shown = copy.copy(trial)
         shown.state, shown.values, shown.datetime_complete = TrialState.RUNNING, None, None
