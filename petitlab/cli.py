@@ -30,7 +30,7 @@ class Command:
 
 COMMANDS = {
     "launch": Command("sweeps.launch", "Search the compression settings of a YAML file; write study and report."),
-    "status": Command("sweeps.status", "How far a study is."),
+    "status": Command("sweeps.cli.status", "How far a study is."),
     "export": Command("sweeps.export", "A point of a study's front as C, .tflite and model card."),
     "report": Command("reports.__main__", "Write a study's report anew."),
     "compare": Command("reports.compare", "The fronts of several studies on one axis."),
@@ -39,9 +39,9 @@ COMMANDS = {
     "other-runtimes": Command("evaluation.peers.__main__", "The memory LiteRT and TFLM use for a .tflite network."),
     "train": Command("deeplab.train", "Train or fine-tune a network.", "command"),
     "prune": Command("deeplab.pruning.__main__", "Remove a network's channels, and what that costs.", "command"),
-    "sensitivity": Command("sweeps.sensitivity", "What each layer loses at fewer bits."),
-    "cache": Command("sweeps.cache_command", "Look at or empty the stage cache."),
-    "keys": Command("sweeps.keys", "Every key of a sweep's YAML file."),
+    "sensitivity": Command("sweeps.cli.sensitivity", "What each layer loses at fewer bits."),
+    "cache": Command("sweeps.cli.cache", "Look at or empty the stage cache."),
+    "keys": Command("sweeps.cli.list_keys", "Every key of a sweep's YAML file."),
 }
 
 

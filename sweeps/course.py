@@ -10,22 +10,22 @@ from pathlib import Path
 
 from reports.health import data_warnings
 from reports.record import RECORD_FILE, StudyRecord, write_record
-from sweeps.closing import checked_import, close_study, described
-from sweeps.config import SweepConfig, flatten
-from sweeps.ehvi import Costs, Worth
-from sweeps.engine import run_trials
-from sweeps.executor import Executor, answers_to
-from sweeps.folder import LOG_FILE, StudyFolder
-from sweeps.journal import Journal
-from sweeps.judging import planned_limits
-from sweeps.progress import Progress
-from sweeps.shared_journal import SharedJournal
-from sweeps.sqlite import fold_log
-from sweeps.stop import Stop
-from sweeps.study import STUDY_DATABASE, Study
-from sweeps.tracking import Tracker
-from sweeps.tracking_mirror import Mirror, Unwritten, open_tracker
-from sweeps.worker import CheckImport, Describe, Prepare
+from sweeps.config.constraints import planned_limits
+from sweeps.config.schema import SweepConfig, flatten
+from sweeps.finish.finalize import checked_import, close_study, described
+from sweeps.search.ehvi import Costs, Worth
+from sweeps.search.loop import run_trials
+from sweeps.search.optuna_study import STUDY_DATABASE, Study
+from sweeps.search.progress import Progress
+from sweeps.storage.journal import Journal
+from sweeps.storage.postgres_journal import SharedJournal
+from sweeps.storage.sqlite import fold_log
+from sweeps.storage.study_folder import LOG_FILE, StudyFolder
+from sweeps.tracking.mirror import Mirror, Unwritten, open_tracker
+from sweeps.tracking.runs import Tracker
+from sweeps.trial.worker import CheckImport, Describe, Prepare
+from sweeps.workers.executor import Executor, answers_to
+from sweeps.workers.signals import Stop
 
 
 @dataclass(frozen=True)

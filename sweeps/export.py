@@ -18,8 +18,8 @@ from evaluation.errors import UserError, exits_on_user_error
 
 if TYPE_CHECKING:
     from reports.record import StudyRecord, Trial
-    from sweeps.config import SweepConfig
-    from sweeps.space import Candidate
+    from sweeps.config.schema import SweepConfig
+    from sweeps.config.space import Candidate
 
 _UNITS = {"": 1e6, "b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -66,7 +66,7 @@ def export(
     if why:
         print(why)
     config, candidate = settings_of(record, study, chosen)
-    from sweeps.handover import hand_over
+    from sweeps.finish.export_bundle import hand_over
 
     with tempfile.TemporaryDirectory() as scratch:
         settings = with_own_cache(config, study, Path(scratch)), candidate
@@ -91,7 +91,7 @@ def with_own_cache(config: SweepConfig, study: Path, scratch: Path) -> SweepConf
 
 def is_stage_cache(folder: Path) -> bool:
     """Whether a folder exists and has folders of cache entries in it, and nothing else."""
-    from sweeps.cache_store import SUFFIX
+    from sweeps.storage.blob_store import SUFFIX
 
     try:
         stages = list(folder.iterdir())
@@ -110,8 +110,8 @@ def settings_of(record: StudyRecord, study: Path, trial: Trial) -> tuple[SweepCo
     from pydantic import ValidationError
 
     from reports.record import RECORD_FILE
-    from sweeps.config import SweepConfig
-    from sweeps.space import Candidate
+    from sweeps.config.schema import SweepConfig
+    from sweeps.config.space import Candidate
 
     try:
         config = SweepConfig.model_validate_json(json.dumps(dict(record.config)))

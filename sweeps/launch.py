@@ -56,11 +56,11 @@ def launch(
     from rich.console import Console
 
     from reports.promises import EXCEEDS_PLAN_STATUS, PlanStatus, study_status
-    from sweeps.config_file import load_config
-    from sweeps.dry_run import print_dry_run
-    from sweeps.keys import print_keys
-    from sweeps.output import Output
+    from sweeps.cli.dry_run import print_dry_run
+    from sweeps.cli.list_keys import print_keys
+    from sweeps.config.load import load_config
     from sweeps.sweep import run_sweep
+    from sweeps.workers.output import Output
 
     console = Console(file=Output())
     if keys:

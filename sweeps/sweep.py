@@ -16,19 +16,19 @@ from rich.console import Console
 from evaluation.addresses import masked_address
 from evaluation.errors import UserError
 from reports.record import StudyRecord
-from sweeps.config import SweepConfig
-from sweeps.databases import OPTUNA, server_problem
-from sweeps.executor import Executor, Limits
-from sweeps.fingerprints import Inputs
-from sweeps.folder import LOG_FILE, check_writable, gone_explained, open_folder
-from sweeps.inputs import check_inputs
-from sweeps.progress import Progress
-from sweeps.shared_journal import SharedJournal
-from sweeps.stop import Stop
-from sweeps.storage_errors import explained
-from sweeps.supervisor import Supervisor
-from sweeps.tracking_address import check_tracking
-from sweeps.worker import TRIAL_MODULE, open_worker
+from sweeps.config.schema import SweepConfig
+from sweeps.inputs.fingerprints import Inputs
+from sweeps.search.progress import Progress
+from sweeps.storage.databases import OPTUNA, server_problem
+from sweeps.storage.errors import explained
+from sweeps.storage.postgres_journal import SharedJournal
+from sweeps.storage.study_folder import LOG_FILE, check_writable, gone_explained, open_folder
+from sweeps.tracking.address import check_tracking
+from sweeps.trial.preflight import check_inputs
+from sweeps.trial.worker import TRIAL_MODULE, open_worker
+from sweeps.workers.executor import Executor, Limits
+from sweeps.workers.process_pool import Supervisor
+from sweeps.workers.signals import Stop
 
 
 def open_executor(config: SweepConfig, trial_module: str, log: Path, inputs: Inputs | None = None) -> Executor:
@@ -39,7 +39,7 @@ def open_executor(config: SweepConfig, trial_module: str, log: Path, inputs: Inp
     open_handler = partial(open_worker, config, trial_module, None if inputs is None else inputs.digests)
     if executor.kind == "local":
         return Supervisor(open_handler, search.workers, log, limits)
-    from sweeps.ray_executor import RayExecutor
+    from sweeps.workers.ray_pool import RayExecutor
 
     return RayExecutor(
         open_handler,
@@ -96,7 +96,7 @@ def _run(
     if end is None:
         console.print("Other launches work on this study; the last of them writes the report.")
         return None
-    from sweeps.outcome import print_outcome
+    from sweeps.finish.summary import print_outcome
 
     print_outcome(end.record, end.report, console, end.early_end, end.warnings, end.unwritten)
     return end.record

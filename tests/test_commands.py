@@ -69,14 +69,14 @@ NARROW = (
     {"PYTHONIOENCODING": "latin-1"},
 )
 MODULES = (
-    "sweeps", "sweeps.launch", "sweeps.keys", "sweeps.status", "sweeps.export", "reports", "reports.compare",
-    "evaluation.planner", "deeplab.train", "petitlab",
+    "sweeps", "sweeps.launch", "sweeps.cli.list_keys", "sweeps.cli.status", "sweeps.export", "reports",
+    "reports.compare", "evaluation.planner", "deeplab.train", "petitlab",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_command_prints_to_a_terminal_of_any_encoding(tmp_path: Path, module: str):
-    arguments = [] if module == "sweeps.keys" else ["--help"]
+    arguments = [] if module == "sweeps.cli.list_keys" else ["--help"]
     for environment in NARROW[:: len(NARROW) - 1]:
         done = run(tmp_path, "-m", module, *arguments, PYTHONPATH=str(REPOSITORY), **environment)
         assert done.returncode == 0, done.stderr
@@ -96,8 +96,8 @@ def test_names_that_the_terminal_cannot_show_are_printed_with_question_marks(tmp
     "command",
     [
         ("sweeps.launch", "s.yaml"), ("sweeps.launch", "s.yaml", "--dry-run"), ("reports", "a"),
-        ("reports.compare", "a", "b"), ("sweeps.export", "a", "--out", "b"), ("sweeps.status",), ("petitlab", "plan"),
-        ("evaluation.planner", "a.tflite"), ("sweeps.keys",),
+        ("reports.compare", "a", "b"), ("sweeps.export", "a", "--out", "b"), ("sweeps.cli.status",),
+        ("petitlab", "plan"), ("evaluation.planner", "a.tflite"), ("sweeps.cli.list_keys",),
     ],
 )  # fmt: skip
 def test_a_current_folder_that_was_removed_is_one_line(tmp_path: Path, command: tuple[str, ...]):
@@ -118,7 +118,7 @@ def test_a_current_folder_that_was_removed_is_one_line(tmp_path: Path, command: 
         (("sweeps.launch", "--workers", "x"), "invalid value for '--workers': "),
         (("sweeps.launch", "a.yaml", "b.yaml"), "(b.yaml)"),
         (("sweeps.launch", "--nothing"), "no such option: --nothing"),
-        (("sweeps.status", "a", "b"), "got unexpected extra argument"),
+        (("sweeps.cli.status", "a", "b"), "got unexpected extra argument"),
         (("sweeps.export",), "missing "),
         (("sweeps", "cache", "x"), "no such command 'x'"),
         (("reports", "a", "--paper"), "option '--paper' requires an argument"),

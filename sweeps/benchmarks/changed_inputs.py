@@ -19,7 +19,7 @@ from PIL import Image
 
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from evaluation.errors import USER_ERROR_STATUS
-from sweeps.journal import read_journal
+from sweeps.storage.journal import read_journal
 
 IMAGES, CLASSES, HEIGHT, WIDTH = 8, 11, 24, 32
 """Of the data set; as many classes as the shipped network has."""

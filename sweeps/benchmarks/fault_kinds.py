@@ -21,7 +21,7 @@ from pathlib import Path
 from sweeps.benchmarks.changed_inputs import MixedDataError, change_inputs, input_files
 from sweeps.benchmarks.fault_study import Disturbed, kill, wait, workers_of
 from sweeps.benchmarks.services import MlflowServer, PostgresServer, mlflow_server, postgres_server
-from sweeps.journal import JOURNAL_FILE
+from sweeps.storage.journal import JOURNAL_FILE
 
 BUSY_MS = 1500
 """How long a launch waits for a locked database here; a minute is usual."""

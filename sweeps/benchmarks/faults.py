@@ -67,10 +67,10 @@ def launch(folder: Path, resume: bool, overrides: list[str]) -> None:
     """The sweep of a repetition, in a process of its own."""
     from rich.console import Console
 
-    from sweeps import sqlite
-    from sweeps.config_file import load_config
-    from sweeps.output import Output
+    from sweeps.config.load import load_config
+    from sweeps.storage import sqlite
     from sweeps.sweep import run_sweep
+    from sweeps.workers.output import Output
 
     sqlite.BUSY_MS = BUSY_MS
     os.chdir(folder)

@@ -65,7 +65,7 @@ def load(folder: Path, trials: int, workers: int, sampler: str = "ehvi"):
     """The configuration of the benchmark, its files in `folder`."""
     import json
 
-    from sweeps.config_file import load_config
+    from sweeps.config.load import load_config
 
     file = folder / "overhead.yaml"
     file.write_text(json.dumps(CONFIG))
@@ -90,11 +90,12 @@ def run_engine(folder: Path, trials: int, workers: int, sampler: str) -> tuple[f
     """Wall seconds of the search, and of its parts by trial."""
     from rich.console import Console
 
-    from sweeps import course, engine, sweep
-    from sweeps import study as study_module
-    from sweeps.journal import Journal
-    from sweeps.study import Study
-    from sweeps.tracking import Tracker
+    from sweeps import course, sweep
+    from sweeps.search import loop as engine
+    from sweeps.search import optuna_study as study_module
+    from sweeps.search.optuna_study import Study
+    from sweeps.storage.journal import Journal
+    from sweeps.tracking.runs import Tracker
 
     clock, wall = Clock(), Clock()
     names = {"ask": (Study, "ask"), "sampler": (study_module, "choose"), "tell": (Study, "tell")}
@@ -124,8 +125,8 @@ def run_loop(folder: Path, trials: int) -> tuple[float, Clock]:
     import optuna
 
     from sweeps.benchmarks import planned_trial
-    from sweeps.space import Candidate
-    from sweeps.tracking import memory_metrics
+    from sweeps.config.space import Candidate
+    from sweeps.tracking.runs import memory_metrics
 
     config = load(folder, trials, 1)
     context, clock = planned_trial.open_context(config), Clock()

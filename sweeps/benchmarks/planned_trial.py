@@ -24,12 +24,12 @@ from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Measurement, MemoryFigures
 from evaluation.planner import Plan, Target, load_target
 from reports.record import DataSet, Early, Peers
-from sweeps.cache import StageCache
-from sweeps.cache_store import open_store
-from sweeps.config import SweepConfig
-from sweeps.journal import read_journal
-from sweeps.planning import cached_plan
-from sweeps.space import BASELINE, Candidate
+from sweeps.config.schema import SweepConfig
+from sweeps.config.space import BASELINE, Candidate
+from sweeps.storage.blob_store import open_store
+from sweeps.storage.journal import read_journal
+from sweeps.storage.stage_cache import StageCache
+from sweeps.trial.plan_cache import cached_plan
 
 PICTURES = 4
 PIXELS = 1_000_000

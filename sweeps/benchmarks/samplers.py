@@ -32,7 +32,7 @@ class Known:
 
     def __init__(self, folder: Path) -> None:
         from reports.record import read_record
-        from sweeps.space import Candidate
+        from sweeps.config.space import Candidate
 
         record = read_record(folder)
         self.trials = {Candidate.from_params(trial.params): trial for trial in record.trials if trial.measurement}
@@ -54,9 +54,9 @@ class Known:
 def replay(known: Known, sampler: str, seed: int, screened: bool, share: float) -> tuple[float, int]:
     """Seconds in trials, and trials measured, until the front's share is reached."""
     from reports.record import State, Trial
-    from sweeps.config import ScreeningConfig
-    from sweeps.screening import pruning_reason, screen
-    from sweeps.study import Study
+    from sweeps.config.schema import ScreeningConfig
+    from sweeps.search.optuna_study import Study
+    from sweeps.trial.screening import pruning_reason, screen
 
     size = len(known.trials)
     space = load(Path(tempfile.gettempdir()), size, seed, 1).space.space()
@@ -100,7 +100,7 @@ def _once(done: set[object], key: object, costs: Mapping) -> float:
 
 
 def _costs(trial) -> dict[str, float]:
-    from sweeps.judging import costs_of
+    from sweeps.config.constraints import costs_of
 
     return costs_of(trial)
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from evaluation.measurement import Cost, Measurement, MemoryFigures
 from reports.record import Early, Peers
-from sweeps.space import Candidate
-from sweeps.stages import Stop, compressed, parameters, scores_until
-from sweeps.trial import (
+from sweeps.config.space import Candidate
+from sweeps.trial.evaluate import (
     Context,
     describe,
     held_out,
@@ -22,6 +21,7 @@ from sweeps.trial import (
     prepare,
     require_inputs,
 )
+from sweeps.trial.stages import Stop, compressed, parameters, scores_until
 
 __all__ = [
     "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_files", "open_context",

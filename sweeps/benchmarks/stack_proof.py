@@ -86,10 +86,10 @@ def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
     from evaluation.accuracy import squash
     from reports.front import staircase
     from reports.record import NETWORKS, read_record
-    from sweeps.config import SweepConfig
-    from sweeps.space import Candidate
-    from sweeps.stages import compressed
-    from sweeps.trial import open_context
+    from sweeps.config.schema import SweepConfig
+    from sweeps.config.space import Candidate
+    from sweeps.trial.evaluate import open_context
+    from sweeps.trial.stages import compressed
 
     record = read_record(study)
     context = open_context(SweepConfig.model_validate_json(json.dumps(dict(record.config))))

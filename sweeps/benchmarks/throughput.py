@@ -67,7 +67,7 @@ class ReachedError(Exception):
 
 def load(folder: Path, candidates: int, seed: int, workers: int, **search: Any):
     """The configuration of a run, its files in `folder`."""
-    from sweeps.config_file import load_config
+    from sweeps.config.load import load_config
 
     config = {
         "study": "throughput",
@@ -128,7 +128,7 @@ def run_engine(folder: Path, candidates: int, seed: int, workers: int, front: Fr
     from rich.console import Console
 
     from sweeps import sweep
-    from sweeps.journal import Journal
+    from sweeps.storage.journal import Journal
 
     os.chdir(folder)
     trace: list[Seen] = []
@@ -188,7 +188,7 @@ def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: floa
     import optuna
 
     from sweeps.benchmarks import scored_trial
-    from sweeps.cache import StageCache
+    from sweeps.storage.stage_cache import StageCache
 
     os.chdir(folder)
     config = load(folder, candidates, seed, 1)
@@ -230,7 +230,7 @@ def compute_again(folder: Path, candidates: int, names: Sequence[str], threads: 
     from threadpoolctl import threadpool_limits
 
     from sweeps.benchmarks import scored_trial
-    from sweeps.cache import StageCache
+    from sweeps.storage.stage_cache import StageCache
 
     os.chdir(folder)
     config = load(folder, candidates, 0, 1)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from evaluation.errors import UserError
 from reports.record import State, Trial
-from sweeps.journal import Journal, read_journal
-from sweeps.journal_lines import line_of, read_lines
+from sweeps.storage.journal import Journal, read_journal
+from sweeps.storage.journal_lines import line_of, read_lines
 from tests.fuzz.harness import FuzzTarget, WrongResultError, edited
 from tests.reports.conftest import CANDIDATES, trial
 

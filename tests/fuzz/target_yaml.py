@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from sweeps.config_file import load_config
+from sweeps.config.load import load_config
 from tests.conftest import REPOSITORY
 from tests.fuzz.harness import FuzzTarget, edited
 

@@ -17,8 +17,8 @@ from evaluation.measurement import MemoryFigures
 from reports.front import choose, pareto_front
 from reports.overlays import save_row
 from reports.record import Environment, ImportCheck, State, Step, StudyRecord, Trial, write_record
-from sweeps.closing import chain_of
-from sweeps.space import BASELINE, Candidate
+from sweeps.config.space import BASELINE, Candidate
+from sweeps.finish.finalize import chain_of
 
 CANDIDATES = (
     BASELINE,
@@ -48,7 +48,7 @@ def trial(number: int, candidate: Candidate, folder: Path, state: State = State.
 
 
 def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> StudyRecord:
-    """The record of these trials, as `sweeps.closing` would make it."""
+    """The record of these trials, as `sweeps.finish.finalize` would make it."""
     data = standin_trial.describe(CONTEXT)
     record = StudyRecord(
         study="stand-in",

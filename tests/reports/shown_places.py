@@ -7,7 +7,7 @@ from rich.console import Console
 
 from reports.content import intervals, warnings_of
 from reports.record import StudyRecord
-from sweeps.outcome import print_outcome
+from sweeps.finish.summary import print_outcome
 
 
 def terminal(record: StudyRecord, folder: Path) -> str:

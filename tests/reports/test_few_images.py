@@ -15,9 +15,9 @@ from reports.compare import compare
 from reports.document import write_documents
 from reports.health import data_warnings
 from reports.record import Early, State, StudyRecord
-from sweeps.model_card import model_card
-from sweeps.screening import pruning_reason
-from sweeps.tracking_front import study_note
+from sweeps.finish.model_card import model_card
+from sweeps.tracking.front import study_note
+from sweeps.trial.screening import pruning_reason
 
 MARKED = re.compile(r"[\d.]+ to [\u2212+\u00b1]?[\d.]+\u2020")
 UNMARKED = re.compile(r"[\d.]+ to [\u2212+\u00b1-]?\d\.\d{3,4}(?![\d\u2020])")

@@ -14,10 +14,10 @@ from evaluation.errors import UserError
 from reports.document import write_documents
 from reports.files import inside, replace_file
 from reports.record import State, StudyRecord, read_record, write_record
-from sweeps.config import SweepConfig
+from sweeps.config.schema import SweepConfig
 from sweeps.export import with_own_cache
-from sweeps.file_facts import facts_of
-from sweeps.folder import read_folder
+from sweeps.inputs.file_facts import facts_of
+from sweeps.storage.study_folder import read_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROWS = ("picture_file", "label_file", "baseline_file", "choice_file")

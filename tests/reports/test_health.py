@@ -10,7 +10,7 @@ from rich.console import Console
 from evaluation.accuracy import Interval
 from reports.health import data_warnings, health, unlabelled_classes
 from reports.record import Bound, Early, State
-from sweeps.outcome import print_outcome
+from sweeps.finish.summary import print_outcome
 
 
 def test_it_says_how_often_screening_was_wrong(study) -> None:

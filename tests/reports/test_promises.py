@@ -16,7 +16,7 @@ from reports.document import write_documents
 from reports.health import urgent_warnings
 from reports.promises import PlanStatus, exceeded, promise_warnings, study_status, told_status
 from reports.record import State, StudyRecord, read_record, write_record
-from sweeps.model_card import model_card
+from sweeps.finish.model_card import model_card
 
 COMPLETE = [State.COMPLETE] * 6
 KEPT = Execution(4, 0.999, 1008, 1000, 1000, False, True, 900, 1024, 10.0)

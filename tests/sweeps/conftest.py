@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from standin_sweeps import CONFIG
 
-from sweeps.config import SweepConfig
-from sweeps.config_file import load_config
-from sweeps.sqlite import fold_log
+from sweeps.config.load import load_config
+from sweeps.config.schema import SweepConfig
+from sweeps.storage.sqlite import fold_log
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 from rich.console import Console
 
 from reports.record import StudyRecord, Trial
-from sweeps.config import SweepConfig
+from sweeps.config.schema import SweepConfig
 from sweeps.sweep import run_sweep
 
 SCRIPT = Path(__file__).parent / "sweep_script.py"

@@ -192,7 +192,7 @@ def prepare(context):
 
 
 def import_check(context):
-    from sweeps.space import BASELINE
+    from sweeps.config.space import BASELINE
 
     return scores(BASELINE)
 

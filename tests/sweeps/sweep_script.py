@@ -10,9 +10,9 @@ if __name__ == "__main__":
     from rich.console import Console
 
     from evaluation.errors import exits_on_user_error
-    from sweeps.config_file import load_config
-    from sweeps.output import Output
+    from sweeps.config.load import load_config
     from sweeps.sweep import run_sweep
+    from sweeps.workers.output import Output
 
     @exits_on_user_error
     def main() -> None:

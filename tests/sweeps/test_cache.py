@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from deeplab.compression import Compression
 from evaluation.errors import UserError
 from sweeps.__main__ import app
-from sweeps.cache import StageCache, digest
-from sweeps.cache_store import Entry, FolderStore, open_store, prune
+from sweeps.storage.blob_store import Entry, FolderStore, open_store, prune
+from sweeps.storage.stage_cache import StageCache, digest
 
 
 class Counted:

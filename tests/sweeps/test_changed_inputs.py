@@ -22,17 +22,17 @@ from deeplab.datasets import open_dataset
 from evaluation.errors import UserError
 from reports.record import State, Trial, read_record
 from sweeps.benchmarks import changed_inputs
-from sweeps.closing import Basis, Findings, find
-from sweeps.executor import Answer, Failure
-from sweeps.fingerprints import require_same_inputs
-from sweeps.folder import StudyFolder, open_folder, read_folder
-from sweeps.inputs import check_inputs
-from sweeps.journal import Journal
-from sweeps.pictures import Unchanged
-from sweeps.selection import verdict
-from sweeps.space import BASELINE, Candidate
+from sweeps.config.space import BASELINE, Candidate
+from sweeps.finish.finalize import Basis, Findings, find
+from sweeps.finish.selection import verdict
+from sweeps.inputs.fingerprints import require_same_inputs
+from sweeps.inputs.splits import Unchanged
+from sweeps.storage.journal import Journal
+from sweeps.storage.study_folder import StudyFolder, open_folder, read_folder
 from sweeps.sweep import run_sweep
-from sweeps.trial import require_inputs
+from sweeps.trial.evaluate import require_inputs
+from sweeps.trial.preflight import check_inputs
+from sweeps.workers.executor import Answer, Failure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = [f"class {index}" for index in range(11)]

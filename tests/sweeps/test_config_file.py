@@ -8,9 +8,9 @@ import pytest
 from deeplab.datasets import DATASETS
 from evaluation.errors import UserError
 from evaluation.yaml_file import parse_yaml
-from sweeps.config import DataSetName, SweepConfig, flatten, parse_split
-from sweeps.config_file import check_files, load_config
-from sweeps.keys import HEAD, describe_keys, documented_yaml
+from sweeps.cli.list_keys import HEAD, describe_keys, documented_yaml
+from sweeps.config.load import check_files, load_config
+from sweeps.config.schema import DataSetName, SweepConfig, flatten, parse_split
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOOD = "study: s\ndata:\n  name: streets\n"
@@ -276,7 +276,7 @@ def test_what_a_resumed_study_may_change_is_not_its_identity(tmp_path: Path) -> 
 
 def test_the_documented_file_holds_every_key_at_its_default_and_is_current(tmp_path: Path) -> None:
     documented = REPOSITORY / "docs" / "every-key.yaml"
-    assert documented.read_text() == "\n".join((HEAD, *documented_yaml())) + "\n", "python -m sweeps.keys > it"
+    assert documented.read_text() == "\n".join((HEAD, *documented_yaml())) + "\n", "petitlab keys > it"
     whole, least = load_config(documented), load(tmp_path, "study: streets\ndata: {name: streets}\n")
     assert flatten(whole.model_dump(mode="json")) == flatten(least.model_dump(mode="json"))
 

@@ -11,8 +11,8 @@ from standin_sweeps import sweep
 from standin_trial import Context, plan_candidate
 
 from evaluation.errors import UserError
-from sweeps.config import SweepConfig
-from sweeps.dry_run import _spread, budgets, print_dry_run
+from sweeps.cli.dry_run import _spread, budgets, print_dry_run
+from sweeps.config.schema import SweepConfig
 
 Config = Callable[..., SweepConfig]
 
@@ -52,7 +52,7 @@ def test_limits_that_nothing_keeps_are_said(config: Config) -> None:
 
 
 def test_what_cannot_be_planned_in_time_is_left_out_evenly(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.dry_run.PLANNING_S", 0.0)
+    monkeypatch.setattr("sweeps.cli.dry_run.PLANNING_S", 0.0)
     assert "planned: an even sample of 1 of 27 candidates" in dry_run(config())
     everything = list(range(180))
     assert sorted(_spread(everything)) == everything

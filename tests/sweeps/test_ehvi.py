@@ -9,10 +9,10 @@ import standin_trial
 from evaluation.measurement import MemoryFigures
 from reports.front import Point, hypervolume
 from reports.record import Early, State, Trial
-from sweeps import ehvi
-from sweeps.ehvi import Costs, Worth, choose, expected_gain
-from sweeps.judging import costs_of
-from sweeps.space import BASELINE, Candidate, Compression, Space
+from sweeps.config.constraints import costs_of
+from sweeps.config.space import BASELINE, Candidate, Compression, Space
+from sweeps.search import ehvi
+from sweeps.search.ehvi import Costs, Worth, choose, expected_gain
 
 SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 6, 8, 32), (6, 8, 32), (1, 2, 4))
 WORTH = Worth()

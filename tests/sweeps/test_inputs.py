@@ -13,13 +13,14 @@ from rich.console import Console
 from deeplab.checkpoint import save_checkpoint
 from deeplab.datasets.files import FileSplit, PicturePath, label_encoding
 from evaluation.errors import UserError
-from sweeps import launch, sensitivity
-from sweeps.config_file import load_config
-from sweeps.file_facts import FileFacts
-from sweeps.image_checks import Use, check_images
-from sweeps.inputs import check_inputs
-from sweeps.open_inputs import open_network
-from sweeps.pictures import open_pictures
+from sweeps import launch
+from sweeps.cli import sensitivity
+from sweeps.config.load import load_config
+from sweeps.inputs.file_facts import FileFacts
+from sweeps.inputs.image_checks import Use, check_images
+from sweeps.inputs.opened import open_network
+from sweeps.inputs.splits import open_pictures
+from sweeps.trial.preflight import check_inputs
 from tests.deeplab.slim_network import SlimNetwork
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
@@ -141,7 +142,7 @@ def test_a_network_that_is_not_there_names_its_key(tmp_path, name):
 
 
 def test_the_sampler_that_needs_torch_says_so(monkeypatch):
-    monkeypatch.setattr("sweeps.inputs.find_spec", lambda name: None)
+    monkeypatch.setattr("sweeps.trial.preflight.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"search\.sampler: gp needs PyTorch.*choose ehvi"):
         _check("search.sampler=gp")
 

@@ -15,9 +15,9 @@ from standin_sweeps import assert_nothing_is_running, children, essence, evaluat
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from reports.record import Trial
-from sweeps.config import SweepConfig
-from sweeps.journal import Journal, read_journal
-from sweeps.journal_lines import line_of, read_lines
+from sweeps.config.schema import SweepConfig
+from sweeps.storage.journal import Journal, read_journal
+from sweeps.storage.journal_lines import line_of, read_lines
 from sweeps.sweep import run_sweep
 from tests.conftest import SHARED
 

@@ -28,9 +28,9 @@ from typer.testing import CliRunner
 from evaluation.errors import UserError
 from reports import format as fmt
 from reports.record import State, read_record
+from sweeps.config.space import Candidate
 from sweeps.launch import app
-from sweeps.space import Candidate
-from sweeps.worker import open_worker
+from sweeps.trial.worker import open_worker
 
 
 def test_a_sweep_from_config_to_report(config: Config) -> None:
@@ -91,7 +91,9 @@ def test_workers_share_the_cores(
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "9")
     limits: list[tuple[int, str]] = []
     monkeypatch.setattr("os.cpu_count", lambda: 6)
-    monkeypatch.setattr("sweeps.worker.threadpool_limits", lambda count, user_api: limits.append((count, user_api)))
+    monkeypatch.setattr(
+        "sweeps.trial.worker.threadpool_limits", lambda count, user_api: limits.append((count, user_api))
+    )
     open_worker(config(f"search.workers={workers}", *(f"search.threads={n}" for n in more)), "standin_trial")
     assert limits == [(threads, "blas")]
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == str(threads)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from deeplab.datasets.ade20k_classes import CLASS_NAMES as ADE20K_NAMES
-from sweeps.metric_names import class_metric_names
+from sweeps.tracking.metric_names import class_metric_names
 
 
 @pytest.mark.parametrize(

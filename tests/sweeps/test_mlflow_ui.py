@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from standin_sweeps import CONFIG, sweep
 
-from sweeps.config_file import load_config
+from sweeps.config.load import load_config
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from deeplab.datasets import open_dataset
 from reports.promises import EXCEEDS_PLAN_STATUS
 from reports.record import StudyRecord, read_record
-from sweeps.context import labelled_classes
-from sweeps.dry_run import print_dry_run
+from sweeps.cli.dry_run import print_dry_run
+from sweeps.cli.status import app as status_app
 from sweeps.launch import app
-from sweeps.status import app as status_app
 from sweeps.sweep import run_sweep
+from sweeps.trial.context import labelled_classes
 
 STACK = "the stack took 2,000 bytes, 976 over its bound of 1,024"
 Launch = Callable[..., tuple[int, str, StudyRecord]]

@@ -17,10 +17,10 @@ from rich.console import Console
 from standin_sweeps import essence, sweep
 
 from evaluation.errors import UserError
-from sweeps.config import SweepConfig
-from sweeps.executor import Failure, Limits
-from sweeps.ray_executor import RayExecutor
+from sweeps.config.schema import SweepConfig
 from sweeps.sweep import run_sweep
+from sweeps.workers.executor import Failure, Limits
+from sweeps.workers.ray_pool import RayExecutor
 
 Config = Callable[..., SweepConfig]
 RAY = Path(sys.executable).with_name("ray")
@@ -144,7 +144,7 @@ def test_a_sweep_survives_the_loss_of_a_node_and_equals_the_local_one(
 def test_a_worker_without_room_is_waited_for_while_another_works(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.ray_executor.START_LIMIT_S", 8)
+    monkeypatch.setattr("sweeps.workers.ray_pool.START_LIMIT_S", 8)
     log = tmp_path / "log"
     with RayExecutor(faulty_handler.open_handler, 3, log, Limits(8), address=cluster.address) as executor:
         end, key = time.monotonic() + 10, 0
@@ -177,7 +177,7 @@ def test_a_cluster_that_refuses_is_told_from_one_that_is_not_there(
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(5)
-        monkeypatch.setattr("sweeps.ray_cluster.ANSWER_S", 2.0)
+        monkeypatch.setattr("sweeps.workers.ray_cluster.ANSWER_S", 2.0)
         assert "does not answer as Ray does" in refused(f"127.0.0.1:{silent.getsockname()[1]}")
 
 

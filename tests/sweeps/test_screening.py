@@ -9,12 +9,12 @@ from standin_trial import scores
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Measurement, MemoryFigures
 from reports.record import State, Trial
-from sweeps.config import ScreeningConfig
-from sweeps.engine import _Search
-from sweeps.judging import planned_costs
-from sweeps.screening import Screen, compare, looks, screen, upper_difference
-from sweeps.space import Candidate, Compression
-from sweeps.study import Question
+from sweeps.config.constraints import planned_costs
+from sweeps.config.schema import ScreeningConfig
+from sweeps.config.space import Candidate, Compression
+from sweeps.search.loop import _Search
+from sweeps.search.optuna_study import Question
+from sweeps.trial.screening import Screen, compare, looks, screen, upper_difference
 
 OPTIONS = ScreeningConfig(margin=0.01, audit=0.0)
 

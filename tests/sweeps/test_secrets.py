@@ -14,10 +14,10 @@ from standin_sweeps import Config, pdf_text
 from evaluation.errors import UserError
 from reports.document import write_documents
 from reports.record import read_record
-from sweeps.config import CacheConfig, StorageConfig
-from sweeps.config_file import load_config
-from sweeps.executor import respond
-from sweeps.tracking_address import check_tracking, how_to_browse, tracking_uri
+from sweeps.config.load import load_config
+from sweeps.config.schema import CacheConfig, StorageConfig
+from sweeps.tracking.address import check_tracking, how_to_browse, tracking_uri
+from sweeps.workers.executor import respond
 
 SECRET = "S3CR3T"
 REFUSED = [

@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 from standin_sweeps import Config, sweep
 
 from evaluation.errors import UserError
-from sweeps.databases import MLFLOW, OPTUNA, revisions, sqlite_problem
-from sweeps.tracking_address import check_tracking, how_to_browse
+from sweeps.storage.databases import MLFLOW, OPTUNA, revisions, sqlite_problem
+from sweeps.tracking.address import check_tracking, how_to_browse
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_damaged_database(refusal, empty_store: Path, tmp_path: Path, damage: 
 def test_databases_that_cannot_be_written(
     refusal, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.databases.BUSY_S", 0.2)
+    monkeypatch.setattr("sweeps.storage.databases.BUSY_S", 0.2)
     assert "is a folder; name a file" in refusal(f"sqlite:///{tmp_path}")
     assert "cannot be created" in refusal("sqlite:////proc/nothing.db")
     held = sqlite3.connect(shutil.copyfile(empty_store, tmp_path / "held.db"), isolation_level=None)
@@ -170,7 +170,7 @@ def test_servers_that_refuse_or_are_something_else(refusal, other_server: Thread
 
 
 def test_a_server_that_takes_connections_and_says_nothing(refusal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.tracking_address.PROBE_S", 1)
+    monkeypatch.setattr("sweeps.tracking.address.PROBE_S", 1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(5)

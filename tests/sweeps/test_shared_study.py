@@ -24,13 +24,13 @@ from standin_sweeps import SCRIPT, evaluated
 from evaluation.errors import UserError
 from reports.record import State, Trial, read_record
 from sweeps.benchmarks.services import PostgresServer, postgres_server
-from sweeps.config import SweepConfig
-from sweeps.config_file import load_config
-from sweeps.folder import open_folder
-from sweeps.inputs import check_inputs
-from sweeps.shared_journal import BudgetSpentError, Claim, SharedJournal, read_shared_journal
-from sweeps.space import BASELINE, Candidate
+from sweeps.config.load import load_config
+from sweeps.config.schema import SweepConfig
+from sweeps.config.space import BASELINE, Candidate
+from sweeps.storage.postgres_journal import BudgetSpentError, Claim, SharedJournal, read_shared_journal
+from sweeps.storage.study_folder import open_folder
 from sweeps.sweep import run_sweep
+from sweeps.trial.preflight import check_inputs
 
 Config = Callable[..., SweepConfig]
 ONE, TWO = Candidate(tile_count=2), Candidate(tile_count=4)

@@ -8,9 +8,9 @@ import pytest
 
 from evaluation.accuracy import squash
 from evaluation.planner import plan
-from sweeps.installed import Installed
-from sweeps.source_tree import SourceTree
-from sweeps.stage_code import StageCode
+from sweeps.code.installed import Installed
+from sweeps.code.source_tree import SourceTree
+from sweeps.code.stage_code import StageCode
 
 ROOT = ("sweeps.stages", "stage")
 COMPUTES = "def compute(a, b):\n    return a + b\n"

@@ -6,7 +6,7 @@ import pytest
 
 from deeplab.compression import Compression
 from deeplab.quantization import STAGES
-from sweeps.space import BASELINE, Candidate, Space
+from sweeps.config.space import BASELINE, Candidate, Space
 
 SPACE = Space(("channels", "magnitude"), (0.5, 0.0), (32, 8, 4), (8, 16, 32), (4, 1))
 

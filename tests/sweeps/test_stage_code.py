@@ -17,15 +17,15 @@ from deeplab.checkpoint import save_checkpoint
 from deeplab.compression import Compression
 from evaluation.graph import Graph, Operator, Tensor
 from evaluation.planner import CAMERA
-from sweeps import planning, trial
-from sweeps.cache import StageCache
-from sweeps.cache_store import FolderStore
-from sweeps.config_file import load_config
-from sweeps.installed import Installed
-from sweeps.source_facts import OURS
-from sweeps.source_tree import Root, SourceTree
-from sweeps.space import Candidate
-from sweeps.stage_code import StageCode
+from sweeps.code.installed import Installed
+from sweeps.code.source_facts import OURS
+from sweeps.code.source_tree import Root, SourceTree
+from sweeps.code.stage_code import StageCode
+from sweeps.config.load import load_config
+from sweeps.config.space import Candidate
+from sweeps.storage.blob_store import FolderStore
+from sweeps.storage.stage_cache import StageCache
+from sweeps.trial import evaluate, plan_cache
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -175,7 +175,7 @@ def test_a_shipped_file_that_is_read_is_part_of_the_code(code: Code) -> None:
     ("file", "kept"),
     [
         ("reports/figures.py", set(STAGES)),
-        ("sweeps/tracking.py", set(STAGES)),
+        ("sweeps/tracking/runs.py", set(STAGES)),
         ("evaluation/planner/stripes.py", {"score", "calibrate", "round", "aware", "read", "samples"}),
         ("deeplab/finetuning.py", {"plan", "score", "calibrate", "rank", "path", "kernels"}),
     ],
@@ -251,7 +251,7 @@ def test_versions_are_those_of_what_is_imported_and_what_it_requires(tmp_path: P
 
 def test_every_process_finds_the_same_digests_wherever_the_packages_are(code: Code) -> None:
     program = (
-        "import json, sys; from pathlib import Path; from sweeps.stage_code import running; "
+        "import json, sys; from pathlib import Path; from sweeps.code.stage_code import running; "
         "print(json.dumps({stage: running().digest([tuple(root)]) for stage, root in json.loads(sys.argv[1]).items()}))"
     )
     said = subprocess.run(
@@ -269,14 +269,14 @@ def test_the_cache_misses_what_other_code_made_and_hits_what_a_comment_did_not_c
     copied: Path, installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned: list[int] = []
-    plan = planning.plan
-    monkeypatch.setattr(planning, "plan", lambda *args, **more: (planned.append(1), plan(*args, **more))[1])
+    plan = plan_cache.plan
+    monkeypatch.setattr(plan_cache, "plan", lambda *args, **more: (planned.append(1), plan(*args, **more))[1])
     file = copied / "evaluation/planner/geometry.py"
     before = file.read_bytes()
     for content, count in ((before, 1), (b"# Said anew.\n" + before, 1), (another_operation(before), 2), (before, 2)):
         file.write_bytes(content)
         cache = StageCache(FolderStore(tmp_path), code=StageCode(SourceTree(copied), installed))
-        planning.cached_plan(tiny_graph(), 1, CAMERA, 0.05, cache)
+        plan_cache.cached_plan(tiny_graph(), 1, CAMERA, 0.05, cache)
         assert len(planned) == count
 
 
@@ -290,7 +290,7 @@ def test_a_process_whose_source_was_edited_neither_reads_nor_writes(
     cache = StageCache(store, code=StageCode(SourceTree(copied), installed))
     file.write_bytes(before + b"\nX = 1\n")
     try:
-        assert planning.cached_plan(tiny_graph(), 1, CAMERA, 0.05, cache).arena_bytes > 0
+        assert plan_cache.cached_plan(tiny_graph(), 1, CAMERA, 0.05, cache).arena_bytes > 0
         assert store.entries() == []
     finally:
         file.write_bytes(before)
@@ -336,13 +336,13 @@ class Watched(StageCache):
             self._seen[-1].add(str(arguments[0]))
 
 
-def watched(tmp_path: Path, *overrides: str) -> trial.Context:
+def watched(tmp_path: Path, *overrides: str) -> evaluate.Context:
     """The context of a study of a network of five blocks, its cache watched."""
     spec = tiny_spec(input_height=48, input_width=64, classes=11)
     save_checkpoint(random_checkpoint(spec), tmp_path / "tiny.npz")
     pictures = ("data.search=search[:2]", "data.heldout=heldout[:2]", "data.train=train[:4]")
     settings = [f"out={tmp_path}", f"network.source={tmp_path / 'tiny.npz'}", *pictures, *overrides]
-    context = trial.open_context(load_config(REPOSITORY / "pareto.yaml", settings))
+    context = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", settings))
     context.cache = Watched(FolderStore(tmp_path / "cache"))
     return context
 
@@ -358,8 +358,8 @@ def assert_what_is_used_was_reached(cache: Watched, stages: set[str]) -> None:
 def test_what_runs_in_a_stage_is_reached_by_it(tmp_path: Path) -> None:
     """Stages that train nothing; the others are a longer proof."""
     context = watched(tmp_path, "channels.allotment=uniform", "channels.criterion=l1")
-    trial.prepare(context)
-    trial.plan_candidate(Candidate(Compression("channels", 0.25, 3, 8), 2), context)
+    evaluate.prepare(context)
+    evaluate.plan_candidate(Candidate(Compression("channels", 0.25, 3, 8), 2), context)
     assert len(context.calibration_frames) == len(context.pictures.calibration)
     assert len(context.search) == 2
     assert_what_is_used_was_reached(context.cache, {"plan", "rank", "read", "samples"})
@@ -372,6 +372,6 @@ def test_what_runs_in_any_stage_is_reached_by_it(tmp_path: Path) -> None:
         "quantization.rounding_steps=2", "quantization.edge_weight_bits=8", "quantization.aware_steps=1",
     )  # fmt: skip
     for compression in (Compression("channels", 0.25, 3, 8), Compression("magnitude", 0.5, 3, 8)):
-        trial.evaluate(Candidate(compression, 2), context)
+        evaluate.evaluate(Candidate(compression, 2), context)
     assert context.labelled_classes
     assert_what_is_used_was_reached(context.cache, set(STAGES))

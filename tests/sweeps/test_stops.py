@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from evaluation.errors import UserError
 from reports.record import State, read_record
 from sweeps.__main__ import app as commands
-from sweeps.config import SweepConfig
+from sweeps.config.schema import SweepConfig
 from sweeps.sweep import run_sweep
 
 
@@ -215,7 +215,7 @@ def test_a_failed_trials_traceback_is_an_artifact_of_its_run(config: Config, mon
 
 
 def test_a_locked_database_is_one_line_and_loses_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.sqlite.BUSY_MS", 200)
+    monkeypatch.setattr("sweeps.storage.sqlite.BUSY_MS", 200)
     sweep(config("search.trials=3"))
     held = sqlite3.connect(config().folder / "study.db", isolation_level=None)
     held.execute("BEGIN EXCLUSIVE")

@@ -10,8 +10,8 @@ import standin_trial
 from optuna.trial import TrialState
 
 from reports.record import State, Trial
-from sweeps.space import BASELINE, Candidate, Space
-from sweeps.study import Question, Study
+from sweeps.config.space import BASELINE, Candidate, Space
+from sweeps.search.optuna_study import Question, Study
 
 SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 8, 32), (8, 32), (1, 2, 4))
 SMALL = Space(("channels",), (0.0, 0.25, 0.5), (4, 8, 32), (8, 32), (1,))

@@ -11,8 +11,8 @@ import faulty_handler
 import pytest
 
 from evaluation.errors import UserError
-from sweeps.executor import Failure, Limits
-from sweeps.supervisor import Supervisor
+from sweeps.workers.executor import Failure, Limits
+from sweeps.workers.process_pool import Supervisor
 
 
 def answers(supervisor: Supervisor, count: int, within_s: float = 30) -> dict:
@@ -106,8 +106,8 @@ def test_what_no_worker_has_begun_can_be_withdrawn(tmp_path: Path) -> None:
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     program = (
         "import sys, time; sys.path[:0] = {path!r}\n"
-        "import faulty_handler; from pathlib import Path; from sweeps.supervisor import Supervisor\n"
-        "from sweeps.executor import Limits\n"
+        "import faulty_handler; from pathlib import Path; from sweeps.workers.process_pool import Supervisor\n"
+        "from sweeps.workers.executor import Limits\n"
         "if __name__ == '__main__':\n"
         "    s = Supervisor(faulty_handler.open_handler, 1, Path({log!r}), Limits(60)); s.submit(0, 'pid')\n"
         "    while not (a := s.poll(0.1)): pass\n"

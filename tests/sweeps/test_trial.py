@@ -14,11 +14,11 @@ from deeplab.quantization import BitWidths
 from deeplab.runtime.program import compiler
 from evaluation.measurement import MemoryFigures
 from reports.record import Early
-from sweeps import execution, narrowing, planning, stages, trial
-from sweeps.config import CacheConfig
-from sweeps.config_compression import ChannelsConfig
-from sweeps.config_file import load_config
-from sweeps.space import BASELINE, Candidate
+from sweeps.config.compression import ChannelsConfig
+from sweeps.config.load import load_config
+from sweeps.config.schema import CacheConfig
+from sweeps.config.space import BASELINE, Candidate
+from sweeps.trial import c_program, channel_pruning, evaluate, plan_cache, stages
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,11 +34,11 @@ def context(tmp_path_factory, stage_cache):
         "data.train=train[:8]",
         "finetune.steps=3",
     ]
-    return trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    return evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
 
 
 def test_the_baseline_is_the_float_network_untiled(context):
-    measured = trial.evaluate(BASELINE, context)
+    measured = evaluate.evaluate(BASELINE, context)
     assert measured.scores.image_ids == context.pictures.search.image_ids
     assert 0.4 < measured.scores.miou < 0.8
     assert measured.memory.weights_bytes == pytest.approx(4 * context.baseline.parameters, rel=0.01)
@@ -48,8 +48,8 @@ def test_the_baseline_is_the_float_network_untiled(context):
 
 def test_memory_planned_first_is_the_memory_measured(context):
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 4)
-    planned = trial.plan_candidate(candidate, context)
-    measured = trial.evaluate(candidate, context)
+    planned = evaluate.plan_candidate(candidate, context)
+    measured = evaluate.evaluate(candidate, context)
     assert measured.memory.peak_memory_bytes == planned.peak_memory_bytes
     assert measured.memory.arena_bytes == planned.arena_bytes
     assert measured.cost.parameters < context.baseline.parameters
@@ -60,13 +60,13 @@ def test_a_sparsity_is_a_share_of_the_reference_plans_memory(context):
     """At the reference's bits and tiles, whatever the candidate's own."""
     options = context.config.channels
     whole, narrow = (
-        trial.plan_candidate(
+        evaluate.plan_candidate(
             Candidate(Compression("channels", sparsity, options.bits, options.bits), options.tile_count), context
         )
         for sparsity in (0.0, 0.25)
     )
     assert 0.70 * whole.peak_memory_bytes < narrow.peak_memory_bytes <= 0.75 * whole.peak_memory_bytes
-    spec, baseline = narrowing.pruned_spec(Compression("channels", 0.25), context), context.baseline.spec
+    spec, baseline = channel_pruning.pruned_spec(Compression("channels", 0.25), context), context.baseline.spec
     shares = {
         group.channels / whole.channels
         for group, whole in zip(channel_groups(spec), channel_groups(baseline), strict=True)
@@ -78,13 +78,13 @@ def test_a_sparsity_is_a_share_of_the_reference_plans_memory(context):
 def test_channels_are_chosen_once_a_study_and_before_anything_is_trained(context, monkeypatch):
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 2)
     monkeypatch.setattr(stages, "fine_tune", lambda *args, **kwargs: pytest.fail("trained"))
-    before = trial.plan_candidate(candidate, context)
-    fresh = trial.open_context(context.config)
+    before = evaluate.plan_candidate(candidate, context)
+    fresh = evaluate.open_context(context.config)
     for stage in ("rank_channels", "pruning_path"):
-        monkeypatch.setattr(narrowing, stage, lambda *args, **kwargs: pytest.fail("chosen twice"))
-    assert trial.plan_candidate(candidate, fresh) == before
+        monkeypatch.setattr(channel_pruning, stage, lambda *args, **kwargs: pytest.fail("chosen twice"))
+    assert evaluate.plan_candidate(candidate, fresh) == before
     another = Candidate(Compression("channels", 0.5, 8, 8), 2)
-    assert trial.plan_candidate(another, fresh).peak_memory_bytes < before.peak_memory_bytes
+    assert evaluate.plan_candidate(another, fresh).peak_memory_bytes < before.peak_memory_bytes
 
 
 @pytest.mark.parametrize("allotment", ["memory", "uniform"])
@@ -95,38 +95,38 @@ def test_what_all_trials_share_is_computed_before_the_first(allotment, tmp_path,
         "channels.criterion=fisher",
         "data.train=train[:2]",
     ]
-    first = trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
-    trial.prepare(first)
+    first = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    evaluate.prepare(first)
     with monkeypatch.context() as patch:
         patch.setattr(type(first.pictures.train), "sample", lambda *args: pytest.fail("read by a trial"))
         assert first.batches(0)[0].shape == (8, 96, 128, 3)
     for stage in ("rank_channels", "pruning_path"):
-        monkeypatch.setattr(narrowing, stage, lambda *args, **kwargs: pytest.fail("left to a trial"))
-    fresh = trial.open_context(first.config)
+        monkeypatch.setattr(channel_pruning, stage, lambda *args, **kwargs: pytest.fail("left to a trial"))
+    fresh = evaluate.open_context(first.config)
     for sparsity in (0.25, 0.5):
-        assert narrowing.channels_left(Compression("channels", sparsity), fresh)
+        assert channel_pruning.channels_left(Compression("channels", sparsity), fresh)
 
 
 def test_a_uniform_sparsity_is_the_share_of_every_group(context, monkeypatch):
     config = context.config.model_copy(update={"channels": ChannelsConfig(allotment="uniform", criterion="l1")})
-    uniform = trial.open_context(config)
+    uniform = evaluate.open_context(config)
     compression = Compression("channels", 0.25)
     pruned = stages.compressed(compression, uniform)
     assert pruned.spec == narrowed(context.baseline.spec, 0.25)
-    monkeypatch.setattr(narrowing, "rank_channels", lambda *args: pytest.fail("shapes need no ranking"))
-    assert narrowing.pruned_spec(compression, uniform) == pruned.spec
+    monkeypatch.setattr(channel_pruning, "rank_channels", lambda *args: pytest.fail("shapes need no ranking"))
+    assert channel_pruning.pruned_spec(compression, uniform) == pruned.spec
 
 
 def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context, monkeypatch):
     compression = Compression("channels", 0.0, 8, 8)
-    first = trial.evaluate(Candidate(compression, 1), context)
+    first = evaluate.evaluate(Candidate(compression, 1), context)
 
     def not_again(*args, **kwargs):
         raise AssertionError("a stage ran twice")
 
     for stage in ("calibrate", "score", "fine_tune", "prune_channels"):
         monkeypatch.setattr(stages, stage, not_again)
-    second = trial.evaluate(Candidate(compression, 8), context)
+    second = evaluate.evaluate(Candidate(compression, 8), context)
     assert second.scores.to_dict() == first.scores.to_dict()
     assert second.memory.arena_bytes < first.memory.arena_bytes
     assert second.cost.mac_overhead > 0
@@ -135,14 +135,14 @@ def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context
 
 def test_a_plan_is_made_once(context, monkeypatch):
     candidate = Candidate(Compression("channels", 0.25, 6, 8), 2)
-    before = trial.plan_candidate(candidate, context)
-    planned, plan = [], planning.plan
+    before = evaluate.plan_candidate(candidate, context)
+    planned, plan = [], plan_cache.plan
     counting = lambda graph, tiles, *rest, **more: (planned.append(tiles), plan(graph, tiles, *rest, **more))[1]  # noqa: E731
-    monkeypatch.setattr(planning, "plan", counting)
-    assert trial.plan_candidate(candidate, context) == before
-    assert trial.evaluate(candidate, context).memory == MemoryFigures.of_plan(before)
+    monkeypatch.setattr(plan_cache, "plan", counting)
+    assert evaluate.plan_candidate(candidate, context) == before
+    assert evaluate.evaluate(candidate, context).memory == MemoryFigures.of_plan(before)
     assert planned == [1]  # what its time is compared with
-    other = trial.plan_candidate(Candidate(Compression("channels", 0.25, 4, 8), 2), context)
+    other = evaluate.plan_candidate(Candidate(Compression("channels", 0.25, 4, 8), 2), context)
     assert planned == [1]  # fewer bits are unpacked into the same places
     assert (other.buffers, other.runtime_bytes) == (before.buffers, before.runtime_bytes)
     assert other.weights_bytes < before.weights_bytes
@@ -151,8 +151,8 @@ def test_a_plan_is_made_once(context, monkeypatch):
 
 def test_one_worker_draws_the_training_pictures_for_all(context, monkeypatch):
     first = context.batches(0)
-    monkeypatch.setattr("sweeps.context.read", lambda *args: pytest.fail("drawn twice"))
-    other = trial.open_context(context.config)
+    monkeypatch.setattr("sweeps.trial.context.read", lambda *args: pytest.fail("drawn twice"))
+    other = evaluate.open_context(context.config)
     for made, again in zip(first, other.batches(0), strict=True):
         np.testing.assert_array_equal(made, again)
 
@@ -163,8 +163,8 @@ def test_one_worker_draws_what_is_scored_for_all(context, monkeypatch, use):
     split, drawn = type(getattr(context.pictures, use)), []
     sample = split.sample
     monkeypatch.setattr(split, "sample", lambda self, index: (drawn.append(index), sample(self, index))[1])
-    monkeypatch.setattr("sweeps.context.read", lambda *args: pytest.fail("drawn twice"))
-    other = trial.open_context(context.config)
+    monkeypatch.setattr("sweeps.trial.context.read", lambda *args: pytest.fail("drawn twice"))
+    other = evaluate.open_context(context.config)
     for made, again, once in zip(kept, getattr(other, use), own, strict=True):
         assert made.image_id == again.image_id == once.image_id
         for kind in ("image", "label"):
@@ -175,9 +175,9 @@ def test_one_worker_draws_what_is_scored_for_all(context, monkeypatch, use):
 
 
 def test_pictures_too_large_to_share_are_read_by_each(context, monkeypatch):
-    monkeypatch.setattr("sweeps.context.SHARED_BYTES", 1)
-    monkeypatch.setattr("sweeps.context.read", lambda *args: pytest.fail("shared"))
-    other = trial.open_context(context.config)
+    monkeypatch.setattr("sweeps.trial.context.SHARED_BYTES", 1)
+    monkeypatch.setattr("sweeps.trial.context.read", lambda *args: pytest.fail("shared"))
+    other = evaluate.open_context(context.config)
     assert other.search is other.pictures.search
     np.testing.assert_array_equal(other.calibration_frames, context.calibration_frames)
 
@@ -191,11 +191,11 @@ def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
         seen.append(len(so_far.image_ids))
         return Early(2, pictures, 7, -0.5) if len(seen) == 1 else None
 
-    assert trial.evaluate(candidate, context, stop) == Early(2, 8, 7, -0.5)
+    assert evaluate.evaluate(candidate, context, stop) == Early(2, 8, 7, -0.5)
     scored = []
     whole = stages.score
     monkeypatch.setattr(stages, "score", lambda n, d, split: (scored.append(split.image_ids), whole(n, d, split))[1])
-    scores = trial.evaluate(candidate, context, stop).scores
+    scores = evaluate.evaluate(candidate, context, stop).scores
     assert seen == [2, 2, 6]
     assert [len(ids) for ids in scored] == [4, 2]
     network = stages.compressed(candidate.compression, context)
@@ -204,10 +204,10 @@ def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
 
 def test_another_context_on_the_same_folder_is_answered_from_the_cache(context, monkeypatch):
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 1)
-    before = trial.evaluate(candidate, context)
-    fresh = trial.open_context(context.config)
+    before = evaluate.evaluate(candidate, context)
+    fresh = evaluate.open_context(context.config)
     monkeypatch.setattr(stages, "fine_tune", lambda *args, **kwargs: pytest.fail("trained twice"))
-    assert trial.evaluate(candidate, fresh).scores.to_dict() == before.scores.to_dict()
+    assert evaluate.evaluate(candidate, fresh).scores.to_dict() == before.scores.to_dict()
 
 
 CAREFUL = (
@@ -241,24 +241,24 @@ def test_learned_rounding_and_training_through_it_are_stages_like_any_other(tmp_
         "quantization.aware_steps=2",
         *CAREFUL,
     ]
-    context = trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    context = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
     base = overrides[:5]
     plain, rounded = (
-        trial.open_context(load_config(REPOSITORY / "pareto.yaml", base + kept)) for kept in ([], [*CAREFUL[:3]])
+        evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", base + kept)) for kept in ([], [*CAREFUL[:3]])
     )
     candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
     assert context.settled(candidate.compression).bits == BitWidths(3, 8, edge_weights=8, depthwise_weights=6)
-    planned = trial.plan_candidate(candidate, context)
-    measured = trial.evaluate(candidate, context)
+    planned = evaluate.plan_candidate(candidate, context)
+    measured = evaluate.evaluate(candidate, context)
     assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
-    assert planned.weights_bytes > trial.plan_candidate(candidate, plain).weights_bytes  # the bits held
+    assert planned.weights_bytes > evaluate.plan_candidate(candidate, plain).weights_bytes  # the bits held
     learned, nearest = (
-        {tensor.name: tensor.data for tensor in trial.network_of(candidate, of)[0].tensors if tensor.is_constant}
+        {tensor.name: tensor.data for tensor in evaluate.network_of(candidate, of)[0].tensors if tensor.is_constant}
         for of in (context, rounded)
     )
     assert any((learned[name] != nearest[name]).any() for name in learned if name.endswith("/kernel"))
     runs_no_stage_again(monkeypatch)
-    assert trial.evaluate(Candidate(candidate.compression, 1), context).scores.miou == measured.scores.miou
+    assert evaluate.evaluate(Candidate(candidate.compression, 1), context).scores.miou == measured.scores.miou
 
 
 @pytest.mark.slow
@@ -272,19 +272,19 @@ def test_learned_rounding_and_training_through_it_serve_the_shipped_network(cont
         "quantization.aware_steps=6",
         *CAREFUL,
     ]
-    better = trial.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    better = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
     candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
-    planned = trial.plan_candidate(candidate, better)
-    measured = trial.evaluate(candidate, better)
+    planned = evaluate.plan_candidate(candidate, better)
+    measured = evaluate.evaluate(candidate, better)
     # At 3 bits some layers have so many zeros that a sparse format is smaller: the plan made before is never too small.
     assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
     assert measured.label_agreement == 1.0
-    assert measured.scores.miou > trial.evaluate(candidate, context).scores.miou + 0.02
+    assert measured.scores.miou > evaluate.evaluate(candidate, context).scores.miou + 0.02
 
 
 def test_magnitude_pruning_lowers_the_weights_only(context):
-    dense = trial.evaluate(Candidate(Compression("channels", 0.0, 8, 8)), context)
-    sparse = trial.evaluate(Candidate(Compression("magnitude", 0.8, 8, 8)), context)
+    dense = evaluate.evaluate(Candidate(Compression("channels", 0.0, 8, 8)), context)
+    sparse = evaluate.evaluate(Candidate(Compression("magnitude", 0.8, 8, 8)), context)
     assert sparse.memory.weights_bytes < 0.7 * dense.memory.weights_bytes
     assert sparse.memory.arena_bytes == pytest.approx(dense.memory.arena_bytes, rel=0.01)
     zeros = [
@@ -297,11 +297,11 @@ def test_magnitude_pruning_lowers_the_weights_only(context):
 
 
 def test_bits_that_differ_by_stage_reach_plan_graph_and_scores(context, monkeypatch):
-    whole = trial.evaluate(Candidate(Compression("channels", 0.0, 8, 8)), context)
+    whole = evaluate.evaluate(Candidate(Compression("channels", 0.0, 8, 8)), context)
     mixed = Candidate(Compression("channels", 0.0, 8, 8, 3, None, 4, 4), 4)
-    planned = trial.plan_candidate(mixed, context)
-    measured = trial.evaluate(mixed, context)
-    graph, shipped = trial.network_of(mixed, context)
+    planned = evaluate.plan_candidate(mixed, context)
+    measured = evaluate.evaluate(mixed, context)
+    graph, shipped = evaluate.network_of(mixed, context)
     # The plan made before anything is quantised is never too small; three-bit weights may lie sparse.
     assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
     assert shipped.peak_memory_bytes == measured.memory.peak_memory_bytes
@@ -316,19 +316,19 @@ def test_bits_that_differ_by_stage_reach_plan_graph_and_scores(context, monkeypa
 
     monkeypatch.setattr(stages, "score", lambda *args, **kwargs: pytest.fail("scored twice"))
     repeated = Candidate(Compression("channels", 0.0, 8, 8, 8, 8, 8, 8), 1)
-    assert trial.evaluate(repeated, context).scores.to_dict() == whole.scores.to_dict()
+    assert evaluate.evaluate(repeated, context).scores.to_dict() == whole.scores.to_dict()
 
 
 def test_held_out_pictures_are_other_pictures(context):
-    scores = trial.held_out(BASELINE, context)
+    scores = evaluate.held_out(BASELINE, context)
     assert scores.image_ids == context.pictures.heldout.image_ids
     assert not set(scores.image_ids) & set(context.pictures.search.image_ids)
 
 
 def test_an_overlay_has_the_size_of_its_label(context):
-    image_id, picture, label = trial.picture(context, 2)
+    image_id, picture, label = evaluate.picture(context, 2)
     assert image_id == context.pictures.search.image_ids[2]
-    predicted = trial.overlay(BASELINE, context, 2)
+    predicted = evaluate.overlay(BASELINE, context, 2)
     assert predicted.shape == label.shape == picture.shape[:2]
     assert (predicted == label).mean() > 0.6
     assert predicted.dtype == np.uint8
@@ -340,10 +340,10 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C compiler (c
 @needs_compiler
 def test_the_c_program_of_a_candidate_keeps_its_promises(context):
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 4)
-    measured = trial.evaluate(candidate, context)
+    measured = evaluate.evaluate(candidate, context)
     assert measured.latency.program_ms > 0
     assert 0.2 < measured.latency.ratio < 5
-    seen = trial.execution(candidate, context)
+    seen = evaluate.execution(candidate, context)
     assert seen.holds
     assert (seen.pictures, seen.arena_bytes) == (8, measured.memory.arena_bytes)
     assert seen.label_agreement > 0.995
@@ -351,35 +351,35 @@ def test_the_c_program_of_a_candidate_keeps_its_promises(context):
 
 @needs_compiler
 def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
-    fresh = trial.open_context(context.config.model_copy(update={"cache": CacheConfig(place=str(tmp_path))}))
-    native = execution.native
-    monkeypatch.setattr(execution, "native", lambda: native().with_flags("-O1"))  # a third of the time
+    fresh = evaluate.open_context(context.config.model_copy(update={"cache": CacheConfig(place=str(tmp_path))}))
+    native = c_program.native
+    monkeypatch.setattr(c_program, "native", lambda: native().with_flags("-O1"))  # a third of the time
     seen = []
     counted = lambda made: lambda source, *args: (seen.append(source.stem), made(source, *args))[1]  # noqa: E731
     for name in ("compiled", "compiled_with_stack"):
-        monkeypatch.setattr(execution, name, counted(getattr(execution, name)))
+        monkeypatch.setattr(c_program, name, counted(getattr(c_program, name)))
     for bits, tiles in ((8, 2), (4, 1), (4, 2), (8, 1)):
-        graph, planned = trial.network_of(Candidate(Compression("channels", 0.0, bits, 8), tiles), context)
+        graph, planned = evaluate.network_of(Candidate(Compression("channels", 0.0, bits, 8), tiles), context)
         network = stages.compressed(Compression("channels", 0.0, bits, 8), context)
-        assert execution.latency(network, graph, planned, fresh).program_ms > 0
+        assert c_program.latency(network, graph, planned, fresh).program_ms > 0
     assert len(seen) == len(set(seen)) > 5
     for _ in range(2):  # as whole programs, which is what is shipped
-        assert trial.execution(Candidate(Compression("channels", 0.0, 8, 8), 2), fresh).label_agreement > 0.995
+        assert evaluate.execution(Candidate(Compression("channels", 0.0, 8, 8), 2), fresh).label_agreement > 0.995
     assert seen.count("kernels") == 1
 
 
 @needs_compiler
 def test_the_c_program_of_mixed_bits_gives_the_labels_it_was_scored_with(context):
     mixed = Candidate(Compression("channels", 0.0, 4, 8, 3, 6, 4, 6), 4)
-    seen = trial.execution(mixed, context)
+    seen = evaluate.execution(mixed, context)
     assert seen.holds
     assert 0 < seen.stack_bytes <= seen.stack_bound_bytes < 1.25 * seen.stack_bytes
     assert seen.label_agreement == 1.0
-    assert seen.arena_bytes == trial.evaluate(mixed, context).memory.arena_bytes
+    assert seen.arena_bytes == evaluate.evaluate(mixed, context).memory.arena_bytes
 
 
 def test_without_a_compiler_a_trial_still_counts_and_the_front_says_so(context, monkeypatch):
-    monkeypatch.setattr(execution, "compiler", lambda: None)
+    monkeypatch.setattr(c_program, "compiler", lambda: None)
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 4)
-    assert trial.evaluate(candidate, context).latency is None
-    assert trial.execution(candidate, context) == "no C compiler (cc, gcc or clang) was installed"
+    assert evaluate.evaluate(candidate, context).latency is None
+    assert evaluate.execution(candidate, context) == "no C compiler (cc, gcc or clang) was installed"

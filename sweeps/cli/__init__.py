@@ -1,0 +1,1 @@
+"""Commands around a sweep other than launch and export."""

@@ -1,0 +1,209 @@
+"""`--dry-run`: what a sweep would search, how many candidates fit which memory, and how long it may take.
+
+It checks what a launch checks, in the same order, trains nothing, and makes nothing: what it computes stays in the
+cache next to the studies where there is one already, and is lost where not.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.errors import UserError
+from reports.health import data_warnings
+from sweeps.config.constraints import planned_limits
+from sweeps.config.schema import SweepConfig
+from sweeps.config.space import BASELINE, Candidate, Space
+from sweeps.inputs.splits import open_pictures
+from sweeps.search.progress import clock
+from sweeps.sweep import check_launch, open_executor
+from sweeps.trial.worker import TRIAL_MODULE, Describe, PlanOnly, TimeScoring
+from sweeps.workers.executor import Executor, Failure, ask_all
+
+PLANNING_S = 8.0
+"""How long candidates are planned; what is not planned by then is left out, evenly."""
+ROUND = (1, 1.5, 2, 3, 5, 7)
+BUDGETS = 8
+"""Round budgets that are shown, about."""
+
+# What a trial takes on two idle cores besides the work that grows with network and images, most of it TensorFlow's
+# tracing and the C compiler: `stage_seconds` of trials of pareto.yaml, rounded.
+TRIAL_S = 5.0
+PRUNING_S = 6.0
+LEARNED_ROUNDING_S = 15.0
+SCORINGS = 4.0
+"""A network of quantized values takes about so much longer to score than the float one."""
+STEP = 3.0
+"""A training step takes about three forward passes: gradients cost about two."""
+
+Costs = Mapping[str, float]
+
+
+def print_dry_run(config: SweepConfig, console: Console, trial_module: str = TRIAL_MODULE) -> None:
+    """Check what a launch needs; print the space, what of it fits, and the time a sweep may take.
+
+    Raises:
+        UserError: of everything that would end a launch before its first trial.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        study, config = config.folder, _beside_cache(config, Path(scratch))
+        _say(console, "checking the study's folder, MLflow, databases, network, images and levels")
+        check_launch(config, console, folder=study)
+        if study.exists():
+            console.print(f"{study} exists: a launch on it needs --resume, or -o study=NAME.", soft_wrap=True)
+        _print_plans_and_time(config, console, trial_module, Path(scratch))
+    console.print("Nothing was started.")
+
+
+def _beside_cache(config: SweepConfig, scratch: Path) -> SweepConfig:
+    """The configuration with studies and caches in a folder that is removed; where there are caches, it keeps them."""
+    out = config.out if (config.out / ".cache").is_dir() else scratch
+    place = config.cache_place
+    if config.cache.place is None:
+        place = str(out / ".cache")
+    elif "://" in place or not Path(place).is_dir():
+        place = str(scratch / ".cache")
+    return config.model_copy(update={"out": out, "cache": config.cache.model_copy(update={"place": place})})
+
+
+def _print_plans_and_time(config: SweepConfig, console: Console, trial_module: str, scratch: Path) -> None:
+    space = config.space.space()
+    candidates = space.candidates()
+    _print_space(config, space, len(candidates), console)
+    with open_executor(config, trial_module, scratch / "workers.log") as executor:
+        _say(console, "reading the labels")
+        described = ask_all(executor, {"data": Describe()})["data"]
+        if isinstance(described, Failure):
+            raise UserError(f"the images cannot be described: {described.reason}")
+        for sentence in data_warnings(described):
+            console.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        if config.space.prunes_channels:
+            _say(console, "ranking the channels")  # as the first plan needs it; `Prepare` reads training images, too
+        _say(console, f"planning up to {len(candidates)} candidates, for about {PLANNING_S:.0f} s")
+        ends = {"baseline": BASELINE, "smallest": space.smallest()}
+        planned = ask_all(executor, {name: PlanOnly(candidate) for name, candidate in ends.items()})
+        for name, candidate in ends.items():
+            _print_end(name, candidate, planned[name], console)
+        sample = _plan_within(PLANNING_S, executor, _spread(candidates), config.search.workers)
+        _print_memory(config, list(sample.values()), len(candidates), console)
+        _say(console, "timing the float network on a few images")
+        scoring = ask_all(executor, {"time": TimeScoring()})["time"]
+    _print_time(config, space, scoring, console)
+
+
+def _say(console: Console, what: str) -> None:
+    """What is being done, as a line: it may take seconds, and a pipe shows no spinner."""
+    console.print(f"{what} ...", highlight=False, soft_wrap=True)
+
+
+def _spread(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """All candidates, in an order whose every beginning is an even sample: in steps of the golden ratio."""
+    size = len(candidates)
+    step = next(
+        step for step in range(max(1, round(size * (math.sqrt(5) - 1) / 2)), size + 1) if math.gcd(step, size) == 1
+    )
+    return [candidates[index * step % size] for index in range(size)]
+
+
+def _plan_within(
+    seconds: float, executor: Executor, candidates: Sequence[Candidate], workers: int
+) -> dict[Candidate, Costs | Failure]:
+    """Plans of as many candidates as can be made in this time, in their order; of one at least."""
+    end = time.monotonic() + seconds
+    waiting, running = list(reversed(candidates)), 0
+    planned: dict[Candidate, Costs | Failure] = {}
+    while running or (waiting and (not planned or time.monotonic() < end)):
+        while waiting and running < workers and (not planned or time.monotonic() < end):
+            candidate = waiting.pop()
+            executor.submit(candidate, PlanOnly(candidate))
+            running += 1
+        for answer in executor.poll(0.5):
+            planned[answer.key] = answer.value
+            running -= 1
+    return planned
+
+
+def _print_space(config: SweepConfig, space: Space, size: int, console: Console) -> None:
+    table = Table("searched", "levels", title=f"study {config.study}", title_justify="left")
+    for name, levels in space.levels().items():
+        shown = space.weight_bits if name == "weight_bits" else levels
+        table.add_row(name, "  ".join("float" if level == 32 and "bits" in name else f"{level}" for level in shown))
+    console.print(table)
+    trials = min(config.search.trials, size + (BASELINE not in space.candidates()))
+    console.print(
+        f"{size} distinct candidates; at most {trials} of them would be measured, asked by "
+        f"{config.search.sampler_name} (seed {config.seed}), with {config.search.workers} "
+        f"worker{'s' * (config.search.workers > 1)}.",
+        soft_wrap=True,
+    )
+
+
+def _print_end(name: str, candidate: Candidate, costs: Costs | Failure, console: Console) -> None:
+    if isinstance(costs, Failure):
+        raise UserError(f"{name} ({candidate}) cannot be planned: {costs.reason}")
+    console.print(f"{name:>9}: {costs['peak_memory_mb']:8.3f} MB planned peak memory  ({candidate})", highlight=False)
+
+
+def _print_memory(config: SweepConfig, sample: Sequence[Costs | Failure], size: int, console: Console) -> None:
+    known = [costs for costs in sample if not isinstance(costs, Failure)]
+    if failed := len(sample) - len(known):
+        console.print(f"{failed} of {len(sample)} candidates cannot be planned; they would fail.", style="red")
+    if not known:
+        return
+    limits = planned_limits(config.constraints)
+    fitting = [costs for costs in known if all(costs[name] <= limit for name, limit in limits.items())]
+    memory = np.array([costs["peak_memory_mb"] for costs in known])
+    what = f"all {size}" if len(sample) == size else f"an even sample of {len(sample)} of {size}"
+    table = Table(title=f"planned: {what} candidates", title_justify="left", min_width=len(what) + 20)
+    for name in ("peak memory, MB", "candidates that fit"):
+        table.add_column(name, justify="right")
+    for budget in budgets(memory.min(), memory.max()):
+        table.add_row(f"{budget:g}", f"{(memory <= budget).sum()}")
+    console.print(table)
+    if limits:
+        said = ", ".join(f"{name} {limit:g}" for name, limit in limits.items())
+        console.print(f"Within the limits ({said}): {len(fitting)} of {len(known)}.", highlight=False)
+        if not fitting:
+            console.print("No candidate keeps the limits; widen the space or the limits.", style="red")
+
+
+def budgets(least: float, most: float) -> list[float]:
+    """Round figures from the first that anything fits to the first that everything fits, about `BUDGETS` of them."""
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    every = [float(f"{factor}e{power}") for power in powers for factor in ROUND]
+    above = [value for value in every if value >= least]
+    needed = above[: next((i for i, value in enumerate(above) if value >= most), len(above) - 1) + 1]
+    stride = max(1, round(len(needed) / BUDGETS))
+    return [*needed[:-1:stride], needed[-1]]
+
+
+def _print_time(config: SweepConfig, space: Space, scoring_s: float | Failure, console: Console) -> None:
+    """What a study may take, from the time that the float network takes for an image."""
+    if isinstance(scoring_s, Failure):
+        console.print(f"The time cannot be estimated: the float network failed ({scoring_s.reason}).", style="red")
+        return
+    images = len(open_pictures(config.data).search)
+    trials = min(config.search.trials, len(space.candidates()))
+    networks = {(c.compression.pruning, c.compression.sparsity) for c in space.candidates() if c.compression.sparsity}
+    prunings = min(len(networks), trials)
+    tuning, quantization = config.finetune, config.quantization
+    step_s = STEP * tuning.batch * scoring_s
+    pruning_s = PRUNING_S + tuning.steps * step_s
+    trial_s = TRIAL_S + SCORINGS * images * scoring_s + quantization.aware_steps * step_s
+    trial_s += LEARNED_ROUNDING_S * (quantization.rounding == "learned")
+    seconds = (prunings * pruning_s + trials * trial_s) / config.search.workers
+    console.print(
+        f"Expected: roughly {clock(seconds)} for {trials} trials ({prunings} prunings of {pruning_s:.1f} s, "
+        f"{trial_s:.1f} s a trial besides), and the report. Nothing was trained for this: the float network takes "
+        f"{1e3 * scoring_s:.1f} ms an image here, and the rest is as on two idle cores, so that twice or half of it is "
+        "no surprise. What is in the cache already takes no time.",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,1 @@
+"""The identity of the code that computes a cached stage, worked out from the source it reaches."""

@@ -1,0 +1,266 @@
+"""Which source a function reaches: modules of ours, shipped files, and imports of other distributions.
+
+Reach is worked out from imports, never listed. The function itself is followed by the names it uses within its own
+module; what these import is followed module by module, with everything those import, also within functions. A module
+that does nothing but import is looked through, to the module that defines the name. More than what really runs is
+reached, never less: objects that are passed in are made by modules that annotations and imports lead to.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from sweeps.code.source_facts import OURS, Imported, ModuleSource, SourceFacts, source_facts
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the packages."""
+ANALYSIS = Path(__file__).with_name("source_facts.py")
+
+Root = tuple[str, str]
+"""(module, top-level definition): where a function is defined."""
+Stamp = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a function reaches."""
+
+    modules: tuple[str, ...]
+    """Whole modules of ours, sorted."""
+    parts: tuple[tuple[str, str], ...]
+    """(module, digest) of what is reached of the modules that the functions themselves are in."""
+    names: tuple[str, ...]
+    """What names stand for that were looked through."""
+    files: tuple[str, ...]
+    """Shipped files that are no Python source, relative to the tree's root."""
+    imports: tuple[str, ...]
+    """Top-level names imported of neither ours nor the standard library."""
+
+
+class SourceTree:
+    """The source below one folder. Facts of a module are worked out once, and kept for later processes."""
+
+    def __init__(self, root: Path = ROOT, memo: Path | None = None) -> None:
+        self.root, self._memo = root, memo
+        self._keys: dict[str, str] = {}
+        self._new = False
+        self._everything: dict[str, set[str]] = {}
+
+    @cached_property
+    def _paths(self) -> dict[str, Path]:
+        found = {}
+        for package in OURS:
+            for folder, folders, names in os.walk(self.root / package):
+                folders[:] = [name for name in folders if name != "__pycache__"]
+                parts = Path(folder).relative_to(self.root).parts
+                for name in names:
+                    if name.endswith(".py"):
+                        last = () if name == "__init__.py" else (name[:-3],)
+                        found[".".join((*parts, *last))] = Path(folder) / name
+        return found
+
+    def __contains__(self, module: str) -> bool:
+        return module in self._paths
+
+    def path(self, module: str) -> Path:
+        return self._paths[module]
+
+    def reach(self, roots: Iterable[Root], imported: Iterable[Imported] = ()) -> Reach:
+        """Everything that functions defined in `roots` reach, and further imports."""
+        roots = tuple(roots)
+        parts, names, imports = set(), set(), set()
+        seen: set[str] = set()
+        waiting = self._follow(imported, names, imports)
+        for module, definition in roots:
+            waiting += self._parents(module)
+            part = self._source(module).part(definition)
+            if part is None:
+                waiting.append(module)
+                continue
+            parts.add((module, part[0]))
+            waiting += self._follow(part[1], names, imports)
+        while waiting:
+            module = waiting.pop()
+            if module in seen:
+                continue
+            seen.add(module)
+            facts = self.facts(module)
+            waiting += self._paths if facts.unbounded else self._follow(facts.imports, names, imports)
+        self._keep()
+        files = {file for module in seen | {module for module, _ in roots} for file in self._files(module)}
+        return Reach(*(tuple(sorted(found)) for found in (seen, parts, names, files, imports)))
+
+    def _follow(self, imported: Iterable[Imported], names: set[str], imports: set[str]) -> list[str]:
+        """The modules that some imports lead to; what was looked through and what is not ours is added to the sets."""
+        found: list[str] = []
+        for base, name in imported:
+            top = base.partition(".")[0]
+            if top in OURS:
+                found += self._resolve(base, name, names)
+            elif top not in sys.stdlib_module_names:
+                imports.add(top)
+        return found
+
+    def _resolve(self, base: str, name: str | None, names: set[str]) -> list[str]:
+        """The modules that `from base import name` leads to."""
+        found = self._parents(base)
+        asked = f"{base}.{name}"
+        while name is not None and asked not in self and (exports := self._exports(base)) is not None:
+            found += self._acting(base)
+            if name not in exports:
+                break
+            base, name = exports[name]
+            found += self._parents(base)
+            names.add(f"{asked} is {base}.{name}")
+            asked = f"{base}.{name}"
+        if name is not None and asked in self:
+            return [*found, asked]
+        return [*found, base] if base in self else found
+
+    def _exports(self, module: str) -> dict[str, tuple[str, str]] | None:
+        exports = self.facts(module).exports if module in self else None
+        return None if exports is None else {name: (base, there) for name, base, there in exports}
+
+    def _parents(self, module: str) -> list[str]:
+        """The packages above a module, which are imported before it; those that only import act by what they import."""
+        parts = module.split(".")
+        found: list[str] = []
+        for length in range(1, len(parts)):
+            parent = ".".join(parts[:length])
+            if parent in self:
+                found += [parent] if self.facts(parent).exports is None else self._acting(parent)
+        return found
+
+    def _acting(self, module: str) -> set[str]:
+        """Of everything that is imported with a module: what may change another module by being imported."""
+        if module not in self._everything:
+            seen, waiting = set(), [module]
+            while waiting:
+                one = waiting.pop()
+                if one in seen or one not in self:
+                    continue
+                seen.add(one)
+                waiting += [f"{base}.{name}" for base, name in self.facts(one).imports if name is not None]
+                waiting += [base for base, _ in self.facts(one).imports]
+                waiting += [one.rpartition(".")[0]]
+            self._everything[module] = {one for one in seen if self.facts(one).acts}
+        return self._everything[module]
+
+    def stamps(self) -> dict[str, Stamp]:
+        """The stamp of every file that belongs to the tree."""
+        found = {}
+        for package in OURS:
+            for folder, folders, names in os.walk(self.root / package):
+                folders[:] = [name for name in folders if name != "__pycache__"]
+                relative = Path(folder).relative_to(self.root)
+                found |= {str(relative / name): self.stamp(str(relative / name)) for name in names}
+        return found
+
+    def stamp(self, name: str) -> Stamp:
+        """What tells without reading it that a file is no longer the same; None where there is none."""
+        try:
+            seen = (self.root / name).stat()
+        except OSError:
+            return None
+        return seen.st_mtime_ns, seen.st_size, seen.st_ino
+
+    def file_digest(self, name: str) -> str:
+        """SHA-256 of a shipped file, "" where it is missing."""
+        file = self.root / name
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+    def facts(self, module: str) -> SourceFacts:
+        if module not in self._keys:
+            source = self.path(module).read_bytes()
+            key = f"{module} {hashlib.sha256(source).hexdigest()}"
+            if key not in self._known:
+                with _without_collection():
+                    self._known[key] = source_facts(source, module, self._is_package(module))
+                self._new = True
+            self._keys[module] = key
+        return self._known[self._keys[module]]
+
+    def _is_package(self, module: str) -> bool:
+        return self.path(module).name == "__init__.py"
+
+    def _source(self, module: str) -> ModuleSource:
+        return ModuleSource(self.path(module).read_bytes(), module, self._is_package(module))
+
+    def _files(self, module: str) -> list[str]:
+        """The shipped files that a module reads, or may read."""
+        found = []
+        for name in self.facts(module).data:
+            place = self.root / name
+            within = sorted(place.rglob("*")) if place.is_dir() else [place]
+            found += [
+                str(file.relative_to(self.root))
+                for file in within
+                if file.suffix != ".py" and "__pycache__" not in file.parts and not file.is_dir()
+            ]
+        return found
+
+    @cached_property
+    def _known(self) -> dict[str, SourceFacts]:
+        """Facts by the content of their module, as this program worked them out in other processes."""
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            kept = json.loads(self._memo.read_bytes()) if self._memo is not None else {}
+            if kept["by"] == _analysis():
+                return {key: _facts_of(fields) for key, fields in kept["facts"].items()}
+        return {}
+
+    def _keep(self) -> None:
+        """Write what was worked out, without what is known of older content of the same modules."""
+        if self._memo is None or not self._new:
+            return
+        self._new = False
+        kept = {
+            key: asdict(facts)
+            for key, facts in self._known.items()
+            if self._keys.get(key.partition(" ")[0], key) == key
+        }
+        with suppress(OSError):
+            self._memo.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self._memo.parent)
+            with os.fdopen(handle, "w") as file:
+                json.dump({"by": _analysis(), "facts": kept}, file)
+            os.replace(temporary, self._memo)
+
+
+@cache
+def _analysis() -> str:
+    """What facts depend on besides a module's source: this analysis, and the Python that parses."""
+    return hashlib.sha256(sys.version.encode() + ANALYSIS.read_bytes()).hexdigest()
+
+
+def _facts_of(fields: dict) -> SourceFacts:
+    exports = fields["exports"]
+    return SourceFacts(
+        fields["digest"],
+        tuple((base, name) for base, name in fields["imports"]),
+        None if exports is None else tuple((name, base, there) for name, base, there in exports),
+        fields["acts"],
+        fields["unbounded"],
+        tuple(fields["data"]),
+    )
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Syntax trees are many small objects; looking through them for cycles takes longer than making them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,153 @@
+"""Identity of the code that computes a cached stage: the source it reaches and the packages that compute in it.
+
+What is in it, worked out from the functions of the stage:
+
+- the source of ours that they reach (`sweeps.code.source_tree`), as syntax trees without docstrings, so that comments,
+  docstrings and formatting change nothing; and the shipped files which that source reads, byte by byte: C sources with
+  their comments, id lists, weights;
+- the versions of the distributions which that source imports, with their requirements;
+- the version of Python, major and minor: it computes too (`sum` of floats is compensated from 3.12 on), and another one
+  has other syntax trees.
+
+Not in it: processor, number of threads, operating system. Training on another processor gives other last digits, but
+each is a right result of the stage, and one entry for all is what keeps the candidates of a study comparable when its
+workers are different machines: those that differ in bits or tiles alone then start from the same pruned network.
+Quantised networks are scored in integers, which no processor changes. What is only valid for one processor says so in
+its key: an object file's holds what the compiler predefines (`sweeps.trial.c_program`).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from types import MethodType, ModuleType
+from typing import Any
+
+from sweeps.code.installed import Installed
+from sweeps.code.source_facts import OURS, Imported, SourceFacts, source_facts
+from sweeps.code.source_tree import Root, SourceTree
+
+
+class StageCode:
+    """Digests of the code of stages, for the source below one folder and the distributions on one path."""
+
+    def __init__(self, tree: SourceTree, installed: Installed) -> None:
+        self.tree, self._installed = tree, installed
+        self._before = tree.stamps()
+        self._digests: dict[frozenset[Root], tuple[str, tuple[str, ...]]] = {}
+
+    def of(self, *functions: Callable[..., Any]) -> str | None:
+        """The digest of all that some functions reach, and of what they have been given to use.
+
+        None where source has changed since this object was made: what runs is then not what is on disk.
+
+        Raises:
+            TypeError: a function has no source, such as one that was typed at a prompt.
+        """
+        found, files = self._found(_roots_of(functions))
+        return found if all(self.tree.stamp(file) == self._before.get(file) for file in files) else None
+
+    def files(self, *functions: Callable[..., Any]) -> tuple[str, ...]:
+        """The files of ours that some functions reach, relative to the tree's root."""
+        return self._found(_roots_of(functions))[1]
+
+    def digest(self, roots: Iterable[Root]) -> str:
+        """The digest of everything that functions reach which are defined in (module, top-level definition)."""
+        return self._found(frozenset(roots))[0]
+
+    def _found(self, roots: frozenset[Root]) -> tuple[str, tuple[str, ...]]:
+        """The digest, and the files it was made from that are ours, relative to the tree's root."""
+        if roots not in self._digests:
+            own = [root for root in roots if root[0] in self.tree]
+            others = sorted({module for module, _ in roots.difference(own)})
+            installed = [module for module in others if self._installed.brings(module.partition(".")[0])]
+            foreign = [_foreign_facts(module) for module in others if module not in installed]
+            imported: list[Imported] = [(module, None) for module in installed]
+            reach = self.tree.reach(own, imported + [entry for facts in foreign for entry in facts.imports])
+            content = {
+                "python": [sys.implementation.name, *sys.version_info[:2]],
+                "modules": [[module, self.tree.facts(module).digest] for module in reach.modules],
+                "parts": reach.parts,
+                "names": reach.names,
+                "foreign": [facts.digest for facts in foreign],
+                "files": [[name, self.tree.file_digest(name)] for name in reach.files],
+                "packages": self._installed.versions(reach.imports),
+            }
+            modules = {*reach.modules, *(module for module, _ in reach.parts)}
+            files = (
+                *sorted(str(self.tree.path(module).relative_to(self.tree.root)) for module in modules),
+                *reach.files,
+            )
+            self._digests[roots] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(), files
+        return self._digests[roots]
+
+
+@cache
+def running() -> StageCode:
+    """The code of this process. To be called before its modules are imported: what changes on disk later is noticed."""
+    memo = None if sys.dont_write_bytecode else Path(importlib.util.cache_from_source(__file__)).with_suffix(".json")
+    return StageCode(SourceTree(memo=memo), Installed())
+
+
+def _roots_of(functions: Iterable[Callable[..., Any]]) -> frozenset[Root]:
+    return frozenset(root for function in functions for root in _roots(function, set()))
+
+
+def _roots(value: Any, seen: set[int]) -> Iterator[Root]:
+    """Where a function is defined; so are the functions and the classes of the objects that were bound to it."""
+    if id(value) in seen or value is None or isinstance(value, str | bytes | int | float | ModuleType):
+        return
+    seen.add(id(value))
+    if isinstance(value, functools.partial):
+        bound: list[Any] = [value.func, *value.args, *value.keywords.values()]
+    elif isinstance(value, MethodType):
+        bound = [value.__self__, value.__func__]
+    elif isinstance(value, dict):
+        bound = list(value.values())
+    elif isinstance(value, list | tuple | set | frozenset):
+        bound = list(value)
+    elif inspect.isroutine(value) or isinstance(value, type) or hasattr(value, "__wrapped__"):
+        function = inspect.unwrap(value)
+        yield from _root(function)
+        bound = [
+            *(getattr(function, "__defaults__", None) or ()),
+            *(getattr(function, "__kwdefaults__", None) or {}).values(),
+        ]
+        bound += [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _is_filled(cell)]
+    else:
+        yield from _root(type(value))
+        return
+    for one in bound:
+        yield from _roots(one, seen)
+
+
+def _root(function: Any) -> Iterator[Root]:
+    module = getattr(function, "__module__", None) or type(function).__module__
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names and top != "__main__":
+        return
+    name = getattr(function, "__qualname__", "")
+    yield module, name.partition(".")[0]
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _foreign_facts(module: str) -> SourceFacts:
+    """Facts of a module that is neither ours nor of a distribution, such as a test's, from its file."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None or module.partition(".")[0] in OURS:
+        raise TypeError(f"{module}: has no source file, so that results of its functions cannot be kept")
+    return source_facts(Path(file).read_bytes(), module, Path(file).name == "__init__.py")

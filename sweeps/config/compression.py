@@ -1,0 +1,199 @@
+"""The keys that say how networks are compressed: the levels that are searched, and how each is reached."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from deeplab.compression import (
+    ACTIVATION_BITS,
+    FLOAT_BITS,
+    STAGE_BITS,
+    WEIGHT_BITS,
+    PruningMethod,
+    backbone_field,
+)
+from deeplab.pruning.criteria import Criterion
+from sweeps.config.space import Space
+
+STAGE_WEIGHT_BITS = tuple(bits for bits in WEIGHT_BITS if bits != FLOAT_BITS)
+STAGE_ACTIVATION_BITS = tuple(bits for bits in ACTIVATION_BITS if bits < 16)
+"""Of one stage alone: float is all of a network or nothing, and so are activations of 16 bits."""
+MOST_STEPS = 10_000_000
+"""Bound of counts: training steps, trials, images. Above it a number is a slip of the finger."""
+MOST_PIXELS = 16_384
+"""Bound of heights, widths and rates, in pixels."""
+MOST_WORKERS = 1024
+MOST_MB = 1e9
+Tiles = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+Side = Annotated[int, Field(ge=16, le=MOST_PIXELS)]
+
+
+class Section(BaseModel):
+    """Unknown keys are errors, types are not coerced, values do not change."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # it may be an address with a secret
+    )
+
+
+def _levels(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    if values is None:
+        return None
+    if not values:
+        raise ValueError("empty search range; give at least one level, e.g. the one to hold fixed")
+    if len(set(values)) != len(values):
+        raise ValueError(f"has a level twice: {list(values)}")
+    return values
+
+
+class SpaceConfig(Section):
+    """The levels of each searched dimension. One level holds a dimension fixed."""
+
+    pruning: tuple[PruningMethod, ...] = ("channels",)
+    """`channels` narrows the network and lowers the arena; `magnitude` zeroes weights and lowers their storage only, as
+    does `2:4` (two of any four weights of an output), whatever the level of `sparsity` above 0."""
+    sparsity: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.125, 0.25, 0.375, 0.5)
+    """Share removed, in [0, 1). `channels`: of memory or of channels, as `channels.allotment` says. `magnitude`: of
+    the weights of all 1x1 convolutions, most from the largest."""
+    weight_bits: tuple[int, ...] = (4, 5, 6, 8, 32)
+    """Bits a weight. 32 = float32; then the activations are float too."""
+    activation_bits: tuple[int, ...] = (8, 16, 32)
+    """Bits an activation value. 32 only together with a 32 in weight_bits."""
+    aspp_weight_bits: tuple[int, ...] | None = None
+    """Bits a weight of the ASPP, searched apart: 2 to 16. null, here and below: those of the rest of the network. A
+    candidate with float weights is float throughout."""
+    decoder_weight_bits: tuple[int, ...] | None = None
+    """Bits a weight of the decoder, the last layer included: 2 to 16. DeepLab v3 has none."""
+    aspp_activation_bits: tuple[int, ...] | None = None
+    """Bits an activation value of the ASPP, searched apart: 4, 6, 8. Values that two stages share have the most bits of
+    the two. A candidate with 16-bit activations has them throughout."""
+    decoder_activation_bits: tuple[int, ...] | None = None
+    """Bits an activation value of the decoder: 4, 6, 8. DeepLab v3 has none."""
+    tile_count: tuple[Tiles, ...] = (1, 2, 4, 8)
+    """Upper bound on the spatial tiles each section of the network is computed in."""
+
+    _not_empty = field_validator("pruning", "sparsity", "weight_bits", "activation_bits", "tile_count", *STAGE_BITS)(
+        _levels
+    )
+
+    @field_validator("weight_bits")
+    @classmethod
+    def _weight_bits(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        return _among(levels, WEIGHT_BITS)
+
+    @field_validator("activation_bits")
+    @classmethod
+    def _activation_bits(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        return _among(levels, ACTIVATION_BITS)
+
+    @field_validator(*STAGE_BITS)
+    @classmethod
+    def _stage_bits(cls, levels: tuple[int, ...] | None, info: ValidationInfo) -> tuple[int, ...] | None:
+        of_weights = backbone_field(info.field_name) == "weight_bits"
+        return levels and _among(levels, STAGE_WEIGHT_BITS if of_weights else STAGE_ACTIVATION_BITS)
+
+    @model_validator(mode="after")
+    def _float_together(self) -> SpaceConfig:
+        if (FLOAT_BITS in self.weight_bits) != (FLOAT_BITS in self.activation_bits):
+            raise ValueError("weight_bits and activation_bits must both have the level 32 (float), or neither")
+        if (set(self.weight_bits) == {FLOAT_BITS}) != (set(self.activation_bits) == {FLOAT_BITS}):
+            raise ValueError("weight_bits and activation_bits must both have a level below 32, or neither")
+        for name in STAGE_BITS:
+            backbone = backbone_field(name)
+            whole = {FLOAT_BITS, 16} if backbone == "activation_bits" else {FLOAT_BITS}
+            if getattr(self, name) is not None and set(getattr(self, backbone)) <= whole:
+                raise ValueError(f"{name} needs a level below {min(whole)} in {backbone}; add one, or remove {name}")
+        return self
+
+    @property
+    def prunes_channels(self) -> bool:
+        """Whether any candidate loses channels."""
+        return "channels" in self.pruning and max(self.sparsity) > 0.0
+
+    def space(self) -> Space:
+        return Space(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+def _among(levels: tuple[int, ...], allowed: tuple[int, ...]) -> tuple[int, ...]:
+    for level in levels:
+        if level not in allowed:
+            raise ValueError(f"{level} is not a level; choose from {', '.join(map(str, allowed))}")
+    return levels
+
+
+class ChannelsConfig(Section):
+    """What pruning channels removes. Known before anything is trained, from the network and the calibration pictures,
+    whose labels are never looked at."""
+
+    allotment: Literal["memory", "uniform"] = "memory"
+    """`memory`: a sparsity is the share of a reference plan's peak memory that must go, taken from the groups of
+    channels where that costs least accuracy. `uniform`: it is the share of channels that every group loses."""
+    criterion: Criterion = "repair"
+    """repair: rise of the loss after least squares has re-fitted what is left; fisher: rise of the loss without that;
+    l1: size of the weights, no gradients; it compares channels of one group only, so it goes with `uniform`."""
+    tile_count: Tiles = 1
+    """Of the reference plan, for `memory`."""
+    bits: Literal[4, 6, 8, 16, 32] = 8
+    """Of the reference plan's weights and activations, for `memory`. 32 = float."""
+
+    @model_validator(mode="after")
+    def _comparable(self) -> ChannelsConfig:
+        if self.allotment == "memory" and self.criterion == "l1":
+            raise ValueError(
+                "criterion l1 compares channels of one group only, and allotment memory compares groups; choose repair "
+                "or fisher, or allotment uniform"
+            )
+        return self
+
+
+class FineTuneConfig(Section):
+    """Training after pruning."""
+
+    steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 60
+    """Optimiser steps; 0 = none."""
+    batch: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Pictures a step."""
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-4
+    loss: Literal["labels", "distill"] = "labels"
+    """`labels`: cross-entropy on `data.train`; `distill`: the baseline's outputs on the calibration pictures, whose
+    labels are never looked at."""
+    crop: Annotated[int, Field(ge=16, le=MOST_PIXELS)] | None = None
+    """Side of a square random crop, in pixels. null = the network's input size."""
+
+
+class QuantizationConfig(Section):
+    """How float networks become integers. The bit-widths are `space`'s."""
+
+    clipping: Literal["mse", "percentile", "range"] = "mse"
+    """Where an activation's range ends: by the squared error, by `percentile`, or at the extremes that were seen."""
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    """Per cent of the values that lie within either end, for `clipping: percentile`."""
+    equalize: bool = False
+    """Cross-layer equalisation before anything is rounded."""
+    edge_weight_bits: int | None = None
+    """Bits of the first and the last layer's weights. null = those of the candidate."""
+    depthwise_weight_bits: int | None = None
+    """Bits of the depthwise convolutions' weights, a few per cent of all and the first to suffer below 8. null = those
+    of the candidate."""
+    rounding: Literal["nearest", "learned"] = "nearest"
+    """`learned`: AdaRound, wherever a weight has fewer than 8 bits. Minutes a candidate for large networks."""
+    rounding_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 500
+    """Steps a layer, for `rounding: learned`."""
+    aware_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
+    """Steps of quantisation-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
+    aware_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-2
+    """Peak rate of Adam for weights, in steps of their grids; biases and grids learn more slowly."""
+
+    @field_validator("edge_weight_bits", "depthwise_weight_bits")
+    @classmethod
+    def _held_weight_bits(cls, bits: int | None) -> int | None:
+        if bits is not None:
+            _among((bits,), STAGE_WEIGHT_BITS)
+        return bits

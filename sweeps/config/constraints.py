@@ -1,0 +1,62 @@
+"""Whether a trial keeps the limits of its study, and what it costs beside accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from evaluation.measurement import MemoryFigures
+from reports.record import State, Trial
+from sweeps.config.schema import ConstraintsConfig
+
+PLANNED = ("peak_memory_mb", "flash_mb", "macs")
+"""Limits that a plan alone decides, before anything is trained."""
+
+
+def planned_costs(memory: MemoryFigures, macs: int) -> dict[str, float]:
+    """What a plan tells of a candidate, by the names of `PLANNED`: MB (10^6 bytes), MB, multiply-accumulates."""
+    return {
+        "peak_memory_mb": memory.peak_memory_bytes / 1e6,
+        "flash_mb": memory.flash_bytes / 1e6,
+        "macs": float(macs),
+    }
+
+
+def costs_of(trial: Trial) -> dict[str, float]:
+    """`planned_costs` of a trial that was planned; empty for one that failed before."""
+    if trial.memory is None or trial.macs is None:
+        return {}
+    return planned_costs(trial.memory, trial.macs)
+
+
+def planned_limits(constraints: ConstraintsConfig) -> dict[str, float]:
+    """The limits of `PLANNED` that are set."""
+    return {name: limit for name in PLANNED if (limit := getattr(constraints, name)) is not None}
+
+
+def excesses(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfig) -> dict[str, float]:
+    """By how much a trial is over each limit, as far as it is known; feasible where none is above 0."""
+    costs = costs_of(trial)
+    over = {name: costs[name] - limit for name, limit in planned_limits(constraints).items() if name in costs}
+    known = trial.measurement is not None and baseline is not None and baseline.measurement is not None
+    if constraints.miou_drop is not None and known:
+        drop = baseline.measurement.scores.miou - trial.measurement.scores.miou
+        over["miou_drop"] = drop - constraints.miou_drop
+    return over
+
+
+def judge(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfig) -> Trial:
+    """The trial with `feasible` and, where it is over a limit, the reason."""
+    if trial.state is State.FAILED:
+        return trial
+    over = {name: excess for name, excess in excesses(trial, baseline, constraints).items() if excess > 0}
+    reason = over_limits(over, planned_limits(constraints) | {"miou_drop": constraints.miou_drop})
+    feasible = trial.state is State.COMPLETE and not over
+    return replace(trial, feasible=feasible, reason=reason or (trial.reason if not feasible else None))
+
+
+def over_limits(over: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    """In words: which limits are broken, and by what."""
+    return "; ".join(
+        f"{name} {limits[name] + excess:.4g} is over the limit of {limits[name]:g}" for name, excess in over.items()
+    )

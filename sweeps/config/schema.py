@@ -1,0 +1,401 @@
+"""The keys of a sweep's YAML file: their types, units, defaults and limits.
+
+Loading a file, with messages that name its lines, is `sweeps.config.load`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from deeplab.datasets import DATASETS, checked_options
+from deeplab.importing import Unstated, kind_of
+from evaluation.errors import UserError
+from sweeps.config.compression import (
+    MOST_MB,
+    MOST_PIXELS,
+    MOST_STEPS,
+    MOST_WORKERS,
+    ChannelsConfig,
+    FineTuneConfig,
+    QuantizationConfig,
+    Section,
+    Side,
+    SpaceConfig,
+)
+from sweeps.config.secrets import without_secret
+
+DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folder"]
+"""The keys of `deeplab.datasets.DATASETS`."""
+SamplerName = Literal["ehvi", "tpe", "nsga2", "gp", "qmc", "grid", "random"]
+ThirdObjective = Literal["macs", "flash_mb"]
+LONGEST_S = 1e7
+"""Seconds; clocks of the operating system take no more than some 1e9."""
+SPLIT_PATTERN = re.compile(r"(?P<name>\w+)(\[(?P<start>\d{0,9}):(?P<stop>\d{0,9})\])?")
+
+
+def parse_split(text: str) -> tuple[str, slice]:
+    """`"val"` -> ("val", all); `"val[:27]"`, `"val[27:]"`, `"val[10:20]"` -> that part, in the data set's order."""
+    match = SPLIT_PATTERN.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a split; write it as name, name[:n], name[n:] or name[m:n]")
+    start, stop = match["start"], match["stop"]
+    return match["name"], slice(int(start) if start else None, int(stop) if stop else None)
+
+
+def _checked_split(text: str) -> str:
+    parse_split(text)
+    return text
+
+
+def _checked_database(url: str) -> str:
+    without_secret(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+        raise ValueError(f"{url!r} is no address of a database; write postgresql://USER@HOST/DATABASE") from None
+    if not parsed.drivername.startswith("postgresql"):
+        raise ValueError(f"must begin with postgresql://, found {parsed.drivername}://")
+    if parsed.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise ValueError(f"must begin with postgresql://, found the driver {parsed.drivername}")
+    return url
+
+
+def _checked_options(options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """The options as they were given: their defaults are the data set's own."""
+    if (name := info.data.get("name")) in DATASETS:
+        try:
+            checked_options(DATASETS[name].options, options)
+        except UserError as error:
+            raise ValueError(f"of the data set {name}: {error}") from None
+    return options
+
+
+def _split_for(use: str) -> Any:
+    """A field whose default is the split that the data set of the same section declares for `use`."""
+    return Field(default_factory=lambda section: getattr(DATASETS[section["name"]].splits, use))
+
+
+Split = Annotated[str, AfterValidator(_checked_split)]
+DatasetOptions = Annotated[dict[str, Any], AfterValidator(_checked_options)]
+Address = Annotated[str, AfterValidator(without_secret)]
+"""Of a server or a store; it holds no secret."""
+
+
+class CalibrationConfig(Section):
+    """Pictures that set the activation ranges and that `distill` learns from. Their labels are never looked at."""
+
+    name: DataSetName
+    path: Path | None = None
+    """Folder of the data set. Relative to the YAML file."""
+    options: DatasetOptions = Field(default_factory=dict)
+    """Options of this data set, as for `data.options`."""
+    split: Split = _split_for("train")
+    pictures: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 64
+    """How many, evenly spaced over the split."""
+
+
+class DataConfig(Section):
+    """Three disjoint uses of pictures: training and calibration, search, held-out."""
+
+    name: DataSetName
+    """streets (drawn by the program), camvid, cityscapes, voc, ade20k (their official layouts) or folder."""
+    path: Path | None = None
+    """Folder of the data set; `streets` draws its own pictures and needs none. Relative to the YAML file."""
+    options: DatasetOptions = Field(default_factory=dict)
+    """Options of this data set, e.g. {seed: 7} for `streets` or {void: 11} for `folder`."""
+    search: Split = _split_for("search")
+    """Split the candidates are scored on: a name, or part of one such as val[:27]."""
+    heldout: Split = _split_for("heldout")
+    """Split the final front is scored on, once. Must not overlap `search`."""
+    train: Split | None = _split_for("train")
+    """Labelled split for fine-tuning with `loss: labels`. null where there is none."""
+    calibration: CalibrationConfig | None = None
+    """null: the pictures of `train`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if self.name != "streets" and self.path is None:
+            raise ValueError(f"the data set {self.name!r} needs a folder; add path")
+        if _overlap(parse_split(self.search), parse_split(self.heldout)):
+            raise ValueError(
+                f"search {self.search!r} and heldout {self.heldout!r} share pictures; they must be disjoint"
+            )
+        if self.train is not None:
+            for use in (self.search, self.heldout):
+                if _overlap(parse_split(self.train), parse_split(use)):
+                    raise ValueError(f"train {self.train!r} shares pictures with {use!r}; they must be disjoint")
+        return self
+
+
+def _overlap(one: tuple[str, slice], other: tuple[str, slice]) -> bool:
+    if one[0] != other[0]:
+        return False
+    start = max(one[1].start or 0, other[1].start or 0)
+    stops = [part.stop for _, part in (one, other) if part.stop is not None]
+    return not stops or start < min(stops)
+
+
+class NetworkConfig(Section):
+    """Where the trained network comes from."""
+
+    source: str = "streets"
+    """`streets` (shipped with the package), or the path of a whole network, relative to the YAML file: a checkpoint
+    (.npz), a TFLite file (.tflite), or of `tensorflow/models`' DeepLab a frozen graph (.pb) or a checkpoint
+    (model.ckpt)."""
+    input_size: tuple[Side, Side] | None = None
+    """Height, width, of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for pictures of any size."""
+    output_stride: Literal[8, 16] | None = None
+    """Of a TensorFlow checkpoint: strides past it become dilations. null: 16."""
+    atrous_rates: tuple[Annotated[int, Field(ge=1, le=MOST_PIXELS)], ...] | None = None
+    """Of a TensorFlow checkpoint with atrous branches. null: [6, 12, 18], twice that at output stride 8."""
+    resize: Literal["legacy", "align_corners", "half_pixel"] | None = None
+    """Of a TensorFlow checkpoint: how it resizes. null: align_corners, as `tensorflow/models` does."""
+
+    @model_validator(mode="after")
+    def _known(self) -> NetworkConfig:
+        try:
+            kind = "petitlab" if self.source == "streets" else kind_of(Path(self.source))
+        except UserError as error:
+            raise ValueError(f"source must be 'streets' or the path of a network file; {error}") from None
+        if kind == "keras":
+            raise ValueError(
+                f"source {self.source} is a backbone; train a network from it with python -m deeplab.train"
+            )
+        stated = [name for name, value in self if name != "source" and value is not None]
+        allowed = {"checkpoint": stated, "frozen graph": ["input_size"]}.get(kind, [])
+        for name in stated:
+            if name not in allowed:
+                raise ValueError(f"source {self.source} says its {name} itself; remove {name}")
+        return self
+
+    def unstated(self) -> Unstated:
+        """What a TensorFlow checkpoint does not say of its network."""
+        return Unstated(**{name: value for name, value in self if name != "source" and value is not None})
+
+
+class SearchConfig(Section):
+    """How the space is searched. Two objectives are fixed: mIoU up, peak memory down."""
+
+    trials: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 28
+    """Distinct candidates that are measured in all, the baseline included. A repeat is answered from the record, and a
+    candidate that its plan rules out costs about a second: neither counts."""
+    sampler: SamplerName | None = None
+    """ehvi (greatest expected gain of hypervolume per second), tpe (multivariate), nsga2, gp (needs torch), qmc, grid
+    or random. null: ehvi, or tpe where there is a third objective."""
+    third_objective: ThirdObjective | None = None
+    """macs or flash_mb: searched for as well, downwards. null: two objectives."""
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = 1
+    """Processes that evaluate trials side by side, one TensorFlow each."""
+    threads: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None = None
+    """Threads of TensorFlow and of linear algebra in each worker. null: the machine's cores shared out. Another number
+    sums in another order, so results may differ in their last bits."""
+    trial_seconds: Annotated[float, Field(gt=0, le=LONGEST_S)] = 3600.0
+    """A trial that takes longer is ended with its worker, and counts as failed."""
+    worker_memory_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
+    """MB (10^6 bytes) of resident memory that ends a worker; its trial counts as failed. null: no limit."""
+    worker_trials: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 200
+    """Trials after which a worker is replaced by a fresh one: TensorFlow grows with every network shape it traces."""
+    retries: Annotated[int, Field(ge=0, le=100)] = 1
+    """How often a trial is tried again whose worker died, killed for memory by the system or by a crash. One that
+    raises an error, takes too long or passes `worker_memory_mb` would do so again, and is not."""
+    failures_in_a_row: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 5
+    """After so many nothing is likely to succeed any more, and the sweep stops."""
+
+    @model_validator(mode="after")
+    def _two_objectives(self) -> SearchConfig:
+        if self.sampler == "ehvi" and self.third_objective is not None:
+            raise ValueError("the sampler 'ehvi' knows two objectives; choose tpe, or leave third_objective out")
+        return self
+
+    @property
+    def sampler_name(self) -> str:
+        return self.sampler or ("ehvi" if self.third_objective is None else "tpe")
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The objectives that are minimised."""
+        return ("peak_memory_mb",) if self.third_objective is None else ("peak_memory_mb", self.third_objective)
+
+
+class ScreeningConfig(Section):
+    """Candidates that are sure to be beaten are not measured, or not to the end."""
+
+    enabled: bool = True
+    """false measures every candidate that keeps the limits."""
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """mIoU (0..1 scale) by which a smaller network may score above a larger one: noise of rounding and training."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.999
+    """How sure it must be, on the pictures scored so far, that a trial which costs no more is better."""
+    audit: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of what would be pruned that is run all the same; the report says how often pruning would have been
+    wrong."""
+
+
+class ConstraintsConfig(Section):
+    """Limits a candidate must keep to be feasible. null = no limit."""
+
+    peak_memory_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
+    """Most peak memory, in MB (10^6 bytes). Planned first: a candidate above it is pruned before any training."""
+    flash_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
+    """Most flash, in MB (10^6 bytes), of a target that keeps its weights there. Planned first, too."""
+    macs: Annotated[float, Field(gt=0, le=1e18)] | None = None
+    """Most multiply-accumulates for one picture, rows computed twice included. Planned first, too."""
+    miou_drop: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Most mIoU that may be lost against the baseline, on the 0..1 scale (0.02 = two points)."""
+
+
+class ImportCheckConfig(Section):
+    """What an imported network must score before anything is searched."""
+
+    miou: Annotated[float, Field(ge=0, le=1)]
+    """The published figure, on the 0..1 scale."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    split: Split = "all"
+    """Pictures the published figure was measured on."""
+
+
+class ExecutorConfig(Section):
+    """Where trials are evaluated."""
+
+    kind: Literal["local", "ray"] = "local"
+    """local: processes of this machine; ray: actors of a Ray cluster (pip install 'petitlab[cluster]')."""
+    address: Address | None = None
+    """Of a running Ray cluster, e.g. auto or 10.0.0.1:6379. null: Ray is started here."""
+    gpus: Annotated[float, Field(ge=0, le=MOST_WORKERS)] = 0.0
+    """Of a GPU, for each Ray worker; 0.5 lets two share one."""
+
+
+class StorageConfig(Section):
+    """Where a study lies that several launches, on this or other machines, work on at once."""
+
+    url: Annotated[str, AfterValidator(_checked_database)] | None = None
+    """postgresql://USER@HOST/DATABASE; its password belongs into PGPASSWORD or ~/.pgpass. Every launch needs the same
+    `out` (for plans and report) and cache, on a disk or address they share. null: files in the study's folder."""
+    lease_seconds: Annotated[float, Field(ge=5, le=LONGEST_S)] = 60.0
+    """A launch that gives no sign of life for so long is taken for dead, and others take up what it had begun."""
+
+
+class CacheConfig(Section):
+    """Where finished stages are kept, so that nothing is computed twice."""
+
+    place: Address | None = None
+    """Folder (relative to where the command is started), or an address that fsspec knows, such as s3://bucket/cache;
+    its keys belong into the store's own configuration. null: .cache in `out`."""
+    max_gb: Annotated[float, Field(gt=0, le=1e6)] | None = 20.0
+    """GB (10^9 bytes) past which the least recently used entries go. null: no limit."""
+
+
+class ReportConfig(Section):
+    paper: Literal["a4", "letter"] = "a4"
+    """Size of the pages."""
+    overlays: Annotated[int, Field(ge=0, le=8)] = 4
+    """Rows of picture / label / baseline / choice, the picture with the lowest score of the choice among them."""
+
+
+class ChoiceConfig(Section):
+    """The rule by which one point of the front is chosen."""
+
+    rule: Literal["knee", "budget", "max_drop"] = "knee"
+    """knee: farthest from the line between the front's ends; budget: best mIoU within `budget_mb`; max_drop: least
+    memory within `max_drop` of the baseline's mIoU. A point whose C program exceeds its plan is passed over while one
+    within plan fits the rule."""
+    budget_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
+    """MB (10^6 bytes) of peak memory, for `budget`."""
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = None
+    """mIoU on the 0..1 scale, for `max_drop`."""
+
+    @model_validator(mode="after")
+    def _has_its_number(self) -> ChoiceConfig:
+        if self.rule == "budget" and self.budget_mb is None:
+            raise ValueError("the rule 'budget' needs budget_mb, the MB of peak memory to stay within")
+        if self.rule == "max_drop" and self.max_drop is None:
+            raise ValueError("the rule 'max_drop' needs max_drop, the mIoU that may be lost, e.g. 0.02")
+        return self
+
+
+class SweepConfig(Section):
+    """One sweep. Every path in it is absolute once the file is loaded."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    """Name of the study, of its folder and of its MLflow experiment: letters, digits, dot, dash, underscore."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of the sampler, of fine-tuning and of the bootstrap."""
+    out: Path = Path("studies")
+    """Folder the study's folder is made in. Relative to where the command is started, beside mlflow.db."""
+    network: NetworkConfig = NetworkConfig()
+    data: DataConfig
+    space: SpaceConfig = SpaceConfig()
+    channels: ChannelsConfig = ChannelsConfig()
+    search: SearchConfig = SearchConfig()
+    screening: ScreeningConfig = ScreeningConfig()
+    constraints: ConstraintsConfig = ConstraintsConfig()
+    finetune: FineTuneConfig = FineTuneConfig()
+    quantization: QuantizationConfig = QuantizationConfig()
+    target: str = "camera"
+    """camera (weights in RAM), mcu (weights in flash), or the path of a target's YAML file."""
+    max_mac_overhead: Annotated[float, Field(ge=0, le=100)] = 0.05
+    """Most extra multiply-accumulates that tiling may cost, as a share of the untiled network's."""
+    import_check: ImportCheckConfig | None = None
+    executor: ExecutorConfig = ExecutorConfig()
+    storage: StorageConfig = StorageConfig()
+    cache: CacheConfig = CacheConfig()
+    report: ReportConfig = ReportConfig()
+    choice: ChoiceConfig = ChoiceConfig()
+
+    @field_validator("target")
+    @classmethod
+    def _known_target(cls, target: str) -> str:
+        if target not in ("camera", "mcu") and Path(target).suffix not in (".yaml", ".yml"):
+            raise ValueError(f"must be camera, mcu or the path of a .yaml file, got {target!r}")
+        return target
+
+    @model_validator(mode="after")
+    def _pictures_to_learn_from(self) -> SweepConfig:
+        if self.data.train is None and self.data.calibration is None:
+            raise ValueError("data needs train or calibration: pictures that set the activation ranges")
+        trains = self.finetune.steps or self.quantization.aware_steps
+        if self.data.train is None and trains and self.finetune.loss == "labels":
+            raise ValueError("finetune.loss 'labels' needs data.train; give one, or set finetune.loss to distill")
+        return self
+
+    @property
+    def cache_place(self) -> str:
+        """Folder or address of the stage cache."""
+        return self.cache.place or str(self.out / ".cache")
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this study lies."""
+        return self.out / self.study
+
+    def identity(self) -> dict[str, Any]:
+        """The flat keys that make this study what it is: those a resumed study may change are left out."""
+        return {key: value for key, value in flatten(self.model_dump(mode="json")).items() if not _may_change(key)}
+
+
+MAY_CHANGE = (
+    "out", "executor", "storage", "cache", "report", "choice", "search.trials", "search.workers", "search.threads",
+    "search.trial_seconds", "search.worker_memory_mb", "search.worker_trials", "search.retries",
+    "search.failures_in_a_row",
+)  # fmt: skip
+
+
+def _may_change(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,352 @@
+"""The end of a sweep: the front, its held-out scores, the pictures that show it, and the record of it all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from evaluation.accuracy import Scores
+from evaluation.errors import UserError
+from evaluation.measurement import Execution, Measurement
+from reports.files import set_aside
+from reports.overlays import save_row
+from reports.record import (
+    NETWORKS,
+    RECORD_FILE,
+    DataSet,
+    ImportCheck,
+    OverlayRow,
+    Peers,
+    Step,
+    StudyRecord,
+    Trial,
+    read_record,
+)
+from sweeps.config.schema import SweepConfig
+from sweeps.config.space import BASELINE, Candidate
+from sweeps.finish.selection import Verdict, verdict
+from sweeps.inputs import environment
+from sweeps.inputs.fingerprints import MAKES_NETWORK
+from sweeps.storage.study_folder import StudyFolder
+from sweeps.trial.worker import AskPeers, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
+from sweeps.workers.executor import Executor, Failure, ask_all
+
+T = TypeVar("T")
+INPUTS_CHANGED = "network or images have changed since it was measured, so it cannot be made again"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known beyond the trials: of an earlier closing, or of this one."""
+
+    heldout: Mapping[int, Scores] = field(default_factory=dict)
+    executions: Mapping[int, Execution] = field(default_factory=dict)
+    peers: Mapping[int, Peers] = field(default_factory=dict)
+    chain: tuple[Step, ...] = ()
+    overlays: tuple[OverlayRow, ...] = ()
+    not_executed: str | None = None
+    """Why not every program was run."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a closing starts from."""
+
+    known: Findings
+    lost: frozenset[int] = frozenset()
+    """Trials whose network cannot be made again, since what it was made from has changed."""
+    stale: frozenset[int] = frozenset()
+    """Trials whose search scores are not of the present inputs; nothing is compared with them step by step."""
+
+
+def close_study(
+    config: SweepConfig,
+    trials: Mapping[int, Trial],
+    executor: Executor,
+    folder: StudyFolder,
+    data: DataSet,
+    import_check: ImportCheck | None,
+) -> StudyRecord:
+    """Everything the report needs, from whatever trials exist.
+
+    Held-out scores are taken once, and programs run once: those of an earlier record of this study are kept. The choice
+    is final once the programs of the front have been run. Where the held-out images have changed since, they are scored
+    again; where what a network is made from has changed since its trial, that network cannot be made again: what is not
+    known of it yet stays unknown.
+    """
+    lost = folder.stale(MAKES_NETWORK)
+    basis = Basis(_known(folder), lost, lost | folder.stale(("search",)))
+    of, found = find(config, trials, executor, folder.path, data.palette, basis)
+    folder.count_time()
+    return StudyRecord(
+        study=config.study,
+        config=config.model_dump(mode="json"),
+        space_size=len(config.space.space().candidates()),
+        trials=of.trials,
+        front=of.front,
+        chosen=of.choice.number if of.choice else None,
+        chosen_reason=of.reason,
+        heldout=found.heldout,
+        data=data,
+        import_check=import_check,
+        overlays=found.overlays,
+        environment=environment.of_run(folder.path, folder.started, folder.seconds),
+        executions=found.executions,
+        changes=tuple(json.loads(json.dumps(folder.changes))),
+        inputs=folder.measured_on(trials),
+        not_executed=found.not_executed,
+        chain=found.chain,
+        peers=found.peers,
+    )
+
+
+def find(
+    config: SweepConfig,
+    trials: Mapping[int, Trial],
+    executor: Executor,
+    folder: Path,
+    palette: tuple[str, ...],
+    basis: Basis,
+) -> tuple[Verdict, Findings]:
+    """Ask the workers for what is not known yet of the front, the baseline and the choice; and judge by the answers.
+
+    The rule's pick is asked about together with the front, so that no worker waits. If the programs then show that it
+    exceeds its plan, and another is chosen, that one is asked about as well.
+
+    Args:
+        trials: by number, every trial that ended.
+        folder: of the study; networks and images are written there.
+        palette: colours of the classes in the images.
+        basis: what is known before.
+    """
+    known, lost, overlays = basis.known, basis.lost, config.report.overlays
+    of = verdict(config, trials, known.executions)
+    on_front = of.on_front
+    scored = dict(sorted((on_front | ({0: of.baseline} if of.baseline else {})).items()))
+    executions_of, heldout_of = ({*of, *lost} for of in (known.executions, known.heldout))
+    requests = _about_choice(of, basis, overlays) | {
+        **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in executions_of},
+        **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in heldout_of},
+        **{
+            ("network", n): KeepNetwork(_candidate(on_front[n]))
+            for n in _without_files(on_front, folder)
+            if n not in lost
+        },
+    }
+    # What takes longest first: the other runtimes and the programs.
+    order = {kind: place for place, kind in enumerate(("peers", "step", "execution", "heldout", "network", "image"))}
+    answers = ask_all(executor, dict(sorted(requests.items(), key=lambda request: order[request[0][0]])))
+    executed = _of_kind("execution", answers)
+    executions = _of(Execution, known.executions, executed, on_front)
+    of = verdict(config, trials, executions)
+    more = {key: request for key, request in _about_choice(of, basis, overlays).items() if key not in answers}
+    if more:
+        answers |= ask_all(executor, more)
+    _keep_networks(on_front, _of_kind("network", answers), folder)
+    steps, picked = _steps(of, basis), _picked(of, basis, overlays)
+    return of, Findings(
+        heldout=_of(Scores, known.heldout, _of_kind("heldout", answers), scored),
+        executions=executions,
+        peers=_of(Peers, known.peers, _of_kind("peers", answers), of.pair),
+        chain=_chain(steps, _measured(of, basis) | _of_kind("step", answers)),
+        overlays=tuple(
+            save_row(folder, image_id, image, label, *maps, palette, picked[index])
+            for index, (image_id, image, label, maps) in _shown(of, picked, _of_kind("image", answers))
+        ),
+        not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None)
+        or (INPUTS_CHANGED if {*on_front} & {*lost} - {*known.executions} else None),
+    )
+
+
+def _about_choice(of: Verdict, basis: Basis, overlays: int) -> dict[tuple[str, Hashable], Any]:
+    """What is asked about the choice and its comparison with the baseline."""
+    measured, pair, peers_of = _measured(of, basis), of.pair, {*basis.known.peers, *basis.lost}
+    return {
+        **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in peers_of},
+        **{("step", step): Outline(step) for step in _steps(of, basis).values() if step not in measured},
+        **{
+            ("image", (i, *pair)): Show(i, tuple(map(_candidate, (of.baseline, of.choice))))
+            for i in _picked(of, basis, overlays)
+        },
+    }
+
+
+def _comparable(of: Verdict, basis: Basis) -> bool:
+    """Whether there are a baseline and a choice, and both were scored on the present inputs."""
+    return of.baseline is not None and of.choice is not None and not {0, of.choice.number} & basis.stale
+
+
+def _measured(of: Verdict, basis: Basis) -> dict[Candidate, Measurement]:
+    return {
+        _candidate(trial).canonical: trial.measurement
+        for trial in of.trials
+        if trial.measurement and trial.number not in basis.stale
+    }
+
+
+def _steps(of: Verdict, basis: Basis) -> dict[str, Candidate]:
+    """The candidates from the baseline to the choice; none where they cannot be compared."""
+    return chain_of(_candidate(of.choice)) if _comparable(of, basis) else {}
+
+
+def _picked(of: Verdict, basis: Basis, overlays: int) -> dict[int, str]:
+    """The images to show, by index, and why; none where baseline and choice cannot be compared."""
+    if not overlays or not _comparable(of, basis):
+        return {}
+    return pick_pictures(of.baseline.measurement.scores, of.choice.measurement.scores, overlays)
+
+
+def _of_kind(kind: str, answers: Mapping[tuple[str, Hashable], Any]) -> dict[Any, Any]:
+    """The answers to requests of one kind, by the rest of their keys."""
+    return {key: answer for (asked, key), answer in answers.items() if asked == kind}
+
+
+def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
+    """The imported network's score beside the figure published with its weights, where the configuration gives one.
+
+    Args:
+        answer: to `CheckImport`.
+
+    Raises:
+        UserError: the score is off by more than the tolerance: everything measured after would be of another network.
+    """
+    check = config.import_check
+    if check is None:
+        return None
+    if isinstance(answer, Failure):
+        raise UserError(f"import_check: {answer.reason}; see {config.folder / 'workers.log'}")
+    result = ImportCheck(check.split, len(answer.image_ids), answer.miou, check.miou, check.tolerance)
+    if not result.passed:
+        raise UserError(
+            f"import_check: {config.network.source} scores mIoU {result.miou:.4f} on {result.pictures} pictures of "
+            f"{check.split!r}, expected {check.miou} +- {check.tolerance}; check network, data, or import_check.miou"
+        )
+    return result
+
+
+def described(answer: DataSet | Failure, log: Path) -> DataSet:
+    """What a worker said of the images.
+
+    Raises:
+        UserError: it did not come to that: the images cannot be read, or its process was ended.
+    """
+    if isinstance(answer, Failure):
+        raise UserError(
+            f"a worker could not open the network and the images ({answer.reason}); where memory or time was short, "
+            f"raise search.worker_memory_mb or search.trial_seconds, or lower search.workers; see {log}"
+        )
+    return answer
+
+
+def _known(folder: StudyFolder) -> Findings:
+    """What an earlier closing of this study found, but for scores on held-out images that have changed since. A damaged
+    record is kept under another name, and all of it is found anew."""
+    file = folder.path / RECORD_FILE
+    if not file.exists():
+        return Findings()
+    try:
+        earlier = read_record(folder.path)
+    except UserError:
+        set_aside(file, file.read_bytes())
+        return Findings()
+    before = earlier.inputs[-1].digests if earlier.inputs else {}
+    now = folder.inputs[-1]["digests"] if folder.inputs else {}
+    same = before.get("heldout") in (None, now.get("heldout"))
+    # A program that crashed is run again: what killed it may have been the machine.
+    executions = {number: seen for number, seen in earlier.executions.items() if seen.failure is None}
+    return Findings(earlier.heldout if same else {}, executions, earlier.peers)
+
+
+def _candidate(trial: Trial) -> Candidate:
+    return Candidate.from_params(trial.params)
+
+
+def _of(kind: type[T], known: Mapping[int, T], answers: Mapping[int, Any], wanted: Mapping[int, Trial]) -> dict[int, T]:
+    """What is known of the trials that count, by number; what was lost on the way is left out."""
+    found = dict(known) | {number: answer for number, answer in answers.items() if isinstance(answer, kind)}
+    return {number: found[number] for number in sorted(wanted) if number in found}
+
+
+def _reason(answer: Failure | str) -> str:
+    return answer.reason if isinstance(answer, Failure) else str(answer)
+
+
+def _chain(steps: Mapping[str, Candidate], measured: Mapping[Candidate, Any]) -> tuple[Step, ...]:
+    """What pruning, bits and tiles did, one after the other; empty where a step could not be measured."""
+    if any(not isinstance(measured.get(candidate), Measurement) for candidate in steps.values()):
+        return ()
+    return tuple(Step.of(what, str(candidate), measured[candidate]) for what, candidate in steps.items())
+
+
+def chain_of(choice: Candidate) -> dict[str, Candidate]:
+    """The candidates from the baseline to the choice, by what each adds; what the choice does not do is left out."""
+    pruned = replace(BASELINE.compression, pruning=choice.compression.pruning, sparsity=choice.compression.sparsity)
+    steps = {
+        "baseline": BASELINE,
+        "pruning": Candidate(pruned, 1).canonical,
+        "bits": Candidate(choice.compression, 1).canonical,
+        "tiles": choice.canonical,
+    }
+    candidates = list(steps.values())
+    return {what: steps[what] for index, what in enumerate(steps) if index == 0 or steps[what] != candidates[index - 1]}
+
+
+def _without_files(trials: Mapping[int, Trial], folder: Path) -> list[int]:
+    """Points of the front whose networks are not kept yet."""
+    return [number for number, trial in trials.items() if not (folder / NETWORKS / trial.label).exists()]
+
+
+def _keep_networks(trials: Mapping[int, Trial], answers: Mapping[int, Any], folder: Path) -> None:
+    """The networks of the front as files, in a folder for each trial; those of trials that left it go."""
+    kept = {trial.label for trial in trials.values()}
+    for old in (folder / NETWORKS).glob("trial-*"):
+        if old.name not in kept:
+            shutil.rmtree(old)
+    for number, files in answers.items():
+        if isinstance(files, Failure) or not files:
+            continue
+        place = folder / NETWORKS / trials[number].label
+        unfinished = place.with_suffix(".part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for name, content in files.items():
+            (unfinished / name).write_bytes(content)
+        unfinished.rename(place)
+
+
+def _shown(of: Verdict, picked: Mapping[int, str], answers: Mapping[Any, Any]) -> list[tuple[int, Any]]:
+    """The images that were drawn, in the order they are shown."""
+    drawn = {index: answers[(index, *of.pair)] for index in picked}
+    return [(index, answer) for index, answer in drawn.items() if not isinstance(answer, Failure)]
+
+
+def pick_pictures(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]:
+    """Which pictures to show, by index, and why: the choice's worst, its greatest loss, then an even spread."""
+    score, loss = image_miou(choice), image_miou(baseline) - image_miou(choice)
+    order = np.argsort(score, kind="stable")
+    named = [
+        (order[0], "lowest score of the choice"),
+        (np.argsort(-loss, kind="stable")[0], "greatest loss against the baseline"),
+        (order[len(order) // 2], "median score of the choice"),
+        (order[-1], "highest score of the choice"),
+        *((index, "") for index in order),
+    ]
+    picked: dict[int, str] = {}
+    for index, note in named:
+        if len(picked) < rows:
+            picked.setdefault(int(index), f"{note}: mIoU {score[index]:.2f}" if note else f"mIoU {score[index]:.2f}")
+    return picked
+
+
+def image_miou(scores: Scores) -> np.ndarray:
+    """float64 (N,): each picture's mean IoU over the scored classes in its own label; to show, never to rank by."""
+    scored = list(scores.scored_classes)
+    present = scores.label_pixels[:, scored] > 0
+    iou = scores.intersections[:, scored] / np.maximum(scores.unions[:, scored], 1)
+    return (iou * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)

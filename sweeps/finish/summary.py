@@ -1,0 +1,88 @@
+"""What a sweep says at its end: the front, the choice, what to keep in mind, where the report is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reports.health import urgent_warnings
+from reports.promises import PlanStatus, plan_status
+from reports.record import State, StudyRecord
+from sweeps.tracking.address import how_to_browse, tracking_uri
+from sweeps.tracking.mirror import Unwritten
+
+
+def print_outcome(
+    record: StudyRecord,
+    report: Path,
+    console: Console,
+    early_end: str | None,
+    warnings: Sequence[str] = (),
+    unwritten: Unwritten | None = None,
+) -> None:
+    """The short account that ends every launch.
+
+    Args:
+        early_end: why the sweep ended before its budget was spent.
+        warnings: what a reader must know, as on page 1 of the report.
+        unwritten: what MLflow does not hold of the study.
+    """
+    if early_end:
+        console.print(f"Ended early: {early_end}", style="red", highlight=False)
+    columns = "trial", "candidate", "peak memory", "plan", "mIoU search", "mIoU held-out"
+    table = Table(*columns, title=f"front of {record.study}")
+    for numbers in record.front:
+        trial = record.trial(numbers[0])
+        heldout = record.heldout.get(trial.number)
+        table.add_row(
+            f"{trial.number:03d}" + (f" (= {', '.join(f'{n:03d}' for n in numbers[1:])})" if numbers[1:] else ""),
+            trial.name,
+            f"{trial.measurement.memory.peak_memory_bytes / 1e6:.3f} MB",
+            _program(plan_status(record.executions.get(trial.number))),
+            f"{trial.measurement.scores.miou:.4f}",
+            f"{heldout.miou:.4f}" if heldout else "-",
+            style="bold green" if trial.number == record.chosen else None,
+        )
+    if record.front:
+        console.print(table)
+    failed = sum(trial.state is State.FAILED for trial in record.trials)
+    pruned = sum(trial.state is State.PRUNED for trial in record.trials)
+    distinct = "1 distinct trial" if len(record.trials) == 1 else f"{len(record.trials)} distinct trials"
+    console.print(f"{distinct} ({pruned} pruned, {failed} failed).", highlight=False)
+    choice, baseline = record.choice, record.baseline
+    if choice is None:
+        console.print(record.chosen_reason, highlight=False)
+    else:
+        saved = ""
+        if choice.number == 0:
+            saved = ": the baseline itself"
+        elif baseline is not None:
+            factor = baseline.measurement.memory.peak_memory_bytes / choice.measurement.memory.peak_memory_bytes
+            change = choice.measurement.scores.miou - baseline.measurement.scores.miou
+            saved = f": {factor:.1f} times less memory than the baseline, mIoU {change:+.4f}"
+        console.print(f"Chosen: {choice.label} ({choice.name}){saved}.", style="bold", highlight=False)
+        console.print(record.chosen_reason, markup=False, highlight=False, soft_wrap=True)
+    if warnings:
+        console.print("What to keep in mind:", highlight=False)
+    urgent = set(urgent_warnings(record))
+    for sentence in warnings:
+        style = "red" if sentence in urgent else None
+        console.print(f"- {sentence}", style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Report: {os.path.relpath(report)}", highlight=False, soft_wrap=True)
+    if choice is not None:
+        folder = os.path.relpath(report.parent)
+        console.print(f"The C program: python -m sweeps.export {folder} --out network", highlight=False, soft_wrap=True)
+    console.print(f"All trials: {how_to_browse(tracking_uri())}", highlight=False, soft_wrap=True)
+    if unwritten is not None:
+        console.print(str(unwritten), style="red", highlight=False, soft_wrap=True)
+
+
+def _program(status: PlanStatus) -> Text:
+    """Whether a program is within plan, as a cell of the table."""
+    words = status.words.removesuffix(" plan")
+    return Text(words, style="red" if status is PlanStatus.EXCEEDED else "")

@@ -1,0 +1,1 @@
+"""Network and images of a study: opened, checked, and identified by content."""

@@ -1,0 +1,202 @@
+"""What the scores of a study depend on outside its configuration, by content: network, images, masks, classes, target.
+
+The digests are kept in `study.json` and the record; what each was taken of (a digest a file) in `inputs.json` of the
+study's folder, where it serves to name the files that have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.datasets import Split
+from deeplab.datasets.digests import file_digest
+from evaluation.errors import UserError
+from evaluation.planner import Target
+from reports.files import existing_file, replace_file
+from reports.record import StudyRecord, Trial
+from sweeps.config.schema import SweepConfig
+from sweeps.inputs import environment
+from sweeps.inputs.file_facts import source_digest
+from sweeps.inputs.splits import Pictures
+
+INPUTS_FILE = "inputs.json"
+NAMED = 2
+"""Files that a message names."""
+NETWORK, CLASSES, TARGET, PROGRAM = "network", "class names", "target", "program"
+USES = ("search", "heldout", "train", "calibration")
+MAKES_NETWORK = (NETWORK, CLASSES, TARGET, "train", "calibration")
+"""What the network of a candidate depends on, and its plan."""
+_DIGITS = 16
+"""Hexadecimal digits of a file's digest in `inputs.json`: enough to tell which file differs."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a study as they are now."""
+
+    digests: Mapping[str, str]
+    """By what was hashed: `NETWORK`, `CLASSES`, `TARGET` (where it is a file), those of `USES` that it reads, and
+    `PROGRAM`: the source and the libraries that measure."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What each digest was taken of, in JSON types. Images: [id, image, its digest, mask, its digest] for each."""
+
+
+def fingerprint(config: SweepConfig, baseline: Checkpoint, pictures: Pictures, target: Target) -> Inputs:
+    """The inputs of a study, hashed; files whose digest is known are not read again.
+
+    Raises:
+        UserError: a file is not there, or cannot be read.
+    """
+    details: dict[str, Any] = {
+        NETWORK: config.network.source,
+        CLASSES: list(pictures.dataset.class_names),
+    }
+    digests = {NETWORK: baseline.fingerprint(), CLASSES: _digest(details[CLASSES]), PROGRAM: _program()}
+    if Path(config.target).suffix:
+        # What the file says, not its bytes: and only that which differs from the defaults, so that a field which a
+        # later version adds changes nothing.
+        details[TARGET] = {f.name: getattr(target, f.name) for f in fields(target) if _is_set(target, f)}
+        digests[TARGET] = _digest(details[TARGET])
+    for use, split in image_uses(config, pictures).items():
+        digests[use] = split.fingerprint()
+        source = config.data.calibration if use == "calibration" and config.data.calibration else config.data
+        details[use] = _rows(split, source.path)
+    return Inputs(digests, details)
+
+
+def image_uses(config: SweepConfig, pictures: Pictures) -> dict[str, Split]:
+    """The images that scores depend on, by use. `train` is one of them only where its labels are learned from."""
+    uses = {"search": pictures.search, "heldout": pictures.heldout, "calibration": pictures.calibration}
+    trains = bool(config.finetune.steps or config.quantization.aware_steps)
+    if pictures.train is not None and trains and config.finetune.loss == "labels":
+        uses["train"] = pictures.train
+    return uses
+
+
+def read_details(folder: Path) -> Mapping[str, Any]:
+    """What `inputs.json` of a study says; nothing where it is missing or damaged, since it only serves messages."""
+    try:
+        file = existing_file(folder, INPUTS_FILE)
+        found = None if file is None else json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, UserError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_details(inputs: Inputs, folder: Path) -> None:
+    content = json.dumps(inputs.details, separators=(",", ":"), default=str) + "\n"
+    replace_file(folder / INPUTS_FILE, content.encode())
+
+
+def changed_inputs(before: Mapping[str, str], details: Mapping[str, Any], now: Inputs) -> dict[str, tuple[str, str]]:
+    """What differs, in words: (digest before, digest now). Empty where nothing does; uses of one side are left out, and
+    so is the program, which nobody can put back.
+
+    Args:
+        before: digests of an earlier run.
+        details: of the same run, from `read_details`; where they are missing no file can be named.
+        now: the inputs of this run.
+    """
+    changed = {}
+    for what in before:
+        old, new = before[what], now.digests.get(what)
+        # A use that the configuration begins or ceases to have is a change of the configuration.
+        if what != PROGRAM and new is not None and old != new:
+            changed[_words(what, details.get(what), now.details.get(what))] = old, new
+    return changed
+
+
+def require_same_inputs(record: StudyRecord, trial: Trial, present: Mapping[str, str]) -> None:
+    """Raise `UserError` where a trial's network would be made again from another network, or other images, than it was.
+
+    Args:
+        present: fingerprints by use, as they are now. Of a study that kept none for each trial, only the network's is
+            compared.
+    """
+    known = next((span.digests for span in record.inputs if trial.number in span.trials), None)
+    if known is None:
+        kept = record.data.fingerprints if record.data is not None else {}
+        known = {NETWORK: kept[NETWORK]} if NETWORK in kept else {}
+    changed = [use for use in MAKES_NETWORK if use in present and known.get(use, present[use]) != present[use]]
+    if changed:
+        raise UserError(
+            f"{trial.label} cannot be made again: the study's {' and '.join(changed)} changed since it was measured; "
+            "put the files back, or run a new study on those that are there now"
+        )
+
+
+def _words(what: str, before: Any, now: Any) -> str:
+    try:
+        match what:
+            case "network":
+                return f"network ({now} holds other weights)" if now == before or not before else f"network ({now})"
+            case "class names":
+                return f"class names ({_differing(before, now)})"
+            case "target":
+                keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+                return f"target file ({', '.join(keys)})"
+            case _:
+                return _changed_images(what, before, now)
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError):  # nothing usable is known of before
+        return what if what in (NETWORK, CLASSES, TARGET) else f"{what} images or masks"
+
+
+def _differing(before: Sequence[str], now: Sequence[str]) -> str:
+    if len(before) != len(now):
+        return f"{len(before)} before, {len(now)} now"
+    number = next(index for index, pair in enumerate(zip(before, now, strict=True)) if pair[0] != pair[1])
+    return f"class {number} was {before[number]!r}, is {now[number]!r}"
+
+
+def _changed_images(use: str, before: Sequence[Sequence], now: Sequence[Sequence]) -> str:
+    """Which images and masks of one use differ, by name."""
+    if not before and not now:
+        return f"{use} images (this version draws others)"
+    old, new = {row[0]: row for row in before}, {row[0]: row for row in now}
+    common = [name for name in new if name in old]
+    found = {
+        f"{use} images": [new[name][1] for name in common if new[name][2] != old[name][2]],
+        f"{use} masks": [new[name][3] or name for name in common if new[name][4] != old[name][4]],
+        f"{use} images added": [new[name][1] for name in new if name not in old],
+        f"{use} images removed": [old[name][1] for name in old if name not in new],
+    }
+    said = [f"{words} ({_named(names)})" for words, names in found.items() if names]
+    return " and ".join(said) or f"{use} images (their order, or what the values of their masks mean)"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _rows(split: Split, root: Path | None) -> list[list[str | None]]:
+    rows = []
+    for index, image_id in enumerate(split.image_ids):
+        paths = split.files(index)
+        if not paths:
+            return []
+        said = [value for path in paths for value in (_relative(path, root), file_digest(path).hex()[:_DIGITS])]
+        rows.append([image_id, *said, *[None] * (4 - len(said))])
+    return rows
+
+
+def _relative(path: Path, root: Path | None) -> str:
+    return str(path.relative_to(root)) if root is not None and path.is_relative_to(root) else str(path)
+
+
+def _program() -> str:
+    return _digest([source_digest("deeplab", "evaluation"), environment.versions()])
+
+
+def _is_set(target: Target, one: Any) -> bool:
+    return one.name != "name" and getattr(target, one.name) != one.default
+
+
+def _digest(tree: Any) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,206 @@
+"""Every image and mask that a study will read, decoded and checked before anything is started.
+
+Files are checked in parallel, and each content once: what was found good before is not decoded again (`file_facts`).
+Generated images have no files, and nothing to check.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deeplab.datasets import VOID, Split
+from evaluation.errors import UserError
+from sweeps.config.schema import SweepConfig
+from sweeps.inputs.file_facts import FileFacts, facts_of, source_digest
+from sweeps.inputs.splits import Pictures, open_part
+
+NAMED = 3
+"""Further bad files that a message names."""
+LINE_EVERY_S = 10.0
+"""Between two lines of progress where there is no terminal."""
+_LABELS = 256
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One use of images in a study."""
+
+    key: str
+    """Key of the configuration that names the images, e.g. "data.search"."""
+    split: Split
+    labelled: bool
+    """Whether the masks are read, too."""
+    scored: bool = False
+    """Whether scores are taken here, so that a class must occur."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    use: Use
+    index: int
+
+    def name(self) -> str:
+        """Of the check: another one where the content, what labels mean, or the code that reads them differs."""
+        content = self.use.split.part_fingerprint([self.index])
+        return f"{source_digest('deeplab.datasets')[:16]}-{'labelled' if self.use.labelled else 'image'}-{content}"
+
+    def labels(self) -> bytes:
+        """Decode the image and its mask. Returns which labels occur, a bit each (32 bytes); none without a mask."""
+        if not self.use.labelled:
+            self.use.split.image(self.index)
+            return b""
+        seen = np.bincount(self.use.split.sample(self.index).label.ravel(), minlength=_LABELS) > 0
+        return np.packbits(seen).tobytes()
+
+
+@dataclass(frozen=True)
+class _Bad:
+    item: _Item
+    message: str
+
+    @property
+    def file(self) -> str:
+        """Name of the file that the message is about."""
+        paths = self.item.use.split.files(self.item.index)
+        return next((path.name for path in paths if self.message.startswith(f"{path}:")), paths[-1].name)
+
+
+def uses_of(config: SweepConfig, pictures: Pictures) -> list[Use]:
+    """What a study reads, in the order in which mistakes are reported."""
+    uses = [Use("data.search", pictures.search, True, True), Use("data.heldout", pictures.heldout, True, True)]
+    trains = bool(config.finetune.steps or config.quantization.aware_steps)
+    if pictures.train is not None and trains and config.finetune.loss == "labels":
+        uses.append(Use("data.train", pictures.train, True))
+    uses.append(Use("data.calibration" if config.data.calibration else "data.train", pictures.calibration, False))
+    if config.import_check is not None:
+        split = open_part(pictures.dataset, config.import_check.split)
+        uses.append(Use("import_check.split", split, True, True))
+    return uses
+
+
+def check_images(uses: Sequence[Use], facts: FileFacts, console: Console) -> None:
+    """Check every image and mask.
+
+    Raises:
+        UserError: the first file that cannot be read or used, and how many more there are.
+    """
+    items = _distinct(uses)
+    if not items:
+        return
+    paths = [path for item in items for path in item.use.split.files(item.index)]
+    facts.load_digests(paths)
+    with _Bar(console, len(items)) as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        named = list(bar.track("reading", _each(pool, _Item.name, items)))
+        facts.save_digests(paths)
+        known = facts.passed([name for name in named if isinstance(name, str)])
+        fresh = [item for item, name in zip(items, named, strict=True) if isinstance(name, str) and name not in known]
+        if fresh:
+            bar.say("checking 1 image" if len(fresh) == 1 else f"checking {len(fresh)} images and their masks")
+        found = list(bar.track("checking", _each(pool, _Item.labels, fresh)))
+    names = dict(zip(items, named, strict=True))
+    facts.save_passed({names[i]: seen for i, seen in zip(fresh, found, strict=True) if isinstance(seen, bytes)})
+    bad = [answer for answer in (*named, *found) if isinstance(answer, _Bad)]
+    if bad:
+        raise _refused(bad, items)
+    seen = dict(zip(fresh, found, strict=True)) | {item: known[names[item]] for item in items if names[item] in known}
+    _check_scored(uses, seen)
+
+
+def _distinct(uses: Sequence[Use]) -> list[_Item]:
+    """Every image in files once, with its mask where any use reads that."""
+    items: dict[tuple, _Item] = {}
+    for use in sorted(uses, key=lambda use: not use.labelled):
+        for index in range(len(use.split)):
+            if paths := use.split.files(index):
+                items.setdefault(paths[:1], _Item(use, index))
+    return list(items.values())
+
+
+def _each(pool: ThreadPoolExecutor, function: Callable[[_Item], R], items: Iterable[_Item]) -> Iterator[R | _Bad]:
+    def answer(item: _Item) -> R | _Bad:
+        try:
+            return function(item)
+        except UserError as error:
+            return _Bad(item, str(error))
+        except Exception as error:  # a library's own, from a file that it cannot read
+            path = item.use.split.files(item.index)[-1]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+            return _Bad(item, f"{path}: it or its image cannot be read ({reason}); replace it")
+
+    return pool.map(answer, items)
+
+
+def _refused(bad: Sequence[_Bad], items: Sequence[_Item]) -> UserError:
+    order = {item: place for place, item in enumerate(items)}
+    first, *others = sorted(bad, key=lambda one: order[one.item])
+    more = ""
+    if others:
+        shown = ", ".join(dict.fromkeys(one.file for one in others[:NAMED]))
+        more = f" (and {len(others)} more: {shown}{', ...' if len(others) > NAMED else ''})"
+    return UserError(f"{first.item.use.key}: {first.message}{more}")
+
+
+def _check_scored(uses: Sequence[Use], seen: dict[_Item, bytes]) -> None:
+    """No mIoU can be taken where every label is void."""
+    by_image = {item.use.split.files(item.index)[0]: labels for item, labels in seen.items()}
+    for use in uses:
+        paths = [use.split.files(index) for index in range(len(use.split))] if use.scored else []
+        if not paths or not all(paths):
+            continue
+        bits = np.frombuffer(b"".join(by_image[path[0]] for path in paths), np.uint8).reshape(-1, _LABELS // 8)
+        labels = np.flatnonzero(np.unpackbits(bits, axis=1).any(axis=0))
+        if not set(labels.tolist()) - {VOID}:
+            raise UserError(
+                f"{use.key}: no mask of its {len(paths)} images holds a class, all pixels are void, so no score can be "
+                f"taken (the first is {paths[0][-1]}); give masks with labels, or other images"
+            )
+
+
+class _Bar:
+    """A progress bar on a terminal; elsewhere a line when something has to be decoded, and one every few seconds."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console, self._total = console, total
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, line: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(line, highlight=False)
+
+    def track(self, what: str, answers: Iterable[T]) -> Iterator[T]:
+        task = self._progress.add_task(f"{what} images and masks", total=self._total)
+        last = time.monotonic()
+        for count, answer in enumerate(answers, 1):
+            self._progress.advance(task)
+            if time.monotonic() - last > LINE_EVERY_S:
+                last = time.monotonic()
+                self.say(f"{what} images and masks: {count}")
+            yield answer
+        self._progress.remove_task(task)
+
+
+def checked(config: SweepConfig, pictures: Pictures, console: Console | None = None) -> list[Use]:
+    """Check what a study reads; returns its uses."""
+    uses = uses_of(config, pictures)
+    check_images(uses, facts_of(config), console or Console(quiet=True))
+    return uses

@@ -1,0 +1,94 @@
+"""The inputs of a study over its life: each span holds those that some of its trials were measured on.
+
+A span is {"at": when they were first seen, "digests": see `fingerprints.Inputs`, "trials": numbers}. The last one of a
+study is open: it has no "trials", and is that of all trials which no other has. Trials of a version that kept no
+digests are in a span without any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reports.record import MeasuredOn
+from sweeps.inputs.fingerprints import PROGRAM, Inputs, changed_inputs, read_details, write_details
+
+MOST_LETTERS = 160
+"""Of the inputs that differ, in a message."""
+Span = Mapping[str, Any]
+Changed = dict[str, tuple[str, str]]
+"""What differs, in words: digests before and now."""
+
+
+def stale(spans: Sequence[Span], uses: Collection[str]) -> frozenset[int]:
+    """Numbers of the trials that were measured while one of these inputs was another than in the last span."""
+    now = spans[-1]["digests"] if spans else {}
+    return frozenset(
+        number
+        for span in spans[:-1]
+        if any(use in now and span["digests"].get(use, now[use]) != now[use] for use in uses)
+        for number in span.get("trials", ())
+    )
+
+
+def measured_on(spans: Sequence[Span], numbers: Collection[int]) -> tuple[MeasuredOn, ...]:
+    """The spans for the record, `numbers` being those of all trials."""
+    closed = [*spans[:-1], *(dict(span) | {"trials": set(numbers) - _numbers(spans)} for span in spans[-1:])]
+    return tuple(MeasuredOn(span["at"], span["digests"], tuple(sorted(span.get("trials", ())))) for span in closed)
+
+
+def changed(spans: Sequence[Span], inputs: Inputs | None, folder: Path) -> Changed:
+    """What differs from the inputs of the last span; nothing where either is not known."""
+    if inputs is None or not spans:
+        return {}
+    return changed_inputs(spans[-1]["digests"], read_details(folder), inputs)
+
+
+def other_program(spans: Sequence[Span], inputs: Inputs | None) -> Changed:
+    """The program, where it is another than in the last span. Nobody can be asked to undo an update: it is said."""
+    before = spans[-1]["digests"].get(PROGRAM) if spans else None
+    now = inputs.digests.get(PROGRAM) if inputs is not None else None
+    return {PROGRAM: (before, now)} if before is not None and now is not None and before != now else {}
+
+
+def begin(spans: list[Span], inputs: Inputs, now: str, folder: Path) -> None:
+    """Open a span."""
+    spans.append({"at": now, "digests": dict(inputs.digests)})
+    write_details(inputs, folder)
+
+
+def take(spans: list[Span], inputs: Inputs, now: str, started: str, measured: Collection[int], folder: Path) -> None:
+    """Let what is measured from now on be of these inputs.
+
+    Args:
+        started: when the study began.
+        measured: numbers of the trials that have been measured.
+    """
+    if spans and (dict(spans[-1]["digests"]) == dict(inputs.digests) or not measured):
+        spans[-1] = dict(spans[-1]) | {"digests": dict(inputs.digests)}
+        write_details(inputs, folder)
+        return
+    if not spans and measured:
+        spans.append({"at": started, "digests": {}})
+    if spans:
+        spans[-1] = dict(spans[-1]) | {"trials": sorted(set(measured) - _numbers(spans))}
+    begin(spans, inputs, now, folder)
+
+
+def listed(changed: Collection[str]) -> str:
+    """The first of what differs, and how much more there is."""
+    names = list(changed)
+    shown = [name for index, name in enumerate(names) if index == 0 or sum(map(len, names[: index + 1])) < MOST_LETTERS]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more
+
+
+def end_of(digest: str) -> str:
+    """The last digits of a digest: it may begin with what was counted."""
+    return digest[-12:]
+
+
+def _numbers(spans: Sequence[Span]) -> set[int]:
+    """Of the trials in closed spans."""
+    return {number for span in spans[:-1] for number in span.get("trials", ())}

@@ -1,0 +1,284 @@
+"""What to measure next where candidates do not cost the same: the greatest expected gain of hypervolume per second.
+
+Gaussian processes foretell mIoU from compression, and memory from compression and tiles; the gain is the expected
+hypervolume improvement (Emmerich, Giannakoglou & Naujoks 2006, IEEE TEVC 10:421), divided by what the candidate costs
+(expected improvement per second: Snoek, Larochelle & Adams 2012, NeurIPS 25, section 3.2). What makes this pay here is
+known beforehand: tiles change no accuracy, so a network that was measured costs a plan in other tiles, and bits need no
+new pruning, which is what takes the time.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
+
+from deeplab.compression import STAGE_BITS, Compression
+from reports.front import Point, staircase
+from reports.record import State, Trial
+from sweeps.config.constraints import costs_of
+from sweeps.config.space import Candidate, Space
+
+USEFUL_DROP = 0.1
+"""mIoU below the baseline's that is worth nothing."""
+QUANTILES = norm.ppf((np.arange(16) + 0.5) / 16)
+"""Of the foretold mIoU, over which the gain is averaged."""
+FITTED = 120
+"""Trials up to which the processes' scales are fitted; with more they hardly move."""
+REFITTED = 1.125
+"""By how much the trials grow before scales are fitted anew: that takes longer than all the rest."""
+CONDITIONED = 128
+"""Trials that a process is conditioned on, spread over all: its time grows with their cube."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Rough seconds, from the configuration alone: what a clock says would be another thing in every run."""
+
+    plan: float = 0.6
+    network: float = 2.0
+    """Calibrate, quantise, score."""
+    prune: float = 10.0
+    """Besides, where the network's channels or weights were not removed before."""
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a candidate costs, and what it must keep to be worth anything."""
+
+    costs: Costs = Costs()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Of what a plan tells, by the names of `sweeps.config.constraints.PLANNED`."""
+    miou_drop: float | None = None
+    """Most mIoU that may be lost against the baseline."""
+
+
+ANYTHING = Worth()
+
+
+def choose(
+    space: Space, told: Sequence[Trial], pending: Sequence[Candidate], untried: Sequence[Candidate], worth: Worth
+) -> Candidate:
+    """The untried candidate to measure next; the corners of the space before all others.
+
+    Args:
+        told: every trial that has ended.
+        pending: candidates that are being measured: taken to turn out as foretold.
+    """
+    left, measured = set(untried), [trial for trial in told if trial.state is State.COMPLETE]
+    if corners := [candidate for candidate in _corners(space) if candidate in left]:
+        return corners[0]
+    if not measured:
+        return untried[0]
+    seen = [(_candidate(trial).compression, trial) for trial in told]
+    made = {compression for compression, trial in seen if trial.state is State.COMPLETE or trial.early is not None}
+    made |= {candidate.compression for candidate in pending}
+    failed = {compression for compression, trial in seen if trial.state is State.FAILED}
+    miou, spread = _foretold_miou(space, measured, told, [*untried, *pending])
+    costs = {
+        name: _foretold_cost(space, told, name, [*untried, *pending]) for name in ("peak_memory_mb", *worth.limits)
+    }
+    memory = costs["peak_memory_mb"]
+    baseline = next((trial for trial in measured if trial.number == 0), measured[0])
+    drop = min(USEFUL_DROP, worth.miou_drop or USEFUL_DROP)
+    reference = baseline.measurement.scores.miou - drop, math.log(costs_of(baseline)["peak_memory_mb"])
+    points = [(t.measurement.scores.miou, math.log(costs_of(t)["peak_memory_mb"])) for t in measured if t.feasible]
+    points += list(zip(miou[len(untried) :], memory[len(untried) :], strict=True))
+    count = len(untried)
+    gains = expected_gain(points, reference, miou[:count], spread[:count], memory[:count])
+    # What failed would fail again in other tiles.
+    hopeful = np.array([candidate.compression not in failed for candidate in untried])
+    for name, limit in worth.limits.items():
+        hopeful &= costs[name][:count] <= math.log(limit)
+    gains[~hopeful] = 0.0
+    pruned = {(compression.pruning, compression.sparsity) for compression in made}
+    seconds = np.array([_seconds(candidate.compression, made, pruned, worth.costs) for candidate in untried])
+    return untried[int(np.argmax((gains if gains.max() > 0 else spread[:count] + hopeful) / seconds))]
+
+
+def expected_gain(
+    points: Sequence[tuple[float, float]],
+    reference: tuple[float, float],
+    miou: np.ndarray,
+    spread: np.ndarray,
+    memory: np.ndarray,
+) -> np.ndarray:
+    """Expected hypervolume improvement of each candidate, float64 (N,).
+
+    Args:
+        points: mIoU (up) and memory (down) of what is known.
+        reference: the worst of both that is worth anything.
+        miou, spread: mean and standard deviation of what is foretold, (N,) each.
+        memory: foretold, (N,); taken as sure.
+    """
+    least, most = reference
+    useful = [Point(n, a, m) for n, (a, m) in enumerate(points) if a > least and m < most]
+    front = staircase(useful)
+    edges = np.array([*(point.peak_memory_bytes for point in front), most])
+    heights = np.array([point.miou for point in front])  # of the front, from edge i to the next
+    draws = miou[:, None] + spread[:, None] * QUANTILES  # (N, draws)
+    gain = np.maximum(draws - least, 0) * np.maximum(np.minimum(edges[0], most) - memory, 0)[:, None]
+    for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True):
+        width = np.maximum(right - np.maximum(left, memory), 0)
+        gain += np.maximum(draws - height, 0) * width[:, None]
+    return gain.mean(axis=1)
+
+
+def _seconds(compression: Compression, done: set[Compression], pruned: set[tuple], costs: Costs) -> float:
+    if compression in done:
+        return costs.plan
+    known = (compression.pruning, compression.sparsity) in pruned or compression.sparsity == 0.0
+    return costs.plan + costs.network + (0.0 if known else costs.prune)
+
+
+def _corners(space: Space) -> list[Candidate]:
+    """Where the search begins: most bits and fewest, whole and narrow, in the most tiles."""
+    levels = space.levels()
+    activations, tiles = levels["activation_bits"], levels["tile_count"][-1]
+    weights = [bits for bits in levels["weight_bits"] if bits != 32] or list(levels["weight_bits"])
+    stages = {name: own[-1] for name, own in space.stage_levels.items()}
+    wide, narrow = space.sparsity[0], space.sparsity[-1]
+    middle = weights[len(weights) // 2]
+    made = [
+        space.candidate(levels["pruning"][0], sparsity, bits, activation, tiles, **stages)
+        for sparsity, bits, activation in (
+            (wide, weights[-1], activations[min(1, len(activations) - 1)]),
+            (wide, weights[0], activations[0]),
+            (narrow, middle, activations[min(1, len(activations) - 1)]),
+        )
+    ]
+    return list(dict.fromkeys(made))
+
+
+def _foretold_miou(
+    space: Space, measured: Sequence[Trial], told: Sequence[Trial], wanted: Sequence[Candidate]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, (N,) each; sure for networks that were measured, in whatever tiles, and at most what
+    screening has shown."""
+    features = _features(space)
+    known = {_candidate(trial).compression: trial.measurement.scores.miou for trial in measured}
+    process = _fitted(features.coarseness(known), np.array(list(known.values())))
+    compressions = list(dict.fromkeys(candidate.compression for candidate in wanted))
+    mean, deviation = process.predict(features.coarseness(compressions), return_std=True)
+    foretold = dict(zip(compressions, zip(mean, deviation, strict=True), strict=True))
+    for compression, most in _at_most(told).items():
+        if compression in foretold:
+            foretold[compression] = min(foretold[compression][0], most), 0.0
+    foretold |= {compression: (miou, 0.0) for compression, miou in known.items()}
+    found = np.array([foretold[candidate.compression] for candidate in wanted])
+    return found[:, 0], found[:, 1]
+
+
+def _at_most(told: Sequence[Trial]) -> dict[Compression, float]:
+    """mIoU that networks which were pruned can have at most, as far as screening is right."""
+    scores = {trial.number: trial.measurement.scores.miou for trial in told if trial.measurement is not None}
+    most: dict[Compression, float] = {}
+    for trial in told:
+        compression = _candidate(trial).compression
+        bounds = [most[compression]] if compression in most else []
+        if trial.bound is not None:
+            bounds.append(trial.bound.miou)
+        if trial.early is not None:
+            bounds.append(scores[trial.early.rival] + trial.early.upper)
+        if bounds and trial.state is State.PRUNED:
+            most[compression] = min(bounds)
+    return most
+
+
+def _foretold_cost(space: Space, told: Sequence[Trial], name: str, wanted: Sequence[Candidate]) -> np.ndarray:
+    """Logarithm of one of `sweeps.config.constraints.PLANNED`, (N,); all are taken to be above 0."""
+    planned = [trial for trial in told if costs_of(trial)]
+    features = _features(space)
+    values = np.log([max(costs_of(trial)[name], 1e-9) for trial in planned])
+    process = _fitted(features.size(_candidate(trial) for trial in planned), values)
+    return process.predict(features.size(wanted))
+
+
+def _fitted(features: np.ndarray, values: np.ndarray) -> GaussianProcessRegressor:
+    """A process through (N, features) and their values, (N,)."""
+    first = _rung(min(len(values), FITTED))
+    kernel = _scales(features[:first].tobytes(), values[:first].tobytes(), features.shape[1])
+    spread = np.unique(np.linspace(0, len(values) - 1, min(len(values), CONDITIONED)).round().astype(int))
+    return GaussianProcessRegressor(kernel, normalize_y=True, optimizer=None).fit(features[spread], values[spread])
+
+
+@lru_cache(maxsize=16)
+def _scales(features: bytes, values: bytes, dimensions: int) -> Kernel:
+    """The kernel of greatest marginal likelihood."""
+    smooth = Matern(np.ones(dimensions), (0.1, 10.0), nu=2.5)
+    kernel = ConstantKernel(1.0) * smooth + WhiteKernel(1e-3, (1e-6, 0.1))
+    process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        process.fit(np.frombuffer(features).reshape(-1, dimensions), np.frombuffer(values))
+    return process.kernel_
+
+
+def _rung(count: int) -> int:
+    """The last count, up to this one, at which scales are fitted."""
+    rung = following = 1
+    while following <= count:
+        rung, following = following, max(following + 1, int(following * REFITTED))
+    return rung
+
+
+def _candidate(trial: Trial) -> Candidate:
+    return _parsed(tuple(trial.params.items()))
+
+
+@lru_cache(maxsize=1 << 14)
+def _parsed(params: tuple[tuple[str, Any], ...]) -> Candidate:
+    return Candidate.from_params(dict(params))
+
+
+class _Features:
+    """Candidates as numbers that accuracy and memory depend on smoothly, each worked out once."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._coarseness: dict[Compression, list[float]] = {}
+        self._size: dict[Candidate, list[float]] = {}
+
+    def coarseness(self, compressions: Iterable[Compression]) -> np.ndarray:
+        """How far networks are from the original, by each means, about 0 to 1: float64 (N, means)."""
+        known = self._coarseness
+        return np.array([known.get(c) or known.setdefault(c, _coarseness(self._space, c)) for c in compressions])
+
+    def size(self, candidates: Iterable[Candidate]) -> np.ndarray:
+        """What memory depends on, about linear in its logarithm: float64 (N, features)."""
+        known = self._size
+        return np.array([known.get(c) or known.setdefault(c, _size(self._space, c)) for c in candidates])
+
+
+@lru_cache(maxsize=4)
+def _features(space: Space) -> _Features:
+    return _Features(space)
+
+
+def _coarseness(space: Space, compression: Compression) -> list[float]:
+    """A grid of b bits errs by 2^-b."""
+    candidate = Candidate(compression)
+    removed = [compression.sparsity * (compression.pruning == method) for method in space.pruning]
+    names = ("weight_bits", "activation_bits", *(name for name in STAGE_BITS if getattr(space, name) is not None))
+    widths = [
+        getattr(compression, name) if name in ("weight_bits", "activation_bits") else candidate.bits_of(name)
+        for name in names
+    ]
+    return [*removed, *(2.0 ** -(bits - 4) if bits >= 4 else 2.0 - bits / 4 for bits in widths)]
+
+
+def _size(space: Space, candidate: Candidate) -> list[float]:
+    compression = candidate.compression
+    removed = [math.log(1 - 0.9 * compression.sparsity) * (compression.pruning == method) for method in space.pruning]
+    stages = [math.log2(candidate.bits_of(name)) / 3 for name in STAGE_BITS if getattr(space, name) is not None]
+    bits = [math.log2(compression.weight_bits) / 3, math.log2(compression.activation_bits) / 3]
+    return [*removed, *bits, *stages, math.log2(candidate.tile_count) / 3]

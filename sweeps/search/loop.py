@@ -1,0 +1,384 @@
+"""The engine: ask, hand to a worker, write down, tell. Only this process asks, tells and writes.
+
+Trials are told in the order they were asked, with a fixed lag, so that the same seed and workers give the same trials
+whichever worker is the faster. What a worker answered is in the journal first; Optuna and MLflow follow it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from reports.record import State, Trial
+from sweeps.config.constraints import excesses, judge, planned_limits
+from sweeps.config.schema import SweepConfig
+from sweeps.search.optuna_study import Question, Study
+from sweeps.search.progress import Progress
+from sweeps.storage.journal import Journal
+from sweeps.storage.postgres_journal import BudgetSpentError, SharedJournal
+from sweeps.storage.study_folder import check_folder
+from sweeps.tracking.mirror import Mirror
+from sweeps.tracking.runs import TRACEBACKS
+from sweeps.trial.screening import pruning_reason, screen
+from sweeps.trial.worker import Evaluate, Evaluated
+from sweeps.workers.executor import Answer, Executor, Failure
+from sweeps.workers.signals import Stop
+
+RULED_OUT_IN_A_ROW = 200
+"""Candidates that cost no measurement; after so many the space holds nothing new."""
+POLL_S = 0.2
+LOOK_S = 1.0
+"""How often a launch looks at what others have found."""
+SETTLE_S = 10.0
+"""How long the end of the search waits for MLflow, so that a launch which then closes the study finds these runs."""
+PLANS = "plans"
+
+
+def run_trials(
+    config: SweepConfig,
+    study: Study,
+    journal: Journal | SharedJournal,
+    executor: Executor,
+    mirror: Mirror,
+    progress: Progress,
+    stop: Stop,
+    clock: Callable[[], float],
+) -> str | None:
+    """Search until the budget of measured candidates is spent; returns why it ended early, or None.
+
+    Args:
+        clock: seconds of the study's wall time until now.
+    """
+    kind = _SharedSearch if isinstance(journal, SharedJournal) else _Search
+    # The sampler's small matrices: threads of theirs would only fight the workers for the cores.
+    with threadpool_limits(1, user_api="blas"):
+        return kind(config, study, journal, executor, mirror, progress, clock).run(stop)
+
+
+class _Search:
+    """The state of a running search.
+
+    A question is asked, answered (in the journal), told (to the sampler) and handed to MLflow's mirror, the last two in
+    the order of the questions. What is told before question n is asked depends on n alone, never on which worker was
+    the faster.
+    """
+
+    def __init__(
+        self,
+        config: SweepConfig,
+        study: Study,
+        journal: Journal,
+        executor: Executor,
+        mirror: Mirror,
+        progress: Progress,
+        clock: Callable[[], float],
+    ) -> None:
+        self.config, self.study, self.journal, self.clock = config, study, journal, clock
+        self.executor, self.mirror, self.progress = executor, mirror, progress
+        self.told: dict[int, Trial] = {}
+        self.pending: deque[Question] = deque()
+        """Asked and not told, in order."""
+        self.held: deque[Question] = deque()
+        """Those of `pending` that wait for the answers they knew when they were asked first: the journal lost these."""
+        self.failures = self.ruled_out = 0
+        """In a row, of the trials told last."""
+
+    @property
+    def lag(self) -> int:
+        """How many questions are open at once: with one worker each question knows every answer, with more none waits
+        for another while the next in the queue is begun."""
+        return 2 * self.config.search.workers - 1
+
+    def run(self, stop: Stop) -> str | None:
+        self._begin()
+        exhausted, failed = False, None
+        try:
+            while True:
+                check_folder(self.config.folder)
+                self._look_around()
+                if self.failures >= self.config.search.failures_in_a_row:
+                    last = self.told[max(self.told)]
+                    failed = f"the last {self.failures} trials all failed ({last.reason}); see {self._tracebacks}"
+                    self._put_off_pending()
+                    break
+                if self.ruled_out >= RULED_OUT_IN_A_ROW:
+                    self.progress.say(f"the last {self.ruled_out} candidates were all ruled out by their plans")
+                    exhausted = True
+                if stop.asked:
+                    withdrawn = [key for key in self.executor.withdraw() if isinstance(key, Question)]
+                    for question in (*withdrawn, *self.held):
+                        self.pending.remove(question)
+                        self._put_off(question)
+                    self.held.clear()
+                if not stop.asked and not exhausted and self._budget_left() and self._may_ask():
+                    exhausted = not self._ask()
+                elif not self.pending:
+                    if stop.asked or not self._others_work():
+                        break
+                    time.sleep(POLL_S)
+                elif self.pending[0].number in self.journal.trials:
+                    self._tell(self.pending.popleft())
+                else:
+                    self._wait()
+        except BaseException:
+            self._put_off_pending()
+            raise
+        self.mirror.settle(SETTLE_S)
+        self._end()
+        if failed:
+            return failed
+        if stop.asked:
+            return f"{stop.reason}; go on with --resume"
+        if exhausted and self._budget_left():
+            self.progress.say(f"every one of the {len(self.told)} candidates of the space has been tried")
+        return None
+
+    def _wait(self) -> None:
+        for answer in self.executor.poll(POLL_S):
+            # Where the preparation failed, the trials that need it try again, and fail with the reason.
+            if isinstance(answer.key, Question):
+                self.journal.append(_trial(answer, self.config.folder, self.clock()))
+
+    @property
+    def _tracebacks(self) -> Path:
+        return self.config.folder / TRACEBACKS
+
+    def _put_off_pending(self) -> None:
+        """What is open when the search ends before its time; whatever a worker still answers comes too late."""
+        while self.pending and self.pending[0].number in self.journal.trials:
+            self._tell(self.pending.popleft())
+        for question in reversed(self.pending):
+            self._put_off(question)
+
+    def _put_off(self, question: Question) -> None:
+        self.study.put_off(question)
+
+    def _end(self) -> None:
+        """What other launches left to do; there are none."""
+
+    def _look_around(self) -> None:
+        """What other launches have done."""
+
+    def _others_work(self) -> bool:
+        """Whether trials are open that another launch evaluates."""
+        return False
+
+    def _begin(self) -> None:
+        """Take up what an earlier launch left: what it told, what it asked, and what it had answers to."""
+        answered = self.journal.trials
+        self.mirror.keep_only(answered)
+        self.pending.extend(self.study.unfinished(answered))
+        unfinished = {question.number for question in self.pending}
+        self.told = {n: self._judged(answered[n]) for n in sorted(answered) if n not in unfinished}
+        for trial in self.told.values():
+            self.mirror.write(trial)
+            self._count(trial)
+        self.progress.begin(answered)
+        self.held.extend(question for question in self.pending if question.number not in answered)
+        self._submit_held()
+
+    def _submit_held(self) -> None:
+        """Hand out what waits, as far as everything is told that it knew."""
+        while self.held and all(number in self.told for number in range(self.held[0].known)):
+            self._submit(self.held.popleft())
+
+    def _may_ask(self) -> bool:
+        """Whether a new question may be asked: not while one is open that is older than what was told."""
+        if self.pending and self.told and self.pending[0].number < max(self.told):
+            return False
+        return len(self.pending) < self.lag
+
+    def _budget_left(self) -> bool:
+        """Whether another question may be asked; open ones are taken to be measured."""
+        return self._is_affordable(list(self.told.values()), len(self.pending))
+
+    def _ask(self) -> bool:
+        """Ask and hand out the next question; False where none is left."""
+        question = self.study.ask(self._known_now())
+        if question is None:
+            return False
+        self.pending.append(question)
+        self._submit(question)
+        return True
+
+    def _known_now(self) -> Mapping[int, Trial]:
+        """What the next question may know: what was told when it would be asked in a search that nothing stopped.
+
+        A stop waits for the trials under way and tells them all; a question asked after it knows no more for that.
+        """
+        number = 1 + max((*self.told, *(question.number for question in self.pending)), default=-1)
+        trials = list(self.told.values())
+        known = min(max(0, number - self.lag + 1), len(trials))
+        while known < len(trials) and not self._is_affordable(trials[:known], number - known):
+            known += 1
+        return {trial.number: trial for trial in trials[:known]}
+
+    def _is_affordable(self, told: Sequence[Trial], open_count: int) -> bool:
+        return sum(trial.spent for trial in told) + open_count < self.config.search.trials
+
+    def _submit(self, question: Question) -> None:
+        self.executor.submit(question, self._request(question))
+
+    def _request(self, question: Question) -> Evaluate:
+        """The baseline is measured whatever it needs: everything is compared with it."""
+        config = self.config
+        if question.number == 0:
+            return Evaluate(question.candidate)
+        against = screen(
+            question.candidate,
+            question.number,
+            self._known_to(question),
+            config.search.costs,
+            config.screening,
+            config.constraints.miou_drop,
+            config.seed,
+        )
+        return Evaluate(question.candidate, planned_limits(config.constraints), against)
+
+    def _known_to(self, question: Question) -> list[Trial]:
+        """What was told before a question was asked first."""
+        return list(self.told.values())[: question.known]
+
+    def _tell(self, question: Question) -> None:
+        trial = self._judged(self.journal.trials[question.number])
+        self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
+        self._learn(trial)
+        self.progress.finished(trial)
+        self.mirror.write(trial)
+
+    def _learn(self, trial: Trial) -> None:
+        """Take a told trial into account, at the place that its number has."""
+        is_late = bool(self.told) and trial.number < max(self.told)
+        self.told[trial.number] = trial
+        if is_late:
+            self.told = dict(sorted(self.told.items()))
+            self.failures = self.ruled_out = 0
+            for earlier in self.told.values():
+                self._count(earlier)
+            if trial.number == 0:  # limits on what is lost are judged against the baseline
+                self.told = {number: self._judged(told) for number, told in self.told.items()}
+        else:
+            self._count(trial)
+        self._submit_held()
+
+    def _count(self, trial: Trial) -> None:
+        self.failures = self.failures + 1 if trial.state is State.FAILED else 0
+        self.ruled_out = 0 if trial.spent else self.ruled_out + 1
+
+    @property
+    def _baseline(self) -> Trial | None:
+        return self.journal.trials.get(0)
+
+    def _judged(self, trial: Trial) -> Trial:
+        return judge(trial, self._baseline, self.config.constraints)
+
+
+class _SharedSearch(_Search):
+    """A search that other launches take part in: each asks, evaluates and writes for itself, and all know what any has
+    found. Which launch measures what depends on their speed; no candidate is measured by two."""
+
+    journal: SharedJournal
+    _renewed = _looked = float("-inf")
+
+    def _begin(self) -> None:
+        self.told = {n: self._judged(trial) for n, trial in self.journal.trials.items()}
+        self.progress.begin(self.journal.trials)
+
+    def _look_around(self) -> None:
+        now, lease_s = time.monotonic(), self.config.storage.lease_seconds
+        if now - self._renewed > lease_s / 5:
+            self.journal.renew()
+            self._renewed = now
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        self.journal.refresh()
+        for notice in self.journal.take_notices():
+            self.progress.note(notice)
+        own = {question.number for question in self.pending}
+        for number, trial in self.journal.trials.items():
+            if number not in own and number not in self.told:
+                self.told[number] = self._judged(trial)
+        if len(self.pending) < self.lag and (claim := self.journal.take_over()) is not None:
+            question = self.study.take_up(claim, len(self.told))
+            self.pending.append(question)
+            self._submit(question)
+
+    def _may_ask(self) -> bool:
+        return len(self.pending) < self.lag
+
+    def _learn(self, trial: Trial) -> None:
+        """In the order of the answers, which depends on the speed of the launches anyhow."""
+        self.told[trial.number] = trial
+        self._count(trial)
+
+    def _budget_left(self) -> bool:
+        spent = sum(trial.spent for trial in self.journal.trials.values())
+        return spent + self.journal.open_claims < self.config.search.trials
+
+    def _known_now(self) -> Mapping[int, Trial]:
+        return self.told
+
+    def _ask(self) -> bool:
+        try:
+            return super()._ask()
+        except BudgetSpentError:
+            self.journal.refresh()
+            return True
+
+    def _others_work(self) -> bool:
+        return self.journal.open_claims > 0
+
+    def _put_off(self, question: Question) -> None:
+        super()._put_off(question)
+        self.journal.give_up(question.number)
+
+    def _end(self) -> None:
+        """What a launch answered and was killed before it told, the last launch tells."""
+        if self.journal.others_at_work():
+            return
+        for question in self.study.left_running():
+            if question.number in self.journal.trials:
+                trial = self._judged(self.journal.trials[question.number])
+                self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
+            else:
+                self.study.put_off(question)
+
+
+def _trial(answer: Answer, folder: Path, finished_s: float) -> Trial:
+    """The trial an answer makes; its plan or traceback is put into the study's folder."""
+    question: Question = answer.key
+    trial = Trial(
+        number=question.number,
+        params=question.candidate.as_params(),
+        name=str(question.candidate),
+        state=State.FAILED,
+        feasible=False,
+        seconds=round(answer.seconds, 3),
+        finished_s=round(finished_s, 3),
+    )
+    if isinstance(answer.value, Failure):
+        if answer.value.traceback:
+            _write(folder / TRACEBACKS / f"{trial.label}.txt", answer.value.traceback)
+        return replace(trial, reason=answer.value.reason)
+    plan_file = f"{PLANS}/{trial.label}.json"
+    _write(folder / plan_file, answer.value.plan_json)
+    found: Evaluated = answer.value
+    trial = replace(trial, plan_file=plan_file, bound=found.bound, early=found.early)
+    if found.measurement is not None and math.isfinite(found.measurement.scores.miou):
+        return replace(trial, state=State.COMPLETE, feasible=True, measurement=found.measurement)
+    trial = replace(trial, planned=found.memory, planned_macs=found.macs)
+    if found.measurement is not None:
+        return replace(trial, reason="its mIoU is not a number")
+    return replace(trial, state=State.PRUNED, reason=pruning_reason(found.bound, found.early))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""What a study keeps: its folder, journal, Optuna storage and stage cache."""

@@ -1,0 +1,141 @@
+"""The lines of a journal: a trial and a checksum in each, and what is left of a file that was damaged.
+
+A line is the JSON object of a trial with one more field at its end, `crc32`: the CRC-32 of the object without that
+field, as 8 hexadecimal digits. It finds every change of up to 32 bits in a row. Journals of before 2026-12 have no such
+field; their lines are checked by the schema of a trial alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import zlib
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from reports.files import json_bytes
+from reports.record import Trial
+from reports.record_checks import RecordError
+from reports.schema import parse_trial
+from sweeps.config.space import Candidate
+
+_CHECKSUM = re.compile(rb',\s*"crc32":\s*"([0-9a-f]{8})"\s*\}$')
+_CHECKSUM_BYTES = 24
+"""`,"crc32":"01234567"}` is no longer, however it is damaged."""
+_OPENING = re.compile(rb'\{"number":')
+_SPACE = b" \t\r"
+_CLOSINGS = 2
+"""A line end that became a "}" adds one to that of the line."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A line that is not as it was written."""
+
+    line: int
+    """From 1."""
+    reason: str
+    loses: bool
+    """Whether a trial was lost with it."""
+
+
+@dataclass
+class Lines:
+    """What the bytes of a journal hold."""
+
+    trials: dict[int, Trial] = field(default_factory=dict)
+    """By number, in the order of the lines."""
+    damaged: list[Damage] = field(default_factory=list)
+    is_cut: bool = False
+    """Whether the last line has no end: its writing was stopped, and nobody was told of its trial."""
+
+
+def line_of(trial: Trial) -> bytes:
+    """A trial as a line of the journal, its end included."""
+    text = json_bytes(trial.to_dict())
+    return b'%s,"crc32":"%08x"}\n' % (text[:-1], zlib.crc32(text))
+
+
+def trial_of(text: bytes) -> Trial:
+    """The trial of one line, without the line's end.
+
+    Raises:
+        RecordError: the line is damaged, or has a field of another version.
+    """
+    text = text.strip(_SPACE)
+    found = _CHECKSUM.search(text)
+    if found is not None:
+        text = text[: found.start()] + b"}"
+        if zlib.crc32(text) != int(found[1], 16):
+            raise RecordError((), "its checksum is not that of its content")
+    elif b"crc32" in text[-_CHECKSUM_BYTES:]:
+        raise RecordError((), "its checksum is damaged")
+    trial = parse_trial(text)
+    try:
+        Candidate.from_params(trial.params)
+    except (TypeError, ValueError) as error:
+        raise RecordError(("params",), f"{error}") from None
+    if found is None and trial.plan_file and PurePosixPath(trial.plan_file).stem != trial.label:
+        raise RecordError(("plan_file",), f"is of another trial than number {trial.number}")
+    return trial
+
+
+def read_lines(content: bytes) -> Lines:
+    """The trials of a journal, whatever happened to it.
+
+    A damaged line loses its own trial only. Where the end of a line was damaged, so that it runs into the next, the
+    trials of both are found. Of two lines that have one number and differ, neither is believed.
+    """
+    lines = Lines()
+    doubtful: set[int] = set()
+    texts = content.split(b"\n")
+    lines.is_cut = texts[-1] != b""
+    if not lines.is_cut:
+        texts.pop()
+    for place, text in enumerate(texts, 1):
+        found, reason, loses = _trials_in(text)
+        if lines.is_cut and place == len(texts) and not found:
+            break
+        for trial in found:
+            if trial.number in lines.trials:
+                reason = f"trial {trial.number} is in an earlier line, too"
+                if lines.trials[trial.number].to_dict() != trial.to_dict():
+                    doubtful.add(trial.number)
+                    loses = True
+            lines.trials[trial.number] = trial
+        if reason is not None:
+            lines.damaged.append(Damage(place, reason, loses))
+    for number in doubtful:
+        del lines.trials[number]
+    return lines
+
+
+def _trials_in(text: bytes) -> tuple[list[Trial], str | None, bool]:
+    """The trials of the text between two line ends, what is wrong with it, and whether a trial is lost."""
+    try:
+        return [trial_of(text)], None, False
+    except RecordError as error:
+        reason = str(error)
+    if not text.strip():
+        return [], "it is empty", False
+    starts = [match.start() for match in _OPENING.finditer(text)]
+    parts = [text[start:end] for start, end in itertools.pairwise([*starts, len(text)])]
+    found = [trial for trial in map(_first_trial, parts) if trial is not None]
+    return found, reason if not found else "its end is damaged", len(found) < max(len(starts), 1)
+
+
+def _first_trial(text: bytes) -> Trial | None:
+    """A trial at the beginning of a text that has something else at its end."""
+    end = len(text)
+    for _ in range(_CLOSINGS):
+        end = text.rfind(b"}", 0, end)
+        if end < 0:
+            return None
+        line, rest = text[: end + 1], text[end + 1 :]
+        if len(rest) > 1 and not _CHECKSUM.search(line):
+            continue  # the line may go on: without a checksum it is not known to be whole
+        try:
+            return trial_of(line)
+        except RecordError:
+            continue
+    return None

@@ -1,0 +1,100 @@
+"""A database server that goes away in mid-study, e.g. to be restarted, is waited for.
+
+Every call that is tried again must be one that may be done twice: its first attempt may have been done, and only the
+answer lost.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from evaluation.addresses import remember
+from sweeps.storage.databases import CONNECT_S
+
+PATIENCE_S = 120.0
+"""How long a server may be away. Workers go on with their trials meanwhile."""
+PAUSE_S = 0.5
+CONNECTION = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""Of libpq: a server that vanished without a word is noticed in half a minute."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def lasting_engine(url: str) -> Engine:
+    """An engine whose connections are looked at before each use, and made again where the server has closed them."""
+    remember(url)
+    return create_engine(url, pool_pre_ping=True, connect_args=CONNECTION)
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether an error, however it was wrapped, says that the server does not answer."""
+    while error is not None:
+        if isinstance(error, DBAPIError):
+            return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+        error = error.__cause__ or error.__context__
+    return False
+
+
+class Patience:
+    """Waits for a server, and says so once.
+
+    Attributes:
+        say: takes one line when the server is away, and one when it is back; None says nothing.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.say: Callable[[str], None] | None = None
+
+    def call(self, function: Callable[[bool], R]) -> R:
+        """The result of `function`, called again until the server answers.
+
+        Args:
+            function: is told whether it was called before.
+
+        Raises:
+            DBAPIError, or what it is wrapped in: the server was away for longer than `PATIENCE_S`.
+        """
+        end, again = time.monotonic() + PATIENCE_S, False
+        while True:
+            try:
+                result = function(again)
+            except Exception as error:
+                if not is_away(error) or time.monotonic() > end:
+                    raise
+                if not again:
+                    self._tell(f"{self._what} does not answer; waiting for it, for at most {PATIENCE_S:g} s")
+                again = True
+                time.sleep(PAUSE_S)
+                continue
+            if again:
+                self._tell(f"{self._what} answers again")
+            return result
+
+    def _tell(self, line: str) -> None:
+        if self.say is not None:
+            self.say(line)
+
+
+def patient(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """A method that may be done twice, of an object with a `patience`."""
+
+    @functools.wraps(method)
+    def waiting(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.patience.call(lambda _: method(self, *args, **kwargs))
+
+    return waiting

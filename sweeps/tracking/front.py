@@ -1,0 +1,221 @@
+"""What the front's runs and the study's run in MLflow hold besides numbers: data sets, networks, links, and the model.
+
+The chosen network is logged as an MLflow model (`mlflow.pyfunc.load_model("models:/ID")`): its data is the file that
+`deeplab.served` loads, and the packages it needs are saved with it, so that it loads where petitlab is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+from deeplab.served import NETWORK_FILE
+from reports import format as fmt
+from reports.plan_drawing import plan_drawing
+from reports.promises import plan_status
+from reports.record import NETWORKS, StudyRecord, Trial
+from reports.timeline import read_timeline
+from sweeps.tracking.runs import MOST_TAG_CHARACTERS, PLAN_TAG, run_link, trials_link
+
+LISTED = 25
+"""Points of the front in the description, at most."""
+DRAWN = 200
+"""Trials up to which each plan is drawn: 10 ms each, which a study of a thousand would feel."""
+MODEL_TYPE = "semantic segmentation"
+_SERVED_PACKAGES = ("deeplab", "evaluation", "petitlab")
+_SERVED_REQUIREMENTS = ("numpy",)
+_DIGEST_LENGTH = 36
+"""MLflow's limit."""
+
+
+def data_inputs(record: StudyRecord) -> list[DatasetInput]:
+    """The pictures of the study, a data set for each use, under the digest that the study knows them by."""
+    data = record.data
+    if data is None:
+        return []
+    source = CodeDatasetSource({"mlflow.source.name": f"data set {data.name!r}", "mlflow.source.type": "LOCAL"})
+    config = record.config.get("data", {})
+    inputs = []
+    for use, pictures in (("train", None), ("search", data.search_pictures), ("heldout", data.heldout_pictures)):
+        if use not in data.fingerprints:
+            continue
+        split = config.get(use) or use
+        dataset = MetaDataset(source, f"{data.name} {split}", data.fingerprints[use][:_DIGEST_LENGTH])
+        entity = dataset._to_mlflow_entity()
+        entity._profile = json.dumps({"pictures": pictures, "classes": len(data.class_names)})
+        inputs.append(DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, use)]))
+    return inputs
+
+
+def study_note(
+    record: StudyRecord,
+    experiment_id: str,
+    parent_id: str,
+    runs: Mapping[int, str],
+    shares: Mapping[int, float],
+    warnings: Sequence[str] = (),
+) -> str:
+    """The description of the study's run: the choice, why, what to keep in mind, and the front with a link to each of
+    its runs; as many as MLflow takes."""
+    listed = min(LISTED, len(record.front))
+    while len(note := _note(record, experiment_id, parent_id, runs, shares, warnings, listed)) > MOST_TAG_CHARACTERS:
+        if not listed:
+            return note[:MOST_TAG_CHARACTERS]
+        listed -= 1
+    return note
+
+
+def _note(
+    record: StudyRecord,
+    experiment_id: str,
+    parent_id: str,
+    runs: Mapping[int, str],
+    shares: Mapping[int, float],
+    warnings: Sequence[str],
+    listed: int,
+) -> str:
+    choice = record.choice
+    lines = [record.chosen_reason]
+    if choice is not None:
+        link = run_link(experiment_id, runs[choice.number], choice.label) if choice.number in runs else choice.label
+        lines = [f"**Chosen: {link}** ({choice.name}). {record.chosen_reason}"]
+    if record.front:
+        lines += [
+            "",
+            "| front | candidate | peak memory | C program | mIoU | P(on the front) | held-out mIoU |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for equal in record.front[:listed]:
+            trial = record.trial(equal[0])
+            held_out = record.heldout.get(trial.number)
+            link = run_link(experiment_id, runs[trial.number], trial.label) if trial.number in runs else trial.label
+            images = len(trial.measurement.scores.image_ids)
+            share = fmt.resampled_share(shares[trial.number], images) if trial.number in shares else "\u2013"
+            program = plan_status(record.executions.get(trial.number)).words
+            lines.append(
+                f"| {link} | {trial.name} | {fmt.megabytes(trial.memory.peak_memory_bytes)} | "
+                f"{program} | "
+                f"{fmt.miou(trial.measurement.scores.miou)} | {share} | "
+                f"{fmt.miou(held_out.miou) if held_out else chr(0x2013)} |"
+            )
+    if len(record.front) > listed:
+        lines.append(f"\nand {len(record.front) - listed} more.")
+    views = (
+        trials_link(experiment_id, parent_id, "all trials"),
+        trials_link(experiment_id, parent_id, "as charts", charts=True),
+        trials_link(experiment_id, parent_id, "the front only", front_only=True),
+    )
+    known = ["", "What to keep in mind:", "", *(f"- {escape(sentence, quote=False)}" for sentence in warnings)]
+    lines[1:1] = ["", f"Look at {', '.join(views)}.", *(known if warnings else [])]
+    lines += ["", "`report.pdf`, `front.html` (hover shows a trial) and `record.json` are among the artifacts."]
+    return "\n".join(lines)
+
+
+def log_networks(client: MlflowClient, record: StudyRecord, runs: Mapping[int, str], folder: Path) -> None:
+    """The network files of the front's points, each to its run."""
+    for number in sorted({equal[0] for equal in record.front} & set(runs)):
+        place = folder / NETWORKS / record.trial(number).label
+        if place.is_dir():
+            client.log_artifacts(runs[number], str(place), "network")
+
+
+def log_drawings(client: MlflowClient, record: StudyRecord, runs: Mapping[int, str], folder: Path) -> None:
+    """A drawing of each trial's plan, to its run; past `DRAWN` trials, of the front's and the baseline's only."""
+    wanted = {0, *(equal[0] for equal in record.front)}
+    for trial in record.trials:
+        if trial.number not in runs or (len(record.trials) > DRAWN and trial.number not in wanted):
+            continue
+        if trial.plan_file and (folder / trial.plan_file).exists():
+            drawing = (folder / trial.plan_file).with_suffix(".svg")
+            drawing.write_text(plan_drawing(read_timeline(folder / trial.plan_file), trial.name), encoding="utf-8")
+            client.log_artifact(runs[trial.number], str(drawing), "plan")
+
+
+def log_model(client: MlflowClient, record: StudyRecord, experiment_id: str, run_ids: tuple[str, str], folder: Path):
+    """Log the chosen network as a model, in place of what an earlier closing of this study logged.
+
+    Args:
+        run_ids: of the trial, and of the study.
+    """
+    choice = record.choice
+    source = folder / NETWORKS / choice.label if choice else None
+    if choice is None or not (source / NETWORK_FILE).exists():
+        return
+    trial_run, study_run = run_ids
+    within_plan = str(plan_status(record.executions.get(choice.number)))
+    for old in client.search_logged_models([experiment_id], filter_string=f"tags.`petitlab.study_run` = '{study_run}'"):
+        if old.source_run_id == trial_run:
+            client.set_logged_model_tags(old.model_id, {PLAN_TAG: within_plan})
+            return
+        client.delete_logged_model(old.model_id)
+    model = client.create_logged_model(
+        experiment_id,
+        name=f"{record.study}-{choice.label}",
+        source_run_id=trial_run,
+        tags={
+            "petitlab.study_run": study_run,
+            "candidate": choice.name,
+            "study": record.study,
+            PLAN_TAG: within_plan,
+        },
+        params={name: str(value) for name, value in choice.params.items()},
+        model_type=MODEL_TYPE,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        saved = Path(scratch) / "model"
+        save_model(saved, source / NETWORK_FILE, choice, model.model_id, trial_run)
+        client.log_model_artifacts(model.model_id, str(saved))
+    client.finalize_logged_model(model.model_id, "READY")
+    for run_id in run_ids:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def save_model(
+    place: Path, network: Path, trial: Trial, model_id: str | None = None, run_id: str | None = None
+) -> None:
+    """The network as an MLflow model in a folder of its own."""
+    import numpy as np
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from deeplab.served import Segmenter, load_network
+
+    height, width, channels = Segmenter(load_network(network.parent)).shape
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width, channels))]),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width))]),
+    )
+    packages = Path(__file__).resolve().parents[2]
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch) / "data"
+        data.mkdir()
+        (data / NETWORK_FILE).write_bytes(network.read_bytes())
+        with warnings.catch_warnings():
+            # It asks for an example of the input, whose shape and type the signature states.
+            warnings.simplefilter("ignore")
+            pyfunc.save_model(
+                place,
+                loader_module="deeplab.served",
+                data_path=str(data),
+                code_paths=[str(packages / name) for name in _SERVED_PACKAGES],
+                pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_REQUIREMENTS],
+                signature=signature,
+                mlflow_model=Model(model_id=model_id, run_id=run_id),
+                metadata={
+                    "candidate": trial.name,
+                    "peak_memory_bytes": trial.memory.peak_memory_bytes,
+                    "miou": trial.measurement.scores.miou,
+                },
+            )

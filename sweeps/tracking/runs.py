@@ -1,0 +1,356 @@
+"""The study as people browse it in MLflow: one experiment, one parent run, one finished child run for each trial.
+
+A child is created, filled and ended in one go once its trial has ended, so none is ever left RUNNING by a kill but in
+the instant of its writing; such a one is deleted and written again at the next opening, or at the next attempt where
+the store was away meanwhile. `sweeps.tracking.mirror` calls this from a thread of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from urllib.parse import quote
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+
+from evaluation.measurement import MemoryFigures
+from reports.front import hypervolume
+from reports.promises import PlanStatus, exceeded, plan_status, study_status
+from reports.record import State, StudyRecord, Trial
+from sweeps.storage.databases import creating_tables
+from sweeps.storage.postgres_journal import SharedJournal
+from sweeps.storage.sqlite import fold_log, use_write_ahead_log
+from sweeps.tracking.address import absolute, be_brief, tracking_uri
+from sweeps.tracking.metric_names import class_metric_names, metric_name
+
+STUDY_ID = "petitlab.study_id"
+TRIAL_NUMBER = "petitlab.trial"
+RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
+PLAN_TAG = "within_plan"
+"""Tag of a trial's run and of the study's: `reports.promises.PlanStatus`, "yes", "no" or "not run"."""
+EXCESS_TAG = "exceeded_promises"
+"""Tag of a trial's run: in words and with figures, what its program exceeded; or "none"."""
+NOT_ON_FRONT = {"on_front": "false", "chosen": "false", PLAN_TAG: str(PlanStatus.NOT_RUN), EXCESS_TAG: "none"}
+"""Tags of a trial's run until the front is known."""
+MOST_TAG_CHARACTERS = 8000
+"""MLflow's limit of a tag's value, a description among them."""
+EXPERIMENT_KIND = "mlflow.experimentKind"
+PAGE = 1000
+GROWTH_STEPS = 900
+"""MLflow takes 1000 metrics at a time."""
+PARENT_RUN = "mlflow parent run"
+TRACEBACKS = "failures"
+"""Folder of a study with the tracebacks of failed trials."""
+
+
+class Tracker:
+    """Writes one study. Opening it creates the database, once, before anything else could race for it."""
+
+    def __init__(
+        self, study: str, study_id: str, params: Mapping[str, str], shared: SharedJournal | None = None
+    ) -> None:
+        """
+        Args:
+            study: name of the experiment and of the parent run.
+            study_id: what tells this study from another of the same name.
+            params: of the parent run.
+            shared: of a study that other launches write, too.
+        """
+        self._shared = shared
+        use_write_ahead_log()
+        be_brief()
+        self._uri = absolute(tracking_uri())
+        with creating_tables(self._uri, _create_database):
+            # Not mlflow.set_tracking_uri: that would also set the environment variable, for everything after.
+            self._client = MlflowClient(self._uri)
+        experiment = self._client.get_experiment_by_name(study)
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        self.experiment_id = experiment.experiment_id if experiment else self._create_experiment(study)
+        self.parent_id = self._open_parent(study, study_id, params)
+        self._parent_link = run_link(self.experiment_id, self.parent_id, study)
+        self._marks: dict[int, dict[str, str]] = {}
+        """The tags of `NOT_ON_FRONT` of each trial's run, as they stand."""
+        self._children = self._existing_children() if shared is None else {}
+        self._begun: set[int] = set()
+        """Trials whose writing has begun; one that is begun again has broken off, and may have left a run."""
+        self.class_names: tuple[str, ...] = ()
+        """Names for the metrics of single classes; set once the data set is known."""
+
+    def _create_experiment(self, study: str) -> str:
+        try:
+            # Else its pages open as those of a language model's application.
+            return self._client.create_experiment(study, tags={EXPERIMENT_KIND: "custom_model_development"})
+        except MlflowException:  # another launch was sooner
+            experiment = self._client.get_experiment_by_name(study)
+            if experiment is None:
+                raise
+            return experiment.experiment_id
+
+    def _open_parent(self, study: str, study_id: str, params: Mapping[str, str]) -> str:
+        if self._shared is not None:
+            known = self._shared.fact(PARENT_RUN)
+        else:
+            found = self._search(f"tags.`{STUDY_ID}` = '{study_id}'")
+            known = found[0].info.run_id if found else None
+        if known is not None:
+            self._client.update_run(known, status="RUNNING")
+            return known
+        run = self._client.create_run(self.experiment_id, run_name=study, tags={STUDY_ID: study_id})
+        if self._shared is not None:
+            first = self._shared.once(PARENT_RUN, run.info.run_id)
+            if first != run.info.run_id:
+                self._client.delete_run(run.info.run_id)
+                return first
+        self._client.log_batch(run.info.run_id, params=[Param(name, value[:6000]) for name, value in params.items()])
+        return run.info.run_id
+
+    def _existing_children(self) -> dict[int, str]:
+        children = {}
+        for run in self._search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_id}'"):
+            number = run.data.tags.get(TRIAL_NUMBER)
+            if run.info.status == "RUNNING" or number is None or int(number) in children:
+                self._client.delete_run(run.info.run_id)
+            else:
+                children[int(number)] = run.info.run_id
+                self._marks[int(number)] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
+        return children
+
+    def _search(self, condition: str) -> list:
+        runs, token = [], None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id], condition, ViewType.ACTIVE_ONLY, PAGE, page_token=token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def keep_only(self, numbers: Iterable[int]) -> None:
+        """Delete the runs of trials that have other numbers: the journal lost them, and they are measured again."""
+        for number in self._children.keys() - set(numbers):
+            self._client.delete_run(self._children[number])
+            del self._children[number]
+
+    def log_trial(self, trial: Trial, folder: Path) -> None:
+        """Write a finished trial, unless it is there already.
+
+        Raises:
+            MlflowException: it could not be written, or not to its end; to be called again.
+        """
+        if trial.number in self._begun or (self._shared is not None and trial.number not in self._children):
+            self._remove_broken(trial.number)
+        if trial.number in self._children:
+            return
+        self._begun.add(trial.number)
+        end_ms = int(time.time() * 1000)
+        tags = {
+            MLFLOW_PARENT_RUN_ID: self.parent_id,
+            TRIAL_NUMBER: str(trial.number),
+            MLFLOW_RUN_NOTE: f"{trial.name}, of the study {self._parent_link}"
+            + (f"\n\n{trial.reason}" if trial.reason else ""),
+            "candidate": trial.name,
+            "state": str(trial.state),
+            "feasible": _word(trial.feasible),
+            **NOT_ON_FRONT,
+        }
+        if trial.reason:
+            tags["reason"] = trial.reason[:MOST_TAG_CHARACTERS]
+        run = self._client.create_run(
+            self.experiment_id, start_time=end_ms - int(trial.seconds * 1000), tags=tags, run_name=trial.label
+        )
+        run_id, artifacts = run.info.run_id, get_artifact_repository(run.info.artifact_uri)
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, end_ms, 0) for name, value in trial_metrics(trial, self.class_names).items()],
+            params=[Param(name, str(value)) for name, value in trial.params.items()],
+        )
+        if trial.plan_file and (folder / trial.plan_file).exists():
+            artifacts.log_artifact(str(folder / trial.plan_file), "plan")
+        if (traceback := folder / TRACEBACKS / f"{trial.label}.txt").exists():
+            artifacts.log_artifact(str(traceback))
+        self._client.set_terminated(run_id, RUN_STATUS[trial.state], end_ms)
+        self._children[trial.number], self._marks[trial.number] = run_id, dict(NOT_ON_FRONT)
+        self._begun.discard(trial.number)
+
+    def _remove_broken(self, number: int) -> None:
+        """What an attempt to write a trial has left where it broke off: a run without an end is deleted, and one that
+        had ended, although nobody heard of it, is the trial's."""
+        of_trial = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_id}' and tags.`{TRIAL_NUMBER}` = '{number}'"
+        for run in self._search(of_trial):
+            if run.info.status == "RUNNING" or number in self._children:
+                self._client.delete_run(run.info.run_id)
+            else:
+                self._children[number] = run.info.run_id
+                self._marks[number] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
+        self._begun.discard(number)
+
+    def finish(
+        self,
+        record: StudyRecord,
+        artifacts: Iterable[Path],
+        spent: bool,
+        folder: Path,
+        shares: Mapping[int, float],
+        warnings: Sequence[str] = (),
+    ) -> None:
+        """Bring tags up to the final front, attach the report, and end the parent run.
+
+        Args:
+            spent: whether the study ran to its budget; else the parent run is KILLED.
+            folder: of the study.
+            shares: of the resamples of the pictures in which a trial is on the front, by number.
+            warnings: what a reader must know, as on page 1 of the report.
+        """
+        on_front = {number for equal in record.front for number in equal}
+        if self._shared is not None:
+            self._children = self._existing_children()
+            for trial in record.trials:
+                self.log_trial(trial, folder)
+        over = exceeded(record.executions)
+        for number, run_id in self._children.items():
+            marks = {
+                "on_front": _word(number in on_front),
+                "chosen": _word(number == record.chosen),
+                PLAN_TAG: str(plan_status(record.executions.get(number))),
+                EXCESS_TAG: over.get(number, "none"),
+            }
+            for name, value in marks.items():
+                if self._marks[number][name] != value:
+                    self._client.set_tag(run_id, name, value)
+            self._marks[number] = marks
+        # Imported here: Matplotlib, and what else the end needs, would hold up the start.
+        from reports.progress import growth
+        from sweeps.tracking.front import data_inputs, log_drawings, log_model, log_networks, study_note
+
+        now = int(time.time() * 1000)
+        inputs = data_inputs(record)
+        for number in sorted(on_front | set(record.heldout)):
+            if number not in self._children:
+                continue
+            found = {"on_front_share": shares.get(number)}
+            if number in record.heldout:
+                found["heldout_miou"] = record.heldout[number].miou
+            metrics = [
+                Metric(name, value, now, 0) for name, value in found.items() if value is not None and isfinite(value)
+            ]
+            self._client.log_batch(self._children[number], metrics=metrics)
+            self._client.log_inputs(self._children[number], inputs)
+        log_networks(self._client, record, self._children, folder)
+        log_drawings(self._client, record, self._children, folder)
+        choice = record.choice
+        note = study_note(record, self.experiment_id, self.parent_id, self._children, shares, warnings)
+        tags = {
+            MLFLOW_RUN_NOTE: note,
+            "chosen": choice.label if choice else "none",
+            PLAN_TAG: str(study_status(record)),
+            "warnings": "\n".join(warnings)[:MOST_TAG_CHARACTERS] or "none",
+        }
+        history = growth(record)
+        grown = [] if history is None else zip(history.trials, history.shares, strict=True)
+        self._client.log_inputs(self.parent_id, inputs)
+        self._client.log_batch(
+            self.parent_id,
+            metrics=[
+                *(Metric(name, value, now, 0) for name, value in study_metrics(record).items()),
+                *(Metric("hypervolume", share, now, step) for step, share in list(grown)[-GROWTH_STEPS:]),
+            ],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
+        if choice is not None and choice.number in self._children:
+            ours = self._children[choice.number], self.parent_id
+            log_model(self._client, record, self.experiment_id, ours, folder)
+        for path in artifacts:
+            if path.exists():
+                self._client.log_artifact(self.parent_id, str(path))
+        self._client.set_terminated(self.parent_id, "FINISHED" if spent else "KILLED")
+        if self._uri.startswith("sqlite:///"):
+            fold_log(Path(self._uri.removeprefix("sqlite:///")))
+
+    def fail(self) -> None:
+        """End the parent run of a study that an error has ended, and remove what an attempt to write has left."""
+        for number in tuple(self._begun):
+            self._remove_broken(number)
+        self._client.set_terminated(self.parent_id, "FAILED")
+
+
+def _create_database(place: Path) -> None:
+    MlflowClient(f"sqlite:///{place}")
+
+
+def run_link(experiment_id: str, run_id: str, title: str) -> str:
+    """A link to a run, as descriptions in MLflow's pages take it."""
+    return f"[{title}](#/experiments/{experiment_id}/runs/{run_id})"
+
+
+def trials_link(experiment_id: str, parent_id: str, title: str, front_only: bool = False, charts: bool = False) -> str:
+    """A link to the table or the charts of a study's trials. Sorted by a metric, they stand by themselves; else MLflow
+    folds them up under their parent."""
+    wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent_id}'" + (" and tags.on_front = 'true'" if front_only else "")
+    view = "&orderByKey=metrics.%60peak_memory_mb%60&orderByAsc=true" + ("&compareRunsMode=CHART" if charts else "")
+    return f"[{title}](#/experiments/{experiment_id}/runs?searchFilter={quote(wanted)}{view})"
+
+
+def study_metrics(record: StudyRecord) -> dict[str, float]:
+    """The numbers of the study as a whole, for its parent run."""
+    metrics = {"distinct_trials": float(len(record.trials)), "front_points": float(len(record.front))}
+    for name, trial in (("baseline", record.baseline), ("chosen", record.choice)):
+        if trial is not None:
+            metrics[f"{name}_miou"] = trial.measurement.scores.miou
+            metrics[f"{name}_peak_memory_mb"] = trial.measurement.memory.peak_memory_bytes / 1e6
+    if record.baseline is not None:
+        reference = record.baseline.measurement.memory.peak_memory_bytes
+        metrics["hypervolume_share"] = hypervolume(record.feasible_points(), reference)
+    return metrics
+
+
+def trial_metrics(trial: Trial, class_names: tuple[str, ...] = ()) -> dict[str, float]:
+    """Every number of a trial by name, with its unit; a pruned trial has its planned memory, a failed one its time."""
+    metrics: dict[str, float] = {"trial_seconds": trial.seconds}
+    if trial.memory is not None:
+        metrics |= memory_metrics(trial.memory)
+    if trial.measurement is None:
+        return metrics
+    scores, cost = trial.measurement.scores, trial.measurement.cost
+    metrics |= {
+        "miou": scores.miou,
+        "pixel_accuracy": scores.pixel_accuracy,
+        "macs": float(cost.macs),
+        "mac_overhead_share": cost.mac_overhead,
+        "parameters": float(cost.parameters),
+    }
+    if trial.measurement.label_agreement is not None:
+        metrics["label_agreement_share"] = trial.measurement.label_agreement
+    if trial.measurement.latency is not None:
+        metrics["latency_ms"] = trial.measurement.latency.program_ms
+        metrics["latency_ratio"] = trial.measurement.latency.ratio
+    names = class_metric_names(class_names)
+    for index in scores.scored_classes:
+        name = names[index] if index < len(names) else f"class {index}"
+        metrics[f"iou/{name}"] = float(scores.per_class_iou[index])
+    for stage, seconds in trial.measurement.stage_seconds.items():
+        metrics[f"stage_seconds/{metric_name(stage)}"] = seconds
+    return metrics
+
+
+def memory_metrics(memory: MemoryFigures) -> dict[str, float]:
+    return {
+        "peak_memory_mb": memory.peak_memory_bytes / 1e6,
+        "peak_memory_bytes": float(memory.peak_memory_bytes),
+        "arena_bytes": float(memory.arena_bytes),
+        "weights_bytes": float(memory.weights_bytes),
+        "flash_bytes": float(memory.flash_bytes),
+        "runtime_bytes": float(memory.runtime_bytes),
+        "lower_bound_bytes": float(memory.lower_bound_bytes),
+    }
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,1 @@
+"""One trial: from a candidate to its measurement, in a worker process."""

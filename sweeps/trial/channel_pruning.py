@@ -1,0 +1,120 @@
+"""Which channels a candidate keeps. Known before anything is trained, since its memory is planned first.
+
+What the baseline's channels cost to remove is computed once a study, and so is the order in which memory makes them go.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from deeplab.compression import Compression
+from deeplab.pruning.allotment import PathStep, PruningPath, keep_for, pruning_path, reference_plans
+from deeplab.pruning.channels import narrowed, narrowed_to, uniform_keep
+from deeplab.pruning.criteria import rank_channels
+from deeplab.pruning.ranking import Ranking
+from deeplab.spec import NetworkSpec
+from sweeps.trial.context import Context
+
+
+def prepare_narrowing(context: Context) -> None:
+    """Put what all candidates that lose channels share into the cache.
+
+    Raises:
+        UserError: a level of sparsity cannot be reached. `sweeps.trial.levels` refuses such before the channels are
+            ranked, but for those within a step of the path of what can be reached.
+    """
+    if context.config.channels.allotment == "uniform":
+        _rankings(context)
+    else:
+        path = _path(context)
+        for sparsity in context.config.space.sparsity:
+            path.step_for(sparsity)
+
+
+def pruned_spec(compression: Compression, context: Context) -> NetworkSpec:
+    """The spec of a candidate's network."""
+    spec = context.baseline.spec
+    if compression.pruning != "channels" or compression.sparsity == 0.0:
+        return spec
+    if context.config.channels.allotment == "uniform":
+        return narrowed(spec, compression.sparsity)
+    return narrowed_to(spec, channels_left(compression, context))
+
+
+def channels_left(compression: Compression, context: Context) -> dict[str, np.ndarray]:
+    """Group name -> sorted indices of the channels that stay.
+
+    Raises:
+        UserError: pruning channels cannot save so much memory.
+    """
+    if context.config.channels.allotment == "uniform":
+        return uniform_keep(_rankings(context), compression.sparsity)
+    return keep_for(_path(context), compression.sparsity)
+
+
+def narrowing_parts(context: Context) -> dict[str, Any]:
+    """What the choice of channels depends on, network, pictures and sparsity apart: for the key of a cached stage."""
+    options = context.config.channels
+    parts: dict[str, Any] = {"allotment": options.allotment, "criterion": options.criterion}
+    if options.allotment == "memory":
+        parts |= {"tile_count": options.tile_count, "bits": options.bits}
+        parts |= {"target": asdict(context.target), "max_mac_overhead": context.config.max_mac_overhead}
+    return parts
+
+
+def _ranking_parts(context: Context) -> dict[str, Any]:
+    return {
+        "network": context.fingerprints["network"],
+        "pictures": context.fingerprints["calibration"],
+        "criterion": context.config.channels.criterion,
+        "seed": context.config.seed,
+    }
+
+
+def _rankings(context: Context) -> dict[str, Ranking]:
+    def compute() -> dict[str, Ranking]:
+        criterion, seed = context.config.channels.criterion, context.config.seed
+        fisher = context.baseline_fisher if criterion == "repair" else None
+        frames, inputs = context.calibration_frames, context.baseline_inputs
+        return rank_channels(context.baseline, criterion, frames, inputs, seed, fisher)
+
+    return context.cache.cached("rank", _ranking_parts(context), compute, _encode, _decode_rankings)
+
+
+def _path(context: Context) -> PruningPath:
+    parts = {"ranking": _ranking_parts(context), **narrowing_parts(context)}
+    return context.cache.cached("path", parts, lambda: _compute_path(context), _encode, _decode_path)
+
+
+def _compute_path(context: Context) -> PruningPath:
+    options, rankings = context.config.channels, _rankings(context)
+    planned = reference_plans(options.bits, options.tile_count, context.target, context.config.max_mac_overhead)
+    weight_bytes = options.bits / 8 if context.target.weights_in_ram else 0.0
+    return pruning_path(context.baseline.spec, rankings, planned, weight_bytes=weight_bytes)
+
+
+def _encode(found: dict[str, Ranking] | PruningPath) -> bytes:
+    if isinstance(found, PruningPath):
+        return json.dumps(asdict(found)).encode()
+    return json.dumps({name: asdict(ranking) for name, ranking in found.items()}).encode()
+
+
+def _decode_rankings(content: bytes) -> dict[str, Ranking]:
+    return {name: _ranking(fields) for name, fields in json.loads(content).items()}
+
+
+def _decode_path(content: bytes) -> PruningPath:
+    fields = json.loads(content)
+    steps = tuple(
+        PathStep(tuple((name, count) for name, count in step["removed"]), step["peak_memory_bytes"])
+        for step in fields["steps"]
+    )
+    return PruningPath(tuple(map(_ranking, fields["rankings"])), steps)
+
+
+def _ranking(fields: dict[str, Any]) -> Ranking:
+    return Ranking(fields["group"], tuple(fields["order"]), tuple(fields["costs"]))

@@ -1,0 +1,201 @@
+"""What every trial of a study shares: network, pictures, target, stage cache."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from deeplab.checkpoint import Checkpoint
+from deeplab.compression import HELD_WEIGHT_BITS, Compression
+from deeplab.datasets import Sample, Split
+from deeplab.datasets.part import Kept
+from deeplab.pruning.importance import output_fisher
+from deeplab.pruning.refit import PIXELS_PER_PICTURE
+from deeplab.simulation import simulator
+from deeplab.windows import Read, TrainingBatches, frames, read
+from evaluation.planner import Target, load_target
+from sweeps.config.schema import SweepConfig
+from sweeps.inputs.file_facts import facts_of
+from sweeps.inputs.opened import open_inputs
+from sweeps.inputs.splits import Pictures, unchanged
+from sweeps.storage.blob_store import open_store
+from sweeps.storage.stage_cache import StageCache
+
+SHARED_BYTES = 1 << 26
+"""Of pictures up to which workers share them through the cache. More are read by each from their files."""
+
+
+@dataclass
+class Context:
+    """What every trial of a study shares. Cheap to open: pictures are decoded when first needed."""
+
+    config: SweepConfig
+    baseline: Checkpoint
+    pictures: Pictures
+    target: Target
+    cache: StageCache
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by stage, of the trial that is running."""
+
+    def settled(self, compression: Compression) -> Compression:
+        """A compression with what the configuration holds fixed; what it names itself stays."""
+        if compression.is_float:
+            return compression
+        held = {
+            name: getattr(compression, name) or getattr(self.config.quantization, name) for name in HELD_WEIGHT_BITS
+        }
+        return replace(compression, **held)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        uses = {"search": self.pictures.search, "heldout": self.pictures.heldout, "train": self.pictures.train}
+        uses["calibration"] = self.pictures.calibration
+        splits = [split for split in uses.values() if split is not None]
+        paths = [path for split in splits for index in range(len(split)) for path in split.files(index)]
+        facts = facts_of(self.config)
+        facts.load_digests(paths)
+        found = {use: split.fingerprint() for use, split in uses.items() if split is not None}
+        facts.save_digests(paths)
+        return {"network": self.baseline.fingerprint(), **found}
+
+    @cached_property
+    def calibration_frames(self) -> np.ndarray:
+        """The calibration pictures at the network's size, uint8 (N, height, width, 3)."""
+        spec, split = self.baseline.spec, self.pictures.calibration
+        size = spec.input_height, spec.input_width
+        if 3 * len(split) * math.prod(size) > SHARED_BYTES:
+            return frames(split, *size)
+        return self._shared(split, *size, labelled=False).images
+
+    @property
+    def learns_from(self) -> str:
+        """The use of the pictures that train: distillation learns from those that calibrate."""
+        return "calibration" if self.config.finetune.loss == "distill" else "train"
+
+    @cached_property
+    def batches(self) -> TrainingBatches:
+        """What fine-tuning learns from, the same for all candidates, so that a picture is read once."""
+        options, spec = self.config.finetune, self.baseline.spec
+        split, size = getattr(self.pictures, self.learns_from), (spec.input_height, spec.input_width)
+        labelled = options.loss == "labels"
+        return TrainingBatches(
+            split,
+            *size,
+            batch=options.batch,
+            crop=options.crop,
+            labelled=labelled,
+            seed=self.config.seed,
+            made=self._shared(split, *size, labelled) if 4 * len(split) * math.prod(size) <= SHARED_BYTES else None,
+        )
+
+    def _shared(self, split: Split, height: int, width: int, labelled: bool) -> Read:
+        """Pictures that one worker reads, or draws, for all."""
+        return self.cache.cached(
+            "read",
+            {"pictures": split.fingerprint(), "size": [height, width], "labelled": labelled},
+            lambda: read(split, height, width, labelled),
+            _read_bytes,
+            _parse_read,
+        )
+
+    @cached_property
+    def baseline_inputs(self) -> dict[str, np.ndarray]:
+        """What the baseline's convolutions read on the calibration pictures."""
+        runner = simulator(self.baseline.spec)
+        return runner.sample_inputs(self.baseline, self.calibration_frames, PIXELS_PER_PICTURE)
+
+    @cached_property
+    def baseline_fisher(self) -> dict[str, np.ndarray]:
+        """Fisher information of the outputs of the baseline's convolutions, on the calibration pictures."""
+        return output_fisher(self.baseline, self.calibration_frames, self.config.seed)
+
+    @cached_property
+    def search(self) -> Split:
+        """The search pictures as they are scored: read, or drawn, by one worker for all, and kept."""
+        return self._kept("search")
+
+    @cached_property
+    def heldout(self) -> Split:
+        """The held-out ones."""
+        return self._kept("heldout")
+
+    def _kept(self, use: str) -> Split:
+        split: Split = getattr(self.pictures, use)
+        first = split.sample(0)
+        if len(split) * (first.image.nbytes + first.label.nbytes) > SHARED_BYTES:
+            return split
+        samples = self.cache.cached(
+            "samples",
+            {"pictures": split.fingerprint()},
+            lambda: list(split),
+            _samples_bytes,
+            lambda content: _parse_samples(content, split.image_ids),
+        )
+        return Kept(split, samples)
+
+    @cached_property
+    def labelled_classes(self) -> tuple[int, ...]:
+        """Classes that occur in the labels of the search images, ascending; found once for equal images."""
+        return self.cache.cached(
+            "labelled",
+            {"pictures": self.pictures.search.fingerprint(), "void": self.pictures.dataset.void},
+            lambda: labelled_classes(self.search, self.pictures.dataset.void),
+            lambda found: json.dumps(found).encode(),
+            lambda content: tuple(json.loads(content)),
+        )
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+
+
+def _read_bytes(made: Read) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: array for name, array in made._asdict().items() if array is not None})
+    return buffer.getvalue()
+
+
+def _parse_read(content: bytes) -> Read:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return Read(archive["images"], archive.get("labels"))
+
+
+def _samples_bytes(samples: Sequence[Sample]) -> bytes:
+    buffer = io.BytesIO()
+    pairs = {f"{kind}{index}": getattr(s, kind) for index, s in enumerate(samples) for kind in ("image", "label")}
+    np.savez(buffer, **pairs)
+    return buffer.getvalue()
+
+
+def _parse_samples(content: bytes, image_ids: Sequence[str]) -> list[Sample]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return [
+            Sample(image_id, archive[f"image{index}"], archive[f"label{index}"])
+            for index, image_id in enumerate(image_ids)
+        ]
+
+
+def labelled_classes(split: Split, void: int) -> tuple[int, ...]:
+    """Classes that the labels of a split hold, ascending; every image is read. Raises `UserError` for a bad one."""
+    found: set[int] = set()
+    for sample in split:
+        found |= set(np.unique(sample.label).tolist())
+    return tuple(sorted(found - {void}))
+
+
+def open_context(config: SweepConfig) -> Context:
+    """Open network, pictures and cache of a study. Raises `UserError` for what does not fit together."""
+    baseline, pictures = open_inputs(config)
+    limit_bytes = None if config.cache.max_gb is None else config.cache.max_gb * 1e9
+    cache = StageCache(open_store(config.cache_place), limit_bytes)
+    return Context(config, baseline, unchanged(pictures), load_target(config.target), cache)

@@ -1,0 +1,33 @@
+"""Plans from the stage cache: one for all graphs that differ in nothing a plan depends on."""
+
+from __future__ import annotations
+
+import json
+
+from evaluation.graph import Graph
+from evaluation.planner import Plan, Target, carried_over, plan, planning_view
+from evaluation.planner.accounting import stack_bytes
+from evaluation.planner.kernels import kernel_calls
+from sweeps.storage.stage_cache import StageCache, digest
+
+
+def cached_plan(graph: Graph, tile_count: int, target: Target, max_mac_overhead: float, cache: StageCache) -> Plan:
+    """The plan of a graph: the one made before training, or for other bits, wherever that is the same.
+
+    Raises:
+        UserError: the graph cannot be planned.
+    """
+    made = cache.cached(
+        "plan",
+        {
+            "graph": digest(planning_view(graph)),
+            "tile_count": tile_count,
+            "target": target,
+            "stack_bytes": stack_bytes(graph, kernel_calls(graph), target),
+            "max_mac_overhead": max_mac_overhead,
+        },
+        lambda: plan(graph, tile_count, target, max_mac_overhead=max_mac_overhead),
+        lambda made: made.to_json().encode(),
+        lambda content: Plan.from_dict(json.loads(content)),
+    )
+    return carried_over(made, graph, target)

@@ -1,0 +1,182 @@
+"""Screening: what is known of a candidate before it is measured, and whether it can still reach the front.
+
+Two bounds, both of which may be wrong, so a random share of what they would end is run all the same:
+
+- **Before training.** A network of fewer bits or more sparsity is taken to score at most what the same network at
+  higher precision or lower sparsity scored, plus a margin (noise: 8 bits may beat float). A candidate is beaten where
+  a trial that costs no more already scores that.
+- **While scoring.** After a part of the pictures, the difference to the best trial that costs no more is bounded by
+  paired bootstrap over those pictures; where even its upper end lies below zero, the rest is not scored. This is
+  racing (Maron & Moore 1994, "Hoeffding races", NeurIPS 6) with the bootstrap in place of Hoeffding's inequality.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeplab.compression import STAGE_BITS
+from evaluation.accuracy import LEAST_IMAGES, Scores, enough_images, image_weights, resampled_mious
+from reports.front import Point, pareto_front
+from reports.record import Bound, Early, State, Trial
+from sweeps.config.constraints import costs_of
+from sweeps.config.schema import ScreeningConfig
+from sweeps.config.space import Candidate
+
+RESAMPLES = 1000
+LOOKS = (0.25, 0.5)
+"""Shares of the pictures after which scoring may end."""
+LEAST_PICTURES = 8
+"""A look at fewer says nothing."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A measured, feasible trial."""
+
+    number: int
+    costs: tuple[float, ...]
+    """The objectives beside mIoU, in their order."""
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What speaks against a candidate when it is asked. Picklable: a worker decides by it."""
+
+    objectives: tuple[str, ...]
+    """Names of the costs, as in `sweeps.config.constraints.PLANNED`."""
+    rivals: tuple[Rival, ...]
+    """The front so far, best mIoU first."""
+    source: int | None
+    """The trial that bounds the candidate's mIoU."""
+    bound: float
+    """Most mIoU expected of it, margin included; infinite where nothing bounds it."""
+    miou_needed: float
+    """Least mIoU that keeps `constraints.miou_drop`; -infinity without."""
+    audited: bool
+    """Whether this candidate is run even if it is beaten."""
+    confidence: float
+    """Of one look while scoring, one-sided."""
+
+    def rival(self, costs: Mapping[str, float]) -> Rival | None:
+        """The most accurate trial that is dearer in nothing."""
+        own = [costs[name] for name in self.objectives]
+        return next((r for r in self.rivals if all(a <= b for a, b in zip(r.costs, own, strict=True))), None)
+
+    def foretell(self, costs: Mapping[str, float]) -> Bound | None:
+        """Why the candidate, planned at these costs, need not be measured; or None."""
+        if self.source is None:
+            return None
+        rival = self.rival(costs)
+        if rival is not None and rival.scores.miou >= self.bound:
+            return Bound(self.bound, self.source, rival.number, rival.scores.miou)
+        if self.bound < self.miou_needed:
+            return Bound(self.bound, self.source, None, self.miou_needed)
+        return None
+
+    def stop_scoring(self, so_far: Scores, pictures: int, costs: Mapping[str, float]) -> Early | None:
+        """Why a candidate, scored on the first of `pictures`, need not be scored on the rest; or None."""
+        rival = self.rival(costs)
+        if rival is None:
+            return None
+        upper = upper_difference(so_far, rival.scores, self.confidence)
+        return None if upper >= 0 else Early(len(so_far.image_ids), pictures, rival.number, upper)
+
+
+def screen(
+    candidate: Candidate,
+    number: int,
+    told: Sequence[Trial],
+    objectives: Sequence[str],
+    options: ScreeningConfig,
+    miou_drop: float | None,
+    seed: int,
+) -> Screen:
+    """What the trials told so far say about a candidate. Depends on nothing else, so it is the same in every run."""
+    measured = [trial for trial in told if trial.state is State.COMPLETE]
+    bounds = [
+        (trial.measurement.scores.miou + (0.0 if equal else options.margin), trial.number)
+        for trial in measured
+        for finer, equal in [compare(Candidate.from_params(trial.params), candidate)]
+        if finer
+    ]
+    bound, source = min(bounds, default=(float("inf"), None))
+    baseline = next((trial for trial in measured if trial.number == 0), None)
+    needed = float("-inf") if miou_drop is None or baseline is None else baseline.measurement.scores.miou - miou_drop
+    rivals = [
+        Rival(trial.number, tuple(costs_of(trial)[name] for name in objectives), trial.measurement.scores)
+        for trial in measured
+        if trial.feasible
+    ]
+    return Screen(
+        objectives=tuple(objectives),
+        rivals=_front(rivals) if options.enabled else (),
+        source=source if options.enabled else None,
+        bound=bound,
+        miou_needed=needed,
+        audited=random.Random(f"audit {seed} {number}").random() < options.audit,
+        confidence=options.confidence,
+    )
+
+
+def compare(one: Candidate, other: Candidate) -> tuple[bool, bool]:
+    """(whether `one` keeps at least as much of the network as `other`, whether both are the same network).
+
+    Tiles change no output, so they play no part.
+    """
+    a, b = one.compression, other.compression
+    if a == b:
+        return True, True
+    keeps = a.sparsity == 0.0 or (a.pruning == b.pruning and a.sparsity <= b.sparsity)
+    names = ("weight_bits", "activation_bits")
+    fine = all(getattr(a, name) >= getattr(b, name) for name in names)
+    return keeps and fine and all(one.bits_of(name) >= other.bits_of(name) for name in STAGE_BITS), False
+
+
+def upper_difference(part: Scores, rival: Scores, confidence: float) -> float:
+    """Upper end of `part.miou - rival.miou` on the pictures of `part`, one-sided, by paired bootstrap.
+
+    Classes that none of these pictures labels say nothing yet and are left out.
+    """
+    seen = tuple(int(c) for c in np.flatnonzero(part.label_pixels.sum(axis=0)))
+    scored = tuple(c for c in rival.scored_classes if c in seen)
+    if not scored:
+        return float("inf")
+    weights = image_weights(len(part.image_ids), RESAMPLES, seed=0)
+    mine, theirs = (resampled_mious(scores.subset(part.image_ids, scored), weights) for scores in (part, rival))
+    return float(np.quantile(mine - theirs, confidence))
+
+
+def pruning_reason(bound: Bound | None, early: Early | None) -> str | None:
+    """In words, why a candidate was not measured, or not to the end."""
+    if bound is not None:
+        most = f"is expected to score at most {bound.miou:.4f} (by trial-{bound.source:03d} and the margin)"
+        if bound.rival is None:
+            return f"{most}, below the least that miou_drop allows, {bound.rival_miou:.4f}"
+        return f"{most}, which trial-{bound.rival:03d} reaches ({bound.rival_miou:.4f}) at no more cost"
+    if early is not None:
+        few = "" if enough_images(early.pictures) else f"; unreliable: from fewer than {LEAST_IMAGES} images"
+        return (
+            f"after {early.pictures} of {early.of} pictures surely beaten by trial-{early.rival:03d}, which costs no "
+            f"more (difference at most {early.upper:+.4f}{few})"
+        )
+    return None
+
+
+def looks(pictures: int, batch: int) -> list[int]:
+    """After how many of the pictures scoring may end: whole batches, so that no picture is scored in another batch than
+    it would be without a look."""
+    ends = {-(-max(LEAST_PICTURES, round(share * pictures)) // batch) * batch for share in LOOKS}
+    return sorted(end for end in ends if end < pictures)
+
+
+def _front(rivals: Sequence[Rival]) -> tuple[Rival, ...]:
+    """Those that no other beats, best mIoU first."""
+    points = [Point(r.number, r.scores.miou, r.costs[0], *r.costs[1:]) for r in rivals]
+    numbers = [equal[0].number for equal in pareto_front(points)]
+    front = [rival for rival in rivals if rival.number in numbers]
+    return tuple(sorted(front, key=lambda rival: -rival.scores.miou))

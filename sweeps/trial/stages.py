@@ -1,0 +1,228 @@
+"""The stages a candidate passes through, each answered from the cache where it was computed before.
+
+baseline -> prune + fine-tune -> equalise, calibrate -> quantise, learn the rounding, train through it -> score
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+
+from deeplab.calibration import calibrate
+from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
+from deeplab.compression import Compression
+from deeplab.datasets import Split
+from deeplab.datasets.part import Part
+from deeplab.finetuning import FineTuning, fine_tune
+from deeplab.lowering import lower_untrained
+from deeplab.pruning.channels import prune_channels
+from deeplab.pruning.surgery import prune_weights
+from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, quantize
+from deeplab.quantization.equalisation import equalize
+from deeplab.quantization.file import network_bytes, parse_network
+from deeplab.quantization.rounding import LearnedRounding
+from deeplab.reconstruction import EXACT_ENOUGH, Reconstruction, reconstruct
+from deeplab.scoring import score
+from deeplab.simulation import simulator
+from deeplab.spec import NetworkSpec
+from evaluation.accuracy import Scores, squash
+from evaluation.executor import execute
+from evaluation.graph import Graph
+from evaluation.planner import Plan
+from reports.record import Early
+from sweeps.storage.stage_cache import digest
+from sweeps.trial.channel_pruning import channels_left, narrowing_parts
+from sweeps.trial.context import Context
+from sweeps.trial.plan_cache import cached_plan
+from sweeps.trial.screening import looks
+
+Network = Checkpoint | QuantizedNetwork
+
+
+def compressed(compression: Compression, context: Context) -> Network:
+    """The candidate's network: pruned, fine-tuned, quantised."""
+    checkpoint = _pruned(compression, context)
+    if compression.is_float:
+        return checkpoint
+    with context.timed("calibrate"):
+        if context.config.quantization.equalize:
+            checkpoint = equalize(checkpoint, _ranges(checkpoint, context))
+        ranges = _ranges(checkpoint, context)
+    with context.timed("quantise"):
+        return _quantised(checkpoint, ranges, context.settled(compression).bits, context)
+
+
+def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths, context: Context) -> QuantizedNetwork:
+    """Nearest rounding, then what the configuration asks for on top of it: learned rounding, training through it."""
+    options = context.config.quantization
+    network = quantize(checkpoint, ranges, bits, Clipping(options.clipping, options.percentile))
+    if options.rounding == "learned" and any(bits.weights_of(name) < EXACT_ENOUGH for name in network.kernels):
+        learned = Reconstruction(LearnedRounding(steps=options.rounding_steps), seed=context.config.seed)
+        network = context.cache.cached(
+            "round",
+            {"network": _identity(network), "float": checkpoint.fingerprint(), "options": learned,
+             "pictures": context.fingerprints["calibration"]},
+            lambda: reconstruct(checkpoint, network, context.calibration_frames, learned),
+            network_bytes,
+            parse_network,
+        )  # fmt: skip
+    if options.aware_steps:
+        from deeplab.aware import AwareTraining, train_aware  # brings in tfmot: seconds, for those who ask for it
+
+        finetune = context.config.finetune
+        parts = {
+            "network": _identity(network),
+            "float": checkpoint.fingerprint(),
+            "teacher": context.fingerprints["network"],
+            "steps": [options.aware_steps, options.aware_learning_rate],
+            "finetune": finetune.model_dump(mode="json"),
+            "pictures": context.fingerprints[context.learns_from],
+            "seed": context.config.seed,
+        }
+        training = AwareTraining(options.aware_steps, options.aware_learning_rate, finetune.loss)
+        network = context.cache.cached(
+            "aware",
+            parts,
+            lambda: train_aware(checkpoint, network, context.batches, training, teacher=context.baseline),
+            network_bytes,
+            parse_network,
+        )
+    return network
+
+
+def _pruned(compression: Compression, context: Context) -> Checkpoint:
+    if compression.sparsity == 0.0:
+        return context.baseline
+    options = context.config.finetune
+    learned = context.fingerprints[context.learns_from] if options.steps else None
+    parts = {
+        "network": context.fingerprints["network"],
+        "pruning": compression.pruning,
+        "sparsity": compression.sparsity,
+        "channels": narrowing_parts(context) if compression.pruning == "channels" else None,
+        "finetune": options.model_dump(mode="json"),
+        "pictures": [context.fingerprints["calibration"], learned],
+        "seed": context.config.seed,
+    }
+    with context.timed("prune"):
+        return context.cache.cached(
+            "prune",
+            parts,
+            lambda: _prune(compression, context),
+            checkpoint_bytes,
+            lambda content: parse_checkpoint(content, "stage cache"),
+        )
+
+
+def _prune(compression: Compression, context: Context) -> Checkpoint:
+    options, baseline = context.config.finetune, context.baseline
+    tuning = FineTuning(options.steps, options.learning_rate, options.loss)
+    if thinning := compression.thinning:
+        inputs, fisher = context.baseline_inputs, context.baseline_fisher
+        sparse = prune_weights(baseline, thinning, context.calibration_frames, inputs, fisher)
+        return fine_tune(sparse, context.batches, tuning, teacher=baseline, hold_zeros=True)
+    narrow = prune_channels(baseline, channels_left(compression, context), context.baseline_inputs)
+    return fine_tune(narrow, context.batches, tuning, teacher=baseline)
+
+
+def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
+    parts = {"network": checkpoint.fingerprint(), "pictures": context.fingerprints["calibration"]}
+    return context.cache.cached(
+        "calibrate",
+        parts,
+        lambda: calibrate(checkpoint, context.calibration_frames),
+        _ranges_bytes,
+        _parse_ranges,
+    )
+
+
+Stop = Callable[[Scores, int], Early | None]
+"""From the scores of the first pictures and the number of all: why the rest need not be scored, or None."""
+
+
+def scores(network: Network, context: Context, use: str) -> Scores:
+    """Scores of a network on the pictures of one use, `search` or `heldout`."""
+    return scores_until(network, context, use, lambda *_: None)
+
+
+def scores_until(network: Network, context: Context, use: str, stop: Stop) -> Scores | Early:
+    """The same, looked at on the way: what was scored before it stopped is not scored again by one who goes on."""
+    split: Split = getattr(context.pictures, use)
+    whole = None
+    ends = [*looks(len(split), simulator(network.spec).batch_size), len(split)]
+    for start, end in itertools.pairwise([0, *ends]):
+        part = _part_scores(network, context, use, start, end)
+        whole = part if whole is None else whole.merge(part)
+        if end < len(split) and (early := stop(whole, len(split))) is not None:
+            return early
+    return whole
+
+
+def _part_scores(network: Network, context: Context, use: str, start: int, end: int) -> Scores:
+    parts = {"network": _identity(network), "pictures": context.fingerprints[use], "part": [start, end]}
+    return context.cache.cached(
+        "score",
+        parts,
+        lambda: score(network, context.pictures.dataset, Part(getattr(context, use), range(start, end))),
+        lambda found: json.dumps(found.to_dict()).encode(),
+        lambda content: Scores.from_dict(json.loads(content)),
+    )
+
+
+def planned(spec: NetworkSpec, compression: Compression, tile_count: int, context: Context) -> Plan:
+    """Plan of a network that does not exist yet, from shapes and bit-widths alone."""
+    return plan_of(lower_untrained(spec, compression, context.config.study), tile_count, context)
+
+
+def plan_of(graph: Graph, tile_count: int, context: Context) -> Plan:
+    """Plan of a graph for the study's target."""
+    return cached_plan(graph, tile_count, context.target, context.config.max_mac_overhead, context.cache)
+
+
+def label_agreement(network: Network, graph: Graph, planned: Plan, context: Context) -> float:
+    """Share of one search picture's label pixels on which the accuracy path and the plan's execution agree.
+
+    The plan really runs here, tile by tile in an arena of exactly its size, in the runtime's integer arithmetic.
+    """
+    spec = network.spec
+    frame = squash(context.pictures.search.image(0), spec.input_height, spec.input_width)
+    executed = execute(graph, planned, frame).output[0]
+    return float(np.mean(executed == simulator(spec).labels(network, frame[None])[0]))
+
+
+def _identity(network: Network) -> str:
+    if isinstance(network, Checkpoint):
+        return network.fingerprint()
+    grids = {name: asdict(grid) for name, grid in network.activations.items()}
+    return digest(network.spec.to_dict(), network.kernels, network.kernel_scales, network.biases, grids)
+
+
+def parameters(network: Network) -> int:
+    """Weights and biases, zeros included."""
+    if isinstance(network, Checkpoint):
+        return network.parameters
+    return sum(array.size for arrays in (network.kernels, network.biases) for array in arrays.values())
+
+
+def _ranges_bytes(ranges: dict[str, Range]) -> bytes:
+    buffer = io.BytesIO()
+    arrays = {}
+    for name, seen in ranges.items():
+        arrays[f"{name}:limits"] = np.stack([seen.channel_low, seen.channel_high])
+        arrays[f"{name}:sample"], arrays[f"{name}:mean"] = seen.sample, seen.channel_mean
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _parse_ranges(content: bytes) -> dict[str, Range]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        names = [name.removesuffix(":limits") for name in archive.files if name.endswith(":limits")]
+        return {
+            name: Range(*archive[f"{name}:limits"], archive[f"{name}:sample"], archive[f"{name}:mean"])
+            for name in names
+        }

@@ -1,0 +1,1 @@
+"""Processes that evaluate candidates, on this machine or a Ray cluster."""

@@ -1,0 +1,241 @@
+"""Warm worker processes under supervision: one that crashes, hangs or is killed costs its request and is replaced.
+
+`concurrent.futures.ProcessPoolExecutor` would not do: one hard crash breaks the pool for every later task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterator
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from evaluation.addresses import masked
+from evaluation.errors import UserError
+from sweeps.workers.executor import START_LIMIT_S, STARTS_WITHOUT_SUCCESS, Answer, Failure, Handler, Limits, respond
+
+ORPHAN_CHECK_S = 0.5
+FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+"""Signals that reach the whole group; only the parent decides what they mean."""
+
+
+class Supervisor:
+    """Hands requests to `workers` processes, first come, first served.
+
+    Args:
+        open_handler: called once in every worker; picklable.
+        workers: processes.
+        log: file that takes the workers' stdout and stderr.
+        limits: see `Limits`; what a worker started, such as a compiler, is not counted as its memory.
+    """
+
+    def __init__(self, open_handler: Callable[[], Handler], workers: int, log: Path, limits: Limits) -> None:
+        self._open_handler, self._log, self._limits = open_handler, log, limits
+        self._deaths: Counter[Hashable] = Counter()
+        self._queue: deque[tuple[Hashable, Any]] = deque()
+        self._failed_starts = 0
+        self._workers = [_Worker(open_handler, log) for _ in range(workers)]
+
+    def submit(self, key: Hashable, request: Any) -> None:
+        self._queue.append((key, request))
+        self._hand_out()
+
+    def withdraw(self) -> list[Hashable]:
+        """Take back what no worker has begun; returns its keys."""
+        keys = [key for key, _ in self._queue]
+        self._queue.clear()
+        return keys
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._queue) or any(worker.key is not None for worker in self._workers)
+
+    def poll(self, timeout_s: float) -> list[Answer]:
+        """Answers that arrive within the time; returns with the first.
+
+        Raises:
+            UserError: a worker found a mistake of the user's (it ends the sweep), or workers cannot start at all.
+        """
+        self._hand_out()  # not before what came last was written down
+        ready = wait([worker.connection for worker in self._workers], timeout_s)
+        answers = []
+        for index, worker in enumerate(self._workers):
+            if worker.connection in ready:
+                answers += self._receive(index)
+            elif worker.key is not None and time.monotonic() - worker.since > self._limit_of(worker):
+                answers.append(worker.end(f"took longer than {self._limit_of(worker):g} s"))
+                self._replace(index)
+            elif (
+                worker.key is not None
+                and self._limits.memory_bytes is not None
+                and worker.memory() > self._limits.memory_bytes
+            ):
+                answers.append(
+                    worker.end(f"its worker needed more than {self._limits.memory_bytes / 1e6:g} MB of memory")
+                )
+                self._replace(index)
+        return answers
+
+    def _limit_of(self, worker: _Worker) -> float:
+        return self._limits.seconds if worker.ready else max(self._limits.seconds, START_LIMIT_S)
+
+    def _receive(self, index: int) -> list[Answer]:
+        worker = self._workers[index]
+        try:
+            kind, value = worker.connection.recv()
+        except (EOFError, OSError):
+            return self._lost(index)
+        if kind == "user error":
+            raise UserError(value)
+        if kind == "ready":
+            worker.ready = True
+            self._failed_starts = 0
+            worker.since = time.monotonic()
+            return []
+        if kind == "cannot start":
+            raise RuntimeError(f"a worker could not start:\n{value}")
+        answer = Answer(worker.key, value, time.monotonic() - worker.since)
+        worker.key = None
+        worker.answered += 1
+        if self._limits.requests_each is not None and worker.answered >= self._limits.requests_each:
+            self._replace(index)
+        return [answer]
+
+    def _lost(self, index: int) -> list[Answer]:
+        worker = self._workers[index]
+        worker.process.join(5)
+        code = worker.process.exitcode
+        how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS_WITHOUT_SUCCESS:
+                raise UserError(f"workers end while they start ({how}); see {self._log}")
+            key, request = worker.key, worker.request
+            self._replace(index)
+            if key is not None:  # it was never begun
+                self._queue.appendleft((key, request))
+            return []
+        key, request = worker.key, worker.request
+        if key is not None:
+            self._deaths[key] += 1
+            if self._deaths[key] <= self._limits.retries:
+                self._replace(index)
+                self._queue.appendleft((key, request))
+                return []
+        again = f", {self._deaths[key]} times" if self._deaths[key] > 1 else ""
+        answers = [worker.end(f"its worker ended ({how}{again})")] if key is not None else []
+        self._replace(index)
+        return answers
+
+    def _replace(self, index: int) -> None:
+        self._workers[index].kill()
+        self._workers[index] = _Worker(self._open_handler, self._log)
+
+    def _hand_out(self) -> None:
+        for worker in self._workers:
+            if self._queue and worker.key is None:
+                worker.give(*self._queue.popleft())
+
+    def close(self) -> None:
+        """End all workers at once; what they were doing is lost."""
+        for worker in self._workers:
+            worker.kill()
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Worker:
+    """One process, its pipe, and the request it holds."""
+
+    def __init__(self, open_handler: Callable[[], Handler], log: Path) -> None:
+        # spawn: TensorFlow does not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, open_handler, log, os.getpid()), daemon=True)
+        with _held_back(FROM_TERMINAL):
+            self.process.start()
+        theirs.close()
+        self.ready = False
+        self.answered = 0
+        self.key: Hashable | None = None
+        self.request: Any = None
+        self.since = time.monotonic()
+
+    def give(self, key: Hashable, request: Any) -> None:
+        self.key, self.request, self.since = key, request, time.monotonic()
+        with contextlib.suppress(OSError):  # it has just died; the next poll sees its end of the pipe
+            self.connection.send(request)
+
+    def memory(self) -> int:
+        """Resident bytes; 0 once it has ended."""
+        try:
+            return psutil.Process(self.process.pid).memory_info().rss
+        except psutil.Error:
+            return 0
+
+    def end(self, reason: str) -> Answer:
+        answer = Answer(self.key, Failure(reason), time.monotonic() - self.since)
+        self.key = None
+        return answer
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+@contextlib.contextmanager
+def _held_back(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
+    """Inside, these signals wait; so they do in a process that is started, until it says otherwise."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path, parent: int) -> None:
+    """The life of a worker process."""
+    for number in FROM_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FROM_TERMINAL)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        handler = open_handler()
+    except UserError as error:
+        connection.send(("user error", str(error)))
+        return
+    except Exception:
+        connection.send(("cannot start", masked(traceback.format_exc())))
+        return
+    connection.send(("ready", None))
+    while True:
+        try:
+            request = connection.recv()
+        except (EOFError, OSError):
+            return
+        connection.send(respond(handler, request))
+
+
+def _end_with(parent: int) -> None:
+    """A killed parent cannot tell its workers; they look."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_CHECK_S)
+    os._exit(1)

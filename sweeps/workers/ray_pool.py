@@ -1,0 +1,220 @@
+"""Workers on the machines of a Ray cluster: one actor each, warm over many trials, replaced when it or its node dies.
+
+One parent asks, tells and writes; only `evaluate` runs elsewhere, on machines that see the same files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections import Counter, deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evaluation.addresses import masked
+from evaluation.errors import UserError
+from sweeps.workers.executor import (
+    START_LIMIT_S,
+    STARTS_WITHOUT_SUCCESS,
+    Answer,
+    Failure,
+    Handler,
+    Limits,
+    respond,
+)
+from sweeps.workers.ray_cluster import Cluster
+
+
+class _RayWorker:
+    """The actor. It opens its handler once, at the first call."""
+
+    def __init__(self, open_handler: Any) -> None:
+        self._open_handler, self._handler = open_handler, None
+
+    def open(self) -> tuple[str, Any]:
+        try:
+            self._handler: Handler = self._open_handler()
+        except UserError as error:
+            return "user error", str(error)
+        except Exception:
+            return "cannot start", masked(traceback.format_exc())
+        return "ready", os.getpid()
+
+    def answer(self, request: Any) -> tuple[str, Any]:
+        kind, value = respond(self._handler, request)
+        return kind, value
+
+    def memory_bytes(self) -> int:
+        import psutil
+
+        return psutil.Process().memory_info().rss
+
+
+@dataclass
+class _Slot:
+    """One actor and what it does."""
+
+    actor: Any
+    reference: Any
+    """Of the call that runs."""
+    ready: bool = False
+    key: Hashable | None = None
+    request: Any = None
+    answered: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+
+class RayExecutor:
+    """See `sweeps.workers.executor.Executor`.
+
+    Args:
+        open_handler: called once in every actor; picklable.
+        workers: actors.
+        log: file that takes the reasons of lost actors; what they print is in Ray's own logs.
+        limits: see `Limits`; memory is looked at between requests, Ray's memory monitor sees to it meanwhile.
+        address: of a running cluster ("auto": the one of this machine); None starts one here.
+        cpus, gpus: what an actor reserves.
+
+    Raises:
+        UserError: see `sweeps.workers.ray_cluster.Cluster`.
+    """
+
+    def __init__(
+        self,
+        open_handler: Any,
+        workers: int,
+        log: Path,
+        limits: Limits,
+        *,
+        address: str | None = None,
+        cpus: float = 1.0,
+        gpus: float = 0.0,
+    ) -> None:
+        paths = os.pathsep.join(path for path in sys.path if path)
+        # What a spawned process inherits, an actor is told.
+        self._cluster = Cluster(address, {"env_vars": {"PYTHONPATH": paths}})
+        self._ray, self._log, self._limits = self._cluster.ray, log, limits
+        self._open_handler, self._cpus, self._gpus = open_handler, cpus, gpus
+        self._queue: deque[tuple[Hashable, Any]] = deque()
+        self._deaths: Counter[Hashable] = Counter()
+        self._failed_starts = 0
+        self._actor = self._ray.remote(_RayWorker)
+        self._slots = [self._start() for _ in range(workers)]
+
+    def _start(self) -> _Slot:
+        actor = self._actor.options(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0).remote(self._open_handler)
+        return _Slot(actor, actor.open.remote())
+
+    def submit(self, key: Hashable, request: Any) -> None:
+        self._queue.append((key, request))
+        self._hand_out()
+
+    def withdraw(self) -> list[Hashable]:
+        keys = [key for key, _ in self._queue]
+        self._queue.clear()
+        return keys
+
+    def poll(self, timeout_s: float) -> list[Answer]:
+        self._hand_out()  # not before what came last was written down
+        busy = {slot.reference: index for index, slot in enumerate(self._slots) if slot.reference is not None}
+        ready, _ = self._ray.wait(list(busy), num_returns=1, timeout=timeout_s) if busy else ([], [])
+        answers: list[Answer] = []
+        for reference in ready:
+            answers += self._receive(busy[reference])
+        for index, slot in enumerate(self._slots):
+            limit_s = self._limits.seconds if slot.ready else max(self._limits.seconds, START_LIMIT_S)
+            if slot.reference is None or time.monotonic() - slot.since <= limit_s:
+                continue
+            if slot.ready:
+                answers.append(self._ended(slot, f"took longer than {limit_s:g} s"))
+                self._replace(index)
+            elif not any(other.ready for other in self._slots):
+                raise UserError(
+                    f"no Ray worker started within {limit_s:g} s; ask for less than {self._wish}, or add nodes"
+                )
+        return answers
+
+    @property
+    def _wish(self) -> str:
+        return f"{len(self._slots)} workers of {self._cpus:g} CPUs and {self._gpus:g} GPUs"
+
+    def _receive(self, index: int) -> list[Answer]:
+        slot = self._slots[index]
+        try:
+            kind, value = self._ray.get(slot.reference)
+        except self._ray.exceptions.RayError as error:
+            return self._lost(index, error)
+        if kind == "user error":
+            raise UserError(value)
+        if kind == "cannot start":
+            raise RuntimeError(f"a Ray worker could not start:\n{value}")
+        slot.reference = None
+        if kind == "ready":
+            slot.ready, self._failed_starts = True, 0
+            return []
+        answer = Answer(slot.key, value, time.monotonic() - slot.since)
+        slot.key, slot.answered = None, slot.answered + 1
+        if self._is_worn(slot):
+            self._replace(index)
+        return [answer]
+
+    def _is_worn(self, slot: _Slot) -> bool:
+        if self._limits.requests_each is not None and slot.answered >= self._limits.requests_each:
+            return True
+        if self._limits.memory_bytes is None:
+            return False
+        try:
+            return self._ray.get(slot.actor.memory_bytes.remote()) > self._limits.memory_bytes
+        except self._ray.exceptions.RayError:
+            return True
+
+    def _lost(self, index: int, error: Exception) -> list[Answer]:
+        """The actor died, was killed for memory, or its node is gone."""
+        slot, reason = self._slots[index], str(error).strip().splitlines()[0]
+        with self._log.open("a") as log:
+            log.write(f"{type(error).__name__}: {error}\n")
+        if not slot.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS_WITHOUT_SUCCESS:
+                raise UserError(f"Ray workers end while they start ({reason}); see {self._log} and Ray's logs")
+        elif slot.key is not None:
+            self._deaths[slot.key] += 1
+            if self._deaths[slot.key] > self._limits.retries:
+                answer = self._ended(slot, f"its worker ended ({type(error).__name__})")
+                self._replace(index)
+                return [answer]
+        if slot.key is not None:
+            self._queue.appendleft((slot.key, slot.request))
+        self._replace(index)
+        return []
+
+    def _ended(self, slot: _Slot, reason: str) -> Answer:
+        answer = Answer(slot.key, Failure(reason), time.monotonic() - slot.since)
+        slot.key = None
+        return answer
+
+    def _replace(self, index: int) -> None:
+        self._ray.kill(self._slots[index].actor)
+        self._slots[index] = self._start()
+
+    def _hand_out(self) -> None:
+        for slot in self._slots:
+            if self._queue and slot.ready and slot.reference is None:
+                slot.key, slot.request = self._queue.popleft()
+                slot.since = time.monotonic()
+                slot.reference = slot.actor.answer.remote(slot.request)
+
+    def close(self) -> None:
+        for slot in self._slots:
+            self._ray.kill(slot.actor)
+        self._cluster.close()
+
+    def __enter__(self) -> RayExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
