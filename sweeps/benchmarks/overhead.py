@@ -90,7 +90,7 @@ def run_engine(folder: Path, trials: int, workers: int, sampler: str) -> tuple[f
     """Wall seconds of the search, and of its parts by trial."""
     from rich.console import Console
 
-    from sweeps import course, sweep
+    from sweeps import sweep
     from sweeps.search import loop as engine
     from sweeps.search import optuna_study as study_module
     from sweeps.search.optuna_study import Study
@@ -101,17 +101,17 @@ def run_engine(folder: Path, trials: int, workers: int, sampler: str) -> tuple[f
     names = {"ask": (Study, "ask"), "sampler": (study_module, "choose"), "tell": (Study, "tell")}
     names |= {"write": (Tracker, "log_trial"), "journal": (Journal, "append")}
     kept = {place: getattr(*place) for place in names.values()}
-    search = course.run_trials
+    search = engine.run_trials
     try:
         for name, place in names.items():
             setattr(*place, clock.timed(name, kept[place]))
-        course.run_trials = wall.timed("search", engine.run_trials)
+        engine.run_trials = wall.timed("search", search)
         with inside(folder):
             begun = time.perf_counter()
             record = sweep.run_sweep(load(folder, trials, workers, sampler), False, Console(quiet=True), TRIAL_MODULE)
             clock.seconds["sweep"] = [time.perf_counter() - begun]
     finally:
-        course.run_trials = search
+        engine.run_trials = search
         for place, function in kept.items():
             setattr(*place, function)
     clock.seconds["evaluation"] = [trial.seconds for trial in record.trials]
@@ -126,7 +126,7 @@ def run_loop(folder: Path, trials: int) -> tuple[float, Clock]:
 
     from sweeps.benchmarks import planned_trial
     from sweeps.config.space import Candidate
-    from sweeps.tracking.runs import memory_metrics
+    from sweeps.tracking.metrics import memory_metrics
 
     config = load(folder, trials, 1)
     context, clock = planned_trial.open_context(config), Clock()

@@ -26,7 +26,7 @@ from reports.plan_drawing import plan_drawing
 from reports.promises import plan_status
 from reports.record import NETWORKS, StudyRecord, Trial
 from reports.timeline import read_timeline
-from sweeps.tracking.runs import MOST_TAG_CHARACTERS, PLAN_TAG, run_link, trials_link
+from sweeps.tracking.links import MOST_TAG_CHARACTERS, PLAN_TAG, run_link, trials_link
 
 LISTED = 25
 """Points of the front in the description, at most."""

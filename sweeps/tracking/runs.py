@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
@@ -19,27 +18,22 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from evaluation.measurement import MemoryFigures
-from reports.front import hypervolume
 from reports.promises import PlanStatus, exceeded, plan_status, study_status
 from reports.record import State, StudyRecord, Trial
 from sweeps.storage.databases import creating_tables
 from sweeps.storage.postgres_journal import SharedJournal
 from sweeps.storage.sqlite import fold_log, use_write_ahead_log
 from sweeps.tracking.address import absolute, be_brief, tracking_uri
-from sweeps.tracking.metric_names import class_metric_names, metric_name
+from sweeps.tracking.links import MOST_TAG_CHARACTERS, PLAN_TAG, run_link
+from sweeps.tracking.metrics import study_metrics, trial_metrics
 
 STUDY_ID = "petitlab.study_id"
 TRIAL_NUMBER = "petitlab.trial"
 RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
-PLAN_TAG = "within_plan"
-"""Tag of a trial's run and of the study's: `reports.promises.PlanStatus`, "yes", "no" or "not run"."""
 EXCESS_TAG = "exceeded_promises"
 """Tag of a trial's run: in words and with figures, what its program exceeded; or "none"."""
 NOT_ON_FRONT = {"on_front": "false", "chosen": "false", PLAN_TAG: str(PlanStatus.NOT_RUN), EXCESS_TAG: "none"}
 """Tags of a trial's run until the front is known."""
-MOST_TAG_CHARACTERS = 8000
-"""MLflow's limit of a tag's value, a description among them."""
 EXPERIMENT_KIND = "mlflow.experimentKind"
 PAGE = 1000
 GROWTH_STEPS = 900
@@ -283,73 +277,6 @@ class Tracker:
 
 def _create_database(place: Path) -> None:
     MlflowClient(f"sqlite:///{place}")
-
-
-def run_link(experiment_id: str, run_id: str, title: str) -> str:
-    """A link to a run, as descriptions in MLflow's pages take it."""
-    return f"[{title}](#/experiments/{experiment_id}/runs/{run_id})"
-
-
-def trials_link(experiment_id: str, parent_id: str, title: str, front_only: bool = False, charts: bool = False) -> str:
-    """A link to the table or the charts of a study's trials. Sorted by a metric, they stand by themselves; else MLflow
-    folds them up under their parent."""
-    wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent_id}'" + (" and tags.on_front = 'true'" if front_only else "")
-    view = "&orderByKey=metrics.%60peak_memory_mb%60&orderByAsc=true" + ("&compareRunsMode=CHART" if charts else "")
-    return f"[{title}](#/experiments/{experiment_id}/runs?searchFilter={quote(wanted)}{view})"
-
-
-def study_metrics(record: StudyRecord) -> dict[str, float]:
-    """The numbers of the study as a whole, for its parent run."""
-    metrics = {"distinct_trials": float(len(record.trials)), "front_points": float(len(record.front))}
-    for name, trial in (("baseline", record.baseline), ("chosen", record.choice)):
-        if trial is not None:
-            metrics[f"{name}_miou"] = trial.measurement.scores.miou
-            metrics[f"{name}_peak_memory_mb"] = trial.measurement.memory.peak_memory_bytes / 1e6
-    if record.baseline is not None:
-        reference = record.baseline.measurement.memory.peak_memory_bytes
-        metrics["hypervolume_share"] = hypervolume(record.feasible_points(), reference)
-    return metrics
-
-
-def trial_metrics(trial: Trial, class_names: tuple[str, ...] = ()) -> dict[str, float]:
-    """Every number of a trial by name, with its unit; a pruned trial has its planned memory, a failed one its time."""
-    metrics: dict[str, float] = {"trial_seconds": trial.seconds}
-    if trial.memory is not None:
-        metrics |= memory_metrics(trial.memory)
-    if trial.measurement is None:
-        return metrics
-    scores, cost = trial.measurement.scores, trial.measurement.cost
-    metrics |= {
-        "miou": scores.miou,
-        "pixel_accuracy": scores.pixel_accuracy,
-        "macs": float(cost.macs),
-        "mac_overhead_share": cost.mac_overhead,
-        "parameters": float(cost.parameters),
-    }
-    if trial.measurement.label_agreement is not None:
-        metrics["label_agreement_share"] = trial.measurement.label_agreement
-    if trial.measurement.latency is not None:
-        metrics["latency_ms"] = trial.measurement.latency.program_ms
-        metrics["latency_ratio"] = trial.measurement.latency.ratio
-    names = class_metric_names(class_names)
-    for index in scores.scored_classes:
-        name = names[index] if index < len(names) else f"class {index}"
-        metrics[f"iou/{name}"] = float(scores.per_class_iou[index])
-    for stage, seconds in trial.measurement.stage_seconds.items():
-        metrics[f"stage_seconds/{metric_name(stage)}"] = seconds
-    return metrics
-
-
-def memory_metrics(memory: MemoryFigures) -> dict[str, float]:
-    return {
-        "peak_memory_mb": memory.peak_memory_bytes / 1e6,
-        "peak_memory_bytes": float(memory.peak_memory_bytes),
-        "arena_bytes": float(memory.arena_bytes),
-        "weights_bytes": float(memory.weights_bytes),
-        "flash_bytes": float(memory.flash_bytes),
-        "runtime_bytes": float(memory.runtime_bytes),
-        "lower_bound_bytes": float(memory.lower_bound_bytes),
-    }
 
 
 def _word(value: bool) -> str:
