@@ -24,8 +24,8 @@ from reports.promises import EXCEEDS_PLAN_STATUS, PlanStatus, plan_status, told_
 from reports.record import NETWORKS, StudyRecord, Trial
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import Candidate
-from sweeps.export import settings_of
 from sweeps.finish.model_card import model_card
+from sweeps.finish.study_settings import settings_of
 from sweeps.inputs.fingerprints import require_same_inputs
 from sweeps.trial.c_program import PROOF_PICTURES, execution
 from sweeps.trial.context import Context

@@ -9,7 +9,8 @@ from evaluation.errors import UserError
 from reports.compare import compare
 from reports.content import content, intervals
 from reports.record import RECORD_FILE, State, StudyRecord, read_record, write_record
-from sweeps.export import picked, settings_of
+from sweeps.finish.picked import picked
+from sweeps.finish.study_settings import settings_of
 from tests.fuzz.harness import FuzzTarget, WrongResultError, edited
 from tests.reports.conftest import CANDIDATES, record_of, trial
 

@@ -15,7 +15,7 @@ from reports.document import write_documents
 from reports.files import inside, replace_file
 from reports.record import State, StudyRecord, read_record, write_record
 from sweeps.config.schema import SweepConfig
-from sweeps.export import with_own_cache
+from sweeps.finish.study_settings import with_own_cache
 from sweeps.inputs.file_facts import facts_of
 from sweeps.storage.study_folder import read_folder
 

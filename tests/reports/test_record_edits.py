@@ -15,7 +15,8 @@ from reports.compare import compare
 from reports.content import content, intervals
 from reports.document import write_documents
 from reports.record import Bound, Early, State, StudyRecord, read_record
-from sweeps.export import picked, settings_of
+from sweeps.finish.picked import picked
+from sweeps.finish.study_settings import settings_of
 
 Place = tuple[str | int, ...]
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED

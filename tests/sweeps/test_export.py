@@ -34,9 +34,9 @@ from sweeps import export
 from sweeps.benchmarks import stack_proof
 from sweeps.config.load import load_config
 from sweeps.config.space import BASELINE, Candidate
-from sweeps.export import megabytes_of, picked
 from sweeps.finish import export_bundle
 from sweeps.finish.model_card import model_card
+from sweeps.finish.picked import megabytes_of, picked
 from sweeps.tracking.front import log_model
 from sweeps.trial import evaluate
 

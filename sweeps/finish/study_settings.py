@@ -1,0 +1,59 @@
+"""The settings that a study's record holds, for what is made of one of its trials later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from evaluation.errors import UserError
+from reports.record import RECORD_FILE, StudyRecord, Trial
+from sweeps.config.schema import SweepConfig
+from sweeps.config.space import Candidate
+from sweeps.storage.blob_store import SUFFIX
+
+
+def settings_of(record: StudyRecord, study: Path, trial: Trial) -> tuple[SweepConfig, Candidate]:
+    """The configuration of a study and the candidate of one of its trials, as its record gives them.
+
+    Raises:
+        UserError: either is none that this program knows.
+    """
+    try:
+        config = SweepConfig.model_validate_json(json.dumps(dict(record.config)))
+        return config, Candidate.from_params(trial.params)
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]
+        problem = f"config.{'.'.join(map(str, detail['loc']))}: {detail['msg'].lower()}"
+    except (TypeError, ValueError) as error:
+        problem = f"params of trial {trial.number}: {error}"
+    raise UserError(
+        f"{study / RECORD_FILE}: damaged: {' '.join(problem.split())[:200]}; correct it, or write it again: "
+        "python -m sweeps.launch CONFIG --resume"
+    )
+
+
+def with_own_cache(config: SweepConfig, study: Path, scratch: Path) -> SweepConfig:
+    """The configuration of a record with caches that may be written: those next to the study, where they are by default
+    and exist, or a folder that holds nothing but a stage cache. A record may come from somebody else, and must not make
+    an export write to, or remove from, any other folder or address; nor is a cache begun where there is none. It then
+    uses `scratch`.
+    """
+    place = config.cache.place
+    out = study.resolve().parent
+    if not (out / ".cache").is_dir() or (out / ".cache").is_symlink():
+        out = scratch
+    if place is not None and ("://" in place or not is_stage_cache(Path(place))):
+        place = str(scratch / ".cache")
+    return config.model_copy(update={"out": out, "cache": config.cache.model_copy(update={"place": place})})
+
+
+def is_stage_cache(folder: Path) -> bool:
+    """Whether a folder exists and has folders of cache entries in it, and nothing else."""
+    try:
+        stages = list(folder.iterdir())
+        files = [file for stage in stages for file in stage.iterdir()]
+    except OSError:
+        return False
+    return bool(files) and all(file.suffix in (SUFFIX, ".lock", ".part") for file in files)
