@@ -1,55 +1,35 @@
 """One sweep, from its configuration to its report: the story that `launch` tells.
 
-The workers are started before anything that takes this process long to load: they have TensorFlow to load meanwhile.
+check -> open the folder -> start the workers -> search -> close the study -> report -> print the outcome
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import uuid
+import contextlib
+import logging
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from evaluation.addresses import masked_address
-from evaluation.errors import UserError
 from reports.record import StudyRecord
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.fingerprints import Inputs
+from sweeps.search.launch_checks import check_launch
 from sweeps.search.progress import Progress
-from sweeps.storage.databases import OPTUNA, server_problem
 from sweeps.storage.errors import explained
-from sweeps.storage.postgres_journal import SharedJournal
-from sweeps.storage.study_folder import LOG_FILE, check_writable, gone_explained, open_folder
-from sweeps.tracking.address import check_tracking
-from sweeps.trial.preflight import check_inputs
-from sweeps.trial.worker import TRIAL_MODULE, open_worker
-from sweeps.workers.executor import Executor, Limits
-from sweeps.workers.process_pool import Supervisor
+from sweeps.storage.postgres_journal import open_shared
+from sweeps.storage.study_folder import LOG_FILE, gone_explained, open_folder
+from sweeps.trial.worker import TRIAL_MODULE, CheckImport, Describe, Prepare
+from sweeps.workers.executor import answers_to
 from sweeps.workers.signals import Stop
+from sweeps.workers.start import open_executor
 
-
-def open_executor(config: SweepConfig, trial_module: str, log: Path, inputs: Inputs | None = None) -> Executor:
-    """The workers of a sweep, here or on a cluster. One that finds other `inputs` than these ends the sweep."""
-    search, executor = config.search, config.executor
-    memory_bytes = None if search.worker_memory_mb is None else search.worker_memory_mb * 1e6
-    limits = Limits(search.trial_seconds, memory_bytes, search.worker_trials, search.retries)
-    open_handler = partial(open_worker, config, trial_module, None if inputs is None else inputs.digests)
-    if executor.kind == "local":
-        return Supervisor(open_handler, search.workers, log, limits)
-    from sweeps.workers.ray_pool import RayExecutor
-
-    return RayExecutor(
-        open_handler,
-        search.workers,
-        log,
-        limits,
-        address=executor.address,
-        cpus=search.threads or 1,
-        gpus=executor.gpus,
-    )
+if TYPE_CHECKING:
+    from sweeps.finish.summary import End
+    from sweeps.storage.postgres_journal import SharedJournal
+    from sweeps.storage.study_folder import StudyFolder
+    from sweeps.workers.executor import Executor
 
 
 def run_sweep(
@@ -72,72 +52,105 @@ def run_sweep(
     """
     with explained(config.folder):
         found = check_launch(config, console, inputs)
-        return _run(config, resume, console, trial_module, accept_changes, found)
+        stop, shared = Stop(), open_shared(config)
+        with (
+            stop.on_lost_output(console),
+            open_folder(config, resume, accept_changes, shared, found) as folder,
+            gone_explained(folder.path),
+            Progress(console, min(config.search.trials, len(config.space.space().candidates()))) as progress,
+            stop.on_signals(progress.say),
+            open_executor(config, trial_module, folder.path / LOG_FILE, found) as executor,
+        ):
+            for note in folder.notes:
+                progress.note(note)
+            end = _search_and_report(config, folder, executor, shared, progress, stop)
+        if end is None:
+            console.print("Other launches work on this study; the last of them writes the report.")
+            return None
+        from sweeps.finish.summary import print_outcome
+
+        print_outcome(end, console)
+        return end.record
 
 
-def _run(
-    config: SweepConfig, resume: bool, console: Console, trial_module: str, accept_changes: bool, inputs: Inputs
-) -> StudyRecord | None:
-    stop = Stop()
-    shared = open_shared(config)
-    with (
-        stop.on_lost_output(console),
-        open_folder(config, resume, accept_changes, shared, inputs) as folder,
-        gone_explained(folder.path),
-        Progress(console, min(config.search.trials, len(config.space.space().candidates()))) as progress,
-        stop.on_signals(progress.say),
-        open_executor(config, trial_module, folder.path / LOG_FILE, inputs) as executor,
-    ):
-        for note in folder.notes:
-            progress.note(note)
-        from sweeps.course import run_course
+def _search_and_report(
+    config: SweepConfig,
+    folder: StudyFolder,
+    executor: Executor,
+    shared: SharedJournal | None,
+    progress: Progress,
+    stop: Stop,
+) -> End | None:
+    """What is done while the workers run; None where another launch on the same study writes the report."""
+    # Imported here: MLflow and Optuna take as long to load as TensorFlow does in the workers, which have begun.
+    from reports.health import data_warnings
+    from reports.record import RECORD_FILE, write_record
+    from sweeps.config.schema import flatten
+    from sweeps.finish.finalize import checked_import, close_study, described
+    from sweeps.finish.summary import End
+    from sweeps.search.loop import run_trials
+    from sweeps.search.optuna_study import STUDY_DATABASE
+    from sweeps.search.study_setup import open_study
+    from sweeps.storage.journal import Journal
+    from sweeps.storage.sqlite import fold_log
+    from sweeps.tracking.mirror import Mirror, open_tracker
+    from sweeps.tracking.runs import Tracker
 
-        end = run_course(config, folder, executor, shared, progress, stop)
-    if end is None:
-        console.print("Other launches work on this study; the last of them writes the report.")
-        return None
-    from sweeps.finish.summary import print_outcome
+    _quiet_mlflow()
+    # Answered before the databases are opened: what ends the study here leaves no run and no study in them. The workers
+    # go on meanwhile with what candidates share.
+    first = {"data": Describe()} | ({"import check": CheckImport()} if config.import_check else {})
+    for key, request in first.items():
+        executor.submit(key, request)
+    if config.space.prunes_channels:
+        executor.submit("preparation", Prepare())  # whoever needs it sooner waits for it
+    if config.import_check is not None:
+        progress.say(f"scoring the imported network on {config.import_check.split!r}")
+    answers = answers_to(executor, first)
+    data = described(answers["data"], folder.path / LOG_FILE)
+    check = checked_import(config, answers.get("import check"))
 
-    print_outcome(end.record, end.report, console, end.early_end, end.warnings, end.unwritten)
-    return end.record
+    settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
+    if shared is not None:
+        shared.patience.say = progress.note
+    with contextlib.nullcontext() if shared is None else shared.setting_up():
+        tracker = open_tracker(partial(Tracker, config.study, folder.study_id, settings, shared))
+        study = open_study(config, folder.path, shared)
+    mirror = Mirror(tracker, folder.path, progress.note)
+    with mirror.ended_on_error():
+        for sentence in data_warnings(data):
+            progress.note(f"Warning: {sentence}")
+        tracker.class_names = data.class_names
+        if config.space.prunes_channels:
+            progress.say("ranking the channels and reading pictures, once for all trials")
+        journal = shared or Journal(folder.path)
+        if isinstance(journal, Journal) and journal.notice:
+            progress.note(journal.notice)
+        early_end = run_trials(config, study, journal, executor, mirror, progress, stop, folder.elapsed_s)
+
+        folder.count_time()
+        with contextlib.nullcontext(True) if shared is None else shared.closing() as is_ours:
+            if not is_ours or (shared is not None and shared.others_at_work()):
+                mirror.close()
+                return None
+            progress.say("scoring the front on the held-out pictures")
+            record = close_study(config, journal.trials, executor, folder, data, check)
+            write_record(record, folder.path)
+            progress.say("writing the report")
+            from reports.content import intervals, warnings_of
+            from reports.document import write_documents  # a second of Matplotlib and Typst, kept from the start
+
+            found = intervals(record)
+            report, page = write_documents(record, folder.path, config.report.paper, found)
+            fold_log(folder.path / STUDY_DATABASE)
+            warnings = tuple(warnings_of(record, found))
+            artifacts = [report, page, folder.path / RECORD_FILE]
+            unwritten = mirror.finish(record, artifacts, early_end is None, found.on_front, warnings)
+    return End(record, report, early_end, warnings, unwritten)
 
 
-def check_launch(
-    config: SweepConfig, console: Console | None = None, inputs: Inputs | None = None, folder: Path | None = None
-) -> Inputs:
-    """Check everything that a launch needs, in the order of what is soonest answered: whether its folder can be made,
-    MLflow's store and the database, and what it reads. `--dry-run` checks the same. Nothing of the study is made.
-
-    Args:
-        inputs: as they were found before; None: they are checked.
-        folder: of the study; None: the configuration's.
-
-    Returns:
-        The inputs, hashed.
-
-    Raises:
-        UserError: something cannot be used.
-    """
-    check_writable(folder or config.folder)
-    check_services(config)
-    return inputs or check_inputs(config, console)
-
-
-def check_services(config: SweepConfig) -> None:
-    """Ask MLflow's store and the database of `storage.url`, once and for seconds, whether they can be used.
-
-    Raises:
-        UserError: one cannot. Nothing of the study was made.
-    """
-    check_tracking()
-    if (url := config.storage.url) is not None and (problem := server_problem(url, OPTUNA)):
-        raise UserError(f"storage.url: {masked_address(url)} {problem}")
-
-
-def open_shared(config: SweepConfig) -> SharedJournal | None:
-    """The journal of a study that several launches work on, where the configuration names its database."""
-    if config.storage.url is None:
-        return None
-    owner = f"{platform.node()} {os.getpid()} {uuid.uuid4().hex[:8]}"
-    storage = config.storage
-    return SharedJournal(storage.url, config.study, owner, storage.lease_seconds, config.search.trials)
+def _quiet_mlflow() -> None:
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # one line of ours says what is lost
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # of each attempt to reach a server that is away

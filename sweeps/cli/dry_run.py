@@ -22,10 +22,11 @@ from sweeps.config.constraints import planned_limits
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate, Space
 from sweeps.inputs.splits import open_pictures
+from sweeps.search.launch_checks import check_launch
 from sweeps.search.progress import clock
-from sweeps.sweep import check_launch, open_executor
 from sweeps.trial.worker import TRIAL_MODULE, Describe, PlanOnly, TimeScoring
 from sweeps.workers.executor import Executor, Failure, ask_all
+from sweeps.workers.start import open_executor
 
 PLANNING_S = 8.0
 """How long candidates are planned; what is not planned by then is left out, evenly."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -17,23 +17,25 @@ from sweeps.tracking.address import how_to_browse, tracking_uri
 from sweeps.tracking.mirror import Unwritten
 
 
-def print_outcome(
-    record: StudyRecord,
-    report: Path,
-    console: Console,
-    early_end: str | None,
-    warnings: Sequence[str] = (),
-    unwritten: Unwritten | None = None,
-) -> None:
-    """The short account that ends every launch.
+@dataclass(frozen=True)
+class End:
+    """How a sweep ended."""
 
-    Args:
-        early_end: why the sweep ended before its budget was spent.
-        warnings: what a reader must know, as on page 1 of the report.
-        unwritten: what MLflow does not hold of the study.
-    """
-    if early_end:
-        console.print(f"Ended early: {early_end}", style="red", highlight=False)
+    record: StudyRecord
+    report: Path
+    early_end: str | None
+    """Why before its budget was spent."""
+    warnings: tuple[str, ...]
+    """What a reader must know, as on page 1 of the report."""
+    unwritten: Unwritten | None
+    """What MLflow does not hold of it."""
+
+
+def print_outcome(end: End, console: Console) -> None:
+    """The short account that ends every launch."""
+    record = end.record
+    if end.early_end:
+        console.print(f"Ended early: {end.early_end}", style="red", highlight=False)
     columns = "trial", "candidate", "peak memory", "plan", "mIoU search", "mIoU held-out"
     table = Table(*columns, title=f"front of {record.study}")
     for numbers in record.front:
@@ -67,19 +69,19 @@ def print_outcome(
             saved = f": {factor:.1f} times less memory than the baseline, mIoU {change:+.4f}"
         console.print(f"Chosen: {choice.label} ({choice.name}){saved}.", style="bold", highlight=False)
         console.print(record.chosen_reason, markup=False, highlight=False, soft_wrap=True)
-    if warnings:
+    if end.warnings:
         console.print("What to keep in mind:", highlight=False)
     urgent = set(urgent_warnings(record))
-    for sentence in warnings:
+    for sentence in end.warnings:
         style = "red" if sentence in urgent else None
         console.print(f"- {sentence}", style=style, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Report: {os.path.relpath(report)}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {os.path.relpath(end.report)}", highlight=False, soft_wrap=True)
     if choice is not None:
-        folder = os.path.relpath(report.parent)
+        folder = os.path.relpath(end.report.parent)
         console.print(f"The C program: python -m sweeps.export {folder} --out network", highlight=False, soft_wrap=True)
     console.print(f"All trials: {how_to_browse(tracking_uri())}", highlight=False, soft_wrap=True)
-    if unwritten is not None:
-        console.print(str(unwritten), style="red", highlight=False, soft_wrap=True)
+    if end.unwritten is not None:
+        console.print(str(end.unwritten), style="red", highlight=False, soft_wrap=True)
 
 
 def _program(status: PlanStatus) -> Text:

@@ -19,14 +19,6 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.samplers import (
-    BaseSampler,
-    GPSampler,
-    NSGAIISampler,
-    QMCSampler,
-    RandomSampler,
-    TPESampler,
-)
 from optuna.storages import BaseStorage, get_storage
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
@@ -36,6 +28,7 @@ from reports.record import State, Trial
 from sweeps.config.constraints import costs_of
 from sweeps.config.space import BASELINE, Candidate, Space
 from sweeps.search.ehvi import ANYTHING, Worth, choose
+from sweeps.search.samplers import make_sampler, mixed_seed
 from sweeps.storage.known_storage import QUESTION, KnownStorage
 from sweeps.storage.optuna_storage import LastingStorage
 from sweeps.storage.postgres_journal import BudgetSpentError, Claim, SharedJournal
@@ -61,23 +54,6 @@ class Question:
     """How many trials were told before it was asked; no others may weigh against the candidate."""
 
 
-def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
-    """The named sampler for one question. `qmc` keeps one seed: it walks a single scrambled sequence."""
-    match name:
-        case "tpe":
-            # Multivariate: 68 of 80 questions distinct in a 200-point space, against 55 without (measured).
-            return TPESampler(seed=_mix(seed, number), multivariate=True)
-        case "nsga2":
-            return NSGAIISampler(seed=_mix(seed, number), population_size=16)
-        case "gp":
-            return GPSampler(seed=_mix(seed, number), deterministic_objective=True)
-        case "qmc":
-            return QMCSampler(seed=seed, scramble=True)
-        case "random" | "grid" | "ehvi":  # the latter two choose for themselves
-            return RandomSampler(seed=_mix(seed, number))
-    raise ValueError(f"no sampler {name!r}")
-
-
 def _as_attribute(number: int, candidate: Candidate, known: int) -> dict[str, Any]:
     return {"number": number, "candidate": candidate.as_params(), "known": known}
 
@@ -90,10 +66,6 @@ def _is_damaged(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _mix(seed: int, number: int) -> int:
-    return (seed * 1_000_003 + number * 7919 + 1) % 2**32
 
 
 class Study:
@@ -226,7 +198,7 @@ class Study:
         number = max(self.asked.values()) + 1
         if not self._untried:
             return None
-        rng = random.Random(_mix(self._seed, number))
+        rng = random.Random(mixed_seed(self._seed, number))
         for attempt in range(REPEATS_BEFORE_RANDOM + 1):
             chosen = None
             if attempt == REPEATS_BEFORE_RANDOM or self._sampler == "grid":

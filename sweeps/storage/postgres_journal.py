@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -40,6 +42,7 @@ from evaluation.errors import UserError
 from reports.files import shown
 from reports.record import Trial
 from reports.record_checks import RecordError
+from sweeps.config.schema import SweepConfig
 from sweeps.config.space import Candidate
 from sweeps.storage.databases import short_lived_engine
 from sweeps.storage.journal_lines import line_of, trial_of
@@ -379,3 +382,12 @@ def _candidate(key: str) -> Candidate:
             f"storage.url: a row of petitlab_claims holds no candidate ({shown(key)}); remove the row, or use "
             "-o study=NAME"
         ) from None
+
+
+def open_shared(config: SweepConfig) -> SharedJournal | None:
+    """The journal of a study that several launches work on, where the configuration names its database."""
+    if config.storage.url is None:
+        return None
+    owner = f"{platform.node()} {os.getpid()} {uuid.uuid4().hex[:8]}"
+    storage = config.storage
+    return SharedJournal(storage.url, config.study, owner, storage.lease_seconds, config.search.trials)

@@ -1,0 +1,26 @@
+"""The search that a configuration asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sweeps.config.constraints import planned_limits
+from sweeps.config.schema import SweepConfig
+from sweeps.search.ehvi import Costs, Worth
+from sweeps.search.optuna_study import Study
+from sweeps.storage.postgres_journal import SharedJournal
+
+
+def open_study(config: SweepConfig, folder: Path, shared: SharedJournal | None) -> Study:
+    """The search of a sweep."""
+    search, space = config.search, config.space.space()
+    seed = config.seed if shared is None else shared.own_seed(config.seed)
+    worth = Worth(rough_costs(config), planned_limits(config.constraints), config.constraints.miou_drop)
+    return Study(folder, config.study, space, search.sampler_name, seed, search.costs, shared, worth)
+
+
+def rough_costs(config: SweepConfig) -> Costs:
+    """What trials take, from what a configuration asks for; in seconds of a small network on two cores, and only their
+    ratios count."""
+    network = 2.0 + 0.1 * config.quantization.aware_steps + 15.0 * (config.quantization.rounding == "learned")
+    return Costs(network=network, prune=2.0 + 0.08 * config.finetune.steps)
