@@ -28,7 +28,7 @@ from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork
 from evaluation.accuracy import UNRELIABLE_NOTE, Scores, enough_images, paired_difference_interval, squash
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
-from evaluation.planner.weights import layer_storage
+from evaluation.kernels.weights import layer_storage
 
 Unlabelled = tuple[str, str, str, int]
 """(data set, folder, split, pictures), evenly spaced ones."""

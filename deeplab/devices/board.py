@@ -24,7 +24,7 @@ from deeplab.runtime.proof_build import Toolchain, compiled
 from evaluation.errors import UserError
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
-from evaluation.planner.types import Plan
+from evaluation.planner.ir.plan_types import Plan
 
 _SOURCES = Path(__file__).parent / "c"
 _BENCH_STACK_BYTES = 4096

@@ -7,7 +7,7 @@ from typing import Literal
 
 from deeplab.layers import layers, weight_shapes
 from deeplab.spec import NetworkSpec
-from evaluation.planner.weights import WORTH_UNPACKING
+from evaluation.kernels.weights import WORTH_UNPACKING
 
 WORTH_THINNING = WORTH_UNPACKING - 1 / 8
 """Density from which on 8-bit weights are stored dense all the same: a bitmap takes 1 + 8 * density bits a weight."""

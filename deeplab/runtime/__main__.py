@@ -16,9 +16,9 @@ from deeplab.runtime.bundle import check_folder, write_bundle
 from deeplab.runtime.saved_plan import read_plan
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph, quantization_notes, read_tflite
+from evaluation.kernels.targets import load_target
+from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan, refuse_dynamic_range
-from evaluation.planner.targets import load_target
-from evaluation.planner.types import Plan
 
 DIFFERENT_STATUS = 1
 FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-w")
@@ -70,7 +70,7 @@ def _show_plan(graph: Graph, made: Plan, out: Path, asked: str) -> None:
 
     from deeplab.runtime.ends import is_segmentation
     from deeplab.runtime.text import show_written
-    from evaluation.planner.text import show_plans
+    from evaluation.planner.show.text import show_plans
 
     console = Console()
     show_plans(graph, [(asked, made)], console)

@@ -11,7 +11,8 @@ from deeplab.runtime.program import Program
 from evaluation.executor import execute
 from evaluation.executor.packing import unpack_rows
 from evaluation.graph import Graph, Tensor
-from evaluation.planner.types import Plan, extent
+from evaluation.graph.regions import extent
+from evaluation.planner.ir.plan_types import Plan
 
 
 @dataclass(frozen=True)

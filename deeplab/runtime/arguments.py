@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from evaluation.errors import UserError
+from evaluation.kernels.targets import BUILT_IN
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD
-from evaluation.planner.targets import BUILT_IN
 
 AUTO = "auto"
 _OF_PLANNING = ("tiles", "tiling", "max_mac_overhead")

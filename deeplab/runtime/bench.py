@@ -15,8 +15,8 @@ from deeplab.runtime.program import Program, write_sources
 from evaluation.errors import UserError
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
+from evaluation.kernels.targets import Target
 from evaluation.planner.plan import plan
-from evaluation.planner.targets import Target
 
 
 @dataclass(frozen=True)

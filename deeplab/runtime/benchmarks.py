@@ -35,7 +35,7 @@ from evaluation.errors import UserError, exits_on_user_error
 from evaluation.executor.whole import as_input
 from evaluation.peers.resident import Runtime, resident_growth
 from evaluation.planner import plan
-from evaluation.planner.types import Plan
+from evaluation.planner.ir.plan_types import Plan
 
 _TFLM_ARENA_BYTES = 64 << 20
 _TFLM_ROUNDS = 2

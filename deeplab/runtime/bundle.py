@@ -13,7 +13,7 @@ from deeplab.runtime.readme import readme
 from deeplab.runtime.sources import SOURCES
 from evaluation.errors import UserError
 from evaluation.graph import Graph
-from evaluation.planner.types import Plan
+from evaluation.planner.ir.plan_types import Plan
 
 SUMS = "SHA256SUMS"
 _PRODUCTS = {"network", "network-static", "network-proof", "main.o", "network.o", "kernels.o", ".flags", SUMS}

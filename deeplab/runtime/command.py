@@ -8,7 +8,7 @@ from deeplab.runtime.emit import Tables, label_map
 from deeplab.runtime.ends import described, picture_suffix, plain, takes_pictures, values_of_pixel
 from deeplab.runtime.layer import C_TYPES
 from deeplab.runtime.sources import inlined
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 
 
 def main_c(made: Tables) -> str:

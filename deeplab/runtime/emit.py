@@ -15,9 +15,10 @@ from deeplab.runtime.layers import layer_of
 from deeplab.runtime.sources import SOURCES, kernel_texts
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
-from evaluation.planner.loops import Loop, LoopCall, Place, folded
-from evaluation.planner.types import Buffer, Plan, Role, extent
-from evaluation.planner.weights import as_stored
+from evaluation.graph.regions import extent
+from evaluation.kernels.weights import as_stored
+from evaluation.planner.ir.loops import Loop, LoopCall, Place, folded
+from evaluation.planner.ir.plan_types import Buffer, Plan, Role
 
 _WIDTH = 116
 _MOST_OPERANDS = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deeplab.runtime.emit import label_map
 from deeplab.runtime.layer import C_TYPES
 from evaluation.graph import Graph, Tensor
-from evaluation.planner.types import Plan
+from evaluation.planner.ir.plan_types import Plan
 
 _SUFFIXES = {1: "pgm", 3: "ppm"}
 """Of netpbm's binary pictures, by channels."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.kernels.weights import needs_unpacking
 from evaluation.listing import shortened
-from evaluation.planner.loops import LoopCall
-from evaluation.planner.weights import needs_unpacking
+from evaluation.planner.ir.loops import LoopCall
 
 C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t",
            "int64": "int64_t", "float32": "float"}  # fmt: skip

@@ -15,7 +15,8 @@ from evaluation.errors import UserError
 from evaluation.executor.packing import pack_rows
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
-from evaluation.planner.types import Plan, extent
+from evaluation.graph.regions import extent
+from evaluation.planner.ir.plan_types import Plan
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 

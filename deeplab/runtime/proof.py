@@ -26,7 +26,8 @@ from deeplab.runtime.stack_host import compiled_with_stack, kernel_uses_of, stac
 from evaluation.executor.packing import pack_rows
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
-from evaluation.planner.types import Plan, Role, extent
+from evaluation.graph.regions import extent
+from evaluation.planner.ir.plan_types import Plan, Role
 
 TIME_LIMIT_S = 600
 RUNS = 5

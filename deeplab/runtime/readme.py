@@ -8,7 +8,8 @@ from deeplab.runtime.emit import label_map
 from deeplab.runtime.ends import described, is_segmentation, picture_suffix, plain
 from deeplab.runtime.sources import SOURCES
 from evaluation.graph import Graph
-from evaluation.planner.types import Plan, Role, extent
+from evaluation.graph.regions import extent
+from evaluation.planner.ir.plan_types import Plan, Role
 
 
 def readme(graph: Graph, plan: Plan) -> str:

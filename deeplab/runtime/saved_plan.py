@@ -11,11 +11,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from evaluation.errors import UserError
 from evaluation.graph import Graph
-from evaluation.planner.accounting import restated
-from evaluation.planner.targets import BUILT_IN, load_target
-from evaluation.planner.types import Plan
-from evaluation.planner.validator import InvalidPlanError, validate
-from evaluation.planner.weights import as_stored
+from evaluation.kernels.targets import BUILT_IN, load_target
+from evaluation.kernels.weights import as_stored
+from evaluation.planner.cost.accounting import restated
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.validate import InvalidPlanError, validate
 
 _WRONG = (InvalidPlanError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What a plan of another network, or no plan at all, may lead to."""

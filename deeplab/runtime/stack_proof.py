@@ -17,7 +17,7 @@ from deeplab.runtime.stack_builds import FAMILIES, INSTRUCTION_SETS, PLAIN, comp
 from deeplab.runtime.stack_host import SUFFIX, compiled_with_stack, kernel_uses_of
 from evaluation.graph import Graph
 from evaluation.kernels.stack_bounds import stack_table
-from evaluation.planner.types import Plan
+from evaluation.planner.ir.plan_types import Plan
 
 _NEEDED_FLAGS = {"portable": (), "sse2": (), "avx2": ("avx2", "bmi2", "fma"), "avx512": ("avx512_vnni", "avx512vl")}
 """Of /proc/cpuinfo, for a variant that this machine runs itself."""

@@ -35,9 +35,9 @@ from deeplab.runtime.stack_builds import (
 from deeplab.runtime.stack_libraries import library_stack
 from deeplab.runtime.stack_usage import FLAGS, Unit, build_stack, undefined, unit_of
 from evaluation.errors import UserError, exits_on_user_error
+from evaluation.kernels.contract import kernel_calls
 from evaluation.kernels.stack_bounds import TABLE, BuildStack, StackRow, StackTable, read_table, to_json
-from evaluation.planner.kernel_uses import kernel_uses
-from evaluation.planner.kernels import kernel_calls
+from evaluation.kernels.uses import kernel_uses
 
 PRETRAINED = SOURCES.parents[1] / "pretrained"
 _NOT_KERNELS = {"run", "proof", "resident"}

@@ -19,7 +19,7 @@ from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import read_tflite
 from evaluation.peers import tflm_arena
 from evaluation.planner import CAMERA, TFLM, plan
-from evaluation.planner.manners import TileCount
+from evaluation.planner.tiling.schemes import TileCount
 
 _COUNTS: tuple[TileCount, ...] = (1, 8, "auto")
 

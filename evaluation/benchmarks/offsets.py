@@ -15,9 +15,9 @@ from pathlib import Path
 
 from evaluation.benchmarks.rectangles import HEIGHT_BYTES, cut_rectangle
 from evaluation.errors import UserError, exits_on_user_error
-from evaluation.planner.buffers_csv import read_buffers
-from evaluation.planner.offsets import Block, Placement, load_bytes, place
-from evaluation.planner.offsets.greedy import best_greedy, neighbours_in_time
+from evaluation.planner.placement import Block, Placement, load_bytes, place
+from evaluation.planner.placement.greedy import best_greedy, neighbours_in_time
+from evaluation.planner.show.buffers_csv import read_buffers
 
 CAPACITY_BYTES = 1_048_576
 TIGHT_C_BYTES = 1_039_360

@@ -9,9 +9,9 @@ from pathlib import Path
 from evaluation.benchmarks.mobilenet_v2 import mobilenet_v2
 from evaluation.graph import read_tflite
 from evaluation.planner import CAMERA, MCU, TFLM, Halo, Plan, Target, plan, plan_sections
-from evaluation.planner.manners import TileCount
-from evaluation.planner.path import Cut
-from evaluation.planner.sections import Manner
+from evaluation.planner.tiling.path import Cut
+from evaluation.planner.tiling.schemes import TileCount
+from evaluation.planner.tiling.section_costs import Manner
 
 BARE = replace(MCU, name="mcu, frame not counted", count_frame=False)
 

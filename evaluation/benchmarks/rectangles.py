@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from evaluation.planner.offsets import Block
+from evaluation.planner.placement import Block
 
 STEPS = 256
 HEIGHT_BYTES = 1 << 20

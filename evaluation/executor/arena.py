@@ -13,7 +13,8 @@ from evaluation.executor.patch import NumberT, Patch, Values
 from evaluation.executor.placement import Block, Layout, blocks_of
 from evaluation.executor.watch import Watch
 from evaluation.graph import Graph, Tensor
-from evaluation.planner.types import Access, Buffer, Region, Role
+from evaluation.graph.regions import Region
+from evaluation.planner.ir.plan_types import Access, Buffer, Role
 
 
 class Arena:

@@ -23,7 +23,7 @@ from evaluation.executor.requantize import (
     zero_point_of,
 )
 from evaluation.graph import Tensor
-from evaluation.planner.types import Region, extent
+from evaluation.graph.regions import Region, extent
 
 ADD_LEFT_SHIFT = {8: 20, 16: 15}
 """Bits both addends are raised by before they are brought to one scale (TFLite `add.cc`), by the width of the type."""

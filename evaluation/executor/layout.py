@@ -18,8 +18,8 @@ from evaluation.executor.requantize import (
     zero_point_of,
 )
 from evaluation.graph import Operator, Tensor
+from evaluation.graph.regions import Region, extent
 from evaluation.graph.slicing import strided_index
-from evaluation.planner.types import Region, extent
 
 
 def concatenation(call: Call) -> Values:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
-from evaluation.planner.types import Region, extent
+from evaluation.graph.regions import Region, extent
 
 Made = TypeVar("Made")
 NumberT = TypeVar("NumberT", bound=np.number[Any])

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
 from evaluation.executor.patch import Values
 from evaluation.graph import Graph, Tensor
-from evaluation.planner.types import Access, Buffer, Region, Role, extent
+from evaluation.graph.regions import Region, extent
+from evaluation.planner.ir.plan_types import Access, Buffer, Role
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 

@@ -24,7 +24,7 @@ from evaluation.executor.requantize import (
 )
 from evaluation.executor.window import taps, window_of
 from evaluation.graph.accumulate import accumulator_dtype
-from evaluation.planner.types import Region, extent
+from evaluation.graph.regions import Region, extent
 
 
 def average_pool(call: Call) -> Values:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from evaluation.executor.arena import Arena
 from evaluation.executor.patch import Call, Values
 from evaluation.executor.pooling import add_pixels, finish_sums, no_sums
-from evaluation.planner.types import Region, extent
+from evaluation.graph.regions import Region, extent
 
 
 class RunningReductions:

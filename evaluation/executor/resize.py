@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from evaluation.executor.patch import Call, NumberT, Values
 from evaluation.executor.requantize import Integers, round_half_away
-from evaluation.planner.types import Region, extent
+from evaluation.graph.regions import Region, extent
 
 Reals = npt.NDArray[np.float32]
 

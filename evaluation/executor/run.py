@@ -15,8 +15,9 @@ from evaluation.executor.patch import Call, Patch, Values, whole
 from evaluation.executor.reduction import RunningReductions
 from evaluation.executor.whole import as_input
 from evaluation.graph import ABSENT, Graph, Operator
-from evaluation.planner.types import Access, Plan, Region, Role, Step, extent
-from evaluation.planner.weights import as_stored, unpacked_shape
+from evaluation.graph.regions import Region, extent
+from evaluation.kernels.weights import as_stored, unpacked_shape
+from evaluation.planner.ir.plan_types import Access, Plan, Role, Step
 
 
 @dataclass(frozen=True, eq=False)

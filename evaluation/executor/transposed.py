@@ -17,7 +17,7 @@ from evaluation.executor.convolution import finish_float, finish_integer, weight
 from evaluation.executor.patch import Call, Values
 from evaluation.executor.requantize import zero_point_of
 from evaluation.executor.window import padding_before
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 
 
 def transposed_convolution(call: Call) -> Values:

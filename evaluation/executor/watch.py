@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.executor.placement import Block
-from evaluation.planner.types import Access, Buffer, Role
+from evaluation.planner.ir.plan_types import Access, Buffer, Role
 
 NOBODY = -1
 

@@ -10,7 +10,7 @@ from evaluation.errors import UserError
 from evaluation.executor.kernels import kernel_of
 from evaluation.executor.patch import Call, Patch, Values, whole
 from evaluation.graph import ABSENT, Graph
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 
 
 def run_whole(graph: Graph, frame: np.ndarray) -> Mapping[int, Values]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from evaluation.executor.patch import Call
-from evaluation.planner.types import Region, extent
+from evaluation.graph.regions import Region, extent
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Plans the peak memory of a network: how to cut it into tiles, in what arena, and what that costs in MACs."""
 
+from evaluation.graph.regions import Region, extent
+from evaluation.kernels.targets import CAMERA, MCU, TFLM, Target, load_target
+from evaluation.planner.ir.plan_types import Access, Buffer, Halo, Plan, Role, Section, Step
 from evaluation.planner.plan import plan, plan_sections
-from evaluation.planner.targets import CAMERA, MCU, TFLM, Target, load_target
-from evaluation.planner.types import Access, Buffer, Halo, Plan, Region, Role, Section, Step, extent
-from evaluation.planner.validator import InvalidPlanError, validate
-from evaluation.planner.view import carried_over, planning_view
+from evaluation.planner.plan_key import carried_over, planning_view
+from evaluation.planner.validate import InvalidPlanError, validate
 
 __all__ = [
     "CAMERA",

@@ -10,14 +10,14 @@ from typing import Any
 
 from evaluation.errors import exits_on_user_error
 from evaluation.graph import Graph, quantization_notes, read_tflite
-from evaluation.planner.arguments import AUTO, DEFAULT_TIMEOUT_S, read_arguments
-from evaluation.planner.bits import with_bits
-from evaluation.planner.manners import TileCount, Tiling
-from evaluation.planner.outputs import check_output
+from evaluation.kernels.bits import with_bits
+from evaluation.kernels.targets import TFLM, load_target
+from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan
-from evaluation.planner.targets import TFLM, load_target
-from evaluation.planner.text import high_water, show_peers, show_plans
-from evaluation.planner.types import Plan
+from evaluation.planner.show.arguments import AUTO, DEFAULT_TIMEOUT_S, read_arguments
+from evaluation.planner.show.outputs import check_output
+from evaluation.planner.show.text import high_water, show_peers, show_plans
+from evaluation.planner.tiling.schemes import TileCount, Tiling
 
 _PLOTS = (".svg", ".pdf", ".png")
 
@@ -82,17 +82,17 @@ def _write_outputs(arguments: argparse.Namespace, graph: Graph, label: str, last
     notes = []
     of_which = f"the plan for --tiles {label}"
     if arguments.plot is not None:
-        from evaluation.planner.plot import write_plot  # loads matplotlib, only wanted here
+        from evaluation.planner.show.plot import write_plot  # loads matplotlib, only wanted here
 
         write_plot(arguments.plot, graph, last)
         notes.append(f"{arguments.plot}: {of_which}, address against step")
     if arguments.buffers is not None:
-        from evaluation.planner.outputs import write_plan_buffers
+        from evaluation.planner.show.outputs import write_plan_buffers
 
         count = write_plan_buffers(arguments.buffers, last)
         notes.append(f"{arguments.buffers}: {of_which}, {count} buffers of its arena with their offsets")
     if arguments.tflm is not None:
-        from evaluation.planner.tflm import write_offline_plan  # runs TFLM, only wanted here
+        from evaluation.planner.show.tflm_offsets import write_offline_plan  # runs TFLM, only wanted here
 
         written = write_offline_plan(arguments.network, arguments.tflm)
         before, after = written.before.head_bytes, written.after.head_bytes
@@ -114,7 +114,7 @@ def _peers(path: str, graph: Graph) -> dict[str, object]:
 def _solve(arguments: argparse.Namespace) -> int:
     """Place the buffers of a CSV file; 0 where they fit the capacity, else 1."""
     check_output(arguments.out, "--out", (".csv",), arguments.solve)
-    from evaluation.planner.solve import solve_file  # only wanted here
+    from evaluation.planner.show.solve import solve_file  # only wanted here
 
     timeout_s = DEFAULT_TIMEOUT_S if arguments.timeout is None else arguments.timeout
     return solve_file(arguments.solve, arguments.capacity, timeout_s, arguments.out)

@@ -14,13 +14,13 @@ from typing import get_args
 
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator
-from evaluation.planner.manners import TileCount, Tiling, manners
-from evaluation.planner.path import Cut
+from evaluation.kernels.targets import CAMERA, Target
+from evaluation.kernels.weights import as_stored
+from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.search import Search
-from evaluation.planner.targets import CAMERA, Target
-from evaluation.planner.types import Plan
-from evaluation.planner.validator import validate
-from evaluation.planner.weights import as_stored
+from evaluation.planner.tiling.path import Cut
+from evaluation.planner.tiling.schemes import TileCount, Tiling, manners
+from evaluation.planner.validate import validate
 
 DEFAULT_MAX_MAC_OVERHEAD = 0.05
 """Rows kept in caches cost no MACs; this pays for a skip connection that is computed twice (1.5 % on DeepLab v3+)."""

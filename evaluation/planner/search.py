@@ -10,21 +10,30 @@ from itertools import accumulate
 import numpy as np
 
 from evaluation.graph import Graph
-from evaluation.planner.accounting import Account, account, stack_bytes, tables_bytes
-from evaluation.planner.arena import ROUNDS, place_buffers
-from evaluation.planner.draft import Schedule
-from evaluation.planner.kernels import KernelCall, kernel_calls
-from evaluation.planner.loops import loops_of
-from evaluation.planner.manners import TILE_LADDER
-from evaluation.planner.order import least_peak, orders
-from evaluation.planner.path import Cut, Path, bounds_below, least_peak_path
-from evaluation.planner.program import Program, program, untiled_live_bytes
-from evaluation.planner.rematerialize import rematerialized
-from evaluation.planner.sections import NEVER, UNTILED, Candidates, Manner, Pricing, barriers, boundary_bytes, narrows
-from evaluation.planner.targets import Target
-from evaluation.planner.tiling import schedule
-from evaluation.planner.types import Halo, Plan, Role
-from evaluation.planner.weights import weights_bytes
+from evaluation.kernels.contract import KernelCall, kernel_calls
+from evaluation.kernels.targets import Target
+from evaluation.kernels.weights import weights_bytes
+from evaluation.planner.cost.accounting import Account, account, stack_bytes, tables_bytes
+from evaluation.planner.ir.loops import loops_of
+from evaluation.planner.ir.plan_types import Halo, Plan, Role
+from evaluation.planner.ir.storage_graph import Program, program, untiled_live_bytes
+from evaluation.planner.order.orders import least_peak, orders
+from evaluation.planner.order.rematerialize import rematerialized
+from evaluation.planner.placement.items import ROUNDS, place_buffers
+from evaluation.planner.tiling.allocations import Schedule
+from evaluation.planner.tiling.path import Cut, Path, bounds_below, least_peak_path
+from evaluation.planner.tiling.schedule import schedule
+from evaluation.planner.tiling.schemes import TILE_LADDER
+from evaluation.planner.tiling.section_costs import (
+    NEVER,
+    UNTILED,
+    Candidates,
+    Manner,
+    Pricing,
+    barriers,
+    boundary_bytes,
+    narrows,
+)
 
 _PROMISING = 1.15
 _PADDED_BUFFERS = 512

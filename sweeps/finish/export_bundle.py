@@ -18,7 +18,7 @@ from evaluation.accuracy import squash
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.measurement import Execution
-from evaluation.planner.tflm import write_offline_plan
+from evaluation.planner.show.tflm_offsets import write_offline_plan
 from reports.files import existing_file
 from reports.promises import EXCEEDS_PLAN_STATUS, PlanStatus, plan_status, told_status
 from reports.record import NETWORKS, StudyRecord, Trial

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from evaluation.graph import Graph
+from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import Plan, Target, carried_over, plan, planning_view
-from evaluation.planner.accounting import stack_bytes
-from evaluation.planner.kernels import kernel_calls
+from evaluation.planner.cost.accounting import stack_bytes
 from sweeps.storage.stage_cache import StageCache, digest
 
 

@@ -12,8 +12,8 @@ from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, quantize
 from deeplab.simulation import simulator
 from evaluation.executor import execute
+from evaluation.kernels.weights import unpacked_bytes
 from evaluation.planner import plan, planning_view
-from evaluation.planner.weights import unpacked_bytes
 from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec
 
 MIXED = BitWidths(4, 8, aspp_weights=2, decoder_weights=6, aspp_activations=4, edge_weights=8, depthwise_weights=5)

@@ -15,7 +15,7 @@ from evaluation.executor import execute
 from evaluation.graph import read_tflite
 from evaluation.graph.tflite_writer import write_tflite
 from evaluation.planner import plan
-from evaluation.planner.tflm import offline_plan, with_offline_plan
+from evaluation.planner.show.tflm_offsets import offline_plan, with_offline_plan
 
 
 def litert_labels(data: bytes, frame: np.ndarray, resolver: str = "BUILTIN_REF") -> np.ndarray:

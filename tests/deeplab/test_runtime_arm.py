@@ -11,9 +11,10 @@ from deeplab.runtime.proof_build import Toolchain, compiled, cross
 from deeplab.runtime.proof_sizes import constants, sizes, struct_sizes
 from evaluation.executor import execute
 from evaluation.graph import Graph, read_tflite
-from evaluation.planner import accounting, plan
-from evaluation.planner.targets import MCU, Target
-from evaluation.planner.types import Plan
+from evaluation.kernels.targets import MCU, Target
+from evaluation.planner import plan
+from evaluation.planner.cost import accounting
+from evaluation.planner.ir.plan_types import Plan
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
 
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"

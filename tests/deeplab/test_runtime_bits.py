@@ -15,9 +15,10 @@ from deeplab.runtime.program import Program, compiler, write_sources
 from evaluation.executor.packing import pack_rows
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
+from evaluation.graph.regions import extent
+from evaluation.kernels.weights import Format, layer_storage
 from evaluation.planner import CAMERA, MCU, plan
-from evaluation.planner.types import Plan, extent
-from evaluation.planner.weights import Format, layer_storage
+from evaluation.planner.ir.plan_types import Plan
 from tests.deeplab.test_runtime_random import filled
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
 from tests.evaluation.conftest import _random_graph

@@ -15,8 +15,8 @@ from deeplab.runtime.program import Program, compiler, write_sources
 from evaluation.errors import UserError
 from evaluation.executor import execute
 from evaluation.graph import Graph, read_tflite
+from evaluation.kernels.weights import Format, layer_storage
 from evaluation.planner import plan
-from evaluation.planner.weights import Format, layer_storage
 from tests.deeplab.float_networks import KINDS, FloatNetwork, random_float_network
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 

@@ -12,8 +12,8 @@ from deeplab.runtime.program import Program, compiler, write_sources
 from evaluation.executor import run_whole
 from evaluation.executor.packing import unpack_rows
 from evaluation.graph import Graph, Operator, Quantization, Tensor
+from evaluation.graph.regions import extent
 from evaluation.planner import plan
-from evaluation.planner.types import extent
 from tests.deeplab.test_runtime_bits import QUICK, SANITIZED
 from tests.deeplab.test_runtime_operators import PICTURE, Bench, outputs_of, windows
 

@@ -18,10 +18,10 @@ from evaluation.errors import UserError
 from evaluation.executor import execute, run_whole
 from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite
 from evaluation.graph.shapes import window_outputs
+from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import CAMERA, TFLM, Halo, Plan, Target, plan, plan_sections
-from evaluation.planner.kernels import kernel_calls
-from evaluation.planner.path import Cut
-from evaluation.planner.sections import UNTILED, Manner
+from evaluation.planner.tiling.path import Cut
+from evaluation.planner.tiling.section_costs import UNTILED, Manner
 
 QUICK = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 SANITIZED = (*QUICK, "-g", "-fsanitize=undefined", "-fno-sanitize-recover=all")

@@ -8,7 +8,7 @@ import pytest
 from deeplab.runtime.program import Program, compiler, write_sources
 from evaluation.executor import execute
 from evaluation.executor.packing import pack_rows
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 from tests.evaluation.plans_by_hand import PLANS
 from tests.evaluation.test_executor_tiles import CASES, of_width, random_frame
 

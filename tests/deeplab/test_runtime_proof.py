@@ -19,10 +19,10 @@ from evaluation.errors import UserError
 from evaluation.executor import execute, run_whole
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
+from evaluation.kernels.targets import CAMERA, Target
 from evaluation.planner import plan
-from evaluation.planner.loops import folded
-from evaluation.planner.targets import CAMERA, Target
-from evaluation.planner.types import Buffer, Plan, Role
+from evaluation.planner.ir.loops import folded
+from evaluation.planner.ir.plan_types import Buffer, Plan, Role
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
 from tests.evaluation.plan_changes import mutated, rule_of
 from tests.evaluation.plans_by_hand import PLANS, Network

@@ -11,11 +11,11 @@ from deeplab.runtime.program import Program, compiler, write_sources
 from deeplab.runtime.stack_host import kernel_uses_of
 from evaluation.executor import execute
 from evaluation.graph import Graph, Quantization, Tensor
+from evaluation.kernels.contract import kernel_calls
+from evaluation.kernels.uses import kernel_uses
 from evaluation.planner import CAMERA, MCU, plan
-from evaluation.planner.accounting import tables_bytes
-from evaluation.planner.kernel_uses import kernel_uses
-from evaluation.planner.kernels import kernel_calls
-from evaluation.planner.loops import folded
+from evaluation.planner.cost.accounting import tables_bytes
+from evaluation.planner.ir.loops import folded
 from tests.evaluation.conftest import _random_graph
 
 FLAGS = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")

@@ -15,7 +15,7 @@ from evaluation.executor import execute
 from evaluation.executor.whole import as_input
 from evaluation.graph import Graph, read_tflite
 from evaluation.planner import plan
-from evaluation.planner.types import Plan
+from evaluation.planner.ir.plan_types import Plan
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
 
 PORTABLE = ("-std=c99", "-O1", "-g", "-ffp-contract=off")

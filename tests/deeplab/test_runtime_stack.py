@@ -20,10 +20,10 @@ from deeplab.runtime.stack_sources import pointers_of
 from deeplab.runtime.stack_table import all_parts, derived_row
 from deeplab.runtime.stack_usage import FLAGS, build_stack, unit_of
 from evaluation.graph import Graph
+from evaluation.kernels.contract import kernel_calls
 from evaluation.kernels.stack_bounds import TABLE, BuildStack, KernelUse, read_table, stack_table, to_json
+from evaluation.kernels.uses import kernel_uses
 from evaluation.planner import CAMERA, MCU, plan
-from evaluation.planner.kernel_uses import kernel_uses
-from evaluation.planner.kernels import kernel_calls
 from tests.deeplab.float_networks import random_float_network
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
 

@@ -12,7 +12,7 @@ from deeplab.runtime.layers.streams import FORMATS, bitmap, packed, relative_ind
 from deeplab.runtime.program import compiler
 from deeplab.runtime.sources import SOURCES
 from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
-from evaluation.planner.weights import Format
+from evaluation.kernels.weights import Format
 
 SOURCE = """
 #include "kernels.h"

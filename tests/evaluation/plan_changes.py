@@ -6,8 +6,9 @@ from dataclasses import fields, replace
 from hypothesis import strategies as st
 
 from evaluation.graph import Graph
-from evaluation.planner.types import Access, Buffer, Plan, Region, Role, Step
-from evaluation.planner.validator import InvalidPlanError, validate
+from evaluation.graph.regions import Region
+from evaluation.planner.ir.plan_types import Access, Buffer, Plan, Role, Step
+from evaluation.planner.validate import InvalidPlanError, validate
 from tests.evaluation.plans_by_hand import HandMade, finished, up
 
 

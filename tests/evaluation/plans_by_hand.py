@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evaluation.graph import Graph, Operator, Quantization, Tensor, graph_macs, operator_macs
-from evaluation.planner.types import Access, Buffer, Halo, Plan, Region, Role, Section, Step
+from evaluation.graph.regions import Region
+from evaluation.planner.ir.plan_types import Access, Buffer, Halo, Plan, Role, Section, Step
 
 ALIGNMENT = 16
 RESIDENT = (Role.FRAME, Role.ACTIVATION, Role.LABELS)
@@ -123,7 +124,7 @@ def arena_end(buffers: Sequence[Buffer]) -> int:
 def finished(
     graph: Graph, sections: Sequence[Section], steps: Sequence[Step], buffers: Sequence[Buffer], tiling: str = "mixed"
 ) -> Plan:
-    """The plan with its figures, each by its definition in `evaluation.planner.types`."""
+    """The plan with its figures, each by its definition in `evaluation.planner.ir.plan_types`."""
     arena = arena_end(buffers)
     inside = [b for b in buffers if b.role is not Role.EXTERNAL_FRAME]
     in_chunks = any(b.role in RESIDENT and not whole_tensor(graph, b) for b in inside)

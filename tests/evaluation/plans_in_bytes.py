@@ -12,9 +12,10 @@ from itertools import pairwise
 import numpy as np
 
 from evaluation.graph import Graph, Operator
-from evaluation.planner.geometry import input_region
-from evaluation.planner.types import Access, Plan, Region, Role, Step
-from evaluation.planner.validator.reductions import is_global
+from evaluation.graph.geometry import input_region
+from evaluation.graph.regions import Region
+from evaluation.planner.ir.plan_types import Access, Plan, Role, Step
+from evaluation.planner.validate.reductions import is_global
 
 RENAMES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 ONE_BY_ONE = ("QUANTIZE", "ADD", "RELU", *RENAMES)

@@ -18,8 +18,8 @@ from evaluation.executor import run_whole
 from evaluation.executor.kernels import kernel_of
 from evaluation.executor.patch import Call, Patch
 from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite, write_tflite
-from evaluation.planner.geometry import input_region
-from evaluation.planner.types import Region
+from evaluation.graph.geometry import input_region
+from evaluation.graph.regions import Region
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -12,10 +12,10 @@ from evaluation.accuracy import squash
 from evaluation.executor import execute, run_whole
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 from evaluation.graph.tflite import read_tflite
+from evaluation.kernels.targets import Target
+from evaluation.planner.ir.plan_types import Role
 from evaluation.planner.plan import plan
-from evaluation.planner.targets import Target
-from evaluation.planner.types import Role
-from evaluation.planner.validator import InvalidPlanError, validate
+from evaluation.planner.validate import InvalidPlanError, validate
 
 TILES = (1, 2, 4, 8)
 TILINGS = ("cache", "recompute", "mixed")

@@ -14,10 +14,11 @@ from evaluation.executor.patch import Call, Patch
 from evaluation.executor.placement import Block, Layout
 from evaluation.graph import Operator, Quantization
 from evaluation.graph.accumulate import accumulator_dtype
+from evaluation.graph.geometry import input_region
+from evaluation.graph.regions import Region, extent
 from evaluation.graph.types import Tensor
-from evaluation.planner.geometry import input_region
+from evaluation.planner.ir.plan_types import Access, Buffer, Role
 from evaluation.planner.plan import plan
-from evaluation.planner.types import Access, Buffer, Region, Role, extent
 from tests.evaluation.plans_by_hand import PLANS, HandMade, Network, stacked
 
 WIDTHS = {"int8": ("int8", 8), "int4": ("int8", 4), "int16": ("int16", 16), "float32": ("float32", 32)}

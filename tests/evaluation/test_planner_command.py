@@ -10,12 +10,12 @@ import pytest
 
 from evaluation.errors import USER_ERROR_STATUS, UserError
 from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite, write_tflite
+from evaluation.kernels.bits import with_bits
+from evaluation.kernels.weights import weights_bytes
 from evaluation.planner import Buffer, Role, load_target, plan
 from evaluation.planner.__main__ import main, summary
-from evaluation.planner.bits import with_bits
-from evaluation.planner.outputs import write_plan_buffers
-from evaluation.planner.plot import write_plot
-from evaluation.planner.weights import weights_bytes
+from evaluation.planner.show.outputs import write_plan_buffers
+from evaluation.planner.show.plot import write_plot
 from tests.fuzz.target_tflite import small_network as tiny_network
 
 SMALL = "planner_cases/networks/mlperf_tiny__vww_96_int8.tflite"

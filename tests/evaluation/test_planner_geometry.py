@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.graph import Graph, Operator, Tensor
+from evaluation.graph.geometry import COLUMNS, ROWS, bilinear_taps, input_region, need, padding_before
+from evaluation.graph.regions import Region
 from evaluation.graph.shapes import window_outputs
-from evaluation.planner.geometry import COLUMNS, ROWS, bilinear_taps, input_region, need, padding_before
-from evaluation.planner.types import Region
 
 
 def activation(shape, dtype="int8"):

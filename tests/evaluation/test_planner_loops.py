@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.graph import read_tflite
+from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import CAMERA, plan
-from evaluation.planner.accounting import stack_bytes, tables_bytes
-from evaluation.planner.kernels import kernel_calls
-from evaluation.planner.loops import folded, row_address
-from evaluation.planner.types import Plan, Role
+from evaluation.planner.cost.accounting import stack_bytes, tables_bytes
+from evaluation.planner.ir.loops import folded, row_address
+from evaluation.planner.ir.plan_types import Plan, Role
 
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.benchmarks.rectangles import HEIGHT_BYTES, STEPS, cut_rectangle
-from evaluation.planner.buffers_csv import read_buffers
-from evaluation.planner.offsets import Block, Placement, load_bytes, place, placement_fault
-from evaluation.planner.offsets.first import first_placement
-from evaluation.planner.offsets.greedy import best_greedy, neighbours_in_time, pairs_in_time
-from evaluation.planner.offsets.search import minimise
-from evaluation.planner.offsets.sections import problem_of
+from evaluation.planner.placement import Block, Placement, load_bytes, place, placement_fault
+from evaluation.planner.placement.anytime import minimise
+from evaluation.planner.placement.first_fit import first_placement
+from evaluation.planner.placement.greedy import best_greedy, neighbours_in_time, pairs_in_time
+from evaluation.planner.placement.problem import problem_of
+from evaluation.planner.show.buffers_csv import read_buffers
 
 # More than any search of the small cases here takes, so that each is decided.
 PLENTY = 200_000
@@ -255,7 +255,7 @@ def test_parts_are_divided_where_nothing_lives_across():
 def test_what_greedy_proves_needs_no_compiled_code():
     """A plan of a small network must stay in milliseconds."""
     code = (
-        "import sys; from evaluation.planner.offsets import Block, place\n"
+        "import sys; from evaluation.planner.placement import Block, place\n"
         "assert place([Block(0, 2, 4), Block(1, 3, 2), Block(2, 4, 4)], timeout_s=5.0).proven\n"
         "assert 'numba' not in sys.modules"
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.planner.least_peak_order import Node, least_peak_order
+from evaluation.planner.order.least_peak import Node, least_peak_order
 
 NONE = frozenset()
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Tensor, graph_macs, read_tflite
+from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import CAMERA, MCU, TFLM, Plan, Role, Target, plan, plan_sections, validate
-from evaluation.planner.kernels import kernel_calls
-from evaluation.planner.manners import manners
-from evaluation.planner.order import orders
-from evaluation.planner.path import Cut, least_peak_path
-from evaluation.planner.program import program
-from evaluation.planner.sections import NEVER, UNTILED, Manner, Pricing
-from evaluation.planner.types import Halo
+from evaluation.planner.ir.plan_types import Halo
+from evaluation.planner.ir.storage_graph import program
+from evaluation.planner.order.orders import orders
+from evaluation.planner.tiling.path import Cut, least_peak_path
+from evaluation.planner.tiling.schemes import manners
+from evaluation.planner.tiling.section_costs import NEVER, UNTILED, Manner, Pricing
 
 NETWORKS = (
     "planner_cases/networks/coral__mobilenet_v1_0.25_128_quant",

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Tensor
-from evaluation.planner.high_water import holders, short_name, step_name
-from evaluation.planner.label_places import COLUMNS, ROWS, covered, find_box
-from evaluation.planner.plot import _merged, write_plot
-from evaluation.planner.text import high_water
-from evaluation.planner.types import Access, Buffer, Halo, Plan, Region, Role, Section, Step
+from evaluation.graph.regions import Region
+from evaluation.planner.ir.plan_types import Access, Buffer, Halo, Plan, Role, Section, Step
+from evaluation.planner.show.label_room import COLUMNS, ROWS, covered, find_box
+from evaluation.planner.show.peak_contributors import holders, short_name, step_name
+from evaluation.planner.show.plot import _merged, write_plot
+from evaluation.planner.show.text import high_water
 
 FRAME, STEM, LABELS = 0, 1, 2
 

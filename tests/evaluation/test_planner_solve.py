@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.errors import UserError
-from evaluation.planner.buffers_csv import MOST_BUFFERS, ListedBuffer, read_buffers, write_buffers
-from evaluation.planner.offsets import Block, place, placement_fault
-from evaluation.planner.solve import solve_file
+from evaluation.planner.placement import Block, place, placement_fault
+from evaluation.planner.show.buffers_csv import MOST_BUFFERS, ListedBuffer, read_buffers, write_buffers
+from evaluation.planner.show.solve import solve_file
 
 # MiniMalloc's example: 12 bytes are enough, and the load.
 EXAMPLE = "id,lower,upper,size\nb1,0,3,4\nb2,3,9,4\nb3,0,9,4\nb4,9,21,4\nb5,0,21,4\n"

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from evaluation.graph import Graph
+from evaluation.kernels.contract import kernel_calls
 from evaluation.kernels.stack_bounds import stack_table
+from evaluation.kernels.uses import kernel_uses
 from evaluation.planner import CAMERA, MCU, Plan, plan
-from evaluation.planner.accounting import restated, stack_bytes, tables_bytes
-from evaluation.planner.kernel_uses import kernel_uses
-from evaluation.planner.kernels import kernel_calls
-from evaluation.planner.loops import folded
+from evaluation.planner.cost.accounting import restated, stack_bytes, tables_bytes
+from evaluation.planner.ir.loops import folded
 from tests.deeplab.tiny_quantized import tiny_graph
 
 

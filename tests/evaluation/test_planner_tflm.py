@@ -14,7 +14,13 @@ from evaluation.executor import execute
 from evaluation.graph import Graph, Operator, Quantization, Tensor, graph_macs, read_tflite, write_tflite
 from evaluation.peers import tflm_arena
 from evaluation.planner import TFLM, plan
-from evaluation.planner.tflm import METADATA_NAME, ONLINE, offline_plan, with_offline_plan, write_offline_plan
+from evaluation.planner.show.tflm_offsets import (
+    METADATA_NAME,
+    ONLINE,
+    offline_plan,
+    with_offline_plan,
+    write_offline_plan,
+)
 
 tflite_micro = pytest.mark.skipif(
     subprocess.run([sys.executable, "-c", "import tflite_micro"], capture_output=True).returncode != 0,

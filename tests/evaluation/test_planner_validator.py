@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation.planner.types import Access, Region, Role
-from evaluation.planner.validator import validate
+from evaluation.graph.regions import Region
+from evaluation.planner.ir.plan_types import Access, Role
+from evaluation.planner.validate import validate
 from tests.evaluation.plan_changes import (
     access_at,
     broken_rule,

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.graph import read_tflite
+from evaluation.kernels.targets import CAMERA, Target
 from evaluation.planner import plan
-from evaluation.planner.targets import CAMERA, Target
-from evaluation.planner.types import Plan, Role
+from evaluation.planner.ir.plan_types import Plan, Role
 from tests.evaluation.plan_changes import mutated, obvious_overlap, rule_of, uses
 from tests.evaluation.plans_by_hand import PLANS
 from tests.evaluation.plans_in_bytes import WrongBytes, follow

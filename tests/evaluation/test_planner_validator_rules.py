@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from evaluation.graph import Graph, Operator, Tensor
-from evaluation.planner.types import Access, Buffer, Region, Role, Section, Step
-from evaluation.planner.validator import InvalidPlanError, validate
-from evaluation.planner.validator.reductions import sum_bytes
+from evaluation.graph.regions import Region
+from evaluation.planner.ir.plan_types import Access, Buffer, Role, Section, Step
+from evaluation.planner.validate import InvalidPlanError, validate
+from evaluation.planner.validate.reductions import sum_bytes
 from tests.evaluation.plan_changes import broken_rule, refigured, rule_of, with_buffer, with_step, without_step
 from tests.evaluation.plans_by_hand import PLANS, finished, of, rows
 

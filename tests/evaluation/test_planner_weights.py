@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite
-from evaluation.planner.weights import Format, kernel_rows, layer_storage, needs_unpacking, weights_bytes
+from evaluation.kernels.weights import Format, kernel_rows, layer_storage, needs_unpacking, weights_bytes
 
 
 def layer(bits=8, *, data=None, density=1.0, shape=(16, 3, 3, 10), kind="CONV_2D", dtype="int8"):

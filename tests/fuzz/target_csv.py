@@ -4,8 +4,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from evaluation.planner.buffers_csv import read_buffers, write_buffers
-from evaluation.planner.offsets import place
+from evaluation.planner.placement import place
+from evaluation.planner.show.buffers_csv import read_buffers, write_buffers
 from tests.fuzz.harness import FuzzTarget, WrongResultError, edited
 
 LISTS = [

@@ -113,9 +113,9 @@ def another_operation(source: bytes) -> bytes:
 
 
 REACHED = [
-    ("plan", "evaluation/planner/offsets/kernel.py"),  # compiled by numba
-    ("plan", "evaluation/planner/geometry.py"),
-    ("plan", "evaluation/planner/validator/memory.py"),
+    ("plan", "evaluation/planner/placement/depth_first.py"),  # compiled by numba
+    ("plan", "evaluation/graph/geometry.py"),
+    ("plan", "evaluation/planner/validate/memory.py"),
     ("plan", "evaluation/graph/macs.py"),
     ("score", "deeplab/simulation.py"),
     ("score", "evaluation/accuracy/confusion.py"),
@@ -126,7 +126,7 @@ REACHED = [
     ("prune", "deeplab/descent.py"),
     ("prune", "deeplab/pruning/surgery.py"),
     ("prune", "deeplab/pruning/allotment.py"),
-    ("prune", "evaluation/planner/stripes.py"),  # plans decide which channels go
+    ("prune", "evaluation/planner/tiling/row_tiles.py"),  # plans decide which channels go
     ("round", "deeplab/quantization/rounding.py"),
     ("round", "deeplab/reconstruction.py"),
     ("aware", "deeplab/aware/training.py"),  # imported within the function
@@ -176,7 +176,7 @@ def test_a_shipped_file_that_is_read_is_part_of_the_code(code: Code) -> None:
     [
         ("reports/figures.py", set(STAGES)),
         ("sweeps/tracking/runs.py", set(STAGES)),
-        ("evaluation/planner/stripes.py", {"score", "calibrate", "round", "aware", "read", "samples"}),
+        ("evaluation/planner/tiling/row_tiles.py", {"score", "calibrate", "round", "aware", "read", "samples"}),
         ("deeplab/finetuning.py", {"plan", "score", "calibrate", "rank", "path", "kernels"}),
     ],
 )
@@ -271,7 +271,7 @@ def test_the_cache_misses_what_other_code_made_and_hits_what_a_comment_did_not_c
     planned: list[int] = []
     plan = plan_cache.plan
     monkeypatch.setattr(plan_cache, "plan", lambda *args, **more: (planned.append(1), plan(*args, **more))[1])
-    file = copied / "evaluation/planner/geometry.py"
+    file = copied / "evaluation/graph/geometry.py"
     before = file.read_bytes()
     for content, count in ((before, 1), (b"# Said anew.\n" + before, 1), (another_operation(before), 2), (before, 2)):
         file.write_bytes(content)
@@ -284,7 +284,7 @@ def test_a_process_whose_source_was_edited_neither_reads_nor_writes(
     copied: Path, installed: Installed, tmp_path: Path
 ) -> None:
     """It runs the code of before the edit, or some of both."""
-    file = copied / "evaluation/planner/geometry.py"
+    file = copied / "evaluation/graph/geometry.py"
     before = file.read_bytes()
     store = FolderStore(tmp_path)
     cache = StageCache(store, code=StageCode(SourceTree(copied), installed))

@@ -25,8 +25,8 @@ from deeplab.runtime.layers import (
     resize_real,
     windows,
 )
+from evaluation.graph.regions import extent
 from evaluation.listing import listed
-from evaluation.planner.types import extent
 
 Maker = Callable[[Site], Layer | None]
 

@@ -9,7 +9,7 @@ from deeplab.runtime.layers.elementwise import ADD_LEFT_SHIFT
 from deeplab.runtime.layers.windows import is_code
 from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
 from evaluation.graph import Tensor
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 
 KINDS = ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "PRELU")
 """In the order of `enum broadcast_kind`."""

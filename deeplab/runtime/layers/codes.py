@@ -21,7 +21,7 @@ from evaluation.executor.requantize import (
 from evaluation.executor.softmax import INPUT_INTEGER_BITS, LARGEST
 from evaluation.executor.whole import run_whole
 from evaluation.graph import Graph
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 
 
 def table(site: Site) -> Layer | None:

@@ -8,8 +8,8 @@ from deeplab.runtime.layer import Constant, Layer, Site, Value
 from evaluation.executor.convolution import effective_scales
 from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
 from evaluation.graph import Tensor
-from evaluation.planner.geometry import padding_before
-from evaluation.planner.types import extent
+from evaluation.graph.geometry import padding_before
+from evaluation.graph.regions import extent
 
 LANES = 16
 GROUP = 4

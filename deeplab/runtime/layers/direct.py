@@ -10,7 +10,7 @@ from deeplab.runtime.layers.windows import geometry, is_code
 from evaluation.executor.convolution import effective_scales
 from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
 from evaluation.executor.window import padding_before
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 
 
 def convolution(site: Site) -> Layer | None:

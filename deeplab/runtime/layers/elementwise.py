@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deeplab.runtime.layer import Layer, Site
 from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 
 ADD_LEFT_SHIFT = 20
 

@@ -7,8 +7,8 @@ import numpy as np
 from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.convolution import window_fields
 from evaluation.graph import ABSENT, Tensor
-from evaluation.planner.kernels import is_global_reduction
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
+from evaluation.kernels.contract import is_global_reduction
 
 ACTIVATIONS = {"NONE": 0, "RELU": 1, "RELU6": 2, "RELU_N1_TO_1": 3}
 """`enum float_activation` of `c/float_arithmetic.h`."""

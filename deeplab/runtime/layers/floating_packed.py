@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Site, Value
-from evaluation.planner.weights import INDEX_BITS, Format, layer_storage
+from evaluation.kernels.weights import INDEX_BITS, Format, layer_storage
 
 FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
 """`enum weight_format` of `c/unpack.h`."""

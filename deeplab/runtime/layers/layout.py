@@ -9,8 +9,8 @@ import numpy as np
 from deeplab.runtime.layer import Constant, Layer, Site, Value
 from evaluation.executor.requantize import integer_range, quantize_multiplier, scale_of, zero_point_of
 from evaluation.graph import Tensor
+from evaluation.graph.regions import extent
 from evaluation.graph.slicing import strided_index
-from evaluation.planner.types import extent
 
 MOST_AXES = 6
 """As in `c/strided.c`."""

@@ -20,8 +20,8 @@ from evaluation.executor.requantize import (
 )
 from evaluation.graph import Tensor
 from evaluation.graph.accumulate import accumulator_dtype
-from evaluation.planner.kernels import is_global_reduction
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
+from evaluation.kernels.contract import is_global_reduction
 
 
 def add(site: Site) -> Layer | None:

@@ -10,8 +10,8 @@ from deeplab.runtime.layers.streams import PLAIN, stored_fields
 from evaluation.executor.convolution import effective_scales
 from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
 from evaluation.graph import Tensor
-from evaluation.planner.types import extent
-from evaluation.planner.weights import multiplies_bytes
+from evaluation.graph.regions import extent
+from evaluation.kernels.weights import multiplies_bytes
 
 ROUND_TWICE, ROUND_ONCE, ROUND_WIDE = range(3)
 """`enum rounding` of `c/rescale.h`."""

@@ -11,8 +11,8 @@ from evaluation.executor.requantize import (
     zero_point_of,
 )
 from evaluation.graph.accumulate import accumulator_dtype
-from evaluation.planner.kernels import is_global_reduction
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
+from evaluation.kernels.contract import is_global_reduction
 
 
 def global_pool(site: Site) -> Layer | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deeplab.runtime.layer import Layer, Site, Value
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 
 ONE = 1 << 10
 """1.0 in the fixed point of positions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.runtime.layer import Layer, Site, Value
-from evaluation.planner.types import extent
+from evaluation.graph.regions import extent
 
 
 def resize_bilinear(site: Site) -> Layer | None:

@@ -1,6 +1,6 @@
 """Integer weights as the program stores them: dense, as a bitmap, or as a relative index.
 
-`evaluation.planner.weights` says which, and what it takes; `c/unpack.h` is the reader, and defines every bit.
+`evaluation.kernels.weights` says which, and what it takes; `c/unpack.h` is the reader, and defines every bit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 
 from deeplab.runtime.layer import Constant, Site, Value
 from evaluation.executor.packing import pack_rows
-from evaluation.planner.weights import DENSE_GROUP, INDEX_BITS, Format, layer_storage
+from evaluation.kernels.weights import DENSE_GROUP, INDEX_BITS, Format, layer_storage
 
 FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
 """`enum weight_format` of `c/unpack.h`."""

@@ -8,9 +8,9 @@ from deeplab.runtime.layer import Constant, Layer, Site, Value
 from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
 from evaluation.graph import Tensor
 from evaluation.graph.accumulate import accumulator_dtype
-from evaluation.planner.geometry import padding_before
-from evaluation.planner.kernels import is_global_reduction
-from evaluation.planner.types import extent
+from evaluation.graph.geometry import padding_before
+from evaluation.graph.regions import extent
+from evaluation.kernels.contract import is_global_reduction
 
 MOST_AXES = 6
 """As in `c/sums.c`."""

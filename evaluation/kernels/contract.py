@@ -1,0 +1,269 @@
+"""What every kernel promises: the contract between the planner, the executor and the C program.
+
+For each operator: whether it can compute part of its output (tiles), what working memory it needs (scratch), whether
+its output may lie where its input lay (in place), and which neighbours run as one call (fused). Regions are in
+`geometry`.
+
+Scratch, in bytes:
+- kernels whose weights are packed or sparse unpack one output channel at a time: kh*kw*cin values of the type they
+  compute in (int8, int16 or float32); convolutions of int8 codes, which compute 16 output channels together, as many
+  (`evaluation.kernels.weights.unpacked_shape`);
+- a pool over the whole picture, and MEAN, keep one running sum for each output value, in the narrowest type that
+  holds it (`evaluation.graph.accumulate`); computed tile by tile, the sums are an accumulator that lives from the first
+  tile to the last;
+- all else needs none. In particular fused RESIZE_BILINEAR + ARG_MAX interpolates one class after another at one pixel,
+  rounds it as the resize would, and keeps only the best so far; the first class wins a tie.
+
+In place: RESHAPE, SQUEEZE and EXPAND_DIMS only rename bytes. Operators that treat each element alone may write it where
+they read it: activations, QUANTIZE between codes of one width (the frame's uint8 included), and sums or products into
+an operand of the output's shape, provided nothing else reads that operand.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NoReturn
+
+import numpy as np
+
+from evaluation.errors import UserError
+from evaluation.graph import ABSENT, Graph, Operator, Tensor, operator_macs
+from evaluation.graph.accumulate import accumulator_dtype
+from evaluation.graph.geometry import COLUMNS, ROWS, Need, need, window_size
+from evaluation.graph.regions import extent
+from evaluation.kernels.weights import unpacked_bytes
+from evaluation.listing import listed, shortened
+
+MAX_LABEL_CLASSES = 256
+_MAX_SIDE = 1 << 16
+_RENAMING = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
+_REWRITING = {
+    "QUANTIZE", "ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "ELU",
+    "HARD_SWISH", "LOGISTIC", "TANH", "ABS", "NEG", "EXP", "SQRT", "RSQRT", "SQUARE", "FLOOR", "CEIL", "ROUND", "PRELU",
+}  # fmt: skip
+_WHOLE = {
+    "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "FULLY_CONNECTED", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "TRANSPOSE",
+    "STRIDED_SLICE", "SLICE", "SPLIT", "PACK", "TRANSPOSE_CONV", "MIRROR_PAD", "BATCH_MATMUL",
+}  # fmt: skip
+_BY_ROWS = {
+    "CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR",
+    "PAD", "PADV2", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "CONCATENATION", "SOFTMAX", "LOG_SOFTMAX", "ARG_MAX", "ARG_MIN",
+    "ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM", "SQUARED_DIFFERENCE", "PRELU", "QUANTIZE", "DEQUANTIZE", "CAST",
+    "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "ELU", "HARD_SWISH", "LOGISTIC", "TANH", "ABS", "NEG", "EXP",
+    "SQRT", "RSQRT", "SQUARE", "FLOOR", "CEIL", "ROUND",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class KernelCall:
+    """One kernel over the whole of its output: an operator, or several that are fused. A tile is a part of it.
+
+    Tensors are named by *values*: the graph's tensor index, plus a multiple of the number of tensors for each further
+    time that a tensor is computed (see `variants`).
+    """
+
+    operators: tuple[int, ...]
+    reads: tuple[int, ...]
+    """Non-constant input values, in operator order (a value read twice stands twice)."""
+    writes: tuple[int, ...]
+    needs: tuple[tuple[Need, Need] | None, ...]
+    """For each of `reads`: the input rows each output row needs, and the same for columns; None = all at once."""
+    in_place: tuple[int, ...]
+    """Positions in `reads` whose place the first output may take, if nothing else reads that value."""
+    reduces: bool
+    """A pool over the whole picture: it can take its input tile by tile, adding to an accumulator."""
+    scratch_bytes: int
+    """Working memory of a call; of a reduction, its accumulator."""
+    macs: int
+
+    @property
+    def tileable(self) -> bool:
+        """Whether any rectangle of the output can be computed alone."""
+        return len(self.writes) == 1 and not self.reduces and all(need is not None for need in self.needs)
+
+
+def kernel_calls(graph: Graph) -> tuple[KernelCall, ...]:
+    """The kernel calls of one run, in the graph's order.
+
+    Raises:
+        UserError: an operator whose kernel is not specified here, or a tensor that cannot be planned.
+    """
+    _check_tensors(graph)
+    readers: dict[int, list[int]] = {}
+    for index, operator in enumerate(graph.operators):
+        if operator.kind not in _BY_ROWS | _WHOLE:
+            raise UserError(
+                f'{graph.name}: operator {index} ({operator.kind} "{shortened(operator.name)}") has no kernel here; '
+                f"plannable kinds are {listed(sorted(_BY_ROWS | _WHOLE))}"
+            )
+        for tensor in set(operator.inputs):
+            readers.setdefault(tensor, []).append(index)
+    fused = {
+        producer: index
+        for index, operator in enumerate(graph.operators)
+        if (producer := _fusible_resize(graph, index, readers)) is not None
+    }
+    fused_into = {consumer: producer for producer, consumer in fused.items()}
+    return tuple(
+        _call(graph, index, fused_into.get(index)) for index in range(len(graph.operators)) if index not in fused
+    )
+
+
+def slices_of(graph: Graph, call: KernelCall) -> tuple[int, ...] | None:
+    """First channel of each input in the output, where `call` is a CONCATENATION that only puts its inputs side by
+    side: along the channels, all quantised alike. None for any other call."""
+    operator = graph.operators[call.operators[0]]
+    if operator.kind != "CONCATENATION" or len(call.reads) != len(operator.inputs):
+        return None
+    output = graph.tensors[operator.outputs[0]]
+    inputs = [graph.tensors[index] for index in operator.inputs]
+    if len(output.shape) != 4 or operator.attributes["axis"] != 3:
+        return None
+    if operator.attributes.get("activation", "NONE") != "NONE" or any(not alike(one, output) for one in inputs):
+        return None
+    channels = [tensor.shape[3] for tensor in inputs]
+    if any(first * output.bits % 8 for first in accumulate(channels)):
+        return None  # slices begin on whole bytes
+    return tuple(accumulate(channels[:-1], initial=0))
+
+
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Whether equal bytes of the two mean equal numbers."""
+    if (one.dtype, one.bits) != (other.dtype, other.bits):
+        return False
+    if one.quantization is None or other.quantization is None:
+        return one.quantization is other.quantization
+    same_scale = np.array_equal(one.quantization.scale, other.quantization.scale)
+    return same_scale and np.array_equal(one.quantization.zero_point, other.quantization.zero_point)
+
+
+def is_label_map(graph: Graph, tensor: int) -> bool:
+    """Whether `tensor` is the result as classes of pixels: an ARG_MAX over at most 256 channels that nothing reads."""
+    if tensor not in graph.outputs or any(tensor in operator.inputs for operator in graph.operators):
+        return False
+    producer = next((operator for operator in graph.operators if tensor in operator.outputs), None)
+    if producer is None or producer.kind != "ARG_MAX" or len(graph.tensors[tensor].shape) != 3:
+        return False
+    return graph.tensors[producer.inputs[0]].shape[-1] <= MAX_LABEL_CLASSES
+
+
+def row_bytes(tensor: Tensor) -> int:
+    """Bytes of one full row of a tensor as it lies in the arena; a row begins on a whole byte."""
+    _, columns, channels = extent(tensor)
+    return math.ceil(columns * channels * tensor.bits / 8)
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+    return extent(tensor)[0] * row_bytes(tensor)
+
+
+def _call(graph: Graph, index: int, producer: int | None) -> KernelCall:
+    operator = graph.operators[index]
+    macs = operator_macs(graph, operator)
+    if producer is not None:
+        resize = graph.operators[producer]
+        # ARG_MAX keeps rows and columns, so what the pair needs is what the resize needs.
+        needs = (_needs(graph, resize, 0),)
+        return KernelCall((producer, index), (resize.inputs[0],), operator.outputs, needs, (), False, 0, macs)
+    positions = [
+        position
+        for position, tensor in enumerate(operator.inputs)
+        if tensor != ABSENT and not graph.tensors[tensor].is_constant
+    ]
+    return KernelCall(
+        operators=(index,),
+        reads=tuple(operator.inputs[position] for position in positions),
+        writes=operator.outputs,
+        needs=tuple(_needs(graph, operator, position) for position in positions),
+        in_place=_in_place(graph, operator, positions),
+        reduces=is_global_reduction(graph, operator),
+        scratch_bytes=_scratch_bytes(graph, index),
+        macs=macs,
+    )
+
+
+def _needs(graph: Graph, operator: Operator, position: int) -> tuple[Need, Need] | None:
+    if operator.kind in _WHOLE:
+        return None
+    rows, columns = (need(graph, operator, position, axis) for axis in (ROWS, COLUMNS))
+    return None if rows is None or columns is None else (rows, columns)
+
+
+def _fusible_resize(graph: Graph, index: int, readers: dict[int, list[int]]) -> int | None:
+    """The RESIZE_BILINEAR that ARG_MAX `index` can swallow, if it is the only one to read it."""
+    operator = graph.operators[index]
+    if operator.kind != "ARG_MAX" or not is_label_map(graph, operator.outputs[0]):
+        return None
+    logits = operator.inputs[0]
+    if readers[logits] != [index] or logits in graph.outputs or operator.attributes["axis"] != 3:
+        return None
+    producer = next((i for i, other in enumerate(graph.operators) if logits in other.outputs), None)
+    if producer is None or graph.operators[producer].kind != "RESIZE_BILINEAR":
+        return None
+    return producer
+
+
+def _in_place(graph: Graph, operator: Operator, positions: list[int]) -> tuple[int, ...]:
+    """Positions among the non-constant inputs whose bytes the output may overwrite one by one."""
+    output = graph.tensors[operator.outputs[0]]
+    inputs = [operator.inputs[position] for position in positions]
+    allowed = []
+    for place, tensor in enumerate(inputs):
+        source = graph.tensors[tensor]
+        if inputs.count(tensor) > 1 or source.bits != output.bits:
+            continue
+        if operator.kind in _RENAMING:
+            if place == 0 and source.bits >= 8:
+                allowed.append(place)
+        elif operator.kind in _REWRITING and source.shape == output.shape:
+            allowed.append(place)
+    return tuple(allowed)
+
+
+def is_global_reduction(graph: Graph, operator: Operator) -> bool:
+    """Whether the operator sums over all rows and columns of a picture, channel by channel."""
+    source = graph.tensors[operator.inputs[0]]
+    if len(source.shape) != 4 or source.is_constant:
+        return False
+    if operator.kind == "AVERAGE_POOL_2D":
+        return window_size(graph, operator) == source.shape[1:3] and graph.tensors[operator.outputs[0]].shape[1:3] == (
+            1,
+            1,
+        )
+    return operator.kind in ("MEAN", "SUM") and sorted(operator.attributes["axes"]) == [1, 2]
+
+
+def _scratch_bytes(graph: Graph, index: int) -> int:
+    operator = graph.operators[index]
+    scratch = unpacked_bytes(graph, index)
+    source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    if is_global_reduction(graph, operator) or operator.kind in ("MEAN", "SUM"):
+        count = source.elements // output.elements
+        scratch += output.elements * np.dtype(accumulator_dtype(source, count)).itemsize
+    return scratch
+
+
+def _check_tensors(graph: Graph) -> None:
+    touched = {i for operator in graph.operators for i in (*operator.inputs, *operator.outputs) if i != ABSENT}
+    for index in sorted(touched):
+        tensor = graph.tensors[index]
+        if tensor.is_constant:
+            continue
+        where = f'{graph.name}: tensor {index} "{shortened(tensor.name)}" of shape {tensor.shape}'
+        if len(tensor.shape) in (3, 4) and tensor.shape[0] != 1:
+            _refuse_first_axis(graph, where, tensor.shape[0])
+        if max(extent(tensor)[:2]) > _MAX_SIDE:
+            raise UserError(f"{where} is more than {_MAX_SIDE} rows or columns; such pictures are not planned")
+
+
+def _refuse_first_axis(graph: Graph, where: str, size: int) -> NoReturn:
+    """A tensor of rank 3 or 4 that does not begin with an axis of 1: of a network for a batch, or of another layout."""
+    batches = {graph.tensors[i].shape[0] for i in graph.inputs if len(graph.tensors[i].shape) in (3, 4)}
+    if batches - {1}:
+        raise UserError(f"{where} holds a batch; export the network for one image at a time")
+    raise UserError(
+        f"{where} has a first axis of {size} though the network takes one image; tensors of 3 or 4 axes are planned as "
+        "(1, rows, columns) or (1, rows, columns, channels), so keep an axis of 1 in front"
+    )

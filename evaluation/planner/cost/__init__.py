@@ -1,0 +1,1 @@
+"""Figures of a plan: tables, stack and weights by the rules of a target."""

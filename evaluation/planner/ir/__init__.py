@@ -1,0 +1,1 @@
+"""The planner's data: plans, storage graphs and loops over tiles."""

@@ -1,0 +1,75 @@
+"""Which values share a place: operators that work in place, and concatenations whose inputs are written into slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluation.graph import Graph
+from evaluation.kernels.contract import KernelCall, is_label_map, slices_of
+from evaluation.kernels.targets import Target
+
+_NEAR = 4
+"""Calls between the writing of a value and its rewriting in place in a slice, at most."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value lies: at a channel of the value that is its host."""
+
+    host: int
+    channel: int
+
+
+def places_of(
+    graph: Graph, target: Target, calls: Sequence[KernelCall], copied: frozenset[tuple[int, int]]
+) -> dict[int, Place]:
+    """Where each value lies that does not lie in a storage of its own."""
+    readers: dict[int, int] = {}
+    for call in calls:
+        for value in call.reads:
+            readers[value] = readers.get(value, 0) + 1
+    kept = set(graph.outputs) | (set(graph.inputs) if target.keep_frame or not target.count_frame else set())
+    written = {value: at for at, call in enumerate(calls) for value in call.writes}
+    places: dict[int, Place] = {}
+    for index in range(len(calls) - 1, -1, -1):
+        call = calls[index]
+        output = call.writes[0]
+        place = places.get(output, Place(output, 0))
+        slices = slices_of(graph, call)
+        if slices is not None:
+            for position, channel in enumerate(slices):
+                value = call.reads[position]
+                free = readers[value] == 1 and value not in kept and value not in graph.inputs
+                if free and (index, position) not in copied:
+                    places[value] = Place(place.host, place.channel + channel)
+            continue
+        for position in call.in_place:
+            value = call.reads[position]
+            if readers[value] > 1 or value in kept or is_label_map(graph, output % len(graph.tensors)):
+                continue
+            if _lies_in_a_slice(graph, output, place) and _shape(graph, value) != _shape(graph, output):
+                continue  # renamed in a slice, its elements would not follow one another
+            if value in graph.inputs and not _may_rewrite(graph, call, value, place):
+                continue
+            if place.host != output and written.get(value, -1) < index - _NEAR:
+                continue  # in a slice it would make the whole concatenation exist from then on
+            places[value] = place
+            break
+    return places
+
+
+def _lies_in_a_slice(graph: Graph, value: int, place: Place) -> bool:
+    host, own = (graph.tensors[index % len(graph.tensors)] for index in (place.host, value))
+    return host.elements != own.elements
+
+
+def _shape(graph: Graph, value: int) -> tuple[int, ...]:
+    return graph.tensors[value % len(graph.tensors)].shape
+
+
+def _may_rewrite(graph: Graph, call: KernelCall, value: int, place: Place) -> bool:
+    """The camera frame may be renamed, or requantised where it lies."""
+    kind = graph.operators[call.operators[0]].kind
+    alone = place.channel == 0 and place.host in call.writes
+    return alone and kind in ("QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")

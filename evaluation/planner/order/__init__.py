@@ -1,0 +1,1 @@
+"""Orders of the kernel calls: which runs when, and what is computed twice."""

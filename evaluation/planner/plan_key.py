@@ -1,0 +1,84 @@
+"""What a plan depends on, of a graph: a plan made of one graph serves every other with the same view.
+
+Shapes and bit-widths are known before a network is trained, so the plan made beforehand is the trained network's. And
+weights of 4 and of 6 bits are unpacked into the same scratch: only what their storage takes differs, which is added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.kernels.contract import alike
+from evaluation.kernels.targets import Target
+from evaluation.kernels.weights import layer_storage, multiplies_bytes, needs_unpacking, weights_bytes
+from evaluation.planner.cost.accounting import padding_zeros
+from evaluation.planner.ir.plan_types import Plan
+
+
+def planning_view(graph: Graph) -> dict[str, Any]:
+    """Everything that `evaluation.planner.plan` reads of a graph but its name and the bytes of its constants.
+
+    Of a constant stands here how it is stored, not its values; of grids whether two are the same, not what they are. A
+    tree of plain values.
+    """
+    zeros = padding_zeros(graph)
+    names: dict[int | None, int] = {zero: number for number, zero in enumerate(dict.fromkeys(zeros.values()))}
+    return {
+        "tensors": [_tensor(tensor) for tensor in graph.tensors],
+        "operators": [
+            _operator(graph, index) | {"padding": names.get(zeros.get(index))} for index in range(len(graph.operators))
+        ],
+        "inputs": graph.inputs,
+        "outputs": graph.outputs,
+    }
+
+
+def carried_over(made: Plan, graph: Graph, target: Target) -> Plan:
+    """A plan that was made of a graph with the same view and for the same target, as that of `graph`."""
+    weights = weights_bytes(graph)
+    more = weights - made.weights_bytes
+    in_ram, in_flash = (more, 0) if target.weights_in_ram else (0, more)
+    return replace(
+        made,
+        graph=graph.name,
+        weights_bytes=weights,
+        flash_bytes=made.flash_bytes + in_flash,
+        peak_memory_bytes=made.peak_memory_bytes + in_ram,
+    )
+
+
+def _tensor(tensor: Tensor) -> tuple[str, tuple[int, ...], str, str | int, list[int | None] | None]:
+    grid = None if tensor.quantization is None else [tensor.quantization.scale.size, tensor.quantization.axis]
+    stored: str | int
+    if tensor.is_constant:
+        stored = "packed" if tensor.bits < np.dtype(tensor.dtype).itemsize * 8 else "whole"
+    else:
+        stored = tensor.bits
+    return tensor.name, tensor.shape, tensor.dtype, stored, grid
+
+
+def _operator(graph: Graph, index: int) -> dict[str, Any]:
+    operator, storage = graph.operators[index], layer_storage(graph, index)
+    return {
+        "kind": operator.kind,
+        "name": operator.name,
+        "inputs": operator.inputs,
+        "outputs": operator.outputs,
+        "attributes": operator.attributes,
+        "format": storage.format,
+        "requantization_bytes": storage.requantization_bytes,
+        "kernel": [multiplies_bytes(graph, index), needs_unpacking(graph, index)],
+        "same_grid": _same_grid(graph, operator),
+    }
+
+
+def _same_grid(graph: Graph, operator: Operator) -> list[bool] | None:
+    """Of what is put side by side: whether each input is on the output's grid."""
+    if operator.kind != "CONCATENATION":
+        return None
+    output = graph.tensors[operator.outputs[0]]
+    return [index != ABSENT and alike(graph.tensors[index], output) for index in operator.inputs]

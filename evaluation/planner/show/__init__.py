@@ -1,0 +1,1 @@
+"""What the planner's command reads and shows: tables, drawings, buffer lists, offsets for TFLM."""

@@ -1,0 +1,309 @@
+"""Which rows of which storage each stripe of a section computes and reads.
+
+A section is a run of calls [first, end) computed in n stripes of rows: stripe k passes through all its calls before
+stripe k + 1 begins. The last output's rows are shared out evenly; what every other storage must hold follows backwards
+from its readers. A storage's rows are treated in one of two ways:
+
+- *once*: stripe k computes the rows that no stripe before it has computed. Those that later stripes read again are
+  kept, in a row cache, or in the storage itself if it outlives the section;
+- *again*: stripe k computes all rows it reads, the halo included.
+
+The first stripe of a section must fill every window on its way and computes more rows than those after it. A *lead*
+spreads that over stripes of their own at the beginning, which compute rows of the storages between, at the pace of the
+later stripes, and none of the last output.
+
+Stripes of several manners are treated at once, stacked in one array, because pricing a section asks for all of them,
+and so are several ends. All sections with the same `end` share these rows: they follow from the calls after a storage
+alone.
+
+The same arithmetic serves columns (`axis=COLUMNS`), where strips take the place of stripes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.graph.geometry import ROWS
+from evaluation.planner.ir.plan_types import Halo
+from evaluation.planner.ir.storage_graph import Call, Program
+
+_FAR = 1 << 40
+_WIDENING = 2
+"""A tensor this many times as large as its input is a wide one, computed again rather than kept in a MIXED section."""
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """A way to cut one axis of a section."""
+
+    count: int
+    """Stripes in all."""
+    halo: Halo
+    lead: int = 0
+    """How many of them, at the beginning, compute nothing of the last output."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stripes:
+    """Stripes of several cuttings, stacked: those of cuttings[0] first, then those of cuttings[1], ..."""
+
+    cuttings: tuple[Cutting, ...]
+    begins: npt.NDArray[np.int64]
+    """Index of the first stripe of each cutting."""
+    ends: npt.NDArray[np.int64]
+    """Index of the last stripe of each cutting."""
+    group: npt.NDArray[np.int64]
+    """For each stripe, which cutting it belongs to."""
+    again: npt.NDArray[np.bool]
+    """For each stripe, whether all storages are computed again."""
+    wide_again: npt.NDArray[np.bool]
+    """For each stripe, whether wide storages are."""
+    position: npt.NDArray[np.int64]
+    """For each stripe, how many of its cutting come before it."""
+    ahead: npt.NDArray[np.int64]
+    """For each stripe, how many stripes come until the first that computes some of the last output."""
+    lead: npt.NDArray[np.int64]
+    """For each stripe, how many of its cutting, at the beginning, compute nothing of the last output."""
+    working: npt.NDArray[np.int64]
+    """For each stripe, how many stripes of its cutting compute some of the last output."""
+    lift: npt.NDArray[np.int64]
+    """Keeps cuttings apart where values are accumulated over stripes."""
+
+    @staticmethod
+    def of(cuttings: Sequence[Cutting]) -> Stripes:
+        sizes = np.array([cutting.count for cutting in cuttings], np.int64)
+        leads = np.array([cutting.lead for cutting in cuttings], np.int64)
+        ends = np.cumsum(sizes) - 1
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        position = np.arange(len(group)) - (ends - sizes + 1)[group]
+        again = np.array([cutting.halo is Halo.RECOMPUTE for cutting in cuttings])
+        mixed = np.array([cutting.halo is Halo.MIXED for cutting in cuttings])
+        return Stripes(
+            tuple(cuttings),
+            begins=ends - sizes + 1,
+            ends=ends,
+            group=group,
+            again=again[group],
+            wide_again=mixed[group],
+            position=position,
+            ahead=np.maximum(leads[group] - position, 0),
+            lead=leads[group],
+            working=(sizes - leads)[group],
+            lift=group * _FAR,
+        )
+
+    def shares(self, rows: int) -> npt.NDArray[np.int64]:
+        """End of each stripe when `rows` are shared out evenly."""
+        done: npt.NDArray[np.int64] = np.maximum(self.position + 1 - self.lead, 0)
+        return done * rows // self.working
+
+    def shifted(self, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """For each stripe the value of the one before it; 0 for the first."""
+        before = np.empty_like(ends)
+        before[1:] = ends[:-1]
+        before[self.begins] = 0
+        return before
+
+    def largest_so_far(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Largest value of this stripe and those before it."""
+        return np.maximum.accumulate(values + self.lift) - self.lift
+
+    def least_from_here(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Least value of this stripe and those after it."""
+        return np.minimum.accumulate((values + self.lift)[::-1])[::-1] - self.lift
+
+    def with_lead(self, ends: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
+        """`ends` of a storage of so many rows, with its part of the leading stripes filled in."""
+        if not self.ahead.any():
+            return ends
+        first = ends[(self.begins + self.ahead[self.begins])[self.group]]
+        pace = -(-rows // self.working)
+        return np.where(self.ahead > 0, np.maximum(ends, first - self.ahead * pace), ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """Rows of one storage, by stripe."""
+
+    top: npt.NDArray[np.int64]
+    bottom: npt.NDArray[np.int64]
+    """Stripe k computes rows [top, bottom); none where top >= bottom."""
+    once: npt.NDArray[np.bool]
+    """bool: whether its rows are computed once."""
+    kept: npt.NDArray[np.bool]
+    """bool: whether the storage outlives the section."""
+    known: npt.NDArray[np.bool]
+    """bool: whether the section has a call that writes the storage; where not, the stripe computes no row of it."""
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """How many rows each stripe computes."""
+        counts: npt.NDArray[np.int64] = np.maximum(self.bottom - self.top, 0)
+        return counts
+
+    def where(self, inside: npt.NDArray[np.bool]) -> Span:
+        """This span in some stripes; in the others none."""
+        if inside.all():
+            return self
+        return Span(
+            np.where(inside, self.top, 0), np.where(inside, self.bottom, 0), self.once, self.kept, self.known & inside
+        )
+
+    def completed(self, other: Span) -> Span:
+        """This span where it is known, and `other` elsewhere."""
+        return Span(
+            np.where(self.known, self.top, other.top),
+            np.where(self.known, self.bottom, other.bottom),
+            np.where(self.known, self.once, other.once),
+            np.where(self.known, self.kept, other.kept),
+            self.known | other.known,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Demand:
+    """What the readers of a storage ask for, by stripe."""
+
+    bottom: npt.NDArray[np.int64]
+    top: npt.NDArray[np.int64]
+    asked: npt.NDArray[np.bool]
+    """bool: whether the section has a reader among the calls passed."""
+
+
+class Sweep:
+    """Goes through the calls backwards, and knows what the calls passed so far need of each storage.
+
+    The stripes may be of sections with several ends; a call is passed by those that end behind it.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        ends: int | npt.NDArray[np.int64],
+        stripes: Stripes,
+        wide: frozenset[int] = frozenset(),
+        axis: int = ROWS,
+    ) -> None:
+        """
+        Args:
+            ends: where the section ends; for each stripe, if not all the same.
+            wide: storages that a MIXED section computes again.
+        """
+        self._program, self._stripes, self._wide, self._axis = program, stripes, wide, axis
+        self._ends = np.broadcast_to(np.asarray(ends, np.int64), stripes.group.shape)
+        self.spans: dict[int, Span] = {}
+        """By storage, of those whose last writer in a section has been passed."""
+        self.reductions: dict[int, Span] = {}
+        """By call, of the running reductions passed: the rows of its input that each stripe adds."""
+        self._demands: dict[int, _Demand] = {}
+
+    def take(self, index: int) -> Span:
+        """Pass call `index` (the one before those passed) and return the rows that it computes of its output."""
+        call, inside = self._program.calls[index], self._ends > index
+        if call.reduces:
+            return self._take_reduction(index, call, inside)
+        span = self.spans.get(call.output)
+        if span is None:
+            span = self.spans[call.output] = self._span(call.output).where(inside)
+        elif (inside > span.known).any():
+            span = self.spans[call.output] = span.completed(self._span(call.output).where(inside))
+        active = span.top < span.bottom
+        top = np.where(active, span.top, 0)
+        last = np.where(active, span.bottom - 1, 0)
+        for operand, need in zip(call.reads, call.tile_needs, strict=True):
+            if operand.storage == call.output:
+                continue  # in place: it rewrites the very rows it reads
+            first, end = need[self._axis]
+            self._ask(operand.storage, np.where(active, first[top], _FAR), np.where(active, end[last], 0), inside)
+        return span
+
+    def low(self, storage: int) -> npt.NDArray[np.int64]:
+        """For each stripe the first row of `storage` that it or a later stripe reads; the number of rows if none."""
+        size = self._size(storage)
+        demand = self._demands.get(storage)
+        if demand is None:
+            return np.full(self._stripes.group.shape, size, np.int64)
+        return self._stripes.least_from_here(np.minimum(demand.top, size))
+
+    def has_readers(self, storage: int) -> npt.NDArray[np.bool]:
+        """bool by stripe: whether its section has a reader of `storage` among the calls passed."""
+        demand = self._demands.get(storage)
+        return np.zeros(self._stripes.group.shape, bool) if demand is None else demand.asked
+
+    def kept_rows(self, storage: int) -> npt.NDArray[np.int64]:
+        """For each cutting, how many rows of a storage computed once its row cache must hold."""
+        span = self.spans[storage]
+        carried = np.where(span.once, np.maximum(span.top - self.low(storage), 0), 0)
+        return np.maximum.reduceat(carried, self._stripes.begins)
+
+    def _take_reduction(self, index: int, call: Call, inside: npt.NDArray[np.bool]) -> Span:
+        """Its output appears in the last stripe. What it reads of its input are the rows not read before."""
+        source = call.reads[0].storage
+        size = self._size(source)
+        ends = self._stripes.shares(size)
+        demand = self._demands.get(source)
+        if demand is not None:  # other readers set the pace
+            paced = self._stripes.largest_so_far(demand.bottom)
+            paced[self._stripes.ends] = size
+            ends = np.where(demand.asked, paced, ends)
+        before = self._stripes.shifted(ends)
+        everywhere = np.ones(ends.shape, bool)
+        self.reductions[index] = Span(before, ends, everywhere, ~everywhere, everywhere).where(inside)
+        self._ask(source, np.where(inside & (before < ends), before, _FAR), np.where(inside, ends, 0), inside)
+        one = np.zeros_like(ends)
+        one[self._stripes.ends] = self._size(call.output)
+        span = Span(np.zeros_like(ends), one, everywhere, everywhere, everywhere).where(inside)
+        self.spans[call.output] = span
+        return span
+
+    def _span(self, storage: int) -> Span:
+        """The rows of a storage that nothing before the calls passed writes."""
+        entry, size, stripes = self._program.storages[storage], self._size(storage), self._stripes
+        kept = entry.last >= self._ends
+        everywhere = np.ones(kept.shape, bool)
+        demand = self._demands.get(storage)
+        if demand is None:
+            bottom = stripes.shares(size)
+            return Span(stripes.shifted(bottom), bottom, everywhere, kept, everywhere)
+        bottom = stripes.largest_so_far(stripes.with_lead(demand.bottom, size))
+        if kept.any():
+            whole = kept[stripes.ends]
+            bottom[stripes.ends[whole]] = size
+        if not demand.asked.all():
+            bottom = np.where(demand.asked, bottom, stripes.shares(size))
+        again = stripes.again | stripes.wide_again if storage in self._wide else stripes.again
+        again = again & demand.asked & ~kept
+        if self._axis == ROWS:
+            # What the first stripe needs whole (the result of a global pool, say) is not computed a second time.
+            again &= (demand.bottom[stripes.begins] < size)[stripes.group]
+        top = np.where(again, np.minimum(demand.top, size), stripes.shifted(bottom))
+        return Span(top, np.where(again, demand.bottom, bottom), ~again, kept, everywhere)
+
+    def _ask(
+        self, storage: int, top: npt.NDArray[np.int64], bottom: npt.NDArray[np.int64], inside: npt.NDArray[np.bool]
+    ) -> None:
+        """Readers `inside` read rows [top, bottom) of a storage."""
+        known = self._demands.get(storage)
+        if known is not None:
+            top, bottom, inside = np.minimum(known.top, top), np.maximum(known.bottom, bottom), known.asked | inside
+        self._demands[storage] = _Demand(bottom, top, inside)
+
+    def _size(self, storage: int) -> int:
+        entry = self._program.storages[storage]
+        return entry.rows if self._axis == ROWS else entry.columns
+
+
+def wide_storages(program: Program) -> frozenset[int]:
+    """Storages that are much larger than what they are computed from."""
+    wide = set()
+    for call in program.calls:
+        if not call.tileable or not call.reads or call.reads[0].storage == call.output:
+            continue
+        source, output = program.storages[call.reads[0].storage], program.storages[call.output]
+        if output.size_bytes >= _WIDENING * source.size_bytes:
+            wide.add(call.output)
+    return frozenset(wide)

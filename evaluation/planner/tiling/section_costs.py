@@ -1,0 +1,388 @@
+"""Price the ways to cut a network into sections: the bytes and the MACs of each candidate.
+
+The bytes of a section are those of its own tiles and row caches at the fullest step, and of the tensors between
+sections. Of the latter each keeps its rows together, so that one which grows can follow close behind one that shrinks
+(`_Sheet._shared`), but not behind two: the price is that of an arrangement which exists, as long as neighbouring
+sections do not demand another. It is therefore mostly above the bytes alive, and mostly near the arena in the end.
+
+A price depends on the section's own calls alone: what comes from before it dies as its stripes read it, what outlives
+it grows as they write it. So every candidate [first, end) is priced once, for all manners together, and the best
+sequence of sections is a shortest path (`path`). One backward sweep (`stripes`) serves all candidates with some ends.
+
+Not every candidate is priced. Everything alive at a boundary between sections is whole there, so no plan through it has
+a lower peak than that sum; and tiled sections mostly begin and end where the network is narrow (`narrows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.graph.geometry import COLUMNS
+from evaluation.planner.ir.plan_types import Halo
+from evaluation.planner.ir.storage_graph import Call, Program, Storage
+from evaluation.planner.tiling.row_tiles import Cutting, Span, Stripes, Sweep, wide_storages
+
+_TOGETHER = 2048
+"""Tiles of one call, in all ends and manners, that are priced in one array: enough for numpy, and within the cache."""
+
+NEVER = np.iinfo(np.int64).max // 4
+"""Live bytes of a section that cannot be."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """A way to compute a section: stripes of rows, strips of columns, and what becomes of the halo."""
+
+    rows: int
+    columns: int
+    halo: Halo
+    lead: int = 0
+    """Stripes at the beginning that compute nothing of the last output (see `stripes`)."""
+
+    @property
+    def tiles(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def rows_outermost(self) -> bool:
+        """Whether stripes of rows are the outer loop, and strips of columns the inner (see `types.Section`)."""
+        return self.halo is Halo.RECOMPUTE
+
+
+UNTILED = Manner(1, 1, Halo.NONE)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Prices of sections. A section that cannot be, or costs more MACs than allowed, has `NEVER` bytes."""
+
+    manners: tuple[Manner, ...]
+    price_bytes: npt.NDArray[np.int64]
+    """int64 (calls, calls + 1, manners): the bytes of section [first, end)."""
+    extra_macs: npt.NDArray[np.int64]
+    """int64, same shape: MACs beyond the untiled ones."""
+
+    def among(self, keep: Sequence[int]) -> Candidates:
+        """Only the manners at these positions."""
+        manners = tuple(self.manners[index] for index in keep)
+        return Candidates(manners, self.price_bytes[:, :, keep], self.extra_macs[:, :, keep])
+
+
+def boundary_bytes(program: Program) -> npt.NDArray[np.int64]:
+    """int64 (calls + 1,): bytes of what is alive between call i - 1 and call i."""
+    crossing = np.zeros(len(program.calls) + 1, np.int64)
+    for storage in program.storages:
+        if program.counted(storage):
+            crossing[storage.first + 1 : storage.last + 1] += storage.size_bytes
+    return crossing
+
+
+def barriers(program: Program) -> list[int]:
+    """Boundaries that every choice of sections has, 0 among them: around a call that only runs whole, and before one
+    that reads the result of a global pool."""
+    found = {0}
+    reduced: set[int] = set()
+    for index, call in enumerate(program.calls):
+        if not call.tileable and not call.reduces:
+            found |= {index, index + 1}
+        elif any(operand.storage in reduced for operand in call.reads):
+            found.add(index)
+        if call.reduces:
+            reduced.add(call.output)
+    return sorted(found - {len(program.calls)})
+
+
+def narrows(program: Program) -> list[int]:
+    """Boundaries at which no more is alive than at those beside them, the ends among them."""
+    crossing = boundary_bytes(program)
+    last = len(crossing) - 1
+    return [
+        i
+        for i in range(last + 1)
+        if i in (0, last) or (crossing[i] <= crossing[i - 1] and crossing[i] <= crossing[i + 1])
+    ]
+
+
+class Pricing:
+    """Prices of one program's sections, filled in as boundaries are taken up."""
+
+    def __init__(self, program: Program, manners: Sequence[Manner], max_extra_macs: int) -> None:
+        """
+        Args:
+            manners: what may be tried; `UNTILED` is always among them, first.
+            max_extra_macs: sections that need more are not priced.
+        """
+        calls = len(program.calls)
+        self._program = program
+        self._max_extra_macs = max_extra_macs
+        self._boundaries: set[int] = set()
+        shape = (calls, calls + 1, len(manners))
+        self.candidates = Candidates(tuple(manners), np.full(shape, NEVER, np.int64), np.zeros(shape, np.int64))
+        groups: dict[int, list[int]] = {}
+        for index, manner in enumerate(manners[1:], 1):
+            groups.setdefault(manner.columns, []).append(index)
+        self._groups = [
+            (columns, indices, [Cutting(m.rows, m.halo, m.lead) for m in (manners[i] for i in indices)])
+            for columns, indices in groups.items()
+        ]
+        self._wide = wide_storages(program)
+
+    def untiled(self) -> None:
+        """Price every call as an untiled section of its own."""
+        for index in range(len(self._program.calls)):
+            self.candidates.price_bytes[index, index + 1, 0] = _untiled_bytes(self._program, index)
+
+    def take_up(self, boundaries: Sequence[int], peak_bytes: int, *, in_strips: bool = True) -> None:
+        """Price all tiled sections between these boundaries and those taken up before, as far as they may stay below
+        `peak_bytes`; those in strips of columns only if asked."""
+        new = set(boundaries) - self._boundaries
+        self._boundaries |= new
+        asked = {
+            end: firsts
+            for end in sorted(self._boundaries, reverse=True)
+            if (firsts := {first for first in self._boundaries if first < end and (end in new or first in new)})
+        }
+        for columns, indices, cuttings in self._groups:
+            if columns > 1 and not in_strips:
+                continue
+            together = max(1, _TOGETHER // (columns * sum(cutting.count for cutting in cuttings)))
+            for ends in _batched(asked, together):
+                sheet = _Sheet(self._program, ends, cuttings, columns, self._wide)
+                for first, end, live, extra in sheet.prices(asked, self._max_extra_macs, peak_bytes):
+                    self.candidates.price_bytes[first, end, indices] = live
+                    self.candidates.extra_macs[first, end, indices] = extra
+
+
+def _batched(ends: Iterable[int], size: int) -> Iterator[list[int]]:
+    """`ends` in lists of at most so many."""
+    remaining = iter(ends)
+    while some := list(islice(remaining, size)):
+        yield some
+
+
+def _untiled_bytes(program: Program, index: int) -> int:
+    alive = sum(
+        program.aligned(s.size_bytes) for s in program.storages if s.first <= index <= s.last and program.counted(s)
+    )
+    return alive + program.aligned(program.calls[index].scratch_bytes)
+
+
+def strips(columns: int) -> Stripes:
+    """Strips of columns. A column of the halo is always computed again: its strip ended a whole height ago."""
+    return Stripes.of([Cutting(columns, Halo.RECOMPUTE)])
+
+
+class _Sheet:
+    """The prices of all sections with some ends, for several ways to cut the rows and one number of column strips.
+
+    All arrays go over the stripes of all ends, or over the ends times the cuttings: *groups*.
+    """
+
+    def __init__(
+        self, program: Program, ends: Sequence[int], cuttings: Sequence[Cutting], columns: int, wide: frozenset[int]
+    ) -> None:
+        self._program, self._ends, self._columns = program, np.array(ends, np.int64), columns
+        self._cuttings = len(cuttings)
+        self._stripes = Stripes.of([*cuttings] * len(ends))
+        sizes = [sum(cutting.count for cutting in cuttings)] * len(ends)
+        self._end_of = np.repeat(np.arange(len(ends)), sizes)
+        """For each stripe, which end it belongs to."""
+        self._rows = Sweep(program, self._ends[self._end_of], self._stripes, wide)
+        self._across = None
+        if columns > 1:
+            down = strips(columns)
+            beside = Stripes.of([*down.cuttings] * len(ends))
+            self._across = Sweep(program, np.repeat(self._ends, columns), beside, axis=COLUMNS)
+        total = len(self._stripes.group)
+        self._alive = np.zeros((total, columns, max(ends)), np.int64)
+        """Bytes of the section's own storages at each stripe, strip and call."""
+        self._fixed = np.zeros(total, np.int64)
+        """Bytes alive all through the section (row caches, accumulators), by stripe. What of them is not yet there in
+        the first stripe is subtracted in `_alive`."""
+        self._extra = np.zeros(len(self._stripes.cuttings), np.int64)
+        self._growing: dict[int, npt.NDArray[np.bool]] = {}
+        """Storages of a section's own that outlive it; bool by end."""
+
+    def prices(
+        self, asked: Mapping[int, Collection[int]], max_extra_macs: int, peak_bytes: int
+    ) -> Iterator[tuple[int, int, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """(first, end, live bytes, extra MACs) of the sections `asked` for, first calls by end; bytes and MACs are
+        int64 by cutting, the bytes `NEVER` where impossible or too dear."""
+        begun = [np.array([first in asked[end] for end in self._ends]) for first in range(max(self._ends))]
+        least = [min(asked[end]) for end in self._ends]
+        going = np.ones(len(self._ends), bool)  # ends whose sections may still grow
+        for first in range(int(max(self._ends)) - 1, min(least) - 1, -1):
+            inside = going & (self._ends > first)
+            if not inside.any():
+                if not going.any():
+                    break
+                continue
+            going &= ~inside | self._extend(first)
+            fits = (self._extra <= max_extra_macs).reshape(-1, self._cuttings)
+            going &= ~inside | fits.any(axis=1)
+            wanted = inside & going & begun[first]
+            if not wanted.any():
+                continue
+            possible = fits & self._possible(first)
+            worst = np.where(possible, self._worst(first, wanted), NEVER)
+            for at in np.flatnonzero(wanted):
+                yield first, int(self._ends[at]), worst[at], self._extra.reshape(-1, self._cuttings)[at]
+            going &= ~wanted | (self._own() < peak_bytes)
+
+    def _extend(self, index: int) -> npt.NDArray[np.bool]:
+        """Put call `index` in front of the sections that end behind it. Returns bool by end: whether a section can
+        hold it."""
+        program, call = self._program, self._program.calls[index]
+        if not (call.tileable or call.reduces):
+            return np.zeros(len(self._ends), bool)
+        if call.reduces and self._columns > 1 and self._is_float(call):
+            return np.zeros(len(self._ends), bool)  # float sums keep their bits only in the order of rows
+        possible = np.ones(len(self._ends), bool)
+        if call.reduces:  # its result is known only after the section's last stripe
+            possible = ~self._by_end(self._rows.has_readers(call.output))
+        storage = program.storages[call.output]
+        before = self._rows.spans.get(call.output)
+        span = self._rows.take(index)
+        fresh = span.known if before is None else span.known & ~before.known
+        inside = span.known[self._stripes.begins]
+        widths = np.full((len(self._ends), 1), storage.columns)
+        if self._across is not None:
+            widths = self._across.take(index).rows.reshape(-1, self._columns)
+        if call.macs and not call.reduces:
+            total = np.repeat(widths.sum(axis=1), self._cuttings)
+            computed = np.add.reduceat(span.rows, self._stripes.begins) * total
+            whole = storage.rows * storage.columns
+            self._extra += np.where(inside, call.macs * (computed - whole) // whole, 0)
+        if call.scratch_bytes:
+            scratch = np.where(span.known, program.aligned(call.scratch_bytes), 0)
+            if call.reduces:
+                self._fixed += scratch
+            else:
+                self._alive[:, :, index] += scratch[:, None]
+        if fresh.any():
+            self._add(storage, call.output, span, fresh, widths)
+        return possible
+
+    def _by_end(self, stripes: npt.NDArray[np.bool]) -> npt.NDArray[np.bool]:
+        """bool by end, of what is the same in all stripes of an end."""
+        return stripes[self._stripes.begins].reshape(-1, self._cuttings)[:, 0]
+
+    def _is_float(self, call: Call) -> bool:
+        return self._program.graph.tensors[call.reads[0].tensor].dtype == "float32"
+
+    def _add(
+        self, storage: Storage, number: int, span: Span, fresh: npt.NDArray[np.bool], widths: npt.NDArray[np.int64]
+    ) -> None:
+        """Add the bytes of a storage of the sections' own wherever it exists, in the stripes where it is `fresh`.
+        (While its first writers are not in a section, it is one from before, and what is added here is ignored:
+        `_possible`.)"""
+        program, stripes = self._program, self._stripes
+        begin = max(storage.first, 0)
+        outlives = fresh & span.kept
+        if outlives.any():
+            growing = self._by_end(outlives)
+            self._growing[number] = self._growing[number] | growing if number in self._growing else growing
+        own = fresh & ~span.kept
+        if not own.any():
+            return
+        align = program.target.alignment_bytes
+        row_bytes = -(-storage.row_bytes * widths // storage.columns)
+        rows = np.where(own, span.rows, 0)
+        tile = -(-rows[:, None] * row_bytes[self._end_of] // align) * align
+        self._alive[:, :, begin : storage.last + 1] += tile[:, :, None]
+        cached = self._rows.kept_rows(number) * np.repeat(row_bytes.max(axis=1), self._cuttings)
+        cached = np.where(own[stripes.begins], cached, 0)
+        if cached.any():
+            cache = (-(-cached // align) * align)[stripes.group]
+            # Strips that run side by side need a cache each (of what even a RECOMPUTE section computes once).
+            cache = cache * np.where(stripes.again, self._columns, 1)
+            self._fixed += cache
+            # In the first stripe the cache is there only from the copy behind the storage's last reader on.
+            self._alive[stripes.begins, :, : storage.last] -= cache[stripes.begins, None, None]
+
+    def _possible(self, first: int) -> npt.NDArray[np.bool]:
+        """bool (ends, cuttings): whether storages begun before the section and written in it have each row written
+        once."""
+        possible = np.ones(len(self._stripes.cuttings), bool)
+        for number, span in self._rows.spans.items():
+            if self._program.storages[number].first < first:
+                known, once = span.known[self._stripes.begins], span.once[self._stripes.begins]
+                possible &= ~known | (once & (self._columns == 1))
+        return possible.reshape(-1, self._cuttings)
+
+    def _peaks(self, first: int) -> npt.NDArray[np.int64]:
+        """int64 (ends, cuttings): bytes of the section's own at the fullest call from `first` on."""
+        fullest = self._alive[:, :, first:].max(axis=(1, 2)) + self._fixed
+        return np.maximum.reduceat(fullest, self._stripes.begins).reshape(-1, self._cuttings)
+
+    def _own(self) -> npt.NDArray[np.int64]:
+        """Least bytes by end that any section with this end and an earlier beginning has."""
+        least: npt.NDArray[np.int64] = self._peaks(0).min(axis=1)
+        return least
+
+    def _worst(self, first: int, wanted: npt.NDArray[np.bool]) -> npt.NDArray[np.int64]:
+        """Bytes that the sections need, int64 (ends, cuttings): their own tiles and caches, and the tensors between
+        sections. Right for the ends that are `wanted`."""
+        program, storages = self._program, self._program.storages
+        between = np.zeros(len(self._ends), np.int64)
+        shrinking: dict[int, npt.NDArray[np.bool]] = {}
+        for number, storage in enumerate(storages):
+            if storage.first < first <= storage.last and program.counted(storage):
+                between += program.aligned(storage.size_bytes)
+                span = self._rows.spans.get(number)
+                shrinks = wanted & (storage.last < self._ends)
+                if span is not None:
+                    shrinks &= ~self._by_end(span.known)
+                if shrinks.any():
+                    shrinking[number] = shrinks
+        growing: dict[int, npt.NDArray[np.bool]] = {}
+        for number, grows in self._growing.items():
+            if storages[number].first >= first and (grows & wanted).any():
+                growing[number] = grows & wanted
+                between += np.where(grows, program.aligned(storages[number].size_bytes), 0)
+        shared = self._shared(growing, shrinking)
+        if self._columns > 1:  # only where stripes are the outer loop do rows make room
+            again = self._stripes.again[self._stripes.begins].reshape(-1, self._cuttings)
+            shared = np.where(again, shared, 0)
+        return self._peaks(first) + between[:, None] - shared
+
+    def _shared(
+        self, growing: Mapping[int, npt.NDArray[np.bool]], shrinking: Mapping[int, npt.NDArray[np.bool]]
+    ) -> npt.NDArray[np.int64]:
+        """Bytes saved, int64 (ends, cuttings), where what grows follows close behind what shrinks, in one place.
+
+        Each tensor keeps its rows together, so each follows at most one other: the pairs that save most, greedily.
+
+        Args:
+            growing, shrinking: by storage, bool by end: whether it does so in the sections with this end.
+        """
+        storages, stripes = self._program.storages, self._stripes
+        saved = np.zeros((len(self._ends), self._cuttings), np.int64)
+        pairs: dict[int, list[tuple[int, int, int, npt.NDArray[np.int64]]]] = {}
+        """By end: what is saved at most, the storages, and what is saved by cutting."""
+        lows = {old: self._rows.low(old) * storages[old].row_bytes for old in shrinking} if growing else {}
+        for new, grows in growing.items():
+            top = self._rows.spans[new].bottom * storages[new].row_bytes
+            for old, shrinks in shrinking.items():
+                both = grows & shrinks
+                if not both.any():
+                    continue
+                behind = np.maximum.reduceat(top - lows[old], stripes.begins)
+                new_bytes, old_bytes = storages[new].size_bytes, storages[old].size_bytes
+                together = np.maximum(new_bytes, old_bytes + np.maximum(behind, 0))
+                saving = np.maximum(new_bytes + old_bytes - together, 0).reshape(-1, self._cuttings)
+                most = saving.max(axis=1)
+                for at in np.flatnonzero(both & (most > 0)).tolist():
+                    pairs.setdefault(at, []).append((int(most[at]), new, old, saving[at]))
+        for at, of_end in pairs.items():
+            taken: set[int] = set()
+            for _, new, old, saving in sorted(of_end, key=lambda pair: -pair[0]):
+                if not {new, ~old} & taken:
+                    taken |= {new, ~old}
+                    saved[at] += saving
+        return saved
