@@ -25,7 +25,7 @@ from evaluation.benchmarks import networks, offsets
 from evaluation.benchmarks.published import Comparison, ade20k, mcunet_v2_patches, msf_cnn_curve
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
-from evaluation.peers import tflm_arena
+from evaluation.other_runtimes import tflm_arena
 from evaluation.planner import plan
 
 LADDER = (1, 2, 4, 8, 16, 32, "auto")

@@ -265,7 +265,7 @@ def _memory(row: Row, network: QuantizedNetwork, shared: Path) -> str:
     from deeplab.runtime.benchmark_networks import Subject
     from deeplab.runtime.benchmarks import footprint
     from deeplab.runtime.processes import Launcher
-    from evaluation.peers.resident import Runtime, resident_growth
+    from evaluation.other_runtimes.resident import Runtime, resident_growth
 
     frame = squash(joined(row.bench.unlabelled, shared).image(0), network.spec.input_height, network.spec.input_width)
     file = shared / "weights" / row.bench.network

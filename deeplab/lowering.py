@@ -1,4 +1,4 @@
-"""From a network to the graph that planner, executor and C emitter work on, camera frame to label map.
+"""From a network to the graph that planner, interpreter and C emitter work on, camera frame to label map.
 
 A network that is not trained yet can be lowered too, from its spec and bit-widths alone: the plan needs no values.
 """

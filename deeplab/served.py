@@ -1,8 +1,8 @@
 """A network of a study behind MLflow's `pyfunc` interface: camera frames in, label maps out.
 
 The model's folder holds `network.npz`; it is lowered to the graph that planner and C emitter work on and computed by
-the numpy executor, in the runtime's integer arithmetic, so that predictions are the shipped program's to the bit (float
-networks: but for the order of sums). No TensorFlow is needed.
+the numpy interpreter, in the runtime's integer arithmetic, so that predictions are the shipped program's to the bit
+(float networks: but for the order of sums). No TensorFlow is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
 from deeplab.lowering import lower
 from deeplab.quantization import QuantizedNetwork
 from deeplab.quantization.file import is_quantized, network_bytes, parse_network
-from evaluation.executor import run_whole
+from evaluation.interpreter import run_whole
 
 NETWORK_FILE = "network.npz"
 

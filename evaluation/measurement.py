@@ -156,7 +156,7 @@ class Measurement:
     memory: MemoryFigures
     cost: Cost
     label_agreement: float | None = None
-    """Share of label pixels equal to the integer executor's, in [0, 1]. None where it was not measured."""
+    """Share of label pixels equal to the integer interpreter's, in [0, 1]. None where it was not measured."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time of each stage that ran; a stage answered from the cache costs what the look-up cost."""
     latency: Latency | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evaluation.peers import Runtime
+from evaluation.other_runtimes import Runtime
 from reports import format as fmt
 from reports.cost_figures import Fall
 from reports.peers import total_bytes

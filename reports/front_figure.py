@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from evaluation.accuracy import Interval
-from evaluation.peers import Runtime
+from evaluation.other_runtimes import Runtime
 from reports.front import knee, staircase
 from reports.peers import Mark, peer_marks
 from reports.promises import exceeded

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.accuracy import UNRELIABLE_NOTE, Interval, enough_images
-from evaluation.peers import Runtime
+from evaluation.other_runtimes import Runtime
 from reports import format as fmt
 from reports.files import write_into
 from reports.front import staircase

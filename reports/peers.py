@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evaluation.peers import Runtime, Use
+from evaluation.other_runtimes import Runtime, Use
 from reports.record import Peers, StudyRecord
 
 

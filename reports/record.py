@@ -17,7 +17,7 @@ from typing import Any
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from evaluation.measurement import Execution, Measurement, MemoryFigures
-from evaluation.peers import Use
+from evaluation.other_runtimes import Use
 from reports.files import existing_file, json_bytes, replace_file
 from reports.front import Point
 
@@ -170,7 +170,7 @@ class Peers:
     file_bytes: int | None
     """Size of the file; None where the format cannot carry the network."""
     uses: tuple[Use, ...]
-    """One for each runtime, in the order of `evaluation.peers.Runtime`; none where there is no file."""
+    """One for each runtime, in the order of `evaluation.other_runtimes.Runtime`; none where there is no file."""
     problem: str | None = None
     """Why there is no file."""
 

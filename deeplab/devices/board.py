@@ -22,8 +22,8 @@ from deeplab.runtime.program import write_sources
 from deeplab.runtime.proof import BrokenProgramError
 from deeplab.runtime.proof_build import Toolchain, compiled
 from evaluation.errors import UserError
-from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
+from evaluation.interpreter.whole import as_input
 from evaluation.planner.ir.plan_types import Plan
 
 _SOURCES = Path(__file__).parent / "c"

@@ -10,7 +10,7 @@ import numpy as np
 
 from deeplab.layers import LOGITS, Layer, layers
 from deeplab.spec import NetworkSpec
-from evaluation.executor.requantize import quantize_multipliers, reduced_mantissa
+from evaluation.interpreter.requantize import quantize_multipliers, reduced_mantissa
 
 # The camera's uint8 p enters as the int8 p - 128 at this scale: real value (p - 127) / 127.5, the networks' [-1, 1].
 INPUT_SCALE = 1.0 / 127.5

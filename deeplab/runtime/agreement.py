@@ -1,4 +1,4 @@
-"""How much of what the C program computes equals what the numpy executor computes by the same plan."""
+"""How much of what the C program computes equals what the numpy interpreter computes by the same plan."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeplab.runtime.program import Program
-from evaluation.executor import execute
-from evaluation.executor.packing import unpack_rows
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import extent
+from evaluation.interpreter import execute
+from evaluation.interpreter.packing import unpack_rows
 from evaluation.planner.ir.plan_types import Plan
 
 

@@ -13,8 +13,8 @@ from deeplab.runtime.clock import Run, interleaved
 from deeplab.runtime.litert_clock import BUILT_IN, XNNPACK, LiteRTClock
 from deeplab.runtime.program import Program, write_sources
 from evaluation.errors import UserError
-from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
+from evaluation.interpreter.whole import as_input
 from evaluation.kernels.targets import Target
 from evaluation.planner.plan import plan
 

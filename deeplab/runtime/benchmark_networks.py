@@ -14,8 +14,8 @@ from deeplab.importing import import_tflite
 from deeplab.lowering import lower
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, BitWidths, quantize
 from evaluation.accuracy import squash
-from evaluation.executor.whole import as_input
 from evaluation.graph import Graph, read_tflite
+from evaluation.interpreter.whole import as_input
 
 ADE20K = Path("weights") / "deeplabv3_mnv2_ade20k_int8.tflite"
 CAMVID = Path("weights") / "deeplabv3plus_mnv2_camvid_float.tflite"

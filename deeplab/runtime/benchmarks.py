@@ -2,7 +2,7 @@
 
 SHARED is a folder with `weights` and `data/ade20k_subset`. Everything is measured in this run, on this machine, with
 one thread. Of our programs the whole process counts: code, libc and stack included. Of the peers only what one
-interpreter adds to a process that is up (`evaluation.peers.resident`).
+interpreter adds to a process that is up (`evaluation.other_runtimes.resident`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from deeplab.runtime.proof import prove
 from deeplab.runtime.proof_build import native
 from deeplab.runtime.proof_sizes import constants
 from evaluation.errors import UserError, exits_on_user_error
-from evaluation.executor.whole import as_input
-from evaluation.peers.resident import Runtime, resident_growth
+from evaluation.interpreter.whole import as_input
+from evaluation.other_runtimes.resident import Runtime, resident_growth
 from evaluation.planner import plan
 from evaluation.planner.ir.plan_types import Plan
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from deeplab.runtime.emit import Tables, kernels_c, kernels_h, network_c, network_h, place_at_end, tables
 from evaluation.errors import UserError
-from evaluation.executor.packing import pack_rows
-from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
+from evaluation.interpreter.packing import pack_rows
+from evaluation.interpreter.whole import as_input
 from evaluation.planner.ir.plan_types import Plan
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")

@@ -23,10 +23,10 @@ from deeplab.runtime.program import write_sources
 from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
 from deeplab.runtime.proof_sizes import Sizes, sizes
 from deeplab.runtime.stack_host import compiled_with_stack, kernel_uses_of, stack_bound_of
-from evaluation.executor.packing import pack_rows
-from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
+from evaluation.interpreter.packing import pack_rows
+from evaluation.interpreter.whole import as_input
 from evaluation.planner.ir.plan_types import Plan, Role
 
 TIME_LIMIT_S = 600

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import read_tflite
-from evaluation.peers import tflm_arena
+from evaluation.other_runtimes import tflm_arena
 from evaluation.planner import CAMERA, TFLM, plan
 from evaluation.planner.tiling.schemes import TileCount
 

@@ -1,5 +1,5 @@
-"""Graphs, and the one reader and the one writer of `.tflite` files, used by weight import, planner, executor and export
-alike."""
+"""Graphs, and the one reader and the one writer of `.tflite` files, used by weight import, planner, interpreter and
+export alike."""
 
 from evaluation.graph.macs import graph_macs, operator_macs
 from evaluation.graph.quantization_notes import quantization_notes

@@ -1,8 +1,8 @@
 """The type in which a global pool, a MEAN or a SUM adds its elements.
 
-The planner counts it, the executor and the C program add in it. Codes are added as they stand; zero points enter after
-the last element. So the sum can at most be the number of elements times the extreme code, and the narrowest type that
-holds this can never overflow, at any element.
+The planner counts it, the interpreter and the C program add in it. Codes are added as they stand; zero points enter
+after the last element. So the sum can at most be the number of elements times the extreme code, and the narrowest type
+that holds this can never overflow, at any element.
 """
 
 from __future__ import annotations

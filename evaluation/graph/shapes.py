@@ -1,6 +1,6 @@
 """Check that the shapes a file states are those its operators compute.
 
-The planner's geometry and the executor's loops rest on this: a file whose convolution output has one row too many
+The planner's geometry and the interpreter's loops rest on this: a file whose convolution output has one row too many
 would be planned as reading beyond its input. Kinds without a rule (recurrent cells, lookups, sampling) are taken at the
 file's word; nothing that looks into their geometry plans them.
 """

@@ -1,4 +1,4 @@
-"""The network as the planner, the executor and the C emitter see it: tensors and operators, nothing else.
+"""The network as the planner, the interpreter and the C emitter see it: tensors and operators, nothing else.
 
 Operator kinds and attribute names are those of the TFLite schema (`schema.fbs`), so that a graph read from a file
 and a graph lowered from a `NetworkSpec` are the same thing. Activations are NHWC with N = 1.

@@ -1,4 +1,4 @@
-"""What every kernel promises: the contract between the planner, the executor and the C program.
+"""What every kernel promises: the contract between the planner, the interpreter and the C program.
 
 For each operator: whether it can compute part of its output (tiles), what working memory it needs (scratch), whether
 its output may lie where its input lay (in place), and which neighbours run as one call (fused). Regions are in

@@ -106,7 +106,7 @@ def _write_outputs(arguments: argparse.Namespace, graph: Graph, label: str, last
 
 def _peers(path: str, graph: Graph) -> dict[str, object]:
     """Untiled arenas and resident memory by each peer's own accounting, in bytes; `problems` says what has none."""
-    from evaluation.peers import survey  # loads interpreters, only wanted here
+    from evaluation.other_runtimes import survey  # loads interpreters, only wanted here
 
     return {"ours_tflm_accounting_bytes": plan(graph, 1, TFLM).arena_bytes, **survey(path).to_dict()}
 

@@ -17,8 +17,8 @@ from deeplab.runtime.stack_builds import described
 from deeplab.runtime.stack_host import SUFFIX, compiled_with_stack, macros
 from deeplab.simulation import simulator
 from evaluation.accuracy import squash
-from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
+from evaluation.interpreter.whole import as_input
 from evaluation.measurement import Execution, Latency
 from evaluation.planner import Plan
 from sweeps.storage.stage_cache import StageCache

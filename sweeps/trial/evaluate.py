@@ -26,7 +26,7 @@ from evaluation.accuracy import Scores, squash, to_label_size
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
-from evaluation.peers import survey
+from evaluation.other_runtimes import survey
 from evaluation.planner import Plan
 from reports.record import DataSet, Early, Peers
 from sweeps.config.space import Candidate

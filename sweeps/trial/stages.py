@@ -31,8 +31,8 @@ from deeplab.scoring import score
 from deeplab.simulation import simulator
 from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores, squash
-from evaluation.executor import execute
 from evaluation.graph import Graph
+from evaluation.interpreter import execute
 from evaluation.planner import Plan
 from reports.record import Early
 from sweeps.storage.stage_cache import digest

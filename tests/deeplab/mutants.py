@@ -17,8 +17,8 @@ from ai_edge_litert import schema_py_generated as schema
 from deeplab.runtime.inputs import random_input
 from deeplab.runtime.program import Program, write_sources
 from evaluation.errors import UserError
-from evaluation.executor import execute
 from evaluation.graph import read_tflite
+from evaluation.interpreter import execute
 from evaluation.planner import plan
 
 SANITIZED = ("-std=c99", "-O0", "-ffp-contract=off", "-w", "-fsanitize=undefined")

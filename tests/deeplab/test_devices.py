@@ -9,8 +9,8 @@ import pytest
 from deeplab.devices import CORTEX_M7, missing_tools, run
 from deeplab.runtime.proof import BrokenProgramError
 from evaluation.errors import UserError
-from evaluation.executor import execute
 from evaluation.graph import Graph
+from evaluation.interpreter import execute
 from evaluation.planner import CAMERA, MCU, Plan, plan
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
 

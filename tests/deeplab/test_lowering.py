@@ -11,7 +11,7 @@ from deeplab.pruning.ranking import weight_rankings
 from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, quantize
 from deeplab.simulation import simulator
-from evaluation.executor import execute
+from evaluation.interpreter import execute
 from evaluation.kernels.weights import unpacked_bytes
 from evaluation.planner import plan, planning_view
 from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec

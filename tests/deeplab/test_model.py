@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeplab.model import Requantize, Resize, build, fold, load_weights
-from evaluation.executor.requantize import multiply, quantize_multipliers
+from evaluation.interpreter.requantize import multiply, quantize_multipliers
 
 
 def test_folding_batch_norm_changes_nothing(spec):
@@ -68,7 +68,7 @@ def test_requantising_is_the_activation_in_float(activation):
 
 @given(st.integers(0, 2**31), st.floats(-14, 1), st.integers(4, 8))
 def test_requantising_codes_is_tflites_to_the_bit(seed, magnitude, bits):
-    """Against the integer executor's own arithmetic: accumulators of every size, multipliers of every shift."""
+    """Against the integer interpreter's own arithmetic: accumulators of every size, multipliers of every shift."""
     random = np.random.default_rng(seed)
     reals = 2.0**magnitude * random.uniform(0.5, 2.0, 16)
     mantissa, exponent = quantize_multipliers(reals)

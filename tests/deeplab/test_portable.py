@@ -11,9 +11,9 @@ from deeplab.lowering import lower
 from deeplab.portable import to_tflite
 from deeplab.quantization import BitWidths, quantize
 from evaluation.errors import UserError
-from evaluation.executor import execute
 from evaluation.graph import read_tflite
 from evaluation.graph.tflite_writer import write_tflite
+from evaluation.interpreter import execute
 from evaluation.planner import plan
 from evaluation.planner.show.tflm_offsets import offline_plan, with_offline_plan
 

@@ -9,8 +9,8 @@ from deeplab.runtime.program import write_sources
 from deeplab.runtime.proof import prove
 from deeplab.runtime.proof_build import Toolchain, compiled, cross
 from deeplab.runtime.proof_sizes import constants, sizes, struct_sizes
-from evaluation.executor import execute
 from evaluation.graph import Graph, read_tflite
+from evaluation.interpreter import execute
 from evaluation.kernels.targets import MCU, Target
 from evaluation.planner import plan
 from evaluation.planner.cost import accounting

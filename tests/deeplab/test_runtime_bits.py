@@ -1,4 +1,5 @@
-"""Weights of 2 to 16 bits, sparse ones, activations of 4, 6 and 16 bits: the C program's bytes are the executor's."""
+"""Weights of 2 to 16 bits, sparse ones, activations of 4, 6 and 16 bits: the C program's bytes are the
+interpreter's."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ import pytest
 from deeplab.runtime.agreement import agreements
 from deeplab.runtime.emit import tables
 from deeplab.runtime.program import Program, compiler, write_sources
-from evaluation.executor.packing import pack_rows
-from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
+from evaluation.interpreter.packing import pack_rows
+from evaluation.interpreter.whole import as_input
 from evaluation.kernels.weights import Format, layer_storage
 from evaluation.planner import CAMERA, MCU, plan
 from evaluation.planner.ir.plan_types import Plan
@@ -23,7 +24,7 @@ from tests.deeplab.test_runtime_random import filled
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
 from tests.evaluation.conftest import _random_graph
 from tests.evaluation.plans_by_hand import PLANS
-from tests.evaluation.test_executor_tiles import of_width, random_frame
+from tests.evaluation.test_interpreter_tiles import of_width, random_frame
 
 QUICK = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 SANITIZED = (*QUICK, "-fsanitize=undefined", "-fno-sanitize-recover=all")
@@ -83,20 +84,20 @@ def formats(graph: Graph) -> set[Format]:
     ("weight_bits", "activation_bits", "pruning", "tiles"),
     [(4, 8, "dense", 8), (2, 4, 0.9, 8), (5, 6, 0.7, 1), (3, 16, "2:4", 8)],
 )
-def test_a_compressed_network_gives_the_executors_labels(weight_bits, activation_bits, pruning, tiles, tmp_path):
+def test_a_compressed_network_gives_the_interpreters_labels(weight_bits, activation_bits, pruning, tiles, tmp_path):
     graph = thinned(quantized(weight_bits, activation_bits), pruning)
     check(graph, plan(graph, tiles), camera_frame(3), tmp_path)
 
 
 @pytest.mark.parametrize("tiles", [1, 8])
-def test_bits_that_differ_by_stage_give_the_executors_labels(tiles, tmp_path):
+def test_bits_that_differ_by_stage_give_the_interpreters_labels(tiles, tmp_path):
     mixed = {"aspp_weights": 2, "aspp_activations": 4, "decoder_weights": 6, "edge_weights": 8, "depthwise_weights": 3}
     graph = tiny_graph(4, 8, mixed=mixed)
     check(graph, plan(graph, tiles), camera_frame(3), tmp_path)
 
 
 @pytest.mark.parametrize("instructions", VECTORS)
-def test_vector_instructions_give_the_executors_labels(instructions, tmp_path):
+def test_vector_instructions_give_the_interpreters_labels(instructions, tmp_path):
     processor = Path("/proc/cpuinfo")
     if not processor.exists() or instructions not in processor.read_text():
         pytest.skip(f"needs a processor with {instructions}")
@@ -108,7 +109,7 @@ def test_vector_instructions_give_the_executors_labels(instructions, tmp_path):
 @pytest.mark.parametrize("activation_bits", [4, 6, 8, 16])
 @pytest.mark.parametrize("weight_bits", [2, 3, 4, 5, 6, 8, 16])
 @pytest.mark.parametrize("pruning", ["dense", 0.7, 0.9, "2:4"])
-def test_every_width_and_pruning_gives_the_executors_labels(weight_bits, activation_bits, pruning, tmp_path):
+def test_every_width_and_pruning_gives_the_interpreters_labels(weight_bits, activation_bits, pruning, tmp_path):
     graph = thinned(quantized(weight_bits, activation_bits), pruning)
     for tiles in (1, 8):
         check(graph, plan(graph, tiles), camera_frame(3), tmp_path / str(tiles), SANITIZED)
@@ -190,5 +191,5 @@ def test_strips_of_columns_begin_inside_a_byte(seed, bits, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [seed for seed in range(200) if has_own_grid(_random_graph(seed))])
-def test_many_random_networks_give_the_executors_bytes(seed, tmp_path):
+def test_many_random_networks_give_the_interpreters_bytes(seed, tmp_path):
     check_random(seed, tmp_path, SANITIZED)

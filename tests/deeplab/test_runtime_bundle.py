@@ -19,8 +19,8 @@ from deeplab.runtime.bundle import SUMS, write_bundle
 from deeplab.runtime.program import compiler
 from deeplab.runtime.saved_plan import read_plan
 from evaluation.errors import UserError
-from evaluation.executor import execute
 from evaluation.graph import read_tflite
+from evaluation.interpreter import execute
 from evaluation.planner import CAMERA, MCU, Target, plan
 from tests.deeplab.segmenter import COLUMNS, ROWS, frames, segmenter
 from tests.evaluation.plans_by_hand import Network

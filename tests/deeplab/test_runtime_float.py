@@ -1,4 +1,4 @@
-"""Float32 networks in C: the bytes are the executor's, at every tiling and however the weights are stored."""
+"""Float32 networks in C: the bytes are the interpreter's, at every tiling and however the weights are stored."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from deeplab.checkpoint import Checkpoint, load_checkpoint
 from deeplab.lowering import lower
 from deeplab.runtime.program import Program, compiler, write_sources
 from evaluation.errors import UserError
-from evaluation.executor import execute
 from evaluation.graph import Graph, read_tflite
+from evaluation.interpreter import execute
 from evaluation.kernels.weights import Format, layer_storage
 from evaluation.planner import plan
 from tests.deeplab.float_networks import KINDS, FloatNetwork, random_float_network
@@ -37,7 +37,7 @@ def frame_of(graph: Graph, seed: int = 0) -> np.ndarray:
 
 
 def agrees(graph: Graph, tiles: int | str, folder: Path, flags=QUICK, frame=None) -> bool:
-    """Whether the program's bytes are the executor's."""
+    """Whether the program's bytes are the interpreter's."""
     frame = frame_of(graph) if frame is None else frame
     made = plan(graph, tiles)
     expected = np.ascontiguousarray(execute(graph, made, frame).output)
@@ -47,7 +47,7 @@ def agrees(graph: Graph, tiles: int | str, folder: Path, flags=QUICK, frame=None
 
 
 def all_agree(graph: Graph, folder: Path, flags=QUICK, frame=None) -> bool:
-    """Whether every tensor of the network, each an output of it, has the executor's bytes."""
+    """Whether every tensor of the network, each an output of it, has the interpreter's bytes."""
     frame = frame_of(graph) if frame is None else frame
     graph = replace(graph, outputs=tuple(operator.outputs[0] for operator in graph.operators))
     made = plan(graph, 1)
@@ -115,7 +115,7 @@ def test_every_kind_in_one_network(tmp_path):
 
 
 def test_the_two_zeros_are_told_apart(tmp_path):
-    """Activations, choices and pools give the zero that the executor gives; one channel is as good as many."""
+    """Activations, choices and pools give the zero that the interpreter gives; one channel is as good as many."""
     made = FloatNetwork(0, (6, 8, 1))
     zero, window = made.values(1, 1, 1), {"filter": (2, 2), "stride": (1, 1), "padding": "SAME", "activation": "NONE"}
     made.tensors[zero].data[...] = 0
@@ -131,7 +131,7 @@ def test_the_two_zeros_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "SOFTMAX"])
-def test_exp_is_rounded_as_the_executor_rounds_it(kind, tmp_path):
+def test_exp_is_rounded_as_the_interpreter_rounds_it(kind, tmp_path):
     """Over all magnitudes: the smallest numbers, what overflows, and both sides of every bound."""
     made = FloatNetwork(0, (64, 64, 16))
     made.put(kind, (0,), made.shape, **({"beta": 1.0} if kind == "SOFTMAX" else {}))

@@ -1,4 +1,4 @@
-"""Convolutions, sums and resizes by each kind of vector instructions, against the executor, to the bit.
+"""Convolutions, sums and resizes by each kind of vector instructions, against the interpreter, to the bit.
 
 The kernels choose their instructions when they are compiled: so one network is compiled for each kind, and run here or,
 for a machine of another kind, under qemu.
@@ -21,8 +21,8 @@ import pytest
 
 from deeplab.runtime.emit import place_at_end
 from deeplab.runtime.program import compiler, write_sources
-from evaluation.executor import run_whole
 from evaluation.graph import Graph, Operator, Quantization, Tensor
+from evaluation.interpreter import run_whole
 from evaluation.planner import plan
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
@@ -223,7 +223,7 @@ def side_by_side(seed: int) -> Graph:
 
 @cache
 def prepared(make: Callable[[int], Graph], seed: int, tiles: int | str) -> tuple[Graph, bytes, list[np.ndarray], Path]:
-    """A network, a frame, its outputs by the executor, and the folder with its program's sources."""
+    """A network, a frame, its outputs by the interpreter, and the folder with its program's sources."""
     graph = make(seed)
     made = plan(graph, tiles)
     folder = Path(mkdtemp(prefix="lanes"))
@@ -271,7 +271,7 @@ def assert_equal(make: Callable[[int], Graph], seed: int, tiles: int | str, fold
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kernel_equals_the_executor(name, tmp_path):
+def test_every_kernel_equals_the_interpreter(name, tmp_path):
     assert_equal(every_kernel, 1, 1, tmp_path, KINDS[name])
 
 

@@ -1,4 +1,4 @@
-"""Operators one by one on codes of 4, 6 and 16 bits, side by side in one network: the values are the executor's."""
+"""Operators one by one on codes of 4, 6 and 16 bits, side by side in one network: the values are the interpreter's."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from deeplab.runtime.program import Program, compiler, write_sources
-from evaluation.executor import run_whole
-from evaluation.executor.packing import unpack_rows
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 from evaluation.graph.regions import extent
+from evaluation.interpreter import run_whole
+from evaluation.interpreter.packing import unpack_rows
 from evaluation.planner import plan
 from tests.deeplab.test_runtime_bits import QUICK, SANITIZED
 from tests.deeplab.test_runtime_operators import PICTURE, Bench, outputs_of, windows
@@ -99,7 +99,7 @@ def check(graph: Graph, tiles: int, folder: Path, flags: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize(("bits", "weight_bits"), [(4, 5), (16, 3)])
-def test_operators_on_other_codes_give_the_executors_values(bits, weight_bits, tmp_path):
+def test_operators_on_other_codes_give_the_interpreters_values(bits, weight_bits, tmp_path):
     for make in (windows, pixels):
         graph = with_camera(of_width(make("int8") if make is windows else make(), bits, weight_bits))
         check(graph, 4, tmp_path / make.__name__, QUICK)
@@ -145,7 +145,7 @@ def test_the_largest_sums_are_exact(tmp_path):
 @pytest.mark.parametrize("bits", [4, 5, 6, 7, 16])
 @pytest.mark.parametrize("weight_bits", [2, 4, 7])
 @pytest.mark.parametrize("tiles", [1, 8])
-def test_operators_on_all_codes_give_the_executors_values(bits, weight_bits, tiles, tmp_path):
+def test_operators_on_all_codes_give_the_interpreters_values(bits, weight_bits, tiles, tmp_path):
     for make in (windows, pixels):
         graph = with_camera(of_width(make("int8") if make is windows else make(), bits, weight_bits))
         check(graph, tiles, tmp_path / make.__name__, SANITIZED)

@@ -1,4 +1,4 @@
-"""The C kernels of 8-bit operators against the executor, to the bit, whole and in tiles.
+"""The C kernels of 8-bit operators against the interpreter, to the bit, whole and in tiles.
 
 Many operators stand side by side in one network, each result an output of its own, so that few programs are compiled.
 """
@@ -15,9 +15,9 @@ import pytest
 from deeplab.runtime.emit import place_at_end
 from deeplab.runtime.program import Program, compiler, write_sources
 from evaluation.errors import UserError
-from evaluation.executor import execute, run_whole
 from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite
 from evaluation.graph.shapes import window_outputs
+from evaluation.interpreter import execute, run_whole
 from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import CAMERA, TFLM, Halo, Plan, Target, plan, plan_sections
 from evaluation.planner.tiling.path import Cut
@@ -339,7 +339,7 @@ NETWORKS = [
 @needs_compiler
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize(("network", "manner"), NETWORKS)
-def test_every_operator_equals_the_executor(network, manner, dtype, tmp_path):
+def test_every_operator_equals_the_interpreter(network, manner, dtype, tmp_path):
     graph = network(dtype)
     wanted = run_whole(graph, picture(graph))
     kinds = {tensor: o.kind for o in graph.operators for tensor in o.outputs}
@@ -393,7 +393,7 @@ REAL = [
 
 
 @needs_compiler
-def test_a_uint8_classifier_with_sparse_weights_equals_the_executor(shared, tmp_path):
+def test_a_uint8_classifier_with_sparse_weights_equals_the_interpreter(shared, tmp_path):
     graph = read_tflite(shared(REAL[0][0]))
     assert_equal(graph, plan(graph, 3), tmp_path)
 
@@ -401,7 +401,7 @@ def test_a_uint8_classifier_with_sparse_weights_equals_the_executor(shared, tmp_
 @pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(("name", "counts"), REAL, ids=[Path(name).stem for name, _ in REAL])
-def test_a_real_network_equals_the_executor(name, counts, shared, tmp_path):
+def test_a_real_network_equals_the_interpreter(name, counts, shared, tmp_path):
     graph = read_tflite(shared(name))
     for count in counts:
         assert_equal(graph, plan(graph, count), tmp_path / str(count), (*QUICK, "-O2"))
@@ -409,8 +409,8 @@ def test_a_real_network_equals_the_executor(name, counts, shared, tmp_path):
 
 @pytest.mark.slow
 @needs_compiler
-def test_a_large_super_resolution_network_equals_the_executor(shared, tmp_path):
-    """Too large to be run whole in numpy: the executor runs a plan of its own."""
+def test_a_large_super_resolution_network_equals_the_interpreter(shared, tmp_path):
+    """Too large to be run whole in numpy: the interpreter runs a plan of its own."""
     graph = read_tflite(shared("planner_cases/networks/mlperf_mobile__edsr_f32b5_full_qint8.tflite"))
     planned, frame = plan(graph, 16), picture(graph)
     write_sources(graph, planned, tmp_path)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from deeplab.runtime.program import Program, compiler, write_sources
-from evaluation.executor import execute
-from evaluation.executor.packing import pack_rows
 from evaluation.graph.regions import extent
+from evaluation.interpreter import execute
+from evaluation.interpreter.packing import pack_rows
 from tests.evaluation.plans_by_hand import PLANS
-from tests.evaluation.test_executor_tiles import CASES, of_width, random_frame
+from tests.evaluation.test_interpreter_tiles import CASES, of_width, random_frame
 
 FLAGS = ("-std=c99", "-O0", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fsanitize=undefined")
 
@@ -18,7 +18,8 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="no C compiler (cc, g
 
 
 def bytes_of(program_bytes, tensor, wanted):
-    """The executor's values as the program stores them: a label map takes a byte a pixel, narrow codes are packed."""
+    """The interpreter's values as the program stores them: a label map takes a byte a pixel, narrow codes are
+    packed."""
     if tensor.bits < 8:
         return pack_rows(wanted.reshape(extent(tensor)[0], -1), tensor.bits).reshape(-1)
     if wanted.nbytes != program_bytes.size:
@@ -29,7 +30,7 @@ def bytes_of(program_bytes, tensor, wanted):
 @pytest.mark.parametrize(
     ("name", "width"), [case if case[1] == "int8" else pytest.param(*case, marks=pytest.mark.slow) for case in CASES]
 )
-def test_a_plan_written_by_hand_gives_the_executors_bytes(name, width, tmp_path):
+def test_a_plan_written_by_hand_gives_the_interpreters_bytes(name, width, tmp_path):
     made = of_width(PLANS[name](), width)
     frame = random_frame(made.graph)
     write_sources(made.graph, made.plan, tmp_path)

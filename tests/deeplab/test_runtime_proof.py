@@ -16,9 +16,9 @@ from deeplab.runtime.proof import BrokenProgramError, Measured, prove, run_progr
 from deeplab.runtime.proof_build import compiled, linked, native, proof_objects
 from deeplab.runtime.sources import kernel_units
 from evaluation.errors import UserError
-from evaluation.executor import execute, run_whole
-from evaluation.executor.whole import as_input
 from evaluation.graph import Graph
+from evaluation.interpreter import execute, run_whole
+from evaluation.interpreter.whole import as_input
 from evaluation.kernels.targets import CAMERA, Target
 from evaluation.planner import plan
 from evaluation.planner.ir.loops import folded

@@ -1,4 +1,4 @@
-"""Random networks at random tilings: the C program's bytes are the executor's."""
+"""Random networks at random tilings: the C program's bytes are the interpreter's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from deeplab.runtime.program import Program, compiler, write_sources
 from deeplab.runtime.stack_host import kernel_uses_of
-from evaluation.executor import execute
 from evaluation.graph import Graph, Quantization, Tensor
+from evaluation.interpreter import execute
 from evaluation.kernels.contract import kernel_calls
 from evaluation.kernels.uses import kernel_uses
 from evaluation.planner import CAMERA, MCU, plan
@@ -93,12 +93,12 @@ def check(seed: int, folder, flags=FLAGS) -> None:
 
 @needs_compiler
 @pytest.mark.parametrize("seed", range(8))
-def test_a_random_network_gives_the_executors_bytes(seed, tmp_path):
+def test_a_random_network_gives_the_interpreters_bytes(seed, tmp_path):
     check(seed, tmp_path)
 
 
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 300))
-def test_many_random_networks_give_the_executors_bytes(seed, tmp_path):
+def test_many_random_networks_give_the_interpreters_bytes(seed, tmp_path):
     check(seed, tmp_path, SANITIZED)

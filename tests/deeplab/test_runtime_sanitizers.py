@@ -11,9 +11,9 @@ import pytest
 from deeplab.runtime.program import compiler, write_sources
 from deeplab.runtime.proof import BrokenProgramError, run_program
 from deeplab.runtime.proof_build import Toolchain, linked, native, proof_objects
-from evaluation.executor import execute
-from evaluation.executor.whole import as_input
 from evaluation.graph import Graph, read_tflite
+from evaluation.interpreter import execute
+from evaluation.interpreter.whole import as_input
 from evaluation.planner import plan
 from evaluation.planner.ir.plan_types import Plan
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph

@@ -11,7 +11,7 @@ import pytest
 from deeplab.runtime.layers.streams import FORMATS, bitmap, packed, relative_index
 from deeplab.runtime.program import compiler
 from deeplab.runtime.sources import SOURCES
-from evaluation.executor.packing import pack_rows, packed_bytes, unpack_rows
+from evaluation.interpreter.packing import pack_rows, packed_bytes, unpack_rows
 from evaluation.kernels.weights import Format
 
 SOURCE = """

@@ -1,4 +1,4 @@
-"""The tiny network in integers, calibrated without TensorFlow: the float network is run by the executor."""
+"""The tiny network in integers, calibrated without TensorFlow: the float network is run by the interpreter."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ from deeplab.layers import INPUT
 from deeplab.lowering import lower
 from deeplab.quantization import BitWidths, Range, quantize
 from deeplab.spec import NetworkSpec
-from evaluation.executor import run_whole
 from evaluation.graph import Graph
+from evaluation.interpreter import run_whole
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 

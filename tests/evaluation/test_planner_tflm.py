@@ -10,9 +10,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from evaluation.errors import UserError
-from evaluation.executor import execute
 from evaluation.graph import Graph, Operator, Quantization, Tensor, graph_macs, read_tflite, write_tflite
-from evaluation.peers import tflm_arena
+from evaluation.interpreter import execute
+from evaluation.other_runtimes import tflm_arena
 from evaluation.planner import TFLM, plan
 from evaluation.planner.show.tflm_offsets import (
     METADATA_NAME,

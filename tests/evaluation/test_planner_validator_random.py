@@ -76,7 +76,7 @@ def surely_broken(made: Plan, number: int) -> Iterator[tuple[str, Plan]]:
         return replace(made, buffers=(*buffers[0], buffers[1], *buffers[2]))
 
     yield "misaligned", changed(offset=buffer.offset + 1)
-    if buffer.role is not Role.SCRATCH:  # which kernel needs how much is the executor's business
+    if buffer.role is not Role.SCRATCH:  # which kernel needs how much is the interpreter's business
         yield "too small", changed(size_bytes=buffer.size_bytes - 1)
     yield "lifetime", changed(upper=used[-1])
     if buffer.lower == used[0]:

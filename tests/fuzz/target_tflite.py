@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from deeplab.runtime.inputs import random_input
-from evaluation.executor import execute
-from evaluation.executor.whole import run_whole
 from evaluation.graph import Graph, Operator, Quantization, Tensor, graph_macs, read_tflite, write_tflite
+from evaluation.interpreter import execute
+from evaluation.interpreter.whole import run_whole
 from evaluation.planner import plan
 from tests.fuzz.harness import FuzzTarget, WrongResultError, edited
 

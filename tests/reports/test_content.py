@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation.peers import Runtime, Use
+from evaluation.other_runtimes import Runtime, Use
 from reports.content import content, intervals
 from reports.content_budgets import round_budgets
 from reports.content_savings import chain_rows, falls, litert_bytes, peer_rows

@@ -21,7 +21,7 @@ from evaluation.accuracy import (
     paired_difference_interval,
     resampled_mious,
 )
-from evaluation.peers import Runtime
+from evaluation.other_runtimes import Runtime
 from reports.document import write_report
 from reports.record import State, StudyRecord, Trial, read_record, write_record
 

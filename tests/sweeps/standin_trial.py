@@ -20,7 +20,7 @@ import numpy as np
 
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Execution, Latency, Measurement, MemoryFigures
-from evaluation.peers import Runtime, Use
+from evaluation.other_runtimes import Runtime, Use
 from evaluation.planner import Buffer, Halo, Plan, Role, Section, Step
 from reports.record import DataSet, Peers
 

@@ -25,8 +25,8 @@ from deeplab.runtime.proof import BrokenProgramError
 from deeplab.served import NETWORK_FILE
 from evaluation.accuracy import Scores, bootstrap_interval, paired_difference_interval, squash
 from evaluation.errors import UserError
-from evaluation.executor import execute
 from evaluation.graph import read_tflite
+from evaluation.interpreter import execute
 from evaluation.measurement import Execution
 from evaluation.planner import Plan
 from reports.record import NETWORKS, Environment, State, StudyRecord, Trial, read_record, write_record

@@ -119,7 +119,7 @@ REACHED = [
     ("plan", "evaluation/graph/macs.py"),
     ("score", "deeplab/simulation.py"),
     ("score", "evaluation/accuracy/confusion.py"),
-    ("score", "evaluation/executor/requantize.py"),
+    ("score", "evaluation/interpreter/requantize.py"),
     ("score", "deeplab/datasets/streets/scene.py"),
     ("calibrate", "deeplab/calibration.py"),
     ("prune", "deeplab/finetuning.py"),

@@ -7,9 +7,15 @@ import numpy as np
 from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.elementwise import ADD_LEFT_SHIFT
 from deeplab.runtime.layers.windows import is_code
-from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
 from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
+from evaluation.interpreter.requantize import (
+    activation_range,
+    integer_range,
+    quantize_multiplier,
+    scale_of,
+    zero_point_of,
+)
 
 KINDS = ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "PRELU")
 """In the order of `enum broadcast_kind`."""
@@ -49,7 +55,7 @@ LAYERS = {(kind,): broadcast for kind in KINDS}
 
 
 def _ratios(kind: str, a: Tensor, b: Tensor, output: Tensor) -> list[float]:
-    """The real multipliers of an operator, as `evaluation.executor.elementwise` has them."""
+    """The real multipliers of an operator, as `evaluation.interpreter.elementwise` has them."""
     if kind in ("ADD", "SUB"):
         twice_largest = 2.0 * max(float(scale_of(a)), float(scale_of(b)))
         result = twice_largest / ((1 << ADD_LEFT_SHIFT) * float(scale_of(output)))

@@ -10,7 +10,9 @@ import numpy as np
 from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.elementwise import requantize
 from deeplab.runtime.layers.windows import is_code
-from evaluation.executor.requantize import (
+from evaluation.graph import Graph
+from evaluation.graph.regions import extent
+from evaluation.interpreter.requantize import (
     activation_range,
     activation_ratio,
     integer_range,
@@ -18,14 +20,12 @@ from evaluation.executor.requantize import (
     scale_of,
     zero_point_of,
 )
-from evaluation.executor.softmax import INPUT_INTEGER_BITS, LARGEST
-from evaluation.executor.whole import run_whole
-from evaluation.graph import Graph
-from evaluation.graph.regions import extent
+from evaluation.interpreter.softmax import INPUT_INTEGER_BITS, LARGEST
+from evaluation.interpreter.whole import run_whole
 
 
 def table(site: Site) -> Layer | None:
-    """LOGISTIC, TANH, HARD_SWISH and LEAKY_RELU: what the executor makes of each of the 256 codes."""
+    """LOGISTIC, TANH, HARD_SWISH and LEAKY_RELU: what the interpreter makes of each of the 256 codes."""
     source, output = site.source, site.output
     if not is_code(source) or not is_code(output):
         return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Layer, Site, Value
-from evaluation.executor.convolution import effective_scales
-from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
 from evaluation.graph import Tensor
 from evaluation.graph.geometry import padding_before
 from evaluation.graph.regions import extent
+from evaluation.interpreter.convolution import effective_scales
+from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of
 
 LANES = 16
 GROUP = 4

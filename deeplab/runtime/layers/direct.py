@@ -7,10 +7,10 @@ import numpy as np
 from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.streams import stored_fields
 from deeplab.runtime.layers.windows import geometry, is_code
-from evaluation.executor.convolution import effective_scales
-from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
-from evaluation.executor.window import padding_before
 from evaluation.graph.regions import extent
+from evaluation.interpreter.convolution import effective_scales
+from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of
+from evaluation.interpreter.window import padding_before
 
 
 def convolution(site: Site) -> Layer | None:

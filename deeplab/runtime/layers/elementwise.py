@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from deeplab.runtime.layer import Layer, Site
-from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
 from evaluation.graph.regions import extent
+from evaluation.interpreter.requantize import (
+    activation_range,
+    integer_range,
+    quantize_multiplier,
+    scale_of,
+    zero_point_of,
+)
 
 ADD_LEFT_SHIFT = 20
 

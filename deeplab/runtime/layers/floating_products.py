@@ -8,8 +8,8 @@ from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.convolution import window_fields
 from deeplab.runtime.layers.floating import activation_of, is_float
 from deeplab.runtime.layers.floating_packed import stored_fields
-from evaluation.executor.window import padding_before
 from evaluation.graph.regions import extent
+from evaluation.interpreter.window import padding_before
 
 BLOCKS = (16, 8, 4, 1)
 """Output channels that are computed together, as in `c/float_dot.h`."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Layer, Site, Value
-from evaluation.executor.requantize import integer_range, quantize_multiplier, scale_of, zero_point_of
 from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
 from evaluation.graph.slicing import strided_index
+from evaluation.interpreter.requantize import integer_range, quantize_multiplier, scale_of, zero_point_of
 
 MOST_AXES = 6
 """As in `c/strided.c`."""

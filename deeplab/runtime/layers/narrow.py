@@ -9,8 +9,11 @@ from deeplab.runtime.layers.packed import is_signed_code
 from deeplab.runtime.layers.pooling import mean_multiplier
 from deeplab.runtime.layers.resize import position_fields
 from deeplab.runtime.layers.windows import geometry
-from evaluation.executor.elementwise import ADD_LEFT_SHIFT
-from evaluation.executor.requantize import (
+from evaluation.graph import Tensor
+from evaluation.graph.accumulate import accumulator_dtype
+from evaluation.graph.regions import extent
+from evaluation.interpreter.elementwise import ADD_LEFT_SHIFT
+from evaluation.interpreter.requantize import (
     activation_range,
     activation_ratio,
     integer_range,
@@ -18,9 +21,6 @@ from evaluation.executor.requantize import (
     scale_of,
     zero_point_of,
 )
-from evaluation.graph import Tensor
-from evaluation.graph.accumulate import accumulator_dtype
-from evaluation.graph.regions import extent
 from evaluation.kernels.contract import is_global_reduction
 
 

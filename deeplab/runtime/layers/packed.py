@@ -7,10 +7,10 @@ import numpy as np
 from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.convolution import blocked, padding_of, rescaling_fields, window_fields
 from deeplab.runtime.layers.streams import PLAIN, stored_fields
-from evaluation.executor.convolution import effective_scales
-from evaluation.executor.requantize import activation_range, quantize_multipliers, zero_point_of
 from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
+from evaluation.interpreter.convolution import effective_scales
+from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of
 from evaluation.kernels.weights import multiplies_bytes
 
 ROUND_TWICE, ROUND_ONCE, ROUND_WIDE = range(3)
@@ -128,7 +128,7 @@ def _layer_of_bytes(
 
 
 def _rounding(site: Site) -> int:
-    """As the executor rounds (`evaluation.executor.convolution`)."""
+    """As the interpreter rounds (`evaluation.interpreter.convolution`)."""
     if site.source.dtype == "int16":
         return ROUND_WIDE
     return ROUND_ONCE if site.operator.kind == "FULLY_CONNECTED" else ROUND_TWICE

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from deeplab.runtime.layer import Layer, Site
-from evaluation.executor.requantize import (
+from evaluation.graph.accumulate import accumulator_dtype
+from evaluation.graph.regions import extent
+from evaluation.interpreter.requantize import (
     activation_range,
     integer_range,
     quantize_multiplier,
     scale_of,
     zero_point_of,
 )
-from evaluation.graph.accumulate import accumulator_dtype
-from evaluation.graph.regions import extent
 from evaluation.kernels.contract import is_global_reduction
 
 

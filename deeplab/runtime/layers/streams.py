@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Site, Value
-from evaluation.executor.packing import pack_rows
+from evaluation.interpreter.packing import pack_rows
 from evaluation.kernels.weights import DENSE_GROUP, INDEX_BITS, Format, layer_storage
 
 FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}

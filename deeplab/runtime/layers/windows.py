@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Layer, Site, Value
-from evaluation.executor.requantize import activation_range, integer_range, quantize_multiplier, scale_of, zero_point_of
 from evaluation.graph import Tensor
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.geometry import padding_before
 from evaluation.graph.regions import extent
+from evaluation.interpreter.requantize import (
+    activation_range,
+    integer_range,
+    quantize_multiplier,
+    scale_of,
+    zero_point_of,
+)
 from evaluation.kernels.contract import is_global_reduction
 
 MOST_AXES = 6

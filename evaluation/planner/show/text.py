@@ -77,7 +77,7 @@ def high_water(graph: Graph, made: Plan) -> str:
 
 
 def show_peers(peers: Mapping[str, Any], console: Console | None = None) -> None:
-    """The untiled arena beside what other runtimes use for the same file, as `evaluation.peers.Survey.to_dict` says."""
+    """The untiled arena next to what other runtimes use for the same file (`evaluation.other_runtimes.Survey`)."""
     console = console or Console()
     table = Table(title="untiled, beside other runtimes, MB", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("runtime", no_wrap=True)

@@ -23,7 +23,7 @@ import numpy as np
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, read_tflite
 from evaluation.graph.tflite_writer import AlignedBuffer
-from evaluation.peers import TflmArena, tflm_arena
+from evaluation.other_runtimes import TflmArena, tflm_arena
 from evaluation.planner.placement import Block, place
 
 METADATA_NAME = b"OfflineMemoryAllocation"

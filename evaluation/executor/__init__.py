@@ -1,6 +1,0 @@
-"""The integer reference: a small numpy program that runs a network, whole or by a plan, with TFLite's arithmetic."""
-
-from evaluation.executor.run import Execution, Trace, execute
-from evaluation.executor.whole import run_whole
-
-__all__ = ["Execution", "Trace", "execute", "run_whole"]

@@ -1,0 +1,158 @@
+"""Operators that treat each element alone: sums, products and choices, activations, and changes of quantisation."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.errors import UserError
+from evaluation.graph import Tensor
+from evaluation.graph.regions import Region, extent
+from evaluation.interpreter.patch import Call, NumberT, Values
+from evaluation.interpreter.requantize import (
+    Integers,
+    activation_range,
+    activation_ratio,
+    clamp_real,
+    integer_range,
+    multiply,
+    quantization_of,
+    quantize_multiplier,
+    round_half_away,
+    scale_of,
+    zero_point_of,
+)
+
+ADD_LEFT_SHIFT = {8: 20, 16: 15}
+"""Bits both addends are raised by before they are brought to one scale (TFLite `add.cc`), by the width of the type."""
+
+
+class _Combination(Protocol):
+    """`np.add` or `np.subtract`, of two arrays of one dtype."""
+
+    def __call__(self, one: npt.NDArray[NumberT], other: npt.NDArray[NumberT], /) -> npt.NDArray[NumberT]: ...
+
+
+def add(call: Call) -> Values:
+    """ADD with broadcasting."""
+    return _sum(call, np.add)
+
+
+def subtract(call: Call) -> Values:
+    """SUB with broadcasting."""
+    return _sum(call, np.subtract)
+
+
+def product(call: Call) -> Values:
+    """MUL with broadcasting."""
+    (a, values_a), (b, values_b) = _operand(call, 0), _operand(call, 1)
+    if call.output.dtype == "float32":
+        return clamp_real(values_a * values_b, call.activation)
+    ratio = float(scale_of(a)) * float(scale_of(b)) / float(scale_of(call.output))
+    return _finish(call, multiply(_centred(a, values_a) * _centred(b, values_b), *quantize_multiplier(ratio)))
+
+
+def quotient(call: Call) -> Values:
+    """DIV of real numbers, with broadcasting."""
+    if call.output.dtype != "float32":
+        raise UserError(f"{call.operator.name}: DIV of {call.output.dtype} cannot be run, only of float32")
+    return clamp_real(_operand(call, 0)[1] / _operand(call, 1)[1], call.activation)
+
+
+def smaller(call: Call) -> Values:
+    """MINIMUM with broadcasting; of codes, which the format demands to be quantised alike."""
+    return np.minimum(_operand(call, 0)[1], _operand(call, 1)[1])
+
+
+def larger(call: Call) -> Values:
+    """MAXIMUM, likewise."""
+    return np.maximum(_operand(call, 0)[1], _operand(call, 1)[1])
+
+
+def prelu(call: Call) -> Values:
+    """PRELU: a slope for each channel (or element) below 0."""
+    (source, values), (slopes, alpha) = _operand(call, 0), _operand(call, 1)
+    if call.output.dtype == "float32":
+        reals: Values = np.where(values >= 0, values, values * alpha)
+        return reals
+    centred, output = _centred(source, values), call.output
+    identity = float(scale_of(source) / scale_of(output))
+    slope = float(scale_of(source) * scale_of(slopes) / scale_of(output))
+    above = multiply(centred, *quantize_multiplier(identity))
+    below = multiply(centred * _centred(slopes, alpha), *quantize_multiplier(slope))
+    scaled: Integers = np.where(centred >= 0, above, below)
+    return np.clip(scaled + zero_point_of(output), *integer_range(output))
+
+
+def activation(call: Call) -> Values:
+    """RELU, RELU6 and RELU_N1_TO_1 as operators of their own, with requantisation."""
+    kind, source = call.operator.kind, call.first.tensor
+    values = call.first.rectangle(call.region, 0)
+    if call.output.dtype == "float32":
+        return clamp_real(values, kind)
+    scaled = multiply(_centred(source, values), *quantize_multiplier(activation_ratio(source, call.output)))
+    return np.clip(scaled + zero_point_of(call.output), *activation_range(kind, call.output))
+
+
+def quantize(call: Call) -> Values:
+    """QUANTIZE: from real numbers, or from one integer quantisation to another."""
+    source, output = call.first.tensor, call.output
+    values = call.first.rectangle(call.region, 0)
+    if source.dtype == "float32":
+        # Rounded in float32 and clamped before it becomes an integer, as far values do not fit one.
+        reals = values.astype(np.float32, copy=False) / scale_of(output)
+        codes: npt.NDArray[np.float32] = round_half_away(reals) + np.float32(zero_point_of(output))
+        return np.clip(codes, *integer_range(output)).astype(np.int64)
+    scaled = multiply(_centred(source, values), *quantize_multiplier(_ratio(source, output)))
+    return np.clip(scaled + zero_point_of(output), *integer_range(output))
+
+
+def dequantize(call: Call) -> Values:
+    """DEQUANTIZE: the product in float64, rounded once to float32. Only here may a zero point lie between two codes."""
+    source = call.first.tensor
+    centred = call.first.rectangle(call.region, 0).astype(np.float64) - float(quantization_of(source).zero_point[0])
+    real: npt.NDArray[np.float64] = centred * np.float64(scale_of(source))
+    return real.astype(np.float32)
+
+
+def _sum(call: Call, combine: _Combination) -> Values:
+    (a, values_a), (b, values_b) = _operand(call, 0), _operand(call, 1)
+    if call.output.dtype == "float32":
+        return clamp_real(combine(values_a, values_b), call.activation)
+    left_shift = ADD_LEFT_SHIFT[8 if call.output.dtype.endswith("int8") else 16]
+    twice_largest = 2.0 * max(float(scale_of(a)), float(scale_of(b)))
+    terms = [
+        multiply(_centred(tensor, values) << left_shift, *quantize_multiplier(float(scale_of(tensor)) / twice_largest))
+        for tensor, values in ((a, values_a), (b, values_b))
+    ]
+    ratio = twice_largest / ((1 << left_shift) * float(scale_of(call.output)))
+    return _finish(call, multiply(combine(*terms), *quantize_multiplier(ratio)))
+
+
+def _operand(call: Call, position: int) -> tuple[Tensor, Values]:
+    """An operand over the output's region, a patch or a constant; an axis of size 1 is broadcast."""
+    tensor, patch, region = call.required_tensor(position), call.patches[position], call.region
+    shape: tuple[int, ...] = extent(tensor)
+    if len(tensor.shape) < len(call.output.shape) == 4:  # axes are matched from the last one
+        shape = ((1,) * 3 + tensor.shape)[-3:]
+    top, bottom = (0, 1) if shape[0] == 1 else (region.top, region.bottom)
+    left, right = (0, 1) if shape[1] == 1 else (region.left, region.right)
+    if patch is not None and shape == extent(tensor):
+        return tensor, patch.rectangle(Region(top, bottom, left, right), 0)
+    # A patch of other axes is there as a whole.
+    values = call.required_constant(position) if patch is None else patch.values
+    return tensor, values.reshape(shape)[top:bottom, left:right]
+
+
+def _centred(tensor: Tensor, values: Values) -> Integers:
+    return values.astype(np.int64) - zero_point_of(tensor)
+
+
+def _ratio(source: Tensor, output: Tensor) -> float:
+    return float(scale_of(source)) / float(scale_of(output))
+
+
+def _finish(call: Call, scaled: Integers) -> Integers:
+    return np.clip(scaled + zero_point_of(call.output), *activation_range(call.activation, call.output))

@@ -1,0 +1,62 @@
+"""Running reductions: a pool over the whole picture that takes its input tile by tile.
+
+Between two steps there is nothing but the sums in the accumulator's bytes in the arena. Each step reads them from
+there, adds its region and puts them back; the last one makes the output of them, exactly as the kernel does that has
+the picture at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.graph.regions import Region, extent
+from evaluation.interpreter.arena import Arena
+from evaluation.interpreter.patch import Call, Values
+from evaluation.interpreter.pooling import add_pixels, finish_sums, no_sums
+
+
+class RunningReductions:
+    """Which parts of its input each accumulator has taken in."""
+
+    def __init__(self) -> None:
+        self._taken: dict[int, npt.NDArray[np.bool]] = {}
+
+    def add(self, arena: Arena, call: Call, accumulator: int, *, is_last: bool) -> Values | None:
+        """Add the region that a step has read; the output, where the step writes it.
+
+        Args:
+            accumulator: index of its buffer.
+            is_last: whether the step writes the output.
+
+        Raises:
+            ValueError: the step reads an element for a second time, or writes before all are read; or it reads float
+                elements out of order, which would change the last bits of their sum.
+        """
+        name, empty = call.operator.name, no_sums(call)
+        sums = empty
+        if accumulator in self._taken:
+            sums = arena.load_raw(accumulator, name, empty.dtype, empty.size)
+        self._take(call, accumulator)
+        arena.store_raw(accumulator, name, add_pixels(sums, call.first.values))
+        if not is_last:
+            return None
+        if not self._taken[accumulator].all():
+            raise ValueError(f"{name}: the output is written before all of {call.first.tensor.name} is read")
+        return finish_sums(call, arena.load_raw(accumulator, name, empty.dtype, empty.size))
+
+    def _take(self, call: Call, accumulator: int) -> None:
+        source, region = call.first.tensor, call.first.region
+        rows, columns, _ = extent(source)
+        taken = self._taken.setdefault(accumulator, np.zeros((rows, columns), bool))
+        part = taken[region.top : region.bottom, region.left : region.right]
+        if part.any():
+            raise ValueError(f"{call.operator.name}: {region} of {source.name} is added for a second time")
+        if source.dtype == "float32" and not _is_next(taken, region):
+            raise ValueError(f"{call.operator.name}: float sums take whole rows in order, not {region}")
+        part[...] = True
+
+
+def _is_next(taken: npt.NDArray[np.bool], region: Region) -> bool:
+    """Whether a region is whole rows, just below those taken."""
+    return (region.left, region.right) == (0, taken.shape[1]) and region.top == np.count_nonzero(taken[:, 0])

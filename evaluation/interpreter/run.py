@@ -1,0 +1,198 @@
+"""Run a plan: its steps in order, tile by tile, in one block of exactly the bytes the plan asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.graph import ABSENT, Graph, Operator
+from evaluation.graph.regions import Region, extent
+from evaluation.interpreter.arena import Arena, ArenaScratch
+from evaluation.interpreter.dispatch import kernel_of
+from evaluation.interpreter.patch import Call, Patch, Values, whole
+from evaluation.interpreter.reduction import RunningReductions
+from evaluation.interpreter.whole import as_input
+from evaluation.kernels.weights import as_stored, unpacked_shape
+from evaluation.planner.ir.plan_types import Access, Plan, Role, Step
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The bytes of the arena that a run touched, bool (arena_bytes,) each."""
+
+    written: npt.NDArray[np.bool]
+    read: npt.NDArray[np.bool]
+
+    @property
+    def end(self) -> int:
+        """One past the highest byte touched."""
+        touched = np.flatnonzero(self.written | self.read)
+        return int(touched[-1]) + 1 if touched.size else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Execution:
+    """What a run produced."""
+
+    outputs: dict[int, Values]
+    """The graph's outputs by tensor index, of the tensor's shape; its dtype, but uint8 for a label map."""
+    arena: npt.NDArray[np.uint8]
+    """uint8 (arena_bytes,), as the run left it."""
+    trace: Trace | None
+
+    @property
+    def output(self) -> Values:
+        """The first output."""
+        return next(iter(self.outputs.values()))
+
+
+def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False, fill: int = 0xA5) -> Execution:
+    """Run a network by a plan.
+
+    Args:
+        graph: the network the plan was made for.
+        plan: buffers, steps and `arena_bytes`.
+        frame: the input's values; uint8 (H, W, 3) for a camera network, see `as_input`.
+        trace: record the bytes touched, and check that each byte read was last written through the same buffer.
+        fill: what the arena holds before the run.
+
+    Raises:
+        UserError: an operator has no kernel, or the frame does not fit.
+        ValueError: the plan is wrong: a step reads what is not there, a buffer is too small or ends beyond the arena,
+            scratch is missing, or (traced) another buffer wrote over what is read.
+    """
+    graph = as_stored(graph, plan.target)
+    arena = Arena(graph, plan.buffers, plan.arena_bytes, fill=fill, trace=trace)
+    source = graph.tensors[graph.inputs[0]]
+    arena.store(_rows_at_start(graph, plan, graph.inputs[0]), as_input(graph, frame).reshape(extent(source)))
+    run = _Run(graph, arena)
+    for step in plan.steps:
+        arena.begin_step()
+        run.do(step)
+    arena.begin_step()
+    outputs = {}
+    for tensor in graph.outputs:
+        patch = arena.load(_rows_at_end(graph, plan, tensor))
+        outputs[tensor] = patch.values.reshape(graph.tensors[tensor].shape)
+    touched = arena.touched
+    return Execution(outputs, arena.memory, None if touched is None else Trace(*touched))
+
+
+class _Run:
+    """A run in progress: its arena, and what is known of operators once their first tile is computed."""
+
+    def __init__(self, graph: Graph, arena: Arena) -> None:
+        self._graph = graph
+        self._arena = arena
+        self._reductions = RunningReductions()
+        self._prepared: dict[tuple[Operator, str], Any] = {}
+        self._unpacked: dict[int, tuple[int, int]] = {}
+
+    def do(self, step: Step) -> None:
+        """Read all that the step reads, compute, then write: so an output may lie where an input lay."""
+        graph, arena = self._graph, self._arena
+        patches = [arena.load(group) for group in step.reads]
+        if not step.operators:
+            _copy(arena, step, patches)
+            return
+        operators = [graph.operators[index] for index in step.operators]
+        first = operators[0]
+        kernel = kernel_of(tuple(operator.kind for operator in operators), first.name)
+        call = Call(
+            graph,
+            first,
+            _in_input_order(graph, first, patches),
+            _written(graph, operators[-1], step),
+            ArenaScratch(arena, step.scratch, first.name),
+            self._unpacked_shape(step.operators[0]),
+            self._prepared,
+        )
+        result: Values | tuple[Values, ...] | None
+        if step.accumulator is None:
+            result = kernel(call)
+        else:
+            result = self._reductions.add(arena, call, step.accumulator, is_last=bool(step.writes))
+        if result is None:
+            return
+        if isinstance(result, tuple):  # an operator with several outputs writes each of them whole
+            for access, values in zip(step.writes, result, strict=True):
+                arena.store([access], values)
+        elif step.writes:
+            arena.store(step.writes, result)
+
+    def _unpacked_shape(self, operator: int) -> tuple[int, int]:
+        if operator not in self._unpacked:
+            self._unpacked[operator] = unpacked_shape(self._graph, operator)
+        return self._unpacked[operator]
+
+
+def _copy(arena: Arena, step: Step, patches: list[Patch]) -> None:
+    """Rows of one tensor from the buffers read to those written."""
+    read, written = step.reads[0] if step.reads else (), step.writes
+    if len(patches) != 1 or not written or {access.tensor for access in (*read, *written)} != {read[0].tensor}:
+        raise ValueError(f"a copy in section {step.section}, tile {step.tile}, is not of one tensor")
+    region = _union(written)
+    arena.store(written, patches[0].rectangle(region, 0))
+
+
+def _written(graph: Graph, operator: Operator, step: Step) -> Region:
+    """The region of the output that a step computes."""
+    if not step.writes:  # a running reduction goes on
+        return whole(graph.tensors[operator.outputs[0]])
+    tensor = step.writes[0].tensor
+    if tensor not in operator.outputs:
+        raise ValueError(f"{operator.name} does not write {graph.tensors[tensor].name}")
+    return _union([access for access in step.writes if access.tensor == tensor])
+
+
+def _union(accesses: Sequence[Access]) -> Region:
+    first, last = accesses[0].region, accesses[-1].region
+    return Region(first.top, last.bottom, first.left, first.right)
+
+
+def _in_input_order(graph: Graph, operator: Operator, patches: list[Patch]) -> tuple[Patch | None, ...]:
+    """The patches at the positions of the operator's non-constant inputs."""
+    wanted = [
+        None if index == ABSENT or graph.tensors[index].is_constant else graph.tensors[index]
+        for index in operator.inputs
+    ]
+    if [tensor for tensor in wanted if tensor is not None] != [patch.tensor for patch in patches]:
+        read = ", ".join(patch.tensor.name for patch in patches) or "nothing"
+        raise ValueError(f"{operator.name} is given {read}, which are not its inputs")
+    remaining = iter(patches)
+    return tuple(None if tensor is None else next(remaining) for tensor in wanted)
+
+
+def _rows_at_start(graph: Graph, plan: Plan, tensor: int) -> list[Access]:
+    """Accesses to a tensor that is there before the first step."""
+    return _all_rows(graph, plan, tensor, [buffer.lower == 0 for buffer in plan.buffers])
+
+
+def _rows_at_end(graph: Graph, plan: Plan, tensor: int) -> list[Access]:
+    """Accesses to a tensor that is there after the last step."""
+    return _all_rows(graph, plan, tensor, [buffer.upper == len(plan.steps) for buffer in plan.buffers])
+
+
+def _all_rows(graph: Graph, plan: Plan, tensor: int, is_there: list[bool]) -> list[Access]:
+    """Accesses to a whole tensor: one, or one for each of the chunks of rows in which it lives."""
+    everything = whole(graph.tensors[tensor])
+    chunks = []
+    for index, buffer in enumerate(plan.buffers):
+        if is_there[index] and tensor in buffer.tensors and buffer.role not in (Role.TILE, Role.ROW_CACHE):
+            # Only a tensor with the host's rows can live in chunks; a renamed one lies in one buffer.
+            has_rows = extent(graph.tensors[buffer.tensors[0]])[:2] == extent(graph.tensors[tensor])[:2]
+            chunks.append(Access(index, tensor, buffer.required_region if has_rows else everything))
+    # A buffer of its own comes first: elsewhere the tensor may be no more than a copy in its slice.
+    own = [access for access in chunks if plan.buffers[access.buffer].tensors[0] == tensor]
+    chunks = sorted(own or chunks, key=lambda access: access.region.top)
+    found: list[Access] = []
+    for access in chunks:
+        if access.region.top == (found[-1].region.bottom if found else 0):
+            found.append(access)
+    if not found or _union(found) != everything:
+        raise ValueError(f"no buffers of the plan hold all of {graph.tensors[tensor].name}")
+    return found

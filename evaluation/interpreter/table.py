@@ -1,0 +1,148 @@
+"""Operators that send each element through one function: LOGISTIC, TANH, HARD_SWISH and LEAKY_RELU.
+
+An element of 8 bits has 256 values, so the integer forms compute the output of each of them and look it up. LOGISTIC
+and TANH compute it in float32 (`LUTPopulate`), HARD_SWISH in 16-bit fixed point (`reference_ops::HardSwish`), and
+LEAKY_RELU by two multipliers (`reference_ops::QuantizeLeakyRelu`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.errors import UserError
+from evaluation.interpreter.patch import Call, Values
+from evaluation.interpreter.requantize import (
+    Integers,
+    divide_by_power_of_two,
+    integer_range,
+    multiply,
+    quantize_multiplier,
+    reduced_mantissa,
+    round_half_away,
+    scale_of,
+    zero_point_of,
+)
+
+Reals = npt.NDArray[np.float32]
+
+LOGISTIC_ONE_ABOVE = np.float32(16.619047164916992188)
+"""Where 1 / (1 + exp(-x)) rounds to 1 in float32, and the reference says so without computing it."""
+LOGISTIC_EXP_BELOW = np.float32(-9.0)
+"""Where it differs from exp(x) by so little that the reference computes that."""
+HIGHER_RESOLUTION = 7
+"""Bits that HARD_SWISH raises its input by, so that it fills 16."""
+LARGEST_16 = (1 << 15) - 1
+
+
+def logistic(call: Call) -> Values:
+    """LOGISTIC: 1 / (1 + exp(-x))."""
+    if call.output.dtype != "float32":
+        return _looked_up(call, _logistic)
+    x = call.first.rectangle(call.region, 0)
+    tail = np.where(x < LOGISTIC_EXP_BELOW, _exp(np.minimum(x, 0)), _logistic(x))
+    return np.where(x > LOGISTIC_ONE_ABOVE, np.float32(1.0), tail)
+
+
+def tanh(call: Call) -> Values:
+    """TANH."""
+    if call.output.dtype == "float32":
+        return _tanh(call.first.rectangle(call.region, 0))
+    return _looked_up(call, _tanh)
+
+
+def hard_swish(call: Call) -> Values:
+    """HARD_SWISH: x * min(max(x + 3, 0), 6) / 6."""
+    if call.output.dtype == "float32":
+        x = call.first.rectangle(call.region, 0)
+        gated: Values = np.clip(x + np.float32(3.0), np.float32(0.0), np.float32(6.0))
+        return x * gated / np.float32(6.0)
+    source, output = call.first.tensor, call.output
+    fine_scale = scale_of(source) * np.float32(1.0 / (1 << HIGHER_RESOLUTION))
+    mantissa, exponent = quantize_multiplier(float(fine_scale / scale_of(output)))
+    gate_mantissa, gate_exponent = quantize_multiplier(float(fine_scale / np.float32(3.0 / 32768.0)))
+    fine = (_codes(call) - zero_point_of(source)) << HIGHER_RESOLUTION
+    scaled = _rounded_product(fine, int(reduced_mantissa(np.asarray(mantissa, np.int64))))
+    # The gate, x / 3 in Q0.15, saturates at -1 and 1, by the doubling after the product if not before.
+    gate = _saturated(fine << max(gate_exponent - 1, 0))
+    gate = _rounded_product(gate, int(reduced_mantissa(np.asarray(gate_mantissa, np.int64))))
+    if gate_exponent > 0:
+        gate = _saturated(gate << 1)
+    gate = divide_by_power_of_two(gate, max(-gate_exponent, 0))
+    gate = (gate + (1 << 15)) >> 1  # from [-1, 1] to [0, 1]
+    product = gate * scaled
+    truncated = np.sign(product) * (np.abs(product) >> 15)
+    result = divide_by_power_of_two(truncated, -exponent) + zero_point_of(output)
+    return _by_table(call, np.clip(result, *integer_range(output)))
+
+
+def leaky_relu(call: Call) -> Values:
+    """LEAKY_RELU: alpha * x below 0."""
+    alpha = np.float32(call.operator.attributes["alpha"])
+    if call.output.dtype == "float32":
+        x = call.first.rectangle(call.region, 0)
+        return np.where(x > 0, x, x * alpha)
+    source, output = call.first.tensor, call.output
+    centred = _codes(call) - zero_point_of(source)
+    identity = float(scale_of(source) / scale_of(output))
+    slope = float(scale_of(source) * alpha / scale_of(output))
+    if slope < 0:
+        raise UserError(f"{call.operator.name}: LEAKY_RELU with a negative alpha of {alpha} cannot be run")
+    scaled = np.where(
+        centred >= 0,
+        multiply(centred, *quantize_multiplier(identity)),
+        multiply(centred, *quantize_multiplier(slope)),
+    )
+    return _by_table(call, np.clip(scaled + zero_point_of(output), *integer_range(output)))
+
+
+def _looked_up(call: Call, function: Callable[[Values], Reals]) -> Integers:
+    """A float32 function of the real values, rounded to the output's codes."""
+    source, output = call.first.tensor, call.output
+    real = scale_of(source) * (_codes(call) - zero_point_of(source)).astype(np.float32)
+    rescaled = round_half_away(function(real).astype(np.float32) * (np.float32(1.0) / scale_of(output)))
+    return _by_table(call, np.clip(rescaled.astype(np.int64) + zero_point_of(output), *integer_range(output)))
+
+
+def _logistic(x: Values) -> Reals:
+    return np.float32(1.0) / (np.float32(1.0) + _exp(-x))
+
+
+def _tanh(x: Values) -> Reals:
+    return np.tanh(x.astype(np.float64)).astype(np.float32)
+
+
+def _exp(x: Values) -> Reals:
+    """exp rounded to float32, as C's expf does it; what lies beyond float32 is infinite."""
+    with np.errstate(over="ignore"):
+        return np.exp(x.astype(np.float64)).astype(np.float32)
+
+
+def _codes(call: Call) -> Integers:
+    """Every code of the input's type, int64 (256,)."""
+    source = call.first.tensor
+    if source.bits > 8:
+        raise UserError(
+            f"{call.operator.name}: {call.operator.kind} of {source.dtype} cannot be run, only int8, uint8 and float32"
+        )
+    lowest, highest = integer_range(source)
+    return np.arange(lowest, highest + 1, dtype=np.int64)
+
+
+def _by_table(call: Call, table: Integers) -> Integers:
+    """The entry of each element's code, the first entry being that of the lowest code."""
+    codes = call.first.rectangle(call.region, 0).astype(np.int64)
+    entries: Integers = table[codes - integer_range(call.first.tensor)[0]]
+    return entries
+
+
+def _rounded_product(a: Integers, b: int) -> Integers:
+    """a * b / 2**15 of 16-bit numbers, rounded, ties up."""
+    product: Integers = np.minimum((a * b + (1 << 14)) >> 15, LARGEST_16)
+    return product
+
+
+def _saturated(a: Integers) -> Integers:
+    return np.clip(a, -LARGEST_16 - 1, LARGEST_16)

@@ -1,8 +1,0 @@
-"""What other runtimes really use for a `.tflite` file; each measured in a process of its own."""
-
-from evaluation.peers.litert import litert_arena
-from evaluation.peers.resident import Growth, Runtime, resident_growth
-from evaluation.peers.survey import Survey, Use, survey
-from evaluation.peers.tflm import TflmArena, tflm_arena
-
-__all__ = ["Growth", "Runtime", "Survey", "TflmArena", "Use", "litert_arena", "resident_growth", "survey", "tflm_arena"]
