@@ -2,9 +2,9 @@
 
 import pytest
 
-from deeplab.benchmarks import comparisons, deeplab_v3_plus
-from evaluation.benchmarks.mobilenet_v2 import mobilenet_v2
-from evaluation.benchmarks.published import MSF_CNN_CURVE, msf_cnn_curve
+from benchmarks.planner.__main__ import comparisons, deeplab_v3_plus
+from benchmarks.planner.mobilenet_v2 import mobilenet_v2
+from benchmarks.planner.published import MSF_CNN_CURVE, msf_cnn_curve
 from evaluation.graph import graph_macs
 from evaluation.planner import plan
 

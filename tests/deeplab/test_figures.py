@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab import figures
+from benchmarks import compression
+from benchmarks.compression import ROWS, Bench, Row, compress, stored_bits
 from deeplab.calibration import calibrate
 from deeplab.compression import Compression
 from deeplab.datasets import open_dataset
 from deeplab.datasets.joined import Joined
 from deeplab.datasets.part import spread
-from deeplab.figures import ROWS, Bench, Row, compress, stored_bits
 from deeplab.layers import weight_shapes
 from deeplab.lowering import lower, lower_untrained
 from deeplab.pruning.allotment import reference_plans
@@ -28,7 +28,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def test_an_unknown_row_is_one_clear_line():
     done = subprocess.run(
-        [sys.executable, "-m", "deeplab.figures", "voc-w9", "nowhere"], cwd=REPOSITORY, capture_output=True, text=True
+        [sys.executable, "-m", "benchmarks.compression", "voc-w9", "nowhere"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2
     assert "there is no row 'voc-w9'; did you mean" in done.stderr
@@ -93,7 +96,7 @@ def test_eight_bits_are_calibrated_as_the_row_says(checkpoint):
 
 @pytest.mark.parametrize("step", [{"learned_rounding": True}, {"aware_steps": 3}], ids=lambda step: next(iter(step)))
 def test_a_rounding_has_pictures_of_its_own(checkpoint, monkeypatch, step):
-    monkeypatch.setattr(figures, "_ROUNDING_STEPS", 20)
+    monkeypatch.setattr(compression, "_ROUNDING_STEPS", 20)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), **step)
     train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
     own, shared = (compress(row, checkpoint, train.take(2), rounding) for rounding in (train, None))
@@ -103,7 +106,7 @@ def test_a_rounding_has_pictures_of_its_own(checkpoint, monkeypatch, step):
 
 
 def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
-    monkeypatch.setattr(figures, "_ROUNDING_STEPS", 40)
+    monkeypatch.setattr(compression, "_ROUNDING_STEPS", 40)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), learned_rounding=True, aware_steps=3)
     train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
     before, network = compress(row, checkpoint, Joined(train.take(2), train))

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from deeplab.runtime.benchmarks import main
+from benchmarks.c_program.__main__ import main
 from deeplab.runtime.processes import Launcher
 from deeplab.runtime.program import compiler
 from evaluation.errors import UserError

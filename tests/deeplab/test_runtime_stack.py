@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.c_program.stack_runs import VariantBuilder, variants
 from deeplab.runtime import proof_build
 from deeplab.runtime.emit import tables
 from deeplab.runtime.program import compiler, write_sources
@@ -15,7 +16,6 @@ from deeplab.runtime.stack_assembly import UnknownStackError, functions_of
 from deeplab.runtime.stack_builds import FAMILIES, INSTRUCTION_SETS, PLAIN, compiler_for, instruction_set_of
 from deeplab.runtime.stack_host import compiled_with_stack, kernel_uses_of, macros, stack_bound_of
 from deeplab.runtime.stack_libraries import library_stack
-from deeplab.runtime.stack_proof import VariantBuilder, variants
 from deeplab.runtime.stack_sources import pointers_of
 from deeplab.runtime.stack_table import all_parts, derived_row
 from deeplab.runtime.stack_usage import FLAGS, build_stack, unit_of

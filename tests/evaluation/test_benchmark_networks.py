@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from evaluation.benchmarks.networks import Row, above_tflm, main, measure
+from benchmarks.planner.network_folder import Row, above_tflm, main, measure
 
 SMALL = "planner_cases/networks/mlperf_tiny__kws_ref_model.tflite"
 

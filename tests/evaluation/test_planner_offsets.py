@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.benchmarks.rectangles import HEIGHT_BYTES, STEPS, cut_rectangle
+from benchmarks.planner.rectangles import HEIGHT_BYTES, STEPS, cut_rectangle
 from evaluation.planner.placement import Block, Placement, load_bytes, place, placement_fault
 from evaluation.planner.placement.anytime import minimise
 from evaluation.planner.placement.first_fit import first_placement

@@ -203,7 +203,7 @@ def test_long_lists_are_placed_in_the_time_given(tmp_path, capsys, name):
 
 def test_the_time_limit_ends_a_compilation(tmp_path):
     """Compiling the exact search takes several times the limit; the command is done before it is."""
-    from evaluation.benchmarks.rectangles import HEIGHT_BYTES, cut_rectangle
+    from benchmarks.planner.rectangles import HEIGHT_BYTES, cut_rectangle
 
     path, kept = tmp_path / "boxes.csv", tmp_path / "compiled"
     write_buffers(path, [ListedBuffer(str(i), block) for i, block in enumerate(cut_rectangle(60, 1.0, 1))])
@@ -217,7 +217,7 @@ def test_the_time_limit_ends_a_compilation(tmp_path):
 
 def test_out_of_time_is_not_solved_and_not_infeasible(tmp_path, capsys):
     """A perfect packing of 300 boxes is out of reach of the greedy orders, which a time limit of 0 leaves alone."""
-    from evaluation.benchmarks.rectangles import HEIGHT_BYTES, cut_rectangle
+    from benchmarks.planner.rectangles import HEIGHT_BYTES, cut_rectangle
 
     path, out = tmp_path / "boxes.csv", tmp_path / "out.csv"
     write_buffers(path, [ListedBuffer(str(i), block) for i, block in enumerate(cut_rectangle(300, 1.0, 1))])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.benchmarks.fault_kinds import FAULTS
-from sweeps.benchmarks.throughput import SPACES, Front, load
+from benchmarks.faults.kinds import FAULTS
+from benchmarks.search.throughput import SPACES, Front, load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.mark.timeout(1800)
 def test_no_fault_loses_doubles_or_leaves_running_anything() -> None:
     """One study for each fault; the table of more is printed by the command itself."""
-    command = [sys.executable, "-m", "sweeps.benchmarks.faults", "--repetitions", str(len(FAULTS)), "--seed", "100"]
+    command = [sys.executable, "-m", "benchmarks.faults", "--repetitions", str(len(FAULTS)), "--seed", "100"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1700)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("no harm") + done.stdout.count("left out") == len(FAULTS)

@@ -16,12 +16,12 @@ from PIL import Image
 from rich.console import Console
 from standin_sweeps import Config, pdf_text
 
+from benchmarks.faults import changed_inputs
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from deeplab.compression import FLOAT_BITS, Compression
 from deeplab.datasets import open_dataset
 from evaluation.errors import UserError
 from reports.record import State, Trial, read_record
-from sweeps.benchmarks import changed_inputs
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish.finalize import Basis, Findings, find
 from sweeps.finish.selection import verdict
@@ -340,7 +340,7 @@ def test_a_worker_that_reads_other_inputs_ends_the_sweep() -> None:
 
 @pytest.mark.parametrize("number", range(len(changed_inputs.CHANGES)))
 def test_the_fault_of_changed_inputs_is_refused_each_time(config: Config, tmp_path: Path, number: int) -> None:
-    """What `sweeps.benchmarks.faults` injects, here without processes; and it can tell where nothing is refused."""
+    """What `benchmarks.faults` injects, here without processes; and it can tell where nothing is refused."""
     keys = changed_inputs.input_files(tmp_path)
     levels = {"space": {"sparsity": [0.0], "weight_bits": [8], "activation_bits": [8]}}
     (tmp_path / "config.yaml").write_text(json.dumps({"study": "fault", **keys, **levels}))

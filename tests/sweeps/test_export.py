@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from typer.testing import CliRunner
 
+from benchmarks.c_program import stack_proof
 from deeplab.compression import Compression
 from deeplab.runtime.program import compiler
 from deeplab.runtime.proof import BrokenProgramError
@@ -31,7 +32,6 @@ from evaluation.measurement import Execution
 from evaluation.planner import Plan
 from reports.record import NETWORKS, Environment, State, StudyRecord, Trial, read_record, write_record
 from sweeps import export
-from sweeps.benchmarks import stack_proof
 from sweeps.config.load import load_config
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish import export_bundle
@@ -419,7 +419,7 @@ def test_the_record_of_a_study_is_read_back_as_it_was(record, study):
 @pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs a C compiler (cc, gcc or clang)")
 def test_the_stack_of_each_variant_is_within_its_bound(study):
-    """One point of the front; all of a study's: `python -m sweeps.benchmarks.stack_proof STUDY`."""
+    """One point of the front; all of a study's: `python -m benchmarks.c_program.stack_proof STUDY`."""
     done = CliRunner().invoke(stack_proof.app, [str(study), "--points", "1"])
     assert done.exit_code == 0, done.output
     rows = [line.split() for line in done.output.splitlines() if " gcc " in line or " clang " in line]

@@ -21,9 +21,9 @@ from rich.console import Console
 from sqlalchemy import create_engine, inspect, text
 from standin_sweeps import SCRIPT, evaluated
 
+from benchmarks.faults.services import PostgresServer, postgres_server
 from evaluation.errors import UserError
 from reports.record import State, Trial, read_record
-from sweeps.benchmarks.services import PostgresServer, postgres_server
 from sweeps.config.load import load_config
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate

@@ -10,9 +10,9 @@ import pytest
 from mlflow import MlflowClient
 from standin_sweeps import Config, children, evaluated, start, sweep, wait_for_trials
 
+from benchmarks.faults.services import MlflowServer, mlflow_server
 from evaluation.errors import UserError
 from reports.record import State, read_record
-from sweeps.benchmarks.services import MlflowServer, mlflow_server
 
 TRIALS = 12
 

@@ -1,6 +1,6 @@
 """How long it takes to find the front: the engine beside a plain loop of `study.optimize` over the same function.
 
-python -m sweeps.benchmarks.throughput --candidates 260 --seeds 5
+python -m benchmarks.search.throughput --candidates 260 --seeds 5
 
 1. Every candidate of the space is measured, which gives the whole front and its hypervolume.
 2. A loop as Optuna's manual shows it, with its multivariate TPE: one warm process that keeps its pictures and models,
@@ -28,10 +28,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.search.isolation import in_its_own_process, made
 from evaluation.errors import exits_on_user_error
-from sweeps.benchmarks.isolation import in_its_own_process, made
 
-TRIAL_MODULE = "sweeps.benchmarks.scored_trial"
+TRIAL_MODULE = "benchmarks.search.scored_trial"
 SHARE = 0.95
 USEFUL_DROP = 0.1
 SPACES = {
@@ -187,7 +187,7 @@ def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: floa
     """The plain loop's trace, what it measured by name, and the traces of kinder loops (see above)."""
     import optuna
 
-    from sweeps.benchmarks import scored_trial
+    from benchmarks.search import scored_trial
     from sweeps.storage.stage_cache import StageCache
 
     os.chdir(folder)
@@ -229,7 +229,7 @@ def compute_again(folder: Path, candidates: int, names: Sequence[str], threads: 
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     from threadpoolctl import threadpool_limits
 
-    from sweeps.benchmarks import scored_trial
+    from benchmarks.search import scored_trial
     from sweeps.storage.stage_cache import StageCache
 
     os.chdir(folder)

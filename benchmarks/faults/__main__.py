@@ -1,8 +1,8 @@
 """Fault injection: sweeps that are killed, cut off from their services, and then resumed. Is anything lost, doubled or
 left running?
 
-python -m sweeps.benchmarks.faults --repetitions 30
-python -m sweeps.benchmarks.faults --only "MLflow restarted" --repetitions 3
+python -m benchmarks.faults --repetitions 30
+python -m benchmarks.faults --only "MLflow restarted" --repetitions 3
 
 Each repetition starts a small study, injects a fault (`fault_kinds`) at a random moment, resumes the study until it
 ends, and compares it with one that nobody disturbed. The trials plan a real network and measure nothing else
@@ -21,12 +21,12 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.faults.kinds import BUSY_MS, FAULTS, Fault, LeftOutError
+from benchmarks.faults.small_study import TRIALS, Disturbed, Harm, outcome, wait
+from benchmarks.search.isolation import made
 from evaluation.errors import exits_on_user_error
-from sweeps.benchmarks.fault_kinds import BUSY_MS, FAULTS, Fault, LeftOutError
-from sweeps.benchmarks.fault_study import TRIALS, Disturbed, Harm, outcome, wait
-from sweeps.benchmarks.isolation import made
 
-TRIAL_MODULE = "sweeps.benchmarks.planned_trial"
+TRIAL_MODULE = "benchmarks.search.planned_trial"
 MOST_RESUMES = 6
 
 

@@ -1,4 +1,4 @@
-"""`python -m evaluation.benchmarks.networks FOLDER`: every network of a folder, planned, beside what TFLM takes for it.
+"""Every network of a folder, planned, next to what TFLM takes: `python -m benchmarks.planner.network_folder FOLDER`.
 
 Each `.tflite` file is planned untiled under TFLM's accounting (labels as int32, weights in flash), to stand beside the
 head section that TFLM really allocates, and for the camera (frame and labels counted) untiled, at 8 tiles and at
@@ -133,7 +133,7 @@ def _short(name: str) -> str:
 @exits_on_user_error
 def main(arguments: list[str] | None = None) -> None:
     """Print the table; exit status 1 if an untiled plan takes more than TFLM does for the same file."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.benchmarks.networks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.planner.network_folder", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder with .tflite files")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""`python -m deeplab.benchmarks SHARED`: every figure of the planner that the README states, beside its reference.
+"""`python -m benchmarks.planner SHARED`: every figure of the planner that the README states, beside its reference.
 
 SHARED is a folder with `planner_cases/offsets`, `planner_cases/networks` and `weights`. Every plan has passed the
 validator. Times are of this machine, this run.
@@ -11,18 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.planner import network_folder, offsets
+from benchmarks.planner.published import Comparison, ade20k, mcunet_v2_patches, msf_cnn_curve
 from deeplab.checkpoint import load_checkpoint
 from deeplab.compression import Compression
 from deeplab.lowering import lower_untrained
 from deeplab.spec import mobilenet_v2_deeplab
-from evaluation.benchmarks import networks, offsets
-from evaluation.benchmarks.published import Comparison, ade20k, mcunet_v2_patches, msf_cnn_curve
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
 from evaluation.other_runtimes import tflm_arena
@@ -69,7 +70,7 @@ def comparisons(title: str, rows: Iterable[Comparison]) -> Table:
 
 def times(large: Graph) -> Table:
     """Seconds that planning takes, validation included; the import in a fresh process, least of three."""
-    embedded = load_checkpoint(Path(__file__).parent / "pretrained" / "streets.npz").spec
+    embedded = load_checkpoint(str(files("deeplab") / "pretrained" / "streets.npz")).spec
     small = lower_untrained(embedded, _INT8, "streets")
     table = _table("planning time", "what", "seconds")
     for what, graph, tiles in (
@@ -102,7 +103,7 @@ def _table(title: str, first: str, *others: str) -> Table:
 @exits_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     """Print all tables."""
-    parser = argparse.ArgumentParser(prog="python -m deeplab.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.planner", description=__doc__)
     parser.add_argument("shared", type=Path, help="folder with planner_cases and weights")
     shared = parser.parse_args(argv).shared
     cases, weights = shared / "planner_cases", shared / "weights"
@@ -118,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     patched = cases / "networks" / "coral__tf2_mobilenet_v2_1.0_224_ptq.tflite"
     console.print(comparisons("beside MCUNetV2", mcunet_v2_patches(patched)))
     console.print(comparisons("beside msf-CNN", msf_cnn_curve()))
-    networks.main([str(cases / "networks")])
+    network_folder.main([str(cases / "networks")])
     offsets.main([str(cases / "offsets")])
 
 

@@ -18,9 +18,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.benchmarks.changed_inputs import MixedDataError, change_inputs, input_files
-from sweeps.benchmarks.fault_study import Disturbed, kill, wait, workers_of
-from sweeps.benchmarks.services import MlflowServer, PostgresServer, mlflow_server, postgres_server
+from benchmarks.faults.changed_inputs import MixedDataError, change_inputs, input_files
+from benchmarks.faults.services import MlflowServer, PostgresServer, mlflow_server, postgres_server
+from benchmarks.faults.small_study import Disturbed, kill, wait, workers_of
 from sweeps.storage.journal import JOURNAL_FILE
 
 BUSY_MS = 1500

@@ -1,6 +1,6 @@
 """The stack of a study's front points in every variant of the kernels, next to what it may be.
 
-python -m sweeps.benchmarks.stack_proof studies/streets
+python -m benchmarks.c_program.stack_proof studies/streets
 
 Each point's program is built for each instruction set with gcc and with clang, and runs here, in QEMU's emulation of
 programs, or on an emulated Cortex-M7 without an operating system that has exactly the promised RAM. What cannot be
@@ -104,7 +104,7 @@ def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
 
 
 def _rows(networks: list[Shipped]) -> Iterator[Row]:
-    from deeplab.runtime.stack_proof import VariantBuilder, variants
+    from benchmarks.c_program.stack_runs import VariantBuilder, variants
     from evaluation.planner import CAMERA
 
     plans = [_plan(network, CAMERA) for network in networks]

@@ -1,4 +1,4 @@
-"""`python -m deeplab.runtime.benchmarks SHARED`: memory and time of the emitted programs, beside LiteRT and TFLM.
+"""`python -m benchmarks.c_program SHARED`: memory and time of the emitted programs, beside LiteRT and TFLM.
 
 SHARED is a folder with `weights` and `data/ade20k_subset`. Everything is measured in this run, on this machine, with
 one thread. Of our programs the whole process counts: code, libc and stack included. Of the peers only what one
@@ -22,7 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from deeplab.runtime.benchmark_networks import ADE20K, CAMVID, PICTURES, Subject, subjects
+from benchmarks.c_program.networks import ADE20K, CAMVID, PICTURES, Subject, subjects
 from deeplab.runtime.bundle import write_bundle
 from deeplab.runtime.clock import ROUNDS, interleaved
 from deeplab.runtime.litert_clock import BUILT_IN, XNNPACK, LiteRTClock
@@ -165,7 +165,7 @@ def _table(title: str, first: str, *others: str) -> Table:
 @exits_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     """Print all tables."""
-    parser = argparse.ArgumentParser(prog="python -m deeplab.runtime.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.c_program", description=__doc__)
     parser.add_argument("shared", type=Path, help="folder with weights and data/ade20k_subset")
     shared = parser.parse_args(argv).shared
     for needed in (ADE20K, CAMVID, PICTURES):

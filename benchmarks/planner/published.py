@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluation.benchmarks.mobilenet_v2 import mobilenet_v2
+from benchmarks.planner.mobilenet_v2 import mobilenet_v2
 from evaluation.graph import read_tflite
 from evaluation.planner import CAMERA, MCU, TFLM, Halo, Plan, Target, plan, plan_sections
 from evaluation.planner.tiling.path import Cut

@@ -1,4 +1,4 @@
-"""The fault "changed inputs" of `sweeps.benchmarks.faults`: files that a study reads are replaced while it is stopped.
+"""The fault "changed inputs" of `benchmarks.faults`: files that a study reads are replaced while it is stopped.
 
 A study that is resumed then must be refused and must stay as it is, whatever is changed and however well the change is
 hidden (equal size, old modification time); once the files are back it must go on.

@@ -1,4 +1,4 @@
-"""Offset allocation beside its references: `python -m evaluation.benchmarks.offsets CASES_FOLDER [--timeout S]`.
+"""Offset allocation beside its references: `python -m benchmarks.planner.offsets CASES_FOLDER [--timeout S]`.
 
 MiniMalloc's challenging cases are solved at their capacity of 1 MiB, case C at its bound of 1,039,360 bytes too; the
 networks of Pisarchyk and Lee (2020) and all other lists are minimised. With `--random N`, N rectangles cut into boxes
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.benchmarks.rectangles import HEIGHT_BYTES, cut_rectangle
+from benchmarks.planner.rectangles import HEIGHT_BYTES, cut_rectangle
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.planner.placement import Block, Placement, load_bytes, place
 from evaluation.planner.placement.greedy import best_greedy, neighbours_in_time
@@ -81,7 +81,7 @@ def show(row: Row) -> str:
 @exits_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     """Print one row a case, then the sums over the cases that have a reference."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.benchmarks.offsets", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.planner.offsets", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder with buffer lists (CSV)")
     parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="a case (default: %(default)s)")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="rectangles to cut and solve as well")

@@ -1,7 +1,7 @@
 """Which sampler finds the front of a small ordered space soonest? Replayed where every candidate is known.
 
-python -m sweeps.benchmarks.throughput --whole DIR --seeds 0
-python -m sweeps.benchmarks.samplers DIR/studies/throughput
+python -m benchmarks.search.throughput --whole DIR --seeds 0
+python -m benchmarks.search.samplers DIR/studies/throughput
 
 The engine asks its own questions, repeats, screening and all; they are answered from the record of the study that
 measured every candidate. Time is counted as that study saw it: a pruning the first time its share is asked for, the
@@ -20,8 +20,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from benchmarks.search.throughput import SHARE, SPACES, Front, load
 from evaluation.errors import exits_on_user_error
-from sweeps.benchmarks.throughput import SHARE, SPACES, Front, load
 
 SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "qmc", "grid", "random")
 """`gp` where PyTorch is installed."""

@@ -1,4 +1,4 @@
-"""What compression costs real networks: `python -m deeplab.figures ROW ../shared` measures and prints one row.
+"""What compression costs real networks: `python -m benchmarks.compression ROW ../shared` measures and prints one row.
 
 Each row is a network, a setting and pictures that are scored; what calibrates and teaches are others, without labels.
 """
@@ -262,8 +262,8 @@ def main(
 
 def _memory(row: Row, network: QuantizedNetwork, shared: Path) -> str:
     """What the whole process of the C program takes, and what LiteRT adds to a process for the float network."""
-    from deeplab.runtime.benchmark_networks import Subject
-    from deeplab.runtime.benchmarks import footprint
+    from benchmarks.c_program.__main__ import footprint
+    from benchmarks.c_program.networks import Subject
     from deeplab.runtime.processes import Launcher
     from evaluation.other_runtimes.resident import Runtime, resident_growth
 

@@ -1,6 +1,6 @@
 """What a trial costs beyond its evaluation: the engine beside a plain loop over Optuna's database and MLflow.
 
-python -m sweeps.benchmarks.overhead --trials 1000
+python -m benchmarks.search.overhead --trials 1000
 
 Both search the same space with the same sampler (TPE), plan the same network, and write the same numbers to MLflow and
 to Optuna on SQLite; the loop does so the way the manuals of the two show it. Overhead is the wall time of a trial less
@@ -21,10 +21,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.search.isolation import in_its_own_process, made
 from evaluation.errors import exits_on_user_error
-from sweeps.benchmarks.isolation import in_its_own_process, made
 
-TRIAL_MODULE = "sweeps.benchmarks.planned_trial"
+TRIAL_MODULE = "benchmarks.search.planned_trial"
 BLOCK = 100
 CONFIG = {
     "study": "overhead",
@@ -124,7 +124,7 @@ def run_loop(folder: Path, trials: int) -> tuple[float, Clock]:
     import mlflow
     import optuna
 
-    from sweeps.benchmarks import planned_trial
+    from benchmarks.search import planned_trial
     from sweeps.config.space import Candidate
     from sweeps.tracking.metrics import memory_metrics
 

@@ -103,7 +103,7 @@ class Disturbed:
         if self.tracking:
             environment["MLFLOW_TRACKING_URI"] = self.tracking
         self.launches += 1
-        command = [sys.executable, "-m", "sweeps.benchmarks.faults", "--launch", str(self.folder), *resume]
+        command = [sys.executable, "-m", "benchmarks.faults", "--launch", str(self.folder), *resume]
         # The output is written outside, where the disk has room.
         output = Path(tempfile.gettempdir()) / f"petitlab-faults-{os.getpid()}.log"
         with output.open("ab") as file:

@@ -1,6 +1,6 @@
 """How busy a sweep keeps the machine, by the split of workers and threads.
 
-python -m sweeps.benchmarks.busy pareto.yaml --split 1x2 --split 2x1
+python -m benchmarks.search.busy pareto.yaml --split 1x2 --split 2x1
 
 Each split runs the sweep from an empty cache. "All" is the processor time of the launch and of all that it started,
 compilers and measured programs included, as the kernel accounts it. The phases are those that the launch prints, by

@@ -1,0 +1,1 @@
+"""Memory, time and stack of emitted C programs."""

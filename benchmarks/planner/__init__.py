@@ -1,0 +1,1 @@
+"""Plans and placements next to published figures and other allocators."""

@@ -1,0 +1,1 @@
+"""The search engine: overhead, throughput, samplers, and how busy the cores are."""

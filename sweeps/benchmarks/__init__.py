@@ -1,1 +1,0 @@
-"""Measurements of the sweep engine beside what it is compared with, each a command of its own."""
