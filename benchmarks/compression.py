@@ -184,11 +184,11 @@ def compress(
     """
     from deeplab.calibration import calibrate
     from deeplab.finetuning import FineTuning, fine_tune
+    from deeplab.image_windows import TrainingBatches, frames
     from deeplab.quantization import quantize
     from deeplab.quantization.equalisation import equalize
     from deeplab.quantization.rounding import LearnedRounding
     from deeplab.reconstruction import Reconstruction, reconstruct
-    from deeplab.windows import TrainingBatches, frames
 
     def batches(split: Split, batch: int, crop: int | None) -> TrainingBatches:
         return TrainingBatches(split, *size, batch=batch, crop=crop, labelled=False, seed=0)

@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.descent import VOID, Batches, Descent, FineTuning, Teacher, run_steps
 from deeplab.model import build, fold, load_weights
+from deeplab.optimizer_step import VOID, Batches, Descent, FineTuning, Teacher, run_steps
 from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
 

@@ -82,7 +82,7 @@ def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
     import json
 
     from deeplab.lowering import lower
-    from deeplab.served import NETWORK_FILE, load_network
+    from deeplab.pyfunc import NETWORK_FILE, load_network
     from evaluation.accuracy import squash
     from reports.front import staircase
     from reports.record import NETWORKS, read_record

@@ -15,9 +15,9 @@ from deeplab.aware.quantizers import (
     KernelQuantizer,
 )
 from deeplab.checkpoint import Checkpoint
-from deeplab.descent import Batches, Descent, FineTuning, Teacher, run_steps
 from deeplab.layers import INPUT, Layer, layers
 from deeplab.model import build
+from deeplab.optimizer_step import Batches, Descent, FineTuning, Teacher, run_steps
 from deeplab.quantization import INPUT_ZERO_CODE, QuantizedNetwork, shared_grids
 from deeplab.quantization.post_training import quantize_bias
 from deeplab.tensorflow import keras, tf

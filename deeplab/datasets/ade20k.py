@@ -7,8 +7,8 @@ from typing import Literal
 
 from deeplab.datasets.ade20k_classes import CLASS_NAMES
 from deeplab.datasets.files import FileSplit, label_encoding, pair_folders, search_and_heldout, void_classes
+from deeplab.datasets.folder_layout import child, find_root
 from deeplab.datasets.interface import VOID, Dataset
-from deeplab.datasets.layout import child, find_root
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 
 MOBILE_CLASSES = 32

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from deeplab.datasets.files import FileSplit, label_encoding, pair_folders
+from deeplab.datasets.folder_layout import child, find_root
 from deeplab.datasets.interface import VOID, Dataset
-from deeplab.datasets.layout import child, find_root
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from deeplab.datasets.streets.classes import CLASS_NAMES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from deeplab.datasets.files import FileSplit, PicturePath, label_encoding, split_by_hash
+from deeplab.datasets.folder_layout import find_root
 from deeplab.datasets.interface import VOID, Dataset
-from deeplab.datasets.layout import find_root
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from evaluation.errors import UserError
 

@@ -12,9 +12,9 @@ from unicodedata import category
 import numpy as np
 
 from deeplab.datasets.digests import file_digest
+from deeplab.datasets.folder_layout import folded, visible
 from deeplab.datasets.images import IMAGE_SUFFIXES, INVALID, MASK_SUFFIXES, header_size, read_image, read_mask
 from deeplab.datasets.interface import Sample, Split
-from deeplab.datasets.layout import folded, visible
 from deeplab.datasets.lists import read_id_list
 from evaluation.errors import UserError
 

@@ -11,9 +11,9 @@ from pydantic import BeforeValidator, Field
 
 from deeplab.datasets.class_names import checked_class_names
 from deeplab.datasets.files import FileSplit, PicturePath, label_encoding, pair_folders, split_by_hash, void_classes
+from deeplab.datasets.folder_layout import child, find_root, visible
 from deeplab.datasets.images import IMAGE_SUFFIXES
 from deeplab.datasets.interface import VOID, Dataset
-from deeplab.datasets.layout import child, find_root, visible
 from deeplab.datasets.lists import chosen, read_id_list, read_lines
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options, shown_value
 from evaluation.errors import UserError

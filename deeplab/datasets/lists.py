@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from deeplab.datasets.folder_layout import folded
 from deeplab.datasets.images import IMAGE_SUFFIXES
 from deeplab.datasets.interface import nearest
-from deeplab.datasets.layout import folded
 from evaluation.errors import UserError
 
 MOST_BYTES = 64 * 2**20

@@ -12,8 +12,8 @@ from deeplab.datasets.files import (
     search_and_heldout,
     with_masks,
 )
+from deeplab.datasets.folder_layout import child, find_root
 from deeplab.datasets.interface import VOID, Dataset
-from deeplab.datasets.layout import child, find_root
 from deeplab.datasets.lists import chosen, read_id_list
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from evaluation.errors import UserError

@@ -47,11 +47,11 @@ def main(
         raise UserError("--criterion l1 compares channels of one group only; choose another, or --allotment uniform")
     begun = time.monotonic()
     # Here, since they bring in TensorFlow.
-    from deeplab.descent import FineTuning
+    from deeplab.image_windows import TrainingBatches, frames
     from deeplab.importing import load_network
+    from deeplab.optimizer_step import FineTuning
     from deeplab.pruning.curve import Setting, curve
     from deeplab.scoring import score
-    from deeplab.windows import TrainingBatches, frames
 
     baseline = load_network(network)
     size = baseline.spec.input_height, baseline.spec.input_width

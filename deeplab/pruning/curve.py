@@ -11,8 +11,8 @@ import numpy as np
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FLOAT_BITS
-from deeplab.descent import Batches, FineTuning
 from deeplab.finetuning import fine_tune
+from deeplab.optimizer_step import Batches, FineTuning
 from deeplab.pruning.allotment import Planned, keep_for, pruning_path, reference_plans
 from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
 from deeplab.pruning.criteria import Criterion, rank_channels

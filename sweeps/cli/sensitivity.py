@@ -94,10 +94,10 @@ def levels_of(
 def measure(context: Context, weight_bits: list[int], activation_bits: list[int], tile_count: int) -> SensitivityTable:
     """The table of a study's network: calibrated, rounded and scored as its trials are, and cached with them."""
     from deeplab.compression import Compression
+    from deeplab.image_windows import frames
     from deeplab.lowering import lower
     from deeplab.quantization import QuantizedNetwork
     from deeplab.sensitivity import lowerings, sensitivity
-    from deeplab.windows import frames
     from evaluation.planner import plan
     from sweeps.trial.stages import compressed, scores
 

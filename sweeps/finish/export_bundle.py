@@ -11,9 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from deeplab.lowering import lower
-from deeplab.portable import TFLITE_FILE, to_tflite
+from deeplab.pyfunc import NETWORK_FILE, load_network
 from deeplab.runtime.bundle import check_folder, write_bundle
-from deeplab.served import NETWORK_FILE, load_network
+from deeplab.tflite_export import TFLITE_FILE, to_tflite
 from evaluation.accuracy import squash
 from evaluation.errors import UserError
 from evaluation.graph import Graph

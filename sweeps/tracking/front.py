@@ -1,7 +1,7 @@
 """What the front's runs and the study's run in MLflow hold besides numbers: data sets, networks, links, and the model.
 
 The chosen network is logged as an MLflow model (`mlflow.pyfunc.load_model("models:/ID")`): its data is the file that
-`deeplab.served` loads, and the packages it needs are saved with it, so that it loads where petitlab is not installed.
+`deeplab.pyfunc` loads, and the packages it needs are saved with it, so that it loads where petitlab is not installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-from deeplab.served import NETWORK_FILE
+from deeplab.pyfunc import NETWORK_FILE
 from reports import format as fmt
 from reports.plan_drawing import plan_drawing
 from reports.promises import plan_status
@@ -190,7 +190,7 @@ def save_model(
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from deeplab.served import Segmenter, load_network
+    from deeplab.pyfunc import Segmenter, load_network
 
     height, width, channels = Segmenter(load_network(network.parent)).shape
     signature = ModelSignature(
@@ -207,7 +207,7 @@ def save_model(
             warnings.simplefilter("ignore")
             pyfunc.save_model(
                 place,
-                loader_module="deeplab.served",
+                loader_module="deeplab.pyfunc",
                 data_path=str(data),
                 code_paths=[str(packages / name) for name in _SERVED_PACKAGES],
                 pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_REQUIREMENTS],

@@ -17,10 +17,10 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.compression import HELD_WEIGHT_BITS, Compression
 from deeplab.datasets import Sample, Split
 from deeplab.datasets.part import Kept
+from deeplab.image_windows import Read, TrainingBatches, frames, read
 from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.refit import PIXELS_PER_PICTURE
 from deeplab.simulation import simulator
-from deeplab.windows import Read, TrainingBatches, frames, read
 from evaluation.planner import Target, load_target
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.file_facts import facts_of

@@ -18,10 +18,10 @@ import numpy as np
 from deeplab.datasets.palette import palette
 from deeplab.datasets.part import Kept, spread
 from deeplab.lowering import lower
-from deeplab.portable import TFLITE_FILE, to_tflite
+from deeplab.pyfunc import NETWORK_FILE, saved_network
 from deeplab.scoring import score
-from deeplab.served import NETWORK_FILE, saved_network
 from deeplab.simulation import simulator
+from deeplab.tflite_export import TFLITE_FILE, to_tflite
 from evaluation.accuracy import Scores, squash, to_label_size
 from evaluation.errors import UserError
 from evaluation.graph import Graph
@@ -128,7 +128,7 @@ def peers(candidate: Candidate, context: Context) -> Peers:
 
 
 def network_files(candidate: Candidate, context: Context) -> dict[str, bytes]:
-    """The candidate's network: as `deeplab.served` loads it, and as .tflite where that format can carry it."""
+    """The candidate's network: as `deeplab.pyfunc` loads it, and as .tflite where that format can carry it."""
     network = compressed(candidate.compression, context)
     files = {NETWORK_FILE: saved_network(network)}
     with suppress(UserError):

@@ -16,12 +16,12 @@ from deeplab.compression import Compression
 from deeplab.datasets import open_dataset
 from deeplab.datasets.joined import Joined
 from deeplab.datasets.part import spread
+from deeplab.image_windows import frames
 from deeplab.layers import weight_shapes
 from deeplab.lowering import lower, lower_untrained
 from deeplab.pruning.allotment import reference_plans
 from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, Clipping, quantize
-from deeplab.windows import frames
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

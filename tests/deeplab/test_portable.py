@@ -8,8 +8,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from deeplab.calibration import calibrate
 from deeplab.lowering import lower
-from deeplab.portable import to_tflite
 from deeplab.quantization import BitWidths, quantize
+from deeplab.tflite_export import to_tflite
 from evaluation.errors import UserError
 from evaluation.graph import read_tflite
 from evaluation.graph.tflite_writer import write_tflite

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.descent import FineTuning
+from deeplab.optimizer_step import FineTuning
 from deeplab.pruning.allotment import reference_plans
 from deeplab.pruning.channels import narrowed
 from deeplab.pruning.curve import Setting, _uniform_sparsity, curve

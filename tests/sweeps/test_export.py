@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 
 from benchmarks.c_program import stack_proof
 from deeplab.compression import Compression
+from deeplab.pyfunc import NETWORK_FILE
 from deeplab.runtime.program import compiler
 from deeplab.runtime.proof import BrokenProgramError
-from deeplab.served import NETWORK_FILE
 from evaluation.accuracy import Scores, bootstrap_interval, paired_difference_interval, squash
 from evaluation.errors import UserError
 from evaluation.graph import read_tflite

@@ -123,7 +123,7 @@ REACHED = [
     ("score", "deeplab/datasets/streets/scene.py"),
     ("calibrate", "deeplab/calibration.py"),
     ("prune", "deeplab/finetuning.py"),
-    ("prune", "deeplab/descent.py"),
+    ("prune", "deeplab/optimizer_step.py"),
     ("prune", "deeplab/pruning/surgery.py"),
     ("prune", "deeplab/pruning/allotment.py"),
     ("prune", "evaluation/planner/tiling/row_tiles.py"),  # plans decide which channels go
@@ -131,7 +131,7 @@ REACHED = [
     ("round", "deeplab/reconstruction.py"),
     ("aware", "deeplab/aware/training.py"),  # imported within the function
     ("aware", "deeplab/aware/quantizers.py"),
-    ("read", "deeplab/windows.py"),
+    ("read", "deeplab/image_windows.py"),
     ("read", "deeplab/datasets/files.py"),
     ("samples", "deeplab/datasets/part.py"),
     ("samples", "deeplab/datasets/voc.py"),

@@ -5,7 +5,7 @@ import pytest
 
 from deeplab.datasets import open_dataset
 from deeplab.datasets.joined import Joined
-from deeplab.windows import TrainingBatches, frames, read
+from deeplab.image_windows import TrainingBatches, frames, read
 
 
 @pytest.fixture(scope="module")
