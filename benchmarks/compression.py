@@ -23,8 +23,8 @@ from deeplab.datasets.interface import nearest
 from deeplab.datasets.joined import Joined
 from deeplab.datasets.part import spread
 from deeplab.lowering import lower
-from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork
+from deeplab.sparsity import Thinning
 from evaluation.accuracy import UNRELIABLE_NOTE, Scores, enough_images, paired_difference_interval, squash
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
@@ -203,8 +203,8 @@ def compress(
     tuning = FineTuning(row.tuning_steps, row.tuning_rate, "distill")
     if row.thinning:
         from deeplab.pruning.importance import output_fisher
+        from deeplab.pruning.optimal_brain_surgeon import prune_weights
         from deeplab.pruning.refit import PIXELS_PER_PICTURE
-        from deeplab.pruning.surgery import prune_weights
         from deeplab.simulation import simulator
 
         inputs = simulator(network.spec).sample_inputs(network, ranking, PIXELS_PER_PICTURE)
@@ -218,7 +218,7 @@ def compress(
         learned = Reconstruction(LearnedRounding(_ROUNDING_STEPS), _ROUNDING_WINDOWS)
         quantized = reconstruct(network, quantized, seen if rounding is None else frames(rounding, *size), learned)
     if row.aware_steps:
-        from deeplab.aware import AwareTraining, train_aware
+        from deeplab.quantization_aware import AwareTraining, train_aware
 
         training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
         learned_on = batches(pictures if rounding is None else rounding, row.bench.batch, None)

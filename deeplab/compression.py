@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from deeplab.pruning.thinning import Thinning
 from deeplab.quantization.types import BitWidths
+from deeplab.sparsity import Thinning
 
 PruningMethod = Literal["channels", "magnitude", "2:4"]
 

@@ -12,7 +12,6 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FLOAT_BITS, Compression
 from deeplab.layers import INPUT, OUTPUT, Layer, layers
-from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import (
     FLOAT_INPUT_ZERO,
     INPUT_BITS,
@@ -23,6 +22,7 @@ from deeplab.quantization import (
     QuantizedNetwork,
     shared_grids,
 )
+from deeplab.sparsity import Thinning
 from deeplab.spec import NetworkSpec
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 

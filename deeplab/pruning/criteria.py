@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.pruning.elimination import repaired_ranking
+from deeplab.pruning.backward_elimination import repaired_ranking
 from deeplab.pruning.ranking import Inputs, Ranking, ranked, weight_rankings
 
 Criterion = Literal["repair", "fisher", "l1"]

@@ -13,7 +13,7 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FLOAT_BITS
 from deeplab.finetuning import fine_tune
 from deeplab.optimizer_step import Batches, FineTuning
-from deeplab.pruning.allotment import Planned, keep_for, pruning_path, reference_plans
+from deeplab.pruning.channel_budget import Planned, keep_for, pruning_path, reference_plans
 from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
 from deeplab.pruning.criteria import Criterion, rank_channels
 from deeplab.pruning.ranking import Ranking

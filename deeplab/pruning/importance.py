@@ -6,7 +6,7 @@ squared change of the outputs, weighed by the Fisher information. Two estimates 
 - `gate_importance`: put a gate of 1 on each channel, shut it. The squared derivative of a picture's loss by the gate,
   averaged over pictures (Theis et al. 2018, equation 7; Molchanov et al. 2019, section 3.1). Repairs nothing.
 - `output_fisher`: the Fisher information of each convolution's outputs (the Kronecker factor of Martens & Grosse 2015),
-  from which `deeplab.pruning.elimination` prices a channel after least squares has repaired what it can.
+  from which `deeplab.pruning.backward_elimination` prices a channel after least squares has repaired what it can.
 
 Both are the Fisher information proper: classes are drawn from what the network itself predicts, so pictures need no
 labels. True labels (the "empirical" Fisher information) chose worse channels on CamVid: their gradients have one sign

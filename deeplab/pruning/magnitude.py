@@ -3,7 +3,7 @@
 tfmot's layer wrappers cost 24-45 s of tracing for each network. What they do at a step, however, is one call: ask the
 schedule for the sparsity, set the mask to the weights above the threshold. That call is made here on plain variables,
 so the training step keeps its one trace whatever the masks are (Zhu & Gupta 2017, "To prune, or not to prune").
-`deeplab.pruning.surgery` says what makes a weight small.
+`deeplab.pruning.optimal_brain_surgeon` says what makes a weight small.
 """
 
 from __future__ import annotations

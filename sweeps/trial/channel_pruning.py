@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from deeplab.compression import Compression
-from deeplab.pruning.allotment import PathStep, PruningPath, keep_for, pruning_path, reference_plans
+from deeplab.pruning.channel_budget import PathStep, PruningPath, keep_for, pruning_path, reference_plans
 from deeplab.pruning.channels import narrowed, narrowed_to, uniform_keep
 from deeplab.pruning.criteria import rank_channels
 from deeplab.pruning.ranking import Ranking

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import Compression
 from deeplab.lowering import lower_untrained
-from deeplab.pruning.allotment import ROUND, narrowest
+from deeplab.pruning.channel_budget import ROUND, narrowest
 from deeplab.pruning.channels import narrowed
 from deeplab.spec import NetworkSpec
 from evaluation.errors import UserError

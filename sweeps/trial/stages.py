@@ -21,7 +21,7 @@ from deeplab.datasets.part import Part
 from deeplab.finetuning import FineTuning, fine_tune
 from deeplab.lowering import lower_untrained
 from deeplab.pruning.channels import prune_channels
-from deeplab.pruning.surgery import prune_weights
+from deeplab.pruning.optimal_brain_surgeon import prune_weights
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, quantize
 from deeplab.quantization.equalisation import equalize
 from deeplab.quantization.file import network_bytes, parse_network
@@ -72,7 +72,10 @@ def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
             parse_network,
         )  # fmt: skip
     if options.aware_steps:
-        from deeplab.aware import AwareTraining, train_aware  # brings in tfmot: seconds, for those who ask for it
+        from deeplab.quantization_aware import (  # brings in tfmot: seconds, for those who ask for it
+            AwareTraining,
+            train_aware,
+        )
 
         finetune = context.config.finetune
         parts = {

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab.datasets import VOID, open_dataset, streets
+from deeplab import streets
+from deeplab.datasets import VOID, open_dataset
 from evaluation.errors import UserError
 
 # Of the first ten search pictures, seed 0, 96x128: share of each class, and mean value of each picture.

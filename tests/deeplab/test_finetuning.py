@@ -6,8 +6,8 @@ import pytest
 from deeplab.finetuning import VOID, FineTuning, _Tuner, fine_tune
 from deeplab.pruning.channels import prune_channels, uniform_keep
 from deeplab.pruning.ranking import weight_rankings
-from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
+from deeplab.sparsity import Thinning
 from tests.deeplab.tiny import cut
 
 

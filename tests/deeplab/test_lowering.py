@@ -8,9 +8,9 @@ from deeplab.compression import Compression
 from deeplab.lowering import lower, lower_untrained
 from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
 from deeplab.pruning.ranking import weight_rankings
-from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths, quantize
 from deeplab.simulation import simulator
+from deeplab.sparsity import Thinning
 from evaluation.interpreter import execute
 from evaluation.kernels.weights import unpacked_bytes
 from evaluation.planner import plan, planning_view

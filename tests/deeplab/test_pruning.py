@@ -11,8 +11,8 @@ from deeplab.pruning.groups import channel_groups, channel_owners
 from deeplab.pruning.magnitude import largest
 from deeplab.pruning.ranking import weight_importance, weight_rankings
 from deeplab.pruning.refit import refitted
-from deeplab.pruning.thinning import WORTH_THINNING, Thinning, prunable_kernels
 from deeplab.simulation import simulator
+from deeplab.sparsity import WORTH_THINNING, Thinning, prunable_kernels
 from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.tensorflow import keras
 from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec

@@ -9,7 +9,7 @@ import pytest
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.optimizer_step import FineTuning
-from deeplab.pruning.allotment import reference_plans
+from deeplab.pruning.channel_budget import reference_plans
 from deeplab.pruning.channels import narrowed
 from deeplab.pruning.curve import Setting, _uniform_sparsity, curve
 from deeplab.pruning.groups import channel_groups

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.pruning.backward_elimination import repaired_ranking
 from deeplab.pruning.criteria import rank_channels
-from deeplab.pruning.elimination import repaired_ranking
 from deeplab.pruning.groups import channel_groups
 from deeplab.pruning.importance import _gradients, _loss, _normalised, gate_importance, output_fisher
 from deeplab.pruning.ranking import ranked

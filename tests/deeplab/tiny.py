@@ -4,7 +4,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import weight_shapes
-from deeplab.pruning.thinning import Thinning
+from deeplab.sparsity import Thinning
 from deeplab.spec import Aspp, AtrousBranch, Block, Decoder, NetworkSpec
 
 

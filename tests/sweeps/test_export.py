@@ -194,7 +194,7 @@ def test_the_folder_builds_and_gives_the_labels_of_the_tflite_beside_it(context,
     (tmp_path / "frame.ppm").write_bytes(b"P6\n%d %d\n255\n" % frame.shape[1::-1] + frame.tobytes())
     subprocess.run([out / "network", tmp_path / "frame.ppm", tmp_path / "labels.png"], check=True)
     back = read_tflite(out / "network.tflite")
-    from tests.deeplab.test_portable import litert_labels
+    from tests.deeplab.test_tflite_export import litert_labels
 
     expected = execute(graph, plan, frame).output[0]
     np.testing.assert_array_equal(litert_labels((out / "network.tflite").read_bytes(), frame), expected)

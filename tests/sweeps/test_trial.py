@@ -9,9 +9,9 @@ from deeplab.checkpoint import save_checkpoint
 from deeplab.compression import Compression
 from deeplab.pruning.channels import narrowed
 from deeplab.pruning.groups import channel_groups
-from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import BitWidths
 from deeplab.runtime.program import compiler
+from deeplab.sparsity import Thinning
 from evaluation.measurement import MemoryFigures
 from reports.record import Early
 from sweeps.config.compression import ChannelsConfig
@@ -224,7 +224,7 @@ def runs_no_stage_again(monkeypatch):
 
     for stage in ("calibrate", "reconstruct", "score"):
         monkeypatch.setattr(stages, stage, not_again)
-    monkeypatch.setattr("deeplab.aware.training.run_steps", not_again)
+    monkeypatch.setattr("deeplab.quantization_aware.training.run_steps", not_again)
 
 
 def test_learned_rounding_and_training_through_it_are_stages_like_any_other(tmp_path, monkeypatch):

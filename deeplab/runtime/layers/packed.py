@@ -6,7 +6,7 @@ import numpy as np
 
 from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.convolution import blocked, padding_of, rescaling_fields, window_fields
-from deeplab.runtime.layers.streams import PLAIN, stored_fields
+from deeplab.runtime.layers.weight_formats import PLAIN, stored_fields
 from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales

@@ -8,7 +8,7 @@ from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.packed import is_signed_code
 from deeplab.runtime.layers.pooling import mean_multiplier
 from deeplab.runtime.layers.resize import position_fields
-from deeplab.runtime.layers.windows import geometry
+from deeplab.runtime.layers.window_ops import geometry
 from evaluation.graph import Tensor
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.regions import extent

@@ -7,8 +7,8 @@ import pytest
 
 from deeplab.compression import Compression
 from deeplab.lowering import lower_untrained
-from deeplab.pruning import allotment
-from deeplab.pruning.allotment import PathStep, PruningPath, keep_for, narrowest, pruning_path
+from deeplab.pruning import channel_budget
+from deeplab.pruning.channel_budget import PathStep, PruningPath, keep_for, narrowest, pruning_path
 from deeplab.pruning.channels import narrowed_to, take_channels
 from deeplab.pruning.groups import channel_groups
 from deeplab.pruning.ranking import Ranking, ranked
@@ -35,7 +35,7 @@ def even_rankings(spec):
 def large_rounds():
     """The planner is asked less often: tests need few steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(allotment, "ROUND", 1 / 20)
+        patch.setattr(channel_budget, "ROUND", 1 / 20)
         yield
 
 
@@ -116,7 +116,7 @@ def test_the_planner_is_asked_for_each_spec_of_the_path_once():
 
 
 def test_the_first_chunk_is_cheap_and_alive_at_the_peak(monkeypatch):
-    monkeypatch.setattr(allotment, "ROUND", 1e-6)
+    monkeypatch.setattr(channel_budget, "ROUND", 1e-6)
 
     def first(costs):
         step = pruning_path(SPEC, ranked(costs), planned, weight_bytes=0.0, until=1e-6).steps[1]
@@ -134,9 +134,9 @@ def test_the_first_chunk_is_cheap_and_alive_at_the_peak(monkeypatch):
 def test_worth_is_what_the_planner_says_a_channel_saves(monkeypatch):
     """As the temperature falls, prices gather at the peak: where one step stands alone there, worth is a difference of
     plans."""
-    monkeypatch.setattr(allotment, "_TEMPERATURE", 1e-4)
+    monkeypatch.setattr(channel_budget, "_TEMPERATURE", 1e-4)
     graph, whole = planned(SPEC)
-    worth = allotment._worth(SPEC, graph, whole, weight_bytes=0.0)
+    worth = channel_budget._worth(SPEC, graph, whole, weight_bytes=0.0)
     for group in channel_groups(SPEC):
         keep = {group.name: np.arange(group.channels - 1)}
         saved = whole.lower_bound_bytes - planned(narrowed_to(SPEC, keep))[1].lower_bound_bytes
@@ -149,7 +149,7 @@ def test_weights_of_a_channel_are_what_the_cut_removes():
     for group in channel_groups(SPEC):
         narrow = take_channels(checkpoint, {group.name: np.arange(group.channels - 1)})
         biases = len(group.writers) + len(group.depthwise)
-        assert checkpoint.parameters - narrow.parameters == allotment._weights_a_channel(SPEC, group) + biases
+        assert checkpoint.parameters - narrow.parameters == channel_budget._weights_a_channel(SPEC, group) + biases
 
 
 def test_groups_tied_at_the_peak_give_by_turns():
@@ -168,7 +168,7 @@ def test_a_saving_is_the_first_step_that_reaches_it():
 
 
 def test_the_narrowest_network_is_where_every_path_ends(monkeypatch):
-    monkeypatch.setattr(allotment, "ROUND", 1 / 4)
+    monkeypatch.setattr(channel_budget, "ROUND", 1 / 4)
     random = np.random.default_rng(1)
     rankings = ranked({group.name: random.uniform(size=group.channels) for group in channel_groups(SPEC)})
     whole = pruning_path(SPEC, rankings, planned, weight_bytes=1.0)

@@ -18,8 +18,8 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.magnitude import largest
 from deeplab.pruning.ranking import Inputs
 from deeplab.pruning.refit import PIXELS_PER_PICTURE, ridge_of
-from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
+from deeplab.sparsity import Thinning
 
 _PASSES = 4
 """In which one layer's weights go, each the same share of those that are left."""

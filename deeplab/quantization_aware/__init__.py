@@ -1,6 +1,6 @@
 """Quantisation-aware training with tfmot: weights and grids learned through the rounding they will be shipped with."""
 
 import deeplab.tensorflow  # noqa: F401 - before tfmot, which must find Keras 2
-from deeplab.aware.training import AwareTraining, train_aware
+from deeplab.quantization_aware.training import AwareTraining, train_aware
 
 __all__ = ["AwareTraining", "train_aware"]

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deeplab.aware.quantizers import (
+from deeplab.checkpoint import Checkpoint
+from deeplab.layers import INPUT, Layer, layers
+from deeplab.model import build
+from deeplab.optimizer_step import Batches, Descent, FineTuning, Teacher, run_steps
+from deeplab.quantization import INPUT_ZERO_CODE, QuantizedNetwork, shared_grids
+from deeplab.quantization.post_training import quantize_bias
+from deeplab.quantization_aware.quantizers import (
     BIAS_STEP,
     ActivationGrid,
     ActivationQuantizer,
@@ -14,12 +20,6 @@ from deeplab.aware.quantizers import (
     GridConfig,
     KernelQuantizer,
 )
-from deeplab.checkpoint import Checkpoint
-from deeplab.layers import INPUT, Layer, layers
-from deeplab.model import build
-from deeplab.optimizer_step import Batches, Descent, FineTuning, Teacher, run_steps
-from deeplab.quantization import INPUT_ZERO_CODE, QuantizedNetwork, shared_grids
-from deeplab.quantization.post_training import quantize_bias
 from deeplab.tensorflow import keras, tf
 
 _NEAR = 0.25

@@ -19,9 +19,9 @@ from deeplab.datasets.part import spread
 from deeplab.image_windows import frames
 from deeplab.layers import weight_shapes
 from deeplab.lowering import lower, lower_untrained
-from deeplab.pruning.allotment import reference_plans
-from deeplab.pruning.thinning import Thinning
+from deeplab.pruning.channel_budget import reference_plans
 from deeplab.quantization import BitWidths, Clipping, quantize
+from deeplab.sparsity import Thinning
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Layer, Site, Value
-from deeplab.runtime.layers.streams import stored_fields
-from deeplab.runtime.layers.windows import geometry, is_code
+from deeplab.runtime.layers.weight_formats import stored_fields
+from deeplab.runtime.layers.window_ops import geometry, is_code
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
 from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of

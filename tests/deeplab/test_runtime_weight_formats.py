@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from deeplab.runtime.layers.streams import FORMATS, bitmap, packed, relative_index
+from deeplab.runtime.layers.weight_formats import FORMATS, bitmap, packed, relative_index
 from deeplab.runtime.program import compiler
 from deeplab.runtime.sources import SOURCES
 from evaluation.interpreter.packing import pack_rows, packed_bytes, unpack_rows

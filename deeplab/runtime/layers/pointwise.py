@@ -9,7 +9,7 @@ import numpy as np
 
 from deeplab.runtime.layer import Constant, Layer, Site, Value
 from deeplab.runtime.layers.elementwise import requantize
-from deeplab.runtime.layers.windows import is_code
+from deeplab.runtime.layers.window_ops import is_code
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from deeplab.aware import AwareTraining, train_aware
-from deeplab.aware.quantizers import ActivationGrid, KernelQuantizer
-from deeplab.aware.training import _Student
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
-from deeplab.pruning.thinning import Thinning
 from deeplab.quantization import ActivationQuantization, BitWidths, quantize
+from deeplab.quantization_aware import AwareTraining, train_aware
+from deeplab.quantization_aware.quantizers import ActivationGrid, KernelQuantizer
+from deeplab.quantization_aware.training import _Student
 from deeplab.simulation import simulator
+from deeplab.sparsity import Thinning
 from deeplab.tensorflow import keras, tf
 from tests.deeplab.tiny import cut
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.pruning import surgery
+from deeplab.pruning import optimal_brain_surgeon
 from deeplab.pruning.importance import output_fisher
+from deeplab.pruning.optimal_brain_surgeon import _Fit, prune_weights
 from deeplab.pruning.refit import PIXELS_PER_PICTURE, RIDGE
-from deeplab.pruning.surgery import _Fit, prune_weights
-from deeplab.pruning.thinning import Thinning
 from deeplab.simulation import simulator
+from deeplab.sparsity import Thinning
 from tests.deeplab.tiny import cut
 
 
@@ -100,7 +100,7 @@ def test_layers_make_up_for_those_before_them(checkpoint, pictures, inputs, fish
 def test_more_passes_choose_better(checkpoint, pictures, inputs, fisher, monkeypatch):
     exact, errors = _probabilities(checkpoint, pictures), []
     for passes in (1, 4):
-        monkeypatch.setattr(surgery, "_PASSES", passes)
+        monkeypatch.setattr(optimal_brain_surgeon, "_PASSES", passes)
         pruned = prune_weights(checkpoint, Thinning(0.7), pictures, inputs, fisher)
         errors.append(np.abs(_probabilities(pruned, pictures) - exact).mean())
     assert errors[1] < errors[0]
