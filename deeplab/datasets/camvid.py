@@ -11,10 +11,10 @@ from deeplab.datasets.files import FileSplit, label_encoding, pair_folders
 from deeplab.datasets.folder_layout import child, find_root
 from deeplab.datasets.interface import VOID, Dataset
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
-from deeplab.datasets.streets.classes import CLASS_NAMES
 
 FILE_VOID = 11
 """Label of unlabelled pixels in the mask files."""
+CLASS_NAMES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
 
 
 def open_camvid(root: Path, options: Options) -> Dataset:

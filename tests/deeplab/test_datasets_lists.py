@@ -12,8 +12,8 @@ from deeplab.datasets import DATASETS, VOID, checked_options, open_dataset
 from deeplab.datasets.ade20k_classes import CLASS_NAMES as ADE20K_NAMES
 from deeplab.datasets.cityscapes import CLASS_NAMES as CITYSCAPES_NAMES
 from deeplab.datasets.class_names import checked_class_names
-from deeplab.datasets.streets.classes import CLASS_NAMES as STREET_NAMES
 from deeplab.datasets.voc import CLASS_NAMES as VOC_NAMES
+from deeplab.streets.classes import CLASS_NAMES as STREET_NAMES
 from evaluation.errors import UserError
 
 

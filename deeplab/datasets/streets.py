@@ -7,10 +7,7 @@ dusk, haze, blur and sensor noise.
 
 from __future__ import annotations
 
-import ast
-import hashlib
-from functools import cache, cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property, lru_cache
 from typing import Annotated
 
 import numpy as np
@@ -18,8 +15,9 @@ from pydantic import Field
 
 from deeplab.datasets.interface import Dataset, Sample, Split
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
-from deeplab.datasets.streets.classes import CLASS_NAMES
-from deeplab.datasets.streets.scene import render
+from deeplab.streets import generator_digest
+from deeplab.streets.classes import CLASS_NAMES
+from deeplab.streets.scene import render
 
 SPLITS = {"train": (0, 6000), "val": (1, 200), "search": (2, 100), "heldout": (3, 100)}
 """Name -> (stream of the random generator, pictures): streams never meet, so splits are disjoint by construction."""
@@ -56,26 +54,6 @@ class StreetsSplit(Split):
         size = f"{self._height}x{self._width}"
         count = len(self._indices)
         return f"streets-{generator_digest()[:16]}-{size}-seed{self._seed}-stream{self._stream}-{count}"
-
-
-@cache
-def generator_digest(folder: Path = Path(__file__).parent) -> str:
-    """SHA-256 of the generator's source, the modules of a folder, without comments, docstrings and formatting.
-
-    Not of the pictures: another machine's mathematics may differ in their last bit.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        tree = ast.parse(path.read_bytes())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-                node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
-        digest.update(f"{path.name}\0{ast.unparse(tree)}\0".encode())
-    return digest.hexdigest()
-
-
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def _drawn(seed: int, stream: int, index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
-from deeplab.datasets.streets.canvas import NEAR_M, Canvas, Point
-from deeplab.datasets.streets.classes import BICYCLIST, CAR, PEDESTRIAN
+from deeplab.streets.canvas import NEAR_M, Canvas, Point
+from deeplab.streets.classes import BICYCLIST, CAR, PEDESTRIAN
 
 TYRE, GLASS = (0.05, 0.05, 0.05), np.array([0.13, 0.16, 0.19], np.float32)
 SKIN = ((0.80, 0.62, 0.50), (0.62, 0.44, 0.32), (0.36, 0.25, 0.19))

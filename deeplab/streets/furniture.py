@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.datasets.streets.canvas import Canvas, smooth_noise
-from deeplab.datasets.streets.classes import POLE, SIGN, TREE
+from deeplab.streets.canvas import Canvas, smooth_noise
+from deeplab.streets.classes import POLE, SIGN, TREE
 
 GREY = np.array([0.30, 0.31, 0.32], np.float32)
 SIGN_RED, SIGN_BLUE = (0.72, 0.08, 0.10), (0.08, 0.22, 0.62)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from deeplab.datasets.streets.canvas import SUPERSAMPLING, Canvas
-from deeplab.datasets.streets.classes import SKY
+from deeplab.streets.canvas import SUPERSAMPLING, Canvas
+from deeplab.streets.classes import SKY
 
 
 @dataclass(frozen=True)

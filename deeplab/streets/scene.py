@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deeplab.datasets.streets.canvas import SUPERSAMPLING, Camera, Canvas
-from deeplab.datasets.streets.classes import VOID
-from deeplab.datasets.streets.furniture import paint_pole, paint_sign, paint_tree
-from deeplab.datasets.streets.light import Light, expose, sample_light
-from deeplab.datasets.streets.surroundings import (
+from deeplab.streets.canvas import SUPERSAMPLING, Camera, Canvas
+from deeplab.streets.classes import VOID
+from deeplab.streets.furniture import paint_pole, paint_sign, paint_tree
+from deeplab.streets.light import Light, expose, sample_light
+from deeplab.streets.surroundings import (
     Street,
     Wall,
     paint_ground,
@@ -18,7 +18,7 @@ from deeplab.datasets.streets.surroundings import (
     paint_skyline,
     paint_wall,
 )
-from deeplab.datasets.streets.traffic import paint_bicyclist, paint_pedestrian, paint_vehicle
+from deeplab.streets.traffic import paint_bicyclist, paint_pedestrian, paint_vehicle
 
 Painter = Callable[[], None]
 """Paints one thing; the list of them is sorted by distance before any is called."""

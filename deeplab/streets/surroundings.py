@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeplab.datasets.streets.canvas import NEAR_M, Canvas, Colour, smooth_noise
-from deeplab.datasets.streets.classes import BUILDING, FENCE, PAVEMENT, ROAD, SKY, TREE
+from deeplab.streets.canvas import NEAR_M, Canvas, Colour, smooth_noise
+from deeplab.streets.classes import BUILDING, FENCE, PAVEMENT, ROAD, SKY, TREE
 
 STOREY_M = 3.0
 MARK_WIDTH_M = 0.14
