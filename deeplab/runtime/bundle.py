@@ -10,7 +10,7 @@ from pathlib import Path
 from deeplab.runtime.command import main_c
 from deeplab.runtime.emit import kernels_c, kernels_h, network_c, network_h, tables
 from deeplab.runtime.readme import readme
-from deeplab.runtime.sources import SOURCES
+from deeplab.runtime.sources import PROGRAM
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.planner.ir.plan_types import Plan
@@ -54,7 +54,7 @@ def bundle_texts(graph: Graph, plan: Plan) -> dict[str, str]:
         "kernels.h": kernels_h(made),
         "kernels.c": kernels_c(made),
         "main.c": main_c(made),
-        "Makefile": (SOURCES / "Makefile").read_text(),
+        "Makefile": (PROGRAM / "Makefile").read_text(),
         "plan.json": plan.to_json() + "\n",
         "README.md": readme(graph, plan),
     }

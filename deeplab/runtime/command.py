@@ -19,7 +19,7 @@ def main_c(made: Tables) -> str:
     rows, columns, _ = extent(output)
     height, width, _ = extent(source)
     reason = "its output is no label map" if takes_pictures(graph) else f"its input is {described(source)}"
-    return Template(inlined("main.c.in", set())).substitute(
+    return Template(inlined("program/main.c.in", set())).substitute(
         title=f"{plain(plan.graph)}: a network in {plan.arena_bytes} bytes of arena",
         takes_pictures=int(takes_pictures(graph)),
         gives_classes=int(values > 0),

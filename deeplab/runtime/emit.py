@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab.runtime.layer import C_TYPES, Constant, Layer, Site, Value
 from deeplab.runtime.layers import layer_of
-from deeplab.runtime.sources import SOURCES, kernel_texts
+from deeplab.runtime.sources import PROGRAM, kernel_texts
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import extent
@@ -80,7 +80,7 @@ def tables(graph: Graph, plan: Plan) -> Tables:
 def network_c(made: Tables) -> str:
     """The text of network.c."""
     plan = made.plan
-    text = Template((SOURCES / "network.c.in").read_text())
+    text = Template((PROGRAM / "network.c.in").read_text())
     sections = "\n".join(_section_text(made, number) for number in range(len(made.loops)))
     entries = [
         f"    {{calls_{n}, rows_{n}, columns_{n}, {loop.section.rows}, {loop.section.columns}, {loop.rows.shape[1]}, "
@@ -112,7 +112,7 @@ def network_h(made: Tables) -> str:
     rows, columns, channels = extent(source)
     ends = [place_at_end(graph, plan, tensor) for tensor in graph.outputs]
     labels = label_map(graph, plan)
-    text = Template((SOURCES / "network.h.in").read_text())
+    text = Template((PROGRAM / "network.h.in").read_text())
     return text.substitute(
         title=_head(plan),
         arena_bytes=plan.arena_bytes,

@@ -34,7 +34,7 @@ class Layer:
     """The constants of one call: `static const struct STRUCT layer_N = {FIELDS};`."""
 
     part: str
-    """File of `c/` that holds the kernel and, with `.h`, its struct."""
+    """Of `c/`: the file, without its suffix, that holds the kernel, and with `.h` its struct."""
     kernel: str
     """C function, of the type `kernel`."""
     struct: str

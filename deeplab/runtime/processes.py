@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deeplab.runtime.program import compiler
-from deeplab.runtime.sources import SOURCES
+from deeplab.runtime.sources import PROGRAM
 from evaluation.errors import UserError
 
 TIME_LIMIT_S = 600
@@ -37,7 +37,7 @@ class Launcher:
     """Runs programs and counts their pages."""
 
     def __init__(self, folder: Path) -> None:
-        """Build the launcher (`c/resident.c`) in a folder.
+        """Build the launcher (`c/program/resident.c`) in a folder.
 
         Raises:
             UserError: there is no compiler, or the system is not Linux.
@@ -46,10 +46,10 @@ class Launcher:
         if cc is None or not Path("/proc/self/smaps").exists():
             raise UserError("resident memory is measured with a C compiler and /proc/self/smaps, on Linux; use one")
         self._program = folder / "resident"
-        command = [cc, "-O1", "-o", str(self._program), str(SOURCES / "resident.c")]
+        command = [cc, "-O1", "-o", str(self._program), str(PROGRAM / "resident.c")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise UserError(f"{cc} refuses {SOURCES / 'resident.c'}: {done.stderr.strip()[:300]}")
+            raise UserError(f"{cc} refuses {PROGRAM / 'resident.c'}: {done.stderr.strip()[:300]}")
 
     def resident(self, command: Sequence[str]) -> Resident:
         """Run a command (a program's path, then its arguments) to its end.

@@ -2,7 +2,8 @@
 
 Two runs on each frame, the arena and guards around it filled with one pattern and then with another: a byte that both
 runs leave as it was is untouched, and a result that depends on what nobody wrote differs. One pattern alone would miss
-a byte that is written with the pattern's own value. The stack is painted and measured in the same way (`c/proof.c`).
+a byte that is written with the pattern's own value. The stack is painted and measured in the same way
+(`c/program/proof.c`).
 """
 
 from __future__ import annotations

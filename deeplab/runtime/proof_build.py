@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deeplab.runtime.program import FLAGS, compiler
-from deeplab.runtime.sources import SOURCES
+from deeplab.runtime.sources import PROGRAM
 from evaluation.errors import UserError
 
 GUARD_BYTES = 4096
@@ -109,7 +109,7 @@ def proof_objects(
     # Nothing but constants in network.c is large, and its functions do no work: optimising it gains nothing.
     network = compiler(folder / "network.c", toolchain, *defined, "-O1")
     kernels = kernels or [compiler(folder / "kernels.c", toolchain, *defined)]
-    shutil.copyfile(SOURCES / "proof.c", folder / "proof.c")
+    shutil.copyfile(PROGRAM / "proof.c", folder / "proof.c")
     return [network, *kernels, compiled(folder / "proof.c", toolchain, *defined, "-O1")]
 
 

@@ -6,7 +6,7 @@ from string import Template
 
 from deeplab.runtime.emit import label_map
 from deeplab.runtime.ends import described, is_segmentation, picture_suffix, plain
-from deeplab.runtime.sources import SOURCES
+from deeplab.runtime.sources import PROGRAM
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
 from evaluation.planner.ir.plan_types import Plan, Role
@@ -24,7 +24,7 @@ def readme(graph: Graph, plan: Plan) -> str:
     else:
         example, command = "--raw input.bin", "./network --raw input.bin output.bin        # the bytes of the tensors"
     in_flash = plan.flash_bytes > 0
-    return Template((SOURCES / "README.md.in").read_text(encoding="utf-8")).substitute(
+    return Template((PROGRAM / "README.md.in").read_text(encoding="utf-8")).substitute(
         name=plain(plan.graph),
         arena=f"{plan.arena_bytes:,}",
         constants=f"{plan.flash_bytes if in_flash else plan.weights_bytes:,}",

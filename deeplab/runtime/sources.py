@@ -1,4 +1,9 @@
-"""The C sources of `c/` as text: headers put in their place, and the kernels that a network needs."""
+"""The C sources of `c/` as text: headers put in their place, and the kernels that a network needs.
+
+`c/` has a folder for each family of kernels (`int8`, `low_bit`, `uint8`, `float`), one for what they share of vector
+instructions (`simd`), and one for the program around them (`program`). A part is a file of kernels without its suffix,
+such as `low_bit/convolution`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "c"
+PROGRAM = SOURCES / "program"
+_RUN, _KERNELS = "program/run", "program/kernels.h"
+
+
+def kernel_files() -> list[Path]:
+    """Every source file that holds kernels."""
+    return sorted(path for path in SOURCES.glob("*/*.c") if path.parent != PROGRAM)
+
+
+def part_of(file: Path) -> str:
+    """The part that a source file of kernels is."""
+    return file.relative_to(SOURCES).with_suffix("").as_posix()
 
 
 def inlined(name: str, done: set[str]) -> str:
@@ -24,7 +41,7 @@ def inlined(name: str, done: set[str]) -> str:
 def kernel_texts(parts: Sequence[str]) -> tuple[str, str]:
     """The texts of kernels.h and kernels.c with these parts of `c/`."""
     header, done = _header(parts)
-    sources = [inlined(name, done) for part in ("run", *parts) if (name := f"{part}.c") not in done]
+    sources = [inlined(name, done) for part in (_RUN, *parts) if (name := f"{part}.c") not in done]
     pieces = ['#include "kernels.h"\n', *sources]
     return header, "\n".join(pieces)
 
@@ -33,9 +50,9 @@ def kernel_units(parts: Sequence[str]) -> dict[str, str]:
     """The same kernels to be compiled one by one: part -> a source that stands alone, and is the same whatever other
     parts a network needs."""
     units, within = {}, set()
-    for part in ("run", *parts):
+    for part in (_RUN, *parts):
         own = f"{part}.c"
-        header, done = _header(() if part == "run" else (part,))
+        header, done = _header(() if part == _RUN else (part,))
         units[part] = f"{header}\n{inlined(own, done)}"
         within |= done - {own}
     return {part: text for part, text in units.items() if f"{part}.c" not in within}
@@ -45,5 +62,5 @@ def _header(parts: Sequence[str]) -> tuple[str, set[str]]:
     """The text of kernels.h with the layers of these parts, and the files that are in it."""
     layers: set[str] = set()
     headers = [inlined(name, layers) for part in parts if (name := f"{part}.h") not in layers]
-    text = (SOURCES / "kernels.h").read_text().replace("/* @LAYERS@ */\n", "\n".join(headers))
-    return text, {"kernels.h", *layers}
+    text = (SOURCES / _KERNELS).read_text().replace("/* @LAYERS@ */\n", "\n".join(headers))
+    return text, {_KERNELS, *layers}

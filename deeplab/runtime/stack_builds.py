@@ -114,8 +114,8 @@ def flag_sets(instruction_set: InstructionSet) -> tuple[tuple[str, ...], ...]:
 
 
 def instruction_set_of(macros: str) -> str | None:
-    """The instruction set that a compiler with these predefined macros builds kernels for, by the rules of `c/lanes.h`;
-    None where the table has none that is the same."""
+    """The instruction set that a compiler with these predefined macros builds kernels for, by the rules of
+    `c/simd/lanes.h`; None where the table has none that is the same."""
     known = set(re.findall(r"^#define (\w+)", macros, flags=re.MULTILINE))
     if "__x86_64__" in known:
         if "PORTABLE_KERNELS" in known:

@@ -21,7 +21,7 @@ from string import Template
 from deeplab.checkpoint import load_checkpoint
 from deeplab.compression import Compression
 from deeplab.lowering import lower_untrained
-from deeplab.runtime.sources import SOURCES, kernel_texts, kernel_units
+from deeplab.runtime.sources import PROGRAM, SOURCES, kernel_files, kernel_texts, kernel_units, part_of
 from deeplab.runtime.stack_builds import (
     ANYWHERE,
     FAMILIES,
@@ -40,7 +40,6 @@ from evaluation.kernels.stack_bounds import TABLE, BuildStack, StackRow, StackTa
 from evaluation.kernels.uses import kernel_uses
 
 PRETRAINED = SOURCES.parents[1] / "pretrained"
-_NOT_KERNELS = {"run", "proof", "resident"}
 _RETURN_ADDRESS_BYTES = 8
 """On x86-64."""
 TOGETHER, NETWORK = "together", "network"
@@ -57,17 +56,17 @@ _WIDTHS = (
 
 
 def all_parts() -> list[str]:
-    """The files of `c/` that hold kernels."""
-    return sorted(path.stem for path in SOURCES.glob("*.c") if path.stem not in _NOT_KERNELS)
+    """The parts of `c/`."""
+    return [part_of(path) for path in kernel_files()]
 
 
 @cache
 def usual_parts() -> list[list[str]]:
-    """Files of `c/` that the embedded network needs together, for each of some widths."""
+    """Parts of `c/` that the embedded network needs together, for each of some widths."""
     spec = load_checkpoint(PRETRAINED / "streets.npz").spec
     files = {
-        kernel: path.stem
-        for path in SOURCES.glob("*.c")
+        kernel: part_of(path)
+        for path in kernel_files()
         for kernel in re.findall(r"^void (\w+)\(const void \*layer,", path.read_text(), flags=re.MULTILINE)
     }
     found: dict[tuple[str, ...], None] = {}
@@ -83,7 +82,7 @@ def derived_row(
     """The stack of each kernel, the largest of all builds.
 
     Args:
-        parts: files of `c/` to compile, all if None.
+        parts: of `c/`, to compile, all if None.
         together: whether to compile several in one source, too, and position-independent code.
 
     Raises:
@@ -140,7 +139,7 @@ def _sources(folder: Path, parts: Sequence[str], together: bool, alone: bool) ->
     (folder / "kernels.h").write_text(kernel_texts(parts)[0])
     for outputs in (1, 2):
         texts[f"{NETWORK}_{outputs}"] = _network(outputs)
-    paths = {name: folder / f"{name}.c" for name in texts}
+    paths = {name: folder / f"{name.replace('/', '_')}.c" for name in texts}
     for name, path in paths.items():
         path.write_text(texts[name])
     return paths
@@ -154,7 +153,7 @@ def _network(outputs: int) -> str:
     )
     values = {**numbers, "title": "", "input_type": "", "output_type": "", "input_offset": 0, "output_count": outputs,
               "has_labels": 1, "label_bytes": 1}  # fmt: skip
-    header = Template((SOURCES / "network.h.in").read_text()).substitute(values)
+    header = Template((PROGRAM / "network.h.in").read_text()).substitute(values)
     tables = (
         "static const struct {int32_t channels;} layer_0 = {1};\n"
         "static void nothing(const void *l, const struct view *i, const struct view *o, const struct region *a, "
@@ -164,7 +163,7 @@ def _network(outputs: int) -> str:
         "static const struct call calls_0[] = {{nothing, &layer_0, places_0, -1, 0, 1, 1}};\n"
     )
     places = ", ".join(["{0, 2048}"] * outputs)
-    source = Template((SOURCES / "network.c.in").read_text()).substitute(
+    source = Template((PROGRAM / "network.c.in").read_text()).substitute(
         title="", constants="", layers="", sections=tables, table="    {calls_0, rows_0, columns_0, 1, 1, 1, 1, 0}",
         frame_memory="#define frame NULL", frame_at="arena", input_bytes=4096, outputs=places,
     )  # fmt: skip

@@ -19,7 +19,7 @@ FLAGS = ("-fstack-usage", "-save-temps=obj")
 KERNEL_TYPE = "kernel"
 """The function type of `kernels.h` that the tables of a network call through."""
 FEW, MANY, ENTRY = "run_few", "run_many", "network_infer"
-"""Functions of `c/run.c` that call a kernel with few operands or with many, and the program's entry."""
+"""Functions of `c/program/run.c` that call a kernel with few operands or with many, and the program's entry."""
 
 
 @dataclass(frozen=True)

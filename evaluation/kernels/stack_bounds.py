@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 FEW_OPERANDS = 4
-"""As in `deeplab/runtime/c/run.c`: calls with more operands, joins of many inputs, have a larger frame there."""
+"""As in `deeplab/runtime/c/program/run.c`: a call with more operands, a join of many inputs, has a larger frame."""
 TABLE = Path(__file__).with_name("stack_bounds.json")
 
 

@@ -47,7 +47,7 @@ _BYTES = {
     "ADD": ("add", "broadcast"),
     **dict.fromkeys(("SUB", "MUL", "MINIMUM", "MAXIMUM", "PRELU"), ("broadcast",)),
     **dict.fromkeys(("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU"), ("table",)),
-    **dict.fromkeys(("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"), ("requantize", "codes_requantize")),
+    **dict.fromkeys(("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"), ("requantize", "low_bit_requantize")),
     "SOFTMAX": ("softmax",),
     "ARG_MAX": ("argmax",),
     "AVERAGE_POOL_2D": ("average_pool", "global_pool", "running_sums", "axis_sums"),
@@ -57,14 +57,14 @@ _BYTES = {
     "CONCATENATION": ("join",),
 }
 _NARROW = {
-    "ADD": ("codes_add",),
-    **dict.fromkeys(("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"), ("codes_requantize",)),
-    "CONCATENATION": ("codes_concatenation", "join"),
-    "AVERAGE_POOL_2D": ("codes_pool", "codes_window_pool"),
-    "MAX_POOL_2D": ("codes_window_pool",),
-    "MEAN": ("codes_pool",),
-    "RESIZE_BILINEAR": ("codes_resize",),
-    "RESIZE_BILINEAR+ARG_MAX": ("codes_resize_argmax",),
+    "ADD": ("low_bit_add",),
+    **dict.fromkeys(("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"), ("low_bit_requantize",)),
+    "CONCATENATION": ("low_bit_concatenation", "join"),
+    "AVERAGE_POOL_2D": ("low_bit_pool", "low_bit_window_pool"),
+    "MAX_POOL_2D": ("low_bit_window_pool",),
+    "MEAN": ("low_bit_pool",),
+    "RESIZE_BILINEAR": ("low_bit_resize",),
+    "RESIZE_BILINEAR+ARG_MAX": ("low_bit_resize_argmax",),
 }
 _FLOAT_PRODUCTS = {
     "CONV_2D": "convolution",
@@ -73,10 +73,10 @@ _FLOAT_PRODUCTS = {
     "FULLY_CONNECTED": "fully_connected",
 }
 _DIRECT = {
-    "CONV_2D": "direct_convolution",
-    "DEPTHWISE_CONV_2D": "direct_depthwise",
-    "TRANSPOSE_CONV": "direct_transposed",
-    "FULLY_CONNECTED": "direct_rows",
+    "CONV_2D": "uint8_convolution",
+    "DEPTHWISE_CONV_2D": "uint8_depthwise",
+    "TRANSPOSE_CONV": "uint8_transposed",
+    "FULLY_CONNECTED": "uint8_fully_connected",
 }
 _UNKNOWN = ("",)
 """Of an operator without a kernel: its stack counts as the largest of all."""
@@ -129,7 +129,7 @@ def _products(graph: Graph, index: int) -> tuple[str, ...]:
         return ("depthwise" if is_depthwise else "convolution", *others)
     if multiplies_bytes(graph, index) and (is_packed or not is_depthwise):
         return ("packed_depthwise" if is_depthwise else "packed_convolution", *others)
-    return ("codes_depthwise" if is_depthwise else "codes_convolution", *others)
+    return ("low_bit_depthwise" if is_depthwise else "low_bit_convolution", *others)
 
 
 def _has_zero_points(tensor: Tensor) -> bool:

@@ -110,7 +110,7 @@ def _kernels(parts: list[str], folder: Path, toolchain: Toolchain, cache: StageC
     """Object files of the kernels: each compiled once in a study, several at a time, whatever network needs it."""
 
     def compile_unit(part: str, text: str) -> Path:
-        source = folder / f"unit_{part}.c"
+        source = folder / f"unit_{part.replace('/', '_')}.c"
         source.write_text(text)
         return _compiled_once(source, text, toolchain, cache)
 

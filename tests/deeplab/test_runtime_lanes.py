@@ -48,7 +48,7 @@ class Kind:
     """One kind of instructions: how to build for it, and what to run the program with."""
 
     macro: str
-    """What `c/lanes.h` defines for it; empty in portable C."""
+    """What `c/simd/lanes.h` defines for it; empty in portable C."""
     flags: tuple[str, ...]
     cc: str = ""
     runner: tuple[str, ...] = ()

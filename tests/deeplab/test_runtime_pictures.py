@@ -14,7 +14,7 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C compil
 
 FUZZ = r"""
 #define _XOPEN_SOURCE 700
-#include "picture.h"
+#include "program/picture.h"
 #include <stdio.h>
 #include <stdlib.h>
 

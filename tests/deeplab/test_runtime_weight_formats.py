@@ -15,10 +15,10 @@ from evaluation.interpreter.packing import pack_rows, packed_bytes, unpack_rows
 from evaluation.kernels.weights import Format
 
 SOURCE = """
-#include "kernels.h"
-#include "unpack.h"
-#include "copy.h"
-#include "copy.c"
+#include "program/kernels.h"
+#include "low_bit/unpack.h"
+#include "int8/copy.h"
+#include "int8/copy.c"
 
 void unpack_all(const uint8_t *stored, int format, int bits, int rows, int length, int entries, int bytes, uint8_t *to)
 {

@@ -56,7 +56,7 @@ def layer_of(site: Site) -> Layer:
     """
     if not site.call.operators:
         channels = extent(site.source)[2]
-        return Layer("copy", "copy", "copy_layer", {"channels": channels})
+        return Layer("int8/copy", "copy", "copy_layer", {"channels": channels})
     for makers in _MODULES:
         maker = makers.get(site.kinds)
         layer = None if maker is None else maker(site)

@@ -48,7 +48,7 @@ def broadcast(site: Site) -> Layer | None:
         "kind": KINDS.index(kind),
         "is_unsigned": output.dtype == "uint8",
     }
-    return Layer("broadcast", "broadcast", "broadcast_layer", fields)
+    return Layer("int8/binary", "broadcast", "broadcast_layer", fields)
 
 
 LAYERS = {(kind,): broadcast for kind in KINDS}

@@ -13,7 +13,7 @@ from evaluation.interpreter.requantize import activation_range, quantize_multipl
 
 LANES = 16
 GROUP = 4
-"""As in `c/walk.h`."""
+"""As in `c/int8/walk.h`."""
 
 
 def convolution(site: Site) -> Layer | None:
@@ -34,7 +34,7 @@ def convolution(site: Site) -> Layer | None:
         if kernel.shape[3] != geometry["in_channels"]:
             raise site.refused("grouped convolution cannot be run; split it into one for each group")
     return Layer(
-        "convolution",
+        "int8/convolution",
         "convolution",
         "convolution_layer",
         {
@@ -57,7 +57,7 @@ def depthwise(site: Site) -> Layer | None:
     weights = site.constant(1)
     taps = weights.reshape(-1, weights.shape[3])
     return Layer(
-        "depthwise",
+        "int8/depthwise",
         "depthwise",
         "depthwise_layer",
         {

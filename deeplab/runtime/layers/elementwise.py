@@ -23,7 +23,7 @@ def requantize(site: Site) -> Layer | None:
     mantissa, exponent = quantize_multiplier(float(scale_of(source)) / float(scale_of(output)))
     lowest, highest = integer_range(output)
     return Layer(
-        "requantize",
+        "int8/requantize",
         "requantize",
         "requantize_layer",
         {
@@ -53,7 +53,7 @@ def add(site: Site) -> Layer | None:
     pairs = [quantize_multiplier(real) for real in reals]
     lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), site.output)
     return Layer(
-        "add",
+        "int8/add",
         "add",
         "add_layer",
         {

@@ -11,11 +11,11 @@ from evaluation.graph.regions import extent
 from evaluation.kernels.contract import is_global_reduction
 
 ACTIVATIONS = {"NONE": 0, "RELU": 1, "RELU6": 2, "RELU_N1_TO_1": 3}
-"""`enum float_activation` of `c/float_arithmetic.h`."""
+"""`enum float_activation` of `c/float/arithmetic.h`."""
 BINARY = {"ADD": 0, "SUB": 1, "MUL": 2, "DIV": 3, "MINIMUM": 4, "MAXIMUM": 5, "PRELU": 6}
-"""`enum float_binary_kind` of `c/float_binary.h`."""
+"""`enum float_binary_kind` of `c/float/binary.h`."""
 UNARY = {"RELU": 0, "RELU6": 0, "RELU_N1_TO_1": 0, "HARD_SWISH": 1, "LEAKY_RELU": 2, "LOGISTIC": 3, "TANH": 4}
-"""`enum float_unary_kind` of `c/float_unary.h`."""
+"""`enum float_unary_kind` of `c/float/unary.h`."""
 MOST_AXES = 4
 
 
@@ -35,7 +35,7 @@ def binary(site: Site) -> Layer | None:
     shapes = [_broadcast_shape(site, tensor) for tensor in operands]
     kind = site.operator.kind
     return Layer(
-        "float_binary",
+        "float/binary",
         "float_binary",
         "float_binary_layer",
         {
@@ -59,7 +59,7 @@ def unary(site: Site) -> Layer | None:
         return None
     kind = site.operator.kind
     return Layer(
-        "float_unary",
+        "float/unary",
         "float_unary",
         "float_unary_layer",
         {
@@ -76,7 +76,7 @@ def softmax(site: Site) -> Layer | None:
         return None
     _require_channels_last(site)
     fields = {"beta": float(site.operator.attributes["beta"]), "channels": extent(site.source)[2]}
-    return Layer("float_softmax", "float_softmax", "float_softmax_layer", fields)
+    return Layer("float/softmax", "float_softmax", "float_softmax_layer", fields)
 
 
 def argmax(site: Site) -> Layer | None:
@@ -86,7 +86,7 @@ def argmax(site: Site) -> Layer | None:
     _require_channels_last(site)
     if site.operator.attributes["axis"] % len(source.shape) != len(source.shape) - 1:
         raise site.refused("ARG_MAX can be run along the last axis only")
-    return Layer("float_argmax", "float_argmax", "float_argmax_layer", {"channels": extent(source)[2]})
+    return Layer("float/argmax", "float_argmax", "float_argmax_layer", {"channels": extent(source)[2]})
 
 
 def average_pool(site: Site) -> Layer | None:
@@ -111,7 +111,7 @@ def mean(site: Site) -> Layer | None:
         raise site.refused(f"the C program sums tensors of at most {MOST_AXES} axes, not of shape {source.shape}")
     summed = {axis % len(source.shape) for axis in site.operator.attributes["axes"]}
     return Layer(
-        "float_mean",
+        "float/mean",
         "float_mean",
         "float_mean_layer",
         {
@@ -129,13 +129,13 @@ def mean(site: Site) -> Layer | None:
 def resize_bilinear(site: Site) -> Layer | None:
     if not is_float(site.source, site.output):
         return None
-    return Layer("float_resize", "float_resize_bilinear", "float_resize_layer", _resize_fields(site))
+    return Layer("float/resize", "float_resize_bilinear", "float_resize_layer", _resize_fields(site))
 
 
 def resize_argmax(site: Site) -> Layer | None:
     if not is_float(site.source):
         return None
-    return Layer("float_resize", "float_resize_argmax", "float_resize_layer", _resize_fields(site))
+    return Layer("float/resize", "float_resize_argmax", "float_resize_layer", _resize_fields(site))
 
 
 LAYERS = {
@@ -159,7 +159,7 @@ def _pool(site: Site, *, is_max: bool) -> Layer | None:
     names = ("in_rows", "in_columns", "stride_rows", "stride_columns", "before_rows", "before_columns")
     window = window_fields(site)
     return Layer(
-        "float_pool",
+        "float/pool",
         "float_pool",
         "float_pool_layer",
         {
@@ -176,7 +176,7 @@ def _pool(site: Site, *, is_max: bool) -> Layer | None:
 def _global_mean(site: Site) -> Layer:
     rows, columns, channels = extent(site.source)
     return Layer(
-        "float_mean",
+        "float/mean",
         "float_global_mean",
         "float_global_mean_layer",
         {

@@ -8,7 +8,7 @@ from deeplab.runtime.layer import Constant, Site, Value
 from evaluation.kernels.weights import INDEX_BITS, Format, layer_storage
 
 FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
-"""`enum weight_format` of `c/unpack.h`."""
+"""`enum weight_format` of `c/low_bit/unpack.h`."""
 
 
 def stored_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:

@@ -12,9 +12,9 @@ from evaluation.graph.regions import extent
 from evaluation.interpreter.window import padding_before
 
 BLOCKS = (16, 8, 4, 1)
-"""Output channels that are computed together, as in `c/float_dot.h`."""
+"""Output channels that are computed together, as in `c/float/dot.h`."""
 MOST_FILTER_ROWS = 16
-"""As in `c/float_arithmetic.h`."""
+"""As in `c/float/arithmetic.h`."""
 
 
 def convolution(site: Site) -> Layer | None:
@@ -83,7 +83,7 @@ LAYERS = {
 
 
 def in_blocks(rows: np.ndarray) -> np.ndarray:
-    """Kernels (output channels, values) in the order of `c/float_dot.h`, float32 (n,).
+    """Kernels (output channels, values) in the order of `c/float/dot.h`, float32 (n,).
 
     Blocks of 16 channels, then 8, 4 and 1 for the rest; in a block, for each value, that of each channel.
     """
@@ -118,10 +118,10 @@ def _layer(site: Site, kernel: str, weights: np.ndarray, bias_at: int, geometry:
     }
     if site.is_packed:
         struct = "float_packed_vectors_layer" if kernel == "fully_connected" else "float_packed_layer"
-        return Layer("float_packed", f"float_packed_{kernel}", struct, {**stored_fields(site, rows), **fields})
+        return Layer("float/packed", f"float_packed_{kernel}", struct, {**stored_fields(site, rows), **fields})
     fields["weights"] = Constant(site.name_of("weights", 1), weights.reshape(-1) if per_tap else in_blocks(rows))
     name = f"float_{kernel}"
-    return Layer(name, name, f"{name}_layer", fields)
+    return Layer(f"float/{kernel}", name, f"{name}_layer", fields)
 
 
 def _window(site: Site, weights: np.ndarray) -> dict[str, Value]:

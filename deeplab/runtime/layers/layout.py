@@ -13,7 +13,7 @@ from evaluation.graph.slicing import strided_index
 from evaluation.interpreter.requantize import integer_range, quantize_multiplier, scale_of, zero_point_of
 
 MOST_AXES = 6
-"""As in `c/strided.c`."""
+"""As in `c/int8/strided.c`."""
 
 
 def moved(site: Site) -> Layer | None:
@@ -52,7 +52,7 @@ def moved(site: Site) -> Layer | None:
         "rank": len(axes),
         "outputs": len(operator.outputs),
     }
-    return Layer("strided", "strided", "strided_layer", fields)
+    return Layer("int8/strided", "strided", "strided_layer", fields)
 
 
 def mirror_pad(site: Site) -> Layer | None:
@@ -75,7 +75,7 @@ def mirror_pad(site: Site) -> Layer | None:
         "out_channels": extent(output)[2],
         "repeats_border": is_symmetric,
     }
-    return Layer("mirror_pad", "mirror_pad", "mirror_pad_layer", fields)
+    return Layer("int8/mirror_pad", "mirror_pad", "mirror_pad_layer", fields)
 
 
 def pad(site: Site) -> Layer | None:
@@ -98,7 +98,7 @@ def pad(site: Site) -> Layer | None:
         "top": paddings[1][0],
         "left": paddings[2][0],
     }
-    return Layer("pad", "pad", "pad_layer", fields)
+    return Layer("int8/pad", "pad", "pad_layer", fields)
 
 
 def blocks(site: Site) -> Layer | None:
@@ -108,7 +108,7 @@ def blocks(site: Site) -> Layer | None:
     kind = site.operator.kind
     shallow = site.output if kind == "DEPTH_TO_SPACE" else site.source
     fields: dict[str, Value] = {"block": site.operator.attributes["block_size"], "channels": extent(shallow)[2]}
-    return Layer("blocks", kind.lower(), "blocks_layer", fields)
+    return Layer("int8/space_to_depth", kind.lower(), "blocks_layer", fields)
 
 
 def resize_nearest(site: Site) -> Layer | None:
@@ -123,7 +123,7 @@ def resize_nearest(site: Site) -> Layer | None:
         aligned = attributes.get("align_corners", False) and size_out > 1
         fields[f"step_{name}"] = np.float32(size_in - aligned) / np.float32(size_out - aligned)
         fields[f"rounds_{name}"] = aligned
-    return Layer("nearest", "resize_nearest", "nearest_layer", fields)
+    return Layer("int8/resize_nearest", "resize_nearest", "nearest_layer", fields)
 
 
 def join(site: Site) -> Layer | None:
@@ -149,7 +149,7 @@ def join(site: Site) -> Layer | None:
         "highest": highest,
         "inputs": len(inputs),
     }
-    return Layer("join", "join", "join_layer", fields)
+    return Layer("int8/concatenation", "join", "join_layer", fields)
 
 
 LAYERS = {

@@ -44,7 +44,7 @@ def add(site: Site) -> Layer | None:
         "channels": extent(site.output)[2],
         "left_shift": left_shift,
     }
-    return Layer("codes_add", "codes_add", "codes_add_layer", fields)
+    return Layer("low_bit/add", "low_bit_add", "low_bit_add_layer", fields)
 
 
 def requantize(site: Site) -> Layer | None:
@@ -66,7 +66,7 @@ def requantize(site: Site) -> Layer | None:
         "channels": extent(output)[2],
         "from_unsigned": from_unsigned,
     }
-    return Layer("codes_requantize", "codes_requantize", "codes_requantize_layer", fields)
+    return Layer("low_bit/requantize", "low_bit_requantize", "low_bit_requantize_layer", fields)
 
 
 def concatenation(site: Site) -> Layer | None:
@@ -89,7 +89,7 @@ def concatenation(site: Site) -> Layer | None:
         "highest": highest,
         "inputs": len(reads),
     }
-    return Layer("codes_concatenation", "codes_concatenation", "codes_concatenation_layer", fields)
+    return Layer("low_bit/concatenation", "low_bit_concatenation", "low_bit_concatenation_layer", fields)
 
 
 def pool(site: Site) -> Layer | None:
@@ -113,7 +113,7 @@ def pool(site: Site) -> Layer | None:
         **_bounds(output, operator.attributes.get("activation", "NONE")),
         "sum_bytes": np.dtype(accumulator_dtype(source, rows * columns)).itemsize,
     }
-    return Layer("codes_pool", "codes_pool", "codes_pool_layer", fields)
+    return Layer("low_bit/pool", "low_bit_pool", "low_bit_pool_layer", fields)
 
 
 def _window_pool(site: Site) -> Layer:
@@ -126,19 +126,19 @@ def _window_pool(site: Site) -> Layer:
         **_bounds(site.output, site.operator.attributes.get("activation", "NONE")),
         "takes_largest": site.operator.kind == "MAX_POOL_2D",
     }
-    return Layer("codes_window_pool", "codes_window_pool", "codes_window_pool_layer", fields)
+    return Layer("low_bit/window_pool", "low_bit_window_pool", "low_bit_window_pool_layer", fields)
 
 
 def resize(site: Site) -> Layer | None:
     if not _are_narrow_or_wide(site.source, site.output):
         return None
-    return Layer("codes_resize", "codes_resize", "codes_resize_layer", position_fields(site))
+    return Layer("low_bit/resize", "low_bit_resize", "low_bit_resize_layer", position_fields(site))
 
 
 def resize_argmax(site: Site) -> Layer | None:
     if not _are_narrow_or_wide(site.source):
         return None
-    return Layer("codes_resize", "codes_resize_argmax", "codes_resize_layer", position_fields(site))
+    return Layer("low_bit/resize", "low_bit_resize_argmax", "low_bit_resize_layer", position_fields(site))
 
 
 LAYERS = {

@@ -14,9 +14,9 @@ from evaluation.interpreter.requantize import activation_range, quantize_multipl
 from evaluation.kernels.weights import multiplies_bytes
 
 ROUND_TWICE, ROUND_ONCE, ROUND_WIDE = range(3)
-"""`enum rounding` of `c/rescale.h`."""
+"""`enum rounding` of `c/low_bit/rescale.h`."""
 MOST_TAPS = 256
-"""Of a depthwise kernel, as in `c/codes_depthwise.c`."""
+"""Of a depthwise kernel, as in `c/low_bit/depthwise.c`."""
 
 
 def convolution(site: Site) -> Layer | None:
@@ -42,7 +42,7 @@ def convolution(site: Site) -> Layer | None:
     rows = kernel.reshape(len(kernel), -1)
     if multiplies_bytes(site.graph, site.number):
         return _layer_of_bytes(site, "packed_convolution", rows, {**geometry, **own}, kernel.shape[1:3])
-    return _layer(site, "codes_convolution", rows, geometry, kernel.shape[1:3])
+    return _layer(site, "low_bit_convolution", rows, geometry, kernel.shape[1:3])
 
 
 def depthwise(site: Site) -> Layer | None:
@@ -56,7 +56,7 @@ def depthwise(site: Site) -> Layer | None:
     if site.is_packed and multiplies_bytes(site.graph, site.number):
         own: dict[str, Value] = {**window_fields(site), "in_zero": zero_point_of(site.source)}
         return _layer_of_bytes(site, "packed_depthwise", rows, own, weights.shape[1:3])
-    return _layer(site, "codes_depthwise", rows, window_fields(site), weights.shape[1:3])
+    return _layer(site, "low_bit_depthwise", rows, window_fields(site), weights.shape[1:3])
 
 
 LAYERS = {("CONV_2D",): convolution, ("FULLY_CONNECTED",): convolution, ("DEPTHWISE_CONV_2D",): depthwise}
@@ -76,7 +76,9 @@ def _is_signed(site: Site) -> bool:
     return not weights.quantization.zero_point.any()
 
 
-def _layer(site: Site, part: str, rows: np.ndarray, geometry: dict[str, Value], filter_size: tuple[int, int]) -> Layer:
+def _layer(
+    site: Site, kernel: str, rows: np.ndarray, geometry: dict[str, Value], filter_size: tuple[int, int]
+) -> Layer:
     """The layer of kernels `rows` (output channels, values)."""
     mantissas, exponents = quantize_multipliers(
         effective_scales(site.operator.kind, site.source, site.tensor(1), site.output)
@@ -100,11 +102,11 @@ def _layer(site: Site, part: str, rows: np.ndarray, geometry: dict[str, Value], 
         "per_channel": mantissas.size > 1,
         "rounding": _rounding(site),
     }
-    return Layer(part, part, f"{part}_layer", fields)
+    return Layer(f"low_bit/{kernel.removeprefix('low_bit_')}", kernel, f"{kernel}_layer", fields)
 
 
 def _layer_of_bytes(
-    site: Site, part: str, rows: np.ndarray, own: dict[str, Value], filter_size: tuple[int, int]
+    site: Site, kernel: str, rows: np.ndarray, own: dict[str, Value], filter_size: tuple[int, int]
 ) -> Layer:
     """The layer of kernels `rows` (output channels, values) that a kernel for bytes multiplies, once they are unpacked.
 
@@ -124,7 +126,7 @@ def _layer_of_bytes(
     }
     fields: dict[str, Value] = {f"plain.{name}": value for name, value in plain.items()}
     fields |= {name: stored[name] for name in ("entries", "format", "weight_bits")}
-    return Layer(part, part, f"{part}_layer", fields)
+    return Layer(f"low_bit/{kernel.removeprefix('low_bit_')}", kernel, f"{kernel}_layer", fields)
 
 
 def _rounding(site: Site) -> int:

@@ -38,7 +38,7 @@ def table(site: Site) -> Layer | None:
         "entries": Constant(f"table_{site.number}", entries.reshape(-1).view(np.uint8)),
         "channels": extent(source)[2],
     }
-    return Layer("table", "table", "table_layer", fields)
+    return Layer("int8/lookup", "table", "table_layer", fields)
 
 
 def activation(site: Site) -> Layer | None:
@@ -66,7 +66,7 @@ def quantize_real(site: Site) -> Layer | None:
         "highest": highest,
         "is_unsigned": output.dtype == "uint8",
     }
-    return Layer("real_codes", "quantize_real", "real_codes_layer", fields)
+    return Layer("int8/quantize", "quantize_real", "real_codes_layer", fields)
 
 
 def dequantize(site: Site) -> Layer | None:
@@ -80,7 +80,7 @@ def dequantize(site: Site) -> Layer | None:
         "channels": extent(source)[2],
         "is_unsigned": source.dtype == "uint8",
     }
-    return Layer("real_codes", "dequantize", "real_codes_layer", fields)
+    return Layer("int8/quantize", "dequantize", "real_codes_layer", fields)
 
 
 def softmax(site: Site) -> Layer | None:
@@ -103,7 +103,7 @@ def softmax(site: Site) -> Layer | None:
         "shift": exponent,
         "is_unsigned": source.dtype == "uint8",
     }
-    return Layer("softmax", "softmax", "softmax_layer", fields)
+    return Layer("int8/softmax", "softmax", "softmax_layer", fields)
 
 
 def argmax(site: Site) -> Layer | None:
@@ -117,7 +117,7 @@ def argmax(site: Site) -> Layer | None:
     if extent(output) != (*extent(source)[:2], 1):
         raise site.refused("export the network with pictures of shape (1, rows, columns, channels)")
     fields: dict[str, Value] = {"channels": extent(source)[2], "is_unsigned": source.dtype == "uint8"}
-    return Layer("argmax", "argmax", "argmax_layer", fields)
+    return Layer("int8/argmax", "argmax", "argmax_layer", fields)
 
 
 LAYERS = {

@@ -27,7 +27,7 @@ def global_pool(site: Site) -> Layer | None:
         mantissa, exponent = mean_multiplier(site)
         lowest, highest = integer_range(output)
     return Layer(
-        "global_pool",
+        "int8/global_pool",
         "global_pool",
         "global_pool_layer",
         {

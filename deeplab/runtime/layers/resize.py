@@ -12,13 +12,13 @@ ONE = 1 << 10
 def resize_bilinear(site: Site) -> Layer | None:
     if any((t.dtype, t.bits) != ("int8", 8) for t in (site.source, site.output)):
         return None
-    return Layer("resize", "resize_bilinear", "resize_layer", position_fields(site))
+    return Layer("int8/resize", "resize_bilinear", "resize_layer", position_fields(site))
 
 
 def resize_argmax(site: Site) -> Layer | None:
     if (site.source.dtype, site.source.bits) != ("int8", 8):
         return None
-    return Layer("resize", "resize_argmax", "resize_layer", position_fields(site))
+    return Layer("int8/resize", "resize_argmax", "resize_layer", position_fields(site))
 
 
 def position_fields(site: Site) -> dict[str, Value]:

@@ -11,13 +11,13 @@ from evaluation.graph.regions import extent
 def resize_bilinear(site: Site) -> Layer | None:
     if any((t.dtype, t.bits) != ("uint8", 8) for t in (site.source, site.output)):
         return None
-    return Layer("resize_real", "resize_real", "resize_real_layer", _fields(site))
+    return Layer("uint8/resize", "resize_real", "resize_real_layer", _fields(site))
 
 
 def resize_argmax(site: Site) -> Layer | None:
     if (site.source.dtype, site.source.bits) != ("uint8", 8):
         return None
-    return Layer("resize_real", "resize_real_argmax", "resize_real_layer", _fields(site))
+    return Layer("uint8/resize", "resize_real_argmax", "resize_real_layer", _fields(site))
 
 
 LAYERS = {("RESIZE_BILINEAR",): resize_bilinear, ("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax}

@@ -20,7 +20,7 @@ def convolution(site: Site) -> Layer | None:
     weights = site.constant(1)
     if weights.shape[3] != extent(site.source)[2]:
         raise site.refused("grouped convolution cannot be run; split it into one for each group")
-    return _layer(site, "direct", "direct_convolution", weights.reshape(len(weights), -1), weights.shape[:3])
+    return _layer(site, "convolution", weights.reshape(len(weights), -1), weights.shape[:3])
 
 
 def depthwise(site: Site) -> Layer | None:
@@ -29,7 +29,7 @@ def depthwise(site: Site) -> Layer | None:
         return None
     weights = site.constant(1)
     taps = weights.reshape(-1, weights.shape[3])
-    return _layer(site, "direct_depthwise", "direct_depthwise", taps.T, (weights.shape[3], *weights.shape[1:3]))
+    return _layer(site, "depthwise", taps.T, (weights.shape[3], *weights.shape[1:3]))
 
 
 def rows(site: Site) -> Layer | None:
@@ -49,7 +49,7 @@ def rows(site: Site) -> Layer | None:
         "out_channels": extent(site.output)[2],
         "round_once": site.source.dtype == "int8",
     }
-    return Layer("direct_rows", "direct_rows", "direct_rows_layer", fields)
+    return Layer("uint8/fully_connected", "uint8_fully_connected", "uint8_fully_connected_layer", fields)
 
 
 def transposed(site: Site) -> Layer | None:
@@ -79,7 +79,7 @@ def transposed(site: Site) -> Layer | None:
         "before_columns": before[1],
         "in_zero": zero_point_of(source),
     }
-    return Layer("direct", "direct_transposed", "direct_layer", fields)
+    return Layer("uint8/convolution", "uint8_transposed", "uint8_convolution_layer", fields)
 
 
 LAYERS = {
@@ -90,7 +90,7 @@ LAYERS = {
 }
 
 
-def _layer(site: Site, part: str, kernel: str, kernels: np.ndarray, sizes: tuple[int, int, int]) -> Layer:
+def _layer(site: Site, name: str, kernels: np.ndarray, sizes: tuple[int, int, int]) -> Layer:
     """A convolution with kernels (output channels, values) and their (output channels, rows, columns)."""
     fields: dict[str, Value] = {
         **_weights(site, kernels),
@@ -105,7 +105,7 @@ def _layer(site: Site, part: str, kernel: str, kernels: np.ndarray, sizes: tuple
         "dilation_columns": site.operator.attributes["dilation"][1],
         "in_zero": zero_point_of(site.source),
     }
-    return Layer(part, kernel, f"{part}_layer", fields)
+    return Layer(f"uint8/{name}", f"uint8_{name}", f"uint8_{name}_layer", fields)
 
 
 def _weights(site: Site, kernels: np.ndarray) -> dict[str, Value]:

@@ -1,6 +1,6 @@
 """Integer weights as the program stores them: dense, as a bitmap, or as a relative index.
 
-`evaluation.kernels.weights` says which, and what it takes; `c/unpack.h` is the reader, and defines every bit.
+`evaluation.kernels.weights` says which, and what it takes; `c/low_bit/unpack.h` is the reader, and defines every bit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from evaluation.interpreter.packing import pack_rows
 from evaluation.kernels.weights import DENSE_GROUP, INDEX_BITS, Format, layer_storage
 
 FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
-"""`enum weight_format` of `c/unpack.h`."""
+"""`enum weight_format` of `c/low_bit/unpack.h`."""
 PLAIN = -1
 """Dense values of a type of C, read where they stand."""
 _AT_ONCE = 1 << 16
@@ -20,7 +20,7 @@ _AT_ONCE = 1 << 16
 
 
 def stored_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:
-    """How the weights of a call lie: fields of `struct codes_convolution_layer`, `codes_depthwise_layer`,
+    """How the weights of a call lie: fields of `struct low_bit_convolution_layer`, `low_bit_depthwise_layer`,
     `packed_convolution_layer` and `packed_depthwise_layer`.
 
     Args:

@@ -19,7 +19,7 @@ from evaluation.interpreter.requantize import (
 from evaluation.kernels.contract import is_global_reduction
 
 MOST_AXES = 6
-"""As in `c/sums.c`."""
+"""As in `c/int8/reduce.c`."""
 
 
 def is_code(tensor: Tensor) -> bool:
@@ -60,7 +60,7 @@ def pool(site: Site) -> Layer | None:
         "is_unsigned": source.dtype == "uint8",
     }
     kernel = operator.kind.removesuffix("_2D").lower()
-    return Layer("window_pool", kernel, "window_pool_layer", fields)
+    return Layer("int8/pool", kernel, "window_pool_layer", fields)
 
 
 def sums(site: Site) -> Layer | None:
@@ -95,13 +95,13 @@ def sums(site: Site) -> Layer | None:
         "is_unsigned": source.dtype == "uint8",
     }
     if site.call.reduces:
-        return Layer("sums", "running_sums", "sums_layer", fields)
+        return Layer("int8/reduce", "running_sums", "sums_layer", fields)
     axes = _axes(source.shape, operator.attributes["axes"])
     if len(axes) > MOST_AXES:
         raise site.refused(f"it sums over {len(axes)} groups of axes, at most {MOST_AXES} can be run; sum in two steps")
     table = np.array([size for size, _ in axes] + [step for _, step in axes], np.int32)
     fields |= {"axes": Constant(f"axes_{site.number}", table), "rank": len(axes)}
-    return Layer("sums", "axis_sums", "sums_layer", fields)
+    return Layer("int8/reduce", "axis_sums", "sums_layer", fields)
 
 
 LAYERS = {("AVERAGE_POOL_2D",): pool, ("MAX_POOL_2D",): pool, ("MEAN",): sums, ("SUM",): sums}

@@ -1,0 +1,12 @@
+/* CONV_2D on float32. Weights as in float/dot.h, a kernel's values by filter row, filter column, input channel.
+ * `bias` is NULL where there is none. */
+struct float_convolution_layer {
+    const float *weights;
+    const float *bias;
+    uint16_t in_rows, in_columns, in_channels, out_channels;
+    uint16_t filter_rows, filter_columns;
+    uint16_t stride_rows, stride_columns, dilation_rows, dilation_columns;
+    int16_t before_rows, before_columns;
+    uint8_t activation;
+};
+kernel float_convolution;

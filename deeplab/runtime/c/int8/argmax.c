@@ -1,0 +1,23 @@
+/* The first of the largest channels of each pixel. */
+#include "program/kernels.h"
+#include "int8/runs.h"
+
+void argmax(const void *layer, const struct view *in, const struct view *out, const struct region *at, uint8_t *scratch)
+{
+    const struct argmax_layer *l = layer;
+    (void)scratch;
+    for (int32_t row = at->top; row < at->bottom; row++)
+        for (int32_t column = at->left; column < at->right; column++) {
+            const uint8_t *from = pixel_of(in, row, column);
+            uint8_t *to = pixel_of(out, row, column);
+            int32_t best = code_of(from[0], l->is_unsigned), label = 0;
+            for (int32_t c = 1; c < l->channels; c++)
+                if (code_of(from[c], l->is_unsigned) > best)
+                    best = code_of(from[c], l->is_unsigned), label = c;
+            int64_t wide = label;
+            if (out->bits == 8)
+                *to = (uint8_t)label;
+            else
+                memcpy(to, out->bits == 64 ? (const void *)&wide : (const void *)&label, (size_t)out->bits / 8);
+        }
+}

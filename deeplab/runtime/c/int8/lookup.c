@@ -1,0 +1,17 @@
+/* Functions of one byte. */
+#include "program/kernels.h"
+#include "int8/runs.h"
+
+void table(const void *layer, const struct view *in, const struct view *out, const struct region *at, uint8_t *scratch)
+{
+    const struct table_layer *l = layer;
+    int32_t pixels = pixels_in_a_run(in, out, l->channels, at);
+    (void)scratch;
+    for (int32_t row = at->top; row < at->bottom; row++)
+        for (int32_t column = at->left; column < at->right; column += pixels) {
+            const uint8_t *from = pixel_of(in, row, column);
+            uint8_t *to = pixel_of(out, row, column);
+            for (int32_t i = 0; i < pixels * l->channels; i++)
+                to[i] = l->entries[from[i]];
+        }
+}

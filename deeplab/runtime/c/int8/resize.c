@@ -1,0 +1,118 @@
+/* RESIZE_BILINEAR, alone and fused with ARG_MAX: exact integers, blended down the rows and then across the columns.
+ * What is blended down at a column serves all outputs between it and the next. */
+#include "program/kernels.h"
+#include "simd/resize.h"
+
+enum { COLUMNS = 32 };
+
+
+struct neighbours { /* along one axis, and the weight of the upper */
+    int32_t lower, upper, weight;
+};
+
+static struct neighbours neighbours_of(int32_t out, int32_t step, int32_t offset, int32_t size)
+{
+    int32_t scaled = out * step + offset;
+    struct neighbours n;
+    n.lower = at_least(scaled / ONE, 0);
+    n.weight = scaled - ONE * n.lower;
+    n.upper = at_most((scaled + ONE - 1) / ONE, size - 1);
+    n.lower = at_most(n.lower, size - 1);
+    return n;
+}
+
+/* Some channels of two rows, blended down at two columns. */
+struct ramp {
+    const int8_t *top, *bottom;          /* column 0 of the two rows, at the first channel */
+    ptrdiff_t pitch;
+    int32_t down;
+    int32_t lower, upper;                /* the columns; -1 before the first */
+    struct slopes slopes;
+};
+
+static inline void lead(struct ramp *r, struct neighbours across, int channels)
+{
+    if (across.lower == r->lower && across.upper == r->upper)
+        return;
+    if (across.lower != r->upper)
+        next_column(&r->slopes, r->top + across.lower * r->pitch, r->bottom + across.lower * r->pitch, r->down,
+                    channels);
+    next_column(&r->slopes, r->top + across.upper * r->pitch, r->bottom + across.upper * r->pitch, r->down, channels);
+    r->lower = across.lower;
+    r->upper = across.upper;
+}
+
+static void open_ramp(struct ramp *r, const struct resize_layer *l, const struct view *in, int32_t row, int first)
+{
+    struct neighbours down = neighbours_of(row, l->step_rows, l->offset_rows, l->in_rows);
+    ptrdiff_t before = in->channel + first - in->left * (ptrdiff_t)in->pitch;
+    r->top = (const int8_t *)row_of(in, down.lower) + before;
+    r->bottom = (const int8_t *)row_of(in, down.upper) + before;
+    r->pitch = in->pitch;
+    r->down = down.weight;
+    r->lower = r->upper = -1;
+    memset(&r->slopes, 0, sizeof r->slopes);
+}
+
+void resize_bilinear(const void *layer, const struct view *in, const struct view *out, const struct region *at,
+                     uint8_t *scratch)
+{
+    const struct resize_layer *l = layer;
+    struct ramp r;
+    (void)scratch;
+    for (int32_t row = at->top; row < at->bottom; row++)
+        for (int first = 0; first < l->channels; first += TOGETHER) {
+            int channels = at_most(TOGETHER, l->channels - first);
+            int8_t *to = (int8_t *)pixel_of(out, row, at->left) + first;
+            open_ramp(&r, l, in, row, first);
+            for (int32_t column = at->left; column < at->right; column++, to += out->pitch) {
+                struct neighbours across = neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
+                if (channels == TOGETHER) { /* of a length known to the compiler */
+                    lead(&r, across, TOGETHER);
+                    blend(&r.slopes, across.weight, TOGETHER, to);
+                } else {
+                    lead(&r, across, channels);
+                    blend(&r.slopes, across.weight, channels, to);
+                }
+            }
+        }
+}
+
+/* Labels of a few pixels of a row. */
+static void label(const struct resize_layer *l, const struct view *in, const struct view *out, int32_t row,
+                  int32_t left, int32_t right)
+{
+    int32_t best[COLUMNS];
+    struct ramp r;
+    for (int first = 0; first < l->channels; first += TOGETHER) {
+        int channels = at_most(TOGETHER, l->channels - first);
+        open_ramp(&r, l, in, row, first);
+        for (int32_t column = left; column < right; column++) {
+            struct neighbours across = neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
+            int32_t value;
+            if (channels == TOGETHER) {
+                lead(&r, across, TOGETHER);
+                value = best_of(&r.slopes, across.weight, first, TOGETHER);
+            } else {
+                lead(&r, across, channels);
+                value = best_of(&r.slopes, across.weight, first, channels);
+            }
+            best[column - left] = first ? at_least(best[column - left], value) : value;
+        }
+    }
+    uint8_t *to = pixel_of(out, row, left);
+    int bytes = out->bits / 8;
+    if (bytes > 1)
+        memset(to, 0, (size_t)(right - left) * (size_t)bytes);
+    for (int32_t column = left; column < right; column++, to += bytes)
+        *to = (uint8_t)(255 - (best[column - left] & 255));
+}
+
+void resize_argmax(const void *layer, const struct view *in, const struct view *out, const struct region *at,
+                   uint8_t *scratch)
+{
+    (void)scratch;
+    for (int32_t row = at->top; row < at->bottom; row++)
+        for (int32_t column = at->left; column < at->right; column += COLUMNS)
+            label(layer, in, out, row, column, at_most(column + COLUMNS, at->right));
+}

@@ -1,0 +1,31 @@
+/* CONCATENATION along the channels, codes of any width. */
+#include "program/kernels.h"
+#include "int8/arithmetic.h"
+#include "low_bit/elements.h"
+
+void low_bit_concatenation(const void *layer, const struct view *in, const struct view *out, const struct region *at,
+                         uint8_t *scratch)
+{
+    const struct low_bit_concatenation_layer *l = layer;
+    int32_t channel = 0;
+    (void)scratch;
+    for (int i = 0; i < l->inputs; i++) {
+        for (int32_t row = at->top; row < at->bottom; row++) {
+            const uint8_t *from = row_of(&in[i], row);
+            uint8_t *to = row_of(out, row);
+            for (int32_t column = at->left; column < at->right; column++) {
+                for (int32_t done = 0; done < l->channels[i]; done += CODES_AT_ONCE) {
+                    int run = at_most(CODES_AT_ONCE, l->channels[i] - done);
+                    int16_t codes[CODES_AT_ONCE];
+                    load_codes(from, in[i].bits, element_of(&in[i], column) + done, run, codes);
+                    for (int k = 0; k < run; k++) {
+                        int32_t scaled = multiplied(codes[k] - l->zeros[i], l->multipliers[i], l->shifts[i]);
+                        codes[k] = (int16_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
+                    }
+                    store_codes(to, out->bits, element_of(out, column) + channel + done, run, codes);
+                }
+            }
+        }
+        channel += l->channels[i];
+    }
+}

@@ -1,0 +1,185 @@
+/* CONV_2D and FULLY_CONNECTED on codes of any width: all pixels of the rectangle for one output channel, whose weights
+ * are at hand, then the next. Products are summed along the input channels, for a few pixels at a time. */
+#include "program/kernels.h"
+#include "low_bit/elements.h"
+#include "low_bit/rescale.h"
+#include "low_bit/unpack.h"
+
+enum { PIXELS_OF_CODES = 8 };
+enum { EXACT_TERMS = 256 }; /* products of 16 by 8 bits whose sum fits 32 */
+
+/* sums[pixel] += the inner product of a pixel's values with the weights. Bytes alone go by `packed_convolution`; here
+ * they lead to codes of 16 bits, and the sum fits 32. */
+static inline void dot_8_8(int64_t *sums, const int8_t *const *x, int pixels, const int8_t *w, int count)
+{
+    for (int pixel = 0; pixel < pixels; pixel++) {
+        int32_t sum = 0;
+        for (int i = 0; i < count; i++)
+            sum += x[pixel][i] * w[i];
+        sums[pixel] += sum;
+    }
+}
+
+static inline void dot_16_8(int64_t *sums, const int16_t *const *x, int pixels, const int8_t *w, int count)
+{
+    for (int done = 0; done < count; done += EXACT_TERMS) {
+        int end = at_most(done + EXACT_TERMS, count);
+        for (int pixel = 0; pixel < pixels; pixel++) {
+            int32_t sum = 0;
+            for (int i = done; i < end; i++)
+                sum += x[pixel][i] * w[i];
+            sums[pixel] += sum;
+        }
+    }
+}
+
+static inline void dot_16_16(int64_t *sums, const int16_t *const *x, int pixels, const int16_t *w, int count)
+{
+    for (int pixel = 0; pixel < pixels; pixel++) {
+        int64_t sum = 0;
+        for (int i = 0; i < count; i++)
+            sum += x[pixel][i] * w[i];
+        sums[pixel] += sum;
+    }
+}
+
+/* Codes narrower than a byte, or codes of at most a byte with weights of two: brought to a type of C first. */
+static void dot_narrow(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t first, ptrdiff_t step, int pixels,
+                       const void *weights, int weight_bytes, int count)
+{
+    for (int done = 0; done < count; done += CODES_AT_ONCE) {
+        int run = at_most(CODES_AT_ONCE, count - done);
+        if (weight_bytes == 1) {
+            int8_t codes[PIXELS_OF_CODES][CODES_AT_ONCE];
+            const int8_t *x[PIXELS_OF_CODES];
+            for (int pixel = 0; pixel < pixels; pixel++) {
+                load_narrow_codes(row, bits, first + pixel * step + done, run, codes[pixel]);
+                x[pixel] = codes[pixel];
+            }
+            dot_8_8(sums, x, pixels, (const int8_t *)weights + done, run);
+        } else {
+            for (int pixel = 0; pixel < pixels; pixel++) {
+                int16_t codes[CODES_AT_ONCE];
+                const int16_t *const x = codes;
+                load_codes(row, bits, first + pixel * step + done, run, codes);
+                dot_16_16(sums + pixel, &x, 1, (const int16_t *)weights + done, run);
+            }
+        }
+    }
+}
+
+/* sums[pixel] += the inner product of `count` codes with as many weights. The first pixel's codes begin at element
+ * `first` of a row, those of the next `step` elements on. */
+static void dot_codes(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t first, ptrdiff_t step, int pixels,
+                      const void *weights, int weight_bytes, int count)
+{
+    if (bits == 16) {
+        const int16_t *at = (const int16_t *)(const void *)row + first;
+        const int16_t *x[PIXELS_OF_CODES];
+        for (int pixel = 0; pixel < pixels; pixel++)
+            x[pixel] = at + pixel * step;
+        if (weight_bytes == 1)
+            dot_16_8(sums, x, pixels, weights, count);
+        else
+            dot_16_16(sums, x, pixels, weights, count);
+    } else if (bits == 8 && weight_bytes == 1) {
+        const int8_t *at = (const int8_t *)row + first;
+        const int8_t *x[PIXELS_OF_CODES];
+        for (int pixel = 0; pixel < pixels; pixel++)
+            x[pixel] = at + pixel * step;
+        dot_8_8(sums, x, pixels, weights, count);
+    } else {
+        dot_narrow(sums, row, bits, first, step, pixels, weights, weight_bytes, count);
+    }
+}
+
+static int64_t sum_of_weights(const void *weights, int weight_bytes, int count)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < count; i++)
+        sum += weight_bytes == 1 ? ((const int8_t *)weights)[i] : ((const int16_t *)weights)[i];
+    return sum;
+}
+
+/* sums[pixel] += what the taps of one filter row give, or one tap of them: `width` pixels from column `left` on,
+ * `stride` columns further for each next pixel. Over the edge stands the zero point. */
+static void low_bit_sum_taps(const struct low_bit_convolution_layer *l, int64_t *sums, const struct view *in,
+                           const uint8_t *row, int32_t left, int pixels, const uint8_t *weights, int width)
+{
+    int channels = l->in_channels, bytes = l->weight_bytes, stride = l->stride_columns;
+    if (left >= 0 && left + (pixels - 1) * stride + width <= l->in_columns) {
+        dot_codes(sums, row, in->bits, element_of(in, left), (ptrdiff_t)stride * in->pitch, pixels, weights, bytes,
+                  width * channels);
+        return;
+    }
+    for (int pixel = 0; pixel < pixels; pixel++, left += stride) {
+        int before = at_most(at_least(-left, 0), width), end = at_least(at_most(l->in_columns - left, width), before);
+        const uint8_t *inside = weights + (ptrdiff_t)before * channels * bytes;
+        const uint8_t *after = weights + (ptrdiff_t)end * channels * bytes;
+        if (end > before)
+            dot_codes(sums + pixel, row, in->bits, element_of(in, left + before), 0, 1, inside, bytes,
+                      (end - before) * channels);
+        if (l->in_zero)
+            sums[pixel] += l->in_zero * (sum_of_weights(weights, bytes, before * channels)
+                                         + sum_of_weights(after, bytes, (width - end) * channels));
+    }
+}
+
+/* The sums of a few pixels of one row of the output. */
+static void sum_pixels_of_codes(const struct low_bit_convolution_layer *l, int64_t *sums, const struct view *in,
+                                const uint8_t *weights, int32_t row, int32_t column, int pixels)
+{
+    int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;
+    int joined = l->dilation_columns == 1 && in->pitch == l->in_channels; /* taps of a filter row lie side by side */
+    int taps = joined ? 1 : l->filter_columns, width = joined ? l->filter_columns : 1;
+    ptrdiff_t filter_row = (ptrdiff_t)l->filter_columns * l->in_channels * l->weight_bytes;
+    for (int y = 0; y < l->filter_rows; y++, weights += filter_row) {
+        int32_t r = top + y * l->dilation_rows;
+        if (r < 0 || r >= l->in_rows) {
+            int64_t outside = 0;
+            if (l->in_zero)
+                outside = l->in_zero * sum_of_weights(weights, l->weight_bytes, l->filter_columns * l->in_channels);
+            for (int pixel = 0; pixel < pixels; pixel++)
+                sums[pixel] += outside;
+            continue;
+        }
+        for (int tap = 0; tap < taps; tap++)
+            low_bit_sum_taps(l, sums, in, row_of(in, r), left + tap * l->dilation_columns, pixels,
+                     weights + (ptrdiff_t)tap * l->in_channels * l->weight_bytes, width);
+    }
+}
+
+void low_bit_convolution(const void *layer, const struct view *in, const struct view *out, const struct region *at,
+                       uint8_t *scratch)
+{
+    const struct low_bit_convolution_layer *l = layer;
+    int length = l->filter_rows * l->filter_columns * l->in_channels;
+    int stride = l->weight_bytes == 1 ? (length + 3) / 4 * 4 : 2 * length; /* bytes of a row that is read in place */
+    struct unpacker u;
+    if (l->format >= 0)
+        begin_unpacking(&u, l->weights, l->format, l->weight_bits, (uint32_t)length * l->out_channels, l->entries);
+    for (int channel = 0; channel < l->out_channels; channel++) {
+        const uint8_t *weights = scratch;
+        int index = l->per_channel ? channel : 0;
+        int64_t bias = l->wide_bias ? ((const int64_t *)l->bias)[channel] : ((const int32_t *)l->bias)[channel];
+        if (l->format >= 0)
+            unpack_row(&u, scratch, length, l->weight_bytes);
+        else
+            weights = (const uint8_t *)l->weights + (ptrdiff_t)channel * stride;
+        for (int32_t row = at->top; row < at->bottom; row++) {
+            uint8_t *to = row_of(out, row);
+            for (int32_t column = at->left; column < at->right; column += PIXELS_OF_CODES) {
+                int pixels = at_most(PIXELS_OF_CODES, at->right - column);
+                int64_t sums[PIXELS_OF_CODES];
+                int32_t codes[PIXELS_OF_CODES];
+                for (int pixel = 0; pixel < PIXELS_OF_CODES; pixel++)
+                    sums[pixel] = bias;
+                sum_pixels_of_codes(l, sums, in, weights, row, column, pixels);
+                rescale_sums(sums, PIXELS_OF_CODES, l->rounding, l->multipliers[index], l->shifts[index], l->out_zero,
+                             l->lowest, l->highest, codes);
+                for (int pixel = 0; pixel < pixels; pixel++)
+                    put_code(to, out->bits, element_of(out, column + pixel) + channel, codes[pixel]);
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+/* DEPTHWISE_CONV_2D with packed weights: unpacked for some channels, which `depthwise` computes as a layer of their own,
+ * then for the next. */
+#include "program/kernels.h"
+#include "int8/arithmetic.h"
+#include "int8/depthwise.c"
+#include "low_bit/unpack.h"
+
+/* A last block of fewer channels than the widest vectors have is computed with the one before it. */
+enum { UNPACKED_CHANNELS = 64, LONE_CHANNELS = 16, MOST_UNPACKED_TAPS = 256 };
+
+static void unpack_taps(struct unpacker *u, int8_t *to, int channels, int taps)
+{
+    int8_t row[MOST_UNPACKED_TAPS];
+    for (int channel = 0; channel < channels; channel++) {
+        unpack_row(u, row, taps, 1);
+        for (int tap = 0; tap < taps; tap++)
+            to[tap * channels + channel] = row[tap];
+    }
+}
+
+void packed_depthwise(const void *layer, const struct view *in, const struct view *out, const struct region *at,
+                      uint8_t *scratch)
+{
+    const struct packed_depthwise_layer *l = layer;
+    struct depthwise_layer some = l->plain;
+    struct view from = *in, to = *out;
+    int taps = some.filter_rows * some.filter_columns, left = l->plain.out_channels;
+    struct unpacker u;
+    begin_unpacking(&u, l->plain.weights, l->format, l->weight_bits, (uint32_t)(taps * left), l->entries);
+    some.weights = (const int8_t *)scratch;
+    for (int channels; left > 0; left -= channels) {
+        channels = left < UNPACKED_CHANNELS + LONE_CHANNELS ? left : UNPACKED_CHANNELS;
+        unpack_taps(&u, (int8_t *)scratch, channels, taps);
+        some.in_channels = some.out_channels = (uint16_t)channels;
+        depthwise(&some, &from, &to, at, NULL);
+        some.bias += channels;
+        if (some.per_channel) {
+            some.multipliers += channels;
+            some.shifts += channels;
+        }
+        from.channel += channels;
+        to.channel += channels;
+    }
+}

@@ -1,0 +1,46 @@
+/* Sums of a convolution to the output's codes, at any width of activations. */
+#ifndef RESCALE_H
+#define RESCALE_H
+
+#include "int8/arithmetic.h"
+
+enum rounding {
+    ROUND_TWICE,  /* CONV_2D and DEPTHWISE_CONV_2D of at most 8 bits */
+    ROUND_ONCE,   /* FULLY_CONNECTED of 8 bits */
+    ROUND_WIDE    /* 16-bit activations: sums of 48 bits, a multiplier of 15 */
+};
+
+static inline int32_t rescaled(int64_t sum, int rounding, int32_t mantissa, int exponent, int32_t zero, int32_t lowest,
+                               int32_t highest)
+{
+    int64_t scaled;
+    if (rounding == ROUND_WIDE) {
+        int shift = 15 - exponent;
+        int64_t reduced = mantissa < 0x7FFF0000 ? (mantissa + (1 << 15)) >> 16 : 0x7FFF;
+        scaled = (sum * reduced + ((int64_t)1 << (shift - 1))) >> shift;
+    } else if (rounding == ROUND_ONCE) {
+        scaled = multiplied_once(sum, mantissa, exponent);
+    } else {
+        scaled = multiplied(sum, mantissa, exponent);
+    }
+    scaled += zero;
+    return (int32_t)(scaled < lowest ? lowest : scaled > highest ? highest : scaled);
+}
+
+/* Several sums of one channel; each kind of rounding has a loop of its own, in which compilers find the vectors. */
+static inline void rescale_sums(const int64_t *sums, int count, int rounding, int32_t mantissa, int exponent,
+                                int32_t zero, int32_t lowest, int32_t highest, int32_t *codes)
+{
+    if (rounding == ROUND_TWICE) {
+        for (int i = 0; i < count; i++)
+            codes[i] = rescaled(sums[i], ROUND_TWICE, mantissa, exponent, zero, lowest, highest);
+    } else if (rounding == ROUND_WIDE) {
+        for (int i = 0; i < count; i++)
+            codes[i] = rescaled(sums[i], ROUND_WIDE, mantissa, exponent, zero, lowest, highest);
+    } else {
+        for (int i = 0; i < count; i++)
+            codes[i] = rescaled(sums[i], ROUND_ONCE, mantissa, exponent, zero, lowest, highest);
+    }
+}
+
+#endif

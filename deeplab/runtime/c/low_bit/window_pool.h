@@ -1,0 +1,9 @@
+/* AVERAGE_POOL_2D and MAX_POOL_2D with a sliding window, codes of up to 16 bits. */
+struct low_bit_window_pool_layer {
+    uint16_t in_rows, in_columns, channels;
+    uint16_t filter_rows, filter_columns, stride_rows, stride_columns;
+    int16_t before_rows, before_columns;
+    int16_t lowest, highest;
+    uint8_t takes_largest;
+};
+kernel low_bit_window_pool;

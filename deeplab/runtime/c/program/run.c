@@ -1,0 +1,83 @@
+/* The tables' interpreter: sections, tiles, calls. */
+#include "program/kernels.h"
+
+static struct view view_of(const struct place *p, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
+                           uint8_t *arena, uint8_t *frame)
+{
+    struct view v;
+    int32_t width = p->columns;
+    v.rows = (p->where == EXTERNAL ? frame : arena) + p->offset;
+    v.ring = p->ring_rows ? arena + p->ring_offset : NULL;
+    v.top = v.left = 0;
+    v.ring_rows = p->ring_rows;
+    v.pitch = p->pitch;
+    v.channel = p->channel;
+    v.bits = p->bits;
+    if (p->where == TILE || p->where == RING) {
+        v.top = p->where == RING ? INT32_MAX : rows[p->span][0];
+        v.left = columns[p->span][0];
+        width = columns[p->span][1] - columns[p->span][0];
+    }
+    v.row_bytes = (int32_t)(((int64_t)width * p->pitch * p->bits + 7) / 8);
+    return v;
+}
+
+enum { FEW_OPERANDS = 4 }; /* of all calls but joins of many inputs, which alone pay for the stack of many views */
+
+#if defined(__GNUC__)
+#define APART __attribute__((noinline)) /* so that the views of many operands take no stack where there are few */
+#else
+#define APART
+#endif
+
+static inline void run_call(const struct call *c, struct view *views, const uint16_t (*rows)[2],
+                            const uint16_t (*columns)[2], uint8_t *arena, uint8_t *frame)
+{
+    struct region at = {rows[c->span][0], rows[c->span][1], columns[c->span][0], columns[c->span][1]};
+    if (at.top >= at.bottom || at.left >= at.right)
+        return;
+    for (int i = 0; i < c->reads + c->writes; i++)
+        views[i] = view_of(&c->places[i], rows, columns, arena, frame);
+    c->run(c->layer, views, views + c->reads, &at, c->scratch < 0 ? NULL : arena + c->scratch);
+}
+
+APART static void run_few(const struct call *c, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
+                          uint8_t *arena, uint8_t *frame)
+{
+    struct view views[FEW_OPERANDS];
+    run_call(c, views, rows, columns, arena, frame);
+}
+
+APART static void run_many(const struct call *c, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
+                           uint8_t *arena, uint8_t *frame)
+{
+    struct view views[MOST_OPERANDS];
+    run_call(c, views, rows, columns, arena, frame);
+}
+
+static void run_tile(const struct section *s, int stripe, int strip, uint8_t *arena, uint8_t *frame)
+{
+    const uint16_t (*rows)[2] = s->rows + (size_t)stripe * s->spans;
+    const uint16_t (*columns)[2] = s->columns + (size_t)strip * s->spans;
+    for (int index = 0; index < s->call_count; index++) {
+        const struct call *c = &s->calls[index];
+        if (c->reads + c->writes <= FEW_OPERANDS)
+            run_few(c, rows, columns, arena, frame);
+        else
+            run_many(c, rows, columns, arena, frame);
+    }
+}
+
+void run_sections(const struct section *sections, int count, uint8_t *arena, uint8_t *frame)
+{
+    for (int index = 0; index < count; index++) {
+        const struct section *s = &sections[index];
+        int tiles = s->stripes * s->strips;
+        for (int tile = 0; tile < tiles; tile++) {
+            if (s->stripes_outermost)
+                run_tile(s, tile / s->strips, tile % s->strips, arena, frame);
+            else
+                run_tile(s, tile % s->stripes, tile / s->stripes, arena, frame);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+/* 4 lanes of int32 by NEON, of 32 and of 64 bits: sums scaled to codes. Its doubling product and its rounding shift are
+ * TFLite's, but for ties of negative numbers, which are nudged down beforehand. */
+#ifndef LANES_NEON_H
+#define LANES_NEON_H
+
+#include <arm_neon.h>
+
+#define INLINED static inline __attribute__((always_inline))
+
+struct lane_scaling {
+    int32x4_t mantissas, shifts;
+};
+
+INLINED int32x4_t scaled_lanes(int32x4_t x, const struct lane_scaling *s)
+{
+    int32x4_t y = vqrdmulhq_s32(x, s->mantissas);
+    y = vqaddq_s32(y, vshrq_n_s32(vandq_s32(y, s->shifts), 31)); /* -1 where y < 0 and there is a shift */
+    return vrshlq_s32(y, s->shifts);
+}
+
+/* 16 codes of 16 scaled sums. */
+INLINED int8x16_t low_bit_of(const int32x4_t *x, const struct scaling *s)
+{
+    int16x8_t zero = vdupq_n_s16(s->out_zero);
+    int16x8_t low = vcombine_s16(vqmovn_s32(x[0]), vqmovn_s32(x[1]));
+    int16x8_t high = vcombine_s16(vqmovn_s32(x[2]), vqmovn_s32(x[3]));
+    int8x16_t codes = vcombine_s8(vqmovn_s16(vqaddq_s16(low, zero)), vqmovn_s16(vqaddq_s16(high, zero)));
+    codes = vmaxq_s8(codes, vdupq_n_s8((int8_t)s->lowest));
+    return vminq_s8(codes, vdupq_n_s8((int8_t)s->highest));
+}
+
+/* The scaling of consecutive channels, four to a vector; whether it can be done in lanes. */
+static inline int load_scaling(const struct scaling *s, int channel, int count, int lanes, struct lane_scaling *to)
+{
+    int fits = !s->round_once;
+    for (int first = 0; first < lanes; first += 4) {
+        int32_t mantissas[4] = {0}, shifts[4] = {0};
+        for (int i = 0; i < clamped(count - first, 0, 4); i++) {
+            int index = s->per_channel ? channel + first + i : 0;
+            mantissas[i] = s->multipliers[index];
+            shifts[i] = s->shifts[index];
+            fits = fits && shifts[i] <= 0;
+        }
+        to[first / 4].mantissas = vld1q_s32(mantissas);
+        to[first / 4].shifts = vld1q_s32(shifts);
+    }
+    return fits;
+}
+
+/* Whether no weight is -128: then two products fit 16 bits. */
+static inline int two_fit(const int8_t *weights, ptrdiff_t count)
+{
+    int8_t least = 0;
+    for (ptrdiff_t i = 0; i < count; i++)
+        least = weights[i] < least ? weights[i] : least;
+    return least > -128;
+}
+
+#endif
