@@ -10,7 +10,7 @@ import typer
 
 from evaluation.errors import exits_on_user_error
 from reports.document import write_documents
-from reports.record import read_record
+from reports.record_file import read_record
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

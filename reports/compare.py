@@ -22,7 +22,8 @@ from reports import format as fmt
 from reports.files import replace_file
 from reports.front import Point, hypervolume, pareto_front, staircase
 from reports.promises import PlanStatus, plan_status
-from reports.record import StudyRecord, Trial, read_record
+from reports.record import StudyRecord, Trial
+from reports.record_file import read_record
 
 COMPARISON_FILE = "comparison.pdf"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -5,20 +5,14 @@ It is one JSON file, `record.json`, and small files beside it (plans, overlays) 
 
 from __future__ import annotations
 
-import gc
-from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from evaluation.accuracy import Scores
-from evaluation.errors import UserError
 from evaluation.measurement import Execution, Measurement, MemoryFigures
 from evaluation.other_runtimes import Use
-from reports.files import existing_file, json_bytes, replace_file
 from reports.front import Point
 
 RECORD_VERSION = 1
@@ -333,49 +327,3 @@ class StudyRecord:
             "chain": [asdict(step) for step in self.chain],
             "peers": {str(number): asdict(peers) for number, peers in self.peers.items()},
         }
-
-
-def write_record(record: StudyRecord, folder: Path) -> Path:
-    """Write `record.json` into the study's folder, all of it or nothing."""
-    path = folder / RECORD_FILE
-    replace_file(path, json_bytes(record.to_dict()) + b"\n")
-    return path
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Python's garbage collector would walk all that was read again and again while nothing of it is garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def read_record(folder: Path) -> StudyRecord:
-    """The record of the study in `folder`, checked by `reports.schema`.
-
-    Raises:
-        UserError: no such study, a record of another version, or a damaged one; it names the value.
-    """
-    from reports.schema import OtherVersionError, RecordError, parse_record  # it is made of the classes above
-
-    path = folder / RECORD_FILE
-    try:
-        file = existing_file(folder, RECORD_FILE)
-        content = None if file is None else file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    if content is None:
-        raise UserError(f"{folder}: no study here ({RECORD_FILE} is missing); give a folder such as studies/streets")
-    try:
-        with _collector_paused():
-            return parse_record(content.removeprefix(BOM_UTF8))
-    except OtherVersionError as error:
-        raise UserError(f"{path}: {error}") from None
-    except RecordError as error:
-        raise UserError(
-            f"{path}: damaged: {error}; correct it, or write it again: python -m sweeps.launch CONFIG --resume"
-        ) from None

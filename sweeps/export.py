@@ -52,7 +52,7 @@ def export(
     if sum(given is not None for given in (trial, pick, budget, max_drop)) > 1:
         raise UserError("--trial, --pick, --budget and --max-drop each name one network; give one of them")
     # Imported here, because `--help` and a mistyped option need none of it.
-    from reports.record import read_record
+    from reports.record_file import read_record
     from sweeps.finish.picked import picked
     from sweeps.finish.study_settings import settings_of, with_own_cache
 

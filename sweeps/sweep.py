@@ -84,7 +84,8 @@ def _search_and_report(
     """What is done while the workers run; None where another launch on the same study writes the report."""
     # Imported here: MLflow and Optuna take as long to load as TensorFlow does in the workers, which have begun.
     from reports.health import data_warnings
-    from reports.record import RECORD_FILE, write_record
+    from reports.record import RECORD_FILE
+    from reports.record_file import write_record
     from sweeps.config.schema import flatten
     from sweeps.finish.finalize import checked_import, close_study, described
     from sweeps.finish.summary import End

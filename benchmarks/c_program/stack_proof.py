@@ -85,7 +85,8 @@ def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
     from deeplab.pyfunc import NETWORK_FILE, load_network
     from evaluation.accuracy import squash
     from reports.front import staircase
-    from reports.record import NETWORKS, read_record
+    from reports.record import NETWORKS
+    from reports.record_file import read_record
     from sweeps.config.schema import SweepConfig
     from sweeps.config.space import Candidate
     from sweeps.trial.evaluate import open_context

@@ -25,7 +25,7 @@ import typer
 
 from evaluation.errors import exits_on_user_error
 from reports.promises import EXCEEDS_PLAN_STATUS
-from reports.record import read_record
+from reports.record_file import read_record
 
 PHASES = {"starting": "start", "trial-": "search", "scoring the front": "close"}
 """What a launch prints at the beginning of each phase; the first trial is printed at its end, and counts as start."""

@@ -31,7 +31,7 @@ class Known:
     """A study of every candidate of a space."""
 
     def __init__(self, folder: Path) -> None:
-        from reports.record import read_record
+        from reports.record_file import read_record
         from sweeps.config.space import Candidate
 
         record = read_record(folder)

@@ -111,7 +111,8 @@ def measure_all(folder: Path, candidates: int, workers: int) -> list[dict]:
     """Every trial of the space, as dictionaries; from an earlier run where there is one."""
     from rich.console import Console
 
-    from reports.record import RECORD_FILE, read_record
+    from reports.record import RECORD_FILE
+    from reports.record_file import read_record
     from sweeps.sweep import run_sweep
 
     os.chdir(folder)

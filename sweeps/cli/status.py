@@ -51,7 +51,8 @@ def _print_status(path: Path, console) -> None:
 
     from reports.front import pareto_front
     from reports.health import urgent_warnings
-    from reports.record import RECORD_FILE, State, point_of, read_record
+    from reports.record import RECORD_FILE, State, point_of
+    from reports.record_file import read_record
     from sweeps.config.constraints import judge
     from sweeps.search.progress import clock
     from sweeps.storage.study_folder import is_in_use, read_folder

@@ -16,18 +16,8 @@ from evaluation.errors import UserError
 from evaluation.measurement import Execution, Measurement
 from reports.files import set_aside
 from reports.overlays import save_row
-from reports.record import (
-    NETWORKS,
-    RECORD_FILE,
-    DataSet,
-    ImportCheck,
-    OverlayRow,
-    Peers,
-    Step,
-    StudyRecord,
-    Trial,
-    read_record,
-)
+from reports.record import NETWORKS, RECORD_FILE, DataSet, ImportCheck, OverlayRow, Peers, Step, StudyRecord, Trial
+from reports.record_file import read_record
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish.selection import Verdict, verdict

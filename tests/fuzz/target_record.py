@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from evaluation.errors import UserError
 from reports.compare import compare
 from reports.content import content, intervals
-from reports.record import RECORD_FILE, State, StudyRecord, read_record, write_record
+from reports.record import RECORD_FILE, State, StudyRecord
+from reports.record_file import read_record, write_record
 from sweeps.finish.picked import picked
 from sweeps.finish.study_settings import settings_of
 from tests.fuzz.harness import FuzzTarget, WrongResultError, edited

@@ -16,7 +16,8 @@ from deeplab.compression import Compression
 from evaluation.measurement import MemoryFigures
 from reports.front import choose, pareto_front
 from reports.overlays import save_row
-from reports.record import Environment, ImportCheck, State, Step, StudyRecord, Trial, write_record
+from reports.record import Environment, ImportCheck, State, Step, StudyRecord, Trial
+from reports.record_file import write_record
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish.finalize import chain_of
 

@@ -9,7 +9,8 @@ from pypdf import PdfReader
 
 from reports.compare import compare, distinct_names, write_comparison
 from reports.front import hypervolume
-from reports.record import State, write_record
+from reports.record import State
+from reports.record_file import write_record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -23,7 +23,8 @@ from evaluation.accuracy import (
 )
 from evaluation.other_runtimes import Runtime
 from reports.document import write_report
-from reports.record import State, StudyRecord, Trial, read_record, write_record
+from reports.record import State, StudyRecord, Trial
+from reports.record_file import read_record, write_record
 
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
 NUMBER = re.compile(r"(?<![\w.])[\u2212+\u00b1]?\d+(?:\.\d+)?")

@@ -13,7 +13,8 @@ from PIL import Image
 from evaluation.errors import UserError
 from reports.document import write_documents
 from reports.files import inside, replace_file
-from reports.record import State, StudyRecord, read_record, write_record
+from reports.record import State, StudyRecord
+from reports.record_file import read_record, write_record
 from sweeps.config.schema import SweepConfig
 from sweeps.finish.study_settings import with_own_cache
 from sweeps.inputs.file_facts import facts_of

@@ -15,7 +15,8 @@ from reports.content import content, intervals, warnings_of
 from reports.document import write_documents
 from reports.health import urgent_warnings
 from reports.promises import PlanStatus, exceeded, promise_warnings, study_status, told_status
-from reports.record import State, StudyRecord, read_record, write_record
+from reports.record import State, StudyRecord
+from reports.record_file import read_record, write_record
 from sweeps.finish.model_card import model_card
 
 COMPLETE = [State.COMPLETE] * 6

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from evaluation.errors import UserError
-from reports.record import State, read_record, write_record
+from reports.record import State
+from reports.record_file import read_record, write_record
 
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
 

@@ -14,7 +14,8 @@ from evaluation.errors import UserError
 from reports.compare import compare
 from reports.content import content, intervals
 from reports.document import write_documents
-from reports.record import Bound, Early, State, StudyRecord, read_record
+from reports.record import Bound, Early, State, StudyRecord
+from reports.record_file import read_record
 from sweeps.finish.picked import picked
 from sweeps.finish.study_settings import settings_of
 

@@ -21,7 +21,8 @@ from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from deeplab.compression import FLOAT_BITS, Compression
 from deeplab.datasets import open_dataset
 from evaluation.errors import UserError
-from reports.record import State, Trial, read_record
+from reports.record import State, Trial
+from reports.record_file import read_record
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish.finalize import Basis, Findings, find
 from sweeps.finish.selection import verdict

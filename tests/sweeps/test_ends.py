@@ -18,7 +18,8 @@ from standin_sweeps import (
     wait_for_trials,
 )
 
-from reports.record import State, read_record
+from reports.record import State
+from reports.record_file import read_record
 
 ROOT = SCRIPT.parents[2]
 

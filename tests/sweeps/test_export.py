@@ -30,7 +30,8 @@ from evaluation.graph import read_tflite
 from evaluation.interpreter import execute
 from evaluation.measurement import Execution
 from evaluation.planner import Plan
-from reports.record import NETWORKS, Environment, State, StudyRecord, Trial, read_record, write_record
+from reports.record import NETWORKS, Environment, State, StudyRecord, Trial
+from reports.record_file import read_record, write_record
 from sweeps import export
 from sweeps.config.load import load_config
 from sweeps.config.space import BASELINE, Candidate

@@ -27,7 +27,8 @@ from typer.testing import CliRunner
 
 from evaluation.errors import UserError
 from reports import format as fmt
-from reports.record import State, read_record
+from reports.record import State
+from reports.record_file import read_record
 from sweeps.config.space import Candidate
 from sweeps.launch import app
 from sweeps.trial.worker import open_worker

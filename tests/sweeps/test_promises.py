@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from deeplab.datasets import open_dataset
 from reports.promises import EXCEEDS_PLAN_STATUS
-from reports.record import StudyRecord, read_record
+from reports.record import StudyRecord
+from reports.record_file import read_record
 from sweeps.cli.dry_run import print_dry_run
 from sweeps.cli.status import app as status_app
 from sweeps.launch import app

@@ -13,7 +13,7 @@ from standin_sweeps import Config, pdf_text
 
 from evaluation.errors import UserError
 from reports.document import write_documents
-from reports.record import read_record
+from reports.record_file import read_record
 from sweeps.config.load import load_config
 from sweeps.config.schema import CacheConfig, StorageConfig
 from sweeps.tracking.address import check_tracking, how_to_browse, tracking_uri

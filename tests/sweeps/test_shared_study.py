@@ -23,7 +23,8 @@ from standin_sweeps import SCRIPT, evaluated
 
 from benchmarks.faults.services import PostgresServer, postgres_server
 from evaluation.errors import UserError
-from reports.record import State, Trial, read_record
+from reports.record import State, Trial
+from reports.record_file import read_record
 from sweeps.config.load import load_config
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate

@@ -23,7 +23,8 @@ from standin_sweeps import (
 from typer.testing import CliRunner
 
 from evaluation.errors import UserError
-from reports.record import State, read_record
+from reports.record import State
+from reports.record_file import read_record
 from sweeps.__main__ import app as commands
 from sweeps.config.schema import SweepConfig
 from sweeps.sweep import run_sweep

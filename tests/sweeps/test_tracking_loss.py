@@ -12,7 +12,8 @@ from standin_sweeps import Config, children, evaluated, start, sweep, wait_for_t
 
 from benchmarks.faults.services import MlflowServer, mlflow_server
 from evaluation.errors import UserError
-from reports.record import State, read_record
+from reports.record import State
+from reports.record_file import read_record
 
 TRIALS = 12
 
