@@ -1,6 +1,6 @@
 """What compression costs real networks: `python -m benchmarks.compression ROW ../shared` measures and prints one row.
 
-Each row is a network, a setting and pictures that are scored; what calibrates and teaches are others, without labels.
+Each row is a network, a setting and images that are scored; what calibrates and teaches are others, without labels.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from evaluation.graph import Graph
 from evaluation.kernels.weights import layer_storage
 
 Unlabelled = tuple[str, str, str, int]
-"""(data set, folder, split, pictures), evenly spaced ones."""
+"""(data set, folder, split, images), evenly spaced ones."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A network and its pictures."""
+    """A network and its images."""
 
     network: str
     data: tuple[str, str, dict]
@@ -45,10 +45,10 @@ class Bench:
     unlabelled: tuple[Unlabelled, ...]
     """Calibrate, rank and teach; none of them is scored."""
     rounding: tuple[Unlabelled, ...] = ()
-    """Where a rounding is learned or trained through; `unlabelled` if left out. It fits the pictures it is chosen on
-    far better than others, the more so the fewer they are: even other kinds of pictures help. None is scored."""
+    """Where a rounding is learned or trained through; `unlabelled` if left out. It fits the images it is chosen on
+    far better than others, the more so the fewer they are: even other kinds of images help. None is scored."""
     batch: int = 4
-    """Pictures of a step through the rounding."""
+    """Images of a step through the rounding."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Row:
     """Of distillation after both."""
     tuning_rate: float = 1e-4
     crop: int | None = None
-    """Side of the square windows that float networks are trained on, whole pictures if None. Training through a
+    """Side of the square windows that float networks are trained on, whole images if None. Training through a
     rounding sees whole ones."""
 
 
@@ -100,7 +100,7 @@ _W4, _W3, _W2 = (BitWidths(bits, 8, edge_weights=8, depthwise_weights=8) for bit
 _W32 = replace(_W3, aspp_weights=2)
 _WIDE = Clipping("percentile", 99.99)
 """With 8-bit weights it is the activations' clipping that costs most, and equalised channels span more. Chosen on VOC's
-training pictures, by the KL divergence from the float network."""
+training images, by the KL divergence from the float network."""
 _AWARE_STEPS = 300
 ROWS = (
     {
@@ -133,15 +133,15 @@ ROWS = (
 """All rows by name: the network; bits of weights and activations (`mixed`: 3, and 2 in the ASPP), `aware` where it is
 trained through its rounding; or the share of weights that is pruned, at 8 bits; or channels and weights."""
 
-_CALIBRATION_PICTURES, _RANKING_PICTURES = 48, 24
+_CALIBRATION_IMAGES, _RANKING_IMAGES = 48, 24
 _LEARNING_RATE = 1e-2
 _TUNING_BATCH = 8
 _ROUNDING_STEPS, _ROUNDING_WINDOWS = 500, 128
-"""A layer, and a picture."""
+"""A layer, and an image."""
 
 
 def measure(row: Row, shared: Path) -> tuple[Scores, list[Scores], QuantizedNetwork]:
-    """Scores of the float network and of each compressed one on the row's pictures, and the last of these."""
+    """Scores of the float network and of each compressed one on the row's images, and the last of these."""
     from deeplab.importing import load_network
     from deeplab.scoring import score
 
@@ -162,7 +162,7 @@ def stored_bits(graph: Graph) -> float:
 
 
 def joined(parts: Sequence[Unlabelled], shared: Path) -> Split:
-    """Pictures of a bench as one split."""
+    """Images of a bench as one split."""
     return Joined(
         *(spread(open_dataset(name, shared / "data" / folder).split(split), count)
           for name, folder, split, count in parts)
@@ -170,7 +170,7 @@ def joined(parts: Sequence[Unlabelled], shared: Path) -> Split:
 
 
 def compress(
-    row: Row, baseline: Checkpoint, pictures: Split, rounding: Split | None = None
+    row: Row, baseline: Checkpoint, images: Split, rounding: Split | None = None
 ) -> tuple[QuantizedNetwork, ...]:
     """Prune channels and weights, equalise, calibrate, quantise, learn the rounding, train through it: what is asked.
 
@@ -179,8 +179,8 @@ def compress(
     Args:
         row: says what.
         baseline: the float network.
-        pictures: calibrate, rank and teach what is pruned.
-        rounding: what a rounding is learned and trained on; `pictures` if None.
+        images: calibrate, rank and teach what is pruned.
+        rounding: what a rounding is learned and trained on; `images` if None.
     """
     from deeplab.calibration import calibrate
     from deeplab.finetuning import FineTuning, fine_tune
@@ -194,8 +194,8 @@ def compress(
         return TrainingBatches(split, *size, batch=batch, crop=crop, labelled=False, seed=0)
 
     size = baseline.spec.input_height, baseline.spec.input_width
-    seen = frames(spread(pictures, _CALIBRATION_PICTURES), *size)
-    network, ranking = baseline, frames(spread(pictures, _RANKING_PICTURES), *size)
+    seen = frames(spread(images, _CALIBRATION_IMAGES), *size)
+    network, ranking = baseline, frames(spread(images, _RANKING_IMAGES), *size)
     if row.saving:
         from deeplab.pruning.curve import Setting, narrower
 
@@ -204,13 +204,13 @@ def compress(
     if row.thinning:
         from deeplab.pruning.importance import output_fisher
         from deeplab.pruning.optimal_brain_surgeon import prune_weights
-        from deeplab.pruning.refit import PIXELS_PER_PICTURE
+        from deeplab.pruning.refit import PIXELS_PER_IMAGE
         from deeplab.simulation import simulator
 
-        inputs = simulator(network.spec).sample_inputs(network, ranking, PIXELS_PER_PICTURE)
+        inputs = simulator(network.spec).sample_inputs(network, ranking, PIXELS_PER_IMAGE)
         network = prune_weights(network, row.thinning, ranking, inputs, output_fisher(network, ranking))
     held = row.thinning is not None
-    network = fine_tune(network, batches(pictures, _TUNING_BATCH, row.crop), tuning, teacher=baseline, hold_zeros=held)
+    network = fine_tune(network, batches(images, _TUNING_BATCH, row.crop), tuning, teacher=baseline, hold_zeros=held)
     if row.equalize:
         network = equalize(network, calibrate(network, seen))
     quantized = quantize(network, calibrate(network, seen), row.bits, row.clipping)
@@ -221,7 +221,7 @@ def compress(
         from deeplab.quantization_aware import AwareTraining, train_aware
 
         training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
-        learned_on = batches(pictures if rounding is None else rounding, row.bench.batch, None)
+        learned_on = batches(images if rounding is None else rounding, row.bench.batch, None)
         return quantized, train_aware(network, quantized, learned_on, training, teacher=baseline)
     return (quantized,)
 
@@ -239,7 +239,7 @@ def main(
     begun = time.monotonic()
     exact, given, network = measure(ROWS[row], shared)
     table = Table(
-        "row", "pictures", "float mIoU", "mIoU", "change", "95 % interval", "bits a weight", "seconds", box=None
+        "row", "images", "float mIoU", "mIoU", "change", "95 % interval", "bits a weight", "seconds", box=None
     )
     for number, scored in enumerate(given, start=1):
         change = paired_difference_interval(scored, exact)

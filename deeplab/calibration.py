@@ -1,4 +1,4 @@
-"""Sees what the activations of a float network span on real pictures: the input to quantisation."""
+"""Sees what the activations of a float network span on real images: the input to quantisation."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from deeplab.simulation import simulator
 
 
 def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
-    """Run the float network over pictures and note each layer's range.
+    """Run the float network over images and note each layer's range.
 
     Args:
         checkpoint: the float network.
         frames: uint8 (N, height, width, 3) at the network's size. A few dozen suffice; they need no labels, and must
-            not be pictures that are scored.
+            not be images that are scored.
     """
     seen = simulator(checkpoint.spec).observe(checkpoint, frames)
     ranges = {
         name: Range(
-            channel_low=np.min([low for low, _, _, _ in pictures], axis=0),
-            channel_high=np.max([high for _, high, _, _ in pictures], axis=0),
-            sample=np.concatenate([sample for _, _, sample, _ in pictures]),
-            channel_mean=np.mean([mean for _, _, _, mean in pictures], axis=0),
+            channel_low=np.min([low for low, _, _, _ in images], axis=0),
+            channel_high=np.max([high for _, high, _, _ in images], axis=0),
+            sample=np.concatenate([sample for _, _, sample, _ in images]),
+            channel_mean=np.mean([mean for _, _, _, mean in images], axis=0),
         )
-        for name, pictures in seen.items()
+        for name, images in seen.items()
     }
     return {INPUT: _input_range(frames), **ranges}
 

@@ -31,7 +31,7 @@ def fine_tune(
 
     Args:
         checkpoint: where to start; its spec stays.
-        batches: the pictures of each step; their size may differ from the network's (it is fully convolutional).
+        batches: the images of each step; their size may differ from the network's (it is fully convolutional).
         options: steps, rate and loss.
         teacher: the network to imitate, for `distill`.
         hold_zeros: weights of convolutions, depthwise ones excepted, that are 0 stay 0: for a network pruned before.

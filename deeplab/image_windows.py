@@ -1,4 +1,4 @@
-"""Pictures for calibration and fine-tuning: at the network's size, whole or as random windows, a batch a step."""
+"""Images for calibration and fine-tuning: at the network's size, whole or as random windows, a batch a step."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _KEPT = 256
 
 
 def frames(split: Split, height: int, width: int) -> np.ndarray:
-    """All pictures of a split at the network's size: uint8 (N, height, width, 3)."""
+    """All images of a split at the network's size: uint8 (N, height, width, 3)."""
     return np.stack([squash(split.image(index), height, width) for index in range(len(split))])
 
 
 class Read(NamedTuple):
-    """Pictures at the network's size, and their labels where they are asked for."""
+    """Images at the network's size, and their labels where they are asked for."""
 
     images: np.ndarray
     """uint8 (N, height, width, 3)."""
     labels: np.ndarray | None
     """uint8 (N, height, width)."""
 
-    def picture(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def image(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         return self.images[index], None if self.labels is None else self.labels[index]
 
 
@@ -42,7 +42,7 @@ def read(split: Split, height: int, width: int, labelled: bool) -> Read:
 class TrainingBatches:
     """Batches for fine-tuning: a pure function of (seed, step), whatever was asked before.
 
-    Pictures are squashed to the network's size (labels by nearest neighbour: training, unlike scoring, may resample
+    Images are squashed to the network's size (labels by nearest neighbour: training, unlike scoring, may resample
     them), flipped left to right half of the time, and cropped where a crop is asked for. The last 256 that were read
     are kept; `made` is all of `split` where somebody has read it already.
     """
@@ -62,10 +62,10 @@ class TrainingBatches:
         self._split, self._batch, self._seed, self._labelled = split, batch, seed, labelled
         self._size = (height, width)
         self._crop = (min(crop, height), min(crop, width)) if crop else self._size
-        self._load = lru_cache(maxsize=_KEPT)(self._read) if made is None else made.picture
+        self._load = lru_cache(maxsize=_KEPT)(self._read) if made is None else made.image
 
     def preload(self) -> None:
-        """Read all pictures, where all of them are kept."""
+        """Read all images, where all of them are kept."""
         if len(self._split) <= _KEPT:
             for index in range(len(self._split)):
                 self._load(index)
@@ -79,14 +79,14 @@ class TrainingBatches:
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
         random = np.random.default_rng([self._seed, step])
         chosen = random.choice(len(self._split), self._batch, replace=self._batch > len(self._split))
-        pictures, labels = [], []
+        images, labels = [], []
         for index in chosen:
             image, label = self._load(int(index))
             top = int(random.integers(self._size[0] - self._crop[0] + 1))
             left = int(random.integers(self._size[1] - self._crop[1] + 1))
             window = (slice(top, top + self._crop[0]), slice(left, left + self._crop[1]))
             direction = -1 if random.random() < 0.5 else 1
-            pictures.append(image[window][:, ::direction])
+            images.append(image[window][:, ::direction])
             if label is not None:
                 labels.append(label[window][:, ::direction])
-        return np.stack(pictures), np.stack(labels) if labels else None
+        return np.stack(images), np.stack(labels) if labels else None

@@ -18,7 +18,7 @@ Activation = Literal["linear", "relu", "relu6"]
 INPUT = "input"
 LOGITS = "logits"
 OUTPUT = "logits/resize"
-"""Name of the last layer: logits at the size of the picture."""
+"""Name of the last layer: logits at the size of the image."""
 
 
 @dataclass(frozen=True)

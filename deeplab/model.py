@@ -161,7 +161,7 @@ def build(
         batch_size: fixed batch size of the input; None = any.
 
     Returns:
-        float32 (N, height, width, 3) in [-1, 1] -> float32 logits (N, height, width, classes) at the picture's size.
+        float32 (N, height, width, 3) in [-1, 1] -> float32 logits (N, height, width, classes) at the image's size.
     """
     inputs = keras.Input((spec.input_height, spec.input_width, 3), batch_size=batch_size, name=INPUT)
     tensors = {INPUT: inputs}
@@ -211,7 +211,7 @@ def _part(layer: Layer, spec: NetworkSpec, normalise: bool) -> keras.layers.Laye
 
 
 def _is_normalised(layer: Layer) -> bool:
-    # The image-pooling branch sees one value a picture and channel: batch statistics of it are noise, and its moving
+    # The image-pooling branch sees one value per image and channel: batch statistics of it are noise, and its moving
     # averages do not fit inference. It keeps a bias, like the logits.
     return layer.has_weights and layer.name not in ("logits", "aspp/pool/pointwise")
 

@@ -16,7 +16,7 @@ from deeplab.tensorflow import keras, tf
 VOID = 255
 
 Batches = Callable[[int], tuple[np.ndarray, np.ndarray | None]]
-"""Step number -> (pictures uint8 (N, h, w, 3), labels uint8 (N, h, w) or None). A pure function of the step."""
+"""Step number -> (images uint8 (N, h, w, 3), labels uint8 (N, h, w) or None). A pure function of the step."""
 
 _GRADIENT_NORM = 5.0
 

@@ -1,4 +1,4 @@
-"""Rounds a whole network's weights by what its layers give on real pictures (`deeplab.quantization.rounding`).
+"""Rounds a whole network's weights by what its layers give on real images (`deeplab.quantization.rounding`).
 
 Layers are taken in chains: a 1x1 convolution, the depthwise one that reads it, and the 1x1 that reads that, an inverted
 residual's three. What the chain reads is sampled from the quantised network as it is by then; within the chain each
@@ -33,7 +33,7 @@ class Reconstruction:
 
     rounding: LearnedRounding = field(default_factory=LearnedRounding)
     windows: int = 64
-    """Of each picture, at random places, for each chain."""
+    """Of each image, at random places, for each chain."""
     seed: int = 0
 
 
@@ -45,7 +45,7 @@ def reconstruct(
     Args:
         checkpoint: the float network.
         network: the same, quantised: its grids stay, its codes and biases are replaced.
-        frames: uint8 (N, height, width, 3) at the network's size; no labels needed, never pictures that are scored.
+        frames: uint8 (N, height, width, 3) at the network's size; no labels needed, never images that are scored.
         options: how long and on how much.
     """
     options = options or Reconstruction()
@@ -60,7 +60,7 @@ def reconstruct(
         given, _ = roughly.sample_windows(rounded, source, window, options.windows, seed)
         kernels, biases = dict(rounded.kernels), dict(rounded.biases)
         for layer in chain:
-            if layer.kind == "depthwise":  # outside the picture it reads zeros, whatever a convolution makes of zeros
+            if layer.kind == "depthwise":  # outside the image it reads zeros, whatever a convolution makes of zeros
                 exact, given = exact * inside[..., None], given * inside[..., None]
             problem = _problem(checkpoint, network, layer, exact, given)
             learns = network.bits.weights_of(layer.name) < EXACT_ENOUGH

@@ -1,4 +1,4 @@
-"""Scores of a network, float or quantised, on labelled pictures."""
+"""Scores of a network, float or quantised, on labelled images."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.datasets import Dataset, Split
 from deeplab.quantization import QuantizedNetwork
 from deeplab.simulation import simulator
-from evaluation.accuracy import Scores, score_pictures
+from evaluation.accuracy import Scores, score_images
 
 
 def score(network: Checkpoint | QuantizedNetwork, dataset: Dataset, split: Split) -> Scores:
     """Scores by the protocol of `evaluation.accuracy`, in the runtime's arithmetic; `split` is one of `dataset`."""
     runner = simulator(network.spec)
-    return score_pictures(
-        lambda pictures: runner.labels(network, pictures),
+    return score_images(
+        lambda images: runner.labels(network, images),
         ((sample.image_id, sample.image, sample.label) for sample in split),
         len(dataset.class_names),
         dataset.void,

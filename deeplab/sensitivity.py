@@ -49,7 +49,7 @@ class Lowering:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a network is from the float one, on the same pictures."""
+    """How far a network is from the float one, on the same images."""
 
     divergence: float
     """Mean over all pixels of sum_c p_c log(p_c / q_c), in nats; p is the float network's."""
@@ -149,7 +149,7 @@ def sensitivity(
         frames: uint8 (N, height, width, 3) at the network's size, without labels; not those that calibrated.
         quantized: the network at these bits.
         memory_bytes: what a network takes.
-        scored: its scores on labelled pictures, the same for all; without it mIoU is not measured.
+        scored: its scores on labelled images, the same for all; without it mIoU is not measured.
     """
     first, *others = (quantized(compression) for compression in (start, *(one.compression for one in tried)))
     start_distance, *distances = distances_to_float(checkpoint, (first, *others), frames)

@@ -1,4 +1,4 @@
-"""The accuracy path: a network run on pictures by TensorFlow, in float or on the integer runtime's codes.
+"""The accuracy path: a network run on images by TensorFlow, in float or on the integer runtime's codes.
 
 One `Simulator` holds two traced functions for one network shape, one in float and one on codes. Weights, scales and
 clamps are variables of them, so another bit-width, another mask or other weights of the same shape trace nothing anew.
@@ -20,7 +20,7 @@ from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
 
 _PIXELS_PER_BATCH = 1 << 20
-_SAMPLED_VALUES_PER_PICTURE = 1024
+_SAMPLED_VALUES_PER_IMAGE = 1024
 _VALUES_TOGETHER = 1 << 26
 """Of inner tensors, held at a time: 256 MiB."""
 _CODE_RESOLUTION = 2.0**12
@@ -108,7 +108,7 @@ class Simulator:
 
     @property
     def batch_size(self) -> int:
-        """Pictures run together: about a million pixels, which fills two cores without filling the memory."""
+        """Images run together: about a million pixels, which fills two cores without filling the memory."""
         return max(1, min(32, _PIXELS_PER_BATCH // (self.spec.input_height * self.spec.input_width)))
 
     def labels(self, network: Checkpoint | QuantizedNetwork, frames: np.ndarray) -> np.ndarray:
@@ -127,13 +127,13 @@ class Simulator:
     def observe(
         self, checkpoint: Checkpoint, frames: np.ndarray
     ) -> dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]]:
-        """Per layer and picture, of the output before any rounding: of each channel minimum and maximum (channels,),
+        """Per layer and image, of the output before any rounding: of each channel minimum and maximum (channels,),
         evenly spaced values (n,), mean of each channel (channels,)."""
         self.load(checkpoint)
         outputs = [requantizer.output for requantizer in self._requantizers.values()]
         found: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in self._requantizers}
-        for picture in self._values(outputs, frames):
-            for seen, value in zip(found.values(), picture, strict=True):
+        for image in self._values(outputs, frames):
+            for seen, value in zip(found.values(), image, strict=True):
                 every = _spacing(value.size, value.shape[-1])
                 by_channel = value.reshape(-1, value.shape[-1])
                 sample = value.reshape(-1)[::every].copy()
@@ -145,21 +145,21 @@ class Simulator:
     ) -> dict[str, np.ndarray]:
         """What the named convolutions read, or all but depthwise ones: float32 (samples, input channels).
 
-        About `pixels` evenly spaced pixels of each picture; maps with fewer pixels give all they have.
+        About `pixels` evenly spaced pixels of each image; maps with fewer pixels give all they have.
         """
         self.load(checkpoint)
         names = names or tuple(layer.name for layer in layers(self.spec) if layer.kind == "conv")
         found: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        for picture in self._values([self.model.get_layer(name).input for name in names], frames):
-            for seen, value in zip(found.values(), picture, strict=True):
+        for image in self._values([self.model.get_layer(name).input for name in names], frames):
+            for seen, value in zip(found.values(), image, strict=True):
                 flat = value.reshape(-1, value.shape[-1])
                 seen.append(flat[:: max(1, len(flat) // pixels)].copy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def _values(self, tensors: list[keras.KerasTensor], frames: np.ndarray) -> Iterator[list[np.ndarray]]:
-        """Of each picture, what tensors inside the model hold: float32 (height, width, channels) each.
+        """Of each image, what tensors inside the model hold: float32 (height, width, channels) each.
 
-        Not traced: a trace of that many outputs takes longer than running them on the pictures that are asked for.
+        Not traced: a trace of that many outputs takes longer than running them on the images that are asked for.
         """
         inner = keras.Model(self.model.input, tensors)
         each = sum(math.prod(tensor.shape[1:]) for tensor in tensors)
@@ -171,7 +171,7 @@ class Simulator:
 
     def output(self, layer: Layer, sources: list[tf.Tensor]) -> tf.Tensor:
         """What one layer of the loaded network makes of its inputs (N, height, width, channels each; the input layer of
-        the pictures, uint8), rounded if the network is. Not traced."""
+        the images, uint8), rounded if the network is. Not traced."""
         if layer.kind == "input":
             return self.normalise(sources[0])
         if layer.kind == "add":
@@ -181,9 +181,9 @@ class Simulator:
 
 
 class Walk:
-    """A network that runs over pictures a few layers at a time, as far as it is asked to; no layer runs twice.
+    """A network that runs over images a few layers at a time, as far as it is asked to; no layer runs twice.
 
-    What later layers read is held for all pictures, float32, and nothing else: 64 pictures of 512 x 512 take about half
+    What later layers read is held for all images, float32, and nothing else: 64 images of 512 x 512 take about half
     a gigabyte behind the first layer of MobileNetV2, less further on. Layers that were not reached yet may change
     between two calls, which is what learned rounding needs: each chain reads what those rounded before it give.
 
@@ -212,11 +212,11 @@ class Walk:
             network: runs, from where the last call left it to `source`.
             source: the layer whose output is read.
             window: the layer whose kernel, stride and dilation make the window.
-            count: windows of each picture, with replacement.
+            count: windows of each image, with replacement.
             seed: of the places.
 
         Returns:
-            Real values, float32 (N * count, taps, channels), zeros outside the picture; and what is inside, float32
+            Real values, float32 (N * count, taps, channels), zeros outside the image; and what is inside, float32
             (N * count, taps) of 0 and 1.
         """
         self._go_on(network, source)
@@ -228,7 +228,7 @@ class Walk:
         taps = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
         random = np.random.default_rng(seed)
         values, inside = [], []
-        for value in (picture for held in self._held for picture in held[source]):
+        for value in (image for held in self._held for image in held[source]):
             places = random.integers([window.height, window.width], size=(count, 2))
             rows = places[:, None] * window.stride + taps - pads // 2
             within = ((rows >= 0) & (rows < size)).all(axis=-1)
@@ -260,7 +260,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 def _spacing(elements: int, channels: int) -> int:
     """Distance between sampled elements, coprime with the channels so that every channel has its turn."""
-    every = max(1, elements // _SAMPLED_VALUES_PER_PICTURE)
+    every = max(1, elements // _SAMPLED_VALUES_PER_IMAGE)
     while math.gcd(every, channels) > 1:
         every += 1
     return every

@@ -93,7 +93,7 @@ class NetworkSpec:
     resize: ResizeConvention
 
     def with_input_size(self, height: int, width: int) -> NetworkSpec:
-        """The same network for pictures of another size: it is fully convolutional, so all weights stay."""
+        """The same network for images of another size: it is fully convolutional, so all weights stay."""
         return replace(self, input_height=height, input_width=width)
 
     def with_output_stride(self, output_stride: int) -> NetworkSpec:

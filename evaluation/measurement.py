@@ -51,7 +51,7 @@ class MemoryFigures:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one picture costs to compute."""
+    """What one image costs to compute."""
 
     macs: int
     """Multiply-accumulates, halo rows that are computed twice included."""
@@ -63,7 +63,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Latency:
-    """Time of one picture in the C program, one thread, on the study's own machine; least of several runs."""
+    """Time of one image in the C program, one thread, on the study's own machine; least of several runs."""
 
     program_ms: float
     untiled_ms: float
@@ -79,9 +79,9 @@ class Latency:
 class Execution:
     """What the C program of a candidate was seen to do, in a process of its own."""
 
-    pictures: int
+    images: int
     label_agreement: float
-    """Share of those pictures' label pixels equal to the accuracy path's, in [0, 1]."""
+    """Share of those images' label pixels equal to the accuracy path's, in [0, 1]."""
     arena_bytes: int
     """What was planned."""
     end_bytes: int
@@ -98,7 +98,7 @@ class Execution:
     """What it may be on the study's own machine, derived from the compiled program; `runtime_bytes` counts the stack of
     the target's instruction set."""
     milliseconds: float
-    """One picture, least of several runs."""
+    """One image, least of several runs."""
     failure: str | None = None
     """How the program ended where it crashed or hung, e.g. "died of SIGSEGV"; nothing else was measured then."""
 
@@ -150,7 +150,7 @@ class MeasurementRecord(TypedDict):
 
 @dataclass(frozen=True)
 class Measurement:
-    """Accuracy on the search pictures, planned memory and cost of one candidate."""
+    """Accuracy on the search images, planned memory and cost of one candidate."""
 
     scores: Scores
     memory: MemoryFigures

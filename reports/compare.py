@@ -143,7 +143,7 @@ def _verdict(first: StudyRecord, second: StudyRecord, names: tuple[str, str], vo
                 second.choice.measurement.scores, first.choice.measurement.scores, seed=0
             )
         except ValueError:
-            said.append("The two were not scored on the same pictures, so their scores cannot be paired.")
+            said.append("The two were not scored on the same images, so their scores cannot be paired.")
         else:
             said.append(
                 f"From the choice of {names[0]} to that of {names[1]} mIoU changes by {fmt.signed(interval.estimate)} "
@@ -197,7 +197,7 @@ def comparison_figure(first: StudyRecord, second: StudyRecord, names: tuple[str,
             handles, labels = axes.get_legend_handles_labels()
             figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=2)
         axes.set_xlabel("peak memory, MB (logarithmic)")
-        axes.set_ylabel("mIoU on the search pictures")
+        axes.set_ylabel("mIoU on the search images")
         grid(axes)
         return svg(figure)
 
@@ -244,7 +244,7 @@ def main_command(
     """Print how two studies differ, and write their fronts on one axis as a PDF.
 
     Both hypervolumes are taken in one box. What is not the same in configuration, data, code and machine is listed, and
-    the two choices are compared on the pictures they share.
+    the two choices are compared on the images they share.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -28,7 +28,7 @@ LISTED_AT_HIGH_WATER = 6
 
 @dataclass(frozen=True)
 class Intervals:
-    """95 % intervals by paired bootstrap over pictures, by trial number."""
+    """95 % intervals by paired bootstrap over images, by trial number."""
 
     search: Mapping[int, Interval]
     heldout: Mapping[int, Interval]
@@ -83,7 +83,7 @@ def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline
             {
                 "id": row.image_id,
                 "note": row.note,
-                "files": [row.picture_file, row.label_file, row.baseline_file, row.choice_file],
+                "files": [row.image_file, row.label_file, row.baseline_file, row.choice_file],
             }
             for row in record.overlays
         ],
@@ -115,7 +115,7 @@ def _answer(record: StudyRecord, of: Intervals) -> dict[str, Any]:
         "miou": fmt.miou(scores.miou),
         "miou_interval": fmt.interval(of.search[n]),
         "classes": len(scores.scored_classes),
-        "pictures": len(scores.image_ids),
+        "images": len(scores.image_ids),
         "factor": None,
         "is_baseline": n == 0,
         "budget": budget_sentence(record, memory),
@@ -141,7 +141,7 @@ def _answer(record: StudyRecord, of: Intervals) -> dict[str, Any]:
         answer |= {
             "heldout": fmt.miou(of.heldout[n].estimate),
             "heldout_interval": fmt.interval(of.heldout[n]),
-            "heldout_pictures": len(record.heldout[n].image_ids),
+            "heldout_images": len(record.heldout[n].image_ids),
         }
         if n in of.heldout_change:
             change = of.heldout_change[n]
@@ -330,15 +330,15 @@ def _data(record: StudyRecord) -> dict[str, Any] | None:
     check = record.import_check
     return {
         "name": record.data.name,
-        "search": record.data.search_pictures,
-        "heldout": record.data.heldout_pictures,
+        "search": record.data.search_images,
+        "heldout": record.data.heldout_images,
         "fingerprints": [[name, value[:24]] for name, value in sorted(record.data.fingerprints.items())],
         "import_check": None
         if check is None
         else {
             "miou": fmt.miou(check.miou),
             "expected": f"{check.expected_miou:.3f} \u00b1 {check.tolerance:.3f}",
-            "pictures": check.pictures,
+            "images": check.images,
             "passed": check.passed,
         },
     }

@@ -29,7 +29,7 @@ def program_rows(record: StudyRecord) -> dict[str, Any]:
                 "trial": f"{trial.number:03d}",
                 "name": trial.name,
                 "arena": fmt.grouped(seen.arena_bytes),
-                "pictures": seen.pictures,
+                "images": seen.images,
                 "ratio": f"{latency.ratio:.2f}" if latency else "\u2013",
                 "plan": plan_status(seen).words,
                 "holds": seen.holds,

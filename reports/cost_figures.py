@@ -42,7 +42,7 @@ class Fall:
 
 
 def time_figure(record: StudyRecord) -> bytes | None:
-    """Time of one picture against memory, by number of tiles; MACs where no program was timed. None without either."""
+    """Time of one image against memory, by number of tiles; MACs where no program was timed. None without either."""
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     if not complete:
         return None
@@ -69,7 +69,7 @@ def time_figure(record: StudyRecord) -> bytes | None:
         low, high = axes.get_ylim()
         log_axis(axes.yaxis, low, high)
         axes.set_xlabel("peak memory, MB (logarithmic)")
-        axes.set_ylabel("C program, ms a picture" if timed else "MACs a picture, millions")
+        axes.set_ylabel("C program, ms per image" if timed else "MACs per image, millions")
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, frameon=False, fontsize=8, loc="upper center", ncols=len(counts))
         grid(axes)

@@ -105,7 +105,7 @@ def _bring(row: OverlayRow, folder: Path, root: Path, index: int) -> list[str] |
     """Copy the images of one row to where the compiler may read them, and return their names there; None where one is
     missing. The names are ours: whatever a record calls its files, these are PNG images in `root`."""
     files = [
-        existing_file(folder, name) for name in (row.picture_file, row.label_file, row.baseline_file, row.choice_file)
+        existing_file(folder, name) for name in (row.image_file, row.label_file, row.baseline_file, row.choice_file)
     ]
     if None in files:
         return None

@@ -41,7 +41,7 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
         figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
         axes = figure.add_subplot()
         axes.set_xlabel("peak memory, MB (logarithmic)")
-        axes.set_ylabel("mIoU on the search pictures")
+        axes.set_ylabel("mIoU on the search images")
         grid(axes)
         complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
         pruned = [t.planned.peak_memory_bytes / 1e6 for t in record.trials if t.state is State.PRUNED and t.planned]

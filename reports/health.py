@@ -31,9 +31,9 @@ def health(
     """Sentences, worst first.
 
     Args:
-        change: mIoU against the baseline on the search pictures, by trial number.
-        heldout_change: the same on the held-out pictures.
-        on_front: share of the resamples of the pictures in which a trial is on the front, by number.
+        change: mIoU against the baseline on the search images, by trial number.
+        heldout_change: the same on the held-out images.
+        on_front: share of the resamples of the images in which a trial is on the front, by number.
     """
     return [
         *promise_warnings(record),
@@ -142,12 +142,12 @@ def _baseline(record: StudyRecord, change: Mapping[int, Interval], heldout_chang
         said.append("The baseline did not complete, so nothing can be said of what compression costs.")
     interval, unseen = (of.get(record.chosen) if record.chosen else None for of in (change, heldout_change))
     if interval is not None and _holds_zero(interval):
-        told = "On the search pictures the choice and the baseline cannot be told apart"
+        told = "On the search images the choice and the baseline cannot be told apart"
         if unseen is None or _holds_zero(unseen):
             said.append(f"{told}: the interval holds 0{interval.mark}.")
         else:
             found = f"{fmt.signed(unseen.estimate)}, interval {fmt.signed_interval(unseen)}"
-            said.append(f"{told}, on the held-out pictures they can: {found}. The latter is the fair figure.")
+            said.append(f"{told}, on the held-out images they can: {found}. The latter is the fair figure.")
     if record.front:
         said.append(
             "The points were picked by their search scores, which are therefore a little too kind to them; "
@@ -164,7 +164,7 @@ def data_warnings(data: DataSet) -> list[str]:
     """What is known of the images of a study before its first trial."""
     return [
         *_unlabelled(data, data.search_classes),
-        *_few_images(data.search_pictures, data.heldout_pictures),
+        *_few_images(data.search_images, data.heldout_images),
     ]
 
 
@@ -178,7 +178,7 @@ def _images(record: StudyRecord) -> list[str]:
     said += _few_images(len(scored.image_ids), len(heldout.image_ids) if heldout is not None else None)
     if heldout is not None and set(heldout.scored_classes) != set(scored.scored_classes):
         said.append(
-            f"The held-out labels hold {len(heldout.scored_classes)} classes, those of the search pictures "
+            f"The held-out labels hold {len(heldout.scored_classes)} classes, those of the search images "
             f"{len(scored.scored_classes)}: the two mIoU are means over different classes."
         )
     return said
@@ -204,7 +204,7 @@ def _unlabelled(data: DataSet, labelled: Sequence[int] | None) -> list[str]:
     meaning = f" The mIoU is the IoU of {left[0]} alone." if len(left) == 1 else "" if left else " Nothing is scored."
     return [
         f"{len(unseen)} of {len(expected)} classes ({listed}) {'are' if len(unseen) > 1 else 'is'} in no label of the "
-        f"search pictures, and not part of the mean.{meaning} A mask gives each class by its number, 0 to "
+        f"search images, and not part of the mean.{meaning} A mask gives each class by its number, 0 to "
         f"{len(names) - 1}: see whether yours do."
     ]
 
@@ -232,7 +232,7 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
         verb = "is" if len(doubtful) == 1 else "are"
         said.append(
             f"{len(doubtful)} of {len(record.front)} points {verb} on the front in less than half of the resamples of "
-            f"the pictures{marked} ({numbers}): on other pictures another trial might stand there."
+            f"the images{marked} ({numbers}): on other images another trial might stand there."
         )
     seed, pairs = int(record.config.get("seed", 0)), []
     for smaller, larger in itertools.pairwise(equal[0] for equal in record.front):
@@ -242,9 +242,9 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
     together = sum(difference.lower <= 0 for difference in pairs)
     marked = next((difference.mark for difference in pairs if difference.mark), "")
     if together:
-        which = f"Of {len(pairs)} pairs of neighbours on the front these pictures do not tell {together} apart"
+        which = f"Of {len(pairs)} pairs of neighbours on the front these images do not tell {together} apart"
         if len(pairs) == 1:
-            which = "These pictures do not tell the two points of the front apart"
+            which = "These images do not tell the two points of the front apart"
         said.append(f"{which}: the 95 % interval of their difference in mIoU holds 0{marked}.")
     return said
 

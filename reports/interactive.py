@@ -40,7 +40,7 @@ def write_front_page(
 
     Args:
         intervals: 95 % intervals of the mIoU, by trial number.
-        shares: of the resamples of the pictures in which a trial is on the front, by number.
+        shares: of the resamples of the images in which a trial is on the front, by number.
         warnings: what a reader must know, one sentence each.
     """
     import plotly.graph_objects as graph
@@ -90,7 +90,7 @@ def write_front_page(
             hovertext=f"{mark.title}<br>{fmt.megabytes(mark.memory_bytes)}", hoverinfo="text",
         )  # fmt: skip
     figure.update_xaxes(title="peak memory, MB (logarithmic)", type="log", dtick="D2")
-    figure.update_yaxes(title="mIoU on the search pictures")
+    figure.update_yaxes(title="mIoU on the search images")
     figure.update_layout(
         title=f"Memory and accuracy of {record.study}", template="simple_white", hoverlabel={"align": "left"},
         legend={"orientation": "h", "y": -0.18}, margin={"t": 60, "r": 20},
@@ -131,7 +131,7 @@ def _described(record: StudyRecord, trial: Trial, interval: Interval | None, sha
     if trial.number in record.executions:
         lines.append(f"C program: {told_status(record, trial.number)}")
     if measured.latency is not None:
-        lines.append(f"{measured.latency.program_ms:.1f} ms a picture, {measured.latency.ratio:.2f} times untiled")
+        lines.append(f"{measured.latency.program_ms:.1f} ms per image, {measured.latency.ratio:.2f} times untiled")
     if trial.reason:
         lines.append(trial.reason)
     return "<br>".join(lines)

@@ -1,7 +1,7 @@
 """How sure it is that a point belongs to the front: its share of the bootstrap resamples in which nothing beats it.
 
-Memory, MACs and flash are known to the byte; accuracy is an estimate on so many pictures. Every trial is scored anew
-under the same picture weights (the paired bootstrap of `evaluation.accuracy.interval`), and each resample has a front
+Memory, MACs and flash are known to the byte; accuracy is an estimate on so many images. Every trial is scored anew
+under the same image weights (the paired bootstrap of `evaluation.accuracy.interval`), and each resample has a front
 of its own. A point that owes its place to chance is seldom on it; one far from all others always is.
 """
 
@@ -20,7 +20,7 @@ RESAMPLES = 1000
 def front_probability(record: StudyRecord, resamples: int = RESAMPLES) -> Mapping[int, float]:
     """By number, of every feasible trial: the share of resamples in which it is on the front, in [0, 1].
 
-    Trials that were not scored on the same pictures and classes as the first feasible one cannot be paired, and are
+    Trials that were not scored on the same images and classes as the first feasible one cannot be paired, and are
     left out.
     """
     trials = [trial for trial in record.trials if trial.feasible and trial.measurement is not None]

@@ -1,4 +1,4 @@
-"""Label maps as pictures: coloured by class and laid over the scene."""
+"""Label maps as images: coloured by class and laid over the scene."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def paint(labels: np.ndarray, palette: Sequence[str]) -> np.ndarray:
     return table[labels]
 
 
-def lay_over(picture: np.ndarray, labels: np.ndarray, palette: Sequence[str]) -> np.ndarray:
-    """The classes over a grey version of the picture, uint8 (H, W, 3), so that colour always means class."""
-    grey = picture.mean(axis=2, keepdims=True)
+def lay_over(image: np.ndarray, labels: np.ndarray, palette: Sequence[str]) -> np.ndarray:
+    """The classes over a grey version of the image, uint8 (H, W, 3), so that colour always means class."""
+    grey = image.mean(axis=2, keepdims=True)
     return np.rint(OPACITY * paint(labels, palette) + (1 - OPACITY) * grey).astype(np.uint8)
 
 
 def save_row(
     folder: Path,
     image_id: str,
-    picture: np.ndarray,
+    image: np.ndarray,
     label: np.ndarray,
     baseline: np.ndarray,
     choice: np.ndarray,
@@ -48,21 +48,21 @@ def save_row(
     """Write the four PNG files of one row below the study's folder.
 
     Args:
-        picture: uint8 (H, W, 3).
+        image: uint8 (H, W, 3).
         label, baseline, choice: uint8 (H, W).
     """
     target = folder / OVERLAY_FOLDER
     target.mkdir(exist_ok=True)
     stem = "".join(c if c.isalnum() or c in "_-" else "_" for c in image_id)
     maps = {"label": label, "baseline": baseline, "choice": choice}
-    images = {"picture": picture} | {name: lay_over(picture, classes, palette) for name, classes in maps.items()}
+    drawn = {"image": image} | {name: lay_over(image, classes, palette) for name, classes in maps.items()}
     files = {}
-    for name, pixels in images.items():
-        image = Image.fromarray(pixels)
-        height = round(image.height * WIDTH_PIXELS / image.width)
+    for name, pixels in drawn.items():
+        made = Image.fromarray(pixels)
+        height = round(made.height * WIDTH_PIXELS / made.width)
         # Nearest for coloured maps: a blend of two class colours would look like a third class.
-        resampling = Image.Resampling.LANCZOS if name == "picture" else Image.Resampling.NEAREST
+        resampling = Image.Resampling.LANCZOS if name == "image" else Image.Resampling.NEAREST
         path = target / f"{stem}_{name}.png"
-        image.resize((WIDTH_PIXELS, height), resampling).save(path, optimize=True)
+        made.resize((WIDTH_PIXELS, height), resampling).save(path, optimize=True)
         files[f"{name}_file"] = f"{OVERLAY_FOLDER}/{path.name}"
     return OverlayRow(image_id=image_id, note=note, **files)

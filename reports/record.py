@@ -45,15 +45,15 @@ class Bound:
 
 @dataclass(frozen=True)
 class Early:
-    """Why scoring needed no more pictures."""
+    """Why scoring needed no more images."""
 
-    pictures: int
+    images: int
     """Scored."""
     of: int
     rival: int
     """The trial that costs no more and is surely better."""
     upper: float
-    """Upper end of the difference in mIoU to it on those pictures; below 0."""
+    """Upper end of the difference in mIoU to it on those images; below 0."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class ImportCheck:
     """The imported float network scored against the figure published with its weights."""
 
     split: str
-    pictures: int
+    images: int
     miou: float
     expected_miou: float
     tolerance: float
@@ -186,10 +186,10 @@ class ImportCheck:
 
 @dataclass(frozen=True)
 class OverlayRow:
-    """One picture, its label, and what the baseline and the choice make of it: PNG files of one size."""
+    """One image, its label, and what the baseline and the choice make of it: PNG files of one size."""
 
     image_id: str
-    picture_file: str
+    image_file: str
     label_file: str
     baseline_file: str
     choice_file: str
@@ -199,16 +199,16 @@ class OverlayRow:
 
 @dataclass(frozen=True)
 class DataSet:
-    """The pictures the study used."""
+    """The images the study used."""
 
     name: str
     class_names: tuple[str, ...]
     palette: tuple[str, ...]
     """Colour of each class in the overlays, "#rrggbb"."""
-    search_pictures: int
-    heldout_pictures: int
+    search_images: int
+    heldout_images: int
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """By what it was taken of: each split's pictures and labels, the network's weights. Equal for equal content."""
+    """By what it was taken of: each split's images and labels, the network's weights. Equal for equal content."""
     search_classes: tuple[int, ...] | None = None
     """Classes that occur in the labels of the search images, ascending; None in records that do not say."""
     void_classes: tuple[int, ...] = ()
@@ -263,7 +263,7 @@ class StudyRecord:
     chosen_reason: str
     """One sentence: why this one, or why none."""
     heldout: Mapping[int, Scores]
-    """By trial number: front points (the first trial of each) and the baseline on the held-out pictures."""
+    """By trial number: front points (the first trial of each) and the baseline on the held-out images."""
     data: DataSet | None
     import_check: ImportCheck | None
     overlays: tuple[OverlayRow, ...]

@@ -116,7 +116,7 @@ def check_record(record: StudyRecord) -> None:
     known = _check_trials(record)
     _check_front(record, known)
     for index, row in enumerate(record.overlays):
-        for name in ("picture_file", "label_file", "baseline_file", "choice_file"):
+        for name in ("image_file", "label_file", "baseline_file", "choice_file"):
             _check_name(("overlays", index, name), getattr(row, name))
     for index, step in enumerate(record.chain):
         if step.what not in STEPS:

@@ -36,7 +36,7 @@ def export(
     max_drop: Annotated[
         float | None, typer.Option(metavar="MIOU", help="The smallest that loses at most this against the baseline.")
     ] = None,
-    check: Annotated[bool, typer.Option(help="Compile the program and run it on search pictures.")] = True,
+    check: Annotated[bool, typer.Option(help="Compile the program and run it on search images.")] = True,
 ) -> None:
     """Write a trial's network: C sources, Makefile, plan, .tflite, labels and a model card; then run the program.
 

@@ -123,7 +123,7 @@ def _search_and_report(
             progress.note(f"Warning: {sentence}")
         tracker.class_names = data.class_names
         if config.space.prunes_channels:
-            progress.say("ranking the channels and reading pictures, once for all trials")
+            progress.say("ranking the channels and reading images, once for all trials")
         journal = shared or Journal(folder.path)
         if isinstance(journal, Journal) and journal.notice:
             progress.note(journal.notice)
@@ -134,7 +134,7 @@ def _search_and_report(
             if not is_ours or (shared is not None and shared.others_at_work()):
                 mirror.close()
                 return None
-            progress.say("scoring the front on the held-out pictures")
+            progress.say("scoring the front on the held-out images")
             record = close_study(config, journal.trials, executor, folder, data, check)
             write_record(record, folder.path)
             progress.say("writing the report")

@@ -1,4 +1,4 @@
-"""Where the tests find the real pictures, networks and planner cases, which are not part of the product."""
+"""Where the tests find the real images, networks and planner cases, which are not part of the product."""
 
 import os
 from collections.abc import Callable

@@ -22,7 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.c_program.networks import ADE20K, CAMVID, PICTURES, Subject, subjects
+from benchmarks.c_program.networks import ADE20K, CAMVID, IMAGES, Subject, subjects
 from deeplab.runtime.bundle import write_bundle
 from deeplab.runtime.clock import ROUNDS, interleaved
 from deeplab.runtime.litert_clock import BUILT_IN, XNNPACK, LiteRTClock
@@ -84,7 +84,7 @@ def memory(found: Sequence[tuple[Subject, Footprint]]) -> Table:
     """Whole processes of ours, and what the peers add to theirs."""
     ours_by_part = "arena", "weights", "tables", "libc, code, stack", "of it the network's stack", "whole process"
     peers = (runtime.label for runtime in Runtime)
-    table = _table("resident memory for one picture, MB", "network", *ours_by_part, "promised", *peers)
+    table = _table("resident memory for one image, MB", "network", *ours_by_part, "promised", *peers)
     for subject, ours in found:
         parts = (ours.plan.arena_bytes, ours.weights_bytes, ours.tables_bytes, ours.rest_bytes, ours.stack_bytes,
                  ours.process.total_bytes)  # fmt: skip
@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.c_program", description=__doc__)
     parser.add_argument("shared", type=Path, help="folder with weights and data/ade20k_subset")
     shared = parser.parse_args(argv).shared
-    for needed in (ADE20K, CAMVID, PICTURES):
+    for needed in (ADE20K, CAMVID, IMAGES):
         if not (shared / needed).exists():
             raise UserError(f"{shared / needed}: not there; give the folder that holds weights and data")
     console = Console(width=max(Console().width, 150))

@@ -19,10 +19,10 @@ from evaluation.interpreter.whole import as_input
 
 ADE20K = Path("weights") / "deeplabv3_mnv2_ade20k_int8.tflite"
 CAMVID = Path("weights") / "deeplabv3plus_mnv2_camvid_float.tflite"
-PICTURES = Path("data") / "ade20k_subset" / "images"
+IMAGES = Path("data") / "ade20k_subset" / "images"
 PROMISED_BYTES = {"int8": 4_800_000, "4-bit weights": 3_700_000}
 """Bounds on the whole process for the ADE20K network, 512x512."""
-_CALIBRATION_PICTURES = 4
+_CALIBRATION_IMAGES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +47,16 @@ class Subject:
 
 def subjects(shared: Path, folder: Path) -> tuple[Subject, ...]:
     """The ADE20K network as it is, with 4-bit weights and in float, and a float network that comes as a file."""
-    picture = sorted((shared / PICTURES).glob("*.jpg"))[0]
+    image = sorted((shared / IMAGES).glob("*.jpg"))[0]
     quantized, checkpoint = read_tflite(shared / ADE20K), import_tflite(shared / ADE20K)
-    frame = _frame(picture, quantized)
+    frame = _frame(image, quantized)
     camvid = read_tflite(shared / CAMVID)
-    narrow = _four_bit_weights(checkpoint, sorted((shared / PICTURES).glob("*.jpg"))[-_CALIBRATION_PICTURES:])
+    narrow = _four_bit_weights(checkpoint, sorted((shared / IMAGES).glob("*.jpg"))[-_CALIBRATION_IMAGES:])
     return (
         Subject("ADE20K 512x512, int8", quantized, frame, shared / ADE20K, PROMISED_BYTES["int8"]),
         Subject("the same, 4-bit weights", narrow, frame, None, PROMISED_BYTES["4-bit weights"]),
         Subject("the same, float32", lower(checkpoint), frame, float_tflite(checkpoint, folder / "float.tflite")),
-        Subject("CamVid 360x480, float32", camvid, _real(_frame(picture, camvid)), shared / CAMVID),
+        Subject("CamVid 360x480, float32", camvid, _real(_frame(image, camvid)), shared / CAMVID),
     )
 
 
@@ -72,17 +72,17 @@ def float_tflite(checkpoint: Checkpoint, path: Path) -> Path:
     return path
 
 
-def _four_bit_weights(checkpoint: Checkpoint, pictures: Sequence[Path]) -> Graph:
+def _four_bit_weights(checkpoint: Checkpoint, images: Sequence[Path]) -> Graph:
     """Quantised as a study would, to 4-bit weights and 8-bit activations."""
     from deeplab.calibration import calibrate  # loads TensorFlow
 
     size = checkpoint.spec.input_height, checkpoint.spec.input_width
-    frames = np.stack([squash(_read(picture), *size) for picture in pictures])
+    frames = np.stack([squash(_read(image), *size) for image in images])
     return lower(quantize(checkpoint, calibrate(checkpoint, frames), BitWidths(4, 8)))
 
 
-def _frame(picture: Path, graph: Graph) -> np.ndarray:
-    return squash(_read(picture), *graph.tensors[graph.inputs[0]].shape[1:3])
+def _frame(image: Path, graph: Graph) -> np.ndarray:
+    return squash(_read(image), *graph.tensors[graph.inputs[0]].shape[1:3])
 
 
 def _real(frame: np.ndarray) -> np.ndarray:
@@ -90,5 +90,5 @@ def _real(frame: np.ndarray) -> np.ndarray:
     return ((frame.astype(np.float32) - np.float32(FLOAT_INPUT_ZERO)) * np.float32(INPUT_SCALE)).astype(np.float32)
 
 
-def _read(picture: Path) -> np.ndarray:
-    return read_image(picture)
+def _read(image: Path) -> np.ndarray:
+    return read_image(image)

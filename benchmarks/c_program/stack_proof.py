@@ -101,7 +101,7 @@ def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
         network = load_network(kept) if is_kept else compressed(candidate.compression, context)
         graph = lower(network, context.config.study)
         _, rows, columns, _ = graph.tensors[graph.inputs[0]].shape
-        yield Shipped(graph, candidate.tile_count, squash(context.pictures.search.image(0), rows, columns))
+        yield Shipped(graph, candidate.tile_count, squash(context.images.search.image(0), rows, columns))
 
 
 def _rows(networks: list[Shipped]) -> Iterator[Row]:

@@ -15,7 +15,7 @@ _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3
 
 
 def mobilenet_v2(size: int, width_multiplier: float, classes: int = 1000) -> Graph:
-    """The graph for pictures (1, size, size, 3) of int8."""
+    """The graph for images (1, size, size, 3) of int8."""
     grown = _Growing(size)
     value = grown.convolution(grown.frame, _rounded(32 * width_multiplier), kernel=3, stride=2)
     for expansion, width, blocks, first_stride in _STAGES:

@@ -31,7 +31,7 @@ from sweeps.storage.journal import read_journal
 from sweeps.storage.stage_cache import StageCache
 from sweeps.trial.plan_cache import cached_plan
 
-PICTURES = 4
+IMAGES = 4
 PIXELS = 1_000_000
 CLASS_NAMES, PALETTE = ("one", "other"), ("#0072B2", "#E69F00")
 
@@ -85,14 +85,14 @@ def outline(candidate: Candidate, context: Context) -> Measurement:
 
 
 def scores_of(candidate: Candidate, seed: int = 0) -> Scores:
-    """The closed form, a little different in each of a few pictures that do not exist."""
+    """The closed form, a little different in each of a few images that do not exist."""
     compression = candidate.compression
     loss = 0.4 * compression.sparsity**2 + 2.0**-compression.weight_bits + 2.0 ** -(compression.activation_bits - 1)
-    right = np.clip(0.9 - loss + np.random.default_rng(seed).normal(0, 0.01, PICTURES), 0, 1)
-    confusions = np.zeros((PICTURES, 2, 2), np.int64)
+    right = np.clip(0.9 - loss + np.random.default_rng(seed).normal(0, 0.01, IMAGES), 0, 1)
+    confusions = np.zeros((IMAGES, 2, 2), np.int64)
     confusions[:, 0, 0] = confusions[:, 1, 1] = (PIXELS * right).astype(np.int64)
     confusions[:, 0, 1] = confusions[:, 1, 0] = PIXELS - confusions[:, 0, 0]
-    return Scores.of([f"none-{index}" for index in range(PICTURES)], confusions)
+    return Scores.of([f"none-{index}" for index in range(IMAGES)], confusions)
 
 
 def held_out(candidate: Candidate, context: Context) -> Scores:
@@ -116,4 +116,4 @@ def import_check(context: Context) -> Scores:
 
 
 def describe(context: Context) -> DataSet:
-    return DataSet("no pictures", CLASS_NAMES, PALETTE, PICTURES, PICTURES, {})
+    return DataSet("no images", CLASS_NAMES, PALETTE, IMAGES, IMAGES, {})

@@ -12,11 +12,11 @@ from sweeps.trial.evaluate import (
     Context,
     describe,
     held_out,
+    image,
     import_check,
     open_context,
     outline,
     overlay,
-    picture,
     plan_candidate,
     prepare,
     require_inputs,
@@ -24,8 +24,21 @@ from sweeps.trial.evaluate import (
 from sweeps.trial.stages import Stop, compressed, parameters, scores_until
 
 __all__ = [
-    "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_files", "open_context",
-    "outline", "overlay", "peers", "picture", "plan_candidate", "prepare", "require_inputs",
+    "Context",
+    "describe",
+    "evaluate",
+    "execution",
+    "held_out",
+    "image",
+    "import_check",
+    "network_files",
+    "open_context",
+    "outline",
+    "overlay",
+    "peers",
+    "plan_candidate",
+    "prepare",
+    "require_inputs",
 ]  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""Data sets behind one small interface: RGB pictures, label maps, class names, splits. No TensorFlow here.
+"""Data sets behind one small interface: RGB images, label maps, class names, splits. No TensorFlow here.
 
     dataset = open_dataset("ade20k", "../shared/data/ade20k_subset", classes=32)
     for sample in dataset.split("search"):
         sample.image, sample.label  # uint8 (H, W, 3), uint8 (H, W) with 255 = void
 
-Training and calibration, search, and held-out pictures are never the same ones: see `splits/` for the fixed lists.
+Training and calibration, search, and held-out images are never the same ones: see `splits/` for the fixed lists.
 """
 
 from __future__ import annotations

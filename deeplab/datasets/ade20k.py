@@ -27,14 +27,14 @@ def open_ade20k(root: Path, options: Ade20kOptions) -> Dataset:
     """Splits `val` (= `all`), `search` and `heldout` (fixed disjoint halves of 50), and `train` where it is there.
 
     The layout is the official one (`images/validation`, `annotations/validation`, and `training`), or flat `images/`
-    and `annotations/` for a part of the validation pictures.
+    and `annotations/` for a part of the validation images.
 
     Args:
         root: the folder above `images`.
         options: how many classes.
 
     Raises:
-        UserError: missing folders, or a picture without its mask.
+        UserError: missing folders, or an image without its mask.
     """
     if options.classes == 150:
         entries, names = {0: VOID, **{value: value - 1 for value in range(1, 151)}}, CLASS_NAMES
@@ -51,7 +51,7 @@ def open_ade20k(root: Path, options: Ade20kOptions) -> Dataset:
     if official and child(images, "training").is_dir():
         parts["train"] = pair_folders(child(images, "training"), child(masks, "training"))
     encoding = label_encoding(entries)
-    splits = {name: FileSplit(pictures, encoding) for name, pictures in parts.items()}
+    splits = {name: FileSplit(pairs, encoding) for name, pairs in parts.items()}
     return Dataset("ade20k", names, splits, void_classes=void_classes(encoding, len(names)))
 
 

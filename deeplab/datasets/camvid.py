@@ -32,7 +32,7 @@ def open_camvid(root: Path, options: Options) -> Dataset:
     parts = {name: pair_folders(child(root, name), child(root, f"{name}annot")) for name in names}
     parts["search"], parts["heldout"] = parts["val"], parts["test"]
     parts["all"] = parts["train"] + parts["val"] + parts["test"]
-    return Dataset("camvid", CLASS_NAMES, {name: FileSplit(pictures, encoding) for name, pictures in parts.items()})
+    return Dataset("camvid", CLASS_NAMES, {name: FileSplit(images, encoding) for name, images in parts.items()})
 
 
 CAMVID = DatasetKind(open_camvid, Options, DefaultSplits("val", "test", "train"))

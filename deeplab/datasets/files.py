@@ -1,4 +1,4 @@
-"""Pictures and masks in files: how they are paired, read, checked and listed."""
+"""Images and masks in files: how they are paired, read, checked and listed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from evaluation.errors import UserError
 
 
 @dataclass(frozen=True)
-class PicturePath:
-    """One picture on disk; `mask` is None where the data set has no labels."""
+class ImagePair:
+    """One image on disk; `mask` is None where the data set has no labels."""
 
     image_id: str
     image: Path
@@ -30,9 +30,9 @@ class PicturePath:
 
 @dataclass(frozen=True, eq=False)
 class FileSplit(Split):
-    """Pictures read from disk when asked for."""
+    """Images read from disk when asked for."""
 
-    pictures: tuple[PicturePath, ...]
+    pairs: tuple[ImagePair, ...]
     encoding: np.ndarray
     """int16 (256,) or (65536,): value in the mask file -> label, VOID or INVALID."""
     hint: str = ""
@@ -40,54 +40,54 @@ class FileSplit(Split):
 
     @property
     def image_ids(self) -> tuple[str, ...]:
-        return tuple(picture.image_id for picture in self.pictures)
+        return tuple(pair.image_id for pair in self.pairs)
 
     def image(self, index: int) -> np.ndarray:
-        return read_image(self.pictures[index].image)
+        return read_image(self.pairs[index].image)
 
     def sample(self, index: int) -> Sample:
-        picture = self.pictures[index]
-        if picture.mask is None:
-            raise UserError(f"{picture.image}: has no mask; unlabelled pictures serve for calibration, not for scoring")
-        image, label = read_pair(picture, self.encoding, self.hint)
+        pair = self.pairs[index]
+        if pair.mask is None:
+            raise UserError(f"{pair.image}: has no mask; unlabelled images serve for calibration, not for scoring")
+        image, label = read_pair(pair, self.encoding, self.hint)
         assert label is not None  # there is a mask
-        return Sample(picture.image_id, image, label)
+        return Sample(pair.image_id, image, label)
 
     def check(self) -> None:
-        """Sizes of pictures and masks, from their headers alone: an orientation tag may swap width and height."""
-        for picture in self.pictures:
-            if picture.mask is not None:
-                image, mask = header_size(picture.image), header_size(picture.mask)
+        """Sizes of images and masks, from their headers alone: an orientation tag may swap width and height."""
+        for pair in self.pairs:
+            if pair.mask is not None:
+                image, mask = header_size(pair.image), header_size(pair.mask)
                 if sorted(image) != sorted(mask):
-                    raise _sizes_differ(picture, mask, image)
+                    raise _sizes_differ(pair, mask, image)
 
     def take(self, count: int) -> FileSplit:
-        return replace(self, pictures=self.pictures[:count])
+        return replace(self, pairs=self.pairs[:count])
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(self.encoding.tobytes())
-        for picture in self.pictures:
-            digest.update(picture.image_id.encode() + b"\0")
-            for path in (picture.image, picture.mask):
+        for pair in self.pairs:
+            digest.update(pair.image_id.encode() + b"\0")
+            for path in (pair.image, pair.mask):
                 digest.update(file_digest(path) if path else hashlib.sha256(b"").digest())
-        return f"files-{len(self.pictures)}-{digest.hexdigest()}"
+        return f"files-{len(self.pairs)}-{digest.hexdigest()}"
 
     def part_fingerprint(self, indices: Sequence[int]) -> str:
-        return replace(self, pictures=tuple(self.pictures[index] for index in indices)).fingerprint()
+        return replace(self, pairs=tuple(self.pairs[index] for index in indices)).fingerprint()
 
     def unlabelled(self) -> FileSplit:
-        return replace(self, pictures=tuple(replace(picture, mask=None) for picture in self.pictures))
+        return replace(self, pairs=tuple(replace(pair, mask=None) for pair in self.pairs))
 
     def files(self, index: int) -> tuple[Path, ...]:
-        picture = self.pictures[index]
-        return (picture.image,) if picture.mask is None else (picture.image, picture.mask)
+        pair = self.pairs[index]
+        return (pair.image,) if pair.mask is None else (pair.image, pair.mask)
 
 
-def read_pair(picture: PicturePath, encoding: np.ndarray, hint: str = "") -> tuple[np.ndarray, np.ndarray | None]:
+def read_pair(pair: ImagePair, encoding: np.ndarray, hint: str = "") -> tuple[np.ndarray, np.ndarray | None]:
     """An image, uint8 (H, W, 3), and its labels, uint8 (H, W), or None where it has no mask.
 
     Args:
-        picture: the two files.
+        pair: the two files.
         encoding: int16 (256,) or (65536,): label, VOID or INVALID of each value in the mask.
         hint: the end of the message of a value that is not allowed.
 
@@ -95,21 +95,21 @@ def read_pair(picture: PicturePath, encoding: np.ndarray, hint: str = "") -> tup
         UserError: a file is missing, damaged or of a kind that is not read, a label is not allowed, or the two differ
             in size. Nothing else can be wrong with a pair of files.
     """
-    image = read_image(picture.image)
-    if picture.mask is None:
+    image = read_image(pair.image)
+    if pair.mask is None:
         return image, None
-    label = read_mask(picture.mask, encoding, hint)
+    label = read_mask(pair.mask, encoding, hint)
     if label.shape != image.shape[:2]:
-        raise _sizes_differ(picture, label.shape[::-1], image.shape[1::-1])
+        raise _sizes_differ(pair, label.shape[::-1], image.shape[1::-1])
     return image, label
 
 
-def _sizes_differ(picture: PicturePath, mask: tuple[int, ...], image: tuple[int, ...]) -> UserError:
+def _sizes_differ(pair: ImagePair, mask: tuple[int, ...], image: tuple[int, ...]) -> UserError:
     """Sizes are (width, height)."""
-    turned = " once its orientation tag is applied" if image != header_size(picture.image) else ""
+    turned = " once its orientation tag is applied" if image != header_size(pair.image) else ""
     return UserError(
-        f"{picture.mask}: mask is {mask[0]}x{mask[1]}, its picture {picture.image.name} {image[0]}x{image[1]}{turned}; "
-        "label the picture at its own size, as a viewer shows it"
+        f"{pair.mask}: mask is {mask[0]}x{mask[1]}, its image {pair.image.name} {image[0]}x{image[1]}{turned}; "
+        "label the image at its own size, as a viewer shows it"
     )
 
 
@@ -129,7 +129,7 @@ def void_classes(encoding: np.ndarray, classes: int) -> tuple[int, ...]:
     return tuple(sorted(set(range(classes)) - set(encoding.tolist())))
 
 
-def pair_folders(images: Path, masks: Path | None) -> tuple[PicturePath, ...]:
+def pair_folders(images: Path, masks: Path | None) -> tuple[ImagePair, ...]:
     """Every image of a folder with the mask of the same name but for the suffix, sorted by name.
 
     Hidden files are left out, and so is what has no suffix of an image (`Thumbs.db`, `desktop.ini`).
@@ -140,7 +140,7 @@ def pair_folders(images: Path, masks: Path | None) -> tuple[PicturePath, ...]:
     """
     paths = image_files(images)
     if masks is None:
-        return tuple(PicturePath(stem, path, None) for stem, path in paths.items())
+        return tuple(ImagePair(stem, path, None) for stem, path in paths.items())
     return with_masks(paths, masks)
 
 
@@ -157,12 +157,12 @@ def image_files(folder: Path) -> dict[str, Path]:
                 "rename the file"
             )
         if path.stem in found:
-            raise UserError(f"{path}: same name as {found[path.stem].name}; picture names must differ")
+            raise UserError(f"{path}: same name as {found[path.stem].name}; image names must differ")
         found[path.stem] = path
     return found
 
 
-def with_masks(images: Mapping[str, Path], folder: Path) -> tuple[PicturePath, ...]:
+def with_masks(images: Mapping[str, Path], folder: Path) -> tuple[ImagePair, ...]:
     """Each image with its mask in `folder`: of the same name, or of one that differs in letter case alone.
 
     Raises:
@@ -181,13 +181,11 @@ def with_masks(images: Mapping[str, Path], folder: Path) -> tuple[PicturePath, .
         candidates = [exact[stem]] if stem in exact else alike.get(folded(stem), [])
         if not candidates:
             found = f"; {others[stem].name} is of a format that changes class indices" if stem in others else ""
-            raise UserError(f"{image}: has no mask {folder / stem}.png{found}; add it or remove the picture")
+            raise UserError(f"{image}: has no mask {folder / stem}.png{found}; add it or remove the image")
         if len(candidates) > 1 or taken.setdefault(candidates[0], image) != image:
             names = " or ".join(path.name for path in candidates)
-            raise UserError(
-                f"{image}: its mask may be {names} in {folder}, of another picture, too; name masks exactly"
-            )
-        pairs.append(PicturePath(stem, image, candidates[0]))
+            raise UserError(f"{image}: its mask may be {names} in {folder}, of another image, too; name masks exactly")
+        pairs.append(ImagePair(stem, image, candidates[0]))
     return tuple(pairs)
 
 
@@ -203,27 +201,25 @@ def shipped_ids(name: str) -> list[str]:
     return [line.text for line in read_id_list(path)]
 
 
-def search_and_heldout(
-    name: str, pictures: Sequence[PicturePath]
-) -> tuple[tuple[PicturePath, ...], tuple[PicturePath, ...]]:
-    """Two disjoint halves: by the fixed lists shipped for `name` where all their pictures are here, else by hash."""
-    ids = {picture.image_id for picture in pictures}
+def search_and_heldout(name: str, pairs: Sequence[ImagePair]) -> tuple[tuple[ImagePair, ...], tuple[ImagePair, ...]]:
+    """Two disjoint halves: by the fixed lists shipped for `name` where all their images are here, else by hash."""
+    ids = {pair.image_id for pair in pairs}
     lists = [shipped_ids(f"{name}_{half}") for half in ("search", "heldout")]
     if all(image_id in ids for half in lists for image_id in half):
-        by_id = {picture.image_id: picture for picture in pictures}
+        by_id = {pair.image_id: pair for pair in pairs}
         return tuple(by_id[i] for i in lists[0]), tuple(by_id[i] for i in lists[1])
-    first, second = split_by_hash(pictures, (0.5, 0.5))
+    first, second = split_by_hash(pairs, (0.5, 0.5))
     return first, second
 
 
 def split_by_hash(
-    pictures: Sequence[PicturePath], shares: Sequence[float], salt: str = ""
-) -> tuple[tuple[PicturePath, ...], ...]:
+    pairs: Sequence[ImagePair], shares: Sequence[float], salt: str = ""
+) -> tuple[tuple[ImagePair, ...], ...]:
     """Disjoint parts with the given shares (summing to 1), by the order of SHA-256 of the ids.
 
     Depends on nothing but the ids: not on the machine, the order of the files or any random state.
     """
-    order = sorted(pictures, key=lambda picture: hashlib.sha256(f"{salt}{picture.image_id}".encode()).hexdigest())
+    order = sorted(pairs, key=lambda pair: hashlib.sha256(f"{salt}{pair.image_id}".encode()).hexdigest())
     ends = [round(sum(shares[: i + 1]) * len(order)) for i in range(len(shares))]
     parts = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    return tuple(tuple(sorted(part, key=lambda picture: picture.image_id)) for part in parts)
+    return tuple(tuple(sorted(part, key=lambda pair: pair.image_id)) for part in parts)

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from deeplab.datasets.class_names import checked_class_names
-from deeplab.datasets.files import FileSplit, PicturePath, label_encoding, pair_folders, split_by_hash, void_classes
+from deeplab.datasets.files import FileSplit, ImagePair, label_encoding, pair_folders, split_by_hash, void_classes
 from deeplab.datasets.folder_layout import child, find_root, visible
 from deeplab.datasets.images import IMAGE_SUFFIXES
 from deeplab.datasets.interface import VOID, Dataset
@@ -61,17 +61,17 @@ def open_folder(root: Path, options: FolderOptions) -> Dataset:
         root = find_root(root, "folder", ("images", "masks"))
     images, masks = child(root, "images"), child(root, "masks")
     labelled = masks.is_dir()
-    pictures = pair_folders(images, masks if labelled else None)
-    if not pictures:
+    pairs = pair_folders(images, masks if labelled else None)
+    if not pairs:
         there = ", ".join(path.name for path in visible(images)[:5]) or "nothing"
-        raise UserError(f"{images}: holds no pictures ({', '.join(IMAGE_SUFFIXES)}), found {there}")
+        raise UserError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)}), found {there}")
     names = _class_names(root, options.class_names, labelled)
     encoding = _encoding(len(names), options.void)
     hint = "; name a value that is not scored in data.options.void"
     if not labelled:
-        parts = {"train": pictures, "all": pictures}
+        parts = {"train": pairs, "all": pairs}
     else:
-        parts = _parts(root, pictures, options.search_share, options.heldout_share)
+        parts = _parts(root, pairs, options.search_share, options.heldout_share)
     splits = {name: FileSplit(part, encoding, hint) for name, part in parts.items()}
     note = "" if labelled else f"{masks}: no such folder, so there are no labels"
     return Dataset("folder", names, splits, void_classes=void_classes(encoding, len(names)), note=note)
@@ -96,27 +96,27 @@ def _class_names(root: Path, given: Sequence[str] | None, labelled: bool) -> tup
 
 
 def _parts(
-    root: Path, pictures: tuple[PicturePath, ...], search_share: float, heldout_share: float
-) -> dict[str, tuple[PicturePath, ...]]:
+    root: Path, images: tuple[ImagePair, ...], search_share: float, heldout_share: float
+) -> dict[str, tuple[ImagePair, ...]]:
     lists = {name: child(root, f"{name}.txt") for name in PARTS}
     there = [name for name, path in lists.items() if path.is_file()]
     if there and len(there) < len(PARTS):
         missing = next(path for name, path in lists.items() if name not in there)
         raise UserError(f"{missing}: no such file, but {there[0]}.txt is there; give all three lists or none")
     if there:
-        by_id = {picture.image_id: picture for picture in pictures}
+        by_id = {image.image_id: image for image in images}
         parts = {name: chosen(by_id, read_id_list(path), path) for name, path in lists.items()}
         for name, other in (("train", "search"), ("train", "heldout"), ("search", "heldout")):
             if both := sorted(parts[name].keys() & parts[other].keys()):
-                raise UserError(f"{lists[other]}: picture '{both[0]}' is in {name}.txt too; splits must be disjoint")
-        return {**{name: tuple(part.values()) for name, part in parts.items()}, "all": pictures}
+                raise UserError(f"{lists[other]}: image '{both[0]}' is in {name}.txt too; splits must be disjoint")
+        return {**{name: tuple(part.values()) for name, part in parts.items()}, "all": images}
     if search_share + heldout_share > 1.0:
         raise UserError(
             f"search_share {search_share} and heldout_share {heldout_share} sum to more than 1; lower one of them"
         )
     train_share = 1.0 - search_share - heldout_share
-    divided = split_by_hash(pictures, (search_share, heldout_share, train_share))
-    return {"search": divided[0], "heldout": divided[1], "train": divided[2], "all": pictures}
+    divided = split_by_hash(images, (search_share, heldout_share, train_share))
+    return {"search": divided[0], "heldout": divided[1], "train": divided[2], "all": images}
 
 
 FOLDER = DatasetKind(open_folder, FolderOptions, DefaultSplits("search", "heldout", "train"))

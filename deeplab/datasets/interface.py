@@ -1,4 +1,4 @@
-"""What every data set looks like to the rest of the program: splits of pictures with label maps."""
+"""What every data set looks like to the rest of the program: splits of images with label maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOID = 255
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One picture with its labels, at the size the data set ships it."""
+    """One image with its labels, at the size the data set ships it."""
 
     image_id: str
     image: np.ndarray
@@ -29,7 +29,7 @@ class Sample:
 
 
 class Split(Sequence[Sample]):
-    """A fixed, ordered set of pictures; each is read when it is asked for.
+    """A fixed, ordered set of images; each is read when it is asked for.
 
     A kind of data set implements `image_ids`, `image`, `sample`, `take` and `fingerprint`, and `check` where it can.
     One that reads files implements `files` and `part_fingerprint`, too.
@@ -37,26 +37,26 @@ class Split(Sequence[Sample]):
 
     @property
     def image_ids(self) -> tuple[str, ...]:
-        """One id a picture, in order, unique within the data set."""
+        """One id per image, in order, unique within the data set."""
         raise NotImplementedError
 
     def image(self, index: int) -> np.ndarray:
-        """The picture alone, uint8 (H, W, 3): for calibration and distillation, where no label is needed."""
+        """The image alone, uint8 (H, W, 3): for calibration and distillation, where no label is needed."""
         raise NotImplementedError
 
     def sample(self, index: int) -> Sample:
-        """Picture and labels. Raises `UserError` naming the file that is missing or wrong."""
+        """Image and labels. Raises `UserError` naming the file that is missing or wrong."""
         raise NotImplementedError
 
     def check(self) -> None:
-        """Raise `UserError` for what can be seen to be wrong without decoding every picture. Nothing, by default."""
+        """Raise `UserError` for what can be seen to be wrong without decoding every image. Nothing, by default."""
 
     def take(self, count: int) -> Split:
-        """The first `count` pictures, or all where there are fewer."""
+        """The first `count` images, or all where there are fewer."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
-        """The same for the same pictures and labels: file names and bytes, or generator version and seed."""
+        """The same for the same images and labels: file names and bytes, or generator version and seed."""
         raise NotImplementedError
 
     def part_fingerprint(self, indices: Sequence[int]) -> str:
@@ -90,13 +90,13 @@ class Split(Sequence[Sample]):
         if isinstance(index, slice):
             return [self.sample(i) for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
-            raise IndexError(f"split of {len(self)} pictures has no picture {index}")
+            raise IndexError(f"split of {len(self)} images has no image {index}")
         return self.sample(index % len(self))
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A named set of pictures with its classes and splits."""
+    """A named set of images with its classes and splits."""
 
     name: str
     class_names: tuple[str, ...]
@@ -114,13 +114,13 @@ class Dataset:
         return tuple(self._splits)
 
     def split(self, name: str) -> Split:
-        """A split by name. Raises `UserError` for a name this data set has not, or a split without pictures."""
+        """A split by name. Raises `UserError` for a name this data set has not, or a split without images."""
         if name not in self._splits:
             why = f"; {self.note}" if self.note else ""
             raise UserError(f"data set {self.name} has no split '{name}'{nearest(name, self.splits)}{why}")
         split = self._splits[name]
         if len(split) == 0:
-            raise UserError(f"data set {self.name}: split '{name}' has no pictures; choose one of those that have")
+            raise UserError(f"data set {self.name}: split '{name}' has no images; choose one of those that have")
         return split
 
 

@@ -1,4 +1,4 @@
-"""Several splits as one, for pictures that calibrate or teach and come from more than one data set."""
+"""Several splits as one, for images that calibrate or teach and come from more than one data set."""
 
 from __future__ import annotations
 

@@ -91,12 +91,12 @@ def chosen(by_id: Mapping[str, T], lines: Sequence[Line], source: Path) -> dict[
         found = found or next((alike[folded(form)] for form in forms if folded(form) in alike), [])
         if not found:
             raise UserError(
-                f"{source}: line {number} names picture '{text[:80]}', which is not there{_hint(text, by_id)}"
+                f"{source}: line {number} names image '{text[:80]}', which is not there{_hint(text, by_id)}"
             )
         if len(found) > 1:
             raise UserError(f"{source}: line {number}: '{text[:80]}' may be {' or '.join(found[:3])}; write it exactly")
         if (first := picked.setdefault(found[0], number)) != number:
-            raise UserError(f"{source}: lines {first} and {number} name the same picture '{found[0]}'; remove one")
+            raise UserError(f"{source}: lines {first} and {number} name the same image '{found[0]}'; remove one")
     return {image_id: by_id[image_id] for image_id in picked}
 
 
@@ -114,5 +114,5 @@ def _forms(text: str) -> Iterator[str]:
 def _hint(text: str, by_id: Mapping[str, T]) -> str:
     ids = list(by_id)
     if not ids:
-        return "; there are no pictures"
-    return nearest(text[:80], ids) if len(ids) <= 20 else f"; the first of {len(ids)} pictures is '{ids[0]}'"
+        return "; there are no images"
+    return nearest(text[:80], ids) if len(ids) <= 20 else f"; the first of {len(ids)} images is '{ids[0]}'"

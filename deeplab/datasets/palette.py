@@ -1,4 +1,4 @@
-"""One colour a class, for pictures of label maps."""
+"""One colour a class, for images of label maps."""
 
 from __future__ import annotations
 

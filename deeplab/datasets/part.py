@@ -1,4 +1,4 @@
-"""Part of a split: `val[:27]`, every third picture, or some from all over it; and a split held in memory."""
+"""Part of a split: `val[:27]`, every third image, or some from all over it; and a split held in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deeplab.datasets.interface import Sample, Split
 
 
 class Part(Split):
-    """The pictures of a split at `indices`."""
+    """The images of a split at `indices`."""
 
     def __init__(self, whole: Split, indices: Sequence[int]) -> None:
         self._whole, self._indices = whole, indices
@@ -48,7 +48,7 @@ class Part(Split):
 
 
 class Kept(Split):
-    """A split whose pictures have been read."""
+    """A split whose images have been read."""
 
     def __init__(self, whole: Split, samples: Sequence[Sample]) -> None:
         self._whole, self._samples = whole, samples
@@ -80,7 +80,7 @@ class Kept(Split):
 
 
 def spread(whole: Split, count: int) -> Split:
-    """`count` pictures, or all where there are fewer, evenly spaced: neighbours of a drive show the same street."""
+    """`count` images, or all where there are fewer, evenly spaced: neighbours of a drive show the same street."""
     if count >= len(whole):
         return whole
     return Part(whole, tuple(place * len(whole) // count for place in range(count)))

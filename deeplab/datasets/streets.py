@@ -1,7 +1,7 @@
 """`streets`: an endless supply of small street scenes with exact labels, made by the program itself.
 
 Nothing is downloaded and nothing is licensed, so the default study runs anywhere. The scenes hold what makes real
-street pictures hard for a compressed network: thin poles, small people, occlusion, colours that classes share, shade,
+street images hard for a compressed network: thin poles, small people, occlusion, colours that classes share, shade,
 dusk, haze, blur and sensor noise.
 """
 
@@ -20,7 +20,7 @@ from deeplab.streets.classes import CLASS_NAMES
 from deeplab.streets.scene import render
 
 SPLITS = {"train": (0, 6000), "val": (1, 200), "search": (2, 100), "heldout": (3, 100)}
-"""Name -> (stream of the random generator, pictures): streams never meet, so splits are disjoint by construction."""
+"""Name -> (stream of the random generator, images): streams never meet, so splits are disjoint by construction."""
 
 
 KEPT_PIXELS = 2**17
@@ -28,7 +28,7 @@ KEPT_PIXELS = 2**17
 
 
 class StreetsSplit(Split):
-    """Pictures by (seed, stream, index); made when asked for, the last ones kept."""
+    """Images by (seed, stream, index); made when asked for, the last ones kept."""
 
     def __init__(self, stream: int, indices: range, seed: int, height: int, width: int) -> None:
         self._stream, self._indices, self._seed = stream, indices, seed
@@ -43,7 +43,7 @@ class StreetsSplit(Split):
 
     def sample(self, index: int) -> Sample:
         number = self._indices[index]
-        draw = _picture if self._height * self._width <= KEPT_PIXELS else _drawn
+        draw = _image if self._height * self._width <= KEPT_PIXELS else _drawn
         image, label = draw(self._seed, self._stream, number, self._height, self._width)
         return Sample(f"{self._stream}-{number:05d}", image, label)
 
@@ -62,7 +62,7 @@ def _drawn(seed: int, stream: int, index: int, height: int, width: int) -> tuple
     return image, label
 
 
-_picture = lru_cache(maxsize=512)(_drawn)
+_image = lru_cache(maxsize=512)(_drawn)
 
 
 class StreetsOptions(Options):
@@ -74,15 +74,15 @@ class StreetsOptions(Options):
     """Height of the images in pixels."""
     width: Annotated[int, Field(ge=32, le=4096)] = 128
     """Width of the images in pixels."""
-    train_pictures: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    train_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Images in the split `train`. null: 6000."""
 
 
 def open_streets(options: StreetsOptions) -> Dataset:
     """The generated data set. The same seed gives the same images everywhere."""
     sizes = {name: count for name, (_, count) in SPLITS.items()}
-    if options.train_pictures is not None:
-        sizes["train"] = options.train_pictures
+    if options.train_images is not None:
+        sizes["train"] = options.train_images
     splits = {
         name: StreetsSplit(stream, range(sizes[name]), options.seed, options.height, options.width)
         for name, (stream, _) in SPLITS.items()

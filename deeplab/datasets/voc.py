@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deeplab.datasets.files import (
     FileSplit,
-    PicturePath,
+    ImagePair,
     image_files,
     label_encoding,
     search_and_heldout,
@@ -51,23 +51,23 @@ def open_voc(root: Path, options: Options) -> Dataset:
     or `train.txt` and `val.txt` at the root for a part of the data set. Masks are palette PNG files, 255 void.
 
     Raises:
-        UserError: folders or lists are missing, or a list names a picture or mask that is not there.
+        UserError: folders or lists are missing, or a list names an image or mask that is not there.
     """
     root = _year_folder(root)
     images, masks = (child(root, name) for name in FOLDERS)
     official = child(root, "ImageSets/Segmentation")
     lists = official if official.is_dir() else root
     files = image_files(images)
-    parts: dict[str, tuple[PicturePath, ...]] = {}
+    parts: dict[str, tuple[ImagePair, ...]] = {}
     for name in ("train", "val"):
         source = child(lists, f"{name}.txt")
         if not source.is_file():
-            raise UserError(f"{source}: no such file; voc expects the list of its {name} pictures there")
+            raise UserError(f"{source}: no such file; voc expects the list of its {name} images there")
         parts[name] = with_masks(chosen(files, read_id_list(source), source), masks)
     parts["search"], parts["heldout"] = search_and_heldout("voc", parts["val"])
     parts["all"] = parts["train"] + parts["val"]
     encoding = label_encoding({**{value: value for value in range(21)}, 255: VOID})
-    return Dataset("voc", CLASS_NAMES, {name: FileSplit(pictures, encoding) for name, pictures in parts.items()})
+    return Dataset("voc", CLASS_NAMES, {name: FileSplit(pairs, encoding) for name, pairs in parts.items()})
 
 
 def _year_folder(root: Path) -> Path:

@@ -57,7 +57,7 @@ def _geometry(graph: FrozenGraph, variables: slim.Variables, unstated: Unstated)
 
 
 def _input_size(graph: FrozenGraph, stride: int) -> tuple[int, int]:
-    """Of the picture at the first convolution: its static shape, else what makes the image pooling a global one."""
+    """Of the image at the first convolution: its static shape, else what makes the image pooling a global one."""
     from deeplab.tensorflow import tf
 
     source = graph.source(graph.convolution(kernel_name("stem")))
@@ -78,7 +78,7 @@ def _input_size(graph: FrozenGraph, stride: int) -> tuple[int, int]:
         if graph.kind(name) == "AvgPool":
             _, rows, columns, _ = graph.attribute(name, "ksize").list.i
             return (rows - 1) * stride + 1, (columns - 1) * stride + 1  # model.py: scale_dimension, backwards
-    raise UserError(f"{graph.path}: takes pictures of any size; give network.input_size, such as [513, 513]")
+    raise UserError(f"{graph.path}: takes images of any size; give network.input_size, such as [513, 513]")
 
 
 def _skip(graph: FrozenGraph, variables: slim.Variables, blocks: int) -> tuple[int, SkipTap] | None:
@@ -101,7 +101,7 @@ def _skip(graph: FrozenGraph, variables: slim.Variables, blocks: int) -> tuple[i
 
 
 def _check_scaling(graph: FrozenGraph) -> None:
-    """Pictures must come to the first convolution in [-1, 1]: 2 / 255 of a byte less 1 (core/feature_extractor.py)."""
+    """Images must come to the first convolution in [-1, 1]: 2 / 255 of a byte less 1 (core/feature_extractor.py)."""
     name = graph.source(graph.convolution(kernel_name("stem")))
     scale, offset, steps = 1.0, 0.0, 0
     for _ in graph.nodes:
@@ -114,7 +114,7 @@ def _check_scaling(graph: FrozenGraph) -> None:
             continue
         place = next((i for i, value in enumerate(values) if value is not None and np.unique(value).size == 1), None)
         if place is None or (kind in ("Sub", "RealDiv") and place == 0):
-            graph.refuse(name, "one constant for all channels, in the scaling of the picture to [-1, 1]")
+            graph.refuse(name, "one constant for all channels, in the scaling of the image to [-1, 1]")
         value = float(np.unique(values[place])[0])
         if kind in ("Mul", "RealDiv"):  # the steps are met last first: what came after is applied to this one's result
             scale *= value if kind == "Mul" else 1.0 / value
@@ -123,4 +123,4 @@ def _check_scaling(graph: FrozenGraph) -> None:
         name, steps = sources[1 - place], steps + 1
     fits = abs(scale * 127.5 - 1.0) < 0.02 and abs(offset + 1.0) < 0.02
     if not (fits or (steps == 0 and kind.startswith("Placeholder"))):
-        graph.refuse(name, "pictures scaled to [-1, 1] by 2 / 255 and -1 before the first convolution")
+        graph.refuse(name, "images scaled to [-1, 1] by 2 / 255 and -1 before the first convolution")

@@ -11,7 +11,7 @@ _ACTIVATIONS = {"linear": set(), "relu": {"Relu"}, "relu6": {"Relu6"}}
 
 
 class Structure:
-    """Walks from the resized logits back to the picture, graph and layers side by side."""
+    """Walks from the resized logits back to the image, graph and layers side by side."""
 
     def __init__(self, graph: FrozenGraph, spec: NetworkSpec) -> None:
         self.graph, self.spec = graph, spec
@@ -35,7 +35,7 @@ class Structure:
             name = users[0]
             end = name if self.graph.kind(name) == "ResizeBilinear" else end
         if self.graph.kind(end) != "ResizeBilinear":
-            self.graph.refuse(end, "logits that are resized to the picture's size (ResizeBilinear) before their argmax")
+            self.graph.refuse(end, "logits that are resized to the image's size (ResizeBilinear) before their argmax")
         return end
 
     def _compare(self, name: str, layer: Layer) -> None:
@@ -119,7 +119,7 @@ class Structure:
             self._compare(name, self._source(layer, index))
 
     def _take_resize(self, node: str, layer: Layer) -> None:
-        """A resize to the size of `layer`; a size the graph computes (the picture's) can only be the last one."""
+        """A resize to the size of `layer`; a size the graph computes (the image's) can only be the last one."""
         size = self.graph.constant(self.graph.inputs(node)[1])
         if size is not None and tuple(size.tolist()) != (layer.height, layer.width):
             self.graph.refuse(node, f"a resize to {layer.height} x {layer.width} for layer {layer.name}")

@@ -173,10 +173,10 @@ class _DeeplabWalk(GraphWalk):
         return Decoder(block, tap, self.channels("decoder/skip"), tuple(widths)), x
 
     def _end(self, logits: int, height: int, width: int) -> None:
-        """Logits at the picture's size, then at most SOFTMAX and ARG_MAX."""
-        x = self.resized(logits, "the resize of the logits to the picture's size")
+        """Logits at the image's size, then at most SOFTMAX and ARG_MAX."""
+        x = self.resized(logits, "the resize of the logits to the image's size")
         if self.tensor(x).shape[1:3] != (height, width):
-            self.refuse_end(x, f"logits of {height} x {width}, the size of the picture")
+            self.refuse_end(x, f"logits of {height} x {width}, the size of the image")
         while users := self.consumers[x]:
             if self.operator(users[0]).kind not in ("ARG_MAX", "SOFTMAX") or len(users) > 1:
                 self.refuse(users[0], "ARG_MAX or the end of the network")

@@ -19,10 +19,10 @@ from evaluation.planner import Plan
 def main(
     network: Annotated[Path, typer.Argument(help="A trained network: .npz, .tflite or a file of TensorFlow.")],
     data: Annotated[tuple[str, Path], typer.Option(help="Data set and its folder.")],
-    split: Annotated[str, typer.Option(help="Pictures that are scored.")] = "val",
+    split: Annotated[str, typer.Option(help="Images that are scored.")] = "val",
     every: Annotated[int, typer.Option(min=1, help="Score each n-th of them only.")] = 1,
-    train: Annotated[str, typer.Option(help="Pictures to learn from.")] = "train",
-    pictures: Annotated[
+    train: Annotated[str, typer.Option(help="Images to learn from.")] = "train",
+    images: Annotated[
         int, typer.Option(min=1, help="How many of those rank channels, re-fit and calibrate, evenly spread.")
     ] = 48,
     saving: Annotated[
@@ -34,8 +34,8 @@ def main(
     bits: Annotated[int, typer.Option(help="Bits of plan and scores: 4, 6, 8, 16, or 32 = float.")] = 8,
     steps: Annotated[int, typer.Option(min=0, help="Steps of fine-tuning after pruning, on all of `train`.")] = 0,
     rate: Annotated[float, typer.Option(min=0, help="Its learning rate.")] = 1e-4,
-    batch: Annotated[int, typer.Option(min=1, help="Its pictures a step.")] = 8,
-    crop: Annotated[int, typer.Option(min=0, help="Side of its square windows; 0: whole pictures.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Its images a step.")] = 8,
+    crop: Annotated[int, typer.Option(min=0, help="Side of its square windows; 0: whole images.")] = 256,
     loss: Annotated[
         Literal["distill", "labels"], typer.Option(help="Whom it follows: the whole network, or the labels.")
     ] = "distill",
@@ -62,12 +62,12 @@ def main(
         baseline,
         tuple(saving or (0.15, 0.33, 0.45, 0.6)),
         Setting(allotment, criterion, bits, tiles),
-        frames(spread(learned, pictures), *size),
+        frames(spread(learned, images), *size),
         lambda candidate: score(candidate, dataset, scored),
         FineTuning(steps, rate, loss),
         TrainingBatches(learned, *size, batch=batch, crop=crop or None, labelled=loss == "labels", seed=0),
     )
-    print(f"{network.name}: {allotment}, {criterion}, {bits} bits, {tiles} tiles; {split}, {len(scored)} pictures")
+    print(f"{network.name}: {allotment}, {criterion}, {bits} bits, {tiles} tiles; {split}, {len(scored)} images")
     print(_line("asked", "MB", "saved", "arena", "weights", "mIoU", "change", "tuned", "change", "95 % interval", "s"))
     whole = next(points)
     print(_line("-", *_memory(whole.plan, whole.plan), f"{whole.pruned.miou:.4f}", *[""] * 4, _since(begun)))

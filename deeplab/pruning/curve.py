@@ -17,7 +17,7 @@ from deeplab.pruning.channel_budget import Planned, keep_for, pruning_path, refe
 from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
 from deeplab.pruning.criteria import Criterion, rank_channels
 from deeplab.pruning.ranking import Ranking
-from deeplab.pruning.refit import PIXELS_PER_PICTURE
+from deeplab.pruning.refit import PIXELS_PER_IMAGE
 from deeplab.quantization import BitWidths, QuantizedNetwork, quantize
 from deeplab.simulation import simulator
 from deeplab.spec import NetworkSpec
@@ -98,7 +98,7 @@ def narrower(
     baseline: Checkpoint, savings: tuple[float, ...], setting: Setting, frames: np.ndarray
 ) -> Iterator[Checkpoint]:
     """The network less its channels for each saving, re-fitted and not trained on; arguments as for `curve`."""
-    inputs = simulator(baseline.spec).sample_inputs(baseline, frames, PIXELS_PER_PICTURE)
+    inputs = simulator(baseline.spec).sample_inputs(baseline, frames, PIXELS_PER_IMAGE)
     rankings = rank_channels(baseline, setting.criterion, frames, inputs)
     planned = reference_plans(setting.bits, setting.tile_count)
     for keep in _kept(baseline.spec, rankings, planned, savings, setting):

@@ -33,7 +33,7 @@ class ChannelGroup:
 
 @lru_cache(maxsize=64)
 def channel_groups(spec: NetworkSpec) -> tuple[ChannelGroup, ...]:
-    """All prunable groups in network order. The picture's and the classes' channels belong to none."""
+    """All prunable groups in network order. The image's and the classes' channels belong to none."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:

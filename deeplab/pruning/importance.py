@@ -3,12 +3,12 @@
 The second-order view (LeCun et al. 1989, "Optimal Brain Damage"): at a trained network the loss rises by half the
 squared change of the outputs, weighed by the Fisher information. Two estimates of it:
 
-- `gate_importance`: put a gate of 1 on each channel, shut it. The squared derivative of a picture's loss by the gate,
-  averaged over pictures (Theis et al. 2018, equation 7; Molchanov et al. 2019, section 3.1). Repairs nothing.
+- `gate_importance`: put a gate of 1 on each channel, shut it. The squared derivative of an image's loss by the gate,
+  averaged over images (Theis et al. 2018, equation 7; Molchanov et al. 2019, section 3.1). Repairs nothing.
 - `output_fisher`: the Fisher information of each convolution's outputs (the Kronecker factor of Martens & Grosse 2015),
   from which `deeplab.pruning.backward_elimination` prices a channel after least squares has repaired what it can.
 
-Both are the Fisher information proper: classes are drawn from what the network itself predicts, so pictures need no
+Both are the Fisher information proper: classes are drawn from what the network itself predicts, so images need no
 labels. True labels (the "empirical" Fisher information) chose worse channels on CamVid: their gradients have one sign
 over whole regions, which speaks of the labels' errors rather than of the network.
 """
@@ -53,7 +53,7 @@ def gate_importance(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -
 def output_fisher(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     """By convolution, Fisher information of its outputs before the activation function: float64 (out, out).
 
-    Where the outputs change by x with covariance C over pixels and pictures, the loss rises by trace(fisher @ C) / 2
+    Where the outputs change by x with covariance C over pixels and images, the loss rises by trace(fisher @ C) / 2
     nats a pixel, as long as what changes at one pixel says nothing about the next. Arguments as `gate_importance`.
     """
     runner = _gradients(checkpoint.spec)
@@ -66,7 +66,7 @@ def output_fisher(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> 
 
 
 class _Gradients:
-    """Derivatives of one picture's loss, for networks of one spec; traced once."""
+    """Derivatives of one image's loss, for networks of one spec; traced once."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec

@@ -17,7 +17,7 @@ from scipy.linalg import lapack, solve
 from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.magnitude import largest
 from deeplab.pruning.ranking import Inputs
-from deeplab.pruning.refit import PIXELS_PER_PICTURE, ridge_of
+from deeplab.pruning.refit import PIXELS_PER_IMAGE, ridge_of
 from deeplab.simulation import simulator
 from deeplab.sparsity import Thinning
 
@@ -34,7 +34,7 @@ def prune_weights(
         checkpoint: a trained network.
         thinning: how many go of each kernel, and in what pattern.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed.
-        inputs: what the network's convolutions read on them (`Simulator.sample_inputs`, `PIXELS_PER_PICTURE`).
+        inputs: what the network's convolutions read on them (`Simulator.sample_inputs`, `PIXELS_PER_IMAGE`).
         fisher: Fisher information of each convolution's outputs (`deeplab.pruning.importance.output_fisher`).
     """
     runner = simulator(checkpoint.spec)
@@ -42,7 +42,7 @@ def prune_weights(
     for name, density in thinning.densities(checkpoint.spec).items():
         layer, kernel = name.removesuffix("/kernel"), checkpoint.weights[name][0, 0].astype(np.float64)
         present = Checkpoint(checkpoint.spec, weights, checkpoint.notes)
-        given = runner.sample_inputs(present, frames, PIXELS_PER_PICTURE, (layer,))[layer].astype(np.float64)
+        given = runner.sample_inputs(present, frames, PIXELS_PER_IMAGE, (layer,))[layer].astype(np.float64)
         wanted = inputs[layer].astype(np.float64) @ kernel
         fit = _Fit(given, wanted, kernel)
         passes = _PASSES if thinning.pattern == "magnitude" and density < 1.0 else 1

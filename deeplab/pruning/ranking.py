@@ -11,7 +11,7 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.groups import ChannelGroup, channel_groups
 
 Inputs = Mapping[str, np.ndarray]
-"""By convolution: float32 (samples, channels) of what it reads on pictures."""
+"""By convolution: float32 (samples, channels) of what it reads on images."""
 
 
 @dataclass(frozen=True)

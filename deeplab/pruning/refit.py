@@ -10,10 +10,10 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.groups import kept_inputs
 from deeplab.pruning.ranking import Inputs
 
-PIXELS_PER_PICTURE = 256
-"""What is sampled of each picture (`Simulator.sample_inputs`): enough for the covariance of a thousand channels."""
+PIXELS_PER_IMAGE = 256
+"""What is sampled of each image (`Simulator.sample_inputs`): enough for the covariance of a thousand channels."""
 RIDGE = 1e-4
-"""Of the mean variance of a channel: keeps the fit from trusting directions the pictures hardly show."""
+"""Of the mean variance of a channel: keeps the fit from trusting directions the images hardly show."""
 
 
 def ridge_of(covariance: np.ndarray) -> float:

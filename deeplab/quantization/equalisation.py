@@ -7,7 +7,7 @@ geometric compromise of the two, as the paper's s = sqrt(r1 r2) / r2 is between 
 read, which have a scale for each channel, the activation alone decides.
 
 Nagel et al. replace ReLU6 by ReLU. Here the clamp stays: it commutes with s for channels only that never reach it, and
-must not reach it afterwards; the others keep s = 1. On pictures like those seen, the float network is unchanged.
+must not reach it afterwards; the others keep s = 1. On images like those seen, the float network is unchanged.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class BitWidths:
     aspp_activations: int | None = None
     decoder_activations: int | None = None
     edge_weights: int | None = None
-    """Of the first and the last layer, stem and logits, which the picture and the classes meet directly."""
+    """Of the first and the last layer, stem and logits, which the image and the classes meet directly."""
     depthwise_weights: int | None = None
     """Of every depthwise convolution: a channel's few weights have no others beside them whose errors could cancel."""
 
@@ -78,16 +78,16 @@ class BitWidths:
 
 @dataclass(frozen=True, eq=False)
 class Range:
-    """What one layer's output was seen to span on calibration pictures."""
+    """What one layer's output was seen to span on calibration images."""
 
     channel_low: np.ndarray
     """float32 (channels,): least value of each channel."""
     channel_high: np.ndarray
     """float32 (channels,): largest value of each channel."""
     sample: np.ndarray
-    """float32 (n,): evenly spaced values from every picture, for choosing where to clip."""
+    """float32 (n,): evenly spaced values from every image, for choosing where to clip."""
     channel_mean: np.ndarray
-    """float32 (channels,): mean of each channel over all pixels of all pictures, for correcting biases."""
+    """float32 (channels,): mean of each channel over all pixels of all images, for correcting biases."""
 
     @property
     def low(self) -> float:

@@ -42,7 +42,7 @@ def train_aware(
     Args:
         checkpoint: the float network `network` was made from; its weights are trained, those that are 0 stay 0.
         network: the post-training result: its grids are where the learned ones start, its biases where they start.
-        batches: the pictures of each step.
+        batches: the images of each step.
         options: steps, rate and loss.
         teacher: the network to imitate, for `distill`: `checkpoint` itself, or what it was pruned from.
 

@@ -51,8 +51,8 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     running = parser.add_argument_group("running (needs a C compiler)")
     running.add_argument(
-        "--check", metavar="PICTURES",
-        help="a picture, an input tensor's bytes (.bin), or a folder of them: compare the program with the interpreter",
+        "--check", metavar="IMAGES",
+        help="an image, an input tensor's bytes (.bin), or a folder of them: compare the program with the interpreter",
     )  # fmt: skip
     running.add_argument(
         "--bench", action="store_true", help="time the program, the untiled one, and LiteRT, turn by turn"

@@ -1,11 +1,11 @@
-"""The text of main.c: the network as a command that reads a picture and writes a label map."""
+"""The text of main.c: the network as a command that reads an image and writes a label map."""
 
 from __future__ import annotations
 
 from string import Template
 
 from deeplab.runtime.emit import Tables, label_map
-from deeplab.runtime.ends import described, picture_suffix, plain, takes_pictures, values_of_pixel
+from deeplab.runtime.ends import described, image_suffix, plain, takes_images, values_of_pixel
 from deeplab.runtime.layer import C_TYPES
 from deeplab.runtime.sources import inlined
 from evaluation.graph.regions import extent
@@ -18,16 +18,16 @@ def main_c(made: Tables) -> str:
     values = values_of_pixel(graph, plan)
     rows, columns, _ = extent(output)
     height, width, _ = extent(source)
-    reason = "its output is no label map" if takes_pictures(graph) else f"its input is {described(source)}"
+    reason = "its output is no label map" if takes_images(graph) else f"its input is {described(source)}"
     return Template(inlined("program/main.c.in", set())).substitute(
         title=f"{plain(plan.graph)}: a network in {plan.arena_bytes} bytes of arena",
-        takes_pictures=int(takes_pictures(graph)),
+        takes_images=int(takes_images(graph)),
         gives_classes=int(values > 0),
         rows=rows,
         columns=columns,
         values=max(values, 1),
         value=C_TYPES.get(output.dtype, "uint8_t"),
-        picture=picture_suffix(graph),
+        image=image_suffix(graph),
         width=width,
         height=height,
         input=described(source),

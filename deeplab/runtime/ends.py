@@ -1,4 +1,4 @@
-"""What goes into a network and what comes out of it, as a person names it: a camera's picture, classes of pixels."""
+"""What goes into a network and what comes out of it, as a person names it: a camera's image, classes of pixels."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from evaluation.graph import Graph, Tensor
 from evaluation.planner.ir.plan_types import Plan
 
 _SUFFIXES = {1: "pgm", 3: "ppm"}
-"""Of netpbm's binary pictures, by channels."""
+"""Of netpbm's binary images, by channels."""
 _MOST_CLASSES = 256
 
 
-def takes_pictures(graph: Graph) -> bool:
+def takes_images(graph: Graph) -> bool:
     """Whether the input is a camera's: bytes, of one or three channels."""
     source = graph.tensors[graph.inputs[0]]
     return len(source.shape) == 4 and source.dtype in ("uint8", "int8") and source.shape[3] in _SUFFIXES
 
 
-def picture_suffix(graph: Graph) -> str:
-    """Of the pictures it takes; where it takes none, of the usual ones."""
+def image_suffix(graph: Graph) -> str:
+    """Of the images it takes; where it takes none, of the usual ones."""
     return _SUFFIXES.get(graph.tensors[graph.inputs[0]].shape[-1], "ppm")
 
 
@@ -33,8 +33,8 @@ def values_of_pixel(graph: Graph, plan: Plan) -> int:
 
 
 def is_segmentation(graph: Graph, plan: Plan) -> bool:
-    """Whether it takes pictures and says the class of each pixel."""
-    return takes_pictures(graph) and values_of_pixel(graph, plan) > 0
+    """Whether it takes images and says the class of each pixel."""
+    return takes_images(graph) and values_of_pixel(graph, plan) > 0
 
 
 def described(tensor: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Pictures, and tensors' bytes, as inputs of a network."""
+"""Images, and tensors' bytes, as inputs of a network."""
 
 from __future__ import annotations
 
@@ -17,25 +17,23 @@ _BYTES = ".bin"
 
 
 def read_inputs(graph: Graph, path: Path) -> list[tuple[str, np.ndarray]]:
-    """(file name, values as `as_input` takes them) of a picture, of a tensor's bytes (.bin), or of each in a folder.
+    """(file name, values as `as_input` takes them) of an image, of a tensor's bytes (.bin), or of each in a folder.
 
-    A picture is squashed to the network's size as in scoring; for a float network its bytes are brought to [-1, 1].
+    An image is squashed to the network's size as in scoring; for a float network its bytes are brought to [-1, 1].
 
     Raises:
         UserError: there are none, one cannot be read, or does not fit the network's input.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder; expected pictures")
+        raise UserError(f"{path}: no such file or folder; expected images")
     if path.is_dir():
         paths = sorted(p for p in path.iterdir() if p.suffix.lower() in (*IMAGE_SUFFIXES, _BYTES) and p.is_file())
         if not paths:
-            raise UserError(
-                f"{path}: holds no pictures; expected files such as {', '.join(IMAGE_SUFFIXES)} or {_BYTES}"
-            )
+            raise UserError(f"{path}: holds no images; expected files such as {', '.join(IMAGE_SUFFIXES)} or {_BYTES}")
     else:
         paths = [path]
     source = graph.tensors[graph.inputs[0]]
-    return [(p.name, (_read_bytes if p.suffix.lower() == _BYTES else _read_picture)(p, source)) for p in paths]
+    return [(p.name, (_read_bytes if p.suffix.lower() == _BYTES else _read_image)(p, source)) for p in paths]
 
 
 def random_input(graph: Graph) -> np.ndarray:
@@ -61,11 +59,11 @@ def _read_bytes(path: Path, source: Tensor) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(source.shape)
 
 
-def _read_picture(path: Path, source: Tensor) -> np.ndarray:
+def _read_image(path: Path, source: Tensor) -> np.ndarray:
     channels = source.shape[-1]
     if len(source.shape) != 4 or channels not in (1, 3) or source.dtype not in ("uint8", "int8", "float32"):
         raise UserError(
-            f"{path}: the network takes {source.dtype} {source.shape}, which is no picture; "
+            f"{path}: the network takes {source.dtype} {source.shape}, which is no image; "
             f"give the tensor's bytes as a file that ends in {_BYTES}"
         )
     image = read_image(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import Template
 
 from deeplab.runtime.emit import label_map
-from deeplab.runtime.ends import described, is_segmentation, picture_suffix, plain
+from deeplab.runtime.ends import described, image_suffix, is_segmentation, plain
 from deeplab.runtime.sources import PROGRAM
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
@@ -15,11 +15,11 @@ from evaluation.planner.ir.plan_types import Plan, Role
 def readme(graph: Graph, plan: Plan) -> str:
     """What is in the folder, what memory it takes, how to build, call and check it."""
     source = graph.tensors[graph.inputs[0]]
-    picture = f"picture.{picture_suffix(graph)}"
+    image = f"image.{image_suffix(graph)}"
     if is_segmentation(graph, plan):
         example, command = (
-            picture,
-            f"./network {picture} labels.png            # grey PNG, or PGM: the class of each pixel",
+            image,
+            f"./network {image} labels.png            # grey PNG, or PGM: the class of each pixel",
         )
     else:
         example, command = "--raw input.bin", "./network --raw input.bin output.bin        # the bytes of the tensors"

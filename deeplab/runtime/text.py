@@ -14,7 +14,7 @@ from deeplab.runtime.agreement import Agreement
 
 def show_written(out: Path, is_segmentation: bool, console: Console) -> None:
     """Where the program is, and what to do with it."""
-    run = "picture.ppm labels.png" if is_segmentation else "--raw input.bin output.bin"
+    run = "image.ppm labels.png" if is_segmentation else "--raw input.bin output.bin"
     lines = [f"{out}: written; `make -C {out}` builds it, `{out}/network {run}` runs it, README.md says more"]
     _note(console, *lines)
 

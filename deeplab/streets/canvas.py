@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SUPERSAMPLING = 2
-"""Canvas pixels per picture pixel and axis: edges and thin things come out soft, as a lens draws them."""
+"""Canvas pixels per image pixel and axis: edges and thin things come out soft, as a lens draws them."""
 NEAR_M = 0.9
 """Nothing nearer than this is drawn (metres along the view)."""
 FAR_M = 400.0
@@ -60,10 +60,10 @@ class Canvas:
         self.grain = rng.standard_normal((height, width), np.float32)
         """White noise, one value a canvas pixel: the finest texture."""
         self.mottle = smooth_noise(rng, height, width, 12) + 0.6 * smooth_noise(rng, height, width, 30)
-        """Blotches of about a twelfth and a thirtieth of the picture's height."""
+        """Blotches of about a twelfth and a thirtieth of the image's height."""
         self._textures: dict[float, np.ndarray] = {}
         self._stencil = np.zeros((height, width), np.uint8)
-        """What a polygon is filled into, from its corner on; the pencil's picture lies in the same memory."""
+        """What a polygon is filled into, from its corner on; the pencil's image lies in the same memory."""
         shared = Image.frombuffer("L", (width, height), self._stencil, "raw", "L", 0, 1)
         shared.readonly = 0
         self._pencil = ImageDraw.Draw(shared)
@@ -100,7 +100,7 @@ class Canvas:
         self.paint(box, dx * dx + dy * dy <= 1.0, colour, class_id, z, 0.03)
 
     def bar(self, start: Point, end: Point, thickness: float, colour: Colour, class_id: int, z: float) -> None:
-        """A straight bar; never thinner than 1.4 picture pixels, so that what is labelled can be seen."""
+        """A straight bar; never thinner than 1.4 image pixels, so that what is labelled can be seen."""
         half = max(thickness, SUPERSAMPLING * 1.4) / 2
         dx, dy = end[0] - start[0], end[1] - start[1]
         length = max(float(np.hypot(dx, dy)), 1e-6)

@@ -1,4 +1,4 @@
-"""The classes of the `streets` pictures: CamVid's eleven, in CamVid's order."""
+"""The classes of the `streets` images: CamVid's eleven, in CamVid's order."""
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 CLASS_NAMES = (
@@ -15,4 +15,4 @@ CLASS_NAMES = (
     "bicyclist",
 )
 VOID = 255
-"""The bonnet of the car that carries the camera, where it is in the picture."""
+"""The bonnet of the car that carries the camera, where it is in the image."""

@@ -1,4 +1,4 @@
-"""Weather and sensor: from reflected light to the uint8 picture a cheap camera would deliver."""
+"""Weather and sensor: from reflected light to the uint8 image a cheap camera would deliver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deeplab.streets.classes import SKY
 
 @dataclass(frozen=True)
 class Light:
-    """One picture's light; what the scene and the sensor need of it."""
+    """One image's light; what the scene and the sensor need of it."""
 
     daylight: float
     """Exposure times light: about 1.2 by day, 0.4 at dusk."""

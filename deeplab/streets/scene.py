@@ -1,4 +1,4 @@
-"""One street picture: a plan of the street is drawn at random, then painted from far to near."""
+"""One street image: a plan of the street is drawn at random, then painted from far to near."""
 
 from __future__ import annotations
 

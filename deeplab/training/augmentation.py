@@ -1,4 +1,4 @@
-"""Random flips, zooms, crops and colours of a picture and its labels."""
+"""Random flips, zooms, crops and colours of an image and its labels."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def augment(
     rng: np.random.Generator,
     whole: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One random view of a picture.
+    """One random view of an image.
 
-    The picture is squashed to the network's size as in scoring, zoomed by a factor z, and a window of (height, width)
-    taken of it; what lies outside the picture is grey and void. Zoom, squash and window are one resampling.
+    The image is squashed to the network's size as in scoring, zoomed by a factor z, and a window of (height, width)
+    taken of it; what lies outside the image is grey and void. Zoom, squash and window are one resampling.
 
     Args:
         image: uint8 (H, W, 3).
@@ -32,7 +32,7 @@ def augment(
         height, width: of the result, pixels.
         options: what may happen.
         rng: decides; the same state gives the same view.
-        whole: (height, width) of the network's pictures, which a zoom of 1 shows the picture at; the result's if None.
+        whole: (height, width) of the network's images, which a zoom of 1 shows the image at; the result's if None.
 
     Returns:
         uint8 (height, width, 3) and uint8 (height, width).
@@ -52,7 +52,7 @@ def augment(
 
 
 def _focus(label: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | tuple[None, None]:
-    """(row, column) of a pixel of a class drawn evenly among those in the picture: small things are seen more often."""
+    """(row, column) of a pixel of a class drawn evenly among those in the image: small things are seen more often."""
     present = np.unique(label)
     present = present[present != VOID]
     if not present.size:
@@ -62,10 +62,10 @@ def _focus(label: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | tup
 
 
 def _window(size: int, share: float, place: float, focus: int | None) -> tuple[float, float]:
-    """Extent and start of a window along one side of a picture of `size` pixels.
+    """Extent and start of a window along one side of an image of `size` pixels.
 
-    `place` in [0, 1) says where it lies: within the picture, or the picture within it. With a `focus` it lies around
-    that pixel, as far as the picture's edges allow.
+    `place` in [0, 1) says where it lies: within the image, or the image within it. With a `focus` it lies around
+    that pixel, as far as the image's edges allow.
     """
     extent = size * share
     if focus is None or extent > size:
@@ -74,21 +74,21 @@ def _window(size: int, share: float, place: float, focus: int | None) -> tuple[f
 
 
 def _cut(
-    picture: Image.Image,
+    image: Image.Image,
     window: tuple[float, float, float, float],
     size: tuple[int, int],
     resampling: Image.Resampling,
     fill: int,
 ) -> np.ndarray:
-    """A window (left, top, wide, high) of a picture, resampled to `size` (width, height), `fill` outside of it."""
+    """A window (left, top, wide, high) of an image, resampled to `size` (width, height), `fill` outside of it."""
     starts, extents = window[:2], window[2:]
     low = [max(0.0, start) for start in starts]
-    high = [min(side, start + extent) for side, start, extent in zip(picture.size, starts, extents, strict=True)]
+    high = [min(side, start + extent) for side, start, extent in zip(image.size, starts, extents, strict=True)]
     at = [round((a - s) * n / e) for a, s, n, e in zip(low, starts, size, extents, strict=True)]
     inner = [max(1, round((b - a) * n / e)) for a, b, n, e in zip(low, high, size, extents, strict=True)]
-    cut = picture.resize(inner, resampling, box=(*low, *high))
+    cut = image.resize(inner, resampling, box=(*low, *high))
     if tuple(inner) != size:
-        frame = Image.new(picture.mode, size, (fill,) * len(picture.getbands()) if picture.mode == "RGB" else fill)
+        frame = Image.new(image.mode, size, (fill,) * len(image.getbands()) if image.mode == "RGB" else fill)
         frame.paste(cut, tuple(at))
         cut = frame
     return np.asarray(cut)

@@ -13,13 +13,13 @@ from deeplab.training.augmentation import augment
 from deeplab.training.config import AugmentationConfig
 
 Batch = tuple[np.ndarray, np.ndarray]
-"""Pictures uint8 (N, height, width, 3) and labels uint8 (N, height, width)."""
+"""Images uint8 (N, height, width, 3) and labels uint8 (N, height, width)."""
 
 
 class Batches:
     """Call it with a step number for that step's batch; the same (seed, step) always gives the same one.
 
-    Each epoch runs through the split once in an order of its own. Decoded pictures are kept up to `cache_bytes`.
+    Each epoch runs through the split once in an order of its own. Decoded images are kept up to `cache_bytes`.
     """
 
     def __init__(
@@ -43,20 +43,20 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         rng = np.random.default_rng([self._seed, 1, step])
         views = [
-            augment(*self._picture(index), *self._size, self._augmentation, rng, self._whole)
+            augment(*self._image(index), *self._size, self._augmentation, rng, self._whole)
             for index in (self._index(step * self._batch_size + place) for place in range(self._batch_size))
         ]
         return np.stack([image for image, _ in views]), np.stack([label for _, label in views])
 
     def _index(self, position: int) -> int:
-        """Index of the picture at a position of the endless sequence of epochs."""
+        """Index of the image at a position of the endless sequence of epochs."""
         epoch, place = divmod(position, len(self._split))
         if getattr(self, "_epoch", None) != epoch:
             self._epoch = epoch
             self._order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._split))
         return int(self._order[place])
 
-    def _picture(self, index: int) -> Batch:
+    def _image(self, index: int) -> Batch:
         if index in self._cache:
             return self._cache[index]
         sample = self._split[index]
@@ -82,16 +82,16 @@ def ahead(batches: Batches, first: int, last: int, depth: int = 6) -> Iterator[B
                 future.cancel()
 
 
-def class_weights(split: Split, classes: int, kind: str, pictures: int = 400) -> np.ndarray:
+def class_weights(split: Split, classes: int, kind: str, images: int = 400) -> np.ndarray:
     """Weight of each class in the loss, float32 (classes,), mean 1 over the classes that occur.
 
-    A class's frequency is its share of the pixels of the pictures that contain it (Eigen & Fergus 2015, section 6.3.2),
-    measured on at most `pictures` of the split. Classes that do not occur weigh 1.
+    A class's frequency is its share of the pixels of the images that contain it (Eigen & Fergus 2015, section 6.3.2),
+    measured on at most `images` of the split. Classes that do not occur weigh 1.
     """
     if kind == "none":
         return np.ones(classes, np.float32)
     pixels, seen_in = np.zeros(classes), np.zeros(classes)
-    for sample in split.take(pictures):
+    for sample in split.take(images):
         counts = np.bincount(sample.label[sample.label != VOID].reshape(-1), minlength=classes)[:classes]
         pixels += counts
         seen_in += np.where(counts > 0, counts.sum(), 0)

@@ -94,17 +94,17 @@ class OptimiserConfig(_Section):
     save_every: Annotated[int, Field(ge=1)] = 200
     """Steps between two saves of the state that `--resume` goes on from."""
     cache_mb: Annotated[float, Field(ge=0)] = 1000.0
-    """Memory for decoded training pictures, MB."""
+    """Memory for decoded training images, MB."""
 
 
 class AugmentationConfig(_Section):
     flip: bool = True
     scale: tuple[Annotated[float, Field(gt=0.1)], Annotated[float, Field(le=8)]] = (0.75, 1.5)
-    """Range of the random zoom; at 1 the picture has the network's input size."""
+    """Range of the random zoom; at 1 the image has the network's input size."""
     crop: Size | None = None
     """Size of the window that is trained on; the network's input size if not given."""
     focus: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the windows laid around a pixel of a class that is drawn evenly among the picture's classes."""
+    """Share of the windows laid around a pixel of a class that is drawn evenly among the image's classes."""
     colour: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Strength of random brightness, contrast, gamma and colour cast."""
 

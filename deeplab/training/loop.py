@@ -19,7 +19,7 @@ from deeplab.training.config import TrainConfig
 from deeplab.training.provenance import provenance
 from deeplab.training.state import TrainingState, load_state, save_state, write_atomically
 from deeplab.training.trainer import Trainer
-from evaluation.accuracy import Predict, Scores, score_pictures
+from evaluation.accuracy import Predict, Scores, score_images
 from evaluation.errors import UserError
 
 BEST, STATE, CURVE = "best.npz", "state.npz", "curve.json"
@@ -169,7 +169,7 @@ def _first_difference(was: dict, is_now: dict, prefix: str = "") -> tuple[str, o
 def _score(predict: Predict, spec: NetworkSpec, split: Split) -> Scores:
     samples = ((sample.image_id, sample.image, sample.label) for sample in split)
     size = spec.input_height, spec.input_width
-    return score_pictures(predict, samples, spec.classes, 255, input_size=size, batch_size=_SCORING_BATCH)
+    return score_images(predict, samples, spec.classes, 255, input_size=size, batch_size=_SCORING_BATCH)
 
 
 def _notes(config: TrainConfig, dataset: Dataset, state: TrainingState) -> dict[str, object]:

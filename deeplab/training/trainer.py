@@ -63,7 +63,7 @@ class Trainer:
         return options.learning_rate * float(factor)
 
     def fit(self, step: int, frames: np.ndarray, labels: np.ndarray) -> float:
-        """One step on pictures uint8 (N, h, w, 3) and labels uint8 (N, h, w); returns the loss."""
+        """One step on images uint8 (N, h, w, 3) and labels uint8 (N, h, w); returns the loss."""
         self._rate.assign(self.learning_rate(step))
         # The average is young at first: it must not remember where the weights began.
         self._average_share.assign(max(1.0 - self._options.averaging, 9.0 / (10.0 + step)))
@@ -94,7 +94,7 @@ class Trainer:
         return tf.cast(tf.argmax(model(_normalise(frames), training=False), axis=-1), tf.uint8)
 
     def predict(self, frames: np.ndarray) -> np.ndarray:
-        """Classes uint8 (N, height, width) of pictures uint8 of the network's own size."""
+        """Classes uint8 (N, height, width) of images uint8 of the network's own size."""
         if self._predictor is None:
             self._predictor = build(self.spec, batch_norm=any("/norm" in layer.name for layer in self._model.layers))
         if self._predictor is not self._model:

@@ -12,7 +12,7 @@ from evaluation.accuracy.interval import (
     paired_difference_interval,
     resampled_mious,
 )
-from evaluation.accuracy.protocol import Predict, Sample, score_pictures, squash, to_label_size
+from evaluation.accuracy.protocol import Predict, Sample, score_images, squash, to_label_size
 from evaluation.accuracy.scores import Scores, ScoresRecord
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "image_weights",
     "paired_difference_interval",
     "resampled_mious",
-    "score_pictures",
+    "score_images",
     "squash",
     "to_label_size",
 ]

@@ -1,4 +1,4 @@
-"""The confusion matrix of one picture."""
+"""The confusion matrix of one image."""
 
 from __future__ import annotations
 

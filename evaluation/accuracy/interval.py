@@ -1,10 +1,10 @@
-"""How sure a mean IoU is: bootstrap intervals over pictures, for one candidate and for the difference of two.
+"""How sure a mean IoU is: bootstrap intervals over images, for one candidate and for the difference of two.
 
-The weights are drawn as in the Bayesian bootstrap (Rubin 1981, Annals of Statistics 9:130): every picture gets an
+The weights are drawn as in the Bayesian bootstrap (Rubin 1981, Annals of Statistics 9:130): every image gets an
 exponential weight instead of a multinomial count. The two agree but for a factor sqrt(n / (n + 1)) in the standard
 deviation of a mean. The reason for the choice is the fixed set of classes: a multinomial resample often misses the few
-pictures of a rare class, and then either its IoU is 0/0 and the class would have to be dropped (the mean then runs
-over another set), or a single stray prediction turns it into 0. Here every picture keeps a positive weight, so every
+images of a rare class, and then either its IoU is 0/0 and the class would have to be dropped (the mean then runs
+over another set), or a single stray prediction turns it into 0. Here every image keeps a positive weight, so every
 resample scores exactly the classes the split scores. Two candidates are compared under the same weights.
 """
 
@@ -72,7 +72,7 @@ def image_weights(images: int, resamples: int, seed: int) -> npt.NDArray[np.floa
 
 
 def resampled_mious(scores: Scores, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean IoU under each row of picture weights, float64 (resamples, images) -> float64 (resamples,)."""
+    """Mean IoU under each row of image weights, float64 (resamples, images) -> float64 (resamples,)."""
     scored = list(scores.scored_classes)
     intersections = weights @ scores.intersections[:, scored].astype(np.float64)
     unions = weights @ scores.unions[:, scored].astype(np.float64)
@@ -85,7 +85,7 @@ def resampled_mious(scores: Scores, weights: npt.NDArray[np.float64]) -> npt.NDA
 def bootstrap_interval(
     scores: Scores, resamples: int = 2000, confidence: float = CONFIDENCE, *, seed: int = 0
 ) -> Interval:
-    """Percentile interval of the mean IoU over the choice of pictures."""
+    """Percentile interval of the mean IoU over the choice of images."""
     _check(scores, resamples, confidence)
     mious = resampled_mious(scores, image_weights(len(scores.image_ids), resamples, seed))
     return _percentile(scores.miou, mious, confidence, len(scores.image_ids))
@@ -94,14 +94,14 @@ def bootstrap_interval(
 def paired_difference_interval(
     a: Scores, b: Scores, resamples: int = 2000, confidence: float = CONFIDENCE, *, seed: int = 0
 ) -> Interval:
-    """Percentile interval of `a.miou - b.miou` for two candidates on the same pictures, both under the same weights.
+    """Percentile interval of `a.miou - b.miou` for two candidates on the same images, both under the same weights.
 
     Raises:
-        ValueError: the two were not scored on the same pictures, labels and classes.
+        ValueError: the two were not scored on the same images, labels and classes.
     """
     _check(a, resamples, confidence)
     if sorted(a.image_ids) != sorted(b.image_ids) or a.scored_classes != b.scored_classes:
-        raise ValueError("a paired interval needs the same pictures and scored classes on both sides")
+        raise ValueError("a paired interval needs the same images and scored classes on both sides")
     b = b.subset(a.image_ids, b.scored_classes)
     if not np.array_equal(a.label_pixels, b.label_pixels):
         raise ValueError("a paired interval needs the same labels on both sides")
@@ -112,7 +112,7 @@ def paired_difference_interval(
 
 def _check(scores: Scores, resamples: int, confidence: float) -> None:
     if not scores.image_ids or not scores.scored_classes:
-        raise ValueError("an interval needs at least one picture and one scored class")
+        raise ValueError("an interval needs at least one image and one scored class")
     if resamples < 1 or not 0.0 < confidence < 1.0:
         raise ValueError(f"resamples must be at least 1 and confidence in (0, 1), got {resamples}, {confidence}")
 

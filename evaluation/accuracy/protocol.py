@@ -1,4 +1,4 @@
-"""How a picture is scored: squashed to the network's size, and the prediction brought to the label's size, never the
+"""How an image is scored: squashed to the network's size, and the prediction brought to the label's size, never the
 label to the prediction's."""
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from evaluation.accuracy.scores import Scores
 from evaluation.errors import UserError
 
 Predict = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.integer[Any]]]
-"""From pictures, uint8 (N, height, width, 3), to their classes, integers (N, h, w): argmax at the network's size."""
+"""From images, uint8 (N, height, width, 3), to their classes, integers (N, h, w): argmax at the network's size."""
 Sample = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-"""Image id; picture, uint8 (H, W, 3); label, uint8 (H, W)."""
+"""Image id; image, uint8 (H, W, 3); label, uint8 (H, W)."""
 
 
 def squash(image: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """A picture, uint8 (H, W, 3), brought to (height, width, 3) by Pillow's bilinear filter, whatever its aspect."""
+    """An image, uint8 (H, W, 3), brought to (height, width, 3) by Pillow's bilinear filter, whatever its aspect."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"a picture must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+        raise ValueError(f"an image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
@@ -44,7 +44,7 @@ def to_label_size(
     return np.asarray(Image.fromarray(classes).resize((label_width, label_height), Image.Resampling.NEAREST))
 
 
-def score_pictures(
+def score_images(
     predict: Predict,
     samples: Iterable[Sample],
     classes: int,
@@ -54,19 +54,19 @@ def score_pictures(
     batch_size: int = 1,
     scored_classes: tuple[int, ...] | None = None,
 ) -> Scores:
-    """Score a network on pictures.
+    """Score a network on images.
 
     Args:
         predict: see `Predict`.
         samples: see `Sample`; taken one batch at a time, so a generator keeps memory small.
         classes: number of classes.
         void: label value that is not scored, or None.
-        input_size: (height, width) of the network, pixels, to which pictures are squashed; None gives them as they are.
-        batch_size: pictures in one call of `predict`, at most.
+        input_size: (height, width) of the network, pixels, to which images are squashed; None gives them as they are.
+        batch_size: images in one call of `predict`, at most.
         scored_classes: the split's fixed set, where `samples` are only a part of the split.
 
     Raises:
-        UserError: a picture and its label differ in size, or a label or prediction is out of range; names the picture.
+        UserError: an image and its label differ in size, or a label or prediction is out of range; names the image.
     """
     image_ids: list[str] = []
     confusions: list[npt.NDArray[np.int64]] = []
@@ -75,11 +75,11 @@ def score_pictures(
         for image_id, image, label in batch:
             if image.shape[:2] != label.shape:
                 raise UserError(
-                    f"{image_id}: the picture is {_size(image)} but its label {_size(label)} (width x height); "
+                    f"{image_id}: the image is {_size(image)} but its label {_size(label)} (width x height); "
                     "both must have one size"
                 )
-        pictures = [image if input_size is None else squash(image, *input_size) for _, image, _ in batch]
-        predictions = np.asarray(predict(np.stack(pictures)))
+        images = [image if input_size is None else squash(image, *input_size) for _, image, _ in batch]
+        predictions = np.asarray(predict(np.stack(images)))
         for (image_id, _, label), prediction in zip(batch, predictions, strict=True):
             try:
                 matrix = confusion_matrix(label, to_label_size(prediction, *label.shape), classes, void)

@@ -1,4 +1,4 @@
-"""`Scores`: what a candidate got right and wrong, picture by picture."""
+"""`Scores`: what a candidate got right and wrong, image by image."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class _ScoresTree:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Confusion of each picture of a split, and every figure that follows from it.
+    """Confusion of each image of a split, and every figure that follows from it.
 
-    The per-picture matrices are the only thing stored, so no two figures can disagree, and splits may be taken apart
+    The per-image matrices are the only thing stored, so no two figures can disagree, and splits may be taken apart
     and put together again without loss.
     """
 
     image_ids: tuple[str, ...]
-    """Names of the N pictures, each once."""
+    """Names of the N images, each once."""
     confusions: npt.NDArray[np.int64]
     """int64 (N, classes, classes), pixels; row = label, column = prediction."""
     scored_classes: tuple[int, ...]
@@ -125,7 +125,7 @@ class Scores:
         return int(np.trace(self.confusion)) / pixels if pixels else float("nan")
 
     def subset(self, image_ids: Iterable[str], scored_classes: tuple[int, ...] | None = None) -> Scores:
-        """The named pictures, in the order named, as a split of their own (its own classes unless they are given)."""
+        """The named images, in the order named, as a split of their own (its own classes unless they are given)."""
         position = {name: index for index, name in enumerate(self.image_ids)}
         names = tuple(image_ids)
         missing = [name for name in names if name not in position]
@@ -146,12 +146,12 @@ class Scores:
     def to_dict(self) -> ScoresRecord:
         """Plain JSON values that `from_dict` turns back without loss; zero counts are left out.
 
-        Of each picture one flat list, label, prediction, pixels, and so on: a list for each triple takes five times as
+        Of each image one flat list, label, prediction, pixels, and so on: a list for each triple takes five times as
         long to read.
         """
-        pictures, rows, columns = np.nonzero(self.confusions)
-        triples = np.column_stack([rows, columns, self.confusions[pictures, rows, columns]])
-        ends = np.searchsorted(pictures, np.arange(1, len(self.confusions)))
+        images, rows, columns = np.nonzero(self.confusions)
+        triples = np.column_stack([rows, columns, self.confusions[images, rows, columns]])
+        ends = np.searchsorted(images, np.arange(1, len(self.confusions)))
         cells = [part.ravel().tolist() for part in np.split(triples, ends)] if len(self.confusions) else []
         return {
             "classes": self.classes,
@@ -173,12 +173,12 @@ class Scores:
             raise ValueError(f"classes must be 0 to {MOST_CLASSES}, found {classes}")
         if count * classes * classes > MOST_CELLS:
             raise ValueError(f"{count} images of {classes} classes are more than {MOST_CELLS} cells")
-        pictures = record["label_prediction_pixels"]
-        if len(pictures) != count:
-            raise ValueError(f"{count} pictures but the confusions of {len(pictures)}")
+        images = record["label_prediction_pixels"]
+        if len(images) != count:
+            raise ValueError(f"{count} images but the confusions of {len(images)}")
         # Records of before 2026-11-29 have a list for each triple; either way it is the same numbers in the same order.
         try:
-            flat = [np.asarray(picture, np.int64).ravel() for picture in pictures]
+            flat = [np.asarray(image, np.int64).ravel() for image in images]
         except OverflowError:
             raise ValueError(f"pixels of label_prediction_pixels must be 0 to {MOST_PIXELS}") from None
         lengths = np.array([len(cells) for cells in flat], np.int64)

@@ -53,7 +53,7 @@ def _split_by_sizes(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -
 def _padded(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
     paddings = operator.attributes["paddings"]
     require(min(min(pair) for pair in paddings) >= 0, f"paddings {paddings}")
-    if operator.kind == "MIRROR_PAD":  # a picture has no more to mirror than itself
+    if operator.kind == "MIRROR_PAD":  # an image has no more to mirror than itself
         border = 0 if operator.attributes.get("mode") == "SYMMETRIC" else 1
         sizes = zip(inputs[0].shape, paddings, strict=True)
         require(all(max(pair) <= size - border for size, pair in sizes), f"paddings {paddings} of {inputs[0].shape}")
@@ -104,7 +104,7 @@ def _space_to_batch(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -
 
 def _batch_to_space(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
     blocks, crops, source = operator.attributes["block_shape"], operator.attributes["crops"], inputs[0].shape
-    require(min(blocks) > 0 and source[0] % math.prod(blocks) == 0, f"blocks of {blocks} from {source[0]} pictures")
+    require(min(blocks) > 0 and source[0] % math.prod(blocks) == 0, f"blocks of {blocks} from {source[0]} images")
     require(min(min(pair) for pair in crops) >= 0, f"crops {crops}")
     axes = zip(source[1 : 1 + len(blocks)], crops, blocks, strict=True)
     return [

@@ -47,7 +47,7 @@ def read_tensor(model: Any, tensor: Any, name: str, where: str, data: bytes, sch
         raise RefusedError(f"{where} has rank {rank}; at most {_MAX_RANK} can be planned")
     shape = tuple(int(tensor.Shape(axis)) for axis in range(rank))
     signature = [int(tensor.ShapeSignature(axis)) for axis in range(tensor.ShapeSignatureLength())]
-    # A batch of unknown size is run with the one picture that `shape` says.
+    # A batch of unknown size is run with the one image that `shape` says.
     is_empty_vector = shape == (0,)
     if not is_empty_vector and (min((*signature[1:], 1)) < 0 or min((*shape, 1)) < 1):
         raise RefusedError(f"{where} has the dynamic shape {signature or list(shape)}; convert with fixed shapes")

@@ -172,7 +172,7 @@ class Call:
                     continue
                 raise UserError(
                     f"{self.operator.name}: {self.operator.kind} of the shape {tensor.shape} cannot be run; "
-                    "export the network with pictures of shape (1, rows, columns, channels)"
+                    "export the network with images of shape (1, rows, columns, channels)"
                 )
 
     @property

@@ -1,6 +1,6 @@
 """AVERAGE_POOL_2D, MAX_POOL_2D, MEAN and SUM.
 
-A reduction over the whole picture is sums, then what becomes of them, so that it can also run tile by tile with the
+A reduction over the whole image is sums, then what becomes of them, so that it can also run tile by tile with the
 sums put away in between (`reduction`).
 """
 

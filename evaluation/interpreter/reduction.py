@@ -1,8 +1,8 @@
-"""Running reductions: a pool over the whole picture that takes its input tile by tile.
+"""Running reductions: a pool over the whole image that takes its input tile by tile.
 
 Between two steps there is nothing but the sums in the accumulator's bytes in the arena. Each step reads them from
 there, adds its region and puts them back; the last one makes the output of them, exactly as the kernel does that has
-the picture at once.
+the image at once.
 """
 
 from __future__ import annotations

@@ -47,14 +47,14 @@ def run_whole(graph: Graph, frame: np.ndarray) -> Mapping[int, Values]:
 
 def as_input(graph: Graph, frame: np.ndarray) -> Values:
     """The frame as the input tensor's shape and dtype. Bytes of a camera become int8 by subtracting 128, which is what
-    int8 inputs of the 8-bit picture range mean; nothing else is converted."""
+    int8 inputs of the 8-bit image range mean; nothing else is converted."""
     tensor = graph.tensors[_only_input(graph)]
     if frame.dtype == np.uint8 and tensor.dtype == "int8":
         frame = (frame ^ np.uint8(0x80)).view(np.int8)
     if frame.dtype != np.dtype(tensor.dtype) or frame.size != tensor.elements:
         raise UserError(
             f"the frame is {frame.dtype} {frame.shape}, but the input {tensor.name} of {graph.name} "
-            f"takes {tensor.dtype} {tensor.shape}; bring the picture to that size and type"
+            f"takes {tensor.dtype} {tensor.shape}; bring the image to that size and type"
         )
     return frame.reshape(tensor.shape)
 

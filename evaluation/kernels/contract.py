@@ -8,7 +8,7 @@ Scratch, in bytes:
 - kernels whose weights are packed or sparse unpack one output channel at a time: kh*kw*cin values of the type they
   compute in (int8, int16 or float32); convolutions of int8 codes, which compute 16 output channels together, as many
   (`evaluation.kernels.weights.unpacked_shape`);
-- a pool over the whole picture, and MEAN, keep one running sum for each output value, in the narrowest type that
+- a pool over the whole image, and MEAN, keep one running sum for each output value, in the narrowest type that
   holds it (`evaluation.graph.accumulate`); computed tile by tile, the sums are an accumulator that lives from the first
   tile to the last;
 - all else needs none. In particular fused RESIZE_BILINEAR + ARG_MAX interpolates one class after another at one pixel,
@@ -73,7 +73,7 @@ class KernelCall:
     in_place: tuple[int, ...]
     """Positions in `reads` whose place the first output may take, if nothing else reads that value."""
     reduces: bool
-    """A pool over the whole picture: it can take its input tile by tile, adding to an accumulator."""
+    """A pool over the whole image: it can take its input tile by tile, adding to an accumulator."""
     scratch_bytes: int
     """Working memory of a call; of a reduction, its accumulator."""
     macs: int
@@ -223,7 +223,7 @@ def _in_place(graph: Graph, operator: Operator, positions: list[int]) -> tuple[i
 
 
 def is_global_reduction(graph: Graph, operator: Operator) -> bool:
-    """Whether the operator sums over all rows and columns of a picture, channel by channel."""
+    """Whether the operator sums over all rows and columns of an image, channel by channel."""
     source = graph.tensors[operator.inputs[0]]
     if len(source.shape) != 4 or source.is_constant:
         return False
@@ -255,7 +255,7 @@ def _check_tensors(graph: Graph) -> None:
         if len(tensor.shape) in (3, 4) and tensor.shape[0] != 1:
             _refuse_first_axis(graph, where, tensor.shape[0])
         if max(extent(tensor)[:2]) > _MAX_SIDE:
-            raise UserError(f"{where} is more than {_MAX_SIDE} rows or columns; such pictures are not planned")
+            raise UserError(f"{where} is more than {_MAX_SIDE} rows or columns; such images are not planned")
 
 
 def _refuse_first_axis(graph: Graph, where: str, size: int) -> NoReturn:

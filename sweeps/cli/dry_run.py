@@ -21,7 +21,7 @@ from reports.health import data_warnings
 from sweeps.config.constraints import planned_limits
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate, Space
-from sweeps.inputs.splits import open_pictures
+from sweeps.inputs.splits import open_images
 from sweeps.search.launch_checks import check_launch
 from sweeps.search.progress import clock
 from sweeps.trial.worker import TRIAL_MODULE, Describe, PlanOnly, TimeScoring
@@ -190,7 +190,7 @@ def _print_time(config: SweepConfig, space: Space, scoring_s: float | Failure, c
     if isinstance(scoring_s, Failure):
         console.print(f"The time cannot be estimated: the float network failed ({scoring_s.reason}).", style="red")
         return
-    images = len(open_pictures(config.data).search)
+    images = len(open_images(config.data).search)
     trials = min(config.search.trials, len(space.candidates()))
     networks = {(c.compression.pruning, c.compression.sparsity) for c in space.candidates() if c.compression.sparsity}
     prunings = min(len(networks), trials)

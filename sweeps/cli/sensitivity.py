@@ -40,7 +40,7 @@ def sensitivity(
 ) -> None:
     """Lower each part of CONFIG.yaml's network alone, from 8 bits: backbone, ASPP, decoder, edges, depthwise layers.
 
-    Prints what each costs on the search pictures beside what it saves, the most sensitive for each byte first.
+    Prints what each costs on the search images beside what it saves, the most sensitive for each byte first.
     """
     import sys
 
@@ -112,7 +112,7 @@ def measure(context: Context, weight_bits: list[int], activation_bits: list[int]
         context.baseline,
         start,
         tuple(lowerings(spec, start, weight_bits, activation_bits)),
-        frames(context.pictures.search, spec.input_height, spec.input_width),
+        frames(context.images.search, spec.input_height, spec.input_width),
         lambda compression: compressed(compression, context),
         memory_bytes,
         lambda network: scores(network, context, "search"),
@@ -123,8 +123,8 @@ def table(measured: SensitivityTable, context: Context, tile_count: int) -> Tabl
     """The rows as they are printed."""
     from rich.table import Table
 
-    pictures = len(context.pictures.search)
-    title = f"{context.config.study}: each part alone from {START_BITS} bits; {pictures} search pictures, "
+    images = len(context.images.search)
+    title = f"{context.config.study}: each part alone from {START_BITS} bits; {images} search images, "
     title += f"{tile_count} tile{'s' * (tile_count > 1)}"
     made = Table(title=title, title_justify="left", box=None)
     for name in ("part", "lowered to"):

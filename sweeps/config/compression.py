@@ -129,7 +129,7 @@ def _among(levels: tuple[int, ...], allowed: tuple[int, ...]) -> tuple[int, ...]
 
 
 class ChannelsConfig(Section):
-    """What pruning channels removes. Known before anything is trained, from the network and the calibration pictures,
+    """What pruning channels removes. Known before anything is trained, from the network and the calibration images,
     whose labels are never looked at."""
 
     allotment: Literal["memory", "uniform"] = "memory"
@@ -159,10 +159,10 @@ class FineTuneConfig(Section):
     steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 60
     """Optimiser steps; 0 = none."""
     batch: Annotated[int, Field(ge=1, le=4096)] = 8
-    """Pictures a step."""
+    """Images a step."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-4
     loss: Literal["labels", "distill"] = "labels"
-    """`labels`: cross-entropy on `data.train`; `distill`: the baseline's outputs on the calibration pictures, whose
+    """`labels`: cross-entropy on `data.train`; `distill`: the baseline's outputs on the calibration images, whose
     labels are never looked at."""
     crop: Annotated[int, Field(ge=16, le=MOST_PIXELS)] | None = None
     """Side of a square random crop, in pixels. null = the network's input size."""

@@ -181,7 +181,7 @@ def check_files(config: SweepConfig) -> None:
         folders.append(("data.calibration.path", data.calibration.path))
     for key, folder in folders:
         if folder is not None and not folder.is_dir():
-            raise UserError(f"{key}: no folder {folder}; put the pictures there, or override with -o {key}=FOLDER")
+            raise UserError(f"{key}: no folder {folder}; put the images there, or override with -o {key}=FOLDER")
     files = []
     if (source := config.network.source) != "streets":
         files.append(("network.source", source, network_file(Path(source)) is not None))

@@ -88,7 +88,7 @@ Address = Annotated[str, AfterValidator(without_secret)]
 
 
 class CalibrationConfig(Section):
-    """Pictures that set the activation ranges and that `distill` learns from. Their labels are never looked at."""
+    """Images that set the activation ranges and that `distill` learns from. Their labels are never looked at."""
 
     name: DataSetName
     path: Path | None = None
@@ -96,17 +96,17 @@ class CalibrationConfig(Section):
     options: DatasetOptions = Field(default_factory=dict)
     """Options of this data set, as for `data.options`."""
     split: Split = _split_for("train")
-    pictures: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 64
+    images: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 64
     """How many, evenly spaced over the split."""
 
 
 class DataConfig(Section):
-    """Three disjoint uses of pictures: training and calibration, search, held-out."""
+    """Three disjoint uses of images: training and calibration, search, held-out."""
 
     name: DataSetName
     """streets (drawn by the program), camvid, cityscapes, voc, ade20k (their official layouts) or folder."""
     path: Path | None = None
-    """Folder of the data set; `streets` draws its own pictures and needs none. Relative to the YAML file."""
+    """Folder of the data set; `streets` draws its own images and needs none. Relative to the YAML file."""
     options: DatasetOptions = Field(default_factory=dict)
     """Options of this data set, e.g. {seed: 7} for `streets` or {void: 11} for `folder`."""
     search: Split = _split_for("search")
@@ -116,20 +116,18 @@ class DataConfig(Section):
     train: Split | None = _split_for("train")
     """Labelled split for fine-tuning with `loss: labels`. null where there is none."""
     calibration: CalibrationConfig | None = None
-    """null: the pictures of `train`."""
+    """null: the images of `train`."""
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
         if self.name != "streets" and self.path is None:
             raise ValueError(f"the data set {self.name!r} needs a folder; add path")
         if _overlap(parse_split(self.search), parse_split(self.heldout)):
-            raise ValueError(
-                f"search {self.search!r} and heldout {self.heldout!r} share pictures; they must be disjoint"
-            )
+            raise ValueError(f"search {self.search!r} and heldout {self.heldout!r} share images; they must be disjoint")
         if self.train is not None:
             for use in (self.search, self.heldout):
                 if _overlap(parse_split(self.train), parse_split(use)):
-                    raise ValueError(f"train {self.train!r} shares pictures with {use!r}; they must be disjoint")
+                    raise ValueError(f"train {self.train!r} shares images with {use!r}; they must be disjoint")
         return self
 
 
@@ -149,7 +147,7 @@ class NetworkConfig(Section):
     (.npz), a TFLite file (.tflite), or of `tensorflow/models`' DeepLab a frozen graph (.pb) or a checkpoint
     (model.ckpt)."""
     input_size: tuple[Side, Side] | None = None
-    """Height, width, of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for pictures of any size."""
+    """Height, width, of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for images of any size."""
     output_stride: Literal[8, 16] | None = None
     """Of a TensorFlow checkpoint: strides past it become dilations. null: 16."""
     atrous_rates: tuple[Annotated[int, Field(ge=1, le=MOST_PIXELS)], ...] | None = None
@@ -231,7 +229,7 @@ class ScreeningConfig(Section):
     margin: Annotated[float, Field(ge=0, le=1)] = 0.01
     """mIoU (0..1 scale) by which a smaller network may score above a larger one: noise of rounding and training."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.999
-    """How sure it must be, on the pictures scored so far, that a trial which costs no more is better."""
+    """How sure it must be, on the images scored so far, that a trial which costs no more is better."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of what would be pruned that is run all the same; the report says how often pruning would have been
     wrong."""
@@ -245,7 +243,7 @@ class ConstraintsConfig(Section):
     flash_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
     """Most flash, in MB (10^6 bytes), of a target that keeps its weights there. Planned first, too."""
     macs: Annotated[float, Field(gt=0, le=1e18)] | None = None
-    """Most multiply-accumulates for one picture, rows computed twice included. Planned first, too."""
+    """Most multiply-accumulates for one image, rows computed twice included. Planned first, too."""
     miou_drop: Annotated[float, Field(gt=0, le=1)] | None = None
     """Most mIoU that may be lost against the baseline, on the 0..1 scale (0.02 = two points)."""
 
@@ -257,7 +255,7 @@ class ImportCheckConfig(Section):
     """The published figure, on the 0..1 scale."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.005
     split: Split = "all"
-    """Pictures the published figure was measured on."""
+    """Images the published figure was measured on."""
 
 
 class ExecutorConfig(Section):
@@ -295,7 +293,7 @@ class ReportConfig(Section):
     paper: Literal["a4", "letter"] = "a4"
     """Size of the pages."""
     overlays: Annotated[int, Field(ge=0, le=8)] = 4
-    """Rows of picture / label / baseline / choice, the picture with the lowest score of the choice among them."""
+    """Rows of image / label / baseline / choice, the image with the lowest score of the choice among them."""
 
 
 class ChoiceConfig(Section):
@@ -356,9 +354,9 @@ class SweepConfig(Section):
         return target
 
     @model_validator(mode="after")
-    def _pictures_to_learn_from(self) -> SweepConfig:
+    def _images_to_learn_from(self) -> SweepConfig:
         if self.data.train is None and self.data.calibration is None:
-            raise ValueError("data needs train or calibration: pictures that set the activation ranges")
+            raise ValueError("data needs train or calibration: images that set the activation ranges")
         trains = self.finetune.steps or self.quantization.aware_steps
         if self.data.train is None and trains and self.finetune.loss == "labels":
             raise ValueError("finetune.loss 'labels' needs data.train; give one, or set finetune.loss to distill")

@@ -27,7 +27,7 @@ from sweeps.config.space import Candidate
 from sweeps.finish.model_card import model_card
 from sweeps.finish.study_settings import settings_of
 from sweeps.inputs.fingerprints import require_same_inputs
-from sweeps.trial.c_program import PROOF_PICTURES, execution
+from sweeps.trial.c_program import PROOF_IMAGES, execution
 from sweeps.trial.context import Context
 from sweeps.trial.evaluate import open_context
 from sweeps.trial.stages import Network, compressed, plan_of
@@ -152,11 +152,11 @@ def _report_unchecked(console: Console, record: StudyRecord, trial: Trial, why: 
 def _report(console: Console, record: StudyRecord, trial: Trial, seen: Execution) -> bool:
     """Print what the program did; returns whether the study's report says the same of it."""
     console.print(
-        f"Self-check on {seen.pictures} search pictures: arena {seen.arena_bytes:,} B, written up to byte "
+        f"Self-check on {seen.images} search images: arena {seen.arena_bytes:,} B, written up to byte "
         f"{seen.high_water_bytes:,}, nothing outside it; stack {seen.stack_bytes:,} B: within plan; "
         f"{100 * seen.label_agreement:.3f} % of the labels are those that were scored; {seen.milliseconds:.1f} ms."
         if seen.holds
-        else f"Self-check on {seen.pictures} search pictures: {trial.label} exceeds its plan: "
+        else f"Self-check on {seen.images} search images: {trial.label} exceeds its plan: "
         f"{'; '.join(seen.excesses)}. {KEPT}",
         style=None if seen.holds else "red",
         markup=False,
@@ -188,9 +188,9 @@ def _report_tflite(console: Console, network: Network, context: Context, content
 
     from deeplab.simulation import simulator
 
-    spec, pictures = network.spec, context.pictures.search
-    count = min(PROOF_PICTURES, len(pictures))
-    frames = np.stack([squash(pictures.image(i), spec.input_height, spec.input_width) for i in range(count)])
+    spec, images = network.spec, context.images.search
+    count = min(PROOF_IMAGES, len(images))
+    frames = np.stack([squash(images.image(i), spec.input_height, spec.input_width) for i in range(count)])
     wanted = simulator(spec).labels(network, frames)
     try:
         interpreter = Interpreter(

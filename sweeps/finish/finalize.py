@@ -1,4 +1,4 @@
-"""The end of a sweep: the front, its held-out scores, the pictures that show it, and the record of it all."""
+"""The end of a sweep: the front, its held-out scores, the images that show it, and the record of it all."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def _picked(of: Verdict, basis: Basis, overlays: int) -> dict[int, str]:
     """The images to show, by index, and why; none where baseline and choice cannot be compared."""
     if not overlays or not _comparable(of, basis):
         return {}
-    return pick_pictures(of.baseline.measurement.scores, of.choice.measurement.scores, overlays)
+    return pick_images(of.baseline.measurement.scores, of.choice.measurement.scores, overlays)
 
 
 def _of_kind(kind: str, answers: Mapping[tuple[str, Hashable], Any]) -> dict[Any, Any]:
@@ -214,7 +214,7 @@ def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
     result = ImportCheck(check.split, len(answer.image_ids), answer.miou, check.miou, check.tolerance)
     if not result.passed:
         raise UserError(
-            f"import_check: {config.network.source} scores mIoU {result.miou:.4f} on {result.pictures} pictures of "
+            f"import_check: {config.network.source} scores mIoU {result.miou:.4f} on {result.images} images of "
             f"{check.split!r}, expected {check.miou} +- {check.tolerance}; check network, data, or import_check.miou"
         )
     return result
@@ -316,8 +316,8 @@ def _shown(of: Verdict, picked: Mapping[int, str], answers: Mapping[Any, Any]) -
     return [(index, answer) for index, answer in drawn.items() if not isinstance(answer, Failure)]
 
 
-def pick_pictures(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]:
-    """Which pictures to show, by index, and why: the choice's worst, its greatest loss, then an even spread."""
+def pick_images(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]:
+    """Which images to show, by index, and why: the choice's worst, its greatest loss, then an even spread."""
     score, loss = image_miou(choice), image_miou(baseline) - image_miou(choice)
     order = np.argsort(score, kind="stable")
     named = [
@@ -335,7 +335,7 @@ def pick_pictures(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]
 
 
 def image_miou(scores: Scores) -> np.ndarray:
-    """float64 (N,): each picture's mean IoU over the scored classes in its own label; to show, never to rank by."""
+    """float64 (N,): each image's mean IoU over the scored classes in its own label; to show, never to rank by."""
     scored = list(scores.scored_classes)
     present = scores.label_pixels[:, scored] > 0
     iou = scores.intersections[:, scored] / np.maximum(scores.unions[:, scored], 1)

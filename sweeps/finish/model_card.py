@@ -40,7 +40,7 @@ def _head(record: StudyRecord, trial: Trial) -> str:
         f"# {record.study}, {trial.label}\n\n"
         f"A semantic segmentation network, DeepLab on MobileNetV2: **{trial.name}** of {_code(source)}.\n\n"
         "It takes an RGB frame of uint8 and gives the class of each pixel. It was compressed for a device of little "
-        "memory, and knows no more than the network it was made from: use it on pictures like those it was measured "
+        "memory, and knows no more than the network it was made from: use it on images like those it was measured "
         "on, and measure it on yours before you rely on it.\n"
     )
 
@@ -52,7 +52,7 @@ def _memory(record: StudyRecord, trial: Trial, seen: Execution | None) -> str:
         ("arena", f"{memory.arena_bytes:,} B"),
         ("weights", f"{memory.weights_bytes:,} B" + (" in flash" if memory.flash_bytes else "")),
         ("tables and stack", f"{memory.runtime_bytes:,} B"),
-        ("multiply-accumulates a picture", f"{cost.macs:,}"),
+        ("multiply-accumulates per image", f"{cost.macs:,}"),
         ("parameters", f"{cost.parameters:,}"),
     ]
     if seen is None or plan_status(record.executions.get(trial.number)) is PlanStatus.EXCEEDED:
@@ -62,9 +62,9 @@ def _memory(record: StudyRecord, trial: Trial, seen: Execution | None) -> str:
         rows.append(("C program, run by the exporting machine", words))
     if seen is not None and seen.failure is None:
         rows += [
-            ("arena written up to", f"byte {seen.high_water_bytes:,} (seen on {seen.pictures} pictures)"),
+            ("arena written up to", f"byte {seen.high_water_bytes:,} (seen on {seen.images} images)"),
             ("labels equal to those scored", f"{100 * seen.label_agreement:.3f} %"),
-            ("time a picture, one thread of the exporting machine", f"{seen.milliseconds:.1f} ms"),
+            ("time per image, one thread of the exporting machine", f"{seen.milliseconds:.1f} ms"),
         ]
     return "## Memory and time\n\n" + _table(("what", "how much"), rows)
 
@@ -91,12 +91,12 @@ def _accuracy(record: StudyRecord, trial: Trial) -> str:
                 change,
             )
         )
-    name = record.data.name if record.data else "the study's pictures"
+    name = record.data.name if record.data else "the study's images"
     return (
         f"## Accuracy on {name}\n\n"
-        + _table(("pictures", "how many", "mIoU (95 % interval)", "against the uncompressed network (paired)"), rows)
+        + _table(("images", "how many", "mIoU (95 % interval)", "against the uncompressed network (paired)"), rows)
         + (f"\n{UNRELIABLE_NOTE}.\n" if marked else "")
-        + "\nThe network was picked by its score on the search pictures; the held-out ones are the fairer judge.\n"
+        + "\nThe network was picked by its score on the search images; the held-out ones are the fairer judge.\n"
         + "".join(f"\n**{escape(sentence, quote=False)}**\n" for sentence in unlabelled_classes(record))
     )
 
@@ -112,7 +112,7 @@ def _classes(record: StudyRecord, trial: Trial) -> str:
         )
         for index in scores.scored_classes
     ]
-    return "## Classes\n\n" + _table(("number", "class", "IoU on the search pictures"), rows)
+    return "## Classes\n\n" + _table(("number", "class", "IoU on the search images"), rows)
 
 
 def _files(files: Sequence[str], refusals: Mapping[str, str]) -> str:

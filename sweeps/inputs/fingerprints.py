@@ -23,7 +23,7 @@ from reports.record import StudyRecord, Trial
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs import environment
 from sweeps.inputs.file_facts import source_digest
-from sweeps.inputs.splits import Pictures
+from sweeps.inputs.splits import Images
 
 INPUTS_FILE = "inputs.json"
 NAMED = 2
@@ -47,7 +47,7 @@ class Inputs:
     """What each digest was taken of, in JSON types. Images: [id, image, its digest, mask, its digest] for each."""
 
 
-def fingerprint(config: SweepConfig, baseline: Checkpoint, pictures: Pictures, target: Target) -> Inputs:
+def fingerprint(config: SweepConfig, baseline: Checkpoint, images: Images, target: Target) -> Inputs:
     """The inputs of a study, hashed; files whose digest is known are not read again.
 
     Raises:
@@ -55,7 +55,7 @@ def fingerprint(config: SweepConfig, baseline: Checkpoint, pictures: Pictures, t
     """
     details: dict[str, Any] = {
         NETWORK: config.network.source,
-        CLASSES: list(pictures.dataset.class_names),
+        CLASSES: list(images.dataset.class_names),
     }
     digests = {NETWORK: baseline.fingerprint(), CLASSES: _digest(details[CLASSES]), PROGRAM: _program()}
     if Path(config.target).suffix:
@@ -63,19 +63,19 @@ def fingerprint(config: SweepConfig, baseline: Checkpoint, pictures: Pictures, t
         # later version adds changes nothing.
         details[TARGET] = {f.name: getattr(target, f.name) for f in fields(target) if _is_set(target, f)}
         digests[TARGET] = _digest(details[TARGET])
-    for use, split in image_uses(config, pictures).items():
+    for use, split in image_uses(config, images).items():
         digests[use] = split.fingerprint()
         source = config.data.calibration if use == "calibration" and config.data.calibration else config.data
         details[use] = _rows(split, source.path)
     return Inputs(digests, details)
 
 
-def image_uses(config: SweepConfig, pictures: Pictures) -> dict[str, Split]:
+def image_uses(config: SweepConfig, images: Images) -> dict[str, Split]:
     """The images that scores depend on, by use. `train` is one of them only where its labels are learned from."""
-    uses = {"search": pictures.search, "heldout": pictures.heldout, "calibration": pictures.calibration}
+    uses = {"search": images.search, "heldout": images.heldout, "calibration": images.calibration}
     trains = bool(config.finetune.steps or config.quantization.aware_steps)
-    if pictures.train is not None and trains and config.finetune.loss == "labels":
-        uses["train"] = pictures.train
+    if images.train is not None and trains and config.finetune.loss == "labels":
+        uses["train"] = images.train
     return uses
 
 

@@ -21,7 +21,7 @@ from deeplab.datasets import VOID, Split
 from evaluation.errors import UserError
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.file_facts import FileFacts, facts_of, source_digest
-from sweeps.inputs.splits import Pictures, open_part
+from sweeps.inputs.splits import Images, open_part
 
 NAMED = 3
 """Further bad files that a message names."""
@@ -77,15 +77,15 @@ class _Bad:
         return next((path.name for path in paths if self.message.startswith(f"{path}:")), paths[-1].name)
 
 
-def uses_of(config: SweepConfig, pictures: Pictures) -> list[Use]:
+def uses_of(config: SweepConfig, images: Images) -> list[Use]:
     """What a study reads, in the order in which mistakes are reported."""
-    uses = [Use("data.search", pictures.search, True, True), Use("data.heldout", pictures.heldout, True, True)]
+    uses = [Use("data.search", images.search, True, True), Use("data.heldout", images.heldout, True, True)]
     trains = bool(config.finetune.steps or config.quantization.aware_steps)
-    if pictures.train is not None and trains and config.finetune.loss == "labels":
-        uses.append(Use("data.train", pictures.train, True))
-    uses.append(Use("data.calibration" if config.data.calibration else "data.train", pictures.calibration, False))
+    if images.train is not None and trains and config.finetune.loss == "labels":
+        uses.append(Use("data.train", images.train, True))
+    uses.append(Use("data.calibration" if config.data.calibration else "data.train", images.calibration, False))
     if config.import_check is not None:
-        split = open_part(pictures.dataset, config.import_check.split)
+        split = open_part(images.dataset, config.import_check.split)
         uses.append(Use("import_check.split", split, True, True))
     return uses
 
@@ -199,8 +199,8 @@ class _Bar:
         self._progress.remove_task(task)
 
 
-def checked(config: SweepConfig, pictures: Pictures, console: Console | None = None) -> list[Use]:
+def checked(config: SweepConfig, images: Images, console: Console | None = None) -> list[Use]:
     """Check what a study reads; returns its uses."""
-    uses = uses_of(config, pictures)
+    uses = uses_of(config, images)
     check_images(uses, facts_of(config), console or Console(quiet=True))
     return uses

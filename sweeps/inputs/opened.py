@@ -13,11 +13,11 @@ from deeplab.checkpoint import Checkpoint, load_checkpoint
 from deeplab.importing import Unstated, load_network, network_file
 from evaluation.errors import UserError
 from sweeps.config.schema import SweepConfig
-from sweeps.inputs.splits import Pictures, open_pictures
+from sweeps.inputs.splits import Images, open_images
 
 
-def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Pictures]:
-    """The float network and the pictures. Raises `UserError` for what does not fit together."""
+def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Images]:
+    """The float network and the images. Raises `UserError` for what does not fit together."""
     baseline = open_network(config.network.source, config.network.unstated())
     if baseline.spec.decoder is None:
         for name in config.space.space().stage_levels:
@@ -26,14 +26,14 @@ def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Pictures]:
                     f"space.{name}: the network {config.network.source} is a DeepLab v3, which has no decoder; "
                     f"remove the key"
                 )
-    pictures = open_pictures(config.data)
-    dataset = pictures.dataset
+    images = open_images(config.data)
+    dataset = images.dataset
     if len(dataset.class_names) != baseline.spec.classes:
         raise UserError(
             f"the network {config.network.source} has {baseline.spec.classes} classes, the data set {dataset.name} has "
-            f"{len(dataset.class_names)}; choose pictures, or data.options, that fit the network"
+            f"{len(dataset.class_names)}; choose images, or data.options, that fit the network"
         )
-    return baseline, pictures
+    return baseline, images
 
 
 def open_network(source: str, unstated: Unstated | None = None) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""The pictures of a study, by use: search, held-out, training, calibration. Opened once, decoded when needed."""
+"""The images of a study, by use: search, held-out, training, calibration. Opened once, decoded when needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sweeps.config.schema import CalibrationConfig, DataConfig, parse_split
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class Images:
     """A study's data set and the parts of it that serve each use."""
 
     dataset: Dataset
@@ -78,16 +78,16 @@ class Unchanged(Split):
         return self._whole.files(index)
 
 
-def unchanged(pictures: Pictures) -> Pictures:
+def unchanged(images: Images) -> Images:
     """The same images; those in files are read only as long as they stay as they are now."""
-    uses = {"search": pictures.search, "heldout": pictures.heldout, "train": pictures.train}
-    uses["calibration"] = pictures.calibration
+    uses = {"search": images.search, "heldout": images.heldout, "train": images.train}
+    uses["calibration"] = images.calibration
     return replace(
-        pictures, **{use: Unchanged(split) for use, split in uses.items() if split is not None and split.files(0)}
+        images, **{use: Unchanged(split) for use, split in uses.items() if split is not None and split.files(0)}
     )
 
 
-def open_pictures(config: DataConfig) -> Pictures:
+def open_images(config: DataConfig) -> Images:
     """Open the data sets of a study. Raises `UserError` for what is missing or does not fit."""
     dataset = open_dataset(config.name, config.path, **config.options)
     search, heldout = open_part(dataset, config.search), open_part(dataset, config.heldout)
@@ -102,7 +102,7 @@ def open_pictures(config: DataConfig) -> Pictures:
     calibration = _calibration(config.calibration, dataset, train)
     if config.calibration is not None:
         _check_calibration(config, config.calibration, calibration, {"search": search, "heldout": heldout})
-    return Pictures(dataset, search, heldout, train, calibration)
+    return Images(dataset, search, heldout, train, calibration)
 
 
 def _check_calibration(
@@ -135,9 +135,9 @@ def _identities(config: DataConfig | CalibrationConfig, split: Split) -> dict[tu
 def _calibration(config: CalibrationConfig | None, dataset: Dataset, train: Split | None) -> Split:
     if config is None:
         assert train is not None  # the configuration has one of the two
-        return spread(train, CalibrationConfig.model_fields["pictures"].default).unlabelled()
+        return spread(train, CalibrationConfig.model_fields["images"].default).unlabelled()
     other = open_dataset(config.name, config.path, **config.options)
-    return spread(open_part(other, config.split), config.pictures).unlabelled()
+    return spread(open_part(other, config.split), config.images).unlabelled()
 
 
 def open_part(dataset: Dataset, text: str) -> Split:
@@ -146,5 +146,5 @@ def open_part(dataset: Dataset, text: str) -> Split:
     whole = dataset.split(name)
     indices = range(len(whole))[run]
     if not indices:
-        raise UserError(f"{dataset.name}: {text} is empty; {name} has {len(whole)} pictures")
+        raise UserError(f"{dataset.name}: {text} is empty; {name} has {len(whole)} images")
     return whole if len(indices) == len(whole) else Part(whole, indices)

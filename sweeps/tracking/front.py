@@ -40,20 +40,20 @@ _DIGEST_LENGTH = 36
 
 
 def data_inputs(record: StudyRecord) -> list[DatasetInput]:
-    """The pictures of the study, a data set for each use, under the digest that the study knows them by."""
+    """The images of the study, a data set for each use, under the digest that the study knows them by."""
     data = record.data
     if data is None:
         return []
     source = CodeDatasetSource({"mlflow.source.name": f"data set {data.name!r}", "mlflow.source.type": "LOCAL"})
     config = record.config.get("data", {})
     inputs = []
-    for use, pictures in (("train", None), ("search", data.search_pictures), ("heldout", data.heldout_pictures)):
+    for use, images in (("train", None), ("search", data.search_images), ("heldout", data.heldout_images)):
         if use not in data.fingerprints:
             continue
         split = config.get(use) or use
         dataset = MetaDataset(source, f"{data.name} {split}", data.fingerprints[use][:_DIGEST_LENGTH])
         entity = dataset._to_mlflow_entity()
-        entity._profile = json.dumps({"pictures": pictures, "classes": len(data.class_names)})
+        entity._profile = json.dumps({"images": images, "classes": len(data.class_names)})
         inputs.append(DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, use)]))
     return inputs
 

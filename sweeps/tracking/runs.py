@@ -200,7 +200,7 @@ class Tracker:
         Args:
             spent: whether the study ran to its budget; else the parent run is KILLED.
             folder: of the study.
-            shares: of the resamples of the pictures in which a trial is on the front, by number.
+            shares: of the resamples of the images in which a trial is on the front, by number.
             warnings: what a reader must know, as on page 1 of the report.
         """
         on_front = {number for equal in record.front for number in equal}

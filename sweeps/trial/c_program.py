@@ -25,8 +25,8 @@ from sweeps.storage.stage_cache import StageCache
 from sweeps.trial.context import Context
 from sweeps.trial.stages import Network, plan_of
 
-PROOF_PICTURES = 16
-"""Search pictures that a front point's program is run on."""
+PROOF_IMAGES = 16
+"""Search images that a front point's program is run on."""
 _KERNEL_FLAGS = ("-DNETWORK_PROOF", "-ffunction-sections")
 _ROUNDS, _RUNS = 3, 3
 """Turns that the two programs take at the clock, and runs in each."""
@@ -34,7 +34,7 @@ NO_COMPILER = "no C compiler (cc, gcc or clang) was installed"
 
 
 def latency(network: Network, graph: Graph, planned: Plan, context: Context) -> Latency | None:
-    """Time of one picture in the planned program and in the same network's untiled one; None without a C compiler.
+    """Time of one image in the planned program and in the same network's untiled one; None without a C compiler.
 
     Raises:
         UserError: the C program has no kernel for an operator of the graph.
@@ -70,7 +70,7 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
     """
     if compiler() is None:
         return NO_COMPILER
-    count = min(PROOF_PICTURES, len(context.pictures.search))
+    count = min(PROOF_IMAGES, len(context.images.search))
     frames = [_frame(graph, context, index) for index in range(count)]
     labels = simulator(network.spec).labels(network, np.stack(frames))
     try:
@@ -93,7 +93,7 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
         return Execution(count, 0.0, planned.arena_bytes, 0, 0, False, False, 0, 0, 0.0, failure=how)
     seen = proof.measured
     return Execution(
-        pictures=count,
+        images=count,
         label_agreement=proof.agreement,
         arena_bytes=planned.arena_bytes,
         end_bytes=proof.end_bytes,
@@ -154,6 +154,6 @@ def _compiled_once(
 
 
 def _frame(graph: Graph, context: Context, index: int) -> np.ndarray:
-    """A search picture at the network's size, uint8 (H, W, 3)."""
+    """A search image at the network's size, uint8 (H, W, 3)."""
     _, rows, columns, _ = graph.tensors[graph.inputs[0]].shape
-    return squash(context.pictures.search.image(index), rows, columns)
+    return squash(context.images.search.image(index), rows, columns)

@@ -57,7 +57,7 @@ def channels_left(compression: Compression, context: Context) -> dict[str, np.nd
 
 
 def narrowing_parts(context: Context) -> dict[str, Any]:
-    """What the choice of channels depends on, network, pictures and sparsity apart: for the key of a cached stage."""
+    """What the choice of channels depends on, network, images and sparsity apart: for the key of a cached stage."""
     options = context.config.channels
     parts: dict[str, Any] = {"allotment": options.allotment, "criterion": options.criterion}
     if options.allotment == "memory":
@@ -69,7 +69,7 @@ def narrowing_parts(context: Context) -> dict[str, Any]:
 def _ranking_parts(context: Context) -> dict[str, Any]:
     return {
         "network": context.fingerprints["network"],
-        "pictures": context.fingerprints["calibration"],
+        "images": context.fingerprints["calibration"],
         "criterion": context.config.channels.criterion,
         "seed": context.config.seed,
     }

@@ -1,4 +1,4 @@
-"""What every trial of a study shares: network, pictures, target, stage cache."""
+"""What every trial of a study shares: network, images, target, stage cache."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from deeplab.datasets import Sample, Split
 from deeplab.datasets.part import Kept
 from deeplab.image_windows import Read, TrainingBatches, frames, read
 from deeplab.pruning.importance import output_fisher
-from deeplab.pruning.refit import PIXELS_PER_PICTURE
+from deeplab.pruning.refit import PIXELS_PER_IMAGE
 from deeplab.simulation import simulator
 from evaluation.planner import Target, load_target
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.file_facts import facts_of
 from sweeps.inputs.opened import open_inputs
-from sweeps.inputs.splits import Pictures, unchanged
+from sweeps.inputs.splits import Images, unchanged
 from sweeps.storage.blob_store import open_store
 from sweeps.storage.stage_cache import StageCache
 
 SHARED_BYTES = 1 << 26
-"""Of pictures up to which workers share them through the cache. More are read by each from their files."""
+"""Of images up to which workers share them through the cache. More are read by each from their files."""
 
 
 @dataclass
 class Context:
-    """What every trial of a study shares. Cheap to open: pictures are decoded when first needed."""
+    """What every trial of a study shares. Cheap to open: images are decoded when first needed."""
 
     config: SweepConfig
     baseline: Checkpoint
-    pictures: Pictures
+    images: Images
     target: Target
     cache: StageCache
     seconds: dict[str, float] = field(default_factory=dict)
@@ -56,8 +56,8 @@ class Context:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        uses = {"search": self.pictures.search, "heldout": self.pictures.heldout, "train": self.pictures.train}
-        uses["calibration"] = self.pictures.calibration
+        uses = {"search": self.images.search, "heldout": self.images.heldout, "train": self.images.train}
+        uses["calibration"] = self.images.calibration
         splits = [split for split in uses.values() if split is not None]
         paths = [path for split in splits for index in range(len(split)) for path in split.files(index)]
         facts = facts_of(self.config)
@@ -68,8 +68,8 @@ class Context:
 
     @cached_property
     def calibration_frames(self) -> np.ndarray:
-        """The calibration pictures at the network's size, uint8 (N, height, width, 3)."""
-        spec, split = self.baseline.spec, self.pictures.calibration
+        """The calibration images at the network's size, uint8 (N, height, width, 3)."""
+        spec, split = self.baseline.spec, self.images.calibration
         size = spec.input_height, spec.input_width
         if 3 * len(split) * math.prod(size) > SHARED_BYTES:
             return frames(split, *size)
@@ -77,14 +77,14 @@ class Context:
 
     @property
     def learns_from(self) -> str:
-        """The use of the pictures that train: distillation learns from those that calibrate."""
+        """The use of the images that train: distillation learns from those that calibrate."""
         return "calibration" if self.config.finetune.loss == "distill" else "train"
 
     @cached_property
     def batches(self) -> TrainingBatches:
-        """What fine-tuning learns from, the same for all candidates, so that a picture is read once."""
+        """What fine-tuning learns from, the same for all candidates, so that an image is read once."""
         options, spec = self.config.finetune, self.baseline.spec
-        split, size = getattr(self.pictures, self.learns_from), (spec.input_height, spec.input_width)
+        split, size = getattr(self.images, self.learns_from), (spec.input_height, spec.input_width)
         labelled = options.loss == "labels"
         return TrainingBatches(
             split,
@@ -97,10 +97,10 @@ class Context:
         )
 
     def _shared(self, split: Split, height: int, width: int, labelled: bool) -> Read:
-        """Pictures that one worker reads, or draws, for all."""
+        """Images that one worker reads, or draws, for all."""
         return self.cache.cached(
             "read",
-            {"pictures": split.fingerprint(), "size": [height, width], "labelled": labelled},
+            {"images": split.fingerprint(), "size": [height, width], "labelled": labelled},
             lambda: read(split, height, width, labelled),
             _read_bytes,
             _parse_read,
@@ -108,18 +108,18 @@ class Context:
 
     @cached_property
     def baseline_inputs(self) -> dict[str, np.ndarray]:
-        """What the baseline's convolutions read on the calibration pictures."""
+        """What the baseline's convolutions read on the calibration images."""
         runner = simulator(self.baseline.spec)
-        return runner.sample_inputs(self.baseline, self.calibration_frames, PIXELS_PER_PICTURE)
+        return runner.sample_inputs(self.baseline, self.calibration_frames, PIXELS_PER_IMAGE)
 
     @cached_property
     def baseline_fisher(self) -> dict[str, np.ndarray]:
-        """Fisher information of the outputs of the baseline's convolutions, on the calibration pictures."""
+        """Fisher information of the outputs of the baseline's convolutions, on the calibration images."""
         return output_fisher(self.baseline, self.calibration_frames, self.config.seed)
 
     @cached_property
     def search(self) -> Split:
-        """The search pictures as they are scored: read, or drawn, by one worker for all, and kept."""
+        """The search images as they are scored: read, or drawn, by one worker for all, and kept."""
         return self._kept("search")
 
     @cached_property
@@ -128,13 +128,13 @@ class Context:
         return self._kept("heldout")
 
     def _kept(self, use: str) -> Split:
-        split: Split = getattr(self.pictures, use)
+        split: Split = getattr(self.images, use)
         first = split.sample(0)
         if len(split) * (first.image.nbytes + first.label.nbytes) > SHARED_BYTES:
             return split
         samples = self.cache.cached(
             "samples",
-            {"pictures": split.fingerprint()},
+            {"images": split.fingerprint()},
             lambda: list(split),
             _samples_bytes,
             lambda content: _parse_samples(content, split.image_ids),
@@ -146,8 +146,8 @@ class Context:
         """Classes that occur in the labels of the search images, ascending; found once for equal images."""
         return self.cache.cached(
             "labelled",
-            {"pictures": self.pictures.search.fingerprint(), "void": self.pictures.dataset.void},
-            lambda: labelled_classes(self.search, self.pictures.dataset.void),
+            {"images": self.images.search.fingerprint(), "void": self.images.dataset.void},
+            lambda: labelled_classes(self.search, self.images.dataset.void),
             lambda found: json.dumps(found).encode(),
             lambda content: tuple(json.loads(content)),
         )
@@ -194,8 +194,8 @@ def labelled_classes(split: Split, void: int) -> tuple[int, ...]:
 
 
 def open_context(config: SweepConfig) -> Context:
-    """Open network, pictures and cache of a study. Raises `UserError` for what does not fit together."""
-    baseline, pictures = open_inputs(config)
+    """Open network, images and cache of a study. Raises `UserError` for what does not fit together."""
+    baseline, images = open_inputs(config)
     limit_bytes = None if config.cache.max_gb is None else config.cache.max_gb * 1e9
     cache = StageCache(open_store(config.cache_place), limit_bytes)
-    return Context(config, baseline, unchanged(pictures), load_target(config.target), cache)
+    return Context(config, baseline, unchanged(images), load_target(config.target), cache)

@@ -37,8 +37,22 @@ from sweeps.trial.context import Context, open_context
 from sweeps.trial.stages import Stop, compressed, label_agreement, parameters, plan_of, planned, scores, scores_until
 
 __all__ = [
-    "Context", "describe", "evaluate", "execution", "held_out", "import_check", "network_files", "network_of",
-    "open_context", "outline", "overlay", "peers", "picture", "plan_candidate", "prepare", "require_inputs",
+    "Context",
+    "describe",
+    "evaluate",
+    "execution",
+    "held_out",
+    "image",
+    "import_check",
+    "network_files",
+    "network_of",
+    "open_context",
+    "outline",
+    "overlay",
+    "peers",
+    "plan_candidate",
+    "prepare",
+    "require_inputs",
     "scoring_seconds",
 ]  # fmt: skip
 
@@ -71,7 +85,7 @@ def plan_candidate(candidate: Candidate, context: Context) -> Plan:
 
 
 def evaluate(candidate: Candidate, context: Context, stop: Stop = lambda *_: None) -> Measurement | Early:
-    """Measure a candidate on the search pictures; `stop` looks at its scores on the way, and may end it."""
+    """Measure a candidate on the search images; `stop` looks at its scores on the way, and may end it."""
     context.seconds = {}
     network = compressed(candidate.compression, context)
     with context.timed("score"):
@@ -104,7 +118,7 @@ def outline(candidate: Candidate, context: Context) -> Measurement:
 
 
 def held_out(candidate: Candidate, context: Context) -> Scores:
-    """Scores on the held-out pictures. For the final front, once."""
+    """Scores on the held-out images. For the final front, once."""
     return scores(compressed(candidate.compression, context), context, "heldout")
 
 
@@ -146,46 +160,46 @@ def network_of(candidate: Candidate, context: Context) -> tuple[Graph, Plan]:
 def import_check(context: Context) -> Scores:
     """Scores of the float network on `config.import_check.split`."""
     assert context.config.import_check is not None
-    split = open_part(context.pictures.dataset, context.config.import_check.split)
-    return score(context.baseline, context.pictures.dataset, split)
+    split = open_part(context.images.dataset, context.config.import_check.split)
+    return score(context.baseline, context.images.dataset, split)
 
 
 def scoring_seconds(context: Context) -> float:
     """Seconds that the float network takes to score a search image, by a few of them; what is slow only once, such as
     the compilation of its graph, is not in it."""
-    some = spread(context.pictures.search, TIMED_IMAGES)
+    some = spread(context.images.search, TIMED_IMAGES)
     few = Kept(some, list(some))
-    score(context.baseline, context.pictures.dataset, few)
+    score(context.baseline, context.images.dataset, few)
     begun = time.perf_counter()
-    score(context.baseline, context.pictures.dataset, few)
+    score(context.baseline, context.images.dataset, few)
     return (time.perf_counter() - begun) / len(few)
 
 
 def describe(context: Context) -> DataSet:
-    """What the report says about the pictures."""
-    dataset = context.pictures.dataset
+    """What the report says about the images."""
+    dataset = context.images.dataset
     return DataSet(
         name=dataset.name,
         class_names=dataset.class_names,
         palette=palette(dataset.class_names),
-        search_pictures=len(context.pictures.search),
-        heldout_pictures=len(context.pictures.heldout),
+        search_images=len(context.images.search),
+        heldout_images=len(context.images.heldout),
         fingerprints=context.fingerprints,
         search_classes=context.labelled_classes,
         void_classes=dataset.void_classes,
     )
 
 
-def picture(context: Context, image_index: int) -> tuple[str, np.ndarray, np.ndarray]:
-    """One search picture: (image id, uint8 (H, W, 3), label uint8 (H, W))."""
-    sample = context.pictures.search.sample(image_index)
+def image(context: Context, image_index: int) -> tuple[str, np.ndarray, np.ndarray]:
+    """One search image: (image id, uint8 (H, W, 3), label uint8 (H, W))."""
+    sample = context.images.search.sample(image_index)
     return sample.image_id, sample.image, sample.label
 
 
 def overlay(candidate: Candidate, context: Context, image_index: int) -> np.ndarray:
-    """Classes the candidate predicts for one search picture, uint8 (H, W) at the label's size."""
+    """Classes the candidate predicts for one search image, uint8 (H, W) at the label's size."""
     network = compressed(candidate.compression, context)
-    sample = context.pictures.search.sample(image_index)
+    sample = context.images.search.sample(image_index)
     spec = network.spec
     frame = squash(sample.image, spec.input_height, spec.input_width)
     return to_label_size(simulator(spec).labels(network, frame[None])[0], *sample.label.shape)

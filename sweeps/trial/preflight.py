@@ -35,7 +35,7 @@ def check_inputs(config: SweepConfig, console: Console | None = None) -> Inputs:
     if config.search.sampler == "gp" and find_spec("torch") is None:
         raise UserError("search.sampler: gp needs PyTorch, which is not installed; pip install torch, or choose ehvi")
     target = load_target(config.target)
-    baseline, pictures = open_inputs(config)
+    baseline, images = open_inputs(config)
     check_levels(config, baseline, target)
-    checked(config, pictures, console)
-    return fingerprint(config, baseline, pictures, target)
+    checked(config, images, console)
+    return fingerprint(config, baseline, images, target)

@@ -5,8 +5,8 @@ Two bounds, both of which may be wrong, so a random share of what they would end
 - **Before training.** A network of fewer bits or more sparsity is taken to score at most what the same network at
   higher precision or lower sparsity scored, plus a margin (noise: 8 bits may beat float). A candidate is beaten where
   a trial that costs no more already scores that.
-- **While scoring.** After a part of the pictures, the difference to the best trial that costs no more is bounded by
-  paired bootstrap over those pictures; where even its upper end lies below zero, the rest is not scored. This is
+- **While scoring.** After a part of the images, the difference to the best trial that costs no more is bounded by
+  paired bootstrap over those images; where even its upper end lies below zero, the rest is not scored. This is
   racing (Maron & Moore 1994, "Hoeffding races", NeurIPS 6) with the bootstrap in place of Hoeffding's inequality.
 """
 
@@ -28,8 +28,8 @@ from sweeps.config.space import Candidate
 
 RESAMPLES = 1000
 LOOKS = (0.25, 0.5)
-"""Shares of the pictures after which scoring may end."""
-LEAST_PICTURES = 8
+"""Shares of the images after which scoring may end."""
+LEAST_SCORED = 8
 """A look at fewer says nothing."""
 
 
@@ -78,13 +78,13 @@ class Screen:
             return Bound(self.bound, self.source, None, self.miou_needed)
         return None
 
-    def stop_scoring(self, so_far: Scores, pictures: int, costs: Mapping[str, float]) -> Early | None:
-        """Why a candidate, scored on the first of `pictures`, need not be scored on the rest; or None."""
+    def stop_scoring(self, so_far: Scores, images: int, costs: Mapping[str, float]) -> Early | None:
+        """Why a candidate, scored on the first of `images`, need not be scored on the rest; or None."""
         rival = self.rival(costs)
         if rival is None:
             return None
         upper = upper_difference(so_far, rival.scores, self.confidence)
-        return None if upper >= 0 else Early(len(so_far.image_ids), pictures, rival.number, upper)
+        return None if upper >= 0 else Early(len(so_far.image_ids), images, rival.number, upper)
 
 
 def screen(
@@ -138,9 +138,9 @@ def compare(one: Candidate, other: Candidate) -> tuple[bool, bool]:
 
 
 def upper_difference(part: Scores, rival: Scores, confidence: float) -> float:
-    """Upper end of `part.miou - rival.miou` on the pictures of `part`, one-sided, by paired bootstrap.
+    """Upper end of `part.miou - rival.miou` on the images of `part`, one-sided, by paired bootstrap.
 
-    Classes that none of these pictures labels say nothing yet and are left out.
+    Classes that none of these images labels say nothing yet and are left out.
     """
     seen = tuple(int(c) for c in np.flatnonzero(part.label_pixels.sum(axis=0)))
     scored = tuple(c for c in rival.scored_classes if c in seen)
@@ -159,19 +159,19 @@ def pruning_reason(bound: Bound | None, early: Early | None) -> str | None:
             return f"{most}, below the least that miou_drop allows, {bound.rival_miou:.4f}"
         return f"{most}, which trial-{bound.rival:03d} reaches ({bound.rival_miou:.4f}) at no more cost"
     if early is not None:
-        few = "" if enough_images(early.pictures) else f"; unreliable: from fewer than {LEAST_IMAGES} images"
+        few = "" if enough_images(early.images) else f"; unreliable: from fewer than {LEAST_IMAGES} images"
         return (
-            f"after {early.pictures} of {early.of} pictures surely beaten by trial-{early.rival:03d}, which costs no "
+            f"after {early.images} of {early.of} images surely beaten by trial-{early.rival:03d}, which costs no "
             f"more (difference at most {early.upper:+.4f}{few})"
         )
     return None
 
 
-def looks(pictures: int, batch: int) -> list[int]:
-    """After how many of the pictures scoring may end: whole batches, so that no picture is scored in another batch than
+def looks(images: int, batch: int) -> list[int]:
+    """After how many of the images scoring may end: whole batches, so that no image is scored in another batch than
     it would be without a look."""
-    ends = {-(-max(LEAST_PICTURES, round(share * pictures)) // batch) * batch for share in LOOKS}
-    return sorted(end for end in ends if end < pictures)
+    ends = {-(-max(LEAST_SCORED, round(share * images)) // batch) * batch for share in LOOKS}
+    return sorted(end for end in ends if end < images)
 
 
 def _front(rivals: Sequence[Rival]) -> tuple[Rival, ...]:

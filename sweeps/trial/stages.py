@@ -66,7 +66,7 @@ def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
         network = context.cache.cached(
             "round",
             {"network": _identity(network), "float": checkpoint.fingerprint(), "options": learned,
-             "pictures": context.fingerprints["calibration"]},
+             "images": context.fingerprints["calibration"]},
             lambda: reconstruct(checkpoint, network, context.calibration_frames, learned),
             network_bytes,
             parse_network,
@@ -84,7 +84,7 @@ def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
             "teacher": context.fingerprints["network"],
             "steps": [options.aware_steps, options.aware_learning_rate],
             "finetune": finetune.model_dump(mode="json"),
-            "pictures": context.fingerprints[context.learns_from],
+            "images": context.fingerprints[context.learns_from],
             "seed": context.config.seed,
         }
         training = AwareTraining(options.aware_steps, options.aware_learning_rate, finetune.loss)
@@ -109,7 +109,7 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
         "sparsity": compression.sparsity,
         "channels": narrowing_parts(context) if compression.pruning == "channels" else None,
         "finetune": options.model_dump(mode="json"),
-        "pictures": [context.fingerprints["calibration"], learned],
+        "images": [context.fingerprints["calibration"], learned],
         "seed": context.config.seed,
     }
     with context.timed("prune"):
@@ -134,7 +134,7 @@ def _prune(compression: Compression, context: Context) -> Checkpoint:
 
 
 def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
-    parts = {"network": checkpoint.fingerprint(), "pictures": context.fingerprints["calibration"]}
+    parts = {"network": checkpoint.fingerprint(), "images": context.fingerprints["calibration"]}
     return context.cache.cached(
         "calibrate",
         parts,
@@ -145,17 +145,17 @@ def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
 
 
 Stop = Callable[[Scores, int], Early | None]
-"""From the scores of the first pictures and the number of all: why the rest need not be scored, or None."""
+"""From the scores of the first images and the number of all: why the rest need not be scored, or None."""
 
 
 def scores(network: Network, context: Context, use: str) -> Scores:
-    """Scores of a network on the pictures of one use, `search` or `heldout`."""
+    """Scores of a network on the images of one use, `search` or `heldout`."""
     return scores_until(network, context, use, lambda *_: None)
 
 
 def scores_until(network: Network, context: Context, use: str, stop: Stop) -> Scores | Early:
     """The same, looked at on the way: what was scored before it stopped is not scored again by one who goes on."""
-    split: Split = getattr(context.pictures, use)
+    split: Split = getattr(context.images, use)
     whole = None
     ends = [*looks(len(split), simulator(network.spec).batch_size), len(split)]
     for start, end in itertools.pairwise([0, *ends]):
@@ -167,11 +167,11 @@ def scores_until(network: Network, context: Context, use: str, stop: Stop) -> Sc
 
 
 def _part_scores(network: Network, context: Context, use: str, start: int, end: int) -> Scores:
-    parts = {"network": _identity(network), "pictures": context.fingerprints[use], "part": [start, end]}
+    parts = {"network": _identity(network), "images": context.fingerprints[use], "part": [start, end]}
     return context.cache.cached(
         "score",
         parts,
-        lambda: score(network, context.pictures.dataset, Part(getattr(context, use), range(start, end))),
+        lambda: score(network, context.images.dataset, Part(getattr(context, use), range(start, end))),
         lambda found: json.dumps(found.to_dict()).encode(),
         lambda content: Scores.from_dict(json.loads(content)),
     )
@@ -188,12 +188,12 @@ def plan_of(graph: Graph, tile_count: int, context: Context) -> Plan:
 
 
 def label_agreement(network: Network, graph: Graph, planned: Plan, context: Context) -> float:
-    """Share of one search picture's label pixels on which the accuracy path and the plan's execution agree.
+    """Share of one search image's label pixels on which the accuracy path and the plan's execution agree.
 
     The plan really runs here, tile by tile in an arena of exactly its size, in the runtime's integer arithmetic.
     """
     spec = network.spec
-    frame = squash(context.pictures.search.image(0), spec.input_height, spec.input_width)
+    frame = squash(context.images.search.image(0), spec.input_height, spec.input_width)
     executed = execute(graph, planned, frame).output[0]
     return float(np.mean(executed == simulator(spec).labels(network, frame[None])[0]))
 

@@ -7,7 +7,7 @@ parent never loads TensorFlow. It must offer:
     require_inputs(context, digests) -> None              UserError where it reads other inputs than those
     prepare(context) -> None                               what candidates that lose channels share
     plan_candidate(candidate, context) -> Plan            memory, before any training
-    evaluate(candidate, context, stop) -> Measurement | Early       stop(scores so far, pictures) -> Early | None
+    evaluate(candidate, context, stop) -> Measurement | Early       stop(scores so far, images) -> Early | None
     held_out(candidate, context) -> Scores
     outline(candidate, context) -> Measurement            the same, without comparing labels or timing programs
     execution(candidate, context) -> Execution | str      what its C program does; or why it was not run
@@ -16,7 +16,7 @@ parent never loads TensorFlow. It must offer:
     import_check(context) -> Scores                        the float network on `config.import_check.split`
     scoring_seconds(context) -> float                     seconds that the float network takes to score an image
     describe(context) -> reports.record.DataSet            names, colours, counts, fingerprints, labelled classes
-    picture(context, image_index) -> (image_id, picture uint8 (H, W, 3), label uint8 (H, W))     of the search split
+    image(context, image_index) -> (image_id, image uint8 (H, W, 3), label uint8 (H, W))     of the search split
     overlay(candidate, context, image_index) -> uint8 (H, W)                predicted classes at the label's size
 """
 
@@ -113,7 +113,7 @@ class CheckImport:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Compute what the candidates that lose channels share, so that no trial pays for it; the pictures that they learn
+    """Compute what the candidates that lose channels share, so that no trial pays for it; the images that they learn
     from are read by the worker that answers, others read theirs when first needed."""
 
 
@@ -129,7 +129,7 @@ class TimeScoring:
 
 @dataclass(frozen=True)
 class Show:
-    """One search picture: (image_id, picture, label, one label map for each candidate)."""
+    """One search image: (image_id, image, label, one label map for each candidate)."""
 
     image_index: int
     candidates: tuple[Candidate, ...]
@@ -182,9 +182,9 @@ def answer(trial: Any, context: Any, request: Any) -> Any:
         case Describe():
             return trial.describe(context)
         case Show(image_index, candidates):
-            image_id, picture, label = trial.picture(context, image_index)
+            image_id, image, label = trial.image(context, image_index)
             maps = [np.asarray(trial.overlay(candidate, context, image_index)) for candidate in candidates]
-            return image_id, picture, label, maps
+            return image_id, image, label, maps
     raise TypeError(f"no such request: {request!r}")
 
 
@@ -201,8 +201,8 @@ def evaluate(trial: Any, context: Any, request: Evaluate) -> Evaluated:
         return replace(answer, bound=bound)
     foretold: list[Early] = []
 
-    def stop(so_far: Scores, pictures: int) -> Early | None:
-        early = screen.stop_scoring(so_far, pictures, costs) if screen is not None and not foretold else None
+    def stop(so_far: Scores, images: int) -> Early | None:
+        early = screen.stop_scoring(so_far, images, costs) if screen is not None and not foretold else None
         if early is not None:
             foretold.append(early)
         return None if screen is not None and screen.audited else early

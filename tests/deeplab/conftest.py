@@ -1,4 +1,4 @@
-"""The tiny network of these tests, and pictures for it."""
+"""The tiny network of these tests, and images for it."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def checkpoint(spec) -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def pictures(spec) -> np.ndarray:
+def images(spec) -> np.ndarray:
     """uint8 (6, height, width, 3): smooth blobs with noise, not white noise, so that ranges look like a camera's."""
     random = np.random.default_rng(1)
     coarse = random.uniform(0, 255, (6, 4, 5, 3))

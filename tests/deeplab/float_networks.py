@@ -33,7 +33,7 @@ CONVENTIONS = ((False, False), (True, False), (False, True))
 
 
 class FloatNetwork(Network):
-    """Grows a float network from a picture, operator by operator."""
+    """Grows a float network from an image, operator by operator."""
 
     def __init__(self, seed: int, shape: tuple[int, int, int]) -> None:
         super().__init__(seed)
@@ -203,7 +203,7 @@ class FloatNetwork(Network):
 
 
 def random_float_network(seed: int, length: int = 12) -> Graph:
-    """A chain of `length` operators (some cannot be where they fall) on a picture of float32."""
+    """A chain of `length` operators (some cannot be where they fall) on an image of float32."""
     random = np.random.default_rng(seed)
     made = FloatNetwork(seed + 1, (int(random.integers(5, 20)), int(random.integers(5, 20)), 3))
     for kind in random.choice(KINDS, length):

@@ -1,4 +1,4 @@
-"""The command that measures a row: what it refuses, that no scored picture teaches, and one row on a tiny network."""
+"""The command that measures a row: what it refuses, that no scored image teaches, and one row on a tiny network."""
 
 import math
 import subprocess
@@ -39,7 +39,7 @@ def test_an_unknown_row_is_one_clear_line():
 
 
 @pytest.mark.parametrize("bench", {id(row.bench): row.bench for row in ROWS.values()}.values(), ids=lambda b: b.network)
-def test_no_picture_that_is_scored_calibrates_or_teaches(bench, shared):
+def test_no_image_that_is_scored_calibrates_or_teaches(bench, shared):
     name, folder, options = bench.data
     scored = {
         (name, image_id)
@@ -53,7 +53,7 @@ def test_no_picture_that_is_scored_calibrates_or_teaches(bench, shared):
 
 def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
     none = Bench("none", ("none", "none", {}), "none", ())
-    train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
+    train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
     for thinning in (Thinning(0.7), Thinning(0.5, "2:4")):
         row = Row(none, BitWidths(8, 8), aware_steps=2, thinning=thinning, tuning_steps=4)
         _, network = compress(row, checkpoint, train)
@@ -70,7 +70,7 @@ def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
 
 def test_a_row_may_lose_channels_and_weights(checkpoint):
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(8, 8), saving=0.2, thinning=Thinning(0.5))
-    train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
+    train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
     (network,) = compress(row, checkpoint, train)
     before, after = (reference_plans(8, 1)(spec)[1].peak_memory_bytes for spec in (checkpoint.spec, network.spec))
     assert after <= 0.8 * before
@@ -85,7 +85,7 @@ def test_eight_bits_are_calibrated_as_the_row_says(checkpoint):
         equalize=False,
         clipping=Clipping("percentile", 99.0),
     )
-    train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
+    train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
     (network,) = compress(row, checkpoint, train)
     ranges = calibrate(checkpoint, frames(train, checkpoint.spec.input_height, checkpoint.spec.input_width))
     assert network.activations == quantize(checkpoint, ranges, row.bits, row.clipping).activations
@@ -95,10 +95,10 @@ def test_eight_bits_are_calibrated_as_the_row_says(checkpoint):
 
 
 @pytest.mark.parametrize("step", [{"learned_rounding": True}, {"aware_steps": 3}], ids=lambda step: next(iter(step)))
-def test_a_rounding_has_pictures_of_its_own(checkpoint, monkeypatch, step):
+def test_a_rounding_has_images_of_its_own(checkpoint, monkeypatch, step):
     monkeypatch.setattr(compression, "_ROUNDING_STEPS", 20)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), **step)
-    train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
+    train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
     own, shared = (compress(row, checkpoint, train.take(2), rounding) for rounding in (train, None))
     if not row.aware_steps:  # what calibrates stays
         assert own[0].activations == shared[0].activations
@@ -108,7 +108,7 @@ def test_a_rounding_has_pictures_of_its_own(checkpoint, monkeypatch, step):
 def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
     monkeypatch.setattr(compression, "_ROUNDING_STEPS", 40)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), learned_rounding=True, aware_steps=3)
-    train = open_dataset("streets", height=48, width=64, train_pictures=6).split("train")
+    train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
     before, network = compress(row, checkpoint, Joined(train.take(2), train))
     assert any((before.biases[name] != codes).any() for name, codes in network.biases.items())
     assert network.bits == row.bits

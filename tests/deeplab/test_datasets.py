@@ -1,4 +1,4 @@
-"""Every data set by its own official layout, on folders of a few made pictures, and every mistake a user can make."""
+"""Every data set by its own official layout, on folders of a few made images, and every mistake a user can make."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from deeplab.datasets.palette import palette
 from evaluation.errors import UserError
 
 
-def write_picture(path: Path, height: int = 6, width: int = 8, value: int = 90) -> Path:
+def write_image(path: Path, height: int = 6, width: int = 8, value: int = 90) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((height, width, 3), value, np.uint8)).save(path)
     return path
@@ -40,7 +40,7 @@ def mask_of(*values: int, height: int = 6, width: int = 8) -> np.ndarray:
 def camvid(tmp_path: Path) -> Path:
     for part, count in (("train", 3), ("val", 2), ("test", 2)):
         for number in range(count):
-            write_picture(tmp_path / part / f"{part}_{number:03d}.png", value=10 * number)
+            write_image(tmp_path / part / f"{part}_{number:03d}.png", value=10 * number)
             write_mask(tmp_path / f"{part}annot" / f"{part}_{number:03d}.png", mask_of(3, 0, 10, 11))
     return tmp_path
 
@@ -50,9 +50,9 @@ def voc(tmp_path: Path) -> Path:
     year = tmp_path / "VOCdevkit" / "VOC2012"
     ids = [f"2007_{number:06d}" for number in range(6)]
     for image_id in ids:
-        write_picture(year / "JPEGImages" / f"{image_id}.jpg")
+        write_image(year / "JPEGImages" / f"{image_id}.jpg")
         write_mask(year / "SegmentationClass" / f"{image_id}.png", mask_of(0, 20, 255), palette=True)
-    write_picture(year / "JPEGImages" / "2008_000001.jpg")  # detection only: listed nowhere, has no mask
+    write_image(year / "JPEGImages" / "2008_000001.jpg")  # detection only: listed nowhere, has no mask
     lists = year / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text("\n".join(ids[:2]) + "\n")
@@ -72,7 +72,7 @@ def cityscapes(tmp_path: Path) -> Path:
     ):
         for number in range(count):
             stem = f"{city}_000000_{number:06d}"
-            write_picture(tmp_path / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png")
+            write_image(tmp_path / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png")
             write_mask(tmp_path / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", mask_of(*range(34), 255))
     return tmp_path
 
@@ -80,7 +80,7 @@ def cityscapes(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number in range(10):
-        write_picture(tmp_path / "images" / f"{number}.jpg")
+        write_image(tmp_path / "images" / f"{number}.jpg")
         write_mask(tmp_path / "masks" / f"{number}.png", mask_of(0, 1, 255))
     (tmp_path / "classes.txt").write_text("floor\nforklift\n")
     return tmp_path
@@ -121,7 +121,7 @@ def test_voc_lists_at_the_root(voc: Path) -> None:
 def test_ade20k_official_layout_and_both_encodings(tmp_path: Path) -> None:
     for part, count in (("training", 3), ("validation", 4)):
         for number in range(count):
-            write_picture(tmp_path / "images" / part / f"ADE_{number}.jpg")
+            write_image(tmp_path / "images" / part / f"ADE_{number}.jpg")
             write_mask(tmp_path / "annotations" / part / f"ADE_{number}.png", mask_of(0, 1, 31, 32, 150))
     dataset = open_dataset("ade20k", tmp_path)
     assert (len(dataset.split("train")), len(dataset.split("val"))) == (3, 4)
@@ -137,7 +137,7 @@ def test_ade20k_official_layout_and_both_encodings(tmp_path: Path) -> None:
 
 
 def test_ade20k_flat_layout(tmp_path: Path) -> None:
-    write_picture(tmp_path / "images" / "ADE_1.jpg")
+    write_image(tmp_path / "images" / "ADE_1.jpg")
     write_mask(tmp_path / "annotations" / "ADE_1.png", mask_of(5))
     dataset = open_dataset("ade20k", tmp_path)
     assert dataset.split("all").image_ids == ("ADE_1",)
@@ -159,7 +159,7 @@ motorcycle 32 17, bicycle 33 18
 
 def test_cityscapes_official_layout_and_table(cityscapes: Path) -> None:
     dataset = open_dataset("cityscapes", cityscapes)
-    counts = {"train": 3, "val": 7, "search": 4, "heldout": 3, "all": 10, "test_pictures": 2}
+    counts = {"train": 3, "val": 7, "search": 4, "heldout": 3, "all": 10, "test_images": 2}
     assert {name: len(dataset.split(name)) for name in dataset.splits} == counts
     expected = np.full(35, VOID)
     for entry in CITYSCAPES_LABELS.replace("\n", " ").split(","):
@@ -185,10 +185,10 @@ def test_cityscapes_search_and_heldout_are_different_cities(cityscapes: Path) ->
     assert halves[0].isdisjoint(halves[1])
 
 
-def test_cityscapes_test_pictures_have_no_labels(cityscapes: Path) -> None:
-    split = open_dataset("cityscapes", cityscapes).split("test_pictures")
+def test_cityscapes_test_images_have_no_labels(cityscapes: Path) -> None:
+    split = open_dataset("cityscapes", cityscapes).split("test_images")
     assert split.image(0).shape == (6, 8, 3)
-    with pytest.raises(UserError, match="has no mask; unlabelled pictures serve for calibration"):
+    with pytest.raises(UserError, match="has no mask; unlabelled images serve for calibration"):
         split[0]
 
 
@@ -226,7 +226,7 @@ def test_folder_takes_lists(folder: Path) -> None:
     dataset = open_dataset("folder", folder)
     assert dataset.split("heldout").image_ids == ("9", "8")
     (folder / "search.txt").write_text("4\n")
-    with pytest.raises(UserError, match=r"search\.txt: picture '4' is in train\.txt too"):
+    with pytest.raises(UserError, match=r"search\.txt: image '4' is in train\.txt too"):
         open_dataset("folder", folder)
     (folder / "search.txt").unlink()
     with pytest.raises(UserError, match=r"search\.txt: no such file, but train\.txt is there"):
@@ -234,19 +234,19 @@ def test_folder_takes_lists(folder: Path) -> None:
 
 
 def test_folder_without_masks_serves_for_calibration_only(tmp_path: Path) -> None:
-    write_picture(tmp_path / "images" / "a.png", value=7)
+    write_image(tmp_path / "images" / "a.png", value=7)
     split = open_dataset("folder", tmp_path).split("train")
     assert (split.image(0) == 7).all()
     with pytest.raises(UserError, match=r"a\.png: has no mask"):
         split[0]
 
 
-def test_a_picture_alone_needs_no_readable_mask(folder: Path) -> None:
-    (folder / "masks" / "0.png").write_bytes(b"not a picture")
+def test_a_image_alone_needs_no_readable_mask(folder: Path) -> None:
+    (folder / "masks" / "0.png").write_bytes(b"not an image")
     assert open_dataset("folder", folder).split("all").image(0).shape == (6, 8, 3)
 
 
-def test_grey_and_palette_pictures_come_as_rgb(tmp_path: Path) -> None:
+def test_grey_and_palette_images_come_as_rgb(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     Image.fromarray(np.full((4, 5), 9, np.uint8)).save(tmp_path / "images" / "grey.png")
     assert open_dataset("folder", tmp_path).split("all").image(0).shape == (4, 5, 3)
@@ -294,9 +294,9 @@ def test_unknown_names_say_the_nearest(folder: Path) -> None:
         ("streets", {"height": 33.5}, "height: expected a whole number, found 33.5"),
         ("streets", {"height": 64.0}, "height: expected a whole number, found 64.0"),
         ("streets", {"width": 10**6}, "width: should be less than or equal to 4096, found 1000000"),
-        ("streets", {"train_pictures": 10**30}, "train_pictures: should be less than or equal to 1000000, found 1000"),
-        ("streets", {"train_pictures": 0}, "train_pictures: should be greater than or equal to 1, found 0"),
-        ("streets", {"1": 2}, "no option '1' .valid: seed, height, width, train_pictures"),
+        ("streets", {"train_images": 10**30}, "train_images: should be less than or equal to 1000000, found 1000"),
+        ("streets", {"train_images": 0}, "train_images: should be greater than or equal to 1, found 0"),
+        ("streets", {"1": 2}, "no option '1' .valid: seed, height, width, train_images"),
         ("ade20k", {"classes": 31}, "classes: should be 150 or 32, found 31"),
         ("folder", {"class_names": ["a", False]}, r"class_names\[1\]: expected a text, found False; put it in quotes"),
         ("folder", {"class_names": "road"}, "class_names: expected a list, found 'road'"),
@@ -335,7 +335,7 @@ def test_missing_folder(name: str, tmp_path: Path) -> None:
         open_dataset(name, tmp_path)
 
 
-def test_picture_without_its_mask(camvid: Path, voc: Path) -> None:
+def test_image_without_its_mask(camvid: Path, voc: Path) -> None:
     (camvid / "valannot" / "val_001.png").unlink()
     with pytest.raises(UserError, match=r"val_001\.png: has no mask"):
         open_dataset("camvid", camvid)
@@ -344,7 +344,7 @@ def test_picture_without_its_mask(camvid: Path, voc: Path) -> None:
     with pytest.raises(UserError, match=r"2007_000003\.jpg: has no mask"):
         open_dataset("voc", voc)
     (year / "JPEGImages" / "2007_000003.jpg").unlink()
-    with pytest.raises(UserError, match=r"val\.txt: line 2 names picture '2007_000003', which is not there"):
+    with pytest.raises(UserError, match=r"val\.txt: line 2 names image '2007_000003', which is not there"):
         open_dataset("voc", voc)
 
 
@@ -357,7 +357,7 @@ def expect_bad_sample(folder: Path, message: str) -> None:
 
 def test_mask_of_another_size(folder: Path) -> None:
     write_mask(folder / "masks" / "0.png", mask_of(0, height=6, width=7))
-    expect_bad_sample(folder, r"masks/0\.png: mask is 7x6, its picture 0\.jpg 8x6")
+    expect_bad_sample(folder, r"masks/0\.png: mask is 7x6, its image 0\.jpg 8x6")
 
 
 def test_label_out_of_range_says_value_and_place(folder: Path) -> None:
@@ -380,17 +380,17 @@ def test_colour_mask(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["images/0.jpg", "masks/0.png"])
 def test_unreadable_file(folder: Path, name: str) -> None:
     whole = (folder / name).read_bytes()
-    for content in (b"not a picture", whole[: len(whole) // 2], b""):
+    for content in (b"not an image", whole[: len(whole) // 2], b""):
         (folder / name).write_bytes(content)
         expect_bad_sample(folder, f"{name}: not a readable image")
 
 
 def test_empty_folder_and_empty_split(folder: Path) -> None:
-    with pytest.raises(UserError, match="split 'search' has no pictures"):
+    with pytest.raises(UserError, match="split 'search' has no images"):
         open_dataset("folder", folder, search_share=0.0).split("search")
-    for picture in (folder / "images").iterdir():
-        picture.unlink()
-    with pytest.raises(UserError, match="images: holds no pictures"):
+    for image in (folder / "images").iterdir():
+        image.unlink()
+    with pytest.raises(UserError, match="images: holds no images"):
         open_dataset("folder", folder)
 
 
@@ -409,8 +409,8 @@ def test_shipped_lists_are_disjoint_and_complete() -> None:
 
 
 def test_hash_split_ignores_the_order_of_files(folder: Path) -> None:
-    pictures = open_dataset("folder", folder).split("all").pictures
-    assert split_by_hash(pictures, (0.3, 0.7)) == split_by_hash(pictures[::-1], (0.3, 0.7))
+    images = open_dataset("folder", folder).split("all").pairs
+    assert split_by_hash(images, (0.3, 0.7)) == split_by_hash(images[::-1], (0.3, 0.7))
 
 
 @pytest.mark.parametrize(

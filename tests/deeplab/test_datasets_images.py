@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from deeplab.datasets.files import PicturePath, label_encoding, read_image, read_mask, read_pair
+from deeplab.datasets.files import ImagePair, label_encoding, read_image, read_mask, read_pair
 from deeplab.datasets.interface import VOID
 from evaluation.errors import UserError
 
@@ -70,7 +70,7 @@ def test_an_image_and_its_mask_are_both_as_a_viewer_shows_them(tmp_path: Path) -
     Image.fromarray(COLOURS).save(image, exif=tags)
     upright = np.arange(35).reshape(7, 5) % 11
     Image.fromarray(upright.astype(np.uint8)).save(labels)
-    pair = PicturePath("a", image, labels)
+    pair = ImagePair("a", image, labels)
     pixels, found = read_pair(pair, ENCODING)
     assert (pixels == np.rot90(COLOURS, -1)).all()
     assert (found == upright).all()
@@ -78,7 +78,7 @@ def test_an_image_and_its_mask_are_both_as_a_viewer_shows_them(tmp_path: Path) -
     assert (read_pair(pair, ENCODING)[1] == upright[::-1, ::-1]).all()
     Image.fromarray(upright.T.astype(np.uint8)).save(labels)
     with pytest.raises(
-        UserError, match=r"mask is 7x5, its picture a\.png 5x7 once its orientation tag is applied; label"
+        UserError, match=r"mask is 7x5, its image a\.png 5x7 once its orientation tag is applied; label"
     ):
         read_pair(pair, ENCODING)
 
@@ -192,7 +192,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["trunc_idat.png", "zero.png", "mask_rgb.png"])
 def test_the_cases_are_refused_as_masks(shared, name: str) -> None:
-    refused(shared("cases/pictures") / name, "not a readable image|mask is RGB", mask)
+    refused(shared("cases/images") / name, "not a readable image|mask is RGB", mask)
 
 
 @pytest.mark.parametrize("tolerant", [False, True])

@@ -66,16 +66,16 @@ def test_ids_are_found_as_they_are_written(folder: Path, text: str, encoding: st
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("5\n\nframe.003\n5.png\n", r"search\.txt: lines 1 and 4 name the same picture '5'; remove one"),
+        ("5\n\nframe.003\n5.png\n", r"search\.txt: lines 1 and 4 name the same image '5'; remove one"),
         (
             "5\n6\n",
-            r"search\.txt: line 2 names picture '6', which is not there; did you mean|search\.txt: line 2 .*valid",
+            r"search\.txt: line 2 names image '6', which is not there; did you mean|search\.txt: line 2 .*valid",
         ),
-        ("5\n0.png\n", r"search\.txt: picture '0' is in train\.txt too; splits must be disjoint"),
+        ("5\n0.png\n", r"search\.txt: image '0' is in train\.txt too; splits must be disjoint"),
         (b"5\0\n", "not a text file; expected one entry a line"),
         (b"\xff\xfe5\0\n", "line 1 is not UTF-8 text; convert it, e.g. iconv|not a text file"),
-        ("x" * 5000, "line 1 names picture 'x{80}', which is not there"),
-        ('"', "line 1 names picture"),
+        ("x" * 5000, "line 1 names image 'x{80}', which is not there"),
+        ('"', "line 1 names image"),
     ],
 )
 def test_ids_that_fit_no_image_or_one_twice(folder: Path, text: str | bytes, words: str) -> None:
@@ -138,7 +138,7 @@ def test_a_mask_for_two_images_and_one_in_a_lossy_format_are_refused(tmp_path: P
     (tmp_path / "classes.txt").write_text("a\nb\n")
     add(tmp_path, "a.png", "a.png")
     write(tmp_path / "images" / "A.png", (4, 5, 3))
-    with pytest.raises(UserError, match=r"A\.png: its mask may be a\.png in .*masks, of another picture, too"):
+    with pytest.raises(UserError, match=r"A\.png: its mask may be a\.png in .*masks, of another image, too"):
         open_dataset("folder", tmp_path)
     (tmp_path / "images" / "A.png").unlink()
     (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / "a.jpg")

@@ -11,7 +11,7 @@ from deeplab import streets
 from deeplab.datasets import VOID, open_dataset
 from evaluation.errors import UserError
 
-# Of the first ten search pictures, seed 0, 96x128: share of each class, and mean value of each picture.
+# Of the first ten search images, seed 0, 96x128: share of each class, and mean value of each image.
 SHARES_OF_TEN = [0.1654, 0.1786, 0.0265, 0.3483, 0.0477, 0.1064, 0.0068, 0.0310, 0.0731, 0.0044, 0.0120]
 MEANS_OF_TEN = [86.99, 128.87, 82.20, 132.82, 82.33, 115.04, 114.58, 78.68, 114.70, 72.89]
 
@@ -23,21 +23,21 @@ def content_hash(split, count: int) -> str:
     return digest.hexdigest()
 
 
-def test_same_seed_same_pictures_whatever_numpys_global_state() -> None:
+def test_same_seed_same_images_whatever_numpys_global_state() -> None:
     split = open_dataset("streets").split("search")
     before = content_hash(split, 3)
-    from deeplab.datasets.streets import _picture
+    from deeplab.datasets.streets import _image
 
-    _picture.cache_clear()
+    _image.cache_clear()
     np.random.seed(5)  # noqa: NPY002 - the state that must not matter
     assert content_hash(split, 3) == before
 
 
 def test_seeds_indices_and_splits_differ() -> None:
     dataset = open_dataset("streets")
-    pictures = [dataset.split(name)[index].image for name in dataset.splits for index in (0, 1)]
-    pictures.append(open_dataset("streets", seed=1).split("train")[0].image)
-    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+    images = [dataset.split(name)[index].image for name in dataset.splits for index in (0, 1)]
+    images.append(open_dataset("streets", seed=1).split("train")[0].image)
+    assert len({image.tobytes() for image in images}) == len(images)
     ids = [image_id for name in dataset.splits for image_id in dataset.split(name).image_ids]
     assert len(set(ids)) == len(ids) >= 4000 + 300
 
@@ -54,7 +54,7 @@ def test_labels_are_the_classes_and_all_of_them_occur_in_a_small_split() -> None
     assert counts[:11].max() < 0.5 * counts.sum()
 
 
-def test_pictures_vary_in_light() -> None:
+def test_images_vary_in_light() -> None:
     means = [sample.image.mean() for sample in open_dataset("streets").split("search").take(40)]
     assert np.std(means) > 15
 
@@ -82,7 +82,7 @@ def test_take_and_fingerprint() -> None:
     assert len(prints) == 5
 
 
-def test_pictures_cannot_be_changed_by_accident() -> None:
+def test_images_cannot_be_changed_by_accident() -> None:
     with pytest.raises(ValueError, match="read-only"):
         open_dataset("streets").split("val")[0].image[0] = 0
 
@@ -91,7 +91,7 @@ def test_bad_options() -> None:
     for options, message in (
         ({"height": 8}, "height: should be greater than or equal to 32, found 8"),
         ({"seed": -1}, "seed: should be greater than or equal to 0"),
-        ({"train_pictures": 0}, "train_pictures: should be greater than or equal to 1"),
+        ({"train_images": 0}, "train_images: should be greater than or equal to 1"),
         ({"widht": 64}, "did you mean 'width'"),
     ):
         with pytest.raises(UserError, match=message):
@@ -114,8 +114,8 @@ def test_another_generator_has_another_fingerprint_and_another_comment_has_not(t
     assert streets.generator_digest(folder) != streets.generator_digest()
 
 
-def test_the_pictures_of_the_shipped_network_have_not_changed() -> None:
-    """A change of these figures means other pictures: train and score the shipped network anew.
+def test_the_images_of_the_shipped_network_have_not_changed() -> None:
+    """A change of these figures means other images: train and score the shipped network anew.
 
     Shares and means, not bytes: another machine's mathematics may differ in the last bit.
     """

@@ -25,19 +25,19 @@ def uneven(checkpoint):
     return Checkpoint(checkpoint.spec, weights)
 
 
-def test_the_network_computes_the_same(checkpoint, uneven, pictures):
+def test_the_network_computes_the_same(checkpoint, uneven, images):
     runner = simulator(checkpoint.spec)
     for network in (checkpoint, uneven):
-        equal = equalize(network, calibrate(network, pictures))
+        equal = equalize(network, calibrate(network, images))
         assert any((equal.weights[name] != array).any() for name, array in network.weights.items())
-        exact = runner.probabilities(network, pictures).numpy()
-        np.testing.assert_allclose(runner.probabilities(equal, pictures).numpy(), exact, atol=2e-4)
+        exact = runner.probabilities(network, images).numpy()
+        np.testing.assert_allclose(runner.probabilities(equal, images).numpy(), exact, atol=2e-4)
         np.testing.assert_array_equal(equal.weights[f"{LOGITS}/bias"], network.weights[f"{LOGITS}/bias"])
 
 
-def test_ranges_become_even_and_the_widest_stays(uneven, pictures):
-    before = calibrate(uneven, pictures)
-    after = calibrate(equalize(uneven, before), pictures)
+def test_ranges_become_even_and_the_widest_stays(uneven, images):
+    before = calibrate(uneven, images)
+    after = calibrate(equalize(uneven, before), images)
     spread = [
         np.log(np.maximum(-seen["block_3/project"].channel_low, seen["block_3/project"].channel_high)).std()
         for seen in (before, after)
@@ -59,10 +59,10 @@ def clamped(checkpoint):
     return Checkpoint(checkpoint.spec, weights)
 
 
-def test_the_clamp_of_relu6_stays_where_it_was(clamped, pictures):
-    before = calibrate(clamped, pictures)
+def test_the_clamp_of_relu6_stays_where_it_was(clamped, images):
+    before = calibrate(clamped, images)
     equal = equalize(clamped, before)
-    after = calibrate(equal, pictures)
+    after = calibrate(equal, images)
     reached = [before[name].channel_high >= 5.9 for name in ("stem", "block_1/expand", "block_2/depthwise")]
     assert all(clamps.any() and not clamps.all() for clamps in reached)
     for layer in layers(clamped.spec):
@@ -73,15 +73,15 @@ def test_the_clamp_of_relu6_stays_where_it_was(clamped, pictures):
                 after[layer.name].channel_mean[clamps], before[layer.name].channel_mean[clamps], rtol=1e-3, atol=1e-4
             )
     runner = simulator(clamped.spec)
-    exact = runner.probabilities(clamped, pictures).numpy()
-    np.testing.assert_allclose(runner.probabilities(equal, pictures).numpy(), exact, atol=1e-3)
+    exact = runner.probabilities(clamped, images).numpy()
+    np.testing.assert_allclose(runner.probabilities(equal, images).numpy(), exact, atol=1e-3)
 
 
-def test_a_badly_scaled_network_loses_less_to_rounding(uneven, pictures):
+def test_a_badly_scaled_network_loses_less_to_rounding(uneven, images):
     runner = simulator(uneven.spec)
-    exact = runner.labels(uneven, pictures)
+    exact = runner.labels(uneven, images)
     agreement = []
-    for network in (uneven, equalize(uneven, calibrate(uneven, pictures))):
-        quantised = quantize(network, calibrate(network, pictures), BitWidths(8, 4))
-        agreement.append((runner.labels(quantised, pictures) == exact).mean())
+    for network in (uneven, equalize(uneven, calibrate(uneven, images))):
+        quantised = quantize(network, calibrate(network, images), BitWidths(8, 4))
+        agreement.append((runner.labels(quantised, images) == exact).mean())
     assert agreement[1] > agreement[0]

@@ -12,59 +12,59 @@ from tests.deeplab.tiny import cut
 
 
 @pytest.fixture(scope="module")
-def labels(pictures):
+def labels(images):
     """Bright, dark and in between: learnable in a few steps."""
-    brightness = pictures.mean(axis=-1)
+    brightness = images.mean(axis=-1)
     return np.digitize(brightness, [85, 170]).astype(np.uint8)
 
 
-def _accuracy(network, pictures, labels):
-    return (simulator(network.spec).labels(network, pictures) == labels).mean()
+def _accuracy(network, images, labels):
+    return (simulator(network.spec).labels(network, images) == labels).mean()
 
 
-def test_labels_are_learnt(checkpoint, pictures, labels):
-    tuned = fine_tune(checkpoint, lambda step: (pictures, labels), FineTuning(60, 1e-2, "labels"))
+def test_labels_are_learnt(checkpoint, images, labels):
+    tuned = fine_tune(checkpoint, lambda step: (images, labels), FineTuning(60, 1e-2, "labels"))
     assert tuned.spec == checkpoint.spec
-    assert _accuracy(tuned, pictures, labels) > _accuracy(checkpoint, pictures, labels) + 0.15
+    assert _accuracy(tuned, images, labels) > _accuracy(checkpoint, images, labels) + 0.15
 
 
-def test_a_pruned_network_learns_its_teacher_without_labels(checkpoint, pictures):
+def test_a_pruned_network_learns_its_teacher_without_labels(checkpoint, images):
     student = prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint), 0.4))
-    target = simulator(checkpoint.spec).labels(checkpoint, pictures)
-    tuned = fine_tune(student, lambda step: (pictures, None), FineTuning(40, 3e-3, "distill"), teacher=checkpoint)
+    target = simulator(checkpoint.spec).labels(checkpoint, images)
+    tuned = fine_tune(student, lambda step: (images, None), FineTuning(40, 3e-3, "distill"), teacher=checkpoint)
     assert tuned.spec == student.spec
-    assert _accuracy(tuned, pictures, target) > _accuracy(student, pictures, target) + 0.1
+    assert _accuracy(tuned, images, target) > _accuracy(student, images, target) + 0.1
 
 
-def test_void_pixels_teach_nothing(checkpoint, pictures, labels):
+def test_void_pixels_teach_nothing(checkpoint, images, labels):
     void = np.full_like(labels, VOID)
-    tuned = fine_tune(checkpoint, lambda step: (pictures, void), FineTuning(3, 1e-2, "labels"))
+    tuned = fine_tune(checkpoint, lambda step: (images, void), FineTuning(3, 1e-2, "labels"))
     for name, before in checkpoint.weights.items():
         np.testing.assert_array_equal(tuned.weights[name], before)
 
 
-def test_held_zeros_stay_and_free_ones_do_not(checkpoint, pictures, labels):
+def test_held_zeros_stay_and_free_ones_do_not(checkpoint, images, labels):
     options = FineTuning(12, 3e-3, "labels")
     pruned = cut(checkpoint, Thinning(0.6))
-    held = fine_tune(pruned, lambda step: (pictures, labels), options, hold_zeros=True)
+    held = fine_tune(pruned, lambda step: (images, labels), options, hold_zeros=True)
     for name in Thinning(0.6).densities(checkpoint.spec):
         np.testing.assert_array_equal(held.weights[name] == 0, pruned.weights[name] == 0)
-    free = fine_tune(pruned, lambda step: (pictures, labels), options)
+    free = fine_tune(pruned, lambda step: (images, labels), options)
     assert np.count_nonzero(free.weights["aspp/project/kernel"]) > np.count_nonzero(held.weights["aspp/project/kernel"])
 
 
-def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, pictures, labels):
+def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, images, labels):
     options = FineTuning(5, 1e-3, "labels")
-    first = fine_tune(checkpoint, lambda step: (pictures, labels), options)
-    second = fine_tune(checkpoint, lambda step: (pictures, labels), options)
+    first = fine_tune(checkpoint, lambda step: (images, labels), options)
+    second = fine_tune(checkpoint, lambda step: (images, labels), options)
     assert first.fingerprint() == second.fingerprint()
     tuner = _Tuner(checkpoint.spec)
     for _ in range(2):
         tuner.start(checkpoint)
         tuner.hold(cut(checkpoint, Thinning(0.5)))
-        tuner.descent.fit(pictures, labels, 1e-3)
+        tuner.descent.fit(images, labels, 1e-3)
     assert tuner.descent._labels_step.experimental_get_tracing_count() == 1
 
 
-def test_zero_steps_is_the_same_network(checkpoint, pictures, labels):
-    assert fine_tune(checkpoint, lambda step: (pictures, labels), FineTuning(0, 1.0, "labels")) is checkpoint
+def test_zero_steps_is_the_same_network(checkpoint, images, labels):
+    assert fine_tune(checkpoint, lambda step: (images, labels), FineTuning(0, 1.0, "labels")) is checkpoint

@@ -1,4 +1,4 @@
-"""Pictures for fine-tuning: windows by step, and several splits as one."""
+"""Images for fine-tuning: windows by step, and several splits as one."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from deeplab.image_windows import TrainingBatches, frames, read
 
 @pytest.fixture(scope="module")
 def split():
-    return open_dataset("streets", height=32, width=48, train_pictures=6).split("train")
+    return open_dataset("streets", height=32, width=48, train_images=6).split("train")
 
 
 @pytest.mark.parametrize(("crop", "shape"), [(None, (4, 32, 48)), (16, (4, 16, 16)), (40, (4, 32, 40))])
@@ -25,17 +25,17 @@ def test_windows_have_their_size_and_follow_the_step_alone(split, crop, shape):
     assert (image != made[0](6)[0]).any()
 
 
-def test_labels_are_cut_and_turned_as_their_pictures(split):
-    """Each window and its labels are found together in a picture, or in its mirror image."""
+def test_labels_are_cut_and_turned_as_their_images(split):
+    """Each window and its labels are found together in an image, or in its mirror image."""
     batches = TrainingBatches(split, 32, 48, batch=4, crop=16, labelled=True, seed=0)
     whole = [(sample.image[:, ::way], sample.label[:, ::way]) for sample in split for way in (1, -1)]
-    for image, label in zip(*batches(2), strict=True):
+    for window, label in zip(*batches(2), strict=True):
         places = [
-            (top, left, picture, labels)
-            for picture, labels in whole
+            (top, left, image, labels)
+            for image, labels in whole
             for top in range(17)
             for left in range(33)
-            if (picture[top : top + 16, left : left + 16] == image).all()
+            if (image[top : top + 16, left : left + 16] == window).all()
         ]
         assert any((labels[top : top + 16, left : left + 16] == label).all() for top, left, _, labels in places)
 
@@ -54,7 +54,7 @@ def test_batches_of_what_was_read_before_are_the_same(split, labelled):
 
 
 def test_joined_splits_are_one_after_the_other(split):
-    other = open_dataset("streets", height=32, width=48, seed=7, train_pictures=3).split("train")
+    other = open_dataset("streets", height=32, width=48, seed=7, train_images=3).split("train")
     both = Joined(split, other)
     assert len(both) == 9
     assert len(set(both.image_ids)) == 9

@@ -7,7 +7,7 @@ from deeplab.datasets import open_dataset
 from deeplab.importing import import_tflite
 from deeplab.simulation import simulator
 from deeplab.spec import mobilenet_v2_deeplab
-from evaluation.accuracy import score_pictures
+from evaluation.accuracy import score_images
 from evaluation.errors import UserError
 
 # Parameters, tap and score of each file's float network as its SOURCE.txt states them.
@@ -43,8 +43,8 @@ def _miou(shared, name):
         dataset = open_dataset("voc", shared("data/voc2012_subset"))
     spec, runner = checkpoint.spec, simulator(checkpoint.spec)
     dataset.split("val" if "camvid" in name else "all")
-    scores = score_pictures(
-        lambda pictures: runner.labels(checkpoint, pictures),
+    scores = score_images(
+        lambda images: runner.labels(checkpoint, images),
         (
             (sample.image_id, sample.image, sample.label)
             for sample in dataset.split("val" if "camvid" in name else "all")
@@ -69,7 +69,7 @@ def test_the_score_is_the_published_one_for_the_larger_networks(shared, name):
 
 
 def test_float_logits_equal_litert(shared):
-    """Logits of the 257 network on one picture, against the interpreter running the file itself."""
+    """Logits of the 257 network on one image, against the interpreter running the file itself."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     from deeplab.model import build, load_weights

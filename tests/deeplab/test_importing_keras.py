@@ -77,9 +77,9 @@ def test_features_are_the_same(keras_2, backbone: Backbone) -> None:
     model = build(spec)
     for name in {name.rsplit("/", 1)[0] for name in backbone.weights}:
         model.get_layer(name).set_weights([backbone.weights[f"{name}/{part}"] for part in ("kernel", "bias")])
-    pictures = np.random.default_rng(0).uniform(-1, 1, (2, *SIZE, 3)).astype(np.float32)
-    ours = keras.Model(model.input, model.get_layer("block_16/project").output)(pictures).numpy()
-    theirs = keras.Model(keras_2.input, keras_2.get_layer("block_16_project_BN").output)(pictures).numpy()
+    images = np.random.default_rng(0).uniform(-1, 1, (2, *SIZE, 3)).astype(np.float32)
+    ours = keras.Model(model.input, model.get_layer("block_16/project").output)(images).numpy()
+    theirs = keras.Model(keras_2.input, keras_2.get_layer("block_16_project_BN").output)(images).numpy()
     assert ours.shape == theirs.shape
     assert np.abs(theirs).max() > 0.1
     assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
@@ -191,7 +191,7 @@ def test_a_backbone_is_no_network(files: Path) -> None:
 def config(tmp_path: Path, **network: object) -> TrainConfig:
     return TrainConfig.model_validate({
         "output": tmp_path / "out",
-        "data": {"name": "streets", "options": {"height": 32, "width": 32, "train_pictures": 2}},
+        "data": {"name": "streets", "options": {"height": 32, "width": 32, "train_images": 2}},
         "network": {"input_size": [32, 48], **network},
         "training": {"steps": 1},
     })  # fmt: skip
@@ -230,7 +230,7 @@ def test_keys_of_a_head_beside_a_whole_network_are_refused(tmp_path: Path) -> No
     from tests.deeplab.slim_network import SlimNetwork
 
     path = SlimNetwork().write_checkpoint(tmp_path / "model.ckpt")
-    dataset = open_dataset("streets", height=32, width=32, train_pictures=2)
+    dataset = open_dataset("streets", height=32, width=32, train_images=2)
     settings = config(tmp_path, start=path, output_stride=8, aspp_width=16)
     with pytest.raises(UserError, match=r"network\.aspp_width: .*model\.ckpt is a whole network"):
         _network(settings, dataset)

@@ -28,11 +28,11 @@ def v3_plus() -> SlimNetwork:
 
 def assert_same_logits(network: SlimNetwork, checkpoint: Checkpoint) -> None:
     spec = checkpoint.spec
-    picture = np.random.default_rng(3).integers(0, 256, (spec.input_height, spec.input_width, 3)).astype(np.uint8)
-    expected = network.logits(picture)
+    image = np.random.default_rng(3).integers(0, 256, (spec.input_height, spec.input_width, 3)).astype(np.uint8)
+    expected = network.logits(image)
     model = build(spec)
     load_weights(model, spec, checkpoint.weights)
-    found = model(picture[None].astype(np.float32) / 127.5 - 1.0, training=False).numpy()
+    found = model(image[None].astype(np.float32) / 127.5 - 1.0, training=False).numpy()
     assert expected.shape == found.shape
     assert np.abs(expected).max() > 0.1
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
@@ -146,7 +146,7 @@ def test_published_rates_are_taken_where_there_are_three_branches(tmp_path: Path
 
 def test_a_graph_for_any_size_needs_one(tmp_path: Path) -> None:
     path = SlimNetwork(fixed_size=False, mean=True).write_graph(tmp_path / "graph.pb")
-    with pytest.raises(UserError, match=r"graph\.pb: takes pictures of any size; give network\.input_size"):
+    with pytest.raises(UserError, match=r"graph\.pb: takes images of any size; give network\.input_size"):
         load_network(path)
     assert load_network(path, Unstated((33, 33))).spec.input_width == 33
 
@@ -227,7 +227,7 @@ def set_strides(nodes: dict) -> None:
         ),
         (set_kind("AvgPool2D/AvgPool", "MaxPool"), ("AvgPool2D/AvgPool (MaxPool)", "an average over all 5 x 7")),
         (set_strides, ("aspp1_pointwise/Conv2D", "stride 1 and dilation 1 for layer aspp/atrous_0/pointwise")),
-        (set_offset, ("pictures scaled to [-1, 1]",)),
+        (set_offset, ("images scaled to [-1, 1]",)),
         (rewire("MobilenetV2/Conv/Conv2D", 0, "gone"), ("node gone is missing",)),
     ],
     ids=range(14),

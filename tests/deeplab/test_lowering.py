@@ -36,23 +36,21 @@ def test_the_accuracy_path_is_the_executed_plan_to_the_bit(bits):
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (4, 8), (8, 4), (16, 16)])
 @pytest.mark.parametrize("tile_count", [1, 4])
-def test_the_executed_plan_agrees_with_the_accuracy_path(
-    checkpoint, pictures, weight_bits, activation_bits, tile_count
-):
-    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(weight_bits, activation_bits))
-    simulated = simulator(checkpoint.spec).labels(network, pictures)
+def test_the_executed_plan_agrees_with_the_accuracy_path(checkpoint, images, weight_bits, activation_bits, tile_count):
+    network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(weight_bits, activation_bits))
+    simulated = simulator(checkpoint.spec).labels(network, images)
     graph = lower(network)
     planned = plan(graph, tile_count)
-    executed = np.stack([execute(graph, planned, picture).output[0] for picture in pictures])
+    executed = np.stack([execute(graph, planned, image).output[0] for image in images])
     # What differs comes from TFLite's resize by odd factors, which interpolates at positions rounded to 1/1024.
     assert (executed == simulated).mean() > 0.975
     assert len(np.unique(executed)) > 1
 
 
-def test_a_float_plan_agrees_pixel_for_pixel_but_for_rounding(checkpoint, pictures):
+def test_a_float_plan_agrees_pixel_for_pixel_but_for_rounding(checkpoint, images):
     graph = lower(checkpoint)
-    executed = execute(graph, plan(graph, 4), pictures[0]).output[0]
-    assert (executed == simulator(checkpoint.spec).labels(checkpoint, pictures[:1])[0]).mean() > 0.999
+    executed = execute(graph, plan(graph, 4), images[0]).output[0]
+    assert (executed == simulator(checkpoint.spec).labels(checkpoint, images[:1])[0]).mean() > 0.999
 
 
 @pytest.mark.parametrize(
@@ -65,12 +63,12 @@ def test_a_float_plan_agrees_pixel_for_pixel_but_for_rounding(checkpoint, pictur
         Compression("channels", 0.0, 8, 16),
     ],
 )
-def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures, compression):
+def test_memory_planned_before_training_is_the_memory_after(checkpoint, images, compression):
     network = checkpoint
     if compression.sparsity:
         network = prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint), compression.sparsity))
     if not compression.is_float:
-        network = quantize(network, calibrate(network, pictures), compression.bits)
+        network = quantize(network, calibrate(network, images), compression.bits)
     for tile_count in (1, 4):
         untrained = lower_untrained(narrowed(checkpoint.spec, compression.sparsity), compression)
         before, after = plan(untrained, tile_count), plan(lower(network), tile_count)
@@ -79,10 +77,10 @@ def test_memory_planned_before_training_is_the_memory_after(checkpoint, pictures
         assert planning_view(untrained) == planning_view(lower(network))
 
 
-def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkpoint, pictures):
+def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkpoint, images):
     compression = Compression("magnitude", 0.8, 8, 8)
     sparse = cut(checkpoint, Thinning(0.8))
-    network = quantize(sparse, calibrate(sparse, pictures), BitWidths(8, 8))
+    network = quantize(sparse, calibrate(sparse, images), BitWidths(8, 8))
     graph = lower(network)
     before, after = plan(lower_untrained(checkpoint.spec, compression)), plan(graph)
     dense = plan(lower_untrained(checkpoint.spec, Compression("channels", 0.0, 8, 8)))
@@ -93,7 +91,7 @@ def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkp
     assert 0 <= after.arena_bytes - dense.arena_bytes <= scratch + 16
 
 
-def test_two_of_four_is_planned_to_the_weight(checkpoint, pictures):
+def test_two_of_four_is_planned_to_the_weight(checkpoint, images):
     compression = Compression("2:4", 0.5)
     sparse = lower(cut(checkpoint, Thinning(0.5, "2:4")))
     planned = lower_untrained(checkpoint.spec, compression)

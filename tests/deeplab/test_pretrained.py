@@ -20,7 +20,7 @@ def test_it_is_small_and_says_where_it_comes_from() -> None:
     assert (network.spec.input_height, network.spec.input_width, network.spec.classes) == (96, 128, 11)
     assert network.notes["command"] == "python -m deeplab.train deeplab/training/streets.yaml"
     assert network.notes["class_names"] == list(open_dataset("streets").class_names)
-    # Size, seed, stream and count; that the generator has not changed since is tested with its pictures.
+    # Size, seed, stream and count; that the generator has not changed since is tested with its images.
     drawn = open_dataset("streets").split("val").fingerprint().split("-", 2)[2]
     assert network.notes["data"]["val"].split("-", 2)[2] == drawn == "96x128-seed0-stream1-200"
 
@@ -35,10 +35,10 @@ def test_the_configuration_beside_it_is_the_one_it_was_trained_with() -> None:
 @pytest.mark.parametrize("name", ["search", "heldout"])
 def test_it_scores_what_its_notes_say(name: str) -> None:
     from deeplab.simulation import simulator
-    from evaluation.accuracy import score_pictures
+    from evaluation.accuracy import score_images
 
     network = load_checkpoint(STREETS)
     runner = simulator(network.spec)
     samples = [(s.image_id, s.image, s.label) for s in open_dataset("streets").split(name)]
-    scores = score_pictures(lambda frames: runner.labels(network, frames), samples, 11, 255, batch_size=25)
+    scores = score_images(lambda frames: runner.labels(network, frames), samples, 11, 255, batch_size=25)
     assert scores.miou == pytest.approx(network.notes["miou"][name], abs=2e-3)

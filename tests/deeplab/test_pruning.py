@@ -52,14 +52,14 @@ def _uniform(checkpoint, sparsity, inputs=None):
     return prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint, inputs), sparsity), inputs)
 
 
-def _logits(checkpoint, pictures):
+def _logits(checkpoint, images):
     model = build(checkpoint.spec)
     load_weights(model, checkpoint.spec, checkpoint.weights)
-    return model(pictures.astype(np.float32) / 127.5 - 1, training=False).numpy()
+    return model(images.astype(np.float32) / 127.5 - 1, training=False).numpy()
 
 
 @pytest.mark.parametrize("tap", ["expand", "depthwise", "project"])
-def test_cutting_dead_channels_changes_no_output(pictures, tap):
+def test_cutting_dead_channels_changes_no_output(images, tap):
     """Silence channels (weights and bias that write them to 0); the narrow network must then compute the same."""
     spec = tiny_spec()
     spec = type(spec)(**{**spec.__dict__, "decoder": type(spec.decoder)(2, tap, 6, (12,))})
@@ -79,9 +79,9 @@ def test_cutting_dead_channels_changes_no_output(pictures, tap):
             weights[f"{name}/bias"][start + dead] = 0
     masked = Checkpoint(spec, weights)
     narrow = take_channels(masked, keep)
-    expected = _logits(masked, pictures)
+    expected = _logits(masked, images)
     assert narrow.parameters < 0.6 * masked.parameters
-    np.testing.assert_allclose(_logits(narrow, pictures), expected, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(_logits(narrow, images), expected, atol=2e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.125, 0.5, 0.9])
@@ -200,18 +200,18 @@ def test_two_of_four_leaves_the_larger_two_of_any_four_inputs(checkpoint):
         np.testing.assert_array_equal(left, fours >= np.sort(fours, axis=3)[:, :, :, 2:3])
 
 
-def test_refitting_keeps_more_of_the_network_than_cutting_alone(checkpoint, pictures):
-    inputs = simulator(checkpoint.spec).sample_inputs(checkpoint, pictures, 128)
-    exact = _logits(checkpoint, pictures)
+def test_refitting_keeps_more_of_the_network_than_cutting_alone(checkpoint, images):
+    inputs = simulator(checkpoint.spec).sample_inputs(checkpoint, images, 128)
+    exact = _logits(checkpoint, images)
 
     def error(pruned):
-        return np.abs(_logits(pruned, pictures) - exact).mean()
+        return np.abs(_logits(pruned, images) - exact).mean()
 
     assert error(_uniform(checkpoint, 0.25, inputs)) < 0.8 * error(_uniform(checkpoint, 0.25))
     assert _uniform(checkpoint, 0.25, inputs).spec == narrowed(checkpoint.spec, 0.25)
 
 
-def test_a_channel_the_others_explain_is_lost_without_loss(checkpoint, pictures):
+def test_a_channel_the_others_explain_is_lost_without_loss(checkpoint, images):
     """Double a channel of a group: with refitting, cutting either twin must change nothing."""
     weights = {name: array.copy() for name, array in checkpoint.weights.items()}
     for name in ("block_3/expand/kernel", "block_3/expand/bias"):
@@ -219,9 +219,9 @@ def test_a_channel_the_others_explain_is_lost_without_loss(checkpoint, pictures)
     weights["block_3/depthwise/kernel"][:, :, 5] = weights["block_3/depthwise/kernel"][:, :, 4]
     weights["block_3/depthwise/bias"][5] = weights["block_3/depthwise/bias"][4]
     twins = Checkpoint(checkpoint.spec, weights)
-    inputs = simulator(twins.spec).sample_inputs(twins, pictures, 128)
+    inputs = simulator(twins.spec).sample_inputs(twins, images, 128)
     keep = {"block_3/expand": np.delete(np.arange(16), 5)}
     narrow = take_channels(refitted(twins, keep, inputs), keep)
-    expected = _logits(twins, pictures)
-    np.testing.assert_allclose(_logits(narrow, pictures), expected, atol=0.02 * np.abs(expected).max())
-    assert np.abs(_logits(take_channels(twins, keep), pictures) - expected).max() > 0.1 * np.abs(expected).max()
+    expected = _logits(twins, images)
+    np.testing.assert_allclose(_logits(narrow, images), expected, atol=0.02 * np.abs(expected).max())
+    assert np.abs(_logits(take_channels(twins, keep), images) - expected).max() > 0.1 * np.abs(expected).max()

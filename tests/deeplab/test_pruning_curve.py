@@ -38,11 +38,11 @@ def test_what_no_share_saves_is_said(spec):
 
 @pytest.mark.parametrize(("allotment", "bits", "kind"), [("memory", 8, QuantizedNetwork), ("uniform", 32, Checkpoint)])
 def test_each_point_saves_what_was_asked_and_scores_the_network_that_was_planned(
-    checkpoint, pictures, allotment, bits, kind
+    checkpoint, images, allotment, bits, kind
 ):
     setting = Setting(allotment, "l1", bits, tile_count=1)
     whole, *points = curve(
-        checkpoint, (0.1, 0.25), setting, pictures, lambda network: network, FineTuning(0, 1e-3, "distill"), None
+        checkpoint, (0.1, 0.25), setting, images, lambda network: network, FineTuning(0, 1e-3, "distill"), None
     )
     assert whole.pruned.spec == checkpoint.spec
     planned = reference_plans(bits, 1)
@@ -54,11 +54,9 @@ def test_each_point_saves_what_was_asked_and_scores_the_network_that_was_planned
     assert points[1].plan.peak_memory_bytes < points[0].plan.peak_memory_bytes
 
 
-def test_fine_tuning_moves_the_network_that_was_pruned(checkpoint, pictures):
+def test_fine_tuning_moves_the_network_that_was_pruned(checkpoint, images):
     setting, tuning = Setting("uniform", "l1", 32, tile_count=1), FineTuning(2, 1e-3, "distill")
-    _, point = curve(
-        checkpoint, (0.1,), setting, pictures, lambda network: network, tuning, lambda step: (pictures, None)
-    )
+    _, point = curve(checkpoint, (0.1,), setting, images, lambda network: network, tuning, lambda step: (images, None))
     assert point.tuned.spec == point.pruned.spec
     assert point.tuned.fingerprint() != point.pruned.fingerprint()
 

@@ -18,8 +18,8 @@ from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 
 @pytest.fixture(scope="module")
-def inputs(checkpoint, pictures):
-    return simulator(checkpoint.spec).sample_inputs(checkpoint, pictures, 10**6)
+def inputs(checkpoint, images):
+    return simulator(checkpoint.spec).sample_inputs(checkpoint, images, 10**6)
 
 
 def changed(checkpoint, **arrays):
@@ -36,20 +36,20 @@ def scaled(checkpoint, writers, channel, factor):
 
 
 @pytest.mark.parametrize("name", ["stem", "block_1/project", "block_2/expand", "decoder/skip", "aspp/pointwise"])
-def test_a_gates_derivative_is_its_finite_difference(checkpoint, pictures, name):
+def test_a_gates_derivative_is_its_finite_difference(checkpoint, images, name):
     """With all writers of a residual chain gated together, and the classes drawn held fixed."""
     group = next(group for group in channel_groups(checkpoint.spec) if group.name == name)
     runner, seed = _gradients(checkpoint.spec), (0, 0)
     runner.load(checkpoint)
-    found = runner.gates(pictures[0], seed)
-    logits = runner.model(_normalised(pictures[:1]), training=False)
+    found = runner.gates(images[0], seed)
+    logits = runner.model(_normalised(images[:1]), training=False)
     uniform = tf.random.stateless_uniform(tf.shape(logits), seed, minval=1e-7)
     drawn = tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1)
 
     def loss(network):
         runner.load(network)
         pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            drawn, runner.model(_normalised(pictures[:1]), training=False)
+            drawn, runner.model(_normalised(images[:1]), training=False)
         )
         return float(tf.reduce_sum(tf.cast(pixels, tf.float64))) / np.sqrt(tf.size(pixels).numpy())
 
@@ -67,15 +67,15 @@ def test_the_loss_is_the_mean_over_drawn_classes():
     assert float(_loss(tf.zeros((1, 4, 4, 3)), tf.constant([0, 0]))) == pytest.approx(16 * np.log(3) / 4)
 
 
-def test_importance_is_the_same_from_the_same_seed(checkpoint, pictures):
-    first, again = (gate_importance(checkpoint, pictures[:2], seed=3) for _ in range(2))
-    other = gate_importance(checkpoint, pictures[:2], seed=4)
+def test_importance_is_the_same_from_the_same_seed(checkpoint, images):
+    first, again = (gate_importance(checkpoint, images[:2], seed=3) for _ in range(2))
+    other = gate_importance(checkpoint, images[:2], seed=4)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert any(not np.array_equal(first[name], other[name]) for name in first)
 
 
 @pytest.mark.parametrize("criterion", ["fisher", "repair"])
-def test_a_channel_nobody_listens_to_costs_nothing_and_goes_first(checkpoint, pictures, inputs, criterion):
+def test_a_channel_nobody_listens_to_costs_nothing_and_goes_first(checkpoint, images, inputs, criterion):
     group = next(group for group in channel_groups(checkpoint.spec) if group.name == "block_2/expand")
     arrays = {f"{name}/kernel": checkpoint.weights[f"{name}/kernel"].copy() for name, _ in group.readers}
     for name, start in group.readers:  # the block's projection, and the decoder's skip
@@ -84,22 +84,22 @@ def test_a_channel_nobody_listens_to_costs_nothing_and_goes_first(checkpoint, pi
     heard_by_one = changed(checkpoint, **{"block_2/project/kernel": arrays["block_2/project/kernel"]})
 
     def cost(network):
-        ranking = rank_channels(network, criterion, pictures[:3], inputs)["block_2/expand"]
+        ranking = rank_channels(network, criterion, images[:3], inputs)["block_2/expand"]
         return ranking.costs[ranking.order.index(7)]
 
     assert cost(silent) == 0.0
-    assert rank_channels(silent, criterion, pictures[:3], inputs)["block_2/expand"].order[0] == 7
+    assert rank_channels(silent, criterion, images[:3], inputs)["block_2/expand"].order[0] == 7
     assert cost(heard_by_one) > 0.0
 
 
-def test_fisher_information_of_the_logits_is_that_of_the_softmax(checkpoint, pictures):
+def test_fisher_information_of_the_logits_is_that_of_the_softmax(checkpoint, images):
     """Before the last resize nothing is left but softmax: the expectation is diag(p) - p p^T, through the resize."""
     spec = tiny_spec(input_height=4, input_width=4, decoder=None, resize="legacy")
     network = random_checkpoint(spec)
     weights = dict(network.weights)
     weights["logits/kernel"] = np.zeros_like(weights["logits/kernel"])
     weights["logits/bias"] = np.log(np.array([0.5, 0.2, 0.1, 0.1, 0.1], np.float32))
-    found = output_fisher(Checkpoint(spec, weights), np.repeat(pictures[:1, :4, :4], 400, axis=0))["logits"]
+    found = output_fisher(Checkpoint(spec, weights), np.repeat(images[:1, :4, :4], 400, axis=0))["logits"]
     p = np.array([0.5, 0.2, 0.1, 0.1, 0.1])
     # 4 x 4 pixels from one logit each (a network of stride 8 on 4 x 4 pixels has one): 16 draws / 16 pixels.
     np.testing.assert_allclose(found, np.diag(p) - np.outer(p, p), atol=0.03)
@@ -116,7 +116,7 @@ def test_elimination_costs_what_the_refit_leaves(checkpoint, inputs):
     rankings = repaired_ranking(checkpoint, inputs, fisher)
     for group in channel_groups(checkpoint.spec):
         if group.name == "aspp/pool/pointwise":
-            continue  # one value a picture, and six pictures: the ridge speaks
+            continue  # one value per image, and six images: the ridge speaks
         removed = group.channels // 2
         keep = {group.name: rankings[group.name].kept(removed)}
         fitted = refitted(checkpoint, keep, inputs)
@@ -132,18 +132,18 @@ def test_elimination_costs_what_the_refit_leaves(checkpoint, inputs):
         assert sum(rankings[group.name].costs[:removed]) == pytest.approx(expected, rel=0.02), group.name
 
 
-def test_twins_cost_nothing_together_with_the_refit_and_gates_do_not_see_it(checkpoint, pictures):
+def test_twins_cost_nothing_together_with_the_refit_and_gates_do_not_see_it(checkpoint, images):
     weights = {name: array.copy() for name, array in checkpoint.weights.items()}
     for name in ("block_3/expand/kernel", "block_3/expand/bias", "block_3/depthwise/bias"):
         weights[name][..., 5] = weights[name][..., 4]
     weights["block_3/depthwise/kernel"][:, :, 5] = weights["block_3/depthwise/kernel"][:, :, 4]
     twins = Checkpoint(checkpoint.spec, weights)
-    inputs = simulator(twins.spec).sample_inputs(twins, pictures, 10**6)
-    repaired = rank_channels(twins, "repair", pictures, inputs)["block_3/expand"]
+    inputs = simulator(twins.spec).sample_inputs(twins, images, 10**6)
+    repaired = rank_channels(twins, "repair", images, inputs)["block_3/expand"]
     assert repaired.order[0] in (4, 5)
     assert repaired.costs[0] < 1e-3 * np.median(repaired.costs)
     assert repaired.costs[repaired.order.index(9 - repaired.order[0])] > 10 * repaired.costs[0]
-    gates = gate_importance(twins, pictures)["block_3/expand"]
+    gates = gate_importance(twins, images)["block_3/expand"]
     assert gates[[4, 5]].max() > 0.1 * np.median(gates)
 
 

@@ -7,24 +7,24 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.pruning import optimal_brain_surgeon
 from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.optimal_brain_surgeon import _Fit, prune_weights
-from deeplab.pruning.refit import PIXELS_PER_PICTURE, RIDGE
+from deeplab.pruning.refit import PIXELS_PER_IMAGE, RIDGE
 from deeplab.simulation import simulator
 from deeplab.sparsity import Thinning
 from tests.deeplab.tiny import cut
 
 
-def _probabilities(network, pictures):
-    return simulator(network.spec).probabilities(network, pictures).numpy()
+def _probabilities(network, images):
+    return simulator(network.spec).probabilities(network, images).numpy()
 
 
 @pytest.fixture(scope="module")
-def fisher(checkpoint, pictures):
-    return output_fisher(checkpoint, pictures)
+def fisher(checkpoint, images):
+    return output_fisher(checkpoint, images)
 
 
 @pytest.fixture(scope="module")
-def inputs(checkpoint, pictures):
-    return simulator(checkpoint.spec).sample_inputs(checkpoint, pictures, PIXELS_PER_PICTURE)
+def inputs(checkpoint, images):
+    return simulator(checkpoint.spec).sample_inputs(checkpoint, images, PIXELS_PER_IMAGE)
 
 
 @pytest.fixture
@@ -75,55 +75,55 @@ def test_the_price_of_a_weight_is_what_its_removal_costs_after_the_fit(problem):
 
 
 @pytest.mark.parametrize("thinning", [Thinning(0.5), Thinning(0.7), Thinning(0.5, "2:4")], ids=str)
-def test_surgery_keeps_more_than_cutting_by_size(checkpoint, pictures, inputs, fisher, thinning):
-    exact = _probabilities(checkpoint, pictures)
-    by_size, operated = cut(checkpoint, thinning), prune_weights(checkpoint, thinning, pictures, inputs, fisher)
-    errors = [np.abs(_probabilities(pruned, pictures) - exact).mean() for pruned in (by_size, operated)]
+def test_surgery_keeps_more_than_cutting_by_size(checkpoint, images, inputs, fisher, thinning):
+    exact = _probabilities(checkpoint, images)
+    by_size, operated = cut(checkpoint, thinning), prune_weights(checkpoint, thinning, images, inputs, fisher)
+    errors = [np.abs(_probabilities(pruned, images) - exact).mean() for pruned in (by_size, operated)]
     assert errors[1] < 0.6 * errors[0]
     for name in thinning.densities(checkpoint.spec):
         assert np.count_nonzero(operated.weights[name]) <= np.count_nonzero(by_size.weights[name])
 
 
-def test_layers_make_up_for_those_before_them(checkpoint, pictures, inputs, fisher, monkeypatch):
+def test_layers_make_up_for_those_before_them(checkpoint, images, inputs, fisher, monkeypatch):
     """Against layers that are fitted on what the whole network gives."""
-    exact = _probabilities(checkpoint, pictures)
-    one_by_one = prune_weights(checkpoint, Thinning(0.6), pictures, inputs, fisher)
+    exact = _probabilities(checkpoint, images)
+    one_by_one = prune_weights(checkpoint, Thinning(0.6), images, inputs, fisher)
     runner = simulator(checkpoint.spec)
     sampled = runner.sample_inputs
     monkeypatch.setattr(runner, "sample_inputs", lambda network, *rest: sampled(checkpoint, *rest))
-    apart = prune_weights(checkpoint, Thinning(0.6), pictures, inputs, fisher)
+    apart = prune_weights(checkpoint, Thinning(0.6), images, inputs, fisher)
     monkeypatch.undo()
-    errors = [np.abs(_probabilities(pruned, pictures) - exact).mean() for pruned in (apart, one_by_one)]
+    errors = [np.abs(_probabilities(pruned, images) - exact).mean() for pruned in (apart, one_by_one)]
     assert errors[1] < 0.9 * errors[0]
 
 
-def test_more_passes_choose_better(checkpoint, pictures, inputs, fisher, monkeypatch):
-    exact, errors = _probabilities(checkpoint, pictures), []
+def test_more_passes_choose_better(checkpoint, images, inputs, fisher, monkeypatch):
+    exact, errors = _probabilities(checkpoint, images), []
     for passes in (1, 4):
         monkeypatch.setattr(optimal_brain_surgeon, "_PASSES", passes)
-        pruned = prune_weights(checkpoint, Thinning(0.7), pictures, inputs, fisher)
-        errors.append(np.abs(_probabilities(pruned, pictures) - exact).mean())
+        pruned = prune_weights(checkpoint, Thinning(0.7), images, inputs, fisher)
+        errors.append(np.abs(_probabilities(pruned, images) - exact).mean())
     assert errors[1] < errors[0]
 
 
-def test_outputs_that_the_loss_does_not_feel_lose_their_weights_first(checkpoint, pictures, inputs, fisher):
+def test_outputs_that_the_loss_does_not_feel_lose_their_weights_first(checkpoint, images, inputs, fisher):
     deaf = dict(fisher)
     deaf["aspp/project"] = np.diag(np.arange(len(fisher["aspp/project"])) % 2).astype(np.float64)
-    pruned = prune_weights(checkpoint, Thinning(0.5), pictures, inputs, deaf).weights["aspp/project/kernel"][0, 0]
+    pruned = prune_weights(checkpoint, Thinning(0.5), images, inputs, deaf).weights["aspp/project/kernel"][0, 0]
     heard, unheard = np.count_nonzero(pruned[:, 1::2]), np.count_nonzero(pruned[:, ::2])
     assert heard > 10 * max(1, unheard)
 
 
-def test_weights_that_are_zero_stay_zero(checkpoint, pictures, inputs, fisher):
-    half = prune_weights(checkpoint, Thinning(0.5), pictures, inputs, fisher)
-    read = simulator(checkpoint.spec).sample_inputs(half, pictures, PIXELS_PER_PICTURE)
-    less = prune_weights(half, Thinning(0.7), pictures, read, fisher)
+def test_weights_that_are_zero_stay_zero(checkpoint, images, inputs, fisher):
+    half = prune_weights(checkpoint, Thinning(0.5), images, inputs, fisher)
+    read = simulator(checkpoint.spec).sample_inputs(half, images, PIXELS_PER_IMAGE)
+    less = prune_weights(half, Thinning(0.7), images, read, fisher)
     for name in Thinning(0.7).densities(checkpoint.spec):
         assert not less.weights[name][half.weights[name] == 0].any()
 
 
-def test_a_network_that_nothing_is_taken_from_stays_as_it_is(checkpoint, pictures, inputs, fisher):
-    same = prune_weights(checkpoint, Thinning(0.0), pictures, inputs, fisher)
+def test_a_network_that_nothing_is_taken_from_stays_as_it_is(checkpoint, images, inputs, fisher):
+    same = prune_weights(checkpoint, Thinning(0.0), images, inputs, fisher)
     for name, before in checkpoint.weights.items():
         np.testing.assert_allclose(same.weights[name], before, rtol=1e-3, atol=1e-4, err_msg=name)
     assert isinstance(same, Checkpoint)

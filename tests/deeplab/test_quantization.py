@@ -27,8 +27,8 @@ from deeplab.tensorflow import keras, tf
 
 
 @pytest.fixture(scope="module")
-def ranges(checkpoint, pictures):
-    return calibrate(checkpoint, pictures)
+def ranges(checkpoint, images):
+    return calibrate(checkpoint, images)
 
 
 def _layer(spec, name):
@@ -114,40 +114,40 @@ def test_biases_lie_on_the_product_of_input_and_kernel_scale(checkpoint, ranges)
     assert quantize(checkpoint, ranges, BitWidths(8, 16)).biases[layer.name].dtype == np.int64
 
 
-def test_bias_correction_removes_the_mean_error_of_rounding(checkpoint, pictures, ranges):
+def test_bias_correction_removes_the_mean_error_of_rounding(checkpoint, images, ranges):
     """At 3 bits the mean of each logit must lie nearer the float one with the correction than without."""
     corrected = quantize(checkpoint, ranges, BitWidths(3, 16))
     silent = {name: replace(seen, channel_mean=np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()}
     uncorrected = quantize(checkpoint, silent, BitWidths(3, 16))
     runner = simulator(checkpoint.spec)
     means = [
-        runner.probabilities(network, pictures).numpy().mean(axis=(0, 1, 2))
+        runner.probabilities(network, images).numpy().mean(axis=(0, 1, 2))
         for network in (checkpoint, corrected, uncorrected)
     ]
     assert np.abs(means[1] - means[0]).sum() < np.abs(means[2] - means[0]).sum()
 
 
-def test_other_bits_and_other_weights_trace_nothing_anew(checkpoint, pictures, ranges):
+def test_other_bits_and_other_weights_trace_nothing_anew(checkpoint, images, ranges):
     runner = Simulator(checkpoint.spec)
-    runner.labels(checkpoint, pictures)
+    runner.labels(checkpoint, images)
     for weight_bits, activation_bits in ((8, 8), (4, 8), (8, 4), (16, 16)):
-        runner.labels(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits)), pictures)
-        runner.labels(checkpoint, pictures[:2])
+        runner.labels(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits)), images)
+        runner.labels(checkpoint, images[:2])
     assert [runner._labels[on_codes].experimental_get_tracing_count() for on_codes in (False, True)] == [1, 1]
 
 
 @pytest.mark.parametrize("together", [1, simulation._VALUES_TOGETHER])
-def test_what_is_seen_inside_is_what_the_plain_model_passes_on(checkpoint, pictures, ranges, together, monkeypatch):
-    """However many pictures run together, and whatever ran before; in their order."""
+def test_what_is_seen_inside_is_what_the_plain_model_passes_on(checkpoint, images, ranges, together, monkeypatch):
+    """However many images run together, and whatever ran before; in their order."""
     monkeypatch.setattr(simulation, "_VALUES_TOGETHER", together)
     runner, spec = Simulator(checkpoint.spec), checkpoint.spec
-    runner.labels(quantize(checkpoint, ranges, BitWidths(8, 8)), pictures)
-    read, seen = runner.sample_inputs(checkpoint, pictures, 10**6), runner.observe(checkpoint, pictures)
+    runner.labels(quantize(checkpoint, ranges, BitWidths(8, 8)), images)
+    read, seen = runner.sample_inputs(checkpoint, images, 10**6), runner.observe(checkpoint, images)
     plain = build(spec)
     load_weights(plain, spec, checkpoint.weights)
     names = [layer.name for layer in layers(spec) if layer.kind == "conv"]
     inner = keras.Model(plain.input, [plain.get_layer(name).input for name in names])
-    expected = dict(zip(names, inner((pictures.astype(np.float32) - 127.5) / 127.5), strict=True))
+    expected = dict(zip(names, inner((images.astype(np.float32) - 127.5) / 127.5), strict=True))
     assert set(read) == set(names)
     for layer in layers(spec):
         if layer.name not in expected:
@@ -156,33 +156,33 @@ def test_what_is_seen_inside_is_what_the_plain_model_passes_on(checkpoint, pictu
         np.testing.assert_allclose(read[layer.name], values.reshape(-1, values.shape[3]), rtol=1e-3, atol=1e-4)
         if layer.inputs[0] not in seen:
             continue
-        for picture, (low, high, sample, mean) in zip(values, seen[layer.inputs[0]], strict=True):
-            flat = picture.reshape(-1, picture.shape[2])
+        for image, (low, high, sample, mean) in zip(values, seen[layer.inputs[0]], strict=True):
+            flat = image.reshape(-1, image.shape[2])
             for found, wanted in ((low, flat.min(0)), (high, flat.max(0)), (mean, flat.mean(0))):
                 np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
             assert flat.min() - 1e-4 <= sample.min() <= sample.max() <= flat.max() + 1e-4
 
 
-def test_the_traced_function_rounds_as_written(checkpoint, pictures, ranges):
+def test_the_traced_function_rounds_as_written(checkpoint, images, ranges):
     """Graph optimisers have rewritten the rounding before: one step off in the first layers moves many labels."""
     runner = Simulator(checkpoint.spec)
     network = quantize(checkpoint, ranges, BitWidths(8, 4))
-    traced = runner.labels(network, pictures)
-    eager = runner._labels_of(tf.constant(pictures)).numpy()
+    traced = runner.labels(network, images)
+    eager = runner._labels_of(tf.constant(images)).numpy()
     np.testing.assert_array_equal(traced, eager)
 
 
-def test_equal_logits_go_to_the_first_class(checkpoint, pictures):
+def test_equal_logits_go_to_the_first_class(checkpoint, images):
     weights = {name: np.zeros_like(array) for name, array in checkpoint.weights.items()}
     silent = Checkpoint(checkpoint.spec, weights)
-    assert (simulator(checkpoint.spec).labels(silent, pictures) == 0).all()
+    assert (simulator(checkpoint.spec).labels(silent, images) == 0).all()
 
 
-def test_more_bits_come_nearer_to_float(checkpoint, pictures, ranges):
+def test_more_bits_come_nearer_to_float(checkpoint, images, ranges):
     runner = simulator(checkpoint.spec)
-    exact = runner.labels(checkpoint, pictures)
+    exact = runner.labels(checkpoint, images)
     agreement = [
-        (runner.labels(quantize(checkpoint, ranges, BitWidths(w, a)), pictures) == exact).mean()
+        (runner.labels(quantize(checkpoint, ranges, BitWidths(w, a)), images) == exact).mean()
         for w, a in ((2, 4), (4, 6), (8, 8), (16, 16))
     ]
     assert agreement == sorted(agreement)

@@ -19,17 +19,17 @@ BITS = BitWidths(3, 6, edge_weights=8)
 
 
 @pytest.fixture(scope="module")
-def network(checkpoint, pictures):
-    return quantize(checkpoint, calibrate(checkpoint, pictures), BITS)
+def network(checkpoint, images):
+    return quantize(checkpoint, calibrate(checkpoint, images), BITS)
 
 
-def _distance(checkpoint, network, pictures):
+def _distance(checkpoint, network, images):
     runner = simulator(checkpoint.spec)
-    exact, given = (runner.probabilities(which, pictures).numpy() for which in (checkpoint, network))
+    exact, given = (runner.probabilities(which, images).numpy() for which in (checkpoint, network))
     return float((exact * (np.log(exact + 1e-6) - np.log(given + 1e-6))).sum(-1).mean())
 
 
-def test_it_starts_as_the_network_it_is_given(checkpoint, network, pictures):
+def test_it_starts_as_the_network_it_is_given(checkpoint, network, images):
     student = _Student(checkpoint, network, checkpoint.spec.input_height, checkpoint.spec.input_width)
     untrained = student.network()
     for name in network.kernels:
@@ -37,10 +37,10 @@ def test_it_starts_as_the_network_it_is_given(checkpoint, network, pictures):
         np.testing.assert_array_equal(untrained.kernel_scales[name], network.kernel_scales[name])
         assert np.abs(untrained.biases[name] - network.biases[name].astype(np.int64)).max() <= 64  # float32's precision
     assert untrained.activations == network.activations
-    inputs = (pictures.astype(np.float32) - 127.0) / 127.5
+    inputs = (images.astype(np.float32) - 127.0) / 127.5
     labels = student.model(inputs).numpy().argmax(axis=-1)
     # What it trains on is what is shipped, but for requantisation's own rounding.
-    assert (labels == simulator(checkpoint.spec).labels(network, pictures)).mean() > 0.9
+    assert (labels == simulator(checkpoint.spec).labels(network, images)).mean() > 0.9
 
 
 @pytest.mark.parametrize("exponent", [-3.0, 0.0, 2.0])
@@ -71,10 +71,10 @@ def test_a_kernel_is_rounded_to_what_is_shipped_wherever_training_went(depthwise
     np.testing.assert_allclose(given, codes * step, rtol=1e-5)
 
 
-def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, network, pictures):
+def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, network, images):
     options = AwareTraining(80, 1e-2, "distill")
-    trained = train_aware(checkpoint, network, lambda step: (pictures, None), options, teacher=checkpoint)
-    assert _distance(checkpoint, trained, pictures) < 0.5 * _distance(checkpoint, network, pictures)
+    trained = train_aware(checkpoint, network, lambda step: (images, None), options, teacher=checkpoint)
+    assert _distance(checkpoint, trained, images) < 0.5 * _distance(checkpoint, network, images)
     assert trained.bits == network.bits
     for name, codes in trained.kernels.items():
         assert np.abs(codes).max() <= 2 ** (BITS.weights_of(name) - 1) - 1
@@ -86,7 +86,7 @@ def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, n
     assert trained.activations["aspp/concat"] == trained.activations["aspp/pointwise"]  # still on one grid
 
 
-def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, pictures):
+def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, images):
     def bias(which, name):
         source = next(layer.inputs[0] for layer in layers(which.spec) if layer.name == name)
         accumulator = np.float64(which.activations[source].scale) * which.kernel_scales[name]
@@ -94,7 +94,7 @@ def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, pi
 
     rate = 0.2  # Adam's first step changes everything by this, in its own unit, or by less where gradients are tiny
     trained = train_aware(
-        checkpoint, network, lambda step: (pictures, None), AwareTraining(1, rate, "distill"), teacher=checkpoint
+        checkpoint, network, lambda step: (images, None), AwareTraining(1, rate, "distill"), teacher=checkpoint
     )
     moved = []
     for name in network.kernels:
@@ -109,16 +109,16 @@ def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, pi
     assert 0.005 * rate < np.abs(grown).max() <= 0.011 * rate
 
 
-def test_pruned_weights_stay_pruned(checkpoint, pictures):
+def test_pruned_weights_stay_pruned(checkpoint, images):
     sparse = cut(checkpoint, Thinning(0.5))
-    network = quantize(sparse, calibrate(sparse, pictures), BITS)
+    network = quantize(sparse, calibrate(sparse, images), BITS)
     options = AwareTraining(5, 2e-2, "distill")
-    trained = train_aware(sparse, network, lambda step: (pictures, None), options, teacher=checkpoint)
+    trained = train_aware(sparse, network, lambda step: (images, None), options, teacher=checkpoint)
     for name, codes in trained.kernels.items():
         assert (codes[sparse.weights[f"{name}/kernel"] == 0] == 0).all()
 
 
-def test_no_steps_change_nothing(checkpoint, network, pictures):
-    same = train_aware(checkpoint, network, lambda step: (pictures, None), AwareTraining(0, 1e-3, "distill"))
+def test_no_steps_change_nothing(checkpoint, network, images):
+    same = train_aware(checkpoint, network, lambda step: (images, None), AwareTraining(0, 1e-3, "distill"))
     assert same is network
     assert isinstance(checkpoint, Checkpoint)

@@ -16,7 +16,7 @@ from deeplab.spec import mobilenet_v2_deeplab
 
 
 def problem(seed=0, weights=6, outputs=3, ceiling=None, samples=400, depthwise=False, limit=3):
-    """Inputs that go together, as pictures' do: there rounding errors can cancel."""
+    """Inputs that go together, as images' do: there rounding errors can cancel."""
     random = np.random.default_rng(seed)
     shape = (samples, weights, outputs) if depthwise else (samples, weights)
     common = random.normal(size=(samples, 1, 1) if depthwise else (samples, 1))
@@ -107,17 +107,17 @@ def test_chains_are_the_blocks_of_the_network():
     )
 
 
-def test_windows_are_what_the_layers_read(checkpoint, pictures):
+def test_windows_are_what_the_layers_read(checkpoint, images):
     """A layer's response to its sampled windows is its output at the sampled places, float and on codes."""
     runner = simulator(checkpoint.spec)
-    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(8, 8))
+    network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(8, 8))
     for layer in layers(checkpoint.spec):
         if not layer.has_weights or layer.kernel == 1:
             continue
         for running in (checkpoint, network):
-            windows, inside = Walk(runner, pictures[:1]).sample_windows(running, layer.inputs[0], layer, 40, seed=5)
+            windows, inside = Walk(runner, images[:1]).sample_windows(running, layer.inputs[0], layer, 40, seed=5)
             reader = next(x for x in layers(checkpoint.spec) if layer.inputs[0] in x.inputs and x.has_weights)
-            ((source,),) = runner._values([runner.model.get_layer(reader.name).input], pictures[:1])
+            ((source,),) = runner._values([runner.model.get_layer(reader.name).input], images[:1])
             scale = 1.0 if running is checkpoint else network.activations[layer.inputs[0]].scale
             kernel = checkpoint.weights[f"{layer.name}/kernel"]
             places = np.random.default_rng(5).integers([layer.height, layer.width], size=(40, 2))
@@ -135,7 +135,7 @@ def test_windows_are_what_the_layers_read(checkpoint, pictures):
             assert (windows[inside == 0] == 0).all()
 
 
-def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(checkpoint, pictures, monkeypatch):
+def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(checkpoint, images, monkeypatch):
     """The inputs worked out along a chain against those sampled from the finished network, on 4-bit activations."""
     import deeplab.reconstruction as module
 
@@ -146,8 +146,8 @@ def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(checkpoi
         return learn_rounding(layer_problem, options, seed)
 
     monkeypatch.setattr(module, "learn_rounding", noted)
-    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(4, 4))
-    frames = pictures[:2]
+    network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(4, 4))
+    frames = images[:2]
     finished = reconstruct(checkpoint, network, frames, Reconstruction(LearnedRounding(steps=20), windows=50))
     runner, number, seen = simulator(checkpoint.spec), 0, 0
     for seed, chain in enumerate(chains(checkpoint.spec)):
@@ -160,20 +160,20 @@ def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(checkpoi
     assert seen >= 4
 
 
-def test_learning_the_rounding_runs_every_layer_once(checkpoint, pictures, monkeypatch):
+def test_learning_the_rounding_runs_every_layer_once(checkpoint, images, monkeypatch):
     """Once in float and once rounded: not the network again for every chain."""
     runs = []
     output = Simulator.output
     monkeypatch.setattr(Simulator, "output", lambda self, layer, x: runs.append(layer.name) or output(self, layer, x))
-    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(4, 8))
-    reconstruct(checkpoint, network, pictures[:2], Reconstruction(LearnedRounding(steps=0), windows=20))
+    network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(4, 8))
+    reconstruct(checkpoint, network, images[:2], Reconstruction(LearnedRounding(steps=0), windows=20))
     assert {chain[0].inputs[0] for chain in chains(checkpoint.spec)} <= set(runs)
     assert sorted(runs) == sorted(2 * [layer.name for layer in layers(checkpoint.spec) if layer.name in runs])
 
 
-def test_a_walk_holds_what_is_read_later_and_nothing_else(checkpoint, pictures):
+def test_a_walk_holds_what_is_read_later_and_nothing_else(checkpoint, images):
     order = layers(checkpoint.spec)
-    walk = Walk(simulator(checkpoint.spec), pictures[:2])
+    walk = Walk(simulator(checkpoint.spec), images[:2])
     for layer in order:
         if layer.has_weights:
             walk.sample_windows(checkpoint, layer.inputs[0], layer, 5, seed=0)
@@ -181,25 +181,25 @@ def test_a_walk_holds_what_is_read_later_and_nothing_else(checkpoint, pictures):
             assert set(walk._held[0]) == walked & {name for later in order[walk._reached :] for name in later.inputs}
 
 
-def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, pictures):
+def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, images):
     runner = simulator(checkpoint.spec)
-    network = quantize(checkpoint, calibrate(checkpoint, pictures), BitWidths(3, 8))
+    network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(3, 8))
     options = Reconstruction(LearnedRounding(steps=200), windows=200)
-    learned = reconstruct(checkpoint, network, pictures, options)
+    learned = reconstruct(checkpoint, network, images, options)
     assert learned.activations == network.activations
     assert any((learned.kernels[name] != codes).any() for name, codes in network.kernels.items())
 
     def distance(candidate):
-        exact, given = (runner.probabilities(which, pictures).numpy() for which in (checkpoint, candidate))
+        exact, given = (runner.probabilities(which, images).numpy() for which in (checkpoint, candidate))
         return float((exact * (np.log(exact + 1e-6) - np.log(given + 1e-6))).sum(-1).mean())
 
     assert distance(learned) < 0.6 * distance(network)
 
 
-def test_layers_of_eight_bits_keep_their_codes(checkpoint, pictures):
+def test_layers_of_eight_bits_keep_their_codes(checkpoint, images):
     bits = BitWidths(4, 8, edge_weights=8, depthwise_weights=8)
-    nearest = quantize(checkpoint, calibrate(checkpoint, pictures), bits)
-    learned = reconstruct(checkpoint, nearest, pictures, Reconstruction(LearnedRounding(20)))
+    nearest = quantize(checkpoint, calibrate(checkpoint, images), bits)
+    learned = reconstruct(checkpoint, nearest, images, Reconstruction(LearnedRounding(20)))
     changed = {name for name, codes in learned.kernels.items() if (codes != nearest.kernels[name]).any()}
     assert changed <= {name for name in nearest.kernels if bits.weights_of(name) == 4}
     assert len(changed) > 5

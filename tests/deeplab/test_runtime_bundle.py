@@ -1,4 +1,4 @@
-"""The folder that is handed on: what is in it, that it builds and runs, and that no picture upsets it."""
+"""The folder that is handed on: what is in it, that it builds and runs, and that no image upsets it."""
 
 import json
 import re
@@ -26,7 +26,7 @@ from tests.deeplab.segmenter import COLUMNS, ROWS, frames, segmenter
 from tests.evaluation.plans_by_hand import Network
 
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
-PICTURES = "data/ade20k_subset/images"
+IMAGES = "data/ade20k_subset/images"
 FILES = {"network.h", "network.c", "kernels.h", "kernels.c", "main.c", "Makefile", "plan.json", "README.md", SUMS}
 QUICK = "-O1 -Wall -Wextra -Werror -Wno-unused-function"
 SANITIZED = f"{QUICK} -g -fsanitize=address,undefined -fno-sanitize-recover=all"
@@ -61,11 +61,11 @@ def network():
 
 @pytest.fixture(scope="module")
 def folder(network, tmp_path_factory) -> Path:
-    """The folder with both programs built, with a picture and its raw bytes beside it."""
+    """The folder with both programs built, with an image and its raw bytes beside it."""
     out = tmp_path_factory.mktemp("bundle") / "net"
     write_bundle(*network, out)
     frame = frames(1)[0]
-    (out.parent / "picture.ppm").write_bytes(netpbm(frame))
+    (out.parent / "image.ppm").write_bytes(netpbm(frame))
     (out.parent / "input.bin").write_bytes(frame.tobytes())
     if compiler() and shutil.which("make"):
         built(out, "network", "proof")
@@ -160,9 +160,9 @@ def test_networks_of_two_inputs_are_refused(tmp_path):
 
 
 @needs_compiler
-def test_a_picture_becomes_a_label_map(folder, labels, tmp_path):
+def test_a_image_becomes_a_label_map(folder, labels, tmp_path):
     for name in ("labels.png", "LABELS.PGM"):
-        done = run(folder / "network", folder.parent / "picture.ppm", tmp_path / name)
+        done = run(folder / "network", folder.parent / "image.ppm", tmp_path / name)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         with Image.open(tmp_path / name) as image:
             assert image.mode == "L"
@@ -193,10 +193,10 @@ def pixels_of_png(data: bytes) -> np.ndarray:
 
 @needs_compiler
 def test_times_and_proof(folder, network):
-    done = run(folder / "network", "--time", 3, folder.parent / "picture.ppm")
+    done = run(folder / "network", "--time", 3, folder.parent / "image.ppm")
     times = re.fullmatch(r"(\d+\.\d{3}) ms\n(\d+\.\d{3}) ms\n(\d+\.\d{3}) ms\nleast: (\d+\.\d{3}) ms\n", done.stdout)
     assert min(map(float, times.groups()[:3])) == float(times[4])
-    for arguments in ([folder.parent / "picture.ppm"], ["--raw", folder.parent / "input.bin"]):
+    for arguments in ([folder.parent / "image.ppm"], ["--raw", folder.parent / "input.bin"]):
         done = run(folder / "network-proof", "--proof", *arguments)
         assert done.returncode == 0
         assert f"arena:   {network[1].arena_bytes} bytes planned" in done.stdout
@@ -225,7 +225,7 @@ def test_the_proof_sees_what_should_not_be(folder, network, tmp_path, mistake, s
     assert broken != text
     (out / "network.c").write_text(broken)
     built(out, "proof")
-    done = run(out / "network-proof", "--proof", folder.parent / "picture.ppm")
+    done = run(out / "network-proof", "--proof", folder.parent / "image.ppm")
     assert says in done.stdout
     assert done.returncode == 1
 
@@ -238,15 +238,15 @@ def test_other_networks_have_the_command_that_fits_them(tmp_path):
     write_bundle(graph, made, tmp_path / "grey")
     program = built(tmp_path / "grey", flags=SANITIZED)
     frame = frames(1, channels=1)[0]
-    (tmp_path / "picture.pgm").write_bytes(netpbm(frame))
+    (tmp_path / "image.pgm").write_bytes(netpbm(frame))
     logits = execute(graph, made, frame).output
-    done = run(program, tmp_path / "picture.pgm", tmp_path / "labels.png")
+    done = run(program, tmp_path / "image.pgm", tmp_path / "labels.png")
     assert (done.returncode, done.stderr) == (0, "")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "labels.png")), logits[0].argmax(axis=2))
     (tmp_path / "input.bin").write_bytes((frame ^ 0x80).tobytes())
     assert run(program, "--raw", tmp_path / "input.bin", tmp_path / "out.bin").returncode == 0
     assert (tmp_path / "out.bin").read_bytes() == logits.tobytes()
-    assert "PICTURE.pgm" in run(program, "--help").stdout
+    assert "IMAGE.pgm" in run(program, "--help").stdout
 
     network = Network()
     source = network.activation("frame", (1, 6, 5, 3))
@@ -254,15 +254,15 @@ def test_other_networks_have_the_command_that_fits_them(tmp_path):
     graph = network.graph("depth", (source,), (output,))
     write_bundle(graph, plan(graph), tmp_path / "depth")
     program = built(tmp_path / "depth")
-    done = run(program, tmp_path / "picture.pgm", tmp_path / "labels.png")
-    assert "cannot be taken as a picture: its output is no label map, expected --raw" in done.stderr
+    done = run(program, tmp_path / "image.pgm", tmp_path / "labels.png")
+    assert "cannot be taken as an image: its output is no label map, expected --raw" in done.stderr
     assert done.returncode == 2
-    assert "PICTURE" not in run(program, "--help").stdout
+    assert "IMAGE" not in run(program, "--help").stdout
 
 
 HEADER = b"P6 20 24 255\n"
 PIXELS = frames(1)[0].tobytes()
-BAD_PICTURES = {
+BAD_IMAGES = {
     "": (b"", "expected it to begin with P6"),
     "P": (b"P", "expected it to begin with P6"),
     "ascii": (b"P3" + HEADER[2:] + PIXELS, "is no binary PPM, expected it to begin with P6"),
@@ -284,8 +284,8 @@ BAD_PICTURES = {
 
 
 @needs_compiler
-def test_bad_pictures_end_in_one_line_and_no_output(folder, tmp_path):
-    for name, (data, says) in BAD_PICTURES.items():
+def test_bad_images_end_in_one_line_and_no_output(folder, tmp_path):
+    for name, (data, says) in BAD_IMAGES.items():
         (tmp_path / "bad.ppm").write_bytes(data)
         done = run(folder / "network", tmp_path / "bad.ppm", tmp_path / "labels.png")
         assert (done.returncode, done.stdout) == (2, ""), name
@@ -297,31 +297,31 @@ def test_bad_pictures_end_in_one_line_and_no_output(folder, tmp_path):
 
 @needs_compiler
 def test_bad_arguments_end_in_one_line(folder, tmp_path):
-    picture, raw = folder.parent / "picture.ppm", folder.parent / "input.bin"
+    image, raw = folder.parent / "image.ppm", folder.parent / "input.bin"
     (tmp_path / "short.bin").write_bytes(PIXELS[:-1])
     (tmp_path / "long.bin").write_bytes(PIXELS + b"\n")
     labels = tmp_path / "labels.png"
     for arguments, says in (
         ([], "INPUT: is missing, expected INPUT OUTPUT"),
-        ([picture], "OUTPUT: is missing"),
-        ([picture, tmp_path / "labels.jpg"], "labels.jpg: is no name for a label map, expected one that ends in .png"),
-        ([picture, "labels"], "labels: is no name for a label map"),
-        ([picture, labels, "more"], "more: is one file too many"),
-        ([tmp_path / "none.ppm", labels], "none.ppm: cannot be opened (No such file or directory), expected a picture"),
+        ([image], "OUTPUT: is missing"),
+        ([image, tmp_path / "labels.jpg"], "labels.jpg: is no name for a label map, expected one that ends in .png"),
+        ([image, "labels"], "labels: is no name for a label map"),
+        ([image, labels, "more"], "more: is one file too many"),
+        ([tmp_path / "none.ppm", labels], "none.ppm: cannot be opened (No such file or directory), expected an image"),
         ([tmp_path / "new\nline.ppm", labels], "new?line.ppm: cannot be opened"),
         ([tmp_path, labels], "cannot be read (Is a directory)"),
-        ([picture, tmp_path / "none" / "labels.png"], "cannot be written (No such file or directory)"),
+        ([image, tmp_path / "none" / "labels.png"], "cannot be written (No such file or directory)"),
         (["--raw", tmp_path / "short.bin", labels], "ends after 1439 bytes of data, expected 1440"),
         (["--raw", tmp_path / "long.bin", labels], "goes on after 1440 bytes of data, expected it to end there"),
         (["--raw", tmp_path, labels], "cannot be read (Is a directory)"),
-        (["--time", "0", picture], "--time: has no number of runs, expected 1 to 999999"),
-        (["--time", "-3", picture], "--time: has no number"),
-        (["--time", "99999999999999999999", picture], "--time: has no number"),
-        (["--time", "1x", picture], "--time: has no number"),
+        (["--time", "0", image], "--time: has no number of runs, expected 1 to 999999"),
+        (["--time", "-3", image], "--time: has no number"),
+        (["--time", "99999999999999999999", image], "--time: has no number"),
+        (["--time", "1x", image], "--time: has no number"),
         (["--time"], "--time: has no number"),
-        (["--fast", picture], "--fast: is no option"),
-        (["--proof", picture, labels], "--proof: writes no output"),
-        (["--proof", picture], "--proof: is not in this program, expected the one of `make proof`"),
+        (["--fast", image], "--fast: is no option"),
+        (["--proof", image, labels], "--proof: writes no output"),
+        (["--proof", image], "--proof: is not in this program, expected the one of `make proof`"),
         (["--raw", raw], "OUTPUT: is missing"),
     ):
         done = run(folder / "network", *arguments)
@@ -340,7 +340,7 @@ def test_no_part_of_an_output_is_left_behind(folder, tmp_path, name):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     options = {"preexec_fn": little_room, "restore_signals": False}
-    done = run(folder / "network", folder.parent / "picture.ppm", tmp_path / name, **options)
+    done = run(folder / "network", folder.parent / "image.ppm", tmp_path / name, **options)
     assert done.returncode == 2
     assert (
         f"network: {tmp_path}/{name}: cannot be written (File too large), expected room for all of it\n" == done.stderr
@@ -348,15 +348,15 @@ def test_no_part_of_an_output_is_left_behind(folder, tmp_path, name):
     assert not (tmp_path / name).exists()
     if Path("/dev/full").exists():  # what is no file is not removed
         (tmp_path / f"full_{name}").symlink_to("/dev/full")
-        done = run(folder / "network", folder.parent / "picture.ppm", tmp_path / f"full_{name}")
+        done = run(folder / "network", folder.parent / "image.ppm", tmp_path / f"full_{name}")
         assert "cannot be written (No space left on device)" in done.stderr
         assert (tmp_path / f"full_{name}").is_symlink()
         assert Path("/dev/full").exists()
 
 
 @needs_compiler
-def test_the_command_holds_no_picture_of_its_own(folder, tmp_path):
-    """Only its stack, below 2 kB a function: neither the picture nor the labels a second time."""
+def test_the_command_holds_no_image_of_its_own(folder, tmp_path):
+    """Only its stack, below 2 kB a function: neither the image nor the labels a second time."""
     if shutil.which("size") is None:
         pytest.skip("needs size, of binutils")
     flags = ["-std=c99", "-O1", "-Werror", "-Wframe-larger-than=2048"]
@@ -383,8 +383,8 @@ def test_other_machines_give_the_same_labels(machine, folder, network, labels, t
     write_bundle(*network, tmp_path / "net")
     built(tmp_path / "net", "static", "proof", flags="-O3 -Wall -Wextra -Wno-unused-function", arch=arch, cc=cc)
     command = [emulator] if emulator else []
-    picture = folder.parent / "picture.ppm"
-    subprocess.run([*command, tmp_path / "net" / "network-static", picture, tmp_path / "labels.png"], check=True)
+    image = folder.parent / "image.ppm"
+    subprocess.run([*command, tmp_path / "net" / "network-static", image, tmp_path / "labels.png"], check=True)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "labels.png")), labels)
 
 
@@ -408,8 +408,8 @@ def test_the_ade20k_network_as_a_command(shared, tmp_path):
     made = plan(graph, 8)
     write_bundle(graph, made, tmp_path / "net")
     program = built(tmp_path / "net", "network", flags="-O3 -Wall -Wextra -Wno-unused-function", arch="-march=native")
-    image = Image.open(sorted(shared(PICTURES).glob("*.jpg"))[0]).convert("RGB").resize((512, 512))
-    image.save(tmp_path / "picture.ppm")
-    assert run(program, tmp_path / "picture.ppm", tmp_path / "labels.png").returncode == 0
+    image = Image.open(sorted(shared(IMAGES).glob("*.jpg"))[0]).convert("RGB").resize((512, 512))
+    image.save(tmp_path / "image.ppm")
+    assert run(program, tmp_path / "image.ppm", tmp_path / "labels.png").returncode == 0
     expected = execute(graph, made, np.asarray(image)).output.reshape(512, 512)
     assert np.array_equal(pixels_of_png((tmp_path / "labels.png").read_bytes()), expected)

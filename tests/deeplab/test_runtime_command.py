@@ -77,14 +77,14 @@ def test_a_target_of_ones_own_comes_back_with_its_plan(network, tmp_path, capsys
 
 
 @needs_compiler
-def test_check_compares_each_picture(network, tmp_path, capsys, monkeypatch):
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+def test_check_compares_each_image(network, tmp_path, capsys, monkeypatch):
+    images = tmp_path / "images"
+    images.mkdir()
     for number, frame in enumerate(frames(2)):
-        Image.fromarray(np.kron(frame, np.ones((3, 2, 1), np.uint8))).save(pictures / f"{number}.png")
-    (pictures / "2.bin").write_bytes(frames(1)[0].tobytes())
-    (pictures / "notes.txt").write_text("not a picture")
-    call(network, "--tiles", 4, "--out", tmp_path / "net", "--check", pictures)
+        Image.fromarray(np.kron(frame, np.ones((3, 2, 1), np.uint8))).save(images / f"{number}.png")
+    (images / "2.bin").write_bytes(frames(1)[0].tobytes())
+    (images / "notes.txt").write_text("not an image")
+    call(network, "--tiles", 4, "--out", tmp_path / "net", "--check", images)
     shown = capsys.readouterr().out
     assert f"all {3 * ROWS * COLUMNS:,} label pixels of 3 inputs are equal" in shown
     assert [line.split() for line in shown.splitlines() if line.split()[:1] in (["0.png"], ["2.bin"])] == [
@@ -101,7 +101,7 @@ def test_check_compares_each_picture(network, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(Program, "output", wrong)
     with pytest.raises(SystemExit) as stop:
-        call(network, "--tiles", 4, "--out", tmp_path / "net", "--check", pictures / "1.png")
+        call(network, "--tiles", 4, "--out", tmp_path / "net", "--check", images / "1.png")
     assert stop.value.code == DIFFERENT_STATUS
     shown = capsys.readouterr().out
     assert f"DIFFERENT: 1 of {ROWS * COLUMNS} label pixels of 1 inputs" in shown
@@ -218,14 +218,14 @@ def test_inputs_of_other_types(tmp_path):
             "was made for target camera, not mcu",
         ),
         (["{net}", "--out", "{folder}/x", "--check", "{folder}/none"], "none: no such file or folder"),
-        (["{net}", "--out", "{folder}/x", "--check", "{folder}/empty"], "holds no pictures"),
+        (["{net}", "--out", "{folder}/x", "--check", "{folder}/empty"], "holds no images"),
         (["{net}", "--out", "{folder}/x", "--check", "{net}"], "small.tflite: "),
         (["{net}", "--out", "{folder}/x", "--check", "{folder}/cut.png"], "cut.png: "),
         (["{net}", "--out", "{folder}/x", "--check", "{folder}/eps.png"], "eps.png: "),
         (["{net}", "--out", "{folder}/x", "--check", "{folder}/9.bin"], "9.bin: has 9 bytes, but the input is uint8"),
         (
             ["{other_net}", "--out", "{folder}/x", "--check", "{folder}/cut.png"],
-            "which is no picture; give the tensor's",
+            "which is no image; give the tensor's",
         ),
     ],
 )
@@ -312,12 +312,12 @@ def test_the_command_starts_without_heavy_modules():
 @pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("tiles", [1, 8, "auto"])
-def test_the_ade20k_network_agrees_on_pictures(shared, tmp_path, capsys, monkeypatch, tiles):
+def test_the_ade20k_network_agrees_on_images(shared, tmp_path, capsys, monkeypatch, tiles):
     monkeypatch.setattr(command, "FLAGS", FULL_FLAGS)
     for path in sorted(shared("data/ade20k_subset/images").glob("*.jpg"))[:3]:
-        (tmp_path / "pictures").mkdir(exist_ok=True)
-        shutil.copy(path, tmp_path / "pictures")
-    options = ["--tiles", tiles, "--out", tmp_path / "net", "--check", tmp_path / "pictures", "--bench"]
+        (tmp_path / "images").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "images")
+    options = ["--tiles", tiles, "--out", tmp_path / "net", "--check", tmp_path / "images", "--bench"]
     call(shared(ADE20K), *options)
     shown = capsys.readouterr().out
     print(shown)

@@ -28,7 +28,7 @@ from evaluation.planner import plan
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 CPU = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 VNNI = ("-mavx512vnni", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx2")
-PICTURE = (1, 14, 23, 3)
+IMAGE = (1, 14, 23, 3)
 MAIN = """
 #include <stdio.h>
 #include "network.h"
@@ -154,8 +154,8 @@ def dead_scales(random, channels):
 def every_kernel(seed: int) -> Graph:
     """Each kernel in the cases that its variants tell apart."""
     net = Net(seed)
-    frame = net.tensor(PICTURE, "uint8", 1 / 255, 0)
-    x = net.apply("QUANTIZE", (frame,), net.tensor(PICTURE, scale=1 / 255, zero=-128))
+    frame = net.tensor(IMAGE, "uint8", 1 / 255, 0)
+    x = net.apply("QUANTIZE", (frame,), net.tensor(IMAGE, scale=1 / 255, zero=-128))
     stem = net.convolve(x, 21, (3, 3), 2)  # gathered, a whole block and a part of one
     wide = net.convolve(stem, 152, activation="RELU6")  # values left over in a group; blocks of 3, 3, 3 and a half
     net.convolve(stem, 4, (5, 5))  # gathered in portions
@@ -205,8 +205,8 @@ def every_kernel(seed: int) -> Graph:
 def side_by_side(seed: int) -> Graph:
     """Pixels farther apart than their channels: slices of a concatenation, in place and as inputs."""
     net = Net(seed)
-    frame = net.tensor(PICTURE, "uint8", 1 / 255, 0)
-    x = net.apply("QUANTIZE", (frame,), net.tensor(PICTURE, scale=1 / 255, zero=-128))
+    frame = net.tensor(IMAGE, "uint8", 1 / 255, 0)
+    x = net.apply("QUANTIZE", (frame,), net.tensor(IMAGE, scale=1 / 255, zero=-128))
     a, b = net.convolve(x, 20, (3, 3)), net.convolve(x, 68, (3, 3))
     grid = {"scale": 0.08, "zero": 7}
     parts = [net.deep(a), net.convolve(b, 40), net.apply("ADD", (b, b), net.tensor(net.tensors[b].shape))]

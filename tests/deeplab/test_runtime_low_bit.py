@@ -15,7 +15,7 @@ from evaluation.interpreter import run_whole
 from evaluation.interpreter.packing import unpack_rows
 from evaluation.planner import plan
 from tests.deeplab.test_runtime_bits import QUICK, SANITIZED
-from tests.deeplab.test_runtime_operators import PICTURE, Bench, outputs_of, windows
+from tests.deeplab.test_runtime_operators import IMAGE, Bench, outputs_of, windows
 
 KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_BILINEAR", "ARG_MAX", "MEAN", "ADD",
          "CONCATENATION", "QUANTIZE", "RELU", "RELU6", "FULLY_CONNECTED")  # fmt: skip
@@ -24,19 +24,19 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler (
 
 
 def pixels() -> Graph:
-    """What treats each pixel alone, and sums over the picture. Grids differ, so that everything is rescaled."""
+    """What treats each pixel alone, and sums over the image. Grids differ, so that everything is rescaled."""
     bench = Bench("int8", 7)
     x = bench.frame()
     same = {"stride": (1, 1), "dilation": (1, 1), "padding": "SAME"}
-    y = bench.weighted("CONV_2D", x, (6, 1, 1, 6), PICTURE, **same)
+    y = bench.weighted("CONV_2D", x, (6, 1, 1, 6), IMAGE, **same)
     z = bench.weighted("CONV_2D", x, (5, 1, 2, 6), (1, 12, 8, 5), **same, density=0.3)
-    bench.apply("ADD", (x, y), bench.tensor(PICTURE), activation="RELU6")
+    bench.apply("ADD", (x, y), bench.tensor(IMAGE), activation="RELU6")
     bench.apply("CONCATENATION", (x, z, y), bench.tensor((1, 12, 8, 17)), axis=3, activation="NONE")
     for kind in ("QUANTIZE", "RELU", "RELU6"):
         bench.apply(kind, (z,), bench.tensor((1, 12, 8, 5)))
     bench.apply("MEAN", (z, bench.integers(1, 2)), bench.tensor((1, 1, 1, 5)), axes=(1, 2), keep_dims=True)
     pooled = bench.tensor((1, 1, 1, 6), bench.tensors[x].quantization)
-    whole = {"filter": PICTURE[1:3], "stride": (1, 1), "padding": "VALID", "activation": "NONE"}
+    whole = {"filter": IMAGE[1:3], "stride": (1, 1), "padding": "VALID", "activation": "NONE"}
     bench.apply("AVERAGE_POOL_2D", (x,), pooled, **whole)
     bench.weighted("FULLY_CONNECTED", pooled, (9, 6), (1, 9))
     return bench.graph("pixels")
@@ -76,14 +76,14 @@ def _grid(old: Tensor, coarser: float) -> Quantization:
 
 def with_camera(graph: Graph) -> Graph:
     """The network behind a camera: bytes, quantised to its own codes first."""
-    frame = Tensor("camera", PICTURE, "uint8", 8, Quantization(np.array([0.04], np.float32), np.array([127])))
+    frame = Tensor("camera", IMAGE, "uint8", 8, Quantization(np.array([0.04], np.float32), np.array([127])))
     first = Operator("QUANTIZE", "camera", (len(graph.tensors),), graph.inputs, {})
     return Graph(graph.name, (*graph.tensors, frame), (first, *graph.operators), (len(graph.tensors),), graph.outputs)
 
 
 def check(graph: Graph, tiles: int, folder: Path, flags: tuple[str, ...]) -> None:
     planned = plan(graph, tiles)
-    frame = np.random.default_rng(5).integers(0, 256, PICTURE, dtype=np.uint8)
+    frame = np.random.default_rng(5).integers(0, 256, IMAGE, dtype=np.uint8)
     write_sources(graph, planned, folder)
     program, wanted = Program(graph, planned, folder, flags), run_whole(graph, frame)
     program.run(frame, 0xA5)

@@ -25,14 +25,14 @@ from evaluation.planner.tiling.section_costs import UNTILED, Manner
 
 QUICK = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 SANITIZED = (*QUICK, "-g", "-fsanitize=undefined", "-fno-sanitize-recover=all")
-PICTURE = (1, 12, 8, 6)
+IMAGE = (1, 12, 8, 6)
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C compiler (cc, gcc or clang)")
 
 
 @dataclass
 class Bench:
-    """Operators side by side, all reading what `dtype` and the seed make of one picture."""
+    """Operators side by side, all reading what `dtype` and the seed make of one image."""
 
     dtype: str
     seed: int = 0
@@ -107,10 +107,10 @@ class Bench:
         return self.apply(kind, inputs, output, shown=shown, **{"activation": "NONE"} | attributes)
 
     def frame(self) -> int:
-        """The picture, brought to memory of its own tile by tile; the network's input is tensor 0."""
-        frame = self.tensor(PICTURE)
+        """The image, brought to memory of its own tile by tile; the network's input is tensor 0."""
+        frame = self.tensor(IMAGE)
         smooth = {"filter": (2, 1), "stride": (1, 1), "padding": "SAME", "activation": "NONE"}
-        same = self.tensor(PICTURE, self.tensors[frame].quantization)
+        same = self.tensor(IMAGE, self.tensors[frame].quantization)
         return self.apply("AVERAGE_POOL_2D", (frame,), same, shown=False, **smooth)
 
     def graph(self, name: str) -> Graph:
@@ -123,7 +123,7 @@ def windows(dtype: str) -> Graph:
     x = bench.frame()
     for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
         for padding, activation in (("SAME", "RELU6"), ("VALID", "NONE")):
-            size = (window_outputs(n, f, 2, 1, padding) for n, f in zip(PICTURE[1:3], (3, 2), strict=True))
+            size = (window_outputs(n, f, 2, 1, padding) for n, f in zip(IMAGE[1:3], (3, 2), strict=True))
             y = bench.tensor((1, *size, 6), bench.tensors[x].quantization)
             bench.apply(kind, (x,), y, filter=(3, 2), stride=(2, 2), padding=padding, activation=activation)
     same = {"stride": (1, 1), "dilation": (1, 1), "padding": "SAME"}
@@ -151,17 +151,17 @@ def pixels(dtype: str) -> Graph:
     grid = bench.tensors[x].quantization
     for kind in ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "RELU_N1_TO_1"):
         fixed = {"LOGISTIC": bench.grid(1 / 256), "TANH": bench.grid(1 / 128)}.get(kind)
-        bench.apply(kind, (x,), bench.tensor(PICTURE, fixed), **{"alpha": 0.2} if kind == "LEAKY_RELU" else {})
+        bench.apply(kind, (x,), bench.tensor(IMAGE, fixed), **{"alpha": 0.2} if kind == "LEAKY_RELU" else {})
     lowest = np.iinfo(dtype).min
-    bench.apply("SOFTMAX", (x,), bench.tensor(PICTURE, bench.grid(1 / 256, lowest)), beta=1.0)
-    bench.apply("ARG_MAX", (x, bench.integers(3)), bench.tensor(PICTURE[:3], dtype="int64"), axis=3)
+    bench.apply("SOFTMAX", (x,), bench.tensor(IMAGE, bench.grid(1 / 256, lowest)), beta=1.0)
+    bench.apply("ARG_MAX", (x, bench.integers(3)), bench.tensor(IMAGE[:3], dtype="int64"), axis=3)
     for kind in ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM"):
-        for shape in (PICTURE, (1, 12, 1, 6), (1, 1, 8, 1), (8, 6), (1, 1, 6), ()):
+        for shape in (IMAGE, (1, 12, 1, 6), (1, 1, 8, 1), (8, 6), (1, 1, 6), ()):
             pair = x, bench.constant(bench.values(shape), bench.grid(0.05))
             pair = pair[::-1] if shape == (8, 6) else pair
             coarse = bench.grid(0.5) if kind == "MUL" else None
-            bench.apply(kind, pair, bench.tensor(PICTURE, coarse), activation="RELU6" if shape else "NONE")
-    bench.apply("PRELU", (x, bench.constant(bench.values((1, 8, 6)), bench.grid(0.01))), bench.tensor(PICTURE))
+            bench.apply(kind, pair, bench.tensor(IMAGE, coarse), activation="RELU6" if shape else "NONE")
+    bench.apply("PRELU", (x, bench.constant(bench.values((1, 8, 6)), bench.grid(0.01))), bench.tensor(IMAGE))
     paddings = ((0, 0), (2, 1), (0, 3), (0, 0))
     table = bench.integers(paddings)
     bench.apply("PAD", (x, table), bench.tensor((1, 15, 11, 6)), paddings=paddings)
@@ -174,13 +174,13 @@ def pixels(dtype: str) -> Graph:
     for kind, count in (("MEAN", 1.0), ("SUM", 96.0)):
         y = bench.tensor((1, 1, 1, 6), bench.grid(0.8 * count * float(grid.scale[0]), int(grid.zero_point[0])))
         bench.apply(kind, (x, bench.integers(1, 2)), y, axes=(1, 2), keep_dims=True)
-    real = bench.apply("DEQUANTIZE", (x,), bench.tensor(PICTURE, dtype="float32"))
-    bench.apply("QUANTIZE", (real,), bench.tensor(PICTURE))
+    real = bench.apply("DEQUANTIZE", (x,), bench.tensor(IMAGE, dtype="float32"))
+    bench.apply("QUANTIZE", (real,), bench.tensor(IMAGE))
     return bench.graph(f"pixels_{dtype}")
 
 
 def wholes(dtype: str) -> Graph:
-    """Operators that run whole, and sums over the picture, some of which feed others."""
+    """Operators that run whole, and sums over the image, some of which feed others."""
     bench = Bench(dtype, 2)
     x = bench.frame()
     grid = bench.tensors[x].quantization
@@ -204,13 +204,13 @@ def wholes(dtype: str) -> Graph:
             y = bench.tensor(shape, bench.grid(0.8 * count * float(grid.scale[0]), int(grid.zero_point[0])))
             bench.apply(kind, (x, bench.integers(*axes)), y, axes=axes, keep_dims=len(shape) == 4)
     pooled = bench.tensor((1, 1, 1, 6), bench.tensors[x].quantization)
-    window = {"filter": PICTURE[1:3], "stride": (1, 1), "padding": "VALID", "activation": "NONE"}
+    window = {"filter": IMAGE[1:3], "stride": (1, 1), "padding": "VALID", "activation": "NONE"}
     bench.apply("AVERAGE_POOL_2D", (x,), pooled, **window)
-    bench.apply("MUL", (x, pooled), bench.tensor(PICTURE, bench.grid(0.5)), activation="NONE")
+    bench.apply("MUL", (x, pooled), bench.tensor(IMAGE, bench.grid(0.5)), activation="NONE")
     line = bench.tensor((1, 1, 8, 6), grid)
     bench.apply("SLICE", (x,), line, shown=False, begin=(0, 3, 0, 0), size=(1, 1, 8, 6))
     columns = bench.apply("RESHAPE", (line,), bench.tensor((8, 6), grid), shown=False)
-    bench.apply("SUB", (columns, x), bench.tensor(PICTURE), activation="NONE")
+    bench.apply("SUB", (columns, x), bench.tensor(IMAGE), activation="NONE")
     bench.weighted("FULLY_CONNECTED", x, (5, 48), (1, 60))
     bench.weighted("FULLY_CONNECTED", x, (80, 6), (1, 12, 8, 80))
     flat = bench.apply("RESHAPE", (x,), bench.tensor((1, 576)), shown=False)
@@ -241,7 +241,7 @@ def sparse(dtype: str) -> Graph:
 def layouts(dtype: str) -> Graph:
     """Operators that move values, which take elements of any size."""
     bench = Bench(dtype, 6)
-    x = bench.tensor(PICTURE)
+    x = bench.tensor(IMAGE)
     paddings = ((0, 0), (2, 1), (0, 3), (0, 0))
     table, fill = bench.integers(paddings), bench.constant(bench.values((1,)))
     bench.apply("PAD", (x, table), bench.tensor((1, 15, 11, 6)), paddings=paddings)
@@ -281,7 +281,7 @@ def slices(dtype: str) -> Graph:
     return bench.graph(f"slices_{dtype}")
 
 
-def picture(graph: Graph, seed: int = 5) -> np.ndarray:
+def image(graph: Graph, seed: int = 5) -> np.ndarray:
     source, random = graph.tensors[graph.inputs[0]], np.random.default_rng(seed)
     if source.dtype == "float32":
         return random.normal(size=source.shape).astype(np.float32)
@@ -315,7 +315,7 @@ def one_section(graph: Graph, manner: Manner, target: Target = CAMERA) -> Plan:
 
 def assert_equal(graph: Graph, planned: Plan, folder: Path, flags: tuple[str, ...] = QUICK) -> None:
     """Every output of the program, byte for byte, whatever the arena held before."""
-    frame = picture(graph)
+    frame = image(graph)
     write_sources(graph, planned, folder)
     program = Program(graph, planned, folder, flags)
     wanted = run_whole(graph, frame)
@@ -341,7 +341,7 @@ NETWORKS = [
 @pytest.mark.parametrize(("network", "manner"), NETWORKS)
 def test_every_operator_equals_the_interpreter(network, manner, dtype, tmp_path):
     graph = network(dtype)
-    wanted = run_whole(graph, picture(graph))
+    wanted = run_whole(graph, image(graph))
     kinds = {tensor: o.kind for o in graph.operators for tensor in o.outputs}
     few = [kinds[t] for t in graph.outputs if len(np.unique(wanted[t])) < 3 and graph.tensors[t].elements > 5]
     assert not few, "equal values would prove little"
@@ -412,7 +412,7 @@ def test_a_real_network_equals_the_interpreter(name, counts, shared, tmp_path):
 def test_a_large_super_resolution_network_equals_the_interpreter(shared, tmp_path):
     """Too large to be run whole in numpy: the interpreter runs a plan of its own."""
     graph = read_tflite(shared("planner_cases/networks/mlperf_mobile__edsr_f32b5_full_qint8.tflite"))
-    planned, frame = plan(graph, 16), picture(graph)
+    planned, frame = plan(graph, 16), image(graph)
     write_sources(graph, planned, tmp_path)
     found = Program(graph, planned, tmp_path, (*QUICK, "-O2")).run(frame, 0xA5)
     expected = execute(graph, planned, frame).output
@@ -424,11 +424,11 @@ def grouped(bench: Bench, x: int) -> None:
 
 
 def divided(bench: Bench, x: int) -> None:
-    bench.apply("DIV", (x, bench.constant(bench.values((6,)), bench.grid())), bench.tensor(PICTURE), activation="NONE")
+    bench.apply("DIV", (x, bench.constant(bench.values((6,)), bench.grid())), bench.tensor(IMAGE), activation="NONE")
 
 
 def joined_with_a_constant(bench: Bench, x: int) -> None:
-    inputs = x, bench.constant(bench.values(PICTURE), bench.grid())
+    inputs = x, bench.constant(bench.values(IMAGE), bench.grid())
     bench.apply("CONCATENATION", inputs, bench.tensor((1, 12, 8, 12)), axis=3, activation="NONE")
 
 

@@ -1,6 +1,6 @@
 """The emitted program beside TFLite's reference kernels, run by LiteRT: the same bytes.
 
-On the ADE20K network the reference takes two minutes for all pictures, so its labels are kept as hashes in
+On the ADE20K network the reference takes two minutes for all images, so its labels are kept as hashes in
 reference_labels.json, made once; the small networks run beside it.
 """
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler (
 
 QUICK = native(("-std=c99", "-O1", "-march=native", "-ffp-contract=off")) if compiler() else None
 REFERENCE = json.loads(Path(__file__).with_name("reference_labels.json").read_text())
-PICTURES = sorted(REFERENCE["labels_sha256"])
+IMAGES = sorted(REFERENCE["labels_sha256"])
 NETWORKS = {
     "mlperf_tiny__vww_96_int8": (1, 8),
     "mlperf_tiny__pretrainedResnet_quant": (1, 8, "auto"),
@@ -45,28 +45,28 @@ def ade20k(shared) -> Graph:
 
 
 def check_labels(
-    graph: Graph, tiles: int | str, names: list[str], pictures: Path, folder: Path, toolchain: Toolchain | None = None
+    graph: Graph, tiles: int | str, names: list[str], images: Path, folder: Path, toolchain: Toolchain | None = None
 ) -> Proof:
     rows, columns = graph.tensors[graph.inputs[0]].shape[1:3]
-    frames = [squash(np.asarray(Image.open(pictures / f"{name}.jpg").convert("RGB")), rows, columns) for name in names]
+    frames = [squash(np.asarray(Image.open(images / f"{name}.jpg").convert("RGB")), rows, columns) for name in names]
     proof = prove(graph, plan(graph, tiles), frames, folder, runs=1, toolchain=toolchain)
     assert proof.faults == ()
     made = {name: sha256(labels.tobytes()) for name, labels in zip(names, proof.measured.outputs, strict=True)}
     wrong = [name for name in names if made[name] != REFERENCE["labels_sha256"][name]]
-    assert wrong == [], f"{len(wrong)} of {len(names)} pictures"
+    assert wrong == [], f"{len(wrong)} of {len(names)} images"
     return proof
 
 
 @pytest.mark.slow
 def test_ade20k_labels_are_those_of_the_reference_kernels(ade20k, shared, tmp_path):
-    check_labels(ade20k, "auto", PICTURES[:2], shared(REFERENCE["pictures"]), tmp_path, QUICK)
+    check_labels(ade20k, "auto", IMAGES[:2], shared(REFERENCE["images"]), tmp_path, QUICK)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tiles", [1, 2, 4, 8, 16, "auto"])
-def test_ade20k_labels_of_all_pictures(tiles, ade20k, shared, tmp_path):
-    assert len(PICTURES) == 100
-    proof = check_labels(ade20k, tiles, PICTURES, shared(REFERENCE["pictures"]), tmp_path)
+def test_ade20k_labels_of_all_images(tiles, ade20k, shared, tmp_path):
+    assert len(IMAGES) == 100
+    proof = check_labels(ade20k, tiles, IMAGES, shared(REFERENCE["images"]), tmp_path)
     print(tiles, proof.arena_bytes, proof.measured.stack_bytes, proof.sizes, f"{proof.latency_ms:.0f} ms")
 
 

@@ -84,10 +84,10 @@ def test_what_saves_nothing_comes_before_all_and_the_rest_by_cost_a_byte() -> No
 
 
 class Bench:
-    """The tiny network on the pictures of these tests."""
+    """The tiny network on the images of these tests."""
 
-    def __init__(self, checkpoint: Checkpoint, pictures: np.ndarray) -> None:
-        self.checkpoint, self.seen, self.scored = checkpoint, pictures[:3], pictures[3:]
+    def __init__(self, checkpoint: Checkpoint, images: np.ndarray) -> None:
+        self.checkpoint, self.seen, self.scored = checkpoint, images[:3], images[3:]
         self.ranges = calibrate(checkpoint, self.seen)
 
     def quantized(self, compression: Compression):
@@ -114,8 +114,8 @@ class Bench:
         )  # fmt: skip
 
 
-def test_every_figure_is_what_it_is_measured_by_hand(checkpoint, pictures) -> None:
-    bench = Bench(checkpoint, pictures)
+def test_every_figure_is_what_it_is_measured_by_hand(checkpoint, images) -> None:
+    bench = Bench(checkpoint, images)
     table = bench.table((4, 2), (4,), scored=bench.scores)
     runner = simulator(checkpoint.spec)
     exact = np.array(runner.probabilities(checkpoint, bench.scored), np.float64)
@@ -163,15 +163,15 @@ def made_to_suffer(checkpoint: Checkpoint, silent: str, convolution: str, channe
         ("decoder", "decoder/refine_0/depthwise", "decoder/refine_0/pointwise", 0),
     ],
 )
-def test_a_stage_that_is_made_to_suffer_comes_first(checkpoint, pictures, part, silent, convolution, channel) -> None:
+def test_a_stage_that_is_made_to_suffer_comes_first(checkpoint, images, part, silent, convolution, channel) -> None:
     suffering = made_to_suffer(checkpoint, silent, convolution, channel)
     runner = simulator(checkpoint.spec)
-    table = Bench(suffering, pictures).table((5,))
+    table = Bench(suffering, images).table((5,))
     assert table.rows[0].lowering.part == part, [(row.lowering.part, row.added_divergence) for row in table.rows]
     worst = max(table.rows, key=lambda row: row.added_divergence)
     assert worst is table.rows[0]
     # In float the large weight is never seen: the same labels with a small one in its place.
     quiet = {name: array.copy() for name, array in suffering.weights.items()}
     quiet[f"{convolution}/kernel"][..., channel, :] = 0.0
-    labels = runner.labels(replace(suffering, weights=quiet), pictures)
-    np.testing.assert_array_equal(runner.labels(suffering, pictures), labels)
+    labels = runner.labels(replace(suffering, weights=quiet), images)
+    np.testing.assert_array_equal(runner.labels(suffering, images), labels)

@@ -26,7 +26,7 @@ TINY = {
     "output": "out",
     "data": {
         "name": "streets",
-        "options": {"height": 32, "width": 32, "train_pictures": 6},
+        "options": {"height": 32, "width": 32, "train_images": 6},
         "val": "search",
     },
     "network": {"input_size": [32, 32], **HEAD},
@@ -108,14 +108,14 @@ def test_command_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None:
 
 
 def view(options: AugmentationConfig, seed: int = 0, size: tuple[int, int] = (24, 40)) -> tuple[np.ndarray, np.ndarray]:
-    """A view of a picture whose red channel is 20 times its label: they must stay together."""
+    """A view of an image whose red channel is 20 times its label: they must stay together."""
     label = np.kron(np.arange(12).reshape(3, 4), np.ones((10, 10))).astype(np.uint8)
     return augment(np.repeat(label[..., None] * 20, 3, 2), label, *size, options, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (1.0, 2.0), (0.4, 0.9)])
-def test_labels_follow_the_picture(scale: tuple[float, float], seed: int) -> None:
+def test_labels_follow_the_image(scale: tuple[float, float], seed: int) -> None:
     image, label = view(AugmentationConfig(scale=scale, colour=0), seed)
     assert image.shape == (24, 40, 3)
     seen = label != VOID
@@ -124,7 +124,7 @@ def test_labels_follow_the_picture(scale: tuple[float, float], seed: int) -> Non
     assert (off <= 10).mean() > 0.7  # pixels at the edges of a patch are mixtures
 
 
-def test_without_augmentation_the_view_is_the_squashed_picture() -> None:
+def test_without_augmentation_the_view_is_the_squashed_image() -> None:
     label = np.random.default_rng(0).integers(0, 5, (20, 30)).astype(np.uint8)
     image = np.repeat(label[..., None] * 40, 3, 2)
     options = AugmentationConfig(flip=False, scale=(1, 1), colour=0)
@@ -135,7 +135,7 @@ def test_without_augmentation_the_view_is_the_squashed_picture() -> None:
 
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (1.5, 1.5), (0.6, 0.6)])
 def test_a_window_shows_a_part_at_the_scale_of_the_whole(scale: tuple[float, float]) -> None:
-    """A picture that counts its rows: a window of half the network's height shows half of them, over the zoom."""
+    """An image that counts its rows: a window of half the network's height shows half of them, over the zoom."""
     label = np.repeat(np.arange(200, dtype=np.uint8)[:, None], 300, 1)
     options = AugmentationConfig(flip=False, scale=scale, colour=0)
     for seed in range(5):
@@ -168,7 +168,7 @@ def test_flips_happen_for_half_and_colours_change() -> None:
 
 
 def test_batches_depend_on_seed_and_step_alone() -> None:
-    split = open_dataset("streets", height=32, width=32, train_pictures=6).split("train")
+    split = open_dataset("streets", height=32, width=32, train_images=6).split("train")
 
     def make(seed: int = 0) -> Batches:
         return Batches(split, 4, 32, 32, AugmentationConfig(), seed, cache_bytes=10_000)
@@ -181,8 +181,8 @@ def test_batches_depend_on_seed_and_step_alone() -> None:
     assert (make(1)(3)[0] != straight(3)[0]).any()
 
 
-def test_an_epoch_shows_every_picture_once() -> None:
-    split = open_dataset("streets", height=32, width=32, train_pictures=6).split("train")
+def test_an_epoch_shows_every_image_once() -> None:
+    split = open_dataset("streets", height=32, width=32, train_images=6).split("train")
     batches = Batches(split, 3, 32, 32, AugmentationConfig(flip=False, scale=(1, 1), colour=0), seed=0)
     shown = sorted(image.tobytes() for step in (2, 3) for image in batches(step)[0])
     assert shown == sorted(sample.image.tobytes() for sample in split)
@@ -322,7 +322,7 @@ def test_training_begins_from_a_checkpoint_of_other_classes_and_another_size(tmp
     spec = mobilenet_v2_deeplab(input_height=32, input_width=32, classes=9, **HEAD)
     stored = random_checkpoint(spec)
     save_checkpoint(stored, tmp_path / "start.npz")
-    write_folder(tmp_path / "mine", pictures=10)
+    write_folder(tmp_path / "mine", images=10)
     fields = tiny(tmp_path / "tuned", steps=1, learning_rate=1e-9).model_dump(mode="json")
     fields["network"] = {"start": str(tmp_path / "start.npz"), "input_size": [48, 32], "output_stride": 8}
     fields["data"] = {"name": "folder", "path": str(tmp_path / "mine"), "val": "search"}
@@ -334,11 +334,11 @@ def test_training_begins_from_a_checkpoint_of_other_classes_and_another_size(tmp
             np.testing.assert_allclose(array, stored.weights[name], atol=1e-6)
 
 
-def write_folder(root: Path, pictures: int) -> None:
+def write_folder(root: Path, images: int) -> None:
     rng = np.random.default_rng(0)
     for below in ("images", "masks"):
         (root / below).mkdir(parents=True)
-    for number in range(pictures):
+    for number in range(images):
         Image.fromarray(rng.integers(0, 256, (20, 30, 3)).astype(np.uint8)).save(root / "images" / f"{number}.png")
         Image.fromarray(rng.integers(0, 3, (20, 30)).astype(np.uint8)).save(root / "masks" / f"{number}.png")
     (root / "classes.txt").write_text("a\nb\nc\n")

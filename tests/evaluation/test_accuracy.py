@@ -17,7 +17,7 @@ from evaluation.accuracy import (
     image_weights,
     paired_difference_interval,
     resampled_mious,
-    score_pictures,
+    score_images,
     squash,
     to_label_size,
 )
@@ -36,14 +36,14 @@ def slow_confusion(label, prediction, classes, void):
 
 
 def slow_miou(pairs, classes, void):
-    """Set arithmetic over (picture, row, column), class by class."""
+    """Set arithmetic over (image, row, column), class by class."""
     labelled = {c: set() for c in range(classes)}
     predicted = {c: set() for c in range(classes)}
-    for picture, (label, prediction) in enumerate(pairs):
+    for image, (label, prediction) in enumerate(pairs):
         for place in np.ndindex(label.shape):
             if label[place] != void:
-                labelled[int(label[place])].add((picture, *place))
-                predicted[int(prediction[place])].add((picture, *place))
+                labelled[int(label[place])].add((image, *place))
+                predicted[int(prediction[place])].add((image, *place))
     ious = [len(labelled[c] & predicted[c]) / len(labelled[c] | predicted[c]) for c in range(classes) if labelled[c]]
     return sum(ious) / len(ious)
 
@@ -61,7 +61,7 @@ def random_pairs(seed, count, classes, shape=(6, 7), void_share=0.2):
 
 def scores_of(pairs, classes, scored_classes=None):
     return Scores.of(
-        [f"picture-{i}" for i in range(len(pairs))],
+        [f"image-{i}" for i in range(len(pairs))],
         np.stack([confusion_matrix(label, prediction, classes, VOID) for label, prediction in pairs]),
         scored_classes,
     )
@@ -125,7 +125,7 @@ def test_prediction_of_a_class_outside_the_set_is_wrong_but_adds_no_class():
     assert scores.miou == 0.5
 
 
-def test_miou_is_of_the_split_not_a_mean_over_pictures():
+def test_miou_is_of_the_split_not_a_mean_over_images():
     big, small = np.zeros((10, 10), np.uint8), np.zeros((1, 1), np.uint8)
     scores = scores_of([(big, big), (small, small + 1)], 2)
     assert scores.miou == 100 / 101
@@ -149,7 +149,7 @@ def test_records_with_a_list_for_each_triple_are_read_as_before(confusions) -> N
     triples = [[[int(r), int(c), int(matrix[r, c])] for r, c in np.argwhere(matrix)] for matrix in confusions]
     again = Scores.from_dict(today | {"label_prediction_pixels": triples})
     np.testing.assert_array_equal(again.confusions, confusions)
-    assert today["label_prediction_pixels"] == [[n for triple in picture for n in triple] for picture in triples]
+    assert today["label_prediction_pixels"] == [[n for triple in image for n in triple] for image in triples]
 
 
 def test_subset_and_merge_undo_each_other():
@@ -178,7 +178,7 @@ def test_squash_is_pillows_bilinear_and_labels_are_never_resampled():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_score_pictures_runs_the_protocol(batch_size):
+def test_score_images_runs_the_protocol(batch_size):
     rng = np.random.default_rng(1)
     samples = []
     for name, size in (("a", (8, 8)), ("b", (12, 6)), ("c", (7, 10))):
@@ -186,11 +186,11 @@ def test_score_pictures_runs_the_protocol(batch_size):
         samples.append((name, image, rng.integers(0, 3, size).astype(np.uint8)))
     batches = []
 
-    def predict(pictures):
-        batches.append(pictures.shape)
-        return (pictures[..., 0] // 100).astype(np.int32)
+    def predict(images):
+        batches.append(images.shape)
+        return (images[..., 0] // 100).astype(np.int32)
 
-    scores = score_pictures(predict, iter(samples), 3, VOID, input_size=(4, 6), batch_size=batch_size)
+    scores = score_images(predict, iter(samples), 3, VOID, input_size=(4, 6), batch_size=batch_size)
     assert sum(shape[0] for shape in batches) == 3
     assert {shape[1:] for shape in batches} == {(4, 6, 3)}
     for matrix, (_, image, label) in zip(scores.confusions, samples, strict=True):
@@ -199,15 +199,15 @@ def test_score_pictures_runs_the_protocol(batch_size):
         np.testing.assert_array_equal(matrix, slow_confusion(label, large, 3, VOID))
 
 
-def test_score_pictures_names_the_picture():
+def test_score_images_names_the_image():
     image, label = np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 9, np.uint8)
     with pytest.raises(UserError, match=r"street-7.*label 9"):
-        score_pictures(lambda batch: batch[..., 0], [("street-7", image, label)], 3, VOID)
+        score_images(lambda batch: batch[..., 0], [("street-7", image, label)], 3, VOID)
     with pytest.raises(UserError, match=r"street-7.*4x4.*5x4"):
-        score_pictures(lambda batch: batch[..., 0], [("street-7", image, np.zeros((4, 5), np.uint8))], 3, VOID)
+        score_images(lambda batch: batch[..., 0], [("street-7", image, np.zeros((4, 5), np.uint8))], 3, VOID)
 
 
-def test_equal_pictures_leave_no_doubt():
+def test_equal_images_leave_no_doubt():
     pair = random_pairs(5, 1, 3)[0]
     interval = bootstrap_interval(scores_of([pair] * 6, 3))
     assert interval.lower == pytest.approx(interval.estimate, abs=1e-12)
@@ -225,7 +225,7 @@ def test_interval_is_repeatable_and_brackets_the_estimate():
 
 
 def test_every_resample_scores_the_one_fixed_set():
-    """A class in one picture of twelve, always right: its IoU is 1 in every resample, never dropped, never 0."""
+    """A class in one image of twelve, always right: its IoU is 1 in every resample, never dropped, never 0."""
     rng = np.random.default_rng(0)
     confusions = np.zeros((12, 3, 3), np.int64)
     confusions[:, 0, 0], confusions[:, 0, 1] = rng.integers(20, 60, 12), rng.integers(0, 20, 12)
@@ -254,7 +254,7 @@ def test_pairing_sees_a_small_difference_that_single_intervals_hide():
     for c in (0, 1):
         base[:, c, c], base[:, c, 1 - c] = right[:, c], 1000 - right[:, c]
     better = base.copy()
-    for c in (0, 1):  # ten more pixels right in every picture
+    for c in (0, 1):  # ten more pixels right in every image
         better[:, c, c] += 10
         better[:, c, 1 - c] -= 10
     names = [str(i) for i in range(40)]
@@ -268,9 +268,9 @@ def test_pairing_sees_a_small_difference_that_single_intervals_hide():
     assert paired_difference_interval(a, shuffled) == difference
 
 
-def test_pairing_refuses_other_pictures_or_labels():
+def test_pairing_refuses_other_images_or_labels():
     scores = scores_of(random_pairs(8, 3, 3), 3)
-    with pytest.raises(ValueError, match="same pictures"):
+    with pytest.raises(ValueError, match="same images"):
         paired_difference_interval(scores, scores.subset(scores.image_ids[:2], scores.scored_classes))
     relabelled = Scores(scores.image_ids, scores.confusions[::-1].copy(), scores.scored_classes)
     with pytest.raises(ValueError, match="same labels"):
@@ -278,7 +278,7 @@ def test_pairing_refuses_other_pictures_or_labels():
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
-    """Splits of 60 pictures from a known population; 95 % intervals should hold its mIoU in 90..99 % of 300 splits."""
+    """Splits of 60 images from a known population; 95 % intervals should hold its mIoU in 90..99 % of 300 splits."""
     rng = np.random.default_rng(11)
     population = np.zeros((20_000, 2, 2), np.int64)
     share = rng.beta(8, 3, (20_000, 2))

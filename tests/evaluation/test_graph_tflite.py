@@ -70,9 +70,9 @@ def test_what_cannot_be_planned_is_refused_by_name(shared, file, names):
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(4) + b"TFL3" + bytes(8)])
 def test_other_files_are_refused(tmp_path, content):
-    path = tmp_path / "picture.tflite"
+    path = tmp_path / "image.tflite"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"picture\.tflite"):
+    with pytest.raises(UserError, match=r"image\.tflite"):
         read_tflite(path)
 
 

@@ -73,8 +73,8 @@ def test_every_tensor_is_the_references_and_tiles_change_nothing(name, shared):
 @pytest.mark.slow
 def test_ade20k_every_tensor_is_the_references(shared):
     path = shared("weights/deeplabv3_mnv2_ade20k_int8.tflite")
-    picture = shared("data/ade20k_subset/images/ADE_val_00000018.jpg")
-    frame = squash(np.asarray(Image.open(picture).convert("RGB")), 512, 512)[np.newaxis]
+    image = shared("data/ade20k_subset/images/ADE_val_00000018.jpg")
+    frame = squash(np.asarray(Image.open(image).convert("RGB")), 512, 512)[np.newaxis]
     graph = read_tflite(path)
     theirs = reference_tensors(path, frame)
     assert first_difference(graph, run_whole(graph, frame), theirs) is None

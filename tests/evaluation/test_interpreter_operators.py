@@ -544,13 +544,13 @@ def test_slices(kind, constants, attributes, shape):
 
 
 def made_small(original: bytes, divisor: int) -> bytes:
-    """A fully convolutional network for pictures of a `divisor`-th of the rows and columns. Its operators are called by
+    """A fully convolutional network for images of a `divisor`-th of the rows and columns. Its operators are called by
     their first version, since LiteRT's reference kernels are not registered for all later ones."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(original, 0))
     (graph,) = model.subgraphs
     for tensor in graph.tensors:
-        is_picture = tensor.shape is not None and len(tensor.shape) == 4 and model.buffers[tensor.buffer].data is None
-        if is_picture:
+        is_image = tensor.shape is not None and len(tensor.shape) == 4 and model.buffers[tensor.buffer].data is None
+        if is_image:
             batch, rows, columns, channels = tensor.shape
             tensor.shape = [batch, rows // divisor, columns // divisor, channels]
             tensor.shapeSignature = None
@@ -579,22 +579,22 @@ def test_every_tensor_of_a_super_resolution_network(shared):
         np.testing.assert_array_equal(ours[operator.outputs[0]], interpreter.get_tensor(operator.outputs[0]))
 
 
-PICTURE = (1, 9, 8, 4)
+IMAGE = (1, 9, 8, 4)
 TILED = [
-    ("HARD_SWISH", [], {}, PICTURE, PICTURE),
-    ("LOGISTIC", [], {}, PICTURE, PICTURE),
-    ("LEAKY_RELU", [], {"alpha": 0.2}, PICTURE, PICTURE),
-    ("MINIMUM", [np.full((9, 1, 4), 3, np.int8)], {}, PICTURE, PICTURE),
-    ("PRELU", [np.arange(32, dtype=np.int8).reshape(1, 8, 4)], {}, PICTURE, PICTURE),
-    ("DEPTH_TO_SPACE", [], {"block_size": 2}, PICTURE, (1, 18, 16, 1)),
+    ("HARD_SWISH", [], {}, IMAGE, IMAGE),
+    ("LOGISTIC", [], {}, IMAGE, IMAGE),
+    ("LEAKY_RELU", [], {"alpha": 0.2}, IMAGE, IMAGE),
+    ("MINIMUM", [np.full((9, 1, 4), 3, np.int8)], {}, IMAGE, IMAGE),
+    ("PRELU", [np.arange(32, dtype=np.int8).reshape(1, 8, 4)], {}, IMAGE, IMAGE),
+    ("DEPTH_TO_SPACE", [], {"block_size": 2}, IMAGE, (1, 18, 16, 1)),
     ("SPACE_TO_DEPTH", [], {"block_size": 3}, (1, 9, 6, 4), (1, 3, 2, 36)),
-    ("RESIZE_NEAREST_NEIGHBOR", [], {"half_pixel_centers": True}, PICTURE, (1, 20, 5, 4)),
-    ("RESIZE_NEAREST_NEIGHBOR", [], {"align_corners": True}, PICTURE, (1, 4, 21, 4)),
-    ("PADV2", [np.array([[0, 0], [2, 1], [0, 3], [0, 0]], np.int32), np.int8([7])], {}, PICTURE, (1, 12, 11, 4)),
-    ("PAD", [np.array([[0, 0], [3, 1], [2, 3], [0, 0]], np.int32)], {}, PICTURE, (1, 13, 13, 4)),
-    ("TRANSPOSE_CONV", [(5, 3, 3, 4)], {"stride": (2, 2), "padding": "SAME"}, PICTURE, (1, 18, 16, 5)),
-    ("TRANSPOSE_CONV", [(5, 4, 2, 4)], {"stride": (2, 3), "padding": "VALID"}, PICTURE, (1, 20, 24, 5)),
-    ("TRANSPOSE_CONV", [(5, 1, 3, 4)], {"stride": (3, 2), "padding": "SAME"}, PICTURE, (1, 25, 15, 5)),
+    ("RESIZE_NEAREST_NEIGHBOR", [], {"half_pixel_centers": True}, IMAGE, (1, 20, 5, 4)),
+    ("RESIZE_NEAREST_NEIGHBOR", [], {"align_corners": True}, IMAGE, (1, 4, 21, 4)),
+    ("PADV2", [np.array([[0, 0], [2, 1], [0, 3], [0, 0]], np.int32), np.int8([7])], {}, IMAGE, (1, 12, 11, 4)),
+    ("PAD", [np.array([[0, 0], [3, 1], [2, 3], [0, 0]], np.int32)], {}, IMAGE, (1, 13, 13, 4)),
+    ("TRANSPOSE_CONV", [(5, 3, 3, 4)], {"stride": (2, 2), "padding": "SAME"}, IMAGE, (1, 18, 16, 5)),
+    ("TRANSPOSE_CONV", [(5, 4, 2, 4)], {"stride": (2, 3), "padding": "VALID"}, IMAGE, (1, 20, 24, 5)),
+    ("TRANSPOSE_CONV", [(5, 1, 3, 4)], {"stride": (3, 2), "padding": "SAME"}, IMAGE, (1, 25, 15, 5)),
 ]
 
 

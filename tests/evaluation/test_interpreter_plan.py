@@ -125,7 +125,7 @@ def test_tiles_change_no_bit_and_the_arena_is_used_to_its_end(activation_bits, w
     graph = small_segmenter(activation_bits, weight_bits)
     frame = random_frame(graph)
     expected = run_whole(graph, frame)[graph.outputs[0]]
-    assert len(np.unique(expected)) >= 3, "a picture of one class would prove little"
+    assert len(np.unique(expected)) >= 3, "an image of one class would prove little"
     arenas = []
     for tiles in TILES:
         made = plan(graph, tiles)
@@ -312,23 +312,23 @@ def test_four_byte_labels_where_the_target_counts_them():
     np.testing.assert_array_equal(run.output, run_whole(graph, frame)[graph.outputs[0]])
 
 
-def ade20k_picture(shared):
+def ade20k_image(shared):
     path = shared("data/ade20k_subset/images/ADE_val_00000018.jpg")
     return squash(np.asarray(Image.open(path).convert("RGB")), 512, 512)
 
 
-LITERT_LABELS_OF_PICTURE_18 = "648fe307d649a3a59fa6bc63b5957cd31fdb3c93470165901c7135ec0359c776"
+LITERT_LABELS_OF_IMAGE_18 = "648fe307d649a3a59fa6bc63b5957cd31fdb3c93470165901c7135ec0359c776"
 """sha256 of the labels as int32, from LiteRT's reference kernels, as printed by
 `pytest -s -m slow tests/evaluation/test_interpreter_networks.py`."""
 
 
 @pytest.mark.slow
 def test_ade20k_is_litert_at_every_tile_count(shared):
-    """The trained 512x512 network on a picture: labels of the reference kernels, in exactly the planned bytes."""
+    """The trained 512x512 network on an image: labels of the reference kernels, in exactly the planned bytes."""
     graph = read_tflite(shared("weights/deeplabv3_mnv2_ade20k_int8.tflite"))
-    frame = ade20k_picture(shared)
+    frame = ade20k_image(shared)
     for tiles in (1, 16, "auto"):
         made = plan(graph, tiles)
         run = execute(graph, made, frame, trace=True)
-        assert hashlib.sha256(run.output.astype(np.int32).tobytes()).hexdigest() == LITERT_LABELS_OF_PICTURE_18
+        assert hashlib.sha256(run.output.astype(np.int32).tobytes()).hexdigest() == LITERT_LABELS_OF_IMAGE_18
         assert run.trace.end == made.arena_bytes

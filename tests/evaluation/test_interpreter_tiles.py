@@ -65,7 +65,7 @@ def of_width(made, name):
         if buffer.region is not None:
             row_bits = buffer.size_bytes // buffer.region.rows * bits  # of int8 elements
             size = buffer.region.rows * -(-row_bits // 8)
-        if buffer.role in (Role.ACCUMULATOR, Role.SCRATCH):  # here always the sums of one picture of 8 x 6
+        if buffer.role in (Role.ACCUMULATOR, Role.SCRATCH):  # here always the sums of one image of 8 x 6
             source = next(t for t in graph.tensors if t.name == "a")
             size = 4 * np.dtype(accumulator_dtype(source, 48)).itemsize
         return replace(buffer, size_bytes=size, offset=buffer.offset * bits // 8)

@@ -16,7 +16,7 @@ def activation(shape, dtype="int8"):
 
 
 def convolution(rows, columns, kernel, stride, dilation, padding):
-    """A one-channel CONV_2D over a picture of rows x columns; every pair is (height, width)."""
+    """A one-channel CONV_2D over an image of rows x columns; every pair is (height, width)."""
     sizes = [window_outputs(size, kernel[a], stride[a], dilation[a], padding) for a, size in enumerate((rows, columns))]
     weights = Tensor("weights", (1, *kernel, 1), "int8", 8, is_constant=True)
     attributes = {"stride": stride, "dilation": dilation, "padding": padding, "activation": "NONE"}

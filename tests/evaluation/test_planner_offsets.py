@@ -1,4 +1,4 @@
-"""Offsets: pictures a person can solve, every order tried, perfect packings, and real buffer lists."""
+"""Offsets: images a person can solve, every order tried, perfect packings, and real buffer lists."""
 
 import itertools
 import subprocess
@@ -52,7 +52,7 @@ def least_height(blocks):
     return best
 
 
-PICTURES = [
+IMAGES = [
     ([(0, 2, 4)], 4),
     ([(0, 2, 4), (2, 3, 4)], 4),  # one after the other: the same place
     ([(0, 2, 4), (1, 3, 4)], 8),
@@ -63,9 +63,9 @@ PICTURES = [
 
 
 @pytest.mark.parametrize("node_limit", [0, PLENTY])
-@pytest.mark.parametrize(("picture", "expected"), PICTURES)
-def test_small_pictures_are_solved(picture, expected, node_limit):
-    blocks = [Block(*block) for block in picture]
+@pytest.mark.parametrize(("image", "expected"), IMAGES)
+def test_small_images_are_solved(image, expected, node_limit):
+    blocks = [Block(*block) for block in image]
     placement = place(blocks, node_limit=node_limit)
     assert placement.height_bytes == expected
     assert not overlaps(blocks, placement.offsets)

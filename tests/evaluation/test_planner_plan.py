@@ -138,8 +138,8 @@ def test_sections_of_many_networks_have_one_price(random_graph, seed, tiles, sha
 @pytest.mark.parametrize("tiles", [2, 8, "auto"])
 def test_a_pool_beside_another_branch_has_one_price(tiles):
     """A section may end between the pool and the convolution that reads the same tensor, or behind both."""
-    picture, pooled = (1, 12, 8, 4), (1, 1, 1, 4)
-    shapes = {"x": picture, "a": picture, "m": pooled, "b": picture, "r": picture, "y": picture}
+    image, pooled = (1, 12, 8, 4), (1, 1, 1, 4)
+    shapes = {"x": image, "a": image, "m": pooled, "b": image, "r": image, "y": image}
     tensors = [Tensor(name, shape, "int8", 8) for name, shape in shapes.items()]
     tensors += [
         Tensor("w", (1, 3, 3, 4), "int8", 8, is_constant=True),

@@ -1,4 +1,4 @@
-"""The picture of a plan and the words for its fullest step: a plan drawn by hand, and places found by brute force."""
+"""The image of a plan and the words for its fullest step: a plan drawn by hand, and places found by brute force."""
 
 import random
 
@@ -108,13 +108,13 @@ def test_converters_names_are_shortened_to_the_layer(name, short):
 
 
 def words(svg):
-    """The texts of a picture; matplotlib leaves each as a comment beside its outlines."""
+    """The texts of an image; matplotlib leaves each as a comment beside its outlines."""
     import re
 
     return re.findall(r"<!-- (.*?) -->", svg.decode())
 
 
-def test_the_picture_names_what_it_shows(tmp_path):
+def test_the_image_names_what_it_shows(tmp_path):
     write_plot(tmp_path / "plan.svg", small_graph(), small_plan())
     shown = words((tmp_path / "plan.svg").read_bytes())
     assert "net: up to 2 tiles (cache), arena 0.0009 MB" in shown
@@ -168,7 +168,7 @@ def test_twenty_thousand_buffers_stay_a_small_file(tmp_path):
     assert (tmp_path / "plan.svg").stat().st_size < 600_000
 
 
-def test_a_picture_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_image_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"none.*plan\.svg: cannot be written"):
         write_plot(tmp_path / "none" / "plan.svg", small_graph(), small_plan())
 

@@ -63,7 +63,7 @@ def cases(folder: Path) -> Iterator[Case]:
     for path in sorted((folder / "networks").iterdir()):
         text = NETWORK_YAML.format(path=path).encode()
         yield Case("network", path.name, ("sweeps.launch", "case.yaml", "--dry-run"), 400.0, (("case.yaml", text),))
-    for path in sorted((folder / "pictures").glob("*.png")):
+    for path in sorted((folder / "images").glob("*.png")):
         for use in PARTS:
             files = {f"{part}/{split}.png": GOOD[part] for part in PARTS for split in SPLITS}
             files |= {f"{split}.txt": f"{split}\n".encode() for split in SPLITS}

@@ -38,7 +38,7 @@ def inputs(shared: Path | None) -> st.SearchStrategy[bytes]:
             image.save(buffer, kind, **options)
             seeds.append(buffer.getvalue())
     seeds += [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"GIF89a\1\0\1\0\0\0\0;"]
-    seeds += [] if shared is None else [path.read_bytes() for path in sorted((shared / "cases/pictures").glob("*"))]
+    seeds += [] if shared is None else [path.read_bytes() for path in sorted((shared / "cases/images").glob("*"))]
     return edited(seeds)
 
 

@@ -34,7 +34,7 @@ def masks(draw: st.DrawFn) -> bytes:
 
 def inputs(shared: Path | None) -> st.SearchStrategy[bytes]:
     labels = Image.fromarray((np.arange(96).reshape(8, 12) % CLASSES).astype(np.uint8))
-    seeds = [] if shared is None else [path.read_bytes() for path in sorted((shared / "cases/pictures").glob("*"))]
+    seeds = [] if shared is None else [path.read_bytes() for path in sorted((shared / "cases/images").glob("*"))]
     for kind, mode in (("PNG", "L"), ("PNG", "RGB"), ("TIFF", "L"), ("BMP", "L"), ("BMP", "1"), ("JPEG", "L")):
         buffer = io.BytesIO()
         labels.convert(mode).save(buffer, kind)

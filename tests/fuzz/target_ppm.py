@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deeplab.runtime.program import compiler
 from deeplab.runtime.sources import SOURCES
 from evaluation.errors import UserError
-from tests.deeplab.test_runtime_pictures import FUZZ, pixels_of
+from tests.deeplab.test_runtime_images import FUZZ, pixels_of
 from tests.fuzz.harness import FuzzTarget, WrongResultError, edited
 
 SIZES = ((20, 24), (3, 1))

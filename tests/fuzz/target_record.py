@@ -39,7 +39,7 @@ def run(data: bytes, folder: Path) -> None:
     found = intervals(record)
     content(record, found, {})
     compare(RECORD, record, ("a", "b"))
-    rows = [(row.picture_file, row.label_file, row.baseline_file, row.choice_file) for row in record.overlays]
+    rows = [(row.image_file, row.label_file, row.baseline_file, row.choice_file) for row in record.overlays]
     names = [name for row in rows for name in row] + [one.plan_file for one in record.trials if one.plan_file]
     for name in names:
         if not (folder / name).resolve().is_relative_to(folder.resolve()):

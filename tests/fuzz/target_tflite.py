@@ -44,7 +44,7 @@ def run(data: bytes, folder: Path) -> None:
 
 
 def small_network(dtype: str) -> Graph:
-    """Two convolutions, a pool, a resize and labels over a picture of 8 x 8."""
+    """Two convolutions, a pool, a resize and labels over an image of 8 x 8."""
     is_float = dtype == "float32"
     rng = np.random.default_rng(1)
     tensors: list[Tensor] = []

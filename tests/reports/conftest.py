@@ -78,12 +78,12 @@ def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> Stu
     rows = []
     if baseline and chosen:
         for index in range(3):
-            image_id, picture, label = standin_trial.picture(CONTEXT, index)
+            image_id, image, label = standin_trial.image(CONTEXT, index)
             maps = [
                 standin_trial.overlay(Candidate.from_params(by_number[number].params), CONTEXT, index)
                 for number in (0, chosen.number)
             ]
-            rows.append(save_row(folder, image_id, picture, label, *maps, data.palette, "mIoU 0.50"))
+            rows.append(save_row(folder, image_id, image, label, *maps, data.palette, "mIoU 0.50"))
     record = replace(
         record,
         front=tuple(tuple(p.number for p in equal) for equal in front),

@@ -61,18 +61,18 @@ def test_what_differs_is_named_and_nothing_else(study) -> None:
     assert "Both fronts dominate the same" in compare(first, first, ("a", "b")).verdict
 
 
-def test_the_choices_are_compared_in_pairs_of_pictures(study) -> None:
+def test_the_choices_are_compared_in_pairs_of_images(study) -> None:
     first, _ = pair(study)
     other = replace(first, chosen=0)
     verdict = compare(first, other, ("a", "b")).verdict
     assert "From the choice of a to that of b mIoU changes by +" in verdict
     elsewhere = replace(
-        other, trials=tuple(_with_other_pictures(trial) if trial.number == 0 else trial for trial in other.trials)
+        other, trials=tuple(_with_other_images(trial) if trial.number == 0 else trial for trial in other.trials)
     )
-    assert "not scored on the same pictures" in compare(first, elsewhere, ("a", "b")).verdict
+    assert "not scored on the same images" in compare(first, elsewhere, ("a", "b")).verdict
 
 
-def _with_other_pictures(trial):
+def _with_other_images(trial):
     scores = trial.measurement.scores
     renamed = replace(scores, image_ids=tuple(f"other-{name}" for name in scores.image_ids))
     return replace(trial, measurement=replace(trial.measurement, scores=renamed))

@@ -44,7 +44,7 @@ def test_every_figure_of_front_and_choice_is_the_records(study, tmp_path: Path) 
     change = paired_difference_interval(choice.measurement.scores, baseline.measurement.scores, seed=3)
     factor = baseline.measurement.memory.peak_memory_bytes / choice.measurement.memory.peak_memory_bytes
     shown += [fmt.signed(change.estimate), fmt.signed_interval(change), f"{factor:.1f} times less"]
-    shown += [choice.name, record.chosen_reason[:40], "mIoU 0.576 on 8 pictures, expected 0.577 ± 0.005: passed"]
+    shown += [choice.name, record.chosen_reason[:40], "mIoU 0.576 on 8 images, expected 0.577 ± 0.005: passed"]
     shown += ["python -m sweeps.launch pareto.yaml", "0123abc with uncommitted changes", "3 min 20 s"]
     shown += [trial.name for trial in record.trials]
     for words in shown:
@@ -119,14 +119,14 @@ def test_a_class_that_no_label_holds_is_named_and_counts_nowhere(study, tmp_path
     )
     record = replace(made, trials=trials, data=seen, heldout={n: widened(s) for n, s in made.heldout.items()})
     text = text_of(record, tmp_path)
-    assert "1 of 5 classes (tram) is in no label of the search pictures" in text
-    assert "search pictures, 4 classes" in text
+    assert "1 of 5 classes (tram) is in no label of the search images" in text
+    assert "search images, 4 classes" in text
     assert plain(fmt.miou(record.choice.measurement.scores.miou)) in text
     assert "nan" not in text
     assert class_ious(record)[0] == ["road", "building", "person", "car"]
 
 
-def test_held_out_pictures_without_a_class_or_without_any_label_are_said(study, tmp_path: Path) -> None:
+def test_held_out_images_without_a_class_or_without_any_label_are_said(study, tmp_path: Path) -> None:
     record = study(*[COMPLETE] * 6)
 
     def without(scores: Scores, classes: list[int]) -> Scores:
@@ -135,7 +135,7 @@ def test_held_out_pictures_without_a_class_or_without_any_label_are_said(study, 
         return Scores.of(scores.image_ids, confusions)
 
     fewer = {n: without(scores, [3]) for n, scores in record.heldout.items()}
-    assert "The held-out labels hold 3 classes, those of the search pictures 4" in text_of(
+    assert "The held-out labels hold 3 classes, those of the search images 4" in text_of(
         replace(record, heldout=fewer), tmp_path
     )
     void = {n: without(scores, [0, 1, 2, 3]) for n, scores in record.heldout.items()}
@@ -143,10 +143,10 @@ def test_held_out_pictures_without_a_class_or_without_any_label_are_said(study, 
     assert "The held-out labels hold 0 classes" in text
     assert "not scored" in text
     assert "nan" not in text
-    assert "On 8 held-out pictures" not in text
+    assert "On 8 held-out images" not in text
 
 
-def test_without_pictures_plans_or_names_there_is_still_a_report(study, tmp_path: Path) -> None:
+def test_without_images_plans_or_names_there_is_still_a_report(study, tmp_path: Path) -> None:
     record = study(COMPLETE, COMPLETE, COMPLETE, data=None)
     for plan in (tmp_path / "plans").iterdir():
         plan.unlink()

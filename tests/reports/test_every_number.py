@@ -144,7 +144,7 @@ class Oracle:
         free = limit * 1e6 - self.peak(choice)
         said = [mb(self.peak(choice)), "" if self.exceeds(choice) else times, choice.name, f"trial-{label(choice)}"]
         said += [mb(self.peak(choice)), "baseline", mb(self.peak(base))]
-        said += [f"on {len(scores.image_ids)} search pictures, {len(scores.scored_classes)} classes"]
+        said += [f"on {len(scores.image_ids)} search images, {len(scores.scored_classes)} classes"]
         said += [plain(self.miou(scores)), "95 %", both(bootstrap_interval(scores, seed=seed), plain)]
         said += [plain(self.miou(self.scores(base))), change(lost), "95 %", both(gone, change)]
         said += [f"On {len(heldout[choice.number].image_ids)} held-out", plain(self.miou(heldout[choice.number]))]
@@ -221,7 +221,7 @@ class Oracle:
         return [*said, "95 % and 95 %, of the table's head", "fewer than 20 images"]
 
     def programs(self) -> list[str]:
-        said = [f"on {next(iter(self.record.executions.values())).pictures} search pictures"]
+        said = [f"on {next(iter(self.record.executions.values())).images} search images"]
         for equal in self.front:
             seen, latency = self.record.executions[equal[0].number], equal[0].measurement.latency
             said += [label(equal[0]), equal[0].name, spaced(seen.arena_bytes), spaced(seen.high_water_bytes)]
@@ -275,7 +275,7 @@ class Oracle:
                 said += [f"{first}\u2013{last}" if last > first else str(last)]
         return said
 
-    def pictures(self) -> list[str]:
+    def images(self) -> list[str]:
         return [f"{row.image_id} {row.note}" for row in self.record.overlays]
 
     def trials(self) -> list[str]:
@@ -292,9 +292,9 @@ class Oracle:
         check, data = record.import_check, record.data
         said = [environment.command, environment.git_commit, f"seed {self.seed}", environment.started]
         said += [f"took {minutes} min {seconds} s", environment.machine, *environment.versions.values()]
-        said += [f"{data.search_pictures} for the search, {data.heldout_pictures} held out"]
+        said += [f"{data.search_images} for the search, {data.heldout_images} held out"]
         said += [
-            f"{check.miou:.3f} on {check.pictures} pictures",
+            f"{check.miou:.3f} on {check.images} images",
             f"{check.expected_miou:.3f} \u00b1 {check.tolerance}",
         ]
         return [*said, *(value[:24] for value in data.fingerprints.values())]
@@ -308,7 +308,7 @@ class Oracle:
         parts = (
             self.first_page, self.health, self.plane, self.budgets, self.front_table, self.programs, self.savings,
             self.runtimes, lambda: [], lambda: ["from mIoU 0 to mIoU 1 at 0 MB"], self.alive, self.largest,
-            self.pictures, lambda: [], self.trials, self.reproduction, self.configuration,
+            self.images, lambda: [], self.trials, self.reproduction, self.configuration,
         )  # fmt: skip
         return {name: part() for name, part in zip(("", *SECTIONS), parts, strict=True)}
 

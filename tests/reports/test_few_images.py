@@ -35,7 +35,7 @@ def of_images(record: StudyRecord, count: int) -> StudyRecord:
         replace(t, measurement=replace(t.measurement, scores=stretched(t.measurement.scores))) for t in record.trials
     )
     heldout = {number: stretched(scores) for number, scores in record.heldout.items()}
-    data = replace(record.data, search_pictures=count, heldout_pictures=count)
+    data = replace(record.data, search_images=count, heldout_images=count)
     return replace(record, trials=trials, heldout=heldout, data=data)
 
 
@@ -88,11 +88,9 @@ def test_every_interval_of_every_place_is_marked_below_20_images_and_none_from_2
 
 def test_few_images_are_said_before_the_first_trial(study) -> None:
     data = study(State.COMPLETE).data
-    assert data_warnings(replace(data, search_pictures=2, heldout_pictures=40)) == [f"Only 2 search images: {SENTENCE}"]
-    assert data_warnings(replace(data, search_pictures=20, heldout_pictures=3)) == [
-        f"Only 3 held-out images: {SENTENCE}"
-    ]
-    assert data_warnings(replace(data, search_pictures=20, heldout_pictures=20)) == []
+    assert data_warnings(replace(data, search_images=2, heldout_images=40)) == [f"Only 2 search images: {SENTENCE}"]
+    assert data_warnings(replace(data, search_images=20, heldout_images=3)) == [f"Only 3 held-out images: {SENTENCE}"]
+    assert data_warnings(replace(data, search_images=20, heldout_images=20)) == []
 
 
 @pytest.mark.parametrize(("images", "is_marked"), [(8, True), (20, False)])

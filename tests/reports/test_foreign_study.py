@@ -21,7 +21,7 @@ from sweeps.inputs.file_facts import facts_of
 from sweeps.storage.study_folder import read_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ROWS = ("picture_file", "label_file", "baseline_file", "choice_file")
+ROWS = ("image_file", "label_file", "baseline_file", "choice_file")
 NAMES = {
     "parent": "../outside/X", "deep parent": "overlays/../../outside/X", "absolute": "/etc/hostname",
     "backslash": "..\\outside\\X", "drive": "C:/X", "drive with backslash": "C:\\X", "NUL": "overlays/a\x00.png",

@@ -61,12 +61,12 @@ def test_a_smallest_point_at_the_edge_of_a_stages_levels_is_said(study, own, sai
 @pytest.mark.parametrize(
     ("search", "heldout", "said"),
     [
-        ((-0.002, 0.004), (-0.016, -0.008), "on the held-out pictures they can: \u22120.012, interval \u22120.016 to"),
+        ((-0.002, 0.004), (-0.016, -0.008), "on the held-out images they can: \u22120.012, interval \u22120.016 to"),
         ((-0.002, 0.004), (-0.016, 0.008), "cannot be told apart: the interval holds 0"),
         ((-0.004, -0.001), (-0.016, -0.008), None),
     ],
 )
-def test_the_held_out_pictures_have_the_last_word_on_what_the_choice_costs(study, search, heldout, said) -> None:
+def test_the_held_out_images_have_the_last_word_on_what_the_choice_costs(study, search, heldout, said) -> None:
     record = study(State.COMPLETE, State.COMPLETE, State.COMPLETE)
     changes = [{1: Interval(sum(ends) / 2, *ends, 0.95, 50)} for ends in (search, heldout)]
     found = [sentence for sentence in health(replace(record, chosen=1), *changes, {}) if "told apart" in sentence]
@@ -101,9 +101,9 @@ def test_one_pair_of_neighbours_is_spoken_of_as_one(study) -> None:
     )
     alike = replace(record, trials=trials)
     (many,) = overlaps(alike, {})
-    assert many.startswith(f"Of {len(record.front) - 1} pairs of neighbours on the front these pictures do not tell ")
+    assert many.startswith(f"Of {len(record.front) - 1} pairs of neighbours on the front these images do not tell ")
     (one,) = overlaps(replace(alike, front=record.front[:2]), {})
-    assert one.startswith("These pictures do not tell the two points of the front apart: the 95 % interval")
+    assert one.startswith("These images do not tell the two points of the front apart: the 95 % interval")
     text = io.StringIO()
     print_outcome(
         replace(record, trials=trials[:1], front=(), chosen=None), Path("r.pdf"), Console(file=text, width=200), None

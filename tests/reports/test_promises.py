@@ -174,7 +174,7 @@ def test_a_mean_over_one_class_alone_is_said_first(study, tmp_path: Path) -> Non
 
     record = replace(made, trials=tuple(map(of_one, made.trials)), heldout={})
     (sentence,) = urgent_warnings(record)
-    assert "3 of 4 classes (building, person, car) are in no label of the search pictures" in sentence
+    assert "3 of 4 classes (building, person, car) are in no label of the search images" in sentence
     assert "The mIoU is the IoU of road alone. A mask gives each class by its number, 0 to 3" in sentence
     assert warnings_of(record, intervals(record))[0] == sentence
     assert sentence in model_card(record, record.choice, [], {}, None)

@@ -24,7 +24,7 @@ from evaluation.other_runtimes import Runtime, Use
 from evaluation.planner import Buffer, Halo, Plan, Role, Section, Step
 from reports.record import DataSet, Peers
 
-PICTURES, CLASSES, SIDE = 6, 4, 48
+IMAGES, CLASSES, SIDE = 6, 4, 48
 CLASS_NAMES = ("road", "building", "person", "car")
 PALETTE = ("#555555", "#E69F00", "#D55E00", "#0072B2")
 
@@ -103,17 +103,17 @@ def _accuracy(candidate):
     return max(0.1, 0.9 - loss)
 
 
-def scores(candidate, pictures=PICTURES, seed=0):
-    """Scores whose every class has about the closed form's share right, a little different in each picture."""
+def scores(candidate, images=IMAGES, seed=0):
+    """Scores whose every class has about the closed form's share right, a little different in each image."""
     right = _accuracy(candidate)
-    noise = np.random.default_rng(seed).uniform(-0.08, 0.08, (pictures, CLASSES))
-    confusions = np.zeros((pictures, CLASSES, CLASSES), np.int64)
-    for picture in range(pictures):
+    noise = np.random.default_rng(seed).uniform(-0.08, 0.08, (images, CLASSES))
+    confusions = np.zeros((images, CLASSES, CLASSES), np.int64)
+    for image in range(images):
         for c in range(CLASSES):
-            hit = int(10_000 * np.clip(right + noise[picture, c], 0, 1))
-            confusions[picture, c, c] = hit
-            confusions[picture, c, (c + 1) % CLASSES] = 10_000 - hit
-    return Scores.of([f"scene_{i:04d}" for i in range(pictures)], confusions)
+            hit = int(10_000 * np.clip(right + noise[image, c], 0, 1))
+            confusions[image, c, c] = hit
+            confusions[image, c, (c + 1) % CLASSES] = 10_000 - hit
+    return Scores.of([f"scene_{i:04d}" for i in range(images)], confusions)
 
 
 def evaluate(candidate, context, stop=lambda *_: None):
@@ -135,8 +135,8 @@ def evaluate(candidate, context, stop=lambda *_: None):
     plan = plan_candidate(candidate, context)
     memory = MemoryFigures.of_plan(plan)
     measured = scores(candidate)
-    half = measured.subset(measured.image_ids[: PICTURES // 2], measured.scored_classes)
-    if (early := stop(half, PICTURES)) is not None:
+    half = measured.subset(measured.image_ids[: IMAGES // 2], measured.scored_classes)
+    if (early := stop(half, IMAGES)) is not None:
         return early
     if kind == "nan":
         measured = Scores(measured.image_ids, measured.confusions, ())
@@ -168,7 +168,7 @@ def held_out(candidate, context):
     time.sleep(float(os.environ.get("PETITLAB_TEST_HELD_OUT_SECONDS", "0")))
     with (context.log.parent / "heldout.txt").open("a") as file:
         file.write(f"{candidate}\n")
-    return scores(candidate, PICTURES + 2, seed=1)
+    return scores(candidate, IMAGES + 2, seed=1)
 
 
 def execution(candidate, context):
@@ -203,12 +203,12 @@ def describe(context):
         os.kill(os.getpid(), signal.SIGKILL)
     labelled = os.environ.get("PETITLAB_TEST_LABELLED")
     return DataSet(
-        "standin", CLASS_NAMES, PALETTE, PICTURES, PICTURES + 2, {"search": "0" * 64, "network": "1" * 64},
+        "standin", CLASS_NAMES, PALETTE, IMAGES, IMAGES + 2, {"search": "0" * 64, "network": "1" * 64},
         None if labelled is None else tuple(map(int, labelled.split(","))),
     )  # fmt: skip
 
 
-def picture(context, image_index):
+def image(context, image_index):
     rows, columns = np.mgrid[0:SIDE, 0 : SIDE * 2]
     label = ((rows // 12 + columns // 24 + image_index) % CLASSES).astype(np.uint8)
     label[:3] = 255
@@ -217,6 +217,6 @@ def picture(context, image_index):
 
 
 def overlay(candidate, context, image_index):
-    _, _, label = picture(context, image_index)
+    _, _, label = image(context, image_index)
     wrong = np.random.default_rng(image_index).random(label.shape) > _accuracy(candidate)
     return np.where(wrong, (label + 1) % CLASSES, label % CLASSES).astype(np.uint8)

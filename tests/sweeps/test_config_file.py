@@ -46,7 +46,7 @@ def load(tmp_path: Path, text: str, *overrides: str) -> SweepConfig:
         ("study: s\ndata: {name: voc}\n", ("c.yaml:2: data: ", "needs a folder")),
         ("study: a/b\ndata: {name: streets}\n", ("c.yaml:1: study: ", "'a/b'")),
         (f"study: {'a' * 300}\ndata: {{name: streets}}\n", ("c.yaml:1: study: ", "100 characters")),
-        ("study: s\ndata: {name: streets, heldout: val}\n", ("share pictures",)),
+        ("study: s\ndata: {name: streets, heldout: val}\n", ("share images",)),
         ("study: s\ndata: {name: streets, train: null}\n", ("data needs train or calibration",)),
         ("study: s\ndata: {name: streets, options: {height: 33.5}}\n",
          ("c.yaml:2: data.options: ", "of the data set streets: height: expected a whole number, found 33.5")),
@@ -237,9 +237,9 @@ def test_paths_count_from_the_file_and_from_here_in_overrides(tmp_path: Path, mo
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    text = "study: s\ndata: {name: voc, path: pictures}\nnetwork: {source: net.tflite}\n"
+    text = "study: s\ndata: {name: voc, path: images}\nnetwork: {source: net.tflite}\n"
     config = load(tmp_path, text)
-    assert config.data.path == tmp_path / "pictures"
+    assert config.data.path == tmp_path / "images"
     assert config.network.source == str(tmp_path / "net.tflite")
     assert config.out == here / "studies"
     assert load(tmp_path, text, "data.path=mine").data.path == here / "mine"
@@ -296,5 +296,5 @@ def test_the_keys_that_are_listed_hold_the_options_of_every_data_set() -> None:
     listed = {key: default for key, default, _ in describe_keys()}
     for kind in DATASETS.values():
         assert {f"data.options.{name}" for name in kind.options.model_fields} <= set(listed)
-    assert listed["data.options.train_pictures"] == "null"
+    assert listed["data.options.train_images"] == "null"
     assert listed["data.heldout"] == "heldout (streets cityscapes voc ade20k folder), test (camvid)"

@@ -136,7 +136,7 @@ def test_a_program_that_exceeds_its_plan_is_told_in_one_line_and_ends_with_3(stu
     assert result.exit_code == 3
     (line,) = [line for line in result.output.splitlines() if "exceeds its plan" in line]
     assert re.fullmatch(
-        r"Self-check on 4 search pictures: trial-001 exceeds its plan: the stack took ([\d,]+) bytes, [\d,]+ over its "
+        r"Self-check on 4 search images: trial-001 exceeds its plan: the stack took ([\d,]+) bytes, [\d,]+ over its "
         r"bound of 10\. The files are written all the same, and MODEL_CARD\.md says so\.",
         line,
     )
@@ -191,7 +191,7 @@ def test_the_folder_builds_and_gives_the_labels_of_the_tflite_beside_it(context,
     assert exported(study, "--out", out, "--no-check")[0] == 0
     subprocess.run(["make", "-C", out], check=True, capture_output=True)
     graph, plan = evaluate.network_of(SMALL, context)
-    frame = squash(context.pictures.search.image(0), *graph.tensors[graph.inputs[0]].shape[1:3])
+    frame = squash(context.images.search.image(0), *graph.tensors[graph.inputs[0]].shape[1:3])
     (tmp_path / "frame.ppm").write_bytes(b"P6\n%d %d\n255\n" % frame.shape[1::-1] + frame.tobytes())
     subprocess.run([out / "network", tmp_path / "frame.ppm", tmp_path / "labels.png"], check=True)
     back = read_tflite(out / "network.tflite")
@@ -201,7 +201,7 @@ def test_the_folder_builds_and_gives_the_labels_of_the_tflite_beside_it(context,
     np.testing.assert_array_equal(litert_labels((out / "network.tflite").read_bytes(), frame), expected)
     assert len(back.operators) == len(graph.operators)
     assert (out / "network-tflm.tflite").stat().st_size > (out / "network.tflite").stat().st_size
-    assert (out / "labels.txt").read_text().split("\n")[:2] == list(context.pictures.dataset.class_names[:2])
+    assert (out / "labels.txt").read_text().split("\n")[:2] == list(context.images.dataset.class_names[:2])
 
 
 def test_the_card_says_what_the_record_says_and_what_is_missing(study, record, tmp_path):
@@ -270,16 +270,16 @@ def test_every_figure_of_the_card_is_the_records(record):
         "arena": [f"{memory.arena_bytes:,} B"],
         "weights": [f"{memory.weights_bytes:,} B"],
         "tables and stack": [f"{memory.runtime_bytes:,} B"],
-        "multiply-accumulates a picture": [f"{cost.macs:,}"],
+        "multiply-accumulates per image": [f"{cost.macs:,}"],
         "parameters": [f"{cost.parameters:,}"],
         "C program, run by the exporting machine": ["within plan"],
-        "arena written up to": ["byte 990 (seen on 4 pictures)"],
+        "arena written up to": ["byte 990 (seen on 4 images)"],
         "labels equal to those scored": ["98.765 %"],
-        "time a picture, one thread of the exporting machine": ["12.3 ms"],
-        "pictures": ["how many", "mIoU (95 % interval)", "against the uncompressed network (paired)"],
+        "time per image, one thread of the exporting machine": ["12.3 ms"],
+        "images": ["how many", "mIoU (95 % interval)", "against the uncompressed network (paired)"],
         "search": row(scores, baseline.measurement.scores),
         "held out": row(held_out, record.heldout[0]),
-        "number": ["class", "IoU on the search pictures"],
+        "number": ["class", "IoU on the search images"],
         **{str(c): [names[c], f"{scores.per_class_iou[c]:.3f}"] for c in scores.scored_classes},
         "file": ["what it is"],
         "network.h, network.c, kernels.h, kernels.c": ["the program: see README.md"],
@@ -406,7 +406,7 @@ def test_the_chosen_network_is_an_mlflow_model_that_predicts(context, study, rec
     graph, plan = evaluate.network_of(SMALL, context)
     shape = graph.tensors[graph.inputs[0]].shape
     assert model.metadata.signature.inputs.inputs == [TensorSpec(np.dtype(np.uint8), (-1, *shape[1:]))]
-    frames = np.stack([squash(context.pictures.search.image(i), *shape[1:3]) for i in range(2)])
+    frames = np.stack([squash(context.images.search.image(i), *shape[1:3]) for i in range(2)])
     expected = np.stack([execute(graph, plan, frame).output[0] for frame in frames])
     np.testing.assert_array_equal(model.predict(frames), expected)
     with pytest.raises(Exception, match="uint8"):

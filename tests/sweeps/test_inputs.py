@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from deeplab.checkpoint import save_checkpoint
-from deeplab.datasets.files import FileSplit, PicturePath, label_encoding
+from deeplab.datasets.files import FileSplit, ImagePair, label_encoding
 from evaluation.errors import UserError
 from sweeps import launch
 from sweeps.cli import sensitivity
@@ -19,7 +19,7 @@ from sweeps.config.load import load_config
 from sweeps.inputs.file_facts import FileFacts
 from sweeps.inputs.image_checks import Use, check_images
 from sweeps.inputs.opened import open_network
-from sweeps.inputs.splits import open_pictures
+from sweeps.inputs.splits import open_images
 from sweeps.trial.preflight import check_inputs
 from tests.deeplab.slim_network import SlimNetwork
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
@@ -60,11 +60,11 @@ def test_the_default_study_and_a_clean_folder_pass(tmp_path):
 
 @pytest.mark.parametrize("odd", range(8))
 def test_a_mask_of_another_size_is_found_in_any_split_before_the_start(tmp_path, odd):
-    with pytest.raises(UserError, match=rf"masks/{odd}\.png: mask is 128x90, its picture {odd}\.png 128x96"):
+    with pytest.raises(UserError, match=rf"masks/{odd}\.png: mask is 128x90, its image {odd}\.png 128x96"):
         _check(*_folder(tmp_path, odd))
 
 
-def test_a_network_with_other_classes_than_the_pictures_is_refused(tmp_path):
+def test_a_network_with_other_classes_than_the_images_is_refused(tmp_path):
     overrides = [*_folder(tmp_path)[:-1], f"data.options={{class_names: {NAMES[:4]}}}"]
     with pytest.raises(UserError, match="has 11 classes, the data set folder has 4"):
         _check(*overrides)
@@ -227,7 +227,7 @@ class _Counting(FileSplit):
 def test_what_was_found_good_is_not_decoded_again(tmp_path, monkeypatch):
     _folder(tmp_path)
     monkeypatch.setattr(_Counting, "decoded", 0)
-    files = [PicturePath(n, tmp_path / f"images/{n}.png", tmp_path / f"masks/{n}.png") for n in "01234567"]
+    files = [ImagePair(n, tmp_path / f"images/{n}.png", tmp_path / f"masks/{n}.png") for n in "01234567"]
     encoding = {value: value for value in range(11)}
     facts = FileFacts(tmp_path / "facts" / "files.sqlite")
 
@@ -321,10 +321,10 @@ STREETS = ["data.search=search[:4]", "data.heldout=heldout[:4]", "data.train=tra
 def test_images_that_are_scored_do_not_calibrate(calibration, said):
     config = load_config(REPOSITORY / "pareto.yaml", [*STREETS, f"data.calibration={calibration}"])
     if not said:
-        open_pictures(config.data)
+        open_images(config.data)
         return
     with pytest.raises(UserError, match=rf"data\.calibration and {said}.*; make them disjoint") as refused:
-        open_pictures(config.data)
+        open_images(config.data)
     assert "\n" not in str(refused.value)
 
 
@@ -341,11 +341,11 @@ def test_a_file_that_is_scored_does_not_calibrate_from_another_folder_either(tmp
     (other / "search.txt").write_text("6")
     (other / "heldout.txt").write_text("7")
     given = f"data.calibration={{name: folder, path: {other}, split: train, options: {{class_names: {NAMES}}}}}"
-    open_pictures(load_config(REPOSITORY / "pareto.yaml", [*overrides, given]).data)
+    open_images(load_config(REPOSITORY / "pareto.yaml", [*overrides, given]).data)
     (other / "images" / "5.png").unlink()
     (other / "images" / "5.png").symlink_to(tmp_path / "images" / "7.png")
     with pytest.raises(UserError, match=r"data\.calibration and data\.heldout share 1 image, the first is 5;"):
-        open_pictures(load_config(REPOSITORY / "pareto.yaml", [*overrides, given]).data)
+        open_images(load_config(REPOSITORY / "pareto.yaml", [*overrides, given]).data)
 
 
 def test_progress_is_shown_on_a_terminal(tmp_path):

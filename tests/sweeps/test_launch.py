@@ -250,9 +250,9 @@ def test_scoring_ends_early_where_a_cheaper_trial_is_surely_better(config: Confi
     assert early
     for trial in early:
         assert trial.state is State.PRUNED
-        assert (trial.early.pictures, trial.early.of) == (3, 6)
+        assert (trial.early.images, trial.early.of) == (3, 6)
         assert trial.early.upper < 0
-        assert "after 3 of 6 pictures surely beaten" in trial.reason
+        assert "after 3 of 6 images surely beaten" in trial.reason
         assert trial.spent
 
 
@@ -301,5 +301,5 @@ def test_the_command_explains_itself() -> None:
     assert helped.exit_code == 0
     assert "--dry-run" in helped.output
     keys = runner.invoke(app, ["--keys"])
-    for key in ("study", "space.weight_bits", "constraints.peak_memory_mb", "data.calibration.pictures"):
+    for key in ("study", "space.weight_bits", "constraints.peak_memory_mb", "data.calibration.images"):
         assert key in keys.output

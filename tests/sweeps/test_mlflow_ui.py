@@ -1,6 +1,6 @@
 """The study as a user browses it: MLflow's own pages in a headless browser, after a sweep with the stand-in trial.
 
-PETITLAB_SCREENSHOTS names a folder that takes a picture of every page, to be looked at.
+PETITLAB_SCREENSHOTS names a folder that takes an image of every page, to be looked at.
 """
 
 import os

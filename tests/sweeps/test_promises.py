@@ -109,7 +109,7 @@ def test_where_every_program_exceeds_its_plan_or_none_can_be_run_the_choice_says
 
 def test_classes_that_no_label_holds_are_said_before_the_first_trial(launch: Launch, config: Config) -> None:
     _, said, record = launch("search.trials=1", LABELLED="0")
-    sentence = "Warning: 3 of 4 classes (building, person, car) are in no label of the search pictures"
+    sentence = "Warning: 3 of 4 classes (building, person, car) are in no label of the search images"
     assert record.data.search_classes == (0,)
     assert said.count(sentence) == 1
     assert said.index(sentence) < said.index("trial-000")
@@ -120,7 +120,7 @@ def test_a_dry_run_says_it_too(config: Config, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PETITLAB_TEST_LABELLED", "0,1,2")
     text = io.StringIO()
     print_dry_run(config(), Console(file=text, width=200), "standin_trial")
-    assert "Warning: 1 of 4 classes (car) is in no label of the search pictures" in text.getvalue()
+    assert "Warning: 1 of 4 classes (car) is in no label of the search images" in text.getvalue()
 
 
 def test_masks_of_0_and_255_hold_one_class(tmp_path: Path) -> None:

@@ -129,25 +129,25 @@ def test_a_share_is_audited_the_same_in_every_run() -> None:
     assert 80 < sum(drawn) < 160
 
 
-def noisy(right: float, pictures: int, seed: int) -> Scores:
-    hit = np.random.default_rng(seed).normal(right, 0.05, (pictures, 3)).clip(0, 1)
-    confusions = np.zeros((pictures, 3, 3), np.int64)
+def noisy(right: float, images: int, seed: int) -> Scores:
+    hit = np.random.default_rng(seed).normal(right, 0.05, (images, 3)).clip(0, 1)
+    confusions = np.zeros((images, 3, 3), np.int64)
     for c in range(3):
         confusions[:, c, c] = hits = (1000 * hit[:, c]).astype(int)
         confusions[:, c, (c + 1) % 3] = 1000 - hits
-    return Scores.of([f"p{i}" for i in range(pictures)], confusions)
+    return Scores.of([f"p{i}" for i in range(images)], confusions)
 
 
 def test_the_upper_end_of_the_difference_errs_as_seldom_as_it_says() -> None:
-    """Two networks of one quality: that the first looks surely worse on 12 pictures should happen once in a hundred."""
+    """Two networks of one quality: that the first looks surely worse on 12 images should happen once in a hundred."""
     wrong = sum(
         upper_difference(noisy(0.7, 12, 2 * n), noisy(0.7, 48, 2 * n + 1), confidence=0.99) < 0 for n in range(600)
     )
-    assert wrong <= 18  # 600 draws of 0.01 to 0.02; the bootstrap of so few pictures is a little narrow
+    assert wrong <= 18  # 600 draws of 0.01 to 0.02; the bootstrap of so few images is a little narrow
     assert upper_difference(noisy(0.5, 12, 1), noisy(0.7, 48, 2), confidence=0.99) < 0
 
 
-def test_a_class_that_no_scored_picture_shows_yet_does_not_count() -> None:
+def test_a_class_that_no_scored_image_shows_yet_does_not_count() -> None:
     rival = scores(Candidate())
     part = rival.subset(rival.image_ids[:2], rival.scored_classes)
     blank = np.array(part.confusions)

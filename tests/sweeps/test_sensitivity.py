@@ -64,7 +64,7 @@ def test_the_command_prints_every_part_of_the_shipped_network_in_order(tmp_path,
         sensitivity.main()
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    assert "streets: each part alone from 8 bits; 6 search pictures, 1 tile" in printed
+    assert "streets: each part alone from 8 bits; 6 search images, 1 tile" in printed
     row = re.compile(
         r"^ *(backbone|ASPP|decoder|edges|depthwise) +([34])-bit (weights|activations) +"
         r"([+-]\d\.\d{5}) +(\d+\.\d\d) % +"

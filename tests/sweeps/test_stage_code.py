@@ -342,8 +342,8 @@ def watched(tmp_path: Path, *overrides: str) -> evaluate.Context:
     """The context of a study of a network of five blocks, its cache watched."""
     spec = tiny_spec(input_height=48, input_width=64, classes=11)
     save_checkpoint(random_checkpoint(spec), tmp_path / "tiny.npz")
-    pictures = ("data.search=search[:2]", "data.heldout=heldout[:2]", "data.train=train[:4]")
-    settings = [f"out={tmp_path}", f"network.source={tmp_path / 'tiny.npz'}", *pictures, *overrides]
+    images = ("data.search=search[:2]", "data.heldout=heldout[:2]", "data.train=train[:4]")
+    settings = [f"out={tmp_path}", f"network.source={tmp_path / 'tiny.npz'}", *images, *overrides]
     context = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", settings))
     context.cache = Watched(FolderStore(tmp_path / "cache"))
     return context
@@ -362,7 +362,7 @@ def test_what_runs_in_a_stage_is_reached_by_it(tmp_path: Path) -> None:
     context = watched(tmp_path, "channels.allotment=uniform", "channels.criterion=l1")
     evaluate.prepare(context)
     evaluate.plan_candidate(Candidate(Compression("channels", 0.25, 3, 8), 2), context)
-    assert len(context.calibration_frames) == len(context.pictures.calibration)
+    assert len(context.calibration_frames) == len(context.images.calibration)
     assert len(context.search) == 2
     assert_what_is_used_was_reached(context.cache, {"plan", "rank", "read", "samples"})
 

@@ -1,4 +1,4 @@
-"""Trials of the real thing: the shipped network on a few pictures, every stage."""
+"""Trials of the real thing: the shipped network on a few images, every stage."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def context(tmp_path_factory, stage_cache):
 
 def test_the_baseline_is_the_float_network_untiled(context):
     measured = evaluate.evaluate(BASELINE, context)
-    assert measured.scores.image_ids == context.pictures.search.image_ids
+    assert measured.scores.image_ids == context.images.search.image_ids
     assert 0.4 < measured.scores.miou < 0.8
     assert measured.memory.weights_bytes == pytest.approx(4 * context.baseline.parameters, rel=0.01)
     assert measured.cost.mac_overhead == 0.0
@@ -98,7 +98,7 @@ def test_what_all_trials_share_is_computed_before_the_first(allotment, tmp_path,
     first = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
     evaluate.prepare(first)
     with monkeypatch.context() as patch:
-        patch.setattr(type(first.pictures.train), "sample", lambda *args: pytest.fail("read by a trial"))
+        patch.setattr(type(first.images.train), "sample", lambda *args: pytest.fail("read by a trial"))
         assert first.batches(0)[0].shape == (8, 96, 128, 3)
     for stage in ("rank_channels", "pruning_path"):
         monkeypatch.setattr(channel_pruning, stage, lambda *args, **kwargs: pytest.fail("left to a trial"))
@@ -149,7 +149,7 @@ def test_a_plan_is_made_once(context, monkeypatch):
     assert before.peak_memory_bytes - other.peak_memory_bytes == before.weights_bytes - other.weights_bytes
 
 
-def test_one_worker_draws_the_training_pictures_for_all(context, monkeypatch):
+def test_one_worker_draws_the_training_images_for_all(context, monkeypatch):
     first = context.batches(0)
     monkeypatch.setattr("sweeps.trial.context.read", lambda *args: pytest.fail("drawn twice"))
     other = evaluate.open_context(context.config)
@@ -159,8 +159,8 @@ def test_one_worker_draws_the_training_pictures_for_all(context, monkeypatch):
 
 @pytest.mark.parametrize("use", ["search", "heldout"])
 def test_one_worker_draws_what_is_scored_for_all(context, monkeypatch, use):
-    kept, frames, own = list(getattr(context, use)), context.calibration_frames, list(getattr(context.pictures, use))
-    split, drawn = type(getattr(context.pictures, use)), []
+    kept, frames, own = list(getattr(context, use)), context.calibration_frames, list(getattr(context.images, use))
+    split, drawn = type(getattr(context.images, use)), []
     sample = split.sample
     monkeypatch.setattr(split, "sample", lambda self, index: (drawn.append(index), sample(self, index))[1])
     monkeypatch.setattr("sweeps.trial.context.read", lambda *args: pytest.fail("drawn twice"))
@@ -174,22 +174,22 @@ def test_one_worker_draws_what_is_scored_for_all(context, monkeypatch, use):
     assert drawn == [0]  # which says how large they are
 
 
-def test_pictures_too_large_to_share_are_read_by_each(context, monkeypatch):
+def test_images_too_large_to_share_are_read_by_each(context, monkeypatch):
     monkeypatch.setattr("sweeps.trial.context.SHARED_BYTES", 1)
     monkeypatch.setattr("sweeps.trial.context.read", lambda *args: pytest.fail("shared"))
     other = evaluate.open_context(context.config)
-    assert other.search is other.pictures.search
+    assert other.search is other.images.search
     np.testing.assert_array_equal(other.calibration_frames, context.calibration_frames)
 
 
 def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
-    monkeypatch.setattr(stages, "looks", lambda pictures, batch: [2, 6])
+    monkeypatch.setattr(stages, "looks", lambda images, batch: [2, 6])
     candidate = Candidate(Compression("channels", 0.0, 5, 8), 1)
     seen = []
 
-    def stop(so_far, pictures):
+    def stop(so_far, images):
         seen.append(len(so_far.image_ids))
-        return Early(2, pictures, 7, -0.5) if len(seen) == 1 else None
+        return Early(2, images, 7, -0.5) if len(seen) == 1 else None
 
     assert evaluate.evaluate(candidate, context, stop) == Early(2, 8, 7, -0.5)
     scored = []
@@ -199,7 +199,7 @@ def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
     assert seen == [2, 2, 6]
     assert [len(ids) for ids in scored] == [4, 2]
     network = stages.compressed(candidate.compression, context)
-    assert scores.to_dict() == whole(network, context.pictures.dataset, context.pictures.search).to_dict()
+    assert scores.to_dict() == whole(network, context.images.dataset, context.images.search).to_dict()
 
 
 def test_another_context_on_the_same_folder_is_answered_from_the_cache(context, monkeypatch):
@@ -319,17 +319,17 @@ def test_bits_that_differ_by_stage_reach_plan_graph_and_scores(context, monkeypa
     assert evaluate.evaluate(repeated, context).scores.to_dict() == whole.scores.to_dict()
 
 
-def test_held_out_pictures_are_other_pictures(context):
+def test_held_out_images_are_other_images(context):
     scores = evaluate.held_out(BASELINE, context)
-    assert scores.image_ids == context.pictures.heldout.image_ids
-    assert not set(scores.image_ids) & set(context.pictures.search.image_ids)
+    assert scores.image_ids == context.images.heldout.image_ids
+    assert not set(scores.image_ids) & set(context.images.search.image_ids)
 
 
 def test_an_overlay_has_the_size_of_its_label(context):
-    image_id, picture, label = evaluate.picture(context, 2)
-    assert image_id == context.pictures.search.image_ids[2]
+    image_id, image, label = evaluate.image(context, 2)
+    assert image_id == context.images.search.image_ids[2]
     predicted = evaluate.overlay(BASELINE, context, 2)
-    assert predicted.shape == label.shape == picture.shape[:2]
+    assert predicted.shape == label.shape == image.shape[:2]
     assert (predicted == label).mean() > 0.6
     assert predicted.dtype == np.uint8
 
@@ -345,7 +345,7 @@ def test_the_c_program_of_a_candidate_keeps_its_promises(context):
     assert 0.2 < measured.latency.ratio < 5
     seen = evaluate.execution(candidate, context)
     assert seen.holds
-    assert (seen.pictures, seen.arena_bytes) == (8, measured.memory.arena_bytes)
+    assert (seen.images, seen.arena_bytes) == (8, measured.memory.arena_bytes)
     assert seen.label_agreement > 0.995
 
 

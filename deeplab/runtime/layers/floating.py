@@ -235,6 +235,6 @@ def _require_channels_last(site: Site) -> None:
     source = site.source
     if extent(source)[2] != source.shape[-1]:
         raise site.refused(
-            f"the shape {source.shape} cannot be run; export the network with pictures of shape "
+            f"the shape {source.shape} cannot be run; export the network with images of shape "
             "(1, rows, columns, channels)"
         )

@@ -85,7 +85,7 @@ def pad(site: Site) -> Layer | None:
         return None
     paddings = operator.attributes["paddings"]
     if len(output.shape) != 4 or any(paddings[0]) or any(paddings[3]):
-        raise site.refused("only rows and columns of a picture can be padded")
+        raise site.refused("only rows and columns of an image can be padded")
     fill = np.dtype(output.dtype).type(0 if output.dtype == "float32" else zero_point_of(output))
     if operator.kind == "PADV2":
         fill = site.constant(2).reshape(-1)[0]
@@ -137,7 +137,7 @@ def join(site: Site) -> Layer | None:
     if operator.attributes["axis"] % len(output.shape) != len(output.shape) - 1 or any(
         extent(tensor)[2] != tensor.shape[-1] for tensor in (*inputs, output)
     ):
-        raise site.refused("only channels of pictures of shape (1, rows, columns, channels) can be joined")
+        raise site.refused("only channels of images of shape (1, rows, columns, channels) can be joined")
     lowest, highest, zero = 0, 0, 0
     if output.quantization is not None and output.dtype != "float32":
         (lowest, highest), zero = integer_range(output), zero_point_of(output)

@@ -115,7 +115,7 @@ def argmax(site: Site) -> Layer | None:
     if site.operator.attributes["axis"] % len(source.shape) != len(source.shape) - 1:
         raise site.refused("the class can be chosen along the last axis only")
     if extent(output) != (*extent(source)[:2], 1):
-        raise site.refused("export the network with pictures of shape (1, rows, columns, channels)")
+        raise site.refused("export the network with images of shape (1, rows, columns, channels)")
     fields: dict[str, Value] = {"channels": extent(source)[2], "is_unsigned": source.dtype == "uint8"}
     return Layer("int8/argmax", "argmax", "argmax_layer", fields)
 
@@ -133,6 +133,6 @@ LAYERS = {
 def _require_channels_last(site: Site) -> None:
     if extent(site.source)[2] != site.source.shape[-1]:
         raise site.refused(
-            f"the shape {site.source.shape} cannot be run; export the network with pictures of shape "
+            f"the shape {site.source.shape} cannot be run; export the network with images of shape "
             "(1, rows, columns, channels)"
         )

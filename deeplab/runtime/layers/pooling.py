@@ -1,4 +1,4 @@
-"""Pools over the whole picture, on int8 codes."""
+"""Pools over the whole image, on int8 codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pools with a sliding window, and sums over the picture or any axes, on 8-bit codes."""
+"""Pools with a sliding window, and sums over the image or any axes, on 8-bit codes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def geometry(site: Site) -> dict[str, Value]:
 
 
 def pool(site: Site) -> Layer | None:
-    """AVERAGE_POOL_2D or MAX_POOL_2D; an average over the whole picture is a sum that becomes a mean."""
+    """AVERAGE_POOL_2D or MAX_POOL_2D; an average over the whole image is a sum that becomes a mean."""
     source, output, operator = site.source, site.output, site.operator
     if not is_code(source) or source.dtype != output.dtype:
         return None
@@ -64,7 +64,7 @@ def pool(site: Site) -> Layer | None:
 
 
 def sums(site: Site) -> Layer | None:
-    """AVERAGE_POOL_2D over the whole picture; MEAN and SUM over any axes."""
+    """AVERAGE_POOL_2D over the whole image; MEAN and SUM over any axes."""
     source, output, operator = site.source, site.output, site.operator
     if not is_code(source) or source.dtype != output.dtype:
         return None

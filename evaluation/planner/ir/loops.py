@@ -73,13 +73,13 @@ class LoopCall:
     operators: tuple[int, ...]
     """Empty for a copy."""
     span: int
-    """Index of the span of rectangles it computes; of a sum over the whole picture, of those it reads."""
+    """Index of the span of rectangles it computes; of a sum over the whole image, of those it reads."""
     reads: tuple[Place, ...]
     writes: tuple[Place, ...]
     scratch: int | None
     """Byte at which working memory begins: scratch, or the accumulator of a running sum."""
     reduces: bool
-    """A sum over the whole picture: it takes its input rectangle by rectangle, and writes when it has the last."""
+    """A sum over the whole image: it takes its input rectangle by rectangle, and writes when it has the last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,7 +315,7 @@ def _reduces(graph: Graph, step: Step) -> bool:
 
 
 def _work(graph: Graph, step: Step) -> Region:
-    """The rectangle a step computes; of a reduction over the picture, the one it reads."""
+    """The rectangle a step computes; of a reduction over the image, the one it reads."""
     accesses = step.reads[0] if _reduces(graph, step) else step.writes
     tensor = accesses[0].tensor
     last = [access for access in accesses if access.tensor == tensor][-1]

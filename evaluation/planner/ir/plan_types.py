@@ -13,7 +13,7 @@ from evaluation.graph.regions import Region
 class Role(StrEnum):
     """What a buffer is for."""
 
-    FRAME = "frame"  # the camera's picture, uint8 (H, W, 3), or rows of it; the run consumes it
+    FRAME = "frame"  # the camera's image, uint8 (H, W, 3), or rows of it; the run consumes it
     EXTERNAL_FRAME = "external_frame"  # a frame that the target does not count: it lies outside the arena
     ACTIVATION = "activation"  # a tensor between sections, or rows of it
     TILE = "tile"  # part of a tensor, inside one tile of a section

@@ -264,7 +264,7 @@ def _is_copy(copied: set[Operand], storage: int, tensor: int) -> bool:
 
 def _storage(graph: Graph, target: Target, tensors: tuple[int, ...], is_input: bool) -> Storage:
     host = graph.tensors[tensors[0]]
-    if all(graph.tensors[t].elements == host.elements for t in tensors):  # renamed: the picture gives the rows
+    if all(graph.tensors[t].elements == host.elements for t in tensors):  # renamed: the image gives the rows
         most = max(tensors, key=lambda t: extent(graph.tensors[t])[0])
         if extent(graph.tensors[most])[0] > extent(host)[0]:
             tensors = (most, *(t for t in tensors if t != most))

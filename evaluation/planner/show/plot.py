@@ -1,4 +1,4 @@
-"""A plan as a picture: address against step, every buffer a rectangle while it is alive, and who is to blame.
+"""A plan as an image: address against step, every buffer a rectangle while it is alive, and who is to blame.
 
 Colours by role (Okabe and Ito, 2008, told apart with every common kind of colour blindness). A strip above the axes
 shows the sections; the side lists what is alive at the fullest step. The same plan always gives the same bytes.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # matplotlib is loaded only where something is drawn
 
 _MAX_LABELS = 60
 _MAX_VECTORS = 1500
-"""Beyond so many rectangles the coloured areas are stored as an image within the picture, which stays small."""
+"""Beyond so many rectangles the coloured areas are stored as an image within the image, which stays small."""
 _OUTLINED_INCHES = 0.04
 _KILOBYTES_BELOW = 200_000
 _Box = tuple[tuple[int, ...], int, int, int, int]

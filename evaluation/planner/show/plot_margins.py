@@ -1,4 +1,4 @@
-"""What stands around the plan's picture: title, strip of sections, legend, and the lists at its side."""
+"""What stands around the plan's image: title, strip of sections, legend, and the lists at its side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours, sizes and layout of the plan's picture."""
+"""Colours, sizes and layout of the plan's image."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _LEADS = (1, 2, 4)
 
 _STRIPS = (2, 3, 4, 5, 6, 9, 12, 18)
 """Strips of columns, with halo columns computed again: for networks of microcontrollers, where a single row of every
-layer is too much. Only "auto" tries them, and not on larger pictures: they cost the search seconds."""
+layer is too much. Only "auto" tries them, and not on larger images: they cost the search seconds."""
 _MOST_PIXELS_IN_STRIPS = 1 << 16
 _FEW_ROWS = (1, 2, 3, 4, 5, 6, 8)
 _MANY_ROWS = (9, 18, 36, 72)
@@ -35,7 +35,7 @@ def manners(graph: Graph, tile_count: TileCount, tiling: Tiling) -> list[Manner]
     """What may be tried for a section in at most `tile_count` tiles, `UNTILED` first. What a smaller count allows, a
     larger one allows too."""
     halos = {"cache": [Halo.CACHE], "recompute": [Halo.RECOMPUTE]}.get(tiling, [Halo.CACHE, Halo.RECOMPUTE, Halo.MIXED])
-    in_strips = tile_count == "auto" and _largest_picture(graph) <= _MOST_PIXELS_IN_STRIPS
+    in_strips = tile_count == "auto" and _largest_image(graph) <= _MOST_PIXELS_IN_STRIPS
     made = []
     for halo in halos:
         for count in TILE_LADDER[1:]:
@@ -62,6 +62,6 @@ def _in_strips(columns: int, halo: Halo) -> list[Manner]:
     return made + [Manner(rows, columns, halo) for rows in _MANY_ROWS[:2]]
 
 
-def _largest_picture(graph: Graph) -> int:
+def _largest_image(graph: Graph) -> int:
     """Rows times columns of the largest activation."""
     return max((math.prod(extent(tensor)[:2]) for tensor in graph.tensors if not tensor.is_constant), default=0)

@@ -1,4 +1,4 @@
-"""Running sums over a picture: each element once, in a place of its own, wide enough to hold them."""
+"""Running sums over an image: each element once, in a place of its own, wide enough to hold them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reductions:
             return
         operator = self._graph.operators[step.operators[0]]
         if not self._reduces[step.operators[0]]:
-            refuse("reduction", f"step {now} accumulates, but {operator.kind} is no sum over a picture")
+            refuse("reduction", f"step {now} accumulates, but {operator.kind} is no sum over an image")
         holder = step.scratch if step.accumulator is None else step.accumulator
         source, output = self._graph.tensors[operator.inputs[0]], self._graph.tensors[operator.outputs[0]]
         needed = output.elements * sum_bytes(source, source.elements // output.elements)
@@ -68,7 +68,7 @@ class Reductions:
 
 
 def is_global(graph: Graph, operator: Operator) -> bool:
-    """Whether the operator adds up all rows and columns of a picture, channel by channel."""
+    """Whether the operator adds up all rows and columns of an image, channel by channel."""
     source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
     if len(source.shape) != 4 or source.shape[0] != 1 or source.is_constant or output.elements != source.shape[3]:
         return False

@@ -1,4 +1,4 @@
-/* MEAN, SUM and the average over a whole picture, float32: elements are added one by one, in order. */
+/* MEAN, SUM and the average over a whole image, float32: elements are added one by one, in order. */
 #include "float/arithmetic.h"
 
 void float_global_mean(const void *layer, const struct view *in, const struct view *out, const struct region *at,

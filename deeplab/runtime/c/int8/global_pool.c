@@ -1,4 +1,4 @@
-/* AVERAGE_POOL_2D and MEAN over the whole picture. */
+/* AVERAGE_POOL_2D and MEAN over the whole image. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 

@@ -1,4 +1,4 @@
-/* A picture with a border. */
+/* An image with a border. */
 #include "program/kernels.h"
 
 static void fill_padding(uint8_t *to, const struct pad_layer *l, int32_t bits)

@@ -1,4 +1,4 @@
-/* Sums over the whole picture, or over any axes. */
+/* Sums over the whole image, or over any axes. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "int8/runs.h"

@@ -1,5 +1,5 @@
-/* AVERAGE_POOL_2D over the whole picture, MEAN and SUM, of int8 or uint8. The sums lie in `scratch`, of `sum_bytes`
- * each. `running_sums` takes the picture rectangle by rectangle; `axis_sums` a whole tensor: its axes in `axes`, sizes
+/* AVERAGE_POOL_2D over the whole image, MEAN and SUM, of int8 or uint8. The sums lie in `scratch`, of `sum_bytes`
+ * each. `running_sums` takes the image rectangle by rectangle; `axis_sums` a whole tensor: its axes in `axes`, sizes
  * first, then by how much each step along an axis moves on in the output (0: that axis is summed over). */
 enum sums_become { POOLED_MEAN, SCALED_MEAN, SCALED_SUM };
 

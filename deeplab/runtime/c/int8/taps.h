@@ -32,7 +32,7 @@ static inline int place_of(const struct taps *t, int y, int x)
     return t->by_column ? 4 * x + y : y * t->layer->filter_columns + x;
 }
 
-/* Column 0 of the input row under a row of the filter, NULL above and below the picture. */
+/* Column 0 of the input row under a row of the filter, NULL above and below the image. */
 static const int8_t *line_under(const struct taps *t, int32_t row, int y)
 {
     const struct depthwise_layer *l = t->layer;
@@ -48,7 +48,7 @@ static const int8_t *tap_of(const struct taps *t, const int8_t *line, int32_t co
     return line == NULL || at < 0 || at >= l->in_columns ? NULL : line + at * (ptrdiff_t)t->in->pitch;
 }
 
-/* The taps of one pixel, and how far each moves to the next one inside the picture. Taps in the padding, and those that
+/* The taps of one pixel, and how far each moves to the next one inside the image. Taps in the padding, and those that
  * fill a group, point to `padding`. */
 static void point_taps(const struct taps *t, int32_t row, int32_t column, int first, const int8_t *padding,
                        const int8_t **from, ptrdiff_t *step)

@@ -1,4 +1,4 @@
-/* AVERAGE_POOL_2D and MEAN over the whole picture, codes of up to 16 bits. As global_pool, with sums of `sum_bytes`. */
+/* AVERAGE_POOL_2D and MEAN over the whole image, codes of up to 16 bits. As global_pool, with sums of `sum_bytes`. */
 struct low_bit_pool_layer {
     int32_t multiplier;
     int32_t count;

@@ -1,4 +1,4 @@
-/* Label maps as grey PNG or PGM, and raw outputs, written piece by piece: no second picture is held.
+/* Label maps as grey PNG or PGM, and raw outputs, written piece by piece: no second image is held.
  *
  * PNG (W3C PNG specification, third edition): deflate blocks that are stored, not compressed (RFC 1951, section 3.2.4), in
  * a zlib stream (RFC 1950), an IDAT chunk for each row. */
@@ -73,7 +73,7 @@ static void put(struct sink *s, unsigned byte)
         flush_sink(s);
 }
 
-/* A byte of the picture, inside a stored block. */
+/* A byte of the image, inside a stored block. */
 static void put_stored(struct sink *s, unsigned byte)
 {
     s->sum = (s->sum + byte) % 65521;

@@ -69,7 +69,7 @@ static size_t changed(const uint8_t *from, size_t size, int fill)
     return count;
 }
 
-/* One of the two runs, in an arena that held `fill`; `read` brings the picture. A byte that happens to be written as it
+/* One of the two runs, in an arena that held `fill`; `read` brings the image. A byte that happens to be written as it
  * was is seen by the other run, whose fill is another. */
 static int prove_run(struct proof *found, int run, int fill, int (*read)(const char *), const char *file)
 {
@@ -97,7 +97,7 @@ static void say_bytes(const char *what, unsigned long long bytes, const char *mo
     show(1, &to);
 }
 
-/* 0: all is as planned; 1: it is not; -1: the picture cannot be read. */
+/* 0: all is as planned; 1: it is not; -1: the image cannot be read. */
 static int prove(int (*read)(const char *), const char *file)
 {
     struct proof found;

@@ -1,6 +1,6 @@
-/* Binary PPM and PGM pictures (netpbm's ppm(5), pgm(5)) and raw tensors, read straight to where the network wants them. */
-#ifndef PICTURE_H
-#define PICTURE_H
+/* Binary PPM and PGM images (netpbm's ppm(5), pgm(5)) and raw tensors, read straight to where the network wants them. */
+#ifndef IMAGE_H
+#define IMAGE_H
 
 #include <fcntl.h>
 #include <stdint.h>
@@ -87,7 +87,7 @@ static int is_space(int byte)
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-#define LARGEST_NUMBER 99999999 /* more than any picture's size, and no sum of these overflows */
+#define LARGEST_NUMBER 99999999 /* more than any image's size, and no sum of these overflows */
 
 /* A decimal number with white space before it; -1 if there is none. `byte` is the one before it, then the one behind. */
 static long header_number(struct source *s, int *byte)
@@ -133,13 +133,13 @@ static int refuse_maxval(const char *file, long maxval)
     return -1;
 }
 
-/* A header for exactly this picture: P6 of three channels, P5 of one. */
+/* A header for exactly this image: P6 of three channels, P5 of one. */
 static int read_header(struct source *s, int columns, int rows, int channels)
 {
     long found_columns, found_rows, maxval;
     int byte, is_magic = next_byte(s) == 'P' && next_byte(s) == (channels == 3 ? '6' : '5');
     if (s->error)
-        return refuse_errno(s->file, "cannot be read", s->error, "a picture");
+        return refuse_errno(s->file, "cannot be read", s->error, "an image");
     if (!is_magic)
         return refuse(s->file, channels == 3 ? "is no binary PPM, expected it to begin with P6"
                                              : "is no binary PGM, expected it to begin with P5");
@@ -154,13 +154,13 @@ static int read_header(struct source *s, int columns, int rows, int channels)
     return maxval == 255 ? 0 : refuse_maxval(s->file, maxval);
 }
 
-/* Reads a picture of exactly this size to `to`: rows of columns of channels. `is_signed`: as int8, 128 less. */
-static int read_picture(const char *file, uint8_t *to, int columns, int rows, int channels, int is_signed)
+/* Reads an image of exactly this size to `to`: rows of columns of channels. `is_signed`: as int8, 128 less. */
+static int read_image(const char *file, uint8_t *to, int columns, int rows, int channels, int is_signed)
 {
     size_t size = (size_t)columns * (size_t)rows * (size_t)channels;
     struct source s;
     int failed;
-    if (open_source(&s, file, "a picture"))
+    if (open_source(&s, file, "an image"))
         return -1;
     failed = read_header(&s, columns, rows, channels) || read_fully(&s, to, size);
     close(s.fd);

@@ -1,4 +1,4 @@
-"""The command's reader of pictures beside another reader of the format, on thousands of damaged ones."""
+"""The command's reader of images beside another reader of the format, on thousands of damaged ones."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C compil
 
 FUZZ = r"""
 #define _XOPEN_SOURCE 700
-#include "program/picture.h"
+#include "program/image.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -35,7 +35,7 @@ int main(int count, char **arguments)
             return 3;
         fwrite(bytes, 1, length, one);
         fclose(one);
-        failed = read_picture(arguments[2], pixels, columns, rows, 3, 0);
+        failed = read_image(arguments[2], pixels, columns, rows, 3, 0);
         for (size_t at = 0; at < size; at++)
             sum = (sum * 31 + pixels[at]) % 1000003;
         printf("%d %lu\n", failed, failed ? 0 : sum);
@@ -47,7 +47,7 @@ int main(int count, char **arguments)
 }
 """
 GAP = rb"(?:\s|#[^\r\n]*[\r\n])"
-PICTURE = re.compile(rb"P6" + GAP + rb"+(\d+)" + GAP + rb"+(\d+)" + GAP + rb"+(\d+)" + GAP)
+IMAGE = re.compile(rb"P6" + GAP + rb"+(\d+)" + GAP + rb"+(\d+)" + GAP + rb"+(\d+)" + GAP)
 TOKENS = [
     b"#",
     b"# x\n",
@@ -68,8 +68,8 @@ TOKENS += [b"2147483648", b"18446744073709551616", b"P6", b"P5", b"\xff", b"1e3"
 
 
 def pixels_of(data: bytes, columns: int, rows: int) -> bytes | None:
-    """What ppm(5) says of it, by another reader: the pixels of a picture of the right size."""
-    found = PICTURE.match(data)
+    """What ppm(5) says of it, by another reader: the pixels of an image of the right size."""
+    found = IMAGE.match(data)
     if found is None or any(int(number) > 99999999 for number in found.groups()):
         return None
     if tuple(map(int, found.groups())) != (columns, rows, 255):
@@ -79,7 +79,7 @@ def pixels_of(data: bytes, columns: int, rows: int) -> bytes | None:
 
 
 def mutated(random: np.random.Generator, columns: int, rows: int) -> bytes:
-    """A picture with some faults, most of them in its header."""
+    """An image with some faults, most of them in its header."""
     headers = [
         b"P6 %d %d 255\n",
         b"P6\n# made by hand\n%d\n#\n%d\n255\n",
@@ -105,21 +105,21 @@ def mutated(random: np.random.Generator, columns: int, rows: int) -> bytes:
 
 
 def fuzz(count: int, folder: Path) -> None:
-    """Read mutated pictures with the program's reader and by `pixels_of`."""
+    """Read mutated images with the program's reader and by `pixels_of`."""
     (folder / "fuzz.c").write_text(FUZZ)
     flags = ("-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     command = [compiler(), *flags, f"-I{SOURCES}", "-Wno-unused-function", "-o", folder / "fuzz", folder / "fuzz.c"]
     subprocess.run(command, check=True)
     random = np.random.default_rng(count)
     for columns, rows in ((20, 24), (3, 1)):  # the second is shorter than what is read ahead of a header
-        pictures = [mutated(random, columns, rows) for _ in range(count // 2)]
-        (folder / "records").write_bytes(b"".join(np.uint32(len(p)).tobytes() + p for p in pictures))
+        images = [mutated(random, columns, rows) for _ in range(count // 2)]
+        (folder / "records").write_bytes(b"".join(np.uint32(len(p)).tobytes() + p for p in images))
         arguments = [folder / "fuzz", folder / "records", folder / "one.ppm", str(columns), str(rows)]
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stderr[-2000:]
         expected = []
-        for picture in pictures:
-            pixels, total = pixels_of(picture, columns, rows), 0
+        for image in images:
+            pixels, total = pixels_of(image, columns, rows), 0
             for value in pixels or b"":
                 total = (total * 31 + value) % 1000003
             expected.append("-1 0" if pixels is None else f"0 {total}")
@@ -131,11 +131,11 @@ def fuzz(count: int, folder: Path) -> None:
 
 
 @needs_compiler
-def test_mutated_pictures_are_read_as_the_format_says(tmp_path):
+def test_mutated_images_are_read_as_the_format_says(tmp_path):
     fuzz(800, tmp_path)
 
 
 @needs_compiler
 @pytest.mark.slow
-def test_many_mutated_pictures_are_read_as_the_format_says(tmp_path):
+def test_many_mutated_images_are_read_as_the_format_says(tmp_path):
     fuzz(20_000, tmp_path)
