@@ -14,7 +14,7 @@ from evaluation.measurement import MemoryFigures
 from reports import format as fmt
 from reports.content_budgets import budget_rows, budget_sentence
 from reports.content_programs import program_rows
-from reports.content_savings import chain_rows, largest_tensors, litert_bytes, peer_rows
+from reports.content_savings import chain_rows, largest_tensors, litert_bytes, other_rows
 from reports.front import hypervolume
 from reports.health import health
 from reports.membership import front_probability
@@ -74,9 +74,9 @@ def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline
         "executions": program_rows(record),
         "counts": _counts(record),
         "hypervolume": _hypervolume(record),
-        "has_peers": litert_bytes(record) is not None,
+        "has_other_runtimes": litert_bytes(record) is not None,
         "chain": chain_rows(record),
-        "peers": peer_rows(record),
+        "other_runtimes": other_rows(record),
         "largest": largest_tensors(timelines),
         "high_water": [_high_water(record, number, timeline) for number, timeline in timelines.items()],
         "overlays": [

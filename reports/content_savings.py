@@ -8,7 +8,7 @@ from typing import Any
 from evaluation.other_runtimes import Runtime
 from reports import format as fmt
 from reports.cost_figures import Fall
-from reports.peers import total_bytes
+from reports.other_runtimes import total_bytes
 from reports.record import StudyRecord
 from reports.timeline import Block, Timeline
 
@@ -46,11 +46,11 @@ def falls(record: StudyRecord) -> tuple[Fall, ...]:
 def litert_bytes(record: StudyRecord) -> float | None:
     """LiteRT's tensors and file for the float baseline, with its built-in kernels: what an arena and weights are there,
     nothing else of the process."""
-    peers = record.peers.get(0)
-    if peers is None or peers.file_bytes is None:
+    other_runtimes = record.other_runtimes.get(0)
+    if other_runtimes is None or other_runtimes.file_bytes is None:
         return None
-    arena = next((use.arena_bytes for use in peers.uses if use.runtime is Runtime.LITERT_BUILTIN), None)
-    return None if arena is None else float(arena + peers.file_bytes)
+    arena = next((use.arena_bytes for use in other_runtimes.uses if use.runtime is Runtime.LITERT_BUILTIN), None)
+    return None if arena is None else float(arena + other_runtimes.file_bytes)
 
 
 def _factor(before: float, after: float) -> str:
@@ -82,10 +82,10 @@ def chain_rows(record: StudyRecord) -> list[list[str]]:
     return rows
 
 
-def peer_rows(record: StudyRecord) -> list[dict[str, Any]]:
+def other_rows(record: StudyRecord) -> list[dict[str, Any]]:
     """What each runtime needs for baseline and choice, beside our peak memory."""
     rows = []
-    for number, peers in sorted(record.peers.items()):
+    for number, other_runtimes in sorted(record.other_runtimes.items()):
         trial = record.trial(number)
         ours = trial.measurement.memory
         title = "Baseline" if number == 0 else "Chosen"
@@ -100,10 +100,10 @@ def peer_rows(record: StudyRecord) -> list[dict[str, Any]]:
                 "ratio": "1",
             }
         )
-        if peers.problem is not None:
-            rows.append(_unmeasured("LiteRT and TFLM", peers.problem))
-        for use in peers.uses:
-            size = total_bytes(use, peers)
+        if other_runtimes.problem is not None:
+            rows.append(_unmeasured("LiteRT and TFLM", other_runtimes.problem))
+        for use in other_runtimes.uses:
+            size = total_bytes(use, other_runtimes)
             if size is None:
                 rows.append(_unmeasured(use.runtime.label, use.problem or "not measured"))
                 continue
@@ -113,7 +113,7 @@ def peer_rows(record: StudyRecord) -> list[dict[str, Any]]:
                     "network": "",
                     "runtime": use.runtime.label + ("" if is_tflm else ", added to a process"),
                     "arena": fmt.megabytes(use.arena_bytes) if use.arena_bytes is not None else "\u2013",
-                    "weights": fmt.megabytes(peers.file_bytes or 0) + " (file)",
+                    "weights": fmt.megabytes(other_runtimes.file_bytes or 0) + " (file)",
                     "rest": fmt.megabytes(use.persistent_bytes or 0) if is_tflm else "in the total",
                     "total": fmt.megabytes(size),
                     "ratio": f"{size / ours.peak_memory_bytes:.1f}",

@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from evaluation.accuracy import Interval
 from evaluation.other_runtimes import Runtime
 from reports.front import knee, staircase
-from reports.peers import Mark, peer_marks
+from reports.other_runtimes import Mark, other_marks
 from reports.promises import exceeded
 from reports.record import State, StudyRecord
 from reports.style import (
@@ -36,7 +36,7 @@ _LABEL_APART_PT = 15.0
 
 def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> bytes:
     """Every trial in the plane of peak memory (MB, logarithmic) and mIoU; front, knee, baseline, choice, limits and
-    peers marked."""
+    other runtimes marked."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
         axes = figure.add_subplot()
@@ -52,7 +52,7 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
             axes.plot(pruned, [0.02] * len(pruned), "|", color=MUTED, markersize=8, clip_on=False,
                       transform=axes.get_xaxis_transform(), label="pruned by plan or early, not measured")  # fmt: skip
         _limits(axes, record.config)
-        _peers(axes, peer_marks(record))
+        _other_runtimes(axes, other_marks(record))
         if complete or pruned:
             log_memory_axis(axes)
             room_above_and_below(axes)
@@ -128,7 +128,7 @@ def _limits(axes: Any, config: Mapping[str, Any]) -> None:
             axes.axvline(limit_mb, color=ORANGE, linewidth=1, linestyle=(0, (4, 3)), label=f"{word}, {limit_mb:g} MB")
 
 
-def _peers(axes: Any, marks: Sequence[Mark]) -> None:
+def _other_runtimes(axes: Any, marks: Sequence[Mark]) -> None:
     named: set[str] = set()
     for mark in marks:
         label = None if mark.title in named else mark.title

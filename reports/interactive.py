@@ -13,7 +13,7 @@ from reports import format as fmt
 from reports.files import write_into
 from reports.front import staircase
 from reports.health import urgent_warnings
-from reports.peers import peer_marks
+from reports.other_runtimes import other_marks
 from reports.promises import exceeded, told_status
 from reports.record import State, StudyRecord, Trial
 from reports.style import BLUE, INK, MUTED, PALE, VERMILION
@@ -83,7 +83,7 @@ def write_front_page(
                 hovertext=[_described(record, t, intervals.get(t.number), shares.get(t.number)) for t in trials],
                 hoverinfo="text",
             )  # fmt: skip
-    for mark in peer_marks(record):
+    for mark in other_marks(record):
         figure.add_scatter(
             x=[mark.memory_bytes / 1e6], y=[mark.miou], mode="markers", name=f"{mark.title}, trial {mark.number:03d}",
             marker={"color": INK if mark.number == 0 else VERMILION, "size": 10, "symbol": _SYMBOLS[mark.runtime]},

@@ -158,7 +158,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Peers:
+class OtherRuntimes:
     """What other runtimes really use for a trial's network, written as a `.tflite` file."""
 
     file_bytes: int | None
@@ -281,7 +281,7 @@ class StudyRecord:
     chain: tuple[Step, ...] = ()
     """From the baseline to the choice: what pruning, bits and tiles did, one after the other. Empty where nothing but
     the baseline was chosen, or a step could not be measured."""
-    peers: Mapping[int, Peers] = field(default_factory=dict)
+    other_runtimes: Mapping[int, OtherRuntimes] = field(default_factory=dict)
     """By trial number, of baseline and choice."""
     version: int = RECORD_VERSION
 
@@ -325,5 +325,7 @@ class StudyRecord:
             "inputs": [asdict(span) for span in self.inputs],
             "not_executed": self.not_executed,
             "chain": [asdict(step) for step in self.chain],
-            "peers": {str(number): asdict(peers) for number, peers in self.peers.items()},
+            "other_runtimes": {
+                str(number): asdict(other_runtimes) for number, other_runtimes in self.other_runtimes.items()
+            },
         }

@@ -1,7 +1,7 @@
 """`python -m benchmarks.c_program SHARED`: memory and time of the emitted programs, beside LiteRT and TFLM.
 
 SHARED is a folder with `weights` and `data/ade20k_subset`. Everything is measured in this run, on this machine, with
-one thread. Of our programs the whole process counts: code, libc and stack included. Of the peers only what one
+one thread. Of our programs the whole process counts: code, libc and stack included. Of the other runtimes only what one
 interpreter adds to a process that is up (`evaluation.other_runtimes.resident`).
 """
 
@@ -81,21 +81,21 @@ def footprint(subject: Subject, folder: Path, launcher: Launcher) -> Footprint:
 
 
 def memory(found: Sequence[tuple[Subject, Footprint]]) -> Table:
-    """Whole processes of ours, and what the peers add to theirs."""
+    """Whole processes of ours, and what the other runtimes add to theirs."""
     ours_by_part = "arena", "weights", "tables", "libc, code, stack", "of it the network's stack", "whole process"
-    peers = (runtime.label for runtime in Runtime)
-    table = _table("resident memory for one image, MB", "network", *ours_by_part, "promised", *peers)
+    other_runtimes = (runtime.label for runtime in Runtime)
+    table = _table("resident memory for one image, MB", "network", *ours_by_part, "promised", *other_runtimes)
     for subject, ours in found:
         parts = (ours.plan.arena_bytes, ours.weights_bytes, ours.tables_bytes, ours.rest_bytes, ours.stack_bytes,
                  ours.process.total_bytes)  # fmt: skip
         promised = "" if subject.promised_bytes is None else f"{subject.promised_bytes / 1e6:.1f}"
-        peers = [_growth(subject, runtime, ours.process.total_bytes) for runtime in Runtime]
-        table.add_row(subject.title, *(f"{size / 1e6:.3f}" for size in parts), promised, *peers)
+        other_runtimes = [_growth(subject, runtime, ours.process.total_bytes) for runtime in Runtime]
+        table.add_row(subject.title, *(f"{size / 1e6:.3f}" for size in parts), promised, *other_runtimes)
     return table
 
 
 def times(subject: Subject, folder: Path) -> Table:
-    """Milliseconds of the program, tiled and untiled, and of the peers, turn by turn."""
+    """Milliseconds of the program, tiled and untiled, and of the other runtimes, turn by turn."""
     runs: dict[str, Callable[[], float]] = {}
     for tiles, name in (("auto", "this program, auto"), (1, "this program, untiled")):
         made, place = plan(subject.graph, tiles), folder / str(tiles)
@@ -104,7 +104,7 @@ def times(subject: Subject, folder: Path) -> Table:
         runs[name] = lambda program=program: program.seconds(subject.values)
     with ExitStack() as clocks:
         if subject.file is not None:
-            values = subject.peer_values
+            values = subject.other_values
             for kernels in (BUILT_IN, XNNPACK):
                 clock = clocks.enter_context(LiteRTClock(subject.file, kernels, values))
                 runs[f"LiteRT, {kernels}"] = clock.seconds
@@ -138,7 +138,7 @@ def _tflm_clock(file: Path, values: np.ndarray) -> Callable[[], float]:
 
 
 def _growth(subject: Subject, runtime: Runtime, ours_bytes: int) -> str:
-    """What a peer adds, and how many times ours that is."""
+    """What another runtime adds, and how many times ours that is."""
     if subject.file is None:
         return "-"
     try:

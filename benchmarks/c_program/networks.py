@@ -1,4 +1,4 @@
-"""The networks that the benchmarks measure, and the files in which the peers run the same."""
+"""The networks that the benchmarks measure, and the files in which the other runtimes run the same."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Subject:
     values: np.ndarray
     """One input, as `as_input` takes it."""
     file: Path | None
-    """What the peers run: the same network, None where no file says the same."""
+    """What the other runtimes run: the same network, None where no file says the same."""
     promised_bytes: int | None = None
 
     @property
-    def peer_values(self) -> np.ndarray:
+    def other_values(self) -> np.ndarray:
         """The input as the file takes it: in float, where ours takes a camera's bytes, what those mean."""
         theirs = read_tflite(self.file)
         is_real = theirs.tensors[theirs.inputs[0]].dtype == "float32"

@@ -23,7 +23,7 @@ from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Measurement, MemoryFigures
 from evaluation.planner import Plan, Target, load_target
-from reports.record import DataSet, Early, Peers
+from reports.record import DataSet, Early, OtherRuntimes
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.storage.blob_store import open_store
@@ -103,8 +103,8 @@ def execution(candidate: Candidate, context: Context) -> str:
     return "nothing but plans was made"
 
 
-def peers(candidate: Candidate, context: Context) -> Peers:
-    return Peers(None, (), "nothing but plans was made")
+def other_runtimes(candidate: Candidate, context: Context) -> OtherRuntimes:
+    return OtherRuntimes(None, (), "nothing but plans was made")
 
 
 def network_files(candidate: Candidate, context: Context) -> dict[str, bytes]:

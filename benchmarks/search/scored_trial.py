@@ -6,7 +6,7 @@ What is left is what a search is steered by, so that it can be timed beside a lo
 from __future__ import annotations
 
 from evaluation.measurement import Cost, Measurement, MemoryFigures
-from reports.record import Early, Peers
+from reports.record import Early, OtherRuntimes
 from sweeps.config.space import Candidate
 from sweeps.trial.evaluate import (
     Context,
@@ -33,9 +33,9 @@ __all__ = [
     "import_check",
     "network_files",
     "open_context",
+    "other_runtimes",
     "outline",
     "overlay",
-    "peers",
     "plan_candidate",
     "prepare",
     "require_inputs",
@@ -54,8 +54,8 @@ def evaluate(candidate: Candidate, context: Context, stop: Stop = lambda *_: Non
     return Measurement(on_search, MemoryFigures.of_plan(made), cost, stage_seconds=dict(context.seconds))
 
 
-def peers(candidate: Candidate, context: Context) -> Peers:
-    return Peers(None, (), "no other runtime is asked in this benchmark")
+def other_runtimes(candidate: Candidate, context: Context) -> OtherRuntimes:
+    return OtherRuntimes(None, (), "no other runtime is asked in this benchmark")
 
 
 def network_files(candidate: Candidate, context: Context) -> dict[str, bytes]:

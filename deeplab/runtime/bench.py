@@ -24,7 +24,7 @@ class Bench:
     seconds: Mapping[str, float]
     """Median of each program's turns; the first is the program itself."""
     problems: Sequence[str]
-    """Why a peer has no time."""
+    """Why another runtime has no time."""
 
 
 def bench(

@@ -14,12 +14,13 @@ from evaluation.other_runtimes.survey import Survey, survey
 
 @exits_on_user_error
 def main(arguments: list[str] | None = None) -> None:
-    """Print one table, or JSON; a peer that cannot take a file is named, and the exit status is 2 if none could."""
+    """Print one table, or JSON; another runtime that cannot take a file is named, and the exit status is 2 if none
+    could."""
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.other_runtimes",
         description="What LiteRT (with and without XNNPACK) and TFLM use for a network: arena, and resident memory of "
         "a process that runs it once. Each figure is measured in a fresh process.",
-        epilog="Exit status 2: no peer could take any of the files.",
+        epilog="Exit status 2: no runtime could take any of the files.",
     )
     parser.add_argument("networks", nargs="+", metavar="NETWORK.tflite")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")

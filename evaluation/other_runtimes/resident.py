@@ -1,7 +1,7 @@
-"""Resident memory of a process that runs a `.tflite` file: what a peer adds to it, all told.
+"""Resident memory of a process that runs a `.tflite` file: what another runtime adds to it, all told.
 
 From just before the interpreter is created to the end of the first run: model, arena, a delegate's packed weights and
-workspace, kernels' tables. Python, numpy and the peer's library are loaded before, and do not count. Measured in a
+workspace, kernels' tables. Python, numpy and the runtime's library are loaded before, and do not count. Measured in a
 process of its own (Linux: `/proc/self/status`), on zeros, which every network takes and whose values do not matter.
 """
 
@@ -23,7 +23,7 @@ _RESET_PEAK = "5"
 
 
 class Runtime(StrEnum):
-    """A peer, as it is asked to run the file."""
+    """Another runtime, as it is asked to run the file."""
 
     LITERT_XNNPACK = "litert_xnnpack"  # LiteRT's default: the XNNPACK delegate takes what it can
     LITERT_BUILTIN = "litert_builtin"  # its own kernels, no delegate
@@ -49,7 +49,7 @@ def resident_growth(path: str | Path, runtime: Runtime) -> Growth:
     """What `runtime` adds to the resident memory of a process that runs the `.tflite` file once.
 
     Raises:
-        UserError: the peer is not installed or does not take the file, or the system is not Linux.
+        UserError: the runtime is not installed or does not take the file, or the system is not Linux.
     """
     if not STATUS.exists():
         raise UserError(f"{path}: resident memory is read from {STATUS}, which only Linux has; measure there")

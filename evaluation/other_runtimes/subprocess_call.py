@@ -1,4 +1,5 @@
-"""Run a measurement in a fresh process: a network that a peer cannot take may end the process it is loaded in."""
+"""Run a measurement in a fresh process: a network that another runtime cannot take may end the process it is loaded
+in."""
 
 from __future__ import annotations
 
@@ -16,18 +17,18 @@ Answer = dict[str, int | str]
 """The JSON that a measuring process prints: sizes in bytes by name; or `{"missing": True}`, or "refused" and why."""
 
 
-def call_in_fresh_process(module: str, path: Path, peer: str, package: str, *arguments: str) -> dict[str, int]:
+def call_in_fresh_process(module: str, path: Path, runtime: str, package: str, *arguments: str) -> dict[str, int]:
     """Run `python -m module path arguments`, which prints one line of JSON last, and return its sizes in bytes.
 
     Args:
         module: dotted name of the measuring module.
         path: the network.
-        peer: what to call the runtime in messages.
+        runtime: what to call it in messages.
         package: the distribution that brings it.
         arguments: what else the module is told.
 
     Raises:
-        UserError: the file cannot be read, or the peer is not installed, refuses the file, crashes or hangs.
+        UserError: the file cannot be read, or the runtime is not installed, refuses the file, crashes or hangs.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a .tflite network")
@@ -41,16 +42,18 @@ def call_in_fresh_process(module: str, path: Path, peer: str, package: str, *arg
             timeout=TIME_LIMIT_S,
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"{path}: {peer} gave no answer within {TIME_LIMIT_S} s; the file cannot be measured") from None
+        raise UserError(
+            f"{path}: {runtime} gave no answer within {TIME_LIMIT_S} s; the file cannot be measured"
+        ) from None
     answer = _last_json(done.stdout)
     if answer is None:
         reason = f"died of signal {-done.returncode}" if done.returncode < 0 else f"ended with {done.returncode}"
         last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
-        raise UserError(f"{path}: {peer} {reason} on this file ({last.strip()[:200]}); it cannot be measured")
+        raise UserError(f"{path}: {runtime} {reason} on this file ({last.strip()[:200]}); it cannot be measured")
     if answer.get("missing"):
-        raise UserError(f"{path}: {peer} is not installed; `pip install {package}` to measure it")
+        raise UserError(f"{path}: {runtime} is not installed; `pip install {package}` to measure it")
     if "refused" in answer:
-        raise UserError(f"{path}: {peer} refuses this file: {answer['refused']}")
+        raise UserError(f"{path}: {runtime} refuses this file: {answer['refused']}")
     return {name: size for name, size in answer.items() if isinstance(size, int)}
 
 

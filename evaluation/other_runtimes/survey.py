@@ -1,4 +1,5 @@
-"""Everything that is measured of one file, peer by peer; what a peer cannot do is said and not raised."""
+"""Everything that is measured of one file, runtime by runtime; what another runtime cannot do is said and not
+raised."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan
 from evaluation.planner.show.arguments import AUTO, DEFAULT_TIMEOUT_S, read_arguments
 from evaluation.planner.show.outputs import check_output
-from evaluation.planner.show.text import high_water, show_peers, show_plans
+from evaluation.planner.show.text import high_water, show_other_runtimes, show_plans
 from evaluation.planner.tiling.schemes import TileCount, Tiling
 
 _PLOTS = (".svg", ".pdf", ".png")
@@ -38,16 +38,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     plans = _plans(graph, asked, arguments)
     last = next(made for label, made in plans if label == str(asked[-1]))
     notes = _write_outputs(arguments, graph, str(asked[-1]), last)
-    peers = _peers(arguments.network, graph) if arguments.peers else None
+    other_runtimes = _other_runtimes(arguments.network, graph) if arguments.other_runtimes else None
     if arguments.json:
         document: dict[str, Any] = {"plans": [{"asked": label} | summary(graph, made) for label, made in plans]}
-        if peers is not None:
-            document["peers"] = peers
+        if other_runtimes is not None:
+            document["other_runtimes"] = other_runtimes
         print(json.dumps(document, indent=1))
     else:
         show_plans(graph, plans)
-        if peers is not None:
-            show_peers(peers)
+        if other_runtimes is not None:
+            show_other_runtimes(other_runtimes)
     for note in notes:
         print(note, file=sys.stderr if arguments.json else sys.stdout)
 
@@ -104,8 +104,8 @@ def _write_outputs(arguments: argparse.Namespace, graph: Graph, label: str, last
     return notes
 
 
-def _peers(path: str, graph: Graph) -> dict[str, object]:
-    """Untiled arenas and resident memory by each peer's own accounting, in bytes; `problems` says what has none."""
+def _other_runtimes(path: str, graph: Graph) -> dict[str, object]:
+    """Untiled arenas and resident memory by each runtime's own accounting, in bytes; `problems` says what has none."""
     from evaluation.other_runtimes import survey  # loads interpreters, only wanted here
 
     return {"ours_tflm_accounting_bytes": plan(graph, 1, TFLM).arena_bytes, **survey(path).to_dict()}

@@ -16,7 +16,17 @@ from evaluation.errors import UserError
 from evaluation.measurement import Execution, Measurement
 from reports.files import set_aside
 from reports.overlays import save_row
-from reports.record import NETWORKS, RECORD_FILE, DataSet, ImportCheck, OverlayRow, Peers, Step, StudyRecord, Trial
+from reports.record import (
+    NETWORKS,
+    RECORD_FILE,
+    DataSet,
+    ImportCheck,
+    OtherRuntimes,
+    OverlayRow,
+    Step,
+    StudyRecord,
+    Trial,
+)
 from reports.record_file import read_record
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
@@ -24,7 +34,7 @@ from sweeps.finish.selection import Verdict, verdict
 from sweeps.inputs import environment
 from sweeps.inputs.fingerprints import MAKES_NETWORK
 from sweeps.storage.study_folder import StudyFolder
-from sweeps.trial.worker import AskPeers, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
+from sweeps.trial.worker import AskOtherRuntimes, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
 from sweeps.workers.executor import Executor, Failure, ask_all
 
 T = TypeVar("T")
@@ -37,7 +47,7 @@ class Findings:
 
     heldout: Mapping[int, Scores] = field(default_factory=dict)
     executions: Mapping[int, Execution] = field(default_factory=dict)
-    peers: Mapping[int, Peers] = field(default_factory=dict)
+    other_runtimes: Mapping[int, OtherRuntimes] = field(default_factory=dict)
     chain: tuple[Step, ...] = ()
     overlays: tuple[OverlayRow, ...] = ()
     not_executed: str | None = None
@@ -92,7 +102,7 @@ def close_study(
         inputs=folder.measured_on(trials),
         not_executed=found.not_executed,
         chain=found.chain,
-        peers=found.peers,
+        other_runtimes=found.other_runtimes,
     )
 
 
@@ -130,7 +140,9 @@ def find(
         },
     }
     # What takes longest first: the other runtimes and the programs.
-    order = {kind: place for place, kind in enumerate(("peers", "step", "execution", "heldout", "network", "image"))}
+    order = {
+        kind: place for place, kind in enumerate(("other_runtimes", "step", "execution", "heldout", "network", "image"))
+    }
     answers = ask_all(executor, dict(sorted(requests.items(), key=lambda request: order[request[0][0]])))
     executed = _of_kind("execution", answers)
     executions = _of(Execution, known.executions, executed, on_front)
@@ -143,7 +155,7 @@ def find(
     return of, Findings(
         heldout=_of(Scores, known.heldout, _of_kind("heldout", answers), scored),
         executions=executions,
-        peers=_of(Peers, known.peers, _of_kind("peers", answers), of.pair),
+        other_runtimes=_of(OtherRuntimes, known.other_runtimes, _of_kind("other_runtimes", answers), of.pair),
         chain=_chain(steps, _measured(of, basis) | _of_kind("step", answers)),
         overlays=tuple(
             save_row(folder, image_id, image, label, *maps, palette, picked[index])
@@ -156,9 +168,13 @@ def find(
 
 def _about_choice(of: Verdict, basis: Basis, overlays: int) -> dict[tuple[str, Hashable], Any]:
     """What is asked about the choice and its comparison with the baseline."""
-    measured, pair, peers_of = _measured(of, basis), of.pair, {*basis.known.peers, *basis.lost}
+    measured, pair, other_runtimes_of = _measured(of, basis), of.pair, {*basis.known.other_runtimes, *basis.lost}
     return {
-        **{("peers", n): AskPeers(_candidate(trial)) for n, trial in pair.items() if n not in peers_of},
+        **{
+            ("other_runtimes", n): AskOtherRuntimes(_candidate(trial))
+            for n, trial in pair.items()
+            if n not in other_runtimes_of
+        },
         **{("step", step): Outline(step) for step in _steps(of, basis).values() if step not in measured},
         **{
             ("image", (i, *pair)): Show(i, tuple(map(_candidate, (of.baseline, of.choice))))
@@ -250,7 +266,7 @@ def _known(folder: StudyFolder) -> Findings:
     same = before.get("heldout") in (None, now.get("heldout"))
     # A program that crashed is run again: what killed it may have been the machine.
     executions = {number: seen for number, seen in earlier.executions.items() if seen.failure is None}
-    return Findings(earlier.heldout if same else {}, executions, earlier.peers)
+    return Findings(earlier.heldout if same else {}, executions, earlier.other_runtimes)
 
 
 def _candidate(trial: Trial) -> Candidate:

@@ -28,7 +28,7 @@ from evaluation.graph import Graph
 from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
 from evaluation.other_runtimes import survey
 from evaluation.planner import Plan
-from reports.record import DataSet, Early, Peers
+from reports.record import DataSet, Early, OtherRuntimes
 from sweeps.config.space import Candidate
 from sweeps.inputs.splits import open_part
 from sweeps.trial import c_program as programs
@@ -47,9 +47,9 @@ __all__ = [
     "network_files",
     "network_of",
     "open_context",
+    "other_runtimes",
     "outline",
     "overlay",
-    "peers",
     "plan_candidate",
     "prepare",
     "require_inputs",
@@ -129,16 +129,16 @@ def execution(candidate: Candidate, context: Context) -> Execution | str:
     return programs.execution(network, graph, plan_of(graph, candidate.tile_count, context), context)
 
 
-def peers(candidate: Candidate, context: Context) -> Peers:
+def other_runtimes(candidate: Candidate, context: Context) -> OtherRuntimes:
     """What LiteRT and TFLM use for the candidate's network, each in a process of its own."""
     try:
         content = to_tflite(lower(compressed(candidate.compression, context), context.config.study))
     except UserError as error:
-        return Peers(None, (), str(error))
+        return OtherRuntimes(None, (), str(error))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / TFLITE_FILE
         path.write_bytes(content)
-        return Peers(len(content), survey(path).uses)
+        return OtherRuntimes(len(content), survey(path).uses)
 
 
 def network_files(candidate: Candidate, context: Context) -> dict[str, bytes]:

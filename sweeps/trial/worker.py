@@ -11,7 +11,7 @@ parent never loads TensorFlow. It must offer:
     held_out(candidate, context) -> Scores
     outline(candidate, context) -> Measurement            the same, without comparing labels or timing programs
     execution(candidate, context) -> Execution | str      what its C program does; or why it was not run
-    peers(candidate, context) -> reports.record.Peers     what other runtimes use for its network
+    other_runtimes(candidate, context) -> reports.record.OtherRuntimes     what other runtimes use for its network
     network_files(candidate, context) -> {file name: bytes}         its network, to be kept
     import_check(context) -> Scores                        the float network on `config.import_check.split`
     scoring_seconds(context) -> float                     seconds that the float network takes to score an image
@@ -93,7 +93,7 @@ class Execute:
 
 
 @dataclass(frozen=True)
-class AskPeers:
+class AskOtherRuntimes:
     """Measure what LiteRT and TFLM use for the candidate's network."""
 
     candidate: Candidate
@@ -169,8 +169,8 @@ def answer(trial: Any, context: Any, request: Any) -> Any:
             return trial.held_out(candidate, context)
         case Execute(candidate):
             return trial.execution(candidate, context)
-        case AskPeers(candidate):
-            return trial.peers(candidate, context)
+        case AskOtherRuntimes(candidate):
+            return trial.other_runtimes(candidate, context)
         case KeepNetwork(candidate):
             return trial.network_files(candidate, context)
         case CheckImport():

@@ -138,7 +138,7 @@ def test_bench_times_all_four_turn_by_turn(network, tmp_path, capsys, monkeypatc
 
 
 @needs_compiler
-def test_a_peer_that_crashes_is_left_out_of_the_bench(network, tmp_path, capsys, monkeypatch):
+def test_another_runtime_that_crashes_is_left_out_of_the_bench(network, tmp_path, capsys, monkeypatch):
     class Crashed:
         def __init__(self, *_):
             raise bench.UserError("LiteRT died")

@@ -141,15 +141,15 @@ def test_bad_files_are_one_clear_line(measure, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_a_crash_and_a_missing_peer_are_reported(tmp_path, monkeypatch):
+def test_a_crash_and_a_missing_runtime_are_reported(tmp_path, monkeypatch):
     path = write_relus(tmp_path / "net.tflite", [16, 16])
     (tmp_path / "crashing.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     (tmp_path / "absent.py").write_text("print('{\"missing\": true}')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(UserError, match="Peer died of signal 11 on this file"):
-        call_in_fresh_process("crashing", path, "Peer", "peer")
-    with pytest.raises(UserError, match=r"Peer is not installed; `pip install some-peer`"):
-        call_in_fresh_process("absent", path, "Peer", "some-peer")
+    with pytest.raises(UserError, match="Runtime died of signal 11 on this file"):
+        call_in_fresh_process("crashing", path, "Runtime", "runtime")
+    with pytest.raises(UserError, match=r"Runtime is not installed; `pip install some-runtime`"):
+        call_in_fresh_process("absent", path, "Runtime", "some-runtime")
 
 
 def test_command_prints_json_and_fails_where_nothing_can_be_measured(tmp_path, capsys):

@@ -102,8 +102,10 @@ def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> Stu
         steps = chain_of(Candidate.from_params(by_number[chosen.number].params)).items()
         chain = tuple(Step.of(what, str(step), standin_trial.outline(step, CONTEXT)) for what, step in steps)
         numbers = sorted({0, chosen.number})
-        peers = {n: standin_trial.peers(Candidate.from_params(by_number[n].params), CONTEXT) for n in numbers}
-        record = replace(record, chain=chain, peers=peers)
+        other_runtimes = {
+            n: standin_trial.other_runtimes(Candidate.from_params(by_number[n].params), CONTEXT) for n in numbers
+        }
+        record = replace(record, chain=chain, other_runtimes=other_runtimes)
     record = replace(
         record,
         **changes,

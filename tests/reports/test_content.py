@@ -8,9 +8,9 @@ import pytest
 from evaluation.other_runtimes import Runtime, Use
 from reports.content import content, intervals
 from reports.content_budgets import round_budgets
-from reports.content_savings import chain_rows, falls, litert_bytes, peer_rows
-from reports.peers import peer_marks
-from reports.record import Peers, State
+from reports.content_savings import chain_rows, falls, litert_bytes, other_rows
+from reports.other_runtimes import other_marks
+from reports.record import OtherRuntimes, State
 
 COMPLETE = [State.COMPLETE] * 6
 
@@ -56,7 +56,7 @@ def test_the_waterfall_starts_where_litert_stands_and_ends_at_the_choice(study) 
     record = study(*COMPLETE)
     rows = falls(record)
     theirs = litert_bytes(record)
-    assert theirs == record.peers[0].uses[1].arena_bytes + record.peers[0].file_bytes
+    assert theirs == record.other_runtimes[0].uses[1].arena_bytes + record.other_runtimes[0].file_bytes
     assert (rows[0].before_bytes, rows[0].after_bytes) == (None, theirs)
     for before, after in itertools.pairwise(rows):
         assert after.before_bytes == before.after_bytes
@@ -69,18 +69,18 @@ def test_the_waterfall_starts_where_litert_stands_and_ends_at_the_choice(study) 
     assert product == pytest.approx(float(table[-1][2]), rel=0.02)
 
 
-def test_without_peers_the_waterfall_starts_at_the_baseline(study) -> None:
-    record = replace(study(*COMPLETE), peers={})
+def test_without_other_runtimes_the_waterfall_starts_at_the_baseline(study) -> None:
+    record = replace(study(*COMPLETE), other_runtimes={})
     rows = falls(record)
     assert (rows[0].before_bytes, rows[0].after_bytes) == (None, record.baseline.memory.peak_memory_bytes)
     assert len(chain_rows(record)) == len(rows)
     assert falls(replace(record, chain=())) == ()
 
 
-def test_peers_count_as_they_are_used(study) -> None:
+def test_other_runtimes_count_as_they_are_used(study) -> None:
     """LiteRT by what it adds to a process, TFLM by arena and file; who refuses a file is said to."""
     record = study(*COMPLETE)
-    first = Peers(
+    first = OtherRuntimes(
         1000,
         (
             Use(Runtime.LITERT_XNNPACK, 10, None, 5000, 4000),
@@ -88,13 +88,13 @@ def test_peers_count_as_they_are_used(study) -> None:
             Use(Runtime.TFLM, 300, 40, 9999),
         ),
     )
-    second = Peers(None, (), "stem: .tflite has no 6-bit activations")
-    record = replace(record, peers={0: first, record.chosen: second})
-    assert [(mark.runtime, mark.memory_bytes) for mark in peer_marks(record)] == [
+    second = OtherRuntimes(None, (), "stem: .tflite has no 6-bit activations")
+    record = replace(record, other_runtimes={0: first, record.chosen: second})
+    assert [(mark.runtime, mark.memory_bytes) for mark in other_marks(record)] == [
         (Runtime.LITERT_XNNPACK, 5000),
         (Runtime.TFLM, 1340),
     ]
-    rows = peer_rows(record)
+    rows = other_rows(record)
     assert [row.get("problem") for row in rows] == [
         None, None, "LiteRT refuses this file: odd", None, None, "stem: .tflite has no 6-bit activations",
     ]  # fmt: skip

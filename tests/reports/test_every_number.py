@@ -231,9 +231,9 @@ class Oracle:
         return said
 
     def savings(self) -> list[str]:
-        peers, chain = self.record.peers[0], self.record.chain
-        use = next(use for use in peers.uses if use.runtime is Runtime.LITERT_BUILTIN)
-        theirs = use.arena_bytes + peers.file_bytes
+        other_runtimes, chain = self.record.other_runtimes[0], self.record.chain
+        use = next(use for use in other_runtimes.uses if use.runtime is Runtime.LITERT_BUILTIN)
+        theirs = use.arena_bytes + other_runtimes.file_bytes
         sizes = [theirs, *(step.memory.peak_memory_bytes for step in chain)]
         said = ["Liu & Olsson 2019", "2.8", "8.5 (170 MB to 20 MB)"]
         there = {"pruning": "1.5", "bits": "2"}
@@ -243,16 +243,16 @@ class Oracle:
 
     def runtimes(self) -> list[str]:
         said = []
-        for number, peers in self.record.peers.items():
+        for number, other_runtimes in self.record.other_runtimes.items():
             trial, memory = self.record.trial(number), self.record.trial(number).measurement.memory
             said += [trial.name, mb(memory.arena_bytes), mb(memory.weights_bytes), mb(memory.runtime_bytes)]
             said += [mb(self.peak(trial)), "1"]
-            for use in peers.uses:
-                said += [mb(use.arena_bytes), mb(peers.file_bytes)]
+            for use in other_runtimes.uses:
+                said += [mb(use.arena_bytes), mb(other_runtimes.file_bytes)]
                 total = use.resident_bytes
                 if use.runtime is Runtime.TFLM:
                     said.append(mb(use.persistent_bytes))
-                    total = use.arena_bytes + use.persistent_bytes + peers.file_bytes
+                    total = use.arena_bytes + use.persistent_bytes + other_runtimes.file_bytes
                 said += [mb(total), f"{total / self.peak(trial):.1f}"]
         return said
 

@@ -180,7 +180,7 @@ def test_records_of_before_are_read(study, tmp_path: Path) -> None:
     record = study(COMPLETE, COMPLETE, PRUNED)
     file = tmp_path / "record.json"
     tree = json.loads(file.read_text())
-    for name in ("executions", "changes", "not_executed", "chain", "peers"):
+    for name in ("executions", "changes", "not_executed", "chain", "other_runtimes"):
         del tree[name]
     del tree["environment"]["lock"], tree["environment"]["study_folder"], tree["data"]["fingerprints"]
     del tree["data"]["search_classes"], tree["data"]["void_classes"]

@@ -22,7 +22,7 @@ from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Execution, Latency, Measurement, MemoryFigures
 from evaluation.other_runtimes import Runtime, Use
 from evaluation.planner import Buffer, Halo, Plan, Role, Section, Step
-from reports.record import DataSet, Peers
+from reports.record import DataSet, OtherRuntimes
 
 IMAGES, CLASSES, SIDE = 6, 4, 48
 CLASS_NAMES = ("road", "building", "person", "car")
@@ -151,13 +151,13 @@ def outline(candidate, context):
     return Measurement(scores(candidate), MemoryFigures.of_plan(plan), cost)
 
 
-def peers(candidate, context):
+def other_runtimes(candidate, context):
     """LiteRT takes four times the arena, and TFLM refuses networks of 2-bit weights."""
     arena = 4 * plan_candidate(candidate, context).arena_bytes
     refused = candidate.compression.weight_bits == 2
     tflm = Use(Runtime.TFLM, problem="TFLM refuses this file") if refused else Use(Runtime.TFLM, arena, 9_000, arena)
     uses = (Use(Runtime.LITERT_XNNPACK, arena, None, 3 * arena), Use(Runtime.LITERT_BUILTIN, arena, None, 2 * arena))
-    return Peers(400_000, (*uses, tflm))
+    return OtherRuntimes(400_000, (*uses, tflm))
 
 
 def network_files(candidate, context):

@@ -310,10 +310,12 @@ def test_a_network_that_cannot_be_made_again_is_asked_for_nothing(study: Callabl
     known = Findings(heldout={0: standin_trial.scores(BASELINE)})
     everything = _Recording()
     find(config, trials, everything, tmp_path, (), Basis(known))
-    assert {kind for kind, _ in everything.asked} == {"peers", "execution", "heldout", "network", "image"}
+    assert {kind for kind, _ in everything.asked} == {"other_runtimes", "execution", "heldout", "network", "image"}
     executor, lost = _Recording(), frozenset(trials) - {of.choice.number}
     _, found = find(config, trials, executor, tmp_path, (), Basis(known, lost, lost))
-    assert set(executor.asked) == {(kind, of.choice.number) for kind in ("peers", "execution", "heldout", "network")}
+    assert set(executor.asked) == {
+        (kind, of.choice.number) for kind in ("other_runtimes", "execution", "heldout", "network")
+    }
     assert set(found.heldout) == {0}
     assert found.chain == ()
     assert found.not_executed is not None

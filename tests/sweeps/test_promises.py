@@ -80,7 +80,7 @@ def test_a_point_that_exceeds_its_plan_is_passed_over_and_said_everywhere(launch
     assert trials[first.label]["exceeded_promises"] == STACK
     assert {of["exceeded_promises"] for label, of in trials.items() if label != first.label} == {"none"}
     # What the report compares with the baseline is the final choice, not the rule's first point.
-    assert set(record.peers) == {0, record.chosen}
+    assert set(record.other_runtimes) == {0, record.chosen}
     assert record.chain[-1].name == record.choice.name
     assert len(record.overlays) == 1
 

@@ -57,7 +57,9 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     results.add_argument("--plot", metavar="plan.svg", help="draw the last plan asked for (.svg, .pdf, .png)")
     results.add_argument("--buffers", metavar="out.csv", help="the last plan's buffers and offsets, MiniMalloc's CSV")
     results.add_argument("--tflm", metavar="out.tflite", help="a copy of the network with an offline plan for TFLM")
-    results.add_argument("--peers", action="store_true", help="beside it, what LiteRT and TFLM use for this file")
+    results.add_argument(
+        "--other-runtimes", "--peers", action="store_true", help="what LiteRT and TFLM use for this file, next to it"
+    )
     solving = parser.add_argument_group("placing buffers")
     solving.add_argument("--solve", metavar="buffers.csv", help="place these buffers (id, lower, upper, size)")
     solving.add_argument("--capacity", type=_whole, metavar="BYTES", help="what they must fit in")
@@ -89,7 +91,7 @@ def _shown(text: str) -> str:
 
 _NETWORK_OPTIONS = (
     "tiles", "tiling", "activation_bits", "weight_bits", "target", "max_mac_overhead", "json", "plot", "buffers",
-    "tflm", "peers",
+    "tflm", "other_runtimes",
 )  # fmt: skip
 _SOLVE_OPTIONS = ("capacity", "timeout", "out")
 

@@ -76,7 +76,7 @@ def high_water(graph: Graph, made: Plan) -> str:
     return f"fullest at step {made.high_water_step} ({step_name(graph, made, made.high_water_step)}): {named}{more}"
 
 
-def show_peers(peers: Mapping[str, Any], console: Console | None = None) -> None:
+def show_other_runtimes(other_runtimes: Mapping[str, Any], console: Console | None = None) -> None:
     """The untiled arena next to what other runtimes use for the same file (`evaluation.other_runtimes.Survey`)."""
     console = console or Console()
     table = Table(title="untiled, beside other runtimes, MB", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
@@ -94,10 +94,10 @@ def show_peers(peers: Mapping[str, Any], console: Console | None = None) -> None
         "litert_xnnpack_resident_bytes": ("LiteRT, XNNPACK", _RESIDENT),
     }
     for key, (runtime, counted) in rows.items():
-        if peers.get(key) is not None:
-            table.add_row(runtime, megabytes(peers[key]), counted)
+        if other_runtimes.get(key) is not None:
+            table.add_row(runtime, megabytes(other_runtimes[key]), counted)
     console.print(table)
-    for problem in peers.get("problems", ()):
+    for problem in other_runtimes.get("problems", ()):
         console.print(f"not measured: {problem}", highlight=False, markup=False, soft_wrap=True)
 
 
