@@ -15,7 +15,7 @@ from evaluation.measurement import Execution, Measurement, MemoryFigures
 from evaluation.other_runtimes import Use
 from reports.front import Point
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 RECORD_FILE = "record.json"
 NETWORKS = "networks"
 """Folder of a study with the networks of the front, each in one named by its trial's label."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from reports.files import shown
+from reports.former_versions import FORMER_VERSIONS, current_record, current_trial
 from reports.record import RECORD_VERSION, StudyRecord, Trial
 from reports.record_checks import RecordError, check_record, check_trial, problem_of, resolved
 
@@ -42,7 +44,7 @@ def parse_record(content: bytes) -> StudyRecord:
     Raises:
         RecordError: naming the first value that is not what the schema asks for.
     """
-    record = _parse(_RECORD, content)
+    record = _parse(_RECORD, content, current_record)
     if record.version != RECORD_VERSION:
         raise _other_version(record.version)
     check_record(record)
@@ -51,21 +53,37 @@ def parse_record(content: bytes) -> StudyRecord:
 
 def parse_trial(content: bytes) -> Trial:
     """A trial from one line of a journal; see `parse_record`."""
-    trial = _parse(_TRIAL, content)
+    trial = _parse(_TRIAL, content, current_trial)
     check_trial(trial)
     return trial
 
 
 def _other_version(version: object) -> OtherVersionError:
-    told = f"version {shown(version)}, but this program reads {RECORD_VERSION}; use the program that wrote it"
+    listed = ", ".join(str(number) for number in (*FORMER_VERSIONS, RECORD_VERSION))
+    told = f"version {shown(version)}, but this program reads {listed}; use the program that wrote it"
     return OtherVersionError((), told)
 
 
-def _parse(adapter: TypeAdapter, content: bytes) -> Any:
+def _parse(adapter: TypeAdapter, content: bytes, current: Callable[[bytes], bytes | None]) -> Any:
+    """The value that some JSON holds.
+
+    Args:
+        current: JSON of a former version with the names of this one, or None where it is of none.
+    """
     try:
-        return adapter.validate_json(b'{"%s":%s}' % (_KEY.encode(), content)).value
+        return _validated(adapter, content)
     except ValidationError as error:
-        raise _explained(error, content) from None
+        renamed = current(content)
+        if renamed is None:
+            raise _explained(error, content) from None
+    try:
+        return _validated(adapter, renamed)
+    except ValidationError as error:
+        raise _explained(error, renamed) from None
+
+
+def _validated(adapter: TypeAdapter, content: bytes) -> Any:
+    return adapter.validate_json(b'{"%s":%s}' % (_KEY.encode(), content)).value
 
 
 def _explained(error: ValidationError, content: bytes) -> RecordError:

@@ -23,7 +23,8 @@ def main(
     every: Annotated[int, typer.Option(min=1, help="Score each n-th of them only.")] = 1,
     train: Annotated[str, typer.Option(help="Images to learn from.")] = "train",
     images: Annotated[
-        int, typer.Option(min=1, help="How many of those rank channels, re-fit and calibrate, evenly spread.")
+        int,
+        typer.Option("--images", "--pictures", min=1, help="How many of those rank channels, re-fit and calibrate."),
     ] = 48,
     saving: Annotated[
         list[float] | None, typer.Option(min=0, max=0.99, help="Share of memory that goes; may be repeated.")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from deeplab.datasets.interface import nearest
 from deeplab.importing import kind_of
 from evaluation.errors import UserError
+from evaluation.former_keys import OF_STREETS, rename_former_keys, say_renamed
 from evaluation.yaml_file import read_yaml
 
 Size = tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
@@ -136,6 +137,7 @@ def read_config(path: Path) -> TrainConfig:
     content = read_yaml(path, "the YAML of a training").tree
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys such as data, network and training, found {type(content).__name__}")
+    say_renamed(rename_former_keys(content, OF_STREETS), str(path))
     try:
         return TrainConfig.model_validate(content)
     except ValidationError as error:

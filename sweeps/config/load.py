@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from deeplab.importing import network_file
 from evaluation.addresses import masked_address, remember
 from evaluation.errors import UserError
+from evaluation.former_keys import rename_former_keys, say_renamed
 from evaluation.yaml_file import KeyPath, parse_yaml, read_yaml
-from sweeps.config.schema import SweepConfig
+from sweeps.config.schema import FORMER_KEYS, SweepConfig
 from sweeps.config.secrets import refuse_secrets
 
 SHOWN = 80
@@ -39,6 +40,11 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
         _assign(tree, keys, value, override)
         origins[keys] = f"-o {_short(override)}"
     refuse_secrets(tree, lines, origins, path)
+    renamed = rename_former_keys(tree, FORMER_KEYS)
+    say_renamed(renamed, str(path))
+    for now, before in renamed.items():
+        lines |= {now: lines[before]} if before in lines else {}
+        origins |= {now: origins[before]} if before in origins else {}
     try:
         config = SweepConfig.model_validate_json(json.dumps(tree))
     except ValidationError as error:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from deeplab.datasets import DATASETS, checked_options
 from deeplab.importing import Unstated, kind_of
 from evaluation.errors import UserError
+from evaluation.former_keys import OF_STREETS, FormerKeys
 from sweeps.config.compression import (
     MOST_MB,
     MOST_PIXELS,
@@ -377,6 +378,11 @@ class SweepConfig(Section):
         return {key: value for key, value in flatten(self.model_dump(mode="json")).items() if not _may_change(key)}
 
 
+FORMER_KEYS: FormerKeys = {
+    ("data", "calibration", "pictures"): "images",
+    ("data", "calibration", "options", "train_pictures"): "train_images",
+    **OF_STREETS,
+}
 MAY_CHANGE = (
     "out", "executor", "storage", "cache", "report", "choice", "search.trials", "search.workers", "search.threads",
     "search.trial_seconds", "search.worker_memory_mb", "search.worker_trials", "search.retries",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from evaluation.errors import UserError
+from evaluation.former_keys import rename_former_keys
 from reports.record import RECORD_FILE, StudyRecord, Trial
-from sweeps.config.schema import SweepConfig
+from sweeps.config.schema import FORMER_KEYS, SweepConfig
 from sweeps.config.space import Candidate
 from sweeps.storage.blob_store import SUFFIX
 
@@ -21,7 +23,9 @@ def settings_of(record: StudyRecord, study: Path, trial: Trial) -> tuple[SweepCo
         UserError: either is none that this program knows.
     """
     try:
-        config = SweepConfig.model_validate_json(json.dumps(dict(record.config)))
+        settings = copy.deepcopy(dict(record.config))
+        rename_former_keys(settings, FORMER_KEYS)
+        config = SweepConfig.model_validate_json(json.dumps(settings))
         return config, Candidate.from_params(trial.params)
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evaluation.errors import UserError
 from reports.files import existing_file, replace_file, shown
 from reports.record import MeasuredOn
-from sweeps.config.schema import SweepConfig
+from sweeps.config.schema import FORMER_KEYS, SweepConfig
 from sweeps.inputs import spans as input_spans
 from sweeps.inputs.fingerprints import Inputs, changed_inputs, read_details, write_details
 from sweeps.storage.journal import read_journal
@@ -357,6 +357,8 @@ def _open(config: SweepConfig, path: Path, resume: bool, accept_changes: bool, i
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = {".".join(path): ".".join((*path[:-1], name)) for path, name in FORMER_KEYS.items()}
+    there = {names.get(key, key): value for key, value in there.items()}
     keys = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))
     return {key: (there.get(key), here.get(key)) for key in keys}
 
