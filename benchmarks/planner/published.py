@@ -9,9 +9,9 @@ from pathlib import Path
 from benchmarks.planner.mobilenet_v2 import mobilenet_v2
 from evaluation.graph import read_tflite
 from evaluation.planner import CAMERA, MCU, TFLM, Halo, Plan, Target, plan, plan_sections
-from evaluation.planner.tiling.path import Cut
+from evaluation.planner.tiling.path import SectionChoice
 from evaluation.planner.tiling.schemes import TileCount
-from evaluation.planner.tiling.section_costs import Manner
+from evaluation.planner.tiling.section_costs import TilingScheme
 
 BARE = replace(MCU, name="mcu, frame not counted", count_frame=False)
 
@@ -55,7 +55,9 @@ def mcunet_v2_patches(network: Path) -> Iterator[Comparison]:
         network: MobileNetV2 1.0, 224x224, int8, as a .tflite file.
     """
     graph = read_tflite(network)
-    patches = plan_sections(graph, (Cut(0, 14, Manner(4, 4, Halo.RECOMPUTE)),), BARE, max_mac_overhead=0.0)
+    patches = plan_sections(
+        graph, (SectionChoice(0, 14, TilingScheme(4, 4, Halo.RECOMPUTE)),), BARE, max_mac_overhead=0.0
+    )
     stage = max(patches.live_bytes[now] for now, step in enumerate(patches.steps) if step.section == 0)
     source = "MCUNetV2 2021"
     yield Comparison(

@@ -278,11 +278,11 @@ def _section_comment(graph: Graph, number: int, loop: Loop) -> str:
         return f"/* Section {number}: rows are copied, nothing is computed */"
     names = _safe(graph.operators[operators[0]].name), _safe(graph.operators[operators[-1]].name)
     if section.tiles == 1:
-        manner = "each call over all rows"
+        scheme = "each call over all rows"
     else:
         kept = {"cache": "rows kept", "recompute": "rows computed again", "mixed": "narrow rows kept"}
-        manner = f"{section.rows} x {section.columns} tiles, {kept.get(section.halo.value, section.halo.value)}"
-    return f"/* Section {number}: {manner}\n *   from {names[0]}\n *   to {names[1]} */"
+        scheme = f"{section.rows} x {section.columns} tiles, {kept.get(section.halo.value, section.halo.value)}"
+    return f"/* Section {number}: {scheme}\n *   from {names[0]}\n *   to {names[1]} */"
 
 
 def _call_comment(graph: Graph, loop: Loop, call: LoopCall) -> str:

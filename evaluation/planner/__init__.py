@@ -4,7 +4,7 @@ from evaluation.graph.regions import Region, extent
 from evaluation.kernels.targets import CAMERA, MCU, TFLM, Target, load_target
 from evaluation.planner.ir.plan_types import Access, Buffer, Halo, Plan, Role, Section, Step
 from evaluation.planner.plan import plan, plan_sections
-from evaluation.planner.plan_key import carried_over, planning_view
+from evaluation.planner.plan_key import plan_cache_key, with_weights_of
 from evaluation.planner.validate import InvalidPlanError, validate
 
 __all__ = [
@@ -21,11 +21,11 @@ __all__ = [
     "Section",
     "Step",
     "Target",
-    "carried_over",
     "extent",
     "load_target",
     "plan",
+    "plan_cache_key",
     "plan_sections",
-    "planning_view",
     "validate",
+    "with_weights_of",
 ]

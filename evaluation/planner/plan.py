@@ -1,9 +1,9 @@
 """`plan`: from a graph to a validated memory plan.
 
 The pieces, in order: `kernels` (what each operator's kernel needs), `order` and `rematerialize` (which calls run, and
-when), `program` (who lies where), `manners`, `stripes`, `sections` and `path` (how to cut the network into tiled
-sections), `tiling` (steps and buffers), `arena` and `offsets` (where each buffer lies), `accounting` (what it adds up
-to), `search` (all of these together), `validator` (whether the result is true).
+when), `storage_graph` (who lies where), `schemes`, `row_tiles`, `sections` and `path` (how to cut the network into
+tiled sections), `tiling` (steps and buffers), `arena` and `offsets` (where each buffer lies), `accounting` (what it
+adds up to), `search` (all of these together), `validator` (whether the result is true).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from evaluation.kernels.targets import CAMERA, Target
 from evaluation.kernels.weights import as_stored
 from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.search import Search
-from evaluation.planner.tiling.path import Cut
-from evaluation.planner.tiling.schemes import TileCount, Tiling, manners
+from evaluation.planner.tiling.path import SectionChoice
+from evaluation.planner.tiling.schemes import TileCount, Tiling, schemes
 from evaluation.planner.validate import validate
 
 DEFAULT_MAX_MAC_OVERHEAD = 0.05
@@ -36,7 +36,7 @@ def plan(
 ) -> Plan:
     """The least memory found in which `graph` runs, computing each section in at most `tile_count` tiles.
 
-    Memory never rises with `tile_count`: what a smaller bound of `manners.TILE_LADDER` finds is considered again.
+    Memory never rises with `tile_count`: what a smaller bound of `schemes.TILE_LADDER` finds is considered again.
     Constants without values (`data=None`) are enough. The plan has passed the validator.
 
     Args:
@@ -59,7 +59,7 @@ def plan(
     search = Search(graph, target, max_mac_overhead)
     best = search.untiled()
     if tile_count != 1:
-        best = search.tiled(best, manners(graph, tile_count, tiling), patient=tile_count == "auto")
+        best = search.tiled(best, schemes(graph, tile_count, tiling), patient=tile_count == "auto")
     best = replace(best, tiling=tiling, tile_count=best.tile_count if tile_count == "auto" else tile_count)
     validate(best, graph, target.alignment_bytes, target.label_bytes)
     return best
@@ -67,7 +67,7 @@ def plan(
 
 def plan_sections(
     graph: Graph,
-    cuts: Sequence[Cut],
+    cuts: Sequence[SectionChoice],
     target: Target = CAMERA,
     *,
     tile_count: TileCount = "auto",
@@ -85,7 +85,7 @@ def plan_sections(
     """
     _require_operators(graph)
     graph = as_stored(graph, target.name)
-    made = Search(graph, target, max_mac_overhead).from_cuts(cuts, manners(graph, tile_count, "mixed"))
+    made = Search(graph, target, max_mac_overhead).from_cuts(cuts, schemes(graph, tile_count, "mixed"))
     validate(made, graph, target.alignment_bytes, target.label_bytes)
     return made
 

@@ -19,7 +19,7 @@ from evaluation.planner.cost.accounting import padding_zeros
 from evaluation.planner.ir.plan_types import Plan
 
 
-def planning_view(graph: Graph) -> dict[str, Any]:
+def plan_cache_key(graph: Graph) -> dict[str, Any]:
     """Everything that `evaluation.planner.plan` reads of a graph but its name and the bytes of its constants.
 
     Of a constant stands here how it is stored, not its values; of grids whether two are the same, not what they are. A
@@ -37,7 +37,7 @@ def planning_view(graph: Graph) -> dict[str, Any]:
     }
 
 
-def carried_over(made: Plan, graph: Graph, target: Target) -> Plan:
+def with_weights_of(made: Plan, graph: Graph, target: Target) -> Plan:
     """A plan that was made of a graph with the same view and for the same target, as that of `graph`."""
     weights = weights_bytes(graph)
     more = weights - made.weights_bytes

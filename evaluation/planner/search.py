@@ -16,20 +16,20 @@ from evaluation.kernels.weights import weights_bytes
 from evaluation.planner.cost.accounting import Account, account, stack_bytes, tables_bytes
 from evaluation.planner.ir.loops import loops_of
 from evaluation.planner.ir.plan_types import Halo, Plan, Role
-from evaluation.planner.ir.storage_graph import Program, program, untiled_live_bytes
+from evaluation.planner.ir.storage_graph import StorageGraph, storage_graph_of, untiled_live_bytes
 from evaluation.planner.order.orders import least_peak, orders
 from evaluation.planner.order.rematerialize import rematerialized
 from evaluation.planner.placement.items import ROUNDS, place_buffers
 from evaluation.planner.tiling.allocations import Schedule
-from evaluation.planner.tiling.path import Cut, Path, bounds_below, least_peak_path
+from evaluation.planner.tiling.path import Path, SectionChoice, bounds_below, least_peak_path
 from evaluation.planner.tiling.schedule import schedule
 from evaluation.planner.tiling.schemes import TILE_LADDER
 from evaluation.planner.tiling.section_costs import (
     NEVER,
     UNTILED,
     Candidates,
-    Manner,
     Pricing,
+    TilingScheme,
     barriers,
     boundary_bytes,
     narrows,
@@ -38,7 +38,7 @@ from evaluation.planner.tiling.section_costs import (
 _PROMISING = 1.15
 _PADDED_BUFFERS = 512
 _MUCH = 0.25
-"""Share of the network's MACs from which on strips of columns may begin and end anywhere."""
+"""Share of the network's MACs from which on column tiles may begin and end anywhere."""
 _MORE = 4
 """How many times the usual rounds a patient search places buffers with."""
 _SLACKS = (0.0, 0.03)
@@ -48,16 +48,16 @@ _APART = 1 << 40
 
 
 @dataclass(frozen=True)
-class Unplaced:
+class UnplacedSchedule:
     """A schedule whose buffers are not placed yet."""
 
-    lowered: Program
+    storage_graph: StorageGraph
     schedule: Schedule
     live_bytes: tuple[int, ...]
 
     @property
     def lower_bound_bytes(self) -> int:
-        return self.lowered.aligned(max(self.live_bytes, default=0))
+        return self.storage_graph.aligned(max(self.live_bytes, default=0))
 
     @cached_property
     def tables_bytes(self) -> int:
@@ -67,7 +67,9 @@ class Unplaced:
             replace(buffer, offset=item * _APART + distance)
             for buffer, item, distance in zip(made.buffers, made.items, made.distances, strict=True)
         ]
-        return tables_bytes(self.lowered.graph, loops_of(self.lowered.graph, made.sections, made.steps, apart))
+        return tables_bytes(
+            self.storage_graph.graph, loops_of(self.storage_graph.graph, made.sections, made.steps, apart)
+        )
 
 
 class Search:
@@ -88,58 +90,58 @@ class Search:
 
     def untiled(self) -> Plan:
         """Every tensor whole, in the order of least peak."""
-        lowered = program(self._graph, self._target, self._calls)
-        better, self._order_proven = least_peak(lowered)
-        if max(untiled_live_bytes(better)) < max(untiled_live_bytes(lowered)):
-            lowered = better
-        cuts = tuple(Cut(index, index + 1, UNTILED) for index in range(len(lowered.calls)))
-        return self._place(self.draft(lowered, cuts))
+        storage_graph = storage_graph_of(self._graph, self._target, self._calls)
+        better, self._order_proven = least_peak(storage_graph)
+        if max(untiled_live_bytes(better)) < max(untiled_live_bytes(storage_graph)):
+            storage_graph = better
+        cuts = tuple(SectionChoice(index, index + 1, UNTILED) for index in range(len(storage_graph.calls)))
+        return self._place(self.draft(storage_graph, cuts))
 
-    def tiled(self, best: Plan, manners: Sequence[Manner], *, patient: bool) -> Plan:
+    def tiled(self, best: Plan, schemes: Sequence[TilingScheme], *, patient: bool) -> Plan:
         """The best of `best` and the plans in tiles.
 
         Args:
             patient: let tiled sections begin and end anywhere, not only where the network is narrow.
         """
         for calls in self._variants():
-            lowered = program(self._graph, self._target, calls, tiled=True)
+            storage_graph = storage_graph_of(self._graph, self._target, calls, tiled=True)
             budget = self._max_extra_macs - (sum(call.macs for call in calls) - self._macs)
             largest = self._largest_arena(best)
-            crossing = boundary_bytes(lowered)
-            if max(crossing[index] for index in barriers(lowered)) < largest:
-                paths = self._paths(lowered, manners, budget, self._promising(largest), patient)
-                best = self._best(best, lowered, paths, patient)
+            crossing = boundary_bytes(storage_graph)
+            if max(crossing[index] for index in barriers(storage_graph)) < largest:
+                paths = self._paths(storage_graph, schemes, budget, self._promising(largest), patient)
+                best = self._best(best, storage_graph, paths, patient)
         return best
 
-    def from_cuts(self, cuts: Sequence[Cut], manners: Sequence[Manner]) -> Plan:
+    def from_cuts(self, cuts: Sequence[SectionChoice], schemes: Sequence[TilingScheme]) -> Plan:
         """The best plan that begins with these sections, over the graph's own order of calls.
 
         Raises:
             ValueError: the cuts do not follow each other from the first call on.
         """
-        lowered = program(self._graph, self._target, self._calls, tiled=True)
+        storage_graph = storage_graph_of(self._graph, self._target, self._calls, tiled=True)
         borders = [0, *(cut.end for cut in cuts)]
-        if [cut.first for cut in cuts] != borders[:-1] or borders[-1] > len(lowered.calls):
-            raise ValueError(f"sections must follow each other from call 0, at most to {len(lowered.calls)}")
-        if borders[-1] == len(lowered.calls):
-            return self._place(self.draft(lowered, tuple(cuts)))
-        pricing = Pricing(lowered, manners, self._max_extra_macs)
+        if [cut.first for cut in cuts] != borders[:-1] or borders[-1] > len(storage_graph.calls):
+            raise ValueError(f"sections must follow each other from call 0, at most to {len(storage_graph.calls)}")
+        if borders[-1] == len(storage_graph.calls):
+            return self._place(self.draft(storage_graph, tuple(cuts)))
+        pricing = Pricing(storage_graph, schemes, self._max_extra_macs)
         pricing.untiled()
-        pricing.take_up(range(borders[-1], len(lowered.calls) + 1), NEVER)
+        pricing.price_between(range(borders[-1], len(storage_graph.calls) + 1), NEVER)
         rest = _shifted(pricing.candidates, borders[-1])
         paths = [least_peak_path(rest, self._max_extra_macs, slack) for slack in _SLACKS]
         tails = [
-            tuple(Cut(cut.first + borders[-1], cut.end + borders[-1], cut.manner) for cut in path.cuts)
+            tuple(SectionChoice(cut.first + borders[-1], cut.end + borders[-1], cut.scheme) for cut in path.cuts)
             for path in paths
             if path is not None
         ]
-        drafts = [self.draft(lowered, (*cuts, *tail)) for tail in dict.fromkeys(tails)]
+        drafts = [self.draft(storage_graph, (*cuts, *tail)) for tail in dict.fromkeys(tails)]
         return min((self._place(draft) for draft in drafts), key=lambda made: made.peak_memory_bytes)
 
-    def draft(self, lowered: Program, cuts: tuple[Cut, ...]) -> Unplaced:
+    def draft(self, storage_graph: StorageGraph, cuts: tuple[SectionChoice, ...]) -> UnplacedSchedule:
         """Steps and buffers of these sections."""
-        made = schedule(lowered, cuts)
-        return Unplaced(lowered, made, _live_bytes(lowered, made))
+        made = schedule(storage_graph, cuts)
+        return UnplacedSchedule(storage_graph, made, _live_bytes(storage_graph, made))
 
     def _variants(self) -> list[tuple[KernelCall, ...]]:
         """Calls in different orders, the one that repeats some first."""
@@ -155,11 +157,11 @@ class Search:
         """Paths below this price are placed. Prices are not exact (`sections`), least of all where padding matters."""
         return int(arena_bytes * _PROMISING) + _PADDED_BUFFERS * self._target.alignment_bytes
 
-    def _best(self, best: Plan, lowered: Program, paths: Sequence[Path], patient: bool) -> Plan:
+    def _best(self, best: Plan, storage_graph: StorageGraph, paths: Sequence[Path], patient: bool) -> Plan:
         for path in paths:
             if path.peak_bytes >= self._promising(self._largest_arena(best)):
                 continue
-            draft = self.draft(lowered, path.cuts)
+            draft = self.draft(storage_graph, path.cuts)
             if draft.lower_bound_bytes > self._largest_arena(best):
                 continue  # without a look at its tables
             if self._account(draft, draft.lower_bound_bytes).peak_memory_bytes < best.peak_memory_bytes:
@@ -169,26 +171,26 @@ class Search:
         return best
 
     def _paths(
-        self, lowered: Program, manners: Sequence[Manner], budget: int, peak_bytes: int, patient: bool
+        self, storage_graph: StorageGraph, schemes: Sequence[TilingScheme], budget: int, peak_bytes: int, patient: bool
     ) -> list[Path]:
         """Section choices of least price below `peak_bytes`, for each bound on the tile count, and with some slack.
 
         The choice for a bound does not depend on what else is allowed: all candidates that could matter are priced.
         """
-        pricing = Pricing(lowered, manners, budget)
+        pricing = Pricing(storage_graph, schemes, budget)
         pricing.untiled()
-        crossing = boundary_bytes(lowered)
+        crossing = boundary_bytes(storage_graph)
         paths: dict[Path, None] = {}
         for everywhere in (False, True) if patient else (False,):
             # No path through a boundary has a lower peak than what crosses it.
-            boundaries = range(len(crossing)) if everywhere else narrows(lowered)
+            boundaries = range(len(crossing)) if everywhere else narrows(storage_graph)
             possible = [i for i in boundaries if crossing[i] < peak_bytes]
-            in_strips = not everywhere or budget >= _MUCH * self._macs
-            pricing.take_up(possible, peak_bytes, in_strips=in_strips)
+            in_column_tiles = not everywhere or budget >= _MUCH * self._macs
+            pricing.price_between(possible, peak_bytes, in_column_tiles=in_column_tiles)
             found = least_peak_path(pricing.candidates, budget)
             if found is not None:
                 peak_bytes = min(peak_bytes, self._promising(found.peak_bytes))
-            for keep in _subsets(pricing.candidates, peak_bytes) if not everywhere else [range(len(manners))]:
+            for keep in _subsets(pricing.candidates, peak_bytes) if not everywhere else [range(len(schemes))]:
                 some = pricing.candidates.among(keep)
                 path = least_peak_path(some, budget)
                 if path is not None and path.peak_bytes < peak_bytes:
@@ -199,14 +201,14 @@ class Search:
                             paths[with_slack] = None
         return list(paths)
 
-    def _account(self, draft: Unplaced, arena_bytes: int) -> Account:
+    def _account(self, draft: UnplacedSchedule, arena_bytes: int) -> Account:
         return account(self._target, arena_bytes, self._constants_bytes, draft.tables_bytes, self._stack_bytes)
 
-    def _place(self, draft: Unplaced, rounds: int = ROUNDS) -> Plan:
-        lowered, made = draft.lowered, draft.schedule
+    def _place(self, draft: UnplacedSchedule, rounds: int = ROUNDS) -> Plan:
+        storage_graph, made = draft.storage_graph, draft.schedule
         buffers = place_buffers(made, self._target.alignment_bytes, rounds)
         inside = [buffer for buffer in buffers if buffer.role is not Role.EXTERNAL_FRAME]
-        arena = lowered.aligned(max((buffer.offset + buffer.size_bytes for buffer in inside), default=0))
+        arena = storage_graph.aligned(max((buffer.offset + buffer.size_bytes for buffer in inside), default=0))
         high_water = draft.live_bytes.index(max(draft.live_bytes)) if draft.live_bytes else 0
         alive = [
             i
@@ -227,7 +229,7 @@ class Search:
             flash_bytes=sums.flash_bytes,
             runtime_bytes=sums.runtime_bytes,
             peak_memory_bytes=sums.peak_memory_bytes,
-            frame_bytes=lowered.aligned(sum(b.size_bytes for b in buffers if b.role is Role.FRAME)),
+            frame_bytes=storage_graph.aligned(sum(b.size_bytes for b in buffers if b.role is Role.FRAME)),
             lower_bound_bytes=draft.lower_bound_bytes,
             macs=made.macs,
             mac_overhead=made.macs / self._macs - 1 if self._macs else 0.0,
@@ -239,31 +241,31 @@ class Search:
 
 
 def _subsets(candidates: Candidates, peak_bytes: int) -> list[tuple[int, ...]]:
-    """Positions of the manners within each bound of the ladder that can stay below `peak_bytes`, the largest first,
-    each time also without strips of columns, and without what computes a halo again: with fewer manners the price is
+    """Positions of the schemes within each bound of the ladder that can stay below `peak_bytes`, the largest first,
+    each time also without column tiles, and without what computes a halo again: with fewer schemes the price is
     higher, but what it comes to may fit more tightly, and take fewer steps."""
-    manners = candidates.manners
-    most = max(manner.tiles for manner in manners)
+    schemes = candidates.schemes
+    most = max(scheme.tiles for scheme in schemes)
     bounds = [most, *(count for count in reversed(TILE_LADDER) if 1 < count < most)]
     subsets = []
     for bound in bounds_below(candidates, bounds, peak_bytes):
-        within = tuple(i for i, manner in enumerate(manners) if manner.tiles <= bound)
-        by_rows = tuple(i for i in within if manners[i].columns == 1)
+        within = tuple(i for i, scheme in enumerate(schemes) if scheme.tiles <= bound)
+        by_rows = tuple(i for i in within if schemes[i].columns == 1)
         for some in (within, by_rows):
-            subsets += [some, tuple(i for i in some if manners[i].halo in (Halo.NONE, Halo.CACHE))]
+            subsets += [some, tuple(i for i in some if schemes[i].halo in (Halo.NONE, Halo.CACHE))]
     return list(dict.fromkeys(subsets))
 
 
 def _shifted(candidates: Candidates, first: int) -> Candidates:
     """Candidates of the calls from `first` on, counted from there."""
     return Candidates(
-        candidates.manners,
+        candidates.schemes,
         candidates.price_bytes[first:, first:].copy(),
         np.ascontiguousarray(candidates.extra_macs[first:, first:]),
     )
 
 
-def _live_bytes(lowered: Program, made: Schedule) -> tuple[int, ...]:
+def _live_bytes(storage_graph: StorageGraph, made: Schedule) -> tuple[int, ...]:
     """Sum of sizes alive at each step: in alignment units if every tensor lies in one piece, for then every buffer
     begins at one; as they are where chunks of rows may begin anywhere."""
     inside = [i for i, buffer in enumerate(made.buffers) if buffer.role is not Role.EXTERNAL_FRAME]
@@ -271,7 +273,7 @@ def _live_bytes(lowered: Program, made: Schedule) -> tuple[int, ...]:
     in_one_piece = len(set(resident)) == len(resident)
     change = [0] * (len(made.steps) + 1)
     for buffer in (made.buffers[i] for i in inside):
-        size = lowered.aligned(buffer.size_bytes) if in_one_piece else buffer.size_bytes
+        size = storage_graph.aligned(buffer.size_bytes) if in_one_piece else buffer.size_bytes
         change[buffer.lower] += size
         change[buffer.upper] -= size
     return tuple(accumulate(change[:-1]))

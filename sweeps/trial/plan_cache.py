@@ -6,7 +6,7 @@ import json
 
 from evaluation.graph import Graph
 from evaluation.kernels.contract import kernel_calls
-from evaluation.planner import Plan, Target, carried_over, plan, planning_view
+from evaluation.planner import Plan, Target, plan, plan_cache_key, with_weights_of
 from evaluation.planner.cost.accounting import stack_bytes
 from sweeps.storage.stage_cache import StageCache, digest
 
@@ -20,7 +20,7 @@ def cached_plan(graph: Graph, tile_count: int, target: Target, max_mac_overhead:
     made = cache.cached(
         "plan",
         {
-            "graph": digest(planning_view(graph)),
+            "graph": digest(plan_cache_key(graph)),
             "tile_count": tile_count,
             "target": target,
             "stack_bytes": stack_bytes(graph, kernel_calls(graph), target),
@@ -30,4 +30,4 @@ def cached_plan(graph: Graph, tile_count: int, target: Target, max_mac_overhead:
         lambda made: made.to_json().encode(),
         lambda content: Plan.from_dict(json.loads(content)),
     )
-    return carried_over(made, graph, target)
+    return with_weights_of(made, graph, target)

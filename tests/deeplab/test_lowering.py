@@ -13,7 +13,7 @@ from deeplab.simulation import simulator
 from deeplab.sparsity import Thinning
 from evaluation.interpreter import execute
 from evaluation.kernels.weights import unpacked_bytes
-from evaluation.planner import plan, planning_view
+from evaluation.planner import plan, plan_cache_key
 from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec
 
 MIXED = BitWidths(4, 8, aspp_weights=2, decoder_weights=6, aspp_activations=4, edge_weights=8, depthwise_weights=5)
@@ -74,7 +74,7 @@ def test_memory_planned_before_training_is_the_memory_after(checkpoint, images, 
         before, after = plan(untrained, tile_count), plan(lower(network), tile_count)
         assert before.peak_memory_bytes == after.peak_memory_bytes
         assert before.arena_bytes == after.arena_bytes
-        assert planning_view(untrained) == planning_view(lower(network))
+        assert plan_cache_key(untrained) == plan_cache_key(lower(network))
 
 
 def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkpoint, images):

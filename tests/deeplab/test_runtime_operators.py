@@ -20,8 +20,8 @@ from evaluation.graph.shapes import window_outputs
 from evaluation.interpreter import execute, run_whole
 from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import CAMERA, TFLM, Halo, Plan, Target, plan, plan_sections
-from evaluation.planner.tiling.path import Cut
-from evaluation.planner.tiling.section_costs import UNTILED, Manner
+from evaluation.planner.tiling.path import SectionChoice
+from evaluation.planner.tiling.section_costs import UNTILED, TilingScheme
 
 QUICK = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 SANITIZED = (*QUICK, "-g", "-fsanitize=undefined", "-fno-sanitize-recover=all")
@@ -307,9 +307,9 @@ def bytes_of(values: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
 
 
-def one_section(graph: Graph, manner: Manner, target: Target = CAMERA) -> Plan:
+def one_section(graph: Graph, manner: TilingScheme, target: Target = CAMERA) -> Plan:
     """All calls as one section in the tiles of `manner`."""
-    everything = Cut(0, len(kernel_calls(graph)), manner)
+    everything = SectionChoice(0, len(kernel_calls(graph)), manner)
     return plan_sections(graph, (everything,), target, tile_count=1)
 
 
@@ -328,8 +328,8 @@ def assert_equal(graph: Graph, planned: Plan, folder: Path, flags: tuple[str, ..
 
 
 NETWORKS = [
-    (windows, Manner(5, 1, Halo.CACHE)),
-    (pixels, Manner(3, 2, Halo.RECOMPUTE)),
+    (windows, TilingScheme(5, 1, Halo.CACHE)),
+    (pixels, TilingScheme(3, 2, Halo.RECOMPUTE)),
     (wholes, UNTILED),
     (sparse, UNTILED),
     (slices, UNTILED),
@@ -365,10 +365,10 @@ def test_values_of_any_size_are_moved(dtype, tmp_path):
     ("network", "manner"),
     [
         *NETWORKS,
-        (windows, Manner(3, 2, Halo.CACHE)),
-        (windows, Manner(4, 3, Halo.RECOMPUTE)),
+        (windows, TilingScheme(3, 2, Halo.CACHE)),
+        (windows, TilingScheme(4, 3, Halo.RECOMPUTE)),
         (windows, UNTILED),
-        (pixels, Manner(4, 1, Halo.CACHE)),
+        (pixels, TilingScheme(4, 1, Halo.CACHE)),
         (pixels, UNTILED),
     ],
 )

@@ -198,7 +198,7 @@ def untiled() -> HandMade:
 
 
 def cached() -> HandMade:
-    """Four stripes of b; a's last two rows are kept in a ring of two, copied from each tile for the next."""
+    """Four row tiles of b; a's last two rows are kept in a ring of two, copied from each tile for the next."""
     graph = two_convolutions()
     x, a, b = (of(graph, name) for name in "xab")
     steps: list[Step] = []
@@ -230,7 +230,7 @@ def cached() -> HandMade:
 
 
 def wrapped_ring() -> HandMade:
-    """Stripes of 3, 3 and 2 rows of b and a ring of three, so that two kept rows go around its end in one access."""
+    """Row tiles of 3, 3 and 2 rows of b and a ring of three, so that two kept rows go around its end in one access."""
     graph = two_convolutions()
     x, a, b = (of(graph, name) for name in "xab")
     steps: list[Step] = []
@@ -261,7 +261,7 @@ def wrapped_ring() -> HandMade:
 
 
 def recomputed() -> HandMade:
-    """Four stripes of b; each computes its rows of a anew, neighbours' rows included."""
+    """Four row tiles of b; each computes its rows of a anew, neighbours' rows included."""
     graph = two_convolutions()
     x, a, b = (of(graph, name) for name in "xab")
     steps, tiles = [], []
@@ -280,8 +280,8 @@ def recomputed() -> HandMade:
     return HandMade(graph, finished(graph, [Section((0, 1), 4, 1, Halo.RECOMPUTE)], steps, buffers, "recompute"))
 
 
-def column_strips() -> HandMade:
-    """Two strips of columns, two stripes of rows each; halo rows and columns of a are computed again."""
+def column_tiles() -> HandMade:
+    """Two Column tiles, two row tiles of rows each; halo rows and columns of a are computed again."""
     graph = two_convolutions()
     x, a, b = (of(graph, name) for name in "xab")
     steps, tiles = [], []
@@ -301,7 +301,7 @@ def column_strips() -> HandMade:
 
 
 def chunked() -> HandMade:
-    """One convolution in four stripes. Frame and result live in chunks of two rows, the result four rows below the
+    """One convolution in four row tiles. Frame and result live in chunks of two rows, the result four rows below the
     frame in the arena: each of its chunks takes the place of a chunk of the frame that nothing reads any more."""
     net = Network()
     x = net.activation("x", (1, 8, 6, 4))
@@ -387,7 +387,7 @@ def running_reduction(tiles: int = 4) -> HandMade:
     mean = net.operate("MEAN", (a, axes), net.activation("mean", (1, 1, 1, 4)), axes=(1, 2), keep_dims=True)
     y = net.convolution("y", mean, 4, kernel=1)
     graph = net.graph("running_reduction", (x,), (y,))
-    steps, stripes = [], []
+    steps, row_tiles = [], []
     height, sums_bytes = 8 // tiles, 4 * 2  # 48 codes of 8 bits add up within int16
     for tile in range(tiles):
         own = rows(height * tile, height * (tile + 1), 6)
@@ -396,7 +396,7 @@ def running_reduction(tiles: int = 4) -> HandMade:
         done = (Access(1, mean, Region(0, 1, 0, 1)),) if tile == tiles - 1 else ()
         held = {"scratch": 3} if tiles == 1 else {"accumulator": 3}
         steps.append(Step((1,), 0, tile, ((Access(4 + tile, a, own),),), done, **held))
-        stripes.append(buffer(graph, Role.TILE, (a,), (2 * tile, 2 * tile + 2), 0, own))
+        row_tiles.append(buffer(graph, Role.TILE, (a,), (2 * tile, 2 * tile + 2), 0, own))
     end = len(steps)
     whole_mean = Region(0, 1, 0, 1)
     steps.append(Step((2,), 1, 0, ((Access(1, mean, whole_mean),),), (Access(2, y, whole_mean),)))
@@ -405,14 +405,14 @@ def running_reduction(tiles: int = 4) -> HandMade:
         buffer(graph, Role.ACTIVATION, (mean,), (end - 1, end + 1), 0),
         buffer(graph, Role.ACTIVATION, (y,), (end, end + 1), 0),
         working(Role.SCRATCH if tiles == 1 else Role.ACCUMULATOR, sums_bytes, (1, end), 0),
-        *stripes,
+        *row_tiles,
     )
     sections = Section((0, 1), tiles, 1, Halo.RECOMPUTE if tiles > 1 else Halo.NONE), Section((2,), 1, 1, Halo.NONE)
     return HandMade(graph, finished(graph, sections, steps, stacked(buffers)))
 
 
-def reduction_in_strips() -> HandMade:
-    """The same MEAN over tiles of two strips by two stripes, the strips being the outer loop."""
+def reduction_in_column_tiles() -> HandMade:
+    """The same MEAN over tiles of two column tiles by two row tiles, the column tiles being the outer loop."""
     whole = running_reduction()
     graph = whole.graph
     x, a, mean = (of(graph, name) for name in ("x", "a", "mean"))
@@ -468,7 +468,7 @@ def external_frame() -> HandMade:
 
 
 def labels() -> HandMade:
-    """Logits at half size, RESIZE_BILINEAR and ARG_MAX fused and in four stripes: labels in two chunks of rows."""
+    """Logits at half size, RESIZE_BILINEAR and ARG_MAX fused and in four row tiles: labels in two chunks of rows."""
     net = Network()
     x = net.activation("x", (1, 8, 6, 4))
     logits = net.convolution("logits", x, 5, stride=2)
@@ -527,13 +527,13 @@ PLANS: dict[str, Callable[[], HandMade]] = {
     "cached": cached,
     "wrapped ring": wrapped_ring,
     "recomputed": recomputed,
-    "column strips": column_strips,
+    "column column tiles": column_tiles,
     "chunked": chunked,
     "elided": elided,
     "in place": in_place,
     "running reduction": running_reduction,
     "reduction in one step": lambda: running_reduction(1),
-    "reduction in strips": reduction_in_strips,
+    "reduction in column tiles": reduction_in_column_tiles,
     "rematerialised": rematerialised,
     "external frame": external_frame,
     "labels": labels,

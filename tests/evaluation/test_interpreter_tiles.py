@@ -101,7 +101,7 @@ def agrees(made, frame, **options):
 
 CASES = [
     (plan, width) for plan in PLANS for width in WIDTHS
-    if (plan, width) not in {("renamed", "int4"), ("reduction in strips", "float32")}
+    if (plan, width) not in {("renamed", "int4"), ("reduction in column tiles", "float32")}
 ]  # fmt: skip
 """Narrow rows are padded to whole bytes, so they are never only renamed; float sums are taken in whole rows."""
 
@@ -349,7 +349,7 @@ def test_the_sums_lie_in_the_accumulator():
 
 
 def test_float_sums_out_of_order_are_refused():
-    made = of_width(PLANS["reduction in strips"](), "float32")
+    made = of_width(PLANS["reduction in column tiles"](), "float32")
     with pytest.raises(ValueError, match="float sums take whole rows in order"):
         execute(made.graph, made.plan, random_frame(made.graph))
 

@@ -14,11 +14,11 @@ from evaluation.graph import Graph, Operator, Tensor, graph_macs, read_tflite
 from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import CAMERA, MCU, TFLM, Plan, Role, Target, plan, plan_sections, validate
 from evaluation.planner.ir.plan_types import Halo
-from evaluation.planner.ir.storage_graph import program
+from evaluation.planner.ir.storage_graph import storage_graph_of
 from evaluation.planner.order.orders import orders
-from evaluation.planner.tiling.path import Cut, least_peak_path
-from evaluation.planner.tiling.schemes import manners
-from evaluation.planner.tiling.section_costs import NEVER, UNTILED, Manner, Pricing
+from evaluation.planner.tiling.path import SectionChoice, least_peak_path
+from evaluation.planner.tiling.schemes import schemes
+from evaluation.planner.tiling.section_costs import NEVER, UNTILED, Pricing, TilingScheme
 
 NETWORKS = (
     "planner_cases/networks/coral__mobilenet_v1_0.25_128_quant",
@@ -66,28 +66,28 @@ def test_memory_never_rises_with_tiles_on_many_random_networks(random_graph, see
     memory_never_rises(random_graph(seed), tiling)
 
 
-def any_manner(draw):
+def any_scheme(draw):
     halo = draw(st.sampled_from([Halo.CACHE, Halo.RECOMPUTE, Halo.MIXED]))
     rows, columns = draw(st.integers(1, 7)), draw(st.sampled_from([1, 1, 1, 2, 3]))
     lead = draw(st.integers(0, rows - 1)) if halo is not Halo.RECOMPUTE else 0
-    return UNTILED if rows * columns == 1 else Manner(rows, columns, halo, lead)
+    return UNTILED if rows * columns == 1 else TilingScheme(rows, columns, halo, lead)
 
 
 @st.composite
-def any_cuts(draw, lowered):
+def any_cuts(draw, made):
     """Some way to cut the calls, wise or not, as far as sections can hold them at all: with their prices."""
     cuts, peaks, extra, first = [], [], 0, 0
-    while first < len(lowered.calls):
-        end = draw(st.integers(first + 1, len(lowered.calls)))
-        manner = any_manner(draw)
-        pricing = Pricing(lowered, [UNTILED, manner], 100 * lowered.macs)
+    while first < len(made.calls):
+        end = draw(st.integers(first + 1, len(made.calls)))
+        scheme = any_scheme(draw)
+        pricing = Pricing(made, [UNTILED, scheme], 100 * made.macs)
         pricing.untiled()
-        pricing.take_up([first, end], NEVER)
+        pricing.price_between([first, end], NEVER)
         bytes_ = pricing.candidates.price_bytes
-        if manner == UNTILED or bytes_[first, end, 1] >= NEVER:
-            end, manner = first + 1, UNTILED
-        which = 0 if manner == UNTILED else 1
-        cuts.append(Cut(first, end, manner))
+        if scheme == UNTILED or bytes_[first, end, 1] >= NEVER:
+            end, scheme = first + 1, UNTILED
+        which = 0 if scheme == UNTILED else 1
+        cuts.append(SectionChoice(first, end, scheme))
         peaks.append(int(bytes_[first, end, which]))
         extra += int(pricing.candidates.extra_macs[first, end, which])
         first = end
@@ -99,15 +99,15 @@ def any_cuts(draw, lowered):
 def test_any_cut_is_scheduled_soundly_and_priced_no_lower_than_it_is(random_graph, seed, data):
     """Not only the cuts that a search would choose: in-place calls, kept tensors, slices and side branches."""
     graph = random_graph(seed)
-    lowered = program(graph, CAMERA, kernel_calls(graph), tiled=True)
-    cuts, believed, extra = data.draw(any_cuts(lowered))
+    made = storage_graph_of(graph, CAMERA, kernel_calls(graph), tiled=True)
+    cuts, believed, extra = data.draw(any_cuts(made))
     made = plan_sections(graph, cuts)  # validated inside
     # Prices count tensors between sections whole, in alignment units, and their rows as they are.
-    assert made.lower_bound_bytes <= believed + 16 * len(lowered.storages)
-    if all(cut.manner == UNTILED for cut in cuts):
-        assert believed - 16 * len(lowered.storages) <= made.lower_bound_bytes
+    assert made.lower_bound_bytes <= believed + 16 * len(made.storages)
+    if all(cut.scheme == UNTILED for cut in cuts):
+        assert believed - 16 * len(made.storages) <= made.lower_bound_bytes
     if extra >= 0:  # rows that nobody reads are left out
-        assert made.macs - lowered.macs <= extra
+        assert made.macs - made.macs <= extra
 
 
 def any_search():
@@ -159,10 +159,10 @@ def test_a_pool_beside_another_branch_has_one_price(tiles):
 
 
 def _assert_one_price(graph, calls, tiles, share):
-    lowered = program(graph, CAMERA, calls, tiled=True)
-    boundaries = range(len(lowered.calls) + 1)
+    made = storage_graph_of(graph, CAMERA, calls, tiled=True)
+    boundaries = range(len(made.calls) + 1)
     some = list(boundaries[:: 1 + len(boundaries) // 4]) if len(boundaries) > 8 else list(boundaries)
-    of = functools.partial(_prices, lowered, manners(graph, tiles, "mixed"), int(share * lowered.macs))
+    of = functools.partial(_prices, made, schemes(graph, tiles, "mixed"), int(share * made.macs))
     together = of(boundaries)
     for one, other in zip(together, of(some, boundaries), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -171,12 +171,12 @@ def _assert_one_price(graph, calls, tiles, share):
             np.testing.assert_array_equal(one[first, end], other[first, end])
 
 
-def _prices(lowered, among, max_extra_macs, *taken_up):
+def _prices(made, among, max_extra_macs, *taken_up):
     """Bytes and extra MACs of all sections between boundaries taken up one list after another; what cannot be, or
     costs too much, has no MACs to compare."""
-    pricing = Pricing(lowered, among, max_extra_macs)
+    pricing = Pricing(made, among, max_extra_macs)
     for boundaries in taken_up:
-        pricing.take_up(boundaries, NEVER)
+        pricing.price_between(boundaries, NEVER)
     found = pricing.candidates
     return found.price_bytes, np.where(found.price_bytes < NEVER, found.extra_macs, 0)
 
@@ -186,12 +186,12 @@ def _prices(lowered, among, max_extra_macs, *taken_up):
 def test_the_path_chosen_has_the_least_price(random_graph, seed, tiles):
     """Against every path, on networks with few boundaries."""
     graph = random_graph(seed)
-    lowered = program(graph, CAMERA, kernel_calls(graph), tiled=True)
-    calls = len(lowered.calls)
-    pricing = Pricing(lowered, manners(graph, tiles, "mixed"), lowered.macs // 10)
+    made = storage_graph_of(graph, CAMERA, kernel_calls(graph), tiled=True)
+    calls = len(made.calls)
+    pricing = Pricing(made, schemes(graph, tiles, "mixed"), made.macs // 10)
     pricing.untiled()
-    pricing.take_up(range(calls + 1), NEVER)
-    found = least_peak_path(pricing.candidates, lowered.macs // 10)
+    pricing.price_between(range(calls + 1), NEVER)
+    found = least_peak_path(pricing.candidates, made.macs // 10)
     live, extra = pricing.candidates.price_bytes, pricing.candidates.extra_macs
 
     def least(first: int, budget: int) -> int:
@@ -210,7 +210,7 @@ def test_the_path_chosen_has_the_least_price(random_graph, seed, tiles):
         return best
 
     if calls <= 7:
-        assert found.peak_bytes == least(0, lowered.macs // 10)
+        assert found.peak_bytes == least(0, made.macs // 10)
 
 
 def test_rows_that_only_a_later_section_reads_are_computed_too():
@@ -224,7 +224,7 @@ def test_rows_that_only_a_later_section_reads_are_computed_too():
     strided = {"stride": (2, 2), "dilation": (1, 1), "padding": "VALID", "activation": "NONE"}
     operators = (Operator("RELU", "a", (0,), (1,)), Operator("CONV_2D", "b", (1, 2), (3,), strided))
     graph = Graph("g", tensors, operators, (0,), (1, 3))
-    made = plan_sections(graph, (Cut(0, 2, Manner(3, 1, Halo.CACHE)),))
+    made = plan_sections(graph, (SectionChoice(0, 2, TilingScheme(3, 1, Halo.CACHE)),))
     assert [step.writes[0].region.bottom for step in made.steps if step.operators == (0,)] == [1, 3, 6]
 
 
@@ -371,7 +371,7 @@ def test_a_target_may_leave_the_frame_out(shared):
 def test_patches_of_mobilenet_v2_match_the_published_scheme(shared):
     """MCUNetV2 (Lin et al., 2021): 4x4 patches to the first 28x28x32, 172 kB published; frame not counted."""
     graph = read_tflite(shared("planner_cases/networks/coral__tf2_mobilenet_v2_1.0_224_ptq.tflite"))
-    patches = Cut(0, 14, Manner(4, 4, Halo.RECOMPUTE))
+    patches = SectionChoice(0, 14, TilingScheme(4, 4, Halo.RECOMPUTE))
     target = Target("mcu", weights_in_ram=False, count_frame=False)
     made = plan_sections(graph, (patches,), target)
     steps = [now for now, step in enumerate(made.steps) if step.section == 0]

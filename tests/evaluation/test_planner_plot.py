@@ -30,8 +30,8 @@ def small_graph():
 
 
 def small_plan(**changes):
-    """Two stripes of four rows; the frame lives in two chunks, and makes room for the labels. Two steps a stripe, and
-    between them a copy of the stem's last row into a cache."""
+    """Two row tiles of four rows; the frame lives in two chunks, and makes room for the labels. Two steps a row tile,
+    and between them a copy of the stem's last row into a cache."""
 
     def rows(top, bottom):
         return Region(top, bottom, 0, 8)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.graph import Graph, Operator, Quantization, Tensor
-from evaluation.planner import CAMERA, MCU, carried_over, plan, planning_view
+from evaluation.planner import CAMERA, MCU, plan, plan_cache_key, with_weights_of
 
 
 def trained(graph: Graph, seed: int) -> Graph:
@@ -41,15 +41,15 @@ def trained(graph: Graph, seed: int) -> Graph:
 )
 def test_graphs_of_one_view_have_one_plan(random_graph, seed, tiles, trainings):
     one, other = (trained(random_graph(seed), training) for training in trainings)
-    if planning_view(one) != planning_view(other):
+    if plan_cache_key(one) != plan_cache_key(other):
         # Of the two what matters little is made alike, one tensor after the other, until the views agree.
         for index, tensor in enumerate(one.tensors):
-            if planning_view(other) == planning_view(one):
+            if plan_cache_key(other) == plan_cache_key(one):
                 break
             other = replace(other, tensors=(*other.tensors[:index], tensor, *other.tensors[index + 1 :]))
-    assert planning_view(one) == planning_view(other)
+    assert plan_cache_key(one) == plan_cache_key(other)
     for target in (CAMERA, MCU):
-        assert carried_over(plan(one, tiles, target), other, target) == plan(other, tiles, target)
+        assert with_weights_of(plan(one, tiles, target), other, target) == plan(other, tiles, target)
 
 
 OTHER_ZERO = Quantization(np.array([0.5], np.float32), np.array([5]))
@@ -76,14 +76,14 @@ def but(name: str, change: Callable[[Tensor], Tensor]) -> Callable[[Graph], Grap
 )
 def test_what_a_plan_depends_on_is_in_the_view(change):
     graph = joined()
-    assert planning_view(graph) == planning_view(joined())
-    assert planning_view(change(graph)) != planning_view(graph)
+    assert plan_cache_key(graph) == plan_cache_key(joined())
+    assert plan_cache_key(change(graph)) != plan_cache_key(graph)
 
 
 def test_values_of_other_training_are_not_in_the_view():
     graph = joined()
     kernel = but("kernel", lambda tensor: replace(tensor, data=np.ones(tensor.shape, np.int8)))
-    assert planning_view(kernel(graph)) == planning_view(graph)
+    assert plan_cache_key(kernel(graph)) == plan_cache_key(graph)
 
 
 def joined() -> Graph:

@@ -29,7 +29,7 @@ CALL_BYTES = 20
 PLACE_BYTES = 20
 """Offsets of tile and ring; rows of the ring, span, columns, pitch, channel, bits and kind."""
 SPAN_BYTES = 4
-"""First row (or column) and one past the last, for each stripe (or strip) and span."""
+"""First row (or column) and one past the last, for each row tile (or column tile) and span."""
 COPY_BYTES = 2
 """A copy's channels."""
 OUTPUT_BYTES = 8

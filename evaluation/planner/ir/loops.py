@@ -89,26 +89,26 @@ class Loop:
     section: Section
     calls: tuple[LoopCall, ...]
     rows: npt.NDArray[np.int64]
-    """int64 (stripes, spans, 2): first row of each span's rectangle, and one past the last."""
+    """int64 (row tiles, spans, 2): first row of each span's rectangle, and one past the last."""
     columns: npt.NDArray[np.int64]
-    """int64 (strips, spans, 2): the same of columns."""
+    """int64 (column tiles, spans, 2): the same of columns."""
 
     @property
     def rows_outermost(self) -> bool:
-        """Whether all strips of a stripe run before the next stripe; else all stripes of a strip."""
+        """Whether all column tiles of a row tile run before the next row tile; else all row tiles of a column tile."""
         return self.section.halo is Halo.RECOMPUTE
 
     def tile(self, number: int) -> tuple[int, int]:
-        """(stripe, strip) of the tile that runs as number `number`."""
+        """(row tile, column tile) of the tile that runs as number `number`."""
         if self.rows_outermost:
             return divmod(number, self.section.columns)
-        strip, stripe = divmod(number, self.section.rows)
-        return stripe, strip
+        column_tile, row_tile = divmod(number, self.section.rows)
+        return row_tile, column_tile
 
     def region(self, span: int, number: int) -> Region:
         """The rectangle of a span in a tile."""
-        stripe, strip = self.tile(number)
-        (top, bottom), (left, right) = self.rows[stripe, span], self.columns[strip, span]
+        row_tile, column_tile = self.tile(number)
+        (top, bottom), (left, right) = self.rows[row_tile, span], self.columns[column_tile, span]
         return Region(int(top), int(bottom), int(left), int(right))
 
 
@@ -181,7 +181,7 @@ class _Fold:
         return step.operators, write.tensor, write.channel, into.tensors[0], _kind(into), source
 
     def _span(self, slot: dict[int, Step]) -> int:
-        """The rectangles a call computes, by stripe and by strip."""
+        """The rectangles a call computes, by row tile and by column tile."""
         regions = {tile: _work(self._graph, step) for tile, step in slot.items()}
         return self._span_of(regions)
 
@@ -189,13 +189,13 @@ class _Fold:
         rows = np.full((self._section.rows, 2), -1, np.int64)
         columns = np.full((self._section.columns, 2), -1, np.int64)
         for tile, region in regions.items():
-            stripe, strip = self._blank.tile(tile)
+            row_tile, column_tile = self._blank.tile(tile)
             for table, at, ends in (
-                (rows, stripe, (region.top, region.bottom)),
-                (columns, strip, (region.left, region.right)),
+                (rows, row_tile, (region.top, region.bottom)),
+                (columns, column_tile, (region.left, region.right)),
             ):
                 if table[at, 0] >= 0 and tuple(table[at]) != ends:
-                    raise ValueError("the tiles of a stripe, or of a strip, differ in their rows, or columns")
+                    raise ValueError("the tiles of a row tile, or of a column tile, differ in their rows, or columns")
                 table[at] = ends
         for table in (rows, columns):
             done = 0
@@ -292,8 +292,8 @@ class _Fold:
         return self._span_of(wanted)
 
     def _rectangle(self, span: int, tile: int) -> Region:
-        stripe, strip = self._blank.tile(tile)
-        (top, bottom), (left, right) = self._rows[span][stripe], self._columns[span][strip]
+        row_tile, column_tile = self._blank.tile(tile)
+        (top, bottom), (left, right) = self._rows[span][row_tile], self._columns[span][column_tile]
         return Region(int(top), int(bottom), int(left), int(right))
 
 

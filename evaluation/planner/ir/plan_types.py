@@ -112,11 +112,12 @@ class Section:
     """Graph operators in the order they run; an operator whose output is computed a second time stands in both
     sections."""
     rows: int
-    """Stripes of rows."""
+    """Row tiles of rows."""
     columns: int
-    """Strips of columns; halo columns are computed again. Where rows are kept, strips are the outer loop: all stripes
-    of one strip run before the next strip, and a cache holds the rows of one strip only. Where rows are computed
-    again, stripes are the outer loop, so that what is read makes room for what is written row by row."""
+    """Column tiles; halo columns are computed again. Where rows are kept, column tiles are the outer loop: all row
+    tiles of one column tile run before the next column tile, and a cache holds the rows of one column tile only. Where
+    rows are computed again, row tiles are the outer loop, so that what is read makes room for what is written row by
+    row."""
     halo: Halo
 
     @property

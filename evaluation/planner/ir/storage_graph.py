@@ -94,7 +94,7 @@ class Storage:
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
+class StorageGraph:
     """A graph as kernel calls over storages: what remains to be scheduled, tiled and placed."""
 
     graph: Graph
@@ -113,7 +113,7 @@ class Program:
         return storage.role is not Role.EXTERNAL_FRAME
 
 
-def program(graph: Graph, target: Target, calls: Sequence[KernelCall], *, tiled: bool = False) -> Program:
+def storage_graph_of(graph: Graph, target: Target, calls: Sequence[KernelCall], *, tiled: bool = False) -> StorageGraph:
     """Calls and storages of a graph when `calls` run in the order given, concatenations elided where that is no worse.
 
     Inputs of a concatenation are taken from the latest to the earliest. Untiled, each is written straight into its
@@ -149,25 +149,32 @@ def program(graph: Graph, target: Target, calls: Sequence[KernelCall], *, tiled:
     return built
 
 
-def untiled_live_bytes(lowered: Program) -> list[int]:
+def untiled_live_bytes(storage_graph: StorageGraph) -> list[int]:
     """Bytes alive at each call when every tensor is whole."""
-    change = [0] * (len(lowered.calls) + 1)
-    for storage in lowered.storages:
-        if lowered.counted(storage):
-            size = lowered.aligned(storage.size_bytes)
+    change = [0] * (len(storage_graph.calls) + 1)
+    for storage in storage_graph.storages:
+        if storage_graph.counted(storage):
+            size = storage_graph.aligned(storage.size_bytes)
             change[max(storage.first, 0)] += size
-            change[min(storage.last, len(lowered.calls) - 1) + 1] -= size
+            change[min(storage.last, len(storage_graph.calls) - 1) + 1] -= size
     alive = list(accumulate(change[:-1]))
-    return [bytes_ + lowered.aligned(call.scratch_bytes) for bytes_, call in zip(alive, lowered.calls, strict=True)]
+    return [
+        bytes_ + storage_graph.aligned(call.scratch_bytes)
+        for bytes_, call in zip(alive, storage_graph.calls, strict=True)
+    ]
 
 
-def reordered(lowered: Program, sequence: Sequence[int]) -> Program:
+def reordered(storage_graph: StorageGraph, sequence: Sequence[int]) -> StorageGraph:
     """The same program with its calls in another order."""
-    calls = tuple(lowered.calls[index] for index in sequence)
-    return _timed(lowered.graph, lowered.target, calls, [storage.tensors for storage in lowered.storages])
+    calls = tuple(storage_graph.calls[index] for index in sequence)
+    return _timed(
+        storage_graph.graph, storage_graph.target, calls, [storage.tensors for storage in storage_graph.storages]
+    )
 
 
-def _build(graph: Graph, target: Target, calls: Sequence[KernelCall], copied: frozenset[tuple[int, int]]) -> Program:
+def _build(
+    graph: Graph, target: Target, calls: Sequence[KernelCall], copied: frozenset[tuple[int, int]]
+) -> StorageGraph:
     places = places_of(graph, target, calls, copied)
     number: dict[int, int] = {}
     members: list[list[int]] = []
@@ -205,7 +212,7 @@ def _build(graph: Graph, target: Target, calls: Sequence[KernelCall], copied: fr
     return _timed(graph, target, tuple(made), [tuple(tensors) for tensors in members])
 
 
-def _timed(graph: Graph, target: Target, calls: tuple[Call, ...], members: list[tuple[int, ...]]) -> Program:
+def _timed(graph: Graph, target: Target, calls: tuple[Call, ...], members: list[tuple[int, ...]]) -> StorageGraph:
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     written_last: dict[int, int] = {}
@@ -237,7 +244,7 @@ def _timed(graph: Graph, target: Target, calls: tuple[Call, ...], members: list[
         for index, tensors in enumerate(members)
     )
     calls = tuple(_laid_out(graph, call, storages) for call in calls)
-    return Program(graph, target, calls, storages, sum(call.macs for call in calls))
+    return StorageGraph(graph, target, calls, storages, sum(call.macs for call in calls))
 
 
 def _laid_out(graph: Graph, call: Call, storages: tuple[Storage, ...]) -> Call:

@@ -14,35 +14,39 @@ from collections.abc import Sequence
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
 from evaluation.kernels.contract import KernelCall, tensor_bytes
-from evaluation.planner.ir.storage_graph import Program, reordered
+from evaluation.planner.ir.storage_graph import StorageGraph, reordered
 from evaluation.planner.order.least_peak import Node, least_peak_order
 
 
-def least_peak(lowered: Program) -> tuple[Program, bool]:
+def least_peak(storage_graph: StorageGraph) -> tuple[StorageGraph, bool]:
     """The program with its calls in the order of least untiled peak, and whether that is proven.
 
     What is proven holds for the storages as they are: which operators work in place, and which concatenations are
     elided, was decided before.
     """
-    storages = lowered.storages
+    storages = storage_graph.storages
     nodes = []
-    for call, before in zip(lowered.calls, _before(lowered), strict=True):
-        touches = frozenset(o.storage for o in (*call.reads, *call.writes) if lowered.counted(storages[o.storage]))
-        nodes.append(Node(touches, before, lowered.aligned(call.scratch_bytes)))
-    sizes = [lowered.aligned(storage.size_bytes) for storage in storages]
-    at_start = frozenset(i for i, s in enumerate(storages) if s.first < 0 and lowered.counted(s))
-    at_end = frozenset(i for i, s in enumerate(storages) if s.last >= len(lowered.calls) and lowered.counted(s))
+    for call, before in zip(storage_graph.calls, _before(storage_graph), strict=True):
+        touches = frozenset(
+            o.storage for o in (*call.reads, *call.writes) if storage_graph.counted(storages[o.storage])
+        )
+        nodes.append(Node(touches, before, storage_graph.aligned(call.scratch_bytes)))
+    sizes = [storage_graph.aligned(storage.size_bytes) for storage in storages]
+    at_start = frozenset(i for i, s in enumerate(storages) if s.first < 0 and storage_graph.counted(s))
+    at_end = frozenset(
+        i for i, s in enumerate(storages) if s.last >= len(storage_graph.calls) and storage_graph.counted(s)
+    )
     found = least_peak_order(nodes, sizes, at_start, at_end)
-    return reordered(lowered, found.sequence), found.proven
+    return reordered(storage_graph, found.sequence), found.proven
 
 
-def _before(lowered: Program) -> list[frozenset[int]]:
+def _before(storage_graph: StorageGraph) -> list[frozenset[int]]:
     """For each call those that must run before it: those that write what it reads, and those that touch what it
     rewrites in place."""
     writers: dict[int, set[int]] = defaultdict(set)
     touching: dict[int, set[int]] = defaultdict(set)
     before = []
-    for index, call in enumerate(lowered.calls):
+    for index, call in enumerate(storage_graph.calls):
         read, written = ({operand.storage for operand in some} for some in (call.reads, call.writes))
         before.append(frozenset().union(*(writers[s] for s in read), *(touching[s] for s in read & written)))
         for storage in written:

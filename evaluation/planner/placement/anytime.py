@@ -70,7 +70,7 @@ def minimise(
     round_number = first_round
     while rounds is None or round_number < first_round + rounds:
         for position in range(2):
-            for taste, pull, doublings in _orders(problem, round_number):
+            for priority, crowding_weight, doublings in _orders(problem, round_number):
                 goal = _goals(height, bound, target)[position]
                 share = _FIRST_NODES_PER_BLOCK * len(problem.source) << doublings
                 left = share if node_limit is None else min(share, node_limit - nodes)
@@ -78,7 +78,7 @@ def minimise(
                     return Found(best, height, bound, nodes)
                 if left <= 0 or out_of_time():
                     return Found(best, height, bound, nodes)
-                status, offsets, used = _probe(problem, taste, pull, goal, left, out_of_time)
+                status, offsets, used = _probe(problem, priority, crowding_weight, goal, left, out_of_time)
                 nodes += used
                 if status == "solved":
                     best, height = offsets, int((offsets + problem.size).max())
@@ -98,10 +98,10 @@ def _goals(height: int, bound: int, target: int | None) -> tuple[int, int]:
 def _orders(problem: Problem, round_number: int) -> Iterator[tuple[npt.NDArray[np.float64], float, int]]:
     """Preferences among blocks that can lie equally low, the more the earlier: (taste, pull, doublings of the share).
 
-    `pull` weighs the sum of sizes in the block's most crowded section, measured again in each piece that the search
-    comes to. First crowded, long, large ones, and so on: MiniMalloc's orders TWA, WAT, TAW (T total of the most crowded
-    section, W width in time, A area). In one life all orders take the larger block first, as the search's rule for
-    stacks does: any other order would have it refuse most of what it tries.
+    `crowding_weight` weighs the sum of sizes in the block's most crowded section, measured again in each piece that the
+    search comes to. First crowded, long, large ones, and so on: MiniMalloc's orders TWA, WAT, TAW (T total of the most
+    crowded section, W width in time, A area). In one life all orders take the larger block first, as the search's rule
+    for stacks does: any other order would have it refuse most of what it tries.
     """
     area = np.log(problem.size * problem.life.astype(float))
     width = np.log(problem.life.astype(float))
@@ -115,23 +115,23 @@ def _orders(problem: Problem, round_number: int) -> Iterator[tuple[npt.NDArray[n
     yield ranked(area, width), 0.0, round_number
     yield ranked(width, area), 1.0, round_number
     yield area, 0.0, round_number
-    chance = np.random.default_rng(round_number)
+    rng = np.random.default_rng(round_number)
     crowd = 1.0 / max(float(problem.size.sum()) / len(area), 1.0)
     for doublings in range(round_number + 1):
         for _ in range(_SHAKEN_ORDERS << (round_number - doublings)):
-            shake = chance.normal(0, chance.choice([0.1, 0.3, 0.6]), len(problem.group_start) - 1)[problem.group]
-            taste = area * chance.uniform(0.05, 1) + width * chance.uniform(0, 1) + shake
-            if chance.random() < 0.5:
+            noise = rng.normal(0, rng.choice([0.1, 0.3, 0.6]), len(problem.group_start) - 1)[problem.group]
+            priority = area * rng.uniform(0.05, 1) + width * rng.uniform(0, 1) + noise
+            if rng.random() < 0.5:
                 # A crowded section decides first; what is shaken is the order inside it.
-                yield ranked(taste), 1.0, doublings
+                yield ranked(priority), 1.0, doublings
             else:
-                yield taste, crowd * chance.choice([0.0, 0.05, 0.2]), doublings
+                yield priority, crowd * rng.choice([0.0, 0.05, 0.2]), doublings
 
 
 def _probe(
     problem: Problem,
-    taste: npt.NDArray[np.float64],
-    pull: float,
+    priority: npt.NDArray[np.float64],
+    crowding_weight: float,
     capacity: int,
     node_limit: int,
     out_of_time: Callable[[], bool],
@@ -172,7 +172,7 @@ def _probe(
         step = min(chunk, node_limit - int(registers[depth_first.NODES]))
         status = depth_first.search(
             problem.first, problem.last, problem.size, problem.group, problem.group_start, problem.group_members,
-            taste, pull, capacity, step, queue, key, lowest, support, offset, crossing, height,
+            priority, crowding_weight, capacity, step, queue, key, lowest, support, offset, crossing, height,
             placed, pieces, changes, saved, moved, registers,
         )  # fmt: skip
     searched = set(queue.tolist())

@@ -63,12 +63,12 @@ def _rank(
     last: Ints,
     size: Ints,
     lowest: Ints,
-    taste: Reals,
-    pull: float,
+    priority: Reals,
+    crowding_weight: float,
     key: Reals,
     height: Ints,
 ) -> None:
-    """Give the piece's blocks their keys (least first: most crowded section, and `taste`) and sort the queue."""
+    """Give the piece's blocks their keys (least first: most crowded section, and `priority`) and sort the queue."""
     for s in range(lower_section, upper_section):
         height[s] = 0
     for i in range(begin, end):
@@ -80,7 +80,7 @@ def _rank(
         crowd = 0
         for s in range(first[block], last[block]):
             crowd = max(crowd, height[s])
-        key[block] = -(taste[block] + pull * crowd)
+        key[block] = -(priority[block] + crowding_weight * crowd)
     for i in range(begin + 1, end):
         block = queue[i]
         j = i - 1
@@ -125,7 +125,7 @@ def search(
     # the problem, see `sections.Problem`
     first: Ints, last: Ints, size: Ints, group: Ints, group_start: Ints, group_members: Ints,
     # what to try first: see `_rank`
-    taste: Reals, pull: float,
+    priority: Reals, crowding_weight: float,
     capacity: int, node_limit: int,
     # state: blocks by lowest offset, piece by piece; placed ones before their piece
     queue: Ints, key: Reals,
@@ -144,7 +144,21 @@ def search(
     status = OPEN
     if registers[STARTED] == 0:
         registers[STARTED] = 1
-        _rank(queue, begin, end, lower_section, upper_section, first, last, size, lowest, taste, pull, key, height)
+        _rank(
+            queue,
+            begin,
+            end,
+            lower_section,
+            upper_section,
+            first,
+            last,
+            size,
+            lowest,
+            priority,
+            crowding_weight,
+            key,
+            height,
+        )
     while True:
         while begin == end:
             if waiting < 0:
@@ -154,7 +168,21 @@ def search(
             lower_section, upper_section = pieces[waiting, Q_FIRST], pieces[waiting, Q_LAST]
             back = pieces[waiting, Q_BACK]
             waiting = pieces[waiting, Q_NEXT]
-            _rank(queue, begin, end, lower_section, upper_section, first, last, size, lowest, taste, pull, key, height)
+            _rank(
+                queue,
+                begin,
+                end,
+                lower_section,
+                upper_section,
+                first,
+                last,
+                size,
+                lowest,
+                priority,
+                crowding_weight,
+                key,
+                height,
+            )
         if status == SOLVED or nodes >= node_limit:
             break
         nodes += 1

@@ -92,12 +92,12 @@ def improve(
     out_of_time: Callable[[], bool] = never,
 ) -> Arrangement:
     """Move one block at a time to another place in the order, keeping what is no worse (seeded local search)."""
-    chance = random.Random(0)
+    rng = random.Random(0)
     offsets, order, height = start.offsets, start.order, start.height
     for _ in range(moves):
         if height <= bound or out_of_time():
             break
-        old, new = chance.randrange(len(order)), chance.randrange(len(order))
+        old, new = rng.randrange(len(order)), rng.randrange(len(order))
         if old == new:
             continue
         moved = order.copy()

@@ -146,23 +146,23 @@ def _place_items(problem: _Problem, rounds: int) -> dict[int, int]:
     )
     best: list[int] = []
     best_height, order = _NO_HEIGHT, []
-    at_bottom = [False] * len(size)
+    at_top = [False] * len(size)
     for key in keys:
         tried = sorted(range(len(size)), key=key)
-        bases, misfits = _fill(tried, at_bottom, size, near, best_height - 1)
+        bases, misfits = _fill(tried, at_top, size, near, best_height - 1)
         if not misfits:
             best, best_height, order = bases, _height(bases, size), tried
         if best_height <= problem.bound:
             break
-    chance = random.Random(0)
+    rng = random.Random(0)
     infeasible = problem.bound - 1
     while best_height > problem.bound and best_height - infeasible > max(1, problem.bound // _FINENESS):
         height = min(best_height - 1, infeasible + max(1, (best_height - infeasible) // 2))
-        found = _squeeze(order, at_bottom, size, near, height, chance, rounds)
+        found = _squeeze(order, at_top, size, near, height, rng, rounds)
         if found is None:
             infeasible = height
         else:
-            best, order, at_bottom = found
+            best, order, at_top = found
             best_height = _height(best, size)
     return dict(zip(problem.items, best, strict=True))
 
@@ -173,7 +173,7 @@ def _squeeze(
     size: list[int],
     near: list[list[tuple[int, int, int]]],
     height: int,
-    chance: random.Random,
+    rng: random.Random,
     rounds: int,
 ) -> tuple[list[int], list[int], list[bool]] | None:
     """(bases, order, ends) within `height`, or None."""
@@ -186,16 +186,16 @@ def _squeeze(
         cost = sum(size[i] for i in misfits)
         if cost <= least:
             least, kept = cost, (order.copy(), at_top.copy())
-        elif chance.random() < _RETURN:
+        elif rng.random() < _RETURN:
             order, at_top = kept[0].copy(), kept[1].copy()
             misfits = []
         for index in misfits:
             place_ = order.index(index)
-            order.insert(chance.randrange(place_ + 1), order.pop(place_))
-            if chance.random() < 0.5:
+            order.insert(rng.randrange(place_ + 1), order.pop(place_))
+            if rng.random() < 0.5:
                 at_top[index] = not at_top[index]
-        if not misfits or chance.random() < _FLIP:
-            flipped = chance.randrange(len(order))
+        if not misfits or rng.random() < _FLIP:
+            flipped = rng.randrange(len(order))
             at_top[flipped] = not at_top[flipped]
     return None
 

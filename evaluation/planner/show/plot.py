@@ -1,7 +1,7 @@
 """A plan as an image: address against step, every buffer a rectangle while it is alive, and who is to blame.
 
-Colours by role (Okabe and Ito, 2008, told apart with every common kind of colour blindness). A strip above the axes
-shows the sections; the side lists what is alive at the fullest step. The same plan always gives the same bytes.
+Colours by role (Okabe and Ito, 2008, told apart with every common kind of colour blindness). A column tile above the
+axes shows the sections; the side lists what is alive at the fullest step. The same plan always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ def write_plot(path: str | Path, graph: Graph, plan: Plan) -> None:
 
 
 def _draw(figure: Figure, graph: Graph, plan: Plan) -> None:
-    axes, strip = figure.add_axes(AXES), figure.add_axes(STRIP)
+    axes, column_tile = figure.add_axes(AXES), figure.add_axes(STRIP)
     unit, scale = ("MB", 1e6) if plan.arena_bytes >= _KILOBYTES_BELOW else ("kB", 1e3)
     steps, top = max(len(plan.steps), 1), max(plan.arena_bytes, 1) / scale * 1.04
     axes.set_xlim(0, steps)
     axes.set_ylim(0, top)
-    strip.set_xlim(0, steps)
+    column_tile.set_xlim(0, steps)
     axes.set_xlabel("step of the schedule (one kernel over one tile)")
     axes.set_ylabel(f"address in the arena, {unit}")
     axes.spines[["top", "right"]].set_visible(False)
-    draw_sections(strip, axes, graph, plan)
+    draw_sections(column_tile, axes, graph, plan)
     _buffers(axes, plan, scale)
     _names(axes, graph, plan, scale)
     _lines(axes, plan, scale, unit)

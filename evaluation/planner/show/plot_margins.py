@@ -1,4 +1,4 @@
-"""What stands around the plan's image: title, strip of sections, legend, and the lists at its side."""
+"""What stands around the plan's image: title, column tile of sections, legend, and the lists at its side."""
 
 from __future__ import annotations
 
@@ -116,21 +116,21 @@ def _cut(text: str, width: int) -> str:
     return f"{text[:head]}..{text[-(width - 2 - head) :]}"
 
 
-def draw_sections(strip: Axes, axes: Axes, graph: Graph, plan: Plan) -> None:
+def draw_sections(column_tile: Axes, axes: Axes, graph: Graph, plan: Plan) -> None:
     """A band for each section, with its number, and its name where there is room."""
-    strip.set_ylim(0, 1)
-    strip.axis("off")
+    column_tile.set_ylim(0, 1)
+    column_tile.axis("off")
     width_in = INCHES[0] * AXES[2]
     for number, (left, right) in _spans(plan).items():
         shade = PALE if number % 2 else FAINT
-        strip.axvspan(left, right, color=shade, linewidth=0)
+        column_tile.axvspan(left, right, color=shade, linewidth=0)
         if number % 2 == 0:
             axes.axvspan(left, right, color=PALE, linewidth=0, zorder=0)
         room = (right - left) / max(len(plan.steps), 1) * width_in
         layers, tiles = _layers(graph, plan.sections[number], _NO_LIMIT), _tiles(plan.sections[number])
         for text in (f"{number + 1}  {layers}, {tiles}", f"{number + 1}  {tiles}", str(number + 1)):
             if text_inches([text])[0] <= room:
-                strip.text((left + right) / 2, 0.46, text, ha="center", va="center", fontsize=LABEL_POINTS)
+                column_tile.text((left + right) / 2, 0.46, text, ha="center", va="center", fontsize=LABEL_POINTS)
                 break
 
 
@@ -157,7 +157,7 @@ def _layers(graph: Graph, section: Section, width: int) -> str:
 
 
 def _tiles(section: Section) -> str:
-    """Such as `16 cache`, `4x2 recompute` (stripes x strips) or `whole`."""
+    """Such as `16 cache`, `4x2 recompute` (row tiles x column tiles) or `whole`."""
     if section.tiles == 1:
         return "whole"
     count = f"{section.rows}" if section.columns == 1 else f"{section.rows}x{section.columns}"

@@ -39,7 +39,8 @@ STYLE: dict[RcKeyType, object] = {
 }
 INCHES = (14.0, 7.6)
 AXES, STRIP, SIDE = (0.06, 0.125, 0.65, 0.735), (0.06, 0.865, 0.65, 0.035), 0.722
-"""Fractions of the figure: (left, bottom, width, height) of address plot and section strip; where the lists begin."""
+"""Fractions of the figure: (left, bottom, width, height) of address plot and section column tile; where the lists
+begin."""
 LABEL_POINTS = LIST_POINTS = 7.5
 
 

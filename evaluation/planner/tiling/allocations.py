@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from evaluation.graph.regions import Region, extent
 from evaluation.planner.ir.plan_types import Access, Buffer, Role, Section, Step
-from evaluation.planner.ir.storage_graph import Operand, Program
-from evaluation.planner.tiling.section_costs import Manner
+from evaluation.planner.ir.storage_graph import Operand, StorageGraph
+from evaluation.planner.tiling.section_costs import TilingScheme
 
 _UNBORN = 1 << 40
 _Item = tuple[str | int, ...]
@@ -64,7 +64,7 @@ class RowLives:
 
 
 @dataclass(eq=False)
-class Thing:
+class Allocation:
     """Something that needs a place, and the steps that touch it."""
 
     name: str
@@ -101,7 +101,7 @@ class Thing:
         return self.region
 
 
-Use = tuple[Thing, int, Region, int]
+Use = tuple[Allocation, int, Region, int]
 """A thing, the tensor read or written in it, its region and first channel."""
 
 
@@ -112,31 +112,31 @@ class DraftStep:
     tile: int
     reads: list[list[Use]]
     writes: list[Use]
-    scratch: Thing | None
-    accumulator: Thing | None
+    scratch: Allocation | None
+    accumulator: Allocation | None
 
 
 class Draft:
     """Grows the list of steps."""
 
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self._graph = program.graph
+    def __init__(self, storage_graph: StorageGraph) -> None:
+        self._storage_graph = storage_graph
+        self._graph = storage_graph.graph
         self._steps: list[DraftStep] = []
-        self._things: list[Thing] = []
+        self._things: list[Allocation] = []
         self._sections: list[Section] = []
-        self._residents: dict[int, Thing] = {}
+        self._residents: dict[int, Allocation] = {}
         self._macs = 0
-        self._final = [self._final_operand(number) for number in range(len(program.storages))]
-        for number, storage in enumerate(program.storages):
+        self._final = [self._final_operand(number) for number in range(len(storage_graph.storages))]
+        for number, storage in enumerate(storage_graph.storages):
             if storage.first < 0:
                 self.resident(number).touch(0)
 
-    def open_section(self, first: int, end: int, manner: Manner) -> int:
+    def open_section(self, first: int, end: int, scheme: TilingScheme) -> int:
         """Begin the next section, of calls [first, end); its number."""
-        calls = self._program.calls[first:end]
+        calls = self._storage_graph.calls[first:end]
         operators = tuple(operator for call in calls for operator in call.operators)
-        self._sections.append(Section(operators, manner.rows, manner.columns, manner.halo))
+        self._sections.append(Section(operators, scheme.rows, scheme.columns, scheme.halo))
         return len(self._sections) - 1
 
     def finished(self) -> Schedule:
@@ -145,8 +145,8 @@ class Draft:
         items: list[int] = []
         distances: list[int] = []
         numbers: dict[_Item, int] = {}
-        for number, storage in enumerate(self._program.storages):
-            if storage.last >= len(self._program.calls):
+        for number, storage in enumerate(self._storage_graph.storages):
+            if storage.last >= len(self._storage_graph.calls):
                 self._residents[number].touch(steps - 1)
         for thing in self._things:
             item = numbers.setdefault(thing.item, len(numbers))
@@ -157,7 +157,7 @@ class Draft:
         made = tuple(self._step(step) for step in self._steps)
         return Schedule(tuple(self._sections), made, tuple(buffers), tuple(items), tuple(distances), self._macs)
 
-    def _buffers_of(self, thing: Thing, number: int) -> list[tuple[Buffer, int]]:
+    def _buffers_of(self, thing: Allocation, number: int) -> list[tuple[Buffer, int]]:
         lives = thing.lives
         if lives is None:
             thing.buffer = number
@@ -205,8 +205,8 @@ class Draft:
         tile: int,
         reads: list[list[Use]],
         writes: list[Use],
-        scratch: Thing | None = None,
-        accumulator: Thing | None = None,
+        scratch: Allocation | None = None,
+        accumulator: Allocation | None = None,
     ) -> None:
         """Add a step; a copy where there is no call."""
         now = len(self._steps)
@@ -217,21 +217,21 @@ class Draft:
         for working_memory in (scratch, accumulator):
             if working_memory is not None:
                 working_memory.touch(now)
-        operators = () if index is None else self._program.calls[index].operators
+        operators = () if index is None else self._storage_graph.calls[index].operators
         self._steps.append(DraftStep(operators, section, tile, reads, writes, scratch, accumulator))
 
     def count(self, macs: int) -> None:
         self._macs += macs
 
-    def scratch(self, index: int, section: int) -> Thing | None:
+    def scratch(self, index: int, section: int) -> Allocation | None:
         """Working memory of one step."""
-        call = self._program.calls[index]
+        call = self._storage_graph.calls[index]
         if not call.scratch_bytes:
             return None
         name = f"{self._graph.operators[call.operators[-1]].name} scratch"
-        return self.thing(Thing(name, Role.SCRATCH, (), None, call.scratch_bytes, ("scratch", index, section)))
+        return self.thing(Allocation(name, Role.SCRATCH, (), None, call.scratch_bytes, ("scratch", index, section)))
 
-    def thing(self, thing: Thing) -> Thing:
+    def thing(self, thing: Allocation) -> Allocation:
         self._things.append(thing)
         return thing
 
@@ -239,12 +239,12 @@ class Draft:
         """How a storage is read once everything has been written to it."""
         return self._final[number]
 
-    def resident(self, number: int) -> Thing:
+    def resident(self, number: int) -> Allocation:
         if number not in self._residents:
-            storage = self._program.storages[number]
+            storage = self._storage_graph.storages[number]
             tensor = self._graph.tensors[storage.tensors[0]]
             self._residents[number] = self.thing(
-                Thing(
+                Allocation(
                     tensor.name,
                     storage.role,
                     storage.tensors,
@@ -258,8 +258,8 @@ class Draft:
         return self._residents[number]
 
     def _final_operand(self, number: int) -> Operand:
-        storage = self._program.storages[number]
-        for call in self._program.calls[max(storage.written_last, -1) + 1 :]:
+        storage = self._storage_graph.storages[number]
+        for call in self._storage_graph.calls[max(storage.written_last, -1) + 1 :]:
             for operand in call.reads:
                 if operand.storage == number:
                     return operand

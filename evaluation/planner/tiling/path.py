@@ -14,26 +14,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.planner.tiling.section_costs import NEVER, Candidates, Manner
+from evaluation.planner.tiling.section_costs import NEVER, Candidates, TilingScheme
 
 _STEP_PRICE = 1 << 20
 """MACs come first; among equal ones the path with fewer steps wins."""
 
 
 @dataclass(frozen=True)
-class Cut:
+class SectionChoice:
     """Calls [first, end) as one section."""
 
     first: int
     end: int
-    manner: Manner
+    scheme: TilingScheme
 
 
 @dataclass(frozen=True)
 class Path:
     """A choice of sections, and the largest price among them."""
 
-    cuts: tuple[Cut, ...]
+    cuts: tuple[SectionChoice, ...]
     peak_bytes: int
 
 
@@ -64,14 +64,15 @@ def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 
         least = int(peaks[low])
     chosen = edges.shortest(int(least * (1 + slack)))
     cuts = tuple(
-        Cut(int(edges.first[edge]), int(edges.end[edge]), candidates.manners[edges.manner[edge]]) for edge in chosen
+        SectionChoice(int(edges.first[edge]), int(edges.end[edge]), candidates.schemes[edges.scheme[edge]])
+        for edge in chosen
     )
     return Path(cuts, int(edges.price_bytes[chosen].max()))
 
 
 def bounds_below(candidates: Candidates, bounds: Sequence[int], peak_bytes: int) -> list[int]:
     """Those bounds on the tile count within which some path, whatever its MACs, stays below `peak_bytes`."""
-    tiles = np.array([manner.tiles for manner in candidates.manners])
+    tiles = np.array([scheme.tiles for scheme in candidates.schemes])
     order = np.argsort(tiles, kind="stable")
     cheapest = np.minimum.accumulate(candidates.price_bytes[:, :, order], axis=2)
     allowed = [int(np.searchsorted(tiles[order], bound, side="right")) for bound in bounds]
@@ -91,11 +92,11 @@ def _least_bottleneck(cheapest: npt.NDArray[np.int64]) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Edges:
-    """The candidates that can be, sorted by end, first call and manner. Arrays of one length."""
+    """The candidates that can be, sorted by end, first call and scheme. Arrays of one length."""
 
     first: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
-    manner: npt.NDArray[np.int64]
+    scheme: npt.NDArray[np.int64]
     price_bytes: npt.NDArray[np.int64]
     extra_macs: npt.NDArray[np.int64]
     cost: npt.NDArray[np.float64]
@@ -104,12 +105,12 @@ class _Edges:
 
     @staticmethod
     def of(candidates: Candidates) -> _Edges:
-        end, first, manner = np.nonzero(candidates.price_bytes.transpose(1, 0, 2) < NEVER)
-        tiles = np.array([manner.tiles for manner in candidates.manners], np.int64)
-        extra = candidates.extra_macs[first, end, manner]
-        cost = extra.astype(np.float64) * _STEP_PRICE + (end - first) * tiles[manner]
+        end, first, scheme = np.nonzero(candidates.price_bytes.transpose(1, 0, 2) < NEVER)
+        tiles = np.array([scheme.tiles for scheme in candidates.schemes], np.int64)
+        extra = candidates.extra_macs[first, end, scheme]
+        cost = extra.astype(np.float64) * _STEP_PRICE + (end - first) * tiles[scheme]
         calls = len(candidates.price_bytes)
-        return _Edges(first, end, manner, candidates.price_bytes[first, end, manner], extra, cost, calls)
+        return _Edges(first, end, scheme, candidates.price_bytes[first, end, scheme], extra, cost, calls)
 
     def affordable(self, peak_bytes: int, max_extra_macs: int) -> bool:
         """Whether some path with no edge above `peak_bytes` needs no more extra MACs."""

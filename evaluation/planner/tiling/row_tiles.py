@@ -1,22 +1,23 @@
-"""Which rows of which storage each stripe of a section computes and reads.
+"""Which rows of which storage each row tile of a section computes and reads.
 
-A section is a run of calls [first, end) computed in n stripes of rows: stripe k passes through all its calls before
-stripe k + 1 begins. The last output's rows are shared out evenly; what every other storage must hold follows backwards
-from its readers. A storage's rows are treated in one of two ways:
+A section is a run of calls [first, end) computed in n row tiles of rows: row tile k passes through all its calls before
+row tile k + 1 begins. The last output's rows are shared out evenly; what every other storage must hold follows
+backwards from its readers. A storage's rows are treated in one of two ways:
 
-- *once*: stripe k computes the rows that no stripe before it has computed. Those that later stripes read again are
+- *once*: row tile k computes the rows that no row tile before it has computed. Those that later row tiles read again
+are
   kept, in a row cache, or in the storage itself if it outlives the section;
-- *again*: stripe k computes all rows it reads, the halo included.
+- *again*: row tile k computes all rows it reads, the halo included.
 
-The first stripe of a section must fill every window on its way and computes more rows than those after it. A *lead*
-spreads that over stripes of their own at the beginning, which compute rows of the storages between, at the pace of the
-later stripes, and none of the last output.
+The first row tile of a section must fill every window on its way and computes more rows than those after it. A *lead*
+spreads that over row tiles of their own at the beginning, which compute rows of the storages between, at the pace of
+the later row tiles, and none of the last output.
 
-Stripes of several manners are treated at once, stacked in one array, because pricing a section asks for all of them,
+Row tiles of several schemes are treated at once, stacked in one array, because pricing a section asks for all of them,
 and so are several ends. All sections with the same `end` share these rows: they follow from the calls after a storage
 alone.
 
-The same arithmetic serves columns (`axis=COLUMNS`), where strips take the place of stripes.
+The same arithmetic serves columns (`axis=COLUMNS`), where column tiles take the place of row tiles.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy.typing as npt
 
 from evaluation.graph.geometry import ROWS
 from evaluation.planner.ir.plan_types import Halo
-from evaluation.planner.ir.storage_graph import Call, Program
+from evaluation.planner.ir.storage_graph import Call, StorageGraph
 
 _FAR = 1 << 40
 _WIDENING = 2
@@ -37,53 +38,53 @@ _WIDENING = 2
 
 
 @dataclass(frozen=True)
-class Cutting:
+class AxisSplit:
     """A way to cut one axis of a section."""
 
     count: int
-    """Stripes in all."""
+    """Row tiles in all."""
     halo: Halo
     lead: int = 0
     """How many of them, at the beginning, compute nothing of the last output."""
 
 
 @dataclass(frozen=True, eq=False)
-class Stripes:
-    """Stripes of several cuttings, stacked: those of cuttings[0] first, then those of cuttings[1], ..."""
+class AxisTiles:
+    """Row tiles of several splits, stacked: those of splits[0] first, then those of splits[1], ..."""
 
-    cuttings: tuple[Cutting, ...]
+    splits: tuple[AxisSplit, ...]
     begins: npt.NDArray[np.int64]
-    """Index of the first stripe of each cutting."""
+    """Index of the first row tile of each split."""
     ends: npt.NDArray[np.int64]
-    """Index of the last stripe of each cutting."""
+    """Index of the last row tile of each split."""
     group: npt.NDArray[np.int64]
-    """For each stripe, which cutting it belongs to."""
+    """For each row tile, which split it belongs to."""
     again: npt.NDArray[np.bool]
-    """For each stripe, whether all storages are computed again."""
+    """For each row tile, whether all storages are computed again."""
     wide_again: npt.NDArray[np.bool]
-    """For each stripe, whether wide storages are."""
+    """For each row tile, whether wide storages are."""
     position: npt.NDArray[np.int64]
-    """For each stripe, how many of its cutting come before it."""
+    """For each row tile, how many of its split come before it."""
     ahead: npt.NDArray[np.int64]
-    """For each stripe, how many stripes come until the first that computes some of the last output."""
+    """For each row tile, how many row tiles come until the first that computes some of the last output."""
     lead: npt.NDArray[np.int64]
-    """For each stripe, how many of its cutting, at the beginning, compute nothing of the last output."""
+    """For each row tile, how many of its split, at the beginning, compute nothing of the last output."""
     working: npt.NDArray[np.int64]
-    """For each stripe, how many stripes of its cutting compute some of the last output."""
+    """For each row tile, how many row tiles of its split compute some of the last output."""
     lift: npt.NDArray[np.int64]
-    """Keeps cuttings apart where values are accumulated over stripes."""
+    """Keeps splits apart where values are accumulated over row tiles."""
 
     @staticmethod
-    def of(cuttings: Sequence[Cutting]) -> Stripes:
-        sizes = np.array([cutting.count for cutting in cuttings], np.int64)
-        leads = np.array([cutting.lead for cutting in cuttings], np.int64)
+    def of(splits: Sequence[AxisSplit]) -> AxisTiles:
+        sizes = np.array([split.count for split in splits], np.int64)
+        leads = np.array([split.lead for split in splits], np.int64)
         ends = np.cumsum(sizes) - 1
         group = np.repeat(np.arange(len(sizes)), sizes)
         position = np.arange(len(group)) - (ends - sizes + 1)[group]
-        again = np.array([cutting.halo is Halo.RECOMPUTE for cutting in cuttings])
-        mixed = np.array([cutting.halo is Halo.MIXED for cutting in cuttings])
-        return Stripes(
-            tuple(cuttings),
+        again = np.array([split.halo is Halo.RECOMPUTE for split in splits])
+        mixed = np.array([split.halo is Halo.MIXED for split in splits])
+        return AxisTiles(
+            tuple(splits),
             begins=ends - sizes + 1,
             ends=ends,
             group=group,
@@ -97,27 +98,27 @@ class Stripes:
         )
 
     def shares(self, rows: int) -> npt.NDArray[np.int64]:
-        """End of each stripe when `rows` are shared out evenly."""
+        """End of each row tile when `rows` are shared out evenly."""
         done: npt.NDArray[np.int64] = np.maximum(self.position + 1 - self.lead, 0)
         return done * rows // self.working
 
     def shifted(self, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """For each stripe the value of the one before it; 0 for the first."""
+        """For each row tile the value of the one before it; 0 for the first."""
         before = np.empty_like(ends)
         before[1:] = ends[:-1]
         before[self.begins] = 0
         return before
 
     def largest_so_far(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Largest value of this stripe and those before it."""
+        """Largest value of this row tile and those before it."""
         return np.maximum.accumulate(values + self.lift) - self.lift
 
     def least_from_here(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Least value of this stripe and those after it."""
+        """Least value of this row tile and those after it."""
         return np.minimum.accumulate((values + self.lift)[::-1])[::-1] - self.lift
 
     def with_lead(self, ends: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
-        """`ends` of a storage of so many rows, with its part of the leading stripes filled in."""
+        """`ends` of a storage of so many rows, with its part of the leading row tiles filled in."""
         if not self.ahead.any():
             return ends
         first = ends[(self.begins + self.ahead[self.begins])[self.group]]
@@ -127,26 +128,26 @@ class Stripes:
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """Rows of one storage, by stripe."""
+    """Rows of one storage, by row tile."""
 
     top: npt.NDArray[np.int64]
     bottom: npt.NDArray[np.int64]
-    """Stripe k computes rows [top, bottom); none where top >= bottom."""
+    """Row tile k computes rows [top, bottom); none where top >= bottom."""
     once: npt.NDArray[np.bool]
     """bool: whether its rows are computed once."""
     kept: npt.NDArray[np.bool]
     """bool: whether the storage outlives the section."""
     known: npt.NDArray[np.bool]
-    """bool: whether the section has a call that writes the storage; where not, the stripe computes no row of it."""
+    """bool: whether the section has a call that writes the storage; where not, the row tile computes no row of it."""
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
-        """How many rows each stripe computes."""
+        """How many rows each row tile computes."""
         counts: npt.NDArray[np.int64] = np.maximum(self.bottom - self.top, 0)
         return counts
 
     def where(self, inside: npt.NDArray[np.bool]) -> Span:
-        """This span in some stripes; in the others none."""
+        """This span in some row tiles; in the others none."""
         if inside.all():
             return self
         return Span(
@@ -166,7 +167,7 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class _Demand:
-    """What the readers of a storage ask for, by stripe."""
+    """What the readers of a storage ask for, by row tile."""
 
     bottom: npt.NDArray[np.int64]
     top: npt.NDArray[np.int64]
@@ -177,33 +178,33 @@ class _Demand:
 class Sweep:
     """Goes through the calls backwards, and knows what the calls passed so far need of each storage.
 
-    The stripes may be of sections with several ends; a call is passed by those that end behind it.
+    The row tiles may be of sections with several ends; a call is passed by those that end behind it.
     """
 
     def __init__(
         self,
-        program: Program,
+        storage_graph: StorageGraph,
         ends: int | npt.NDArray[np.int64],
-        stripes: Stripes,
+        row_tiles: AxisTiles,
         wide: frozenset[int] = frozenset(),
         axis: int = ROWS,
     ) -> None:
         """
         Args:
-            ends: where the section ends; for each stripe, if not all the same.
+            ends: where the section ends; for each row tile, if not all the same.
             wide: storages that a MIXED section computes again.
         """
-        self._program, self._stripes, self._wide, self._axis = program, stripes, wide, axis
-        self._ends = np.broadcast_to(np.asarray(ends, np.int64), stripes.group.shape)
+        self._storage_graph, self._row_tiles, self._wide, self._axis = storage_graph, row_tiles, wide, axis
+        self._ends = np.broadcast_to(np.asarray(ends, np.int64), row_tiles.group.shape)
         self.spans: dict[int, Span] = {}
         """By storage, of those whose last writer in a section has been passed."""
         self.reductions: dict[int, Span] = {}
-        """By call, of the running reductions passed: the rows of its input that each stripe adds."""
+        """By call, of the running reductions passed: the rows of its input that each row tile adds."""
         self._demands: dict[int, _Demand] = {}
 
     def take(self, index: int) -> Span:
         """Pass call `index` (the one before those passed) and return the rows that it computes of its output."""
-        call, inside = self._program.calls[index], self._ends > index
+        call, inside = self._storage_graph.calls[index], self._ends > index
         if call.reduces:
             return self._take_reduction(index, call, inside)
         span = self.spans.get(call.output)
@@ -222,65 +223,66 @@ class Sweep:
         return span
 
     def low(self, storage: int) -> npt.NDArray[np.int64]:
-        """For each stripe the first row of `storage` that it or a later stripe reads; the number of rows if none."""
+        """For each row tile the first row of `storage` that it or a later row tile reads; the number of rows if
+        none."""
         size = self._size(storage)
         demand = self._demands.get(storage)
         if demand is None:
-            return np.full(self._stripes.group.shape, size, np.int64)
-        return self._stripes.least_from_here(np.minimum(demand.top, size))
+            return np.full(self._row_tiles.group.shape, size, np.int64)
+        return self._row_tiles.least_from_here(np.minimum(demand.top, size))
 
     def has_readers(self, storage: int) -> npt.NDArray[np.bool]:
-        """bool by stripe: whether its section has a reader of `storage` among the calls passed."""
+        """bool by row tile: whether its section has a reader of `storage` among the calls passed."""
         demand = self._demands.get(storage)
-        return np.zeros(self._stripes.group.shape, bool) if demand is None else demand.asked
+        return np.zeros(self._row_tiles.group.shape, bool) if demand is None else demand.asked
 
     def kept_rows(self, storage: int) -> npt.NDArray[np.int64]:
-        """For each cutting, how many rows of a storage computed once its row cache must hold."""
+        """For each split, how many rows of a storage computed once its row cache must hold."""
         span = self.spans[storage]
         carried = np.where(span.once, np.maximum(span.top - self.low(storage), 0), 0)
-        return np.maximum.reduceat(carried, self._stripes.begins)
+        return np.maximum.reduceat(carried, self._row_tiles.begins)
 
     def _take_reduction(self, index: int, call: Call, inside: npt.NDArray[np.bool]) -> Span:
-        """Its output appears in the last stripe. What it reads of its input are the rows not read before."""
+        """Its output appears in the last row tile. What it reads of its input are the rows not read before."""
         source = call.reads[0].storage
         size = self._size(source)
-        ends = self._stripes.shares(size)
+        ends = self._row_tiles.shares(size)
         demand = self._demands.get(source)
         if demand is not None:  # other readers set the pace
-            paced = self._stripes.largest_so_far(demand.bottom)
-            paced[self._stripes.ends] = size
+            paced = self._row_tiles.largest_so_far(demand.bottom)
+            paced[self._row_tiles.ends] = size
             ends = np.where(demand.asked, paced, ends)
-        before = self._stripes.shifted(ends)
+        before = self._row_tiles.shifted(ends)
         everywhere = np.ones(ends.shape, bool)
         self.reductions[index] = Span(before, ends, everywhere, ~everywhere, everywhere).where(inside)
         self._ask(source, np.where(inside & (before < ends), before, _FAR), np.where(inside, ends, 0), inside)
         one = np.zeros_like(ends)
-        one[self._stripes.ends] = self._size(call.output)
+        one[self._row_tiles.ends] = self._size(call.output)
         span = Span(np.zeros_like(ends), one, everywhere, everywhere, everywhere).where(inside)
         self.spans[call.output] = span
         return span
 
     def _span(self, storage: int) -> Span:
         """The rows of a storage that nothing before the calls passed writes."""
-        entry, size, stripes = self._program.storages[storage], self._size(storage), self._stripes
+        entry, size, row_tiles = self._storage_graph.storages[storage], self._size(storage), self._row_tiles
         kept = entry.last >= self._ends
         everywhere = np.ones(kept.shape, bool)
         demand = self._demands.get(storage)
         if demand is None:
-            bottom = stripes.shares(size)
-            return Span(stripes.shifted(bottom), bottom, everywhere, kept, everywhere)
-        bottom = stripes.largest_so_far(stripes.with_lead(demand.bottom, size))
+            bottom = row_tiles.shares(size)
+            return Span(row_tiles.shifted(bottom), bottom, everywhere, kept, everywhere)
+        bottom = row_tiles.largest_so_far(row_tiles.with_lead(demand.bottom, size))
         if kept.any():
-            whole = kept[stripes.ends]
-            bottom[stripes.ends[whole]] = size
+            whole = kept[row_tiles.ends]
+            bottom[row_tiles.ends[whole]] = size
         if not demand.asked.all():
-            bottom = np.where(demand.asked, bottom, stripes.shares(size))
-        again = stripes.again | stripes.wide_again if storage in self._wide else stripes.again
+            bottom = np.where(demand.asked, bottom, row_tiles.shares(size))
+        again = row_tiles.again | row_tiles.wide_again if storage in self._wide else row_tiles.again
         again = again & demand.asked & ~kept
         if self._axis == ROWS:
-            # What the first stripe needs whole (the result of a global pool, say) is not computed a second time.
-            again &= (demand.bottom[stripes.begins] < size)[stripes.group]
-        top = np.where(again, np.minimum(demand.top, size), stripes.shifted(bottom))
+            # What the first row tile needs whole (the result of a global pool, say) is not computed a second time.
+            again &= (demand.bottom[row_tiles.begins] < size)[row_tiles.group]
+        top = np.where(again, np.minimum(demand.top, size), row_tiles.shifted(bottom))
         return Span(top, np.where(again, demand.bottom, bottom), ~again, kept, everywhere)
 
     def _ask(
@@ -293,17 +295,17 @@ class Sweep:
         self._demands[storage] = _Demand(bottom, top, inside)
 
     def _size(self, storage: int) -> int:
-        entry = self._program.storages[storage]
+        entry = self._storage_graph.storages[storage]
         return entry.rows if self._axis == ROWS else entry.columns
 
 
-def wide_storages(program: Program) -> frozenset[int]:
+def wide_storages(storage_graph: StorageGraph) -> frozenset[int]:
     """Storages that are much larger than what they are computed from."""
     wide = set()
-    for call in program.calls:
+    for call in storage_graph.calls:
         if not call.tileable or not call.reads or call.reads[0].storage == call.output:
             continue
-        source, output = program.storages[call.reads[0].storage], program.storages[call.output]
+        source, output = storage_graph.storages[call.reads[0].storage], storage_graph.storages[call.output]
         if output.size_bytes >= _WIDENING * source.size_bytes:
             wide.add(call.output)
     return frozenset(wide)

@@ -2,12 +2,12 @@
 
 The bytes of a section are those of its own tiles and row caches at the fullest step, and of the tensors between
 sections. Of the latter each keeps its rows together, so that one which grows can follow close behind one that shrinks
-(`_Sheet._shared`), but not behind two: the price is that of an arrangement which exists, as long as neighbouring
+(`_SectionCosts._shared`), but not behind two: the price is that of an arrangement which exists, as long as neighbouring
 sections do not demand another. It is therefore mostly above the bytes alive, and mostly near the arena in the end.
 
-A price depends on the section's own calls alone: what comes from before it dies as its stripes read it, what outlives
-it grows as they write it. So every candidate [first, end) is priced once, for all manners together, and the best
-sequence of sections is a shortest path (`path`). One backward sweep (`stripes`) serves all candidates with some ends.
+A price depends on the section's own calls alone: what comes from before it dies as its row tiles read it, what outlives
+it grows as they write it. So every candidate [first, end) is priced once, for all schemes together, and the best
+sequence of sections is a shortest path (`path`). One backward sweep (`row_tiles`) serves all candidates with some ends.
 
 Not every candidate is priced. Everything alive at a boundary between sections is whole there, so no plan through it has
 a lower peak than that sum; and tiled sections mostly begin and end where the network is narrow (`narrows`).
@@ -24,25 +24,25 @@ import numpy.typing as npt
 
 from evaluation.graph.geometry import COLUMNS
 from evaluation.planner.ir.plan_types import Halo
-from evaluation.planner.ir.storage_graph import Call, Program, Storage
-from evaluation.planner.tiling.row_tiles import Cutting, Span, Stripes, Sweep, wide_storages
+from evaluation.planner.ir.storage_graph import Call, Storage, StorageGraph
+from evaluation.planner.tiling.row_tiles import AxisSplit, Span, AxisTiles, Sweep, wide_storages
 
 _TOGETHER = 2048
-"""Tiles of one call, in all ends and manners, that are priced in one array: enough for numpy, and within the cache."""
+"""Tiles of one call, in all ends and schemes, that are priced in one array: enough for numpy, and within the cache."""
 
 NEVER = np.iinfo(np.int64).max // 4
 """Live bytes of a section that cannot be."""
 
 
 @dataclass(frozen=True)
-class Manner:
-    """A way to compute a section: stripes of rows, strips of columns, and what becomes of the halo."""
+class TilingScheme:
+    """A way to compute a section: row tiles, column tiles, and what becomes of the halo."""
 
     rows: int
     columns: int
     halo: Halo
     lead: int = 0
-    """Stripes at the beginning that compute nothing of the last output (see `stripes`)."""
+    """Row tiles at the beginning that compute nothing of the last output (see `row_tiles`)."""
 
     @property
     def tiles(self) -> int:
@@ -50,56 +50,56 @@ class Manner:
 
     @property
     def rows_outermost(self) -> bool:
-        """Whether stripes of rows are the outer loop, and strips of columns the inner (see `types.Section`)."""
+        """Whether row tiles are the outer loop, and column tiles the inner (see `types.Section`)."""
         return self.halo is Halo.RECOMPUTE
 
 
-UNTILED = Manner(1, 1, Halo.NONE)
+UNTILED = TilingScheme(1, 1, Halo.NONE)
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Prices of sections. A section that cannot be, or costs more MACs than allowed, has `NEVER` bytes."""
 
-    manners: tuple[Manner, ...]
+    schemes: tuple[TilingScheme, ...]
     price_bytes: npt.NDArray[np.int64]
-    """int64 (calls, calls + 1, manners): the bytes of section [first, end)."""
+    """int64 (calls, calls + 1, schemes): the bytes of section [first, end)."""
     extra_macs: npt.NDArray[np.int64]
     """int64, same shape: MACs beyond the untiled ones."""
 
     def among(self, keep: Sequence[int]) -> Candidates:
-        """Only the manners at these positions."""
-        manners = tuple(self.manners[index] for index in keep)
-        return Candidates(manners, self.price_bytes[:, :, keep], self.extra_macs[:, :, keep])
+        """Only the schemes at these positions."""
+        schemes = tuple(self.schemes[index] for index in keep)
+        return Candidates(schemes, self.price_bytes[:, :, keep], self.extra_macs[:, :, keep])
 
 
-def boundary_bytes(program: Program) -> npt.NDArray[np.int64]:
+def boundary_bytes(storage_graph: StorageGraph) -> npt.NDArray[np.int64]:
     """int64 (calls + 1,): bytes of what is alive between call i - 1 and call i."""
-    crossing = np.zeros(len(program.calls) + 1, np.int64)
-    for storage in program.storages:
-        if program.counted(storage):
+    crossing = np.zeros(len(storage_graph.calls) + 1, np.int64)
+    for storage in storage_graph.storages:
+        if storage_graph.counted(storage):
             crossing[storage.first + 1 : storage.last + 1] += storage.size_bytes
     return crossing
 
 
-def barriers(program: Program) -> list[int]:
+def barriers(storage_graph: StorageGraph) -> list[int]:
     """Boundaries that every choice of sections has, 0 among them: around a call that only runs whole, and before one
     that reads the result of a global pool."""
     found = {0}
     reduced: set[int] = set()
-    for index, call in enumerate(program.calls):
+    for index, call in enumerate(storage_graph.calls):
         if not call.tileable and not call.reduces:
             found |= {index, index + 1}
         elif any(operand.storage in reduced for operand in call.reads):
             found.add(index)
         if call.reduces:
             reduced.add(call.output)
-    return sorted(found - {len(program.calls)})
+    return sorted(found - {len(storage_graph.calls)})
 
 
-def narrows(program: Program) -> list[int]:
+def narrows(storage_graph: StorageGraph) -> list[int]:
     """Boundaries at which no more is alive than at those beside them, the ends among them."""
-    crossing = boundary_bytes(program)
+    crossing = boundary_bytes(storage_graph)
     last = len(crossing) - 1
     return [
         i
@@ -111,35 +111,35 @@ def narrows(program: Program) -> list[int]:
 class Pricing:
     """Prices of one program's sections, filled in as boundaries are taken up."""
 
-    def __init__(self, program: Program, manners: Sequence[Manner], max_extra_macs: int) -> None:
+    def __init__(self, storage_graph: StorageGraph, schemes: Sequence[TilingScheme], max_extra_macs: int) -> None:
         """
         Args:
-            manners: what may be tried; `UNTILED` is always among them, first.
+            schemes: what may be tried; `UNTILED` is always among them, first.
             max_extra_macs: sections that need more are not priced.
         """
-        calls = len(program.calls)
-        self._program = program
+        calls = len(storage_graph.calls)
+        self._storage_graph = storage_graph
         self._max_extra_macs = max_extra_macs
         self._boundaries: set[int] = set()
-        shape = (calls, calls + 1, len(manners))
-        self.candidates = Candidates(tuple(manners), np.full(shape, NEVER, np.int64), np.zeros(shape, np.int64))
+        shape = (calls, calls + 1, len(schemes))
+        self.candidates = Candidates(tuple(schemes), np.full(shape, NEVER, np.int64), np.zeros(shape, np.int64))
         groups: dict[int, list[int]] = {}
-        for index, manner in enumerate(manners[1:], 1):
-            groups.setdefault(manner.columns, []).append(index)
+        for index, scheme in enumerate(schemes[1:], 1):
+            groups.setdefault(scheme.columns, []).append(index)
         self._groups = [
-            (columns, indices, [Cutting(m.rows, m.halo, m.lead) for m in (manners[i] for i in indices)])
+            (columns, indices, [AxisSplit(m.rows, m.halo, m.lead) for m in (schemes[i] for i in indices)])
             for columns, indices in groups.items()
         ]
-        self._wide = wide_storages(program)
+        self._wide = wide_storages(storage_graph)
 
     def untiled(self) -> None:
         """Price every call as an untiled section of its own."""
-        for index in range(len(self._program.calls)):
-            self.candidates.price_bytes[index, index + 1, 0] = _untiled_bytes(self._program, index)
+        for index in range(len(self._storage_graph.calls)):
+            self.candidates.price_bytes[index, index + 1, 0] = _untiled_bytes(self._storage_graph, index)
 
-    def take_up(self, boundaries: Sequence[int], peak_bytes: int, *, in_strips: bool = True) -> None:
+    def price_between(self, boundaries: Sequence[int], peak_bytes: int, *, in_column_tiles: bool = True) -> None:
         """Price all tiled sections between these boundaries and those taken up before, as far as they may stay below
-        `peak_bytes`; those in strips of columns only if asked."""
+        `peak_bytes`; those in column tiles only if asked."""
         new = set(boundaries) - self._boundaries
         self._boundaries |= new
         asked = {
@@ -147,12 +147,12 @@ class Pricing:
             for end in sorted(self._boundaries, reverse=True)
             if (firsts := {first for first in self._boundaries if first < end and (end in new or first in new)})
         }
-        for columns, indices, cuttings in self._groups:
-            if columns > 1 and not in_strips:
+        for columns, indices, splits in self._groups:
+            if columns > 1 and not in_column_tiles:
                 continue
-            together = max(1, _TOGETHER // (columns * sum(cutting.count for cutting in cuttings)))
+            together = max(1, _TOGETHER // (columns * sum(split.count for split in splits)))
             for ends in _batched(asked, together):
-                sheet = _Sheet(self._program, ends, cuttings, columns, self._wide)
+                sheet = _SectionCosts(self._storage_graph, ends, splits, columns, self._wide)
                 for first, end, live, extra in sheet.prices(asked, self._max_extra_macs, peak_bytes):
                     self.candidates.price_bytes[first, end, indices] = live
                     self.candidates.extra_macs[first, end, indices] = extra
@@ -165,46 +165,54 @@ def _batched(ends: Iterable[int], size: int) -> Iterator[list[int]]:
         yield some
 
 
-def _untiled_bytes(program: Program, index: int) -> int:
+def _untiled_bytes(storage_graph: StorageGraph, index: int) -> int:
     alive = sum(
-        program.aligned(s.size_bytes) for s in program.storages if s.first <= index <= s.last and program.counted(s)
+        storage_graph.aligned(s.size_bytes)
+        for s in storage_graph.storages
+        if s.first <= index <= s.last and storage_graph.counted(s)
     )
-    return alive + program.aligned(program.calls[index].scratch_bytes)
+    return alive + storage_graph.aligned(storage_graph.calls[index].scratch_bytes)
 
 
-def strips(columns: int) -> Stripes:
-    """Strips of columns. A column of the halo is always computed again: its strip ended a whole height ago."""
-    return Stripes.of([Cutting(columns, Halo.RECOMPUTE)])
+def column_tiles(columns: int) -> AxisTiles:
+    """Column tiles. A column of the halo is always computed again: its column tile ended a whole height ago."""
+    return AxisTiles.of([AxisSplit(columns, Halo.RECOMPUTE)])
 
 
-class _Sheet:
-    """The prices of all sections with some ends, for several ways to cut the rows and one number of column strips.
+class _SectionCosts:
+    """The prices of all sections with some ends, for several ways to cut the rows and one number of column column
+    tiles.
 
-    All arrays go over the stripes of all ends, or over the ends times the cuttings: *groups*.
+    All arrays go over the row tiles of all ends, or over the ends times the splits: *groups*.
     """
 
     def __init__(
-        self, program: Program, ends: Sequence[int], cuttings: Sequence[Cutting], columns: int, wide: frozenset[int]
+        self,
+        storage_graph: StorageGraph,
+        ends: Sequence[int],
+        splits: Sequence[AxisSplit],
+        columns: int,
+        wide: frozenset[int],
     ) -> None:
-        self._program, self._ends, self._columns = program, np.array(ends, np.int64), columns
-        self._cuttings = len(cuttings)
-        self._stripes = Stripes.of([*cuttings] * len(ends))
-        sizes = [sum(cutting.count for cutting in cuttings)] * len(ends)
+        self._storage_graph, self._ends, self._columns = storage_graph, np.array(ends, np.int64), columns
+        self._splits = len(splits)
+        self._row_tiles = AxisTiles.of([*splits] * len(ends))
+        sizes = [sum(split.count for split in splits)] * len(ends)
         self._end_of = np.repeat(np.arange(len(ends)), sizes)
-        """For each stripe, which end it belongs to."""
-        self._rows = Sweep(program, self._ends[self._end_of], self._stripes, wide)
+        """For each row tile, which end it belongs to."""
+        self._rows = Sweep(storage_graph, self._ends[self._end_of], self._row_tiles, wide)
         self._across = None
         if columns > 1:
-            down = strips(columns)
-            beside = Stripes.of([*down.cuttings] * len(ends))
-            self._across = Sweep(program, np.repeat(self._ends, columns), beside, axis=COLUMNS)
-        total = len(self._stripes.group)
+            down = column_tiles(columns)
+            beside = AxisTiles.of([*down.splits] * len(ends))
+            self._across = Sweep(storage_graph, np.repeat(self._ends, columns), beside, axis=COLUMNS)
+        total = len(self._row_tiles.group)
         self._alive = np.zeros((total, columns, max(ends)), np.int64)
-        """Bytes of the section's own storages at each stripe, strip and call."""
+        """Bytes of the section's own storages at each row tile, column tile and call."""
         self._fixed = np.zeros(total, np.int64)
-        """Bytes alive all through the section (row caches, accumulators), by stripe. What of them is not yet there in
-        the first stripe is subtracted in `_alive`."""
-        self._extra = np.zeros(len(self._stripes.cuttings), np.int64)
+        """Bytes alive all through the section (row caches, accumulators), by row tile. What of them is not yet there in
+        the first row tile is subtracted in `_alive`."""
+        self._extra = np.zeros(len(self._row_tiles.splits), np.int64)
         self._growing: dict[int, npt.NDArray[np.bool]] = {}
         """Storages of a section's own that outlive it; bool by end."""
 
@@ -212,7 +220,7 @@ class _Sheet:
         self, asked: Mapping[int, Collection[int]], max_extra_macs: int, peak_bytes: int
     ) -> Iterator[tuple[int, int, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """(first, end, live bytes, extra MACs) of the sections `asked` for, first calls by end; bytes and MACs are
-        int64 by cutting, the bytes `NEVER` where impossible or too dear."""
+        int64 by split, the bytes `NEVER` where impossible or too dear."""
         begun = [np.array([first in asked[end] for end in self._ends]) for first in range(max(self._ends))]
         least = [min(asked[end]) for end in self._ends]
         going = np.ones(len(self._ends), bool)  # ends whose sections may still grow
@@ -223,7 +231,7 @@ class _Sheet:
                     break
                 continue
             going &= ~inside | self._extend(first)
-            fits = (self._extra <= max_extra_macs).reshape(-1, self._cuttings)
+            fits = (self._extra <= max_extra_macs).reshape(-1, self._splits)
             going &= ~inside | fits.any(axis=1)
             wanted = inside & going & begun[first]
             if not wanted.any():
@@ -231,35 +239,35 @@ class _Sheet:
             possible = fits & self._possible(first)
             worst = np.where(possible, self._worst(first, wanted), NEVER)
             for at in np.flatnonzero(wanted):
-                yield first, int(self._ends[at]), worst[at], self._extra.reshape(-1, self._cuttings)[at]
+                yield first, int(self._ends[at]), worst[at], self._extra.reshape(-1, self._splits)[at]
             going &= ~wanted | (self._own() < peak_bytes)
 
     def _extend(self, index: int) -> npt.NDArray[np.bool]:
         """Put call `index` in front of the sections that end behind it. Returns bool by end: whether a section can
         hold it."""
-        program, call = self._program, self._program.calls[index]
+        storage_graph, call = self._storage_graph, self._storage_graph.calls[index]
         if not (call.tileable or call.reduces):
             return np.zeros(len(self._ends), bool)
         if call.reduces and self._columns > 1 and self._is_float(call):
             return np.zeros(len(self._ends), bool)  # float sums keep their bits only in the order of rows
         possible = np.ones(len(self._ends), bool)
-        if call.reduces:  # its result is known only after the section's last stripe
+        if call.reduces:  # its result is known only after the section's last row tile
             possible = ~self._by_end(self._rows.has_readers(call.output))
-        storage = program.storages[call.output]
+        storage = storage_graph.storages[call.output]
         before = self._rows.spans.get(call.output)
         span = self._rows.take(index)
         fresh = span.known if before is None else span.known & ~before.known
-        inside = span.known[self._stripes.begins]
+        inside = span.known[self._row_tiles.begins]
         widths = np.full((len(self._ends), 1), storage.columns)
         if self._across is not None:
             widths = self._across.take(index).rows.reshape(-1, self._columns)
         if call.macs and not call.reduces:
-            total = np.repeat(widths.sum(axis=1), self._cuttings)
-            computed = np.add.reduceat(span.rows, self._stripes.begins) * total
+            total = np.repeat(widths.sum(axis=1), self._splits)
+            computed = np.add.reduceat(span.rows, self._row_tiles.begins) * total
             whole = storage.rows * storage.columns
             self._extra += np.where(inside, call.macs * (computed - whole) // whole, 0)
         if call.scratch_bytes:
-            scratch = np.where(span.known, program.aligned(call.scratch_bytes), 0)
+            scratch = np.where(span.known, storage_graph.aligned(call.scratch_bytes), 0)
             if call.reduces:
                 self._fixed += scratch
             else:
@@ -268,20 +276,20 @@ class _Sheet:
             self._add(storage, call.output, span, fresh, widths)
         return possible
 
-    def _by_end(self, stripes: npt.NDArray[np.bool]) -> npt.NDArray[np.bool]:
-        """bool by end, of what is the same in all stripes of an end."""
-        return stripes[self._stripes.begins].reshape(-1, self._cuttings)[:, 0]
+    def _by_end(self, row_tiles: npt.NDArray[np.bool]) -> npt.NDArray[np.bool]:
+        """bool by end, of what is the same in all row tiles of an end."""
+        return row_tiles[self._row_tiles.begins].reshape(-1, self._splits)[:, 0]
 
     def _is_float(self, call: Call) -> bool:
-        return self._program.graph.tensors[call.reads[0].tensor].dtype == "float32"
+        return self._storage_graph.graph.tensors[call.reads[0].tensor].dtype == "float32"
 
     def _add(
         self, storage: Storage, number: int, span: Span, fresh: npt.NDArray[np.bool], widths: npt.NDArray[np.int64]
     ) -> None:
-        """Add the bytes of a storage of the sections' own wherever it exists, in the stripes where it is `fresh`.
+        """Add the bytes of a storage of the sections' own wherever it exists, in the row tiles where it is `fresh`.
         (While its first writers are not in a section, it is one from before, and what is added here is ignored:
         `_possible`.)"""
-        program, stripes = self._program, self._stripes
+        storage_graph, row_tiles = self._storage_graph, self._row_tiles
         begin = max(storage.first, 0)
         outlives = fresh & span.kept
         if outlives.any():
@@ -290,35 +298,35 @@ class _Sheet:
         own = fresh & ~span.kept
         if not own.any():
             return
-        align = program.target.alignment_bytes
+        align = storage_graph.target.alignment_bytes
         row_bytes = -(-storage.row_bytes * widths // storage.columns)
         rows = np.where(own, span.rows, 0)
         tile = -(-rows[:, None] * row_bytes[self._end_of] // align) * align
         self._alive[:, :, begin : storage.last + 1] += tile[:, :, None]
-        cached = self._rows.kept_rows(number) * np.repeat(row_bytes.max(axis=1), self._cuttings)
-        cached = np.where(own[stripes.begins], cached, 0)
+        cached = self._rows.kept_rows(number) * np.repeat(row_bytes.max(axis=1), self._splits)
+        cached = np.where(own[row_tiles.begins], cached, 0)
         if cached.any():
-            cache = (-(-cached // align) * align)[stripes.group]
+            cache = (-(-cached // align) * align)[row_tiles.group]
             # Strips that run side by side need a cache each (of what even a RECOMPUTE section computes once).
-            cache = cache * np.where(stripes.again, self._columns, 1)
+            cache = cache * np.where(row_tiles.again, self._columns, 1)
             self._fixed += cache
-            # In the first stripe the cache is there only from the copy behind the storage's last reader on.
-            self._alive[stripes.begins, :, : storage.last] -= cache[stripes.begins, None, None]
+            # In the first row tile the cache is there only from the copy behind the storage's last reader on.
+            self._alive[row_tiles.begins, :, : storage.last] -= cache[row_tiles.begins, None, None]
 
     def _possible(self, first: int) -> npt.NDArray[np.bool]:
-        """bool (ends, cuttings): whether storages begun before the section and written in it have each row written
+        """bool (ends, splits): whether storages begun before the section and written in it have each row written
         once."""
-        possible = np.ones(len(self._stripes.cuttings), bool)
+        possible = np.ones(len(self._row_tiles.splits), bool)
         for number, span in self._rows.spans.items():
-            if self._program.storages[number].first < first:
-                known, once = span.known[self._stripes.begins], span.once[self._stripes.begins]
+            if self._storage_graph.storages[number].first < first:
+                known, once = span.known[self._row_tiles.begins], span.once[self._row_tiles.begins]
                 possible &= ~known | (once & (self._columns == 1))
-        return possible.reshape(-1, self._cuttings)
+        return possible.reshape(-1, self._splits)
 
     def _peaks(self, first: int) -> npt.NDArray[np.int64]:
-        """int64 (ends, cuttings): bytes of the section's own at the fullest call from `first` on."""
+        """int64 (ends, splits): bytes of the section's own at the fullest call from `first` on."""
         fullest = self._alive[:, :, first:].max(axis=(1, 2)) + self._fixed
-        return np.maximum.reduceat(fullest, self._stripes.begins).reshape(-1, self._cuttings)
+        return np.maximum.reduceat(fullest, self._row_tiles.begins).reshape(-1, self._splits)
 
     def _own(self) -> npt.NDArray[np.int64]:
         """Least bytes by end that any section with this end and an earlier beginning has."""
@@ -326,14 +334,14 @@ class _Sheet:
         return least
 
     def _worst(self, first: int, wanted: npt.NDArray[np.bool]) -> npt.NDArray[np.int64]:
-        """Bytes that the sections need, int64 (ends, cuttings): their own tiles and caches, and the tensors between
+        """Bytes that the sections need, int64 (ends, splits): their own tiles and caches, and the tensors between
         sections. Right for the ends that are `wanted`."""
-        program, storages = self._program, self._program.storages
+        storage_graph, storages = self._storage_graph, self._storage_graph.storages
         between = np.zeros(len(self._ends), np.int64)
         shrinking: dict[int, npt.NDArray[np.bool]] = {}
         for number, storage in enumerate(storages):
-            if storage.first < first <= storage.last and program.counted(storage):
-                between += program.aligned(storage.size_bytes)
+            if storage.first < first <= storage.last and storage_graph.counted(storage):
+                between += storage_graph.aligned(storage.size_bytes)
                 span = self._rows.spans.get(number)
                 shrinks = wanted & (storage.last < self._ends)
                 if span is not None:
@@ -344,27 +352,27 @@ class _Sheet:
         for number, grows in self._growing.items():
             if storages[number].first >= first and (grows & wanted).any():
                 growing[number] = grows & wanted
-                between += np.where(grows, program.aligned(storages[number].size_bytes), 0)
+                between += np.where(grows, storage_graph.aligned(storages[number].size_bytes), 0)
         shared = self._shared(growing, shrinking)
-        if self._columns > 1:  # only where stripes are the outer loop do rows make room
-            again = self._stripes.again[self._stripes.begins].reshape(-1, self._cuttings)
+        if self._columns > 1:  # only where row tiles are the outer loop do rows make room
+            again = self._row_tiles.again[self._row_tiles.begins].reshape(-1, self._splits)
             shared = np.where(again, shared, 0)
         return self._peaks(first) + between[:, None] - shared
 
     def _shared(
         self, growing: Mapping[int, npt.NDArray[np.bool]], shrinking: Mapping[int, npt.NDArray[np.bool]]
     ) -> npt.NDArray[np.int64]:
-        """Bytes saved, int64 (ends, cuttings), where what grows follows close behind what shrinks, in one place.
+        """Bytes saved, int64 (ends, splits), where what grows follows close behind what shrinks, in one place.
 
         Each tensor keeps its rows together, so each follows at most one other: the pairs that save most, greedily.
 
         Args:
             growing, shrinking: by storage, bool by end: whether it does so in the sections with this end.
         """
-        storages, stripes = self._program.storages, self._stripes
-        saved = np.zeros((len(self._ends), self._cuttings), np.int64)
+        storages, row_tiles = self._storage_graph.storages, self._row_tiles
+        saved = np.zeros((len(self._ends), self._splits), np.int64)
         pairs: dict[int, list[tuple[int, int, int, npt.NDArray[np.int64]]]] = {}
-        """By end: what is saved at most, the storages, and what is saved by cutting."""
+        """By end: what is saved at most, the storages, and what is saved by split."""
         lows = {old: self._rows.low(old) * storages[old].row_bytes for old in shrinking} if growing else {}
         for new, grows in growing.items():
             top = self._rows.spans[new].bottom * storages[new].row_bytes
@@ -372,10 +380,10 @@ class _Sheet:
                 both = grows & shrinks
                 if not both.any():
                     continue
-                behind = np.maximum.reduceat(top - lows[old], stripes.begins)
+                behind = np.maximum.reduceat(top - lows[old], row_tiles.begins)
                 new_bytes, old_bytes = storages[new].size_bytes, storages[old].size_bytes
                 together = np.maximum(new_bytes, old_bytes + np.maximum(behind, 0))
-                saving = np.maximum(new_bytes + old_bytes - together, 0).reshape(-1, self._cuttings)
+                saving = np.maximum(new_bytes + old_bytes - together, 0).reshape(-1, self._splits)
                 most = saving.max(axis=1)
                 for at in np.flatnonzero(both & (most > 0)).tolist():
                     pairs.setdefault(at, []).append((int(most[at]), new, old, saving[at]))
