@@ -30,7 +30,7 @@ from reports.record import (
 from reports.record_file import read_record
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
-from sweeps.finish.selection import Verdict, verdict
+from sweeps.finish.selection import Selection, select
 from sweeps.inputs import environment
 from sweeps.inputs.fingerprints import MAKES_NETWORK
 from sweeps.storage.study_folder import StudyFolder
@@ -42,7 +42,7 @@ INPUTS_CHANGED = "network or images have changed since it was measured, so it ca
 
 
 @dataclass(frozen=True)
-class Findings:
+class FinalResults:
     """What is known beyond the trials: of an earlier closing, or of this one."""
 
     heldout: Mapping[int, Scores] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Findings:
 class Basis:
     """What a closing starts from."""
 
-    known: Findings
+    known: FinalResults
     lost: frozenset[int] = frozenset()
     """Trials whose network cannot be made again, since what it was made from has changed."""
     stale: frozenset[int] = frozenset()
@@ -82,16 +82,16 @@ def close_study(
     """
     lost = folder.stale(MAKES_NETWORK)
     basis = Basis(_known(folder), lost, lost | folder.stale(("search",)))
-    of, found = find(config, trials, executor, folder.path, data.palette, basis)
+    selection, found = collect_final_results(config, trials, executor, folder.path, data.palette, basis)
     folder.count_time()
     return StudyRecord(
         study=config.study,
         config=config.model_dump(mode="json"),
         space_size=len(config.space.space().candidates()),
-        trials=of.trials,
-        front=of.front,
-        chosen=of.choice.number if of.choice else None,
-        chosen_reason=of.reason,
+        trials=selection.trials,
+        front=selection.front,
+        chosen=selection.choice.number if selection.choice else None,
+        chosen_reason=selection.reason,
         heldout=found.heldout,
         data=data,
         import_check=import_check,
@@ -106,14 +106,14 @@ def close_study(
     )
 
 
-def find(
+def collect_final_results(
     config: SweepConfig,
     trials: Mapping[int, Trial],
     executor: Executor,
     folder: Path,
     palette: tuple[str, ...],
     basis: Basis,
-) -> tuple[Verdict, Findings]:
+) -> tuple[Selection, FinalResults]:
     """Ask the workers for what is not known yet of the front, the baseline and the choice; and judge by the answers.
 
     The rule's pick is asked about together with the front, so that no worker waits. If the programs then show that it
@@ -126,11 +126,11 @@ def find(
         basis: what is known before.
     """
     known, lost, overlays = basis.known, basis.lost, config.report.overlays
-    of = verdict(config, trials, known.executions)
-    on_front = of.on_front
-    scored = dict(sorted((on_front | ({0: of.baseline} if of.baseline else {})).items()))
-    executions_of, heldout_of = ({*of, *lost} for of in (known.executions, known.heldout))
-    requests = _about_choice(of, basis, overlays) | {
+    selection = select(config, trials, known.executions)
+    on_front = selection.on_front
+    scored = dict(sorted((on_front | ({0: selection.baseline} if selection.baseline else {})).items()))
+    executions_of, heldout_of = ({*held, *lost} for held in (known.executions, known.heldout))
+    requests = _about_choice(selection, basis, overlays) | {
         **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in executions_of},
         **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in heldout_of},
         **{
@@ -145,67 +145,79 @@ def find(
     }
     answers = ask_all(executor, dict(sorted(requests.items(), key=lambda request: order[request[0][0]])))
     executed = _of_kind("execution", answers)
-    executions = _of(Execution, known.executions, executed, on_front)
-    of = verdict(config, trials, executions)
-    more = {key: request for key, request in _about_choice(of, basis, overlays).items() if key not in answers}
+    executions = _known_or_new(Execution, known.executions, executed, on_front)
+    selection = select(config, trials, executions)
+    more = {key: request for key, request in _about_choice(selection, basis, overlays).items() if key not in answers}
     if more:
         answers |= ask_all(executor, more)
     _keep_networks(on_front, _of_kind("network", answers), folder)
-    steps, picked = _steps(of, basis), _picked(of, basis, overlays)
-    return of, Findings(
-        heldout=_of(Scores, known.heldout, _of_kind("heldout", answers), scored),
+    steps, picked = _steps(selection, basis), _picked(selection, basis, overlays)
+    return selection, FinalResults(
+        heldout=_known_or_new(Scores, known.heldout, _of_kind("heldout", answers), scored),
         executions=executions,
-        other_runtimes=_of(OtherRuntimes, known.other_runtimes, _of_kind("other_runtimes", answers), of.pair),
-        chain=_chain(steps, _measured(of, basis) | _of_kind("step", answers)),
+        other_runtimes=_known_or_new(
+            OtherRuntimes, known.other_runtimes, _of_kind("other_runtimes", answers), selection.baseline_and_choice
+        ),
+        chain=_chain(steps, _measured(selection, basis) | _of_kind("step", answers)),
         overlays=tuple(
             save_row(folder, image_id, image, label, *maps, palette, picked[index])
-            for index, (image_id, image, label, maps) in _shown(of, picked, _of_kind("image", answers))
+            for index, (image_id, image, label, maps) in _shown(selection, picked, _of_kind("image", answers))
         ),
         not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None)
         or (INPUTS_CHANGED if {*on_front} & {*lost} - {*known.executions} else None),
     )
 
 
-def _about_choice(of: Verdict, basis: Basis, overlays: int) -> dict[tuple[str, Hashable], Any]:
+def _about_choice(selection: Selection, basis: Basis, overlays: int) -> dict[tuple[str, Hashable], Any]:
     """What is asked about the choice and its comparison with the baseline."""
-    measured, pair, other_runtimes_of = _measured(of, basis), of.pair, {*basis.known.other_runtimes, *basis.lost}
+    measured, baseline_and_choice, other_runtimes_of = (
+        _measured(selection, basis),
+        selection.baseline_and_choice,
+        {*basis.known.other_runtimes, *basis.lost},
+    )
     return {
         **{
             ("other_runtimes", n): AskOtherRuntimes(_candidate(trial))
-            for n, trial in pair.items()
+            for n, trial in baseline_and_choice.items()
             if n not in other_runtimes_of
         },
-        **{("step", step): Outline(step) for step in _steps(of, basis).values() if step not in measured},
+        **{("step", step): Outline(step) for step in _steps(selection, basis).values() if step not in measured},
         **{
-            ("image", (i, *pair)): Show(i, tuple(map(_candidate, (of.baseline, of.choice))))
-            for i in _picked(of, basis, overlays)
+            ("image", (i, *baseline_and_choice)): Show(
+                i, tuple(map(_candidate, (selection.baseline, selection.choice)))
+            )
+            for i in _picked(selection, basis, overlays)
         },
     }
 
 
-def _comparable(of: Verdict, basis: Basis) -> bool:
+def _comparable(selection: Selection, basis: Basis) -> bool:
     """Whether there are a baseline and a choice, and both were scored on the present inputs."""
-    return of.baseline is not None and of.choice is not None and not {0, of.choice.number} & basis.stale
+    return (
+        selection.baseline is not None
+        and selection.choice is not None
+        and not {0, selection.choice.number} & basis.stale
+    )
 
 
-def _measured(of: Verdict, basis: Basis) -> dict[Candidate, Measurement]:
+def _measured(selection: Selection, basis: Basis) -> dict[Candidate, Measurement]:
     return {
         _candidate(trial).canonical: trial.measurement
-        for trial in of.trials
+        for trial in selection.trials
         if trial.measurement and trial.number not in basis.stale
     }
 
 
-def _steps(of: Verdict, basis: Basis) -> dict[str, Candidate]:
+def _steps(selection: Selection, basis: Basis) -> dict[str, Candidate]:
     """The candidates from the baseline to the choice; none where they cannot be compared."""
-    return chain_of(_candidate(of.choice)) if _comparable(of, basis) else {}
+    return chain_of(_candidate(selection.choice)) if _comparable(selection, basis) else {}
 
 
-def _picked(of: Verdict, basis: Basis, overlays: int) -> dict[int, str]:
+def _picked(selection: Selection, basis: Basis, overlays: int) -> dict[int, str]:
     """The images to show, by index, and why; none where baseline and choice cannot be compared."""
-    if not overlays or not _comparable(of, basis):
+    if not overlays or not _comparable(selection, basis):
         return {}
-    return pick_images(of.baseline.measurement.scores, of.choice.measurement.scores, overlays)
+    return pick_images(selection.baseline.measurement.scores, selection.choice.measurement.scores, overlays)
 
 
 def _of_kind(kind: str, answers: Mapping[tuple[str, Hashable], Any]) -> dict[Any, Any]:
@@ -250,30 +262,32 @@ def described(answer: DataSet | Failure, log: Path) -> DataSet:
     return answer
 
 
-def _known(folder: StudyFolder) -> Findings:
+def _known(folder: StudyFolder) -> FinalResults:
     """What an earlier closing of this study found, but for scores on held-out images that have changed since. A damaged
     record is kept under another name, and all of it is found anew."""
     file = folder.path / RECORD_FILE
     if not file.exists():
-        return Findings()
+        return FinalResults()
     try:
         earlier = read_record(folder.path)
     except UserError:
         set_aside(file, file.read_bytes())
-        return Findings()
+        return FinalResults()
     before = earlier.inputs[-1].digests if earlier.inputs else {}
     now = folder.inputs[-1]["digests"] if folder.inputs else {}
     same = before.get("heldout") in (None, now.get("heldout"))
     # A program that crashed is run again: what killed it may have been the machine.
     executions = {number: seen for number, seen in earlier.executions.items() if seen.failure is None}
-    return Findings(earlier.heldout if same else {}, executions, earlier.other_runtimes)
+    return FinalResults(earlier.heldout if same else {}, executions, earlier.other_runtimes)
 
 
 def _candidate(trial: Trial) -> Candidate:
     return Candidate.from_params(trial.params)
 
 
-def _of(kind: type[T], known: Mapping[int, T], answers: Mapping[int, Any], wanted: Mapping[int, Trial]) -> dict[int, T]:
+def _known_or_new(
+    kind: type[T], known: Mapping[int, T], answers: Mapping[int, Any], wanted: Mapping[int, Trial]
+) -> dict[int, T]:
     """What is known of the trials that count, by number; what was lost on the way is left out."""
     found = dict(known) | {number: answer for number, answer in answers.items() if isinstance(answer, kind)}
     return {number: found[number] for number in sorted(wanted) if number in found}
@@ -326,9 +340,9 @@ def _keep_networks(trials: Mapping[int, Trial], answers: Mapping[int, Any], fold
         unfinished.rename(place)
 
 
-def _shown(of: Verdict, picked: Mapping[int, str], answers: Mapping[Any, Any]) -> list[tuple[int, Any]]:
+def _shown(selection: Selection, picked: Mapping[int, str], answers: Mapping[Any, Any]) -> list[tuple[int, Any]]:
     """The images that were drawn, in the order they are shown."""
-    drawn = {index: answers[(index, *of.pair)] for index in picked}
+    drawn = {index: answers[(index, *selection.baseline_and_choice)] for index in picked}
     return [(index, answer) for index, answer in drawn.items() if not isinstance(answer, Failure)]
 
 

@@ -15,7 +15,7 @@ from sweeps.config.schema import SweepConfig
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Selection:
     """The trials of a study, judged; the front they make; and the choice."""
 
     trials: tuple[Trial, ...]
@@ -33,14 +33,14 @@ class Verdict:
         return {equal[0]: by_number[equal[0]] for equal in self.front}
 
     @property
-    def pair(self) -> dict[int, Trial]:
+    def baseline_and_choice(self) -> dict[int, Trial]:
         """Baseline and choice, as far as there are any; one, where they are the same."""
         return {trial.number: trial for trial in (self.baseline, self.choice) if trial is not None}
 
 
-def verdict(
+def select(
     config: SweepConfig, trials: Mapping[int, Trial], executions: Mapping[int, Execution] = MappingProxyType({})
-) -> Verdict:
+) -> Selection:
     """Which trials keep the limits, which of them make the front, and which the configuration's rule picks.
 
     Args:
@@ -62,4 +62,4 @@ def verdict(
         exceeded(executions),
     )
     choice = next((trial for trial in judged if chosen and trial.number == chosen.number), None)
-    return Verdict(judged, tuple(tuple(point.number for point in equal) for equal in front), baseline, choice, reason)
+    return Selection(judged, tuple(tuple(point.number for point in equal) for equal in front), baseline, choice, reason)

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from reports.record import State, Trial
 from sweeps.config.constraints import excesses, judge, planned_limits
 from sweeps.config.schema import SweepConfig
-from sweeps.search.optuna_study import Question, Study
+from sweeps.search.optuna_study import PendingTrial, Study
 from sweeps.search.progress import Progress
 from sweeps.storage.journal import Journal
 from sweeps.storage.postgres_journal import BudgetSpentError, SharedJournal
@@ -82,9 +82,9 @@ class _Search:
         self.config, self.study, self.journal, self.clock = config, study, journal, clock
         self.executor, self.mirror, self.progress = executor, mirror, progress
         self.told: dict[int, Trial] = {}
-        self.pending: deque[Question] = deque()
+        self.pending: deque[PendingTrial] = deque()
         """Asked and not told, in order."""
-        self.held: deque[Question] = deque()
+        self.held: deque[PendingTrial] = deque()
         """Those of `pending` that wait for the answers they knew when they were asked first: the journal lost these."""
         self.failures = self.ruled_out = 0
         """In a row, of the trials told last."""
@@ -105,16 +105,16 @@ class _Search:
                 if self.failures >= self.config.search.failures_in_a_row:
                     last = self.told[max(self.told)]
                     failed = f"the last {self.failures} trials all failed ({last.reason}); see {self._tracebacks}"
-                    self._put_off_pending()
+                    self._defer_pending()
                     break
                 if self.ruled_out >= RULED_OUT_IN_A_ROW:
                     self.progress.say(f"the last {self.ruled_out} candidates were all ruled out by their plans")
                     exhausted = True
                 if stop.asked:
-                    withdrawn = [key for key in self.executor.withdraw() if isinstance(key, Question)]
+                    withdrawn = [key for key in self.executor.withdraw() if isinstance(key, PendingTrial)]
                     for question in (*withdrawn, *self.held):
                         self.pending.remove(question)
-                        self._put_off(question)
+                        self._defer(question)
                     self.held.clear()
                 if not stop.asked and not exhausted and self._budget_left() and self._may_ask():
                     exhausted = not self._ask()
@@ -127,7 +127,7 @@ class _Search:
                 else:
                     self._wait()
         except BaseException:
-            self._put_off_pending()
+            self._defer_pending()
             raise
         self.mirror.settle(SETTLE_S)
         self._end()
@@ -142,22 +142,22 @@ class _Search:
     def _wait(self) -> None:
         for answer in self.executor.poll(POLL_S):
             # Where the preparation failed, the trials that need it try again, and fail with the reason.
-            if isinstance(answer.key, Question):
+            if isinstance(answer.key, PendingTrial):
                 self.journal.append(_trial(answer, self.config.folder, self.clock()))
 
     @property
     def _tracebacks(self) -> Path:
         return self.config.folder / TRACEBACKS
 
-    def _put_off_pending(self) -> None:
+    def _defer_pending(self) -> None:
         """What is open when the search ends before its time; whatever a worker still answers comes too late."""
         while self.pending and self.pending[0].number in self.journal.trials:
             self._tell(self.pending.popleft())
         for question in reversed(self.pending):
-            self._put_off(question)
+            self._defer(question)
 
-    def _put_off(self, question: Question) -> None:
-        self.study.put_off(question)
+    def _defer(self, question: PendingTrial) -> None:
+        self.study.defer(question)
 
     def _end(self) -> None:
         """What other launches left to do; there are none."""
@@ -222,10 +222,10 @@ class _Search:
     def _is_affordable(self, told: Sequence[Trial], open_count: int) -> bool:
         return sum(trial.spent for trial in told) + open_count < self.config.search.trials
 
-    def _submit(self, question: Question) -> None:
+    def _submit(self, question: PendingTrial) -> None:
         self.executor.submit(question, self._request(question))
 
-    def _request(self, question: Question) -> Evaluate:
+    def _request(self, question: PendingTrial) -> Evaluate:
         """The baseline is measured whatever it needs: everything is compared with it."""
         config = self.config
         if question.number == 0:
@@ -241,11 +241,11 @@ class _Search:
         )
         return Evaluate(question.candidate, planned_limits(config.constraints), against)
 
-    def _known_to(self, question: Question) -> list[Trial]:
+    def _known_to(self, question: PendingTrial) -> list[Trial]:
         """What was told before a question was asked first."""
         return list(self.told.values())[: question.known]
 
-    def _tell(self, question: Question) -> None:
+    def _tell(self, question: PendingTrial) -> None:
         trial = self._judged(self.journal.trials[question.number])
         self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
         self._learn(trial)
@@ -335,8 +335,8 @@ class _SharedSearch(_Search):
     def _others_work(self) -> bool:
         return self.journal.open_claims > 0
 
-    def _put_off(self, question: Question) -> None:
-        super()._put_off(question)
+    def _defer(self, question: PendingTrial) -> None:
+        super()._defer(question)
         self.journal.give_up(question.number)
 
     def _end(self) -> None:
@@ -348,12 +348,12 @@ class _SharedSearch(_Search):
                 trial = self._judged(self.journal.trials[question.number])
                 self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
             else:
-                self.study.put_off(question)
+                self.study.defer(question)
 
 
 def _trial(answer: Answer, folder: Path, finished_s: float) -> Trial:
     """The trial an answer makes; its plan or traceback is put into the study's folder."""
-    question: Question = answer.key
+    question: PendingTrial = answer.key
     trial = Trial(
         number=question.number,
         params=question.candidate.as_params(),

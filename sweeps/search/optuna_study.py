@@ -43,7 +43,7 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 
 @dataclass(frozen=True)
-class Question:
+class PendingTrial:
     """A candidate to be evaluated, under its number."""
 
     number: int
@@ -132,18 +132,18 @@ class Study:
         asked = [trial for trial in study.get_trials(deepcopy=False) if QUESTION in trial.user_attrs]
         return all(trial.distributions == own for trial in asked)
 
-    def unfinished(self, finished: Mapping[int, Trial]) -> list[Question]:
+    def unfinished(self, finished: Mapping[int, Trial]) -> list[PendingTrial]:
         """After a stop: the questions still open, in order. Those `finished` has an answer to are to be told again.
 
         A finished trial that Optuna has lost, with its database or by a change of the space, is put back. One that
         Optuna was told and `finished` lacks, since the journal was damaged, is asked again under its number; Optuna
         keeps the answer it has.
         """
-        questions: dict[int, Question] = {}
+        questions: dict[int, PendingTrial] = {}
         if finished:
-            self._mark(BASELINE, 0)
+            self._register(BASELINE, 0)
             if 0 not in finished:
-                questions[0] = Question(0, BASELINE, None)
+                questions[0] = PendingTrial(0, BASELINE, None)
         known: set[int] = set()
         for trial in self._study.get_trials(deepcopy=False):
             if QUESTION not in trial.user_attrs:
@@ -152,13 +152,13 @@ class Study:
                 continue
             asked = trial.user_attrs[QUESTION]
             candidate = Candidate.from_params(asked["candidate"])
-            self._mark(candidate, asked["number"])
+            self._register(candidate, asked["number"])
             known.add(asked["number"])
             if not trial.state.is_finished():
                 self._set_state(trial.number, TrialState.RUNNING)
-                questions[asked["number"]] = Question(asked["number"], candidate, trial.number, asked["known"])
+                questions[asked["number"]] = PendingTrial(asked["number"], candidate, trial.number, asked["known"])
             elif asked["number"] not in finished:
-                questions.setdefault(asked["number"], Question(asked["number"], candidate, None, asked["known"]))
+                questions.setdefault(asked["number"], PendingTrial(asked["number"], candidate, None, asked["known"]))
         for number, trial in finished.items():
             if number not in known:
                 self._restore(trial)
@@ -166,7 +166,7 @@ class Study:
 
     def _restore(self, trial: Trial) -> None:
         candidate = Candidate.from_params(trial.params)
-        self._mark(candidate, trial.number)
+        self._register(candidate, trial.number)
         if candidate not in self._searched:
             return
         question = _as_attribute(trial.number, candidate, trial.number)
@@ -182,7 +182,7 @@ class Study:
             )
         )
 
-    def ask(self, finished: Mapping[int, Trial]) -> Question | None:
+    def ask(self, finished: Mapping[int, Trial]) -> PendingTrial | None:
         """The next candidate that was never tried; None once the space is exhausted.
 
         A repeat is answered at once from `finished`, and does not count.
@@ -192,7 +192,7 @@ class Study:
                 more than that they were asked. A study with other launches reads all that Optuna holds.
         """
         if self._shared is not None:
-            self._learn(self._shared.asked)
+            self._sync_asked(self._shared.asked)
         if BASELINE not in self.asked:
             return self._ask_baseline()
         number = max(self.asked.values()) + 1
@@ -216,7 +216,7 @@ class Study:
             return self.ask(finished)  # others were sooner each time
         raise AssertionError("an untried candidate was not asked")
 
-    def take_up(self, claim: Claim, known: int) -> Question:
+    def take_up(self, claim: Claim, known: int) -> PendingTrial:
         """The question of a claim that another launch left behind, or whose answer was damaged."""
         own = [
             trial
@@ -226,27 +226,27 @@ class Study:
         for trial in own:
             if not trial.state.is_finished():
                 self._set_state(trial.number, TrialState.RUNNING)
-                return Question(claim.number, claim.candidate, trial.number, known)
+                return PendingTrial(claim.number, claim.candidate, trial.number, known)
         if own:
-            return Question(claim.number, claim.candidate, None, known)
+            return PendingTrial(claim.number, claim.candidate, None, known)
         return self._begin(claim.number, claim.candidate, known)
 
-    def _learn(self, asked: Mapping[Candidate, int]) -> None:
+    def _sync_asked(self, asked: Mapping[Candidate, int]) -> None:
         for candidate, number in asked.items():
             if candidate not in self.asked:
-                self._mark(candidate, number)
+                self._register(candidate, number)
 
-    def _ask_baseline(self) -> Question:
+    def _ask_baseline(self) -> PendingTrial:
         if self._shared is not None and self._shared.claim(BASELINE) is None:
-            self._learn(self._shared.asked)
+            self._sync_asked(self._shared.asked)
             return self.ask({})
-        self._mark(BASELINE, 0)
+        self._register(BASELINE, 0)
         return self._begin(0, BASELINE, 0)
 
-    def _begin(self, number: int, candidate: Candidate, known: int) -> Question:
+    def _begin(self, number: int, candidate: Candidate, known: int) -> PendingTrial:
         """A trial of Optuna's for a candidate that was not its to choose, in one transaction."""
         if candidate not in self._searched:
-            return Question(number, candidate, None, known)
+            return PendingTrial(number, candidate, None, known)
         trial = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=self._params(candidate),
@@ -255,7 +255,7 @@ class Study:
         )
         storage = self._study._storage
         trial_id = storage.create_new_trial(self._study._study_id, template_trial=trial)
-        return Question(number, candidate, storage.get_trial_number_from_id(trial_id), known)
+        return PendingTrial(number, candidate, storage.get_trial_number_from_id(trial_id), known)
 
     def _ask_optuna(self, number: int, known: Collection[int]) -> OptunaTrial:
         self._study.sampler = make_sampler(self._sampler, self._seed, number)
@@ -263,11 +263,11 @@ class Study:
         with storage.showing(known) if isinstance(storage, KnownStorage) else nullcontext():
             return self._study.ask(self._distributions())
 
-    def _mark(self, candidate: Candidate, number: int) -> None:
+    def _register(self, candidate: Candidate, number: int) -> None:
         self.asked[candidate] = number
         self._untried.pop(candidate, None)
 
-    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial | None, known: int) -> Question | None:
+    def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial | None, known: int) -> PendingTrial | None:
         """The question, unless another launch was sooner. `trial`: Optuna's, where the candidate was its choice."""
         if self._shared is not None:
             try:
@@ -277,15 +277,15 @@ class Study:
                     self._study.tell(trial, state=TrialState.FAIL)
                 raise
             if number is None:
-                self._learn(self._shared.asked)
+                self._sync_asked(self._shared.asked)
                 return None
-        self._mark(candidate, number)
+        self._register(candidate, number)
         if trial is None:
             return self._begin(number, candidate, known)
         trial.set_user_attr(QUESTION, _as_attribute(number, candidate, known))
-        return Question(number, candidate, trial.number, known)
+        return PendingTrial(number, candidate, trial.number, known)
 
-    def tell(self, question: Question, result: Trial, constraints: Mapping[str, float]) -> None:
+    def tell(self, question: PendingTrial, result: Trial, constraints: Mapping[str, float]) -> None:
         """Tell Optuna how a question ended. Constraints: by name, feasible where <= 0."""
         if question.optuna_number is None:
             return
@@ -301,19 +301,19 @@ class Study:
             # samplers do after a trial serves `constraints_func`, which is not used here.
             self._set_state(question.optuna_number, states[result.state], values)
 
-    def left_running(self) -> list[Question]:
+    def left_running(self) -> list[PendingTrial]:
         """Questions whose trial is still RUNNING in Optuna; a trial that was never a question is ended."""
         questions = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if QUESTION in trial.user_attrs:
                 asked = trial.user_attrs[QUESTION]
                 candidate = Candidate.from_params(asked["candidate"])
-                questions.append(Question(asked["number"], candidate, trial.number, asked["known"]))
+                questions.append(PendingTrial(asked["number"], candidate, trial.number, asked["known"]))
             else:
                 self._study.tell(trial.number, state=TrialState.FAIL)
         return questions
 
-    def put_off(self, question: Question) -> None:
+    def defer(self, question: PendingTrial) -> None:
         """A question that stays unanswered: Optuna has its trial WAITING until `unfinished` takes it up again. Nothing
         may be asked before."""
         if question.optuna_number is not None:

@@ -28,14 +28,14 @@ class LastingStorage(RDBStorage):
     """
 
     def __init__(self, url: str, patience: Patience, mark: str) -> None:
-        self._patience, self._mark = patience, mark
+        self._patience, self._register = patience, mark
         super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": CONNECTION})
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         def create(again: bool) -> int:
-            if again and template_trial is not None and (wanted := template_trial.user_attrs.get(self._mark)):
+            if again and template_trial is not None and (wanted := template_trial.user_attrs.get(self._register)):
                 for trial in RDBStorage.get_all_trials(self, study_id, deepcopy=False):
-                    if trial.user_attrs.get(self._mark) == wanted:
+                    if trial.user_attrs.get(self._register) == wanted:
                         return trial._trial_id
             return RDBStorage.create_new_trial(self, study_id, template_trial)
 

@@ -24,8 +24,8 @@ from evaluation.errors import UserError
 from reports.record import State, Trial
 from reports.record_file import read_record
 from sweeps.config.space import BASELINE, Candidate
-from sweeps.finish.finalize import Basis, Findings, find
-from sweeps.finish.selection import verdict
+from sweeps.finish.finalize import Basis, FinalResults, collect_final_results
+from sweeps.finish.selection import select
 from sweeps.inputs.fingerprints import require_same_inputs
 from sweeps.inputs.splits import Unchanged
 from sweeps.storage.journal import Journal
@@ -304,17 +304,17 @@ class _Recording:
 def test_a_network_that_cannot_be_made_again_is_asked_for_nothing(study: Callable, tmp_path: Path) -> None:
     config = study()
     trials = {number: _measured(number, bits) for number, bits in enumerate((FLOAT_BITS, 8, 4))}
-    of = verdict(config, trials)
-    assert set(of.on_front) == {0, 1, 2}
-    assert of.choice.number > 0
-    known = Findings(heldout={0: standin_trial.scores(BASELINE)})
+    selection = select(config, trials)
+    assert set(selection.on_front) == {0, 1, 2}
+    assert selection.choice.number > 0
+    known = FinalResults(heldout={0: standin_trial.scores(BASELINE)})
     everything = _Recording()
-    find(config, trials, everything, tmp_path, (), Basis(known))
+    collect_final_results(config, trials, everything, tmp_path, (), Basis(known))
     assert {kind for kind, _ in everything.asked} == {"other_runtimes", "execution", "heldout", "network", "image"}
-    executor, lost = _Recording(), frozenset(trials) - {of.choice.number}
-    _, found = find(config, trials, executor, tmp_path, (), Basis(known, lost, lost))
+    executor, lost = _Recording(), frozenset(trials) - {selection.choice.number}
+    _, found = collect_final_results(config, trials, executor, tmp_path, (), Basis(known, lost, lost))
     assert set(executor.asked) == {
-        (kind, of.choice.number) for kind in ("other_runtimes", "execution", "heldout", "network")
+        (kind, selection.choice.number) for kind in ("other_runtimes", "execution", "heldout", "network")
     }
     assert set(found.heldout) == {0}
     assert found.chain == ()

@@ -13,7 +13,7 @@ from sweeps.config.constraints import planned_costs
 from sweeps.config.schema import ScreeningConfig
 from sweeps.config.space import Candidate, Compression
 from sweeps.search.loop import _Search
-from sweeps.search.optuna_study import Question
+from sweeps.search.optuna_study import PendingTrial
 from sweeps.trial.screening import Screen, compare, looks, screen, upper_difference
 
 OPTIONS = ScreeningConfig(margin=0.01, audit=0.0)
@@ -169,5 +169,5 @@ def test_only_what_was_known_when_a_candidate_was_asked_weighs_against_it(config
     settings = config("screening.enabled=true")
     search = _Search(settings, None, SimpleNamespace(trials={}), None, None, None, None)
     search.told = {1: told(1, candidate(), 0.5, 100), 2: told(2, candidate(0.25), 0.9, 50)}
-    request = search._request(Question(3, candidate(0.5), 0, known=1))
+    request = search._request(PendingTrial(3, candidate(0.5), 0, known=1))
     assert [rival.number for rival in request.screen.rivals] == [1]

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from reports.record import State, Trial
 from sweeps.config.space import BASELINE, Candidate, Space
-from sweeps.search.optuna_study import Question, Study
+from sweeps.search.optuna_study import PendingTrial, Study
 
 SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 8, 32), (8, 32), (1, 2, 4))
 SMALL = Space(("channels",), (0.0, 0.25, 0.5), (4, 8, 32), (8, 32), (1,))
@@ -22,7 +22,7 @@ STAGED = Space(
 SAMPLERS = ["ehvi", "tpe", "nsga2", "qmc", "grid", "random"]
 
 
-def measured(question: Question, state: State = State.COMPLETE) -> Trial:
+def measured(question: PendingTrial, state: State = State.COMPLETE) -> Trial:
     context = standin_trial.Context(Path("/dev/null"), "", 0.0)
     measurement = standin_trial.evaluate(question.candidate, context) if state is State.COMPLETE else None
     params = question.candidate.as_params()
@@ -104,7 +104,7 @@ def test_what_was_put_off_is_taken_up_again_and_the_search_goes_on_as_if_it_had_
     study, finished = open_study(tmp_path / "parts", sampler), {}
     search(study, 3, finished)
     asked = study.ask(finished)
-    study.put_off(asked)
+    study.defer(asked)
     stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'parts' / 'study.db'}")
     assert all(trial.state.is_finished() for trial in stored.trials[:-1])
     assert stored.trials[-1].state == TrialState.WAITING
@@ -122,7 +122,7 @@ def test_a_question_knows_what_it_may_know_and_no_more(tmp_path: Path, sampler: 
 
     def asked(folder: Path, told_sooner: frozenset[int]) -> list[str]:
         study, told, names = open_study(folder, sampler), {}, []
-        waiting: list[Question] = []
+        waiting: list[PendingTrial] = []
         for number in range(14):
             while len(waiting) > 2 or (waiting and number in told_sooner):
                 question = waiting.pop(0)

@@ -13,7 +13,7 @@ from evaluation.planner.ir.plan_types import Role
 from evaluation.planner.ir.storage_graph import Operand, StorageGraph
 from evaluation.planner.tiling.allocations import Allocation, Draft, Schedule, Use
 from evaluation.planner.tiling.path import SectionChoice
-from evaluation.planner.tiling.row_tiles import AxisSplit, Span, AxisTiles, Sweep, wide_storages
+from evaluation.planner.tiling.row_tiles import AxisSplit, AxisTiles, Span, Sweep, wide_storages
 from evaluation.planner.tiling.section_costs import UNTILED, column_tiles
 
 

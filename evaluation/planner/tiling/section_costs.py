@@ -25,7 +25,7 @@ import numpy.typing as npt
 from evaluation.graph.geometry import COLUMNS
 from evaluation.planner.ir.plan_types import Halo
 from evaluation.planner.ir.storage_graph import Call, Storage, StorageGraph
-from evaluation.planner.tiling.row_tiles import AxisSplit, Span, AxisTiles, Sweep, wide_storages
+from evaluation.planner.tiling.row_tiles import AxisSplit, AxisTiles, Span, Sweep, wide_storages
 
 _TOGETHER = 2048
 """Tiles of one call, in all ends and schemes, that are priced in one array: enough for numpy, and within the cache."""
