@@ -21,15 +21,15 @@ from sweeps.storage.errors import explained
 from sweeps.storage.postgres_journal import open_shared
 from sweeps.storage.study_folder import LOG_FILE, gone_explained, open_folder
 from sweeps.trial.worker import TRIAL_MODULE, CheckImport, Describe, Prepare
-from sweeps.workers.executor import answers_to
 from sweeps.workers.signals import Stop
-from sweeps.workers.start import open_executor
+from sweeps.workers.start import open_workers
+from sweeps.workers.worker_pool import answers_to
 
 if TYPE_CHECKING:
     from sweeps.finish.summary import End
     from sweeps.storage.postgres_journal import SharedJournal
     from sweeps.storage.study_folder import StudyFolder
-    from sweeps.workers.executor import Executor
+    from sweeps.workers.worker_pool import WorkerPool
 
 
 def run_sweep(
@@ -59,7 +59,7 @@ def run_sweep(
             gone_explained(folder.path),
             Progress(console, min(config.search.trials, len(config.space.space().candidates()))) as progress,
             stop.on_signals(progress.say),
-            open_executor(config, trial_module, folder.path / LOG_FILE, found) as executor,
+            open_workers(config, trial_module, folder.path / LOG_FILE, found) as executor,
         ):
             for note in folder.notes:
                 progress.note(note)
@@ -76,7 +76,7 @@ def run_sweep(
 def _search_and_report(
     config: SweepConfig,
     folder: StudyFolder,
-    executor: Executor,
+    executor: WorkerPool,
     shared: SharedJournal | None,
     progress: Progress,
     stop: Stop,

@@ -10,8 +10,8 @@ from textwrap import wrap
 
 import numpy as np
 
-from deeplab.runtime.layer import C_TYPES, Constant, Layer, Site, Value
-from deeplab.runtime.layers import layer_of
+from deeplab.runtime.layer import C_TYPES, Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layers import descriptor_of
 from deeplab.runtime.sources import PROGRAM, kernel_texts
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
@@ -31,7 +31,7 @@ class Tables:
     graph: Graph
     plan: Plan
     loops: tuple[Loop, ...]
-    layers: tuple[tuple[str, Layer, str], ...]
+    layers: tuple[tuple[str, KernelDescriptor, str], ...]
     """(C name, layer, comment), each layer once."""
     names: dict[tuple[int, int], str]
     """C name of the layer of a call, by (section, position)."""
@@ -58,15 +58,15 @@ def tables(graph: Graph, plan: Plan) -> Tables:
         raise UserError(
             f"{plan.graph}: the plan does not fit {graph.name} ({error}); make it anew with this network"
         ) from None
-    layers: dict[str, tuple[str, Layer, str]] = {}
+    layers: dict[str, tuple[str, KernelDescriptor, str]] = {}
     names: dict[tuple[int, int], str] = {}
     constants: dict[str, Constant] = {}
     for section, loop in enumerate(loops):
         for position, call in enumerate(loop.calls):
-            site = Site(graph, call)
+            site = KernelSite(graph, call)
             if len(call.reads) + len(call.writes) > _MOST_OPERANDS:
                 raise site.refused(f"more than {_MOST_OPERANDS} operands")
-            layer = layer_of(site)
+            layer = descriptor_of(site)
             name = _layer_name(call, layer)
             names[section, position] = name
             if name not in layers:
@@ -164,7 +164,7 @@ def _head(plan: Plan) -> str:
     return f"{_safe(plan.graph)}: {plan.arena_bytes} bytes of arena, at most {tiles} tiles"
 
 
-def _layer_name(call: LoopCall, layer: Layer) -> str:
+def _layer_name(call: LoopCall, layer: KernelDescriptor) -> str:
     if not call.operators:
         return f"copy_{layer.fields['channels']}"
     return f"layer_{call.operators[0]}"
@@ -222,7 +222,7 @@ def _integer(value: int) -> str:
     return "(-2147483647 - 1)" if value == -(1 << 31) else str(value)
 
 
-def _layer_text(name: str, layer: Layer, comment: str) -> str:
+def _layer_text(name: str, layer: KernelDescriptor, comment: str) -> str:
     fields = ",\n".join(f"    .{member} = {_value(value)}" for member, value in layer.fields.items())
     return f"/* {comment} */\nstatic const struct {layer.struct} {name} = {{\n{fields},\n}};"
 

@@ -30,7 +30,7 @@ Value = int | float | bool | None | Constant | tuple[int | float, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class KernelDescriptor:
     """The constants of one call: `static const struct STRUCT layer_N = {FIELDS};`."""
 
     part: str
@@ -43,7 +43,7 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class KernelSite:
     """One call, as the makers of layers see it."""
 
     graph: Graph

@@ -25,8 +25,8 @@ from sweeps.inputs.splits import open_images
 from sweeps.search.launch_checks import check_launch
 from sweeps.search.progress import clock
 from sweeps.trial.worker import TRIAL_MODULE, Describe, PlanOnly, TimeScoring
-from sweeps.workers.executor import Executor, Failure, ask_all
-from sweeps.workers.start import open_executor
+from sweeps.workers.start import open_workers
+from sweeps.workers.worker_pool import Failure, WorkerPool, ask_all
 
 PLANNING_S = 8.0
 """How long candidates are planned; what is not planned by then is left out, evenly."""
@@ -78,7 +78,7 @@ def _print_plans_and_time(config: SweepConfig, console: Console, trial_module: s
     space = config.space.space()
     candidates = space.candidates()
     _print_space(config, space, len(candidates), console)
-    with open_executor(config, trial_module, scratch / "workers.log") as executor:
+    with open_workers(config, trial_module, scratch / "workers.log") as executor:
         _say(console, "reading the labels")
         described = ask_all(executor, {"data": Describe()})["data"]
         if isinstance(described, Failure):
@@ -114,7 +114,7 @@ def _spread(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _plan_within(
-    seconds: float, executor: Executor, candidates: Sequence[Candidate], workers: int
+    seconds: float, executor: WorkerPool, candidates: Sequence[Candidate], workers: int
 ) -> dict[Candidate, Costs | Failure]:
     """Plans of as many candidates as can be made in this time, in their order; of one at least."""
     end = time.monotonic() + seconds

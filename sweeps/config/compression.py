@@ -30,7 +30,7 @@ Tiles = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
 Side = Annotated[int, Field(ge=16, le=MOST_PIXELS)]
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """Unknown keys are errors, types are not coerced, values do not change."""
 
     model_config = ConfigDict(
@@ -53,7 +53,7 @@ def _levels(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
     return values
 
 
-class SpaceConfig(Section):
+class SpaceConfig(StrictModel):
     """The levels of each searched dimension. One level holds a dimension fixed."""
 
     pruning: tuple[PruningMethod, ...] = ("channels",)
@@ -128,7 +128,7 @@ def _among(levels: tuple[int, ...], allowed: tuple[int, ...]) -> tuple[int, ...]
     return levels
 
 
-class ChannelsConfig(Section):
+class ChannelsConfig(StrictModel):
     """What pruning channels removes. Known before anything is trained, from the network and the calibration images,
     whose labels are never looked at."""
 
@@ -153,7 +153,7 @@ class ChannelsConfig(Section):
         return self
 
 
-class FineTuneConfig(Section):
+class FineTuneConfig(StrictModel):
     """Training after pruning."""
 
     steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 60
@@ -168,7 +168,7 @@ class FineTuneConfig(Section):
     """Side of a square random crop, in pixels. null = the network's input size."""
 
 
-class QuantizationConfig(Section):
+class QuantizationConfig(StrictModel):
     """How float networks become integers. The bit-widths are `space`'s."""
 
     clipping: Literal["mse", "percentile", "range"] = "mse"

@@ -25,9 +25,9 @@ from sweeps.config.compression import (
     ChannelsConfig,
     FineTuneConfig,
     QuantizationConfig,
-    Section,
     Side,
     SpaceConfig,
+    StrictModel,
 )
 from sweeps.config.secrets import without_secret
 
@@ -88,7 +88,7 @@ Address = Annotated[str, AfterValidator(without_secret)]
 """Of a server or a store; it holds no secret."""
 
 
-class CalibrationConfig(Section):
+class CalibrationConfig(StrictModel):
     """Images that set the activation ranges and that `distill` learns from. Their labels are never looked at."""
 
     name: DataSetName
@@ -101,7 +101,7 @@ class CalibrationConfig(Section):
     """How many, evenly spaced over the split."""
 
 
-class DataConfig(Section):
+class DataConfig(StrictModel):
     """Three disjoint uses of images: training and calibration, search, held-out."""
 
     name: DataSetName
@@ -140,7 +140,7 @@ def _overlap(one: tuple[str, slice], other: tuple[str, slice]) -> bool:
     return not stops or start < min(stops)
 
 
-class NetworkConfig(Section):
+class NetworkConfig(StrictModel):
     """Where the trained network comes from."""
 
     source: str = "streets"
@@ -178,7 +178,7 @@ class NetworkConfig(Section):
         return Unstated(**{name: value for name, value in self if name != "source" and value is not None})
 
 
-class SearchConfig(Section):
+class SearchConfig(StrictModel):
     """How the space is searched. Two objectives are fixed: mIoU up, peak memory down."""
 
     trials: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 28
@@ -222,7 +222,7 @@ class SearchConfig(Section):
         return ("peak_memory_mb",) if self.third_objective is None else ("peak_memory_mb", self.third_objective)
 
 
-class ScreeningConfig(Section):
+class ScreeningConfig(StrictModel):
     """Candidates that are sure to be beaten are not measured, or not to the end."""
 
     enabled: bool = True
@@ -236,7 +236,7 @@ class ScreeningConfig(Section):
     wrong."""
 
 
-class ConstraintsConfig(Section):
+class ConstraintsConfig(StrictModel):
     """Limits a candidate must keep to be feasible. null = no limit."""
 
     peak_memory_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
@@ -249,7 +249,7 @@ class ConstraintsConfig(Section):
     """Most mIoU that may be lost against the baseline, on the 0..1 scale (0.02 = two points)."""
 
 
-class ImportCheckConfig(Section):
+class ImportCheckConfig(StrictModel):
     """What an imported network must score before anything is searched."""
 
     miou: Annotated[float, Field(ge=0, le=1)]
@@ -259,7 +259,7 @@ class ImportCheckConfig(Section):
     """Images the published figure was measured on."""
 
 
-class ExecutorConfig(Section):
+class ExecutorConfig(StrictModel):
     """Where trials are evaluated."""
 
     kind: Literal["local", "ray"] = "local"
@@ -270,7 +270,7 @@ class ExecutorConfig(Section):
     """Of a GPU, for each Ray worker; 0.5 lets two share one."""
 
 
-class StorageConfig(Section):
+class StorageConfig(StrictModel):
     """Where a study lies that several launches, on this or other machines, work on at once."""
 
     url: Annotated[str, AfterValidator(_checked_database)] | None = None
@@ -280,7 +280,7 @@ class StorageConfig(Section):
     """A launch that gives no sign of life for so long is taken for dead, and others take up what it had begun."""
 
 
-class CacheConfig(Section):
+class CacheConfig(StrictModel):
     """Where finished stages are kept, so that nothing is computed twice."""
 
     place: Address | None = None
@@ -290,14 +290,14 @@ class CacheConfig(Section):
     """GB (10^9 bytes) past which the least recently used entries go. null: no limit."""
 
 
-class ReportConfig(Section):
+class ReportConfig(StrictModel):
     paper: Literal["a4", "letter"] = "a4"
     """Size of the pages."""
     overlays: Annotated[int, Field(ge=0, le=8)] = 4
     """Rows of image / label / baseline / choice, the image with the lowest score of the choice among them."""
 
 
-class ChoiceConfig(Section):
+class ChoiceConfig(StrictModel):
     """The rule by which one point of the front is chosen."""
 
     rule: Literal["knee", "budget", "max_drop"] = "knee"
@@ -318,7 +318,7 @@ class ChoiceConfig(Section):
         return self
 
 
-class SweepConfig(Section):
+class SweepConfig(StrictModel):
     """One sweep. Every path in it is absolute once the file is loaded."""
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]

@@ -35,7 +35,7 @@ from sweeps.inputs import environment
 from sweeps.inputs.fingerprints import MAKES_NETWORK
 from sweeps.storage.study_folder import StudyFolder
 from sweeps.trial.worker import AskOtherRuntimes, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
-from sweeps.workers.executor import Executor, Failure, ask_all
+from sweeps.workers.worker_pool import Failure, WorkerPool, ask_all
 
 T = TypeVar("T")
 INPUTS_CHANGED = "network or images have changed since it was measured, so it cannot be made again"
@@ -68,7 +68,7 @@ class Basis:
 def close_study(
     config: SweepConfig,
     trials: Mapping[int, Trial],
-    executor: Executor,
+    executor: WorkerPool,
     folder: StudyFolder,
     data: DataSet,
     import_check: ImportCheck | None,
@@ -109,7 +109,7 @@ def close_study(
 def collect_final_results(
     config: SweepConfig,
     trials: Mapping[int, Trial],
-    executor: Executor,
+    executor: WorkerPool,
     folder: Path,
     palette: tuple[str, ...],
     basis: Basis,

@@ -27,8 +27,8 @@ from sweeps.tracking.mirror import Mirror
 from sweeps.tracking.runs import TRACEBACKS
 from sweeps.trial.screening import pruning_reason, screen
 from sweeps.trial.worker import Evaluate, Evaluated
-from sweeps.workers.executor import Answer, Executor, Failure
 from sweeps.workers.signals import Stop
+from sweeps.workers.worker_pool import Answer, Failure, WorkerPool
 
 RULED_OUT_IN_A_ROW = 200
 """Candidates that cost no measurement; after so many the space holds nothing new."""
@@ -44,7 +44,7 @@ def run_trials(
     config: SweepConfig,
     study: Study,
     journal: Journal | SharedJournal,
-    executor: Executor,
+    executor: WorkerPool,
     mirror: Mirror,
     progress: Progress,
     stop: Stop,
@@ -74,7 +74,7 @@ class _Search:
         config: SweepConfig,
         study: Study,
         journal: Journal,
-        executor: Executor,
+        executor: WorkerPool,
         mirror: Mirror,
         progress: Progress,
         clock: Callable[[], float],

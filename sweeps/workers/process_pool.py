@@ -22,14 +22,14 @@ import psutil
 
 from evaluation.addresses import masked
 from evaluation.errors import UserError
-from sweeps.workers.executor import START_LIMIT_S, STARTS_WITHOUT_SUCCESS, Answer, Failure, Handler, Limits, respond
+from sweeps.workers.worker_pool import START_LIMIT_S, STARTS_WITHOUT_SUCCESS, Answer, Failure, Handler, Limits, respond
 
 ORPHAN_CHECK_S = 0.5
 FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 """Signals that reach the whole group; only the parent decides what they mean."""
 
 
-class Supervisor:
+class ProcessPool:
     """Hands requests to `workers` processes, first come, first served.
 
     Args:
@@ -151,7 +151,7 @@ class Supervisor:
         for worker in self._workers:
             worker.kill()
 
-    def __enter__(self) -> Supervisor:
+    def __enter__(self) -> ProcessPool:
         return self
 
     def __exit__(self, *_: object) -> None:

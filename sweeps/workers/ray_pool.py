@@ -17,7 +17,8 @@ from typing import Any
 
 from evaluation.addresses import masked
 from evaluation.errors import UserError
-from sweeps.workers.executor import (
+from sweeps.workers.ray_cluster import Cluster
+from sweeps.workers.worker_pool import (
     START_LIMIT_S,
     STARTS_WITHOUT_SUCCESS,
     Answer,
@@ -26,7 +27,6 @@ from sweeps.workers.executor import (
     Limits,
     respond,
 )
-from sweeps.workers.ray_cluster import Cluster
 
 
 class _RayWorker:
@@ -68,8 +68,8 @@ class _Slot:
     since: float = field(default_factory=time.monotonic)
 
 
-class RayExecutor:
-    """See `sweeps.workers.executor.Executor`.
+class RayPool:
+    """See `sweeps.workers.worker_pool.WorkerPool`.
 
     Args:
         open_handler: called once in every actor; picklable.
@@ -213,7 +213,7 @@ class RayExecutor:
             self._ray.kill(slot.actor)
         self._cluster.close()
 
-    def __enter__(self) -> RayExecutor:
+    def __enter__(self) -> RayPool:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -33,7 +33,7 @@ from sweeps.storage.study_folder import StudyFolder, open_folder, read_folder
 from sweeps.sweep import run_sweep
 from sweeps.trial.evaluate import require_inputs
 from sweeps.trial.preflight import check_inputs
-from sweeps.workers.executor import Answer, Failure
+from sweeps.workers.worker_pool import Answer, Failure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = [f"class {index}" for index in range(11)]

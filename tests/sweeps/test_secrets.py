@@ -17,7 +17,7 @@ from reports.record_file import read_record
 from sweeps.config.load import load_config
 from sweeps.config.schema import CacheConfig, StorageConfig
 from sweeps.tracking.address import check_tracking, how_to_browse, tracking_uri
-from sweeps.workers.executor import respond
+from sweeps.workers.worker_pool import respond
 
 SECRET = "S3CR3T"
 REFUSED = [

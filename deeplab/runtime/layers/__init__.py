@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deeplab.runtime.layer import Layer, Site
+from deeplab.runtime.layer import KernelDescriptor, KernelSite
 from deeplab.runtime.layers import (
     broadcasting,
     convolution,
@@ -28,7 +28,7 @@ from deeplab.runtime.layers import (
 from evaluation.graph.regions import extent
 from evaluation.listing import listed
 
-Maker = Callable[[Site], Layer | None]
+Maker = Callable[[KernelSite], KernelDescriptor | None]
 
 _MODULES: tuple[dict[tuple[str, ...], Maker], ...] = (
     convolution.LAYERS,
@@ -48,7 +48,7 @@ _MODULES: tuple[dict[tuple[str, ...], Maker], ...] = (
 )
 
 
-def layer_of(site: Site) -> Layer:
+def descriptor_of(site: KernelSite) -> KernelDescriptor:
     """The layer of a call.
 
     Raises:
@@ -56,7 +56,7 @@ def layer_of(site: Site) -> Layer:
     """
     if not site.call.operators:
         channels = extent(site.source)[2]
-        return Layer("int8/copy", "copy", "copy_layer", {"channels": channels})
+        return KernelDescriptor("int8/copy", "copy", "copy_layer", {"channels": channels})
     for makers in _MODULES:
         maker = makers.get(site.kinds)
         layer = None if maker is None else maker(site)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from deeplab.runtime.layers.elementwise import ADD_LEFT_SHIFT
 from deeplab.runtime.layers.window_ops import is_code
 from evaluation.graph import Tensor
@@ -23,7 +23,7 @@ ROWS, COLUMNS, CHANNELS, OTHER_AXES = 1, 2, 4, 8
 """Bits of `moves`."""
 
 
-def broadcast(site: Site) -> Layer | None:
+def broadcast(site: KernelSite) -> KernelDescriptor | None:
     kind, output = site.operator.kind, site.output
     operands = [site.tensor(0), site.tensor(1)]
     if any(not is_code(tensor) or tensor.dtype != output.dtype for tensor in (*operands, output)):
@@ -48,7 +48,7 @@ def broadcast(site: Site) -> Layer | None:
         "kind": KINDS.index(kind),
         "is_unsigned": output.dtype == "uint8",
     }
-    return Layer("int8/binary", "broadcast", "broadcast_layer", fields)
+    return KernelDescriptor("int8/binary", "broadcast", "broadcast_layer", fields)
 
 
 LAYERS = {(kind,): broadcast for kind in KINDS}
@@ -67,14 +67,14 @@ def _ratios(kind: str, a: Tensor, b: Tensor, output: Tensor) -> list[float]:
     return []
 
 
-def _constant(site: Site, position: int) -> Constant | None:
+def _constant(site: KernelSite, position: int) -> Constant | None:
     tensor = site.tensor(position)
     if not tensor.is_constant:
         return None
     return Constant(site.name_of("operand", position), site.constant(position).reshape(-1).view(np.uint8))
 
 
-def _moves(site: Site, tensor: Tensor) -> int:
+def _moves(site: KernelSite, tensor: Tensor) -> int:
     """Along which axes an operand moves with the output; those of size 1 are broadcast."""
     output = site.output
     shape = extent(tensor)

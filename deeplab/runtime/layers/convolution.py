@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from evaluation.graph import Tensor
 from evaluation.graph.geometry import padding_before
 from evaluation.graph.regions import extent
@@ -16,7 +16,7 @@ GROUP = 4
 """As in `c/int8/walk.h`."""
 
 
-def convolution(site: Site) -> Layer | None:
+def convolution(site: KernelSite) -> KernelDescriptor | None:
     """CONV_2D or FULLY_CONNECTED of int8 by dense int8."""
     if not _is_plain_int8(site):
         return None
@@ -33,7 +33,7 @@ def convolution(site: Site) -> Layer | None:
         padding = padding_of(site, geometry, kernel.shape[1:3])
         if kernel.shape[3] != geometry["in_channels"]:
             raise site.refused("grouped convolution cannot be run; split it into one for each group")
-    return Layer(
+    return KernelDescriptor(
         "int8/convolution",
         "convolution",
         "convolution_layer",
@@ -50,13 +50,13 @@ def convolution(site: Site) -> Layer | None:
     )
 
 
-def depthwise(site: Site) -> Layer | None:
+def depthwise(site: KernelSite) -> KernelDescriptor | None:
     """DEPTHWISE_CONV_2D of int8 by dense int8."""
     if not _is_plain_int8(site):
         return None
     weights = site.constant(1)
     taps = weights.reshape(-1, weights.shape[3])
-    return Layer(
+    return KernelDescriptor(
         "int8/depthwise",
         "depthwise",
         "depthwise_layer",
@@ -90,7 +90,7 @@ def blocked(rows: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def rescaling_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:
+def rescaling_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
     """Bias and requantisation of a convolution with kernels `rows` (output channels, values).
 
     The input's zero point times each kernel's sum is taken from the bias, so that codes can be multiplied as they are:
@@ -114,7 +114,7 @@ def rescaling_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:
     }
 
 
-def window_fields(site: Site) -> dict[str, Value]:
+def window_fields(site: KernelSite) -> dict[str, Value]:
     """Input and geometry of a sliding window; the size of the filter excepted."""
     rows, columns, channels = extent(site.source)
     attributes = site.operator.attributes
@@ -133,7 +133,7 @@ def window_fields(site: Site) -> dict[str, Value]:
     }
 
 
-def padding_of(site: Site, geometry: dict[str, Value], filter_size: tuple[int, int]) -> Constant | None:
+def padding_of(site: KernelSite, geometry: dict[str, Value], filter_size: tuple[int, int]) -> Constant | None:
     """One pixel of zero points, where the filter reaches over an edge."""
     if not reaches_over(site.source, site.output, geometry, filter_size):
         return None
@@ -152,7 +152,7 @@ def reaches_over(source: Tensor, output: Tensor, geometry: dict[str, Value], fil
     return False
 
 
-def _is_plain_int8(site: Site) -> bool:
+def _is_plain_int8(site: KernelSite) -> bool:
     """Whether input, weights and output are int8 of 8 bits, the weights as dense as they stand."""
     tensors = (site.source, site.tensor(1), site.output)
     return all((t.dtype, t.bits) == ("int8", 8) for t in tensors) and not site.is_packed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeplab.runtime.layer import Layer, Site
+from deeplab.runtime.layer import KernelDescriptor, KernelSite
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (
     activation_range,
@@ -15,14 +15,14 @@ from evaluation.interpreter.requantize import (
 ADD_LEFT_SHIFT = 20
 
 
-def requantize(site: Site) -> Layer | None:
+def requantize(site: KernelSite) -> KernelDescriptor | None:
     """QUANTIZE between 8-bit codes."""
     source, output = site.source, site.output
     if {source.dtype, output.dtype} - {"int8", "uint8"} or (source.bits, output.bits) != (8, 8):
         return None
     mantissa, exponent = quantize_multiplier(float(scale_of(source)) / float(scale_of(output)))
     lowest, highest = integer_range(output)
-    return Layer(
+    return KernelDescriptor(
         "int8/requantize",
         "requantize",
         "requantize_layer",
@@ -40,7 +40,7 @@ def requantize(site: Site) -> Layer | None:
     )
 
 
-def add(site: Site) -> Layer | None:
+def add(site: KernelSite) -> KernelDescriptor | None:
     """ADD of two int8 tensors of one shape."""
     reads = [site.graph.tensors[place.tensor] for place in site.call.reads]
     if len(reads) != 2 or any(t.shape != site.output.shape for t in reads):
@@ -52,7 +52,7 @@ def add(site: Site) -> Layer | None:
     reals.append(twice_largest / ((1 << ADD_LEFT_SHIFT) * float(scale_of(site.output))))
     pairs = [quantize_multiplier(real) for real in reals]
     lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), site.output)
-    return Layer(
+    return KernelDescriptor(
         "int8/add",
         "add",
         "add_layer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from deeplab.runtime.layers.convolution import window_fields
 from evaluation.graph import ABSENT, Tensor
 from evaluation.graph.regions import extent
@@ -23,18 +23,18 @@ def is_float(*tensors: Tensor) -> bool:
     return all((t.dtype, t.bits) == ("float32", 32) for t in tensors)
 
 
-def activation_of(site: Site) -> int:
+def activation_of(site: KernelSite) -> int:
     return ACTIVATIONS[site.operator.attributes.get("activation", "NONE")]
 
 
-def binary(site: Site) -> Layer | None:
+def binary(site: KernelSite) -> KernelDescriptor | None:
     """Sums, products and choices of two operands, one of which may be constant."""
     if not is_float(site.output) or ABSENT in site.operator.inputs:
         return None
     operands = [site.tensor(position) for position in (0, 1)]
     shapes = [_broadcast_shape(site, tensor) for tensor in operands]
     kind = site.operator.kind
-    return Layer(
+    return KernelDescriptor(
         "float/binary",
         "float_binary",
         "float_binary_layer",
@@ -53,12 +53,12 @@ def binary(site: Site) -> Layer | None:
     )
 
 
-def unary(site: Site) -> Layer | None:
+def unary(site: KernelSite) -> KernelDescriptor | None:
     """Activations and other functions of one element."""
     if not is_float(site.source, site.output):
         return None
     kind = site.operator.kind
-    return Layer(
+    return KernelDescriptor(
         "float/unary",
         "float_unary",
         "float_unary_layer",
@@ -71,35 +71,35 @@ def unary(site: Site) -> Layer | None:
     )
 
 
-def softmax(site: Site) -> Layer | None:
+def softmax(site: KernelSite) -> KernelDescriptor | None:
     if not is_float(site.source, site.output):
         return None
     _require_channels_last(site)
     fields = {"beta": float(site.operator.attributes["beta"]), "channels": extent(site.source)[2]}
-    return Layer("float/softmax", "float_softmax", "float_softmax_layer", fields)
+    return KernelDescriptor("float/softmax", "float_softmax", "float_softmax_layer", fields)
 
 
-def argmax(site: Site) -> Layer | None:
+def argmax(site: KernelSite) -> KernelDescriptor | None:
     source = site.source
     if not is_float(source):
         return None
     _require_channels_last(site)
     if site.operator.attributes["axis"] % len(source.shape) != len(source.shape) - 1:
         raise site.refused("ARG_MAX can be run along the last axis only")
-    return Layer("float/argmax", "float_argmax", "float_argmax_layer", {"channels": extent(source)[2]})
+    return KernelDescriptor("float/argmax", "float_argmax", "float_argmax_layer", {"channels": extent(source)[2]})
 
 
-def average_pool(site: Site) -> Layer | None:
+def average_pool(site: KernelSite) -> KernelDescriptor | None:
     if is_float(site.output) and is_global_reduction(site.graph, site.operator):
         return _global_mean(site)
     return _pool(site, is_max=False)
 
 
-def max_pool(site: Site) -> Layer | None:
+def max_pool(site: KernelSite) -> KernelDescriptor | None:
     return _pool(site, is_max=True)
 
 
-def mean(site: Site) -> Layer | None:
+def mean(site: KernelSite) -> KernelDescriptor | None:
     """MEAN and SUM over any axes."""
     source, output = site.source, site.output
     if not is_float(source, output):
@@ -110,7 +110,7 @@ def mean(site: Site) -> Layer | None:
     if ones < 0:
         raise site.refused(f"the C program sums tensors of at most {MOST_AXES} axes, not of shape {source.shape}")
     summed = {axis % len(source.shape) for axis in site.operator.attributes["axes"]}
-    return Layer(
+    return KernelDescriptor(
         "float/mean",
         "float_mean",
         "float_mean_layer",
@@ -126,16 +126,16 @@ def mean(site: Site) -> Layer | None:
     )
 
 
-def resize_bilinear(site: Site) -> Layer | None:
+def resize_bilinear(site: KernelSite) -> KernelDescriptor | None:
     if not is_float(site.source, site.output):
         return None
-    return Layer("float/resize", "float_resize_bilinear", "float_resize_layer", _resize_fields(site))
+    return KernelDescriptor("float/resize", "float_resize_bilinear", "float_resize_layer", _resize_fields(site))
 
 
-def resize_argmax(site: Site) -> Layer | None:
+def resize_argmax(site: KernelSite) -> KernelDescriptor | None:
     if not is_float(site.source):
         return None
-    return Layer("float/resize", "float_resize_argmax", "float_resize_layer", _resize_fields(site))
+    return KernelDescriptor("float/resize", "float_resize_argmax", "float_resize_layer", _resize_fields(site))
 
 
 LAYERS = {
@@ -152,13 +152,13 @@ LAYERS = {
 }
 
 
-def _pool(site: Site, *, is_max: bool) -> Layer | None:
+def _pool(site: KernelSite, *, is_max: bool) -> KernelDescriptor | None:
     if not is_float(site.source, site.output):
         return None
     filter_rows, filter_columns = site.operator.attributes["filter"]
     names = ("in_rows", "in_columns", "stride_rows", "stride_columns", "before_rows", "before_columns")
     window = window_fields(site)
-    return Layer(
+    return KernelDescriptor(
         "float/pool",
         "float_pool",
         "float_pool_layer",
@@ -173,9 +173,9 @@ def _pool(site: Site, *, is_max: bool) -> Layer | None:
     )
 
 
-def _global_mean(site: Site) -> Layer:
+def _global_mean(site: KernelSite) -> KernelDescriptor:
     rows, columns, channels = extent(site.source)
-    return Layer(
+    return KernelDescriptor(
         "float/mean",
         "float_global_mean",
         "float_global_mean_layer",
@@ -189,12 +189,12 @@ def _global_mean(site: Site) -> Layer:
     )
 
 
-def _count(site: Site) -> float:
+def _count(site: KernelSite) -> float:
     """What the sums are divided by."""
     return 1.0 if site.operator.kind == "SUM" else float(np.float32(site.source.elements // site.output.elements))
 
 
-def _resize_fields(site: Site) -> dict[str, Value]:
+def _resize_fields(site: KernelSite) -> dict[str, Value]:
     rows_in, columns_in, channels = extent(site.source)
     size_out = extent(site.graph.tensors[site.operator.outputs[0]])
     attributes = site.operator.attributes
@@ -213,14 +213,14 @@ def _resize_fields(site: Site) -> dict[str, Value]:
     }
 
 
-def _values_of(site: Site, position: int) -> Constant | None:
+def _values_of(site: KernelSite, position: int) -> Constant | None:
     """A constant operand's values."""
     if not site.tensor(position).is_constant:
         return None
     return Constant(site.name_of("values", position), site.constant(position).astype(np.float32).reshape(-1))
 
 
-def _broadcast_shape(site: Site, tensor: Tensor) -> tuple[int, int, int]:
+def _broadcast_shape(site: KernelSite, tensor: Tensor) -> tuple[int, int, int]:
     """Rows, columns and channels of an operand as it is broadcast; axes are matched from the last one."""
     output = site.output
     shape = extent(tensor)
@@ -231,7 +231,7 @@ def _broadcast_shape(site: Site, tensor: Tensor) -> tuple[int, int, int]:
     return shape
 
 
-def _require_channels_last(site: Site) -> None:
+def _require_channels_last(site: KernelSite) -> None:
     source = site.source
     if extent(source)[2] != source.shape[-1]:
         raise site.refused(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Site, Value
+from deeplab.runtime.layer import Constant, KernelSite, Value
 from evaluation.kernels.weights import INDEX_BITS, Format, layer_storage
 
 FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
 """`enum weight_format` of `c/low_bit/unpack.h`."""
 
 
-def stored_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:
+def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
     """How the weights of a call lie: fields of `struct float_packed_layer`.
 
     Args:

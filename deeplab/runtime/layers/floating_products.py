@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from deeplab.runtime.layers.convolution import window_fields
 from deeplab.runtime.layers.floating import activation_of, is_float
 from deeplab.runtime.layers.floating_packed import stored_fields
@@ -17,7 +17,7 @@ MOST_FILTER_ROWS = 16
 """As in `c/float/arithmetic.h`."""
 
 
-def convolution(site: Site) -> Layer | None:
+def convolution(site: KernelSite) -> KernelDescriptor | None:
     """CONV_2D."""
     weights = _weights(site)
     if weights is None:
@@ -27,7 +27,7 @@ def convolution(site: Site) -> Layer | None:
     return _layer(site, "convolution", weights, 2, _window(site, weights))
 
 
-def depthwise(site: Site) -> Layer | None:
+def depthwise(site: KernelSite) -> KernelDescriptor | None:
     """DEPTHWISE_CONV_2D."""
     weights = _weights(site)
     if weights is None:
@@ -35,7 +35,7 @@ def depthwise(site: Site) -> Layer | None:
     return _layer(site, "depthwise", weights, 2, _window(site, weights))
 
 
-def transposed(site: Site) -> Layer | None:
+def transposed(site: KernelSite) -> KernelDescriptor | None:
     """TRANSPOSE_CONV, its input at position 2."""
     weights = _weights(site)
     if weights is None:
@@ -58,7 +58,7 @@ def transposed(site: Site) -> Layer | None:
     return _layer(site, "transposed", weights, 3, geometry)
 
 
-def fully_connected(site: Site) -> Layer | None:
+def fully_connected(site: KernelSite) -> KernelDescriptor | None:
     """FULLY_CONNECTED: the input as vectors of the weights' length."""
     weights = _weights(site)
     if weights is None:
@@ -95,7 +95,7 @@ def in_blocks(rows: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def _weights(site: Site) -> np.ndarray | None:
+def _weights(site: KernelSite) -> np.ndarray | None:
     """The values of the weights; None where the operator does not compute in float32."""
     if not is_float(site.source, site.output):
         return None
@@ -105,7 +105,9 @@ def _weights(site: Site) -> np.ndarray | None:
     return site.constant(1)
 
 
-def _layer(site: Site, kernel: str, weights: np.ndarray, bias_at: int, geometry: dict[str, Value]) -> Layer:
+def _layer(
+    site: KernelSite, kernel: str, weights: np.ndarray, bias_at: int, geometry: dict[str, Value]
+) -> KernelDescriptor:
     """The layer of `float_KERNEL`, or of its form for weights that lie sparse or as float16."""
     bias = site.constant(bias_at)
     per_tap = site.operator.kind == "DEPTHWISE_CONV_2D"
@@ -118,13 +120,15 @@ def _layer(site: Site, kernel: str, weights: np.ndarray, bias_at: int, geometry:
     }
     if site.is_packed:
         struct = "float_packed_vectors_layer" if kernel == "fully_connected" else "float_packed_layer"
-        return Layer("float/packed", f"float_packed_{kernel}", struct, {**stored_fields(site, rows), **fields})
+        return KernelDescriptor(
+            "float/packed", f"float_packed_{kernel}", struct, {**stored_fields(site, rows), **fields}
+        )
     fields["weights"] = Constant(site.name_of("weights", 1), weights.reshape(-1) if per_tap else in_blocks(rows))
     name = f"float_{kernel}"
-    return Layer(f"float/{kernel}", name, f"{name}_layer", fields)
+    return KernelDescriptor(f"float/{kernel}", name, f"{name}_layer", fields)
 
 
-def _window(site: Site, weights: np.ndarray) -> dict[str, Value]:
+def _window(site: KernelSite, weights: np.ndarray) -> dict[str, Value]:
     if weights.shape[1] > MOST_FILTER_ROWS:
         raise site.refused(f"a filter of {weights.shape[1]} rows; the C program has at most {MOST_FILTER_ROWS}")
     return {
@@ -135,7 +139,7 @@ def _window(site: Site, weights: np.ndarray) -> dict[str, Value]:
     }
 
 
-def _columns_of_vectors(site: Site, tensor, place, values: int) -> int:
+def _columns_of_vectors(site: KernelSite, tensor, place, values: int) -> int:
     """Columns of a tensor each of whose pixels is a vector; 0 where the vectors follow one another."""
     rows, columns, channels = extent(tensor)
     if channels == values:

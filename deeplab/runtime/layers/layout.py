@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
 from evaluation.graph.slicing import strided_index
@@ -16,7 +16,7 @@ MOST_AXES = 6
 """As in `c/int8/strided.c`."""
 
 
-def moved(site: Site) -> Layer | None:
+def moved(site: KernelSite) -> KernelDescriptor | None:
     """RESHAPE, SQUEEZE, EXPAND_DIMS, TRANSPOSE, SLICE, STRIDED_SLICE and SPLIT: what they take, read in strides."""
     source, operator, kind = site.source, site.operator, site.operator.kind
     if not _is_of_whole_bytes(source):
@@ -52,10 +52,10 @@ def moved(site: Site) -> Layer | None:
         "rank": len(axes),
         "outputs": len(operator.outputs),
     }
-    return Layer("int8/strided", "strided", "strided_layer", fields)
+    return KernelDescriptor("int8/strided", "strided", "strided_layer", fields)
 
 
-def mirror_pad(site: Site) -> Layer | None:
+def mirror_pad(site: KernelSite) -> KernelDescriptor | None:
     source, output = site.source, site.output
     if not _is_of_whole_bytes(source):
         return None
@@ -75,10 +75,10 @@ def mirror_pad(site: Site) -> Layer | None:
         "out_channels": extent(output)[2],
         "repeats_border": is_symmetric,
     }
-    return Layer("int8/mirror_pad", "mirror_pad", "mirror_pad_layer", fields)
+    return KernelDescriptor("int8/mirror_pad", "mirror_pad", "mirror_pad_layer", fields)
 
 
-def pad(site: Site) -> Layer | None:
+def pad(site: KernelSite) -> KernelDescriptor | None:
     """PAD and PADV2 of rows and columns."""
     source, output, operator = site.source, site.output, site.operator
     if not _is_of_whole_bytes(source) or source.bits > 32:
@@ -98,20 +98,20 @@ def pad(site: Site) -> Layer | None:
         "top": paddings[1][0],
         "left": paddings[2][0],
     }
-    return Layer("int8/pad", "pad", "pad_layer", fields)
+    return KernelDescriptor("int8/pad", "pad", "pad_layer", fields)
 
 
-def blocks(site: Site) -> Layer | None:
+def blocks(site: KernelSite) -> KernelDescriptor | None:
     """DEPTH_TO_SPACE and SPACE_TO_DEPTH."""
     if not _is_of_whole_bytes(site.source):
         return None
     kind = site.operator.kind
     shallow = site.output if kind == "DEPTH_TO_SPACE" else site.source
     fields: dict[str, Value] = {"block": site.operator.attributes["block_size"], "channels": extent(shallow)[2]}
-    return Layer("int8/space_to_depth", kind.lower(), "blocks_layer", fields)
+    return KernelDescriptor("int8/space_to_depth", kind.lower(), "blocks_layer", fields)
 
 
-def resize_nearest(site: Site) -> Layer | None:
+def resize_nearest(site: KernelSite) -> KernelDescriptor | None:
     source, output, attributes = site.source, site.output, site.operator.attributes
     if not _is_of_whole_bytes(source):
         return None
@@ -123,10 +123,10 @@ def resize_nearest(site: Site) -> Layer | None:
         aligned = attributes.get("align_corners", False) and size_out > 1
         fields[f"step_{name}"] = np.float32(size_in - aligned) / np.float32(size_out - aligned)
         fields[f"rounds_{name}"] = aligned
-    return Layer("int8/resize_nearest", "resize_nearest", "nearest_layer", fields)
+    return KernelDescriptor("int8/resize_nearest", "resize_nearest", "nearest_layer", fields)
 
 
-def join(site: Site) -> Layer | None:
+def join(site: KernelSite) -> KernelDescriptor | None:
     """CONCATENATION along the channels where it is not elided."""
     output, operator = site.output, site.operator
     inputs = [site.graph.tensors[place.tensor] for place in site.call.reads]
@@ -149,7 +149,7 @@ def join(site: Site) -> Layer | None:
         "highest": highest,
         "inputs": len(inputs),
     }
-    return Layer("int8/concatenation", "join", "join_layer", fields)
+    return KernelDescriptor("int8/concatenation", "join", "join_layer", fields)
 
 
 LAYERS = {
@@ -166,7 +166,7 @@ LAYERS = {
 }
 
 
-def _brought_to_one_scale(site: Site, inputs: Sequence[Tensor]) -> dict[str, Value]:
+def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> dict[str, Value]:
     """Arrays of what brings each input to the output's quantisation; nothing where all have it already."""
     output, number = site.output, site.number
     if output.dtype == "float32" or output.quantization is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from deeplab.runtime.layers.packed import is_signed_code
 from deeplab.runtime.layers.pooling import mean_multiplier
 from deeplab.runtime.layers.resize import position_fields
@@ -24,7 +24,7 @@ from evaluation.interpreter.requantize import (
 from evaluation.kernels.contract import is_global_reduction
 
 
-def add(site: Site) -> Layer | None:
+def add(site: KernelSite) -> KernelDescriptor | None:
     """ADD of two tensors of one shape."""
     reads = _reads(site)
     if len(reads) != 2 or not _are_narrow_or_wide(*reads, site.output):
@@ -44,10 +44,10 @@ def add(site: Site) -> Layer | None:
         "channels": extent(site.output)[2],
         "left_shift": left_shift,
     }
-    return Layer("low_bit/add", "low_bit_add", "low_bit_add_layer", fields)
+    return KernelDescriptor("low_bit/add", "low_bit_add", "low_bit_add_layer", fields)
 
 
-def requantize(site: Site) -> Layer | None:
+def requantize(site: KernelSite) -> KernelDescriptor | None:
     """QUANTIZE to signed codes, from such or from a camera's bytes; RELU, RELU6, RELU_N1_TO_1 as operators of their
     own are the same with other bounds."""
     source, output = site.source, site.output
@@ -66,10 +66,10 @@ def requantize(site: Site) -> Layer | None:
         "channels": extent(output)[2],
         "from_unsigned": from_unsigned,
     }
-    return Layer("low_bit/requantize", "low_bit_requantize", "low_bit_requantize_layer", fields)
+    return KernelDescriptor("low_bit/requantize", "low_bit_requantize", "low_bit_requantize_layer", fields)
 
 
-def concatenation(site: Site) -> Layer | None:
+def concatenation(site: KernelSite) -> KernelDescriptor | None:
     """CONCATENATION along the channels."""
     reads, output, operator = _reads(site), site.output, site.operator
     if len(reads) != len(operator.inputs) or not _are_narrow_or_wide(*reads, output):
@@ -89,10 +89,10 @@ def concatenation(site: Site) -> Layer | None:
         "highest": highest,
         "inputs": len(reads),
     }
-    return Layer("low_bit/concatenation", "low_bit_concatenation", "low_bit_concatenation_layer", fields)
+    return KernelDescriptor("low_bit/concatenation", "low_bit_concatenation", "low_bit_concatenation_layer", fields)
 
 
-def pool(site: Site) -> Layer | None:
+def pool(site: KernelSite) -> KernelDescriptor | None:
     """AVERAGE_POOL_2D, MAX_POOL_2D, or MEAN over all rows and columns."""
     source, output, operator = site.source, site.output, site.operator
     if not _are_narrow_or_wide(source, output):
@@ -113,10 +113,10 @@ def pool(site: Site) -> Layer | None:
         **_bounds(output, operator.attributes.get("activation", "NONE")),
         "sum_bytes": np.dtype(accumulator_dtype(source, rows * columns)).itemsize,
     }
-    return Layer("low_bit/pool", "low_bit_pool", "low_bit_pool_layer", fields)
+    return KernelDescriptor("low_bit/pool", "low_bit_pool", "low_bit_pool_layer", fields)
 
 
-def _window_pool(site: Site) -> Layer:
+def _window_pool(site: KernelSite) -> KernelDescriptor:
     rows, columns = site.operator.attributes["filter"]
     fields: dict[str, Value] = {
         **geometry(site),
@@ -126,19 +126,19 @@ def _window_pool(site: Site) -> Layer:
         **_bounds(site.output, site.operator.attributes.get("activation", "NONE")),
         "takes_largest": site.operator.kind == "MAX_POOL_2D",
     }
-    return Layer("low_bit/window_pool", "low_bit_window_pool", "low_bit_window_pool_layer", fields)
+    return KernelDescriptor("low_bit/window_pool", "low_bit_window_pool", "low_bit_window_pool_layer", fields)
 
 
-def resize(site: Site) -> Layer | None:
+def resize(site: KernelSite) -> KernelDescriptor | None:
     if not _are_narrow_or_wide(site.source, site.output):
         return None
-    return Layer("low_bit/resize", "low_bit_resize", "low_bit_resize_layer", position_fields(site))
+    return KernelDescriptor("low_bit/resize", "low_bit_resize", "low_bit_resize_layer", position_fields(site))
 
 
-def resize_argmax(site: Site) -> Layer | None:
+def resize_argmax(site: KernelSite) -> KernelDescriptor | None:
     if not _are_narrow_or_wide(site.source):
         return None
-    return Layer("low_bit/resize", "low_bit_resize_argmax", "low_bit_resize_layer", position_fields(site))
+    return KernelDescriptor("low_bit/resize", "low_bit_resize_argmax", "low_bit_resize_layer", position_fields(site))
 
 
 LAYERS = {
@@ -158,7 +158,7 @@ def _are_narrow_or_wide(*tensors: Tensor) -> bool:
     return all(is_signed_code(tensor) for tensor in tensors) and any(tensor.bits != 8 for tensor in tensors)
 
 
-def _reads(site: Site) -> list[Tensor]:
+def _reads(site: KernelSite) -> list[Tensor]:
     return [site.graph.tensors[place.tensor] for place in site.call.reads]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from deeplab.runtime.layers.convolution import blocked, padding_of, rescaling_fields, window_fields
 from deeplab.runtime.layers.weight_formats import PLAIN, stored_fields
 from evaluation.graph import Tensor
@@ -19,7 +19,7 @@ MOST_TAPS = 256
 """Of a depthwise kernel, as in `c/low_bit/depthwise.c`."""
 
 
-def convolution(site: Site) -> Layer | None:
+def convolution(site: KernelSite) -> KernelDescriptor | None:
     """CONV_2D or FULLY_CONNECTED of signed codes."""
     if not _is_signed(site):
         return None
@@ -45,7 +45,7 @@ def convolution(site: Site) -> Layer | None:
     return _layer(site, "low_bit_convolution", rows, geometry, kernel.shape[1:3])
 
 
-def depthwise(site: Site) -> Layer | None:
+def depthwise(site: KernelSite) -> KernelDescriptor | None:
     """DEPTHWISE_CONV_2D of signed codes."""
     if not _is_signed(site):
         return None
@@ -67,7 +67,7 @@ def is_signed_code(tensor: Tensor) -> bool:
     return tensor.dtype in ("int8", "int16") and tensor.quantization is not None
 
 
-def _is_signed(site: Site) -> bool:
+def _is_signed(site: KernelSite) -> bool:
     """Whether input, weights and output are signed codes, the weights without zero points."""
     weights = site.tensor(1)
     tensors = (site.source, weights, site.output)
@@ -77,8 +77,8 @@ def _is_signed(site: Site) -> bool:
 
 
 def _layer(
-    site: Site, kernel: str, rows: np.ndarray, geometry: dict[str, Value], filter_size: tuple[int, int]
-) -> Layer:
+    site: KernelSite, kernel: str, rows: np.ndarray, geometry: dict[str, Value], filter_size: tuple[int, int]
+) -> KernelDescriptor:
     """The layer of kernels `rows` (output channels, values)."""
     mantissas, exponents = quantize_multipliers(
         effective_scales(site.operator.kind, site.source, site.tensor(1), site.output)
@@ -102,12 +102,12 @@ def _layer(
         "per_channel": mantissas.size > 1,
         "rounding": _rounding(site),
     }
-    return Layer(f"low_bit/{kernel.removeprefix('low_bit_')}", kernel, f"{kernel}_layer", fields)
+    return KernelDescriptor(f"low_bit/{kernel.removeprefix('low_bit_')}", kernel, f"{kernel}_layer", fields)
 
 
 def _layer_of_bytes(
-    site: Site, kernel: str, rows: np.ndarray, own: dict[str, Value], filter_size: tuple[int, int]
-) -> Layer:
+    site: KernelSite, kernel: str, rows: np.ndarray, own: dict[str, Value], filter_size: tuple[int, int]
+) -> KernelDescriptor:
     """The layer of kernels `rows` (output channels, values) that a kernel for bytes multiplies, once they are unpacked.
 
     Args:
@@ -126,17 +126,17 @@ def _layer_of_bytes(
     }
     fields: dict[str, Value] = {f"plain.{name}": value for name, value in plain.items()}
     fields |= {name: stored[name] for name in ("entries", "format", "weight_bits")}
-    return Layer(f"low_bit/{kernel.removeprefix('low_bit_')}", kernel, f"{kernel}_layer", fields)
+    return KernelDescriptor(f"low_bit/{kernel.removeprefix('low_bit_')}", kernel, f"{kernel}_layer", fields)
 
 
-def _rounding(site: Site) -> int:
+def _rounding(site: KernelSite) -> int:
     """As the interpreter rounds (`evaluation.interpreter.convolution`)."""
     if site.source.dtype == "int16":
         return ROUND_WIDE
     return ROUND_ONCE if site.operator.kind == "FULLY_CONNECTED" else ROUND_TWICE
 
 
-def _bias(site: Site, rows: np.ndarray) -> np.ndarray:
+def _bias(site: KernelSite, rows: np.ndarray) -> np.ndarray:
     """Bias less the input's zero point times each kernel's sum, so that codes are multiplied as they are; int64 with
     16-bit activations, and where 16-bit weights would carry it beyond int32."""
     bias = site.constant(2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from deeplab.runtime.layers.elementwise import requantize
 from deeplab.runtime.layers.window_ops import is_code
 from evaluation.graph import Graph
@@ -24,7 +24,7 @@ from evaluation.interpreter.softmax import INPUT_INTEGER_BITS, LARGEST
 from evaluation.interpreter.whole import run_whole
 
 
-def table(site: Site) -> Layer | None:
+def table(site: KernelSite) -> KernelDescriptor | None:
     """LOGISTIC, TANH, HARD_SWISH and LEAKY_RELU: what the interpreter makes of each of the 256 codes."""
     source, output = site.source, site.output
     if not is_code(source) or not is_code(output):
@@ -38,10 +38,10 @@ def table(site: Site) -> Layer | None:
         "entries": Constant(f"table_{site.number}", entries.reshape(-1).view(np.uint8)),
         "channels": extent(source)[2],
     }
-    return Layer("int8/lookup", "table", "table_layer", fields)
+    return KernelDescriptor("int8/lookup", "table", "table_layer", fields)
 
 
-def activation(site: Site) -> Layer | None:
+def activation(site: KernelSite) -> KernelDescriptor | None:
     """RELU, RELU6 and RELU_N1_TO_1 as operators of their own: a change of quantisation with other bounds."""
     layer = requantize(site)
     if layer is None or site.source.dtype != site.output.dtype:
@@ -52,7 +52,7 @@ def activation(site: Site) -> Layer | None:
     return replace(layer, fields={**layer.fields, **changed})
 
 
-def quantize_real(site: Site) -> Layer | None:
+def quantize_real(site: KernelSite) -> KernelDescriptor | None:
     """QUANTIZE of float32."""
     output = site.output
     if site.source.dtype != "float32" or not is_code(output):
@@ -66,10 +66,10 @@ def quantize_real(site: Site) -> Layer | None:
         "highest": highest,
         "is_unsigned": output.dtype == "uint8",
     }
-    return Layer("int8/quantize", "quantize_real", "real_codes_layer", fields)
+    return KernelDescriptor("int8/quantize", "quantize_real", "real_codes_layer", fields)
 
 
-def dequantize(site: Site) -> Layer | None:
+def dequantize(site: KernelSite) -> KernelDescriptor | None:
     """DEQUANTIZE to float32; here a zero point may lie between two codes."""
     source = site.source
     if not is_code(source) or site.output.dtype != "float32":
@@ -80,10 +80,10 @@ def dequantize(site: Site) -> Layer | None:
         "channels": extent(source)[2],
         "is_unsigned": source.dtype == "uint8",
     }
-    return Layer("int8/quantize", "dequantize", "real_codes_layer", fields)
+    return KernelDescriptor("int8/quantize", "dequantize", "real_codes_layer", fields)
 
 
-def softmax(site: Site) -> Layer | None:
+def softmax(site: KernelSite) -> KernelDescriptor | None:
     source, output = site.source, site.output
     if not is_code(source) or not is_code(output):
         return None
@@ -103,10 +103,10 @@ def softmax(site: Site) -> Layer | None:
         "shift": exponent,
         "is_unsigned": source.dtype == "uint8",
     }
-    return Layer("int8/softmax", "softmax", "softmax_layer", fields)
+    return KernelDescriptor("int8/softmax", "softmax", "softmax_layer", fields)
 
 
-def argmax(site: Site) -> Layer | None:
+def argmax(site: KernelSite) -> KernelDescriptor | None:
     """ARG_MAX over the channels."""
     source, output = site.source, site.output
     if not is_code(source) or output.dtype not in ("int32", "int64"):
@@ -117,7 +117,7 @@ def argmax(site: Site) -> Layer | None:
     if extent(output) != (*extent(source)[:2], 1):
         raise site.refused("export the network with images of shape (1, rows, columns, channels)")
     fields: dict[str, Value] = {"channels": extent(source)[2], "is_unsigned": source.dtype == "uint8"}
-    return Layer("int8/argmax", "argmax", "argmax_layer", fields)
+    return KernelDescriptor("int8/argmax", "argmax", "argmax_layer", fields)
 
 
 LAYERS = {
@@ -130,7 +130,7 @@ LAYERS = {
 }
 
 
-def _require_channels_last(site: Site) -> None:
+def _require_channels_last(site: KernelSite) -> None:
     if extent(site.source)[2] != site.source.shape[-1]:
         raise site.refused(
             f"the shape {site.source.shape} cannot be run; export the network with images of shape "

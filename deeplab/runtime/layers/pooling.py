@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeplab.runtime.layer import Layer, Site
+from deeplab.runtime.layer import KernelDescriptor, KernelSite
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (
@@ -15,7 +15,7 @@ from evaluation.interpreter.requantize import (
 from evaluation.kernels.contract import is_global_reduction
 
 
-def global_pool(site: Site) -> Layer | None:
+def global_pool(site: KernelSite) -> KernelDescriptor | None:
     """AVERAGE_POOL_2D or MEAN over all rows and columns of int8."""
     source, output, operator = site.source, site.output, site.operator
     if not is_global_reduction(site.graph, operator) or any((t.dtype, t.bits) != ("int8", 8) for t in (source, output)):
@@ -26,7 +26,7 @@ def global_pool(site: Site) -> Layer | None:
     if operator.kind == "MEAN":
         mantissa, exponent = mean_multiplier(site)
         lowest, highest = integer_range(output)
-    return Layer(
+    return KernelDescriptor(
         "int8/global_pool",
         "global_pool",
         "global_pool_layer",
@@ -46,7 +46,7 @@ def global_pool(site: Site) -> Layer | None:
     )
 
 
-def mean_multiplier(site: Site) -> tuple[int, int]:
+def mean_multiplier(site: KernelSite) -> tuple[int, int]:
     """Mantissa and exponent of a MEAN, the number of elements divided away (`reference_integer_ops::Mean`)."""
     count = site.source.elements // site.output.elements
     mantissa, exponent = quantize_multiplier(float(scale_of(site.source)) / float(scale_of(site.output)))

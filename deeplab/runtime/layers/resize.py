@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from deeplab.runtime.layer import Layer, Site, Value
+from deeplab.runtime.layer import KernelDescriptor, KernelSite, Value
 from evaluation.graph.regions import extent
 
 ONE = 1 << 10
 """1.0 in the fixed point of positions."""
 
 
-def resize_bilinear(site: Site) -> Layer | None:
+def resize_bilinear(site: KernelSite) -> KernelDescriptor | None:
     if any((t.dtype, t.bits) != ("int8", 8) for t in (site.source, site.output)):
         return None
-    return Layer("int8/resize", "resize_bilinear", "resize_layer", position_fields(site))
+    return KernelDescriptor("int8/resize", "resize_bilinear", "resize_layer", position_fields(site))
 
 
-def resize_argmax(site: Site) -> Layer | None:
+def resize_argmax(site: KernelSite) -> KernelDescriptor | None:
     if (site.source.dtype, site.source.bits) != ("int8", 8):
         return None
-    return Layer("int8/resize", "resize_argmax", "resize_layer", position_fields(site))
+    return KernelDescriptor("int8/resize", "resize_argmax", "resize_layer", position_fields(site))
 
 
-def position_fields(site: Site) -> dict[str, Value]:
+def position_fields(site: KernelSite) -> dict[str, Value]:
     """Sizes, and how an output position becomes one of the input: fields of `struct resize_layer`."""
     size_in = extent(site.source)
     size_out = extent(site.graph.tensors[site.operator.outputs[0]])

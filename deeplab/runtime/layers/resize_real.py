@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Layer, Site, Value
+from deeplab.runtime.layer import KernelDescriptor, KernelSite, Value
 from evaluation.graph.regions import extent
 
 
-def resize_bilinear(site: Site) -> Layer | None:
+def resize_bilinear(site: KernelSite) -> KernelDescriptor | None:
     if any((t.dtype, t.bits) != ("uint8", 8) for t in (site.source, site.output)):
         return None
-    return Layer("uint8/resize", "resize_real", "resize_real_layer", _fields(site))
+    return KernelDescriptor("uint8/resize", "resize_real", "resize_real_layer", _fields(site))
 
 
-def resize_argmax(site: Site) -> Layer | None:
+def resize_argmax(site: KernelSite) -> KernelDescriptor | None:
     if (site.source.dtype, site.source.bits) != ("uint8", 8):
         return None
-    return Layer("uint8/resize", "resize_real_argmax", "resize_real_layer", _fields(site))
+    return KernelDescriptor("uint8/resize", "resize_real_argmax", "resize_real_layer", _fields(site))
 
 
 LAYERS = {("RESIZE_BILINEAR",): resize_bilinear, ("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax}
 
 
-def _fields(site: Site) -> dict[str, Value]:
+def _fields(site: KernelSite) -> dict[str, Value]:
     size_in = extent(site.source)
     size_out = extent(site.graph.tensors[site.operator.outputs[0]])
     attributes = site.operator.attributes

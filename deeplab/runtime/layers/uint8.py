@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from deeplab.runtime.layers.weight_formats import stored_fields
 from deeplab.runtime.layers.window_ops import geometry, is_code
 from evaluation.graph.regions import extent
@@ -13,7 +13,7 @@ from evaluation.interpreter.requantize import activation_range, quantize_multipl
 from evaluation.interpreter.window import padding_before
 
 
-def convolution(site: Site) -> Layer | None:
+def convolution(site: KernelSite) -> KernelDescriptor | None:
     """CONV_2D."""
     if not _takes(site):
         return None
@@ -23,7 +23,7 @@ def convolution(site: Site) -> Layer | None:
     return _layer(site, "convolution", weights.reshape(len(weights), -1), weights.shape[:3])
 
 
-def depthwise(site: Site) -> Layer | None:
+def depthwise(site: KernelSite) -> KernelDescriptor | None:
     """DEPTHWISE_CONV_2D."""
     if not _takes(site):
         return None
@@ -32,7 +32,7 @@ def depthwise(site: Site) -> Layer | None:
     return _layer(site, "depthwise", taps.T, (weights.shape[3], *weights.shape[1:3]))
 
 
-def rows(site: Site) -> Layer | None:
+def rows(site: KernelSite) -> KernelDescriptor | None:
     """FULLY_CONNECTED, of one row or several."""
     if not _takes(site):
         return None
@@ -49,10 +49,10 @@ def rows(site: Site) -> Layer | None:
         "out_channels": extent(site.output)[2],
         "round_once": site.source.dtype == "int8",
     }
-    return Layer("uint8/fully_connected", "uint8_fully_connected", "uint8_fully_connected_layer", fields)
+    return KernelDescriptor("uint8/fully_connected", "uint8_fully_connected", "uint8_fully_connected_layer", fields)
 
 
-def transposed(site: Site) -> Layer | None:
+def transposed(site: KernelSite) -> KernelDescriptor | None:
     """TRANSPOSE_CONV; its padding is that of the convolution that leads from the output back to the input."""
     if not _takes(site):
         return None
@@ -79,7 +79,7 @@ def transposed(site: Site) -> Layer | None:
         "before_columns": before[1],
         "in_zero": zero_point_of(source),
     }
-    return Layer("uint8/convolution", "uint8_transposed", "uint8_convolution_layer", fields)
+    return KernelDescriptor("uint8/convolution", "uint8_transposed", "uint8_convolution_layer", fields)
 
 
 LAYERS = {
@@ -90,7 +90,7 @@ LAYERS = {
 }
 
 
-def _layer(site: Site, name: str, kernels: np.ndarray, sizes: tuple[int, int, int]) -> Layer:
+def _layer(site: KernelSite, name: str, kernels: np.ndarray, sizes: tuple[int, int, int]) -> KernelDescriptor:
     """A convolution with kernels (output channels, values) and their (output channels, rows, columns)."""
     fields: dict[str, Value] = {
         **_weights(site, kernels),
@@ -105,10 +105,10 @@ def _layer(site: Site, name: str, kernels: np.ndarray, sizes: tuple[int, int, in
         "dilation_columns": site.operator.attributes["dilation"][1],
         "in_zero": zero_point_of(site.source),
     }
-    return Layer(f"uint8/{name}", f"uint8_{name}", f"uint8_{name}_layer", fields)
+    return KernelDescriptor(f"uint8/{name}", f"uint8_{name}", f"uint8_{name}_layer", fields)
 
 
-def _weights(site: Site, kernels: np.ndarray) -> dict[str, Value]:
+def _weights(site: KernelSite, kernels: np.ndarray) -> dict[str, Value]:
     """The weights as they stand in the file; sparse ones, kernels (output channels, values), less their zero point."""
     zero = zero_point_of(site.tensor(1))
     if not site.is_packed:
@@ -118,7 +118,7 @@ def _weights(site: Site, kernels: np.ndarray) -> dict[str, Value]:
     return {name: stored[name] for name in ("weights", "entries", "format")} | {"weight_zero": zero}
 
 
-def _scaling(site: Site) -> dict[str, Value]:
+def _scaling(site: KernelSite) -> dict[str, Value]:
     """What brings the sums to the output's codes."""
     output = site.output
     scales = effective_scales(site.operator.kind, site.source, site.tensor(1), output)
@@ -135,7 +135,7 @@ def _scaling(site: Site) -> dict[str, Value]:
     }
 
 
-def _folded_bias(site: Site, kernels: np.ndarray) -> Constant:
+def _folded_bias(site: KernelSite, kernels: np.ndarray) -> Constant:
     """The bias less the input's zero point times the sum of each of the kernels (output channels, values):
     sum((x - z) w) + b = sum(x w) + (b - z sum(w)), where w is less its own zero point."""
     bias = site.constant(2)
@@ -144,7 +144,7 @@ def _folded_bias(site: Site, kernels: np.ndarray) -> Constant:
     return Constant(f"bias_{site.number}", folded.astype(np.int32))
 
 
-def _takes(site: Site) -> bool:
+def _takes(site: KernelSite) -> bool:
     """Whether input, weights and output are codes of 8 bits of one type, the weights all with one zero."""
     tensors = (site.source, site.tensor(1), site.output)
     if not all(map(is_code, tensors)) or len({tensor.dtype for tensor in tensors}) > 1:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Site, Value
+from deeplab.runtime.layer import Constant, KernelSite, Value
 from evaluation.interpreter.packing import pack_rows
 from evaluation.kernels.weights import DENSE_GROUP, INDEX_BITS, Format, layer_storage
 
@@ -19,7 +19,7 @@ _AT_ONCE = 1 << 16
 """Values packed together; a multiple of 8, so that each portion ends on a whole byte."""
 
 
-def stored_fields(site: Site, rows: np.ndarray) -> dict[str, Value]:
+def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
     """How the weights of a call lie: fields of `struct low_bit_convolution_layer`, `low_bit_depthwise_layer`,
     `packed_convolution_layer` and `packed_depthwise_layer`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, Layer, Site, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
 from evaluation.graph import Tensor
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.geometry import padding_before
@@ -27,7 +27,7 @@ def is_code(tensor: Tensor) -> bool:
     return tensor.dtype in ("int8", "uint8") and tensor.bits == 8
 
 
-def geometry(site: Site) -> dict[str, Value]:
+def geometry(site: KernelSite) -> dict[str, Value]:
     """Input and steps of a sliding window."""
     rows, columns, _ = extent(site.source)
     stride, before = site.operator.attributes["stride"], padding_before(site.graph, site.operator)
@@ -41,7 +41,7 @@ def geometry(site: Site) -> dict[str, Value]:
     }
 
 
-def pool(site: Site) -> Layer | None:
+def pool(site: KernelSite) -> KernelDescriptor | None:
     """AVERAGE_POOL_2D or MAX_POOL_2D; an average over the whole image is a sum that becomes a mean."""
     source, output, operator = site.source, site.output, site.operator
     if not is_code(source) or source.dtype != output.dtype:
@@ -60,10 +60,10 @@ def pool(site: Site) -> Layer | None:
         "is_unsigned": source.dtype == "uint8",
     }
     kernel = operator.kind.removesuffix("_2D").lower()
-    return Layer("int8/pool", kernel, "window_pool_layer", fields)
+    return KernelDescriptor("int8/pool", kernel, "window_pool_layer", fields)
 
 
-def sums(site: Site) -> Layer | None:
+def sums(site: KernelSite) -> KernelDescriptor | None:
     """AVERAGE_POOL_2D over the whole image; MEAN and SUM over any axes."""
     source, output, operator = site.source, site.output, site.operator
     if not is_code(source) or source.dtype != output.dtype:
@@ -95,19 +95,19 @@ def sums(site: Site) -> Layer | None:
         "is_unsigned": source.dtype == "uint8",
     }
     if site.call.reduces:
-        return Layer("int8/reduce", "running_sums", "sums_layer", fields)
+        return KernelDescriptor("int8/reduce", "running_sums", "sums_layer", fields)
     axes = _axes(source.shape, operator.attributes["axes"])
     if len(axes) > MOST_AXES:
         raise site.refused(f"it sums over {len(axes)} groups of axes, at most {MOST_AXES} can be run; sum in two steps")
     table = np.array([size for size, _ in axes] + [step for _, step in axes], np.int32)
     fields |= {"axes": Constant(f"axes_{site.number}", table), "rank": len(axes)}
-    return Layer("int8/reduce", "axis_sums", "sums_layer", fields)
+    return KernelDescriptor("int8/reduce", "axis_sums", "sums_layer", fields)
 
 
 LAYERS = {("AVERAGE_POOL_2D",): pool, ("MAX_POOL_2D",): pool, ("MEAN",): sums, ("SUM",): sums}
 
 
-def _mean_multiplier(site: Site, count: int) -> tuple[int, int]:
+def _mean_multiplier(site: KernelSite, count: int) -> tuple[int, int]:
     """Mantissa and exponent of a MEAN, the number of elements divided away (`reference_integer_ops::Mean`)."""
     mantissa, exponent = quantize_multiplier(float(scale_of(site.source)) / float(scale_of(site.output)))
     shift = min(count.bit_length() - 1, 32, 31 + exponent)

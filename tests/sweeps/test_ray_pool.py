@@ -19,8 +19,8 @@ from standin_sweeps import essence, sweep
 from evaluation.errors import UserError
 from sweeps.config.schema import SweepConfig
 from sweeps.sweep import run_sweep
-from sweeps.workers.executor import Failure, Limits
-from sweeps.workers.ray_pool import RayExecutor
+from sweeps.workers.ray_pool import RayPool
+from sweeps.workers.worker_pool import Failure, Limits
 
 Config = Callable[..., SweepConfig]
 RAY = Path(sys.executable).with_name("ray")
@@ -92,7 +92,7 @@ def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
             started.kill(process)
 
 
-def answers(executor: RayExecutor, count: int, within_s: float = 60) -> dict:
+def answers(executor: RayPool, count: int, within_s: float = 60) -> dict:
     found, end = {}, time.monotonic() + within_s
     while len(found) < count and time.monotonic() < end:
         found |= {answer.key: answer.value for answer in executor.poll(0.2)}
@@ -101,7 +101,7 @@ def answers(executor: RayExecutor, count: int, within_s: float = 60) -> dict:
 
 def test_actors_answer_stay_warm_and_are_replaced(cluster: Cluster, tmp_path: Path) -> None:
     limits = Limits(3, requests_each=6, retries=1)
-    with RayExecutor(faulty_handler.open_handler, 1, tmp_path / "log", limits, address=cluster.address) as executor:
+    with RayPool(faulty_handler.open_handler, 1, tmp_path / "log", limits, address=cluster.address) as executor:
         for key, request in enumerate([1, 2, "raise", "crash", "count", "hang", 4]):
             executor.submit(key, request)
         found = answers(executor, 7)
@@ -146,13 +146,13 @@ def test_a_worker_without_room_is_waited_for_while_another_works(
 ) -> None:
     monkeypatch.setattr("sweeps.workers.ray_pool.START_LIMIT_S", 8)
     log = tmp_path / "log"
-    with RayExecutor(faulty_handler.open_handler, 3, log, Limits(8), address=cluster.address) as executor:
+    with RayPool(faulty_handler.open_handler, 3, log, Limits(8), address=cluster.address) as executor:
         end, key = time.monotonic() + 10, 0
         while time.monotonic() < end:
             executor.submit(key, key)
             assert answers(executor, 1) == {key: 2 * key}
             key += 1
-    with RayExecutor(faulty_handler.open_handler, 1, log, Limits(8), address=cluster.address, cpus=9) as executor:
+    with RayPool(faulty_handler.open_handler, 1, log, Limits(8), address=cluster.address, cpus=9) as executor:
         executor.submit(0, 0)
         with pytest.raises(UserError, match="no Ray worker started within 8 s; ask for less than 1 workers of 9 CPUs"):
             answers(executor, 1)
@@ -163,7 +163,7 @@ def test_a_cluster_that_refuses_is_told_from_one_that_is_not_there(
 ) -> None:
     def refused(address: str = cluster.address) -> str:
         with pytest.raises(UserError) as caught:
-            RayExecutor(faulty_handler.open_handler, 1, tmp_path / "log", Limits(3), address=address)
+            RayPool(faulty_handler.open_handler, 1, tmp_path / "log", Limits(3), address=address)
         assert len(str(caught.value)) < 400
         assert {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"}.isdisjoint(os.environ), "the environment is as it was"
         return str(caught.value)
@@ -187,7 +187,7 @@ def test_ray_that_is_started_here_is_reached_from_this_machine_alone_and_with_a_
 ) -> None:
     if not with_token:
         (home / ".ray" / "auth_token").unlink()
-    with RayExecutor(faulty_handler.open_handler, 1, tmp_path / "log", Limits(60)) as executor:
+    with RayPool(faulty_handler.open_handler, 1, tmp_path / "log", Limits(60)) as executor:
         executor.submit(0, 21)
         assert answers(executor, 1) == {0: 42}
         me = psutil.Process()
@@ -213,4 +213,4 @@ def test_ray_that_is_started_here_is_reached_from_this_machine_alone_and_with_a_
 def test_without_ray_the_install_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'petitlab\[cluster\]'"):
-        RayExecutor(faulty_handler.open_handler, 1, tmp_path / "log", Limits(3))
+        RayPool(faulty_handler.open_handler, 1, tmp_path / "log", Limits(3))

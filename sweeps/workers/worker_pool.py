@@ -51,7 +51,7 @@ class Limits:
     """How often a request is tried again whose worker died of something else than a limit."""
 
 
-class Executor(Protocol):
+class WorkerPool(Protocol):
     """Hands requests to workers, first come, first served; a worker that dies costs at most its request."""
 
     def submit(self, key: Hashable, request: Any) -> None: ...
@@ -69,7 +69,7 @@ class Executor(Protocol):
     def close(self) -> None:
         """End all workers at once; what they were doing is lost."""
 
-    def __enter__(self) -> Executor: ...
+    def __enter__(self) -> WorkerPool: ...
 
     def __exit__(self, *_: object) -> None: ...
 
@@ -89,14 +89,14 @@ def respond(handler: Handler, request: Any) -> tuple[str, Any]:
         return "answer", Failure(masked(f"{type(error).__name__}: {error}").splitlines()[0], text)
 
 
-def ask_all(executor: Executor, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+def ask_all(executor: WorkerPool, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     """Answers of all requests, by key; a lost one is a `Failure`."""
     for key, request in requests.items():
         executor.submit(key, request)
     return answers_to(executor, requests)
 
 
-def answers_to(executor: Executor, keys: Collection[Hashable]) -> dict[Hashable, Any]:
+def answers_to(executor: WorkerPool, keys: Collection[Hashable]) -> dict[Hashable, Any]:
     """Answers of requests that were handed in, by key."""
     answers: dict[Hashable, Any] = {}
     while len(answers) < len(keys):

@@ -11,19 +11,19 @@ import faulty_handler
 import pytest
 
 from evaluation.errors import UserError
-from sweeps.workers.executor import Failure, Limits
-from sweeps.workers.process_pool import Supervisor
+from sweeps.workers.process_pool import ProcessPool
+from sweeps.workers.worker_pool import Failure, Limits
 
 
-def answers(supervisor: Supervisor, count: int, within_s: float = 30) -> dict:
+def answers(supervisor: ProcessPool, count: int, within_s: float = 30) -> dict:
     found, end = {}, time.monotonic() + within_s
     while len(found) < count and time.monotonic() < end:
         found |= {answer.key: answer.value for answer in supervisor.poll(0.2)}
     return found
 
 
-def supervise(tmp_path: Path, workers: int = 1, limit_s: float = 30, opener=faulty_handler.open_handler) -> Supervisor:
-    return Supervisor(opener, workers, tmp_path / "log", Limits(limit_s))
+def supervise(tmp_path: Path, workers: int = 1, limit_s: float = 30, opener=faulty_handler.open_handler) -> ProcessPool:
+    return ProcessPool(opener, workers, tmp_path / "log", Limits(limit_s))
 
 
 def test_requests_are_answered_and_workers_stay_warm(tmp_path: Path) -> None:
@@ -106,10 +106,10 @@ def test_what_no_worker_has_begun_can_be_withdrawn(tmp_path: Path) -> None:
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     program = (
         "import sys, time; sys.path[:0] = {path!r}\n"
-        "import faulty_handler; from pathlib import Path; from sweeps.workers.process_pool import Supervisor\n"
-        "from sweeps.workers.executor import Limits\n"
+        "import faulty_handler; from pathlib import Path; from sweeps.workers.process_pool import ProcessPool\n"
+        "from sweeps.workers.worker_pool import Limits\n"
         "if __name__ == '__main__':\n"
-        "    s = Supervisor(faulty_handler.open_handler, 1, Path({log!r}), Limits(60)); s.submit(0, 'pid')\n"
+        "    s = ProcessPool(faulty_handler.open_handler, 1, Path({log!r}), Limits(60)); s.submit(0, 'pid')\n"
         "    while not (a := s.poll(0.1)): pass\n"
         "    print(a[0].value, flush=True); s.submit(1, 'hang'); time.sleep(600)\n"
     ).format(path=[str(Path(__file__).parent), str(Path(__file__).parents[2])], log=str(tmp_path / "log"))
@@ -132,7 +132,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_a_worker_that_needs_too_much_memory_is_ended(tmp_path: Path) -> None:
-    with Supervisor(faulty_handler.open_handler, 1, tmp_path / "log", Limits(30, memory_bytes=250e6)) as supervisor:
+    with ProcessPool(faulty_handler.open_handler, 1, tmp_path / "log", Limits(30, memory_bytes=250e6)) as supervisor:
         for key, request in enumerate([1, "grow", 2]):
             supervisor.submit(key, request)
         found = answers(supervisor, 3)
@@ -141,7 +141,7 @@ def test_a_worker_that_needs_too_much_memory_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_worker_is_replaced_after_so_many_answers(tmp_path: Path) -> None:
-    with Supervisor(faulty_handler.open_handler, 1, tmp_path / "log", Limits(30, requests_each=3)) as supervisor:
+    with ProcessPool(faulty_handler.open_handler, 1, tmp_path / "log", Limits(30, requests_each=3)) as supervisor:
         for key in range(7):
             supervisor.submit(key, "pid")
         pids = answers(supervisor, 7)
@@ -157,7 +157,7 @@ def test_a_full_disk_is_no_fault_of_the_request(tmp_path: Path) -> None:
 
 def test_a_request_is_tried_again_where_its_worker_died(tmp_path: Path) -> None:
     mark = tmp_path / "tried"
-    with Supervisor(faulty_handler.open_handler, 1, tmp_path / "log", Limits(30, retries=1)) as supervisor:
+    with ProcessPool(faulty_handler.open_handler, 1, tmp_path / "log", Limits(30, retries=1)) as supervisor:
         for key, request in enumerate([f"crash once {mark}", "crash", "raise", 4]):
             supervisor.submit(key, request)
         found = answers(supervisor, 4)
