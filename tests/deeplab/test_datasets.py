@@ -241,7 +241,7 @@ def test_folder_without_masks_serves_for_calibration_only(tmp_path: Path) -> Non
         split[0]
 
 
-def test_a_image_alone_needs_no_readable_mask(folder: Path) -> None:
+def test_an_image_alone_needs_no_readable_mask(folder: Path) -> None:
     (folder / "masks" / "0.png").write_bytes(b"not an image")
     assert open_dataset("folder", folder).split("all").image(0).shape == (6, 8, 3)
 

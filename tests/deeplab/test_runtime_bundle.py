@@ -160,7 +160,7 @@ def test_networks_of_two_inputs_are_refused(tmp_path):
 
 
 @needs_compiler
-def test_a_image_becomes_a_label_map(folder, labels, tmp_path):
+def test_an_image_becomes_a_label_map(folder, labels, tmp_path):
     for name in ("labels.png", "LABELS.PGM"):
         done = run(folder / "network", folder.parent / "image.ppm", tmp_path / name)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

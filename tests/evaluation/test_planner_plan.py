@@ -99,15 +99,15 @@ def any_cuts(draw, made):
 def test_any_cut_is_scheduled_soundly_and_priced_no_lower_than_it_is(random_graph, seed, data):
     """Not only the cuts that a search would choose: in-place calls, kept tensors, slices and side branches."""
     graph = random_graph(seed)
-    made = storage_graph_of(graph, CAMERA, kernel_calls(graph), tiled=True)
-    cuts, believed, extra = data.draw(any_cuts(made))
+    network = storage_graph_of(graph, CAMERA, kernel_calls(graph), tiled=True)
+    cuts, believed, extra = data.draw(any_cuts(network))
     made = plan_sections(graph, cuts)  # validated inside
     # Prices count tensors between sections whole, in alignment units, and their rows as they are.
-    assert made.lower_bound_bytes <= believed + 16 * len(made.storages)
+    assert made.lower_bound_bytes <= believed + 16 * len(network.storages)
     if all(cut.scheme == UNTILED for cut in cuts):
-        assert believed - 16 * len(made.storages) <= made.lower_bound_bytes
+        assert believed - 16 * len(network.storages) <= made.lower_bound_bytes
     if extra >= 0:  # rows that nobody reads are left out
-        assert made.macs - made.macs <= extra
+        assert made.macs - network.macs <= extra
 
 
 def any_search():

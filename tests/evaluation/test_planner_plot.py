@@ -168,7 +168,7 @@ def test_twenty_thousand_buffers_stay_a_small_file(tmp_path):
     assert (tmp_path / "plan.svg").stat().st_size < 600_000
 
 
-def test_a_image_that_cannot_be_written_is_one_line(tmp_path):
+def test_an_image_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"none.*plan\.svg: cannot be written"):
         write_plot(tmp_path / "none" / "plan.svg", small_graph(), small_plan())
 
