@@ -1,7 +1,7 @@
 """A network of a study behind MLflow's `pyfunc` interface: camera frames in, label maps out.
 
 The model's folder holds `network.npz`; it is lowered to the graph that planner and C emitter work on and computed by
-the numpy interpreter, in the runtime's integer arithmetic, so that predictions are the shipped program's to the bit
+the numpy interpreter, in the runtime's integer arithmetic, so that predictions are the shipped program's bit for bit
 (float networks: but for the order of sums). No TensorFlow is needed.
 """
 

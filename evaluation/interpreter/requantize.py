@@ -1,7 +1,7 @@
 """TFLite's fixed-point requantisation: a real multiplier as an int32 mantissa and a power of two.
 
 Follows the reference implementation of TensorFlow Lite (`tensorflow/lite/kernels/internal/common.h` and
-`quantization_util.cc`, double-rounding build) so that results are equal to the bit; Jacob et al. 2018 (arXiv
+`quantization_util.cc`, double-rounding build) so that results are bit-exact; Jacob et al. 2018 (arXiv
 1712.05877, section 2.2) gives the idea. Everything is computed in int64, where no intermediate result overflows.
 """
 

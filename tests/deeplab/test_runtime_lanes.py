@@ -1,4 +1,4 @@
-"""Convolutions, sums and resizes by each kind of vector instructions, against the interpreter, to the bit.
+"""Convolutions, sums and resizes by each kind of vector instructions, against the interpreter bit for bit.
 
 The kernels choose their instructions when they are compiled: so one network is compiled for each kind, and run here or,
 for a machine of another kind, under qemu.

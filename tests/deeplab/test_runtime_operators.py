@@ -1,4 +1,4 @@
-"""The C kernels of 8-bit operators against the interpreter, to the bit, whole and in tiles.
+"""The C kernels of 8-bit operators against the interpreter bit for bit, whole and in tiles.
 
 Many operators stand side by side in one network, each result an output of its own, so that few programs are compiled.
 """

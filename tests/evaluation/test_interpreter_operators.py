@@ -1,6 +1,6 @@
 """Every kernel against LiteRT's reference kernel of the same operator, in one-operator networks written as `.tflite`.
 
-The numbers must be equal to the bit, integer and float alike.
+The numbers must be bit-exact, integer and float alike.
 """
 
 import re
@@ -378,7 +378,7 @@ def unlike(rng, dtype):
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6"])
 def test_functions_of_one_byte(kind, dtype, seed):
-    """All 256 codes, to the bit."""
+    """All 256 codes bit for bit."""
     rng = np.random.default_rng(seed)
     frame = np.arange(256, dtype=np.uint8).view(dtype).reshape(1, 16, 8, 2)
     fixed = {"LOGISTIC": (1 / 256, 0), "TANH": (1 / 128, 128)}.get(kind)

@@ -1,4 +1,4 @@
-/* TFLite's fixed-point arithmetic, to the bit (tensorflow/lite/kernels/internal/common.h). Right shifts of negative
+/* TFLite's fixed-point arithmetic bit for bit (tensorflow/lite/kernels/internal/common.h). Right shifts of negative
  * numbers are arithmetic, as every compiler this is built with makes them. */
 #ifndef ARITHMETIC_H
 #define ARITHMETIC_H
