@@ -230,7 +230,7 @@ def main(
     row: Annotated[str, typer.Argument(help=f"One of {', '.join(ROWS)}.")],
     shared: Annotated[Path, typer.Argument(help="Folder with weights/ and data/.")],
     memory: Annotated[
-        bool, typer.Option("--memory", help="Also compile and run it, and measure its process beside LiteRT's.")
+        bool, typer.Option("--memory", help="Also compile and run it, and measure its process next to LiteRT's.")
     ] = False,
 ) -> None:
     """Measure one row: float mIoU, compressed mIoU, the change with its paired 95 % interval, stored bits a weight."""

@@ -1,4 +1,4 @@
-"""Which part of a network bears fewer bits worst: each is lowered alone, its cost put beside what it saves.
+"""Which part of a network bears fewer bits worst: each is lowered alone, its cost put next to what it saves.
 
 The cost needs no labels: the mean Kullback-Leibler divergence of the class probabilities, float network to integer one,
 in nats a pixel, above that of the network in which nothing was lowered (sensitivity as in Cai et al. 2020, ZeroQ).

@@ -22,7 +22,7 @@ def report(
         Literal["a4", "letter"] | None, typer.Option(help="Size of the pages; the study's report.paper if left out.")
     ] = None,
 ) -> None:
-    """Write report.pdf and front.html into STUDY_FOLDER, from its record.json and the files beside it."""
+    """Write report.pdf and front.html into STUDY_FOLDER, from its record.json and the files next to it."""
     record = read_record(study)
     for path in write_documents(record, study, paper or record.config.get("report", {}).get("paper", "a4")):
         print(os.path.relpath(path))

@@ -1,4 +1,4 @@
-"""Two studies beside each other: their fronts on one axis, their hypervolumes, and what was not the same.
+"""Two studies next to each other: their fronts on one axis, their hypervolumes, and what was not the same.
 
 python -m reports.compare studies/streets studies/streets-narrow
 """

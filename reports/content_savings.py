@@ -60,7 +60,7 @@ def _factor(before: float, after: float) -> str:
 
 
 def chain_rows(record: StudyRecord) -> list[list[str]]:
-    """The thesis's chain beside this one: step, factor there, factor here, what it became, mIoU."""
+    """The thesis's chain next to this one: step, factor there, factor here, what it became, mIoU."""
     if not record.chain:
         return []
     rows = []
@@ -83,7 +83,7 @@ def chain_rows(record: StudyRecord) -> list[list[str]]:
 
 
 def other_rows(record: StudyRecord) -> list[dict[str, Any]]:
-    """What each runtime needs for baseline and choice, beside our peak memory."""
+    """What each runtime needs for baseline and choice, next to our peak memory."""
     rows = []
     for number, other_runtimes in sorted(record.other_runtimes.items()):
         trial = record.trial(number)

@@ -138,7 +138,7 @@ def _other_runtimes(axes: Any, marks: Sequence[Mark]) -> None:
 
 
 def _number_front(axes: Any, record: StudyRecord) -> None:
-    """The trial's number beside each point of the front, where it does not meet another's."""
+    """The trial's number next to each point of the front, where it does not meet another's."""
     axes.figure.draw_without_rendering()
     axes.figure.set_layout_engine("none")  # it has found its places, and would look for them once more
     taken: list[tuple[float, float]] = []

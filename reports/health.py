@@ -274,9 +274,9 @@ def _agreement(record: StudyRecord) -> list[str]:
         return []
     seen = record.executions.get(choice.number)
     agreement = choice.measurement.label_agreement if seen is None else seen.label_agreement
-    beside = "the integer interpreter's" if seen is None else "its C program's"
+    reference = "the integer interpreter's" if seen is None else "its C program's"
     if agreement is None:
         return ["The choice's labels were not compared with the integer interpreter's."]
     if agreement < LOW_AGREEMENT:
-        return [f"Only {fmt.percent(agreement)} of the choice's labels equal {beside}; 99 % is usual."]
-    return [f"{fmt.percent(agreement)} of the choice's labels equal {beside}."]
+        return [f"Only {fmt.percent(agreement)} of the choice's labels equal {reference}; 99 % is usual."]
+    return [f"{fmt.percent(agreement)} of the choice's labels equal {reference}."]

@@ -1,4 +1,4 @@
-"""What LiteRT and TFLM need for the same networks, as the report shows it beside our own."""
+"""What LiteRT and TFLM need for the same networks, as the report shows it next to our own."""
 
 from __future__ import annotations
 

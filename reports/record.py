@@ -1,6 +1,6 @@
 """The record of a study: everything that is known of it once it has ended. `sweeps` writes it, `reports` reads it.
 
-It is one JSON file, `record.json`, and small files beside it (plans, overlays) that it names by relative path.
+It is one JSON file, `record.json`, and small files next to it (plans, overlays) that it names by relative path.
 """
 
 from __future__ import annotations

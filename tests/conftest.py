@@ -22,7 +22,7 @@ SHARED = Path(os.environ.get("PETITLAB_SHARED", REPOSITORY.parent / "shared"))
 def shared() -> Callable[[str], Path]:
     """A function from a name below the shared folder to its path; skips the test where it is not there.
 
-    The folder is `../shared` beside the checkout, or what PETITLAB_SHARED names.
+    The folder is `../shared` next to the checkout, or what PETITLAB_SHARED names.
     """
 
     def find(name: str) -> Path:

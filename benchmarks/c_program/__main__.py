@@ -1,4 +1,4 @@
-"""`python -m benchmarks.c_program SHARED`: memory and time of the emitted programs, beside LiteRT and TFLM.
+"""`python -m benchmarks.c_program SHARED`: memory and time of the emitted programs, next to LiteRT and TFLM.
 
 SHARED is a folder with `weights` and `data/ade20k_subset`. Everything is measured in this run, on this machine, with
 one thread. Of our programs the whole process counts: code, libc and stack included. Of the other runtimes only what one

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.planner SHARED`: every figure of the planner that the README states, beside its reference.
+"""`python -m benchmarks.planner SHARED`: every figure of the planner that the README states, next to its reference.
 
 SHARED is a folder with `planner_cases/offsets`, `planner_cases/networks` and `weights`. Every plan has passed the
 validator. Times are of this machine, this run.
@@ -60,7 +60,7 @@ def ladder(graph: Graph) -> Table:
 
 
 def comparisons(title: str, rows: Iterable[Comparison]) -> Table:
-    """Ours beside the references."""
+    """Ours next to the references."""
     table = _table(title, "what", "reference, bytes", "from", "ours, bytes", "ratio", "MACs")
     for row in rows:
         figures = f"{row.reference_bytes:,}", row.reference, f"{row.ours_bytes:,}", f"{row.ratio:.3f}"
@@ -115,10 +115,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.print(times(large))
     console.print(ladder(large))
     network = weights / "deeplabv3_mnv2_ade20k_int8.tflite"
-    console.print(comparisons("beside TFLM", ade20k(network, tflm_arena(network).head_bytes)))
+    console.print(comparisons("next to TFLM", ade20k(network, tflm_arena(network).head_bytes)))
     patched = cases / "networks" / "coral__tf2_mobilenet_v2_1.0_224_ptq.tflite"
-    console.print(comparisons("beside MCUNetV2", mcunet_v2_patches(patched)))
-    console.print(comparisons("beside msf-CNN", msf_cnn_curve()))
+    console.print(comparisons("next to MCUNetV2", mcunet_v2_patches(patched)))
+    console.print(comparisons("next to msf-CNN", msf_cnn_curve()))
     network_folder.main([str(cases / "networks")])
     offsets.main([str(cases / "offsets")])
 

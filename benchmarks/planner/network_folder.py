@@ -1,6 +1,6 @@
 """Every network of a folder, planned, next to what TFLM takes: `python -m benchmarks.planner.network_folder FOLDER`.
 
-Each `.tflite` file is planned untiled under TFLM's accounting (labels as int32, weights in flash), to stand beside the
+Each `.tflite` file is planned untiled under TFLM's accounting (labels as int32, weights in flash), to stand next to the
 head section that TFLM really allocates, and for the camera (frame and labels counted) untiled, at 8 tiles and at
 `auto`. Every plan has passed the validator. Files that cannot be planned are listed with the reason.
 """

@@ -1,4 +1,4 @@
-"""Offset allocation beside its references: `python -m benchmarks.planner.offsets CASES_FOLDER [--timeout S]`.
+"""Offset allocation next to its references: `python -m benchmarks.planner.offsets CASES_FOLDER [--timeout S]`.
 
 MiniMalloc's challenging cases are solved at their capacity of 1 MiB, case C at its bound of 1,039,360 bytes too; the
 networks of Pisarchyk and Lee (2020) and all other lists are minimised. With `--random N`, N rectangles cut into boxes
@@ -21,7 +21,7 @@ from evaluation.planner.show.buffers_csv import read_buffers
 
 CAPACITY_BYTES = 1_048_576
 TIGHT_C_BYTES = 1_039_360
-# Seconds of the C++ reference (one thread, two-core machine, +-40 %), from the SOURCE.txt beside the cases.
+# Seconds of the C++ reference (one thread, two-core machine, +-40 %), from the SOURCE.txt next to the cases.
 MINIMALLOC_S = {"A": 9.4, "C": 1.1, "E": 6.4, "G": 2.3, "I": 5.7, "K": 1.1}
 _PREFIX = "minimalloc_"
 

@@ -1,4 +1,4 @@
-"""Our plans beside figures that papers have published, under the papers' own accounting: the frame is not counted."""
+"""Our plans next to figures that papers have published, under the papers' own accounting: the frame is not counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MCUNET_V2_PATCHES_BYTES = 172_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of ours beside its reference."""
+    """One figure of ours next to its reference."""
 
     what: str
     reference_bytes: int
@@ -72,7 +72,7 @@ def mcunet_v2_patches(network: Path) -> Iterator[Comparison]:
 
 
 def ade20k(network: Path, tflm_head_bytes: int) -> Iterator[Comparison]:
-    """DeepLab v3+ 1.0, 512x512, int8: beside the arena that TFLM takes for the same file, frame and labels counted.
+    """DeepLab v3+ 1.0, 512x512, int8: next to the arena that TFLM takes for the same file, frame and labels counted.
 
     Args:
         network: `deeplabv3_mnv2_ade20k_int8.tflite`.

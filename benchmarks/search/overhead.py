@@ -1,4 +1,4 @@
-"""What a trial costs beyond its evaluation: the engine beside a plain loop over Optuna's database and MLflow.
+"""What a trial costs beyond its evaluation: the engine next to a plain loop over Optuna's database and MLflow.
 
 python -m benchmarks.search.overhead --trials 1000
 
@@ -165,7 +165,7 @@ def run_loop(folder: Path, trials: int) -> tuple[float, Clock]:
 
 def main(
     trials: Annotated[int, typer.Option(help="Trials of the engine.")] = 1000,
-    loop_trials: Annotated[int, typer.Option(help="Trials of the plain loop, and of the engine beside it.")] = 200,
+    loop_trials: Annotated[int, typer.Option(help="Trials of the plain loop, and of the engine next to it.")] = 200,
     workers: Annotated[int, typer.Option(help="Workers of the long study.")] = 2,
 ) -> None:
     """Print what a trial costs in both, and whether that grows."""

@@ -1,6 +1,6 @@
 """A trial that ends with its accuracy and its plan: neither labels are compared nor programs compiled and timed.
 
-What is left is what a search is steered by, so that it can be timed beside a loop that has nothing else.
+What is left is what a search is steered by, so that it can be timed next to a loop that has nothing else.
 """
 
 from __future__ import annotations

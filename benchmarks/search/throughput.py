@@ -1,4 +1,4 @@
-"""How long it takes to find the front: the engine beside a plain loop of `study.optimize` over the same function.
+"""How long it takes to find the front: the engine next to a plain loop of `study.optimize` over the same function.
 
 python -m benchmarks.search.throughput --candidates 260 --seeds 5
 
@@ -294,7 +294,7 @@ def main(
         console.print(_row(" mean", mean, ""))
         plain, memo, ranked, both = mean[:-1] / mean[-1]
         console.print(f"the loop takes {plain:.1f} times as long, with a memo {memo:.1f} times;")
-        console.print(f"where channels are ranked once {ranked:.1f} times, with a memo beside {both:.1f} times")
+        console.print(f"where channels are ranked once {ranked:.1f} times, with a memo next to {both:.1f} times")
         threads = max(1, (os.cpu_count() or 1) // workers)
         chosen = list(looped)[:COMPUTED_AGAIN]
         again = in_its_own_process(compute_again, made(Path(scratch) / "again"), candidates, chosen, threads)

@@ -108,5 +108,5 @@ class _Fit:
         return kernel
 
     def shift(self, kernel: np.ndarray) -> np.ndarray:
-        """Of the bias, beside a kernel: float64 (out,), so that the mean output is the wanted one."""
+        """Of the bias, next to a kernel: float64 (out,), so that the mean output is the wanted one."""
         return self._means[1] - self._means[0] @ kernel

@@ -52,7 +52,7 @@ class BitWidths:
     edge_weights: int | None = None
     """Of the first and the last layer, stem and logits, which the image and the classes meet directly."""
     depthwise_weights: int | None = None
-    """Of every depthwise convolution: a channel's few weights have no others beside them whose errors could cancel."""
+    """Of every depthwise convolution: a channel's few weights have no others next to them whose errors could cancel."""
 
     def __post_init__(self) -> None:
         activations = {self.activations_of(stage) for stage in STAGES}

@@ -1,4 +1,4 @@
-"""The program's time beside that of the same network untiled, and in LiteRT."""
+"""The program's time next to that of the same network untiled, and in LiteRT."""
 
 from __future__ import annotations
 

@@ -20,17 +20,17 @@ _PRODUCTS = {"network", "network-static", "network-proof", "main.o", "network.o"
 """What the Makefile makes, and the list of sums itself."""
 
 
-def write_bundle(graph: Graph, plan: Plan, out: Path, beside: Mapping[str, bytes] | None = None) -> None:
+def write_bundle(graph: Graph, plan: Plan, out: Path, companions: Mapping[str, bytes] | None = None) -> None:
     """Write the program of a planned network to the folder `out`, which may hold an older one, untouched since.
 
     Args:
-        beside: other files that belong to it, by name.
+        companions: other files that belong to it, by name.
 
     Raises:
         UserError: the network cannot be emitted, or the folder holds something else or cannot be written.
     """
     check_folder(out)
-    contents = {name: text.encode() for name, text in bundle_texts(graph, plan).items()} | dict(beside or {})
+    contents = {name: text.encode() for name, text in bundle_texts(graph, plan).items()} | dict(companions or {})
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
     stale = _sums_in(out).keys() - contents.keys()
     try:

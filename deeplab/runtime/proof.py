@@ -61,7 +61,7 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Proof:
-    """A plan beside what its program did."""
+    """A plan next to what its program did."""
 
     arena_bytes: int
     """As planned."""
@@ -88,7 +88,7 @@ class Proof:
         variables = self.sizes.bss_bytes + self.sizes.data_bytes
         checks = (
             (found.outputs_equal, "the outputs depend on what the arena held before"),
-            (found.guards_intact, "memory beside the arena was written"),
+            (found.guards_intact, "memory next to the arena was written"),
             (
                 found.high_water_bytes == self.end_bytes,
                 f"the arena was used up to byte {found.high_water_bytes}, planned is {self.end_bytes}",

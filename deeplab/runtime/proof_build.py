@@ -67,7 +67,7 @@ def cross(prefix: str, architecture: tuple[str, ...], emulator: str | None) -> T
 
 
 def compiled(source: Path, toolchain: Toolchain, *flags: str) -> Path:
-    """The object file of a source, beside it.
+    """The object file of a source, next to it.
 
     Raises:
         UserError: the compiler refuses it.

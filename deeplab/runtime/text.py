@@ -22,7 +22,7 @@ def show_written(out: Path, is_segmentation: bool, console: Console) -> None:
 def show_agreement(found: Sequence[Agreement], what: str, console: Console) -> None:
     """A row for each input, and one line that says whether all agree."""
     table = Table(
-        title="the C program beside the numpy interpreter, bit for bit", box=SIMPLE_HEAD, padding=(0, 0, 0, 1)
+        title="the C program next to the numpy interpreter, bit for bit", box=SIMPLE_HEAD, padding=(0, 0, 0, 1)
     )
     for name, justify in (("input", "left"), ("equal", "right"), (f"of {what}", "right"), ("share", "right")):
         table.add_column(name, justify=justify, no_wrap=name != "input")

@@ -40,7 +40,7 @@ class NetworkConfig(_Section):
     start: Path | None = None
     """What to start from. A whole network fixes the network, but for `input_size`, classes and `output_stride` (its own
     if not given; strides past another one become dilations): a checkpoint (.npz), a .tflite, a frozen graph (.pb), or a
-    TensorFlow checkpoint of `tensorflow/models`' DeepLab, beside which `output_stride`, `atrous_rates` and `resize`
+    TensorFlow checkpoint of `tensorflow/models`' DeepLab, next to which `output_stride`, `atrous_rates` and `resize`
     (align_corners if not given) say what it does not. A backbone fixes its widths alone, and the keys below say what
     the new head is like: a Keras MobileNetV2 (.h5, .keras) or a TensorFlow checkpoint without a head."""
     input_size: Size
@@ -85,7 +85,7 @@ class OptimiserConfig(_Section):
     class_weights: Literal["none", "median_frequency", "sqrt_median_frequency"] = "none"
     """Weight of a class in the loss: median frequency / frequency (Eigen & Fergus 2015), or its square root."""
     jaccard_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of 1 - soft IoU, over the classes of a batch, beside the cross-entropy (Rahman & Wang 2016)."""
+    """Weight of 1 - soft IoU, over the classes of a batch, in addition to the cross-entropy (Rahman & Wang 2016)."""
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay a step of the moving average of the weights that is validated and kept (Polyak & Juditsky 1992). 0 = the
     weights themselves."""

@@ -21,7 +21,7 @@ def _renamed(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[
 def _joined(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
     axis, first = operator.attributes["axis"], inputs[0].shape
     others = {tensor.shape[:axis] + tensor.shape[axis + 1 :] for tensor in inputs}
-    require(len(others) == 1, f"inputs differ beside axis {axis}")
+    require(len(others) == 1, f"inputs differ in an axis other than {axis}")
     return [(*first[:axis], sum(tensor.shape[axis] for tensor in inputs), *first[axis + 1 :])]
 
 

@@ -1,4 +1,4 @@
-"""What a traced run keeps beside its bytes: who wrote each of them last, and which were touched at all.
+"""What a traced run keeps in addition to its bytes: who wrote each of them last, and which were touched at all.
 
 The trace makes a run its own judge. A read that meets a byte which its buffer did not write is an error at once,
 whether or not the value happens to be right. So is a read of a ring at a row that another row has replaced, and so is a

@@ -40,7 +40,7 @@ def sensitivity(
 ) -> None:
     """Lower each part of CONFIG.yaml's network alone, from 8 bits: backbone, ASPP, decoder, edges, depthwise layers.
 
-    Prints what each costs on the search images beside what it saves, the most sensitive for each byte first.
+    Prints what each costs on the search images next to what it saves, the most sensitive for each byte first.
     """
     import sys
 

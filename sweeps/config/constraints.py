@@ -1,4 +1,4 @@
-"""Whether a trial keeps the limits of its study, and what it costs beside accuracy."""
+"""Whether a trial keeps the limits of its study, and what it costs in addition to accuracy."""
 
 from __future__ import annotations
 

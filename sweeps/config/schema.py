@@ -326,7 +326,7 @@ class SweepConfig(StrictModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the sampler, of fine-tuning and of the bootstrap."""
     out: Path = Path("studies")
-    """Folder the study's folder is made in. Relative to where the command is started, beside mlflow.db."""
+    """Folder the study's folder is made in. Relative to where the command is started, next to mlflow.db."""
     network: NetworkConfig = NetworkConfig()
     data: DataConfig
     space: SpaceConfig = SpaceConfig()

@@ -226,7 +226,7 @@ def _of_kind(kind: str, answers: Mapping[tuple[str, Hashable], Any]) -> dict[Any
 
 
 def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
-    """The imported network's score beside the figure published with its weights, where the configuration gives one.
+    """The imported network's score next to the figure published with its weights, where the configuration gives one.
 
     Args:
         answer: to `CheckImport`.

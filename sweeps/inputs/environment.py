@@ -74,7 +74,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def lock_digest() -> str | None:
-    """SHA-256 of the lock file beside this code, constraints.txt; None where it was not installed from a checkout."""
+    """SHA-256 of the lock file next to this code, constraints.txt; None where it was not installed from a checkout."""
     lock = Path(__file__).resolve().parents[2] / "constraints.txt"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
 

@@ -84,7 +84,7 @@ class Study:
     ) -> None:
         """
         Args:
-            costs: objectives beside mIoU, by the names of `sweeps.config.constraints.PLANNED`.
+            costs: objectives other than mIoU, by the names of `sweeps.config.constraints.PLANNED`.
             shared: the journal of a study that other launches work on, too; it numbers the candidates then, and the
                 study lies in its database.
             worth: what a candidate costs and must keep, for `ehvi`.

@@ -137,7 +137,7 @@ class FolderStore:
 
     @contextmanager
     def alone(self, stage: str, name: str) -> Iterator[None]:
-        """A lock on a file beside the entry; the kernel frees it when its holder dies."""
+        """A lock on a file next to the entry; the kernel frees it when its holder dies."""
         path = self._path(stage, name).with_suffix(".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ class Rival:
 
     number: int
     costs: tuple[float, ...]
-    """The objectives beside mIoU, in their order."""
+    """The objectives other than mIoU, in their order."""
     scores: Scores
 
 

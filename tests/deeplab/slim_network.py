@@ -60,7 +60,7 @@ class SlimNetwork:
         return path
 
     def write_checkpoint(self, prefix: Path, variables: dict[str, np.ndarray] | None = None) -> Path:
-        """As a Saver writes it, with the optimiser's slots beside the variables."""
+        """As a Saver writes it, with the optimiser's slots next to the variables."""
         arrays = dict(self.variables if variables is None else variables)
         slots = {f"{name}/Momentum": np.zeros_like(array) for name, array in arrays.items() if "moving" not in name}
         everything = {**arrays, **slots, "global_step": np.int64(30000)}

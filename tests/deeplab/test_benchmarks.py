@@ -29,4 +29,4 @@ def test_msf_cnns_curve_is_met_up_to_its_last_point():
     rows = list(msf_cnn_curve())
     assert all(row.mac_factor <= factor for row, (_, factor) in zip(rows, MSF_CNN_CURVE, strict=True))
     assert [row.ratio <= 1 for row in rows] == [True] * 4 + [False]
-    assert comparisons("beside msf-CNN", rows).row_count == 5
+    assert comparisons("next to msf-CNN", rows).row_count == 5

@@ -50,7 +50,7 @@ def test_ranges_become_even_and_the_widest_stays(uneven, images):
 
 @pytest.fixture(scope="module")
 def clamped(checkpoint):
-    """Channels that the ReLU6 clamps beside others that it leaves alone."""
+    """Channels that the ReLU6 clamps next to others that it leaves alone."""
     weights = dict(checkpoint.weights)
     for name in ("stem", "block_1/expand", "block_2/depthwise"):
         kernel = weights[f"{name}/kernel"]

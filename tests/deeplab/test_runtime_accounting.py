@@ -1,4 +1,4 @@
-"""The memory that is promised beside the arena is what the program's constants take, to the byte."""
+"""The memory that is promised next to the arena is what the program's constants take, to the byte."""
 
 from __future__ import annotations
 

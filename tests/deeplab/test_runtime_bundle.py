@@ -61,7 +61,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def folder(network, tmp_path_factory) -> Path:
-    """The folder with both programs built, with an image and its raw bytes beside it."""
+    """The folder with both programs built, with an image and its raw bytes next to it."""
     out = tmp_path_factory.mktemp("bundle") / "net"
     write_bundle(*network, out)
     frame = frames(1)[0]

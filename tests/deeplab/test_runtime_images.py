@@ -1,4 +1,4 @@
-"""The command's reader of images beside another reader of the format, on thousands of damaged ones."""
+"""The command's reader of images next to another reader of the format, on thousands of damaged ones."""
 
 import re
 import subprocess

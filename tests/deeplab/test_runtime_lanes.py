@@ -172,7 +172,7 @@ def every_kernel(seed: int) -> Graph:
     net.deep(wide, scales=dead_scales(net.random, 152) * 0.5, bias=1 << 30, out_scale=0.5)
     net.deep(wide, scales=net.random.uniform(2, 9, 152), out_scale=0.01)
     far = np.where(np.arange(152) % 16, 1000, 1 << 30).astype(np.int32)
-    net.deep(wide, (1, 1), scales=np.full(152, 2.0**-8), bias=far)  # ties of sums of both signs, beside a large one
+    net.deep(wide, (1, 1), scales=np.full(152, 2.0**-8), bias=far)  # ties of sums of both signs, next to a large one
     dark = net.apply("QUANTIZE", (wide,), net.tensor(net.tensors[wide].shape, scale=100, zero=-128))  # all -128
     for kind, channels in (("CONV_2D", 20), ("DEPTHWISE_CONV_2D", 152)):  # two products do not fit 16 bits
         net.convolve(dark, channels, (3, 3), kind=kind, scales=[0.0001], lowest=-128, highest=-127, padding="VALID")

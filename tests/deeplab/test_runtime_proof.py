@@ -93,7 +93,7 @@ def test_wrong_labels_and_wrong_arenas_are_named(graph, tmp_path):
     large = replace(made, arena_bytes=made.arena_bytes + 64)
     found = {
         "agree": prove(graph, made, FRAMES[:1], tmp_path / "wrong", [wrong], toolchain=QUICK),
-        "memory beside the arena was written": prove(graph, small, FRAMES[:1], tmp_path / "small", toolchain=QUICK),
+        "memory next to the arena was written": prove(graph, small, FRAMES[:1], tmp_path / "small", toolchain=QUICK),
         "its buffers end at": prove(graph, large, FRAMES[:1], tmp_path / "large", toolchain=QUICK),
     }
     for words, proof in found.items():

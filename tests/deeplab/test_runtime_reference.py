@@ -1,7 +1,7 @@
-"""The emitted program beside TFLite's reference kernels, run by LiteRT: the same bytes.
+"""The emitted program next to TFLite's reference kernels, run by LiteRT: the same bytes.
 
 On the ADE20K network the reference takes two minutes for all images, so its labels are kept as hashes in
-reference_labels.json, made once; the small networks run beside it.
+reference_labels.json, made once; the small networks run next to it.
 """
 
 import hashlib

@@ -143,7 +143,7 @@ def test_every_figure_is_what_it_is_measured_by_hand(checkpoint, images) -> None
 def made_to_suffer(checkpoint: Checkpoint, silent: str, convolution: str, channel: int) -> Checkpoint:
     """The float network unchanged but for a channel that is always 0, and a large weight of the next layer on it.
 
-    That weight reaches nothing, yet sets the scale of its output channel: with few bits the others vanish beside it.
+    That weight reaches nothing, yet sets the scale of its output channel: with few bits the others vanish next to it.
     """
     weights = {name: array.copy() for name, array in checkpoint.weights.items()}
     source = {layer.name: layer for layer in layers(checkpoint.spec)}[silent]

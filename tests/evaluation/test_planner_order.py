@@ -39,8 +39,8 @@ def every_order(nodes, chosen=()):
 
 
 def random_problem(rng, nodes, *, wiring=2, extra=2):
-    """A data flow: each node writes a storage of its own and reads some written before; beside it storages that several
-    nodes touch, of which order says nothing."""
+    """A data flow: each node writes a storage of its own and reads some written before; next to it storages that
+    several nodes touch, of which order says nothing."""
     listed, sizes = [], [rng.choice([0, 1, 3, 5, 8]) for _ in range(nodes + 1 + extra)]
     for index in range(nodes):
         sources = {rng.randint(0, index) for _ in range(rng.randint(1, wiring))}  # 0 is the input, k + 1 is node k's
@@ -148,7 +148,7 @@ def test_a_given_order_that_cannot_run_is_refused():
 @given(st.integers(0, 2**32), st.integers(1, 4))
 def test_pieces_are_as_good_as_the_whole(seed, count):
     """Graphs joined end to end, each piece's nodes after all of the one before, against the search without pieces: a
-    node beside everything, which touches nothing, leaves no downset that every order passes through."""
+    node next to everything, which touches nothing, leaves no downset that every order passes through."""
     rng = random.Random(seed)
     nodes, sizes, start, end = [], [], set(), set()
     for _ in range(count):
@@ -188,8 +188,8 @@ def test_the_fallback_does_not_claim_what_it_did_not_prove():
 
 
 def test_free_moves_keep_parallel_branches_out_of_the_search():
-    """Twelve branches that climb and then shrink, 4^12 downsets, beside two that decide the peak: 200 then 100; the
-    second must run beside the 100 that the first has left."""
+    """Twelve branches that climb and then shrink, 4^12 downsets, next to two that decide the peak: 200 then 100; the
+    second must run next to the 100 that the first has left."""
     sizes, nodes = [], []
     for depth in range(3):
         for branch in range(12):

@@ -108,7 +108,7 @@ def test_converters_names_are_shortened_to_the_layer(name, short):
 
 
 def words(svg):
-    """The texts of an image; matplotlib leaves each as a comment beside its outlines."""
+    """The texts of an image; matplotlib leaves each as a comment next to its outlines."""
     import re
 
     return re.findall(r"<!-- (.*?) -->", svg.decode())

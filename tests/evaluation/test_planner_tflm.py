@@ -203,7 +203,7 @@ def test_tflm_takes_the_plan_and_computes_the_same(tmp_path, seed):
 
 
 def reduction(kind, type_=TYPES.INT8):
-    """A sum, or the like, over all rows and columns, with its scratch beside input and output."""
+    """A sum, or the like, over all rows and columns, with its scratch next to input and output."""
     net = Net()
     source, result = net.tensor((1, 4, 4, 64), type_), net.tensor((1, 64), type_)
     net.graph.tensors[result].quantization.scale = [8.0 if kind == KINDS.SUM else 0.5]

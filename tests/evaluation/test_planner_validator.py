@@ -1,6 +1,6 @@
 """Faults of every kind in every plan by hand: each must be found, and by its own name; and sound changes pass.
 
-Beside it: `_rules` (each rule alone), `_random` (whatever is accepted must run byte by byte) and `_parts`.
+Next to it: `_rules` (each rule alone), `_random` (whatever is accepted must run byte by byte) and `_parts`.
 """
 
 from dataclasses import replace

@@ -139,7 +139,7 @@ def test_a_shifted_copy_of_a_slice_is_found():
 
 @pytest.mark.parametrize(("channel", "rule"), [(4, ""), (2, "in place"), (0, "in place")])
 def test_slices_of_one_host_may_be_computed_from_each_other(channel, rule):
-    """b, a convolution of a, is written beside a in the host of concat(a, b), or partly over it."""
+    """b, a convolution of a, is written next to a in the host of concat(a, b), or partly over it."""
     shape = (1, 4, 2, 4)
     tensors = [Tensor(name, shape, "int8", 8) for name in "xab"]
     tensors += [Tensor("w", (4, 1, 1, 4), "int8", 8, is_constant=True), Tensor("ab", (1, 4, 2, 8), "int8", 8)]
@@ -317,7 +317,7 @@ def test_alignment_and_width_of_labels_are_the_targets():
         ("untiled", 1, {"region": None}, "layout"),
         ("untiled", 1, {"region": rows(0, 9, 6), "size_bytes": 400}, "layout"),
         ("untiled", 1, {"region": Region(0, 8, 0, 5)}, "layout"),  # a resident tensor without its last column
-        ("untiled", 1, {"tensors": (3, 2)}, "layout"),  # a bias of 32 bits beside an activation of 8
+        ("untiled", 1, {"tensors": (3, 2)}, "layout"),  # a bias of 32 bits next to an activation of 8
         ("untiled", 1, {"role": Role.FRAME}, "layout"),
         ("untiled", 1, {"role": Role.LABELS}, "layout"),
         ("cached", 2, {"region": rows(1, 3, 6)}, "layout"),  # a ring begins at row 0

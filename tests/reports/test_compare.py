@@ -1,4 +1,4 @@
-"""Two studies beside each other: one reference for both, what changed, and mistakes in one line."""
+"""Two studies next to each other: one reference for both, what changed, and mistakes in one line."""
 
 import subprocess
 import sys

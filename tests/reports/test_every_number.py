@@ -30,7 +30,7 @@ COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
 NUMBER = re.compile(r"(?<![\w.])[\u2212+\u00b1]?\d+(?:\.\d+)?")
 SECTIONS = (
     "What to keep in mind", "Every trial in the plane", "Best under each budget", "The front",
-    "The C program of each point", "What each technique saved", "Beside other runtimes", "Memory and time",
+    "The C program of each point", "What each technique saved", "Next to other runtimes", "Memory and time",
     "How the search went", "Where the memory goes", "The largest buffers", "What it sees", "Class by class",
     "All trials", "How to reproduce", "The configuration, defaults filled in",
 )  # fmt: skip

@@ -146,7 +146,7 @@ class Plan:
     flash_bytes: int
     """Constants and tables that stay in flash; 0 where the target loads them to RAM."""
     runtime_bytes: int
-    """RAM of the C runtime beside the arena: descriptors, tables and stack, by the model in `accounting`."""
+    """RAM of the C runtime in addition to the arena: descriptors, tables and stack, by the model in `accounting`."""
     peak_memory_bytes: int
     """arena + runtime, and weights where the target keeps them in RAM."""
     frame_bytes: int

@@ -18,7 +18,7 @@ from evaluation.planner.placement.problem import Problem
 
 # In the first round an order may take this many nodes for each block.
 _FIRST_NODES_PER_BLOCK = 4
-# Shaken orders of each length, beside the fixed ones; each round brings new ones.
+# Shaken orders of each length, in addition to the fixed ones; each round brings new ones.
 _SHAKEN_ORDERS = 4
 # The clock is looked at after about this many blocks times nodes, some 20 ms.
 _BLOCK_NODES_PER_LOOK = 200_000

@@ -79,7 +79,7 @@ def high_water(graph: Graph, made: Plan) -> str:
 def show_other_runtimes(other_runtimes: Mapping[str, Any], console: Console | None = None) -> None:
     """The untiled arena next to what other runtimes use for the same file (`evaluation.other_runtimes.Survey`)."""
     console = console or Console()
-    table = Table(title="untiled, beside other runtimes, MB", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table = Table(title="untiled, next to other runtimes, MB", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("runtime", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("what is counted")

@@ -98,7 +98,7 @@ def barriers(storage_graph: StorageGraph) -> list[int]:
 
 
 def narrows(storage_graph: StorageGraph) -> list[int]:
-    """Boundaries at which no more is alive than at those beside them, the ends among them."""
+    """Boundaries at which no more is alive than at those next to them, the ends among them."""
     crossing = boundary_bytes(storage_graph)
     last = len(crossing) - 1
     return [
@@ -204,8 +204,8 @@ class _SectionCosts:
         self._across = None
         if columns > 1:
             down = column_tiles(columns)
-            beside = AxisTiles.of([*down.splits] * len(ends))
-            self._across = Sweep(storage_graph, np.repeat(self._ends, columns), beside, axis=COLUMNS)
+            columns_of_ends = AxisTiles.of([*down.splits] * len(ends))
+            self._across = Sweep(storage_graph, np.repeat(self._ends, columns), columns_of_ends, axis=COLUMNS)
         total = len(self._row_tiles.group)
         self._alive = np.zeros((total, columns, max(ends)), np.int64)
         """Bytes of the section's own storages at each row tile, column tile and call."""

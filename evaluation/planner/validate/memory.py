@@ -40,7 +40,7 @@ def overlap(buffers: Sequence[Buffer]) -> tuple[int, int] | None:
     """Two buffers that live at the same time and share bytes, or None.
 
     Buffers come in the order of their lives. Those alive are kept in the order of their places: as long as no two of
-    them overlap, a new one can only meet its neighbours. O(n log n) beside the insertions.
+    them overlap, a new one can only meet its neighbours. O(n log n) without the insertions.
     """
     alive: list[tuple[int, int, int]] = []  # offset, end, number
     ends: list[tuple[int, tuple[int, int, int]]] = []
