@@ -1,6 +1,7 @@
 """Records and journal lines of former versions, brought to the names of this one before they are checked.
 
-Version 1 (until 2026-11): images were called pictures, and other runtimes peers.
+Version 1 (until 2026-11): images were called pictures, other runtimes peers, and the trial
+that dominates another its rival.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ _OF_RECORD = {"peers": "other_runtimes"}
 _OF_DATA = {"search_pictures": "search_images", "heldout_pictures": "heldout_images"}
 _OF_OVERLAY = {"picture_file": "image_file"}
 _COUNT = {"pictures": "images"}
-"""Of an import check, an interim check of a trial, and a run of a C program."""
+"""Of an import check and a run of a C program."""
+_OF_EARLY = _COUNT | {"rival": "dominating"}
+_OF_BOUND = {"rival": "dominating", "rival_miou": "dominating_miou"}
 
 
 def current_record(content: bytes) -> bytes | None:
@@ -46,9 +49,10 @@ def current_trial(content: bytes) -> bytes | None:
 
 
 def _current_trial(trial: Any) -> Any:
-    if not isinstance(trial, dict) or "early" not in trial:
+    if not isinstance(trial, dict):
         return trial
-    return trial | {"early": _renamed(trial["early"], _COUNT)}
+    found = {name: names for name, names in (("early", _OF_EARLY), ("bound", _OF_BOUND)) if name in trial}
+    return trial | {name: _renamed(trial[name], names) for name, names in found.items()}
 
 
 def _renamed(tree: Any, names: Mapping[str, str]) -> Any:

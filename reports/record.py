@@ -31,16 +31,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Bound:
-    """Why a candidate was expected to be beaten before it was trained."""
+    """Why a candidate was expected to be dominated before it was trained."""
 
     miou: float
     """Most it was expected to score: what a network that keeps more of the original scored, and a margin."""
     source: int
     """The trial that says so."""
-    rival: int | None
+    dominating: int | None
     """The trial that scores as much and costs no more; None where the bound lies below a limit instead."""
-    rival_miou: float
-    """What the rival scored, or the least mIoU the limit allows."""
+    dominating_miou: float
+    """What the dominating trial scored, or the least mIoU the limit allows."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,12 @@ class Early:
     images: int
     """Scored."""
     of: int
-    rival: int
-    """The trial that costs no more and is surely better."""
+    dominating: int
+    """The trial that costs no more and is better."""
     upper: float
     """Upper end of the difference in mIoU to it on those images; below 0."""
+    confidence: float | None = None
+    """Of the one-sided interval that ends there; None in records of version 1."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ MOST_WHOLE = 2**63 - 1
 MOST_REAL = 1e15
 SIGNED = frozenset({"resident_bytes", "resident_after_bytes"})
 """Whole numbers that may be below zero: growth of a process. All others are sizes, counts and numbers of trials."""
-SIGNED_REAL = frozenset({"mac_overhead", "upper", "miou", "rival_miou", "expected_miou"})
+SIGNED_REAL = frozenset({"mac_overhead", "upper", "miou", "dominating_miou", "expected_miou"})
 SHARES = frozenset({"label_agreement"})
 PARAMS = ("pruning", "sparsity", "weight_bits", "activation_bits", "tile_count")
 STEPS = ("baseline", "pruning", "bits", "tiles")

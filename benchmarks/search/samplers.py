@@ -75,7 +75,7 @@ def replay(known: Known, sampler: str, seed: int, screened: bool, share: float) 
             against = screen(
                 question.candidate, question.number, list(told.values()), ("peak_memory_mb",), options, None, seed
             )
-            bound = against.foretell(_costs(trial)) if question.number else None
+            bound = against.predicted_bound(_costs(trial)) if question.number else None
             if bound is not None and not against.audited:
                 memory, macs = trial.memory, trial.macs
                 reason = pruning_reason(bound, None)

@@ -1,6 +1,6 @@
 """What to measure next where candidates do not cost the same: the greatest expected gain of hypervolume per second.
 
-Gaussian processes foretell mIoU from compression, and memory from compression and tiles; the gain is the expected
+Gaussian processes predict mIoU from compression, and memory from compression and tiles; the gain is the expected
 hypervolume improvement (Emmerich, Giannakoglou & Naujoks 2006, IEEE TEVC 10:421), divided by what the candidate costs
 (expected improvement per second: Snoek, Larochelle & Adams 2012, NeurIPS 25, section 3.2). What makes this pay here is
 known beforehand: tiles change no accuracy, so a network that was measured costs a plan in other tiles, and bits need no
@@ -31,7 +31,7 @@ from sweeps.config.space import Candidate, Space
 USEFUL_DROP = 0.1
 """mIoU below the baseline's that is worth nothing."""
 QUANTILES = norm.ppf((np.arange(16) + 0.5) / 16)
-"""Of the foretold mIoU, over which the gain is averaged."""
+"""Of the predicted mIoU, over which the gain is averaged."""
 FITTED = 120
 """Trials up to which the processes' scales are fitted; with more they hardly move."""
 REFITTED = 1.125
@@ -72,7 +72,7 @@ def choose(
 
     Args:
         told: every trial that has ended.
-        pending: candidates that are being measured: taken to turn out as foretold.
+        pending: candidates that are being measured: taken to turn out as predicted.
     """
     left, measured = set(untried), [trial for trial in told if trial.state is State.COMPLETE]
     if corners := [candidate for candidate in _corners(space) if candidate in left]:
@@ -117,8 +117,8 @@ def expected_gain(
     Args:
         points: mIoU (up) and memory (down) of what is known.
         reference: the worst of both that is worth anything.
-        miou, spread: mean and standard deviation of what is foretold, (N,) each.
-        memory: foretold, (N,); taken as sure.
+        miou, spread: mean and standard deviation of what is predicted, (N,) each.
+        memory: predicted, (N,); taken as sure.
     """
     least, most = reference
     useful = [Point(n, a, m) for n, (a, m) in enumerate(points) if a > least and m < most]
@@ -169,12 +169,12 @@ def _foretold_miou(
     process = _fitted(features.coarseness(known), np.array(list(known.values())))
     compressions = list(dict.fromkeys(candidate.compression for candidate in wanted))
     mean, deviation = process.predict(features.coarseness(compressions), return_std=True)
-    foretold = dict(zip(compressions, zip(mean, deviation, strict=True), strict=True))
+    predicted = dict(zip(compressions, zip(mean, deviation, strict=True), strict=True))
     for compression, most in _at_most(told).items():
-        if compression in foretold:
-            foretold[compression] = min(foretold[compression][0], most), 0.0
-    foretold |= {compression: (miou, 0.0) for compression, miou in known.items()}
-    found = np.array([foretold[candidate.compression] for candidate in wanted])
+        if compression in predicted:
+            predicted[compression] = min(predicted[compression][0], most), 0.0
+    predicted |= {compression: (miou, 0.0) for compression, miou in known.items()}
+    found = np.array([predicted[candidate.compression] for candidate in wanted])
     return found[:, 0], found[:, 1]
 
 
@@ -188,7 +188,7 @@ def _at_most(told: Sequence[Trial]) -> dict[Compression, float]:
         if trial.bound is not None:
             bounds.append(trial.bound.miou)
         if trial.early is not None:
-            bounds.append(scores[trial.early.rival] + trial.early.upper)
+            bounds.append(scores[trial.early.dominating] + trial.early.upper)
         if bounds and trial.state is State.PRUNED:
             most[compression] = min(bounds)
     return most

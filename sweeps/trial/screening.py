@@ -34,7 +34,7 @@ LEAST_SCORED = 8
 
 
 @dataclass(frozen=True)
-class Rival:
+class MeasuredTrial:
     """A measured, feasible trial."""
 
     number: int
@@ -49,7 +49,7 @@ class Screen:
 
     objectives: tuple[str, ...]
     """Names of the costs, as in `sweeps.config.constraints.PLANNED`."""
-    rivals: tuple[Rival, ...]
+    front_trials: tuple[MeasuredTrial, ...]
     """The front so far, best mIoU first."""
     source: int | None
     """The trial that bounds the candidate's mIoU."""
@@ -62,29 +62,29 @@ class Screen:
     confidence: float
     """Of one look while scoring, one-sided."""
 
-    def rival(self, costs: Mapping[str, float]) -> Rival | None:
-        """The most accurate trial that is dearer in nothing."""
+    def dominating(self, costs: Mapping[str, float]) -> MeasuredTrial | None:
+        """The most accurate trial that is more expensive in nothing."""
         own = [costs[name] for name in self.objectives]
-        return next((r for r in self.rivals if all(a <= b for a, b in zip(r.costs, own, strict=True))), None)
+        return next((r for r in self.front_trials if all(a <= b for a, b in zip(r.costs, own, strict=True))), None)
 
-    def foretell(self, costs: Mapping[str, float]) -> Bound | None:
+    def predicted_bound(self, costs: Mapping[str, float]) -> Bound | None:
         """Why the candidate, planned at these costs, need not be measured; or None."""
         if self.source is None:
             return None
-        rival = self.rival(costs)
-        if rival is not None and rival.scores.miou >= self.bound:
-            return Bound(self.bound, self.source, rival.number, rival.scores.miou)
+        dominating = self.dominating(costs)
+        if dominating is not None and dominating.scores.miou >= self.bound:
+            return Bound(self.bound, self.source, dominating.number, dominating.scores.miou)
         if self.bound < self.miou_needed:
             return Bound(self.bound, self.source, None, self.miou_needed)
         return None
 
     def stop_scoring(self, so_far: Scores, images: int, costs: Mapping[str, float]) -> Early | None:
         """Why a candidate, scored on the first of `images`, need not be scored on the rest; or None."""
-        rival = self.rival(costs)
-        if rival is None:
+        dominating = self.dominating(costs)
+        if dominating is None:
             return None
-        upper = upper_difference(so_far, rival.scores, self.confidence)
-        return None if upper >= 0 else Early(len(so_far.image_ids), images, rival.number, upper)
+        upper = upper_difference(so_far, dominating.scores, self.confidence)
+        return None if upper >= 0 else Early(len(so_far.image_ids), images, dominating.number, upper, self.confidence)
 
 
 def screen(
@@ -107,14 +107,14 @@ def screen(
     bound, source = min(bounds, default=(float("inf"), None))
     baseline = next((trial for trial in measured if trial.number == 0), None)
     needed = float("-inf") if miou_drop is None or baseline is None else baseline.measurement.scores.miou - miou_drop
-    rivals = [
-        Rival(trial.number, tuple(costs_of(trial)[name] for name in objectives), trial.measurement.scores)
+    front_trials = [
+        MeasuredTrial(trial.number, tuple(costs_of(trial)[name] for name in objectives), trial.measurement.scores)
         for trial in measured
         if trial.feasible
     ]
     return Screen(
         objectives=tuple(objectives),
-        rivals=_front(rivals) if options.enabled else (),
+        front_trials=_front(front_trials) if options.enabled else (),
         source=source if options.enabled else None,
         bound=bound,
         miou_needed=needed,
@@ -137,17 +137,17 @@ def compare(one: Candidate, other: Candidate) -> tuple[bool, bool]:
     return keeps and fine and all(one.bits_of(name) >= other.bits_of(name) for name in STAGE_BITS), False
 
 
-def upper_difference(part: Scores, rival: Scores, confidence: float) -> float:
-    """Upper end of `part.miou - rival.miou` on the images of `part`, one-sided, by paired bootstrap.
+def upper_difference(part: Scores, dominating: Scores, confidence: float) -> float:
+    """Upper end of `part.miou - dominating.miou` on the images of `part`, one-sided, by paired bootstrap.
 
     Classes that none of these images labels say nothing yet and are left out.
     """
     seen = tuple(int(c) for c in np.flatnonzero(part.label_pixels.sum(axis=0)))
-    scored = tuple(c for c in rival.scored_classes if c in seen)
+    scored = tuple(c for c in dominating.scored_classes if c in seen)
     if not scored:
         return float("inf")
     weights = image_weights(len(part.image_ids), RESAMPLES, seed=0)
-    mine, theirs = (resampled_mious(scores.subset(part.image_ids, scored), weights) for scores in (part, rival))
+    mine, theirs = (resampled_mious(scores.subset(part.image_ids, scored), weights) for scores in (part, dominating))
     return float(np.quantile(mine - theirs, confidence))
 
 
@@ -155,14 +155,15 @@ def pruning_reason(bound: Bound | None, early: Early | None) -> str | None:
     """In words, why a candidate was not measured, or not to the end."""
     if bound is not None:
         most = f"is expected to score at most {bound.miou:.4f} (by trial-{bound.source:03d} and the margin)"
-        if bound.rival is None:
-            return f"{most}, below the least that miou_drop allows, {bound.rival_miou:.4f}"
-        return f"{most}, which trial-{bound.rival:03d} reaches ({bound.rival_miou:.4f}) at no more cost"
+        if bound.dominating is None:
+            return f"{most}, below the least that miou_drop allows, {bound.dominating_miou:.4f}"
+        return f"{most}, which trial-{bound.dominating:03d} reaches ({bound.dominating_miou:.4f}) at no more cost"
     if early is not None:
+        sure = "" if early.confidence is None else f" with confidence {early.confidence:g}"
         few = "" if enough_images(early.images) else f"; unreliable: from fewer than {LEAST_IMAGES} images"
         return (
-            f"after {early.images} of {early.of} images surely beaten by trial-{early.rival:03d}, which costs no "
-            f"more (difference at most {early.upper:+.4f}{few})"
+            f"after {early.images} of {early.of} images dominated by trial-{early.dominating:03d}{sure}, which costs "
+            f"no more (difference at most {early.upper:+.4f}{few})"
         )
     return None
 
@@ -174,9 +175,9 @@ def looks(images: int, batch: int) -> list[int]:
     return sorted(end for end in ends if end < images)
 
 
-def _front(rivals: Sequence[Rival]) -> tuple[Rival, ...]:
+def _front(front_trials: Sequence[MeasuredTrial]) -> tuple[MeasuredTrial, ...]:
     """Those that no other beats, best mIoU first."""
-    points = [Point(r.number, r.scores.miou, r.costs[0], *r.costs[1:]) for r in rivals]
+    points = [Point(r.number, r.scores.miou, r.costs[0], *r.costs[1:]) for r in front_trials]
     numbers = [equal[0].number for equal in pareto_front(points)]
-    front = [rival for rival in rivals if rival.number in numbers]
-    return tuple(sorted(front, key=lambda rival: -rival.scores.miou))
+    front = [dominating for dominating in front_trials if dominating.number in numbers]
+    return tuple(sorted(front, key=lambda dominating: -dominating.scores.miou))

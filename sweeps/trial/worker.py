@@ -196,17 +196,17 @@ def evaluate(trial: Any, context: Any, request: Evaluate) -> Evaluated:
     answer = Evaluated(memory, plan.macs, plan.to_json())
     if any(costs[name] > limit for name, limit in request.limits.items()):
         return answer
-    bound = screen.foretell(costs) if screen is not None else None
+    bound = screen.predicted_bound(costs) if screen is not None else None
     if bound is not None and not screen.audited:
         return replace(answer, bound=bound)
-    foretold: list[Early] = []
+    stopped: list[Early] = []
 
     def stop(so_far: Scores, images: int) -> Early | None:
-        early = screen.stop_scoring(so_far, images, costs) if screen is not None and not foretold else None
+        early = screen.stop_scoring(so_far, images, costs) if screen is not None and not stopped else None
         if early is not None:
-            foretold.append(early)
+            stopped.append(early)
         return None if screen is not None and screen.audited else early
 
     result = trial.evaluate(request.candidate, context, stop)
     measurement = None if isinstance(result, Early) else result
-    return replace(answer, measurement=measurement, bound=bound, early=foretold[0] if foretold else None)
+    return replace(answer, measurement=measurement, bound=bound, early=stopped[0] if stopped else None)

@@ -31,8 +31,8 @@ def test_the_cheapest_is_always_on_the_front_and_who_costs_a_byte_more_for_the_s
     record = study(*[State.COMPLETE] * 6)
     cheapest = min(record.trials, key=lambda trial: trial.memory.peak_memory_bytes)
     memory = replace(cheapest.memory, peak_memory_bytes=cheapest.memory.peak_memory_bytes + 1)
-    dearer = replace(cheapest, number=6, measurement=replace(cheapest.measurement, memory=memory))
-    shares = front_probability(replace(record, trials=(*record.trials, dearer)))
+    costlier = replace(cheapest, number=6, measurement=replace(cheapest.measurement, memory=memory))
+    shares = front_probability(replace(record, trials=(*record.trials, costlier)))
     assert set(shares) == set(range(7))
     assert (shares[cheapest.number], shares[6]) == (1.0, 0.0)
 

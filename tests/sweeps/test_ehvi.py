@@ -127,10 +127,10 @@ def test_a_network_that_screening_has_ended_is_not_asked_for_in_other_tiles() ->
     """Scoring of 6 bits in one tile ended: it scores less than the trial that beat it, so fewer bytes cannot help it
     unless they are fewer than that trial's."""
     told = [measured(n, c) for n, c in enumerate(search(4))]
-    rival = next(trial for trial in told if trial.name == "unpruned, w8 a8, 4 tiles")
+    dominating = next(trial for trial in told if trial.name == "unpruned, w8 a8, 4 tiles")
     ended = Candidate(Compression("channels", 0.0, 6, 8), 1)
     plan = standin_trial.plan_candidate(ended, CONTEXT)
-    early = Early(3, 6, rival.number, -0.4)
+    early = Early(3, 6, dominating.number, -0.4)
     told.append(
         Trial(4, ended.as_params(), str(ended), State.PRUNED, False, planned=MemoryFigures.of_plan(plan),
               planned_macs=plan.macs, early=early)

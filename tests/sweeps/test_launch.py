@@ -215,9 +215,9 @@ def test_what_is_sure_to_be_beaten_is_not_measured_and_does_not_count(config: Co
         assert trial.state is State.PRUNED
         assert trial.name not in evaluated(screened.folder)
         assert trial.bound.source < trial.number
-        assert scores[trial.bound.rival] >= trial.bound.miou
-        assert record.trial(trial.bound.rival).memory.peak_memory_bytes <= trial.memory.peak_memory_bytes
-        assert f"which trial-{trial.bound.rival:03d} reaches" in trial.reason
+        assert scores[trial.bound.dominating] >= trial.bound.miou
+        assert record.trial(trial.bound.dominating).memory.peak_memory_bytes <= trial.memory.peak_memory_bytes
+        assert f"which trial-{trial.bound.dominating:03d} reaches" in trial.reason
 
 
 def test_screening_leaves_the_front_of_the_whole_space_as_it_is(config: Config) -> None:
@@ -252,7 +252,7 @@ def test_scoring_ends_early_where_a_cheaper_trial_is_surely_better(config: Confi
         assert trial.state is State.PRUNED
         assert (trial.early.images, trial.early.of) == (3, 6)
         assert trial.early.upper < 0
-        assert "after 3 of 6 images surely beaten" in trial.reason
+        assert "after 3 of 6 images dominated" in trial.reason
         assert trial.spent
 
 

@@ -1,4 +1,4 @@
-"""Screening alone: what bounds what, who is a rival, and when scoring may end."""
+"""Screening alone: what bounds what, which trial dominates, and when scoring may end."""
 
 from types import SimpleNamespace
 
@@ -86,39 +86,39 @@ def test_a_candidate_is_foretold_only_where_a_rival_costs_no_more_and_scores_as_
     trials = [told(0, Candidate(), 0.9, 900), told(1, candidate(bits=8), 0.8, 500), told(2, candidate(0.25), 0.82, 300)]
     found = screened(candidate(bits=4), trials)
     assert found.bound == pytest.approx(0.81)
-    bound = found.foretell(planned_costs(memory(300), 1))
-    assert (bound.rival, bound.source, bound.rival_miou) == (2, 1, 0.82)
-    assert found.foretell(planned_costs(memory(299), 1)) is None
+    bound = found.predicted_bound(planned_costs(memory(300), 1))
+    assert (bound.dominating, bound.source, bound.dominating_miou) == (2, 1, 0.82)
+    assert found.predicted_bound(planned_costs(memory(299), 1)) is None
     tight = screened(candidate(bits=4), trials, options=ScreeningConfig(margin=0.03, audit=0.0))
-    assert tight.foretell(planned_costs(memory(300), 1)) is None
+    assert tight.predicted_bound(planned_costs(memory(300), 1)) is None
 
 
 def test_an_infeasible_trial_bounds_but_is_no_rival() -> None:
     trials = [told(1, candidate(), 0.8, 500, feasible=False)]
     found = screened(candidate(bits=4), trials)
     assert found.source == 1
-    assert found.foretell(planned_costs(memory(600), 1)) is None
+    assert found.predicted_bound(planned_costs(memory(600), 1)) is None
 
 
 def test_a_third_cost_must_be_no_more_either() -> None:
     trials = [told(1, candidate(), 0.9, 500, macs=100)]
     found = screened(candidate(tiles=2), trials, ("peak_memory_mb", "macs"))
-    assert found.foretell(planned_costs(memory(500), 99)) is None
-    assert found.foretell(planned_costs(memory(500), 100)).rival == 1
+    assert found.predicted_bound(planned_costs(memory(500), 99)) is None
+    assert found.predicted_bound(planned_costs(memory(500), 100)).dominating == 1
 
 
 def test_a_bound_below_what_the_drop_allows_needs_no_rival() -> None:
     trials = [told(0, Candidate(), 0.9, 900), told(1, candidate(0.5), 0.7, 500)]
     found = screened(candidate(0.5, bits=4), trials, miou_drop=0.1)
-    bound = found.foretell(planned_costs(memory(1), 1))
-    assert (bound.rival, bound.rival_miou) == (None, pytest.approx(0.8))
-    assert screened(candidate(0.5, bits=4), trials, miou_drop=0.25).foretell(planned_costs(memory(1), 1)) is None
+    bound = found.predicted_bound(planned_costs(memory(1), 1))
+    assert (bound.dominating, bound.dominating_miou) == (None, pytest.approx(0.8))
+    assert screened(candidate(0.5, bits=4), trials, miou_drop=0.25).predicted_bound(planned_costs(memory(1), 1)) is None
 
 
 def test_switched_off_nothing_is_foretold() -> None:
     trials = [told(0, Candidate(), 0.9, 100)]
     off = screened(candidate(), trials, options=ScreeningConfig(enabled=False))
-    assert off.foretell(planned_costs(memory(600), 1)) is None
+    assert off.predicted_bound(planned_costs(memory(600), 1)) is None
     assert off.stop_scoring(trials[0].measurement.scores, 10, planned_costs(memory(600), 1)) is None
 
 
@@ -148,12 +148,12 @@ def test_the_upper_end_of_the_difference_errs_as_seldom_as_it_says() -> None:
 
 
 def test_a_class_that_no_scored_image_shows_yet_does_not_count() -> None:
-    rival = scores(Candidate())
-    part = rival.subset(rival.image_ids[:2], rival.scored_classes)
+    dominating = scores(Candidate())
+    part = dominating.subset(dominating.image_ids[:2], dominating.scored_classes)
     blank = np.array(part.confusions)
     blank[:, 3] = 0
     unseen = Scores.of(part.image_ids, blank, part.scored_classes)
-    assert upper_difference(unseen, Scores.of(rival.image_ids, rival.confusions), 0.99) > -0.05
+    assert upper_difference(unseen, Scores.of(dominating.image_ids, dominating.confusions), 0.99) > -0.05
 
 
 def test_looks_end_with_whole_batches() -> None:
@@ -170,4 +170,4 @@ def test_only_what_was_known_when_a_candidate_was_asked_weighs_against_it(config
     search = _Search(settings, None, SimpleNamespace(trials={}), None, None, None, None)
     search.told = {1: told(1, candidate(), 0.5, 100), 2: told(2, candidate(0.25), 0.9, 50)}
     request = search._request(PendingTrial(3, candidate(0.5), 0, known=1))
-    assert [rival.number for rival in request.screen.rivals] == [1]
+    assert [dominating.number for dominating in request.screen.front_trials] == [1]

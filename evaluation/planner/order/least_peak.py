@@ -3,7 +3,7 @@
 What is alive between two nodes depends on *which* nodes have run, not on their order. So the states are the downsets
 of the graph (sets closed under predecessors, here bit masks), and the order sought is the path from the empty set to
 the full one whose most expensive step is cheapest. Dijkstra's algorithm with `max` in place of `+` finds it and visits
-no state dearer than the answer. Four things keep the states few:
+no state more expensive than the answer. Four things keep the states few:
 
 - *Pieces.* Where each of the first k nodes precedes each of the others, every order passes through that one downset,
   and the parts before and after are solved alone (articulation points, and a little more).
