@@ -25,7 +25,7 @@ from deeplab.datasets.part import spread
 from deeplab.lowering import lower
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork
 from deeplab.sparsity import Thinning
-from evaluation.accuracy import UNRELIABLE_NOTE, Scores, enough_images, paired_difference_interval, squash
+from evaluation.accuracy import UNRELIABLE_NOTE, Scores, enough_images, paired_difference_interval, to_network_size
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
 from evaluation.kernels.weights import layer_storage
@@ -267,7 +267,9 @@ def _memory(row: Row, network: QuantizedNetwork, shared: Path) -> str:
     from deeplab.runtime.processes import Launcher
     from evaluation.other_runtimes.resident import Runtime, resident_growth
 
-    frame = squash(joined(row.bench.unlabelled, shared).image(0), network.spec.input_height, network.spec.input_width)
+    frame = to_network_size(
+        joined(row.bench.unlabelled, shared).image(0), network.spec.input_height, network.spec.input_width
+    )
     file = shared / "weights" / row.bench.network
     with tempfile.TemporaryDirectory() as folder:
         ours = footprint(Subject("this row", lower(network), frame, file), Path(folder), Launcher(Path(folder)))

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from deeplab.datasets import Split
-from evaluation.accuracy import squash, to_label_size
+from evaluation.accuracy import to_label_size, to_network_size
 
 _KEPT = 256
 
 
 def frames(split: Split, height: int, width: int) -> np.ndarray:
     """All images of a split at the network's size: uint8 (N, height, width, 3)."""
-    return np.stack([squash(split.image(index), height, width) for index in range(len(split))])
+    return np.stack([to_network_size(split.image(index), height, width) for index in range(len(split))])
 
 
 class Read(NamedTuple):
@@ -36,13 +36,13 @@ def read(split: Split, height: int, width: int, labelled: bool) -> Read:
         return Read(frames(split, height, width), None)
     samples = [split.sample(index) for index in range(len(split))]
     labels = np.stack([to_label_size(sample.label, height, width) for sample in samples])
-    return Read(np.stack([squash(sample.image, height, width) for sample in samples]), labels)
+    return Read(np.stack([to_network_size(sample.image, height, width) for sample in samples]), labels)
 
 
 class TrainingBatches:
     """Batches for fine-tuning: a pure function of (seed, step), whatever was asked before.
 
-    Images are squashed to the network's size (labels by nearest neighbour: training, unlike scoring, may resample
+    Images are resized to the network's size (labels by nearest neighbour: training, unlike scoring, may resample
     them), flipped left to right half of the time, and cropped where a crop is asked for. The last 256 that were read
     are kept; `made` is all of `split` where somebody has read it already.
     """
@@ -72,9 +72,9 @@ class TrainingBatches:
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         if not self._labelled:
-            return squash(self._split.image(index), *self._size), None
+            return to_network_size(self._split.image(index), *self._size), None
         sample = self._split.sample(index)
-        return squash(sample.image, *self._size), to_label_size(sample.label, *self._size)
+        return to_network_size(sample.image, *self._size), to_label_size(sample.label, *self._size)
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
         random = np.random.default_rng([self._seed, step])

@@ -13,7 +13,7 @@ from deeplab.datasets.images import read_image
 from deeplab.importing import import_tflite
 from deeplab.lowering import lower
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, BitWidths, quantize
-from evaluation.accuracy import squash
+from evaluation.accuracy import to_network_size
 from evaluation.graph import Graph, read_tflite
 from evaluation.interpreter.whole import as_input
 
@@ -77,12 +77,12 @@ def _four_bit_weights(checkpoint: Checkpoint, images: Sequence[Path]) -> Graph:
     from deeplab.calibration import calibrate  # loads TensorFlow
 
     size = checkpoint.spec.input_height, checkpoint.spec.input_width
-    frames = np.stack([squash(_read(image), *size) for image in images])
+    frames = np.stack([to_network_size(_read(image), *size) for image in images])
     return lower(quantize(checkpoint, calibrate(checkpoint, frames), BitWidths(4, 8)))
 
 
 def _frame(image: Path, graph: Graph) -> np.ndarray:
-    return squash(_read(image), *graph.tensors[graph.inputs[0]].shape[1:3])
+    return to_network_size(_read(image), *graph.tensors[graph.inputs[0]].shape[1:3])
 
 
 def _real(frame: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
 
     from deeplab.lowering import lower
     from deeplab.pyfunc import NETWORK_FILE, load_network
-    from evaluation.accuracy import squash
+    from evaluation.accuracy import to_network_size
     from reports.front import staircase
     from reports.record import NETWORKS
     from reports.record_file import read_record
@@ -101,7 +101,7 @@ def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
         network = load_network(kept) if is_kept else compressed(candidate.compression, context)
         graph = lower(network, context.config.study)
         _, rows, columns, _ = graph.tensors[graph.inputs[0]].shape
-        yield Shipped(graph, candidate.tile_count, squash(context.images.search.image(0), rows, columns))
+        yield Shipped(graph, candidate.tile_count, to_network_size(context.images.search.image(0), rows, columns))
 
 
 def _rows(networks: list[Shipped]) -> Iterator[Row]:

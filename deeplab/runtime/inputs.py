@@ -9,7 +9,7 @@ from PIL import Image
 
 from deeplab.datasets.images import IMAGE_SUFFIXES, read_image
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
-from evaluation.accuracy import squash
+from evaluation.accuracy import to_network_size
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 
@@ -19,7 +19,7 @@ _BYTES = ".bin"
 def read_inputs(graph: Graph, path: Path) -> list[tuple[str, np.ndarray]]:
     """(file name, values as `as_input` takes them) of an image, of a tensor's bytes (.bin), or of each in a folder.
 
-    An image is squashed to the network's size as in scoring; for a float network its bytes are brought to [-1, 1].
+    An image is resized to the network's size as in scoring; for a float network its bytes are brought to [-1, 1].
 
     Raises:
         UserError: there are none, one cannot be read, or does not fit the network's input.
@@ -70,7 +70,7 @@ def _read_image(path: Path, source: Tensor) -> np.ndarray:
     rows, columns = source.shape[1:3]
     if channels == 1:
         image = np.repeat(np.asarray(Image.fromarray(image).convert("L"))[..., np.newaxis], 3, axis=2)
-    frame = squash(image, rows, columns)[..., :channels]
+    frame = to_network_size(image, rows, columns)[..., :channels]
     return _in_range(frame) if source.dtype == "float32" else frame
 
 

@@ -23,8 +23,8 @@ def augment(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One random view of an image.
 
-    The image is squashed to the network's size as in scoring, zoomed by a factor z, and a window of (height, width)
-    taken of it; what lies outside the image is grey and void. Zoom, squash and window are one resampling.
+    The image is resized to the network's size as in scoring, zoomed by a factor z, and a window of (height, width)
+    taken of it; what lies outside the image is grey and void. Zoom, resize and window are one resampling.
 
     Args:
         image: uint8 (H, W, 3).

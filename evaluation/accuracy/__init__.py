@@ -12,7 +12,7 @@ from evaluation.accuracy.interval import (
     paired_difference_interval,
     resampled_mious,
 )
-from evaluation.accuracy.protocol import Predict, Sample, score_images, squash, to_label_size
+from evaluation.accuracy.protocol import Predict, Sample, score_images, to_label_size, to_network_size
 from evaluation.accuracy.scores import Scores, ScoresRecord
 
 __all__ = [
@@ -31,6 +31,6 @@ __all__ = [
     "paired_difference_interval",
     "resampled_mious",
     "score_images",
-    "squash",
     "to_label_size",
+    "to_network_size",
 ]

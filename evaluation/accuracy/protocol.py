@@ -1,4 +1,4 @@
-"""How an image is scored: squashed to the network's size, and the prediction brought to the label's size, never the
+"""How an image is scored: resized to the network's size, and the prediction brought to the label's size, never the
 label to the prediction's."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Sample = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 """Image id; image, uint8 (H, W, 3); label, uint8 (H, W)."""
 
 
-def squash(image: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+def to_network_size(image: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
     """An image, uint8 (H, W, 3), brought to (height, width, 3) by Pillow's bilinear filter, whatever its aspect."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"an image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
@@ -61,7 +61,7 @@ def score_images(
         samples: see `Sample`; taken one batch at a time, so a generator keeps memory small.
         classes: number of classes.
         void: label value that is not scored, or None.
-        input_size: (height, width) of the network, pixels, to which images are squashed; None gives them as they are.
+        input_size: (height, width) of the network, pixels, to which images are resized; None gives them as they are.
         batch_size: images in one call of `predict`, at most.
         scored_classes: the split's fixed set, where `samples` are only a part of the split.
 
@@ -78,7 +78,7 @@ def score_images(
                     f"{image_id}: the image is {_size(image)} but its label {_size(label)} (width x height); "
                     "both must have one size"
                 )
-        images = [image if input_size is None else squash(image, *input_size) for _, image, _ in batch]
+        images = [image if input_size is None else to_network_size(image, *input_size) for _, image, _ in batch]
         predictions = np.asarray(predict(np.stack(images)))
         for (image_id, _, label), prediction in zip(batch, predictions, strict=True):
             try:

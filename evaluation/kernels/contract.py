@@ -8,7 +8,7 @@ Scratch, in bytes:
 - kernels whose weights are packed or sparse unpack one output channel at a time: kh*kw*cin values of the type they
   compute in (int8, int16 or float32); convolutions of int8 codes, which compute 16 output channels together, as many
   (`evaluation.kernels.weights.unpacked_shape`);
-- a pool over the whole image, and MEAN, keep one running sum for each output value, in the narrowest type that
+- a pool over the whole image, and MEAN, keep one accumulator for each output value, in the narrowest type that
   holds it (`evaluation.graph.accumulate`); computed tile by tile, the sums are an accumulator that lives from the first
   tile to the last;
 - all else needs none. In particular fused RESIZE_BILINEAR + ARG_MAX interpolates one class after another at one pixel,

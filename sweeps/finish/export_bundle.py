@@ -14,7 +14,7 @@ from deeplab.lowering import lower
 from deeplab.pyfunc import NETWORK_FILE, load_network
 from deeplab.runtime.bundle import check_folder, write_bundle
 from deeplab.tflite_export import TFLITE_FILE, to_tflite
-from evaluation.accuracy import squash
+from evaluation.accuracy import to_network_size
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.measurement import Execution
@@ -190,7 +190,7 @@ def _report_tflite(console: Console, network: Network, context: Context, content
 
     spec, images = network.spec, context.images.search
     count = min(PROOF_IMAGES, len(images))
-    frames = np.stack([squash(images.image(i), spec.input_height, spec.input_width) for i in range(count)])
+    frames = np.stack([to_network_size(images.image(i), spec.input_height, spec.input_width) for i in range(count)])
     wanted = simulator(spec).labels(network, frames)
     try:
         interpreter = Interpreter(

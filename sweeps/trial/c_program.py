@@ -16,7 +16,7 @@ from deeplab.runtime.sources import kernel_units
 from deeplab.runtime.stack_builds import described
 from deeplab.runtime.stack_host import SUFFIX, compiled_with_stack, macros
 from deeplab.simulation import simulator
-from evaluation.accuracy import squash
+from evaluation.accuracy import to_network_size
 from evaluation.graph import Graph
 from evaluation.interpreter.whole import as_input
 from evaluation.measurement import Execution, Latency
@@ -156,4 +156,4 @@ def _compiled_once(
 def _frame(graph: Graph, context: Context, index: int) -> np.ndarray:
     """A search image at the network's size, uint8 (H, W, 3)."""
     _, rows, columns, _ = graph.tensors[graph.inputs[0]].shape
-    return squash(context.images.search.image(index), rows, columns)
+    return to_network_size(context.images.search.image(index), rows, columns)

@@ -22,7 +22,7 @@ from deeplab.pyfunc import NETWORK_FILE, saved_network
 from deeplab.scoring import score
 from deeplab.simulation import simulator
 from deeplab.tflite_export import TFLITE_FILE, to_tflite
-from evaluation.accuracy import Scores, squash, to_label_size
+from evaluation.accuracy import Scores, to_label_size, to_network_size
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
@@ -201,5 +201,5 @@ def overlay(candidate: Candidate, context: Context, image_index: int) -> np.ndar
     network = compressed(candidate.compression, context)
     sample = context.images.search.sample(image_index)
     spec = network.spec
-    frame = squash(sample.image, spec.input_height, spec.input_width)
+    frame = to_network_size(sample.image, spec.input_height, spec.input_width)
     return to_label_size(simulator(spec).labels(network, frame[None])[0], *sample.label.shape)

@@ -30,7 +30,7 @@ from deeplab.reconstruction import EXACT_ENOUGH, Reconstruction, reconstruct
 from deeplab.scoring import score
 from deeplab.simulation import simulator
 from deeplab.spec import NetworkSpec
-from evaluation.accuracy import Scores, squash
+from evaluation.accuracy import Scores, to_network_size
 from evaluation.graph import Graph
 from evaluation.interpreter import execute
 from evaluation.planner import Plan
@@ -193,7 +193,7 @@ def label_agreement(network: Network, graph: Graph, planned: Plan, context: Cont
     The plan really runs here, tile by tile in an arena of exactly its size, in the runtime's integer arithmetic.
     """
     spec = network.spec
-    frame = squash(context.images.search.image(0), spec.input_height, spec.input_width)
+    frame = to_network_size(context.images.search.image(0), spec.input_height, spec.input_width)
     executed = execute(graph, planned, frame).output[0]
     return float(np.mean(executed == simulator(spec).labels(network, frame[None])[0]))
 

@@ -1,4 +1,4 @@
-"""Plans written by hand, as C programs: chunks, rings, slices, copies, strips, running sums, renamed tensors."""
+"""Plans written by hand, as C programs: chunks, rings, slices, copies, strips, accumulators, renamed tensors."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from PIL import Image
 from deeplab.runtime.program import compiler
 from deeplab.runtime.proof import Proof, prove
 from deeplab.runtime.proof_build import Toolchain, native
-from evaluation.accuracy import squash
+from evaluation.accuracy import to_network_size
 from evaluation.graph import Graph, read_tflite
 from evaluation.planner import plan
 
@@ -48,7 +48,9 @@ def check_labels(
     graph: Graph, tiles: int | str, names: list[str], images: Path, folder: Path, toolchain: Toolchain | None = None
 ) -> Proof:
     rows, columns = graph.tensors[graph.inputs[0]].shape[1:3]
-    frames = [squash(np.asarray(Image.open(images / f"{name}.jpg").convert("RGB")), rows, columns) for name in names]
+    frames = [
+        to_network_size(np.asarray(Image.open(images / f"{name}.jpg").convert("RGB")), rows, columns) for name in names
+    ]
     proof = prove(graph, plan(graph, tiles), frames, folder, runs=1, toolchain=toolchain)
     assert proof.faults == ()
     made = {name: sha256(labels.tobytes()) for name, labels in zip(names, proof.measured.outputs, strict=True)}

@@ -18,8 +18,8 @@ from evaluation.accuracy import (
     paired_difference_interval,
     resampled_mious,
     score_images,
-    squash,
     to_label_size,
+    to_network_size,
 )
 from evaluation.errors import UserError
 
@@ -172,7 +172,7 @@ def test_scores_freeze_their_shape():
 def test_squash_is_pillows_bilinear_and_labels_are_never_resampled():
     image = np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8)
     expected = np.asarray(Image.fromarray(image).resize((5, 4), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(squash(image, 4, 5), expected)
+    np.testing.assert_array_equal(to_network_size(image, 4, 5), expected)
     prediction = np.array([[0, 1], [2, 3]])
     np.testing.assert_array_equal(to_label_size(prediction, 4, 4), np.kron(prediction, np.ones((2, 2), int)))
 

@@ -7,7 +7,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from PIL import Image
 
-from evaluation.accuracy import squash
+from evaluation.accuracy import to_network_size
 from evaluation.graph.tflite import read_tflite
 from evaluation.interpreter import execute, run_whole
 from evaluation.planner.plan import plan
@@ -74,7 +74,7 @@ def test_every_tensor_is_the_references_and_tiles_change_nothing(name, shared):
 def test_ade20k_every_tensor_is_the_references(shared):
     path = shared("weights/deeplabv3_mnv2_ade20k_int8.tflite")
     image = shared("data/ade20k_subset/images/ADE_val_00000018.jpg")
-    frame = squash(np.asarray(Image.open(image).convert("RGB")), 512, 512)[np.newaxis]
+    frame = to_network_size(np.asarray(Image.open(image).convert("RGB")), 512, 512)[np.newaxis]
     graph = read_tflite(path)
     theirs = reference_tensors(path, frame)
     assert first_difference(graph, run_whole(graph, frame), theirs) is None

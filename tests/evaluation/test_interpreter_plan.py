@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.accuracy import squash
+from evaluation.accuracy import to_network_size
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 from evaluation.graph.tflite import read_tflite
 from evaluation.interpreter import execute, run_whole
@@ -314,7 +314,7 @@ def test_four_byte_labels_where_the_target_counts_them():
 
 def ade20k_image(shared):
     path = shared("data/ade20k_subset/images/ADE_val_00000018.jpg")
-    return squash(np.asarray(Image.open(path).convert("RGB")), 512, 512)
+    return to_network_size(np.asarray(Image.open(path).convert("RGB")), 512, 512)
 
 
 LITERT_LABELS_OF_IMAGE_18 = "648fe307d649a3a59fa6bc63b5957cd31fdb3c93470165901c7135ec0359c776"

@@ -1,4 +1,4 @@
-"""Plans written by hand, run in their arena: chunks, rings, slices, copies, running sums, and what must be caught."""
+"""Plans written by hand, run in their arena: chunks, rings, slices, copies, accumulators, and what must be caught."""
 
 from dataclasses import replace
 

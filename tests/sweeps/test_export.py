@@ -24,7 +24,7 @@ from deeplab.compression import Compression
 from deeplab.pyfunc import NETWORK_FILE
 from deeplab.runtime.program import compiler
 from deeplab.runtime.proof import BrokenProgramError
-from evaluation.accuracy import Scores, bootstrap_interval, paired_difference_interval, squash
+from evaluation.accuracy import Scores, bootstrap_interval, paired_difference_interval, to_network_size
 from evaluation.errors import UserError
 from evaluation.graph import read_tflite
 from evaluation.interpreter import execute
@@ -191,7 +191,7 @@ def test_the_folder_builds_and_gives_the_labels_of_the_tflite_beside_it(context,
     assert exported(study, "--out", out, "--no-check")[0] == 0
     subprocess.run(["make", "-C", out], check=True, capture_output=True)
     graph, plan = evaluate.network_of(SMALL, context)
-    frame = squash(context.images.search.image(0), *graph.tensors[graph.inputs[0]].shape[1:3])
+    frame = to_network_size(context.images.search.image(0), *graph.tensors[graph.inputs[0]].shape[1:3])
     (tmp_path / "frame.ppm").write_bytes(b"P6\n%d %d\n255\n" % frame.shape[1::-1] + frame.tobytes())
     subprocess.run([out / "network", tmp_path / "frame.ppm", tmp_path / "labels.png"], check=True)
     back = read_tflite(out / "network.tflite")
@@ -406,7 +406,7 @@ def test_the_chosen_network_is_an_mlflow_model_that_predicts(context, study, rec
     graph, plan = evaluate.network_of(SMALL, context)
     shape = graph.tensors[graph.inputs[0]].shape
     assert model.metadata.signature.inputs.inputs == [TensorSpec(np.dtype(np.uint8), (-1, *shape[1:]))]
-    frames = np.stack([squash(context.images.search.image(i), *shape[1:3]) for i in range(2)])
+    frames = np.stack([to_network_size(context.images.search.image(i), *shape[1:3]) for i in range(2)])
     expected = np.stack([execute(graph, plan, frame).output[0] for frame in frames])
     np.testing.assert_array_equal(model.predict(frames), expected)
     with pytest.raises(Exception, match="uint8"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.accuracy import squash
+from evaluation.accuracy import to_network_size
 from evaluation.planner import plan
 from sweeps.code.installed import Installed
 from sweeps.code.source_tree import SourceTree
@@ -162,7 +162,7 @@ def test_functions_and_objects_that_are_handed_over_are_reached() -> None:
         return lambda: function()
 
     for made in (calling, lambda function: functools.partial(function, 1), lambda one: calling(functools.partial(one))):
-        assert code.of(made(plan)) != code.of(made(squash))
+        assert code.of(made(plan)) != code.of(made(to_network_size))
     assert code.of(calling(plan)) != code.of(calling(SourceTree().reach))
 
 

@@ -77,7 +77,7 @@ class LoopCall:
     reads: tuple[Place, ...]
     writes: tuple[Place, ...]
     scratch: int | None
-    """Byte at which working memory begins: scratch, or the accumulator of a running sum."""
+    """Byte at which working memory begins: scratch, or the accumulator of a global pool."""
     reduces: bool
     """A sum over the whole image: it takes its input rectangle by rectangle, and writes when it has the last."""
 

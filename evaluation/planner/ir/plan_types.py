@@ -18,7 +18,7 @@ class Role(StrEnum):
     ACTIVATION = "activation"  # a tensor between sections, or rows of it
     TILE = "tile"  # part of a tensor, inside one tile of a section
     ROW_CACHE = "row_cache"  # a ring of rows kept from one tile for the next
-    ACCUMULATOR = "accumulator"  # running sums of a global pool, from the first tile of its section to the last
+    ACCUMULATOR = "accumulator"  # accumulators of a global pool, from the first tile of its section to the last
     SCRATCH = "scratch"  # a kernel's working memory, in one step
     LABELS = "labels"  # the result: uint8 (H, W), or rows of it, whatever integer type the graph's tensor has
 

@@ -2,7 +2,7 @@
 
 In order: `memory` (each buffer by itself, and no two over each other), `operands` (each step is one the kernels know,
 and takes all that its operator needs, by the geometry in `needs`), `contents` (what it takes really lies there),
-`reductions` (running sums see each element once) and `figures` (the plan's numbers). What the operators compute is the
+`reductions` (accumulators see each element once) and `figures` (the plan's numbers). What the operators compute is the
 interpreter's business; that they touch only what the plan gave them, when it was theirs and held what they expect, is
 checked here.
 """

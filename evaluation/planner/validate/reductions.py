@@ -1,4 +1,4 @@
-"""Running sums over an image: each element once, in a place of its own, wide enough to hold them."""
+"""Accumulators over an image: each element once, in a place of its own, wide enough to hold them."""
 
 from __future__ import annotations
 

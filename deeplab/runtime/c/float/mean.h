@@ -1,7 +1,7 @@
 /* Sums of float32 elements, divided by `count` (1 for SUM).
  *
  * `float_global_mean`: AVERAGE_POOL_2D, MEAN and SUM over all rows and columns. Each call adds a rectangle to the
- * running sums in the working memory; the call with the last pixel makes the output of them. */
+ * accumulators in the working memory; the call with the last pixel makes the output of them. */
 struct float_global_mean_layer {
     float count;
     int32_t channels;

@@ -4,7 +4,7 @@
 enum sums_become { POOLED_MEAN, SCALED_MEAN, SCALED_SUM };
 
 struct sums_layer {
-    const int32_t *axes;                 /* NULL for running sums */
+    const int32_t *axes;                 /* NULL for accumulators */
     int32_t multiplier;
     int32_t count;                       /* elements in each sum */
     int32_t outputs;

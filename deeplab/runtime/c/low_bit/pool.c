@@ -1,4 +1,4 @@
-/* AVERAGE_POOL_2D and MEAN over the whole image, codes of any width: each call adds a rectangle to the running sums,
+/* AVERAGE_POOL_2D and MEAN over the whole image, codes of any width: each call adds a rectangle to the accumulators,
  * the call with the last pixel makes the output of them. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
