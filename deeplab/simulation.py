@@ -1,4 +1,4 @@
-"""The accuracy path: a network run on images by TensorFlow, in float or on the integer runtime's codes.
+"""Simulated quantization: a network run on images by TensorFlow, in float or on the integer runtime's codes.
 
 One `Simulator` holds two traced functions for one network shape, one in float and one on codes. Weights, scales and
 clamps are variables of them, so another bit-width, another mask or other weights of the same shape trace nothing anew.

@@ -81,7 +81,7 @@ class Execution:
 
     images: int
     label_agreement: float
-    """Share of those images' label pixels equal to the accuracy path's, in [0, 1]."""
+    """Share of those images' label pixels equal to the simulated quantization's, in [0, 1]."""
     arena_bytes: int
     """What was planned."""
     end_bytes: int

@@ -56,7 +56,7 @@ def litert_bytes(record: StudyRecord) -> float | None:
 def _factor(before: float, after: float) -> str:
     if after > before:
         return f"{after / before:.2f} times more"
-    return f"{before / after:.2f} times less"
+    return f"{before / after:.2f}x smaller"
 
 
 def chain_rows(record: StudyRecord) -> list[list[str]]:

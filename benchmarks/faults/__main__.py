@@ -5,8 +5,8 @@ python -m benchmarks.faults --repetitions 30
 python -m benchmarks.faults --only "MLflow restarted" --repetitions 3
 
 Each repetition starts a small study, injects a fault (`fault_kinds`) at a random moment, resumes the study until it
-ends, and compares it with one that nobody disturbed. The trials plan a real network and measure nothing else
-(`planned_trial`).
+ends, and compares it with a control run, into which no fault is injected. The trials plan a real network and measure
+nothing else (`planned_trial`).
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class Disturbed:
         self.finished.clear()
 
     def harm(self, undisturbed: Mapping[str, Any]) -> Harm:
-        """What came of it, in comparison with a study that nobody disturbed."""
+        """What came of it, in comparison with the control run."""
         harm = Harm(lost=self.lost, launches=self.launches, running=self.surviving)
         journal = self.journal()
         evaluated = Counter((self.study / EVALUATIONS).read_text().splitlines())

@@ -185,7 +185,7 @@ class Forgetful:
 
 
 def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: float) -> dict:
-    """The plain loop's trace, what it measured by name, and the traces of kinder loops (see above)."""
+    """The plain loop's trace, what it measured by name, and the traces of stronger baselines (see above)."""
     import optuna
 
     from benchmarks.search import scored_trial

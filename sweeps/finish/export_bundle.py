@@ -182,7 +182,7 @@ def _report(console: Console, record: StudyRecord, trial: Trial, seen: Execution
 
 
 def _report_tflite(console: Console, network: Network, context: Context, content: bytes) -> None:
-    """How far LiteRT's labels for the exported file are those of the accuracy path: its faster kernels round
+    """How far LiteRT's labels for the exported file are those of the simulated quantization: its faster kernels round
     differently."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 

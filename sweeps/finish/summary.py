@@ -66,7 +66,7 @@ def print_outcome(end: End, console: Console) -> None:
         elif baseline is not None:
             factor = baseline.measurement.memory.peak_memory_bytes / choice.measurement.memory.peak_memory_bytes
             change = choice.measurement.scores.miou - baseline.measurement.scores.miou
-            saved = f": {factor:.1f} times less memory than the baseline, mIoU {change:+.4f}"
+            saved = f": peak memory {factor:.1f}x smaller than the baseline's, ΔmIoU {change:+.4f}"
         console.print(f"Chosen: {choice.label} ({choice.name}){saved}.", style="bold", highlight=False)
         console.print(record.chosen_reason, markup=False, highlight=False, soft_wrap=True)
     if end.warnings:

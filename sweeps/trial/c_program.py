@@ -64,7 +64,8 @@ def latency(network: Network, graph: Graph, planned: Plan, context: Context) -> 
 
 
 def execution(network: Network, graph: Graph, planned: Plan, context: Context) -> Execution | str:
-    """What the candidate's program does on search images, compared with the accuracy path; or why it was not run.
+    """What the candidate's program does on search images, compared with the simulated quantization; or why it was not
+    run.
 
     A program that crashes or hangs was run: its `Execution` says how it ended.
     """

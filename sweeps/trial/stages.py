@@ -188,7 +188,7 @@ def plan_of(graph: Graph, tile_count: int, context: Context) -> Plan:
 
 
 def label_agreement(network: Network, graph: Graph, planned: Plan, context: Context) -> float:
-    """Share of one search image's label pixels on which the accuracy path and the plan's execution agree.
+    """Share of one search image's label pixels on which the simulated quantization and the plan's execution agree.
 
     The plan really runs here, tile by tile in an arena of exactly its size, in the runtime's integer arithmetic.
     """

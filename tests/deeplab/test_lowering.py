@@ -1,4 +1,4 @@
-"""The lowered graph computes what the accuracy path computes, and plans the same before and after training."""
+"""The lowered graph computes what the simulated quantization computes, and plans the same before and after training."""
 
 import numpy as np
 import pytest

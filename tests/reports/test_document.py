@@ -43,7 +43,7 @@ def test_every_figure_of_front_and_choice_is_the_records(study, tmp_path: Path) 
     choice, baseline = record.choice, record.baseline
     change = paired_difference_interval(choice.measurement.scores, baseline.measurement.scores, seed=3)
     factor = baseline.measurement.memory.peak_memory_bytes / choice.measurement.memory.peak_memory_bytes
-    shown += [fmt.signed(change.estimate), fmt.signed_interval(change), f"{factor:.1f} times less"]
+    shown += [fmt.signed(change.estimate), fmt.signed_interval(change), f"{factor:.1f}x smaller"]
     shown += [choice.name, record.chosen_reason[:40], "mIoU 0.576 on 8 images, expected 0.577 ± 0.005: passed"]
     shown += ["python -m sweeps.launch pareto.yaml", "0123abc with uncommitted changes", "3 min 20 s"]
     shown += [trial.name for trial in record.trials]

@@ -139,7 +139,7 @@ class Oracle:
         unseen = paired_difference_interval(heldout[choice.number], heldout[0], seed=seed)
         lost = self.miou(scores) - self.miou(self.scores(base))
         held_lost = self.miou(heldout[choice.number]) - self.miou(heldout[0])
-        times = f"{self.peak(base) / self.peak(choice):.1f} times less"
+        times = f"{self.peak(base) / self.peak(choice):.1f}x smaller"
         latency, limit = choice.measurement.latency, self.record.config["constraints"]["peak_memory_mb"]
         free = limit * 1e6 - self.peak(choice)
         said = [mb(self.peak(choice)), "" if self.exceeds(choice) else times, choice.name, f"trial-{label(choice)}"]

@@ -1,4 +1,4 @@
-"""Who is to blame: the step at which most bytes are alive, and whose they are, in words."""
+"""Contributors to the peak: the step at which most bytes are alive, and whose they are, in words."""
 
 from __future__ import annotations
 

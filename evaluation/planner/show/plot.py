@@ -1,4 +1,5 @@
-"""A plan as an image: address against step, every buffer a rectangle while it is alive, and who is to blame.
+"""A plan as an image: address against step, every buffer a rectangle while it is alive, and the contributors to the
+peak.
 
 Colours by role (Okabe and Ito, 2008, told apart with every common kind of colour blindness). A column tile above the
 axes shows the sections; the side lists what is alive at the fullest step. The same plan always gives the same bytes.

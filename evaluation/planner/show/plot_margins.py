@@ -67,7 +67,7 @@ def draw_side(figure: Figure, graph: Graph, plan: Plan) -> None:
         figure.text(x, y, text, va="center", **{"fontsize": 8.5} | look)
 
     if plan.steps:
-        write("Who is to blame", fontsize=11, weight="bold")
+        write("Contributors to the peak", fontsize=11, weight="bold")
         y -= row
         write(f"fullest at step {plan.high_water_step}, {megabytes(max(plan.live_bytes))} MB alive", color=MUTED)
         y -= row
