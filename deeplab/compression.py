@@ -49,7 +49,7 @@ class Compression:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.sparsity < 1.0:
-            raise ValueError(f"sparsity must lie in [0, 1), got {self.sparsity}")
+            raise ValueError(f"sparsity must be in [0, 1), got {self.sparsity}")
         if self.pruning == "2:4" and self.sparsity not in (0.0, 0.5):
             raise ValueError(f"2:4 pruning has sparsity 0.5, got {self.sparsity}")
         for name, levels in (("weight", WEIGHT_BITS), ("activation", ACTIVATION_BITS)):

@@ -2,7 +2,7 @@
 refused.
 
 The camera's frame goes in as uint8 and labels come out as int32, the narrowest type that ARG_MAX gives. A float network
-takes its images as float32 in [-1, 1] instead, since its zero lies between two codes of a uint8 frame. With 16-bit
+takes its images as float32 in [-1, 1] instead, since its zero is between two codes of a uint8 frame. With 16-bit
 activations the frame passes through int8, and the logits become float32 for ARG_MAX, which takes no int16; both are
 exact.
 """

@@ -19,9 +19,9 @@ class MemoryFigures:
     arena_bytes: int
     """Highest address used in the one arena: frame, activations, row caches, scratch, label map."""
     weights_bytes: int
-    """Packed weights, sparse indices, biases, multipliers, shifts, zero points, as they lie in the shipped program."""
+    """Packed weights, sparse indices, biases, multipliers, shifts, zero points, as they are in the shipped program."""
     flash_bytes: int
-    """Bytes the target keeps in flash: the weights of an `mcu`, 0 where they lie in RAM."""
+    """Bytes the target keeps in flash: the weights of an `mcu`, 0 where they are in RAM."""
     runtime_bytes: int
     """Descriptors, tables and the stack bound of the C runtime."""
     peak_memory_bytes: int

@@ -189,7 +189,7 @@ def _bound(memory: MemoryFigures) -> str:
     if memory.proven:
         return "no smaller arena exists for this schedule"
     gap = memory.arena_bytes / memory.lower_bound_bytes - 1
-    return f"the arena lies {fmt.percent(gap)} above its lower bound of {fmt.megabytes(memory.lower_bound_bytes)}"
+    return f"the arena is {fmt.percent(gap)} above its lower bound of {fmt.megabytes(memory.lower_bound_bytes)}"
 
 
 def _front_row(record: StudyRecord, of: Intervals, numbers: tuple[int, ...]) -> dict[str, Any]:

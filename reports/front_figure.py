@@ -57,7 +57,7 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
             log_memory_axis(axes)
             room_above_and_below(axes)
             handles, labels = axes.get_legend_handles_labels()
-            # Outside: points may lie in any corner.
+            # Outside: points may be in any corner.
             figure.legend(handles, labels, frameon=False, fontsize=7.5, loc="outside upper center", ncols=3)
             _number_front(axes, record)
         else:
@@ -89,7 +89,7 @@ def _front(axes: Any, record: StudyRecord, intervals: Mapping[int, Interval]) ->
     front = [equal[0] for equal in record.front]
     if not front:
         return
-    # The staircase bounds the region the front dominates: nothing found lies above and to the left of it.
+    # The staircase bounds the region the front dominates: nothing found is above and to the left of it.
     steps = _place(record, [point.number for point in staircase(record.feasible_points())])
     axes.step(*steps, where="post", color=BLUE, linewidth=1.2, zorder=2)
     memory, miou = _place(record, front)

@@ -75,7 +75,7 @@ def _trials(record: StudyRecord) -> list[str]:
     elif share < SMALL_SHARE:
         said.append(
             f"{len(record.trials)} of {record.space_size} candidates ({fmt.percent(share)}) were tried; "
-            "better ones may lie among the rest."
+            "better ones may be among the rest."
         )
     return said
 
@@ -264,7 +264,7 @@ def _edges(record: StudyRecord) -> list[str]:
     if not at_edge:
         return []
     return [
-        f"The smallest point of the front lies at the edge of the space ({', '.join(at_edge)}); a wider one may go on."
+        f"The smallest point of the front is at the edge of the space ({', '.join(at_edge)}); a wider one may go on."
     ]
 
 

@@ -38,7 +38,7 @@ class Bound:
     source: int
     """The trial that says so."""
     dominating: int | None
-    """The trial that scores as much and costs no more; None where the bound lies below a limit instead."""
+    """The trial that scores as much and costs no more; None where the bound is below a limit instead."""
     dominating_miou: float
     """What the dominating trial scored, or the least mIoU the limit allows."""
 

@@ -1,4 +1,4 @@
-"""A memory plan as the report shows it: which buffer lies where, from which step to which."""
+"""A memory plan as the report shows it: which buffer is where, from which step to which."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def read_timeline(path: Path) -> Timeline:
         raise UserError(
             f"{path}: damaged plan: {where}: {detail['msg'].lower()}; remove it, and the report is written without it"
         ) from None
-    # A frame that the target does not count lies outside the arena.
+    # A frame that the target does not count is outside the arena.
     inside = [buffer for buffer in plan.buffers if buffer.role != "external_frame"]
     names = Block.__dataclass_fields__
     return Timeline(

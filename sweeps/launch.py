@@ -38,7 +38,7 @@ def launch(
 ) -> None:
     """Search the compression settings in CONFIG.yaml; write the study, its MLflow runs and its report.
 
-    A study lies in studies/NAME; `mlflow ui`, started in this folder, shows it.
+    A study is in studies/NAME; `mlflow ui`, started in this folder, shows it.
 
     \b
     python -m sweeps.launch pareto.yaml              the built-in network

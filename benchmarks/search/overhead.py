@@ -77,7 +77,7 @@ def load(folder: Path, trials: int, workers: int, sampler: str = "ehvi"):
 
 @contextmanager
 def inside(folder: Path):
-    """MLflow's database and artifacts lie in the current folder."""
+    """MLflow's database and artifacts are in the current folder."""
     former = Path.cwd()
     os.chdir(folder)
     try:

@@ -11,7 +11,7 @@ python -m benchmarks.search.throughput --candidates 260 --seeds 5
 5. The engine as it comes, from an empty cache.
 
 Each is timed from the start of its process until its trials hold 95 % of the whole front's hypervolume. The reference
-point is the baseline's memory and 0.1 mIoU below the baseline: what lies below is of no use.
+point is the baseline's memory and 0.1 mIoU below the baseline: what is below is of no use.
 """
 
 from __future__ import annotations

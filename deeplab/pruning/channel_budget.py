@@ -119,7 +119,7 @@ def pruning_path(
         spec: the network.
         rankings: of every group.
         planned: asked once a round.
-        weight_bytes: memory of one weight, or 0 where weights lie in flash.
+        weight_bytes: memory of one weight, or 0 where weights are in flash.
         until: saving at which the path may end; by default it does where every group has reached its floor.
     """
     groups = channel_groups(spec)

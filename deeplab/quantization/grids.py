@@ -51,7 +51,7 @@ def activation_grids(
 
 
 def shared_grids(spec: NetworkSpec) -> list[tuple[str, ...]]:
-    """Layers whose outputs must lie on one grid, in network order of their first member."""
+    """Layers whose outputs must be on one grid, in network order of their first member."""
     member_of: dict[str, list[str]] = {}
     for layer in layers(spec):
         group = [layer.name]

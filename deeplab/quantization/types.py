@@ -72,7 +72,7 @@ class BitWidths:
         return self.activations if own is None else own
 
     def grid_bits(self, members: tuple[str, ...]) -> int:
-        """Bits of the outputs of layers that lie on one grid: the most that any of their stages has."""
+        """Bits of the outputs of layers that are on one grid: the most that any of their stages has."""
         return max(self.activations_of(stage_of(name)) for name in members)
 
 

@@ -47,7 +47,7 @@ def tables(graph: Graph, plan: Plan) -> Tables:
     """Loops, layers and constants of the program.
 
     Raises:
-        UserError: an operator has no C kernel, the plan is of another network, or a buffer lies where its elements must
+        UserError: an operator has no C kernel, the plan is of another network, or a buffer is where its elements must
             not begin.
     """
     graph = as_stored(graph, plan.target)
@@ -323,7 +323,7 @@ def place_at_end(graph: Graph, plan: Plan, tensor: int) -> tuple[int, int]:
 
 
 def _contiguous(graph: Graph, plan: Plan, tensor: int, is_there: Sequence[bool]) -> tuple[int, int]:
-    """(byte, size) of a tensor that lies whole in the buffers marked; its chunks follow one another."""
+    """(byte, size) of a tensor that is whole in the buffers marked; its chunks follow one another."""
     found = []
     for buffer, there in zip(plan.buffers, is_there, strict=True):
         if there and tensor in buffer.tensors and buffer.role not in (Role.TILE, Role.ROW_CACHE):
@@ -344,7 +344,7 @@ def _contiguous(graph: Graph, plan: Plan, tensor: int, is_there: Sequence[bool])
 
 
 def _check_alignment(graph: Graph, plan: Plan) -> None:
-    """A target may align to less than the elements that lie in a buffer; not every processor could read them."""
+    """A target may align to less than the elements that are in a buffer; not every processor could read them."""
     has_wide_sums = any(tensor.dtype == "int16" for tensor in graph.tensors)
     for buffer in plan.buffers:
         hosted = [graph.tensors[tensor].bits for tensor in buffer.tensors if tensor < len(graph.tensors)]

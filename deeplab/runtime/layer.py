@@ -80,7 +80,7 @@ class KernelSite:
 
     @property
     def is_packed(self) -> bool:
-        """Whether the weights lie narrow or sparse, so that each output channel's come through scratch."""
+        """Whether the weights are narrow or sparse, so that each output channel's come through scratch."""
         return needs_unpacking(self.graph, self.number)
 
     def tensor(self, position: int) -> Tensor | None:

@@ -69,7 +69,7 @@ class Program:
         return self._view(self._library.network_arena(), self._plan.arena_bytes)
 
     def run(self, frame: np.ndarray, fill: int | None = None) -> np.ndarray:
-        """The first output's bytes, uint8 (n,), as they lie in the arena."""
+        """The first output's bytes, uint8 (n,), as they are in the arena."""
         if fill is not None:
             self.arena[...] = fill
         self._write(frame)

@@ -203,7 +203,7 @@ def _end_of(code: int) -> str:
 
 
 def _agreement(graph: Graph, plan: Plan, outputs: np.ndarray, references: Iterable[np.ndarray]) -> float:
-    """Share of elements of the first output that lie there as the reference has them."""
+    """Share of elements of the first output that are there as the reference has them."""
     tensor = graph.tensors[graph.outputs[0]]
     labels = label_map(graph, plan)
     dtype = np.dtype(tensor.dtype if labels is None else f"u{labels[2]}")

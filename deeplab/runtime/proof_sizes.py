@@ -34,7 +34,7 @@ class Sizes:
     data_bytes: int
     """Variables with initial values. There are none."""
     bss_bytes: int
-    """Variables without: the arena, and a frame that lies outside it."""
+    """Variables without: the arena, and a frame that is outside it."""
 
 
 def sizes(objects: list[Path], toolchain: Toolchain, guard_bytes: int = GUARD_BYTES) -> Sizes:

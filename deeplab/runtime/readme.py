@@ -62,10 +62,10 @@ def _frame(graph: Graph) -> str:
 
 def _frame_life(plan: Plan) -> str:
     if any(buffer.role is Role.EXTERNAL_FRAME for buffer in plan.buffers):
-        return "The frame lies outside the arena, in memory of its own that the figures above do not count."
+        return "The frame is outside the arena, in memory of its own that the figures above do not count."
     if plan.frame_kept:
-        return "The frame lies in the arena, and the run leaves it as it is."
-    return "The frame lies in the arena, and the run computes over it: write it anew before each run."
+        return "The frame is in the arena, and the run leaves it as it is."
+    return "The frame is in the arena, and the run computes over it: write it anew before each run."
 
 
 def _result(graph: Graph, plan: Plan) -> str:

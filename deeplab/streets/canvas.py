@@ -22,7 +22,7 @@ Colour = tuple[float, float, float] | np.ndarray
 class Camera:
     """A pinhole camera that looks along the street; every length in metres, every position in canvas pixels.
 
-    X runs right, Y up from the ground, Z forward. The street bends as a parabola: at distance Z it lies
+    X runs right, Y up from the ground, Z forward. The street bends as a parabola: at distance Z it is
     `bend_per_m * Z**2` to the right.
     """
 
@@ -63,13 +63,13 @@ class Canvas:
         """Blotches of about a twelfth and a thirtieth of the image's height."""
         self._textures: dict[float, np.ndarray] = {}
         self._stencil = np.zeros((height, width), np.uint8)
-        """What a polygon is filled into, from its corner on; the pencil's image lies in the same memory."""
+        """What a polygon is filled into, from its corner on; the pencil's image is in the same memory."""
         shared = Image.frombuffer("L", (width, height), self._stencil, "raw", "L", 0, 1)
         shared.readonly = 0
         self._pencil = ImageDraw.Draw(shared)
 
     def box(self, points: list[Point]) -> tuple[slice, slice] | None:
-        """Rows and columns of the canvas that hold the points; None where they lie outside it."""
+        """Rows and columns of the canvas that hold the points; None where they are outside it."""
         columns, rows = (
             [x for x, _ in points],
             [y for _, y in points],

@@ -32,7 +32,7 @@ class Street:
     slab_m: float
     """Size of the pavement's slabs."""
     shadow: tuple[float, float]
-    """X beyond which (side -1 or +1 in the second number, 0 for none) the houses' shadow lies on the ground."""
+    """X beyond which (side -1 or +1 in the second number, 0 for none) the houses' shadow is on the ground."""
     shadow_depth: float
     """Light left in shadow, as a share."""
 

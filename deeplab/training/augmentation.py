@@ -24,7 +24,7 @@ def augment(
     """One random view of an image.
 
     The image is resized to the network's size as in scoring, zoomed by a factor z, and a window of (height, width)
-    taken of it; what lies outside the image is grey and void. Zoom, resize and window are one resampling.
+    taken of it; what is outside the image is grey and void. Zoom, resize and window are one resampling.
 
     Args:
         image: uint8 (H, W, 3).
@@ -64,7 +64,7 @@ def _focus(label: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | tup
 def _window(size: int, share: float, place: float, focus: int | None) -> tuple[float, float]:
     """Extent and start of a window along one side of an image of `size` pixels.
 
-    `place` in [0, 1) says where it lies: within the image, or the image within it. With a `focus` it lies around
+    `place` in [0, 1) says where it is: within the image, or the image within it. With a `focus` it is around
     that pixel, as far as the image's edges allow.
     """
     extent = size * share

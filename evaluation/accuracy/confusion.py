@@ -25,7 +25,7 @@ def confusion_matrix(
         int64 (classes, classes); row = label, column = prediction; the sum is the number of scored pixels.
 
     Raises:
-        UserError: a scored label or prediction lies outside 0..classes-1.
+        UserError: a scored label or prediction is outside 0..classes-1.
         ValueError: the shapes differ, or an array does not hold integers.
     """
     if label.shape != prediction.shape:

@@ -37,7 +37,7 @@ def to_label_size(
     if prediction.ndim != 2 or not np.issubdtype(prediction.dtype, np.integer):
         raise ValueError(f"a prediction must be integers (h, w), got {prediction.dtype} {prediction.shape}")
     if prediction.size and (prediction.min() < 0 or prediction.max() > 255):
-        raise ValueError("a predicted class must lie in 0..255")
+        raise ValueError("a predicted class must be in 0..255")
     classes = prediction.astype(np.uint8)
     if classes.shape == (label_height, label_width):
         return classes

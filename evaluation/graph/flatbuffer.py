@@ -25,7 +25,7 @@ class RefusedError(Exception):
 
 def reason_of(error: Exception) -> str:
     """What this package or numpy found; of errors in the schema's code, which helps nobody, only that there was one."""
-    return str(error) if isinstance(error, ValueError) and str(error) else "a table or vector lies outside the file"
+    return str(error) if isinstance(error, ValueError) and str(error) else "a table or vector is outside the file"
 
 
 @contextmanager

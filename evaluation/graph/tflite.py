@@ -136,7 +136,7 @@ def _read_calls(model: Any, subgraph: Any, tensors: int, data: bytes, schema: An
         with locating(f"operator {index}"):
             calls.append(_read_call(model, subgraph.Operators(index), index, tensors, data, schema))
         named += len(calls[-1].inputs) + len(calls[-1].outputs)
-        # Lists that lie over one another: no writer makes them, and reading them all could take hours.
+        # Lists that are over one another: no writer makes them, and reading them all could take hours.
         if 4 * named > len(data):
             raise ValueError("more tensors named by operators than the file has room for")
     return tuple(calls)

@@ -25,7 +25,7 @@ class Quantization:
     scale: npt.NDArray[np.float32]
     """float32, shape (1,) per tensor or (channels,) per channel."""
     zero_point: npt.NDArray[np.int64 | np.float64]
-    """int64, same shape as `scale`. Float64 only for a camera frame whose zero lies between two codes (127.5)."""
+    """int64, same shape as `scale`. Float64 only for a camera frame whose zero is between two codes (127.5)."""
     axis: int | None = None
     """Axis the channels run along; None = per tensor."""
 
@@ -39,7 +39,7 @@ class Tensor:
     dtype: str
     """numpy name of the type it computes as: float32, int8, uint8, int16, int32, int64, bool."""
     bits: int
-    """Bits one element takes where it is stored; below 8 the elements lie packed densely by row. 16 for a float32
+    """Bits one element takes where it is stored; below 8 the elements are packed densely by row. 16 for a float32
     constant that is stored as float16."""
     quantization: Quantization | None = None
     is_constant: bool = False

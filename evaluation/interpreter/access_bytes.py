@@ -1,7 +1,7 @@
-"""Where the part of a tensor that an access names lies in the arena: which bytes of which lines.
+"""Where the part of a tensor that an access names is in the arena: which bytes of which lines.
 
-A buffer holds lines, one for each row it has. In a line lie the pixels of the host, the tensor that gives the buffer
-its layout, and a pixel has the host's channels; so the channels of a slice lie a whole pixel of the host apart.
+A buffer holds lines, one for each row it has. In a line are the pixels of the host, the tensor that gives the buffer
+its layout, and a pixel has the host's channels; so the channels of a slice are a whole pixel of the host apart.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def blocks_of(graph: Graph, buffer: Buffer, start: int, access: Access) -> tuple
 
 
 def _layout(graph: Graph, buffer: Buffer, have: Region, access: Access) -> tuple[Region, Layout]:
-    """The region an access touches, in the rows and columns of the buffer's host, and how it lies there.
+    """The region an access touches, in the rows and columns of the buffer's host, and how it is there.
 
     Args:
         have: the buffer's region.
@@ -170,7 +170,7 @@ def _layout(graph: Graph, buffer: Buffer, have: Region, access: Access) -> tuple
 
 
 def _element(tensor: Tensor, buffer: Buffer) -> tuple[str, int]:
-    """(dtype, bits) of an element as it lies in a buffer."""
+    """(dtype, bits) of an element as it is in a buffer."""
     if buffer.role is Role.LABELS:  # a byte a pixel, or four by TFLM's accounting, whatever ARG_MAX has in the file
         pixels = buffer.required_region.rows * buffer.required_region.columns
         return ("int32", 32) if buffer.size_bytes >= 4 * pixels else ("uint8", 8)
@@ -182,7 +182,7 @@ def _has_rows(outer: Region, inner: Region) -> bool:
 
 
 def _bytes_of_slice(layout: Layout) -> npt.NDArray[np.intp]:
-    """Positions in a line of the bytes in which narrow elements of a channel slice lie, in rising order."""
+    """Positions in a line of the bytes in which narrow elements of a channel slice are, in rising order."""
     pixels = np.arange(layout.left, layout.right)[:, np.newaxis] * layout.pitch
     first_bits = (pixels + np.arange(layout.channel, layout.channel + layout.channels)).reshape(-1) * layout.bits
     touched = np.zeros(layout.row_bytes, bool)

@@ -1,4 +1,4 @@
-"""One block of bytes in which everything lies that changes during a run, read and written through a plan's buffers."""
+"""One block of bytes in which everything is that changes during a run, read and written through a plan's buffers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evaluation.planner.ir.plan_types import Access, Buffer, Role
 class Arena:
     """The bytes of a run, and, when traced, a `Watch` over them.
 
-    A frame that lies outside the arena (`Role.EXTERNAL_FRAME`) has memory of its own behind it.
+    A frame that is outside the arena (`Role.EXTERNAL_FRAME`) has memory of its own behind it.
     """
 
     def __init__(

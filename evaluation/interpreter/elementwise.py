@@ -110,7 +110,7 @@ def quantize(call: Call) -> Values:
 
 
 def dequantize(call: Call) -> Values:
-    """DEQUANTIZE: the product in float64, rounded once to float32. Only here may a zero point lie between two codes."""
+    """DEQUANTIZE: the product in float64, rounded once to float32. Only here may a zero point are between two codes."""
     source = call.first.tensor
     centred = call.first.rectangle(call.region, 0).astype(np.float64) - float(quantization_of(source).zero_point[0])
     real: npt.NDArray[np.float64] = centred * np.float64(scale_of(source))

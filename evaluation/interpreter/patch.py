@@ -93,7 +93,7 @@ class Call:
     scratch: Scratch | None = None
     """Working memory; None where a network runs without a plan."""
     unpacked: tuple[int, int] = (0, 0)
-    """(output channels, values of each) of weights that lie packed or sparse, and come through scratch so many at a
+    """(output channels, values of each) of weights that are packed or sparse, and come through scratch so many at a
     time; (0, 0) where they are read as they stand."""
     prepared: dict[tuple[Operator, str], Any] = field(default_factory=dict)
     """What earlier tiles of the same run have made of constants alone; see `once`."""

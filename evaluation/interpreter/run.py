@@ -93,7 +93,7 @@ class _Run:
         self._unpacked: dict[int, tuple[int, int]] = {}
 
     def do(self, step: Step) -> None:
-        """Read all that the step reads, compute, then write: so an output may lie where an input lay."""
+        """Read all that the step reads, compute, then write: so an output may be where an input was."""
         graph, arena = self._graph, self._arena
         patches = [arena.load(group) for group in step.reads]
         if not step.operators:
@@ -183,7 +183,7 @@ def _all_rows(graph: Graph, plan: Plan, tensor: int, is_there: list[bool]) -> li
     chunks = []
     for index, buffer in enumerate(plan.buffers):
         if is_there[index] and tensor in buffer.tensors and buffer.role not in (Role.TILE, Role.ROW_CACHE):
-            # Only a tensor with the host's rows can live in chunks; a renamed one lies in one buffer.
+            # Only a tensor with the host's rows can live in chunks; a renamed one is in one buffer.
             has_rows = extent(graph.tensors[buffer.tensors[0]])[:2] == extent(graph.tensors[tensor])[:2]
             chunks.append(Access(index, tensor, buffer.required_region if has_rows else everything))
     # A buffer of its own comes first: elsewhere the tensor may be no more than a copy in its slice.

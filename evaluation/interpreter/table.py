@@ -115,7 +115,7 @@ def _tanh(x: Values) -> Reals:
 
 
 def _exp(x: Values) -> Reals:
-    """exp rounded to float32, as C's expf does it; what lies beyond float32 is infinite."""
+    """exp rounded to float32, as C's expf does it; what is beyond float32 is infinite."""
     with np.errstate(over="ignore"):
         return np.exp(x.astype(np.float64)).astype(np.float32)
 

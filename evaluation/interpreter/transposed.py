@@ -1,7 +1,7 @@
 """TRANSPOSE_CONV: each input pixel adds its filter's values to the output pixels around it.
 
 Computed here the other way round, for a region of the output: a tap (y, x) of the filter brings input row i to output
-row i * stride - padding + y, so it reaches those output rows that lie a whole number of strides from there. Padding is
+row i * stride - padding + y, so it reaches those output rows that are a whole number of strides from there. Padding is
 that of the convolution that would lead from the output back to the input.
 """
 

@@ -1,4 +1,4 @@
-"""Where a sliding window lies: padding from the global geometry, and the input a region of the output needs."""
+"""Where a sliding window is: padding from the global geometry, and the input a region of the output needs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What every kernel promises: the contract between the planner, the interpreter and the C program.
 
 For each operator: whether it can compute part of its output (tiles), what working memory it needs (scratch), whether
-its output may lie where its input lay (in place), and which neighbours run as one call (fused). Regions are in
+its output may be where its input was (in place), and which neighbours run as one call (fused). Regions are in
 `geometry`.
 
 Scratch, in bytes:
@@ -150,7 +150,7 @@ def is_label_map(graph: Graph, tensor: int) -> bool:
 
 
 def row_bytes(tensor: Tensor) -> int:
-    """Bytes of one full row of a tensor as it lies in the arena; a row begins on a whole byte."""
+    """Bytes of one full row of a tensor as it is in the arena; a row begins on a whole byte."""
     _, columns, channels = extent(tensor)
     return math.ceil(columns * channels * tensor.bits / 8)
 

@@ -21,7 +21,7 @@ class Target:
     keep_frame: bool = False
     """True: the camera frame must survive the run, so nothing may reuse its place."""
     count_frame: bool = True
-    """False: the network's input lies outside the arena and is not counted, as papers on microcontrollers do."""
+    """False: the network's input is outside the arena and is not counted, as papers on microcontrollers do."""
     label_bytes: int = 1
     """Bytes of one pixel of the label map. Ours is uint8; TFLM's and LiteRT's is int32."""
     instruction_set: str = "armv7-neon"

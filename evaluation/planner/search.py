@@ -42,7 +42,7 @@ _MUCH = 0.25
 _MORE = 4
 """How many times the usual rounds a patient search places buffers with."""
 _SLACKS = (0.0, 0.03)
-"""Paths whose price lies so far above the least are placed too: with fewer tiles they may fit more tightly."""
+"""Paths whose price is so far above the least are placed too: with fewer tiles they may fit more tightly."""
 _APART = 1 << 40
 """Bytes from one item to the next where nothing has a place yet: more than any arena."""
 
@@ -266,7 +266,7 @@ def _shifted(candidates: Candidates, first: int) -> Candidates:
 
 
 def _live_bytes(storage_graph: StorageGraph, made: Schedule) -> tuple[int, ...]:
-    """Sum of sizes alive at each step: in alignment units if every tensor lies in one piece, for then every buffer
+    """Sum of sizes alive at each step: in alignment units if every tensor is in one piece, for then every buffer
     begins at one; as they are where chunks of rows may begin anywhere."""
     inside = [i for i, buffer in enumerate(made.buffers) if buffer.role is not Role.EXTERNAL_FRAME]
     resident = [made.items[i] for i in inside if made.buffers[i].role in (Role.FRAME, Role.ACTIVATION, Role.LABELS)]

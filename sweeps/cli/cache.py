@@ -1,4 +1,4 @@
-"""What lies in the stage cache, and how to make room.
+"""What is in the stage cache, and how to make room.
 
 python -m sweeps cache show
 python -m sweeps cache prune --to 2GB
@@ -19,7 +19,7 @@ from evaluation.errors import UserError, exits_on_user_error
 if TYPE_CHECKING:
     from sweeps.storage.blob_store import Entry, Store
 
-app = typer.Typer(help="What lies in the stage cache, and how to make room.", no_args_is_help=True)
+app = typer.Typer(help="What is in the stage cache, and how to make room.", no_args_is_help=True)
 
 SIZE = re.compile(r"^(\d+(?:\.\d+)?) ?([kMGT]?)B?$", re.IGNORECASE)
 AGE = re.compile(r"^(\d+(?:\.\d+)?) ?([mhdw])$")

@@ -1,4 +1,4 @@
-"""How far a study is, from what lies in its folder; works next to a running sweep and after a killed one.
+"""How far a study is, from what is in its folder; works next to a running sweep and after a killed one.
 
 python -m sweeps status studies/streets
 """

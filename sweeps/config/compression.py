@@ -174,7 +174,7 @@ class QuantizationConfig(StrictModel):
     clipping: Literal["mse", "percentile", "range"] = "mse"
     """Where an activation's range ends: by the squared error, by `percentile`, or at the extremes that were seen."""
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
-    """Per cent of the values that lie within either end, for `clipping: percentile`."""
+    """Per cent of the values that are within either end, for `clipping: percentile`."""
     equalize: bool = False
     """Cross-layer equalisation before anything is rounded."""
     edge_weight_bits: int | None = None

@@ -271,7 +271,7 @@ class ExecutorConfig(StrictModel):
 
 
 class StorageConfig(StrictModel):
-    """Where a study lies that several launches, on this or other machines, work on at once."""
+    """Where a study is that several launches, on this or other machines, work on at once."""
 
     url: Annotated[str, AfterValidator(_checked_database)] | None = None
     """postgresql://USER@HOST/DATABASE; its password belongs into PGPASSWORD or ~/.pgpass. Every launch needs the same
@@ -370,7 +370,7 @@ class SweepConfig(StrictModel):
 
     @property
     def folder(self) -> Path:
-        """Where everything of this study lies."""
+        """Where everything of this study is."""
         return self.out / self.study
 
     def identity(self) -> dict[str, Any]:

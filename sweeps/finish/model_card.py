@@ -26,7 +26,7 @@ def model_card(
     """The text of the card.
 
     Args:
-        files: names of what lies next to the C sources.
+        files: names of what is next to the C sources.
         refusals: why a format is missing, by file name.
         seen: what the exported program was seen to do; None where it was not run.
     """

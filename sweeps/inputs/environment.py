@@ -50,13 +50,13 @@ def command_line() -> str:
 
 
 def relative(path: Path) -> str:
-    """A path as a command started here would name it: relative where it lies below, else whole."""
+    """A path as a command started here would name it: relative where it is below, else whole."""
     inside = path.resolve().is_relative_to(Path.cwd())
     return str(path.resolve().relative_to(Path.cwd()) if inside else path.resolve())
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """(commit, whether files differ from it) of the checkout this code lies in; (None, None) outside one."""
+    """(commit, whether files differ from it) of the checkout this code is in; (None, None) outside one."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None, None

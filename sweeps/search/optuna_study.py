@@ -86,7 +86,7 @@ class Study:
         Args:
             costs: objectives other than mIoU, by the names of `sweeps.config.constraints.PLANNED`.
             shared: the journal of a study that other launches work on, too; it numbers the candidates then, and the
-                study lies in its database.
+                study is in its database.
             worth: what a candidate costs and must keep, for `ehvi`.
         """
         self._worth = worth

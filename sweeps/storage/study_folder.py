@@ -1,4 +1,4 @@
-"""The folder of a study: who may work in it, and whether what lies there belongs to this configuration."""
+"""The folder of a study: who may work in it, and whether what is there belongs to this configuration."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def read_folder(path: Path) -> StudyFolder:
 
 
 def _join(config: SweepConfig, path: Path, shared: SharedJournal, inputs: Inputs | None) -> StudyFolder:
-    """The folder of a study whose identity lies in the database, made by whoever came first."""
+    """The folder of a study whose identity is in the database, made by whoever came first."""
     identity, launch, now = _this_launch(config)
     known = shared.once("study", {"id": uuid.uuid4().hex, "started": now, "config": identity})
     if changed := _differences(known["config"], identity):

@@ -6,7 +6,7 @@ Two bounds, both of which may be wrong, so a random share of what they would end
   higher precision or lower sparsity scored, plus a margin (noise: 8 bits may beat float). A candidate is beaten where
   a trial that costs no more already scores that.
 - **While scoring.** After a part of the images, the difference to the best trial that costs no more is bounded by
-  paired bootstrap over those images; where even its upper end lies below zero, the rest is not scored. This is
+  paired bootstrap over those images; where even its upper end is below zero, the rest is not scored. This is
   racing (Maron & Moore 1994, "Hoeffding races", NeurIPS 6) with the bootstrap in place of Hoeffding's inequality.
 """
 

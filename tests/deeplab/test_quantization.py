@@ -115,7 +115,7 @@ def test_biases_lie_on_the_product_of_input_and_kernel_scale(checkpoint, ranges)
 
 
 def test_bias_correction_removes_the_mean_error_of_rounding(checkpoint, images, ranges):
-    """At 3 bits the mean of each logit must lie nearer the float one with the correction than without."""
+    """At 3 bits the mean of each logit must be nearer the float one with the correction than without."""
     corrected = quantize(checkpoint, ranges, BitWidths(3, 16))
     silent = {name: replace(seen, channel_mean=np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()}
     uncorrected = quantize(checkpoint, silent, BitWidths(3, 16))

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler (
 
 
 class PackedFrame(Program):
-    """A program whose frame lies packed, as all its activations do. A camera's never does."""
+    """A program whose frame is packed, as all its activations do. A camera's never does."""
 
     def _write(self, frame: np.ndarray) -> None:
         source = self._graph.tensors[self._graph.inputs[0]]

@@ -117,7 +117,7 @@ def test_elements_that_no_type_of_c_may_lie_at_are_refused(tmp_path):
     [
         (CAMERA, "the run computes over it: write it anew"),
         (Target("keeps", keep_frame=True), "the run leaves it as it is"),
-        (Target("outside", count_frame=False), "The frame lies outside the arena"),
+        (Target("outside", count_frame=False), "The frame is outside the arena"),
     ],
 )
 def test_the_readme_says_what_becomes_of_the_frame(tmp_path, target, says):

@@ -301,7 +301,7 @@ def outputs_of(program: Program, graph: Graph, planned) -> dict[int, np.ndarray]
 
 
 def bytes_of(values: np.ndarray, size: int) -> np.ndarray:
-    """A tensor as it lies in the arena: labels are narrower than the graph says."""
+    """A tensor as it is in the arena: labels are narrower than the graph says."""
     if values.nbytes != size:
         values = values.astype(f"uint{8 * size // values.size}")
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8)

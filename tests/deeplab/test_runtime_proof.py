@@ -63,7 +63,7 @@ def test_the_program_uses_its_arena_to_the_last_byte_and_nothing_else(graph, til
 
 
 def shortcut() -> Graph:
-    """A residual block whose shortcut strides: all that it reads of `a` lies in the ring, and a line of the ring has
+    """A residual block whose shortcut strides: all that it reads of `a` is in the ring, and a line of the ring has
     twice the columns of what it computes."""
     net = Network()
     x = net.activation("x", (1, 16, 16, 4))
@@ -154,7 +154,7 @@ def moved(made: Plan, numbers: list[int], **changes) -> Plan:
 
 
 def items(made: Plan) -> list[list[int]]:
-    """Buffers that lie at one offset in all tiles: what a fault must move together to be a program at all."""
+    """Buffers that are at one offset in all tiles: what a fault must move together to be a program at all."""
     found: dict[tuple, list[int]] = {}
     for number, buffer in enumerate(made.buffers):
         found.setdefault((buffer.role, buffer.tensors, buffer.offset), []).append(number)

@@ -1,4 +1,4 @@
-"""Weights and codes as they lie in the C program's memory, read and written by its own functions."""
+"""Weights and codes as they are in the C program's memory, read and written by its own functions."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def test_the_jaccard_loss_of_hard_predictions_is_one_less_the_miou() -> None:
     from deeplab.training.trainer import _jaccard_loss
 
     labels = np.array([[[0, 0, 0, 1], [1, 1, VOID, VOID]]])
-    predicted = np.array([[[0, 0, 1, 1], [1, 0, 0, 2]]])  # what lies under void does not count
+    predicted = np.array([[[0, 0, 1, 1], [1, 0, 0, 2]]])  # what is under void does not count
     seen = labels != VOID
     logits = tf.one_hot(predicted, 3) * 100.0
     loss = float(_jaccard_loss(logits, tf.constant(np.where(seen, labels, 0)), tf.constant(seen)))

@@ -351,7 +351,7 @@ def elided() -> HandMade:
 
 
 def in_place() -> HandMade:
-    """The frame requantised where it lies; ADD over its first operand, whose chunks hold it; RELU over the sum."""
+    """The frame requantised where it is; ADD over its first operand, whose chunks hold it; RELU over the sum."""
     net = Network()
     frame = net.activation("frame", (1, 8, 6, 4), "uint8")
     q = net.operate("QUANTIZE", (frame,), net.activation("q", (1, 8, 6, 4)))
@@ -460,7 +460,7 @@ def rematerialised() -> HandMade:
 
 
 def external_frame() -> HandMade:
-    """The untiled network with a frame that the target does not count: it lies above the arena."""
+    """The untiled network with a frame that the target does not count: it is above the arena."""
     made = untiled()
     frame, a, b = made.plan.buffers
     buffers = (replace(frame, role=Role.EXTERNAL_FRAME, offset=1 << 16), replace(a, offset=0), replace(b, offset=192))
@@ -479,7 +479,7 @@ def labels() -> HandMade:
     classes = net.activation("classes", (1, 8, 6), "int32", 32)
     net.operate("ARG_MAX", (large, axis), classes, axis=3)
     graph = net.graph("labels", (x,), (classes,))
-    # Align corners: output row r lies at input row r * 3 / 7.
+    # Align corners: output row r is at input row r * 3 / 7.
     needed = [(0, 2), (0, 3), (1, 4), (2, 4)]
     steps = [Step((0,), 0, 0, ((Access(0, x, rows(0, 8, 6)),),), (Access(1, logits, rows(0, 4, 3)),))]
     for tile, (top, bottom) in enumerate(needed):
@@ -496,7 +496,7 @@ def labels() -> HandMade:
 
 
 def renamed() -> HandMade:
-    """a (8, 6, 4) reshaped where it lies to 192 values, which a FULLY_CONNECTED reads."""
+    """a (8, 6, 4) reshaped where it is to 192 values, which a FULLY_CONNECTED reads."""
     net = Network()
     x = net.activation("x", (1, 8, 6, 4))
     a = net.convolution("a", x, 4)

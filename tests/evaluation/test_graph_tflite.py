@@ -120,7 +120,7 @@ def test_damaged_files_never_crash_the_reader(shared, data):
     if data.draw(st.booleans()):
         whole = whole[: data.draw(st.integers(0, len(whole) - 1))]
     else:
-        # Structure lies at both ends of this file, weights in between.
+        # Structure is at both ends of this file, weights in between.
         place = st.one_of(st.integers(0, 3000), st.integers(len(whole) - 14000, len(whole) - 1))
         for position in data.draw(st.lists(place, min_size=1, max_size=20)):
             whole[position] = data.draw(st.one_of(st.sampled_from([0, 1, 127, 128, 255]), st.integers(0, 255)))

@@ -128,7 +128,7 @@ def test_an_external_frame_is_not_in_the_arena():
     frame = random_frame(made.graph)
     run = execute(made.graph, made.plan, frame, trace=True)
     assert run.trace.end == sum(b.size_bytes for b in made.plan.buffers if b.role is not Role.EXTERNAL_FRAME)
-    for offset in (made.plan.arena_bytes, made.plan.arena_bytes << 32):  # where it lies beyond is all the same
+    for offset in (made.plan.arena_bytes, made.plan.arena_bytes << 32):  # where it is beyond is all the same
         moved = [replace(b, offset=offset) if b.role is Role.EXTERNAL_FRAME else b for b in made.plan.buffers]
         assert agrees(HandMade(made.graph, replace(made.plan, buffers=tuple(moved))), frame, trace=True)
 

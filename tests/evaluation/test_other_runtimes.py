@@ -21,7 +21,7 @@ tflite_micro = pytest.mark.skipif(
 
 
 def write_relus(path, sizes, outside=False, kind=schema.BuiltinOperator.RELU):
-    """A chain of RELUs on float vectors of one length; with `outside`, a constant that lies beyond the flatbuffer."""
+    """A chain of RELUs on float vectors of one length; with `outside`, a constant that is beyond the flatbuffer."""
     model, subgraph = schema.ModelT(), schema.SubGraphT()
     model.version, model.subgraphs, model.buffers = 3, [subgraph], [schema.BufferT()]
     code = schema.OperatorCodeT()
@@ -66,7 +66,7 @@ def test_tflm_on_a_chain_known_by_hand(tmp_path):
 
 
 def test_litert_on_a_chain_known_by_hand(tmp_path):
-    """As above, but the input lives on to the end, and LiteRT computes RELU where its input lies."""
+    """As above, but the input lives on to the end, and LiteRT computes RELU where its input is."""
     size = 4096 * 4
     arena = litert_arena(write_relus(tmp_path / "chain.tflite", [4096] * 4))
     assert 2 * size <= arena <= 3 * size

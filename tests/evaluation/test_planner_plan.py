@@ -419,7 +419,7 @@ def test_the_validator_is_what_plan_ran(random_graph):
 
 
 def test_what_is_renamed_is_not_written_into_a_slice():
-    """A slice's pixels lie apart: a tensor of another shape would not find its elements there."""
+    """A slice's pixels are apart: a tensor of another shape would not find its elements there."""
     shapes = {"x": (1, 4, 6, 8), "turned": (1, 6, 4, 8), "renamed": (1, 4, 6, 8), "other": (1, 4, 6, 8)}
     tensors = [Tensor(name, shape, "int8", 8) for name, shape in shapes.items()]
     tensors.append(Tensor("joined", (1, 4, 6, 16), "int8", 8))

@@ -144,7 +144,7 @@ def test_a_frame_outside_the_arena_is_told_and_not_drawn(tmp_path):
     )
     write_plot(tmp_path / "plan.svg", small_graph(), small_plan(buffers=outside))
     shown = words((tmp_path / "plan.svg").read_bytes())
-    assert "camera frame, 0.0002 MB, lies outside and is not counted" in shown
+    assert "camera frame, 0.0002 MB, is outside and is not counted" in shown
     assert "frame" not in shown
 
 
@@ -217,7 +217,7 @@ def test_chunks_with_one_life_become_one_rectangle():
     st.integers(1, 5),
 )
 def test_room_for_a_label_is_found_where_there_is_any(spans, wide, high):
-    """Against looking at every place, on rectangles whose corners lie on an 8 x 8 board."""
+    """Against looking at every place, on rectangles whose corners are on an 8 x 8 board."""
     rectangles = [(min(a, b) / 8, max(a, b) / 8, min(c, d) / 8, max(c, d) / 8) for a, b, c, d in spans]
     grid = covered(rectangles)
     board = np.zeros((8, 8), bool)

@@ -170,7 +170,7 @@ def test_every_step_of_another_operator_or_section_is_found(name):
 
 @every_plan
 def test_sound_changes_are_accepted(name):
-    """Nothing meets a buffer that lies above all others; there it may live longer, and be larger than it need be."""
+    """Nothing meets a buffer that is above all others; there it may live longer, and be larger than it need be."""
     graph, made = PLANS[name]().graph, PLANS[name]().plan
     for number, buffer in enumerate(made.buffers):
         is_chunk = buffer.role in RESIDENT and not whole_tensor(graph, buffer)

@@ -115,7 +115,7 @@ def test_the_validator_shares_no_code_with_the_planner():
 
 
 def test_rows_that_wrap_in_a_ring_are_told_from_rows_in_line():
-    """Rows 2 and 3 of a lie in places 2 and 0 of a ring of three; a plain buffer of three rows cannot hold them."""
+    """Rows 2 and 3 of a are in places 2 and 0 of a ring of three; a plain buffer of three rows cannot hold them."""
     hand = PLANS["wrapped ring"]()
     reads = [access for step in hand.plan.steps for group in step.reads for access in group if access.buffer == 2]
     assert [(access.region.top, access.region.bottom) for access in reads] == [(2, 4), (5, 7)]

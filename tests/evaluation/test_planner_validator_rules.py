@@ -184,7 +184,7 @@ def test_a_tensor_lies_reshaped_only_in_all_of_a_buffer():
 
 @pytest.mark.parametrize(("bits", "rule"), [(8, ""), (4, "out of buffer")])
 def test_rows_that_end_within_a_byte_are_not_reshaped_in_place(bits, rule):
-    """Three codes of four bits a row: the row's last half byte is empty, and would lie inside the flat tensor."""
+    """Three codes of four bits a row: the row's last half byte is empty, and would be inside the flat tensor."""
     tensors = tuple(Tensor(n, shape, "int8", bits) for n, shape in (("x", (1, 2, 3, 1)), ("flat", (1, 6))))
     graph = Graph("flat", tensors, (Operator("RESHAPE", "flat", (0,), (1,)),), (0,), (1,))
     step = Step((0,), 0, 0, ((Access(0, 0, rows(0, 2, 3)),),), (Access(0, 1, Region(0, 1, 0, 1)),))
@@ -243,7 +243,7 @@ def test_only_elementwise_kinds_write_over_what_they_read():
 
 
 def test_an_operand_rewritten_in_place_cannot_be_read_again():
-    """b = RELU(a) where a lies, and then c = ADD(a, b)."""
+    """b = RELU(a) where a is, and then c = ADD(a, b)."""
     shape = (1, 8, 2, 4)
     tensors = tuple(Tensor(name, shape, "int8", 8) for name in "xabc")
     operators = (

@@ -46,7 +46,7 @@ def test_the_front_of_three_objectives_is_what_nothing_dominates(points: list[Po
 
 
 def test_hypervolume_by_hand() -> None:
-    # Reference memory 100: (20, .5) covers .8 x .5, (60, .75) adds .4 x .25; (90, .6) is dominated; 120 lies outside.
+    # Reference memory 100: (20, .5) covers .8 x .5, (60, .75) adds .4 x .25; (90, .6) is dominated; 120 is outside.
     points = [Point(0, 0.5, 20), Point(1, 0.75, 60), Point(2, 0.6, 90), Point(3, 1.0, 120)]
     assert hypervolume(points, 100) == pytest.approx(0.8 * 0.5 + 0.4 * 0.25)
     assert hypervolume([], 100) == 0.0

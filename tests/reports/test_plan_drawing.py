@@ -1,4 +1,4 @@
-"""The small drawing of a plan: every buffer where it lies, in an SVG that any parser reads."""
+"""The small drawing of a plan: every buffer where it is, in an SVG that any parser reads."""
 
 from xml.etree import ElementTree
 

@@ -12,7 +12,7 @@ FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
 
 
 def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
-    """How the weights of a call lie: fields of `struct float_packed_layer`.
+    """How the weights of a call are: fields of `struct float_packed_layer`.
 
     Args:
         rows: float32 (output channels, values).

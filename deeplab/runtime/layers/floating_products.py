@@ -108,7 +108,7 @@ def _weights(site: KernelSite) -> np.ndarray | None:
 def _layer(
     site: KernelSite, kernel: str, weights: np.ndarray, bias_at: int, geometry: dict[str, Value]
 ) -> KernelDescriptor:
-    """The layer of `float_KERNEL`, or of its form for weights that lie sparse or as float16."""
+    """The layer of `float_KERNEL`, or of its form for weights that are sparse or as float16."""
     bias = site.constant(bias_at)
     per_tap = site.operator.kind == "DEPTHWISE_CONV_2D"
     rows = np.moveaxis(weights, -1, 0) if per_tap else weights

@@ -70,7 +70,7 @@ def quantize_real(site: KernelSite) -> KernelDescriptor | None:
 
 
 def dequantize(site: KernelSite) -> KernelDescriptor | None:
-    """DEQUANTIZE to float32; here a zero point may lie between two codes."""
+    """DEQUANTIZE to float32; here a zero point may be between two codes."""
     source = site.source
     if not is_code(source) or site.output.dtype != "float32":
         return None

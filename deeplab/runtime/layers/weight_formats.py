@@ -20,7 +20,7 @@ _AT_ONCE = 1 << 16
 
 
 def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
-    """How the weights of a call lie: fields of `struct low_bit_convolution_layer`, `low_bit_depthwise_layer`,
+    """How the weights of a call are: fields of `struct low_bit_convolution_layer`, `low_bit_depthwise_layer`,
     `packed_convolution_layer` and `packed_depthwise_layer`.
 
     Args:

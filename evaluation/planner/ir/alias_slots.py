@@ -15,7 +15,7 @@ _NEAR = 4
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value lies: at a channel of the value that is its host."""
+    """Where a value is: at a channel of the value that is its host."""
 
     host: int
     channel: int
@@ -24,7 +24,7 @@ class Place:
 def places_of(
     graph: Graph, target: Target, calls: Sequence[KernelCall], copied: frozenset[tuple[int, int]]
 ) -> dict[int, Place]:
-    """Where each value lies that does not lie in a storage of its own."""
+    """Where each value is that is not in a storage of its own."""
     readers: dict[int, int] = {}
     for call in calls:
         for value in call.reads:
@@ -48,7 +48,7 @@ def places_of(
             value = call.reads[position]
             if readers[value] > 1 or value in kept or is_label_map(graph, output % len(graph.tensors)):
                 continue
-            if _lies_in_a_slice(graph, output, place) and _shape(graph, value) != _shape(graph, output):
+            if _is_in_a_slice(graph, output, place) and _shape(graph, value) != _shape(graph, output):
                 continue  # renamed in a slice, its elements would not follow one another
             if value in graph.inputs and not _may_rewrite(graph, call, value, place):
                 continue
@@ -59,7 +59,7 @@ def places_of(
     return places
 
 
-def _lies_in_a_slice(graph: Graph, value: int, place: Place) -> bool:
+def _is_in_a_slice(graph: Graph, value: int, place: Place) -> bool:
     host, own = (graph.tensors[index % len(graph.tensors)] for index in (place.host, value))
     return host.elements != own.elements
 
@@ -69,7 +69,7 @@ def _shape(graph: Graph, value: int) -> tuple[int, ...]:
 
 
 def _may_rewrite(graph: Graph, call: KernelCall, value: int, place: Place) -> bool:
-    """The camera frame may be renamed, or requantised where it lies."""
+    """The camera frame may be renamed, or requantised where it is."""
     kind = graph.operators[call.operators[0]].kind
     alone = place.channel == 0 and place.host in call.writes
     return alone and kind in ("QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")

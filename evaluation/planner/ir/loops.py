@@ -2,7 +2,7 @@
 
 A plan lists every step of the run. The steps of a section repeat from tile to tile, though: the same calls in the same
 order, on other rows. So a section folds into a short list of calls and, for each tile, the rectangles they work on;
-where an operand lies follows from those rectangles. `folded` finds that form and proves it: it expands the loops again
+where an operand is follows from those rectangles. `folded` finds that form and proves it: it expands the loops again
 and compares every address with the plan's own. A section whose tiles differ in more than rows (the planner makes none)
 becomes one long list of calls.
 """
@@ -29,7 +29,7 @@ _Key = tuple[Hashable, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the rows of a tensor lie, for one call in all its tiles.
+    """Where the rows of a tensor are, for one call in all its tiles.
 
     Three kinds: *resident*, from row 0 at `offset`; a *tile*, from the first row of its span; a *ring*, where row r is
     its row r mod K. A tensor may be read from a tile and, above the tile's first row, from a ring.
@@ -38,7 +38,7 @@ class Place:
     tensor: int
     offset: int | None
     """Byte at which the tile, or row 0 of a resident tensor, begins; negative if that row no longer exists. None where
-    all rows lie in the ring."""
+    all rows are in the ring."""
     span: int | None
     """Index of the span whose rectangle the tile holds, or whose columns the ring does; None for a resident tensor,
     from row 0 and column 0."""
@@ -59,10 +59,10 @@ class Place:
         """`offset` of a tile or a resident tensor.
 
         Raises:
-            ValueError: there is none, as all rows lie in a ring.
+            ValueError: there is none, as all rows are in a ring.
         """
         if self.offset is None:
-            raise ValueError(f"tensor {self.tensor} lies in a ring alone")
+            raise ValueError(f"tensor {self.tensor} is in a ring alone")
         return self.offset
 
 
@@ -229,7 +229,7 @@ class _Fold:
         return LoopCall(first.operators, span, reads, writes, scratch, reduces)
 
     def _place(self, groups: dict[int, tuple[Access, ...]]) -> Place:
-        """Where an operand lies, from its accesses in all tiles."""
+        """Where an operand is, from its accesses in all tiles."""
         graph, buffers = self._graph, self._buffers
         accesses = [(tile, access, buffers[access.buffer]) for tile, group in groups.items() for access in group]
         resident = [item for item in accesses if _kind(item[2]) == "resident"]
@@ -241,7 +241,7 @@ class _Fold:
         bits = _one({_bits(graph, b) for _, _, b in accesses}, f"the width of {tensor.name}")
         if resident:
             if tiles or rings:
-                raise ValueError(f"{tensor.name} lies partly in a tile, partly whole")
+                raise ValueError(f"{tensor.name} is partly in a tile, partly whole")
             return self._resident(resident, bits)
         ring_offset = _one({b.offset for _, _, b in rings}, "ring") if rings else None
         ring_rows = _one({b.required_region.bottom for _, _, b in rings}, "ring") if rings else 0
@@ -254,9 +254,9 @@ class _Fold:
         _, access, buffer = found[0]
         tensor, host = graph.tensors[access.tensor], graph.tensors[buffer.tensors[0]]
         external = buffer.role is Role.EXTERNAL_FRAME
-        if extent(tensor)[:2] != extent(host)[:2]:  # renamed in place: the same elements in the order they lie
+        if extent(tensor)[:2] != extent(host)[:2]:  # renamed in place: the same elements in the order they are
             if len({b.offset for _, _, b in found}) != 1 or buffer.required_region.top or bits < 8 or access.channel:
-                raise ValueError(f"{tensor.name} is renamed where it does not lie whole")
+                raise ValueError(f"{tensor.name} is renamed where it is not whole")
             _, columns, channels = extent(tensor)
             start = buffer.offset - (_outside_from(self._buffers) if external else 0)
             return Place(access.tensor, start, None, columns, channels, 0, bits, external=external)
@@ -266,7 +266,7 @@ class _Fold:
         }
         regions = [b.required_region for _, _, b in found]
         if any(region.left or region.columns != extent(host)[1] for region in regions):
-            raise ValueError(f"{tensor.name} lies in part of its columns")
+            raise ValueError(f"{tensor.name} is in part of its columns")
         offset = _one(rows_from_zero, tensor.name)
         if external:
             offset -= _outside_from(self._buffers)
@@ -333,7 +333,7 @@ def _outside_from(buffers: Sequence[Buffer]) -> int:
 
 
 def _bits(graph: Graph, buffer: Buffer) -> int:
-    """Bits of an element as it lies there; a label map is as wide as the target says."""
+    """Bits of an element as it is there; a label map is as wide as the target says."""
     tensor = graph.tensors[buffer.tensors[0]]
     if buffer.role is Role.LABELS:
         return 8 * buffer.size_bytes // (buffer.required_region.rows * buffer.required_region.columns)
@@ -396,7 +396,7 @@ def _prove_access(
         left = 0 if renamed else held.left
         if row_address(loop, tile, call, place, row) != (meant, left) or place.tensor != access.tensor:
             name = graph.tensors[access.tensor].name
-            raise ValueError(f"row {row} of {name} in tile {tile} lies elsewhere in the loops")
+            raise ValueError(f"row {row} of {name} in tile {tile} is elsewhere in the loops")
         if not renamed and (place.channel != access.channel or place.pitch != extent(host)[2]):
             raise ValueError(f"{graph.tensors[access.tensor].name} has other channels in the loops")
 

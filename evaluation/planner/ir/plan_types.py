@@ -14,7 +14,7 @@ class Role(StrEnum):
     """What a buffer is for."""
 
     FRAME = "frame"  # the camera's image, uint8 (H, W, 3), or rows of it; the run consumes it
-    EXTERNAL_FRAME = "external_frame"  # a frame that the target does not count: it lies outside the arena
+    EXTERNAL_FRAME = "external_frame"  # a frame that the target does not count: it is outside the arena
     ACTIVATION = "activation"  # a tensor between sections, or rows of it
     TILE = "tile"  # part of a tensor, inside one tile of a section
     ROW_CACHE = "row_cache"  # a ring of rows kept from one tile for the next
@@ -30,12 +30,12 @@ class Buffer:
     name: str
     role: Role
     tensors: tuple[int, ...]
-    """Graph tensors that lie here. The first, the *host*, gives the layout: its columns and channels. The others lie in
+    """Graph tensors that are here. The first, the *host*, gives the layout: its columns and channels. The others are in
     its place one after another where an operator works in place, or are channel slices of it where a concatenation is
     elided. Empty for scratch and accumulators."""
     region: Region | None
     """The part of the host held. Row r, column c begins at ((r - top) * columns + (c - left)) * channels elements; each
-    row begins on a whole byte. A tensor that lives in chunks of rows has a buffer for each chunk, and all of them lie
+    row begins on a whole byte. A tensor that lives in chunks of rows has a buffer for each chunk, and all of them are
     where the rows of the whole tensor would. A row cache holds rows [0, K), used as a ring: row r of the tensor is its
     row r mod K."""
     size_bytes: int
@@ -84,7 +84,7 @@ class Step:
     tile: int
     reads: tuple[tuple[Access, ...], ...]
     """One group per non-constant input, in the operator's input order. The accesses of a group are consecutive rows of
-    one tensor, top to bottom, all of the same columns. Regions are clipped to the tensor: what lies outside is padding,
+    one tensor, top to bottom, all of the same columns. Regions are clipped to the tensor: what is outside is padding,
     which the kernel derives from the global geometry."""
     writes: tuple[Access, ...]
     """Consecutive rows of one tensor, top to bottom, all of the same columns. (An operator with several outputs writes
@@ -168,7 +168,7 @@ class Plan:
 
     @property
     def gap(self) -> float:
-        """How far the arena lies above its lower bound, as a share of the bound."""
+        """How far the arena is above its lower bound, as a share of the bound."""
         return self.arena_bytes / self.lower_bound_bytes - 1 if self.lower_bound_bytes else 0.0
 
     @property

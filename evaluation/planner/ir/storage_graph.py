@@ -1,4 +1,4 @@
-"""A network as calls over *storages*: who lies where, before anything is tiled, timed or placed.
+"""A network as calls over *storages*: which tensor is stored where, before anything is tiled, timed or placed.
 
 A storage is one place in memory. It holds one tensor; or several, one after another, where kernels work in place; or
 several side by side, where a concatenation is elided: its inputs are then written straight into channel slices of its
@@ -26,7 +26,7 @@ from evaluation.planner.ir.plan_types import Role
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor that a call reads or writes, and where it lies."""
+    """A tensor that a call reads or writes, and where it is."""
 
     storage: int
     tensor: int
@@ -76,7 +76,7 @@ class Storage:
     """One place for one or more tensors. Calls are counted from 0; the run's input is written before call 0."""
 
     tensors: tuple[int, ...]
-    """The host, which gives the layout, and those that lie in its place."""
+    """The host, which gives the layout, and those that are in its place."""
     role: Role
     rows: int
     columns: int
@@ -109,7 +109,7 @@ class StorageGraph:
         return -(-size_bytes // self.target.alignment_bytes) * self.target.alignment_bytes
 
     def counted(self, storage: Storage) -> bool:
-        """Whether the storage lies in the arena."""
+        """Whether the storage is in the arena."""
         return storage.role is not Role.EXTERNAL_FRAME
 
 

@@ -14,7 +14,7 @@ from evaluation.graph import Graph
 from evaluation.kernels.contract import KernelCall, tensor_bytes
 
 _FAR = 8
-"""A value waits long if at least so many calls lie between its first reader and a later one."""
+"""A value waits long if at least so many calls are between its first reader and a later one."""
 _LONGEST = 4
 """Calls that are computed again for one reader, at most."""
 

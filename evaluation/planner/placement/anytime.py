@@ -35,7 +35,7 @@ class Found:
     """(n,) int64; None if nothing lower than the height at the start was found."""
     height: int
     bound: int
-    """Nothing lies lower than this."""
+    """Nothing is lower than this."""
     nodes: int
 
     @property
@@ -96,7 +96,7 @@ def _goals(height: int, bound: int, target: int | None) -> tuple[int, int]:
 
 
 def _orders(problem: Problem, round_number: int) -> Iterator[tuple[npt.NDArray[np.float64], float, int]]:
-    """Preferences among blocks that can lie equally low, the more the earlier: (taste, pull, doublings of the share).
+    """Preferences among blocks that can be equally low, the more the earlier: (taste, pull, doublings of the share).
 
     `crowding_weight` weighs the sum of sizes in the block's most crowded section, measured again in each piece that the
     search comes to. First crowded, long, large ones, and so on: MiniMalloc's orders TWA, WAT, TAW (T total of the most

@@ -1,21 +1,21 @@
 """Depth-first search for a placement below a capacity, compiled with numba: import it only where it is needed.
 
 After Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning", ASPLOS 2023:
-buffers are placed bottom up, each on the floor or on another one (canonical solutions); what must still lie above
+buffers are placed bottom up, each on the floor or on another one (canonical solutions); what must still are above
 each section's floor is summed up (section inference); placements that another one makes pointless are left out
 (dominance); parts that time separates are solved apart (decomposition). Here the tree is binary: the unplaced block
-that can lie lowest is *placed* there, or *refused* there. That is complete, as everything unplaced lies at least as
+that can be lowest is *placed* there, or *refused* there. That is complete, as everything unplaced is at least as
 high. Three inferences prune it:
 
-- Release times. In one section blocks lie one above the other, as jobs on one machine that are released at their
+- Release times. In one section blocks are one above the other, as jobs on one machine that are released at their
   lowest offsets; taken in that order they end at the least possible height (1|r_j|Cmax), at most the capacity.
 - Refusal. A block refused at an offset must come to rest on another one placed later, and that one must begin below
-  its top: else it could move down there. So it lies no lower than the lowest end of such a block, which is found
+  its top: else it could move down there. So it is no lower than the lowest end of such a block, which is found
   again at each node; without such a block the branch is dead. Blocks equal in life and size are refused together.
-- Stacks. Of two blocks of the same life, one directly on the other, the larger lies below.
+- Stacks. Of two blocks of the same life, one directly on the other, the larger is below.
 
 The last two keep a solution wherever there is one: of all solutions that with the least sum of offset times squared
-size breaks neither, as moving down, or swapping so that the larger lies below, lowers that sum.
+size breaks neither, as moving down, or swapping so that the larger is below, lowers that sum.
 
 When a part falls apart, its pieces are solved in turn, and when one of them fails the search returns to the placement
 that divided it, over all that was decided in the other pieces.

@@ -3,7 +3,7 @@
 An *item* is one buffer, or several at fixed distances from a common base: the chunks of a tensor, or the tiles that a
 call writes one after another. Two items may overlap in the arena as long as no two of their buffers that live at the
 same time do: what is produced can follow close behind what is consumed. All that matters of a pair is how far apart
-their bases must be when the one lies below the other; these *separations* follow from the buffers once, and placing is
+their bases must be when the one is below the other; these *separations* follow from the buffers once, and placing is
 then a search over bases alone (buffers without chunks have their sizes as separations; compare Blacker et al., 2020,
 "diagonal memory optimisation").
 
@@ -36,7 +36,7 @@ _RETURN, _FLIP = 0.15, 0.3
 
 
 def place_buffers(schedule: Schedule, alignment_bytes: int, rounds: int = ROUNDS) -> tuple[Buffer, ...]:
-    """The schedule's buffers with their offsets; an external frame lies behind the arena.
+    """The schedule's buffers with their offsets; an external frame is behind the arena.
 
     Args:
         rounds: attempts at one height, where items are searched for. Most heights that can be reached are reached
@@ -70,7 +70,7 @@ class _Problem:
     load: list[int]
     """Largest sum alive at any step at which the item is."""
     separation: npt.NDArray[np.int64]
-    """int64 (n, n): [i, j] is how far the base of j must lie above that of i if j lies above i; `_APART` if never
+    """int64 (n, n): [i, j] is how far the base of j must be above that of i if j is above i; `_APART` if never
     together. Without chunks, the size of i."""
     bound: int
 
@@ -207,7 +207,7 @@ def _fill(
     bases = [_UNPLACED] * len(size)
     misfits = []
     for index in order:
-        # Its base may not lie in the open interval between "just below j" and "just above j".
+        # Its base may not be in the open interval between "just below j" and "just above j".
         barred = sorted([(bases[j] - below, bases[j] + above) for j, below, above in near[index] if bases[j] >= 0])
         highest = height - size[index]
         base, found = 0, _UNPLACED

@@ -1,7 +1,7 @@
 """Whether a placement is true: no two blocks that live at the same time share a byte, and all end within the capacity.
 
 It shares no code with the search, and is simpler: blocks come and go in order of time, and whoever comes must fit
-between the two that lie below and above it.
+between the two that are below and above it.
 """
 
 from __future__ import annotations

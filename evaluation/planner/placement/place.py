@@ -1,4 +1,4 @@
-"""Place buffers in one arena, as low as the time given allows, and say how low nothing can lie.
+"""Place buffers in one arena, as low as the time given allows, and say how low nothing can be.
 
 Dynamic storage allocation is NP-hard (Garey and Johnson, 1979, SR2). The lower bound is the load: the largest sum of
 sizes alive at one time. Greedy orders come first and often reach it, which proves them. What is left is the matter of
@@ -47,7 +47,7 @@ def place(
     capacity_bytes: int | None = None,
     better: Callable[[Placement], None] = lambda _: None,
 ) -> Placement:
-    """Offsets for `blocks`, each a multiple of `alignment_bytes`. Zero-sized and never-alive blocks lie at 0.
+    """Offsets for `blocks`, each a multiple of `alignment_bytes`. Zero-sized and never-alive blocks are at 0.
 
     Without more, greedy orders and `moves` of local search. Exact search follows, where these do not reach the load,
     for `node_limit` nodes, or for as long as `timeout_s` allows (a time limit alone lifts the limit of nodes); it

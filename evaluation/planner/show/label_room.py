@@ -15,7 +15,7 @@ COLUMNS, ROWS = 240, 160
 
 
 def covered(rectangles: Sequence[tuple[float, float, float, float]]) -> npt.NDArray[np.bool]:
-    """bool (ROWS, COLUMNS): cells whose centre lies in one of the rectangles (left, right, low, high) of the unit
+    """bool (ROWS, COLUMNS): cells whose centre is in one of the rectangles (left, right, low, high) of the unit
     square."""
     grid = np.zeros((ROWS, COLUMNS), bool)
     edges = np.array(rectangles, float).reshape(-1, 4)

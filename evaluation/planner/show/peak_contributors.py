@@ -19,7 +19,7 @@ class Holder:
     scratch and accumulators."""
     role: Role
     size_bytes: int
-    """All its buffers together: a tensor may lie in several chunks of rows."""
+    """All its buffers together: a tensor may be in several chunks of rows."""
     buffers: tuple[int, ...]
 
 

@@ -112,7 +112,7 @@ def _buffers(axes: Axes, plan: Plan, scale: float) -> None:
 
 def _merged(plan: Plan, role: Role) -> npt.NDArray[np.float64]:
     """Rectangles (n, 4) as left, right, low, high of a role's buffers; those that continue one another in time are
-    one, and so are then those that lie on one another, if they are of one tensor."""
+    one, and so are then those that are on one another, if they are of one tensor."""
     boxes = sorted(
         (buffer.tensors[:1], buffer.offset, buffer.offset + buffer.size_bytes, buffer.lower, buffer.upper)
         for buffer in plan.buffers

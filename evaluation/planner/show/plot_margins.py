@@ -89,7 +89,7 @@ def draw_side(figure: Figure, graph: Graph, plan: Plan) -> None:
             y -= row
     outside = sum(buffer.size_bytes for buffer in plan.buffers if buffer.role is Role.EXTERNAL_FRAME)
     if outside:
-        write(f"camera frame, {megabytes(outside)} MB, lies outside and is not counted", color=MUTED)
+        write(f"camera frame, {megabytes(outside)} MB, is outside and is not counted", color=MUTED)
         y -= row
     y -= row * 0.6
     write("Sections", fontsize=11, weight="bold")

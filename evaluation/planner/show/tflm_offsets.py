@@ -1,4 +1,4 @@
-"""Our offsets for TensorFlow Lite Micro: a copy of a `.tflite` file that says where each tensor is to lie.
+"""Our offsets for TensorFlow Lite Micro: a copy of a `.tflite` file that says where each tensor is to be.
 
 TFLM plans its arena when it starts, greedily, unless the file brings a plan: metadata named `OfflineMemoryAllocation`
 (tflite-micro, docs/memory_management.md) with one offset from the start of the head section for each tensor. The
@@ -38,7 +38,7 @@ _ELEMENT_BYTES = {
 
 @dataclass(frozen=True)
 class OfflinePlan:
-    """Where each tensor of a file lies in TFLM's head section."""
+    """Where each tensor of a file is in TFLM's head section."""
 
     offsets: tuple[int, ...]
     """Bytes from the start of the section, one for each tensor of the file, in its order; `ONLINE` for constants."""

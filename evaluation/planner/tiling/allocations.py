@@ -29,7 +29,7 @@ class Schedule:
     steps: tuple[Step, ...]
     buffers: tuple[Buffer, ...]
     items: tuple[int, ...]
-    """For each buffer the number of the item it belongs to: buffers of one item lie at fixed distances from a common
+    """For each buffer the number of the item it belongs to: buffers of one item are at fixed distances from a common
     base. The chunks of a tensor are an item, and so are a call's tiles in one section, which follow each other."""
     distances: tuple[int, ...]
     """For each buffer its distance from the base of its item, bytes."""

@@ -41,7 +41,7 @@ def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 
     """The cuts of least peak whose extra MACs stay within the budget; of these, those with the fewest MACs.
 
     Args:
-        slack: share by which the peak may lie above the least one, for fewer MACs and steps.
+        slack: share by which the peak may be above the least one, for fewer MACs and steps.
 
     Returns:
         None where the candidates hold no path within the budget.

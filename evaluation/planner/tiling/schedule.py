@@ -145,7 +145,7 @@ class _Tiles:
         self._draft.emit(index, self._number, self._number_of_tile, reads, writes, accumulator=accumulator)
 
     def _read(self, operand: Operand, region: Region, row_tile: int, column_tile: int, in_place: bool) -> list[Use]:
-        """Where the region of an operand lies: in a resident tensor, in this row tile's tile, or in the row cache."""
+        """Where the region of an operand is: in a resident tensor, in this row tile's tile, or in the row cache."""
         number = operand.storage
         if number not in self._inner:
             return [(self._draft.resident(number), operand.tensor, region, operand.channel)]

@@ -1,7 +1,7 @@
 """Check a plan against the graph, without any of the planner's code. Slow and plain on purpose: it is the judge.
 
 In order: `memory` (each buffer by itself, and no two over each other), `operands` (each step is one the kernels know,
-and takes all that its operator needs, by the geometry in `needs`), `contents` (what it takes really lies there),
+and takes all that its operator needs, by the geometry in `needs`), `contents` (what it takes really is there),
 `reductions` (accumulators see each element once) and `figures` (the plan's numbers). What the operators compute is the
 interpreter's business; that they touch only what the plan gave them, when it was theirs and held what they expect, is
 checked here.

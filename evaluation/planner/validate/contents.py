@@ -1,4 +1,4 @@
-"""What lies where: maps of which tensor's elements each buffer holds, followed through the steps.
+"""What is where: maps of which tensor's elements each buffer holds, followed through the steps.
 
 A buffer's map has a cell for each row, and for each range of columns and of channels between which its accesses never
 tell a difference. A cell holds the value that was last written there: a tensor, one of its rows, and where in its
@@ -58,7 +58,7 @@ class Contents:
             cells[...] = expected
 
     def check_outputs(self) -> None:
-        """Raise InvalidPlanError unless each output of the graph lies whole in the buffers that outlive the run."""
+        """Raise InvalidPlanError unless each output of the graph is whole in the buffers that outlive the run."""
         plan = self._plan
         for tensor in self._graph.outputs:
             missing = np.ones(self._shapes[tensor][0], bool)
@@ -184,7 +184,7 @@ def _places(borders: set[int]) -> dict[int, int]:
 
 
 def _sources(graph: Graph) -> list[list[tuple[int, int]]]:
-    """For each tensor the tensors that lie side by side in it, with their first channels in it; mostly just itself."""
+    """For each tensor the tensors that are side by side in it, with their first channels in it; mostly just itself."""
     sources = [[(0, tensor)] for tensor in range(len(graph.tensors))]
     for operator in graph.operators:
         if puts_side_by_side(graph, operator):

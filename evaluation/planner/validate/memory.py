@@ -26,7 +26,7 @@ def check_buffers(plan: Plan, graph: Graph, alignment_bytes: int, label_bytes: i
             where = f"begins at {buffer.offset}, {above} bytes below its tensor's first row"
             refuse("misaligned", f"{named(plan, number)} {where}, with alignment {alignment_bytes}")
         if buffer.role is Role.EXTERNAL_FRAME and buffer.offset < plan.arena_bytes:
-            refuse("arena", f"{named(plan, number)} lies inside the arena of {plan.arena_bytes} bytes")
+            refuse("arena", f"{named(plan, number)} is inside the arena of {plan.arena_bytes} bytes")
     inside = [b for b in plan.buffers if b.role is not Role.EXTERNAL_FRAME]
     highest = max((-(-(b.offset + b.size_bytes) // alignment_bytes) * alignment_bytes for b in inside), default=0)
     if plan.arena_bytes != highest:

@@ -1,7 +1,7 @@
 """What an operator must see of an input to compute a region of its output, one output position at a time.
 
 Written from TFLite's reference kernels, and apart from the planner's geometry. Along one axis, output position `o`
-takes the input positions `first(o)` to `last(o)`; both never fall as `o` grows, so a region takes what lies between
+takes the input positions `first(o)` to `last(o)`; both never fall as `o` grows, so a region takes what is between
 the first of its first position and the last of its last.
 """
 

@@ -70,9 +70,7 @@ class Operands:
         if (rows, columns) != (host_rows, host_columns):
             if not self._is_renamed_whole(access):
                 where = named(plan, access.buffer)
-                refuse(
-                    "out of buffer", f"step {now} uses part of a tensor that lies reshaped in {where}, or of {where}"
-                )
+                refuse("out of buffer", f"step {now} uses part of a tensor that is reshaped in {where}, or of {where}")
             return
         if access.channel < 0 or access.channel + channels > host_channels:
             where = f"channels {access.channel} to {access.channel + channels} of {host_channels}"
@@ -123,7 +121,7 @@ class Operands:
         return Region(first.region.top, group[-1].region.bottom, first.region.left, first.region.right)
 
     def _check_chunks(self, one: Access, other: Access, now: int) -> None:
-        """Chunks of one tensor lie where the rows of the whole tensor would."""
+        """Chunks of one tensor are where the rows of the whole tensor would."""
         firsts = []
         for access in (one, other):
             buffer = self._plan.buffers[access.buffer]
@@ -134,7 +132,7 @@ class Operands:
             )
         if firsts[0] != firsts[1]:
             where = f"{named(self._plan, one.buffer)} and {named(self._plan, other.buffer)}"
-            refuse("chunks", f"step {now} takes {where} for rows of one tensor, but its first row would lie apart")
+            refuse("chunks", f"step {now} takes {where} for rows of one tensor, but its first row would be apart")
 
     def _check_copy(self, step: Step, read: Sequence[Region], now: int) -> None:
         if len(step.reads) != 1 or not step.writes or step.scratch is not None or step.accumulator is not None:
@@ -228,7 +226,7 @@ class Operands:
         operators = [self._graph.operators[index] for index in step.operators]
         if len(operators) != 1 or operators[0].kind not in ELEMENTWISE | RENAMES or len(operators[0].outputs) != 1:
             return False
-        if self._shapes[read.tensor] != self._shapes[write.tensor]:  # one of the two lies reshaped in all of the buffer
+        if self._shapes[read.tensor] != self._shapes[write.tensor]:  # one of the two is reshaped in all of the buffer
             return operators[0].kind in RENAMES and read.region == whole(self._graph.tensors[read.tensor])
         return (read.region, read.channel) == (write.region, write.channel)
 

@@ -34,7 +34,7 @@ static inline struct float_bounds float_bounds_of(int activation)
     return known[activation];
 }
 
-/* x, or the bound it lies beyond; what is no number stays. */
+/* x, or the bound it is beyond; what is no number stays. */
 static inline float float_bounded(float x, struct float_bounds b)
 {
     return (x < b.lowest ? b.lowest : x > b.highest ? b.highest : x) + b.zero;

@@ -1,4 +1,4 @@
-/* Sums, products and choices of two float32 operands. The output may lie where an operand lies. */
+/* Sums, products and choices of two float32 operands. The output may be where an operand is. */
 #include "float/arithmetic.h"
 
 enum { FLOATS_AT_ONCE = 16 };

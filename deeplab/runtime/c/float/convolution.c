@@ -11,7 +11,7 @@ static void add_float_filter_row(const struct float_convolution_layer *l, const 
     int step = l->stride_columns, channels = l->in_channels;
     int32_t last = left + (pixels - 1) * step;
     if (l->dilation_columns == 1 && in->pitch == channels && left >= 0 && last + l->filter_columns <= l->in_columns) {
-        for (int p = 0; p < pixels; p++) /* the taps of the row lie side by side */
+        for (int p = 0; p < pixels; p++) /* the taps of the row are side by side */
             at[p] = in_float_line(line, in, left + p * step);
         add_float_products(sums, at, pixels, weights, l->filter_columns * channels, lanes);
         return;

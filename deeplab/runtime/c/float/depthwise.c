@@ -4,7 +4,7 @@
 
 enum { DEPTHWISE_PIXELS = 4 };
 
-struct float_taps_under { /* the taps of a filter that lie on the image, for some pixels of one row */
+struct float_taps_under { /* the taps of a filter that are on the image, for some pixels of one row */
     const uint8_t *const *lines;
     int32_t left;          /* column under the first tap, for the first pixel */
     int32_t first, end;    /* filter columns */
@@ -82,7 +82,7 @@ static float float_multiplied_taps(const struct float_depthwise_layer *l, const 
     return total;
 }
 
-/* The filter columns under one pixel that lie on the image. */
+/* The filter columns under one pixel that are on the image. */
 static void clip_float_taps(const struct float_depthwise_layer *l, struct float_taps_under *t)
 {
     t->first = 0;

@@ -1,4 +1,4 @@
-/* DEPTHWISE_CONV_2D on float32. Weights lie tap by tap, as many as there are output channels; `bias` may be NULL. */
+/* DEPTHWISE_CONV_2D on float32. Weights are tap by tap, as many as there are output channels; `bias` may be NULL. */
 struct float_depthwise_layer {
     const float *weights;
     const float *bias;

@@ -1,6 +1,6 @@
 /* The inner product of a few pixels with a block of output channels, float32: products are added value by value.
  *
- * Weights lie in blocks of 16 output channels, then 8, 4 and 1 for the rest; in a block, for each value of a kernel
+ * Weights are in blocks of 16 output channels, then 8, 4 and 1 for the rest; in a block, for each value of a kernel
  * that of each channel. */
 #ifndef FLOAT_DOT_H
 #define FLOAT_DOT_H

@@ -1,4 +1,4 @@
-/* Float32 kernels with weights that lie sparse or as float16, one output channel at a time. A weight of zero adds
+/* Float32 kernels with weights that are sparse or as float16, one output channel at a time. A weight of zero adds
  * nothing (a sum is never a negative zero), and is left out; taps beyond the edge likewise. */
 #include "float/arithmetic.h"
 #include "float/strides.h"

@@ -1,5 +1,5 @@
-/* Float32 kernels whose weights lie sparse, or as float16: each output channel's kernel passes through scratch, and all
- * pixels of the rectangle are computed for it. `stored`, `format`, `weight_bits` and `entries` say how they lie (see
+/* Float32 kernels whose weights are sparse, or as float16: each output channel's kernel passes through scratch, and all
+ * pixels of the rectangle are computed for it. `stored`, `format`, `weight_bits` and `entries` say how they are (see
  * unpacker); a kernel's values run by filter row, filter column, input channel. `bias` may be NULL. */
 struct float_packed_layer {
     const uint8_t *stored;

@@ -1,4 +1,4 @@
-/* Functions of one float32 element. The output may lie where the input lies. */
+/* Functions of one float32 element. The output may be where the input is. */
 #include "float/exp.h"
 
 /* 1 / (1 + exp(-x)), as the reference takes it apart: what is beyond these bounds rounds to 1, or to exp(x). */

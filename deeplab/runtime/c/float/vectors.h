@@ -1,4 +1,4 @@
-/* Where the vectors of a FULLY_CONNECTED lie. */
+/* Where the vectors of a FULLY_CONNECTED are. */
 #ifndef FLOAT_VECTORS_H
 #define FLOAT_VECTORS_H
 

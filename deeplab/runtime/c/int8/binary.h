@@ -1,7 +1,7 @@
 /* ADD, SUB, MUL, MINIMUM, MAXIMUM and PRELU of int8 or uint8, with broadcasting; either operand may be constant. */
 enum broadcast_kind { CODES_ADDED, CODES_SUBTRACTED, CODES_MULTIPLIED, CODES_SMALLER, CODES_LARGER, CODES_SLOPED };
 
-/* Along which axes an operand moves with the output, in the bits of `moves`. Other axes than the output's: it lies
+/* Along which axes an operand moves with the output, in the bits of `moves`. Other axes than the output's: it is
  * whole, its elements numbered as if it had three of the output's axes. */
 enum { MOVES_ROWS = 1, MOVES_COLUMNS = 2, MOVES_CHANNELS = 4, HAS_OTHER_AXES = 8 };
 

@@ -23,7 +23,7 @@ static void copy_elements(const uint8_t *from, ptrdiff_t from_first, uint8_t *to
 void copy(const void *layer, const struct view *in, const struct view *out, const struct region *at, uint8_t *scratch)
 {
     const struct copy_layer *l = layer;
-    int joined = l->channels == in->pitch && l->channels == out->pitch; /* nothing lies between the pixels */
+    int joined = l->channels == in->pitch && l->channels == out->pitch; /* nothing is between the pixels */
     int32_t pixels = joined ? at->right - at->left : 1;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++) {

@@ -1,4 +1,4 @@
-/* DEPTHWISE_CONV_2D on 8 bits. Weights lie tap by tap, as many as there are output channels. Bias as in convolution. */
+/* DEPTHWISE_CONV_2D on 8 bits. Weights are tap by tap, as many as there are output channels. Bias as in convolution. */
 struct depthwise_layer {
     const void *weights;                 /* int8_t; in packed_depthwise what they are unpacked from */
     const int32_t *bias;

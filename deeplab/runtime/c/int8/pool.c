@@ -5,7 +5,7 @@
 
 enum { POOLED_AT_ONCE = 32 };
 
-/* What of the window of a pixel lies inside the image. */
+/* What of the window of a pixel is inside the image. */
 static struct region window_at(const struct window_pool_layer *l, int32_t row, int32_t column)
 {
     int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;

@@ -1,4 +1,4 @@
-/* AVERAGE_POOL_2D over the whole image, MEAN and SUM, of int8 or uint8. The sums lie in `scratch`, of `sum_bytes`
+/* AVERAGE_POOL_2D over the whole image, MEAN and SUM, of int8 or uint8. The sums are in `scratch`, of `sum_bytes`
  * each. `running_sums` takes the image rectangle by rectangle; `axis_sums` a whole tensor: its axes in `axes`, sizes
  * first, then by how much each step along an axis moves on in the output (0: that axis is summed over). */
 enum sums_become { POOLED_MEAN, SCALED_MEAN, SCALED_SUM };

@@ -4,14 +4,14 @@
 
 #include "program/kernels.h"
 
-/* Pixels of a row that an element-wise kernel can take as one run: all, where no other channels lie between them. */
+/* Pixels of a row that an element-wise kernel can take as one run: all, where no other channels are between them. */
 static inline int32_t pixels_in_a_run(const struct view *in, const struct view *out, int32_t channels,
                                       const struct region *at)
 {
     return in->pitch == channels && out->pitch == channels ? at->right - at->left : 1;
 }
 
-/* Element `index` of a tensor that lies whole, its elements numbered row by row; `channels` are those of a pixel. */
+/* Element `index` of a tensor that is whole, its elements numbered row by row; `channels` are those of a pixel. */
 static inline uint8_t *whole_element(const struct view *v, int32_t channels, int32_t index)
 {
     ptrdiff_t place = v->pitch == channels ? index : (ptrdiff_t)(index / channels) * v->pitch + index % channels;

@@ -1,4 +1,4 @@
-/* Where the pixels under the taps of a depthwise filter lie. */
+/* Where the pixels under the taps of a depthwise filter are. */
 #ifndef TAPS_H
 #define TAPS_H
 

@@ -19,9 +19,9 @@ struct walk {
     struct scaling scaling;
     int groups;                          /* of a kernel */
     int parts;                           /* runs that a kernel's values come in */
-    gatherer *gather;                    /* NULL: values are read where they lie */
+    gatherer *gather;                    /* NULL: values are read where they are */
     ptrdiff_t origin;                    /* of column 0 in a row of bytes */
-    int runs;                            /* whether the values of a filter row lie together */
+    int runs;                            /* whether the values of a filter row are together */
     int out_step;                        /* bytes from one output pixel to the next */
     int32_t row, column;                 /* the tile's first pixel of the output */
     int pixels;
@@ -38,7 +38,7 @@ static const int8_t *line_at(const struct walk *w, int32_t row, int y)
         ? NULL : (const int8_t *)row_of(in, at) + w->origin;
 }
 
-/* `gather`: how values are fetched that cannot be read where they lie, or NULL. */
+/* `gather`: how values are fetched that cannot be read where they are, or NULL. */
 static void open_walk(struct walk *w, const struct convolution_layer *l, const struct view *in, gatherer *gather,
                       int out_step)
 {
@@ -133,7 +133,7 @@ static int gather_bytes(struct walk *w, int part, const int8_t **at)
     return gather_by(w, part, at, gather_line);
 }
 
-/* Where a run of values of each pixel lies, and the number of groups in it; the pixels beyond the last are the last. */
+/* Where a run of values of each pixel is, and the number of groups in it; the pixels beyond the last are the last. */
 static inline int part_of(struct walk *w, int part, const int8_t **at)
 {
     const struct convolution_layer *l = w->layer;

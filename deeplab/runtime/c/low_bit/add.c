@@ -13,7 +13,7 @@ void low_bit_add(const void *layer, const struct view *in, const struct view *ou
                uint8_t *scratch)
 {
     const struct low_bit_add_layer *l = layer;
-    /* Where nothing lies between the pixels, a row is one run of codes. */
+    /* Where nothing is between the pixels, a row is one run of codes. */
     int joined = in[0].pitch == l->channels && in[1].pitch == l->channels && out->pitch == l->channels;
     int32_t pixels = joined ? at->right - at->left : 1;
     (void)scratch;

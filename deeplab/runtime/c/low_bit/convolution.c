@@ -130,7 +130,7 @@ static void sum_pixels_of_codes(const struct low_bit_convolution_layer *l, int64
                                 const uint8_t *weights, int32_t row, int32_t column, int pixels)
 {
     int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;
-    int joined = l->dilation_columns == 1 && in->pitch == l->in_channels; /* taps of a filter row lie side by side */
+    int joined = l->dilation_columns == 1 && in->pitch == l->in_channels; /* taps of a filter row are side by side */
     int taps = joined ? 1 : l->filter_columns, width = joined ? l->filter_columns : 1;
     ptrdiff_t filter_row = (ptrdiff_t)l->filter_columns * l->in_channels * l->weight_bytes;
     for (int y = 0; y < l->filter_rows; y++, weights += filter_row) {

@@ -1,4 +1,4 @@
-/* CONV_2D and FULLY_CONNECTED on codes of up to 16 bits, with weights of 2 to 16 bits. Weights lie row by row, a row
+/* CONV_2D and FULLY_CONNECTED on codes of up to 16 bits, with weights of 2 to 16 bits. Weights are row by row, a row
  * for each output channel: its kernel by filter row, filter column, input channel. `format` says how (see unpacker);
  * -1: as int16, or as int8 with rows of whole groups of 4, which are read where they stand. Other weights pass through
  * scratch, one row at a time. */

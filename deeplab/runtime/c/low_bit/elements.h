@@ -1,4 +1,4 @@
-/* Codes of any width up to 16 bits in a row of the arena. Below 8 bits they lie packed, the first in the low bits of
+/* Codes of any width up to 16 bits in a row of the arena. Below 8 bits they are packed, the first in the low bits of
  * the first byte, and a pixel may begin inside a byte: neighbours that share a byte with what is written stay as they
  * are. */
 #ifndef CODES_H

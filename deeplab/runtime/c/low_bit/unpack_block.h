@@ -20,7 +20,7 @@ static inline int lowest_bit(uint32_t word)
 #endif
 }
 
-/* The next row, whose groups lie `step` bytes apart. */
+/* The next row, whose groups are `step` bytes apart. */
 static void unpack_dense_row(struct unpacker *u, int8_t *to, ptrdiff_t step, int32_t length)
 {
     const uint8_t *row = u->fields + u->at / 8;

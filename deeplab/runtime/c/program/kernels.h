@@ -1,7 +1,7 @@
 /* The kernels of a network that runs in one planned arena, and the tables that drive them.
  *
  * A run is a list of sections. Each section is computed tile by tile, and in each tile its calls run in order. A call is
- * one kernel over one rectangle of its output; where its operands lie follows from the tables (struct place). Nothing
+ * one kernel over one rectangle of its output; where its operands are follows from the tables (struct place). Nothing
  * here allocates memory, recurses, or calls anything of libc but memcpy and memset. */
 #ifndef KERNELS_H
 #define KERNELS_H
@@ -19,7 +19,7 @@ struct region {
     int32_t top, bottom, left, right;
 };
 
-/* The rows of a tensor, as one call sees them. Rows above `top` lie in the ring, row r as its row r mod ring_rows. */
+/* The rows of a tensor, as one call sees them. Rows above `top` are in the ring, row r as its row r mod ring_rows. */
 struct view {
     uint8_t *rows;      /* row `top`, at column `left` */
     uint8_t *ring;      /* NULL where no rows are kept */
@@ -28,7 +28,7 @@ struct view {
     int32_t row_bytes;
     int32_t pitch;      /* elements from one pixel to the next */
     int32_t channel;    /* the first of the tensor's channels in a pixel */
-    int32_t bits;       /* of an element; below 8 they lie packed, the first in the low bits of the first byte */
+    int32_t bits;       /* of an element; below 8 they are packed, the first in the low bits of the first byte */
 };
 
 /* First byte of a row, at column `left` of the view. */
@@ -50,7 +50,7 @@ static inline uint8_t *pixel_of(const struct view *v, int32_t row, int32_t colum
 typedef void kernel(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                     uint8_t *scratch);
 
-/* Where the rows of a tensor lie, for one call in all tiles of its section. */
+/* Where the rows of a tensor are, for one call in all tiles of its section. */
 enum where {
     RESIDENT,  /* whole, or as much of it as exists: row 0 at `offset` */
     TILE,      /* the span's rectangle at `offset`, and what is above it in the ring */

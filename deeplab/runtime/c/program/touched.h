@@ -1,4 +1,4 @@
-/* What a run really touches: the arena, what lies around it, and the stack. */
+/* What a run really touches: the arena, what is around it, and the stack. */
 #ifndef TOUCHED_H
 #define TOUCHED_H
 

@@ -67,7 +67,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
         for (int v = 0; v < 4; v++)
             total[v] = _mm512_dpbusd_epi32(total[v], _mm512_set1_epi8((char)0x80), b->weights[group][v]);
     }
-    /* shifts lie in bytes: spread like the taps, the sign extended */
+    /* shifts are in bytes: spread like the taps, the sign extended */
     __m512i bytes = l->per_channel ? _mm512_maskz_loadu_epi8(b->mask, l->shifts + first)
                                    : _mm512_set1_epi8(l->shifts[0]);
     interleaved(bytes, bytes, bytes, bytes, shifts);
@@ -158,7 +158,7 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
 }
 
 /* A row under a filter of 3 by 3 whose outputs share columns: each column is interleaved once, and adds to the sums
- * of the three outputs that it lies under. With dilation d that holds for each d-th output. */
+ * of the three outputs that it is under. With dilation d that holds for each d-th output. */
 INLINED void slide(const struct channels *b, const struct taps *t, int32_t row, int32_t left, int32_t right,
                    int8_t *to, ptrdiff_t to_step, const int whole, const int signs)
 {

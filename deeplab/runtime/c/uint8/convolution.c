@@ -11,7 +11,7 @@ static void uint8_finish(const struct uint8_convolution_layer *l, int channel, i
     *to = (uint8_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
 }
 
-/* Adds the products of one filter row to the sums of a few output channels; beyond the edge lie zero points. */
+/* Adds the products of one filter row to the sums of a few output channels; beyond the edge are zero points. */
 static void add_filter_line(const struct uint8_convolution_layer *l, const struct view *in, int32_t row, int32_t left,
                             const struct few_kernels *k, int32_t sums[])
 {

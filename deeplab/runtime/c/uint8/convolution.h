@@ -1,5 +1,5 @@
 /* CONV_2D and TRANSPOSE_CONV of int8 or uint8 by weights of the same type with their zero points: what the faster
- * kernels do not take. Weights lie by output channel, filter row, filter column and input channel. Where `format` is
+ * kernels do not take. Weights are by output channel, filter row, filter column and input channel. Where `format` is
  * not negative they are stored sparse (see low_bit/unpack.h), less their zero point, and come through scratch, one output
  * channel at a time. In `bias` the input's zero point times the sum of the kernel is taken away, but for
  * TRANSPOSE_CONV, where it is NULL if there is none. */

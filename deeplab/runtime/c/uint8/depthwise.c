@@ -13,7 +13,7 @@ static uint8_t deep_code(const struct uint8_depthwise_layer *l, int channel, int
     return (uint8_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
 }
 
-/* Adds one tap of a depthwise convolution to the sums of some channels from `first` on; beyond the edge (NULL) lie zero
+/* Adds one tap of a depthwise convolution to the sums of some channels from `first` on; beyond the edge (NULL) are zero
  * points. */
 static inline void add_deep_tap(const struct uint8_depthwise_layer *l, const uint8_t *from, const uint8_t *w,
                                 int first, int multiple, int channels, int is_unsigned, int32_t sums[])
@@ -31,7 +31,7 @@ static inline void add_deep_tap(const struct uint8_depthwise_layer *l, const uin
     }
 }
 
-/* Channels [first, first + count) of one pixel; tap t's weights lie at `weights + t * size`. */
+/* Channels [first, first + count) of one pixel; tap t's weights are at `weights + t * size`. */
 static void deep_pixel(const struct uint8_depthwise_layer *l, const struct view *in, const struct view *out,
                        int32_t row, int32_t column, const uint8_t *weights, ptrdiff_t size, int first, int count)
 {

@@ -1,4 +1,4 @@
-/* DEPTHWISE_CONV_2D of int8 or uint8 by weights of the same type with their zero points. Weights lie tap by tap, as
+/* DEPTHWISE_CONV_2D of int8 or uint8 by weights of the same type with their zero points. Weights are tap by tap, as
  * many as there are output channels. Where `format` is not negative they are stored sparse (see low_bit/unpack.h), the taps of
  * one output channel after another, less their zero point, and come through scratch. Bias as in convolution. */
 struct uint8_depthwise_layer {
