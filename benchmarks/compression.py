@@ -64,7 +64,7 @@ class Row:
     saving: float = 0.0
     """Share of the untiled plan's memory that goes with channels, before anything else."""
     thinning: Thinning | None = None
-    """Single weights that go, before anything is quantised."""
+    """Single weights that go, before anything is quantized."""
     tuning_steps: int = 0
     """Of distillation after both."""
     tuning_rate: float = 1e-4
@@ -172,7 +172,7 @@ def joined(parts: Sequence[Unlabelled], shared: Path) -> Split:
 def compress(
     row: Row, baseline: Checkpoint, images: Split, rounding: Split | None = None
 ) -> tuple[QuantizedNetwork, ...]:
-    """Prune channels and weights, equalise, calibrate, quantise, learn the rounding, train through it: what is asked.
+    """Prune channels and weights, equalise, calibrate, quantize, learn the rounding, train through it: what is asked.
 
     Where it is trained through its rounding, the network before that comes first.
 

@@ -1,4 +1,4 @@
-"""Sees what the activations of a float network span on real images: the input to quantisation."""
+"""Sees what the activations of a float network span on real images: the input to quantization."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from deeplab.sparsity import Thinning
 PruningMethod = Literal["channels", "magnitude", "2:4"]
 
 WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 16, 32)
-"""32 = float32, not quantised."""
+"""32 = float32, not quantized."""
 ACTIVATION_BITS = (4, 6, 8, 16, 32)
 FLOAT_BITS = 32
 STAGE_BITS = ("aspp_weight_bits", "decoder_weight_bits", "aspp_activation_bits", "decoder_activation_bits")

@@ -51,7 +51,7 @@ def _half_away(values: tf.Tensor) -> tf.Tensor:
 class _OnCodes(keras.layers.Layer):
     """A layer that computes on real values, or, switched on, on integer codes (less their zero point) as TFLite does.
 
-    Integers travel between layers in float32, exact below 2^24, and are requantised in float64, exact too.
+    Integers travel between layers in float32, exact below 2^24, and are requantized in float64, exact too.
     Everything that depends on bit-widths is a variable, so one traced function serves every bit-width; float has its
     own (a condition in the graph would trace both branches of every layer, and twice as long).
     `low` and `high` are the clamps, counted from the zero point, the activation function's included.
@@ -73,7 +73,7 @@ class _OnCodes(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("petitlab")
 class Requantize(_OnCodes):
-    """What follows a layer: its activation function in float, TFLite's requantisation on integer codes.
+    """What follows a layer: its activation function in float, TFLite's requantization on integer codes.
 
     TFLite rounds twice: the accumulator times a 31-bit multiplier, then the right shift, halves away from zero. `head`
     and `guard` are that multiplier and shift per channel (`QuantizedNetwork.multipliers`). `origin` is 0 for
@@ -107,7 +107,7 @@ class Requantize(_OnCodes):
 
 @keras.utils.register_keras_serializable("petitlab")
 class AddOnCodes(_OnCodes):
-    """x + y in float; TFLite's ADD on codes: both shifted left, brought to one scale, added, requantised."""
+    """x + y in float; TFLite's ADD on codes: both shifted left, brought to one scale, added, requantized."""
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -157,7 +157,7 @@ def build(
             convolutions carry biases, as in a folded or imported network.
         requantize: put a `Requantize` (switched off) in place of the activation of every layer whose output an integer
             runtime rounds, so that the same model can run on integer codes.
-        wrap: goes around each Keras layer before it is used (for quantisation-aware training).
+        wrap: goes around each Keras layer before it is used (for quantization-aware training).
         batch_size: fixed batch size of the input; None = any.
 
     Returns:
@@ -174,7 +174,7 @@ def build(
                 limit = 6.0 if layer.activation == "relu6" else None
                 clamp = keras.layers.ReLU(limit, name=f"{layer.name}/{layer.activation}")
                 x = wrap(layer, clamp, rounds=True)(x)
-        elif layer.kind not in ("concat", "add"):  # a concat moves codes; a sum requantises itself
+        elif layer.kind not in ("concat", "add"):  # a concat moves codes; a sum requantizes itself
             x = Requantize(layer.activation, name=requantizer_name(layer.name))(x)
         tensors[layer.name] = x
     return keras.Model(inputs, tensors[OUTPUT], name="deeplab")

@@ -1,7 +1,7 @@
 """Rounds a whole network's weights by what its layers give on real images (`deeplab.quantization.rounding`).
 
 Layers are taken in chains: a 1x1 convolution, the depthwise one that reads it, and the 1x1 that reads that, an inverted
-residual's three. What the chain reads is sampled from the quantised network as it is by then; within the chain each
+residual's three. What the chain reads is sampled from the quantized network as it is by then; within the chain each
 layer is computed from the one before, rounded weights, rounded activations and all. So every layer sees the errors that
 are really left of those before it, and the network runs on from chain to chain: no layer is computed twice.
 """
@@ -44,7 +44,7 @@ def reconstruct(
 
     Args:
         checkpoint: the float network.
-        network: the same, quantised: its grids stay, its codes and biases are replaced.
+        network: the same, quantized: its grids stay, its codes and biases are replaced.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed, never images that are scored.
         options: how long and on how much.
     """
@@ -95,7 +95,7 @@ def chains(spec: NetworkSpec) -> Iterator[tuple[Layer, ...]]:
 def _problem(
     checkpoint: Checkpoint, network: QuantizedNetwork, layer: Layer, exact: np.ndarray, given: np.ndarray
 ) -> LayerProblem:
-    """Windows of the float and of the quantised network, (n, taps, channels) -> the layer as a matrix."""
+    """Windows of the float and of the quantized network, (n, taps, channels) -> the layer as a matrix."""
     kernel, bias = checkpoint.weights[f"{layer.name}/kernel"], checkpoint.weights[f"{layer.name}/bias"]
     if layer.kind == "depthwise":
         matrix = kernel.reshape(-1, kernel.shape[2])

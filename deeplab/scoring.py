@@ -1,4 +1,4 @@
-"""Scores of a network, float or quantised, on labelled images."""
+"""Scores of a network, float or quantized, on labelled images."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def lowerings(
 
     Args:
         spec: of the network.
-        start: quantised; what each lowering changes one thing of.
+        start: quantized; what each lowering changes one thing of.
         weight_bits: levels for the weights.
         activation_bits: levels for the activations.
     """
@@ -110,7 +110,7 @@ def lowerings(
 def _spread(start: Compression) -> Compression:
     """The same bits with every stage's said, so that lowering the backbone leaves the others."""
     bits = start.bits
-    assert bits is not None, "only a quantised network has bits to lower"
+    assert bits is not None, "only a quantized network has bits to lower"
     return replace(
         start,
         aspp_weight_bits=bits.weights if bits.aspp_weights is None else bits.aspp_weights,
@@ -144,7 +144,7 @@ def sensitivity(
 
     Args:
         checkpoint: the float network.
-        start: quantised, nothing lowered.
+        start: quantized, nothing lowered.
         tried: of `lowerings`.
         frames: uint8 (N, height, width, 3) at the network's size, without labels; not those that calibrated.
         quantized: the network at these bits.

@@ -73,7 +73,7 @@ def float_tflite(checkpoint: Checkpoint, path: Path) -> Path:
 
 
 def _four_bit_weights(checkpoint: Checkpoint, images: Sequence[Path]) -> Graph:
-    """Quantised as a study would, to 4-bit weights and 8-bit activations."""
+    """Quantized as a study would, to 4-bit weights and 8-bit activations."""
     from deeplab.calibration import calibrate  # loads TensorFlow
 
     size = checkpoint.spec.input_height, checkpoint.spec.input_width

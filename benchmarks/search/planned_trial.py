@@ -1,4 +1,4 @@
-"""A trial that plans the shipped network and trains, quantises and scores nothing: the engine's own speed shows.
+"""A trial that plans the shipped network and trains, quantizes and scores nothing: the engine's own speed shows.
 
 PETITLAB_EVALUATIONS names a file in the study's folder that takes every evaluation, and whether it was one too many.
 

@@ -98,7 +98,7 @@ class FrozenGraph:
     # -- convolutions --------------------------------------------------------------------------------------------------
 
     def convolution(self, kernel: str) -> str:
-        """The one convolution that a constant is the kernel of, past what fake quantisation puts between."""
+        """The one convolution that a constant is the kernel of, past what fake quantization puts between."""
         if kernel in self._convolutions:
             return self._convolutions[kernel]
         found, reached = [], [kernel]

@@ -87,7 +87,7 @@ class GraphWalk:
     # -- taking layers -------------------------------------------------------------------------------------------------
 
     def real(self, index: int) -> np.ndarray:
-        """A constant's real values (dequantised)."""
+        """A constant's real values (dequantized)."""
         tensor = self.tensor(index)
         assert tensor.data is not None
         if tensor.quantization is None:
@@ -130,7 +130,7 @@ class GraphWalk:
         return self.output(index), strides[0], dilations[0]
 
     def clamps_like(self, index: int, activation: str) -> bool:
-        """Whether the operator clamps as the layer does. A quantised file may carry the clamp in its range alone."""
+        """Whether the operator clamps as the layer does. A quantized file may carry the clamp in its range alone."""
         operator = self.operator(index)
         stated = _ACTIVATIONS.get(operator.attributes["activation"])
         if stated == activation:

@@ -48,7 +48,7 @@ def import_checkpoint(path: Path, unstated: Unstated | None = None) -> Checkpoin
     """Read a checkpoint with the variables of research/deeplab; without a head it is a `Backbone`.
 
     Moving averages (`.../ExponentialMovingAverage`) are taken where there are some, as for evaluation in
-    `tensorflow/models`; the optimiser's and the fake quantisation's variables are left aside.
+    `tensorflow/models`; the optimiser's and the fake quantization's variables are left aside.
 
     Args:
         path: anything `checkpoint_prefix` takes.

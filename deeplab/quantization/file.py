@@ -1,4 +1,4 @@
-"""A quantised network as bytes: one `.npz` without pickle, as checkpoints are."""
+"""A quantized network as bytes: one `.npz` without pickle, as checkpoints are."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def network_bytes(network: QuantizedNetwork) -> bytes:
 
 
 def is_quantized(content: bytes, source: str) -> bool:
-    """Whether these are bytes of a quantised network, and not of a checkpoint.
+    """Whether these are bytes of a quantized network, and not of a checkpoint.
 
     Raises:
         UserError: neither.
@@ -44,7 +44,7 @@ def parse_network(content: bytes, source: str = "stage cache") -> QuantizedNetwo
     """Inverse of `network_bytes`; `source` names it in errors.
 
     Raises:
-        UserError: not a quantised network, or damaged.
+        UserError: not a quantized network, or damaged.
     """
     archive = ArrayFile(content, source)
     header = parse_header(archive.text(_HEADER), source)
@@ -58,4 +58,4 @@ def parse_network(content: bytes, source: str = "stage cache") -> QuantizedNetwo
                 parts[part][layer] = archive.read(name)
         return QuantizedNetwork(spec, BitWidths(**header["bits"]), **parts, activations=grids)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{source}: damaged quantised network ({error}); write it again") from None
+        raise UserError(f"{source}: damaged quantized network ({error}); write it again") from None

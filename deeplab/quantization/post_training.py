@@ -1,4 +1,4 @@
-"""Quantisation after training: a float network and what its activations span -> integers for the runtime.
+"""Quantization after training: a float network and what its activations span -> integers for the runtime.
 
 Weights: symmetric, per output channel. Activations: asymmetric, per tensor (symmetric at 16 bits, as TFLite's 16x8).
 Bias: int32 at scale s_in * s_w (int64 at 16-bit activations). TFLite quantization specification; Jacob et al. 2018.
@@ -21,7 +21,7 @@ from deeplab.spec import NetworkSpec
 def quantize(
     checkpoint: Checkpoint, ranges: Mapping[str, Range], bits: BitWidths, clipping: Clipping | None = None
 ) -> QuantizedNetwork:
-    """Quantise a float network after training.
+    """Quantize a float network after training.
 
     Biases are corrected for the mean error that rounding the kernel makes (Nagel et al. 2019, section 4.2).
 

@@ -43,7 +43,7 @@ class LayerProblem:
     """One layer as a matrix: what it reads, what it should give, and the grid of its weights."""
 
     windows: np.ndarray
-    """float32 (n, k) with k = taps x input channels, or of a depthwise layer (n, taps, channels): what the quantised
+    """float32 (n, k) with k = taps x input channels, or of a depthwise layer (n, taps, channels): what the quantized
     network really gives it."""
     target: np.ndarray
     """float32 (n, out): the float layer's output on the float network's windows, before the activation function."""

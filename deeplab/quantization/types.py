@@ -137,7 +137,7 @@ class QuantizedNetwork:
         return weights | {f"{name}/bias": codes.astype(np.float32) for name, codes in self.biases.items()}
 
     def multipliers(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """By convolution: how TFLite requantises its accumulator, as `deeplab.model.Requantize` wants it.
+        """By convolution: how TFLite requantizes its accumulator, as `deeplab.model.Requantize` wants it.
 
         (head, guard), float64 (out channels,): head / guard is s_in * s_w / s_out with a mantissa of 31 bits, and guard
         is 2^shift, the resolution the product is first rounded at. With 16-bit activations the mantissa has 15 bits and

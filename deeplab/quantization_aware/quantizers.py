@@ -1,8 +1,8 @@
-"""tfmot quantisers and quantise configurations on this project's grids.
+"""tfmot quantizers and quantize configurations on this project's grids.
 
 tfmot's own n-bit scheme has grids that TFLite's converter knows. Ours are those of `QuantizedNetwork`: per output
 channel and symmetric for weights, one asymmetric grid for all tensors that must share one. Each starts where
-post-training quantisation left it and is learned: scale = start * exp(factor * t), the zero point stays.
+post-training quantization left it and is learned: scale = start * exp(factor * t), the zero point stays.
 
 What is trained is counted in steps of these grids, weights and biases too: folded kernels differ by orders of
 magnitude, and one learning rate for real values would move some of them by many codes before others move by one.
@@ -29,7 +29,7 @@ _KERNEL_GROWTH, _ACTIVATION_GROWTH = 0.1, 0.01
 
 
 class ActivationGrid:
-    """One grid, and the tensors on it: a variable that several layers' quantisers share."""
+    """One grid, and the tensors on it: a variable that several layers' quantizers share."""
 
     def __init__(self, name: str, start: ActivationQuantization) -> None:
         self.start = start
@@ -72,7 +72,7 @@ class KernelQuantizer(Quantizer):
     Args:
         scales: float32 (out channels,), where the steps start.
         limit: largest code.
-        mask: of 0 and 1, shaped as the kernel (tfmot's pruning-preserving quantisation does the same).
+        mask: of 0 and 1, shaped as the kernel (tfmot's pruning-preserving quantization does the same).
         depthwise: whether the kernel is (h, w, channels, 1).
     """
 

@@ -1,4 +1,4 @@
-"""Trains a quantised network through its rounding, from where post-training quantisation left it."""
+"""Trains a quantized network through its rounding, from where post-training quantization left it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def train_aware(
     *,
     teacher: Checkpoint | None = None,
 ) -> QuantizedNetwork:
-    """Quantisation-aware training.
+    """Quantization-aware training.
 
     Args:
         checkpoint: the float network `network` was made from; its weights are trained, those that are 0 stay 0.

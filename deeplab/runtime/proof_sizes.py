@@ -49,7 +49,7 @@ def sizes(objects: list[Path], toolchain: Toolchain, guard_bytes: int = GUARD_BY
 
 
 def constants(network: Path, toolchain: Toolchain) -> Mapping[str, int]:
-    """Bytes of the constants of network.o: `weights` (kernels, biases, requantisation, all that the network brings),
+    """Bytes of the constants of network.o: `weights` (kernels, biases, requantization, all that the network brings),
     then the tables of the runtime by kind."""
     command = [toolchain.nm, "--print-size", "--defined-only", str(network)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -94,7 +94,7 @@ def _check_tensor(tensor: Tensor, where: str) -> None:
     scale, info = float(quantization.scale[0]), np.finfo(np.float32)
     if not float(info.tiny) <= scale <= float(info.max) / (1 << tensor.bits):
         raise RefusedError(
-            f"{where} has the scale {scale:g}, so that its real values are beyond float32; quantise the network again"
+            f"{where} has the scale {scale:g}, so that its real values are beyond float32; quantize the network again"
         )
 
 
@@ -145,7 +145,7 @@ def _check_multiplier(what: str, real: float, reach: int, output: Tensor) -> Non
     if exponent > _LARGEST_EXPONENT[8] or reach << max(exponent, 0) > _LARGEST_SUM[8]:
         raise RefusedError(
             f"{what} is {real:g} for values up to {reach}, beyond the 32 bits of TFLite's fixed-point multiplication; "
-            "quantise the network again"
+            "quantize the network again"
         )
 
 
@@ -290,10 +290,10 @@ def _check_sums(
         if reach > _LARGEST_SUM[width]:
             raise RefusedError(
                 f"the sums of output channel {channel} can reach {reach}, beyond TFLite's "
-                f"{32 if width == 8 else 48}-bit accumulator; quantise the network again"
+                f"{32 if width == 8 else 48}-bit accumulator; quantize the network again"
             )
         if exponent > _LARGEST_EXPONENT[width] or (width == 8 and reach << max(exponent, 0) > _LARGEST_SUM[8]):
             raise RefusedError(
                 f"output channel {channel} is multiplied by {real:g} (scales of input times weights by output's), a "
-                "shift beyond TFLite's fixed-point arithmetic; quantise the network again"
+                "shift beyond TFLite's fixed-point arithmetic; quantize the network again"
             )

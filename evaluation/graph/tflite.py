@@ -48,7 +48,7 @@ _REFUSED = {
 def read_tflite(source: Path | str | bytes, name: str | None = None) -> Graph:
     """The graph of a `.tflite` file (a path, or its bytes).
 
-    Constants that the file stores as float16 and dequantises at run time are folded to float32 constants.
+    Constants that the file stores as float16 and dequantizes at run time are folded to float32 constants.
 
     Raises:
         UserError: the file is missing, damaged, or holds something that cannot be planned (custom operators, control

@@ -1,4 +1,4 @@
-"""Reading of tensors from a `.tflite` file: shape, type, quantisation, and the values of constants."""
+"""Reading of tensors from a `.tflite` file: shape, type, quantization, and the values of constants."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def _tensor(tensor: Tensor, is_packed: bool, network: str, model: Any, schema: A
     entry.type = getattr(schema.TensorType, kind)
     if tensor.is_constant:
         if tensor.data is None:
-            raise UserError(f"{network}: {tensor.name} has no values yet; train or quantise the network first")
+            raise UserError(f"{network}: {tensor.name} has no values yet; train or quantize the network first")
         buffer = schema.BufferT()
         values = np.ascontiguousarray(tensor.data)
         buffer.data = pack_codes(values, _PACKED_BITS) if is_packed else np.frombuffer(values.tobytes(), np.uint8)

@@ -20,7 +20,7 @@ ABSENT = -1
 
 @dataclass(frozen=True, eq=False)
 class Quantization:
-    """Affine quantisation, `real = scale * (q - zero_point)` (TFLite quantization specification)."""
+    """Affine quantization, `real = scale * (q - zero_point)` (TFLite quantization specification)."""
 
     scale: npt.NDArray[np.float32]
     """float32, shape (1,) per tensor or (channels,) per channel."""

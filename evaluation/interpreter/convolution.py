@@ -1,6 +1,6 @@
 """CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED, integer and float.
 
-Integer: sum((x - zero_point_x) * (w - zero_point_w)) + bias, requantised per output channel. The sum is a float64
+Integer: sum((x - zero_point_x) * (w - zero_point_w)) + bias, requantized per output channel. The sum is a float64
 matrix product. Every product is an integer of magnitude at most 2**16 * 2**16, so that up to 2**21 terms keep every
 partial sum within 2**53, where float64 holds each integer: the sum is exact in whatever order BLAS adds. The widest
 kernel of a DeepLab has 2**12 terms.
@@ -135,11 +135,11 @@ def _prepared_weights(call: Call) -> Values:
     data = _unpacked(call) if call.unpacked[0] else call.required_constant(1)
     if call.output.dtype == "float32":
         if data.dtype != np.float32:
-            raise UserError(f"{call.operator.name}: float activations with {data.dtype} weights; quantise both or none")
+            raise UserError(f"{call.operator.name}: float activations with {data.dtype} weights; quantize both or none")
         return data
     zero_points = quantization_of(call.required_tensor(1)).zero_point
     if np.ptp(zero_points) != 0:
-        raise UserError(f"{call.operator.name}: weight zero points differ by channel; quantise symmetrically")
+        raise UserError(f"{call.operator.name}: weight zero points differ by channel; quantize symmetrically")
     return data.astype(np.int32) - np.int32(zero_points[0])
 
 

@@ -1,4 +1,4 @@
-"""Operators that treat each element alone: sums, products and choices, activations, and changes of quantisation."""
+"""Operators that treat each element alone: sums, products and choices, activations, and changes of quantization."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def quotient(call: Call) -> Values:
 
 
 def smaller(call: Call) -> Values:
-    """MINIMUM with broadcasting; of codes, which the format demands to be quantised alike."""
+    """MINIMUM with broadcasting; of codes, which the format demands to be quantized alike."""
     return np.minimum(_operand(call, 0)[1], _operand(call, 1)[1])
 
 
@@ -87,7 +87,7 @@ def prelu(call: Call) -> Values:
 
 
 def activation(call: Call) -> Values:
-    """RELU, RELU6 and RELU_N1_TO_1 as operators of their own, with requantisation."""
+    """RELU, RELU6 and RELU_N1_TO_1 as operators of their own, with requantization."""
     kind, source = call.operator.kind, call.first.tensor
     values = call.first.rectangle(call.region, 0)
     if call.output.dtype == "float32":
@@ -97,7 +97,7 @@ def activation(call: Call) -> Values:
 
 
 def quantize(call: Call) -> Values:
-    """QUANTIZE: from real numbers, or from one integer quantisation to another."""
+    """QUANTIZE: from real numbers, or from one integer quantization to another."""
     source, output = call.first.tensor, call.output
     values = call.first.rectangle(call.region, 0)
     if source.dtype == "float32":

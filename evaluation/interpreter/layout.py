@@ -23,7 +23,7 @@ from evaluation.interpreter.requantize import (
 
 
 def concatenation(call: Call) -> Values:
-    """CONCATENATION along the channels; inputs of another quantisation are brought to the output's."""
+    """CONCATENATION along the channels; inputs of another quantization are brought to the output's."""
     call.require_channels_last()
     axis = call.operator.attributes["axis"] % len(call.output.shape)
     if axis != len(call.output.shape) - 1:
@@ -121,7 +121,7 @@ def _requantized(call: Call, source: Tensor, values: Values) -> Values:
     if same:
         return values
     if output.dtype != "uint8":
-        # TFLite demands one quantisation for all; where they differ here, each is brought to the output's by QUANTIZE.
+        # TFLite demands one quantization for all; where they differ here, each is brought to the output's by QUANTIZE.
         ratio = float(scale_of(source)) / float(scale_of(output))
         scaled = multiply(values.astype(np.int64) - zero_point_of(source), *quantize_multiplier(ratio))
         return np.clip(scaled + zero_point_of(output), *integer_range(output))

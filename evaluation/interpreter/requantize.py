@@ -1,4 +1,4 @@
-"""TFLite's fixed-point requantisation: a real multiplier as an int32 mantissa and a power of two.
+"""TFLite's fixed-point requantization: a real multiplier as an int32 mantissa and a power of two.
 
 Follows the reference implementation of TensorFlow Lite (`tensorflow/lite/kernels/internal/common.h` and
 `quantization_util.cc`, double-rounding build) so that results are bit-exact; Jacob et al. 2018 (arXiv
@@ -35,7 +35,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
         return 0, 0
     if not 0.0 < real < LARGEST_MULTIPLIER:
         raise UserError(
-            f"a multiplier of {real:g} is beyond TFLite's fixed-point arithmetic (0 to 2^30); quantise the network anew"
+            f"a multiplier of {real:g} is beyond TFLite's fixed-point arithmetic (0 to 2^30); quantize the network anew"
         )
     fraction, exponent = math.frexp(real)
     mantissa = math.floor(fraction * (1 << MANTISSA_BITS) + 0.5)
@@ -114,28 +114,28 @@ def integer_range(tensor: Tensor) -> tuple[int, int]:
 
 
 def scale_of(tensor: Tensor) -> np.float32:
-    """The scale of a tensor quantised as a whole."""
+    """The scale of a tensor quantized as a whole."""
     return np.float32(quantization_of(tensor).scale[0])
 
 
 def zero_point_of(tensor: Tensor) -> int:
-    """The zero point of a tensor quantised as a whole."""
+    """The zero point of a tensor quantized as a whole."""
     return int(quantization_of(tensor).zero_point[0])
 
 
 def quantization_of(tensor: Tensor) -> Quantization:
-    """A tensor's quantisation.
+    """A tensor's quantization.
 
     Raises:
         UserError: it has none, so that its codes mean nothing; names the tensor.
     """
     if tensor.quantization is None:
-        raise UserError(f"{tensor.name} is {tensor.dtype} without a scale; export the network quantised, or in float32")
+        raise UserError(f"{tensor.name} is {tensor.dtype} without a scale; export the network quantized, or in float32")
     return tensor.quantization
 
 
 def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
-    """Codes an integer output is clamped to: the fused activation's real bounds, quantised, within `integer_range`."""
+    """Codes an integer output is clamped to: the fused activation's real bounds, quantized, within `integer_range`."""
     lowest, highest = integer_range(tensor)
     bounds = REAL_BOUNDS[activation]
     codes = [None if bound is None else zero_point_of(tensor) + _code_of(bound, scale_of(tensor)) for bound in bounds]

@@ -1,4 +1,4 @@
-"""A quantised network at other bit-widths, to see what they would save before anything is trained."""
+"""A quantized network at other bit-widths, to see what they would save before anything is trained."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def _check(graph: Graph, option: str, bits: int | None, known: tuple[int, ...]) 
         raise UserError(f"--{option} must be one of {', '.join(map(str, known))} (or 32, float), got {bits}")
     quantized = any(_is_quantized(tensor) and not tensor.is_constant for tensor in graph.tensors)
     if quantized and bits == FLOAT_BITS:
-        raise UserError(f"{graph.name}: is quantised, so --{option} 32 (float) is not to be had; export it as float")
+        raise UserError(f"{graph.name}: is quantized, so --{option} 32 (float) is not to be had; export it as float")
     if not quantized and bits != FLOAT_BITS:
-        raise UserError(f"{graph.name}: is a float network, --{option} {bits} needs a quantised one; quantise it first")
+        raise UserError(f"{graph.name}: is a float network, --{option} {bits} needs a quantized one; quantize it first")
 
 
 def _is_quantized(tensor: Tensor) -> bool:

@@ -113,7 +113,7 @@ def kernel_calls(graph: Graph) -> tuple[KernelCall, ...]:
 
 def slices_of(graph: Graph, call: KernelCall) -> tuple[int, ...] | None:
     """First channel of each input in the output, where `call` is a CONCATENATION that only puts its inputs side by
-    side: along the channels, all quantised alike. None for any other call."""
+    side: along the channels, all quantized alike. None for any other call."""
     operator = graph.operators[call.operators[0]]
     if operator.kind != "CONCATENATION" or len(call.reads) != len(operator.inputs):
         return None

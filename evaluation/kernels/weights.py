@@ -15,9 +15,9 @@ unpacking them takes time and scratch.
 What a kernel cannot read as it stands is unpacked into scratch: one row at a time, or, where bytes are multiplied by
 bytes, the rows of as many output channels as the kernel computes together (see `unpacked_shape`).
 
-In addition to the kernels: biases (as the graph says, int32, or int64 for 16-bit activations), requantisation (an int32
-multiplier and an int8 shift for each output channel, or one pair where weights are quantised per tensor), and zero
-points (int16 each, of every quantised tensor an operator touches). Functions of one 8-bit code are tables of 256 bytes.
+In addition to the kernels: biases (as the graph says, int32, or int64 for 16-bit activations), requantization (an int32
+multiplier and an int8 shift for each output channel, or one pair where weights are quantized per tensor), and zero
+points (int16 each, of every quantized tensor an operator touches). Functions of one 8-bit code are tables of 256 bytes.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class TflmArena:
     head_bytes: int
     """Activations and scratch, planned."""
     tail_bytes: int
-    """Persistent structures: tensor and node tables, quantisation parameters, kernels' data."""
+    """Persistent structures: tensor and node tables, quantization parameters, kernels' data."""
 
     @property
     def total_bytes(self) -> int:

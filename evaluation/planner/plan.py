@@ -91,9 +91,9 @@ def plan_sections(
 
 
 def refuse_dynamic_range(graph: Graph) -> None:
-    """Raise UserError where weights are quantised and activations are not, which no kernel here computes.
+    """Raise UserError where weights are quantized and activations are not, which no kernel here computes.
 
-    TFLite calls this dynamic-range quantization: its kernels quantise each activation anew in every run.
+    TFLite calls this dynamic-range quantization: its kernels quantize each activation anew in every run.
     """
     for index, operator in enumerate(graph.operators):
         position = _WEIGHTS.get(operator.kind)

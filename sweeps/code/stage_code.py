@@ -12,7 +12,7 @@ What is in it, worked out from the functions of the stage:
 Not in it: processor, number of threads, operating system. Training on another processor gives other last digits, but
 each is a right result of the stage, and one entry for all is what keeps the candidates of a study comparable when its
 workers are different machines: those that differ in bits or tiles alone then start from the same pruned network.
-Quantised networks are scored in integers, which no processor changes. What is only valid for one processor says so in
+Quantized networks are scored in integers, which no processor changes. What is only valid for one processor says so in
 its key: an object file's holds what the compiler predefines (`sweeps.trial.c_program`).
 """
 

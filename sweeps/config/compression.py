@@ -187,7 +187,7 @@ class QuantizationConfig(StrictModel):
     rounding_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 500
     """Steps a layer, for `rounding: learned`."""
     aware_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
-    """Steps of quantisation-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
+    """Steps of quantization-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
     aware_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-2
     """Peak rate of Adam for weights, in steps of their grids; biases and grids learn more slowly."""
 

@@ -46,7 +46,7 @@ class Costs:
 
     plan: float = 0.6
     network: float = 2.0
-    """Calibrate, quantise, score."""
+    """Calibrate, quantize, score."""
     prune: float = 10.0
     """Besides, where the network's channels or weights were not removed before."""
 

@@ -1,6 +1,6 @@
 """The stages a candidate passes through, each answered from the cache where it was computed before.
 
-baseline -> prune + fine-tune -> equalise, calibrate -> quantise, learn the rounding, train through it -> score
+baseline -> prune + fine-tune -> equalise, calibrate -> quantize, learn the rounding, train through it -> score
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Network = Checkpoint | QuantizedNetwork
 
 
 def compressed(compression: Compression, context: Context) -> Network:
-    """The candidate's network: pruned, fine-tuned, quantised."""
+    """The candidate's network: pruned, fine-tuned, quantized."""
     checkpoint = _pruned(compression, context)
     if compression.is_float:
         return checkpoint
@@ -53,11 +53,11 @@ def compressed(compression: Compression, context: Context) -> Network:
         if context.config.quantization.equalize:
             checkpoint = equalize(checkpoint, _ranges(checkpoint, context))
         ranges = _ranges(checkpoint, context)
-    with context.timed("quantise"):
-        return _quantised(checkpoint, ranges, context.settled(compression).bits, context)
+    with context.timed("quantize"):
+        return _quantized(checkpoint, ranges, context.settled(compression).bits, context)
 
 
-def _quantised(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths, context: Context) -> QuantizedNetwork:
+def _quantized(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths, context: Context) -> QuantizedNetwork:
     """Nearest rounding, then what the configuration asks for on top of it: learned rounding, training through it."""
     options = context.config.quantization
     network = quantize(checkpoint, ranges, bits, Clipping(options.clipping, options.percentile))

@@ -1,4 +1,4 @@
-"""Small quantised networks with random weights, as the emitter's tests want them: images in, classes out."""
+"""Small quantized networks with random weights, as the emitter's tests want them: images in, classes out."""
 
 import numpy as np
 

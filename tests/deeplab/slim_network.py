@@ -33,7 +33,7 @@ class SlimNetwork:
     fused: bool = True
     fixed_size: bool = True
     mean: bool = False
-    quantised: bool = False
+    quantized: bool = False
     full_kernels: bool = False
     classes: int = 5
     depth: int = 8
@@ -101,7 +101,7 @@ class SlimNetwork:
 
     def _activated(self, x, scope: str, activation):
         x = activation(x, name=f"{scope}/{activation.__name__.title()}") if activation else x
-        if self.quantised:
+        if self.quantized:
             x = tf.quantization.fake_quant_with_min_max_args(x, -60, 60, 16, name=f"{scope}/act_quant")
         return x
 

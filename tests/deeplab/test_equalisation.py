@@ -82,6 +82,6 @@ def test_a_badly_scaled_network_loses_less_to_rounding(uneven, images):
     exact = runner.labels(uneven, images)
     agreement = []
     for network in (uneven, equalize(uneven, calibrate(uneven, images))):
-        quantised = quantize(network, calibrate(network, images), BitWidths(8, 4))
-        agreement.append((runner.labels(quantised, images) == exact).mean())
+        quantized = quantize(network, calibrate(network, images), BitWidths(8, 4))
+        agreement.append((runner.labels(quantized, images) == exact).mean())
     assert agreement[1] > agreement[0]

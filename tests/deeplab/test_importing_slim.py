@@ -96,7 +96,7 @@ def test_moving_averages_are_preferred(v3: SlimNetwork, tmp_path: Path) -> None:
     [
         {"fused": False},
         {"mean": True},
-        {"quantised": True},
+        {"quantized": True},
         {"align_corners": False},
         {"align_corners": False, "half_pixel": True},
         {"skip": "project"},

@@ -1,4 +1,4 @@
-"""The Keras model: folding, the three resize conventions, requantisation on integer codes."""
+"""The Keras model: folding, the three resize conventions, requantization on integer codes."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_resize_follows_its_convention(convention, size):
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "relu6"])
-def test_requantising_is_the_activation_in_float(activation):
+def test_requantizing_is_the_activation_in_float(activation):
     layer = Requantize(activation)
     x = np.linspace(-9, 9, 101, dtype=np.float32).reshape(1, -1)
     low, high = {"linear": (-9, 9), "relu": (0, 9), "relu6": (0, 6)}[activation]
@@ -67,7 +67,7 @@ def test_requantising_is_the_activation_in_float(activation):
 
 
 @given(st.integers(0, 2**31), st.floats(-14, 1), st.integers(4, 8))
-def test_requantising_codes_is_tflites_to_the_bit(seed, magnitude, bits):
+def test_requantizing_codes_is_tflites_to_the_bit(seed, magnitude, bits):
     """Against the integer interpreter's own arithmetic: accumulators of every size, multipliers of every shift."""
     random = np.random.default_rng(seed)
     reals = 2.0**magnitude * random.uniform(0.5, 2.0, 16)

@@ -1,4 +1,4 @@
-"""Quantisation by the contracts: grids, shared grids, biases, and what needs no new trace."""
+"""Quantization by the contracts: grids, shared grids, biases, and what needs no new trace."""
 
 from dataclasses import replace
 
@@ -204,7 +204,7 @@ def test_a_percentile_leaves_its_tails_out(spec):
     assert whole.scale == pytest.approx((random.max() - random.min()) / 255, rel=1e-5)
 
 
-def test_a_quantised_network_survives_the_disk(checkpoint, ranges):
+def test_a_quantized_network_survives_the_disk(checkpoint, ranges):
     network = quantize(checkpoint, ranges, BitWidths(4, 8, aspp_weights=16, edge_weights=8, depthwise_weights=6))
     back = parse_network(network_bytes(network))
     assert (back.spec, back.bits, back.activations) == (network.spec, network.bits, network.activations)

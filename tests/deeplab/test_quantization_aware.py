@@ -1,4 +1,4 @@
-"""Quantisation-aware training: it starts where post-training quantisation ends, and goes down from there."""
+"""Quantization-aware training: it starts where post-training quantization ends, and goes down from there."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_it_starts_as_the_network_it_is_given(checkpoint, network, images):
     assert untrained.activations == network.activations
     inputs = (images.astype(np.float32) - 127.0) / 127.5
     labels = student.model(inputs).numpy().argmax(axis=-1)
-    # What it trains on is what is shipped, but for requantisation's own rounding.
+    # What it trains on is what is shipped, but for requantization's own rounding.
     assert (labels == simulator(checkpoint.spec).labels(network, images)).mean() > 0.9
 
 

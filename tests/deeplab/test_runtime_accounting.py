@@ -33,7 +33,7 @@ def check(graph, tiles, folder):
 
 
 @pytest.mark.parametrize("bits", [(8, 8), (4, 8), (3, 4), (6, 6), (5, 16)], ids=lambda bits: f"w{bits[0]}a{bits[1]}")
-def test_flash_of_a_quantised_network_is_what_was_promised(bits, tmp_path):
+def test_flash_of_a_quantized_network_is_what_was_promised(bits, tmp_path):
     check(tiny_graph(*bits), 4, tmp_path)
 
 

@@ -167,7 +167,7 @@ def random_network(seed: int) -> Graph:
 
 
 def has_own_grid(graph: Graph) -> bool:
-    """Whether the frame is quantised anew before anything else reads it, as every lowered network begins."""
+    """Whether the frame is quantized anew before anything else reads it, as every lowered network begins."""
     return all(operator.kind == "QUANTIZE" for operator in graph.operators if graph.inputs[0] in operator.inputs)
 
 

@@ -75,7 +75,7 @@ def _grid(old: Tensor, coarser: float) -> Quantization:
 
 
 def with_camera(graph: Graph) -> Graph:
-    """The network behind a camera: bytes, quantised to its own codes first."""
+    """The network behind a camera: bytes, quantized to its own codes first."""
     frame = Tensor("camera", IMAGE, "uint8", 8, Quantization(np.array([0.04], np.float32), np.array([127])))
     first = Operator("QUANTIZE", "camera", (len(graph.tensors),), graph.inputs, {})
     return Graph(graph.name, (*graph.tensors, frame), (first, *graph.operators), (len(graph.tensors),), graph.outputs)

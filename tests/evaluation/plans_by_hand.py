@@ -29,7 +29,7 @@ class HandMade:
 
 
 class Network:
-    """Grows a small quantised network with random weights."""
+    """Grows a small quantized network with random weights."""
 
     def __init__(self, seed: int = 0) -> None:
         self.random = np.random.default_rng(seed)
@@ -351,7 +351,7 @@ def elided() -> HandMade:
 
 
 def in_place() -> HandMade:
-    """The frame requantised where it is; ADD over its first operand, whose chunks hold it; RELU over the sum."""
+    """The frame requantized where it is; ADD over its first operand, whose chunks hold it; RELU over the sum."""
     net = Network()
     frame = net.activation("frame", (1, 8, 6, 4), "uint8")
     q = net.operate("QUANTIZE", (frame,), net.activation("q", (1, 8, 6, 4)))

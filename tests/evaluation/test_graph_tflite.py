@@ -14,7 +14,7 @@ NETWORKS = "planner_cases/networks"
 SMALL = f"{NETWORKS}/mlperf_tiny__kws_ref_model.tflite"
 
 
-def test_deeplab_is_read_with_its_quantisation_and_attributes(shared):
+def test_deeplab_is_read_with_its_quantization_and_attributes(shared):
     graph = read_tflite(shared("weights/deeplabv3_mnv2_ade20k_int8.tflite"))
     kinds = [operator.kind for operator in graph.operators]
     assert (len(kinds), kinds[0], kinds[-1]) == (80, "QUANTIZE", "ARG_MAX")

@@ -367,7 +367,7 @@ def test_a_frame_of_another_size_is_refused():
 
 
 def unlike(rng, dtype):
-    """A random quantisation (scale, zero point)."""
+    """A random quantization (scale, zero point)."""
     bounds = np.iinfo("int8" if dtype == "float32" else dtype)
     return rng.uniform(0.005, 0.2), int(rng.integers(bounds.min, bounds.max + 1)) if dtype != "int16" else 0
 

@@ -142,7 +142,7 @@ def test_a_section_that_only_copies_is_shown_and_drawn(tmp_path):
     assert "copies" in (tmp_path / "plan.svg").read_text()
 
 
-def test_float_activations_with_quantised_weights_are_refused_at_once():
+def test_float_activations_with_quantized_weights_are_refused_at_once():
     """TFLite's dynamic-range quantization: planned without a word, and refused by the C program, in the past."""
     graph = small_network()
     changed = {"input": ("float32", 32), "logits": ("float32", 32)}
@@ -265,7 +265,7 @@ def test_a_float_network_has_32_bits_and_no_others(shared):
         (["{small}", "--max-mac-overhead", "-1"], "max_mac_overhead"),
         (["{small}", "--max-mac-overhead", "much"], "--max-mac-overhead"),
         (["{small}", "--activation-bits", "7"], "--activation-bits must be one of"),
-        (["{small}", "--activation-bits", "32"], "is quantised"),
+        (["{small}", "--activation-bits", "32"], "is quantized"),
         (["{small}", "--weight-bits", "0"], "--weight-bits must be one of"),
         (["{small}", "--weight-bits", "four"], "--weight-bits"),
         (["{small}", "--target", "phone"], "unknown"),

@@ -28,7 +28,7 @@ tflite_micro = pytest.mark.skipif(
 )
 KINDS, TYPES = schema.BuiltinOperator, schema.TensorType
 QUANTIZED = {TYPES.INT8: -128, TYPES.INT16: 0}
-"""Zero points of the types that are quantised here."""
+"""Zero points of the types that are quantized here."""
 
 
 class Net:

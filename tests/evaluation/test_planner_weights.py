@@ -10,7 +10,7 @@ from evaluation.kernels.weights import Format, kernel_rows, layer_storage, needs
 
 
 def layer(bits=8, *, data=None, density=1.0, shape=(16, 3, 3, 10), kind="CONV_2D", dtype="int8"):
-    """One convolution with a bias, per-channel quantised."""
+    """One convolution with a bias, per-channel quantized."""
     channels = shape[0] if kind == "CONV_2D" else shape[-1]
     scale = np.full(channels, 0.5, np.float32)
     quantized = Quantization(np.float32([1.0]), np.int64([0]))

@@ -302,7 +302,7 @@ def test_bits_that_differ_by_stage_reach_plan_graph_and_scores(context, monkeypa
     planned = evaluate.plan_candidate(mixed, context)
     measured = evaluate.evaluate(mixed, context)
     graph, shipped = evaluate.network_of(mixed, context)
-    # The plan made before anything is quantised is never too small; three-bit weights may be sparse.
+    # The plan made before anything is quantized is never too small; three-bit weights may be sparse.
     assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
     assert shipped.peak_memory_bytes == measured.memory.peak_memory_bytes
     bits = {tensor.name: tensor.bits for tensor in graph.tensors}

@@ -91,7 +91,7 @@ def blocked(rows: np.ndarray) -> np.ndarray:
 
 
 def rescaling_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
-    """Bias and requantisation of a convolution with kernels `rows` (output channels, values).
+    """Bias and requantization of a convolution with kernels `rows` (output channels, values).
 
     The input's zero point times each kernel's sum is taken from the bias, so that codes can be multiplied as they are:
     sum((x - z) w) + b = sum(x w) + (b - z sum(w)).

@@ -101,7 +101,7 @@ def _weights(site: KernelSite) -> np.ndarray | None:
         return None
     tensor = site.tensor(1)
     if tensor.dtype != "float32":
-        raise site.refused(f"float activations with {tensor.dtype} weights; quantise both or none")
+        raise site.refused(f"float activations with {tensor.dtype} weights; quantize both or none")
     return site.constant(1)
 
 

@@ -167,7 +167,7 @@ LAYERS = {
 
 
 def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> dict[str, Value]:
-    """Arrays of what brings each input to the output's quantisation; nothing where all have it already."""
+    """Arrays of what brings each input to the output's quantization; nothing where all have it already."""
     output, number = site.output, site.number
     if output.dtype == "float32" or output.quantization is None:
         return {}
@@ -175,7 +175,7 @@ def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> dict[st
     if not any(differ):
         return {}
     if any(t.bits != 8 or t.dtype != output.dtype for t in (*inputs, output)):
-        raise site.refused("inputs of several quantisations can be joined as int8 or uint8 only; quantise them alike")
+        raise site.refused("inputs of several quantizations can be joined as int8 or uint8 only; quantize them alike")
     if output.dtype == "uint8":
         scales = [scale_of(t) * (np.float32(1.0) / scale_of(output)) for t in inputs]
         offsets = [np.float32(-zero_point_of(t)) * scale for t, scale in zip(inputs, scales, strict=True)]

@@ -42,7 +42,7 @@ def table(site: KernelSite) -> KernelDescriptor | None:
 
 
 def activation(site: KernelSite) -> KernelDescriptor | None:
-    """RELU, RELU6 and RELU_N1_TO_1 as operators of their own: a change of quantisation with other bounds."""
+    """RELU, RELU6 and RELU_N1_TO_1 as operators of their own: a change of quantization with other bounds."""
     layer = requantize(site)
     if layer is None or site.source.dtype != site.output.dtype:
         return None

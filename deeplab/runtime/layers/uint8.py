@@ -150,5 +150,5 @@ def _takes(site: KernelSite) -> bool:
     if not all(map(is_code, tensors)) or len({tensor.dtype for tensor in tensors}) > 1:
         return False
     if np.ptp(site.tensor(1).quantization.zero_point) != 0:
-        raise site.refused("weight zero points differ by channel; quantise symmetrically")
+        raise site.refused("weight zero points differ by channel; quantize symmetrically")
     return True

@@ -69,7 +69,7 @@ def _shape(graph: Graph, value: int) -> tuple[int, ...]:
 
 
 def _may_rewrite(graph: Graph, call: KernelCall, value: int, place: Place) -> bool:
-    """The camera frame may be renamed, or requantised where it is."""
+    """The camera frame may be renamed, or requantized where it is."""
     kind = graph.operators[call.operators[0]].kind
     alone = place.channel == 0 and place.host in call.writes
     return alone and kind in ("QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")

@@ -74,7 +74,7 @@ class Step:
     The kernel computes one operator, or a fused run of operators, over the region of its `writes`. Two kinds of step
     differ:
     - a *copy* has no operators: it brings rows from the buffers it reads to those it writes (a tile's last rows into
-      a row cache; an input of a concatenation into its slice, where the two are quantised alike);
+      a row cache; an input of a concatenation into its slice, where the two are quantized alike);
     - one step of a *running reduction* (a global pool, tile by tile) adds the region it reads to its accumulator, and
       writes nothing until the region that completes the input.
     """
