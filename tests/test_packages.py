@@ -1,4 +1,4 @@
-"""Imports never point up: sweeps, reports, deeplab, evaluation, highest first."""
+"""What the packages import of each other and of distributions; `lint-imports` holds which way imports point."""
 
 import ast
 import functools
@@ -11,12 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-NEVER_IMPORTS = {
-    "evaluation": {"deeplab", "reports", "sweeps"},
-    "deeplab": {"reports", "sweeps"},
-    "reports": {"deeplab", "sweeps"},
-    "sweeps": set(),
-}
+PACKAGES = ("deeplab", "evaluation", "reports", "sweeps")
 OPTIONAL = {"pgserver", "ray"}
 """Imported where they are used, and asked for in words where they are missing."""
 
@@ -36,33 +31,22 @@ def imported(package: str) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("package", NEVER_IMPORTS)
-def test_imports_never_point_up(package):
-    assert not [one for one in imported(package) if one[1] in NEVER_IMPORTS[package]]
-
-
-def test_measuring_needs_no_tensorflow():
-    assert not [one for one in imported("evaluation") if one[1] in {"tensorflow", "tf_keras", "keras"}]
-
-
-@pytest.mark.parametrize("package", NEVER_IMPORTS)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_of_the_public_package_only_the_guard_is_imported(package):
     """`petitlab` is above all others but for `petitlab.namesakes`, which depends on nothing of ours."""
     whole = [one for one in imported(package) if one[1] == "petitlab"]
     assert [place.rpartition(":")[0] for place, _ in whole] == [f"{package}/__init__.py"]
-    assert not [
-        one for one in imported("petitlab") if one[0].startswith("petitlab/namesakes") and one[1] in NEVER_IMPORTS
-    ]
+    assert not [one for one in imported("petitlab") if one[0].startswith("petitlab/namesakes") and one[1] in PACKAGES]
 
 
-@pytest.mark.parametrize("package", [*NEVER_IMPORTS, "petitlab"])
+@pytest.mark.parametrize("package", [*PACKAGES, "petitlab"])
 def test_what_is_imported_is_declared(package):
     """A package that only comes along with another, or with the tests, is missing in an installation some day."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     required = {distribution(line) for line in project["dependencies"]}
     optional = {distribution(line) for lines in project["optional-dependencies"].values() for line in lines}
     provided = packages_distributions()
-    own = {*NEVER_IMPORTS, "petitlab", "__future__"}
+    own = {*PACKAGES, "petitlab", "__future__"}
     for place, name in imported(package):
         if name not in own and name not in sys.stdlib_module_names:
             declared = required if name not in OPTIONAL else optional
