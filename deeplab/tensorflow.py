@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from deeplab.requirements import require_tensorflow
+
 _NOTICE = re.compile(rb"(I\d{4} |WARNING: All log messages before absl::InitializeLog)")
 
 
@@ -42,6 +44,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # TensorFlow takes oneDNN's kernels by itself on some processors only; a training step is 1.5 times as fast with them.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+require_tensorflow()
 with _without_notices():
     import tensorflow as tf
     import tf_keras as keras

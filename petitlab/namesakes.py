@@ -8,6 +8,7 @@ command itself (`sweeps/` for `python -m sweeps.launch`) none of our code is rea
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -17,6 +18,8 @@ from types import ModuleType
 
 OURS = ("evaluation", "deeplab", "reports", "sweeps")
 HOME = Path(__file__).resolve().parents[1]
+ANY_SYSTEM = "PETITLAB_ANY_SYSTEM"
+"""Environment variable that lets the packages load where they were never tested."""
 
 
 class InstalledTogether(MetaPathFinder):
@@ -30,11 +33,18 @@ class InstalledTogether(MetaPathFinder):
 
 
 def claim() -> None:
-    """Put our packages first.
+    """Put our packages first. On a system that is not supported, end the process with one line and exit status 2.
 
     Raises:
         ImportError: a package of one of these names was imported from elsewhere before.
     """
+    if not sys.platform.startswith("linux") and not os.environ.get(ANY_SYSTEM):
+        print(
+            f"petitlab runs on Linux, not on {sys.platform}: use a container, a virtual machine or WSL; "
+            f"{ANY_SYSTEM}=1 goes on untested",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
     for name in OURS:
         loaded = sys.modules.get(name)
         if loaded is not None and not _is_ours(loaded, name):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deeplab.requirements import require_tensorflow
 from evaluation.addresses import masked_address
 from evaluation.errors import UserError
 from sweeps.config.schema import SweepConfig
@@ -32,6 +33,7 @@ def check_launch(
     Raises:
         UserError: something cannot be used.
     """
+    require_tensorflow()
     check_writable(folder or config.folder)
     _check_services(config)
     return inputs or check_inputs(config, console)
