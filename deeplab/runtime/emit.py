@@ -17,7 +17,7 @@ from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import extent
 from evaluation.kernels.weights import as_stored
-from evaluation.planner.ir.loops import Loop, LoopCall, Place, folded
+from evaluation.planner.ir.loops import Loop, LoopCall, OperandAddress, folded
 from evaluation.planner.ir.plan_types import Buffer, Plan, Role
 
 _WIDTH = 116
@@ -293,7 +293,7 @@ def _call_comment(graph: Graph, loop: Loop, call: LoopCall) -> str:
     return title
 
 
-def _place(place: Place) -> str:
+def _place(place: OperandAddress) -> str:
     ring = 0 if place.ring_offset is None else place.ring_offset
     if place.columns is not None:
         where = "EXTERNAL" if place.external else "RESIDENT"

@@ -17,7 +17,7 @@ from evaluation.graph.types import Operator, Tensor
 Shape = Sequence[int]
 
 
-class Inputs:
+class InputShapes:
     """The input tensors of one operator, in its TFLite order. Some may be left out."""
 
     def __init__(self, tensors: Sequence[Tensor | None]) -> None:
@@ -49,7 +49,7 @@ class Inputs:
         return self._tensors[position] if position < len(self) else None
 
 
-Rule = Callable[[Operator, Inputs, list[Tensor]], list[Shape]]
+Rule = Callable[[Operator, InputShapes, list[Tensor]], list[Shape]]
 
 
 def window_outputs(size: int, window: int, stride: int, dilation: int, padding: str) -> int:
@@ -65,15 +65,15 @@ def require(condition: bool, what: str) -> None:
         raise ValueError(what)
 
 
-def _same(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _same(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     return [inputs[0].shape]
 
 
-def _broadcast(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _broadcast(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     return [np.broadcast_shapes(inputs[0].shape, inputs[1].shape)]
 
 
-def _choice(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _choice(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     """SELECT takes whole tensors by a condition that may be a vector along the first axis; SELECT_V2 broadcasts."""
     condition, *values = (tensor.shape for tensor in inputs)
     require(len(values) == 2, f"{len(values)} values to choose from")
@@ -83,35 +83,35 @@ def _choice(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[S
     return [np.broadcast_shapes(condition, *values)]
 
 
-def _sum_of_all(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _sum_of_all(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     require(len({tensor.shape for tensor in inputs}) == 1, "inputs of several shapes")
     return [inputs[0].shape]
 
 
-def _reduced(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _reduced(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     keep, axes = operator.attributes.get("keep_dims", False), operator.attributes["axes"]
     sizes = enumerate(inputs[0].shape)
     return [[1 if axis in axes else size for axis, size in sizes if keep or axis not in axes]]
 
 
-def _best_along(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _best_along(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     axis = operator.attributes["axis"]
     return [inputs[0].shape[:axis] + inputs[0].shape[axis + 1 :]]
 
 
-def _top(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _top(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     shape = (*inputs[0].shape[:-1], operator.attributes["k"])
     require(0 < shape[-1] <= inputs[0].shape[-1], f"the best {shape[-1]} of {inputs[0].shape[-1]}")
     return [shape, shape]
 
 
-def _resized(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _resized(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     batch, _, _, channels = inputs[0].shape
     rows, columns = outputs[0].shape[1:3] if inputs[1].data is None else inputs[1].data.reshape(-1)
     return [(batch, rows, columns, channels)]
 
 
-def _convolution(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _convolution(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     source, weights = inputs[0].shape, inputs[1].shape
     if operator.kind == "DEPTHWISE_CONV_2D":
         one, *window, filters = weights
@@ -123,19 +123,19 @@ def _convolution(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> l
     return [_window_shape(operator, source, window, filters)]
 
 
-def _convolution_3d(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _convolution_3d(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     source, (*window, depth, filters) = inputs[0].shape, inputs[1].shape
     require(source[-1] == depth, f"weights of depth {depth} for {source[-1]} channels")
     _check_bias(inputs, 2, filters)
     return [_window_shape(operator, source, window, filters)]
 
 
-def _pooled(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _pooled(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     source = inputs[0].shape
     return [_window_shape(operator, source, operator.attributes["filter"], source[-1])]
 
 
-def _transposed_convolution(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _transposed_convolution(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     """Input sizes follow from output sizes, as those of a convolution do; the output's shape is an input of its own."""
     stated = inputs[0].data
     batch, *sizes, channels = outputs[0].shape if stated is None else stated.reshape(-1)
@@ -154,7 +154,7 @@ def _window_shape(operator: Operator, source: Shape, window: Shape, channels: in
     return (source[0], *(window_outputs(*axis, padding) for axis in axes), channels)
 
 
-def _fully_connected(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _fully_connected(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     units, depth = inputs[1].shape
     _check_bias(inputs, 2, units)
     if operator.attributes.get("keep_num_dims", False):
@@ -167,7 +167,7 @@ def _fully_connected(operator: Operator, inputs: Inputs, outputs: list[Tensor]) 
     return [outputs[0].shape if same_rows else (rows, units)]
 
 
-def _matrix_product(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -> list[Shape]:
+def _matrix_product(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     (*batch_a, rows, depth), (*batch_b, depth_b, columns) = inputs[0].shape, inputs[1].shape
     if operator.attributes.get("adj_x", False):
         rows, depth = depth, rows
@@ -177,7 +177,7 @@ def _matrix_product(operator: Operator, inputs: Inputs, outputs: list[Tensor]) -
     return [(*np.broadcast_shapes(tuple(batch_a), tuple(batch_b)), rows, columns)]
 
 
-def _check_bias(inputs: Inputs, position: int, channels: int) -> None:
+def _check_bias(inputs: InputShapes, position: int, channels: int) -> None:
     bias = inputs.optional(position)
     require(
         bias is None or math.prod(bias.shape) == channels, f"a bias that is not one for each of {channels} channels"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from evaluation.graph import shape_rules, shape_rules_of_layout
 from evaluation.graph.input_counts import ANY, INPUT_COUNTS
-from evaluation.graph.shape_rules import Inputs, Shape, window_outputs
+from evaluation.graph.shape_rules import InputShapes, Shape, window_outputs
 from evaluation.graph.types import ABSENT, Graph
 
 __all__ = ["check_shapes", "window_outputs"]
@@ -28,7 +28,7 @@ def check_shapes(graph: Graph) -> None:
         rule = _RULES.get(operator.kind)
         if rule is None:
             continue
-        inputs = Inputs([graph.tensors[i] if i != ABSENT else None for i in operator.inputs])
+        inputs = InputShapes([graph.tensors[i] if i != ABSENT else None for i in operator.inputs])
         outputs = [graph.tensors[i] for i in operator.outputs]
         try:
             expected = [_plain(shape) for shape in rule(operator, inputs, outputs)]

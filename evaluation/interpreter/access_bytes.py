@@ -48,7 +48,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Block:
+class LineBlock:
     """The bytes of `rows` consecutive lines, from byte `start` of the memory, that one access touches."""
 
     start: int
@@ -114,7 +114,7 @@ class Block:
         return lines, (slice(None), _bytes_of_slice(layout))
 
 
-def blocks_of(graph: Graph, buffer: Buffer, start: int, access: Access) -> tuple[Block, ...]:
+def blocks_of(graph: Graph, buffer: Buffer, start: int, access: Access) -> tuple[LineBlock, ...]:
     """The blocks an access touches, top to bottom: one, or two where a ring of rows begins again.
 
     Args:
@@ -137,7 +137,7 @@ def blocks_of(graph: Graph, buffer: Buffer, start: int, access: Access) -> tuple
         spans = [(want.top - have.top, want.rows)]
     if max(row + rows for row, rows in spans) * layout.row_bytes > buffer.size_bytes:
         raise ValueError(f"buffer {buffer.name} ends before {access.region} of {tensor.name} does")
-    return tuple(Block(start + row * layout.row_bytes, rows, layout) for row, rows in spans)
+    return tuple(LineBlock(start + row * layout.row_bytes, rows, layout) for row, rows in spans)
 
 
 def _layout(graph: Graph, buffer: Buffer, have: Region, access: Access) -> tuple[Region, Layout]:

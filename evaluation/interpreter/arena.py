@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import Region
-from evaluation.interpreter.access_bytes import Block, Layout, blocks_of
+from evaluation.interpreter.access_bytes import Layout, LineBlock, blocks_of
 from evaluation.interpreter.patch import NumberT, Patch, Values
 from evaluation.interpreter.trace import Watch
 from evaluation.planner.ir.plan_types import Access, Buffer, Role
@@ -112,14 +112,14 @@ class Arena:
             self._watch.note_read(given, blocks)
         return np.array(blocks[0].get(self._memory)).view(dtype).reshape(-1)
 
-    def _read(self, access: Access) -> tuple[Block, ...]:
+    def _read(self, access: Access) -> tuple[LineBlock, ...]:
         blocks = self._blocks(access)
         if self._watch is not None:
             self._watch.note_read(access.buffer, blocks)
             self._watch.note_ring_read(access)
         return blocks
 
-    def _blocks(self, access: Access) -> tuple[Block, ...]:
+    def _blocks(self, access: Access) -> tuple[LineBlock, ...]:
         buffer = self._buffers[access.buffer]
         return blocks_of(self._graph, buffer, self._start(buffer), access)
 
@@ -131,10 +131,10 @@ class Arena:
             raise ValueError(f"{step} needs {size_bytes} bytes of {kind}, but the plan gives it {have}")
         return buffer
 
-    def _line(self, buffer: int, size_bytes: int) -> tuple[Block]:
+    def _line(self, buffer: int, size_bytes: int) -> tuple[LineBlock]:
         """The first bytes of a buffer as one line."""
         line = Layout(size_bytes, 1, 0, size_bytes, 0, 1, 8, "uint8")
-        return (Block(self._start(self._buffers[buffer]), 1, line),)
+        return (LineBlock(self._start(self._buffers[buffer]), 1, line),)
 
     def _start(self, buffer: Buffer) -> int:
         """The byte of the memory at which a buffer begins."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from evaluation.errors import UserError
 from evaluation.graph import Tensor
 from evaluation.interpreter.packing import pack_rows, unpack_rows
-from evaluation.interpreter.patch import Call, Values
+from evaluation.interpreter.patch import PatchCall, Values
 from evaluation.interpreter.requantize import (
     Integers,
     activation_range,
@@ -41,7 +41,7 @@ Rounding = Callable[[Integers, Integers, Integers], Integers]
 """From accumulators, mantissas and exponents to rounded products."""
 
 
-def convolution(call: Call) -> Values:
+def convolution(call: PatchCall) -> Values:
     """CONV_2D over a region; weights (out, filter rows, filter columns, in)."""
     weights = weights_of(call)
     window = window_of(call, weights.shape[1:3])
@@ -62,7 +62,7 @@ def convolution(call: Call) -> Values:
     return finish_integer(call, total)
 
 
-def depthwise_convolution(call: Call) -> Values:
+def depthwise_convolution(call: PatchCall) -> Values:
     """DEPTHWISE_CONV_2D over a region; weights (1, filter rows, filter columns, in * depth multiplier)."""
     weights = weights_of(call)
     window = window_of(call, weights.shape[1:3])
@@ -82,7 +82,7 @@ def depthwise_convolution(call: Call) -> Values:
     return finish_float(call, total) if is_float else finish_integer(call, total)
 
 
-def fully_connected(call: Call) -> Values:
+def fully_connected(call: PatchCall) -> Values:
     """FULLY_CONNECTED: the whole input as rows of the weights' length; weights (out, in)."""
     weights = weights_of(call)
     rows = call.first.values.reshape(-1, weights.shape[1])
@@ -103,11 +103,11 @@ def effective_scales(kind: str, source: Tensor, weights: Tensor, output: Tensor)
     return product.astype(np.float64) / np.float64(quantization_of(output).scale[0])
 
 
-def _scales(call: Call) -> npt.NDArray[np.float64]:
+def _scales(call: PatchCall) -> npt.NDArray[np.float64]:
     return effective_scales(call.operator.kind, call.first.tensor, call.required_tensor(1), call.output)
 
 
-def _rounding(call: Call) -> Rounding:
+def _rounding(call: PatchCall) -> Rounding:
     """How the reference brings this accumulator to the output's scale.
 
     LiteRT 2.3 rounds an int8 FULLY_CONNECTED once, TFLM's reference twice; they differ by 1 in about one output of a
@@ -120,7 +120,7 @@ def _rounding(call: Call) -> Rounding:
     return multiply
 
 
-def weights_of(call: Call) -> Values:
+def weights_of(call: PatchCall) -> Values:
     """Weights less their zero points (non-zero in uint8 networks only), prepared at the first tile.
 
     Where they come through scratch, every tile unpacks them there; of later tiles the first rows show it.
@@ -131,7 +131,7 @@ def weights_of(call: Call) -> Values:
     return weights
 
 
-def _prepared_weights(call: Call) -> Values:
+def _prepared_weights(call: PatchCall) -> Values:
     data = _unpacked(call) if call.unpacked[0] else call.required_constant(1)
     if call.output.dtype == "float32":
         if data.dtype != np.float32:
@@ -143,7 +143,7 @@ def _prepared_weights(call: Call) -> Values:
     return data.astype(np.int32) - np.int32(zero_points[0])
 
 
-def _unpacked(call: Call) -> Values:
+def _unpacked(call: PatchCall) -> Values:
     """The weights, a few output channels' rows at a time unpacked into scratch and taken from there."""
     tensor, rows, together = call.required_tensor(1), _rows_of_weights(call), call.unpacked[0]
     kept = np.empty_like(rows)
@@ -156,7 +156,7 @@ def _unpacked(call: Call) -> Values:
     return np.moveaxis(kept, 0, -1) if call.operator.kind == "DEPTHWISE_CONV_2D" else kept
 
 
-def _through_scratch(call: Call, rows: Values) -> Values:
+def _through_scratch(call: PatchCall, rows: Values) -> Values:
     """Rows of weights (output channels, ...) as they come back from scratch, (output channels, values)."""
     flat = rows.reshape(len(rows), -1)
     filled = np.zeros((len(rows), call.unpacked[1]), rows.dtype)
@@ -164,7 +164,7 @@ def _through_scratch(call: Call, rows: Values) -> Values:
     return call.keep(filled)[:, : flat.shape[1]]
 
 
-def _rows_of_weights(call: Call) -> Values:
+def _rows_of_weights(call: PatchCall) -> Values:
     """The weights, (output channels, ...)."""
     weights = call.required_constant(1)
     return np.moveaxis(weights, -1, 0) if call.operator.kind == "DEPTHWISE_CONV_2D" else weights
@@ -183,14 +183,14 @@ def _ordered_product(rows: Values, weights: Values) -> npt.NDArray[np.float32]:
     return total
 
 
-def finish_float(call: Call, total: Values, *, bias_at: int = 2) -> Values:
+def finish_float(call: PatchCall, total: Values, *, bias_at: int = 2) -> Values:
     """Sums (pixels, channels) with bias and activation, as the region."""
     bias = call.constant(bias_at)
     total = total if bias is None else total + bias
     return clamp_real(total, call.activation).reshape(call.region.rows, call.region.columns, -1)
 
 
-def finish_integer(call: Call, total: Values, *, bias_at: int = 2) -> Values:
+def finish_integer(call: PatchCall, total: Values, *, bias_at: int = 2) -> Values:
     """Sums (pixels, channels) with bias, brought to the output's codes, as the region."""
     bias = call.constant(bias_at)
     mantissas, exponents = call.once("multipliers", lambda: quantize_multipliers(_scales(call)))

@@ -29,7 +29,7 @@ from evaluation.interpreter.layout import (
     space_to_depth,
     transpose,
 )
-from evaluation.interpreter.patch import Call, Values
+from evaluation.interpreter.patch import PatchCall, Values
 from evaluation.interpreter.pooling import average_pool, max_pool, mean, total
 from evaluation.interpreter.resize import resize_argmax, resize_bilinear, resize_nearest
 from evaluation.interpreter.softmax import softmax
@@ -38,7 +38,7 @@ from evaluation.interpreter.table import hard_swish, leaky_relu, logistic, tanh
 from evaluation.interpreter.transposed import transposed_convolution
 from evaluation.listing import listed, shortened
 
-Kernel = Callable[[Call], Values | tuple[Values, ...]]
+Kernel = Callable[[PatchCall], Values | tuple[Values, ...]]
 """Several outputs come as a tuple."""
 
 KERNELS: dict[str, Kernel] = {

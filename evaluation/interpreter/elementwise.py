@@ -10,7 +10,7 @@ import numpy.typing as npt
 from evaluation.errors import UserError
 from evaluation.graph import Tensor
 from evaluation.graph.regions import Region, extent
-from evaluation.interpreter.patch import Call, NumberT, Values
+from evaluation.interpreter.patch import NumberT, PatchCall, Values
 from evaluation.interpreter.requantize import (
     Integers,
     activation_range,
@@ -35,17 +35,17 @@ class _Combination(Protocol):
     def __call__(self, one: npt.NDArray[NumberT], other: npt.NDArray[NumberT], /) -> npt.NDArray[NumberT]: ...
 
 
-def add(call: Call) -> Values:
+def add(call: PatchCall) -> Values:
     """ADD with broadcasting."""
     return _sum(call, np.add)
 
 
-def subtract(call: Call) -> Values:
+def subtract(call: PatchCall) -> Values:
     """SUB with broadcasting."""
     return _sum(call, np.subtract)
 
 
-def product(call: Call) -> Values:
+def product(call: PatchCall) -> Values:
     """MUL with broadcasting."""
     (a, values_a), (b, values_b) = _operand(call, 0), _operand(call, 1)
     if call.output.dtype == "float32":
@@ -54,24 +54,24 @@ def product(call: Call) -> Values:
     return _finish(call, multiply(_centred(a, values_a) * _centred(b, values_b), *quantize_multiplier(ratio)))
 
 
-def quotient(call: Call) -> Values:
+def quotient(call: PatchCall) -> Values:
     """DIV of real numbers, with broadcasting."""
     if call.output.dtype != "float32":
         raise UserError(f"{call.operator.name}: DIV of {call.output.dtype} cannot be run, only of float32")
     return clamp_real(_operand(call, 0)[1] / _operand(call, 1)[1], call.activation)
 
 
-def smaller(call: Call) -> Values:
+def smaller(call: PatchCall) -> Values:
     """MINIMUM with broadcasting; of codes, which the format demands to be quantized alike."""
     return np.minimum(_operand(call, 0)[1], _operand(call, 1)[1])
 
 
-def larger(call: Call) -> Values:
+def larger(call: PatchCall) -> Values:
     """MAXIMUM, likewise."""
     return np.maximum(_operand(call, 0)[1], _operand(call, 1)[1])
 
 
-def prelu(call: Call) -> Values:
+def prelu(call: PatchCall) -> Values:
     """PRELU: a slope for each channel (or element) below 0."""
     (source, values), (slopes, alpha) = _operand(call, 0), _operand(call, 1)
     if call.output.dtype == "float32":
@@ -86,7 +86,7 @@ def prelu(call: Call) -> Values:
     return np.clip(scaled + zero_point_of(output), *integer_range(output))
 
 
-def activation(call: Call) -> Values:
+def activation(call: PatchCall) -> Values:
     """RELU, RELU6 and RELU_N1_TO_1 as operators of their own, with requantization."""
     kind, source = call.operator.kind, call.first.tensor
     values = call.first.rectangle(call.region, 0)
@@ -96,7 +96,7 @@ def activation(call: Call) -> Values:
     return np.clip(scaled + zero_point_of(call.output), *activation_range(kind, call.output))
 
 
-def quantize(call: Call) -> Values:
+def quantize(call: PatchCall) -> Values:
     """QUANTIZE: from real numbers, or from one integer quantization to another."""
     source, output = call.first.tensor, call.output
     values = call.first.rectangle(call.region, 0)
@@ -109,7 +109,7 @@ def quantize(call: Call) -> Values:
     return np.clip(scaled + zero_point_of(output), *integer_range(output))
 
 
-def dequantize(call: Call) -> Values:
+def dequantize(call: PatchCall) -> Values:
     """DEQUANTIZE: the product in float64, rounded once to float32. Only here may a zero point are between two codes."""
     source = call.first.tensor
     centred = call.first.rectangle(call.region, 0).astype(np.float64) - float(quantization_of(source).zero_point[0])
@@ -117,7 +117,7 @@ def dequantize(call: Call) -> Values:
     return real.astype(np.float32)
 
 
-def _sum(call: Call, combine: _Combination) -> Values:
+def _sum(call: PatchCall, combine: _Combination) -> Values:
     (a, values_a), (b, values_b) = _operand(call, 0), _operand(call, 1)
     if call.output.dtype == "float32":
         return clamp_real(combine(values_a, values_b), call.activation)
@@ -131,7 +131,7 @@ def _sum(call: Call, combine: _Combination) -> Values:
     return _finish(call, multiply(combine(*terms), *quantize_multiplier(ratio)))
 
 
-def _operand(call: Call, position: int) -> tuple[Tensor, Values]:
+def _operand(call: PatchCall, position: int) -> tuple[Tensor, Values]:
     """An operand over the output's region, a patch or a constant; an axis of size 1 is broadcast."""
     tensor, patch, region = call.required_tensor(position), call.patches[position], call.region
     shape: tuple[int, ...] = extent(tensor)
@@ -154,5 +154,5 @@ def _ratio(source: Tensor, output: Tensor) -> float:
     return float(scale_of(source)) / float(scale_of(output))
 
 
-def _finish(call: Call, scaled: Integers) -> Integers:
+def _finish(call: PatchCall, scaled: Integers) -> Integers:
     return np.clip(scaled + zero_point_of(call.output), *activation_range(call.activation, call.output))

@@ -10,7 +10,7 @@ from evaluation.errors import UserError
 from evaluation.graph import Operator, Tensor
 from evaluation.graph.regions import Region, extent
 from evaluation.graph.slicing import strided_index
-from evaluation.interpreter.patch import Call, Values
+from evaluation.interpreter.patch import PatchCall, Values
 from evaluation.interpreter.requantize import (
     Integers,
     integer_range,
@@ -22,7 +22,7 @@ from evaluation.interpreter.requantize import (
 )
 
 
-def concatenation(call: Call) -> Values:
+def concatenation(call: PatchCall) -> Values:
     """CONCATENATION along the channels; inputs of another quantization are brought to the output's."""
     call.require_channels_last()
     axis = call.operator.attributes["axis"] % len(call.output.shape)
@@ -36,7 +36,7 @@ def concatenation(call: Call) -> Values:
     return np.concatenate([_requantized(call, part.tensor, part.rectangle(call.region, 0)) for part in parts], axis=2)
 
 
-def pad(call: Call) -> Values:
+def pad(call: PatchCall) -> Values:
     """PAD of rows and columns with zero, that is, with the zero point; PADV2 with a constant."""
     paddings = call.required_constant(1)
     if len(call.output.shape) != 4 or paddings[[0, 3]].any():
@@ -52,7 +52,7 @@ def pad(call: Call) -> Values:
     return source.rectangle(wanted, fill)
 
 
-def mirror_pad(call: Call) -> Values:
+def mirror_pad(call: PatchCall) -> Values:
     """MIRROR_PAD of a whole tensor; SYMMETRIC repeats the border, REFLECT does not."""
     _require_whole(call)
     mode = call.operator.attributes["mode"].lower()
@@ -60,13 +60,13 @@ def mirror_pad(call: Call) -> Values:
     return np.pad(_as_shaped(call), paddings, mode=mode).reshape(extent(call.output))
 
 
-def part(call: Call) -> Values:
+def part(call: PatchCall) -> Values:
     """SLICE and STRIDED_SLICE of a whole tensor."""
     _require_whole(call)
     return _as_shaped(call)[_slices(call.operator)].reshape(extent(call.output))
 
 
-def depth_to_space(call: Call) -> Values:
+def depth_to_space(call: PatchCall) -> Values:
     """DEPTH_TO_SPACE: channel (y * block + x) * C + c becomes channel c of pixel (y, x) of a block."""
     block, region = call.operator.attributes["block_size"], call.region
     top, left = region.top // block, region.left // block
@@ -78,7 +78,7 @@ def depth_to_space(call: Call) -> Values:
     return pixels[row : row + region.rows, column : column + region.columns]
 
 
-def space_to_depth(call: Call) -> Values:
+def space_to_depth(call: PatchCall) -> Values:
     """SPACE_TO_DEPTH, the inverse."""
     block, region = call.operator.attributes["block_size"], call.region
     inside = Region(region.top * block, region.bottom * block, region.left * block, region.right * block)
@@ -87,20 +87,20 @@ def space_to_depth(call: Call) -> Values:
     return blocks.reshape(region.rows, region.columns, -1)
 
 
-def reshape(call: Call) -> Values:
+def reshape(call: PatchCall) -> Values:
     """RESHAPE, SQUEEZE, EXPAND_DIMS: the same elements in the same order; the whole tensor at once."""
     _require_whole(call)
     return call.first.values.reshape(extent(call.output))
 
 
-def transpose(call: Call) -> Values:
+def transpose(call: PatchCall) -> Values:
     """TRANSPOSE of a whole tensor."""
     _require_whole(call)
     order = call.required_constant(1).reshape(-1)
     return call.first.values.reshape(call.first.tensor.shape).transpose(order).reshape(extent(call.output))
 
 
-def argmax(call: Call) -> Values:
+def argmax(call: PatchCall) -> Values:
     """ARG_MAX over the channels; ties go to the first."""
     call.require_channels_last()
     source = call.first.tensor
@@ -113,7 +113,7 @@ def argmax(call: Call) -> Values:
     return classes[..., np.newaxis]
 
 
-def _requantized(call: Call, source: Tensor, values: Values) -> Values:
+def _requantized(call: PatchCall, source: Tensor, values: Values) -> Values:
     output = call.output
     if output.dtype == "float32":
         return values
@@ -131,7 +131,7 @@ def _requantized(call: Call, source: Tensor, values: Values) -> Values:
     return np.clip(codes, *integer_range(output))
 
 
-def _as_shaped(call: Call) -> Values:
+def _as_shaped(call: PatchCall) -> Values:
     return call.first.values.reshape(call.first.tensor.shape)
 
 
@@ -143,7 +143,7 @@ def _slices(operator: Operator) -> tuple[slice | int | EllipsisType | None, ...]
     return tuple(slice(begin, None if size == -1 else begin + size) for begin, size in sizes)
 
 
-def _require_whole(call: Call) -> None:
+def _require_whole(call: PatchCall) -> None:
     rows, columns, _ = extent(call.output)
     if (call.region.rows, call.region.columns) != (rows, columns):
         raise ValueError(f"{call.operator.name}: {call.operator.kind} cannot be tiled")

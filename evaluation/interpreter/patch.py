@@ -1,7 +1,7 @@
 """What a kernel is given: patches of its input tensors, and the region of the output it must produce.
 
-A kernel is a pure function `Call -> values`. It knows the global geometry from the tensors' shapes and never whether
-its patch is a tile or the whole, which is why tiling cannot change a bit.
+A kernel is a pure function `PatchCall -> values`. It knows the global geometry from the tensors' shapes and never
+whether its patch is a tile or the whole, which is why tiling cannot change a bit.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Patch:
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class PatchCall:
     """One operator over one region of its output."""
 
     graph: Graph

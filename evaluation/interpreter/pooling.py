@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.regions import Region, extent
-from evaluation.interpreter.patch import Call, Values, whole
+from evaluation.interpreter.patch import PatchCall, Values, whole
 from evaluation.interpreter.requantize import (
     Integers,
     activation_range,
@@ -27,7 +27,7 @@ from evaluation.interpreter.requantize import (
 from evaluation.interpreter.window import taps, window_of
 
 
-def average_pool(call: Call) -> Values:
+def average_pool(call: PatchCall) -> Values:
     """AVERAGE_POOL_2D: padding counts neither in the sum nor in the number of elements."""
     window = window_of(call, tuple(call.operator.attributes["filter"]))
     if extent(call.output)[:2] == (1, 1) and window.filter == call.first.tensor.shape[1:3]:
@@ -44,7 +44,7 @@ def average_pool(call: Call) -> Values:
     return _mean_of_window(call, total, count)
 
 
-def max_pool(call: Call) -> Values:
+def max_pool(call: PatchCall) -> Values:
     """MAX_POOL_2D: padding never wins."""
     window = window_of(call, tuple(call.operator.attributes["filter"]))
     is_float = call.output.dtype == "float32"
@@ -56,17 +56,17 @@ def max_pool(call: Call) -> Values:
     return np.clip(largest, *activation_range(call.activation, call.output))
 
 
-def mean(call: Call) -> Values:
+def mean(call: PatchCall) -> Values:
     """MEAN of a whole tensor over any axes; the division by the number of elements is folded into the multiplier."""
     return _reduced(call, _axes_first(call))
 
 
-def total(call: Call) -> Values:
+def total(call: PatchCall) -> Values:
     """SUM of a whole tensor over any axes."""
     return _reduced(call, _axes_first(call))
 
 
-def no_sums(call: Call) -> Values:
+def no_sums(call: PatchCall) -> Values:
     """The sums before the first pixel, (output's elements,), of the type that `accumulator_dtype` says."""
     count = call.first.tensor.elements // call.output.elements
     return np.zeros(call.output.elements, accumulator_dtype(call.first.tensor, count))
@@ -85,7 +85,7 @@ def add_pixels(sums: Values, values: Values) -> Values:
     return (sums + more).astype(sums.dtype)
 
 
-def finish_sums(call: Call, sums: Values) -> Values:
+def finish_sums(call: PatchCall, sums: Values) -> Values:
     """The output of AVERAGE_POOL_2D, MEAN or SUM from the sums of all elements."""
     source, output = call.first.tensor, call.output
     count = source.elements // output.elements
@@ -108,12 +108,12 @@ def finish_sums(call: Call, sums: Values) -> Values:
     return np.clip(scaled + zero_point_of(output), *integer_range(output))
 
 
-def _reduced(call: Call, values: Values) -> Values:
+def _reduced(call: PatchCall, values: Values) -> Values:
     """The output from all elements at once, (..., one for each output); the sums pass through scratch."""
     return finish_sums(call, call.keep(add_pixels(no_sums(call), values)))
 
 
-def _axes_first(call: Call) -> Values:
+def _axes_first(call: PatchCall) -> Values:
     """The input with the axes that are summed over before those that stay."""
     source = call.first.tensor
     axes = sorted(axis % len(source.shape) for axis in call.operator.attributes["axes"])
@@ -122,7 +122,7 @@ def _axes_first(call: Call) -> Values:
     return values.transpose(axes + kept)
 
 
-def _mean_of_window(call: Call, total: Values, count: Integers | int) -> Values:
+def _mean_of_window(call: PatchCall, total: Values, count: Integers | int) -> Values:
     """What AVERAGE_POOL_2D makes of its sums: the mean, rounded half away from zero."""
     if call.output.dtype == "float32":
         return clamp_real(total / np.float32(count), call.activation)
@@ -132,7 +132,7 @@ def _mean_of_window(call: Call, total: Values, count: Integers | int) -> Values:
     return np.clip(mean, *activation_range(call.activation, call.output))
 
 
-def _inside(call: Call, needed: Region) -> Integers:
+def _inside(call: PatchCall, needed: Region) -> Integers:
     """1 where a needed element is inside the tensor, 0 where it is padding: int64 (rows, columns, 1)."""
     height, width, _ = extent(call.first.tensor)
     rows, columns = np.arange(needed.top, needed.bottom), np.arange(needed.left, needed.right)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from evaluation.graph.regions import Region, extent
 from evaluation.interpreter.arena import Arena
-from evaluation.interpreter.patch import Call, Values
+from evaluation.interpreter.patch import PatchCall, Values
 from evaluation.interpreter.pooling import add_pixels, finish_sums, no_sums
 
 
@@ -22,7 +22,7 @@ class RunningReductions:
     def __init__(self) -> None:
         self._taken: dict[int, npt.NDArray[np.bool]] = {}
 
-    def add(self, arena: Arena, call: Call, accumulator: int, *, is_last: bool) -> Values | None:
+    def add(self, arena: Arena, call: PatchCall, accumulator: int, *, is_last: bool) -> Values | None:
         """Add the region that a step has read; the output, where the step writes it.
 
         Args:
@@ -45,7 +45,7 @@ class RunningReductions:
             raise ValueError(f"{name}: the output is written before all of {call.first.tensor.name} is read")
         return finish_sums(call, arena.load_raw(accumulator, name, empty.dtype, empty.size))
 
-    def _take(self, call: Call, accumulator: int) -> None:
+    def _take(self, call: PatchCall, accumulator: int) -> None:
         source, region = call.first.tensor, call.first.region
         rows, columns, _ = extent(source)
         taken = self._taken.setdefault(accumulator, np.zeros((rows, columns), bool))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.graph.regions import Region, extent
-from evaluation.interpreter.patch import Call, NumberT, Values
+from evaluation.interpreter.patch import NumberT, PatchCall, Values
 from evaluation.interpreter.requantize import Integers, round_half_away
 
 Reals = npt.NDArray[np.float32]
@@ -21,7 +21,7 @@ ONE = 1 << 10
 """1.0 in the fixed point of positions."""
 
 
-def resize_bilinear(call: Call) -> Values:
+def resize_bilinear(call: PatchCall) -> Values:
     """RESIZE_BILINEAR over a region of the output, any dtype; row by row, so that working values stay in cache."""
     return np.concatenate([_resize(call, column_tile) for column_tile in _rows(call.region)])
 
@@ -30,7 +30,7 @@ def _rows(region: Region) -> list[Region]:
     return [Region(row, row + 1, region.left, region.right) for row in range(region.top, region.bottom)]
 
 
-def resize_argmax(call: Call) -> Values:
+def resize_argmax(call: PatchCall) -> Values:
     """RESIZE_BILINEAR followed by ARG_MAX over the channels, logits exist for one row only.
 
     The *rounded* values are compared, as they are when the two run apart; ties go to the first class.
@@ -38,7 +38,7 @@ def resize_argmax(call: Call) -> Values:
     return np.concatenate([np.argmax(_resize(call, row), axis=2)[..., np.newaxis] for row in _rows(call.region)])
 
 
-def resize_nearest(call: Call) -> Values:
+def resize_nearest(call: PatchCall) -> Values:
     """RESIZE_NEAREST_NEIGHBOR over a region of the output, any dtype."""
     size_in, size_out, region = extent(call.first.tensor), extent(call.output), call.region
     attributes = call.operator.attributes
@@ -57,7 +57,7 @@ def _nearest(out: Integers, size_in: int, size_out: int, align_corners: bool, ha
     return np.clip(nearest.astype(np.int64), 0, size_in - 1)
 
 
-def _resize(call: Call, region: Region) -> Values:
+def _resize(call: PatchCall, region: Region) -> Values:
     if call.first.tensor.dtype in ("int8", "int16"):
         corners, down, across = _corners(call, region, _fixed_positions)
         return _blend_fixed([corner.astype(np.int64) for corner in corners], down, across)
@@ -67,7 +67,7 @@ def _resize(call: Call, region: Region) -> Values:
 
 
 def _corners(
-    call: Call,
+    call: PatchCall,
     region: Region,
     positions: Callable[[Integers, int, int, bool, bool], tuple[Integers, Integers, npt.NDArray[NumberT]]],
 ) -> tuple[list[Values], npt.NDArray[NumberT], npt.NDArray[NumberT]]:

@@ -13,7 +13,7 @@ from evaluation.graph import ABSENT, Graph, Operator
 from evaluation.graph.regions import Region, extent
 from evaluation.interpreter.arena import Arena, ArenaScratch
 from evaluation.interpreter.dispatch import kernel_of
-from evaluation.interpreter.patch import Call, Patch, Values, whole
+from evaluation.interpreter.patch import Patch, PatchCall, Values, whole
 from evaluation.interpreter.reduction import RunningReductions
 from evaluation.interpreter.whole import as_input
 from evaluation.kernels.weights import as_stored, unpacked_shape
@@ -35,7 +35,7 @@ class Trace:
 
 
 @dataclass(frozen=True, eq=False)
-class Execution:
+class PlanRun:
     """What a run produced."""
 
     outputs: dict[int, Values]
@@ -50,7 +50,7 @@ class Execution:
         return next(iter(self.outputs.values()))
 
 
-def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False, fill: int = 0xA5) -> Execution:
+def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False, fill: int = 0xA5) -> PlanRun:
     """Run a network by a plan.
 
     Args:
@@ -79,7 +79,7 @@ def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False,
         patch = arena.load(_rows_at_end(graph, plan, tensor))
         outputs[tensor] = patch.values.reshape(graph.tensors[tensor].shape)
     touched = arena.touched
-    return Execution(outputs, arena.memory, None if touched is None else Trace(*touched))
+    return PlanRun(outputs, arena.memory, None if touched is None else Trace(*touched))
 
 
 class _Run:
@@ -102,7 +102,7 @@ class _Run:
         operators = [graph.operators[index] for index in step.operators]
         first = operators[0]
         kernel = kernel_of(tuple(operator.kind for operator in operators), first.name)
-        call = Call(
+        call = PatchCall(
             graph,
             first,
             _in_input_order(graph, first, patches),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.errors import UserError
-from evaluation.interpreter.patch import Call, Values
+from evaluation.interpreter.patch import PatchCall, Values
 from evaluation.interpreter.requantize import (
     Integers,
     divide_by_power_of_two,
@@ -38,7 +38,7 @@ EXP_OF_MINUS = (
 """(k, exp(-2**k) in Q0.31)."""
 
 
-def softmax(call: Call) -> Values:
+def softmax(call: PatchCall) -> Values:
     """SOFTMAX over the channels."""
     call.require_channels_last()
     values = call.first.rectangle(call.region, 0)
@@ -57,7 +57,7 @@ def softmax(call: Call) -> Values:
     return _softmax_fixed(values.astype(np.int64), beta, float(scale_of(call.first.tensor)), call)
 
 
-def _softmax_fixed(values: Integers, beta: float, scale: float, call: Call) -> Integers:
+def _softmax_fixed(values: Integers, beta: float, scale: float, call: PatchCall) -> Integers:
     real = min(beta * scale * (1 << (31 - INPUT_INTEGER_BITS)), float(LARGEST))
     mantissa, exponent = quantize_multiplier(real)
     smallest = -math.floor(((1 << INPUT_INTEGER_BITS) - 1) * (1 << (31 - INPUT_INTEGER_BITS)) / (1 << exponent))

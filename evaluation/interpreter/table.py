@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.errors import UserError
-from evaluation.interpreter.patch import Call, Values
+from evaluation.interpreter.patch import PatchCall, Values
 from evaluation.interpreter.requantize import (
     Integers,
     divide_by_power_of_two,
@@ -37,7 +37,7 @@ HIGHER_RESOLUTION = 7
 LARGEST_16 = (1 << 15) - 1
 
 
-def logistic(call: Call) -> Values:
+def logistic(call: PatchCall) -> Values:
     """LOGISTIC: 1 / (1 + exp(-x))."""
     if call.output.dtype != "float32":
         return _looked_up(call, _logistic)
@@ -46,14 +46,14 @@ def logistic(call: Call) -> Values:
     return np.where(x > LOGISTIC_ONE_ABOVE, np.float32(1.0), tail)
 
 
-def tanh(call: Call) -> Values:
+def tanh(call: PatchCall) -> Values:
     """TANH."""
     if call.output.dtype == "float32":
         return _tanh(call.first.rectangle(call.region, 0))
     return _looked_up(call, _tanh)
 
 
-def hard_swish(call: Call) -> Values:
+def hard_swish(call: PatchCall) -> Values:
     """HARD_SWISH: x * min(max(x + 3, 0), 6) / 6."""
     if call.output.dtype == "float32":
         x = call.first.rectangle(call.region, 0)
@@ -78,7 +78,7 @@ def hard_swish(call: Call) -> Values:
     return _by_table(call, np.clip(result, *integer_range(output)))
 
 
-def leaky_relu(call: Call) -> Values:
+def leaky_relu(call: PatchCall) -> Values:
     """LEAKY_RELU: alpha * x below 0."""
     alpha = np.float32(call.operator.attributes["alpha"])
     if call.output.dtype == "float32":
@@ -98,7 +98,7 @@ def leaky_relu(call: Call) -> Values:
     return _by_table(call, np.clip(scaled + zero_point_of(output), *integer_range(output)))
 
 
-def _looked_up(call: Call, function: Callable[[Values], Reals]) -> Integers:
+def _looked_up(call: PatchCall, function: Callable[[Values], Reals]) -> Integers:
     """A float32 function of the real values, rounded to the output's codes."""
     source, output = call.first.tensor, call.output
     real = scale_of(source) * (_codes(call) - zero_point_of(source)).astype(np.float32)
@@ -120,7 +120,7 @@ def _exp(x: Values) -> Reals:
         return np.exp(x.astype(np.float64)).astype(np.float32)
 
 
-def _codes(call: Call) -> Integers:
+def _codes(call: PatchCall) -> Integers:
     """Every code of the input's type, int64 (256,)."""
     source = call.first.tensor
     if source.bits > 8:
@@ -131,7 +131,7 @@ def _codes(call: Call) -> Integers:
     return np.arange(lowest, highest + 1, dtype=np.int64)
 
 
-def _by_table(call: Call, table: Integers) -> Integers:
+def _by_table(call: PatchCall, table: Integers) -> Integers:
     """The entry of each element's code, the first entry being that of the lowest code."""
     codes = call.first.rectangle(call.region, 0).astype(np.int64)
     entries: Integers = table[codes - integer_range(call.first.tensor)[0]]

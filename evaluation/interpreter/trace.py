@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.interpreter.access_bytes import Block
+from evaluation.interpreter.access_bytes import LineBlock
 from evaluation.planner.ir.plan_types import Access, Buffer, Role
 
 NOBODY = -1
@@ -28,7 +28,7 @@ class Watch:
         self.read = np.zeros(memory_bytes, bool)
         self._writer = np.full(memory_bytes, NOBODY, np.int32)
         self._reader = np.full(memory_bytes, NOBODY, np.int32)  # in the present step
-        self._blocks_read: list[Block] = []
+        self._blocks_read: list[LineBlock] = []
         self._rows: dict[int, npt.NDArray[np.int64]] = {}
         """For each row cache, the row of the tensor that each of its rows holds."""
 
@@ -38,7 +38,7 @@ class Watch:
             block.set(self._reader, NOBODY)
         self._blocks_read.clear()
 
-    def note_read(self, buffer: int, blocks: Sequence[Block]) -> None:
+    def note_read(self, buffer: int, blocks: Sequence[LineBlock]) -> None:
         """A step reads blocks through a buffer.
 
         Raises:
@@ -56,7 +56,7 @@ class Watch:
                     f"buffer {self._buffers[buffer].name} is read, but bytes of it were last written through {name}"
                 )
 
-    def note_write(self, buffer: int, blocks: Sequence[Block]) -> None:
+    def note_write(self, buffer: int, blocks: Sequence[LineBlock]) -> None:
         """A step writes blocks through a buffer.
 
         Raises:

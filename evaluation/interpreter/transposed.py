@@ -15,12 +15,12 @@ import numpy.typing as npt
 from evaluation.errors import UserError
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import finish_float, finish_integer, weights_of
-from evaluation.interpreter.patch import Call, Values
+from evaluation.interpreter.patch import PatchCall, Values
 from evaluation.interpreter.requantize import zero_point_of
 from evaluation.interpreter.window import padding_before
 
 
-def transposed_convolution(call: Call) -> Values:
+def transposed_convolution(call: PatchCall) -> Values:
     """TRANSPOSE_CONV over a region; weights (out, filter rows, filter columns, in), input at position 2."""
     weights, source, region = weights_of(call), call.first, call.region
     stride, padding = call.operator.attributes["stride"], call.operator.attributes["padding"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from evaluation.graph.regions import Region, extent
-from evaluation.interpreter.patch import Call
+from evaluation.interpreter.patch import PatchCall
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def padding_before(size_in: int, size_out: int, filter_size: int, stride: int, d
     return max((size_out - 1) * stride + reach - size_in, 0) // 2
 
 
-def window_of(call: Call, filter_size: tuple[int, int]) -> Window:
+def window_of(call: PatchCall, filter_size: tuple[int, int]) -> Window:
     """The window of a convolution or pooling."""
     attributes = call.operator.attributes
     stride, dilation = tuple(attributes["stride"]), tuple(attributes.get("dilation", (1, 1)))

@@ -13,10 +13,10 @@ from evaluation.graph.geometry import input_region
 from evaluation.graph.regions import Region, extent
 from evaluation.graph.types import Tensor
 from evaluation.interpreter import execute, run_whole
-from evaluation.interpreter.access_bytes import Block, Layout
+from evaluation.interpreter.access_bytes import Layout, LineBlock
 from evaluation.interpreter.arena import Arena
 from evaluation.interpreter.dispatch import kernel_of
-from evaluation.interpreter.patch import Call, Patch
+from evaluation.interpreter.patch import Patch, PatchCall
 from evaluation.planner.ir.plan_types import Access, Buffer, Role
 from evaluation.planner.plan import plan
 from tests.evaluation.plans_by_hand import PLANS, HandMade, Network, stacked
@@ -386,7 +386,7 @@ def placements(draw):
     right, end = draw(st.integers(left + 1, columns)), draw(st.integers(channel + 1, pitch))
     dtype = "float32" if bits == 32 else "int16" if bits == 16 else draw(st.sampled_from(["int8", "uint8"]))
     layout = Layout(columns, pitch, left, right, channel, end - channel, bits, dtype)
-    return Block(draw(st.integers(0, 3)), draw(st.integers(1, 3)), layout)
+    return LineBlock(draw(st.integers(0, 3)), draw(st.integers(1, 3)), layout)
 
 
 @settings(max_examples=200, deadline=None)
@@ -563,6 +563,6 @@ def test_a_kernel_computes_any_rectangle_from_no_more_than_it_needs(name, width)
             need = input_region(graph, operators[0], position, region)
             part = values[index].reshape(extent(tensor))[need.top : need.bottom, need.left : need.right]
             patches.append(Patch(tensor, need, part))
-        result = kernel(Call(graph, operators[0], tuple(patches), region))
+        result = kernel(PatchCall(graph, operators[0], tuple(patches), region))
         wanted = expected[top:bottom, left:right]
         np.testing.assert_array_equal(result.astype(output.dtype), wanted)

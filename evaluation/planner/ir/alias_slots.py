@@ -14,7 +14,7 @@ _NEAR = 4
 
 
 @dataclass(frozen=True)
-class Place:
+class AliasSlot:
     """Where a value is: at a channel of the value that is its host."""
 
     host: int
@@ -23,7 +23,7 @@ class Place:
 
 def places_of(
     graph: Graph, target: Target, calls: Sequence[KernelCall], copied: frozenset[tuple[int, int]]
-) -> dict[int, Place]:
+) -> dict[int, AliasSlot]:
     """Where each value is that is not in a storage of its own."""
     readers: dict[int, int] = {}
     for call in calls:
@@ -31,18 +31,18 @@ def places_of(
             readers[value] = readers.get(value, 0) + 1
     kept = set(graph.outputs) | (set(graph.inputs) if target.keep_frame or not target.count_frame else set())
     written = {value: at for at, call in enumerate(calls) for value in call.writes}
-    places: dict[int, Place] = {}
+    places: dict[int, AliasSlot] = {}
     for index in range(len(calls) - 1, -1, -1):
         call = calls[index]
         output = call.writes[0]
-        place = places.get(output, Place(output, 0))
+        place = places.get(output, AliasSlot(output, 0))
         slices = slices_of(graph, call)
         if slices is not None:
             for position, channel in enumerate(slices):
                 value = call.reads[position]
                 free = readers[value] == 1 and value not in kept and value not in graph.inputs
                 if free and (index, position) not in copied:
-                    places[value] = Place(place.host, place.channel + channel)
+                    places[value] = AliasSlot(place.host, place.channel + channel)
             continue
         for position in call.in_place:
             value = call.reads[position]
@@ -59,7 +59,7 @@ def places_of(
     return places
 
 
-def _is_in_a_slice(graph: Graph, value: int, place: Place) -> bool:
+def _is_in_a_slice(graph: Graph, value: int, place: AliasSlot) -> bool:
     host, own = (graph.tensors[index % len(graph.tensors)] for index in (place.host, value))
     return host.elements != own.elements
 
@@ -68,7 +68,7 @@ def _shape(graph: Graph, value: int) -> tuple[int, ...]:
     return graph.tensors[value % len(graph.tensors)].shape
 
 
-def _may_rewrite(graph: Graph, call: KernelCall, value: int, place: Place) -> bool:
+def _may_rewrite(graph: Graph, call: KernelCall, value: int, place: AliasSlot) -> bool:
     """The camera frame may be renamed, or requantized where it is."""
     kind = graph.operators[call.operators[0]].kind
     alone = place.channel == 0 and place.host in call.writes

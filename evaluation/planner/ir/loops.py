@@ -28,7 +28,7 @@ _Key = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class OperandAddress:
     """Where the rows of a tensor are, for one call in all its tiles.
 
     Three kinds: *resident*, from row 0 at `offset`; a *tile*, from the first row of its span; a *ring*, where row r is
@@ -74,8 +74,8 @@ class LoopCall:
     """Empty for a copy."""
     span: int
     """Index of the span of rectangles it computes; of a sum over the whole image, of those it reads."""
-    reads: tuple[Place, ...]
-    writes: tuple[Place, ...]
+    reads: tuple[OperandAddress, ...]
+    writes: tuple[OperandAddress, ...]
     scratch: int | None
     """Byte at which working memory begins: scratch, or the accumulator of a global pool."""
     reduces: bool
@@ -228,7 +228,7 @@ class _Fold:
         scratch = None if held is None else self._buffers[held].offset
         return LoopCall(first.operators, span, reads, writes, scratch, reduces)
 
-    def _place(self, groups: dict[int, tuple[Access, ...]]) -> Place:
+    def _place(self, groups: dict[int, tuple[Access, ...]]) -> OperandAddress:
         """Where an operand is, from its accesses in all tiles."""
         graph, buffers = self._graph, self._buffers
         accesses = [(tile, access, buffers[access.buffer]) for tile, group in groups.items() for access in group]
@@ -247,9 +247,11 @@ class _Fold:
         ring_rows = _one({b.required_region.bottom for _, _, b in rings}, "ring") if rings else 0
         offset = _one({b.offset for _, _, b in tiles}, "tile") if tiles else None
         span = self._span_of_tiles(tiles) if tiles else self._span_of_rings(rings)
-        return Place(access.tensor, offset, span, None, extent(host)[2], access.channel, bits, ring_offset, ring_rows)
+        return OperandAddress(
+            access.tensor, offset, span, None, extent(host)[2], access.channel, bits, ring_offset, ring_rows
+        )
 
-    def _resident(self, found: list[tuple[int, Access, Buffer]], bits: int) -> Place:
+    def _resident(self, found: list[tuple[int, Access, Buffer]], bits: int) -> OperandAddress:
         graph = self._graph
         _, access, buffer = found[0]
         tensor, host = graph.tensors[access.tensor], graph.tensors[buffer.tensors[0]]
@@ -259,7 +261,7 @@ class _Fold:
                 raise ValueError(f"{tensor.name} is renamed where it is not whole")
             _, columns, channels = extent(tensor)
             start = buffer.offset - (_outside_from(self._buffers) if external else 0)
-            return Place(access.tensor, start, None, columns, channels, 0, bits, external=external)
+            return OperandAddress(access.tensor, start, None, columns, channels, 0, bits, external=external)
         rows_from_zero = {
             b.offset - b.required_region.top * _row_bytes(b.required_region.columns, extent(host)[2], bits)
             for _, _, b in found
@@ -271,7 +273,7 @@ class _Fold:
         if external:
             offset -= _outside_from(self._buffers)
         _, columns, pitch = extent(host)
-        return Place(access.tensor, offset, None, columns, pitch, access.channel, bits, external=external)
+        return OperandAddress(access.tensor, offset, None, columns, pitch, access.channel, bits, external=external)
 
     def _span_of_tiles(self, tiles: list[tuple[int, Access, Buffer]]) -> int:
         """The span whose rectangles the tiles hold."""
@@ -379,7 +381,7 @@ def _prove(graph: Graph, plan: Plan, loops: Sequence[Loop]) -> None:
 
 
 def _prove_access(
-    graph: Graph, plan: Plan, loop: Loop, tile: int, call: LoopCall, access: Access, place: Place
+    graph: Graph, plan: Plan, loop: Loop, tile: int, call: LoopCall, access: Access, place: OperandAddress
 ) -> None:
     buffer = plan.buffers[access.buffer]
     held = buffer.required_region
@@ -401,7 +403,7 @@ def _prove_access(
             raise ValueError(f"{graph.tensors[access.tensor].name} has other channels in the loops")
 
 
-def row_address(loop: Loop, tile: int, call: LoopCall, place: Place, row: int) -> tuple[int, int]:
+def row_address(loop: Loop, tile: int, call: LoopCall, place: OperandAddress, row: int) -> tuple[int, int]:
     """(byte, column) at which the line of a row begins, as the C program computes it."""
     if place.columns is not None:
         return place.required_offset + row * _row_bytes(place.columns, place.pitch, place.bits), 0

@@ -20,7 +20,7 @@ from evaluation.graph.geometry import Need
 from evaluation.graph.regions import extent
 from evaluation.kernels.contract import KernelCall, is_label_map, row_bytes, slices_of
 from evaluation.kernels.targets import Target
-from evaluation.planner.ir.alias_slots import Place, places_of
+from evaluation.planner.ir.alias_slots import AliasSlot, places_of
 from evaluation.planner.ir.plan_types import Role
 
 
@@ -36,7 +36,7 @@ class Operand:
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class StorageCall:
     """One kernel call; a copy where it has no operators."""
 
     operators: tuple[int, ...]
@@ -99,7 +99,7 @@ class StorageGraph:
 
     graph: Graph
     target: Target
-    calls: tuple[Call, ...]
+    calls: tuple[StorageCall, ...]
     storages: tuple[Storage, ...]
     macs: int
     """Multiply-accumulates of the calls, each once."""
@@ -180,7 +180,7 @@ def _build(
     members: list[list[int]] = []
 
     def operand(value: int) -> Operand:
-        place = places.get(value, Place(value, 0))
+        place = places.get(value, AliasSlot(value, 0))
         if place.host not in number:
             number[place.host] = len(members)
             members.append([place.host % len(graph.tensors)])
@@ -191,12 +191,14 @@ def _build(
 
     for tensor in graph.inputs:
         operand(tensor)
-    made: list[Call] = []
+    made: list[StorageCall] = []
     for call in calls:
         slices = slices_of(graph, call)
         if slices is None:
             reads, writes = tuple(map(operand, call.reads)), tuple(map(operand, call.writes))
-            made.append(Call(call.operators, reads, writes, call.needs, call.reduces, call.scratch_bytes, call.macs))
+            made.append(
+                StorageCall(call.operators, reads, writes, call.needs, call.reduces, call.scratch_bytes, call.macs)
+            )
             continue
         host = operand(call.writes[0])
         for place, channel in enumerate(slices):
@@ -208,11 +210,13 @@ def _build(
             if source.tensor not in members[host.storage]:
                 members[host.storage].append(source.tensor)
             into = Operand(host.storage, source.tensor, host.channel + channel)
-            made.append(Call((), (source,), (into,), needs, False, 0, 0))
+            made.append(StorageCall((), (source,), (into,), needs, False, 0, 0))
     return _timed(graph, target, tuple(made), [tuple(tensors) for tensors in members])
 
 
-def _timed(graph: Graph, target: Target, calls: tuple[Call, ...], members: list[tuple[int, ...]]) -> StorageGraph:
+def _timed(
+    graph: Graph, target: Target, calls: tuple[StorageCall, ...], members: list[tuple[int, ...]]
+) -> StorageGraph:
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     written_last: dict[int, int] = {}
@@ -247,7 +251,7 @@ def _timed(graph: Graph, target: Target, calls: tuple[Call, ...], members: list[
     return StorageGraph(graph, target, calls, storages, sum(call.macs for call in calls))
 
 
-def _laid_out(graph: Graph, call: Call, storages: tuple[Storage, ...]) -> Call:
+def _laid_out(graph: Graph, call: StorageCall, storages: tuple[Storage, ...]) -> StorageCall:
     """The call, unable to run in tiles where a tensor's rows are not those of its storage (a RESHAPE in place)."""
 
     def differs(operand: Operand) -> bool:

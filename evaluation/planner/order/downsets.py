@@ -22,7 +22,7 @@ class Node:
     scratch_bytes: int = 0
 
 
-class State(NamedTuple):
+class OrderState(NamedTuple):
     """The nodes that have run (a bit mask), what is alive between them and the rest, and which nodes may run next."""
 
     done: int
@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class OrderProblem:
     """Nodes and storages as bit masks over nodes."""
 
     nodes: Sequence[Node]
@@ -47,13 +47,13 @@ class Problem:
     touching: tuple[int, ...]
     """By storage: the nodes that touch it."""
 
-    def start(self) -> State:
+    def start(self) -> OrderState:
         alive = [s for s in self.at_start if self.touching[s] or s in self.at_end]
-        return State(
+        return OrderState(
             0, sum(self.size_bytes[s] for s in alive), sum(1 << v for v, mask in enumerate(self.direct) if not mask)
         )
 
-    def run(self, state: State, node: int) -> tuple[int, State]:
+    def run(self, state: OrderState, node: int) -> tuple[int, OrderState]:
         """(bytes alive while a ready node runs, the state after it)."""
         bit = 1 << node
         done = state.done | bit
@@ -68,12 +68,12 @@ class Problem:
             if not self.direct[follower] & ~done:
                 ready |= 1 << follower
         running = state.live_bytes + born
-        return running + self.nodes[node].scratch_bytes, State(done, running - died, ready)
+        return running + self.nodes[node].scratch_bytes, OrderState(done, running - died, ready)
 
 
 def problem_of(
     nodes: Sequence[Node], size_bytes: Sequence[int], at_start: frozenset[int], at_end: frozenset[int]
-) -> Problem:
+) -> OrderProblem:
     """The masks of nodes given in an executable order.
 
     Raises:
@@ -94,10 +94,12 @@ def problem_of(
         before.append(mask)
         for storage in node.touches:
             touching[storage] |= 1 << index
-    return Problem(nodes, size_bytes, at_start, at_end, tuple(before), tuple(direct), tuple(followers), tuple(touching))
+    return OrderProblem(
+        nodes, size_bytes, at_start, at_end, tuple(before), tuple(direct), tuple(followers), tuple(touching)
+    )
 
 
-def walk(problem: Problem, sequence: Sequence[int]) -> tuple[list[State], list[int]]:
+def walk(problem: OrderProblem, sequence: Sequence[int]) -> tuple[list[OrderState], list[int]]:
     """The state before each node of an order, and the bytes alive while it runs."""
     state, states, peaks = problem.start(), [], []
     for node in sequence:
@@ -107,7 +109,7 @@ def walk(problem: Problem, sequence: Sequence[int]) -> tuple[list[State], list[i
     return states, peaks
 
 
-def pieces_of(problem: Problem) -> list[tuple[int, int]]:
+def pieces_of(problem: OrderProblem) -> list[tuple[int, int]]:
     """Ranges [first, last) of the given order between the downsets through which every order passes."""
     cuts, common = [len(problem.nodes)], -1
     for k in range(len(problem.nodes) - 1, 0, -1):
@@ -117,7 +119,7 @@ def pieces_of(problem: Problem) -> list[tuple[int, int]]:
     return list(zip([0, *cuts[:0:-1]], cuts[::-1], strict=True)) if problem.nodes else []
 
 
-def bounds_of(problem: Problem, piece: tuple[int, int], peaks: Sequence[int]) -> list[int]:
+def bounds_of(problem: OrderProblem, piece: tuple[int, int], peaks: Sequence[int]) -> list[int]:
     """By node of a piece, bytes alive while it runs in every order: exact where the piece is that one node."""
     first, last = piece
     if last - first == 1:

@@ -19,7 +19,16 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.planner.order.downsets import Node, Problem, State, bits, bounds_of, pieces_of, problem_of, walk
+from evaluation.planner.order.downsets import (
+    Node,
+    OrderProblem,
+    OrderState,
+    bits,
+    bounds_of,
+    pieces_of,
+    problem_of,
+    walk,
+)
 
 __all__ = ["Node", "Order", "least_peak_order"]
 
@@ -96,7 +105,7 @@ class _Search:
     states: int
 
 
-def _search(problem: Problem, start: State, last: int, floor: int, budget: int, max_states: int) -> _Search:
+def _search(problem: OrderProblem, start: OrderState, last: int, floor: int, budget: int, max_states: int) -> _Search:
     """The piece from `start` to the downset of the first `last` nodes, in an order with a peak below `budget`."""
     goal = (1 << last) - 1
     known, budget = _beam(problem, start, goal, floor, budget, GREEDY_WIDTH)
@@ -128,7 +137,7 @@ def _search(problem: Problem, start: State, last: int, floor: int, budget: int, 
     return _Search(known, budget, budget, len(best))
 
 
-def _free_chain(problem: Problem, state: State, peak: int, goal: int) -> tuple[int, ...] | None:
+def _free_chain(problem: OrderProblem, state: OrderState, peak: int, goal: int) -> tuple[int, ...] | None:
     """Nodes that some best completion runs next: a chain v1, v2, ... (each waiting for the one before) that stays
     within `peak` and leaves no more alive than there was before it, or at any point within it.
 
@@ -157,13 +166,13 @@ def _free_chain(problem: Problem, state: State, peak: int, goal: int) -> tuple[i
 
 
 def _beam(
-    problem: Problem, start: State, goal: int, floor: int, budget: int, width: int
+    problem: OrderProblem, start: OrderState, goal: int, floor: int, budget: int, width: int
 ) -> tuple[list[int] | None, int]:
     """(order, peak) by keeping the `width` best downsets of each size; (None, budget) if none is below budget."""
     level = {start.done: (floor, start)}
     parents: _Parents = {}
     while level and goal not in level:
-        following: dict[int, tuple[int, State]] = {}
+        following: dict[int, tuple[int, OrderState]] = {}
         for peak, state in level.values():
             for node in bits(state.ready & goal):
                 running, after = problem.run(state, node)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.planner.placement.problem import Problem
+from evaluation.planner.placement.problem import PlacementProblem
 
 # In the first round an order may take this many nodes for each block.
 _FIRST_NODES_PER_BLOCK = 4
@@ -51,7 +51,7 @@ class Found:
 
 
 def minimise(
-    problem: Problem,
+    problem: PlacementProblem,
     height: int,
     bound: int,
     target: int | None = None,
@@ -95,7 +95,7 @@ def _goals(height: int, bound: int, target: int | None) -> tuple[int, int]:
     return final, max(final, (final + height) // 2 if height - final > 1 else final)
 
 
-def _orders(problem: Problem, round_number: int) -> Iterator[tuple[npt.NDArray[np.float64], float, int]]:
+def _orders(problem: PlacementProblem, round_number: int) -> Iterator[tuple[npt.NDArray[np.float64], float, int]]:
     """Preferences among blocks that can be equally low, the more the earlier: (taste, pull, doublings of the share).
 
     `crowding_weight` weighs the sum of sizes in the block's most crowded section, measured again in each piece that the
@@ -129,7 +129,7 @@ def _orders(problem: Problem, round_number: int) -> Iterator[tuple[npt.NDArray[n
 
 
 def _probe(
-    problem: Problem,
+    problem: PlacementProblem,
     priority: npt.NDArray[np.float64],
     crowding_weight: float,
     capacity: int,

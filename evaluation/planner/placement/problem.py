@@ -16,7 +16,7 @@ from evaluation.planner.placement.blocks import Block
 
 
 @dataclass(frozen=True)
-class Part:
+class PlacementPart:
     """Blocks that share no time with the blocks of other parts, in sections [first, last)."""
 
     blocks: tuple[int, ...]
@@ -25,7 +25,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Problem:
+class PlacementProblem:
     """Blocks of size > 0 and life > 0, sizes in units of their greatest common divisor. Arrays are int64."""
 
     source: tuple[int, ...]
@@ -49,13 +49,13 @@ class Problem:
     """(n,)"""
     floor: npt.NDArray[np.int64]
     """(n,) height of the blocks laid at the bottom of a block's part; for those blocks themselves, their offset."""
-    parts: tuple[Part, ...]
+    parts: tuple[PlacementPart, ...]
     """What is left to search: blocks laid at the bottom are in none."""
     crossing: npt.NDArray[np.int64]
     """(sections + 1,) how many blocks still to place live on both sides of the border before each section."""
 
 
-def problem_of(blocks: list[Block], size: list[int]) -> Problem:
+def problem_of(blocks: list[Block], size: list[int]) -> PlacementProblem:
     """`blocks` with `size` in place of their own sizes."""
     source = tuple(i for i, block in enumerate(blocks) if size[i] and block.lower < block.upper)
     times = sorted({t for i in source for t in (blocks[i].lower, blocks[i].upper)})
@@ -75,7 +75,7 @@ def problem_of(blocks: list[Block], size: list[int]) -> Problem:
     for part in parts:
         for block in part.blocks:
             crossing[first[block] + 1 : last[block]] += 1
-    return Problem(
+    return PlacementProblem(
         source=source,
         unit=unit,
         first=first,
@@ -98,9 +98,9 @@ def _parts(
     last: npt.NDArray[np.int64],
     size: npt.NDArray[np.int64],
     floors: npt.NDArray[np.int64],
-) -> list[Part]:
+) -> list[PlacementPart]:
     """The independent parts of the blocks `chosen`, without the blocks laid at their bottom; sets `floors`."""
-    parts: list[Part] = []
+    parts: list[PlacementPart] = []
     waiting = [(chosen, 0)]
     while waiting:
         group, floor = waiting.pop()
@@ -116,7 +116,7 @@ def _parts(
                 waiting.append((rest, height))
             else:
                 floors[run] = floor
-                parts.append(Part(tuple(run), begin, end))
+                parts.append(PlacementPart(tuple(run), begin, end))
     return sorted(parts, key=lambda part: (part.first, part.blocks))
 
 

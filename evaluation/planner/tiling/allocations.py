@@ -101,7 +101,7 @@ class Allocation:
         return self.region
 
 
-Use = tuple[Allocation, int, Region, int]
+AllocationUse = tuple[Allocation, int, Region, int]
 """A thing, the tensor read or written in it, its region and first channel."""
 
 
@@ -110,8 +110,8 @@ class DraftStep:
     operators: tuple[int, ...]
     section: int
     tile: int
-    reads: list[list[Use]]
-    writes: list[Use]
+    reads: list[list[AllocationUse]]
+    writes: list[AllocationUse]
     scratch: Allocation | None
     accumulator: Allocation | None
 
@@ -194,7 +194,7 @@ class Draft:
             accumulator=None if step.accumulator is None else step.accumulator.buffer,
         )
 
-    def all_of(self, operand: Operand) -> Use:
+    def all_of(self, operand: Operand) -> AllocationUse:
         rows, columns, _ = extent(self._graph.tensors[operand.tensor])
         return self.resident(operand.storage), operand.tensor, Region(0, rows, 0, columns), operand.channel
 
@@ -203,8 +203,8 @@ class Draft:
         index: int | None,
         section: int,
         tile: int,
-        reads: list[list[Use]],
-        writes: list[Use],
+        reads: list[list[AllocationUse]],
+        writes: list[AllocationUse],
         scratch: Allocation | None = None,
         accumulator: Allocation | None = None,
     ) -> None:
@@ -266,7 +266,7 @@ class Draft:
         return Operand(number, storage.tensors[0])
 
 
-def _accesses(use: Use) -> list[Access]:
+def _accesses(use: AllocationUse) -> list[Access]:
     """One access, or one for each chunk of a resident tensor."""
     thing, tensor, region, channel = use
     if thing.chunks is None:

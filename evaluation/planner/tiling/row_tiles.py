@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from evaluation.graph.geometry import ROWS
 from evaluation.planner.ir.plan_types import Halo
-from evaluation.planner.ir.storage_graph import Call, StorageGraph
+from evaluation.planner.ir.storage_graph import StorageCall, StorageGraph
 
 _FAR = 1 << 40
 _WIDENING = 2
@@ -127,7 +127,7 @@ class AxisTiles:
 
 
 @dataclass(frozen=True, eq=False)
-class Span:
+class AxisSpan:
     """Rows of one storage, by row tile."""
 
     top: npt.NDArray[np.int64]
@@ -146,17 +146,17 @@ class Span:
         counts: npt.NDArray[np.int64] = np.maximum(self.bottom - self.top, 0)
         return counts
 
-    def where(self, inside: npt.NDArray[np.bool]) -> Span:
+    def where(self, inside: npt.NDArray[np.bool]) -> AxisSpan:
         """This span in some row tiles; in the others none."""
         if inside.all():
             return self
-        return Span(
+        return AxisSpan(
             np.where(inside, self.top, 0), np.where(inside, self.bottom, 0), self.once, self.kept, self.known & inside
         )
 
-    def completed(self, other: Span) -> Span:
+    def completed(self, other: AxisSpan) -> AxisSpan:
         """This span where it is known, and `other` elsewhere."""
-        return Span(
+        return AxisSpan(
             np.where(self.known, self.top, other.top),
             np.where(self.known, self.bottom, other.bottom),
             np.where(self.known, self.once, other.once),
@@ -196,13 +196,13 @@ class Sweep:
         """
         self._storage_graph, self._row_tiles, self._wide, self._axis = storage_graph, row_tiles, wide, axis
         self._ends = np.broadcast_to(np.asarray(ends, np.int64), row_tiles.group.shape)
-        self.spans: dict[int, Span] = {}
+        self.spans: dict[int, AxisSpan] = {}
         """By storage, of those whose last writer in a section has been passed."""
-        self.reductions: dict[int, Span] = {}
+        self.reductions: dict[int, AxisSpan] = {}
         """By call, of the running reductions passed: the rows of its input that each row tile adds."""
         self._demands: dict[int, _Demand] = {}
 
-    def take(self, index: int) -> Span:
+    def take(self, index: int) -> AxisSpan:
         """Pass call `index` (the one before those passed) and return the rows that it computes of its output."""
         call, inside = self._storage_graph.calls[index], self._ends > index
         if call.reduces:
@@ -242,7 +242,7 @@ class Sweep:
         carried = np.where(span.once, np.maximum(span.top - self.low(storage), 0), 0)
         return np.maximum.reduceat(carried, self._row_tiles.begins)
 
-    def _take_reduction(self, index: int, call: Call, inside: npt.NDArray[np.bool]) -> Span:
+    def _take_reduction(self, index: int, call: StorageCall, inside: npt.NDArray[np.bool]) -> AxisSpan:
         """Its output appears in the last row tile. What it reads of its input are the rows not read before."""
         source = call.reads[0].storage
         size = self._size(source)
@@ -254,15 +254,15 @@ class Sweep:
             ends = np.where(demand.asked, paced, ends)
         before = self._row_tiles.shifted(ends)
         everywhere = np.ones(ends.shape, bool)
-        self.reductions[index] = Span(before, ends, everywhere, ~everywhere, everywhere).where(inside)
+        self.reductions[index] = AxisSpan(before, ends, everywhere, ~everywhere, everywhere).where(inside)
         self._ask(source, np.where(inside & (before < ends), before, _FAR), np.where(inside, ends, 0), inside)
         one = np.zeros_like(ends)
         one[self._row_tiles.ends] = self._size(call.output)
-        span = Span(np.zeros_like(ends), one, everywhere, everywhere, everywhere).where(inside)
+        span = AxisSpan(np.zeros_like(ends), one, everywhere, everywhere, everywhere).where(inside)
         self.spans[call.output] = span
         return span
 
-    def _span(self, storage: int) -> Span:
+    def _span(self, storage: int) -> AxisSpan:
         """The rows of a storage that nothing before the calls passed writes."""
         entry, size, row_tiles = self._storage_graph.storages[storage], self._size(storage), self._row_tiles
         kept = entry.last >= self._ends
@@ -270,7 +270,7 @@ class Sweep:
         demand = self._demands.get(storage)
         if demand is None:
             bottom = row_tiles.shares(size)
-            return Span(row_tiles.shifted(bottom), bottom, everywhere, kept, everywhere)
+            return AxisSpan(row_tiles.shifted(bottom), bottom, everywhere, kept, everywhere)
         bottom = row_tiles.largest_so_far(row_tiles.with_lead(demand.bottom, size))
         if kept.any():
             whole = kept[row_tiles.ends]
@@ -283,7 +283,7 @@ class Sweep:
             # What the first row tile needs whole (the result of a global pool, say) is not computed a second time.
             again &= (demand.bottom[row_tiles.begins] < size)[row_tiles.group]
         top = np.where(again, np.minimum(demand.top, size), row_tiles.shifted(bottom))
-        return Span(top, np.where(again, demand.bottom, bottom), ~again, kept, everywhere)
+        return AxisSpan(top, np.where(again, demand.bottom, bottom), ~again, kept, everywhere)
 
     def _ask(
         self, storage: int, top: npt.NDArray[np.int64], bottom: npt.NDArray[np.int64], inside: npt.NDArray[np.bool]

@@ -11,9 +11,9 @@ from evaluation.graph.geometry import COLUMNS, Need
 from evaluation.graph.regions import Region, extent
 from evaluation.planner.ir.plan_types import Role
 from evaluation.planner.ir.storage_graph import Operand, StorageGraph
-from evaluation.planner.tiling.allocations import Allocation, Draft, Schedule, Use
+from evaluation.planner.tiling.allocations import Allocation, AllocationUse, Draft, Schedule
 from evaluation.planner.tiling.path import SectionChoice
-from evaluation.planner.tiling.row_tiles import AxisSplit, AxisTiles, Span, Sweep, wide_storages
+from evaluation.planner.tiling.row_tiles import AxisSpan, AxisSplit, AxisTiles, Sweep, wide_storages
 from evaluation.planner.tiling.section_costs import UNTILED, column_tiles
 
 
@@ -144,7 +144,9 @@ class _Tiles:
         accumulator = self._accumulators[index]
         self._draft.emit(index, self._number, self._number_of_tile, reads, writes, accumulator=accumulator)
 
-    def _read(self, operand: Operand, region: Region, row_tile: int, column_tile: int, in_place: bool) -> list[Use]:
+    def _read(
+        self, operand: Operand, region: Region, row_tile: int, column_tile: int, in_place: bool
+    ) -> list[AllocationUse]:
         """Where the region of an operand is: in a resident tensor, in this row tile's tile, or in the row cache."""
         number = operand.storage
         if number not in self._inner:
@@ -211,7 +213,7 @@ class _Tiles:
         bits = columns * extent(host)[2] * host.bits
         return -(-bits // 8)
 
-    def _region(self, down: Span, across: Span, row_tile: int, column_tile: int) -> Region | None:
+    def _region(self, down: AxisSpan, across: AxisSpan, row_tile: int, column_tile: int) -> Region | None:
         region = Region(
             int(down.top[row_tile]),
             int(down.bottom[row_tile]),

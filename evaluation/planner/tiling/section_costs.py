@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from evaluation.graph.geometry import COLUMNS
 from evaluation.planner.ir.plan_types import Halo
-from evaluation.planner.ir.storage_graph import Call, Storage, StorageGraph
-from evaluation.planner.tiling.row_tiles import AxisSplit, AxisTiles, Span, Sweep, wide_storages
+from evaluation.planner.ir.storage_graph import Storage, StorageCall, StorageGraph
+from evaluation.planner.tiling.row_tiles import AxisSpan, AxisSplit, AxisTiles, Sweep, wide_storages
 
 _TOGETHER = 2048
 """Tiles of one call, in all ends and schemes, that are priced in one array: enough for numpy, and within the cache."""
@@ -280,11 +280,11 @@ class _SectionCosts:
         """bool by end, of what is the same in all row tiles of an end."""
         return row_tiles[self._row_tiles.begins].reshape(-1, self._splits)[:, 0]
 
-    def _is_float(self, call: Call) -> bool:
+    def _is_float(self, call: StorageCall) -> bool:
         return self._storage_graph.graph.tensors[call.reads[0].tensor].dtype == "float32"
 
     def _add(
-        self, storage: Storage, number: int, span: Span, fresh: npt.NDArray[np.bool], widths: npt.NDArray[np.int64]
+        self, storage: Storage, number: int, span: AxisSpan, fresh: npt.NDArray[np.bool], widths: npt.NDArray[np.int64]
     ) -> None:
         """Add the bytes of a storage of the sections' own wherever it exists, in the row tiles where it is `fresh`.
         (While its first writers are not in a section, it is one from before, and what is added here is ignored:

@@ -18,7 +18,7 @@ from evaluation.planner.validate.tensor_shapes import rows_columns_channels
 
 
 @dataclass(frozen=True)
-class Span:
+class NeedSpan:
     """What the positions of an output take from an input along one axis."""
 
     at: Callable[[int], tuple[int, int]]
@@ -45,7 +45,7 @@ RENAMES = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 """Kinds that change a tensor's shape and none of its bytes."""
 
 
-def span(graph: Graph, operator: Operator, position: int, axis: int) -> Span | None:
+def span(graph: Graph, operator: Operator, position: int, axis: int) -> NeedSpan | None:
     """The span of `axis` (0 rows, 1 columns) of input `position`; None where every output needs the whole input."""
     source, output = graph.tensors[operator.inputs[position]], graph.tensors[operator.outputs[0]]
     size, outputs = rows_columns_channels(source)[axis], rows_columns_channels(output)[axis]
@@ -53,13 +53,13 @@ def span(graph: Graph, operator: Operator, position: int, axis: int) -> Span | N
     if kind in ELEMENTWISE and len(source.shape) == len(output.shape):
         if size not in (1, outputs):
             return None
-        return Span(_itself if size == outputs else _zero)
+        return NeedSpan(_itself if size == outputs else _zero)
     if len(source.shape) != 4:
         return None
     if kind in ("SOFTMAX", "LOG_SOFTMAX"):
-        return Span(_itself)
+        return NeedSpan(_itself)
     if kind in ("ARG_MAX", "ARG_MIN", "CONCATENATION"):
-        return Span(_itself) if attributes["axis"] == 3 else None
+        return NeedSpan(_itself) if attributes["axis"] == 3 else None
     if kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D"):
         is_pool = kind.endswith("POOL_2D")
         window = attributes["filter"][axis] if is_pool else graph.tensors[operator.inputs[1]].shape[1 + axis]
@@ -67,20 +67,20 @@ def span(graph: Graph, operator: Operator, position: int, axis: int) -> Span | N
         reach = (window - 1) * dilation
         # An odd position of padding goes to the end (TFLite, ComputePaddingWithOffset).
         padded = max((outputs - 1) * stride + reach + 1 - size, 0) if attributes["padding"] == "SAME" else 0
-        return Span(partial(_window, stride, padded // 2, reach))
+        return NeedSpan(partial(_window, stride, padded // 2, reach))
     if kind in ("PAD", "PADV2"):
-        return Span(partial(_window, 1, attributes["paddings"][1 + axis][0], 0))
+        return NeedSpan(partial(_window, 1, attributes["paddings"][1 + axis][0], 0))
     if kind in ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH"):
         block = attributes["block_size"]
-        return Span(partial(_part, block) if kind == "DEPTH_TO_SPACE" else partial(_window, block, 0, block - 1))
+        return NeedSpan(partial(_part, block) if kind == "DEPTH_TO_SPACE" else partial(_window, block, 0, block - 1))
     if kind in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
         aligned = bool(attributes.get("align_corners")) and outputs > 1
         ratio = (size - 1, outputs - 1) if aligned else (size, outputs)
         half_pixel = bool(attributes.get("half_pixel_centers"))
         if kind == "RESIZE_NEAREST_NEIGHBOR":
-            return Span(partial(_nearest, *ratio, aligned, half_pixel), clamps=True)
+            return NeedSpan(partial(_nearest, *ratio, aligned, half_pixel), clamps=True)
         between = _between_fixed if source.dtype in ("int8", "int16") else _between_real
-        return Span(partial(between, *ratio, half_pixel), clamps=True)
+        return NeedSpan(partial(between, *ratio, half_pixel), clamps=True)
     return None
 
 

@@ -9,7 +9,7 @@ from evaluation.graph import Graph, Operator
 from evaluation.graph.regions import Region
 from evaluation.planner.ir.plan_types import Access, Plan, Role, Step
 from evaluation.planner.validate.faults import named, refuse
-from evaluation.planner.validate.needs import ELEMENTWISE, RENAMES, Span, span
+from evaluation.planner.validate.needs import ELEMENTWISE, RENAMES, NeedSpan, span
 from evaluation.planner.validate.tensor_shapes import RESIDENT, operands_of, row_bytes, rows_columns_channels, whole
 
 
@@ -20,7 +20,7 @@ class Operands:
         self._plan, self._graph, self._label_bytes = plan, graph, label_bytes
         self._shapes = [rows_columns_channels(tensor) for tensor in graph.tensors]
         self._operands = [operands_of(graph, operator) for operator in graph.operators]
-        self._spans: dict[tuple[int, int], tuple[Span, Span] | None] = {}
+        self._spans: dict[tuple[int, int], tuple[NeedSpan, NeedSpan] | None] = {}
         self._last = (0, 0)
 
     def check(self, step: Step, now: int) -> None:
