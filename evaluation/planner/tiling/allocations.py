@@ -1,7 +1,7 @@
-"""The draft of a schedule: steps over *things* (a resident tensor, a tile, a row cache, working memory).
+"""The draft of a schedule: steps over *allocations* (a resident tensor, a tile, a row cache, working memory).
 
 Which rows of a resident tensor live equally long, and so share a buffer, is known only when all steps are there. So the
-steps name things first, and buffers once the draft is finished.
+steps name allocations first, and buffers once the draft is finished.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Allocation:
     region: Region | None
     size_bytes: int
     item: _Item
-    """Things of one item share a base."""
+    """Allocations of one item share a base."""
     lower: int = _UNBORN
     upper: int = 0
     row_bytes: int = 0
@@ -102,7 +102,7 @@ class Allocation:
 
 
 AllocationUse = tuple[Allocation, int, Region, int]
-"""A thing, the tensor read or written in it, its region and first channel."""
+"""An allocation, the tensor read or written in it, its region and first channel."""
 
 
 @dataclass(eq=False)
@@ -123,7 +123,7 @@ class Draft:
         self._storage_graph = storage_graph
         self._graph = storage_graph.graph
         self._steps: list[DraftStep] = []
-        self._things: list[Allocation] = []
+        self._allocations: list[Allocation] = []
         self._sections: list[Section] = []
         self._residents: dict[int, Allocation] = {}
         self._macs = 0
@@ -148,22 +148,22 @@ class Draft:
         for number, storage in enumerate(self._storage_graph.storages):
             if storage.last >= len(self._storage_graph.calls):
                 self._residents[number].touch(steps - 1)
-        for thing in self._things:
-            item = numbers.setdefault(thing.item, len(numbers))
-            for buffer, distance in self._buffers_of(thing, len(buffers)):
+        for allocation in self._allocations:
+            item = numbers.setdefault(allocation.item, len(numbers))
+            for buffer, distance in self._buffers_of(allocation, len(buffers)):
                 buffers.append(buffer)
                 items.append(item)
                 distances.append(distance)
         made = tuple(self._step(step) for step in self._steps)
         return Schedule(tuple(self._sections), made, tuple(buffers), tuple(items), tuple(distances), self._macs)
 
-    def _buffers_of(self, thing: Allocation, number: int) -> list[tuple[Buffer, int]]:
-        lives = thing.lives
+    def _buffers_of(self, allocation: Allocation, number: int) -> list[tuple[Buffer, int]]:
+        lives = allocation.lives
         if lives is None:
-            thing.buffer = number
-            fields = thing.name, thing.role, thing.tensors, thing.region, thing.size_bytes
-            return [(Buffer(*fields, thing.lower, thing.upper, 0), 0)]
-        if any(extent(self._graph.tensors[t])[0] != len(lives) for t in thing.tensors):
+            allocation.buffer = number
+            fields = allocation.name, allocation.role, allocation.tensors, allocation.region, allocation.size_bytes
+            return [(Buffer(*fields, allocation.lower, allocation.upper, 0), 0)]
+        if any(extent(self._graph.tensors[t])[0] != len(lives) for t in allocation.tensors):
             lives.become_one()  # renamed: in one piece
         # Rows that live equally long form a chunk.
         same = (np.diff(lives.births) == 0) & (np.diff(lives.deaths) == 0)
@@ -176,11 +176,11 @@ class Draft:
             if lower == _UNBORN:
                 continue  # rows that nobody computes or reads
             chunks.append((top, bottom, number + len(made)))
-            region = replace(thing.required_region, top=top, bottom=bottom)
-            size = (bottom - top) * thing.row_bytes
-            buffer = Buffer(thing.name, thing.role, thing.tensors, region, size, lower, upper, 0)
-            made.append((buffer, top * thing.row_bytes))
-        thing.chunks = chunks
+            region = replace(allocation.required_region, top=top, bottom=bottom)
+            size = (bottom - top) * allocation.row_bytes
+            buffer = Buffer(allocation.name, allocation.role, allocation.tensors, region, size, lower, upper, 0)
+            made.append((buffer, top * allocation.row_bytes))
+        allocation.chunks = chunks
         return made
 
     def _step(self, step: DraftStep) -> Step:
@@ -210,10 +210,10 @@ class Draft:
     ) -> None:
         """Add a step; a copy where there is no call."""
         now = len(self._steps)
-        for thing, tensor, region, _ in (*(use for group in reads for use in group), *writes):
+        for allocation, tensor, region, _ in (*(use for group in reads for use in group), *writes):
             # A tensor that has other rows than its host (a RESHAPE in place) touches all of it.
-            own = thing.lives is not None and extent(self._graph.tensors[tensor])[0] == len(thing.lives)
-            thing.touch(now, region if own else None)
+            own = allocation.lives is not None and extent(self._graph.tensors[tensor])[0] == len(allocation.lives)
+            allocation.touch(now, region if own else None)
         for working_memory in (scratch, accumulator):
             if working_memory is not None:
                 working_memory.touch(now)
@@ -229,11 +229,11 @@ class Draft:
         if not call.scratch_bytes:
             return None
         name = f"{self._graph.operators[call.operators[-1]].name} scratch"
-        return self.thing(Allocation(name, Role.SCRATCH, (), None, call.scratch_bytes, ("scratch", index, section)))
+        return self.allocate(Allocation(name, Role.SCRATCH, (), None, call.scratch_bytes, ("scratch", index, section)))
 
-    def thing(self, thing: Allocation) -> Allocation:
-        self._things.append(thing)
-        return thing
+    def allocate(self, allocation: Allocation) -> Allocation:
+        self._allocations.append(allocation)
+        return allocation
 
     def final(self, number: int) -> Operand:
         """How a storage is read once everything has been written to it."""
@@ -243,7 +243,7 @@ class Draft:
         if number not in self._residents:
             storage = self._storage_graph.storages[number]
             tensor = self._graph.tensors[storage.tensors[0]]
-            self._residents[number] = self.thing(
+            self._residents[number] = self.allocate(
                 Allocation(
                     tensor.name,
                     storage.role,
@@ -268,13 +268,13 @@ class Draft:
 
 def _accesses(use: AllocationUse) -> list[Access]:
     """One access, or one for each chunk of a resident tensor."""
-    thing, tensor, region, channel = use
-    if thing.chunks is None:
-        return [Access(thing.buffer, tensor, region, channel)]
-    if len(thing.chunks) == 1:
-        return [Access(thing.chunks[0][2], tensor, region, channel)]
+    allocation, tensor, region, channel = use
+    if allocation.chunks is None:
+        return [Access(allocation.buffer, tensor, region, channel)]
+    if len(allocation.chunks) == 1:
+        return [Access(allocation.chunks[0][2], tensor, region, channel)]
     return [
         Access(buffer, tensor, replace(region, top=max(top, region.top), bottom=min(bottom, region.bottom)), channel)
-        for top, bottom, buffer in thing.chunks
+        for top, bottom, buffer in allocation.chunks
         if top < region.bottom and bottom > region.top
     ]

@@ -109,12 +109,14 @@ class _Tiles:
             for operand, need in zip(call.reads, call.tile_needs, strict=True)
         ]
         into = call.writes[0]
-        thing = self._tile(call.output, region) if call.output in self._inner else self._draft.resident(call.output)
+        allocation = (
+            self._tile(call.output, region) if call.output in self._inner else self._draft.resident(call.output)
+        )
         storage = self._storage_graph.storages[call.output]
         self._draft.count(call.macs * region.rows * region.columns // (storage.rows * storage.columns))
         scratch = self._draft.scratch(index, self._number)
         index_or_copy = index if call.operators else None
-        writes = [(thing, into.tensor, region, into.channel)]
+        writes = [(allocation, into.tensor, region, into.channel)]
         self._draft.emit(
             index_or_copy,
             self._number,
@@ -133,7 +135,7 @@ class _Tiles:
         if index not in self._accumulators:
             name = f"{self._storage_graph.graph.operators[call.operators[-1]].name} sums"
             item = ("accumulator", index, self._number)
-            self._accumulators[index] = self._draft.thing(
+            self._accumulators[index] = self._draft.allocate(
                 Allocation(name, Role.ACCUMULATOR, (), None, call.scratch_bytes, item)
             )
         reads = [self._read(call.reads[0], region, row_tile, column_tile, False)]
@@ -186,8 +188,8 @@ class _Tiles:
             storage = self._storage_graph.storages[number]
             name = self._storage_graph.graph.tensors[storage.tensors[0]].name
             item = ("tile", number, self._number)
-            thing = Allocation(name, Role.TILE, storage.tensors, region, size, item)
-            self._tile_of[number] = self._draft.thing(thing)
+            allocation = Allocation(name, Role.TILE, storage.tensors, region, size, item)
+            self._tile_of[number] = self._draft.allocate(allocation)
         return self._tile_of[number]
 
     def _cache(self, number: int, column_tile: int) -> Allocation:
@@ -200,8 +202,8 @@ class _Tiles:
             size = rows * self._row_bytes(number, right - left)
             # Caches of column tiles that take turns are one item; those of column tiles that run side by side are not.
             item = ("cache", number, self._number, column_tile if self._cut.scheme.rows_outermost else 0)
-            thing = Allocation(name, Role.ROW_CACHE, storage.tensors, Region(0, rows, left, right), size, item)
-            self._cache_of[number, column_tile] = self._draft.thing(thing)
+            allocation = Allocation(name, Role.ROW_CACHE, storage.tensors, Region(0, rows, left, right), size, item)
+            self._cache_of[number, column_tile] = self._draft.allocate(allocation)
         return self._cache_of[number, column_tile]
 
     def _row_bytes(self, number: int, columns: int) -> int:
