@@ -210,7 +210,7 @@ def _numbers(values: np.ndarray) -> str:
     return "\n".join(wrap(", ".join(items), _WIDTH))
 
 
-def _float(value: float) -> str:
+def _float(value: float | np.floating) -> str:
     """A float constant that means exactly this float32."""
     number = float(value)
     if np.isinf(number) or np.isnan(number):

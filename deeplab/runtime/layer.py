@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +26,7 @@ class Constant:
     """One axis, of the type it has in C."""
 
 
-Value = int | float | bool | None | Constant | tuple[int | float, ...]
+Value = int | float | bool | np.floating | None | Constant | tuple[int | float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,3 +108,9 @@ class KernelSite:
     def refused(self, why: str) -> UserError:
         name = shortened(self.operator.name)
         return UserError(f"{shortened(self.graph.name)}: {name} ({' + '.join(self.kinds)}): {why}")
+
+
+Maker = Callable[[KernelSite], KernelDescriptor | None]
+"""Makes the layer of a call, or None where its kernel is not for these types."""
+Makers = dict[tuple[str, ...], Maker]
+"""By the kinds of a call's operators."""

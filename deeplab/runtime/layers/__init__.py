@@ -6,9 +6,7 @@ its kernel is not for these types. The first that makes one is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from deeplab.runtime.layer import KernelDescriptor, KernelSite
+from deeplab.runtime.layer import KernelDescriptor, KernelSite, Makers
 from deeplab.runtime.layers import (
     broadcasting,
     convolution,
@@ -28,9 +26,7 @@ from deeplab.runtime.layers import (
 from evaluation.graph.regions import extent
 from evaluation.listing import listed
 
-Maker = Callable[[KernelSite], KernelDescriptor | None]
-
-_MODULES: tuple[dict[tuple[str, ...], Maker], ...] = (
+_MODULES: tuple[Makers, ...] = (
     convolution.LAYERS,
     elementwise.LAYERS,
     pooling.LAYERS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from deeplab.runtime.layers.elementwise import ADD_LEFT_SHIFT
 from deeplab.runtime.layers.window_ops import is_code
 from evaluation.graph import Tensor
@@ -51,7 +51,7 @@ def broadcast(site: KernelSite) -> KernelDescriptor | None:
     return KernelDescriptor("int8/binary", "broadcast", "broadcast_layer", fields)
 
 
-LAYERS = {(kind,): broadcast for kind in KINDS}
+LAYERS: Makers = {(kind,): broadcast for kind in KINDS}
 
 
 def _ratios(kind: str, a: Tensor, b: Tensor, output: Tensor) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from evaluation.graph import Tensor
 from evaluation.graph.geometry import padding_before
 from evaluation.graph.regions import extent
@@ -72,7 +72,7 @@ def depthwise(site: KernelSite) -> KernelDescriptor | None:
     )
 
 
-LAYERS = {("CONV_2D",): convolution, ("FULLY_CONNECTED",): convolution, ("DEPTHWISE_CONV_2D",): depthwise}
+LAYERS: Makers = {("CONV_2D",): convolution, ("FULLY_CONNECTED",): convolution, ("DEPTHWISE_CONV_2D",): depthwise}
 
 
 def blocked(rows: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeplab.runtime.layer import KernelDescriptor, KernelSite
+from deeplab.runtime.layer import KernelDescriptor, KernelSite, Makers
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (
     activation_range,
@@ -67,4 +67,4 @@ def add(site: KernelSite) -> KernelDescriptor | None:
     )
 
 
-LAYERS = {("QUANTIZE",): requantize, ("ADD",): add}
+LAYERS: Makers = {("QUANTIZE",): requantize, ("ADD",): add}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from deeplab.runtime.layers.convolution import window_fields
 from evaluation.graph import ABSENT, Tensor
 from evaluation.graph.regions import extent
@@ -138,7 +138,7 @@ def resize_argmax(site: KernelSite) -> KernelDescriptor | None:
     return KernelDescriptor("float/resize", "float_resize_argmax", "float_resize_layer", _resize_fields(site))
 
 
-LAYERS = {
+LAYERS: Makers = {
     **{(kind,): binary for kind in BINARY},
     **{(kind,): unary for kind in UNARY},
     ("SOFTMAX",): softmax,

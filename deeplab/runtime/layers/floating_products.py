@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from deeplab.runtime.layers.convolution import window_fields
 from deeplab.runtime.layers.floating import activation_of, is_float
 from deeplab.runtime.layers.floating_packed import stored_fields
@@ -74,7 +74,7 @@ def fully_connected(site: KernelSite) -> KernelDescriptor | None:
     return _layer(site, "fully_connected", weights, 2, geometry)
 
 
-LAYERS = {
+LAYERS: Makers = {
     ("CONV_2D",): convolution,
     ("DEPTHWISE_CONV_2D",): depthwise,
     ("TRANSPOSE_CONV",): transposed,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
 from evaluation.graph.slicing import strided_index
@@ -152,7 +152,7 @@ def join(site: KernelSite) -> KernelDescriptor | None:
     return KernelDescriptor("int8/concatenation", "join", "join_layer", fields)
 
 
-LAYERS = {
+LAYERS: Makers = {
     **{
         (kind,): moved for kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT")
     },

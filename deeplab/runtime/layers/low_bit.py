@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from deeplab.runtime.layers.packed import is_signed_code
 from deeplab.runtime.layers.pooling import mean_multiplier
 from deeplab.runtime.layers.resize import position_fields
@@ -141,7 +141,7 @@ def resize_argmax(site: KernelSite) -> KernelDescriptor | None:
     return KernelDescriptor("low_bit/resize", "low_bit_resize_argmax", "low_bit_resize_layer", position_fields(site))
 
 
-LAYERS = {
+LAYERS: Makers = {
     ("ADD",): add,
     **dict.fromkeys((("QUANTIZE",), ("RELU",), ("RELU6",), ("RELU_N1_TO_1",)), requantize),
     ("CONCATENATION",): concatenation,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from deeplab.runtime.layers.convolution import blocked, padding_of, rescaling_fields, window_fields
 from deeplab.runtime.layers.weight_formats import PLAIN, stored_fields
 from evaluation.graph import Tensor
@@ -59,7 +59,7 @@ def depthwise(site: KernelSite) -> KernelDescriptor | None:
     return _layer(site, "low_bit_depthwise", rows, window_fields(site), weights.shape[1:3])
 
 
-LAYERS = {("CONV_2D",): convolution, ("FULLY_CONNECTED",): convolution, ("DEPTHWISE_CONV_2D",): depthwise}
+LAYERS: Makers = {("CONV_2D",): convolution, ("FULLY_CONNECTED",): convolution, ("DEPTHWISE_CONV_2D",): depthwise}
 
 
 def is_signed_code(tensor: Tensor) -> bool:

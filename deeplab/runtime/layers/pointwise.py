@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from deeplab.runtime.layers.elementwise import requantize
 from deeplab.runtime.layers.window_ops import is_code
 from evaluation.graph import Graph
@@ -120,7 +120,7 @@ def argmax(site: KernelSite) -> KernelDescriptor | None:
     return KernelDescriptor("int8/argmax", "argmax", "argmax_layer", fields)
 
 
-LAYERS = {
+LAYERS: Makers = {
     **{(kind,): table for kind in ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU")},
     **{(kind,): activation for kind in ("RELU", "RELU6", "RELU_N1_TO_1")},
     ("QUANTIZE",): quantize_real,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeplab.runtime.layer import KernelDescriptor, KernelSite
+from deeplab.runtime.layer import KernelDescriptor, KernelSite, Makers
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (
@@ -54,4 +54,4 @@ def mean_multiplier(site: KernelSite) -> tuple[int, int]:
     return (mantissa << shift) // count, exponent - shift
 
 
-LAYERS = {("AVERAGE_POOL_2D",): global_pool, ("MEAN",): global_pool}
+LAYERS: Makers = {("AVERAGE_POOL_2D",): global_pool, ("MEAN",): global_pool}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeplab.runtime.layer import KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import KernelDescriptor, KernelSite, Makers, Value
 from evaluation.graph.regions import extent
 
 ONE = 1 << 10
@@ -37,4 +37,4 @@ def position_fields(site: KernelSite) -> dict[str, Value]:
     return fields
 
 
-LAYERS = {("RESIZE_BILINEAR",): resize_bilinear, ("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax}
+LAYERS: Makers = {("RESIZE_BILINEAR",): resize_bilinear, ("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax}

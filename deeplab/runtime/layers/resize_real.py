@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import KernelDescriptor, KernelSite, Makers, Value
 from evaluation.graph.regions import extent
 
 
@@ -20,7 +20,7 @@ def resize_argmax(site: KernelSite) -> KernelDescriptor | None:
     return KernelDescriptor("uint8/resize", "resize_real_argmax", "resize_real_layer", _fields(site))
 
 
-LAYERS = {("RESIZE_BILINEAR",): resize_bilinear, ("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax}
+LAYERS: Makers = {("RESIZE_BILINEAR",): resize_bilinear, ("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax}
 
 
 def _fields(site: KernelSite) -> dict[str, Value]:

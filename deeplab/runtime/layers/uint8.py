@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from deeplab.runtime.layers.weight_formats import stored_fields
 from deeplab.runtime.layers.window_ops import geometry, is_code
 from evaluation.graph.regions import extent
@@ -82,7 +82,7 @@ def transposed(site: KernelSite) -> KernelDescriptor | None:
     return KernelDescriptor("uint8/convolution", "uint8_transposed", "uint8_convolution_layer", fields)
 
 
-LAYERS = {
+LAYERS: Makers = {
     ("CONV_2D",): convolution,
     ("DEPTHWISE_CONV_2D",): depthwise,
     ("FULLY_CONNECTED",): rows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Value
+from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
 from evaluation.graph import Tensor
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.geometry import padding_before
@@ -104,7 +104,7 @@ def sums(site: KernelSite) -> KernelDescriptor | None:
     return KernelDescriptor("int8/reduce", "axis_sums", "sums_layer", fields)
 
 
-LAYERS = {("AVERAGE_POOL_2D",): pool, ("MAX_POOL_2D",): pool, ("MEAN",): sums, ("SUM",): sums}
+LAYERS: Makers = {("AVERAGE_POOL_2D",): pool, ("MAX_POOL_2D",): pool, ("MEAN",): sums, ("SUM",): sums}
 
 
 def _mean_multiplier(site: KernelSite, count: int) -> tuple[int, int]:
