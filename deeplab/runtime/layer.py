@@ -90,11 +90,28 @@ class KernelSite:
             return None
         return self.graph.tensors[inputs[position]]
 
-    def constant(self, position: int) -> np.ndarray | None:
-        """The values of a constant input, None if left out."""
+    def required_tensor(self, position: int) -> Tensor:
+        """The operator's input at a position.
+
+        Raises:
+            UserError: it is left out, though the kernel cannot do without.
+        """
         tensor = self.tensor(position)
         if tensor is None:
-            return None
+            raise self.refused(f"its input {position} is left out; export the network with it")
+        return tensor
+
+    def constant(self, position: int) -> np.ndarray | None:
+        """The values of a constant input, None if left out."""
+        return None if self.tensor(position) is None else self.required_constant(position)
+
+    def required_constant(self, position: int) -> np.ndarray:
+        """The values of a constant input.
+
+        Raises:
+            UserError: it is left out, though the kernel cannot do without, or has no values.
+        """
+        tensor = self.required_tensor(position)
         if tensor.data is None:
             raise UserError(
                 f"{self.graph.name}: {shortened(tensor.name)} has no values; only a trained network can be exported"

@@ -6,7 +6,7 @@ Many operators stand side by side in one network, each result an output of its o
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 from deeplab.runtime.emit import place_at_end
 from deeplab.runtime.program import Program, compiler, write_sources
 from evaluation.errors import UserError
-from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite
+from evaluation.graph import ABSENT, Graph, Operator, Quantization, Tensor, read_tflite
 from evaluation.graph.shapes import window_outputs
 from evaluation.interpreter import execute, run_whole
 from evaluation.kernels.contract import kernel_calls
@@ -438,6 +438,12 @@ def mirrored_too_far(bench: Bench, x: int) -> None:
     bench.apply("MIRROR_PAD", inputs, bench.tensor((1, 12, 17, 6)), mode="SYMMETRIC", paddings=paddings)
 
 
+def padded_with_a_value_left_out(bench: Bench, x: int) -> None:
+    paddings = ((0, 0), (1, 2), (1, 2), (0, 0))
+    inputs = x, bench.integers(paddings), ABSENT
+    bench.apply("PADV2", inputs, bench.tensor((1, 15, 11, 6), bench.tensors[x].quantization), paddings=paddings)
+
+
 @pytest.mark.parametrize(
     ("made", "reason"),
     [
@@ -445,6 +451,7 @@ def mirrored_too_far(bench: Bench, x: int) -> None:
         (divided, "no kernel for it from uint8 of 8 bits"),
         (joined_with_a_constant, "a constant input cannot be run; fold it"),
         (mirrored_too_far, "a mirrored border of 9 needs an axis as long"),
+        (padded_with_a_value_left_out, "its input 2 is left out; export the network with it"),
     ],
 )
 def test_what_cannot_be_run_is_refused_by_name(made, reason, tmp_path):
@@ -452,4 +459,24 @@ def test_what_cannot_be_run_is_refused_by_name(made, reason, tmp_path):
     made(bench, bench.frame())
     graph = bench.graph("refused")
     with pytest.raises(UserError, match=f"refused: {graph.operators[-1].name} .*{reason}"):
+        write_sources(graph, plan(graph), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "weights", "shape"),
+    [
+        ("uint8", "CONV_2D", (4, 1, 1, 6), (1, 12, 8, 4)),
+        ("uint8", "DEPTHWISE_CONV_2D", (1, 1, 1, 6), IMAGE),
+        ("uint8", "FULLY_CONNECTED", (5, 576), (1, 5)),
+        ("uint8", "TRANSPOSE_CONV", (4, 1, 1, 6), (1, 12, 8, 4)),
+        ("int8", "TRANSPOSE_CONV", (4, 1, 1, 6), (1, 12, 8, 4)),
+    ],
+)
+def test_weights_without_a_scale_are_refused_by_name(dtype, kind, weights, shape, tmp_path):
+    bench = Bench(dtype)
+    bench.weighted(kind, bench.frame(), weights, shape, stride=(1, 1), dilation=(1, 1), padding="SAME")
+    at = bench.operators[-1].inputs[1]
+    bench.tensors[at] = replace(bench.tensors[at], quantization=None)
+    graph = bench.graph("refused")
+    with pytest.raises(UserError, match=f"^c{at} is {dtype} without a scale; export the network quantized"):
         write_sources(graph, plan(graph), tmp_path)

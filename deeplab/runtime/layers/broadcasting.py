@@ -25,8 +25,10 @@ ROWS, COLUMNS, CHANNELS, OTHER_AXES = 1, 2, 4, 8
 
 def broadcast(site: KernelSite) -> KernelDescriptor | None:
     kind, output = site.operator.kind, site.output
-    operands = [site.tensor(0), site.tensor(1)]
-    if any(not is_code(tensor) or tensor.dtype != output.dtype for tensor in (*operands, output)):
+    if not is_code(output):
+        return None
+    operands = site.required_tensor(0), site.required_tensor(1)
+    if any(not is_code(tensor) or tensor.dtype != output.dtype for tensor in operands):
         return None
     lowest, highest = integer_range(output)
     if kind in ("ADD", "SUB", "MUL"):
@@ -68,10 +70,9 @@ def _ratios(kind: str, a: Tensor, b: Tensor, output: Tensor) -> list[float]:
 
 
 def _constant(site: KernelSite, position: int) -> Constant | None:
-    tensor = site.tensor(position)
-    if not tensor.is_constant:
+    if not site.required_tensor(position).is_constant:
         return None
-    return Constant(site.name_of("operand", position), site.constant(position).reshape(-1).view(np.uint8))
+    return Constant(site.name_of("operand", position), site.required_constant(position).reshape(-1).view(np.uint8))
 
 
 def _moves(site: KernelSite, tensor: Tensor) -> int:
@@ -79,7 +80,8 @@ def _moves(site: KernelSite, tensor: Tensor) -> int:
     output = site.output
     shape = extent(tensor)
     if len(tensor.shape) < len(output.shape) == 4:  # axes are matched from the last one
-        shape = ((1,) * 3 + tensor.shape)[-3:]
+        rows, columns, channels = ((1,) * 3 + tensor.shape)[-3:]
+        shape = rows, columns, channels
     if any(size not in (1, whole) for size, whole in zip(shape, extent(output), strict=True)):
         raise site.refused(f"{tensor.name} of shape {tensor.shape} does not fit the output of {output.shape}")
     moves = sum(bit for bit, size in zip((ROWS, COLUMNS, CHANNELS), shape, strict=True) if size > 1)

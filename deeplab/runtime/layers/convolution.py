@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
@@ -20,7 +22,7 @@ def convolution(site: KernelSite) -> KernelDescriptor | None:
     """CONV_2D or FULLY_CONNECTED of int8 by dense int8."""
     if not _is_plain_int8(site):
         return None
-    weights = site.constant(1)
+    weights = site.required_constant(1)
     kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
     if site.operator.kind == "FULLY_CONNECTED":
         if site.source.elements != kernel.shape[3]:
@@ -54,7 +56,7 @@ def depthwise(site: KernelSite) -> KernelDescriptor | None:
     """DEPTHWISE_CONV_2D of int8 by dense int8."""
     if not _is_plain_int8(site):
         return None
-    weights = site.constant(1)
+    weights = site.required_constant(1)
     taps = weights.reshape(-1, weights.shape[3])
     return KernelDescriptor(
         "int8/depthwise",
@@ -99,7 +101,7 @@ def rescaling_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
     bias = site.constant(2)
     folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * rows.astype(np.int64).sum(1)
     mantissas, exponents = quantize_multipliers(
-        effective_scales(site.operator.kind, site.source, site.tensor(1), site.output)
+        effective_scales(site.operator.kind, site.source, site.required_tensor(1), site.output)
     )
     lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), site.output)
     number = site.number
@@ -114,7 +116,7 @@ def rescaling_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
     }
 
 
-def window_fields(site: KernelSite) -> dict[str, Value]:
+def window_fields(site: KernelSite) -> dict[str, int]:
     """Input and geometry of a sliding window; the size of the filter excepted."""
     rows, columns, channels = extent(site.source)
     attributes = site.operator.attributes
@@ -133,7 +135,7 @@ def window_fields(site: KernelSite) -> dict[str, Value]:
     }
 
 
-def padding_of(site: KernelSite, geometry: dict[str, Value], filter_size: tuple[int, int]) -> Constant | None:
+def padding_of(site: KernelSite, geometry: Mapping[str, int], filter_size: tuple[int, int]) -> Constant | None:
     """One pixel of zero points, where the filter reaches over an edge."""
     if not reaches_over(site.source, site.output, geometry, filter_size):
         return None
@@ -142,7 +144,7 @@ def padding_of(site: KernelSite, geometry: dict[str, Value], filter_size: tuple[
     return Constant(name, np.full(geometry["in_channels"], zero, np.int8))
 
 
-def reaches_over(source: Tensor, output: Tensor, geometry: dict[str, Value], filter_size: tuple[int, int]) -> bool:
+def reaches_over(source: Tensor, output: Tensor, geometry: Mapping[str, int], filter_size: tuple[int, int]) -> bool:
     """Whether a sliding window reaches over an edge of its input."""
     for axis, name in enumerate(("rows", "columns")):
         first = -geometry[f"before_{name}"]
@@ -154,5 +156,5 @@ def reaches_over(source: Tensor, output: Tensor, geometry: dict[str, Value], fil
 
 def _is_plain_int8(site: KernelSite) -> bool:
     """Whether input, weights and output are int8 of 8 bits, the weights as dense as they stand."""
-    tensors = (site.source, site.tensor(1), site.output)
+    tensors = (site.source, site.required_tensor(1), site.output)
     return all((t.dtype, t.bits) == ("int8", 8) for t in tensors) and not site.is_packed

@@ -31,7 +31,7 @@ def binary(site: KernelSite) -> KernelDescriptor | None:
     """Sums, products and choices of two operands, one of which may be constant."""
     if not is_float(site.output) or ABSENT in site.operator.inputs:
         return None
-    operands = [site.tensor(position) for position in (0, 1)]
+    operands = [site.required_tensor(position) for position in (0, 1)]
     shapes = [_broadcast_shape(site, tensor) for tensor in operands]
     kind = site.operator.kind
     return KernelDescriptor(
@@ -215,9 +215,9 @@ def _resize_fields(site: KernelSite) -> dict[str, Value]:
 
 def _values_of(site: KernelSite, position: int) -> Constant | None:
     """A constant operand's values."""
-    if not site.tensor(position).is_constant:
+    if not site.required_tensor(position).is_constant:
         return None
-    return Constant(site.name_of("values", position), site.constant(position).astype(np.float32).reshape(-1))
+    return Constant(site.name_of("values", position), site.required_constant(position).astype(np.float32).reshape(-1))
 
 
 def _broadcast_shape(site: KernelSite, tensor: Tensor) -> tuple[int, int, int]:
@@ -225,7 +225,8 @@ def _broadcast_shape(site: KernelSite, tensor: Tensor) -> tuple[int, int, int]:
     output = site.output
     shape = extent(tensor)
     if len(tensor.shape) < len(output.shape) == 4:
-        shape = (1, 1, 1, *tensor.shape)[-3:]
+        rows, columns, channels = (1, 1, 1, *tensor.shape)[-3:]
+        shape = rows, columns, channels
     if any(size not in (1, whole) for size, whole in zip(shape, extent(output), strict=True)):
         raise site.refused(f"an operand of shape {tensor.shape} cannot be broadcast to {output.shape}")
     return shape

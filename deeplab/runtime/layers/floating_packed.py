@@ -17,7 +17,7 @@ def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
     Args:
         rows: float32 (output channels, values).
     """
-    storage, bits = layer_storage(site.graph, site.number), site.tensor(1).bits
+    storage, bits = layer_storage(site.graph, site.number), site.required_tensor(1).bits
     codes = rows.astype(np.float16).view(np.uint16) if bits == 16 else np.ascontiguousarray(rows).view(np.uint32)
     entries = 0
     if storage.format is Format.DENSE:

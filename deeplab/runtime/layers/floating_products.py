@@ -99,10 +99,10 @@ def _weights(site: KernelSite) -> np.ndarray | None:
     """The values of the weights; None where the operator does not compute in float32."""
     if not is_float(site.source, site.output):
         return None
-    tensor = site.tensor(1)
+    tensor = site.required_tensor(1)
     if tensor.dtype != "float32":
         raise site.refused(f"float activations with {tensor.dtype} weights; quantize both or none")
-    return site.constant(1)
+    return site.required_constant(1)
 
 
 def _layer(

@@ -88,7 +88,7 @@ def pad(site: KernelSite) -> KernelDescriptor | None:
         raise site.refused("only rows and columns of an image can be padded")
     fill = np.dtype(output.dtype).type(0 if output.dtype == "float32" else zero_point_of(output))
     if operator.kind == "PADV2":
-        fill = site.constant(2).reshape(-1)[0]
+        fill = site.required_constant(2).reshape(-1)[0]
     rows, columns, channels = extent(source)
     fields: dict[str, Value] = {
         "fill": int.from_bytes(fill.tobytes(), "little"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
@@ -23,13 +25,13 @@ def convolution(site: KernelSite) -> KernelDescriptor | None:
     """CONV_2D or FULLY_CONNECTED of signed codes."""
     if not _is_signed(site):
         return None
-    weights = site.constant(1)
+    weights = site.required_constant(1)
     kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
     own: dict[str, Value] = {"round_once": site.operator.kind == "FULLY_CONNECTED", "padding": None}
     if site.operator.kind == "FULLY_CONNECTED":
         if site.source.elements != kernel.shape[3] or (site.source.bits < 8 and extent(site.source)[0] > 1):
             return None  # several results at once; or rows of the source that do not join, each begins on a byte
-        geometry: dict[str, Value] = {
+        geometry = {
             **dict.fromkeys(("in_rows", "in_columns", "stride_rows", "stride_columns"), 1),
             **dict.fromkeys(("dilation_rows", "dilation_columns"), 1),
             "in_channels": kernel.shape[3],
@@ -49,7 +51,7 @@ def depthwise(site: KernelSite) -> KernelDescriptor | None:
     """DEPTHWISE_CONV_2D of signed codes."""
     if not _is_signed(site):
         return None
-    weights = site.constant(1)
+    weights = site.required_constant(1)
     rows = np.ascontiguousarray(weights.reshape(-1, weights.shape[3]).T)
     if rows.shape[1] > MOST_TAPS:
         raise site.refused(f"its filter has {rows.shape[1]} taps; the C program has room for {MOST_TAPS}")
@@ -69,19 +71,19 @@ def is_signed_code(tensor: Tensor) -> bool:
 
 def _is_signed(site: KernelSite) -> bool:
     """Whether input, weights and output are signed codes, the weights without zero points."""
-    weights = site.tensor(1)
+    weights = site.required_tensor(1)
     tensors = (site.source, weights, site.output)
     if not all(is_signed_code(tensor) for tensor in tensors) or not weights.is_constant:
         return False
-    return not weights.quantization.zero_point.any()
+    return not weights.required_quantization.zero_point.any()
 
 
 def _layer(
-    site: KernelSite, kernel: str, rows: np.ndarray, geometry: dict[str, Value], filter_size: tuple[int, int]
+    site: KernelSite, kernel: str, rows: np.ndarray, geometry: Mapping[str, int], filter_size: tuple[int, int]
 ) -> KernelDescriptor:
     """The layer of kernels `rows` (output channels, values)."""
     mantissas, exponents = quantize_multipliers(
-        effective_scales(site.operator.kind, site.source, site.tensor(1), site.output)
+        effective_scales(site.operator.kind, site.source, site.required_tensor(1), site.output)
     )
     lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), site.output)
     bias = _bias(site, rows)

@@ -16,6 +16,7 @@ from evaluation.interpreter.requantize import (
     activation_range,
     activation_ratio,
     integer_range,
+    quantization_of,
     quantize_multiplier,
     scale_of,
     zero_point_of,
@@ -76,7 +77,7 @@ def dequantize(site: KernelSite) -> KernelDescriptor | None:
         return None
     fields: dict[str, Value] = {
         "scale": scale_of(source),
-        "zero": float(source.quantization.zero_point[0]),
+        "zero": float(quantization_of(source).zero_point[0]),
         "channels": extent(source)[2],
         "is_unsigned": source.dtype == "uint8",
     }

@@ -9,7 +9,7 @@ from deeplab.runtime.layers.weight_formats import stored_fields
 from deeplab.runtime.layers.window_ops import geometry, is_code
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
-from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of
+from evaluation.interpreter.requantize import activation_range, quantization_of, quantize_multipliers, zero_point_of
 from evaluation.interpreter.window import padding_before
 
 
@@ -17,7 +17,7 @@ def convolution(site: KernelSite) -> KernelDescriptor | None:
     """CONV_2D."""
     if not _takes(site):
         return None
-    weights = site.constant(1)
+    weights = site.required_constant(1)
     if weights.shape[3] != extent(site.source)[2]:
         raise site.refused("grouped convolution cannot be run; split it into one for each group")
     return _layer(site, "convolution", weights.reshape(len(weights), -1), weights.shape[:3])
@@ -27,7 +27,7 @@ def depthwise(site: KernelSite) -> KernelDescriptor | None:
     """DEPTHWISE_CONV_2D."""
     if not _takes(site):
         return None
-    weights = site.constant(1)
+    weights = site.required_constant(1)
     taps = weights.reshape(-1, weights.shape[3])
     return _layer(site, "depthwise", taps.T, (weights.shape[3], *weights.shape[1:3]))
 
@@ -36,7 +36,7 @@ def rows(site: KernelSite) -> KernelDescriptor | None:
     """FULLY_CONNECTED, of one row or several."""
     if not _takes(site):
         return None
-    weights = site.constant(1)
+    weights = site.required_constant(1)
     outputs, values = weights.shape
     fields: dict[str, Value] = {
         **_weights(site, weights),
@@ -56,7 +56,7 @@ def transposed(site: KernelSite) -> KernelDescriptor | None:
     """TRANSPOSE_CONV; its padding is that of the convolution that leads from the output back to the input."""
     if not _takes(site):
         return None
-    weights, bias = site.constant(1), site.constant(3)
+    weights, bias = site.required_constant(1), site.constant(3)
     source, output, attributes = site.source, site.output, site.operator.attributes
     (in_rows, in_columns, in_channels), stride = extent(source), attributes["stride"]
     before = [
@@ -110,9 +110,9 @@ def _layer(site: KernelSite, name: str, kernels: np.ndarray, sizes: tuple[int, i
 
 def _weights(site: KernelSite, kernels: np.ndarray) -> dict[str, Value]:
     """The weights as they stand in the file; sparse ones, kernels (output channels, values), less their zero point."""
-    zero = zero_point_of(site.tensor(1))
+    zero = zero_point_of(site.required_tensor(1))
     if not site.is_packed:
-        stand = Constant(site.name_of("kernel", 1), site.constant(1).reshape(-1).view(np.uint8))
+        stand = Constant(site.name_of("kernel", 1), site.required_constant(1).reshape(-1).view(np.uint8))
         return {"weights": stand, "entries": 0, "format": -1, "weight_zero": zero}
     stored = stored_fields(site, kernels.view(np.uint8) - np.uint8(zero & 255))
     return {name: stored[name] for name in ("weights", "entries", "format")} | {"weight_zero": zero}
@@ -121,7 +121,7 @@ def _weights(site: KernelSite, kernels: np.ndarray) -> dict[str, Value]:
 def _scaling(site: KernelSite) -> dict[str, Value]:
     """What brings the sums to the output's codes."""
     output = site.output
-    scales = effective_scales(site.operator.kind, site.source, site.tensor(1), output)
+    scales = effective_scales(site.operator.kind, site.source, site.required_tensor(1), output)
     mantissas, exponents = quantize_multipliers(scales)
     lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), output)
     return {
@@ -139,16 +139,16 @@ def _folded_bias(site: KernelSite, kernels: np.ndarray) -> Constant:
     """The bias less the input's zero point times the sum of each of the kernels (output channels, values):
     sum((x - z) w) + b = sum(x w) + (b - z sum(w)), where w is less its own zero point."""
     bias = site.constant(2)
-    sums = (kernels.astype(np.int64) - zero_point_of(site.tensor(1))).sum(axis=1)
+    sums = (kernels.astype(np.int64) - zero_point_of(site.required_tensor(1))).sum(axis=1)
     folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * sums
     return Constant(f"bias_{site.number}", folded.astype(np.int32))
 
 
 def _takes(site: KernelSite) -> bool:
     """Whether input, weights and output are codes of 8 bits of one type, the weights all with one zero."""
-    tensors = (site.source, site.tensor(1), site.output)
+    tensors = (site.source, site.required_tensor(1), site.output)
     if not all(map(is_code, tensors)) or len({tensor.dtype for tensor in tensors}) > 1:
         return False
-    if np.ptp(site.tensor(1).quantization.zero_point) != 0:
+    if np.ptp(quantization_of(site.required_tensor(1)).zero_point) != 0:
         raise site.refused("weight zero points differ by channel; quantize symmetrically")
     return True

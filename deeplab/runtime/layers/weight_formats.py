@@ -26,7 +26,7 @@ def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
     Args:
         rows: integers (output channels, values), of the type they are computed in.
     """
-    tensor, storage, entries = site.tensor(1), layer_storage(site.graph, site.number), 0
+    tensor, storage, entries = site.required_tensor(1), layer_storage(site.graph, site.number), 0
     form = FORMATS[storage.format] if site.is_packed else PLAIN
     if form == PLAIN:
         stored = _plain(rows, site.operator.kind)
