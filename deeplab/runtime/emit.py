@@ -155,7 +155,7 @@ def label_map(graph: Graph, plan: Plan) -> tuple[int, int, int] | None:
     for buffer in plan.buffers:
         if buffer.role is Role.LABELS and graph.outputs[0] in buffer.tensors:
             rows, columns, _ = extent(output)
-            return rows, columns, buffer.size_bytes // (buffer.region.rows * buffer.region.columns)
+            return rows, columns, buffer.size_bytes // (buffer.required_region.rows * buffer.required_region.columns)
     return None
 
 
@@ -297,7 +297,9 @@ def _place(place: OperandAddress) -> str:
     ring = 0 if place.ring_offset is None else place.ring_offset
     if place.columns is not None:
         where = "EXTERNAL" if place.external else "RESIDENT"
-        span, columns, offset = 0, place.columns, place.offset
+        span, columns, offset = 0, place.columns, place.required_offset
+    elif place.span is None:
+        raise ValueError(f"tensor {place.tensor} is neither whole nor in the rectangle of a span")
     elif place.offset is None:
         where, span, columns, offset = "RING", place.span, 0, 0
     else:
@@ -331,14 +333,14 @@ def _contiguous(graph: Graph, plan: Plan, tensor: int, is_there: Sequence[bool])
             if host.elements == graph.tensors[tensor].elements:
                 found.append(buffer)
     own = [buffer for buffer in found if buffer.tensors[0] == tensor] or found
-    own = sorted(own, key=lambda buffer: buffer.region.top)
-    kept: list = []
+    own = sorted(own, key=lambda buffer: buffer.required_region.top)
+    kept: list[Buffer] = []
     for buffer in own:
-        if buffer.region.top == (kept[-1].region.bottom if kept else 0):
+        if buffer.required_region.top == (kept[-1].required_region.bottom if kept else 0):
             if kept and buffer.offset != kept[-1].offset + _held_bytes(graph, kept[-1]):
                 raise _not_whole(graph, plan, tensor)
             kept.append(buffer)
-    if not kept or kept[-1].region.bottom != extent(graph.tensors[kept[-1].tensors[0]])[0]:
+    if not kept or kept[-1].required_region.bottom != extent(graph.tensors[kept[-1].tensors[0]])[0]:
         raise _not_whole(graph, plan, tensor)
     return kept[0].offset, sum(_held_bytes(graph, buffer) for buffer in kept)
 
@@ -349,7 +351,7 @@ def _check_alignment(graph: Graph, plan: Plan) -> None:
     for buffer in plan.buffers:
         hosted = [graph.tensors[tensor].bits for tensor in buffer.tensors if tensor < len(graph.tensors)]
         if buffer.role is Role.LABELS:
-            needed = buffer.size_bytes // max(1, buffer.region.rows * buffer.region.columns)
+            needed = buffer.size_bytes // max(1, buffer.required_region.rows * buffer.required_region.columns)
         elif hosted:
             needed = {16: 2, 32: 4, 64: 8}.get(max(hosted), 1)
         else:
@@ -366,7 +368,7 @@ def _held_bytes(graph: Graph, buffer: Buffer) -> int:
     if buffer.role is Role.LABELS:
         return buffer.size_bytes
     host = graph.tensors[buffer.tensors[0]]
-    return buffer.region.rows * -(-buffer.region.columns * extent(host)[2] * host.bits // 8)
+    return buffer.required_region.rows * -(-buffer.required_region.columns * extent(host)[2] * host.bits // 8)
 
 
 def _not_whole(graph: Graph, plan: Plan, tensor: int) -> UserError:
