@@ -51,7 +51,9 @@ def functions_of(assembly: str, architecture: str) -> list[Function]:
         UnknownStackError: a function changes the stack pointer in a way that is not understood.
     """
     comment = {"x86_64": "#", "arm": "@", "aarch64": "//"}[architecture]
-    found, name, lines = [], None, []
+    found: list[Function] = []
+    name: str | None = None
+    lines: list[str] = []
     declared = set(re.findall(r"^\s*\.type\s+([\w.$]+),\s*[@%]function", assembly, flags=re.MULTILINE))
     for line in assembly.splitlines():
         if line.startswith(_DATA):

@@ -66,7 +66,8 @@ def stack_bound_of(objects: Sequence[Path], uses: Iterable[KernelUse], toolchain
     except (OSError, UnknownStackError, StopIteration):
         table = stack_table()
         name = instruction_set_of(macros(toolchain))
-        return max(table.bound_bytes(one, uses) for one in ([name] if name in table.rows else table.rows))
+        names = table.rows if name is None or name not in table.rows else [name]
+        return max(table.bound_bytes(one, uses) for one in names)
 
 
 @cache
@@ -93,7 +94,7 @@ def _library(toolchain: Toolchain, names: tuple[str, ...]) -> Mapping[str, int]:
     gnu = f"{toolchain.nm.removesuffix('nm')}gcc"  # clang links the libraries of the GNU compiler, too
     command = [shutil.which(gnu) or toolchain.cc]
     command += [flag for flag in toolchain.flags if flag.startswith(("-mcpu", "-mfpu", "-mthumb", "-mfloat"))]
-    found = {}
+    found: dict[str, int] = {}
     for name in names:
         try:
             found |= library_stack([name], command, architecture_of(macros(toolchain)) or "")

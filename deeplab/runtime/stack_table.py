@@ -44,13 +44,13 @@ _RETURN_ADDRESS_BYTES = 8
 """On x86-64."""
 TOGETHER, NETWORK = "together", "network"
 _WIDTHS = (
-    {"weight_bits": 8, "activation_bits": 8},
-    {"weight_bits": 4, "activation_bits": 8},
-    {"weight_bits": 4, "activation_bits": 8, "depthwise_weight_bits": 8, "edge_weight_bits": 8},
-    {"weight_bits": 8, "activation_bits": 6},
-    {"weight_bits": 4, "activation_bits": 6},
-    {"weight_bits": 8, "activation_bits": 16},
-    {"weight_bits": 4, "activation_bits": 6, "decoder_activation_bits": 8},
+    Compression(weight_bits=8, activation_bits=8),
+    Compression(weight_bits=4, activation_bits=8),
+    Compression(weight_bits=4, activation_bits=8, depthwise_weight_bits=8, edge_weight_bits=8),
+    Compression(weight_bits=8, activation_bits=6),
+    Compression(weight_bits=4, activation_bits=6),
+    Compression(weight_bits=8, activation_bits=16),
+    Compression(weight_bits=4, activation_bits=6, decoder_activation_bits=8),
 )
 """At which the embedded network is looked at for the kernels that are found together."""
 
@@ -71,7 +71,7 @@ def usual_parts() -> list[list[str]]:
     }
     found: dict[tuple[str, ...], None] = {}
     for widths in _WIDTHS:
-        graph = lower_untrained(spec, Compression(**widths))
+        graph = lower_untrained(spec, widths)
         found[tuple(sorted({files[use.kernel] for use in kernel_uses(graph, kernel_calls(graph))}))] = None
     return [list(parts) for parts in found]
 
