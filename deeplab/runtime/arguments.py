@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from evaluation.errors import UserError
 from evaluation.kernels.targets import BUILT_IN
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD
 
-AUTO = "auto"
+AUTO: Final = "auto"
 _OF_PLANNING = ("tiles", "tiling", "max_mac_overhead")
 
 

@@ -41,6 +41,9 @@ class LiteRTClock:
             text=True,
             cwd=REPOSITORY,
         )
+        assert self._process.stdin is not None  # a pipe, as the next
+        assert self._process.stdout is not None
+        self._questions, self._answers = self._process.stdin, self._process.stdout
         try:
             answer = self._answer()
             if answer != _READY:
@@ -52,14 +55,14 @@ class LiteRTClock:
     def seconds(self) -> float:
         """One run."""
         try:
-            self._process.stdin.write("run\n")
-            self._process.stdin.flush()
+            self._questions.write("run\n")
+            self._questions.flush()
         except BrokenPipeError:
             pass  # it is gone, and its answer says so
         return float(self._answer())
 
     def _answer(self) -> str:
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if not line.endswith("\n"):
             raise UserError(f"{self._name} ended without an answer on this network; it cannot be timed")
         return line.strip()

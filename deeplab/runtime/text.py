@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from deeplab.runtime.agreement import Agreement
@@ -24,7 +24,13 @@ def show_agreement(found: Sequence[Agreement], what: str, console: Console) -> N
     table = Table(
         title="the C program next to the numpy interpreter, bit for bit", box=SIMPLE_HEAD, padding=(0, 0, 0, 1)
     )
-    for name, justify in (("input", "left"), ("equal", "right"), (f"of {what}", "right"), ("share", "right")):
+    columns: tuple[tuple[str, JustifyMethod], ...] = (
+        ("input", "left"),
+        ("equal", "right"),
+        (f"of {what}", "right"),
+        ("share", "right"),
+    )
+    for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=name != "input")
     for one in found:
         share = "all" if one.equal == one.values else f"[bold red]{one.share:.6f}[/bold red]"
@@ -42,7 +48,8 @@ def show_times(seconds: Mapping[str, float], problems: Sequence[str], rounds: in
     title = f"ms a run, one thread, median of {rounds} turns"
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     first = next(iter(seconds.values()))
-    for name, justify in (("program", "left"), ("ms", "right"), ("of the first", "right")):
+    columns: tuple[tuple[str, JustifyMethod], ...] = (("program", "left"), ("ms", "right"), ("of the first", "right"))
+    for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=True)
     for name, taken in seconds.items():
         table.add_row(name, f"{1e3 * taken:.2f}", f"x{taken / first:.3f}")
