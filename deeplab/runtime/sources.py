@@ -21,6 +21,11 @@ def kernel_files() -> list[Path]:
     return sorted(path for path in SOURCES.glob("*/*.c") if path.parent != PROGRAM)
 
 
+def flat_name(part: str) -> str:
+    """A part's name without a folder, for a file of its own: `low_bit_convolution`."""
+    return part.replace("/", "_")
+
+
 def part_of(file: Path) -> str:
     """The part that a source file of kernels is."""
     return file.relative_to(SOURCES).with_suffix("").as_posix()

@@ -21,7 +21,7 @@ from string import Template
 from deeplab.checkpoint import load_checkpoint
 from deeplab.compression import Compression
 from deeplab.lowering import lower_untrained
-from deeplab.runtime.sources import PROGRAM, SOURCES, kernel_files, kernel_texts, kernel_units, part_of
+from deeplab.runtime.sources import PROGRAM, SOURCES, flat_name, kernel_files, kernel_texts, kernel_units, part_of
 from deeplab.runtime.stack_builds import (
     ANYWHERE,
     FAMILIES,
@@ -139,7 +139,7 @@ def _sources(folder: Path, parts: Sequence[str], together: bool, alone: bool) ->
     (folder / "kernels.h").write_text(kernel_texts(parts)[0])
     for outputs in (1, 2):
         texts[f"{NETWORK}_{outputs}"] = _network(outputs)
-    paths = {name: folder / f"{name.replace('/', '_')}.c" for name in texts}
+    paths = {name: folder / f"{flat_name(name)}.c" for name in texts}
     for name, path in paths.items():
         path.write_text(texts[name])
     return paths

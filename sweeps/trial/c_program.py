@@ -12,7 +12,7 @@ import numpy as np
 from deeplab.runtime.program import compiler, write_sources
 from deeplab.runtime.proof import BrokenProgramError, prove, run_program
 from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
-from deeplab.runtime.sources import kernel_units
+from deeplab.runtime.sources import flat_name, kernel_units
 from deeplab.runtime.stack_builds import described
 from deeplab.runtime.stack_host import SUFFIX, compiled_with_stack, macros
 from deeplab.simulation import simulator
@@ -111,7 +111,7 @@ def _kernels(parts: list[str], folder: Path, toolchain: Toolchain, cache: StageC
     """Object files of the kernels: each compiled once in a study, several at a time, whatever network needs it."""
 
     def compile_unit(part: str, text: str) -> Path:
-        source = folder / f"unit_{part.replace('/', '_')}.c"
+        source = folder / f"unit_{flat_name(part)}.c"
         source.write_text(text)
         return _compiled_once(source, text, toolchain, cache)
 

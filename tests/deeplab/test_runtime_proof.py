@@ -14,7 +14,7 @@ from deeplab.runtime.emit import label_map
 from deeplab.runtime.program import compiler, write_sources
 from deeplab.runtime.proof import BrokenProgramError, Measured, prove, run_program
 from deeplab.runtime.proof_build import compiled, linked, native, proof_objects
-from deeplab.runtime.sources import kernel_units
+from deeplab.runtime.sources import flat_name, kernel_units
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.interpreter import execute, run_whole
@@ -124,8 +124,8 @@ def test_kernels_compiled_one_by_one_are_the_same_program(tmp_path):
         units = kernel_units(write_sources(graph, plan(graph, 2), folder).parts)
         for part, text in units.items():
             assert sources.setdefault(part, text) == text
-            (tmp_path / f"{part}.c").write_text(text)
-        kernels = [compiled(tmp_path / f"{part}.c", QUICK) for part in units]
+            (tmp_path / f"{flat_name(part)}.c").write_text(text)
+        kernels = [compiled(tmp_path / f"{flat_name(part)}.c", QUICK) for part in units]
         apart = linked(proof_objects(folder, QUICK, kernels=kernels), folder / "apart", QUICK)
         whole = linked(proof_objects(folder, QUICK), folder / "whole", QUICK)
         frames = [as_input(graph, camera_frame(3))]
