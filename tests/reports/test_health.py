@@ -10,7 +10,7 @@ from rich.console import Console
 from evaluation.accuracy import Interval
 from reports.health import data_warnings, health, unlabelled_classes
 from reports.record import Bound, Early, State
-from sweeps.finish.summary import print_outcome
+from sweeps.finish.summary import End, print_outcome
 
 
 def test_it_says_how_often_screening_was_wrong(study) -> None:
@@ -105,9 +105,8 @@ def test_one_pair_of_neighbours_is_spoken_of_as_one(study) -> None:
     (one,) = overlaps(replace(alike, front=record.front[:2]), {})
     assert one.startswith("These images do not tell the two points of the front apart: the 95 % interval")
     text = io.StringIO()
-    print_outcome(
-        replace(record, trials=trials[:1], front=(), chosen=None), Path("r.pdf"), Console(file=text, width=200), None
-    )
+    alone = replace(record, trials=trials[:1], front=(), chosen=None)
+    print_outcome(End(alone, Path("r.pdf"), None, (), None), Console(file=text, width=200))
     assert "1 distinct trial (0 pruned, 0 failed)." in text.getvalue()
     doubtful = overlaps(replace(record, front=record.front[:1]), {record.front[0][0]: 0.1})
     assert doubtful[0].startswith("1 of 1 points is on the front")
