@@ -115,6 +115,9 @@ def check_record(record: StudyRecord) -> None:
         _check_number(where, value)
     known = _check_trials(record)
     _check_front(record, known)
+    for number in record.other_runtimes:
+        if not _is_complete(known.get(number)):
+            raise RecordError(("other_runtimes", str(number)), f"trial {number} is no complete trial")
     for index, row in enumerate(record.overlays):
         for name in ("image_file", "label_file", "baseline_file", "choice_file"):
             _check_name(("overlays", index, name), getattr(row, name))
@@ -163,6 +166,8 @@ def _numbers(where: Where, value: Any) -> Iterator[tuple[Where, int | float]]:
 
 def _check_number(where: Where, value: int | float) -> None:
     name = where[-1]
+    least: float
+    most: float
     if isinstance(value, int):
         least, most = (-MOST_WHOLE if name in SIGNED else 0), MOST_WHOLE
     else:

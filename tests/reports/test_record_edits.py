@@ -148,6 +148,7 @@ def test_what_is_accepted_can_be_drawn(study, tmp_path: Path, part: int) -> None
         (("trials", 1, "later"), 1, "no field of this version"),
         (("front", 0, 0), 77, "trial 77 is no complete and feasible trial"),
         (("chosen",), 77, "trial 77 is no complete trial"),
+        (("other_runtimes", "77"), {"file_bytes": None, "uses": [], "problem": "x"}, "trial 77 is no complete trial"),
         (("data", "palette", 0), "red", 'must be as "#rrggbb"'),
         (("data", "class_names"), ["a"], "must have a colour for each class"),
         (("overlays", 0, "label_file"), "../X", "holds an empty, '.' or '..' part"),
