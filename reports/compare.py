@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,24 +44,34 @@ class Comparison:
 
 def compare(first: StudyRecord, second: StudyRecord, names: tuple[str, str]) -> Comparison:
     """Both on one reference: the larger of the two baselines' memory, so that the hypervolumes can be compared."""
-    records = first, second
-    reference = max((_baseline_bytes(record) for record in records), default=0.0)
-    volumes = [hypervolume(record.feasible_points(), reference) if reference else None for record in records]
-    rows = [
-        ("trials, complete of all", *(f"{_complete(record)} of {len(record.trials)}" for record in records)),
-        ("time", *(fmt.duration(record.environment.seconds) for record in records)),
-        ("points on the front", *(str(len(record.front)) for record in records)),
-        ("hypervolume", *("\u2013" if volume is None else f"{volume:.4f}" for volume in volumes)),
-        ("baseline", *(_described(record.baseline) for record in records)),
-        ("chosen", *(_chosen(record) for record in records)),
-        ("C programs of the front", *(_programs(record) for record in records)),
-        ("chosen by", *(str(record.config.get("choice", {}).get("rule", "\u2013")) for record in records)),
-    ]
-    return Comparison(names, tuple(rows), tuple(_changes(first, second)), _verdict(first, second, names, volumes))
+    volumes = _hypervolumes(first, second)
+
+    def row(what: str, of: Callable[[StudyRecord], str]) -> tuple[str, str, str]:
+        return what, of(first), of(second)
+
+    rows = (
+        row("trials, complete of all", lambda record: f"{_complete(record)} of {len(record.trials)}"),
+        row("time", lambda record: fmt.duration(record.environment.seconds)),
+        row("points on the front", lambda record: str(len(record.front))),
+        ("hypervolume", *(("\u2013", "\u2013") if volumes is None else (f"{volumes[0]:.4f}", f"{volumes[1]:.4f}"))),
+        row("baseline", lambda record: _described(record.baseline)),
+        row("chosen", _chosen),
+        row("C programs of the front", _programs),
+        row("chosen by", lambda record: str(record.config.get("choice", {}).get("rule", "\u2013"))),
+    )
+    return Comparison(names, rows, tuple(_changes(first, second)), _verdict(first, second, names, volumes))
+
+
+def _hypervolumes(first: StudyRecord, second: StudyRecord) -> tuple[float, float] | None:
+    """Of both fronts, in one box; None where neither has a baseline."""
+    reference = max(_baseline_bytes(first), _baseline_bytes(second))
+    if not reference:
+        return None
+    return hypervolume(first.feasible_points(), reference), hypervolume(second.feasible_points(), reference)
 
 
 def _baseline_bytes(record: StudyRecord) -> float:
-    return float(record.baseline.measurement.memory.peak_memory_bytes) if record.baseline else 0.0
+    return float(record.baseline.measured.memory.peak_memory_bytes) if record.baseline else 0.0
 
 
 def _complete(record: StudyRecord) -> int:
@@ -123,13 +133,15 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _verdict(first: StudyRecord, second: StudyRecord, names: tuple[str, str], volumes: list[float | None]) -> str:
+def _verdict(
+    first: StudyRecord, second: StudyRecord, names: tuple[str, str], volumes: tuple[float, float] | None
+) -> str:
     """Which front dominates more, and whether the two choices differ by more than chance."""
     said = []
-    if None not in volumes and volumes[0] != volumes[1]:
+    if volumes is not None and volumes[0] != volumes[1]:
         better, worse = (0, 1) if volumes[0] > volumes[1] else (1, 0)
         said.append(f"The front of {names[better]} dominates more ({volumes[better]:.4f} to {volumes[worse]:.4f}).")
-    elif None not in volumes:
+    elif volumes is not None:
         said.append(f"Both fronts dominate the same ({volumes[0]:.4f}).")
     shares = _joint_front(first, second)
     if shares:
@@ -139,9 +151,7 @@ def _verdict(first: StudyRecord, second: StudyRecord, names: tuple[str, str], vo
         )
     if first.choice and second.choice:
         try:
-            interval = paired_difference_interval(
-                second.choice.measurement.scores, first.choice.measurement.scores, seed=0
-            )
+            interval = paired_difference_interval(second.choice.measured.scores, first.choice.measured.scores, seed=0)
         except ValueError:
             said.append("The two were not scored on the same images, so their scores cannot be paired.")
         else:
@@ -187,7 +197,7 @@ def comparison_figure(first: StudyRecord, second: StudyRecord, names: tuple[str,
             axes.step(memory, miou, where="post", color=colour, linewidth=1.2, linestyle=line)
             axes.plot(memory, miou, marker, color=colour, markersize=6, label=f"front of {name}")
             if record.choice is not None:
-                taken = record.choice.measurement
+                taken = record.choice.measured
                 axes.plot([taken.memory.peak_memory_bytes / 1e6], [taken.scores.miou], marker, markersize=11,
                           markerfacecolor="none", markeredgecolor=chosen, markeredgewidth=1.4,
                           label=f"chosen in {name}")  # fmt: skip

@@ -44,7 +44,7 @@ def intervals(record: StudyRecord) -> Intervals:
     seed = int(record.config.get("seed", 0))
     baseline = record.baseline
     wanted = {equal[0] for equal in record.front} | ({0} if baseline else set())
-    search = {n: record.trial(n).measurement.scores for n in sorted(wanted)}
+    search = {n: record.trial(n).measured.scores for n in sorted(wanted)}
     known = {"search": search, "heldout": dict(record.heldout)}
     alone, against = {}, {}
     for split, scores in known.items():
@@ -106,7 +106,7 @@ def _answer(record: StudyRecord, of: Intervals) -> dict[str, Any]:
     if choice is None:
         return {"chosen": None, "why": record.chosen_reason}
     n = choice.number
-    memory, scores = choice.measurement.memory, choice.measurement.scores
+    memory, scores = choice.measured.memory, choice.measured.scores
     answer: dict[str, Any] = {
         "chosen": choice.label,
         "name": choice.name,
@@ -124,15 +124,15 @@ def _answer(record: StudyRecord, of: Intervals) -> dict[str, Any]:
         "plan": told_status(record, n),
         "export": f"python -m sweeps.export {_folder(record)} --out network",
     }
-    if latency := choice.measurement.latency:
+    if latency := choice.measured.latency:
         answer["latency"] = f"{latency.program_ms:.1f}"
         answer["latency_ratio"] = f"{latency.ratio:.2f}"
     if baseline is not None:
-        factor = baseline.measurement.memory.peak_memory_bytes / memory.peak_memory_bytes
+        factor = baseline.measured.memory.peak_memory_bytes / memory.peak_memory_bytes
         answer |= {
             "factor": f"{factor:.1f}",
-            "baseline_peak": fmt.megabytes(baseline.measurement.memory.peak_memory_bytes),
-            "baseline_miou": fmt.miou(baseline.measurement.scores.miou),
+            "baseline_peak": fmt.megabytes(baseline.measured.memory.peak_memory_bytes),
+            "baseline_miou": fmt.miou(baseline.measured.scores.miou),
         }
         if n in of.search_change:
             change = of.search_change[n]
@@ -166,7 +166,7 @@ def _memory(record: StudyRecord) -> list[dict[str, Any]]:
     for title, trial in named:
         if trial is None:
             continue
-        memory = trial.measurement.memory
+        memory = trial.measured.memory
         in_flash = memory.flash_bytes > 0
         rows.append(
             {
@@ -176,9 +176,9 @@ def _memory(record: StudyRecord) -> list[dict[str, Any]]:
                 "runtime": fmt.megabytes(memory.runtime_bytes),
                 "peak": fmt.megabytes(memory.peak_memory_bytes),
                 "bound": _bound(memory),
-                "macs": fmt.grouped(round(trial.measurement.cost.macs / 1e6)),
-                "overhead": fmt.percent(trial.measurement.cost.mac_overhead),
-                "parameters": fmt.grouped(trial.measurement.cost.parameters),
+                "macs": fmt.grouped(round(trial.measured.cost.macs / 1e6)),
+                "overhead": fmt.percent(trial.measured.cost.mac_overhead),
+                "parameters": fmt.grouped(trial.measured.cost.parameters),
                 "bars": [memory.arena_bytes, 0 if in_flash else memory.weights_bytes, memory.runtime_bytes],
             }
         )
@@ -194,7 +194,7 @@ def _bound(memory: MemoryFigures) -> str:
 
 def _front_row(record: StudyRecord, of: Intervals, numbers: tuple[int, ...]) -> dict[str, Any]:
     first = record.trial(numbers[0])
-    memory = first.measurement.memory
+    memory = first.measured.memory
     heldout = of.heldout.get(first.number)
     return {
         "trials": ", ".join(f"{number:03d}" for number in numbers),
@@ -202,19 +202,19 @@ def _front_row(record: StudyRecord, of: Intervals, numbers: tuple[int, ...]) -> 
         "peak": fmt.megabytes(memory.peak_memory_bytes),
         "arena": fmt.megabytes(memory.arena_bytes),
         "weights": fmt.megabytes(memory.weights_bytes),
-        "miou": fmt.miou(first.measurement.scores.miou),
+        "miou": fmt.miou(first.measured.scores.miou),
         "interval": fmt.interval(of.search[first.number]),
         "heldout": fmt.miou(heldout.estimate) if heldout else "not scored",
         "heldout_interval": fmt.interval(heldout) if heldout else "",
         "on_front": "\u2013"
         if first.number not in of.on_front
-        else fmt.resampled_share(of.on_front[first.number], len(first.measurement.scores.image_ids)),
+        else fmt.resampled_share(of.on_front[first.number], len(first.measured.scores.image_ids)),
         "chosen": record.chosen in numbers,
         "baseline": 0 in numbers,
     }
 
 
-def _counts(record: StudyRecord) -> dict[str, int]:
+def _counts(record: StudyRecord) -> dict[str, int | str]:
     states = [trial.state for trial in record.trials]
     return {
         "trials": len(states),
@@ -242,7 +242,7 @@ def _pruned_how(record: StudyRecord) -> str:
 def _hypervolume(record: StudyRecord) -> str | None:
     if record.baseline is None:
         return None
-    reference = record.baseline.measurement.memory.peak_memory_bytes
+    reference = record.baseline.measured.memory.peak_memory_bytes
     return f"{hypervolume(record.feasible_points(), reference):.4f}"
 
 
@@ -265,7 +265,7 @@ def _classes(record: StudyRecord) -> list[dict[str, str]]:
     """The legend of the overlays: the classes that are scored."""
     if record.data is None or record.baseline is None:
         return []
-    data, scored = record.data, record.baseline.measurement.scores.scored_classes
+    data, scored = record.data, record.baseline.measured.scores.scored_classes
     return [{"name": data.class_names[i], "colour": data.palette[i]} for i in scored if i < len(data.class_names)]
 
 
@@ -273,10 +273,10 @@ def class_ious(record: StudyRecord) -> tuple[list[str], np.ndarray, np.ndarray] 
     """Names and IoU (float64 (scored,)) of the scored classes for baseline and choice; None without two to compare."""
     if record.baseline is None or record.choice is None or record.data is None or record.chosen == 0:
         return None
-    scores = record.baseline.measurement.scores
+    scores = record.baseline.measured.scores
     scored = list(scores.scored_classes)
     names = [record.data.class_names[i] for i in scored]
-    return names, scores.per_class_iou[scored], record.choice.measurement.scores.per_class_iou[scored]
+    return names, scores.per_class_iou[scored], record.choice.measured.scores.per_class_iou[scored]
 
 
 def _trial_row(record: StudyRecord, trial: Trial) -> dict[str, str]:

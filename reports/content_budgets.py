@@ -38,7 +38,7 @@ def budget_rows(record: StudyRecord) -> list[dict[str, str]]:
     for budget_mb in round_budgets(front[0].peak_memory_bytes / 1e6, front[-1].peak_memory_bytes / 1e6):
         best = [point for point in front if point.peak_memory_bytes <= budget_mb * 1e6][-1]
         trial = record.trial(best.number)
-        change = best.miou - baseline.measurement.scores.miou if baseline else None
+        change = best.miou - baseline.measured.scores.miou if baseline else None
         rows.append(
             {
                 "budget": fmt.megabytes(budget_mb * 1e6),

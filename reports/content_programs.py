@@ -16,7 +16,7 @@ def program_rows(record: StudyRecord) -> dict[str, Any]:
         seen, trial = record.executions.get(numbers[0]), record.trial(numbers[0])
         if seen is None:
             continue
-        latency, ran = trial.measurement.latency, seen.failure is None
+        latency, ran = trial.measured.latency, seen.failure is None
         bound = fmt.grouped(seen.stack_bound_bytes)
         figures = {
             "high_water": fmt.grouped(seen.high_water_bytes),

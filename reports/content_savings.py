@@ -87,7 +87,7 @@ def other_rows(record: StudyRecord) -> list[dict[str, Any]]:
     rows = []
     for number, other_runtimes in sorted(record.other_runtimes.items()):
         trial = record.trial(number)
-        ours = trial.measurement.memory
+        ours = trial.measured.memory
         title = "Baseline" if number == 0 else "Chosen"
         rows.append(
             {

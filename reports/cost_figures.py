@@ -46,7 +46,7 @@ def time_figure(record: StudyRecord) -> bytes | None:
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     if not complete:
         return None
-    timed = all(trial.measurement.latency is not None for trial in complete)
+    timed = all(trial.measured.latency is not None for trial in complete)
     on_front = {number for equal in record.front for number in equal}
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.6))
@@ -58,7 +58,7 @@ def time_figure(record: StudyRecord) -> bytes | None:
             for front in (False, True):
                 chosen = [trial for trial in members if (trial.number in on_front) is front]
                 axes.plot(
-                    [trial.measurement.memory.peak_memory_bytes / 1e6 for trial in chosen],
+                    [trial.measured.memory.peak_memory_bytes / 1e6 for trial in chosen],
                     [_time(trial, timed) for trial in chosen],
                     marker, color=colour, markersize=7 if front else 4.5, markeredgewidth=1.0 if front else 0,
                     markeredgecolor=INK, alpha=1.0 if front else 0.55, zorder=3 if front else 2,
@@ -77,7 +77,8 @@ def time_figure(record: StudyRecord) -> bytes | None:
 
 
 def _time(trial: Trial, timed: bool) -> float:
-    return trial.measurement.latency.program_ms if timed else trial.measurement.cost.macs / 1e6
+    latency = trial.measured.latency
+    return latency.program_ms if timed and latency is not None else trial.measured.cost.macs / 1e6
 
 
 def waterfall_figure(falls: Sequence[Fall]) -> bytes:

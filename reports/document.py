@@ -104,10 +104,9 @@ def _title(record: StudyRecord, number: int) -> str:
 def _bring(row: OverlayRow, folder: Path, root: Path, index: int) -> list[str] | None:
     """Copy the images of one row to where the compiler may read them, and return their names there; None where one is
     missing. The names are ours: whatever a record calls its files, these are PNG images in `root`."""
-    files = [
-        existing_file(folder, name) for name in (row.image_file, row.label_file, row.baseline_file, row.choice_file)
-    ]
-    if None in files:
+    wanted = (row.image_file, row.label_file, row.baseline_file, row.choice_file)
+    files = [file for name in wanted if (file := existing_file(folder, name)) is not None]
+    if len(files) < len(wanted):
         return None
     names = [f"overlay-{index}-{place}.png" for place in range(len(files))]
     for file, name in zip(files, names, strict=True):

@@ -104,18 +104,20 @@ def choose(
         max_drop: mIoU that may be lost, for `max_drop`.
         exceeded: by number, in words, the promises that a point's program was seen to exceed. Such a point is passed
             over while one within plan fits the rule, and the reason says so.
+
+    Raises:
+        ValueError: the rule's own figure is not given.
     """
-    left, passed = list(front), []
-    while True:
-        found, reason = _by_rule(staircase(left), baseline_miou, rule, budget_mb, max_drop, of_rest=bool(passed))
-        if not passed:
-            first, first_reason = found, reason
-        if found is None or found.number not in exceeded:
-            break
+    first, first_reason = _by_rule(staircase(front), baseline_miou, rule, budget_mb, max_drop, of_rest=False)
+    found, reason = first, first_reason
+    left = list(front)
+    passed: list[Point] = []
+    while found is not None and found.number in exceeded:
         passed.append(found)
         left = [point for point in left if point.number != found.number]
-    if not passed:
-        return found, reason
+        found, reason = _by_rule(staircase(left), baseline_miou, rule, budget_mb, max_drop, of_rest=True)
+    if first is None or not passed:
+        return first, first_reason
     if found is not None:
         return found, f"{reason} {_passed_over(passed, exceeded)}"
     over = exceeded[first.number]
@@ -146,6 +148,7 @@ def _by_rule(
         return None, "No feasible trial completed, so there is nothing to choose from."
     rest = " of the rest" if of_rest else ""
     if rule == "budget":
+        budget_mb = _given(budget_mb, "budget_mb", rule)
         within = [p for p in front if p.peak_memory_bytes <= budget_mb * MEGABYTE]
         if not within:
             smallest = front[0].peak_memory_bytes / MEGABYTE
@@ -154,6 +157,7 @@ def _by_rule(
     if rule == "max_drop":
         if baseline_miou is None:
             return None, "The baseline has no score, so no drop against it can be stated."
+        max_drop = _given(max_drop, "max_drop", rule)
         within = [p for p in front if p.miou >= baseline_miou - max_drop]
         if not within:
             least = baseline_miou - front[-1].miou
@@ -168,3 +172,9 @@ def _by_rule(
         f"It is the knee of the {whole}: the point farthest above the line between the front's ends "
         "(mIoU against the logarithm of memory), beyond which a further saving costs accuracy faster."
     )
+
+
+def _given(figure: float | None, name: str, rule: str) -> float:
+    if figure is None:
+        raise ValueError(f"the rule {rule} needs {name}")
+    return figure

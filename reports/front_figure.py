@@ -68,8 +68,8 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
 
 def _place(record: StudyRecord, wanted: Sequence[int]) -> tuple[list[float], list[float]]:
     trials = [record.trial(number) for number in wanted]
-    memory = [trial.measurement.memory.peak_memory_bytes / 1e6 for trial in trials]
-    return memory, [trial.measurement.scores.miou for trial in trials]
+    memory = [trial.measured.memory.peak_memory_bytes / 1e6 for trial in trials]
+    return memory, [trial.measured.scores.miou for trial in trials]
 
 
 def _beside_the_front(axes: Any, record: StudyRecord) -> None:

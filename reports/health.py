@@ -52,7 +52,7 @@ def health(
 def urgent_warnings(record: StudyRecord) -> list[str]:
     """Of `health`, what makes the figures untrue: exceeded promises, and a mean over one class or none."""
     shown = record.baseline or record.choice
-    of_one = shown is not None and len(shown.measurement.scores.scored_classes) < 2
+    of_one = shown is not None and len(shown.measured.scores.scored_classes) < 2
     return promise_warnings(record) + (unlabelled_classes(record) if of_one else [])
 
 
@@ -112,7 +112,7 @@ def _screening(record: StudyRecord) -> list[str]:
             "front lacks nothing is not shown."
         ]
     on_front = {number for equal in record.front for number in equal}
-    above = [trial for trial in audited if trial.bound and trial.measurement.scores.miou > trial.bound.miou]
+    above = [trial for trial in audited if trial.bound and trial.measured.scores.miou > trial.bound.miou]
     missed = sum(trial.number in on_front for trial in audited)
     return [
         f"{_candidates(len(ended))} pruned as sure to be beaten. {len(audited)} more, drawn at random, "
@@ -173,7 +173,7 @@ def _images(record: StudyRecord) -> list[str]:
     shown, data = record.baseline or record.choice, record.data
     if shown is None:
         return [] if data is None else data_warnings(data)
-    scored, heldout = shown.measurement.scores, record.heldout.get(shown.number)
+    scored, heldout = shown.measured.scores, record.heldout.get(shown.number)
     said = unlabelled_classes(record)
     said += _few_images(len(scored.image_ids), len(heldout.image_ids) if heldout is not None else None)
     if heldout is not None and set(heldout.scored_classes) != set(scored.scored_classes):
@@ -189,14 +189,16 @@ def unlabelled_classes(record: StudyRecord) -> list[str]:
     shown = record.baseline or record.choice
     if record.data is None or shown is None:
         return []
-    return _unlabelled(record.data, shown.measurement.scores.scored_classes)
+    return _unlabelled(record.data, shown.measured.scores.scored_classes)
 
 
 def _unlabelled(data: DataSet, labelled: Sequence[int] | None) -> list[str]:
     """Classes that no label of the search images holds, though one might, over which no mean runs."""
+    if labelled is None:
+        return []
     names = data.class_names
     expected = [index for index in range(len(names)) if index not in data.void_classes]
-    unseen = [] if labelled is None else [names[index] for index in expected if index not in labelled]
+    unseen = [names[index] for index in expected if index not in labelled]
     if not unseen:
         return []
     listed = ", ".join(unseen[:NAMED_CLASSES]) + (" and more" if len(unseen) > NAMED_CLASSES else "")
@@ -227,7 +229,7 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
     doubtful = [equal[0] for equal in record.front if on_front.get(equal[0], 1.0) < DOUBTFUL_SHARE]
     if doubtful:
         numbers = ", ".join(f"{number:03d}" for number in doubtful)
-        images = len(record.trial(doubtful[0]).measurement.scores.image_ids)
+        images = len(record.trial(doubtful[0]).measured.scores.image_ids)
         marked = "" if enough_images(images) else UNRELIABLE
         verb = "is" if len(doubtful) == 1 else "are"
         said.append(
@@ -236,7 +238,7 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
         )
     seed, pairs = int(record.config.get("seed", 0)), []
     for smaller, larger in itertools.pairwise(equal[0] for equal in record.front):
-        scores = record.trial(larger).measurement.scores, record.trial(smaller).measurement.scores
+        scores = record.trial(larger).measured.scores, record.trial(smaller).measured.scores
         if (difference := paired_interval(*scores, seed=seed)) is not None:
             pairs.append(difference)
     together = sum(difference.lower <= 0 for difference in pairs)
@@ -273,7 +275,7 @@ def _agreement(record: StudyRecord) -> list[str]:
     if choice is None:
         return []
     seen = record.executions.get(choice.number)
-    agreement = choice.measurement.label_agreement if seen is None else seen.label_agreement
+    agreement = choice.measured.label_agreement if seen is None else seen.label_agreement
     reference = "the integer interpreter's" if seen is None else "its C program's"
     if agreement is None:
         return ["The choice's labels were not compared with the integer interpreter's."]

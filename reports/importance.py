@@ -9,8 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from reports.record import State, StudyRecord
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
 
 FEWEST = 10
 """Complete trials below which a forest only repeats them."""
@@ -37,7 +43,7 @@ def importance(record: StudyRecord) -> Importance | None:
 
     # Ordered values by their rank, so that the forest may split between any two.
     ordered = {name: not isinstance(values[0], str) for name, values in levels.items()}
-    spaces = {
+    spaces: dict[str, BaseDistribution] = {
         name: IntDistribution(0, len(values) - 1) if ordered[name] else CategoricalDistribution(values)
         for name, values in levels.items()
     }
@@ -53,7 +59,7 @@ def importance(record: StudyRecord) -> Importance | None:
                     for name, values in levels.items()
                 },
                 distributions=spaces,
-                values=[trial.measurement.scores.miou, trial.measurement.memory.peak_memory_bytes / 1e6],
+                values=[trial.measured.scores.miou, trial.measured.memory.peak_memory_bytes / 1e6],
             )
             for trial in complete
         ]
@@ -64,10 +70,14 @@ def importance(record: StudyRecord) -> Importance | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = optuna.importance.get_param_importances(
-                study, evaluator=evaluator, target=lambda trial, objective=objective: trial.values[objective]
+                study, evaluator=evaluator, target=partial(_value, objective)
             )
         shares.append({name: float(found.get(name, 0.0)) for name in levels})
     return Importance(*shares)
+
+
+def _value(objective: int, trial: FrozenTrial) -> float:
+    return trial.values[objective]
 
 
 def searched_levels(record: StudyRecord) -> dict[str, list]:

@@ -77,8 +77,8 @@ def write_front_page(
     for title, trials, marker in groups:
         if trials:
             figure.add_scatter(
-                x=[t.memory.peak_memory_bytes / 1e6 for t in trials],
-                y=[t.measurement.scores.miou for t in trials],
+                x=[t.measured.memory.peak_memory_bytes / 1e6 for t in trials],
+                y=[t.measured.scores.miou for t in trials],
                 mode="markers", name=title, marker=marker,
                 hovertext=[_described(record, t, intervals.get(t.number), shares.get(t.number)) for t in trials],
                 hoverinfo="text",
@@ -115,7 +115,7 @@ def _page(record: StudyRecord, drawing: str, warnings: Sequence[str]) -> str:
 
 
 def _described(record: StudyRecord, trial: Trial, interval: Interval | None, share: float | None) -> str:
-    measured = trial.measurement
+    measured = trial.measured
     memory = measured.memory
     lines = [
         f"<b>{trial.label}</b>: {trial.name}",

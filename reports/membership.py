@@ -24,13 +24,13 @@ def front_probability(record: StudyRecord, resamples: int = RESAMPLES) -> Mappin
     left out.
     """
     trials = [trial for trial in record.trials if trial.feasible and trial.measurement is not None]
-    trials = [trial for trial in trials if trial.measurement.scores.scored_classes]
+    trials = [trial for trial in trials if trial.measured.scores.scored_classes]
     if not trials:
         return {}
-    first = trials[0].measurement.scores
-    trials = [trial for trial in trials if _paired(first, trial.measurement.scores)]
+    first = trials[0].measured.scores
+    trials = [trial for trial in trials if _paired(first, trial.measured.scores)]
     weights = image_weights(len(first.image_ids), resamples, int(record.config.get("seed", 0)))
-    mious = np.array([resampled_mious(_in_order(trial.measurement.scores, first), weights) for trial in trials])
+    mious = np.array([resampled_mious(_in_order(trial.measured.scores, first), weights) for trial in trials])
     points = [point_of(trial, record.config) for trial in trials]
     costs = np.array([(point.peak_memory_bytes, point.third) for point in points])
     return dict(zip((trial.number for trial in trials), shares_on_front(mious, costs), strict=True))

@@ -18,7 +18,7 @@ VOID_COLOUR = (40, 40, 40)
 
 def colour_of(hexadecimal: str) -> tuple[int, int, int]:
     """ "#rrggbb" -> (r, g, b)."""
-    return tuple(int(hexadecimal[i : i + 2], 16) for i in (1, 3, 5))
+    return int(hexadecimal[1:3], 16), int(hexadecimal[3:5], 16), int(hexadecimal[5:7], 16)
 
 
 def paint(labels: np.ndarray, palette: Sequence[str]) -> np.ndarray:

@@ -25,13 +25,14 @@ def growth(record: StudyRecord) -> Growth | None:
     """None without a baseline, whose memory bounds the box."""
     if record.baseline is None:
         return None
-    reference = record.baseline.measurement.memory.peak_memory_bytes
-    timed = all(trial.finished_s is not None for trial in record.trials)
+    reference = record.baseline.measured.memory.peak_memory_bytes
+    ends = [trial.finished_s for trial in record.trials if trial.finished_s is not None]
+    timed = len(ends) == len(record.trials)
     trials = sorted(record.trials, key=lambda trial: (trial.finished_s, trial.number)) if timed else record.trials
     points = [point_of(trial, record.config) if trial.feasible and trial.measurement else None for trial in trials]
     return Growth(
         tuple(range(1, len(trials) + 1)),
-        tuple(trial.finished_s for trial in trials) if timed else None,
+        tuple(sorted(ends)) if timed else None,
         tuple(hypervolumes(points, reference)),
     )
 

@@ -87,11 +87,11 @@ def promise_warnings(record: StudyRecord) -> list[str]:
     missing = [number for number in on_front if number not in record.executions]
     if missing:
         every = len(missing) == len(on_front)
-        count = "None" if every else str(len(missing))
+        how_many = "None" if every else str(len(missing))
         verb = "was run" if every else "was not run" if len(missing) == 1 else "were not run"
         unknown = "it is" if len(missing) == 1 else "they are"
         said.append(
-            f"{count} of the {len(on_front)} C programs of the Pareto front {verb} ({not_run_reason(record)}), so "
+            f"{how_many} of the {len(on_front)} C programs of the Pareto front {verb} ({not_run_reason(record)}), so "
             f"whether {unknown} within plan is not known."
         )
     return said

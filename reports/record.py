@@ -103,6 +103,17 @@ class Trial:
         return self.state is not State.PRUNED or self.early is not None
 
     @property
+    def measured(self) -> Measurement:
+        """The measurement of a complete trial.
+
+        Raises:
+            ValueError: the trial is not complete; every complete trial has one (`reports.record_checks`).
+        """
+        if self.measurement is None:
+            raise ValueError(f"{self.label} has no measurement; it ended as {self.state}")
+        return self.measurement
+
+    @property
     def macs(self) -> int | None:
         return self.measurement.cost.macs if self.measurement is not None else self.planned_macs
 
@@ -131,7 +142,7 @@ class Trial:
 
 def point_of(trial: Trial, config: Mapping[str, Any]) -> Point:
     """A measured trial in the space of the objectives."""
-    measurement = trial.measurement
+    measurement = trial.measured
     match config.get("search", {}).get("third_objective"):
         case "macs":
             third = float(measurement.cost.macs)

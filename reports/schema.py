@@ -31,7 +31,7 @@ class _Holder(BaseModel, Generic[T]):
     """Nested standard dataclasses take over this configuration; one that stands alone cannot be given any."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-    value: T = Field(alias=_KEY)
+    value: T = Field(validation_alias=_KEY)
 
 
 _RECORD = TypeAdapter(_Holder[StudyRecord])

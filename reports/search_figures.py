@@ -118,11 +118,11 @@ def _scatter(axes: Any, trials: Sequence[Trial], name: str, values: Sequence, me
 
 
 def _miou(trial: Trial) -> float:
-    return trial.measurement.scores.miou
+    return trial.measured.scores.miou
 
 
 def _megabytes(trial: Trial) -> float:
-    return trial.measurement.memory.peak_memory_bytes / 1e6
+    return trial.measured.memory.peak_memory_bytes / 1e6
 
 
 def _level(value: object) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from reports.files import printable
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 # Okabe & Ito (2008), "Color universal design": told apart with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW = (
@@ -17,7 +20,7 @@ BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW = (
 INK, MUTED, FAINT, PALE = "#1B2A38", "#6B7885", "#D5DBE1", "#A9B4BE"
 WIDTH = 6.9
 """Inches: the text's width on A4."""
-STYLE = {
+STYLE: dict[RcKeyType, object] = {
     "font.size": 9,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
@@ -56,6 +59,7 @@ def svg(figure: Figure) -> bytes:
 
 def log_axis(axis: Any, low: float, high: float) -> None:
     """Ticks of a logarithmic axis as plain numbers, more of them where it spans little."""
+    steps: tuple[float, ...]
     if high / low > 4:
         steps = (1, 2, 5)
     elif high / low > 1.6:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typst
 
@@ -16,7 +16,10 @@ from evaluation.errors import UserError
 from reports.files import shown
 from reports.glyphs import FONT_FOLDER, with_glyphs
 
-PDF_STANDARDS = ["ua-1"]
+if TYPE_CHECKING:
+    from typst import PDFStandard
+
+PDF_STANDARDS: list[PDFStandard] = ["ua-1"]
 """PDF/UA-1 (ISO 14289-1): the compiler refuses a document that a screen reader could not follow."""
 
 
