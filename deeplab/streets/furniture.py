@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.streets.canvas import Canvas, smooth_noise
+from deeplab.streets.canvas import Canvas, Colour, smooth_noise
 from deeplab.streets.classes import POLE, SIGN, TREE
 
 GREY = np.array([0.30, 0.31, 0.32], np.float32)
@@ -64,7 +64,7 @@ def paint_sign(canvas: Canvas, x: float, z: float, kind: str, height_m: float) -
     canvas.bar(camera.project(x, 0.0, z), camera.project(x, height_m, z), 0.10 * scale, GREY, POLE, z)
     centre = camera.project(x, height_m, z - 0.05)
 
-    def panel(half_width: float, half_height: float, colour: object) -> None:
+    def panel(half_width: float, half_height: float, colour: Colour) -> None:
         left, right = centre[0] - half_width * scale, centre[0] + half_width * scale
         top, bottom = centre[1] - half_height * scale, centre[1] + half_height * scale
         canvas.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour, SIGN, z)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -150,20 +151,20 @@ def _line_the_street(
             depth = rng.uniform(6.0, 12.0)
             for a, b, shade in (((x, z), (x, end), shine), ((x, z), (x + side * depth, z + 0.01), 0.85)):
                 wall = Wall(a, b, height, tint, kind, shade, pitch, lit)
-                things.append((max(a[1], b[1]) - 0.02, lambda wall=wall: paint_wall(canvas, wall)))
+                things.append((max(a[1], b[1]) - 0.02, partial(paint_wall, canvas, wall)))
         else:
             kind = str(rng.choice(("fence", "railing", "brick")))
             wood = np.array([0.42, 0.30, 0.20]) if kind == "fence" else np.array([0.48, 0.26, 0.20])
             colour = np.array([0.16, 0.20, 0.17]) if kind == "railing" else wood * rng.uniform(0.6, 1.5)
             wall = Wall((line, z), (line, end), rng.uniform(0.9, 2.2), colour.astype(np.float32), kind, shine, 2.0, 0.0)
-            things.append((max(z, 1.0) - 0.01, lambda wall=wall: paint_wall(canvas, wall)))
+            things.append((max(z, 1.0) - 0.01, partial(paint_wall, canvas, wall)))
             for _ in range(rng.integers(1, 4)):
                 at_z, at_x = rng.uniform(max(z, 2.0), max(end, 3.0)), line + side * rng.uniform(1.5, 7.0)
                 _plant(things, canvas, at_x, at_z, rng.uniform(1.4, 3.6), shine)
             back = Wall(
                 (line + side * 9, z), (line + side * 9, end), rng.uniform(5, 9), tint, "house", shine, 2.6, 0.05
             )
-            things.append((end + 0.5, lambda wall=back: paint_wall(canvas, wall)))
+            things.append((end + 0.5, partial(paint_wall, canvas, back)))
         z = end
 
 
@@ -187,7 +188,7 @@ def _furnish_the_kerb(
     z, step = rng.uniform(3.0, 16.0), rng.uniform(14.0, 28.0)
     height, arm = rng.uniform(4.5, 8.5), -side * float(rng.choice((0.0, 1.2, 1.8)))
     while z < 60.0:
-        things.append((z, lambda z=z: paint_pole(canvas, inside, z, height, arm, light.lamps)))
+        things.append((z, partial(paint_pole, canvas, inside, z, height, arm, light.lamps)))
         z += step
     if rng.random() < 0.45:
         z, step, crown = rng.uniform(4.0, 12.0), rng.uniform(7.0, 13.0), rng.uniform(1.2, 2.4)
@@ -198,11 +199,11 @@ def _furnish_the_kerb(
     for _ in range(rng.poisson(1.3)):
         z, kind = rng.uniform(4.5, 28.0), str(rng.choice(("round", "triangle", "square", "board", "light")))
         tall = rng.uniform(2.1, 3.2)
-        things.append((z, lambda z=z, kind=kind, tall=tall: paint_sign(canvas, inside, z, kind, tall)))
+        things.append((z, partial(paint_sign, canvas, inside, z, kind, tall)))
     for _ in range(rng.poisson(2.0)):
         z, x = 3.5 + rng.exponential(8.0), rng.uniform(min(kerb, line) + 0.4, max(kerb, line) - 0.3)
         tall = rng.uniform(1.5, 1.9) if rng.random() < 0.85 else rng.uniform(1.0, 1.4)
-        things.append((z, lambda x=x, z=z, tall=tall: paint_pedestrian(canvas, x, z, tall)))
+        things.append((z, partial(paint_pedestrian, canvas, x, z, tall)))
     if rng.random() < 0.55:
         z = rng.uniform(3.0, 15.0)
         while z < 60.0:
@@ -236,7 +237,7 @@ def _add_traffic(things: list[tuple[float, Painter]], canvas: Canvas, street: St
         z, side = 4.0 + rng.exponential(6.5), rng.choice((-1, 1))
         x = _edges(street, side)[0] - side * rng.uniform(0.4, 2.2)
         across = bool(rng.random() < 0.3)
-        things.append((z, lambda x=x, z=z, across=across: paint_bicyclist(canvas, x, z, across)))
+        things.append((z, partial(paint_bicyclist, canvas, x, z, across)))
     if street.crossing_m is None:
         return
     near, far = street.crossing_m
@@ -244,7 +245,7 @@ def _add_traffic(things: list[tuple[float, Painter]], canvas: Canvas, street: St
         _park(things, canvas, rng.uniform(-10.0, 8.0), rng.uniform(near + 1.5, far - 2.0), "across", light)
     for _ in range(rng.poisson(0.8)):
         x, z = rng.uniform(street.road_left_m, street.road_right_m), near - rng.uniform(1.0, 4.0)
-        things.append((z, lambda x=x, z=z: paint_pedestrian(canvas, x, z, 1.72)))
+        things.append((z, partial(paint_pedestrian, canvas, x, z, 1.72)))
     if rng.random() < 0.3:
         x, z = rng.uniform(-6.0, 4.0), rng.uniform(near, far)
         things.append((z, lambda: paint_bicyclist(canvas, x, z, True)))

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from deeplab.streets.canvas import NEAR_M, Canvas, Point
+from deeplab.streets.canvas import NEAR_M, Canvas, Colour, Point
 from deeplab.streets.classes import BICYCLIST, CAR, PEDESTRIAN
 
 TYRE, GLASS = (0.05, 0.05, 0.05), np.array([0.13, 0.16, 0.19], np.float32)
@@ -31,7 +31,7 @@ def paint_vehicle(
     if camera.project(right, 0, z)[0] < camera.project(right, 0, back)[0]:
         side = right
 
-    def quad(corners: list[tuple[float, float, float]], colour: object) -> None:
+    def quad(corners: list[tuple[float, float, float]], colour: Colour) -> None:
         canvas.polygon([camera.project(*corner) for corner in corners], colour, CAR, z)
 
     margin = 0.25
@@ -95,7 +95,7 @@ def _side_view(
     (left, right), camera = ends, canvas.camera
     length = right - left
 
-    def face(points: list[Point], colour: object) -> None:
+    def face(points: list[Point], colour: Colour) -> None:
         canvas.polygon([camera.project(left + a * length, b, z) for a, b in points], colour, CAR, z)
 
     face([(0, 0.3), (1, 0.3), (1, 0.9 * waist), (0.75, waist), (0, waist)], paint * 0.9)
@@ -171,13 +171,13 @@ class _Figure:
     def at(self, point: Point) -> Point:
         return self.canvas.camera.project(self.x + point[0] * self.scale, point[1] * self.scale, self.z)
 
-    def limb(self, start: Point, end: Point, thickness_m: float, colour: object) -> None:
+    def limb(self, start: Point, end: Point, thickness_m: float, colour: Colour) -> None:
         self.canvas.bar(self.at(start), self.at(end), thickness_m * self.pixels, colour, self.class_id, self.z)
 
-    def shape(self, points: list[Point], colour: object) -> None:
+    def shape(self, points: list[Point], colour: Colour) -> None:
         self.canvas.polygon([self.at(point) for point in points], colour, self.class_id, self.z)
 
-    def disc(self, centre: Point, radius_m: float, colour: object) -> None:
+    def disc(self, centre: Point, radius_m: float, colour: Colour) -> None:
         radius = radius_m * self.pixels
         self.canvas.ellipse(self.at(centre), (radius, radius), colour, self.class_id, self.z)
 
