@@ -62,7 +62,8 @@ def checkpoint_bytes(checkpoint: Checkpoint, dtype: str = "float32") -> bytes:
     header = {"format": FORMAT_VERSION, "spec": checkpoint.spec.to_dict(), "notes": dict(checkpoint.notes)}
     arrays = {name: np.asarray(array, dtype) for name, array in checkpoint.weights.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{_HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}, **arrays)
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez_compressed(buffer, allow_pickle=False, **{_HEADER: text}, **arrays)
     return buffer.getvalue()
 
 

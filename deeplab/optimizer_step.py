@@ -107,14 +107,20 @@ def run_steps(
     *,
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """All steps of a fine-tuning; `after` is called behind each."""
+    """All steps of a fine-tuning; `after` is called behind each.
+
+    Raises:
+        ValueError: a batch has no labels, and there is no teacher.
+    """
     for step in range(options.steps):
         frames, labels = batches(step)
         rate = options.learning_rate * _schedule(step, options.steps)
         if teacher is not None:
             descent.imitate(frames, teacher(frames), rate)
-        else:
+        elif labels is not None:
             descent.fit(frames, labels, rate)
+        else:
+            raise ValueError(f"the batch of step {step} has no labels, and there is no teacher")
         after()
 
 

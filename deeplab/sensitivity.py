@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -23,7 +23,32 @@ from evaluation.accuracy import Interval, Scores, paired_difference_interval
 Part = Literal["backbone", "aspp", "decoder", "edges", "depthwise"]
 Kind = Literal["weights", "activations"]
 
-_FIELDS: dict[tuple[Part, Kind], str] = {
+_Field = Literal[
+    "weight_bits",
+    "activation_bits",
+    "aspp_weight_bits",
+    "decoder_weight_bits",
+    "aspp_activation_bits",
+    "decoder_activation_bits",
+    "edge_weight_bits",
+    "depthwise_weight_bits",
+]
+
+
+class _Bits(TypedDict, total=False):
+    """Fields of a `Compression`."""
+
+    weight_bits: int
+    activation_bits: int
+    aspp_weight_bits: int
+    decoder_weight_bits: int
+    aspp_activation_bits: int
+    decoder_activation_bits: int
+    edge_weight_bits: int
+    depthwise_weight_bits: int
+
+
+_FIELDS: dict[tuple[Part, Kind], _Field] = {
     ("backbone", "weights"): "weight_bits",
     ("aspp", "weights"): "aspp_weight_bits",
     ("decoder", "weights"): "decoder_weight_bits",
@@ -101,7 +126,9 @@ def lowerings(
             continue
         for bits in weight_bits if kind == "weights" else activation_bits:
             if bits < getattr(spread, name):
-                named = replace(spread, **{name: bits})
+                changed = _Bits()
+                changed[name] = bits
+                named = replace(spread, **changed)
                 # Edges and depthwise layers that nothing was said of belong to their stages, and go with them.
                 own = {field: getattr(start, field) for field in HELD_WEIGHT_BITS if field != name}
                 yield Lowering(part, kind, bits, replace(named, **own))
@@ -161,7 +188,7 @@ def sensitivity(
             distance,
             distance.divergence - start_distance.divergence,
             start_bytes - memory_bytes(network),
-            paired_difference_interval(scored(network), start_scores) if scored else None,
+            paired_difference_interval(scored(network), start_scores) if scored and start_scores else None,
         )
         for lowering, network, distance in zip(tried, others, distances, strict=True)
     ]

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from rich.progress import Progress as Bar
 
 from deeplab.training.config import read_config
 from evaluation.errors import exits_on_user_error
+
+if TYPE_CHECKING:
+    from deeplab.training.loop import Progress
 
 
 def main(
@@ -47,10 +50,10 @@ def main(
     console.print(f"{os.path.join(config.output, 'best.npz')}: {best.parameters:,} parameters, mIoU {scores}")
 
 
-def _display(bar: Bar, console: Console) -> Callable[..., None]:
+def _display(bar: Bar, console: Console) -> Callable[[Progress], None]:
     task = bar.add_task("", total=None)
 
-    def show(progress: object) -> None:
+    def show(progress: Progress) -> None:
         best = "-" if math.isnan(progress.best_miou) else f"{progress.best_miou:.4f}"
         text = f"loss {progress.loss:.3f}, {progress.images_per_s:.0f} img/s, best mIoU {best}"
         bar.update(task, completed=progress.step, total=progress.steps, description=text)

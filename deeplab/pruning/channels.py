@@ -87,7 +87,8 @@ def _depthwise_channels(spec: NetworkSpec, keep: Keep) -> dict[str, np.ndarray]:
             continue
         start, parts = 0, []
         for group, channels in owners[layer.name]:  # several, after a concat
-            parts.append(start + (keep[group] if group in keep else np.arange(channels)))
+            kept = None if group is None else keep.get(group)
+            parts.append(start + (np.arange(channels) if kept is None else kept))
             start += channels
         result[layer.name] = np.concatenate(parts)
     return result

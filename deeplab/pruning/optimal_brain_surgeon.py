@@ -75,14 +75,14 @@ class _Fit:
         self._aim = centred.T @ (wanted - self._means[1]) / len(given) + ridge * kernel
         self._left = kernel != 0.0
 
-    def _alike(self) -> Iterator[tuple[np.ndarray, list[int]]]:
+    def _alike(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(inputs left, the outputs that are left with them): these are solved together."""
         outputs: dict[bytes, list[int]] = {}
         for output, left in enumerate(self._left.T):
             outputs.setdefault(left.tobytes(), []).append(output)
         for alike in outputs.values():
             if self._left[:, alike[0]].any():
-                yield np.flatnonzero(self._left[:, alike[0]]), alike
+                yield np.flatnonzero(self._left[:, alike[0]]), np.array(alike)
 
     def costs(self) -> np.ndarray:
         """Of each weight, how much the squared error of its output rises without it: float64 (in, out)."""

@@ -27,7 +27,8 @@ def network_bytes(network: QuantizedNetwork) -> bytes:
     }
     arrays = {f"{part}:{name}": array for part in _PARTS for name, array in getattr(network, part).items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{_HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}, **arrays)
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez_compressed(buffer, allow_pickle=False, **{_HEADER: text}, **arrays)
     return buffer.getvalue()
 
 

@@ -81,17 +81,22 @@ def _cut(
     fill: int,
 ) -> np.ndarray:
     """A window (left, top, wide, high) of an image, resampled to `size` (width, height), `fill` outside of it."""
-    starts, extents = window[:2], window[2:]
-    low = [max(0.0, start) for start in starts]
-    high = [min(side, start + extent) for side, start, extent in zip(image.size, starts, extents, strict=True)]
-    at = [round((a - s) * n / e) for a, s, n, e in zip(low, starts, size, extents, strict=True)]
-    inner = [max(1, round((b - a) * n / e)) for a, b, n, e in zip(low, high, size, extents, strict=True)]
-    cut = image.resize(inner, resampling, box=(*low, *high))
-    if tuple(inner) != size:
+    x, y, wide, high = window
+    left, right, column, columns = _seen(image.width, x, wide, size[0])
+    top, bottom, row, rows = _seen(image.height, y, high, size[1])
+    cut = image.resize((columns, rows), resampling, box=(left, top, right, bottom))
+    if (columns, rows) != size:
         frame = Image.new(image.mode, size, (fill,) * len(image.getbands()) if image.mode == "RGB" else fill)
-        frame.paste(cut, tuple(at))
+        frame.paste(cut, (column, row))
         cut = frame
     return np.asarray(cut)
+
+
+def _seen(side: int, start: float, extent: float, pixels: int) -> tuple[float, float, int, int]:
+    """Along one side of an image, the part of a window that is within it: its start and its end, and the first and the
+    number of the window's pixels that it fills."""
+    low, high = max(0.0, start), min(side, start + extent)
+    return low, high, round((low - start) * pixels / extent), max(1, round((high - low) * pixels / extent))
 
 
 def _recolour(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

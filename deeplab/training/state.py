@@ -41,7 +41,8 @@ def save_state(state: TrainingState, path: Path) -> None:
     header = {name: getattr(state, name) for name in ("step", "best_miou", "config", "curve", "seconds")}
     arrays = {f"{index:05d}": array for index, array in enumerate(state.arrays)}
     buffer = io.BytesIO()
-    np.savez(buffer, **{_HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}, **arrays)
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(buffer, allow_pickle=False, **{_HEADER: text}, **arrays)
     write_atomically(path, buffer.getvalue())
 
 
