@@ -88,6 +88,12 @@ def test_choice_by_drop() -> None:
     assert choose(FRONT, None, "max_drop", max_drop=0.1)[0] is None
 
 
+@pytest.mark.parametrize(("rule", "figure"), [("budget", "budget_mb"), ("max_drop", "max_drop")])
+def test_a_rule_without_its_figure_is_refused(rule: str, figure: str) -> None:
+    with pytest.raises(ValueError, match=f"the rule {rule} needs {figure}"):
+        choose(FRONT, 0.7, rule)
+
+
 def test_nothing_to_choose_from() -> None:
     assert choose([], None, "knee")[0] is None
 

@@ -48,6 +48,13 @@ def test_a_baseline_that_did_not_complete_is_none(study) -> None:
     assert study(COMPLETE).baseline.number == 0
 
 
+def test_a_trial_without_a_measurement_says_how_it_ended(study) -> None:
+    complete, failed = study(COMPLETE, FAILED).trials
+    assert complete.measured is complete.measurement
+    with pytest.raises(ValueError, match="trial-001 has no measurement; it ended as failed"):
+        _ = failed.measured
+
+
 def test_a_record_is_read_with_a_byte_order_mark_and_with_a_name_that_was_not_decoded(study, tmp_path: Path) -> None:
     record = study(COMPLETE)
     odd = replace(record, environment=replace(record.environment, command="launch \udcff.yaml"), study="stra\u00dfen")
