@@ -151,7 +151,10 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         section: type[BaseModel] = TrainConfig
         for part in location[:-1]:
-            section = section.model_fields[part].annotation  # type: ignore[assignment]
+            inner = section.model_fields[part].annotation
+            if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+                raise TypeError(f"{key}: {part} is no section, so no key of it can be unknown") from error
+            section = inner
         return f"unknown key '{key}'{nearest(location[-1], tuple(section.model_fields))}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
