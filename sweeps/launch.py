@@ -62,7 +62,7 @@ def launch(
     from sweeps.sweep import run_sweep
     from sweeps.workers.output import Output
 
-    console = Console(file=Output())
+    console = Console(file=Output())  # type: ignore[arg-type]  # rich names IO[str], and uses what a TextIOBase has
     if keys:
         return print_keys(console)
     if config_file is None:

@@ -62,7 +62,7 @@ class ModuleSource:
         for node in ast.walk(self.tree):
             body = getattr(node, "body", None)
             if isinstance(body, list):
-                node.body = [statement for statement in body if not _is_text(statement)]
+                body[:] = [statement for statement in body if not _is_text(statement)]
         self._nodes = list(ast.walk(self.tree))
 
     def facts(self) -> SourceFacts:
@@ -252,7 +252,8 @@ def _bound(statement: ast.stmt) -> list[str]:
             return [alias.asname or alias.name.partition(".")[0] for alias in names]
         case ast.Assign(targets):
             leaves = [leaf for target in targets for leaf in _leaves(target)]
-            return [leaf.id for leaf in leaves] if all(isinstance(leaf, ast.Name) for leaf in leaves) else []
+            bound = [leaf.id for leaf in leaves if isinstance(leaf, ast.Name)]
+            return bound if len(bound) == len(leaves) else []
         case ast.AnnAssign(ast.Name(name)):
             return [name]
     return []

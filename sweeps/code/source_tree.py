@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from sweeps.code.source_facts import OURS, Imported, ModuleSource, SourceFacts, source_facts
 
@@ -78,8 +79,10 @@ class SourceTree:
     def reach(self, roots: Iterable[Root], imported: Iterable[Imported] = ()) -> Reach:
         """Everything that functions defined in `roots` reach, and further imports."""
         roots = tuple(roots)
-        parts, names, imports = set(), set(), set()
+        parts: set[tuple[str, str]] = set()
         seen: set[str] = set()
+        names: set[str] = set()
+        imports: set[str] = set()
         waiting = self._follow(imported, names, imports)
         for module, definition in roots:
             waiting += self._parents(module)
@@ -98,7 +101,8 @@ class SourceTree:
             waiting += self._paths if facts.unbounded else self._follow(facts.imports, names, imports)
         self._keep()
         files = {file for module in seen | {module for module, _ in roots} for file in self._files(module)}
-        return Reach(*(tuple(sorted(found)) for found in (seen, parts, names, files, imports)))
+        modules, looked_through, shipped, others = (tuple(sorted(found)) for found in (seen, names, files, imports))
+        return Reach(modules, tuple(sorted(parts)), looked_through, shipped, others)
 
     def _follow(self, imported: Iterable[Imported], names: set[str], imports: set[str]) -> list[str]:
         """The modules that some imports lead to; what was looked through and what is not ours is added to the sets."""
@@ -158,7 +162,7 @@ class SourceTree:
 
     def stamps(self) -> dict[str, Stamp]:
         """The stamp of every file that belongs to the tree."""
-        found = {}
+        found: dict[str, Stamp] = {}
         for package in OURS:
             for folder, folders, names in os.walk(self.root / package):
                 folders[:] = [name for name in folders if name != "__pycache__"]
@@ -242,7 +246,7 @@ def _analysis() -> str:
     return hashlib.sha256(sys.version.encode() + ANALYSIS.read_bytes()).hexdigest()
 
 
-def _facts_of(fields: dict) -> SourceFacts:
+def _facts_of(fields: dict[str, Any]) -> SourceFacts:
     exports = fields["exports"]
     return SourceFacts(
         fields["digest"],

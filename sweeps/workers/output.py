@@ -38,7 +38,7 @@ class Output(io.TextIOBase):
             self.on_loss = former
 
     @property
-    def encoding(self) -> str:
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute; in CPython it is read-only
         return self._stream.encoding
 
     def isatty(self) -> bool:

@@ -183,9 +183,10 @@ class _Worker:
     def memory(self) -> int:
         """Resident bytes; 0 once it has ended."""
         try:
-            return psutil.Process(self.process.pid).memory_info().rss
+            resident: int = psutil.Process(self.process.pid).memory_info().rss
         except psutil.Error:
             return 0
+        return resident
 
     def end(self, reason: str) -> Answer:
         answer = Answer(self.key, Failure(reason), time.monotonic() - self.since)

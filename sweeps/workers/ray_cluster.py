@@ -106,7 +106,7 @@ def _imported() -> ModuleType:
 
 def _read_environment(ray: ModuleType) -> None:
     """Ray reads these variables when it is imported."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # Ray's stub of this module leaves them out
 
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = os.environ.get(LOOPBACK_ONLY) != "0"
     if not ray.is_initialized():
@@ -115,9 +115,10 @@ def _read_environment(ray: ModuleType) -> None:
 
 
 def _has_token(ray: ModuleType) -> bool:
-    from ray._raylet import AuthenticationTokenLoader
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # Ray's stub of this module leaves it out
 
-    return AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+    found: bool = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+    return found
 
 
 def _check_port(address: str, host: str, port: int) -> None:
@@ -129,7 +130,7 @@ def _check_port(address: str, host: str, port: int) -> None:
 
 def _check_cluster(ray: ModuleType, address: str) -> None:
     """Ask the cluster something: `ray.init` says the same of every failure, and after 20 to 80 s."""
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # Ray's stub of this module leaves it out
 
     found: list[BaseException | None] = []
 

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,13 @@ from sweeps.workers.worker_pool import (
 class _RayWorker:
     """The actor. It opens its handler once, at the first call."""
 
-    def __init__(self, open_handler: Any) -> None:
-        self._open_handler, self._handler = open_handler, None
+    def __init__(self, open_handler: Callable[[], Handler]) -> None:
+        self._open_handler = open_handler
+        self._handler: Handler | None = None
 
     def open(self) -> tuple[str, Any]:
         try:
-            self._handler: Handler = self._open_handler()
+            self._handler = self._open_handler()
         except UserError as error:
             return "user error", str(error)
         except Exception:
@@ -45,13 +46,15 @@ class _RayWorker:
         return "ready", os.getpid()
 
     def answer(self, request: Any) -> tuple[str, Any]:
+        assert self._handler is not None, "nothing is handed out before `open` has answered"
         kind, value = respond(self._handler, request)
         return kind, value
 
     def memory_bytes(self) -> int:
         import psutil
 
-        return psutil.Process().memory_info().rss
+        resident: int = psutil.Process().memory_info().rss
+        return resident
 
 
 @dataclass
@@ -85,7 +88,7 @@ class RayPool:
 
     def __init__(
         self,
-        open_handler: Any,
+        open_handler: Callable[[], Handler],
         workers: int,
         log: Path,
         limits: Limits,
@@ -168,9 +171,10 @@ class RayPool:
         if self._limits.memory_bytes is None:
             return False
         try:
-            return self._ray.get(slot.actor.memory_bytes.remote()) > self._limits.memory_bytes
+            resident: int = self._ray.get(slot.actor.memory_bytes.remote())
         except self._ray.exceptions.RayError:
             return True
+        return resident > self._limits.memory_bytes
 
     def _lost(self, index: int, error: Exception) -> list[Answer]:
         """The actor died, was killed for memory, or its node is gone."""

@@ -7,13 +7,14 @@ import sys
 import traceback
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from evaluation.addresses import masked
 from evaluation.errors import UserError
 
 Handler = Callable[[Any], Any]
 """Answers one request; lives in a worker, with whatever it keeps warm."""
+K = TypeVar("K", bound=Hashable)
 
 STARTS_WITHOUT_SUCCESS = 3
 START_LIMIT_S = 300.0
@@ -89,17 +90,18 @@ def respond(handler: Handler, request: Any) -> tuple[str, Any]:
         return "answer", Failure(masked(f"{type(error).__name__}: {error}").splitlines()[0], text)
 
 
-def ask_all(executor: WorkerPool, requests: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+def ask_all(executor: WorkerPool, requests: Mapping[K, Any]) -> dict[K, Any]:
     """Answers of all requests, by key; a lost one is a `Failure`."""
     for key, request in requests.items():
         executor.submit(key, request)
     return answers_to(executor, requests)
 
 
-def answers_to(executor: WorkerPool, keys: Collection[Hashable]) -> dict[Hashable, Any]:
+def answers_to(executor: WorkerPool, keys: Collection[K]) -> dict[K, Any]:
     """Answers of requests that were handed in, by key."""
-    answers: dict[Hashable, Any] = {}
+    wanted: Mapping[Hashable, K] = {key: key for key in keys}
+    answers: dict[K, Any] = {}
     while len(answers) < len(keys):
         # The preparation of trials may still be under way, and answer in between.
-        answers |= {answer.key: answer.value for answer in executor.poll(0.5) if answer.key in keys}
+        answers |= {wanted[answer.key]: answer.value for answer in executor.poll(0.5) if answer.key in wanted}
     return answers
