@@ -96,6 +96,7 @@ class SpaceConfig(StrictModel):
     @field_validator(*STAGE_BITS)
     @classmethod
     def _stage_bits(cls, levels: tuple[int, ...] | None, info: ValidationInfo) -> tuple[int, ...] | None:
+        assert info.field_name is not None, "a validator of fields knows its field"
         of_weights = backbone_field(info.field_name) == "weight_bits"
         return levels and _among(levels, STAGE_WEIGHT_BITS if of_weights else STAGE_ACTIVATION_BITS)
 

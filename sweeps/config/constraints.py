@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from evaluation.measurement import MemoryFigures
+from evaluation.measurement import Measurement, MemoryFigures
 from reports.record import State, Trial
 from sweeps.config.schema import ConstraintsConfig
 
@@ -29,6 +29,12 @@ def costs_of(trial: Trial) -> dict[str, float]:
     return planned_costs(trial.memory, trial.macs)
 
 
+def measurement_of(trial: Trial) -> Measurement:
+    """The measurement of a complete trial."""
+    assert trial.measurement is not None, f"{trial.label} is {trial.state}: only a complete trial has a measurement"
+    return trial.measurement
+
+
 def planned_limits(constraints: ConstraintsConfig) -> dict[str, float]:
     """The limits of `PLANNED` that are set."""
     return {name: limit for name in PLANNED if (limit := getattr(constraints, name)) is not None}
@@ -38,9 +44,9 @@ def excesses(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfi
     """By how much a trial is over each limit, as far as it is known; feasible where none is above 0."""
     costs = costs_of(trial)
     over = {name: costs[name] - limit for name, limit in planned_limits(constraints).items() if name in costs}
-    known = trial.measurement is not None and baseline is not None and baseline.measurement is not None
-    if constraints.miou_drop is not None and known:
-        drop = baseline.measurement.scores.miou - trial.measurement.scores.miou
+    measured, reference = trial.measurement, None if baseline is None else baseline.measurement
+    if constraints.miou_drop is not None and measured is not None and reference is not None:
+        drop = reference.scores.miou - measured.scores.miou
         over["miou_drop"] = drop - constraints.miou_drop
     return over
 
@@ -50,7 +56,10 @@ def judge(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfig) 
     if trial.state is State.FAILED:
         return trial
     over = {name: excess for name, excess in excesses(trial, baseline, constraints).items() if excess > 0}
-    reason = over_limits(over, planned_limits(constraints) | {"miou_drop": constraints.miou_drop})
+    limits = planned_limits(constraints)
+    if constraints.miou_drop is not None:
+        limits["miou_drop"] = constraints.miou_drop
+    reason = over_limits(over, limits)
     feasible = trial.state is State.COMPLETE and not over
     return replace(trial, feasible=feasible, reason=reason or (trial.reason if not feasible else None))
 

@@ -52,7 +52,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
     return _with_absolute_paths(config, path.resolve().parent, set(origins))
 
 
-def _parse_override(override: str) -> tuple[KeyPath, Any]:
+def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
     name, equals, text = override.partition("=")
     remember(text)
     if not equals or not name.strip():
@@ -60,7 +60,7 @@ def _parse_override(override: str) -> tuple[KeyPath, Any]:
     return tuple(name.strip().split(".")), parse_yaml(text, f"-o {_short(override)}", numbered=False).tree
 
 
-def _assign(tree: dict[str, Any], keys: KeyPath, value: Any, override: str) -> None:
+def _assign(tree: dict[str, Any], keys: tuple[str, ...], value: Any, override: str) -> None:
     for depth, key in enumerate(keys[:-1]):
         if tree.get(key) is None:
             tree[key] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from evaluation.addresses import is_secret_name, remember, secret_in
 from evaluation.errors import UserError
+from evaluation.yaml_file import KeyPath
 
 DATABASES = "PGPASSWORD or ~/.pgpass"
 STORES = "the store's own configuration, such as ~/.aws/credentials or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -30,7 +31,7 @@ def without_secret(value: str) -> str:
     return value
 
 
-def refuse_secrets(tree: Any, lines: Mapping[tuple, int], origins: Mapping[tuple, str], file: object) -> None:
+def refuse_secrets(tree: Any, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str], file: object) -> None:
     """Search a configuration's tree.
 
     Args:
@@ -50,7 +51,7 @@ def refuse_secrets(tree: Any, lines: Mapping[tuple, int], origins: Mapping[tuple
         raise UserError(f"{where}: {_refusal(found, value)}")
 
 
-def _secrets(tree: Any, keys: tuple) -> Iterator[tuple[tuple, str, str]]:
+def _secrets(tree: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, str, str]]:
     """(keys, what was found, the value) of every secret."""
     if len(keys) > _DEPTH:
         return

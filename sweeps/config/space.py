@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deeplab.compression import FLOAT_BITS, STAGE_BITS, Compression, backbone_field
+from deeplab.compression import FLOAT_BITS, STAGE_BITS, Compression, PruningMethod, backbone_field
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,18 @@ class Candidate:
         stage that says the backbone's bits over again."""
         compression = self.compression
         followed = [name for name in STAGE_BITS if self.bits_of(name) == self.bits_of(backbone_field(name))]
-        changes = {name: None for name in followed if getattr(compression, name) is not None}
+        changes: dict[str, Any] = {name: None for name in followed if getattr(compression, name) is not None}
         if compression.sparsity == 0.0 and compression.pruning != "channels":
             changes["pruning"] = "channels"
         return Candidate(replace(compression, **changes), self.tile_count) if changes else self
 
     def bits_of(self, name: str) -> int:
         """Bits by the name of their dimension; a stage that says nothing of its own has the backbone's."""
-        own = getattr(self.compression, name)
-        return getattr(self.compression, backbone_field(name)) if own is None else own
+        own: int | None = getattr(self.compression, name)
+        if own is not None:
+            return own
+        followed: int = getattr(self.compression, backbone_field(name))
+        return followed
 
     def __str__(self) -> str:
         compression = self.compression
@@ -86,7 +89,7 @@ class Space:
     activations has bits by stage, the latter's activations only: those stages then follow the backbone.
     """
 
-    pruning: tuple[str, ...]
+    pruning: tuple[PruningMethod, ...]
     sparsity: tuple[float, ...]
     weight_bits: tuple[int, ...]
     activation_bits: tuple[int, ...]
@@ -112,7 +115,7 @@ class Space:
 
     def candidate(
         self,
-        pruning: str,
+        pruning: PruningMethod,
         sparsity: float,
         weight_bits: int,
         activation_bits: int,
@@ -136,7 +139,7 @@ class Space:
 
     def smallest(self) -> Candidate:
         """The corner that should need least memory: narrowest, fewest bits, most tiles."""
-        pruning = "channels" if "channels" in self.pruning else self.pruning[0]
+        pruning: PruningMethod = "channels" if "channels" in self.pruning else self.pruning[0]
         activation_bits = (self.integer_activation_bits or (FLOAT_BITS,))[0]
         stages = {name: levels[0] for name, levels in self.stage_levels.items()}
         return self.candidate(

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from deeplab.datasets.digests import FileState, Known, known_digests, learn_digests
 from sweeps.config.schema import SweepConfig
@@ -70,8 +71,8 @@ class FileFacts:
         rows = [(name, labels, _seal(name, labels)) for name, labels in found.items()]
         self._write("INSERT OR REPLACE INTO passed VALUES (?, ?, ?)", rows)
 
-    def _rows(self, table: str, key: str, names: Sequence[str]) -> list[tuple]:
-        rows: list[tuple] = []
+    def _rows(self, table: str, key: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
         if not names or not self._path.exists():
             return rows
         with suppress(*_TROUBLE), self._open() as connection:
@@ -81,7 +82,7 @@ class FileFacts:
                 rows += connection.execute(f"SELECT * FROM {table} WHERE {key} IN ({marks})", part).fetchall()
         return rows
 
-    def _write(self, statement: str, rows: list[tuple]) -> None:
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if not rows:
             return
         with suppress(*_TROUBLE):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ def _differing(before: Sequence[str], now: Sequence[str]) -> str:
     return f"class {number} was {before[number]!r}, is {now[number]!r}"
 
 
-def _changed_images(use: str, before: Sequence[Sequence], now: Sequence[Sequence]) -> str:
+def _changed_images(use: str, before: Sequence[Sequence[Any]], now: Sequence[Sequence[Any]]) -> str:
     """Which images and masks of one use differ, by name."""
     if not before and not now:
         return f"{use} images (this version draws others)"
@@ -194,8 +194,9 @@ def _program() -> str:
     return _digest([source_digest("deeplab", "evaluation"), environment.versions()])
 
 
-def _is_set(target: Target, one: Any) -> bool:
-    return one.name != "name" and getattr(target, one.name) != one.default
+def _is_set(target: Target, one: Field[Any]) -> bool:
+    value: object = getattr(target, one.name)
+    return one.name != "name" and value != one.default
 
 
 def _digest(tree: Any) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -104,23 +105,23 @@ def check_images(uses: Sequence[Use], facts: FileFacts, console: Console) -> Non
     with _Bar(console, len(items)) as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         named = list(bar.track("reading", _each(pool, _Item.name, items)))
         facts.save_digests(paths)
-        known = facts.passed([name for name in named if isinstance(name, str)])
-        fresh = [item for item, name in zip(items, named, strict=True) if isinstance(name, str) and name not in known]
+        names = {item: name for item, name in zip(items, named, strict=True) if isinstance(name, str)}
+        known = facts.passed(list(names.values()))
+        fresh = [item for item, name in names.items() if name not in known]
         if fresh:
             bar.say("checking 1 image" if len(fresh) == 1 else f"checking {len(fresh)} images and their masks")
         found = list(bar.track("checking", _each(pool, _Item.labels, fresh)))
-    names = dict(zip(items, named, strict=True))
-    facts.save_passed({names[i]: seen for i, seen in zip(fresh, found, strict=True) if isinstance(seen, bytes)})
+    seen = {item: labels for item, labels in zip(fresh, found, strict=True) if isinstance(labels, bytes)}
+    facts.save_passed({names[item]: labels for item, labels in seen.items()})
     bad = [answer for answer in (*named, *found) if isinstance(answer, _Bad)]
     if bad:
         raise _refused(bad, items)
-    seen = dict(zip(fresh, found, strict=True)) | {item: known[names[item]] for item in items if names[item] in known}
-    _check_scored(uses, seen)
+    _check_scored(uses, seen | {item: known[name] for item, name in names.items() if name in known})
 
 
 def _distinct(uses: Sequence[Use]) -> list[_Item]:
     """Every image in files once, with its mask where any use reads that."""
-    items: dict[tuple, _Item] = {}
+    items: dict[tuple[Path, ...], _Item] = {}
     for use in sorted(uses, key=lambda use: not use.labelled):
         for index in range(len(use.split)):
             if paths := use.split.files(index):

@@ -80,10 +80,16 @@ class Unchanged(Split):
 
 def unchanged(images: Images) -> Images:
     """The same images; those in files are read only as long as they stay as they are now."""
-    uses = {"search": images.search, "heldout": images.heldout, "train": images.train}
-    uses["calibration"] = images.calibration
+
+    def kept(split: Split) -> Split:
+        return Unchanged(split) if split.files(0) else split
+
     return replace(
-        images, **{use: Unchanged(split) for use, split in uses.items() if split is not None and split.files(0)}
+        images,
+        search=kept(images.search),
+        heldout=kept(images.heldout),
+        train=None if images.train is None else kept(images.train),
+        calibration=kept(images.calibration),
     )
 
 
