@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from evaluation.addresses import masked, masked_address, remember
 from evaluation.errors import UserError
@@ -155,10 +155,26 @@ class FolderStore:
             os.close(handle)
 
 
+class _FileSystem(Protocol):
+    """What a `RemoteStore` uses of `fsspec.AbstractFileSystem`, which is not typed."""
+
+    def unstrip_protocol(self, name: str) -> str: ...
+
+    def cat_file(self, path: str) -> bytes: ...
+
+    def makedirs(self, path: str, exist_ok: bool) -> None: ...
+
+    def pipe_file(self, path: str, value: bytes) -> object: ...
+
+    def rm_file(self, path: str) -> object: ...
+
+    def find(self, path: str, *, detail: Literal[True]) -> dict[str, dict[str, Any]]: ...
+
+
 class RemoteStore:
     """A store behind fsspec. Objects appear whole; two who need one entry at once both compute it."""
 
-    def __init__(self, filesystem: object, root: str) -> None:
+    def __init__(self, filesystem: _FileSystem, root: str) -> None:
         self._filesystem, self._root = filesystem, root.rstrip("/")
 
     def __str__(self) -> str:
@@ -200,7 +216,7 @@ class RemoteStore:
         yield
 
 
-def _modified(seen: dict) -> float:
+def _modified(seen: dict[str, Any]) -> float:
     """Protocols name the time of the last change in several ways; there is none of the last use."""
     for key in ("LastModified", "mtime", "created", "updated"):
         value = seen.get(key)

@@ -79,8 +79,11 @@ class Problem:
 def revisions(schema: Schema) -> tuple[frozenset[str], str]:
     """All versions that the installed library knows, and its latest."""
     spec = find_spec(schema.package)
-    folder = Path(next(iter(spec.submodule_search_locations))) / schema.migrations
-    known, followed = set(), set()
+    places = None if spec is None else spec.submodule_search_locations
+    assert places is not None, f"{schema.package} is a package, and always installed"
+    folder = Path(next(iter(places))) / schema.migrations
+    known: set[str] = set()
+    followed: set[str] = set()
     for file in folder.glob("*.py"):
         source = file.read_text(encoding="utf-8")
         if match := _REVISION.search(source):

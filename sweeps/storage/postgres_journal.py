@@ -202,11 +202,12 @@ class SharedJournal:
         if made is None:
             self.refresh()
             return None
-        self.asked[candidate] = made.number
-        self._held.add(made.number)
-        return made.number
+        claimed: int = made.number
+        self.asked[candidate] = claimed
+        self._held.add(claimed)
+        return claimed
 
-    def _unheard(self) -> Select:
+    def _unheard(self) -> Select[int, str]:
         """Open claims that are this launch's by the database, and that it does not know of."""
         return select(_CLAIMS.c.number, _CLAIMS.c.candidate).where(
             _CLAIMS.c.study == self._study,
@@ -353,7 +354,7 @@ def read_shared_journal(url: str, study: str) -> dict[int, Trial]:
     return trials
 
 
-def _trial(row: Row) -> Trial:
+def _trial(row: Row[int, str]) -> Trial:
     """The trial of a claim that was answered.
 
     Raises:
@@ -386,8 +387,8 @@ def _candidate(key: str) -> Candidate:
 
 def open_shared(config: SweepConfig) -> SharedJournal | None:
     """The journal of a study that several launches work on, where the configuration names its database."""
-    if config.storage.url is None:
+    storage = config.storage
+    if storage.url is None:
         return None
     owner = f"{platform.node()} {os.getpid()} {uuid.uuid4().hex[:8]}"
-    storage = config.storage
     return SharedJournal(storage.url, config.study, owner, storage.lease_seconds, config.search.trials)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
@@ -90,11 +90,18 @@ class Patience:
             self.say(line)
 
 
-def patient(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+class _Patient(Protocol):
+    patience: Patience
+
+
+S = TypeVar("S", bound=_Patient)
+
+
+def patient(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """A method that may be done twice, of an object with a `patience`."""
 
     @functools.wraps(method)
-    def waiting(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+    def waiting(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.patience.call(lambda _: method(self, *args, **kwargs))
 
     return waiting

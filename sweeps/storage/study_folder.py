@@ -260,9 +260,9 @@ def read_folder(path: Path) -> StudyFolder:
         ) from None
     if known is None:
         raise UserError(f"{path}: no study here ({STUDY_FILE} is missing); give a folder such as studies/streets")
-    changes = [change.model_dump() for change in known.changes]
+    changes: list[Mapping[str, Any]] = [change.model_dump() for change in known.changes]
     launch = known.launch.model_dump()
-    inputs = [span.model_dump(exclude_none=True) for span in known.inputs]
+    inputs: list[Mapping[str, Any]] = [span.model_dump(exclude_none=True) for span in known.inputs]
     return StudyFolder(path, known.id, known.started, known.seconds, known.config, launch, changes, inputs)
 
 
