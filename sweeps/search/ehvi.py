@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -25,12 +25,12 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, Whi
 from deeplab.compression import STAGE_BITS, Compression
 from reports.front import Point, staircase
 from reports.record import State, Trial
-from sweeps.config.constraints import costs_of
+from sweeps.config.constraints import costs_of, measurement_of
 from sweeps.config.space import Candidate, Space
 
 USEFUL_DROP = 0.1
 """mIoU below the baseline's that is worth nothing."""
-QUANTILES = norm.ppf((np.arange(16) + 0.5) / 16)
+QUANTILES: np.ndarray = norm.ppf((np.arange(16) + 0.5) / 16)
 """Of the predicted mIoU, over which the gain is averaged."""
 FITTED = 120
 """Trials up to which the processes' scales are fitted; with more they hardly move."""
@@ -90,8 +90,8 @@ def choose(
     memory = costs["peak_memory_mb"]
     baseline = next((trial for trial in measured if trial.number == 0), measured[0])
     drop = min(USEFUL_DROP, worth.miou_drop or USEFUL_DROP)
-    reference = baseline.measurement.scores.miou - drop, math.log(costs_of(baseline)["peak_memory_mb"])
-    points = [(t.measurement.scores.miou, math.log(costs_of(t)["peak_memory_mb"])) for t in measured if t.feasible]
+    reference = measurement_of(baseline).scores.miou - drop, math.log(costs_of(baseline)["peak_memory_mb"])
+    points = [(measurement_of(t).scores.miou, math.log(costs_of(t)["peak_memory_mb"])) for t in measured if t.feasible]
     points += list(zip(miou[len(untried) :], memory[len(untried) :], strict=True))
     count = len(untried)
     gains = expected_gain(points, reference, miou[:count], spread[:count], memory[:count])
@@ -130,10 +130,13 @@ def expected_gain(
     for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True):
         width = np.maximum(right - np.maximum(left, memory), 0)
         gain += np.maximum(draws - height, 0) * width[:, None]
-    return gain.mean(axis=1)
+    mean: np.ndarray = gain.mean(axis=1)
+    return mean
 
 
-def _seconds(compression: Compression, done: set[Compression], pruned: set[tuple], costs: Costs) -> float:
+def _seconds(
+    compression: Compression, done: set[Compression], pruned: Collection[tuple[str, float]], costs: Costs
+) -> float:
     if compression in done:
         return costs.plan
     known = (compression.pruning, compression.sparsity) in pruned or compression.sparsity == 0.0
@@ -165,7 +168,7 @@ def _foretold_miou(
     """Mean and standard deviation, (N,) each; sure for networks that were measured, in whatever tiles, and at most what
     screening has shown."""
     features = _features(space)
-    known = {_candidate(trial).compression: trial.measurement.scores.miou for trial in measured}
+    known = {_candidate(trial).compression: measurement_of(trial).scores.miou for trial in measured}
     process = _fitted(features.coarseness(known), np.array(list(known.values())))
     compressions = list(dict.fromkeys(candidate.compression for candidate in wanted))
     mean, deviation = process.predict(features.coarseness(compressions), return_std=True)
@@ -200,7 +203,8 @@ def _foretold_cost(space: Space, told: Sequence[Trial], name: str, wanted: Seque
     features = _features(space)
     values = np.log([max(costs_of(trial)[name], 1e-9) for trial in planned])
     process = _fitted(features.size(_candidate(trial) for trial in planned), values)
-    return process.predict(features.size(wanted))
+    predicted: np.ndarray = process.predict(features.size(wanted))
+    return predicted
 
 
 def _fitted(features: np.ndarray, values: np.ndarray) -> GaussianProcessRegressor:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -38,6 +39,7 @@ LOOK_S = 1.0
 SETTLE_S = 10.0
 """How long the end of the search waits for MLflow, so that a launch which then closes the study finds these runs."""
 PLANS = "plans"
+J = TypeVar("J", bound=Journal | SharedJournal)
 
 
 def run_trials(
@@ -55,13 +57,18 @@ def run_trials(
     Args:
         clock: seconds of the study's wall time until now.
     """
-    kind = _SharedSearch if isinstance(journal, SharedJournal) else _Search
+    rest = executor, mirror, progress, clock
+    search: _Search[SharedJournal] | _Search[Journal]
+    if isinstance(journal, SharedJournal):
+        search = _SharedSearch(config, study, journal, *rest)
+    else:
+        search = _Search(config, study, journal, *rest)
     # The sampler's small matrices: threads of theirs would only fight the workers for the cores.
     with threadpool_limits(1, user_api="blas"):
-        return kind(config, study, journal, executor, mirror, progress, clock).run(stop)
+        return search.run(stop)
 
 
-class _Search:
+class _Search(Generic[J]):
     """The state of a running search.
 
     A question is asked, answered (in the journal), told (to the sampler) and handed to MLflow's mirror, the last two in
@@ -73,7 +80,7 @@ class _Search:
         self,
         config: SweepConfig,
         study: Study,
-        journal: Journal,
+        journal: J,
         executor: WorkerPool,
         mirror: Mirror,
         progress: Progress,
@@ -279,11 +286,10 @@ class _Search:
         return judge(trial, self._baseline, self.config.constraints)
 
 
-class _SharedSearch(_Search):
+class _SharedSearch(_Search[SharedJournal]):
     """A search that other launches take part in: each asks, evaluates and writes for itself, and all know what any has
     found. Which launch measures what depends on their speed; no candidate is measured by two."""
 
-    journal: SharedJournal
     _renewed = _looked = float("-inf")
 
     def _begin(self) -> None:
@@ -353,7 +359,8 @@ class _SharedSearch(_Search):
 
 def _trial(answer: Answer, folder: Path, finished_s: float) -> Trial:
     """The trial an answer makes; its plan or traceback is put into the study's folder."""
-    question: PendingTrial = answer.key
+    question = answer.key
+    assert isinstance(question, PendingTrial), "other answers make no trial"
     trial = Trial(
         number=question.number,
         params=question.candidate.as_params(),

@@ -20,12 +20,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, get_storage
+from optuna.study import StudyDirection
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 from sqlalchemy.exc import DatabaseError
 
 from reports.record import State, Trial
-from sweeps.config.constraints import costs_of
+from sweeps.config.constraints import costs_of, measurement_of
 from sweeps.config.space import BASELINE, Candidate, Space
 from sweeps.search.ehvi import ANYTHING, Worth, choose
 from sweeps.search.samplers import make_sampler, mixed_seed
@@ -121,7 +122,7 @@ class Study:
             return self._create(KnownStorage(get_storage(url)), name)
 
     def _create(self, storage: BaseStorage, name: str) -> optuna.Study:
-        directions = ["maximize", *["minimize"] * len(self._costs)]
+        directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(self._costs)]
         return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
 
     def _fits(self, study: optuna.Study) -> bool:
@@ -159,9 +160,9 @@ class Study:
                 questions[asked["number"]] = PendingTrial(asked["number"], candidate, trial.number, asked["known"])
             elif asked["number"] not in finished:
                 questions.setdefault(asked["number"], PendingTrial(asked["number"], candidate, None, asked["known"]))
-        for number, trial in finished.items():
+        for number, result in finished.items():
             if number not in known:
-                self._restore(trial)
+                self._restore(result)
         return [questions[number] for number in sorted(questions)]
 
     def _restore(self, trial: Trial) -> None:
@@ -200,14 +201,15 @@ class Study:
             return None
         rng = random.Random(mixed_seed(self._seed, number))
         for attempt in range(REPEATS_BEFORE_RANDOM + 1):
-            chosen = None
+            candidate, trial = None, None
             if attempt == REPEATS_BEFORE_RANDOM or self._sampler == "grid":
-                chosen = rng.choice(list(self._untried))
+                candidate = rng.choice(list(self._untried))
             elif self._sampler == "ehvi":
-                pending = [candidate for candidate, number in self.asked.items() if number not in finished]
-                chosen = choose(self._space, list(finished.values()), pending, list(self._untried), self._worth)
-            trial = None if chosen is not None else self._ask_optuna(number + 100_003 * attempt, finished)
-            candidate = chosen if trial is None else self._candidate(trial.params)
+                pending = [asked for asked, number in self.asked.items() if number not in finished]
+                candidate = choose(self._space, list(finished.values()), pending, list(self._untried), self._worth)
+            else:
+                trial = self._ask_optuna(number + 100_003 * attempt, finished)
+                candidate = self._candidate(trial.params)
             if candidate not in self.asked and (question := self._claim(number, candidate, trial, len(finished))):
                 return question
             if trial is not None:
@@ -236,7 +238,7 @@ class Study:
             if candidate not in self.asked:
                 self._register(candidate, number)
 
-    def _ask_baseline(self) -> PendingTrial:
+    def _ask_baseline(self) -> PendingTrial | None:
         if self._shared is not None and self._shared.claim(BASELINE) is None:
             self._sync_asked(self._shared.asked)
             return self.ask({})
@@ -271,14 +273,15 @@ class Study:
         """The question, unless another launch was sooner. `trial`: Optuna's, where the candidate was its choice."""
         if self._shared is not None:
             try:
-                number = self._shared.claim(candidate)
+                claimed = self._shared.claim(candidate)
             except BudgetSpentError:
                 if trial is not None:
                     self._study.tell(trial, state=TrialState.FAIL)
                 raise
-            if number is None:
+            if claimed is None:
                 self._sync_asked(self._shared.asked)
                 return None
+            number = claimed
         self._register(candidate, number)
         if trial is None:
             return self._begin(number, candidate, known)
@@ -367,4 +370,4 @@ class Study:
 
     def _values(self, trial: Trial) -> list[float]:
         costs = costs_of(trial)
-        return [trial.measurement.scores.miou, *(costs[name] for name in self._costs)]
+        return [measurement_of(trial).scores.miou, *(costs[name] for name in self._costs)]

@@ -24,11 +24,11 @@ def clock(seconds: float) -> str:
 
 def best_so_far(trials: Mapping[int, Trial]) -> str:
     """The most accurate feasible trial and its memory, in words."""
-    complete = [trial for trial in trials.values() if trial.measurement is not None and trial.feasible]
-    if not complete:
+    measured = [t.measurement for t in trials.values() if t.measurement is not None and t.feasible]
+    if not measured:
         return "nothing yet"
-    best = max(complete, key=lambda t: (t.measurement.scores.miou, -t.measurement.memory.peak_memory_bytes))
-    return f"mIoU {best.measurement.scores.miou:.3f} at {best.measurement.memory.peak_memory_bytes / 1e6:.2f} MB"
+    best = max(measured, key=lambda m: (m.scores.miou, -m.memory.peak_memory_bytes))
+    return f"mIoU {best.scores.miou:.3f} at {best.memory.peak_memory_bytes / 1e6:.2f} MB"
 
 
 def one_line(trial: Trial) -> str:

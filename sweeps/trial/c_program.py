@@ -93,6 +93,9 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
         how = str(error).split(": ", 1)[-1]  # without the path of a temporary file
         return Execution(count, 0.0, planned.arena_bytes, 0, 0, False, False, 0, 0, 0.0, failure=how)
     seen = proof.measured
+    assert proof.agreement is not None, "it was given the labels"
+    assert proof.stack_bound_bytes is not None, "it was asked for the bound"
+    assert seen.stack_bytes is not None, "a program of `prove` has a stack of its own"
     return Execution(
         images=count,
         label_agreement=proof.agreement,

@@ -53,8 +53,10 @@ def compressed(compression: Compression, context: Context) -> Network:
         if context.config.quantization.equalize:
             checkpoint = equalize(checkpoint, _ranges(checkpoint, context))
         ranges = _ranges(checkpoint, context)
+    bits = context.settled(compression).bits
+    assert bits is not None, "a float network has been returned"
     with context.timed("quantize"):
-        return _quantized(checkpoint, ranges, context.settled(compression).bits, context)
+        return _quantized(checkpoint, ranges, bits, context)
 
 
 def _quantized(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths, context: Context) -> QuantizedNetwork:
@@ -150,19 +152,22 @@ Stop = Callable[[Scores, int], Early | None]
 
 def scores(network: Network, context: Context, use: str) -> Scores:
     """Scores of a network on the images of one use, `search` or `heldout`."""
-    return scores_until(network, context, use, lambda *_: None)
+    found = scores_until(network, context, use, lambda *_: None)
+    assert not isinstance(found, Early), "nothing stops it"
+    return found
 
 
 def scores_until(network: Network, context: Context, use: str, stop: Stop) -> Scores | Early:
     """The same, looked at on the way: what was scored before it stopped is not scored again by one who goes on."""
     split: Split = getattr(context.images, use)
-    whole = None
+    whole: Scores | None = None
     ends = [*looks(len(split), simulator(network.spec).batch_size), len(split)]
     for start, end in itertools.pairwise([0, *ends]):
         part = _part_scores(network, context, use, start, end)
         whole = part if whole is None else whole.merge(part)
         if end < len(split) and (early := stop(whole, len(split))) is not None:
             return early
+    assert whole is not None, "there is one part at least"
     return whole
 
 
@@ -218,14 +223,15 @@ def _ranges_bytes(ranges: dict[str, Range]) -> bytes:
     for name, seen in ranges.items():
         arrays[f"{name}:limits"] = np.stack([seen.channel_low, seen.channel_high])
         arrays[f"{name}:sample"], arrays[f"{name}:mean"] = seen.sample, seen.channel_mean
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # each might be NumPy's `allow_pickle`; their names have a colon
     return buffer.getvalue()
 
 
 def _parse_ranges(content: bytes) -> dict[str, Range]:
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         names = [name.removesuffix(":limits") for name in archive.files if name.endswith(":limits")]
-        return {
-            name: Range(*archive[f"{name}:limits"], archive[f"{name}:sample"], archive[f"{name}:mean"])
-            for name in names
-        }
+        found = {}
+        for name in names:
+            low, high = archive[f"{name}:limits"]
+            found[name] = Range(low, high, archive[f"{name}:sample"], archive[f"{name}:mean"])
+        return found

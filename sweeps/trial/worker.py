@@ -196,8 +196,8 @@ def evaluate(trial: Any, context: Any, request: Evaluate) -> Evaluated:
     answer = Evaluated(memory, plan.macs, plan.to_json())
     if any(costs[name] > limit for name, limit in request.limits.items()):
         return answer
-    bound = screen.predicted_bound(costs) if screen is not None else None
-    if bound is not None and not screen.audited:
+    bound, is_audited = (None, False) if screen is None else (screen.predicted_bound(costs), screen.audited)
+    if bound is not None and not is_audited:
         return replace(answer, bound=bound)
     stopped: list[Early] = []
 
@@ -205,7 +205,7 @@ def evaluate(trial: Any, context: Any, request: Evaluate) -> Evaluated:
         early = screen.stop_scoring(so_far, images, costs) if screen is not None and not stopped else None
         if early is not None:
             stopped.append(early)
-        return None if screen is not None and screen.audited else early
+        return None if is_audited else early
 
     result = trial.evaluate(request.candidate, context, stop)
     measurement = None if isinstance(result, Early) else result
