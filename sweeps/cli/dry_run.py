@@ -126,6 +126,7 @@ def _plan_within(
             executor.submit(candidate, PlanOnly(candidate))
             running += 1
         for answer in executor.poll(0.5):
+            assert isinstance(answer.key, Candidate), "nothing else is handed in meanwhile"
             planned[answer.key] = answer.value
             running -= 1
     return planned

@@ -108,12 +108,17 @@ def measure(context: Context, weight_bits: list[int], activation_bits: list[int]
         planned = plan(lower(network), tile_count, context.target, max_mac_overhead=config.max_mac_overhead)
         return planned.peak_memory_bytes + planned.flash_bytes
 
+    def quantized(compression: Compression) -> QuantizedNetwork:
+        network = compressed(compression, context)
+        assert isinstance(network, QuantizedNetwork), "every part starts from fewer bits than float"
+        return network
+
     return sensitivity(
         context.baseline,
         start,
         tuple(lowerings(spec, start, weight_bits, activation_bits)),
         frames(context.images.search, spec.input_height, spec.input_width),
-        lambda compression: compressed(compression, context),
+        quantized,
         memory_bytes,
         lambda network: scores(network, context, "search"),
     )

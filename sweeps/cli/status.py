@@ -17,6 +17,8 @@ import typer
 from evaluation.errors import UserError, exits_on_user_error
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from reports.record import Trial
     from sweeps.config.schema import ConstraintsConfig
     from sweeps.storage.study_folder import StudyFolder
@@ -46,7 +48,7 @@ def status(
         _print_status(folder, console)
 
 
-def _print_status(path: Path, console) -> None:
+def _print_status(path: Path, console: Console) -> None:
     from rich.table import Table
 
     from reports.front import pareto_front
@@ -99,7 +101,7 @@ def _is_exhausted(folder: StudyFolder, trials: Mapping[int, Trial]) -> bool:
     """Whether a study ended before its budget was spent: the space holds no more, or plans rule out what it holds."""
     from pydantic import ValidationError
 
-    from sweeps.config.schema import SpaceConfig
+    from sweeps.config.compression import SpaceConfig
     from sweeps.config.space import Candidate
     from sweeps.search.loop import RULED_OUT_IN_A_ROW
 
@@ -149,7 +151,9 @@ def _trials(folder: StudyFolder) -> dict[int, Trial]:
 
 
 def _row(trial: Trial) -> tuple[str, str, str, str]:
-    measurement = trial.measurement
+    from sweeps.config.constraints import measurement_of
+
+    measurement = measurement_of(trial)
     memory_mb = measurement.memory.peak_memory_bytes / 1e6
     return trial.label, trial.name, f"{memory_mb:.3f}", f"{measurement.scores.miou:.4f}"
 

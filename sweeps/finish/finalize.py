@@ -28,6 +28,7 @@ from reports.record import (
     Trial,
 )
 from reports.record_file import read_record
+from sweeps.config.constraints import measurement_of
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish.selection import Selection, select
@@ -160,8 +161,10 @@ def collect_final_results(
         ),
         chain=_chain(steps, _measured(selection, basis) | _of_kind("step", answers)),
         overlays=tuple(
-            save_row(folder, image_id, image, label, *maps, palette, picked[index])
-            for index, (image_id, image, label, maps) in _shown(selection, picked, _of_kind("image", answers))
+            save_row(folder, image_id, image, label, of_baseline, of_choice, palette, picked[index])
+            for index, (image_id, image, label, (of_baseline, of_choice)) in _shown(
+                selection, picked, _of_kind("image", answers)
+            )
         ),
         not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None)
         or (INPUTS_CHANGED if {*on_front} & {*lost} - {*known.executions} else None),
@@ -183,21 +186,18 @@ def _about_choice(selection: Selection, basis: Basis, overlays: int) -> dict[tup
         },
         **{("step", step): Outline(step) for step in _steps(selection, basis).values() if step not in measured},
         **{
-            ("image", (i, *baseline_and_choice)): Show(
-                i, tuple(map(_candidate, (selection.baseline, selection.choice)))
-            )
+            ("image", (i, *baseline_and_choice)): Show(i, tuple(map(_candidate, _comparable(selection, basis))))
             for i in _picked(selection, basis, overlays)
         },
     }
 
 
-def _comparable(selection: Selection, basis: Basis) -> bool:
-    """Whether there are a baseline and a choice, and both were scored on the present inputs."""
-    return (
-        selection.baseline is not None
-        and selection.choice is not None
-        and not {0, selection.choice.number} & basis.stale
-    )
+def _comparable(selection: Selection, basis: Basis) -> tuple[Trial, Trial] | tuple[()]:
+    """The baseline and the choice, where there are both, and both were scored on the present inputs."""
+    baseline, choice = selection.baseline, selection.choice
+    if baseline is None or choice is None or {0, choice.number} & basis.stale:
+        return ()
+    return baseline, choice
 
 
 def _measured(selection: Selection, basis: Basis) -> dict[Candidate, Measurement]:
@@ -210,14 +210,17 @@ def _measured(selection: Selection, basis: Basis) -> dict[Candidate, Measurement
 
 def _steps(selection: Selection, basis: Basis) -> dict[str, Candidate]:
     """The candidates from the baseline to the choice; none where they cannot be compared."""
-    return chain_of(_candidate(selection.choice)) if _comparable(selection, basis) else {}
+    compared = _comparable(selection, basis)
+    return chain_of(_candidate(compared[1])) if compared else {}
 
 
 def _picked(selection: Selection, basis: Basis, overlays: int) -> dict[int, str]:
     """The images to show, by index, and why; none where baseline and choice cannot be compared."""
-    if not overlays or not _comparable(selection, basis):
+    compared = _comparable(selection, basis)
+    if not overlays or not compared:
         return {}
-    return pick_images(selection.baseline.measurement.scores, selection.choice.measurement.scores, overlays)
+    baseline, choice = map(measurement_of, compared)
+    return pick_images(baseline.scores, choice.scores, overlays)
 
 
 def _of_kind(kind: str, answers: Mapping[tuple[str, Hashable], Any]) -> dict[Any, Any]:
@@ -369,4 +372,5 @@ def image_miou(scores: Scores) -> np.ndarray:
     scored = list(scores.scored_classes)
     present = scores.label_pixels[:, scored] > 0
     iou = scores.intersections[:, scored] / np.maximum(scores.unions[:, scored], 1)
-    return (iou * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    mean: np.ndarray = (iou * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    return mean

@@ -9,6 +9,7 @@ from evaluation.errors import UserError
 from reports.front import choose, knee, staircase
 from reports.promises import exceeded
 from reports.record import StudyRecord, Trial
+from sweeps.config.constraints import measurement_of
 
 _UNITS = {"": 1e6, "b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
 
@@ -43,9 +44,11 @@ def picked(
         point = {"knee": knee(front), "smallest": front[0], "best": front[-1]}[pick]
         left_out = ", ".join(f"trial-{point.number:03d}" for point in points if point not in front)
         return record.trial(point.number), f"Left out, because they exceed their plans: {left_out}." if left_out else ""
-    baseline = record.baseline.measurement.scores.miou if record.baseline else None
-    rule = ("budget", megabytes_of(budget), None) if budget is not None else ("max_drop", None, max_drop)
-    found, reason = choose(points, baseline, *rule, over)
+    baseline = measurement_of(record.baseline).scores.miou if record.baseline else None
+    if budget is not None:
+        found, reason = choose(points, baseline, "budget", megabytes_of(budget), None, over)
+    else:
+        found, reason = choose(points, baseline, "max_drop", None, max_drop, over)
     if found is None:
         raise UserError(f"{study}: {reason}")
     return record.trial(found.number), reason

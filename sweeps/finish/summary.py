@@ -13,6 +13,7 @@ from rich.text import Text
 from reports.health import urgent_warnings
 from reports.promises import PlanStatus, plan_status
 from reports.record import State, StudyRecord
+from sweeps.config.constraints import measurement_of
 from sweeps.tracking.address import how_to_browse, tracking_uri
 from sweeps.tracking.mirror import Unwritten
 
@@ -40,13 +41,13 @@ def print_outcome(end: End, console: Console) -> None:
     table = Table(*columns, title=f"front of {record.study}")
     for numbers in record.front:
         trial = record.trial(numbers[0])
-        heldout = record.heldout.get(trial.number)
+        measured, heldout = measurement_of(trial), record.heldout.get(trial.number)
         table.add_row(
             f"{trial.number:03d}" + (f" (= {', '.join(f'{n:03d}' for n in numbers[1:])})" if numbers[1:] else ""),
             trial.name,
-            f"{trial.measurement.memory.peak_memory_bytes / 1e6:.3f} MB",
+            f"{measured.memory.peak_memory_bytes / 1e6:.3f} MB",
             _program(plan_status(record.executions.get(trial.number))),
-            f"{trial.measurement.scores.miou:.4f}",
+            f"{measured.scores.miou:.4f}",
             f"{heldout.miou:.4f}" if heldout else "-",
             style="bold green" if trial.number == record.chosen else None,
         )
@@ -64,8 +65,9 @@ def print_outcome(end: End, console: Console) -> None:
         if choice.number == 0:
             saved = ": the baseline itself"
         elif baseline is not None:
-            factor = baseline.measurement.memory.peak_memory_bytes / choice.measurement.memory.peak_memory_bytes
-            change = choice.measurement.scores.miou - baseline.measurement.scores.miou
+            before, after = measurement_of(baseline), measurement_of(choice)
+            factor = before.memory.peak_memory_bytes / after.memory.peak_memory_bytes
+            change = after.scores.miou - before.scores.miou
             saved = f": peak memory {factor:.1f}x smaller than the baseline's, ΔmIoU {change:+.4f}"
         console.print(f"Chosen: {choice.label} ({choice.name}){saved}.", style="bold", highlight=False)
         console.print(record.chosen_reason, markup=False, highlight=False, soft_wrap=True)

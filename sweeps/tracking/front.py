@@ -16,8 +16,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from deeplab.pyfunc import NETWORK_FILE
@@ -26,6 +25,7 @@ from reports.plan_drawing import plan_drawing
 from reports.promises import plan_status
 from reports.record import NETWORKS, StudyRecord, Trial
 from reports.timeline import read_timeline
+from sweeps.config.constraints import measurement_of
 from sweeps.tracking.links import MOST_TAG_CHARACTERS, PLAN_TAG, run_link, trials_link
 
 LISTED = 25
@@ -51,10 +51,14 @@ def data_inputs(record: StudyRecord) -> list[DatasetInput]:
         if use not in data.fingerprints:
             continue
         split = config.get(use) or use
-        dataset = MetaDataset(source, f"{data.name} {split}", data.fingerprints[use][:_DIGEST_LENGTH])
-        entity = dataset._to_mlflow_entity()
-        entity._profile = json.dumps({"images": images, "classes": len(data.class_names)})
-        inputs.append(DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, use)]))
+        dataset = Dataset(
+            name=f"{data.name} {split}",
+            digest=data.fingerprints[use][:_DIGEST_LENGTH],
+            source_type=source._get_source_type(),
+            source=source.to_json(),
+            profile=json.dumps({"images": images, "classes": len(data.class_names)}),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, use)]))
     return inputs
 
 
@@ -98,15 +102,15 @@ def _note(
         ]
         for equal in record.front[:listed]:
             trial = record.trial(equal[0])
-            held_out = record.heldout.get(trial.number)
+            measured, held_out = measurement_of(trial), record.heldout.get(trial.number)
             link = run_link(experiment_id, runs[trial.number], trial.label) if trial.number in runs else trial.label
-            images = len(trial.measurement.scores.image_ids)
+            images = len(measured.scores.image_ids)
             share = fmt.resampled_share(shares[trial.number], images) if trial.number in shares else "\u2013"
             program = plan_status(record.executions.get(trial.number)).words
             lines.append(
-                f"| {link} | {trial.name} | {fmt.megabytes(trial.memory.peak_memory_bytes)} | "
+                f"| {link} | {trial.name} | {fmt.megabytes(measured.memory.peak_memory_bytes)} | "
                 f"{program} | "
-                f"{fmt.miou(trial.measurement.scores.miou)} | {share} | "
+                f"{fmt.miou(measured.scores.miou)} | {share} | "
                 f"{fmt.miou(held_out.miou) if held_out else chr(0x2013)} |"
             )
     if len(record.front) > listed:
@@ -142,15 +146,19 @@ def log_drawings(client: MlflowClient, record: StudyRecord, runs: Mapping[int, s
             client.log_artifact(runs[trial.number], str(drawing), "plan")
 
 
-def log_model(client: MlflowClient, record: StudyRecord, experiment_id: str, run_ids: tuple[str, str], folder: Path):
+def log_model(
+    client: MlflowClient, record: StudyRecord, experiment_id: str, run_ids: tuple[str, str], folder: Path
+) -> None:
     """Log the chosen network as a model, in place of what an earlier closing of this study logged.
 
     Args:
         run_ids: of the trial, and of the study.
     """
     choice = record.choice
-    source = folder / NETWORKS / choice.label if choice else None
-    if choice is None or not (source / NETWORK_FILE).exists():
+    if choice is None:
+        return
+    source = folder / NETWORKS / choice.label
+    if not (source / NETWORK_FILE).exists():
         return
     trial_run, study_run = run_ids
     within_plan = str(plan_status(record.executions.get(choice.number)))
@@ -198,6 +206,7 @@ def save_model(
         outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width))]),
     )
     packages = Path(__file__).resolve().parents[2]
+    measured = measurement_of(trial)
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data"
         data.mkdir()
@@ -215,7 +224,7 @@ def save_model(
                 mlflow_model=Model(model_id=model_id, run_id=run_id),
                 metadata={
                     "candidate": trial.name,
-                    "peak_memory_bytes": trial.memory.peak_memory_bytes,
-                    "miou": trial.measurement.scores.miou,
+                    "peak_memory_bytes": measured.memory.peak_memory_bytes,
+                    "miou": measured.scores.miou,
                 },
             )

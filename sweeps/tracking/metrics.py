@@ -5,6 +5,7 @@ from __future__ import annotations
 from evaluation.measurement import MemoryFigures
 from reports.front import hypervolume
 from reports.record import StudyRecord, Trial
+from sweeps.config.constraints import measurement_of
 from sweeps.tracking.metric_names import class_metric_names, metric_name
 
 
@@ -13,10 +14,11 @@ def study_metrics(record: StudyRecord) -> dict[str, float]:
     metrics = {"distinct_trials": float(len(record.trials)), "front_points": float(len(record.front))}
     for name, trial in (("baseline", record.baseline), ("chosen", record.choice)):
         if trial is not None:
-            metrics[f"{name}_miou"] = trial.measurement.scores.miou
-            metrics[f"{name}_peak_memory_mb"] = trial.measurement.memory.peak_memory_bytes / 1e6
+            measured = measurement_of(trial)
+            metrics[f"{name}_miou"] = measured.scores.miou
+            metrics[f"{name}_peak_memory_mb"] = measured.memory.peak_memory_bytes / 1e6
     if record.baseline is not None:
-        reference = record.baseline.measurement.memory.peak_memory_bytes
+        reference = measurement_of(record.baseline).memory.peak_memory_bytes
         metrics["hypervolume_share"] = hypervolume(record.feasible_points(), reference)
     return metrics
 

@@ -13,7 +13,7 @@ from math import isfinite
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
@@ -88,6 +88,7 @@ class Tracker:
             return experiment.experiment_id
 
     def _open_parent(self, study: str, study_id: str, params: Mapping[str, str]) -> str:
+        known: str | None
         if self._shared is not None:
             known = self._shared.fact(PARENT_RUN)
         else:
@@ -97,13 +98,14 @@ class Tracker:
             self._client.update_run(known, status="RUNNING")
             return known
         run = self._client.create_run(self.experiment_id, run_name=study, tags={STUDY_ID: study_id})
+        made: str = run.info.run_id
         if self._shared is not None:
-            first = self._shared.once(PARENT_RUN, run.info.run_id)
-            if first != run.info.run_id:
-                self._client.delete_run(run.info.run_id)
+            first: str = self._shared.once(PARENT_RUN, made)
+            if first != made:
+                self._client.delete_run(made)
                 return first
-        self._client.log_batch(run.info.run_id, params=[Param(name, value[:6000]) for name, value in params.items()])
-        return run.info.run_id
+        self._client.log_batch(made, params=[Param(name, value[:6000]) for name, value in params.items()])
+        return made
 
     def _existing_children(self) -> dict[int, str]:
         children = {}
@@ -116,8 +118,9 @@ class Tracker:
                 self._marks[int(number)] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
         return children
 
-    def _search(self, condition: str) -> list:
-        runs, token = [], None
+    def _search(self, condition: str) -> list[Run]:
+        runs: list[Run] = []
+        token: str | None = None
         while True:
             page = self._client.search_runs(
                 [self.experiment_id], condition, ViewType.ACTIVE_ONLY, PAGE, page_token=token
@@ -166,10 +169,10 @@ class Tracker:
             metrics=[Metric(name, value, end_ms, 0) for name, value in trial_metrics(trial, self.class_names).items()],
             params=[Param(name, str(value)) for name, value in trial.params.items()],
         )
-        if trial.plan_file and (folder / trial.plan_file).exists():
-            artifacts.log_artifact(str(folder / trial.plan_file), "plan")
+        if trial.plan_file and (plan := folder / trial.plan_file).exists():
+            artifacts.log_artifact(str(plan), "plan")  # type: ignore[no-untyped-call]  # MLflow has no types for it
         if (traceback := folder / TRACEBACKS / f"{trial.label}.txt").exists():
-            artifacts.log_artifact(str(traceback))
+            artifacts.log_artifact(str(traceback))  # type: ignore[no-untyped-call]  # MLflow has no types for it
         self._client.set_terminated(run_id, RUN_STATUS[trial.state], end_ms)
         self._children[trial.number], self._marks[trial.number] = run_id, dict(NOT_ON_FRONT)
         self._begun.discard(trial.number)
