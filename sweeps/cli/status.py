@@ -151,9 +151,8 @@ def _trials(folder: StudyFolder) -> dict[int, Trial]:
 
 
 def _row(trial: Trial) -> tuple[str, str, str, str]:
-    from sweeps.config.constraints import measurement_of
 
-    measurement = measurement_of(trial)
+    measurement = trial.measured
     memory_mb = measurement.memory.peak_memory_bytes / 1e6
     return trial.label, trial.name, f"{memory_mb:.3f}", f"{measurement.scores.miou:.4f}"
 

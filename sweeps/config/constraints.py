@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from evaluation.measurement import Measurement, MemoryFigures
+from evaluation.measurement import MemoryFigures
 from reports.record import State, Trial
 from sweeps.config.schema import ConstraintsConfig
 
@@ -27,12 +27,6 @@ def costs_of(trial: Trial) -> dict[str, float]:
     if trial.memory is None or trial.macs is None:
         return {}
     return planned_costs(trial.memory, trial.macs)
-
-
-def measurement_of(trial: Trial) -> Measurement:
-    """The measurement of a complete trial."""
-    assert trial.measurement is not None, f"{trial.label} is {trial.state}: only a complete trial has a measurement"
-    return trial.measurement
 
 
 def planned_limits(constraints: ConstraintsConfig) -> dict[str, float]:

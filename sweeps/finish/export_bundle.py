@@ -22,7 +22,6 @@ from evaluation.planner.show.tflm_offsets import write_offline_plan
 from reports.files import existing_file
 from reports.promises import EXCEEDS_PLAN_STATUS, PlanStatus, plan_status, told_status
 from reports.record import NETWORKS, StudyRecord, Trial
-from sweeps.config.constraints import measurement_of
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import Candidate
 from sweeps.finish.model_card import model_card
@@ -74,7 +73,7 @@ def hand_over(
     network = compressed(candidate.compression, context) if kept is None else _loaded(kept)
     graph = lower(network, context.config.study)
     plan = plan_of(graph, candidate.tile_count, context)
-    promised = measurement_of(trial).memory
+    promised = trial.measured.memory
     if (plan.arena_bytes, plan.weights_bytes) != (promised.arena_bytes, promised.weights_bytes):
         raise UserError(
             f"{trial.label} was promised an arena of {promised.arena_bytes} bytes and {promised.weights_bytes} of "

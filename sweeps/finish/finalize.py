@@ -28,7 +28,6 @@ from reports.record import (
     Trial,
 )
 from reports.record_file import read_record
-from sweeps.config.constraints import measurement_of
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish.selection import Selection, select
@@ -219,7 +218,7 @@ def _picked(selection: Selection, basis: Basis, overlays: int) -> dict[int, str]
     compared = _comparable(selection, basis)
     if not overlays or not compared:
         return {}
-    baseline, choice = map(measurement_of, compared)
+    baseline, choice = (trial.measured for trial in compared)
     return pick_images(baseline.scores, choice.scores, overlays)
 
 

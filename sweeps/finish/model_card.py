@@ -12,7 +12,6 @@ from reports.health import unlabelled_classes
 from reports.paired import paired_interval
 from reports.promises import PlanStatus, plan_status, told_status
 from reports.record import StudyRecord, Trial
-from sweeps.config.constraints import measurement_of
 
 _FORMATS = {
     "network.tflite": "the same network for LiteRT and tools that read TFLite",
@@ -47,7 +46,7 @@ def _head(record: StudyRecord, trial: Trial) -> str:
 
 
 def _memory(record: StudyRecord, trial: Trial, seen: Execution | None) -> str:
-    measured = measurement_of(trial)
+    measured = trial.measured
     memory, cost = measured.memory, measured.cost
     rows = [
         ("peak memory", f"{memory.peak_memory_bytes:,} B"),
@@ -74,8 +73,8 @@ def _memory(record: StudyRecord, trial: Trial, seen: Execution | None) -> str:
 def _accuracy(record: StudyRecord, trial: Trial) -> str:
     seed, baseline = int(record.config.get("seed", 0)), record.baseline
     rows, marked = [], False
-    on_search = measurement_of(baseline).scores if baseline else None
-    splits = [("search", measurement_of(trial).scores, on_search)]
+    on_search = baseline.measured.scores if baseline else None
+    splits = [("search", trial.measured.scores, on_search)]
     if trial.number in record.heldout:
         splits.append(("held out", record.heldout[trial.number], record.heldout.get(0)))
     for use, scores, reference in splits:
@@ -105,7 +104,7 @@ def _accuracy(record: StudyRecord, trial: Trial) -> str:
 
 
 def _classes(record: StudyRecord, trial: Trial) -> str:
-    scores = measurement_of(trial).scores
+    scores = trial.measured.scores
     names = record.data.class_names if record.data else ()
     rows = [
         (

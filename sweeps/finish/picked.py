@@ -9,7 +9,6 @@ from evaluation.errors import UserError
 from reports.front import choose, knee, staircase
 from reports.promises import exceeded
 from reports.record import StudyRecord, Trial
-from sweeps.config.constraints import measurement_of
 
 _UNITS = {"": 1e6, "b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
 
@@ -44,7 +43,7 @@ def picked(
         point = {"knee": knee(front), "smallest": front[0], "best": front[-1]}[pick]
         left_out = ", ".join(f"trial-{point.number:03d}" for point in points if point not in front)
         return record.trial(point.number), f"Left out, because they exceed their plans: {left_out}." if left_out else ""
-    baseline = measurement_of(record.baseline).scores.miou if record.baseline else None
+    baseline = record.baseline.measured.scores.miou if record.baseline else None
     if budget is not None:
         found, reason = choose(points, baseline, "budget", megabytes_of(budget), None, over)
     else:

@@ -10,7 +10,7 @@ from evaluation.measurement import Execution
 from reports.front import choose, pareto_front
 from reports.promises import exceeded
 from reports.record import State, Trial, point_of
-from sweeps.config.constraints import judge, measurement_of
+from sweeps.config.constraints import judge
 from sweeps.config.schema import SweepConfig
 
 
@@ -55,7 +55,7 @@ def select(
     rule = config.choice
     chosen, reason = choose(
         [equal[0] for equal in front],
-        measurement_of(baseline).scores.miou if baseline else None,
+        baseline.measured.scores.miou if baseline else None,
         rule.rule,
         rule.budget_mb,
         rule.max_drop,

@@ -13,7 +13,6 @@ from rich.text import Text
 from reports.health import urgent_warnings
 from reports.promises import PlanStatus, plan_status
 from reports.record import State, StudyRecord
-from sweeps.config.constraints import measurement_of
 from sweeps.tracking.address import how_to_browse, tracking_uri
 from sweeps.tracking.mirror import Unwritten
 
@@ -41,7 +40,7 @@ def print_outcome(end: End, console: Console) -> None:
     table = Table(*columns, title=f"front of {record.study}")
     for numbers in record.front:
         trial = record.trial(numbers[0])
-        measured, heldout = measurement_of(trial), record.heldout.get(trial.number)
+        measured, heldout = trial.measured, record.heldout.get(trial.number)
         table.add_row(
             f"{trial.number:03d}" + (f" (= {', '.join(f'{n:03d}' for n in numbers[1:])})" if numbers[1:] else ""),
             trial.name,
@@ -65,7 +64,7 @@ def print_outcome(end: End, console: Console) -> None:
         if choice.number == 0:
             saved = ": the baseline itself"
         elif baseline is not None:
-            before, after = measurement_of(baseline), measurement_of(choice)
+            before, after = baseline.measured, choice.measured
             factor = before.memory.peak_memory_bytes / after.memory.peak_memory_bytes
             change = after.scores.miou - before.scores.miou
             saved = f": peak memory {factor:.1f}x smaller than the baseline's, ΔmIoU {change:+.4f}"

@@ -25,7 +25,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, Whi
 from deeplab.compression import STAGE_BITS, Compression
 from reports.front import Point, staircase
 from reports.record import State, Trial
-from sweeps.config.constraints import costs_of, measurement_of
+from sweeps.config.constraints import costs_of
 from sweeps.config.space import Candidate, Space
 
 USEFUL_DROP = 0.1
@@ -90,8 +90,8 @@ def choose(
     memory = costs["peak_memory_mb"]
     baseline = next((trial for trial in measured if trial.number == 0), measured[0])
     drop = min(USEFUL_DROP, worth.miou_drop or USEFUL_DROP)
-    reference = measurement_of(baseline).scores.miou - drop, math.log(costs_of(baseline)["peak_memory_mb"])
-    points = [(measurement_of(t).scores.miou, math.log(costs_of(t)["peak_memory_mb"])) for t in measured if t.feasible]
+    reference = baseline.measured.scores.miou - drop, math.log(costs_of(baseline)["peak_memory_mb"])
+    points = [(t.measured.scores.miou, math.log(costs_of(t)["peak_memory_mb"])) for t in measured if t.feasible]
     points += list(zip(miou[len(untried) :], memory[len(untried) :], strict=True))
     count = len(untried)
     gains = expected_gain(points, reference, miou[:count], spread[:count], memory[:count])
@@ -168,7 +168,7 @@ def _foretold_miou(
     """Mean and standard deviation, (N,) each; sure for networks that were measured, in whatever tiles, and at most what
     screening has shown."""
     features = _features(space)
-    known = {_candidate(trial).compression: measurement_of(trial).scores.miou for trial in measured}
+    known = {_candidate(trial).compression: trial.measured.scores.miou for trial in measured}
     process = _fitted(features.coarseness(known), np.array(list(known.values())))
     compressions = list(dict.fromkeys(candidate.compression for candidate in wanted))
     mean, deviation = process.predict(features.coarseness(compressions), return_std=True)

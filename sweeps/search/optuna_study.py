@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import DatabaseError
 
 from reports.record import State, Trial
-from sweeps.config.constraints import costs_of, measurement_of
+from sweeps.config.constraints import costs_of
 from sweeps.config.space import BASELINE, Candidate, Space
 from sweeps.search.ehvi import ANYTHING, Worth, choose
 from sweeps.search.samplers import make_sampler, mixed_seed
@@ -370,4 +370,4 @@ class Study:
 
     def _values(self, trial: Trial) -> list[float]:
         costs = costs_of(trial)
-        return [measurement_of(trial).scores.miou, *(costs[name] for name in self._costs)]
+        return [trial.measured.scores.miou, *(costs[name] for name in self._costs)]

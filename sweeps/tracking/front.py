@@ -25,7 +25,6 @@ from reports.plan_drawing import plan_drawing
 from reports.promises import plan_status
 from reports.record import NETWORKS, StudyRecord, Trial
 from reports.timeline import read_timeline
-from sweeps.config.constraints import measurement_of
 from sweeps.tracking.links import MOST_TAG_CHARACTERS, PLAN_TAG, run_link, trials_link
 
 LISTED = 25
@@ -102,7 +101,7 @@ def _note(
         ]
         for equal in record.front[:listed]:
             trial = record.trial(equal[0])
-            measured, held_out = measurement_of(trial), record.heldout.get(trial.number)
+            measured, held_out = trial.measured, record.heldout.get(trial.number)
             link = run_link(experiment_id, runs[trial.number], trial.label) if trial.number in runs else trial.label
             images = len(measured.scores.image_ids)
             share = fmt.resampled_share(shares[trial.number], images) if trial.number in shares else "\u2013"
@@ -206,7 +205,7 @@ def save_model(
         outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width))]),
     )
     packages = Path(__file__).resolve().parents[2]
-    measured = measurement_of(trial)
+    measured = trial.measured
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data"
         data.mkdir()

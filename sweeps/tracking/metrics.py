@@ -5,7 +5,6 @@ from __future__ import annotations
 from evaluation.measurement import MemoryFigures
 from reports.front import hypervolume
 from reports.record import StudyRecord, Trial
-from sweeps.config.constraints import measurement_of
 from sweeps.tracking.metric_names import class_metric_names, metric_name
 
 
@@ -14,11 +13,11 @@ def study_metrics(record: StudyRecord) -> dict[str, float]:
     metrics = {"distinct_trials": float(len(record.trials)), "front_points": float(len(record.front))}
     for name, trial in (("baseline", record.baseline), ("chosen", record.choice)):
         if trial is not None:
-            measured = measurement_of(trial)
+            measured = trial.measured
             metrics[f"{name}_miou"] = measured.scores.miou
             metrics[f"{name}_peak_memory_mb"] = measured.memory.peak_memory_bytes / 1e6
     if record.baseline is not None:
-        reference = measurement_of(record.baseline).memory.peak_memory_bytes
+        reference = record.baseline.measured.memory.peak_memory_bytes
         metrics["hypervolume_share"] = hypervolume(record.feasible_points(), reference)
     return metrics
 

@@ -22,7 +22,7 @@ from deeplab.compression import STAGE_BITS
 from evaluation.accuracy import LEAST_IMAGES, Scores, enough_images, image_weights, resampled_mious
 from reports.front import Point, pareto_front
 from reports.record import Bound, Early, State, Trial
-from sweeps.config.constraints import costs_of, measurement_of
+from sweeps.config.constraints import costs_of
 from sweeps.config.schema import ScreeningConfig
 from sweeps.config.space import Candidate
 
@@ -99,7 +99,7 @@ def screen(
     """What the trials told so far say about a candidate. Depends on nothing else, so it is the same in every run."""
     measured = [trial for trial in told if trial.state is State.COMPLETE]
     bounds = [
-        (measurement_of(trial).scores.miou + (0.0 if equal else options.margin), trial.number)
+        (trial.measured.scores.miou + (0.0 if equal else options.margin), trial.number)
         for trial in measured
         for finer, equal in [compare(Candidate.from_params(trial.params), candidate)]
         if finer
@@ -108,9 +108,9 @@ def screen(
     baseline = next((trial for trial in measured if trial.number == 0), None)
     needed = float("-inf")
     if miou_drop is not None and baseline is not None:
-        needed = measurement_of(baseline).scores.miou - miou_drop
+        needed = baseline.measured.scores.miou - miou_drop
     front_trials = [
-        MeasuredTrial(trial.number, tuple(costs_of(trial)[name] for name in objectives), measurement_of(trial).scores)
+        MeasuredTrial(trial.number, tuple(costs_of(trial)[name] for name in objectives), trial.measured.scores)
         for trial in measured
         if trial.feasible
     ]

@@ -223,7 +223,7 @@ def _ranges_bytes(ranges: dict[str, Range]) -> bytes:
     for name, seen in ranges.items():
         arrays[f"{name}:limits"] = np.stack([seen.channel_low, seen.channel_high])
         arrays[f"{name}:sample"], arrays[f"{name}:mean"] = seen.sample, seen.channel_mean
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # each might be NumPy's `allow_pickle`; their names have a colon
+    np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
