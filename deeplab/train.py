@@ -19,7 +19,7 @@ from deeplab.training.config import read_config
 from evaluation.errors import exits_on_user_error
 
 if TYPE_CHECKING:
-    from deeplab.training.loop import Progress
+    from deeplab.training.loop import TrainingProgress
 
 
 def main(
@@ -50,10 +50,10 @@ def main(
     console.print(f"{os.path.join(config.output, 'best.npz')}: {best.parameters:,} parameters, mIoU {scores}")
 
 
-def _display(bar: Bar, console: Console) -> Callable[[Progress], None]:
+def _display(bar: Bar, console: Console) -> Callable[[TrainingProgress], None]:
     task = bar.add_task("", total=None)
 
-    def show(progress: Progress) -> None:
+    def show(progress: TrainingProgress) -> None:
         best = "-" if math.isnan(progress.best_miou) else f"{progress.best_miou:.4f}"
         text = f"loss {progress.loss:.3f}, {progress.images_per_s:.0f} img/s, best mIoU {best}"
         bar.update(task, completed=progress.step, total=progress.steps, description=text)

@@ -20,7 +20,7 @@ from evaluation.addresses import masked_address
 from evaluation.errors import UserError, exits_on_user_error
 from reports import format as fmt
 from reports.files import replace_file
-from reports.front import Point, hypervolume, pareto_front, staircase
+from reports.front import FrontPoint, hypervolume, pareto_front, staircase
 from reports.promises import PlanStatus, plan_status
 from reports.record import StudyRecord, Trial
 from reports.record_file import read_record
@@ -165,11 +165,11 @@ def _verdict(
 
 def _joint_front(first: StudyRecord, second: StudyRecord) -> tuple[int, int] | None:
     """How many points of each study's front are left where both are put together; equal points count for both."""
-    pooled: list[Point] = []
+    pooled: list[FrontPoint] = []
     sides: list[int] = []
     for side, record in enumerate((first, second)):
         for point in staircase(record.feasible_points()):
-            pooled.append(Point(len(sides), point.miou, point.peak_memory_bytes))
+            pooled.append(FrontPoint(len(sides), point.miou, point.peak_memory_bytes))
             sides.append(side)
     if len(set(sides)) < 2:
         return None

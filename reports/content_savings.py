@@ -10,7 +10,7 @@ from reports import format as fmt
 from reports.cost_figures import Fall
 from reports.other_runtimes import total_bytes
 from reports.record import StudyRecord
-from reports.timeline import Block, Timeline
+from reports.timeline import Timeline, TimelineBuffer
 
 LARGEST_LISTED = 6
 TITLES = {"baseline": "float, one tile", "pruning": "pruning", "bits": "bits", "tiles": "tiles"}
@@ -148,7 +148,7 @@ def largest_tensors(timelines: Mapping[int, Timeline]) -> list[dict[str, Any]]:
     ]
 
 
-def _steps(block: Block) -> str:
+def _steps(block: TimelineBuffer) -> str:
     """The steps in which a buffer is alive."""
     last = block.upper - 1
     return str(block.lower) if last == block.lower else f"{block.lower}\u2013{last}"

@@ -15,7 +15,7 @@ NAMED_PASSED_OVER = 3
 
 
 @dataclass(frozen=True)
-class Point:
+class FrontPoint:
     """A feasible trial in the plane of the two objectives."""
 
     number: int
@@ -25,14 +25,14 @@ class Point:
     """A third objective, the less the better; 0 where the study has two."""
 
 
-def pareto_front(points: Sequence[Point]) -> tuple[tuple[Point, ...], ...]:
+def pareto_front(points: Sequence[FrontPoint]) -> tuple[tuple[FrontPoint, ...], ...]:
     """The non-dominated points by ascending memory (and, with two objectives, ascending mIoU); exact ties share one
     entry.
 
     A point is dominated where another is at least as good in every objective and better in one. In the order below a
     point can only be dominated by one before it.
     """
-    front: list[list[Point]] = []
+    front: list[list[FrontPoint]] = []
     for point in sorted(points, key=lambda p: (p.peak_memory_bytes, -p.miou, p.third, p.number)):
         equal = next((tied for tied in front if _objectives(tied[0]) == _objectives(point)), None)
         if equal is not None:
@@ -42,16 +42,16 @@ def pareto_front(points: Sequence[Point]) -> tuple[tuple[Point, ...], ...]:
     return tuple(tuple(equal) for equal in front)
 
 
-def staircase(points: Sequence[Point]) -> tuple[Point, ...]:
+def staircase(points: Sequence[FrontPoint]) -> tuple[FrontPoint, ...]:
     """The front in the plane of memory and mIoU, whatever the third objective; the first of equal points each."""
     return tuple(equal[0] for equal in pareto_front([replace(point, third=0.0) for point in points]))
 
 
-def _objectives(point: Point) -> tuple[float, float, float]:
+def _objectives(point: FrontPoint) -> tuple[float, float, float]:
     return point.miou, point.peak_memory_bytes, point.third
 
 
-def hypervolume(points: Sequence[Point], reference_memory_bytes: float) -> float:
+def hypervolume(points: Sequence[FrontPoint], reference_memory_bytes: float) -> float:
     """Share of the box [0, reference memory] x [0, 1 mIoU] that the points dominate, in [0, 1].
 
     The reference point is mIoU 0 at the reference memory (the baseline's, in reports); points above it add nothing.
@@ -66,7 +66,7 @@ def hypervolume(points: Sequence[Point], reference_memory_bytes: float) -> float
     return float(compute_hypervolume(np.array(inside), np.array([0.0, 1.0])))
 
 
-def knee(front: Sequence[Point]) -> Point:
+def knee(front: Sequence[FrontPoint]) -> FrontPoint:
     """The point farthest above the line between the front's ends, in (log memory, mIoU), each scaled to [0, 1].
 
     The logarithm, because what is saved in memory is a factor. Ties, and a front of one or two points, go to the most
@@ -78,7 +78,7 @@ def knee(front: Sequence[Point]) -> Point:
     if width == 0 or height == 0:
         return last
 
-    def bulge(point: Point) -> float:
+    def bulge(point: FrontPoint) -> float:
         x = math.log(point.peak_memory_bytes / first.peak_memory_bytes) / width
         return (point.miou - first.miou) / height - x
 
@@ -87,13 +87,13 @@ def knee(front: Sequence[Point]) -> Point:
 
 
 def choose(
-    front: Sequence[Point],
+    front: Sequence[FrontPoint],
     baseline_miou: float | None,
     rule: str,
     budget_mb: float | None = None,
     max_drop: float | None = None,
     exceeded: Mapping[int, str] = MappingProxyType({}),
-) -> tuple[Point | None, str]:
+) -> tuple[FrontPoint | None, str]:
     """The chosen point by the stated rule, and why it, or why none. The rules look at memory and mIoU.
 
     Args:
@@ -111,7 +111,7 @@ def choose(
     first, first_reason = _by_rule(staircase(front), baseline_miou, rule, budget_mb, max_drop, of_rest=False)
     found, reason = first, first_reason
     left = list(front)
-    passed: list[Point] = []
+    passed: list[FrontPoint] = []
     while found is not None and found.number in exceeded:
         passed.append(found)
         left = [point for point in left if point.number != found.number]
@@ -124,7 +124,7 @@ def choose(
     return first, f"{first_reason} But its C program exceeds its plan ({over}), and no point that fits is within plan."
 
 
-def _passed_over(passed: Sequence[Point], exceeded: Mapping[int, str]) -> str:
+def _passed_over(passed: Sequence[FrontPoint], exceeded: Mapping[int, str]) -> str:
     """Which points the rule would have taken first, and why it did not."""
     named = "; ".join(f"trial-{point.number:03d}: {exceeded[point.number]}" for point in passed[:NAMED_PASSED_OVER])
     more = len(passed) - NAMED_PASSED_OVER
@@ -136,13 +136,13 @@ def _passed_over(passed: Sequence[Point], exceeded: Mapping[int, str]) -> str:
 
 
 def _by_rule(
-    front: Sequence[Point],
+    front: Sequence[FrontPoint],
     baseline_miou: float | None,
     rule: str,
     budget_mb: float | None,
     max_drop: float | None,
     of_rest: bool,
-) -> tuple[Point | None, str]:
+) -> tuple[FrontPoint | None, str]:
     """The point of a staircase that a rule names, and why; `of_rest`: without points that exceed their plans."""
     if not front:
         return None, "No feasible trial completed, so there is nothing to choose from."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evaluation.other_runtimes import Runtime, Use
+from evaluation.other_runtimes import Runtime, RuntimeUse
 from reports.record import OtherRuntimes, StudyRecord
 
 
@@ -20,7 +20,7 @@ class Mark:
     miou: float
 
 
-def total_bytes(use: Use, other_runtimes: OtherRuntimes) -> int | None:
+def total_bytes(use: RuntimeUse, other_runtimes: OtherRuntimes) -> int | None:
     """What compares with a peak memory: of LiteRT what it adds to a process that is up, file, arena and workspace; of
     TFLM, which needs no process, its arena and the file that holds the weights. None where it was not measured."""
     if use.runtime is Runtime.TFLM:

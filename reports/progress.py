@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.front import Point, hypervolume
+from reports.front import FrontPoint, hypervolume
 from reports.record import StudyRecord, point_of
 
 
 @dataclass(frozen=True)
-class Growth:
+class HypervolumeGrowth:
     """The hypervolume of a study as its trials came in; shares of the box that `reports.front.hypervolume` names."""
 
     trials: tuple[int, ...]
@@ -21,7 +21,7 @@ class Growth:
     """...and this share was dominated."""
 
 
-def growth(record: StudyRecord) -> Growth | None:
+def growth(record: StudyRecord) -> HypervolumeGrowth | None:
     """None without a baseline, whose memory bounds the box."""
     if record.baseline is None:
         return None
@@ -30,16 +30,16 @@ def growth(record: StudyRecord) -> Growth | None:
     timed = len(ends) == len(record.trials)
     trials = sorted(record.trials, key=lambda trial: (trial.finished_s, trial.number)) if timed else record.trials
     points = [point_of(trial, record.config) if trial.feasible and trial.measurement else None for trial in trials]
-    return Growth(
+    return HypervolumeGrowth(
         tuple(range(1, len(trials) + 1)),
         tuple(sorted(ends)) if timed else None,
         tuple(hypervolumes(points, reference)),
     )
 
 
-def hypervolumes(points: Sequence[Point | None], reference_memory_bytes: float) -> list[float]:
+def hypervolumes(points: Sequence[FrontPoint | None], reference_memory_bytes: float) -> list[float]:
     """The hypervolume of the first 1, 2, ... points; None is a trial that gave none."""
-    front: list[Point] = []
+    front: list[FrontPoint] = []
     shares: list[float] = []
     share = 0.0
     for point in points:
@@ -50,5 +50,5 @@ def hypervolumes(points: Sequence[Point | None], reference_memory_bytes: float) 
     return shares
 
 
-def _covers(one: Point, other: Point) -> bool:
+def _covers(one: FrontPoint, other: FrontPoint) -> bool:
     return one.miou >= other.miou and one.peak_memory_bytes <= other.peak_memory_bytes

@@ -12,8 +12,8 @@ from typing import Any
 
 from evaluation.accuracy import Scores
 from evaluation.measurement import Execution, Measurement, MemoryFigures
-from evaluation.other_runtimes import Use
-from reports.front import Point
+from evaluation.other_runtimes import RuntimeUse
+from reports.front import FrontPoint
 
 RECORD_VERSION = 2
 RECORD_FILE = "record.json"
@@ -140,7 +140,7 @@ class Trial:
         }
 
 
-def point_of(trial: Trial, config: Mapping[str, Any]) -> Point:
+def point_of(trial: Trial, config: Mapping[str, Any]) -> FrontPoint:
     """A measured trial in the space of the objectives."""
     measurement = trial.measured
     match config.get("search", {}).get("third_objective"):
@@ -150,11 +150,11 @@ def point_of(trial: Trial, config: Mapping[str, Any]) -> Point:
             third = measurement.memory.flash_bytes / 1e6
         case _:
             third = 0.0
-    return Point(trial.number, measurement.scores.miou, measurement.memory.peak_memory_bytes, third)
+    return FrontPoint(trial.number, measurement.scores.miou, measurement.memory.peak_memory_bytes, third)
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     """One step from the baseline to the choice: what the network needs and scores once it is taken."""
 
     what: str
@@ -166,7 +166,7 @@ class Step:
     macs: int
 
     @classmethod
-    def of(cls, what: str, name: str, measured: Measurement) -> Step:
+    def of(cls, what: str, name: str, measured: Measurement) -> ChainStep:
         return cls(what, name, measured.memory, measured.scores.miou, measured.cost.macs)
 
 
@@ -176,7 +176,7 @@ class OtherRuntimes:
 
     file_bytes: int | None
     """Size of the file; None where the format cannot carry the network."""
-    uses: tuple[Use, ...]
+    uses: tuple[RuntimeUse, ...]
     """One for each runtime, in the order of `evaluation.other_runtimes.Runtime`; none where there is no file."""
     problem: str | None = None
     """Why there is no file."""
@@ -291,7 +291,7 @@ class StudyRecord:
     scores are all of the last one's held-out images. Empty in records of earlier versions."""
     not_executed: str | None = None
     """Why there are none, or fewer than front points."""
-    chain: tuple[Step, ...] = ()
+    chain: tuple[ChainStep, ...] = ()
     """From the baseline to the choice: what pruning, bits and tiles did, one after the other. Empty where nothing but
     the baseline was chosen, or a step could not be measured."""
     other_runtimes: Mapping[int, OtherRuntimes] = field(default_factory=dict)
@@ -311,7 +311,7 @@ class StudyRecord:
     def choice(self) -> Trial | None:
         return None if self.chosen is None else self.trial(self.chosen)
 
-    def feasible_points(self) -> tuple[Point, ...]:
+    def feasible_points(self) -> tuple[FrontPoint, ...]:
         """Every feasible trial in the plane of the objectives, by number."""
         return tuple(
             point_of(trial, self.config) for trial in self.trials if trial.feasible and trial.measurement is not None

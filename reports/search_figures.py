@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.importance import Importance, searched_levels
-from reports.progress import Growth
+from reports.progress import HypervolumeGrowth
 from reports.record import State, StudyRecord, Trial
 from reports.style import BLUE, INK, ORANGE, PALE, PARAMETER_NAMES, STYLE, WIDTH, grid, log_axis, svg
 
@@ -19,7 +19,7 @@ _SPREAD = 0.28
 """Half the width over which the trials of one level are spread, of the distance between two levels."""
 
 
-def growth_figure(growth: Growth) -> bytes:
+def growth_figure(growth: HypervolumeGrowth) -> bytes:
     """Hypervolume against trials, and against minutes where they are known."""
     with matplotlib.rc_context(STYLE):
         axes_of_time: Sequence[tuple[str, Sequence[float]]] = [("trials ended", growth.trials)]

@@ -12,7 +12,7 @@ from evaluation.errors import UserError
 
 
 @dataclass(frozen=True)
-class Block:
+class TimelineBuffer:
     """A buffer, live in steps [lower, upper), at bytes [offset, offset + size_bytes) of the arena."""
 
     name: str
@@ -29,11 +29,11 @@ class Timeline:
     step_count: int
     high_water_step: int
     """The step at which most bytes are alive."""
-    buffers: tuple[Block, ...]
+    buffers: tuple[TimelineBuffer, ...]
 
-    def at_high_water(self) -> tuple[Block, ...]:
+    def at_high_water(self) -> tuple[TimelineBuffer, ...]:
         """What is alive at the fullest step, the largest first; the chunks of one tensor as one block."""
-        alive: dict[tuple[str, str], Block] = {}
+        alive: dict[tuple[str, str], TimelineBuffer] = {}
         for block in sorted(self.buffers, key=lambda block: block.offset):
             if not block.lower <= self.high_water_step < block.upper:
                 continue
@@ -42,9 +42,9 @@ class Timeline:
             alive[block.name, block.role] = replace(first or block, size_bytes=size_bytes)
         return tuple(sorted(alive.values(), key=lambda block: (-block.size_bytes, block.offset)))
 
-    def largest(self, count: int) -> tuple[Block, ...]:
+    def largest(self, count: int) -> tuple[TimelineBuffer, ...]:
         """The largest buffers, each tensor and role once: of its tiles the largest."""
-        largest: dict[tuple[str, str], Block] = {}
+        largest: dict[tuple[str, str], TimelineBuffer] = {}
         for block in self.buffers:
             known = largest.get((block.name, block.role))
             if known is None or block.size_bytes > known.size_bytes:
@@ -98,10 +98,10 @@ def read_timeline(path: Path) -> Timeline:
         ) from None
     # A frame that the target does not count is outside the arena.
     inside = [buffer for buffer in plan.buffers if buffer.role != "external_frame"]
-    names = Block.__dataclass_fields__
+    names = TimelineBuffer.__dataclass_fields__
     return Timeline(
         arena_bytes=plan.arena_bytes,
         step_count=len(plan.steps),
         high_water_step=plan.high_water_step,
-        buffers=tuple(Block(**{name: getattr(buffer, name) for name in names}) for buffer in inside),
+        buffers=tuple(TimelineBuffer(**{name: getattr(buffer, name) for name in names}) for buffer in inside),
     )

@@ -91,9 +91,9 @@ class Front:
         self._whole = self._hypervolume(points)
 
     def _hypervolume(self, points: Sequence[tuple[float, int]]) -> float:
-        from reports.front import Point, hypervolume
+        from reports.front import FrontPoint, hypervolume
 
-        useful = [Point(n, miou - self._least_miou, peak) for n, (miou, peak) in enumerate(points)]
+        useful = [FrontPoint(n, miou - self._least_miou, peak) for n, (miou, peak) in enumerate(points)]
         return hypervolume([point for point in useful if point.miou > 0], self._most_bytes)
 
     def share(self, points: Sequence[tuple[float, int]]) -> float:

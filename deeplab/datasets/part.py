@@ -11,7 +11,7 @@ import numpy as np
 from deeplab.datasets.interface import Sample, Split
 
 
-class Part(Split):
+class DatasetPart(Split):
     """The images of a split at `indices`."""
 
     def __init__(self, whole: Split, indices: Sequence[int]) -> None:
@@ -31,8 +31,8 @@ class Part(Split):
     def check(self) -> None:
         self._whole.check()
 
-    def take(self, count: int) -> Part:
-        return Part(self._whole, self._indices[:count])
+    def take(self, count: int) -> DatasetPart:
+        return DatasetPart(self._whole, self._indices[:count])
 
     def fingerprint(self) -> str:
         return self._whole.part_fingerprint(self._indices)
@@ -43,8 +43,8 @@ class Part(Split):
     def files(self, index: int) -> tuple[Path, ...]:
         return self._whole.files(self._indices[index])
 
-    def unlabelled(self) -> Part:
-        return Part(self._whole.unlabelled(), self._indices)
+    def unlabelled(self) -> DatasetPart:
+        return DatasetPart(self._whole.unlabelled(), self._indices)
 
 
 class Kept(Split):
@@ -83,4 +83,4 @@ def spread(whole: Split, count: int) -> Split:
     """`count` images, or all where there are fewer, evenly spaced: neighbours of a drive show the same street."""
     if count >= len(whole):
         return whole
-    return Part(whole, tuple(place * len(whole) // count for place in range(count)))
+    return DatasetPart(whole, tuple(place * len(whole) // count for place in range(count)))

@@ -10,7 +10,7 @@ import typer
 
 from deeplab.compression import ACTIVATION_BITS
 from deeplab.datasets import open_dataset
-from deeplab.datasets.part import Part, spread
+from deeplab.datasets.part import DatasetPart, spread
 from evaluation.accuracy import UNRELIABLE_NOTE, Scores, enough_images, paired_difference_interval
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.planner import Plan
@@ -58,7 +58,7 @@ def main(
     size = baseline.spec.input_height, baseline.spec.input_width
     dataset = open_dataset(*data)
     learned, shown = dataset.split(train), dataset.split(split)
-    scored = Part(shown, range(0, len(shown), every))
+    scored = DatasetPart(shown, range(0, len(shown), every))
     points = curve(
         baseline,
         tuple(saving or (0.15, 0.33, 0.45, 0.6)),

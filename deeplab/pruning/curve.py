@@ -44,7 +44,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """One place on the curve."""
 
     saving: float
@@ -64,7 +64,7 @@ def curve(
     score: Callable[[Checkpoint | QuantizedNetwork], Scores],
     tuning: FineTuning,
     batches: Batches,
-) -> Iterator[Point]:
+) -> Iterator[CurvePoint]:
     """The whole network, saving 0; then it less its channels for each saving.
 
     Args:
@@ -86,12 +86,12 @@ def curve(
         return score(quantize(network, calibrate(network, frames), BitWidths(setting.bits, setting.bits)))
 
     planned = reference_plans(setting.bits, setting.tile_count)
-    yield Point(0.0, planned(baseline.spec)[1], scores(baseline), None)
+    yield CurvePoint(0.0, planned(baseline.spec)[1], scores(baseline), None)
     for saving, network in zip(savings, narrower(baseline, savings, setting, frames), strict=True):
         pruned, tuned = scores(network), None
         if tuning.steps:
             tuned = scores(fine_tune(network, batches, tuning, teacher=baseline))
-        yield Point(saving, planned(network.spec)[1], pruned, tuned)
+        yield CurvePoint(saving, planned(network.spec)[1], pruned, tuned)
 
 
 def narrower(

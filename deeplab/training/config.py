@@ -22,7 +22,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DataConfig(_Section):
+class TrainingDataConfig(_Section):
     name: str
     """A data set of `deeplab.datasets`."""
     path: Path | None = None
@@ -36,7 +36,7 @@ class DataConfig(_Section):
     """Splits on which the best checkpoint is scored once, at the end."""
 
 
-class NetworkConfig(_Section):
+class TrainingNetworkConfig(_Section):
     start: Path | None = None
     """What to start from. A whole network fixes the network, but for `input_size`, classes and `output_stride` (its own
     if not given; strides past another one become dilations): a checkpoint (.npz), a .tflite, a frozen graph (.pb), or a
@@ -56,7 +56,7 @@ class NetworkConfig(_Section):
     resize: Literal["legacy", "align_corners", "half_pixel"] = "legacy"
 
     @model_validator(mode="after")
-    def _start_fixes_the_network(self) -> NetworkConfig:
+    def _start_fixes_the_network(self) -> TrainingNetworkConfig:
         if self.start is None:
             return self
         try:
@@ -119,8 +119,8 @@ class AugmentationConfig(_Section):
 class TrainConfig(_Section):
     output: Path
     """Folder for best.npz, state.npz and curve.json."""
-    data: DataConfig
-    network: NetworkConfig
+    data: TrainingDataConfig
+    network: TrainingNetworkConfig
     training: OptimiserConfig
     augmentation: AugmentationConfig = AugmentationConfig()
     checkpoint_dtype: Literal["float32", "float16"] = "float32"

@@ -27,7 +27,7 @@ _SCORING_BATCH = 25
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What a progress display shows after a step."""
 
     step: int
@@ -47,7 +47,7 @@ def train(
     *,
     resume: bool = False,
     command: str = "",
-    show: Callable[[Progress], None] = lambda progress: None,
+    show: Callable[[TrainingProgress], None] = lambda progress: None,
     stop_after: int | None = None,
 ) -> Checkpoint:
     """Train by a configuration and return the checkpoint with the best validation mIoU, as stored in best.npz.
@@ -105,7 +105,7 @@ def train(
             write_atomically(config.output / CURVE, json.dumps(state.curve, indent=1).encode())
         ends.append(time.monotonic())
         rate = (len(ends) - 1) * options.batch_size / max(ends[-1] - ends[0], 1e-9)
-        show(Progress(done, options.steps, loss, rate, state.best_miou, validated))
+        show(TrainingProgress(done, options.steps, loss, rate, state.best_miou, validated))
     if state.step < options.steps:
         return trainer.checkpoint({})
     return _score_best(config, dataset)

@@ -36,7 +36,7 @@ class Runtime(StrEnum):
 
 
 @dataclass(frozen=True)
-class Growth:
+class ResidentGrowth:
     """Bytes added by creating an interpreter and running it once, one thread."""
 
     peak_bytes: int
@@ -45,7 +45,7 @@ class Growth:
     """After the run."""
 
 
-def resident_growth(path: str | Path, runtime: Runtime) -> Growth:
+def resident_growth(path: str | Path, runtime: Runtime) -> ResidentGrowth:
     """What `runtime` adds to the resident memory of a process that runs the `.tflite` file once.
 
     Raises:
@@ -55,7 +55,7 @@ def resident_growth(path: str | Path, runtime: Runtime) -> Growth:
         raise UserError(f"{path}: resident memory is read from {STATUS}, which only Linux has; measure there")
     package = "tflite-micro" if runtime is Runtime.TFLM else "ai-edge-litert"
     answer = call_in_fresh_process(__name__, Path(path), runtime.label, package, runtime.value)
-    return Growth(answer["peak_bytes"], answer["end_bytes"])
+    return ResidentGrowth(answer["peak_bytes"], answer["end_bytes"])
 
 
 def _measure(path: str, runtime: Runtime) -> Answer:

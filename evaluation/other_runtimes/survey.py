@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Use:
+class RuntimeUse:
     """What one runtime uses for a file. None where it could not be measured; `problem` says why."""
 
     runtime: Runtime
@@ -54,7 +54,7 @@ class Survey:
     """A file and its use by each of the runtimes, in the order of `Runtime`."""
 
     network: str
-    uses: tuple[Use, ...]
+    uses: tuple[RuntimeUse, ...]
 
     def to_dict(self) -> SurveyTree:
         """One flat object for JSON: `litert_arena_bytes` and `litert_resident_bytes` are those of built-in kernels."""
@@ -80,7 +80,7 @@ def survey(path: str | Path) -> Survey:
     return Survey(str(path), tuple(_use(Path(path), runtime) for runtime in Runtime))
 
 
-def _use(path: Path, runtime: Runtime) -> Use:
+def _use(path: Path, runtime: Runtime) -> RuntimeUse:
     problems: list[str] = []
     head, tail = None, None
     if runtime is Runtime.TFLM:
@@ -91,7 +91,7 @@ def _use(path: Path, runtime: Runtime) -> Use:
         head = _or_problem(lambda: litert_arena(path, xnnpack=runtime is Runtime.LITERT_XNNPACK), problems)
     growth = None if problems else _or_problem(lambda: resident_growth(path, runtime), problems)
     peak, after = (growth.peak_bytes, growth.end_bytes) if growth else (None, None)
-    return Use(runtime, head, tail, peak, after, problems[0] if problems else None)
+    return RuntimeUse(runtime, head, tail, peak, after, problems[0] if problems else None)
 
 
 def _or_problem(measure: Callable[[], T], problems: list[str]) -> T | None:

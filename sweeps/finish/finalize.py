@@ -19,11 +19,11 @@ from reports.overlays import save_row
 from reports.record import (
     NETWORKS,
     RECORD_FILE,
+    ChainStep,
     DataSet,
     ImportCheck,
     OtherRuntimes,
     OverlayRow,
-    Step,
     StudyRecord,
     Trial,
 )
@@ -48,7 +48,7 @@ class FinalResults:
     heldout: Mapping[int, Scores] = field(default_factory=dict)
     executions: Mapping[int, Execution] = field(default_factory=dict)
     other_runtimes: Mapping[int, OtherRuntimes] = field(default_factory=dict)
-    chain: tuple[Step, ...] = ()
+    chain: tuple[ChainStep, ...] = ()
     overlays: tuple[OverlayRow, ...] = ()
     not_executed: str | None = None
     """Why not every program was run."""
@@ -299,11 +299,11 @@ def _reason(answer: Failure | str) -> str:
     return answer.reason if isinstance(answer, Failure) else str(answer)
 
 
-def _chain(steps: Mapping[str, Candidate], measured: Mapping[Candidate, Any]) -> tuple[Step, ...]:
+def _chain(steps: Mapping[str, Candidate], measured: Mapping[Candidate, Any]) -> tuple[ChainStep, ...]:
     """What pruning, bits and tiles did, one after the other; empty where a step could not be measured."""
     if any(not isinstance(measured.get(candidate), Measurement) for candidate in steps.values()):
         return ()
-    return tuple(Step.of(what, str(candidate), measured[candidate]) for what, candidate in steps.items())
+    return tuple(ChainStep.of(what, str(candidate), measured[candidate]) for what, candidate in steps.items())
 
 
 def chain_of(choice: Candidate) -> dict[str, Candidate]:

@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
-class Use:
+class ImageUse:
     """One use of images in a study."""
 
     key: str
@@ -49,7 +49,7 @@ class Use:
 
 @dataclass(frozen=True)
 class _Item:
-    use: Use
+    use: ImageUse
     index: int
 
     def name(self) -> str:
@@ -78,20 +78,20 @@ class _Bad:
         return next((path.name for path in paths if self.message.startswith(f"{path}:")), paths[-1].name)
 
 
-def uses_of(config: SweepConfig, images: Images) -> list[Use]:
+def uses_of(config: SweepConfig, images: Images) -> list[ImageUse]:
     """What a study reads, in the order in which mistakes are reported."""
-    uses = [Use("data.search", images.search, True, True), Use("data.heldout", images.heldout, True, True)]
+    uses = [ImageUse("data.search", images.search, True, True), ImageUse("data.heldout", images.heldout, True, True)]
     trains = bool(config.finetune.steps or config.quantization.aware_steps)
     if images.train is not None and trains and config.finetune.loss == "labels":
-        uses.append(Use("data.train", images.train, True))
-    uses.append(Use("data.calibration" if config.data.calibration else "data.train", images.calibration, False))
+        uses.append(ImageUse("data.train", images.train, True))
+    uses.append(ImageUse("data.calibration" if config.data.calibration else "data.train", images.calibration, False))
     if config.import_check is not None:
         split = open_part(images.dataset, config.import_check.split)
-        uses.append(Use("import_check.split", split, True, True))
+        uses.append(ImageUse("import_check.split", split, True, True))
     return uses
 
 
-def check_images(uses: Sequence[Use], facts: FileFacts, console: Console) -> None:
+def check_images(uses: Sequence[ImageUse], facts: FileFacts, console: Console) -> None:
     """Check every image and mask.
 
     Raises:
@@ -119,7 +119,7 @@ def check_images(uses: Sequence[Use], facts: FileFacts, console: Console) -> Non
     _check_scored(uses, seen | {item: known[name] for item, name in names.items() if name in known})
 
 
-def _distinct(uses: Sequence[Use]) -> list[_Item]:
+def _distinct(uses: Sequence[ImageUse]) -> list[_Item]:
     """Every image in files once, with its mask where any use reads that."""
     items: dict[tuple[Path, ...], _Item] = {}
     for use in sorted(uses, key=lambda use: not use.labelled):
@@ -153,7 +153,7 @@ def _refused(bad: Sequence[_Bad], items: Sequence[_Item]) -> UserError:
     return UserError(f"{first.item.use.key}: {first.message}{more}")
 
 
-def _check_scored(uses: Sequence[Use], seen: dict[_Item, bytes]) -> None:
+def _check_scored(uses: Sequence[ImageUse], seen: dict[_Item, bytes]) -> None:
     """No mIoU can be taken where every label is void."""
     by_image = {item.use.split.files(item.index)[0]: labels for item, labels in seen.items()}
     for use in uses:
@@ -200,7 +200,7 @@ class _Bar:
         self._progress.remove_task(task)
 
 
-def checked(config: SweepConfig, images: Images, console: Console | None = None) -> list[Use]:
+def checked(config: SweepConfig, images: Images, console: Console | None = None) -> list[ImageUse]:
     """Check what a study reads; returns its uses."""
     uses = uses_of(config, images)
     check_images(uses, facts_of(config), console or Console(quiet=True))

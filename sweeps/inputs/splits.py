@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab.datasets import DATASETS, Dataset, Sample, Split, open_dataset
 from deeplab.datasets.digests import FileState, file_state
-from deeplab.datasets.part import Part, spread
+from deeplab.datasets.part import DatasetPart, spread
 from evaluation.errors import UserError
 from sweeps.config.schema import CalibrationConfig, DataConfig, parse_split
 
@@ -153,4 +153,4 @@ def open_part(dataset: Dataset, text: str) -> Split:
     indices = range(len(whole))[run]
     if not indices:
         raise UserError(f"{dataset.name}: {text} is empty; {name} has {len(whole)} images")
-    return whole if len(indices) == len(whole) else Part(whole, indices)
+    return whole if len(indices) == len(whole) else DatasetPart(whole, indices)

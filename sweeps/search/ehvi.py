@@ -23,7 +23,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 from deeplab.compression import STAGE_BITS, Compression
-from reports.front import Point, staircase
+from reports.front import FrontPoint, staircase
 from reports.record import State, Trial
 from sweeps.config.constraints import costs_of
 from sweeps.config.space import Candidate, Space
@@ -121,7 +121,7 @@ def expected_gain(
         memory: predicted, (N,); taken as sure.
     """
     least, most = reference
-    useful = [Point(n, a, m) for n, (a, m) in enumerate(points) if a > least and m < most]
+    useful = [FrontPoint(n, a, m) for n, (a, m) in enumerate(points) if a > least and m < most]
     front = staircase(useful)
     edges = np.array([*(point.peak_memory_bytes for point in front), most])
     heights = np.array([point.miou for point in front])  # of the front, from edge i to the next

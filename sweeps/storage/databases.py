@@ -65,7 +65,7 @@ OPTUNA = Schema(
 
 
 @dataclass(frozen=True)
-class Problem:
+class DatabaseProblem:
     """Why a database cannot be used, and how to put that right, in words that hold no address."""
 
     what: str
@@ -94,7 +94,9 @@ def revisions(schema: Schema) -> tuple[frozenset[str], str]:
     return frozenset(known), latest
 
 
-def _schema_problem(schema: Schema, tables: set[str], version: str | None, empty: bool, url: str) -> Problem | None:
+def _schema_problem(
+    schema: Schema, tables: set[str], version: str | None, empty: bool, url: str
+) -> DatabaseProblem | None:
     """Whether a library can use a database with these tables, at this version.
 
     Args:
@@ -105,32 +107,32 @@ def _schema_problem(schema: Schema, tables: set[str], version: str | None, empty
         return None
     other = OPTUNA if schema is MLFLOW else MLFLOW
     if version not in known and (other.table in tables or version in revisions(other)[0]):
-        return Problem(
+        return DatabaseProblem(
             f"holds the tables of {other.owner}, which keeps its version in a table of the same name",
             f"give {schema.owner} a database of its own",
         )
     if version not in known and schema.table not in tables:
-        return Problem("holds the tables of another program", f"give {schema.owner} a database of its own")
+        return DatabaseProblem("holds the tables of another program", f"give {schema.owner} a database of its own")
     if version not in known:
-        return Problem(
+        return DatabaseProblem(
             f"was written by a newer {schema.owner} than the installed one (schema {version})",
             f"install that version of {schema.package}, or name another database",
         )
     if empty:
-        return Problem(
+        return DatabaseProblem(
             f"holds no runs, and is unfinished or of an older {schema.owner} (schema {version}, expected {latest})",
             "remove it; a new one is made",
         )
-    return Problem(
+    return DatabaseProblem(
         f"was written by an older {schema.owner} (schema {version}, expected {latest})",
         f"copy it, then run: {schema.upgrade.format(url=url)}; or name another database",
     )
 
 
-def sqlite_problem(path: Path, schema: Schema) -> Problem | None:
+def sqlite_problem(path: Path, schema: Schema) -> DatabaseProblem | None:
     """Why the library cannot use an SQLite file; None where it can, or where it will create the file."""
     if path.is_dir():
-        return Problem("is a folder", "name a file")
+        return DatabaseProblem("is a folder", "name a file")
     if not path.exists():
         parent = path.parent
         while not parent.exists():
@@ -139,7 +141,7 @@ def sqlite_problem(path: Path, schema: Schema) -> Problem | None:
             with tempfile.TemporaryFile(dir=parent):
                 return None
         except OSError as error:
-            return Problem(f"cannot be created ({parent}: {error.strerror})", "name another place")
+            return DatabaseProblem(f"cannot be created ({parent}: {error.strerror})", "name another place")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=BUSY_S, uri=True)) as connection:
             connection.isolation_level = None
@@ -158,10 +160,12 @@ def sqlite_problem(path: Path, schema: Schema) -> Problem | None:
     except sqlite3.DatabaseError as error:
         reason = str(error)
         if "readonly" in reason or "unable to open" in reason:
-            return Problem(f"cannot be written ({reason})", "make the file and its folder writable, or name another")
+            return DatabaseProblem(
+                f"cannot be written ({reason})", "make the file and its folder writable, or name another"
+            )
         if "locked" in reason:
-            return Problem("is locked by another process", "end that, or name another file")
-        return Problem(f"is damaged ({reason})", "move it away or put back a copy; a new one is made")
+            return DatabaseProblem("is locked by another process", "end that, or name another file")
+        return DatabaseProblem(f"is damaged ({reason})", "move it away or put back a copy; a new one is made")
 
 
 def _sqlite_state(connection: sqlite3.Connection, schema: Schema) -> tuple[str | None, set[str], bool]:
@@ -195,14 +199,14 @@ def short_lived_engine(url: str) -> Engine:
     return create_engine(url, connect_args=timeout, pool_pre_ping=True)
 
 
-def server_problem(url: str, schema: Schema) -> Problem | None:
+def server_problem(url: str, schema: Schema) -> DatabaseProblem | None:
     """Why the library cannot use a database on a server."""
     try:
         engine = short_lived_engine(url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
-        return Problem("is no address of a database", "write postgresql://USER@HOST/DATABASE")
+        return DatabaseProblem("is no address of a database", "write postgresql://USER@HOST/DATABASE")
     except (ImportError, NoSuchModuleError) as error:
-        return Problem(
+        return DatabaseProblem(
             f"needs a driver that is not installed ({error})",
             INSTALL if url.startswith("postgresql:") else "install it",
         )
@@ -223,12 +227,12 @@ def server_problem(url: str, schema: Schema) -> Problem | None:
         engine.dispose()
 
 
-def _connection_problem(reason: str) -> Problem:
+def _connection_problem(reason: str) -> DatabaseProblem:
     if re.search("authentication|password|no pg_hba|Access denied", reason):
-        return Problem(f"refuses the user ({reason})", "put the password into PGPASSWORD or ~/.pgpass")
+        return DatabaseProblem(f"refuses the user ({reason})", "put the password into PGPASSWORD or ~/.pgpass")
     if re.search("does not exist|Unknown database", reason):
-        return Problem(f"is not there ({reason})", "create it, or correct the address")
-    return Problem(f"does not answer ({reason})", "start the server, or correct the address")
+        return DatabaseProblem(f"is not there ({reason})", "create it, or correct the address")
+    return DatabaseProblem(f"does not answer ({reason})", "start the server, or correct the address")
 
 
 def first_line(error: SQLAlchemyError) -> str:

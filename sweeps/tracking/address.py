@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evaluation.addresses import masked, masked_address
 from evaluation.errors import UserError
-from sweeps.storage.databases import MLFLOW, Problem, server_problem, sqlite_problem
+from sweeps.storage.databases import MLFLOW, DatabaseProblem, server_problem, sqlite_problem
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -66,12 +66,14 @@ def check_tracking() -> None:
         raise UserError(f"{name} {problem}")
 
 
-def _problem(uri: str) -> Problem | None:
+def _problem(uri: str) -> DatabaseProblem | None:
     scheme, separator, rest = uri.partition(":")
     kind = scheme.lower().partition("+")[0]
     if kind == "sqlite":
         if not rest.startswith("///"):
-            return Problem("is no address of a file", "write sqlite:///mlflow.db, or sqlite:////absolute/path.db")
+            return DatabaseProblem(
+                "is no address of a file", "write sqlite:///mlflow.db, or sqlite:////absolute/path.db"
+            )
         file = rest.removeprefix("///").partition("?")[0]
         return None if file in ("", ":memory:") else sqlite_problem(Path(file), MLFLOW)
     if kind in DATABASES:
@@ -81,15 +83,15 @@ def _problem(uri: str) -> Problem | None:
     if kind in UNPROBED or (separator and scheme in _plugins()):
         return None
     if re.match(r"^[\w.\-]+:\d+(/|$)", uri):
-        return Problem("begins with no scheme", f"write http://{uri}")
+        return DatabaseProblem("begins with no scheme", f"write http://{uri}")
     if kind == "file" or not re.match(r"^[a-z][a-z0-9+.\-]*://", uri, re.IGNORECASE):
         if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
             return None
-        return Problem(
+        return DatabaseProblem(
             "is a folder, and MLflow writes to folders no more",
             "write sqlite:///mlflow.db, or unset the variable, which means the same",
         )
-    return Problem(
+    return DatabaseProblem(
         f"begins with {scheme}://, which MLflow does not know",
         "write sqlite:///mlflow.db, postgresql://USER@HOST/DATABASE or http://HOST:5000",
     )
@@ -99,7 +101,7 @@ def _plugins() -> set[str]:
     return {entry.name for entry in entry_points(group="mlflow.tracking_store")}
 
 
-def _http_problem(uri: str) -> Problem | None:
+def _http_problem(uri: str) -> DatabaseProblem | None:
     correct = f"start it, correct {VARIABLE}, or unset it to write mlflow.db here"
     with one_brief_request():
         # Its own client, so that credentials and certificates are taken from where it takes them.
@@ -111,14 +113,14 @@ def _http_problem(uri: str) -> Problem | None:
         except MlflowException as error:
             reason = short_reason(error)
             if re.search(r"\b(401|403)\b|UNAUTHENTICATED|PERMISSION_DENIED", reason):
-                return Problem(
+                return DatabaseProblem(
                     f"refuses the user ({reason})", "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
                 )
             if re.search(r"status [34]|no JSON", reason):
-                return Problem(f"is no MLflow server ({reason})", correct)
-            return Problem(f"does not answer ({reason})", correct)
+                return DatabaseProblem(f"is no MLflow server ({reason})", correct)
+            return DatabaseProblem(f"does not answer ({reason})", correct)
         except Exception as error:  # an address that no client can read raises whatever its parser does
-            return Problem(f"cannot be asked ({short_reason(error)})", correct)
+            return DatabaseProblem(f"cannot be asked ({short_reason(error)})", correct)
     return None
 
 

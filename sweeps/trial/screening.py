@@ -20,7 +20,7 @@ import numpy as np
 
 from deeplab.compression import STAGE_BITS
 from evaluation.accuracy import LEAST_IMAGES, Scores, enough_images, image_weights, resampled_mious
-from reports.front import Point, pareto_front
+from reports.front import FrontPoint, pareto_front
 from reports.record import Bound, Early, State, Trial
 from sweeps.config.constraints import costs_of
 from sweeps.config.schema import ScreeningConfig
@@ -179,7 +179,7 @@ def looks(images: int, batch: int) -> list[int]:
 
 def _front(front_trials: Sequence[MeasuredTrial]) -> tuple[MeasuredTrial, ...]:
     """Those that no other beats, best mIoU first."""
-    points = [Point(r.number, r.scores.miou, r.costs[0], *r.costs[1:]) for r in front_trials]
+    points = [FrontPoint(r.number, r.scores.miou, r.costs[0], *r.costs[1:]) for r in front_trials]
     numbers = [equal[0].number for equal in pareto_front(points)]
     front = [dominating for dominating in front_trials if dominating.number in numbers]
     return tuple(sorted(front, key=lambda dominating: -dominating.scores.miou))

@@ -17,7 +17,7 @@ from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
 from deeplab.compression import Compression
 from deeplab.datasets import Split
-from deeplab.datasets.part import Part
+from deeplab.datasets.part import DatasetPart
 from deeplab.finetuning import FineTuning, fine_tune
 from deeplab.lowering import lower_untrained
 from deeplab.pruning.channels import prune_channels
@@ -176,7 +176,7 @@ def _part_scores(network: Network, context: Context, use: str, start: int, end: 
     return context.cache.cached(
         "score",
         parts,
-        lambda: score(network, context.images.dataset, Part(getattr(context, use), range(start, end))),
+        lambda: score(network, context.images.dataset, DatasetPart(getattr(context, use), range(start, end))),
         lambda found: json.dumps(found.to_dict()).encode(),
         lambda content: Scores.from_dict(json.loads(content)),
     )

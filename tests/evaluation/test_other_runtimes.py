@@ -10,7 +10,15 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from evaluation.errors import UserError
-from evaluation.other_runtimes import Growth, Runtime, TflmArena, litert_arena, resident_growth, survey, tflm_arena
+from evaluation.other_runtimes import (
+    ResidentGrowth,
+    Runtime,
+    TflmArena,
+    litert_arena,
+    resident_growth,
+    survey,
+    tflm_arena,
+)
 from evaluation.other_runtimes.__main__ import main
 from evaluation.other_runtimes.subprocess_call import call_in_fresh_process
 
@@ -98,7 +106,7 @@ def test_resident_memory_of_the_ade20k_network(shared):
     expected = {Runtime.LITERT_XNNPACK: 48e6, Runtime.LITERT_BUILTIN: 21.5e6, Runtime.TFLM: 12.742e6 + 2.938e6}
     for runtime, size in expected.items():
         growth = resident_growth(path, runtime)
-        assert isinstance(growth, Growth)
+        assert isinstance(growth, ResidentGrowth)
         assert growth.end_bytes == pytest.approx(size, rel=0.15)
         assert growth.peak_bytes >= growth.end_bytes
 

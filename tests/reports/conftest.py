@@ -16,7 +16,7 @@ from deeplab.compression import Compression
 from evaluation.measurement import MemoryFigures
 from reports.front import choose, pareto_front
 from reports.overlays import save_row
-from reports.record import Environment, ImportCheck, State, Step, StudyRecord, Trial
+from reports.record import ChainStep, Environment, ImportCheck, State, StudyRecord, Trial
 from reports.record_file import write_record
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish.finalize import chain_of
@@ -100,7 +100,7 @@ def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> Stu
     )
     if chosen and baseline:
         steps = chain_of(Candidate.from_params(by_number[chosen.number].params)).items()
-        chain = tuple(Step.of(what, str(step), standin_trial.outline(step, CONTEXT)) for what, step in steps)
+        chain = tuple(ChainStep.of(what, str(step), standin_trial.outline(step, CONTEXT)) for what, step in steps)
         numbers = sorted({0, chosen.number})
         other_runtimes = {
             n: standin_trial.other_runtimes(Candidate.from_params(by_number[n].params), CONTEXT) for n in numbers

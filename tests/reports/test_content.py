@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation.other_runtimes import Runtime, Use
+from evaluation.other_runtimes import Runtime, RuntimeUse
 from reports.content import content, intervals
 from reports.content_budgets import round_budgets
 from reports.content_savings import chain_rows, falls, litert_bytes, other_rows
@@ -83,9 +83,9 @@ def test_other_runtimes_count_as_they_are_used(study) -> None:
     first = OtherRuntimes(
         1000,
         (
-            Use(Runtime.LITERT_XNNPACK, 10, None, 5000, 4000),
-            Use(Runtime.LITERT_BUILTIN, None, None, None, None, "x.tflite: LiteRT refuses this file: odd"),
-            Use(Runtime.TFLM, 300, 40, 9999),
+            RuntimeUse(Runtime.LITERT_XNNPACK, 10, None, 5000, 4000),
+            RuntimeUse(Runtime.LITERT_BUILTIN, None, None, None, None, "x.tflite: LiteRT refuses this file: odd"),
+            RuntimeUse(Runtime.TFLM, 300, 40, 9999),
         ),
     )
     second = OtherRuntimes(None, (), "stem: .tflite has no 6-bit activations")

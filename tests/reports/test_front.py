@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.front import Point, choose, hypervolume, knee, pareto_front, staircase
+from reports.front import FrontPoint, choose, hypervolume, knee, pareto_front, staircase
 
 POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), max_size=12).map(
-    lambda pairs: [Point(n, miou / 8, memory) for n, (miou, memory) in enumerate(pairs)]
+    lambda pairs: [FrontPoint(n, miou / 8, memory) for n, (miou, memory) in enumerate(pairs)]
 )
 POINTS_OF_THREE = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(0, 4)), max_size=14).map(
-    lambda triples: [Point(n, miou / 4, memory, third) for n, (miou, memory, third) in enumerate(triples)]
+    lambda triples: [FrontPoint(n, miou / 4, memory, third) for n, (miou, memory, third) in enumerate(triples)]
 )
 
 
-def dominates(a: Point, b: Point) -> bool:
+def dominates(a: FrontPoint, b: FrontPoint) -> bool:
     better = a.miou > b.miou or a.peak_memory_bytes < b.peak_memory_bytes or a.third < b.third
     return a.miou >= b.miou and a.peak_memory_bytes <= b.peak_memory_bytes and a.third <= b.third and better
 
 
 @given(POINTS)
-def test_the_front_is_what_nothing_dominates(points: list[Point]) -> None:
+def test_the_front_is_what_nothing_dominates(points: list[FrontPoint]) -> None:
     expected = {p.number for p in points if not any(dominates(q, p) for q in points)}
     front = pareto_front(points)
     assert {p.number for equal in front for p in equal} == expected
@@ -35,7 +35,7 @@ def test_the_front_is_what_nothing_dominates(points: list[Point]) -> None:
 
 
 @given(POINTS_OF_THREE)
-def test_the_front_of_three_objectives_is_what_nothing_dominates(points: list[Point]) -> None:
+def test_the_front_of_three_objectives_is_what_nothing_dominates(points: list[FrontPoint]) -> None:
     front = pareto_front(points)
     expected = {p.number for p in points if not any(dominates(q, p) for q in points)}
     assert {p.number for equal in front for p in equal} == expected
@@ -47,30 +47,30 @@ def test_the_front_of_three_objectives_is_what_nothing_dominates(points: list[Po
 
 def test_hypervolume_by_hand() -> None:
     # Reference memory 100: (20, .5) covers .8 x .5, (60, .75) adds .4 x .25; (90, .6) is dominated; 120 is outside.
-    points = [Point(0, 0.5, 20), Point(1, 0.75, 60), Point(2, 0.6, 90), Point(3, 1.0, 120)]
+    points = [FrontPoint(0, 0.5, 20), FrontPoint(1, 0.75, 60), FrontPoint(2, 0.6, 90), FrontPoint(3, 1.0, 120)]
     assert hypervolume(points, 100) == pytest.approx(0.8 * 0.5 + 0.4 * 0.25)
     assert hypervolume([], 100) == 0.0
-    assert hypervolume([Point(0, 0.9, 100)], 100) == 0.0
+    assert hypervolume([FrontPoint(0, 0.9, 100)], 100) == 0.0
 
 
 def test_knee_is_the_farthest_above_the_line() -> None:
-    front = [Point(0, 0.2, 100), Point(1, 0.7, 200), Point(2, 0.75, 400), Point(3, 0.8, 1600)]
+    front = [FrontPoint(0, 0.2, 100), FrontPoint(1, 0.7, 200), FrontPoint(2, 0.75, 400), FrontPoint(3, 0.8, 1600)]
     assert knee(front).number == 1
     # On the line itself (mIoU linear in log memory) all tie, and the most accurate is taken.
-    line = [Point(n, 0.2 * n, round(100 * 2**n)) for n in range(1, 5)]
+    line = [FrontPoint(n, 0.2 * n, round(100 * 2**n)) for n in range(1, 5)]
     assert knee(line).number == 4
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_short_front_has_its_most_accurate_for_a_knee(count: int) -> None:
-    front = [Point(n, 0.5 + n / 10, 100 * (n + 1)) for n in range(count)]
+    front = [FrontPoint(n, 0.5 + n / 10, 100 * (n + 1)) for n in range(count)]
     chosen, why = choose(front, 0.6, "knee")
     assert chosen is not None
     assert chosen.number == count - 1
     assert "too few" in why
 
 
-FRONT = [Point(0, 0.4, 1_000_000), Point(1, 0.6, 2_000_000), Point(2, 0.7, 4_000_000)]
+FRONT = [FrontPoint(0, 0.4, 1_000_000), FrontPoint(1, 0.6, 2_000_000), FrontPoint(2, 0.7, 4_000_000)]
 
 
 def test_choice_by_budget() -> None:
@@ -99,7 +99,7 @@ def test_nothing_to_choose_from() -> None:
 
 
 def test_points_of_one_memory_do_not_divide_by_zero() -> None:
-    assert math.isclose(knee([Point(0, 0.5, 100)]).miou, 0.5)
+    assert math.isclose(knee([FrontPoint(0, 0.5, 100)]).miou, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_where_no_point_is_within_plan_the_choice_says_so() -> None:
 
 
 def test_a_knee_that_exceeds_its_plan_gives_way_to_that_of_the_rest() -> None:
-    front = [Point(0, 0.2, 100), Point(1, 0.7, 200), Point(2, 0.75, 400), Point(3, 0.8, 1600)]
+    front = [FrontPoint(0, 0.2, 100), FrontPoint(1, 0.7, 200), FrontPoint(2, 0.75, 400), FrontPoint(3, 0.8, 1600)]
     assert choose(front, 0.8, "knee")[0].number == 1
     found, why = choose(front, 0.8, "knee", exceeded={1: "too deep"})
     assert found.number == 2

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.front import Point, pareto_front
+from reports.front import FrontPoint, pareto_front
 from reports.membership import front_probability, shares_on_front
 from reports.record import State
 
@@ -20,7 +20,7 @@ def test_a_share_counts_the_resamples_whose_front_holds_the_trial(data) -> None:
     costs = np.array([[data.draw(levels), data.draw(levels)] for _ in range(trials)], float)
     expected = np.zeros(trials)
     for draw in range(resamples):
-        points = [Point(n, mious[n, draw], costs[n, 0], costs[n, 1]) for n in range(trials)]
+        points = [FrontPoint(n, mious[n, draw], costs[n, 0], costs[n, 1]) for n in range(trials)]
         for equal in pareto_front(points):
             for point in equal:
                 expected[point.number] += 1 / resamples

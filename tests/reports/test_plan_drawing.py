@@ -5,10 +5,10 @@ from xml.etree import ElementTree
 import pytest
 
 from reports.plan_drawing import plan_drawing
-from reports.timeline import Block, Timeline
+from reports.timeline import Timeline, TimelineBuffer
 
 SVG = "{http://www.w3.org/2000/svg}"
-BLOCKS = (Block("a<b", "frame", 40, 0, 2, 0), Block("c&d", "row_cache", 60, 1, 4, 40))
+BLOCKS = (TimelineBuffer("a<b", "frame", 40, 0, 2, 0), TimelineBuffer("c&d", "row_cache", 60, 1, 4, 40))
 
 
 def test_each_buffer_is_a_rectangle_in_proportion_that_names_itself() -> None:

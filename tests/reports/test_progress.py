@@ -5,13 +5,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.front import Point, hypervolume
+from reports.front import FrontPoint, hypervolume
 from reports.importance import importance, searched_levels
 from reports.progress import growth, hypervolumes
 from reports.record import State
 
 POINTS = st.lists(
-    st.one_of(st.none(), st.tuples(st.integers(0, 8), st.integers(1, 12)).map(lambda p: Point(0, p[0] / 8, p[1]))),
+    st.one_of(st.none(), st.tuples(st.integers(0, 8), st.integers(1, 12)).map(lambda p: FrontPoint(0, p[0] / 8, p[1]))),
     max_size=10,
 )
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Execution, Latency, Measurement, MemoryFigures
-from evaluation.other_runtimes import Runtime, Use
+from evaluation.other_runtimes import Runtime, RuntimeUse
 from evaluation.planner import Buffer, Halo, Plan, Role, Section, Step
 from reports.record import DataSet, OtherRuntimes
 
@@ -155,8 +155,15 @@ def other_runtimes(candidate, context):
     """LiteRT takes four times the arena, and TFLM refuses networks of 2-bit weights."""
     arena = 4 * plan_candidate(candidate, context).arena_bytes
     refused = candidate.compression.weight_bits == 2
-    tflm = Use(Runtime.TFLM, problem="TFLM refuses this file") if refused else Use(Runtime.TFLM, arena, 9_000, arena)
-    uses = (Use(Runtime.LITERT_XNNPACK, arena, None, 3 * arena), Use(Runtime.LITERT_BUILTIN, arena, None, 2 * arena))
+    tflm = (
+        RuntimeUse(Runtime.TFLM, problem="TFLM refuses this file")
+        if refused
+        else RuntimeUse(Runtime.TFLM, arena, 9_000, arena)
+    )
+    uses = (
+        RuntimeUse(Runtime.LITERT_XNNPACK, arena, None, 3 * arena),
+        RuntimeUse(Runtime.LITERT_BUILTIN, arena, None, 2 * arena),
+    )
     return OtherRuntimes(400_000, (*uses, tflm))
 
 

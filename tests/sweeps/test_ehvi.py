@@ -7,7 +7,7 @@ import pytest
 import standin_trial
 
 from evaluation.measurement import MemoryFigures
-from reports.front import Point, hypervolume
+from reports.front import FrontPoint, hypervolume
 from reports.record import Early, State, Trial
 from sweeps.config.constraints import costs_of
 from sweeps.config.space import BASELINE, Candidate, Compression, Space
@@ -37,7 +37,7 @@ def volume(points: list[tuple[float, float]], reference: tuple[float, float]) ->
     """Of the region above and left of the points, by its definition on a grid of the coordinates."""
     least, most = reference
     inside = [(a, m) for a, m in points if a > least and m < most]
-    return hypervolume([Point(i, a - least, m) for i, (a, m) in enumerate(inside)], most) * most if inside else 0.0
+    return hypervolume([FrontPoint(i, a - least, m) for i, (a, m) in enumerate(inside)], most) * most if inside else 0.0
 
 
 def test_the_expected_gain_is_the_mean_gain_in_hypervolume() -> None:

@@ -17,7 +17,7 @@ from sweeps import launch
 from sweeps.cli import sensitivity
 from sweeps.config.load import load_config
 from sweeps.inputs.file_facts import FileFacts
-from sweeps.inputs.image_checks import Use, check_images
+from sweeps.inputs.image_checks import ImageUse, check_images
 from sweeps.inputs.opened import open_network
 from sweeps.inputs.splits import open_images
 from sweeps.trial.preflight import check_inputs
@@ -234,7 +234,7 @@ def test_what_was_found_good_is_not_decoded_again(tmp_path, monkeypatch):
     def check(encoding, labelled=True):
         before = _Counting.decoded
         split = _Counting(tuple(files), label_encoding(encoding))
-        check_images([Use("data.search", split, labelled, True)], facts, Console(quiet=True))
+        check_images([ImageUse("data.search", split, labelled, True)], facts, Console(quiet=True))
         return _Counting.decoded - before
 
     assert check(encoding) == 8
