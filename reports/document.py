@@ -15,7 +15,7 @@ from reports.content import Intervals, class_ious, content, intervals, warnings_
 from reports.content_savings import falls
 from reports.cost_figures import time_figure, waterfall_figure
 from reports.figures import class_figure, timeline_figure
-from reports.files import existing_file, write_into
+from reports.files import REPORT_FILE, existing_file, write_into
 from reports.front_figure import front_figure
 from reports.importance import importance
 from reports.interactive import write_front_page
@@ -25,7 +25,6 @@ from reports.search_figures import growth_figure, importance_figure, slices_figu
 from reports.timeline import Timeline, read_timeline
 from reports.typeset import typeset
 
-REPORT_FILE = "report.pdf"
 MOST_OVERLAY_PIXELS = 4096
 
 

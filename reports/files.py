@@ -17,6 +17,8 @@ from typing import Any
 
 from evaluation.errors import UserError
 
+REPORT_FILE, FRONT_PAGE = "report.pdf", "front.html"
+"""Documents in a study's folder."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -149,3 +151,9 @@ def printable(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {printable(key): printable(value) for key, value in tree.items()}
     return tree
+
+
+def remove_documents(folder: Path) -> None:
+    """Remove the documents of a study that is not as it was when they were written."""
+    for name in (REPORT_FILE, FRONT_PAGE):
+        (folder / name).unlink(missing_ok=True)

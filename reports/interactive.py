@@ -10,7 +10,7 @@ from typing import Any
 from evaluation.accuracy import UNRELIABLE_NOTE, Interval, enough_images
 from evaluation.other_runtimes import Runtime
 from reports import format as fmt
-from reports.files import write_into
+from reports.files import FRONT_PAGE, write_into
 from reports.front import staircase
 from reports.health import urgent_warnings
 from reports.other_runtimes import other_marks
@@ -18,7 +18,6 @@ from reports.promises import exceeded, told_status
 from reports.record import State, StudyRecord, Trial
 from reports.style import BLUE, INK, MUTED, PALE, VERMILION
 
-FRONT_PAGE = "front.html"
 _SYMBOLS = {
     Runtime.LITERT_XNNPACK: "triangle-up-open",
     Runtime.LITERT_BUILTIN: "triangle-down-open",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -83,6 +84,7 @@ def _search_and_report(
 ) -> End | None:
     """What is done while the workers run; None where another launch on the same study writes the report."""
     # Imported here: MLflow and Optuna take as long to load as TensorFlow does in the workers, which have begun.
+    from reports.files import remove_documents
     from reports.health import data_warnings
     from reports.record import RECORD_FILE
     from reports.record_file import write_record
@@ -137,17 +139,21 @@ def _search_and_report(
             progress.say("scoring the front on the held-out images")
             record = close_study(config, journal.trials, executor, folder, data, check)
             write_record(record, folder.path)
-            progress.say("writing the report")
             from reports.content import intervals, warnings_of
-            from reports.document import write_documents  # a second of Matplotlib and Typst, kept from the start
 
             found = intervals(record)
-            report, page = write_documents(record, folder.path, config.report.paper, found)
+            documents: tuple[Path, ...] = ()
+            remove_documents(folder.path)
+            if config.report.documents:
+                progress.say("writing the report")
+                from reports.document import write_documents  # a second of Matplotlib and Typst, kept from the start
+
+                documents = write_documents(record, folder.path, config.report.paper, found)
             fold_log(folder.path / STUDY_DATABASE)
             warnings = tuple(warnings_of(record, found))
-            artifacts = [report, page, folder.path / RECORD_FILE]
+            artifacts = [*documents, folder.path / RECORD_FILE]
             unwritten = mirror.finish(record, artifacts, early_end is None, found.on_front, warnings)
-    return End(record, report, early_end, warnings, unwritten)
+    return End(record, folder.path, documents, early_end, warnings, unwritten)
 
 
 def _quiet_mlflow() -> None:

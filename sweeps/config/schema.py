@@ -293,6 +293,8 @@ class CacheConfig(StrictModel):
 class ReportConfig(StrictModel):
     paper: Literal["a4", "letter"] = "a4"
     """Size of the pages."""
+    documents: bool = True
+    """Write `report.pdf` and `front.html` at the end. Without them, `petitlab report STUDY` writes them later."""
     overlays: Annotated[int, Field(ge=0, le=8)] = 4
     """Rows of image / label / baseline / choice, the image with the lowest score of the choice among them."""
 

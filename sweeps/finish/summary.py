@@ -22,7 +22,10 @@ class End:
     """How a sweep ended."""
 
     record: StudyRecord
-    report: Path
+    folder: Path
+    """Of the study."""
+    documents: tuple[Path, ...]
+    """Report and page of the front; none where the configuration asks for none."""
     early_end: str | None
     """Why before its budget was spent."""
     warnings: tuple[str, ...]
@@ -76,9 +79,12 @@ def print_outcome(end: End, console: Console) -> None:
     for sentence in end.warnings:
         style = "red" if sentence in urgent else None
         console.print(f"- {sentence}", style=style, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Report: {os.path.relpath(end.report)}", highlight=False, soft_wrap=True)
+    folder = os.path.relpath(end.folder)
+    report = (
+        os.path.relpath(end.documents[0]) if end.documents else f"none (report.documents); petitlab report {folder}"
+    )
+    console.print(f"Report: {report}", highlight=False, soft_wrap=True)
     if choice is not None:
-        folder = os.path.relpath(end.report.parent)
         console.print(f"The C program: python -m sweeps.export {folder} --out network", highlight=False, soft_wrap=True)
     console.print(f"All trials: {how_to_browse(tracking_uri())}", highlight=False, soft_wrap=True)
     if end.unwritten is not None:

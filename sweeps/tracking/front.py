@@ -121,7 +121,11 @@ def _note(
     )
     known = ["", "What to keep in mind:", "", *(f"- {escape(sentence, quote=False)}" for sentence in warnings)]
     lines[1:1] = ["", f"Look at {', '.join(views)}.", *(known if warnings else [])]
-    lines += ["", "`report.pdf`, `front.html` (hover shows a trial) and `record.json` are among the artifacts."]
+    documents = record.config.get("report", {}).get("documents", True)
+    named = (
+        "`report.pdf`, `front.html` (hover shows a trial) and `record.json` are" if documents else "`record.json` is"
+    )
+    lines += ["", f"{named} among the artifacts."]
     return "\n".join(lines)
 
 

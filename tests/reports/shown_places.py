@@ -14,5 +14,5 @@ def terminal(record: StudyRecord, folder: Path) -> str:
     """What the terminal shows at the end, on one line."""
     text = io.StringIO()
     told = tuple(warnings_of(record, intervals(record)))
-    print_outcome(End(record, folder / "report.pdf", None, told, None), Console(file=text, width=200))
+    print_outcome(End(record, folder, (folder / "report.pdf",), None, told, None), Console(file=text, width=200))
     return " ".join(text.getvalue().split())

@@ -106,7 +106,7 @@ def test_one_pair_of_neighbours_is_spoken_of_as_one(study) -> None:
     assert one.startswith("These images do not tell the two points of the front apart: the 95 % interval")
     text = io.StringIO()
     alone = replace(record, trials=trials[:1], front=(), chosen=None)
-    print_outcome(End(alone, Path("r.pdf"), None, (), None), Console(file=text, width=200))
+    print_outcome(End(alone, Path("r"), (Path("r/r.pdf"),), None, (), None), Console(file=text, width=200))
     assert "1 distinct trial (0 pruned, 0 failed)." in text.getvalue()
     doubtful = overlaps(replace(record, front=record.front[:1]), {record.front[0][0]: 0.1})
     assert doubtful[0].startswith("1 of 1 points is on the front")

@@ -28,8 +28,10 @@ space:
   tile_count: [1, 2, 4]
 search: {trials: 8}
 screening: {enabled: false}
-report: {overlays: 1}
+report: {overlays: 1, documents: false}
 """
+DOCUMENTS = "report.documents=true"
+"""For the tests that read them: writing them takes as long as the rest of such a sweep."""
 Config = Callable[..., SweepConfig]
 """`config("search.trials=4")`, the fixture."""
 

@@ -1,6 +1,7 @@
 """Whole sweeps with the stand-in trial: their record, their MLflow runs, their front and their reports."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -12,7 +13,9 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 from pypdf import PdfReader
+from rich.console import Console
 from standin_sweeps import (
+    DOCUMENTS,
     Config,
     assert_nothing_is_running,
     children,
@@ -31,11 +34,12 @@ from reports.record import State
 from reports.record_file import read_record
 from sweeps.config.space import Candidate
 from sweeps.launch import app
+from sweeps.sweep import run_sweep
 from sweeps.trial.worker import open_worker
 
 
 def test_a_sweep_from_config_to_report(config: Config) -> None:
-    record = sweep(config())
+    record = sweep(config(DOCUMENTS))
     folder = config().folder
     assert [trial.number for trial in record.trials] == list(range(8))
     assert record.trials[0].name == "unpruned, float, 1 tile"
@@ -107,7 +111,7 @@ def test_bits_by_stage_go_through_a_sweep_its_mlflow_runs_and_its_resumption(con
         sweep(config(*staged[1:], "space.aspp_weight_bits=[4, 6]", "search.trials=9"), resume=True)
     with pytest.raises(UserError, match=r"space\.aspp_weight_bits \(\[4, 8\] there, null here\)"):
         sweep(config(*staged[1:], "search.trials=9"), resume=True)
-    record = sweep(config(*staged, "search.trials=14"), resume=True)
+    record = sweep(config(*staged, "search.trials=14", DOCUMENTS), resume=True)
     candidates = [Candidate.from_params(trial.params) for trial in record.trials]
     assert len(set(candidates)) == 14
     assert all(candidate == candidate.canonical for candidate in candidates)
@@ -126,7 +130,7 @@ def test_bits_by_stage_go_through_a_sweep_its_mlflow_runs_and_its_resumption(con
 
 
 def test_mlflow_shows_the_parent_with_its_children(config: Config) -> None:
-    record = sweep(config("constraints.peak_memory_mb=0.9"))
+    record = sweep(config("constraints.peak_memory_mb=0.9", DOCUMENTS))
     runs = mlflow_runs()
     (parent,) = [run for run in runs if run not in children(runs)]
     assert parent.info.run_name == "stand-in"
@@ -303,3 +307,15 @@ def test_the_command_explains_itself() -> None:
     keys = runner.invoke(app, ["--keys"])
     for key in ("study", "space.weight_bits", "constraints.peak_memory_mb", "data.calibration.images"):
         assert key in keys.output
+
+
+def test_without_documents_none_is_written_and_none_that_is_out_of_date_stays(config: Config) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    folder = config().folder
+    sweep(config(DOCUMENTS, "search.trials=2"))
+    assert {"front.html", "report.pdf"} <= {path.name for path in folder.iterdir()}
+    run_sweep(config("search.trials=3"), True, console, "standin_trial")
+    assert not {"front.html", "report.pdf"} & {path.name for path in folder.iterdir()}
+    assert "Report: none (report.documents); petitlab report studies/stand-in" in console.file.getvalue()
+    (parent,) = [run for run in mlflow_runs() if "mlflow.parentRunId" not in run.data.tags]
+    assert "`record.json` is among the artifacts" in parent.data.tags["mlflow.note.content"]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from standin_sweeps import CONFIG, sweep
+from standin_sweeps import CONFIG, DOCUMENTS, sweep
 
 from sweeps.config.load import load_config
 
@@ -36,7 +36,7 @@ def study(tmp_path_factory: pytest.TempPathFactory):
     os.chdir(folder)
     try:
         (folder / "config.yaml").write_text(CONFIG)
-        record = sweep(load_config(folder / "config.yaml", []))
+        record = sweep(load_config(folder / "config.yaml", [DOCUMENTS]))
         client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
         experiment = client.get_experiment_by_name("stand-in").experiment_id
         runs = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}

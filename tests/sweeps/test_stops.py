@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 from standin_sweeps import (
+    DOCUMENTS,
     Config,
     assert_nothing_is_running,
     children,
@@ -75,7 +76,7 @@ def test_another_configuration_is_refused_with_its_keys(config: Config) -> None:
 def test_a_changed_configuration_is_taken_where_the_user_says_so(config: Config) -> None:
     sweep(config("search.trials=3"))
     record = run_sweep(
-        config("search.trials=6", "finetune.steps=61", "space.tile_count=[1, 2, 8]"),
+        config("search.trials=6", "finetune.steps=61", "space.tile_count=[1, 2, 8]", DOCUMENTS),
         True,
         Console(quiet=True),
         "standin_trial",
@@ -97,7 +98,7 @@ def test_a_fault_costs_one_trial(config: Config, monkeypatch: pytest.MonkeyPatch
     reasons = {1: "killed by signal 9", 3: "told to fail", 5: "not a number", 6: "longer than 4 s"}
     faults = zip(("crash", "raise", "nan", "hang"), reasons, strict=True)
     monkeypatch.setenv("PETITLAB_TEST_FAULT", "|".join(f"{fault}:{sound.trials[n].name}" for fault, n in faults))
-    record = sweep(config("search.trial_seconds=4", "search.sampler=random"))
+    record = sweep(config("search.trial_seconds=4", "search.sampler=random", DOCUMENTS))
     assert [trial.name for trial in record.trials] == [trial.name for trial in sound.trials]
     failed = {trial.number: trial.reason for trial in record.trials if trial.state is State.FAILED}
     assert failed.keys() == reasons.keys()
@@ -113,7 +114,7 @@ def test_failures_in_a_row_end_the_sweep_with_a_report(
 ) -> None:
     monkeypatch.setenv("PETITLAB_TEST_FAULT", "raise:*")
     monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.2")
-    record = sweep(config(f"search.workers={workers}", "search.trials=20"))
+    record = sweep(config(f"search.workers={workers}", "search.trials=20", DOCUMENTS))
     assert 5 <= len(record.trials) <= 4 + 2 * workers
     assert_nothing_is_running(config())
     assert record.front == ()

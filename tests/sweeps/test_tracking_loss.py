@@ -49,7 +49,7 @@ def check(server: MlflowServer, folder: Path, study: str) -> None:
     (parent,) = [run for run in runs if run not in children(runs)]
     client = MlflowClient(server.uri)
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert files == {"front.html", "record.json", "report.pdf"}
+    assert files == {"record.json"}
     assert sum(run.data.tags["chosen"] == "true" for run in children(runs)) == 1
 
 
