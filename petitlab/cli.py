@@ -36,7 +36,9 @@ COMMANDS = {
     "compare": Command("reports.compare", "The fronts of several studies on one axis."),
     "plan": Command("evaluation.planner.__main__", "The memory a .tflite network needs, tiled and untiled."),
     "runtime": Command("deeplab.runtime.__main__", "A .tflite network as a C program, checked and timed."),
-    "other-runtimes": Command("evaluation.other_runtimes", "The memory LiteRT and TFLM use for a .tflite network."),
+    "other-runtimes": Command(
+        "evaluation.other_runtimes.__main__", "The memory LiteRT and TFLM use for a .tflite network."
+    ),
     "train": Command("deeplab.train", "Train or fine-tune a network.", "command"),
     "prune": Command("deeplab.pruning.__main__", "Remove a network's channels, and what that costs.", "command"),
     "sensitivity": Command("sweeps.cli.sensitivity", "What each layer loses at fewer bits."),

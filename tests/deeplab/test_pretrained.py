@@ -8,6 +8,7 @@ import deeplab
 from deeplab.checkpoint import load_checkpoint
 from deeplab.datasets import open_dataset
 from deeplab.training.config import TrainConfig, read_config
+from evaluation.former_keys import OF_STREETS, rename_former_keys
 
 PACKAGE = Path(deeplab.__file__).parent
 STREETS = PACKAGE / "pretrained" / "streets.npz"
@@ -27,8 +28,9 @@ def test_it_is_small_and_says_where_it_comes_from() -> None:
 
 def test_the_configuration_beside_it_is_the_one_it_was_trained_with() -> None:
     config = read_config(PACKAGE / "training" / "streets.yaml")
-    stored = TrainConfig.model_validate({**load_checkpoint(STREETS).notes["config"], "output": config.output})
-    assert stored == config
+    notes = load_checkpoint(STREETS).notes["config"] | {"output": config.output}
+    rename_former_keys(notes, OF_STREETS)
+    assert TrainConfig.model_validate(notes) == config
 
 
 @pytest.mark.slow
