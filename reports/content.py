@@ -16,6 +16,7 @@ from reports.content_budgets import budget_rows, budget_sentence
 from reports.content_programs import program_rows
 from reports.content_savings import chain_rows, largest_tensors, litert_bytes, other_rows
 from reports.front import hypervolume
+from reports.glossary import WORDS
 from reports.health import health
 from reports.membership import front_probability
 from reports.paired import paired_interval
@@ -91,6 +92,7 @@ def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline
         "health": warnings_of(record, of),
         "unreliable": UNRELIABLE_NOTE if marked else None,
         "trials": [_trial_row(record, trial) for trial in record.trials],
+        "words": [(one.word, one.meaning.replace("`", "")) for one in WORDS if one.in_report],
         "reproduce": _reproduce(record),
         "data": _data(record),
     }

@@ -23,6 +23,7 @@ from evaluation.accuracy import (
 )
 from evaluation.other_runtimes import Runtime
 from reports.document import write_report
+from reports.glossary import WORDS
 from reports.record import State, StudyRecord, Trial
 from reports.record_file import read_record, write_record
 
@@ -32,7 +33,7 @@ SECTIONS = (
     "What to keep in mind", "Every trial in the plane", "Best under each budget", "The front",
     "The C program of each point", "What each technique saved", "Next to other runtimes", "Memory and time",
     "How the search went", "Where the memory goes", "The largest buffers", "What it sees", "Class by class",
-    "All trials", "How to reproduce", "The configuration, defaults filled in",
+    "All trials", "Words", "How to reproduce", "The configuration, defaults filled in",
 )  # fmt: skip
 
 
@@ -299,6 +300,9 @@ class Oracle:
         ]
         return [*said, *(value[:24] for value in data.fingerprints.values())]
 
+    def words(self) -> list[str]:
+        return [text for one in WORDS if one.in_report for text in (one.word, one.meaning)]
+
     def configuration(self) -> list[str]:
         config = self.record.config
         return [str(config["seed"]), *map(str, config["space"]["tile_count"]),
@@ -308,7 +312,7 @@ class Oracle:
         parts = (
             self.first_page, self.health, self.plane, self.budgets, self.front_table, self.programs, self.savings,
             self.runtimes, lambda: [], lambda: ["from mIoU 0 to mIoU 1 at 0 MB"], self.alive, self.largest,
-            self.images, lambda: [], self.trials, self.reproduction, self.configuration,
+            self.images, lambda: [], self.trials, self.words, self.reproduction, self.configuration,
         )  # fmt: skip
         return {name: part() for name, part in zip(("", *SECTIONS), parts, strict=True)}
 
