@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from evaluation.measurement import MemoryFigures
 from reports.record import State, Trial
-from sweeps.config.schema import ConstraintsConfig
+
+if TYPE_CHECKING:
+    from sweeps.config.schema import ConstraintsConfig
 
 PLANNED = ("peak_memory_mb", "flash_mb", "macs")
 """Limits that a plan alone decides, before anything is trained."""
