@@ -108,14 +108,14 @@ def _screening(record: StudyRecord) -> list[str]:
         return []
     if not audited:
         return [
-            f"{_candidates(len(ended))} pruned as sure to be beaten, and none such was measured all the same; that the "
+            f"{_candidates(len(ended))} pruned as dominated, and none such was measured all the same; that the "
             "front lacks nothing is not shown."
         ]
     on_front = {number for equal in record.front for number in equal}
     above = [trial for trial in audited if trial.bound and trial.measured.scores.miou > trial.bound.miou]
     missed = sum(trial.number in on_front for trial in audited)
     return [
-        f"{_candidates(len(ended))} pruned as sure to be beaten. {len(audited)} more, drawn at random, "
+        f"{_candidates(len(ended))} pruned as dominated. {len(audited)} more, drawn at random, "
         f"{'was' if len(audited) == 1 else 'were'} measured all the same: {len(above)} scored above the bound, "
         f"{missed} came on the front."
     ]

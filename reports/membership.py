@@ -1,4 +1,4 @@
-"""How sure it is that a point belongs to the front: its share of the bootstrap resamples in which nothing beats it.
+"""How sure it is that a point belongs to the front: its share of the bootstrap resamples in which nothing dominates it.
 
 Memory, MACs and flash are known to the byte; accuracy is an estimate on so many images. Every trial is scored anew
 under the same image weights (the paired bootstrap of `evaluation.accuracy.interval`), and each resample has a front

@@ -25,7 +25,7 @@ class State(StrEnum):
     """How a trial ended."""
 
     COMPLETE = "complete"
-    PRUNED = "pruned"  # planned, and then not measured, or not to the end: over a limit, or sure to be beaten
+    PRUNED = "pruned"  # planned, and then not measured, or not to the end: over a limit, or dominated
     FAILED = "failed"  # its worker crashed, hung, or raised
 
 

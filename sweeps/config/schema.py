@@ -223,7 +223,7 @@ class SearchConfig(StrictModel):
 
 
 class ScreeningConfig(StrictModel):
-    """Candidates that are sure to be beaten are not measured, or not to the end."""
+    """Candidates that are expected to be dominated are not measured, or not to the end."""
 
     enabled: bool = True
     """false measures every candidate that keeps the limits."""

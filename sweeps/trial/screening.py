@@ -3,8 +3,8 @@
 Two bounds, both of which may be wrong, so a random share of what they would end is run all the same:
 
 - **Before training.** A network of fewer bits or more sparsity is taken to score at most what the same network at
-  higher precision or lower sparsity scored, plus a margin (noise: 8 bits may beat float). A candidate is beaten where
-  a trial that costs no more already scores that.
+  higher precision or lower sparsity scored, plus a margin (noise: 8 bits may beat float). A candidate is dominated
+  where a trial that costs no more already scores that.
 - **While scoring.** After a part of the images, the difference to the best trial that costs no more is bounded by
   paired bootstrap over those images; where even its upper end is below zero, the rest is not scored. This is
   racing (Maron & Moore 1994, "Hoeffding races", NeurIPS 6) with the bootstrap in place of Hoeffding's inequality.
@@ -58,7 +58,7 @@ class Screen:
     miou_needed: float
     """Least mIoU that keeps `constraints.miou_drop`; -infinity without."""
     audited: bool
-    """Whether this candidate is run even if it is beaten."""
+    """Whether this candidate is run even if it is dominated."""
     confidence: float
     """Of one look while scoring, one-sided."""
 
@@ -178,7 +178,7 @@ def looks(images: int, batch: int) -> list[int]:
 
 
 def _front(front_trials: Sequence[MeasuredTrial]) -> tuple[MeasuredTrial, ...]:
-    """Those that no other beats, best mIoU first."""
+    """Those that no other dominates, best mIoU first."""
     points = [FrontPoint(r.number, r.scores.miou, r.costs[0], *r.costs[1:]) for r in front_trials]
     numbers = [equal[0].number for equal in pareto_front(points)]
     front = [dominating for dominating in front_trials if dominating.number in numbers]

@@ -46,7 +46,7 @@ TRIAL_MODULE = "sweeps.trial.evaluate"
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure a candidate; only plan it where that plan is over a limit, or where it is sure to be beaten."""
+    """Measure a candidate; only plan it where that plan is over a limit, or where it is dominated."""
 
     candidate: Candidate
     limits: Mapping[str, float] = field(default_factory=dict)

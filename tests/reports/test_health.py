@@ -15,7 +15,7 @@ from sweeps.finish.summary import End, print_outcome
 
 def test_it_says_how_often_screening_was_wrong(study) -> None:
     record = study(*[State.COMPLETE] * 5, State.PRUNED)
-    assert not [sentence for sentence in health(record, {}, {}, {}) if "sure to be beaten" in sentence]
+    assert not [sentence for sentence in health(record, {}, {}, {}) if "pruned as dominated" in sentence]
     above, below = record.front[0][0], record.front[1][0]
     marks = {
         5: {"bound": Bound(0.2, 0, 1, 0.3)},
@@ -23,14 +23,14 @@ def test_it_says_how_often_screening_was_wrong(study) -> None:
         below: {"bound": Bound(1.0, 0, 1, 0.3), "early": Early(3, 6, 1, -0.1)},
     }
     trials = tuple(replace(trial, **marks.get(trial.number, {})) for trial in record.trials)
-    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}, {}) if "sure to be beaten" in s]
+    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}, {}) if "pruned as dominated" in s]
     assert sentence.startswith("1 candidate was pruned")
     assert (
         "2 more, drawn at random, were measured all the same: 1 scored above the bound, 2 came on the front" in sentence
     )
     del marks[above], marks[below]
     trials = tuple(replace(trial, **marks.get(trial.number, {})) for trial in record.trials)
-    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}, {}) if "sure to be beaten" in s]
+    (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}, {}) if "pruned as dominated" in s]
     assert "none such was measured" in sentence
 
 

@@ -208,7 +208,7 @@ def test_the_same_seed_gives_the_same_trials_and_front_whichever_worker_is_the_f
     assert one.front == two.front
 
 
-def test_what_is_sure_to_be_beaten_is_not_measured_and_does_not_count(config: Config) -> None:
+def test_what_is_dominated_is_not_measured_and_does_not_count(config: Config) -> None:
     screened = config("screening.enabled=true", "screening.audit=0.0", "search.trials=10", "screening.margin=0.001")
     record = sweep(screened)
     assert sum(trial.spent for trial in record.trials) == 10
