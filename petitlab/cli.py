@@ -29,6 +29,7 @@ class Command:
 
 
 COMMANDS = {
+    "example": Command("sweeps.cli.example", "The YAML file of the default study, to begin with."),
     "launch": Command("sweeps.launch", "Search the compression settings of a YAML file; write study and report."),
     "status": Command("sweeps.cli.status", "How far a study is."),
     "export": Command("sweeps.export", "A point of a study's front as C, .tflite and model card."),

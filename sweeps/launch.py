@@ -66,7 +66,9 @@ def launch(
     if keys:
         return print_keys(console)
     if config_file is None:
-        raise UserError("no configuration given; try: python -m sweeps.launch pareto.yaml")
+        raise UserError(
+            "no configuration given; try: python -m sweeps.launch pareto.yaml (written by: petitlab example)"
+        )
     overrides = list(override or [])
     overrides += [f"search.trials={trials}"] if trials is not None else []
     overrides += [f"search.workers={workers}"] if workers is not None else []

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,12 @@ def test_another_system_is_refused_in_one_line():
         "petitlab runs on Linux, not on win32: use a container, a virtual machine or WSL; "
         "PETITLAB_ANY_SYSTEM=1 goes on untested"
     ]
+
+
+def test_the_default_study_starts_from_an_empty_folder(tmp_path: Path):
+    """The file comes with the package, and is the one of the README."""
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    printed = run([sys.executable, "-m", "petitlab", "example"], env=environment)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert printed.stdout == (REPOSITORY / "pareto.yaml").read_text()
