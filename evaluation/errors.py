@@ -41,7 +41,7 @@ def exits_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
     """A command as it is run, the one place where each begins: whatever its standard streams are, it can print to them.
 
     A `UserError`, and a mistake in the arguments of a Typer application, become one line on stderr and exit status 2,
-    without a traceback.
+    without a traceback. A command that ends well returns, so that others can call it.
     """
 
     @functools.wraps(command)
@@ -80,7 +80,7 @@ def _with_usage_errors(command: Callable[P, R], *args: P.args, **kwargs: P.kwarg
         kwargs.setdefault("prog_name", sys.argv[0])
     mistake = typer.BadParameter.__mro__[2]  # ClickException, of the Click that Typer brings or needs
     try:
-        status = command(*args, standalone_mode=False, **kwargs)
+        status: R = command(*args, standalone_mode=False, **kwargs)
     except mistake as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
@@ -91,4 +91,6 @@ def _with_usage_errors(command: Callable[P, R], *args: P.args, **kwargs: P.kwarg
         raise UserError(f"{said[:1].lower()}{said[1:]}{hint}") from None
     except typer.Abort:
         sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
+    if isinstance(status, int) and status:
+        sys.exit(status)
+    return status
