@@ -124,8 +124,10 @@ def test_a_current_folder_that_was_removed_is_one_line(tmp_path: Path, command: 
         (("reports", "a", "--paper"), "option '--paper' requires an argument"),
         (("reports.compare", "a"), "missing argument 'B'"),
         (("deeplab.train", "--nothing"), "no such option: --nothing"),
+        (("evaluation.planner", "a.tflite", "--tiles", "1", "x"), "invalid value for '--tiles': expected a tile count"),
         (("petitlab", "nothing"), "no such command 'nothing'"),
         (("petitlab", "launch", "--workers", "x"), "see: python -m petitlab launch --help"),
+        (("petitlab", "plan", "--nothing"), "see: python -m petitlab plan --help"),
     ],
 )
 def test_a_mistake_in_the_arguments_is_one_line(tmp_path: Path, command: tuple[str, ...], said: str):

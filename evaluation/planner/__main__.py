@@ -2,64 +2,123 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from json import dumps
+from typing import Annotated, Any
 
-from evaluation.errors import exits_on_user_error
+import typer
+
+from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph, quantization_notes, read_tflite
 from evaluation.kernels.bits import with_bits
 from evaluation.kernels.targets import TFLM, load_target
 from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan
-from evaluation.planner.show.arguments import AUTO, DEFAULT_TIMEOUT_S, read_arguments
+from evaluation.planner.show.arguments import (
+    MacOverheadOption,
+    TargetOption,
+    TilesCommand,
+    TilingOption,
+    is_given,
+    planning,
+    tile_count,
+    whole_number,
+)
 from evaluation.planner.show.outputs import check_output
 from evaluation.planner.show.text import high_water, show_other_runtimes, show_plans
-from evaluation.planner.tiling.schemes import TileCount, Tiling
+from evaluation.planner.tiling.schemes import TileCount
 
-_PLOTS = (".svg", ".pdf", ".png")
+_OF_SOLVING = ("solve", "capacity", "timeout", "out")
+_result = partial(typer.Option, rich_help_panel="Results")
+_placing = partial(typer.Option, rich_help_panel="Placing buffers")
+_bits = partial(planning, metavar="B", parser=whole_number)
+_Whole = int | None
+_File = str | None
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@exits_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print one row a tile count, then what fills each arena at its peak; write the files asked for."""
-    arguments = read_arguments(argv)
-    if arguments.solve is not None:
-        sys.exit(_solve(arguments))
-    check_output(arguments.plot, "--plot", _PLOTS, arguments.network)
-    check_output(arguments.buffers, "--buffers", (".csv",), arguments.network)
-    check_output(arguments.tflm, "--tflm", (".tflite",), arguments.network)
-    graph = with_bits(read_tflite(arguments.network), arguments.activation_bits, arguments.weight_bits)
+@app.command(
+    cls=TilesCommand,
+    epilog="MB is 10^6 bytes. Exit status 2: a file or an argument cannot be used; the message says why. "
+    "With --solve, 0: solved, 1: not solved.",
+)
+def planner(
+    context: typer.Context,
+    network: Annotated[_File, typer.Argument(metavar="NETWORK.tflite", help="The network to plan.")] = None,
+    tiles: Annotated[
+        list[Any] | None,
+        planning(
+            metavar="N ...",
+            parser=tile_count,
+            help="Upper bounds on the tiles of a section, and `auto`: the planner picks (default: 1 4 16 auto).",
+        ),
+    ] = None,
+    tiling: TilingOption = "mixed",
+    activation_bits: Annotated[_Whole, _bits(help="Bits of an activation element instead.")] = None,
+    weight_bits: Annotated[_Whole, _bits(help="Bits of a kernel value instead.")] = None,
+    target: TargetOption = None,
+    max_mac_overhead: MacOverheadOption = DEFAULT_MAX_MAC_OVERHEAD,
+    json: Annotated[bool, _result("--json", help='Print {"plans": [...]}, figures only.')] = False,
+    plot: Annotated[_File, _result(metavar="plan.svg", help="Draw the last plan asked for (.svg, .pdf, .png).")] = None,
+    buffers: Annotated[_File, _result(metavar="out.csv", help="Its buffers and offsets, MiniMalloc's CSV.")] = None,
+    tflm: Annotated[_File, _result(metavar="out.tflite", help="The network with an offline plan for TFLM.")] = None,
+    other_runtimes: Annotated[
+        bool, _result("--other-runtimes", "--peers", help="What LiteRT and TFLM use for this file, next to it.")
+    ] = False,
+    solve: Annotated[
+        _File, _placing(metavar="buffers.csv", help="Place these buffers: id, lower, upper, size.")
+    ] = None,
+    capacity: Annotated[_Whole, _placing(metavar="BYTES", parser=whole_number, help="What they must fit in.")] = None,
+    timeout: Annotated[float, _placing(metavar="S", help="Seconds at most.")] = 30.0,
+    out: Annotated[_File, _placing(metavar="solution.csv", help="The buffers with an offset column.")] = None,
+) -> None:
+    """Plan the memory of a .tflite network: one arena for frame, activations, scratch and labels.
+
+    Or place the buffers of a CSV file in a given capacity (--solve).
+    """
+    if network is None:
+        if solve is None:
+            raise UserError("give a NETWORK.tflite to plan, or --solve buffers.csv")
+        _check_options(context, solving=True)
+        raise typer.Exit(_solve(solve, capacity, timeout, out))
+    if solve is not None:
+        raise UserError("give a NETWORK.tflite to plan or --solve buffers.csv, not both")
+    _check_options(context, solving=False)
+    if tflm is not None and (activation_bits, weight_bits) != (None, None):
+        raise UserError("--tflm copies the network with the bits it has; leave --activation-bits and --weight-bits out")
+    check_output(plot, "--plot", (".svg", ".pdf", ".png"), network)
+    check_output(buffers, "--buffers", (".csv",), network)
+    check_output(tflm, "--tflm", (".tflite",), network)
+    graph = with_bits(read_tflite(network), activation_bits, weight_bits)
     for warning in quantization_notes(graph):
         print(f"warning: {graph.name}: {warning}", file=sys.stderr)
-    asked = arguments.tiles or [1, 4, 16, AUTO]
-    plans = _plans(graph, asked, arguments)
-    last = next(made for label, made in plans if label == str(asked[-1]))
-    notes = _write_outputs(arguments, graph, str(asked[-1]), last)
-    other_runtimes = _other_runtimes(arguments.network, graph) if arguments.other_runtimes else None
-    if arguments.json:
-        document: dict[str, Any] = {"plans": [{"asked": label} | summary(graph, made) for label, made in plans]}
-        if other_runtimes is not None:
-            document["other_runtimes"] = other_runtimes
-        print(json.dumps(document, indent=1))
+    asked: list[TileCount] = tiles or [1, 4, 16, "auto"]
+    counts = sorted(set(asked), key=lambda count: float("inf") if count == "auto" else count)
+    made_for = load_target(target or "camera")
+    plans = {
+        str(count): plan(graph, count, made_for, tiling=tiling, max_mac_overhead=max_mac_overhead) for count in counts
+    }
+    notes = _write_outputs(network, graph, str(asked[-1]), plans[str(asked[-1])], plot, buffers, tflm)
+    used = _other_runtimes(network, graph) if other_runtimes else None
+    if json:
+        document: dict[str, Any] = {"plans": [{"asked": label} | summary(graph, made) for label, made in plans.items()]}
+        print(dumps(document if used is None else document | {"other_runtimes": used}, indent=1))
     else:
-        show_plans(graph, plans)
-        if other_runtimes is not None:
-            show_other_runtimes(other_runtimes)
+        show_plans(graph, list(plans.items()))
+        if used is not None:
+            show_other_runtimes(used)
     for note in notes:
-        print(note, file=sys.stderr if arguments.json else sys.stdout)
+        print(note, file=sys.stderr if json else sys.stdout)
 
 
-def _plans(graph: Graph, asked: Sequence[TileCount], arguments: argparse.Namespace) -> list[tuple[str, Plan]]:
-    """A plan for each different tile count, the smallest first, `auto` last."""
-    target = load_target(arguments.target or "camera")
-    tiling: Tiling = arguments.tiling or "mixed"
-    share = DEFAULT_MAX_MAC_OVERHEAD if arguments.max_mac_overhead is None else arguments.max_mac_overhead
-    counts: list[TileCount] = sorted({count for count in asked if isinstance(count, int)})
-    counts += [AUTO] if AUTO in asked else []
-    return [(str(count), plan(graph, count, target, tiling=tiling, max_mac_overhead=share)) for count in counts]
+def _check_options(context: typer.Context, *, solving: bool) -> None:
+    """Refuse what belongs to the other task: a network to plan, or buffers to place."""
+    for option in context.command.params:
+        of_solving = option.name in _OF_SOLVING
+        if option.name != "network" and of_solving is not solving and is_given(context, option.name):
+            raise UserError(f"{option.opts[0]} needs {'a network' if solving else '--solve'}")
 
 
 def summary(graph: Graph, made: Plan) -> dict[str, Any]:
@@ -77,28 +136,30 @@ def summary(graph: Graph, made: Plan) -> dict[str, Any]:
     return figures | counts | {"frame_kept": made.frame_kept, "high_water": high_water(graph, made)}
 
 
-def _write_outputs(arguments: argparse.Namespace, graph: Graph, label: str, last: Plan) -> list[str]:
+def _write_outputs(
+    network: str, graph: Graph, label: str, last: Plan, plot: str | None, buffers: str | None, tflm: str | None
+) -> list[str]:
     """Write the files asked for; a line to print for each."""
     notes = []
     of_which = f"the plan for --tiles {label}"
-    if arguments.plot is not None:
+    if plot is not None:
         from evaluation.planner.show.plot import write_plot  # loads matplotlib, only wanted here
 
-        write_plot(arguments.plot, graph, last)
-        notes.append(f"{arguments.plot}: {of_which}, address against step")
-    if arguments.buffers is not None:
+        write_plot(plot, graph, last)
+        notes.append(f"{plot}: {of_which}, address against step")
+    if buffers is not None:
         from evaluation.planner.show.outputs import write_plan_buffers
 
-        count = write_plan_buffers(arguments.buffers, last)
-        notes.append(f"{arguments.buffers}: {of_which}, {count} buffers of its arena with their offsets")
-    if arguments.tflm is not None:
+        count = write_plan_buffers(buffers, last)
+        notes.append(f"{buffers}: {of_which}, {count} buffers of its arena with their offsets")
+    if tflm is not None:
         from evaluation.planner.show.tflm_offsets import write_offline_plan  # runs TFLM, only wanted here
 
-        written = write_offline_plan(arguments.network, arguments.tflm)
+        written = write_offline_plan(network, tflm)
         before, after = written.before.head_bytes, written.after.head_bytes
         least = ", the least for this order of operators" if after == written.plan.lower_bound_bytes else ""
         notes.append(
-            f"{arguments.tflm}: TFLM says it takes {after} bytes of arena (head) for this file{least}, and {before} "
+            f"{tflm}: TFLM says it takes {after} bytes of arena (head) for this file{least}, and {before} "
             f"for the file as it came; tail {written.after.tail_bytes}"
         )
     return notes
@@ -111,14 +172,23 @@ def _other_runtimes(path: str, graph: Graph) -> dict[str, object]:
     return {"ours_tflm_accounting_bytes": plan(graph, 1, TFLM).arena_bytes, **survey(path).to_dict()}
 
 
-def _solve(arguments: argparse.Namespace) -> int:
+def _solve(path: str, capacity: int | None, timeout_s: float, out: str | None) -> int:
     """Place the buffers of a CSV file; 0 where they fit the capacity, else 1."""
-    check_output(arguments.out, "--out", (".csv",), arguments.solve)
+    if capacity is None:
+        raise UserError("--solve needs --capacity, the bytes that the buffers must fit in")
+    if capacity < 1:
+        raise UserError(f"--capacity must be at least 1 byte, got {capacity}")
+    if capacity >= 1 << 63:
+        raise UserError(f"--capacity must be below 2^63 bytes, got {capacity}")
+    if not 0 < timeout_s < float("inf"):
+        raise UserError(f"--timeout must be a positive number of seconds, got {timeout_s:g}")
+    check_output(out, "--out", (".csv",), path)
     from evaluation.planner.show.solve import solve_file  # only wanted here
 
-    timeout_s = DEFAULT_TIMEOUT_S if arguments.timeout is None else arguments.timeout
-    return solve_file(arguments.solve, arguments.capacity, timeout_s, arguments.out)
+    return solve_file(path, capacity, timeout_s, out)
 
+
+main = exits_on_user_error(app)
 
 if __name__ == "__main__":
     main()

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from evaluation.errors import USER_ERROR_STATUS, UserError
 from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite, write_tflite
 from evaluation.kernels.bits import with_bits
 from evaluation.kernels.weights import weights_bytes
 from evaluation.planner import Buffer, Role, load_target, plan
-from evaluation.planner.__main__ import main, summary
+from evaluation.planner.__main__ import app, main, summary
 from evaluation.planner.show.outputs import write_plan_buffers
 from evaluation.planner.show.plot import write_plot
 from tests.fuzz.target_tflite import small_network as tiny_network
@@ -94,9 +95,7 @@ def test_a_plans_buffers_can_be_placed_again(shared, tmp_path, capsys):
     """The list that --buffers writes is one that --solve reads; the plan's own arena is capacity enough."""
     out = tmp_path / "out.csv"
     main([str(shared(SMALL)), "--tiles", "1", "--buffers", str(out)])
-    with pytest.raises(SystemExit) as stop:
-        main(["--solve", str(out), "--capacity", "55296"])
-    assert stop.value.code == 0
+    main(["--solve", str(out), "--capacity", "55296"])
     assert "solved at capacity 55296" in capsys.readouterr().out
 
 
@@ -261,7 +260,11 @@ def test_a_float_network_has_32_bits_and_no_others(shared):
         (["{small}", "--tiles", "-1"], "--tiles"),
         (["{small}", "--tiles", "many"], "got 'many'"),
         (["{small}", "--tiles", "1.5"], "got '1.5'"),
-        (["{small}", "--tiling", "cash"], "invalid choice: 'cash'"),
+        (["{small}", "--tiles", "1", "4", "8.5"], "got '8.5'"),
+        (["{small}", "{small}"], "got unexpected extra argument"),
+        (["{small}", "--capacity", "0"], "--capacity needs --solve"),
+        (["{small}", "--timeout", "30"], "--timeout needs --solve"),
+        (["{small}", "--tiling", "cash"], "'cash' is not one of 'cache', 'recompute', 'mixed'"),
         (["{small}", "--max-mac-overhead", "-1"], "max_mac_overhead"),
         (["{small}", "--max-mac-overhead", "much"], "--max-mac-overhead"),
         (["{small}", "--activation-bits", "7"], "--activation-bits must be one of"),
@@ -285,7 +288,7 @@ def test_a_float_network_has_32_bits_and_no_others(shared):
         (["{small}", "--tflm", "{small}"], "--tflm"),
         (["{small}", "--tflm", "{folder}/x.tflite", "--weight-bits", "4"], "with the bits it has"),
         (["{small}", "--capacity", "9"], "--capacity needs --solve"),
-        (["{small}", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["{small}", "--nonsense"], "no such option: --nonsense"),
         (["--solve", "{csv}"], "--solve needs --capacity"),
         (["--solve", "{csv}", "--capacity", "0"], "--capacity must be at least 1"),
         (["--solve", "{csv}", "--capacity", "1MB"], "--capacity"),
@@ -315,17 +318,18 @@ def test_mistakes_end_in_one_line(shared, tmp_path, capsys, arguments, says):
 
 
 @pytest.mark.parametrize(("capacity", "status"), [(8, 0), (7, 1)])
-def test_solve_ends_with_0_only_if_solved(tmp_path, capsys, capacity, status):
+def test_solve_ends_with_0_only_if_solved(tmp_path, capacity, status):
     """Two buffers of 4 bytes alive at once need 8."""
     (tmp_path / "buffers.csv").write_text("id,lower,upper,size\n0,0,2,4\n1,1,3,4\n")
     out = tmp_path / "solution.csv"
-    with pytest.raises(SystemExit) as stop:
-        main(["--solve", str(tmp_path / "buffers.csv"), "--capacity", str(capacity), "--out", str(out)])
-    assert stop.value.code == status
+    done = CliRunner().invoke(
+        app, ["--solve", *map(str, (tmp_path / "buffers.csv", "--capacity", capacity, "--out", out))]
+    )
+    assert done.exit_code == status
     header, *rows = out.read_text().split()
     assert header == "id,lower,upper,size,offset"
     assert sorted(int(row.split(",")[4]) for row in rows) == [0, 4]
-    assert capsys.readouterr().out.count("\n") == 1
+    assert done.output.count("\n") == 1
 
 
 def test_a_target_from_a_file(tmp_path):
