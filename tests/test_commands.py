@@ -70,7 +70,7 @@ NARROW = (
 )
 MODULES = (
     "sweeps", "sweeps.launch", "sweeps.cli.list_keys", "sweeps.cli.status", "sweeps.export", "reports",
-    "reports.compare", "evaluation.planner", "deeplab.train", "petitlab",
+    "reports.compare", "evaluation.planner", "deeplab.train", "deeplab.runtime", "petitlab",
 )  # fmt: skip
 
 
@@ -125,6 +125,7 @@ def test_a_current_folder_that_was_removed_is_one_line(tmp_path: Path, command: 
         (("reports.compare", "a"), "missing argument 'B'"),
         (("deeplab.train", "--nothing"), "no such option: --nothing"),
         (("evaluation.planner", "a.tflite", "--tiles", "1", "x"), "invalid value for '--tiles': expected a tile count"),
+        (("deeplab.runtime", "a.tflite"), "missing option '--out'"),
         (("petitlab", "nothing"), "no such command 'nothing'"),
         (("petitlab", "launch", "--workers", "x"), "see: python -m petitlab launch --help"),
         (("petitlab", "plan", "--nothing"), "see: python -m petitlab plan --help"),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
-from deeplab.runtime.arguments import AUTO, read_arguments
 from deeplab.runtime.bundle import check_folder, write_bundle
 from deeplab.runtime.saved_plan import read_plan
 from evaluation.errors import UserError, exits_on_user_error
@@ -19,40 +19,76 @@ from evaluation.graph import Graph, quantization_notes, read_tflite
 from evaluation.kernels.targets import load_target
 from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan, refuse_dynamic_range
+from evaluation.planner.show.arguments import (
+    MacOverheadOption,
+    TargetOption,
+    TilingOption,
+    is_given,
+    planning,
+    tile_count,
+)
 
 DIFFERENT_STATUS = 1
 FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-w")
 """As the Makefile's; what a compiler of the user's own warns of is no mistake of the user's."""
+_running = partial(typer.Option, rich_help_panel="Running (needs a C compiler)")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@exits_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the folder; then build what is in it, and compare and time it, if asked."""
-    arguments = read_arguments(argv)
-    out = Path(arguments.out)
+@app.command(
+    epilog="Exit status 1: --check found a difference. 2: a file or an argument cannot be used; the message says why. "
+    "Times of --bench are of this machine, one thread."
+)
+def runtime(
+    context: typer.Context,
+    network: Annotated[Path, typer.Argument(metavar="NETWORK.tflite", help="The network.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write: sources, Makefile, README, plan.")],
+    tiles: Annotated[
+        Any, planning(metavar="N", parser=tile_count, help="Upper bound on the tiles of a section, or `auto`.")
+    ] = "auto",
+    target: TargetOption = None,
+    tiling: TilingOption = "mixed",
+    max_mac_overhead: MacOverheadOption = DEFAULT_MAX_MAC_OVERHEAD,
+    saved: Annotated[
+        Path | None,
+        planning("--plan", metavar="plan.json", help="A plan of this network made before, in place of a new one."),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        _running(
+            metavar="IMAGES",
+            help="An image, an input tensor's bytes (.bin), or a folder of them: compare the program with the "
+            "interpreter.",
+        ),
+    ] = None,
+    bench: Annotated[
+        bool, _running("--bench", help="Time the program, the untiled one, and LiteRT, turn by turn.")
+    ] = False,
+) -> None:
+    """Write a .tflite network as a C program that runs in one planned block of memory."""
+    if saved is not None:
+        for name in ("tiles", "tiling", "max_mac_overhead"):
+            if is_given(context, name):
+                raise UserError(f"--plan brings its own --{name.replace('_', '-')}; leave one of them out")
     check_folder(out)
-    graph = read_tflite(arguments.network)
+    graph = read_tflite(network)
     refuse_dynamic_range(graph)
     for warning in quantization_notes(graph):
         print(f"warning: {graph.name}: {warning}", file=sys.stderr)
-    runs = arguments.check is not None or arguments.bench
-    inputs = _inputs(graph, arguments) if runs else []
-    made = _plan(graph, arguments)
+    inputs = _inputs(graph, check) if bench or check is not None else []
+    if saved is not None:
+        made = read_plan(saved, graph, target)
+    else:
+        share = max_mac_overhead
+        made = plan(graph, tiles, load_target(target or "camera"), tiling=tiling, max_mac_overhead=share)
     write_bundle(graph, made, out)
-    _show_plan(graph, made, out, str(made.tile_count) if arguments.plan else str(arguments.tiles or AUTO))
-    if runs and not _run(graph, made, out, arguments, inputs):
-        sys.exit(DIFFERENT_STATUS)
+    _show_plan(graph, made, out, str(tiles if saved is None else made.tile_count))
+    if inputs and not _run(graph, made, out, inputs, network if bench else None, target, check is not None):
+        raise typer.Exit(DIFFERENT_STATUS)
 
 
-def _plan(graph: Graph, arguments: argparse.Namespace) -> Plan:
-    if arguments.plan is not None:
-        return read_plan(Path(arguments.plan), graph, arguments.target)
-    target = load_target(arguments.target or "camera")
-    share = DEFAULT_MAX_MAC_OVERHEAD if arguments.max_mac_overhead is None else arguments.max_mac_overhead
-    return plan(graph, arguments.tiles or AUTO, target, tiling=arguments.tiling or "mixed", max_mac_overhead=share)
-
-
-def _inputs(graph: Graph, arguments: argparse.Namespace) -> list[tuple[str, np.ndarray]]:
+def _inputs(graph: Graph, check: Path | None) -> list[tuple[str, np.ndarray]]:
     """Read before the work begins, as whatever may be missing is looked for then."""
     from deeplab.runtime.inputs import random_input, read_inputs  # loads Pillow, only wanted here
     from deeplab.runtime.program import compiler
@@ -62,7 +98,7 @@ def _inputs(graph: Graph, arguments: argparse.Namespace) -> list[tuple[str, np.n
             "no C compiler (cc, gcc or clang) is installed; install one, or leave --check and --bench out to write the "
             "sources alone"
         )
-    return [("noise", random_input(graph))] if arguments.check is None else read_inputs(graph, Path(arguments.check))
+    return [("noise", random_input(graph))] if check is None else read_inputs(graph, check)
 
 
 def _show_plan(graph: Graph, made: Plan, out: Path, asked: str) -> None:
@@ -77,7 +113,9 @@ def _show_plan(graph: Graph, made: Plan, out: Path, asked: str) -> None:
     show_written(out, is_segmentation(graph, made), console)
 
 
-def _run(graph: Graph, made: Plan, out: Path, arguments: argparse.Namespace, inputs: list) -> bool:
+def _run(
+    graph: Graph, made: Plan, out: Path, inputs: list, timed: Path | None, target: str | None, compared: bool
+) -> bool:
     """Build what was written, a copy of it, and check and time it; whether all that was checked is equal."""
     from rich.console import Console
 
@@ -93,16 +131,17 @@ def _run(graph: Graph, made: Plan, out: Path, arguments: argparse.Namespace, inp
         built, untiled = Path(folder) / "planned", Path(folder) / "untiled"
         shutil.copytree(out, built)
         program = Program(graph, made, built, FLAGS)
-        if arguments.check is not None:
+        if compared:
             found = list(agreements(graph, made, program, inputs))
             show_agreement(found, "label pixels" if label_map(graph, made) else "values", console)
             equal = all(one.equal == one.values for one in found)
-        if arguments.bench:
-            target = load_target(arguments.target or made.target)
-            times = bench(program, graph, target, Path(arguments.network), inputs[0][1], untiled, FLAGS)
+        if timed is not None:
+            times = bench(program, graph, load_target(target or made.target), timed, inputs[0][1], untiled, FLAGS)
             show_times(times.seconds, times.problems, ROUNDS, console)
     return equal
 
+
+main = exits_on_user_error(app)
 
 if __name__ == "__main__":
     main()
