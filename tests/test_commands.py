@@ -70,7 +70,8 @@ NARROW = (
 )
 MODULES = (
     "sweeps", "sweeps.launch", "sweeps.cli.list_keys", "sweeps.cli.status", "sweeps.export", "reports",
-    "reports.compare", "evaluation.planner", "deeplab.train", "deeplab.runtime", "petitlab",
+    "reports.compare", "evaluation.planner", "deeplab.train", "deeplab.runtime",
+    "evaluation.other_runtimes", "petitlab",
 )  # fmt: skip
 
 
@@ -126,6 +127,7 @@ def test_a_current_folder_that_was_removed_is_one_line(tmp_path: Path, command: 
         (("deeplab.train", "--nothing"), "no such option: --nothing"),
         (("evaluation.planner", "a.tflite", "--tiles", "1", "x"), "invalid value for '--tiles': expected a tile count"),
         (("deeplab.runtime", "a.tflite"), "missing option '--out'"),
+        (("evaluation.other_runtimes",), "missing argument"),
         (("petitlab", "nothing"), "no such command 'nothing'"),
         (("petitlab", "launch", "--workers", "x"), "see: python -m petitlab launch --help"),
         (("petitlab", "plan", "--nothing"), "see: python -m petitlab plan --help"),

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from evaluation.errors import USER_ERROR_STATUS, exits_on_user_error
 from evaluation.other_runtimes.survey import Survey, survey
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-@exits_on_user_error
-def main(arguments: list[str] | None = None) -> None:
-    """Print one table, or JSON; another runtime that cannot take a file is named, and the exit status is 2 if none
-    could."""
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.other_runtimes",
-        description="What LiteRT (with and without XNNPACK) and TFLM use for a network: arena, and resident memory of "
-        "a process that runs it once. Each figure is measured in a fresh process.",
-        epilog="Exit status 2: no runtime could take any of the files.",
-    )
-    parser.add_argument("networks", nargs="+", metavar="NETWORK.tflite")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    options = parser.parse_args(arguments)
-    surveys = [survey(network) for network in options.networks]
-    if options.json:
-        print(json.dumps({"networks": [one.to_dict() for one in surveys]}))
+
+@app.command(epilog="Exit status 2: no runtime could take any of the files.")
+def other_runtimes(
+    networks: Annotated[list[str], typer.Argument(metavar="NETWORK.tflite")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """What LiteRT (with and without XNNPACK) and TFLM use for a network: arena, and resident memory of a process that
+    runs it once. Each figure is measured in a fresh process."""
+    surveys = [survey(network) for network in networks]
+    if json:
+        print(dumps({"networks": [one.to_dict() for one in surveys]}))
     elif any(use.arena_bytes is not None for one in surveys for use in one.uses):
         _show(surveys)
     for problem in dict.fromkeys(use.problem for one in surveys for use in one.uses if use.problem):
         print(f"error: {problem}", file=sys.stderr)
     if all(use.arena_bytes is None for one in surveys for use in one.uses):
-        sys.exit(USER_ERROR_STATUS)
+        raise typer.Exit(USER_ERROR_STATUS)
 
 
 def _show(surveys: Sequence[Survey]) -> None:
@@ -58,6 +56,8 @@ def _show(surveys: Sequence[Survey]) -> None:
     ):
         console.print(line, highlight=False)
 
+
+main = exits_on_user_error(app)
 
 if __name__ == "__main__":
     main()
