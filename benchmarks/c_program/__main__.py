@@ -7,7 +7,6 @@ interpreter adds to a process that is up (`evaluation.other_runtimes.resident`).
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import tempfile
 import time
@@ -15,8 +14,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from PIL import Image
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -162,12 +163,14 @@ def _table(title: str, first: str, *others: str) -> Table:
     return table
 
 
-@exits_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def c_program(
+    shared: Annotated[Path, typer.Argument(metavar="SHARED", help="Folder with weights and data/ade20k_subset.")],
+) -> None:
     """Print all tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.c_program", description=__doc__)
-    parser.add_argument("shared", type=Path, help="folder with weights and data/ade20k_subset")
-    shared = parser.parse_args(argv).shared
     for needed in (ADE20K, CAMVID, IMAGES):
         if not (shared / needed).exists():
             raise UserError(f"{shared / needed}: not there; give the folder that holds weights and data")
@@ -185,6 +188,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for number, subject in enumerate(chosen):
             console.print(times(subject, folder / f"times{number}"))
 
+
+main = exits_on_user_error(app)
 
 if __name__ == "__main__":
     main()

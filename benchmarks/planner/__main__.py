@@ -6,14 +6,15 @@ validator. Times are of this machine, this run.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -100,12 +101,14 @@ def _table(title: str, first: str, *others: str) -> Table:
     return table
 
 
-@exits_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def planner(
+    shared: Annotated[Path, typer.Argument(metavar="SHARED", help="Folder with planner_cases and weights.")],
+) -> None:
     """Print all tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.planner", description=__doc__)
-    parser.add_argument("shared", type=Path, help="folder with planner_cases and weights")
-    shared = parser.parse_args(argv).shared
     cases, weights = shared / "planner_cases", shared / "weights"
     for folder in (cases / "offsets", cases / "networks", weights):
         if not folder.is_dir():
@@ -119,9 +122,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     patched = cases / "networks" / "coral__tf2_mobilenet_v2_1.0_224_ptq.tflite"
     console.print(comparisons("next to MCUNetV2", mcunet_v2_patches(patched)))
     console.print(comparisons("next to msf-CNN", msf_cnn_curve()))
-    network_folder.main([str(cases / "networks")])
-    offsets.main([str(cases / "offsets")])
+    network_folder.network_folder(cases / "networks")
+    offsets.offsets(cases / "offsets")
 
+
+main = exits_on_user_error(app)
 
 if __name__ == "__main__":
     main()

@@ -7,13 +7,15 @@ head section that TFLM really allocates, and for the camera (frame and labels co
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from json import dumps
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import read_tflite
@@ -130,28 +132,32 @@ def _short(name: str) -> str:
     return name if len(name) <= 24 else f"{name[:12]}..{name[-10:]}"
 
 
-@exits_on_user_error
-def main(arguments: list[str] | None = None) -> None:
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def network_folder(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with .tflite files.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
     """Print the table; exit status 1 if an untiled plan takes more than TFLM does for the same file."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.planner.network_folder", description=__doc__)
-    parser.add_argument("folder", type=Path, help="folder with .tflite files")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    options = parser.parse_args(arguments)
-    if not options.folder.is_dir():
-        raise UserError(f"{options.folder}: no such folder; give one with .tflite files")
-    paths = sorted(options.folder.glob("*.tflite"))
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give one with .tflite files")
+    paths = sorted(folder.glob("*.tflite"))
     if not paths:
-        raise UserError(f"{options.folder}: holds no .tflite file")
+        raise UserError(f"{folder}: holds no .tflite file")
     rows = [measure(path) for path in paths]
-    if options.json:
-        print(json.dumps({"networks": [asdict(row) | {"ratio": row.ratio} for row in rows]}, indent=1))
+    if json:
+        print(dumps({"networks": [asdict(row) | {"ratio": row.ratio} for row in rows]}, indent=1))
     else:
         show(rows)
     worse = above_tflm(rows)
     if worse:
         print(f"above TFLM: {', '.join(worse)}", file=sys.stderr)
-        sys.exit(1)
+        raise typer.Exit(1)
 
+
+main = exits_on_user_error(app)
 
 if __name__ == "__main__":
     main()

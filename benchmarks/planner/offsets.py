@@ -7,11 +7,12 @@ as well (see `rectangles`), which can all be placed within 1 MiB.
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from benchmarks.planner.rectangles import HEIGHT_BYTES, cut_rectangle
 from evaluation.errors import UserError, exits_on_user_error
@@ -78,16 +79,18 @@ def show(row: Row) -> str:
     )
 
 
-@exits_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def offsets(
+    folder: Annotated[Path, typer.Argument(metavar="CASES_FOLDER", help="Folder with buffer lists (CSV).")],
+    timeout: Annotated[float, typer.Option(metavar="S", help="Seconds a case.")] = 30.0,
+    random: Annotated[int, typer.Option(metavar="N", help="Rectangles to cut and solve as well.")] = 0,
+) -> None:
     """Print one row a case, then the sums over the cases that have a reference."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.planner.offsets", description=__doc__)
-    parser.add_argument("folder", type=Path, help="folder with buffer lists (CSV)")
-    parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="a case (default: %(default)s)")
-    parser.add_argument("--random", type=int, default=0, metavar="N", help="rectangles to cut and solve as well")
-    arguments = parser.parse_args(argv)
-    listed = cases(arguments.folder)
-    for seed in range(arguments.random):
+    listed = cases(folder)
+    for seed in range(random):
         count, kept = (100, 200, 300, 400)[seed % 4], (1.0, 0.9)[seed // 4 % 2]
         listed.append((f"rectangle {count} x {kept} seed {seed}", cut_rectangle(count, kept, seed), HEIGHT_BYTES, None))
     # Compile, or load what was compiled, before the clock runs.
@@ -97,13 +100,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{heads[4]:>6} {heads[5]:>6} {heads[6]:>8} {heads[7]:>10}")
     rows = []
     for name, blocks, capacity, reference_s in listed:
-        rows.append(run(name, blocks, capacity, arguments.timeout, reference_s))
+        rows.append(run(name, blocks, capacity, timeout, reference_s))
         print(show(rows[-1]), flush=True)
     ours = sum(row.seconds for row in rows if row.reference_s is not None)
     theirs = sum(row.reference_s for row in rows if row.reference_s is not None)
     if theirs:
         print(f"sum over cases with a reference: {ours:.2f} s, MiniMalloc {theirs:.1f} s (x{theirs / ours:.1f})")
 
+
+main = exits_on_user_error(app)
 
 if __name__ == "__main__":
     main()
