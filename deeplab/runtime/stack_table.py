@@ -6,7 +6,6 @@ what a compiler makes of a function that several kernels share depends on which 
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import subprocess
@@ -17,6 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, reduce
 from pathlib import Path
 from string import Template
+from typing import Annotated
+
+import typer
 
 from deeplab.checkpoint import load_checkpoint
 from deeplab.compression import Compression
@@ -191,31 +193,36 @@ def _units(
         return dict(pool.map(unit, longest_first))
 
 
-@exits_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the table, or those of its rows that can be derived here."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab.runtime.stack_table",
-        description="Derive the stack of every kernel, for each instruction set and compiler that is installed, and "
-        "write it into the table that plans are made with. Rows of compilers that are not installed are kept.",
-    )
-    parser.add_argument(
-        "instruction_sets", nargs="*", metavar="NAME", help=f"some of {', '.join(INSTRUCTION_SETS)} (default: all)"
-    )
-    parser.add_argument("--out", type=Path, default=TABLE, metavar="FILE", help="default: the table of this package")
-    arguments = parser.parse_args(argv)
-    unknown = [name for name in arguments.instruction_sets if name not in INSTRUCTION_SETS]
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def derive(
+    instruction_sets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help=f"Some of {', '.join(INSTRUCTION_SETS)} (default: all)."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Default: the table of this package.", show_default=False)
+    ] = TABLE,
+) -> None:
+    """Derive the stack of every kernel, for each instruction set and compiler that is installed, and write it into the
+    table that plans are made with. Rows of compilers that are not installed are kept."""
+    names = instruction_sets or list(INSTRUCTION_SETS)
+    unknown = [name for name in names if name not in INSTRUCTION_SETS]
     if unknown:
         raise UserError(f"instruction set {unknown[0]!r} is unknown; give some of {', '.join(INSTRUCTION_SETS)}")
-    made = derived_table(arguments.instruction_sets or INSTRUCTION_SETS)
-    known = read_table(arguments.out).rows if arguments.out.exists() else {}
+    made = derived_table(names)
+    known = read_table(out).rows if out.exists() else {}
     rows = {}
     for name in INSTRUCTION_SETS:
         new = made.rows.get(name, ())
         kept = [row for row in known.get(name, ()) if row.compiler not in {one.compiler for one in new}]
         rows[name] = tuple(sorted((*new, *kept), key=lambda row: row.compiler))
-    arguments.out.write_text(to_json(StackTable({name: made for name, made in rows.items() if made})), encoding="utf-8")
+    out.write_text(to_json(StackTable({name: made for name, made in rows.items() if made})), encoding="utf-8")
 
+
+main = exits_on_user_error(app)
 
 if __name__ == "__main__":
     main()
