@@ -19,14 +19,7 @@ from evaluation.graph import Graph, quantization_notes, read_tflite
 from evaluation.kernels.targets import load_target
 from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan, refuse_dynamic_range
-from evaluation.planner.show.arguments import (
-    MacOverheadOption,
-    TargetOption,
-    TilingOption,
-    is_given,
-    planning,
-    tile_count,
-)
+from evaluation.planner.show import arguments
 
 DIFFERENT_STATUS = 1
 FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-w")
@@ -45,22 +38,19 @@ def runtime(
     network: Annotated[Path, typer.Argument(metavar="NETWORK.tflite", help="The network.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write: sources, Makefile, README, plan.")],
     tiles: Annotated[
-        Any, planning(metavar="N", parser=tile_count, help="Upper bound on the tiles of a section, or `auto`.")
+        Any,
+        arguments.planning(metavar="N", parser=arguments.tile_count, help="Most tiles of a section, or `auto`."),
     ] = "auto",
-    target: TargetOption = None,
-    tiling: TilingOption = "mixed",
-    max_mac_overhead: MacOverheadOption = DEFAULT_MAX_MAC_OVERHEAD,
+    target: arguments.Target = None,
+    tiling: arguments.Tiling = "mixed",
+    max_mac_overhead: arguments.MacOverhead = DEFAULT_MAX_MAC_OVERHEAD,
     saved: Annotated[
         Path | None,
-        planning("--plan", metavar="plan.json", help="A plan of this network made before, in place of a new one."),
+        arguments.planning("--plan", metavar="plan.json", help="A plan of this network made before, not a new one."),
     ] = None,
     check: Annotated[
         Path | None,
-        _running(
-            metavar="IMAGES",
-            help="An image, an input tensor's bytes (.bin), or a folder of them: compare the program with the "
-            "interpreter.",
-        ),
+        _running(metavar="IMAGES", help="Compare with the interpreter: an image, a tensor (.bin), or a folder."),
     ] = None,
     bench: Annotated[
         bool, _running("--bench", help="Time the program, the untiled one, and LiteRT, turn by turn.")
@@ -69,7 +59,7 @@ def runtime(
     """Write a .tflite network as a C program that runs in one planned block of memory."""
     if saved is not None:
         for name in ("tiles", "tiling", "max_mac_overhead"):
-            if is_given(context, name):
+            if arguments.is_given(context, name):
                 raise UserError(f"--plan brings its own --{name.replace('_', '-')}; leave one of them out")
     check_folder(out)
     graph = read_tflite(network)

@@ -15,16 +15,7 @@ from evaluation.kernels.bits import with_bits
 from evaluation.kernels.targets import TFLM, load_target
 from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD, plan
-from evaluation.planner.show.arguments import (
-    MacOverheadOption,
-    TargetOption,
-    TilesCommand,
-    TilingOption,
-    is_given,
-    planning,
-    tile_count,
-    whole_number,
-)
+from evaluation.planner.show import arguments
 from evaluation.planner.show.outputs import check_output
 from evaluation.planner.show.text import high_water, show_other_runtimes, show_plans
 from evaluation.planner.tiling.schemes import TileCount
@@ -32,7 +23,7 @@ from evaluation.planner.tiling.schemes import TileCount
 _OF_SOLVING = ("solve", "capacity", "timeout", "out")
 _result = partial(typer.Option, rich_help_panel="Results")
 _placing = partial(typer.Option, rich_help_panel="Placing buffers")
-_bits = partial(planning, metavar="B", parser=whole_number)
+_bits = partial(arguments.planning, metavar="B", parser=arguments.whole_number)
 _Whole = int | None
 _File = str | None
 
@@ -40,7 +31,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(
-    cls=TilesCommand,
+    cls=arguments.TilesCommand,
     epilog="MB is 10^6 bytes. Exit status 2: a file or an argument cannot be used; the message says why. "
     "With --solve, 0: solved, 1: not solved.",
 )
@@ -49,28 +40,28 @@ def planner(
     network: Annotated[_File, typer.Argument(metavar="NETWORK.tflite", help="The network to plan.")] = None,
     tiles: Annotated[
         list[Any] | None,
-        planning(
+        arguments.planning(
             metavar="N ...",
-            parser=tile_count,
+            parser=arguments.tile_count,
             help="Upper bounds on the tiles of a section, and `auto`: the planner picks (default: 1 4 16 auto).",
         ),
     ] = None,
-    tiling: TilingOption = "mixed",
+    tiling: arguments.Tiling = "mixed",
     activation_bits: Annotated[_Whole, _bits(help="Bits of an activation element instead.")] = None,
     weight_bits: Annotated[_Whole, _bits(help="Bits of a kernel value instead.")] = None,
-    target: TargetOption = None,
-    max_mac_overhead: MacOverheadOption = DEFAULT_MAX_MAC_OVERHEAD,
+    target: arguments.Target = None,
+    max_mac_overhead: arguments.MacOverhead = DEFAULT_MAX_MAC_OVERHEAD,
     json: Annotated[bool, _result("--json", help='Print {"plans": [...]}, figures only.')] = False,
     plot: Annotated[_File, _result(metavar="plan.svg", help="Draw the last plan asked for (.svg, .pdf, .png).")] = None,
-    buffers: Annotated[_File, _result(metavar="out.csv", help="Its buffers and offsets, MiniMalloc's CSV.")] = None,
+    buffers: Annotated[_File, _result(metavar="out.csv", help="That plan's buffers, MiniMalloc's CSV.")] = None,
     tflm: Annotated[_File, _result(metavar="out.tflite", help="The network with an offline plan for TFLM.")] = None,
     other_runtimes: Annotated[
         bool, _result("--other-runtimes", "--peers", help="What LiteRT and TFLM use for this file, next to it.")
     ] = False,
-    solve: Annotated[
-        _File, _placing(metavar="buffers.csv", help="Place these buffers: id, lower, upper, size.")
+    solve: Annotated[_File, _placing(metavar="buffers.csv", help="Place these: id, lower, upper, size.")] = None,
+    capacity: Annotated[
+        _Whole, _placing(metavar="BYTES", parser=arguments.whole_number, help="What they must fit in.")
     ] = None,
-    capacity: Annotated[_Whole, _placing(metavar="BYTES", parser=whole_number, help="What they must fit in.")] = None,
     timeout: Annotated[float, _placing(metavar="S", help="Seconds at most.")] = 30.0,
     out: Annotated[_File, _placing(metavar="solution.csv", help="The buffers with an offset column.")] = None,
 ) -> None:
@@ -117,7 +108,7 @@ def _check_options(context: typer.Context, *, solving: bool) -> None:
     """Refuse what belongs to the other task: a network to plan, or buffers to place."""
     for option in context.command.params:
         of_solving = option.name in _OF_SOLVING
-        if option.name != "network" and of_solving is not solving and is_given(context, option.name):
+        if option.name != "network" and of_solving is not solving and arguments.is_given(context, option.name):
             raise UserError(f"{option.opts[0]} needs {'a network' if solving else '--solve'}")
 
 

@@ -10,16 +10,14 @@ import typer
 from typer.core import TyperCommand
 
 from evaluation.kernels.targets import BUILT_IN
-from evaluation.planner.tiling.schemes import TileCount, Tiling
+from evaluation.planner.tiling import schemes
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 
 planning = partial(typer.Option, rich_help_panel="Planning")
-TilingOption = Annotated[Tiling, planning(help="Tiles' common rows.")]
-TargetOption = Annotated[
-    str | None, planning(metavar="T", help=f"{', '.join(BUILT_IN)}, or a YAML file (default: camera).")
-]
-MacOverheadOption = Annotated[
+Tiling = Annotated[schemes.Tiling, planning(help="Tiles' common rows.")]
+Target = Annotated[str | None, planning(metavar="T", help=f"{', '.join(BUILT_IN)}, or a YAML file (default: camera).")]
+MacOverhead = Annotated[
     float, planning(metavar="SHARE", help="MACs that recomputing may add, as a share of the network's.")
 ]
 
@@ -45,7 +43,7 @@ def is_given(context: typer.Context, name: str | None) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def tile_count(text: str) -> TileCount:
+def tile_count(text: str) -> schemes.TileCount:
     """A bound on tiles: 1 or more, or `auto`.
 
     Raises:
