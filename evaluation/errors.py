@@ -85,7 +85,8 @@ def _with_usage_errors(command: Callable[P, R], *args: P.args, **kwargs: P.kwarg
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
             sys.exit(USER_ERROR_STATUS)
-        said = error.format_message().strip().rstrip(".")
+        # "Value error, " is pydantic's, of an option's type.
+        said = error.format_message().strip().rstrip(".").replace("Value error, ", "")
         context = getattr(error, "ctx", None)
         hint = f"; see: {context.command_path} --help" if context is not None else ""
         raise UserError(f"{said[:1].lower()}{said[1:]}{hint}") from None
