@@ -136,7 +136,7 @@ trained through its rounding; or the share of weights that is pruned, at 8 bits;
 _CALIBRATION_IMAGES, _RANKING_IMAGES = 48, 24
 _LEARNING_RATE = 1e-2
 _TUNING_BATCH = 8
-_ROUNDING_STEPS, _ROUNDING_WINDOWS = 500, 128
+ROUNDING_STEPS, ROUNDING_WINDOWS = 500, 128
 """A layer, and an image."""
 
 
@@ -215,7 +215,7 @@ def compress(
         network = equalize(network, calibrate(network, seen))
     quantized = quantize(network, calibrate(network, seen), row.bits, row.clipping)
     if row.learned_rounding:
-        learned = Reconstruction(LearnedRounding(_ROUNDING_STEPS), _ROUNDING_WINDOWS)
+        learned = Reconstruction(LearnedRounding(ROUNDING_STEPS), ROUNDING_WINDOWS)
         quantized = reconstruct(network, quantized, seen if rounding is None else frames(rounding, *size), learned)
     if row.aware_steps:
         from deeplab.quantization_aware import AwareTraining, train_aware

@@ -33,7 +33,7 @@ from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD
 Planned = Callable[[NetworkSpec], tuple[Graph, Plan]]
 """From a spec to the graph of such a network, shapes only, and its reference plan."""
 
-_TEMPERATURE = 0.03
+TEMPERATURE = 0.03
 """Of the fullest step: so far below it a step still counts."""
 _CHUNK = 1 / 16
 """Of a group's original channels: what it loses at a time."""
@@ -132,7 +132,7 @@ def pruning_path(
         steps.append(PathStep(tuple(removed.items()), reference.peak_memory_bytes))
         if reference.peak_memory_bytes <= (1.0 - until) * steps[0].peak_memory_bytes:
             break
-        worth = _worth(present, graph, reference, weight_bytes)
+        worth = channel_worth(present, graph, reference, weight_bytes)
         narrower = _narrower(groups, removed, costs, worth, ROUND * steps[0].peak_memory_bytes)
         if narrower == removed:
             break
@@ -177,13 +177,20 @@ def _floor(group: ChannelGroup) -> int:
     return min(group.channels, max(_LEAST, int(group.channels * _FLOOR)))
 
 
-def _worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: float) -> dict[str, float]:
-    """By group, the bytes that one channel is worth."""
+def channel_worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: float) -> dict[str, float]:
+    """By group, the bytes that one channel is worth: of the steps near the plan's peak, and of its weights.
+
+    Args:
+        spec: the network.
+        graph: the graph of it that was planned.
+        plan: its reference plan.
+        weight_bytes: memory of one weight, or 0 where weights are in flash.
+    """
     owners = channel_owners(spec)
     live = np.array(plan.live_bytes, np.float64)
-    prices = np.exp((live / live.max() - 1.0) / _TEMPERATURE)
+    prices = np.exp((live / live.max() - 1.0) / TEMPERATURE)
     before = np.concatenate([[0.0], np.cumsum(prices / prices.sum())])  # price of all steps before each
-    worth = {group.name: weight_bytes * _weights_a_channel(spec, group) for group in channel_groups(spec)}
+    worth = {group.name: weight_bytes * weights_a_channel(spec, group) for group in channel_groups(spec)}
     for buffer in plan.buffers:
         # A buffer has the channels of its first tensor. Scratch has none, and is small.
         runs = owners.get(graph.tensors[buffer.tensors[0]].name, ()) if buffer.tensors else ()
@@ -194,8 +201,8 @@ def _worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: float) -> 
     return worth
 
 
-def _weights_a_channel(spec: NetworkSpec, group: ChannelGroup) -> float:
-    """Weights that go with one channel: what writes it, passes it on and reads it."""
+def weights_a_channel(spec: NetworkSpec, group: ChannelGroup) -> float:
+    """Weights that go with one channel of a group: what writes it, passes it on and reads it; no biases."""
     shapes = weight_shapes(spec)
     written = sum(np.prod(shapes[f"{name}/kernel"][:3]) for name in group.writers)
     passed = sum(np.prod(shapes[f"{name}/kernel"][:2]) for name in group.depthwise)

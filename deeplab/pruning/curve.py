@@ -114,13 +114,17 @@ def _kept(
 ) -> list[dict[str, np.ndarray]]:
     """The channels that stay for each saving. All are known before the first network is trained."""
     if setting.allotment == "uniform":
-        return [uniform_keep(rankings, _uniform_sparsity(spec, planned, saving)) for saving in savings]
+        return [uniform_keep(rankings, uniform_sparsity(spec, planned, saving)) for saving in savings]
     path = pruning_path(spec, rankings, planned, weight_bytes=setting.bits / 8)
     return [keep_for(path, saving) for saving in savings]
 
 
-def _uniform_sparsity(spec: NetworkSpec, planned: Planned, saving: float) -> float:
-    """Least share of every group that saves so much, by bisection."""
+def uniform_sparsity(spec: NetworkSpec, planned: Planned, saving: float) -> float:
+    """The least share of every group that saves so much of the peak memory, by bisection.
+
+    Raises:
+        UserError: no share does.
+    """
     whole = planned(spec)[1].peak_memory_bytes
 
     def saved(share: int) -> float:

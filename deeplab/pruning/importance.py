@@ -40,7 +40,7 @@ def gate_importance(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -
         seed: of the drawn classes.
     """
     groups = channel_groups(checkpoint.spec)
-    runner = _gradients(checkpoint.spec)
+    runner = loss_gradients(checkpoint.spec)
     runner.load(checkpoint)
     total = {group.name: np.zeros(group.channels) for group in groups}
     for number, frame in enumerate(frames):
@@ -56,7 +56,7 @@ def output_fisher(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> 
     Where the outputs change by x with covariance C over pixels and images, the loss rises by trace(fisher @ C) / 2
     nats a pixel, as long as what changes at one pixel says nothing about the next. Arguments as `gate_importance`.
     """
-    runner = _gradients(checkpoint.spec)
+    runner = loss_gradients(checkpoint.spec)
     runner.load(checkpoint)
     total: dict[str, np.ndarray] = {}
     for number, frame in enumerate(frames):
@@ -65,7 +65,7 @@ def output_fisher(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> 
     return {name: moments / len(frames) for name, moments in total.items()}
 
 
-class _Gradients:
+class LossGradients:
     """Derivatives of one image's loss, for networks of one spec; traced once."""
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -80,6 +80,7 @@ class _Gradients:
         self._outputs = tf.function(self._outputs_of, input_signature=signature, autograph=False)
 
     def load(self, checkpoint: Checkpoint) -> None:
+        """Make `checkpoint` the network whose loss is derived."""
         load_weights(self.model, self.spec, checkpoint.weights)
 
     def gates(self, frame: np.ndarray, seed: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -97,7 +98,7 @@ class _Gradients:
         convolutions = [self.model.get_layer(name) for name in self.names]
         weights = [(layer.kernel, layer.bias) for layer in convolutions]
         with tf.GradientTape() as tape:
-            loss = _loss(self.model(_normalised(frame), training=False), seed)
+            loss = drawn_loss(self.model(_normalised(frame), training=False), seed)
         return [
             tf.reduce_sum(kernel * by_kernel, axis=[0, 1, 2]) + bias * by_bias
             for (kernel, bias), (by_kernel, by_bias) in zip(weights, tape.gradient(loss, weights), strict=True)
@@ -106,14 +107,19 @@ class _Gradients:
     def _outputs_of(self, frame: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             *outputs, logits = self.inner(_normalised(frame), training=False)
-            loss = _loss(logits, seed)
+            loss = drawn_loss(logits, seed)
         flat = [tf.reshape(by, [-1, by.shape[-1]]) for by in tape.gradient(loss, outputs)]
         return [tf.matmul(by, by, transpose_a=True) for by in flat]
 
 
-def _loss(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def drawn_loss(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Cross-entropy with classes drawn from softmax(logits), summed over pixels. It is divided by the root of their
-    number: squared derivatives are then a pixel's."""
+    number: squared derivatives are then a pixel's.
+
+    Args:
+        logits: float32 (N, h, w, classes).
+        seed: int32 (2,), of the drawn classes.
+    """
     uniform = tf.random.stateless_uniform(tf.shape(logits), seed, minval=1e-7)
     drawn = tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)  # Gumbel's way of drawing
     pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(drawn, logits)
@@ -125,5 +131,6 @@ def _normalised(frame: tf.Tensor) -> tf.Tensor:
 
 
 @lru_cache(maxsize=2)
-def _gradients(spec: NetworkSpec) -> _Gradients:
-    return _Gradients(spec)
+def loss_gradients(spec: NetworkSpec) -> LossGradients:
+    """The derivatives of a spec; kept, since tracing them costs more than some images."""
+    return LossGradients(spec)

@@ -21,7 +21,7 @@ from deeplab.pruning.refit import PIXELS_PER_IMAGE, ridge_of
 from deeplab.simulation import simulator
 from deeplab.sparsity import Thinning
 
-_PASSES = 4
+PASSES = 4
 """In which one layer's weights go, each the same share of those that are left."""
 
 
@@ -44,8 +44,8 @@ def prune_weights(
         present = Checkpoint(checkpoint.spec, weights, checkpoint.notes)
         given = runner.sample_inputs(present, frames, PIXELS_PER_IMAGE, (layer,))[layer].astype(np.float64)
         wanted = inputs[layer].astype(np.float64) @ kernel
-        fit = _Fit(given, wanted, kernel)
-        passes = _PASSES if thinning.pattern == "magnitude" and density < 1.0 else 1
+        fit = LayerFit(given, wanted, kernel)
+        passes = PASSES if thinning.pattern == "magnitude" and density < 1.0 else 1
         for number in range(1, passes + 1):
             worth = np.sqrt(fit.costs() * np.diagonal(fisher[layer]))
             fit.keep(largest(worth[None, None], density ** (number / passes), thinning.pattern)[0, 0] > 0.0)
@@ -57,7 +57,7 @@ def prune_weights(
     return Checkpoint(checkpoint.spec, weights, checkpoint.notes)
 
 
-class _Fit:
+class LayerFit:
     """A 1x1 convolution with some of its weights, fitted by least squares to outputs.
 
     Args:

@@ -52,7 +52,7 @@ def train_aware(
     if options.steps == 0:
         return network
     height, width = batches(0)[0].shape[1:3]
-    student = _Student(checkpoint, network, height, width)
+    student = AwareStudent(checkpoint, network, height, width)
     imitated = Teacher(teacher or checkpoint, height, width) if options.loss == "distill" else None
     run_steps(student.descent, batches, options, imitated)
     return student.network()
@@ -72,8 +72,14 @@ class _Wrapped:
         return kernel, bias
 
 
-class _Student:
-    """The network with tfmot's wrappers around every layer that rounds."""
+class AwareStudent:
+    """The network with tfmot's wrappers around every layer that rounds; `descent` trains it.
+
+    Args:
+        checkpoint: the float network; its weights are trained, those that are 0 stay 0.
+        network: its post-training result, where codes, biases and grids start.
+        height, width: of the images it trains on.
+    """
 
     def __init__(self, checkpoint: Checkpoint, network: QuantizedNetwork, height: int, width: int) -> None:
         from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2

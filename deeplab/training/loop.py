@@ -66,7 +66,7 @@ def train(
     train_split, val_split = dataset.split(config.data.train), dataset.split(config.data.val)
     for name in config.data.score:
         dataset.split(name)
-    spec, weights = _network(config, dataset)
+    spec, weights = starting_network(config, dataset)
     state = _starting_state(config, resume)
 
     origin = {"command": command, **provenance()}  # now: the checkout may move on while this process trains
@@ -111,8 +111,12 @@ def train(
     return _score_best(config, dataset)
 
 
-def _network(config: TrainConfig, dataset: Dataset) -> tuple[NetworkSpec, dict | None]:
-    """The spec to train, and the weights to start from (None: from scratch)."""
+def starting_network(config: TrainConfig, dataset: Dataset) -> tuple[NetworkSpec, dict | None]:
+    """The spec to train, and the weights to start from (None: from scratch).
+
+    Raises:
+        UserError: the start file is no network, or is a whole one and keys of the configuration say otherwise.
+    """
     options, classes = config.network, len(dataset.class_names)
     height, width = options.input_size
     if options.start is None:

@@ -92,7 +92,7 @@ def _print_plans_and_time(config: SweepConfig, console: Console, trial_module: s
         planned = ask_all(executor, {name: PlanOnly(candidate) for name, candidate in ends.items()})
         for name, candidate in ends.items():
             _print_end(name, candidate, planned[name], console)
-        sample = _plan_within(PLANNING_S, executor, _spread(candidates), config.search.workers)
+        sample = _plan_within(PLANNING_S, executor, evenly_spread(candidates), config.search.workers)
         _print_memory(config, list(sample.values()), len(candidates), console)
         _say(console, "timing the float network on a few images")
         scoring = ask_all(executor, {"time": TimeScoring()})["time"]
@@ -104,7 +104,7 @@ def _say(console: Console, what: str) -> None:
     console.print(f"{what} ...", highlight=False, soft_wrap=True)
 
 
-def _spread(candidates: Sequence[Candidate]) -> list[Candidate]:
+def evenly_spread(candidates: Sequence[Candidate]) -> list[Candidate]:
     """All candidates, in an order whose every beginning is an even sample: in steps of the golden ratio."""
     size = len(candidates)
     step = next(

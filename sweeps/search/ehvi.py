@@ -169,7 +169,7 @@ def _foretold_miou(
     screening has shown."""
     features = _features(space)
     known = {_candidate(trial).compression: trial.measured.scores.miou for trial in measured}
-    process = _fitted(features.coarseness(known), np.array(list(known.values())))
+    process = fitted_process(features.coarseness(known), np.array(list(known.values())))
     compressions = list(dict.fromkeys(candidate.compression for candidate in wanted))
     mean, deviation = process.predict(features.coarseness(compressions), return_std=True)
     predicted = dict(zip(compressions, zip(mean, deviation, strict=True), strict=True))
@@ -202,14 +202,15 @@ def _foretold_cost(space: Space, told: Sequence[Trial], name: str, wanted: Seque
     planned = [trial for trial in told if costs_of(trial)]
     features = _features(space)
     values = np.log([max(costs_of(trial)[name], 1e-9) for trial in planned])
-    process = _fitted(features.size(_candidate(trial) for trial in planned), values)
+    process = fitted_process(features.size(_candidate(trial) for trial in planned), values)
     predicted: np.ndarray = process.predict(features.size(wanted))
     return predicted
 
 
-def _fitted(features: np.ndarray, values: np.ndarray) -> GaussianProcessRegressor:
-    """A process through (N, features) and their values, (N,)."""
-    first = _rung(min(len(values), FITTED))
+def fitted_process(features: np.ndarray, values: np.ndarray) -> GaussianProcessRegressor:
+    """A process through (N, features) and their values, (N,): scales as of the last rung, conditioned on at most
+    `CONDITIONED` of them, spread over all."""
+    first = fitting_rung(min(len(values), FITTED))
     kernel = _scales(features[:first].tobytes(), values[:first].tobytes(), features.shape[1])
     spread = np.unique(np.linspace(0, len(values) - 1, min(len(values), CONDITIONED)).round().astype(int))
     return GaussianProcessRegressor(kernel, normalize_y=True, optimizer=None).fit(features[spread], values[spread])
@@ -227,7 +228,7 @@ def _scales(features: bytes, values: bytes, dimensions: int) -> Kernel:
     return process.kernel_
 
 
-def _rung(count: int) -> int:
+def fitting_rung(count: int) -> int:
     """The last count, up to this one, at which scales are fitted."""
     rung = following = 1
     while following <= count:

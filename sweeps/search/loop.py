@@ -58,17 +58,17 @@ def run_trials(
         clock: seconds of the study's wall time until now.
     """
     rest = executor, mirror, progress, clock
-    search: _Search[SharedJournal] | _Search[Journal]
+    search: Search[SharedJournal] | Search[Journal]
     if isinstance(journal, SharedJournal):
         search = _SharedSearch(config, study, journal, *rest)
     else:
-        search = _Search(config, study, journal, *rest)
+        search = Search(config, study, journal, *rest)
     # The sampler's small matrices: threads of theirs would only fight the workers for the cores.
     with threadpool_limits(1, user_api="blas"):
         return search.run(stop)
 
 
-class _Search(Generic[J]):
+class Search(Generic[J]):
     """The state of a running search.
 
     A question is asked, answered (in the journal), told (to the sampler) and handed to MLflow's mirror, the last two in
@@ -230,10 +230,11 @@ class _Search(Generic[J]):
         return sum(trial.spent for trial in told) + open_count < self.config.search.trials
 
     def _submit(self, question: PendingTrial) -> None:
-        self.executor.submit(question, self._request(question))
+        self.executor.submit(question, self.request(question))
 
-    def _request(self, question: PendingTrial) -> Evaluate:
-        """The baseline is measured whatever it needs: everything is compared with it."""
+    def request(self, question: PendingTrial) -> Evaluate:
+        """What a worker is asked, with what was known to the question and may rule its candidate out. The baseline is
+        measured whatever it needs: everything is compared with it."""
         config = self.config
         if question.number == 0:
             return Evaluate(question.candidate)
@@ -286,7 +287,7 @@ class _Search(Generic[J]):
         return judge(trial, self._baseline, self.config.constraints)
 
 
-class _SharedSearch(_Search[SharedJournal]):
+class _SharedSearch(Search[SharedJournal]):
     """A search that other launches take part in: each asks, evaluates and writes for itself, and all know what any has
     found. Which launch measures what depends on their speed; no candidate is measured by two."""
 

@@ -16,7 +16,7 @@ from deeplab.model import build
 from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.tensorflow import keras
 from deeplab.training.config import OptimiserConfig, TrainConfig
-from deeplab.training.loop import _network
+from deeplab.training.loop import starting_network
 from deeplab.training.trainer import Trainer
 from evaluation.errors import UserError
 
@@ -200,7 +200,7 @@ def config(tmp_path: Path, **network: object) -> TrainConfig:
 def test_a_training_begins_with_the_backbone_and_a_new_head(files: Path, backbone: Backbone, tmp_path: Path) -> None:
     head = {"aspp_width": 8, "skip_width": 4, "decoder_width": 8, "output_stride": 8, "atrous_rates": [2]}
     settings = config(tmp_path, start=files / "weights.h5", **head)
-    spec, weights = _network(settings, open_dataset("streets", **settings.data.options))
+    spec, weights = starting_network(settings, open_dataset("streets", **settings.data.options))
     assert (spec.input_height, spec.input_width, spec.classes) == (32, 48, 11)
     assert [branch.rate for branch in spec.aspp.atrous] == [2]
     assert spec.blocks[16].dilation == 4
@@ -233,8 +233,8 @@ def test_keys_of_a_head_beside_a_whole_network_are_refused(tmp_path: Path) -> No
     dataset = open_dataset("streets", height=32, width=32, train_images=2)
     settings = config(tmp_path, start=path, output_stride=8, aspp_width=16)
     with pytest.raises(UserError, match=r"network\.aspp_width: .*model\.ckpt is a whole network"):
-        _network(settings, dataset)
-    spec, weights = _network(config(tmp_path, start=path, output_stride=8), dataset)
+        starting_network(settings, dataset)
+    spec, weights = starting_network(config(tmp_path, start=path, output_stride=8), dataset)
     assert (spec.input_height, spec.blocks[16].dilation, spec.classes) == (32, 4, 11)
     assert not any(name.startswith("logits/") for name in weights)
 

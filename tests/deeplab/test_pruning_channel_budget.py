@@ -134,9 +134,9 @@ def test_the_first_chunk_is_cheap_and_alive_at_the_peak(monkeypatch):
 def test_worth_is_what_the_planner_says_a_channel_saves(monkeypatch):
     """As the temperature falls, prices gather at the peak: where one step stands alone there, worth is a difference of
     plans."""
-    monkeypatch.setattr(channel_budget, "_TEMPERATURE", 1e-4)
+    monkeypatch.setattr(channel_budget, "TEMPERATURE", 1e-4)
     graph, whole = planned(SPEC)
-    worth = channel_budget._worth(SPEC, graph, whole, weight_bytes=0.0)
+    worth = channel_budget.channel_worth(SPEC, graph, whole, weight_bytes=0.0)
     for group in channel_groups(SPEC):
         keep = {group.name: np.arange(group.channels - 1)}
         saved = whole.lower_bound_bytes - planned(narrowed_to(SPEC, keep))[1].lower_bound_bytes
@@ -149,7 +149,7 @@ def test_weights_of_a_channel_are_what_the_cut_removes():
     for group in channel_groups(SPEC):
         narrow = take_channels(checkpoint, {group.name: np.arange(group.channels - 1)})
         biases = len(group.writers) + len(group.depthwise)
-        assert checkpoint.parameters - narrow.parameters == channel_budget._weights_a_channel(SPEC, group) + biases
+        assert checkpoint.parameters - narrow.parameters == channel_budget.weights_a_channel(SPEC, group) + biases
 
 
 def test_groups_tied_at_the_peak_give_by_turns():

@@ -11,7 +11,7 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.optimizer_step import FineTuning
 from deeplab.pruning.channel_budget import reference_plans
 from deeplab.pruning.channels import narrowed
-from deeplab.pruning.curve import Setting, _uniform_sparsity, curve
+from deeplab.pruning.curve import Setting, curve, uniform_sparsity
 from deeplab.pruning.groups import channel_groups
 from deeplab.quantization import QuantizedNetwork
 from evaluation.errors import UserError
@@ -26,14 +26,14 @@ def by_channels(spec):
 
 @pytest.mark.parametrize("saving", [0.05, 0.3, 0.5])
 def test_the_uniform_share_is_the_least_that_saves_so_much(spec, saving):
-    share, whole = _uniform_sparsity(spec, by_channels, saving), by_channels(spec)[1].peak_memory_bytes
+    share, whole = uniform_sparsity(spec, by_channels, saving), by_channels(spec)[1].peak_memory_bytes
     assert by_channels(narrowed(spec, share))[1].peak_memory_bytes <= (1 - saving) * whole
     assert by_channels(narrowed(spec, share - 1 / 1024))[1].peak_memory_bytes > (1 - saving) * whole
 
 
 def test_what_no_share_saves_is_said(spec):
     with pytest.raises(UserError, match="channels cannot save 99 % of the peak memory; ask for a lower saving"):
-        _uniform_sparsity(spec, by_channels, 0.99)
+        uniform_sparsity(spec, by_channels, 0.99)
 
 
 @pytest.mark.parametrize(("allotment", "bits", "kind"), [("memory", 8, QuantizedNetwork), ("uniform", 32, Checkpoint)])

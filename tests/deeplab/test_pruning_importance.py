@@ -9,7 +9,7 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.backward_elimination import repaired_ranking
 from deeplab.pruning.criteria import rank_channels
 from deeplab.pruning.groups import channel_groups
-from deeplab.pruning.importance import _gradients, _loss, _normalised, gate_importance, output_fisher
+from deeplab.pruning.importance import drawn_loss, gate_importance, loss_gradients, output_fisher
 from deeplab.pruning.ranking import ranked
 from deeplab.pruning.refit import refitted
 from deeplab.simulation import simulator
@@ -39,18 +39,17 @@ def scaled(checkpoint, writers, channel, factor):
 def test_a_gates_derivative_is_its_finite_difference(checkpoint, images, name):
     """With all writers of a residual chain gated together, and the classes drawn held fixed."""
     group = next(group for group in channel_groups(checkpoint.spec) if group.name == name)
-    runner, seed = _gradients(checkpoint.spec), (0, 0)
+    runner, seed = loss_gradients(checkpoint.spec), (0, 0)
     runner.load(checkpoint)
     found = runner.gates(images[0], seed)
-    logits = runner.model(_normalised(images[:1]), training=False)
+    frame = (images[:1].astype(np.float32) - 127.5) / 127.5
+    logits = runner.model(frame, training=False)
     uniform = tf.random.stateless_uniform(tf.shape(logits), seed, minval=1e-7)
     drawn = tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1)
 
     def loss(network):
         runner.load(network)
-        pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            drawn, runner.model(_normalised(images[:1]), training=False)
-        )
+        pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(drawn, runner.model(frame, training=False))
         return float(tf.reduce_sum(tf.cast(pixels, tf.float64))) / np.sqrt(tf.size(pixels).numpy())
 
     step = 2e-3
@@ -63,8 +62,8 @@ def test_a_gates_derivative_is_its_finite_difference(checkpoint, images, name):
 def test_the_loss_is_the_mean_over_drawn_classes():
     """Of certain logits the drawn class is the certain one, and the loss 0; of even ones it is log(classes)."""
     certain = tf.one_hot(tf.zeros((1, 4, 4), tf.int32), 3) * 60.0
-    assert float(_loss(certain, tf.constant([0, 0]))) == pytest.approx(0.0, abs=1e-6)
-    assert float(_loss(tf.zeros((1, 4, 4, 3)), tf.constant([0, 0]))) == pytest.approx(16 * np.log(3) / 4)
+    assert float(drawn_loss(certain, tf.constant([0, 0]))) == pytest.approx(0.0, abs=1e-6)
+    assert float(drawn_loss(tf.zeros((1, 4, 4, 3)), tf.constant([0, 0]))) == pytest.approx(16 * np.log(3) / 4)
 
 
 def test_importance_is_the_same_from_the_same_seed(checkpoint, images):

@@ -6,7 +6,7 @@ import pytest
 from deeplab.checkpoint import Checkpoint
 from deeplab.pruning import optimal_brain_surgeon
 from deeplab.pruning.importance import output_fisher
-from deeplab.pruning.optimal_brain_surgeon import _Fit, prune_weights
+from deeplab.pruning.optimal_brain_surgeon import LayerFit, prune_weights
 from deeplab.pruning.refit import PIXELS_PER_IMAGE, RIDGE
 from deeplab.simulation import simulator
 from deeplab.sparsity import Thinning
@@ -52,7 +52,7 @@ def _least_squares(given, wanted, kernel, left):
 
 def test_what_is_left_is_the_least_squares_solution(problem):
     given, wanted, kernel = problem
-    fit = _Fit(given, wanted, kernel)
+    fit = LayerFit(given, wanted, kernel)
     np.testing.assert_allclose(fit.kernel(), _least_squares(given, wanted, kernel, kernel != 0)[0], rtol=1e-6)
     left = np.random.default_rng(1).random(kernel.shape) < 0.6
     fit.keep(left)
@@ -62,7 +62,7 @@ def test_what_is_left_is_the_least_squares_solution(problem):
 
 def test_the_price_of_a_weight_is_what_its_removal_costs_after_the_fit(problem):
     given, wanted, kernel = problem
-    fit = _Fit(given, wanted, kernel)
+    fit = LayerFit(given, wanted, kernel)
     fit.keep(np.random.default_rng(1).random(kernel.shape) < 0.7)
     left = fit.kernel() != 0
     before, costs = _least_squares(given, wanted, kernel, left)[1], fit.costs()
@@ -100,7 +100,7 @@ def test_layers_make_up_for_those_before_them(checkpoint, images, inputs, fisher
 def test_more_passes_choose_better(checkpoint, images, inputs, fisher, monkeypatch):
     exact, errors = _probabilities(checkpoint, images), []
     for passes in (1, 4):
-        monkeypatch.setattr(optimal_brain_surgeon, "_PASSES", passes)
+        monkeypatch.setattr(optimal_brain_surgeon, "PASSES", passes)
         pruned = prune_weights(checkpoint, Thinning(0.7), images, inputs, fisher)
         errors.append(np.abs(_probabilities(pruned, images) - exact).mean())
     assert errors[1] < errors[0]

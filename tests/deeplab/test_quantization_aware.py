@@ -9,7 +9,7 @@ from deeplab.layers import layers
 from deeplab.quantization import ActivationQuantization, BitWidths, quantize
 from deeplab.quantization_aware import AwareTraining, train_aware
 from deeplab.quantization_aware.quantizers import ActivationGrid, KernelQuantizer
-from deeplab.quantization_aware.training import _Student
+from deeplab.quantization_aware.training import AwareStudent
 from deeplab.simulation import simulator
 from deeplab.sparsity import Thinning
 from deeplab.tensorflow import keras, tf
@@ -30,7 +30,7 @@ def _distance(checkpoint, network, images):
 
 
 def test_it_starts_as_the_network_it_is_given(checkpoint, network, images):
-    student = _Student(checkpoint, network, checkpoint.spec.input_height, checkpoint.spec.input_width)
+    student = AwareStudent(checkpoint, network, checkpoint.spec.input_height, checkpoint.spec.input_width)
     untrained = student.network()
     for name in network.kernels:
         np.testing.assert_array_equal(untrained.kernels[name], network.kernels[name])

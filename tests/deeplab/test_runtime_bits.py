@@ -22,8 +22,8 @@ from evaluation.planner import CAMERA, MCU, plan
 from evaluation.planner.ir.plan_types import Plan
 from tests.deeplab.test_runtime_random import filled
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
-from tests.evaluation.conftest import _random_graph
 from tests.evaluation.plans_by_hand import PLANS
+from tests.evaluation.random_graphs import random_graph
 from tests.evaluation.test_interpreter_tiles import of_width, random_frame
 
 QUICK = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
@@ -153,7 +153,7 @@ def random_network(seed: int) -> Graph:
     byte; activations of 4, 6 or 16 bits, weights of 2 to 8."""
     random = np.random.default_rng((seed, 1))
     bits, weight_bits = int(random.choice([4, 6, 16, 6])), int(random.integers(2, 9))
-    graph = _random_graph(seed)
+    graph = random_graph(seed)
     kernels = {operator.inputs[1] for operator in graph.operators if "CONV" in operator.kind}
     labels = {operator.outputs[0] for operator in graph.operators if operator.kind == "ARG_MAX"}
     tensors = []
@@ -190,6 +190,6 @@ def test_strips_of_columns_begin_inside_a_byte(seed, bits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [seed for seed in range(200) if has_own_grid(_random_graph(seed))])
+@pytest.mark.parametrize("seed", [seed for seed in range(200) if has_own_grid(random_graph(seed))])
 def test_many_random_networks_give_the_interpreters_bytes(seed, tmp_path):
     check_random(seed, tmp_path, SANITIZED)

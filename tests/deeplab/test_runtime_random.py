@@ -16,7 +16,7 @@ from evaluation.kernels.uses import kernel_uses
 from evaluation.planner import CAMERA, MCU, plan
 from evaluation.planner.cost.accounting import tables_bytes
 from evaluation.planner.ir.loops import folded
-from tests.evaluation.conftest import _random_graph
+from tests.evaluation.random_graphs import random_graph
 
 FLAGS = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 SANITIZED = (*FLAGS, "-fsanitize=undefined", "-fno-sanitize-recover=all")
@@ -72,7 +72,7 @@ def _root(alike: dict[int, int], index: int) -> int:
 
 def check(seed: int, folder, flags=FLAGS) -> None:
     rng = np.random.default_rng(seed)
-    graph = filled(_random_graph(seed), seed)
+    graph = filled(random_graph(seed), seed)
     tiles = [1, 2, 3, 5, 8, "auto"][rng.integers(6)]
     tiling = ["cache", "recompute", "mixed"][rng.integers(3)]
     made = plan(graph, tiles, TARGETS[rng.integers(len(TARGETS))], tiling=tiling, max_mac_overhead=4.0)

@@ -13,7 +13,7 @@ from evaluation.graph.regions import Region
 from evaluation.planner.ir.plan_types import Access, Buffer, Halo, Plan, Role, Section, Step
 from evaluation.planner.show.label_room import COLUMNS, ROWS, covered, find_box
 from evaluation.planner.show.peak_contributors import holders, short_name, step_name
-from evaluation.planner.show.plot import _merged, write_plot
+from evaluation.planner.show.plot import merged_boxes, write_plot
 from evaluation.planner.show.text import high_water
 
 FRAME, STEM, LABELS = 0, 1, 2
@@ -198,7 +198,7 @@ def test_merging_rectangles_changes_no_area(found):
     board, merged_board = np.zeros((12, 12), int), np.zeros((12, 12), int)
     for b in buffers:
         board[b.offset : b.offset + b.size_bytes, b.lower : b.upper] += 1
-    merged = _merged(small_plan(buffers=buffers), Role.TILE)
+    merged = merged_boxes(small_plan(buffers=buffers), Role.TILE)
     for left, right, low, high in merged.astype(int):
         merged_board[low:high, left:right] += 1
     assert np.array_equal(board, merged_board)
@@ -207,7 +207,7 @@ def test_merging_rectangles_changes_no_area(found):
 
 def test_chunks_with_one_life_become_one_rectangle():
     buffers = tuple(Buffer("b", Role.FRAME, (FRAME,), Region(r, r + 1, 0, 8), 24, 0, 5, 24 * r) for r in range(8))
-    assert _merged(small_plan(buffers=buffers), Role.FRAME).tolist() == [[0, 5, 0, 192]]
+    assert merged_boxes(small_plan(buffers=buffers), Role.FRAME).tolist() == [[0, 5, 0, 192]]
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,7 +11,7 @@ from standin_sweeps import sweep
 from standin_trial import Context, plan_candidate
 
 from evaluation.errors import UserError
-from sweeps.cli.dry_run import _spread, budgets, print_dry_run
+from sweeps.cli.dry_run import budgets, evenly_spread, print_dry_run
 from sweeps.config.schema import SweepConfig
 
 Config = Callable[..., SweepConfig]
@@ -55,11 +55,11 @@ def test_what_cannot_be_planned_in_time_is_left_out_evenly(config: Config, monke
     monkeypatch.setattr("sweeps.cli.dry_run.PLANNING_S", 0.0)
     assert "planned: an even sample of 1 of 27 candidates" in dry_run(config())
     everything = list(range(180))
-    assert sorted(_spread(everything)) == everything
+    assert sorted(evenly_spread(everything)) == everything
     for size in (10, 20, 60):
-        first = sorted(_spread(everything)[:size])
+        first = sorted(evenly_spread(everything)[:size])
         assert max(np.diff([-1, *first, 180])) < 3 * 180 / size
-    assert _spread(everything[:1]) == [0]
+    assert evenly_spread(everything[:1]) == [0]
 
 
 def test_a_network_that_fails_is_said(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

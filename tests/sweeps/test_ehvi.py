@@ -148,12 +148,12 @@ def test_with_more_trials_than_a_process_is_conditioned_on_it_still_foretells() 
     random = np.random.default_rng(0)
     points = random.uniform(0, 1, (3 * ehvi.CONDITIONED, 2))
     surface = lambda at: np.sin(3 * at[:, 0]) - at[:, 1] ** 2  # noqa: E731
-    process = ehvi._fitted(points[:-50], surface(points[:-50]))
+    process = ehvi.fitted_process(points[:-50], surface(points[:-50]))
     assert process.predict(points[-50:]) == pytest.approx(surface(points[-50:]), abs=0.02)
     assert len(process.X_train_) == ehvi.CONDITIONED
 
 
 def test_scales_are_never_much_older_than_the_trials() -> None:
-    rungs = [ehvi._rung(count) for count in range(1, ehvi.FITTED + 1)]
+    rungs = [ehvi.fitting_rung(count) for count in range(1, ehvi.FITTED + 1)]
     assert all(count / ehvi.REFITTED - 1 <= rung <= count for count, rung in enumerate(rungs, 1))
     assert len(set(rungs)) < len(rungs) / 2

@@ -12,7 +12,7 @@ from reports.record import State, Trial
 from sweeps.config.constraints import planned_costs
 from sweeps.config.schema import ScreeningConfig
 from sweeps.config.space import Candidate, Compression
-from sweeps.search.loop import _Search
+from sweeps.search.loop import Search
 from sweeps.search.optuna_study import PendingTrial
 from sweeps.trial.screening import Screen, compare, looks, screen, upper_difference
 
@@ -167,7 +167,7 @@ def test_looks_end_with_whole_batches() -> None:
 def test_only_what_was_known_when_a_candidate_was_asked_weighs_against_it(config) -> None:
     """Also where the question is handed out again after a stop, when more is known."""
     settings = config("screening.enabled=true")
-    search = _Search(settings, None, SimpleNamespace(trials={}), None, None, None, None)
+    search = Search(settings, None, SimpleNamespace(trials={}), None, None, None, None)
     search.told = {1: told(1, candidate(), 0.5, 100), 2: told(2, candidate(0.25), 0.9, 50)}
-    request = search._request(PendingTrial(3, candidate(0.5), 0, known=1))
+    request = search.request(PendingTrial(3, candidate(0.5), 0, known=1))
     assert [dominating.number for dominating in request.screen.front_trials] == [1]

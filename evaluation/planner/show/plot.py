@@ -88,7 +88,7 @@ def _draw(figure: Figure, graph: Graph, plan: Plan) -> None:
 def _buffers(axes: Axes, plan: Plan, scale: float) -> None:
     from matplotlib.collections import PolyCollection
 
-    merged = {role: _merged(plan, role) for role in COLOURS}
+    merged = {role: merged_boxes(plan, role) for role in COLOURS}
     rasterized = sum(len(boxes) for boxes in merged.values()) > _MAX_VECTORS
     per_step, per_byte = INCHES[0] * AXES[2] / axes.get_xlim()[1], INCHES[1] * AXES[3] / axes.get_ylim()[1] / scale
     for role, boxes in merged.items():
@@ -110,9 +110,9 @@ def _buffers(axes: Axes, plan: Plan, scale: float) -> None:
                 axes.add_collection(polygons, autolim=False)
 
 
-def _merged(plan: Plan, role: Role) -> npt.NDArray[np.float64]:
-    """Rectangles (n, 4) as left, right, low, high of a role's buffers; those that continue one another in time are
-    one, and so are then those that are on one another, if they are of one tensor."""
+def merged_boxes(plan: Plan, role: Role) -> npt.NDArray[np.float64]:
+    """Rectangles (n, 4) as left, right (steps), low, high (bytes) of a role's buffers; those that continue one another
+    in time are one, and so are then those that are on one another, if they are of one tensor."""
     boxes = sorted(
         (buffer.tensors[:1], buffer.offset, buffer.offset + buffer.size_bytes, buffer.lower, buffer.upper)
         for buffer in plan.buffers
