@@ -21,7 +21,7 @@ from deeplab.tensorflow import keras, tf
 
 _PIXELS_PER_BATCH = 1 << 20
 _SAMPLED_VALUES_PER_IMAGE = 1024
-_VALUES_TOGETHER = 1 << 26
+VALUES_TOGETHER = 1 << 26
 """Of inner tensors, held at a time: 256 MiB."""
 _CODE_RESOLUTION = 2.0**12
 """Means and interpolated codes are taken to this fraction before they are rounded: float32 may miss an exact half."""
@@ -141,13 +141,14 @@ class Simulator:
         return found
 
     def sample_inputs(
-        self, checkpoint: Checkpoint, frames: np.ndarray, pixels: int, names: tuple[str, ...] = ()
+        self, network: Checkpoint | QuantizedNetwork, frames: np.ndarray, pixels: int, names: tuple[str, ...] = ()
     ) -> dict[str, np.ndarray]:
-        """What the named convolutions read, or all but depthwise ones: float32 (samples, input channels).
+        """What the named convolutions read, or all but depthwise ones: float32 (samples, input channels); codes less
+        their zero point where the network is quantized.
 
         About `pixels` evenly spaced pixels of each image; maps with fewer pixels give all they have.
         """
-        self.load(checkpoint)
+        self.load(network)
         names = names or tuple(layer.name for layer in layers(self.spec) if layer.kind == "conv")
         found: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for image in self._values([self.model.get_layer(name).input for name in names], frames):
@@ -163,7 +164,7 @@ class Simulator:
         """
         inner = keras.Model(self.model.input, tensors)
         each = sum(math.prod(tensor.shape[1:]) for tensor in tensors)
-        size = max(1, min(self.batch_size, _VALUES_TOGETHER // each))
+        size = max(1, min(self.batch_size, VALUES_TOGETHER // each))
         for start in range(0, len(frames), size):
             batch = self.normalise(tf.constant(frames[start : start + size]))
             values = [value.numpy() for value in tf.nest.flatten(inner(batch, training=False))]
@@ -199,6 +200,11 @@ class Walk:
         size = runner.batch_size
         self._frames = [frames[start : start + size] for start in range(0, len(frames), size)]
         self._held: list[dict[str, np.ndarray]] = [{} for _ in self._frames]
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Layers whose outputs are held."""
+        return frozenset().union(*self._held)
 
     def sample_windows(
         self, network: Checkpoint | QuantizedNetwork, source: str, window: Layer, count: int, seed: int

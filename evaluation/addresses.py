@@ -89,6 +89,11 @@ def remember(address: str) -> None:
     _remembered.update(secret for _, secret in _secrets(address))
 
 
+def forget() -> None:
+    """From now on `masked` knows no secret that `remember` was told; those in the environment it always knows."""
+    _remembered.clear()
+
+
 _remembered: set[str] = set()
 
 

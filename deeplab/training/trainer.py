@@ -79,7 +79,7 @@ class Trainer:
             pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
             loss = tf.reduce_sum(pixels * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
             if self._options.jaccard_weight:
-                loss += self._options.jaccard_weight * _jaccard_loss(logits, classes, seen)
+                loss += self._options.jaccard_weight * jaccard_loss(logits, classes, seen)
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), _GRADIENT_NORM)
         for variable in variables:
             if id(variable) in self._decayed:
@@ -111,6 +111,17 @@ class Trainer:
         self._model.set_weights(present)
         return folded
 
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """The network's weights by name as the last step left them, BatchNorm not folded."""
+        return {variable.name: variable.numpy() for variable in self._model.weights}
+
+    @property
+    def averages(self) -> dict[str, np.ndarray]:
+        """The average over the steps of each of `weights`; empty without averaging."""
+        names = [variable.name for variable in self._model.variables]
+        return {name: average.numpy() for name, average in zip(names, self._averages, strict=False)}
+
     def _kept(self) -> list[tf.Variable]:
         return self._averages or self._model.weights
 
@@ -127,8 +138,14 @@ class Trainer:
         return [*self._model.variables, *self._optimizer.variables(), *self._averages]
 
 
-def _jaccard_loss(logits: tf.Tensor, classes: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
-    """1 - mean over the batch's classes of sum(p t) / sum(p + t - p t): p the probability of a class, t its label."""
+def jaccard_loss(logits: tf.Tensor, classes: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+    """1 - mean over the batch's classes of sum(p t) / sum(p + t - p t): p the probability of a class, t its label.
+
+    Args:
+        logits: float32 (N, h, w, classes).
+        classes: int (N, h, w); where nothing is seen, any of them.
+        seen: bool (N, h, w), False where the label is void.
+    """
     seen = tf.cast(seen, tf.float32)[..., None]
     probabilities = tf.nn.softmax(logits) * seen
     labels = tf.one_hot(classes, logits.shape[-1]) * seen

@@ -177,7 +177,7 @@ class Study:
             optuna.trial.create_trial(
                 state=states[trial.state],
                 values=self._values(trial) if complete else None,
-                params=self._params(candidate),
+                params=self.params_of(candidate),
                 distributions=self._distributions(),
                 user_attrs={QUESTION: question},
             )
@@ -209,7 +209,7 @@ class Study:
                 candidate = choose(self._space, list(finished.values()), pending, list(self._untried), self._worth)
             else:
                 trial = self._ask_optuna(number + 100_003 * attempt, finished)
-                candidate = self._candidate(trial.params)
+                candidate = self.candidate_of(trial.params)
             if candidate not in self.asked and (question := self._claim(number, candidate, trial, len(finished))):
                 return question
             if trial is not None:
@@ -251,7 +251,7 @@ class Study:
             return PendingTrial(number, candidate, None, known)
         trial = optuna.trial.create_trial(
             state=TrialState.RUNNING,
-            params=self._params(candidate),
+            params=self.params_of(candidate),
             distributions=self._distributions(),
             user_attrs={QUESTION: _as_attribute(number, candidate, known)},
         )
@@ -352,14 +352,16 @@ class Study:
             if len(levels) > 1
         }
 
-    def _candidate(self, params: Mapping[str, Any]) -> Candidate:
+    def candidate_of(self, params: Mapping[str, Any]) -> Candidate:
+        """The candidate that parameters of Optuna's stand for; a parameter that is missing is at its first level."""
         chosen = {}
         for name, levels in self._levels.items():
             value = params.get(name, 0)
             chosen[name] = levels[value] if isinstance(value, int) else value
         return self._space.candidate(**chosen)
 
-    def _params(self, candidate: Candidate) -> dict[str, Any]:
+    def params_of(self, candidate: Candidate) -> dict[str, Any]:
+        """What Optuna knows a candidate by: of every dimension with a choice, the index of its level."""
         params, values = {}, candidate.as_params()
         for name, levels in self._levels.items():
             value = values[name] if name in values else candidate.bits_of(name)  # a stage that follows the backbone

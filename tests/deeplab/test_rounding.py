@@ -117,7 +117,9 @@ def test_windows_are_what_the_layers_read(checkpoint, images):
         for running in (checkpoint, network):
             windows, inside = Walk(runner, images[:1]).sample_windows(running, layer.inputs[0], layer, 40, seed=5)
             reader = next(x for x in layers(checkpoint.spec) if layer.inputs[0] in x.inputs and x.has_weights)
-            ((source,),) = runner._values([runner.model.get_layer(reader.name).input], images[:1])
+            before = next(each for each in layers(checkpoint.spec) if each.name == layer.inputs[0])
+            read = runner.sample_inputs(running, images[:1], before.height * before.width, (reader.name,))
+            source = read[reader.name].reshape(before.height, before.width, -1)
             scale = 1.0 if running is checkpoint else network.activations[layer.inputs[0]].scale
             kernel = checkpoint.weights[f"{layer.name}/kernel"]
             places = np.random.default_rng(5).integers([layer.height, layer.width], size=(40, 2))
@@ -173,12 +175,13 @@ def test_learning_the_rounding_runs_every_layer_once(checkpoint, images, monkeyp
 
 def test_a_walk_holds_what_is_read_later_and_nothing_else(checkpoint, images):
     order = layers(checkpoint.spec)
+    names, reached = [layer.name for layer in order], 0
     walk = Walk(simulator(checkpoint.spec), images[:2])
     for layer in order:
         if layer.has_weights:
             walk.sample_windows(checkpoint, layer.inputs[0], layer, 5, seed=0)
-            walked = {each.name for each in order[: walk._reached]}
-            assert set(walk._held[0]) == walked & {name for later in order[walk._reached :] for name in later.inputs}
+            reached = max(reached, names.index(layer.inputs[0]) + 1)
+            assert walk.held == set(names[:reached]) & {name for later in order[reached:] for name in later.inputs}
 
 
 def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, images):

@@ -5,14 +5,12 @@ Many operators stand side by side in one network, each result an output of its o
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deeplab.runtime.emit import place_at_end
 from deeplab.runtime.program import Program, compiler, write_sources
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Quantization, Tensor, read_tflite
@@ -289,15 +287,9 @@ def image(graph: Graph, seed: int = 5) -> np.ndarray:
     return random.integers(bounds.min, bounds.max + 1, source.shape).astype(source.dtype)
 
 
-def outputs_of(program: Program, graph: Graph, planned) -> dict[int, np.ndarray]:
+def outputs_of(program: Program, graph: Graph) -> dict[int, np.ndarray]:
     """The bytes of every output after a run."""
-    library = program._library
-    found = {}
-    for index, tensor in enumerate(graph.outputs):
-        size = place_at_end(graph, planned, tensor)[1]
-        address = library.network_output(index)
-        found[tensor] = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)).copy()
-    return found
+    return {tensor: program.output(index) for index, tensor in enumerate(graph.outputs)}
 
 
 def bytes_of(values: np.ndarray, size: int) -> np.ndarray:
@@ -321,7 +313,7 @@ def assert_equal(graph: Graph, planned: Plan, folder: Path, flags: tuple[str, ..
     wanted = run_whole(graph, frame)
     for fill in (0xA5, 0x5A):
         program.run(frame, fill)
-        for tensor, found in outputs_of(program, graph, planned).items():
+        for tensor, found in outputs_of(program, graph).items():
             operator = next(o for o in graph.operators if tensor in o.outputs)
             expected = bytes_of(wanted[tensor], found.size)
             np.testing.assert_array_equal(found, expected, operator.name)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from deeplab.training.config import AugmentationConfig, TrainConfig, read_config
 from deeplab.training.state import TrainingState, load_state, save_state
 from evaluation.errors import UserError
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from tests.waiting import wait_until
 
 CONFIGS = Path(__file__).resolve().parents[2] / "deeplab" / "training"
 
@@ -210,16 +210,16 @@ def test_class_weights_are_median_frequency(tmp_path: Path) -> None:
 def test_the_jaccard_loss_of_hard_predictions_is_one_less_the_miou() -> None:
     import tensorflow as tf
 
-    from deeplab.training.trainer import _jaccard_loss
+    from deeplab.training.trainer import jaccard_loss
 
     labels = np.array([[[0, 0, 0, 1], [1, 1, VOID, VOID]]])
     predicted = np.array([[[0, 0, 1, 1], [1, 0, 0, 2]]])  # what is under void does not count
     seen = labels != VOID
     logits = tf.one_hot(predicted, 3) * 100.0
-    loss = float(_jaccard_loss(logits, tf.constant(np.where(seen, labels, 0)), tf.constant(seen)))
+    loss = float(jaccard_loss(logits, tf.constant(np.where(seen, labels, 0)), tf.constant(seen)))
     # class 0: 2 of 4, class 1: 2 of 4; class 2 has no labels
     assert loss == pytest.approx(1 - (2 / 4 + 2 / 4) / 2, abs=1e-6)
-    even = float(_jaccard_loss(tf.zeros((1, 2, 4, 3)), tf.constant(np.where(seen, labels, 0)), tf.constant(seen)))
+    even = float(jaccard_loss(tf.zeros((1, 2, 4, 3)), tf.constant(np.where(seen, labels, 0)), tf.constant(seen)))
     # p = 1/3 everywhere: both = 3 / 3, union = 6 / 3 + 3 - 1
     assert even == pytest.approx(1 - 1 / 4, abs=1e-6)
 
@@ -233,22 +233,20 @@ def test_the_average_is_kept_and_the_weights_go_on(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     labels = rng.integers(0, 3, (2, 32, 32)).astype(np.uint8)
-    expected = None
+    expected = trainer.averages
+    assert expected.keys() == trainer.weights.keys()
     for step in range(3):
         trainer.fit(step, frames, labels)
-        now = trainer._model.get_weights()
-        share = max(0.5, 9 / (10 + step))
-        expected = [a + share * (w - a) for a, w in zip(expected, now, strict=True)] if expected else None
-        expected = expected or [average.numpy() for average in trainer._averages]
-    for average, value in zip(trainer._averages, expected, strict=True):
-        np.testing.assert_allclose(average.numpy(), value, rtol=1e-5, atol=1e-6)
-    before = trainer._model.get_weights()
+        now, share = trainer.weights, max(0.5, 9 / (10 + step))
+        expected = {name: average + share * (now[name] - average) for name, average in expected.items()}
+    averages, before = trainer.averages, trainer.weights
+    for name, average in expected.items():
+        np.testing.assert_allclose(averages[name], average, rtol=1e-5, atol=1e-6)
     kept = trainer.checkpoint({}).weights["logits/kernel"]
-    index = [weight.name for weight in trainer._model.weights].index("logits/kernel:0")
-    np.testing.assert_allclose(kept, expected[index], rtol=1e-5, atol=1e-6)
-    assert np.abs(kept - before[index]).max() > 0
-    for weight, same in zip(trainer._model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(weight, same)
+    np.testing.assert_allclose(kept, expected["logits/kernel:0"], rtol=1e-5, atol=1e-6)
+    assert np.abs(kept - before["logits/kernel:0"]).max() > 0
+    for name, weight in trainer.weights.items():
+        np.testing.assert_array_equal(weight, before[name])
 
 
 # -------------------------------------------------------------------------------------------------- state and resuming
@@ -361,9 +359,12 @@ def test_kill_9_loses_nothing_that_was_saved(tmp_path: Path) -> None:
 
     victim = command("parts")
     state = tmp_path / "parts" / "state.npz"
-    while not (state.exists() and load_state(state).step >= 6):
+
+    def six_steps_are_saved() -> bool:
         assert victim.poll() is None, "the training ended before it could be killed"
-        time.sleep(0.05)
+        return state.exists() and load_state(state).step >= 6
+
+    wait_until(six_steps_are_saved, 500, "six steps are saved")
     victim.kill()
     victim.wait()
     assert 6 <= load_state(state).step < 40

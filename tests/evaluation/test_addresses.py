@@ -10,8 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from evaluation import addresses
-from evaluation.addresses import masked, masked_address, remember, secret_in
+from evaluation.addresses import forget, masked, masked_address, remember, secret_in
 from evaluation.errors import UserError
 
 WITH_A_SECRET = [
@@ -126,7 +125,7 @@ def test_a_message_that_names_two_addresses_keeps_both() -> None:
 def forgets() -> Iterator[None]:
     """What one test made known, the next does not know."""
     yield
-    addresses._remembered.clear()
+    forget()
 
 
 _ANY = st.text(min_size=4, max_size=24).filter(lambda text: text.strip("*") and text == text.strip())
@@ -168,7 +167,7 @@ def test_a_secret_in_use_is_shown_nowhere(scheme: str, password: str, text: str)
         for shown in (masked(whole), str(UserError(whole))):
             assert password not in shown
             assert quote(password, safe="") not in shown
-    addresses._remembered.clear()
+    forget()
 
 
 def _fits(text: str) -> bool:

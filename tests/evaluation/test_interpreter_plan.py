@@ -35,10 +35,10 @@ class Builder:
     def activation(self, name, shape, scale=0.1, zero_point=-1):
         zero = 0 if self.bits == 16 else zero_point
         grid = None if self.is_float else Quantization(np.array([scale], np.float32), np.array([zero], np.int64))
-        return self._add(Tensor(name, shape, self.dtype, self.bits, grid))
+        return self.add(Tensor(name, shape, self.dtype, self.bits, grid))
 
     def constant(self, name, data, bits=None, grid=None):
-        return self._add(Tensor(name, data.shape, data.dtype.name, bits or data.dtype.itemsize * 8, grid, True, data))
+        return self.add(Tensor(name, data.shape, data.dtype.name, bits or data.dtype.itemsize * 8, grid, True, data))
 
     def operate(self, kind, name, inputs, output, **attributes):
         self.operators.append(Operator(kind, name, inputs, (output,), attributes))
@@ -78,7 +78,7 @@ class Builder:
         flags = {"align_corners": False, "half_pixel_centers": False} | convention
         return self.operate("RESIZE_BILINEAR", name, (source, size), output, **flags)
 
-    def _add(self, tensor):
+    def add(self, tensor):
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
@@ -105,7 +105,7 @@ def small_segmenter(activation_bits=8, weight_bits=8, rows=37, columns=29):
     b.operate("CONCATENATION", "skip", (up, stem), skip, axis=3, activation="NONE")
     logits = b.resize("logits", b.convolution("classes", skip, 5, kernel=1), rows, columns)
     axis = b.constant("axis", np.array(3, np.int32))
-    labels = b._add(Tensor("labels", (1, rows, columns), "int32", 32))
+    labels = b.add(Tensor("labels", (1, rows, columns), "int32", 32))
     b.operate("ARG_MAX", "labels", (logits, axis), labels, axis=3)
     return Graph("small", tuple(b.tensors), tuple(b.operators), (frame,), (labels,))
 

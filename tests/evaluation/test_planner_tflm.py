@@ -313,7 +313,7 @@ def test_constants_keep_the_alignment_that_kernels_rely_on(shared):
     planned = with_offline_plan(data, offline_plan(data).offsets)
     model = schema.Model.GetRootAs(planned, 0)
     places = [
-        buffer._tab.Vector(buffer._tab.Offset(4))
+        buffer.DataAsNumpy().ctypes.data - np.frombuffer(planned, np.uint8).ctypes.data
         for buffer in map(model.Buffers, range(model.BuffersLength()))
         if buffer.DataLength()
     ]

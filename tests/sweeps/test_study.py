@@ -56,7 +56,7 @@ def test_every_candidate_is_asked_once_until_none_is_left(tmp_path: Path, sample
 def test_stages_are_dimensions_like_any_other(tmp_path: Path, sampler: str) -> None:
     study = open_study(tmp_path, sampler, space=STAGED)
     for candidate in STAGED.candidates():
-        assert study._candidate(study._params(candidate)) == candidate
+        assert study.candidate_of(study.params_of(candidate)) == candidate
     finished: dict[int, Trial] = {}
     search(study, 5, finished)
     asked = study.ask(finished)
