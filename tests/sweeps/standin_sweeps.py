@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from reports.record import StudyRecord, Trial
 from sweeps.config.schema import SweepConfig
 from sweeps.sweep import run_sweep
+from tests.waiting import wait_until
 
 SCRIPT = Path(__file__).parent / "sweep_script.py"
 CONFIG = """
@@ -71,11 +71,13 @@ def start(tmp_path: Path, *arguments: str, **options: bool) -> subprocess.Popen:
     )
 
 
-def wait_for_trials(folder: Path, count: int) -> None:
-    end = time.monotonic() + 150
+def wait_for_trials(folder: Path, count: int, timeout_s: float = 150) -> None:
     journal = folder / "trials.jsonl"
-    while time.monotonic() < end and (not journal.exists() or journal.read_bytes().count(b"\n") < count):
-        time.sleep(0.02)
+    wait_until(
+        lambda: journal.exists() and journal.read_bytes().count(b"\n") >= count,
+        timeout_s,
+        f"the journal holds {count} trials",
+    )
 
 
 def pdf_text(folder: Path) -> str:

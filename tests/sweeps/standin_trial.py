@@ -3,10 +3,9 @@
 PETITLAB_TEST_FAULT: "crash:NAME|hang:NAME" ends, hangs, fails ("raise") or spoils ("nan") the trial of that candidate;
 "*" is every one. PETITLAB_TEST_SECONDS: how long a trial takes. PETITLAB_TEST_JITTER: up to how many seconds longer,
 another number each time. PETITLAB_TEST_GATE: "7:FILE" holds up every trial after the 7th until the file is there.
-PETITLAB_TEST_HELD_OUT_SECONDS: how long the held-out images of a trial take. Scores are looked at after half of the
-images, as in a real trial. PETITLAB_TEST_EXCEEDS: candidates, "|" between them, whose C programs take more stack than
-they may; "*" is every one, "no compiler" that none can be run. PETITLAB_TEST_LABELLED: the classes that the labels are
-said to hold, e.g. "0,2".
+PETITLAB_TEST_EXCEEDS: candidates, "|" between them, whose C programs take more stack than they may; "*" is every one,
+"no compiler" that none can be run. PETITLAB_TEST_LABELLED: the classes that the labels are said to hold, e.g. "0,2".
+Scores are looked at after half of the images, as in a real trial.
 """
 
 import os
@@ -172,7 +171,6 @@ def network_files(candidate, context):
 
 
 def held_out(candidate, context):
-    time.sleep(float(os.environ.get("PETITLAB_TEST_HELD_OUT_SECONDS", "0")))
     with (context.log.parent / "heldout.txt").open("a") as file:
         file.write(f"{candidate}\n")
     return scores(candidate, IMAGES + 2, seed=1)

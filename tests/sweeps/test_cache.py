@@ -17,6 +17,7 @@ from evaluation.errors import UserError
 from sweeps.__main__ import app
 from sweeps.storage.blob_store import Entry, FolderStore, open_store, prune
 from sweeps.storage.stage_cache import StageCache, digest
+from tests.waiting import wait_until
 
 
 class Counted:
@@ -78,42 +79,60 @@ def test_what_cannot_be_digested_is_refused() -> None:
         digest(object())
 
 
-def compute_slowly(folder: Path, seconds: float) -> None:
+def compute_behind(gate: Path, folder: Path) -> None:
+    """The computation ends once the gate is there."""
+
     def compute() -> bytes:
         with (folder / "computed").open("a") as file:
             file.write(f"{os.getpid()}\n")
-        time.sleep(seconds)
+        wait_until(gate.exists, 60, f"{gate} is there")
         return b"result"
 
     cache = StageCache(FolderStore(folder / "cache"))
     assert cache.cached("prune", {"x": 1}, compute, bytes, bytes) == b"result"
 
 
-def start(folder: Path, seconds: float) -> multiprocessing.Process:
-    process = multiprocessing.get_context("fork").Process(target=compute_slowly, args=(folder, seconds))
+def start(gate: Path, folder: Path) -> multiprocessing.Process:
+    process = multiprocessing.get_context("fork").Process(target=compute_behind, args=(gate, folder))
     process.start()
     return process
 
 
+def computing(folder: Path) -> list[int]:
+    """Processes that have begun the computation."""
+    return [int(line) for line in (folder / "computed").read_text().split()] if (folder / "computed").exists() else []
+
+
+def waiting(processes: list[multiprocessing.Process]) -> int:
+    """How many of the processes wait for a lock on a file, as the kernel lists them."""
+    fields = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    blocked = {int(field[5]) for field in fields if field[1:3] == ["->", "FLOCK"]}
+    return len(blocked & {process.pid for process in processes})
+
+
 def test_who_needs_what_another_computes_waits_for_it(tmp_path: Path) -> None:
-    processes = [start(tmp_path, 0.5) for _ in range(4)]
+    gate = tmp_path / "gate"
+    processes = [start(gate, tmp_path) for _ in range(4)]
+    wait_until(lambda: waiting(processes) == 3, 20, "three wait for the one that computes")
+    gate.touch()
     for process in processes:
         process.join(20)
         assert process.exitcode == 0
-    assert len((tmp_path / "computed").read_text().splitlines()) == 1
+    assert len(computing(tmp_path)) == 1
     assert not list((tmp_path / "cache").rglob("*.lock"))
 
 
 def test_who_waits_for_one_that_is_killed_takes_over(tmp_path: Path) -> None:
-    first = start(tmp_path, 60)
-    while not (tmp_path / "computed").exists():
-        time.sleep(0.01)
-    second = start(tmp_path, 0)
-    time.sleep(0.2)
+    gate = tmp_path / "gate"
+    first = start(gate, tmp_path)
+    wait_until(lambda: computing(tmp_path) == [first.pid], 20, "the first computes")
+    second = start(gate, tmp_path)
+    wait_until(lambda: waiting([second]) == 1, 20, "the second waits for it")
     os.kill(first.pid, signal.SIGKILL)
+    gate.touch()
     second.join(10)
     assert second.exitcode == 0
-    assert len((tmp_path / "computed").read_text().splitlines()) == 2
+    assert computing(tmp_path) == [first.pid, second.pid]
 
 
 NAMES = {word: digest(word) for word in ("old", "older", "read", "new", "a", "b", "c")}

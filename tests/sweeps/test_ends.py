@@ -21,6 +21,7 @@ from standin_sweeps import (
 
 from reports.record import State
 from reports.record_file import read_record
+from tests.waiting import wait_until
 
 ROOT = SCRIPT.parents[2]
 
@@ -138,8 +139,12 @@ def test_a_folder_that_is_removed_in_mid_study_is_one_line(config: Config, tmp_p
 
 def test_ctrl_c_while_the_workers_start_is_no_traceback_of_theirs(config: Config, tmp_path: Path) -> None:
     process = start(tmp_path, "search.trials=20", "search.workers=2", start_new_session=True)
-    while not any("spawn_main" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children()):
+
+    def workers_start() -> bool:
         assert process.poll() is None
+        return any("spawn_main" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children())
+
+    wait_until(workers_start, 120, "a worker starts")
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output

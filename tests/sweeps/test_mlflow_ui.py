@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from mlflow import MlflowClient
 from standin_sweeps import CONFIG, DOCUMENTS, sweep
 
 from sweeps.config.load import load_config
+from tests.waiting import wait_until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -46,7 +46,8 @@ def study(tmp_path_factory: pytest.TempPathFactory):
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
         server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            _wait_for(f"http://127.0.0.1:{port}/health")
+            health = f"http://127.0.0.1:{port}/health"
+            wait_until(lambda: _answers(health), 120, f"MLflow answers at {health}")
             yield record, f"http://127.0.0.1:{port}", experiment, runs
         finally:
             server.terminate()
@@ -55,16 +56,12 @@ def study(tmp_path_factory: pytest.TempPathFactory):
         os.chdir(former)
 
 
-def _wait_for(address: str) -> None:
-    end = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=2).read()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=2).read()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")

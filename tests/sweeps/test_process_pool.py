@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import faulty_handler
@@ -13,12 +12,17 @@ import pytest
 from evaluation.errors import UserError
 from sweeps.workers.process_pool import ProcessPool
 from sweeps.workers.worker_pool import Failure, Limits
+from tests.waiting import wait_until
 
 
-def answers(supervisor: ProcessPool, count: int, within_s: float = 30) -> dict:
-    found, end = {}, time.monotonic() + within_s
-    while len(found) < count and time.monotonic() < end:
-        found |= {answer.key: answer.value for answer in supervisor.poll(0.2)}
+def answers(supervisor: ProcessPool, count: int) -> dict:
+    found = {}
+
+    def all_are_there() -> bool:
+        found.update({answer.key: answer.value for answer in supervisor.poll(0.2)})
+        return len(found) >= count
+
+    wait_until(all_are_there, 30, f"{count} requests are answered")
     return found
 
 
@@ -105,23 +109,20 @@ def test_what_no_worker_has_begun_can_be_withdrawn(tmp_path: Path) -> None:
 
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     program = (
-        "import sys, time; sys.path[:0] = {path!r}\n"
+        "import sys; sys.path[:0] = {path!r}\n"
         "import faulty_handler; from pathlib import Path; from sweeps.workers.process_pool import ProcessPool\n"
         "from sweeps.workers.worker_pool import Limits\n"
         "if __name__ == '__main__':\n"
         "    s = ProcessPool(faulty_handler.open_handler, 1, Path({log!r}), Limits(60)); s.submit(0, 'pid')\n"
         "    while not (a := s.poll(0.1)): pass\n"
-        "    print(a[0].value, flush=True); s.submit(1, 'hang'); time.sleep(600)\n"
+        "    print(a[0].value, flush=True); s.submit(1, 'hang'); s.poll(600)\n"
     ).format(path=[str(Path(__file__).parent), str(Path(__file__).parents[2])], log=str(tmp_path / "log"))
     script = tmp_path / "parent.py"
     script.write_text(program)
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
         worker = int(parent.stdout.readline())
         parent.kill()
-    end = time.monotonic() + 10
-    while time.monotonic() < end and _alive(worker):
-        time.sleep(0.1)
-    assert not _alive(worker)
+    wait_until(lambda: not _alive(worker), 10, "the worker of the killed process has ended")
 
 
 def _alive(pid: int) -> bool:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import faulty_handler
 import psutil
@@ -21,6 +22,7 @@ from sweeps.config.schema import SweepConfig
 from sweeps.sweep import run_sweep
 from sweeps.workers.ray_pool import RayPool
 from sweeps.workers.worker_pool import Failure, Limits
+from tests.waiting import wait_until
 
 Config = Callable[..., SweepConfig]
 RAY = Path(sys.executable).with_name("ray")
@@ -49,11 +51,13 @@ class Cluster:
 
     def _until_it_answers(self) -> None:
         host, port = self.address.split(":")
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
+
+        def answers() -> bool:
             with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
-                return
-            time.sleep(0.2)
+                return True
+            return False
+
+        wait_until(answers, 60, f"Ray's head answers at {self.address}")
 
     def kill(self, process: subprocess.Popen) -> None:
         """The node and all that it started, at once."""
@@ -92,10 +96,14 @@ def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
             started.kill(process)
 
 
-def answers(executor: RayPool, count: int, within_s: float = 60) -> dict:
-    found, end = {}, time.monotonic() + within_s
-    while len(found) < count and time.monotonic() < end:
-        found |= {answer.key: answer.value for answer in executor.poll(0.2)}
+def answers(executor: RayPool, count: int) -> dict:
+    found = {}
+
+    def all_are_there() -> bool:
+        found.update({answer.key: answer.value for answer in executor.poll(0.2)})
+        return len(found) >= count
+
+    wait_until(all_are_there, 60, f"{count} requests are answered")
     return found
 
 
@@ -144,16 +152,20 @@ def test_a_sweep_survives_the_loss_of_a_node_and_equals_the_local_one(
 def test_a_worker_without_room_is_waited_for_while_another_works(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.workers.ray_pool.START_LIMIT_S", 8)
-    log = tmp_path / "log"
+    log, clock = tmp_path / "log", SimpleNamespace(later_s=0.0)
+    clock.monotonic = lambda: time.monotonic() + clock.later_s
+    monkeypatch.setattr("sweeps.workers.ray_pool.time", clock)
     with RayPool(faulty_handler.open_handler, 3, log, Limits(8), address=cluster.address) as executor:
-        end, key = time.monotonic() + 10, 0
-        while time.monotonic() < end:
+        for key, later_s in enumerate((0, 1000, 1000, 2000)):
+            clock.later_s = later_s
             executor.submit(key, key)
             assert answers(executor, 1) == {key: 2 * key}
-            key += 1
+    clock.later_s = 0.0
+    monkeypatch.setattr("sweeps.workers.ray_pool.START_LIMIT_S", 8)
     with RayPool(faulty_handler.open_handler, 1, log, Limits(8), address=cluster.address, cpus=9) as executor:
         executor.submit(0, 0)
+        assert executor.poll(0.2) == []
+        clock.later_s = 9.0
         with pytest.raises(UserError, match="no Ray worker started within 8 s; ask for less than 1 workers of 9 CPUs"):
             answers(executor, 1)
 

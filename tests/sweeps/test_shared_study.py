@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from sweeps.storage.postgres_journal import BudgetSpentError, Claim, SharedJourn
 from sweeps.storage.study_folder import open_folder
 from sweeps.sweep import run_sweep
 from sweeps.trial.preflight import check_inputs
+from tests.waiting import wait_until
 
 Config = Callable[..., SweepConfig]
 ONE, TWO = Candidate(tile_count=2), Candidate(tile_count=4)
@@ -84,17 +84,25 @@ def test_no_more_is_claimed_than_the_budget_holds(url: str) -> None:
     assert a.claim(TWO) == 2
 
 
+def pass_time(url: str, seconds: float) -> None:
+    """Leases have so much less left."""
+    with create_engine(url).begin() as connection:
+        connection.execute(text("UPDATE petitlab_claims SET lease_until = lease_until - :s"), {"s": seconds})
+
+
 def test_a_claim_is_taken_over_once_its_lease_has_run_out_and_not_before(url: str) -> None:
-    a, b = journal(url, "a", 0.5), journal(url, "b")
+    a, b = journal(url, "a", lease_s=600), journal(url, "b")
     a.claim(BASELINE)
     a.claim(ONE)
     assert b.take_over() is None
     assert b.others_at_work()
-    time.sleep(0.3)
-    a.renew()
-    time.sleep(0.3)
+    pass_time(url, 400)
     assert b.take_over() is None
-    time.sleep(0.4)
+    a.renew()
+    pass_time(url, 400)
+    assert b.take_over() is None
+    assert b.others_at_work()
+    pass_time(url, 400)
     assert not b.others_at_work()
     assert b.take_over() == Claim(0, BASELINE)
     assert b.take_over() == Claim(1, ONE)
@@ -231,9 +239,7 @@ def test_what_a_killed_launch_had_begun_is_taken_up_by_the_other(config: Config,
     settings = ("search.trials=16", "search.workers=2", "storage.lease_seconds=5")
     first = start(tmp_path, url, tracking, *settings)
     log = tmp_path / "studies" / "stand-in" / "evaluated.txt"
-    end = time.monotonic() + 60
-    while time.monotonic() < end and not (log.exists() and len(log.read_text().splitlines()) > 4):
-        time.sleep(0.02)
+    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 4, 60, "more than 4 trials have begun")
     second = start(tmp_path, url, tracking, *settings)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
