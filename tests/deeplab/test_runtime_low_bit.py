@@ -87,7 +87,7 @@ def check(graph: Graph, tiles: int, folder: Path, flags: tuple[str, ...]) -> Non
     write_sources(graph, planned, folder)
     program, wanted = Program(graph, planned, folder, flags), run_whole(graph, frame)
     program.run(frame, 0xA5)
-    for index, data in outputs_of(program, graph, planned).items():
+    for index, data in outputs_of(program, graph).items():
         tensor = graph.tensors[index]
         operator = next(operator for operator in graph.operators if index in operator.outputs)
         found = data.view(tensor.dtype if tensor.bits >= 8 and data.size >= wanted[index].nbytes else np.uint8)

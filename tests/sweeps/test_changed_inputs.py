@@ -14,7 +14,7 @@ import pytest
 import standin_trial
 from PIL import Image
 from rich.console import Console
-from standin_sweeps import Config, pdf_text
+from standin_sweeps import DOCUMENTS, Config, pdf_text
 
 from benchmarks.faults import changed_inputs
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -260,7 +260,9 @@ def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_wh
     study: Callable, data: Path
 ) -> None:
     def sweep(trials: int, **options: bool):
-        return run_sweep(study(f"search.trials={trials}"), trials > 3, Console(quiet=True), "standin_trial", **options)
+        return run_sweep(
+            study(f"search.trials={trials}", DOCUMENTS), trials > 3, Console(quiet=True), "standin_trial", **options
+        )
 
     def taken() -> list[str]:
         return (study().folder / "heldout.txt").read_text().splitlines()
