@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,12 @@ class _Worker:
 
 @contextlib.contextmanager
 def _held_back(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """Inside, these signals wait; so they do in a process that is started, until it says otherwise."""
+    """Inside, these signals wait; so they do in a process that is started, until it says otherwise.
+
+    `multiprocessing` starts its resource tracker with the first process, and lets SIGINT through again when it has: it
+    is started before.
+    """
+    resource_tracker.ensure_running()
     former = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield

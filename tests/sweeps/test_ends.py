@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -140,7 +141,9 @@ def test_ctrl_c_while_the_workers_start_is_no_traceback_of_theirs(config: Config
 
     def workers_start() -> bool:
         assert process.poll() is None
-        return any("spawn_main" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children())
+        with suppress(psutil.Error):  # of a child that has ended between the two questions
+            return any("spawn_main" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children())
+        return False
 
     wait_until(workers_start, 120, "a worker starts")
     os.killpg(process.pid, signal.SIGINT)
