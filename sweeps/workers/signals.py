@@ -25,6 +25,11 @@ class StoppedAtOnceError(UserError):
         super().__init__("stopped at once; what had finished is kept: go on with --resume")
 
 
+class _AtOnce(KeyboardInterrupt):
+    """On its way from a signal's handler. No `Exception`: a library in whose midst it is raised would wrap it in one of
+    its own, as SQLAlchemy does."""
+
+
 @dataclass
 class Stop:
     """What has been asked for: once, the running trials finish; twice, they end."""
@@ -34,18 +39,24 @@ class Stop:
 
     @contextmanager
     def on_signals(self, notify: Callable[[str], None]) -> Iterator[Stop]:
-        """Inside, signals ask for a stop. SIGHUP stays ignored where it is (`nohup`)."""
+        """Inside, signals ask for a stop. SIGHUP stays ignored where it is (`nohup`).
+
+        Raises:
+            StoppedAtOnceError: a second signal came.
+        """
 
         def handle(number: int, _: object) -> None:
             self.asked += 1
             if self.asked > 1:
-                raise StoppedAtOnceError
+                raise _AtOnce
             notify("stopping: the running trials finish first; once more to stop at once")
 
         kept = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
         former = {number: signal.signal(number, handle) for number in kept}
         try:
             yield self
+        except _AtOnce:
+            raise StoppedAtOnceError from None
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
