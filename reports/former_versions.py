@@ -1,7 +1,7 @@
 """Records and journal lines of former versions, brought to the names of this one before they are checked.
 
-Version 1 (until 2026-11): images were called pictures, other runtimes peers, and the trial
-that dominates another its rival.
+Version 1 (until 2026-11): images were called pictures, other runtimes peers, and the trial that
+dominates another its rival.
 """
 
 from __future__ import annotations

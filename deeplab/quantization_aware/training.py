@@ -73,7 +73,7 @@ class _Wrapped:
 
 
 class AwareStudent:
-    """The network with tfmot's wrappers around every layer that rounds; `descent` trains it.
+    """The network with tfmot's wrappers around every layer that rounds; `optimizer_step` trains it.
 
     Args:
         checkpoint: the float network; its weights are trained, those that are 0 stay 0.

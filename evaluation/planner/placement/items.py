@@ -7,7 +7,7 @@ their bases must be when the one is below the other; these *separations* follow 
 then a search over bases alone (buffers without chunks have their sizes as separations; compare Blacker et al., 2020,
 "diagonal memory optimisation").
 
-Where every item is a single buffer, the problem is the usual one and `offsets` solves it.
+Where every item is a single buffer, the problem is the usual one and `place` solves it.
 """
 
 from __future__ import annotations

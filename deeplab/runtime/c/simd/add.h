@@ -82,7 +82,7 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
         __m256i high = _mm256_add_epi32(raised(a + first + 8, l->zeros[0], &s[0]),
                                         raised(b + first + 8, l->zeros[1], &s[1]));
         __m256i sums = in_order(_mm256_packs_epi32(scaled_lanes(low, &s[2]), scaled_lanes(high, &s[2])));
-        _mm_storeu_si128((__m128i *)(void *)(to + first), _mm256_castsi256_si128(low_bit_of(sums, sums, &range)));
+        _mm_storeu_si128((__m128i *)(void *)(to + first), _mm256_castsi256_si128(codes_of(sums, sums, &range)));
     }
     add_plainly(l, a + first, b + first, to + first, count - first);
 }
@@ -118,7 +118,7 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
         raised(b + first, l->zeros[1], &s[1], y);
         for (int i = 0; i < 4; i++)
             x[i] = scaled_lanes(vaddq_s32(x[i], y[i]), &s[2]);
-        vst1q_s8(to + first, low_bit_of(x, &range));
+        vst1q_s8(to + first, codes_of(x, &range));
     }
     add_plainly(l, a + first, b + first, to + first, count - first);
 }

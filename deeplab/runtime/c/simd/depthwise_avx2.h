@@ -62,7 +62,7 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
     }
     if (b->manner != ONE_BY_ONE) {
         __m256i sums = sixteen_of(low, high, b->scaling, b->manner, b->to_codes->out_zero);
-        _mm_storeu_si128((__m128i *)(void *)to, _mm256_castsi256_si128(low_bit_of(sums, sums, b->to_codes)));
+        _mm_storeu_si128((__m128i *)(void *)to, _mm256_castsi256_si128(codes_of(sums, sums, b->to_codes)));
     } else {
         int32_t plain[CHANNELS];
         _mm256_storeu_si256((__m256i *)(void *)plain, _mm256_permute2x128_si256(low, high, 0x20));

@@ -59,7 +59,7 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
     if (b->scales) {
         for (int i = 0; i < 4; i++)
             sums[i] = scaled_lanes(sums[i], &b->scaling[i]);
-        vst1q_s8(to, low_bit_of(sums, b->to_codes));
+        vst1q_s8(to, codes_of(sums, b->to_codes));
     } else {
         int32_t plain[CHANNELS];
         for (int i = 0; i < 4; i++)

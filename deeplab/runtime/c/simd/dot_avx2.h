@@ -112,7 +112,7 @@ static void finish_pair(const struct block *b, const struct walk *w, const __m25
         return;
     }
     int16_t zero = w->scaling.out_zero;
-    __m256i codes = low_bit_of(in_order(sixteen_of(paired(sums), paired(sums + 2), s, b->manner, zero)),
+    __m256i codes = codes_of(in_order(sixteen_of(paired(sums), paired(sums + 2), s, b->manner, zero)),
                              in_order(sixteen_of(paired(sums + 4), paired(sums + 6), s, b->manner, zero)),
                              &w->scaling);
     if (b->lanes == LANES) {

@@ -170,7 +170,7 @@ static void finish_pixel(const struct block *b, const struct walk *w, const int3
     }
     for (int i = 0; i < 4; i++)
         all[i] = scaled_lanes(all[i], &b->scaling[i]);
-    int8x16_t codes = low_bit_of(all, &w->scaling);
+    int8x16_t codes = codes_of(all, &w->scaling);
     if (b->lanes == LANES) {
         vst1q_s8(out, codes);
     } else {

@@ -68,7 +68,7 @@ INLINED __m256i in_order(__m256i sixteen)
 }
 
 /* Two runs of 16 codes, the first in the lower half. */
-INLINED __m256i low_bit_of(__m256i a, __m256i b, const struct scaling *s)
+INLINED __m256i codes_of(__m256i a, __m256i b, const struct scaling *s)
 {
     __m256i codes = _mm256_permute4x64_epi64(_mm256_packs_epi16(a, b), 0xD8);
     codes = _mm256_max_epi8(codes, _mm256_set1_epi8((char)s->lowest));

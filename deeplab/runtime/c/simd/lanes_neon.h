@@ -19,7 +19,7 @@ INLINED int32x4_t scaled_lanes(int32x4_t x, const struct lane_scaling *s)
 }
 
 /* 16 codes of 16 scaled sums. */
-INLINED int8x16_t low_bit_of(const int32x4_t *x, const struct scaling *s)
+INLINED int8x16_t codes_of(const int32x4_t *x, const struct scaling *s)
 {
     int16x8_t zero = vdupq_n_s16(s->out_zero);
     int16x8_t low = vcombine_s16(vqmovn_s32(x[0]), vqmovn_s32(x[1]));
