@@ -1,9 +1,9 @@
 """`plan`: from a graph to a validated memory plan.
 
-The pieces, in order: `evaluation.kernels` (what each operator's kernel needs), `order` (which calls run, and when), `ir`
-(which tensor is stored where), `tiling` (how the network is split into tiled sections, their steps and buffers),
-`placement` (where each buffer is), `cost` (what it adds up to), `search` (all of these together), `validate` (whether the
-result is true).
+The pieces, in order: `evaluation.kernels` (what each operator's kernel needs), `order` (which calls run, and when),
+`ir` (which tensor is stored where), `tiling` (how the network is split into tiled sections, their steps and buffers),
+`placement` (where each buffer is), `cost` (what it adds up to), `search` (all of these together), `validate` (whether
+the result is true).
 """
 
 from __future__ import annotations
