@@ -107,6 +107,7 @@ class Search(Generic[J]):
         exhausted, failed = False, None
         try:
             while True:
+                stop.check()
                 check_folder(self.config.folder)
                 self._look_around()
                 if self.failures >= self.config.search.failures_in_a_row:

@@ -5,7 +5,9 @@ The first signal lets the running trials finish, the second ends them.
 
 from __future__ import annotations
 
+import logging
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,12 +32,27 @@ class _AtOnce(KeyboardInterrupt):
     its own, as SQLAlchemy does."""
 
 
+def _silence_libraries() -> None:
+    """From now on a library that the end interrupts says nothing about it; the process is about to end.
+
+    SQLAlchemy, for one, logs the traceback of a cursor that it cannot close any more, and Python prints what a
+    finalizer raises.
+    """
+    logging.disable(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
+
+
 @dataclass
 class Stop:
     """What has been asked for: once, the running trials finish; twice, they end."""
 
     asked: int = 0
     reason: str = "stopped by a signal"
+
+    def check(self) -> None:
+        """End at once where two signals came, but a finalizer or a callback swallowed what the handler raised."""
+        if self.asked > 1:
+            raise _AtOnce
 
     @contextmanager
     def on_signals(self, notify: Callable[[str], None]) -> Iterator[Stop]:
@@ -48,6 +65,7 @@ class Stop:
         def handle(number: int, _: object) -> None:
             self.asked += 1
             if self.asked > 1:
+                _silence_libraries()
                 raise _AtOnce
             notify("stopping: the running trials finish first; once more to stop at once")
 

@@ -163,3 +163,43 @@ def test_a_second_signal_is_one_line(config: Config, tmp_path: Path) -> None:
     assert output.splitlines()[-1] == "error: stopped at once; what had finished is kept: go on with --resume"
     assert "Traceback" not in output
     assert "RUNNING" not in {run.info.status for run in mlflow_runs()}
+
+
+SIGNALS_INSIDE_LIBRARIES = """
+import logging, os, signal, sys
+from evaluation.errors import exits_on_user_error
+from sweeps.workers.signals import Stop
+
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+
+def fetch():  # as SQLAlchemy does with a cursor that it cannot close
+    try:
+        press()
+    except BaseException:
+        logging.getLogger("sqlalchemy.pool").error("Error closing cursor", exc_info=True)
+        raise
+
+class Finalized:  # what a finalizer raises is printed, and lost
+    def __del__(self):
+        press()
+
+@exits_on_user_error
+def main():
+    stop = Stop()
+    with stop.on_signals(lambda _: None):
+        press()
+        fetch() if sys.argv[1] == "log" else Finalized()
+        stop.check()
+    print("went on")
+
+main()
+"""
+
+
+@pytest.mark.parametrize("where", ["log", "finalizer"])
+def test_a_library_that_a_second_signal_interrupts_prints_no_traceback(where: str) -> None:
+    command = [sys.executable, "-c", SIGNALS_INSIDE_LIBRARIES, where]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: stopped at once; what had finished is kept: go on with --resume\n"
