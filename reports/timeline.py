@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -73,7 +73,7 @@ class _Buffer(_Read):
 class _Plan(_Read):
     arena_bytes: _Whole
     high_water_step: _Whole
-    steps: list[Any]
+    live_bytes: list[_Whole]
     buffers: list[_Buffer]
 
 
@@ -101,7 +101,7 @@ def read_timeline(path: Path) -> Timeline:
     names = TimelineBuffer.__dataclass_fields__
     return Timeline(
         arena_bytes=plan.arena_bytes,
-        step_count=len(plan.steps),
+        step_count=len(plan.live_bytes),
         high_water_step=plan.high_water_step,
         buffers=tuple(TimelineBuffer(**{name: getattr(buffer, name) for name in names}) for buffer in inside),
     )

@@ -17,8 +17,9 @@ from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import extent
 from evaluation.kernels.weights import as_stored
-from evaluation.planner.ir.loops import Loop, LoopCall, OperandAddress, folded
-from evaluation.planner.ir.plan_types import Buffer, Plan, Role
+from evaluation.planner.ir.loops import Loop, LoopCall, OperandAddress, checked_loops
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Buffer, Role
 
 _WIDTH = 116
 _MOST_OPERANDS = 16
@@ -53,7 +54,7 @@ def tables(graph: Graph, plan: Plan) -> Tables:
     graph = as_stored(graph, plan.target)
     _check_alignment(graph, plan)
     try:
-        loops = folded(graph, plan)
+        loops = checked_loops(graph, plan)
     except (ValueError, IndexError, KeyError) as error:
         raise UserError(
             f"{plan.graph}: the plan does not fit {graph.name} ({error}); make it anew with this network"
@@ -83,8 +84,8 @@ def network_c(made: Tables) -> str:
     text = Template((PROGRAM / "network.c.in").read_text())
     sections = "\n".join(_section_text(made, number) for number in range(len(made.loops)))
     entries = [
-        f"    {{calls_{n}, rows_{n}, columns_{n}, {loop.section.rows}, {loop.section.columns}, {loop.rows.shape[1]}, "
-        f"{len(loop.calls)}, {int(loop.rows_outermost)}}}"
+        f"    {{calls_{n}, rows_{n}, columns_{n}, {loop.section.rows}, {loop.section.columns}, {len(loop.spans)}, "
+        f"{len(loop.calls)}, {int(loop.section.rows_outermost)}}}"
         for n, loop in enumerate(made.loops)
     ]
     external = outside_bytes(plan)
@@ -243,8 +244,10 @@ def _section_text(made: Tables, number: int) -> str:
     loop = made.loops[number]
     section = loop.section
     lines = [_section_comment(made.graph, number, loop)]
-    for what, table in (("rows", loop.rows), ("columns", loop.columns)):
-        lines.append(f"static const uint16_t {what}_{number}[{len(table) * table.shape[1]}][2] = {{")
+    by_row_tile = list(zip(*(span.rows for span in loop.spans), strict=True))
+    by_column_tile = list(zip(*(span.columns for span in loop.spans), strict=True))
+    for what, table in (("rows", by_row_tile), ("columns", by_column_tile)):
+        lines.append(f"static const uint16_t {what}_{number}[{len(table) * len(loop.spans)}][2] = {{")
         for at, spans in enumerate(table):
             comment = f" /* tile {at} */" if what == "rows" and section.rows > 1 else ""
             lines.append("    " + ", ".join(f"{{{first}, {end}}}" for first, end in spans) + f",{comment}")

@@ -28,7 +28,8 @@ from evaluation.graph import Graph
 from evaluation.graph.regions import extent
 from evaluation.interpreter.packing import pack_rows
 from evaluation.interpreter.whole import as_input
-from evaluation.planner.ir.plan_types import Plan, Role
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Role
 
 TIME_LIMIT_S = 600
 RUNS = 5

@@ -9,7 +9,8 @@ from deeplab.runtime.ends import described, image_suffix, is_segmentation, plain
 from deeplab.runtime.sources import PROGRAM
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
-from evaluation.planner.ir.plan_types import Plan, Role
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Role
 
 
 def readme(graph: Graph, plan: Plan) -> str:

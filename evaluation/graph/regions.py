@@ -24,6 +24,10 @@ class Region:
     def columns(self) -> int:
         return self.right - self.left
 
+    @property
+    def is_empty(self) -> bool:
+        return self.bottom <= self.top or self.right <= self.left
+
 
 def extent(tensor: Tensor) -> tuple[int, int, int]:
     """(rows, columns, channels): NHWC as it stands, (1, H, W) with one channel, all else one row of one column."""

@@ -16,7 +16,7 @@ from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import Region, extent
 from evaluation.interpreter.packing import pack_rows, packed_bytes, unpack_rows
 from evaluation.interpreter.patch import Values
-from evaluation.planner.ir.plan_types import Access, Buffer, Role
+from evaluation.planner.ir.steps import Access, Buffer, Role
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 

@@ -14,7 +14,7 @@ from evaluation.graph.regions import Region
 from evaluation.interpreter.access_bytes import Layout, LineBlock, blocks_of
 from evaluation.interpreter.patch import NumberT, Patch, Values
 from evaluation.interpreter.trace import Watch
-from evaluation.planner.ir.plan_types import Access, Buffer, Role
+from evaluation.planner.ir.steps import Access, Buffer, Role
 
 
 class Arena:

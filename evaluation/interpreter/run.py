@@ -17,7 +17,8 @@ from evaluation.interpreter.patch import Patch, PatchCall, Values, whole
 from evaluation.interpreter.reduction import RunningReductions
 from evaluation.interpreter.whole import as_input
 from evaluation.kernels.weights import as_stored, unpacked_shape
-from evaluation.planner.ir.plan_types import Access, Plan, Role, Step
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Access, Role, Step
 
 
 @dataclass(frozen=True, eq=False)

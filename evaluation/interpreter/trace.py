@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.interpreter.access_bytes import LineBlock
-from evaluation.planner.ir.plan_types import Access, Buffer, Role
+from evaluation.planner.ir.steps import Access, Buffer, Role
 
 NOBODY = -1
 

@@ -2,7 +2,9 @@
 
 from evaluation.graph.regions import Region, extent
 from evaluation.kernels.targets import CAMERA, MCU, TFLM, Target, load_target
-from evaluation.planner.ir.plan_types import Access, Buffer, Halo, Plan, Role, Section, Step
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.sections import Halo, Section
+from evaluation.planner.ir.steps import Access, Buffer, Role, Step
 from evaluation.planner.plan import plan, plan_sections
 from evaluation.planner.plan_key import plan_cache_key, with_weights_of
 from evaluation.planner.validate import InvalidPlanError, validate

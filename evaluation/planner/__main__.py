@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from functools import partial
 from json import dumps
 from typing import Annotated, Any
@@ -113,10 +114,10 @@ def _check_options(context: typer.Context, *, solving: bool) -> None:
 
 
 def summary(graph: Graph, made: Plan) -> dict[str, Any]:
-    """The plan's figures without its steps and buffers."""
-    figures = made.to_dict()
-    for name in ("steps", "buffers", "live_bytes", "high_water_buffers"):
-        del figures[name]
+    """The plan's figures without what it holds."""
+    held = {"groups", "buffers", "live_bytes", "high_water_buffers"}
+    figures = {field.name: getattr(made, field.name) for field in fields(made) if field.name not in held}
+    figures |= {"gap": made.gap, "proven": made.proven}
     sections = [
         # A section that only copies an input of an elided concatenation has no operators.
         {"first": next(iter(s.operators), None), "last": next(reversed(s.operators), None)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
@@ -15,7 +15,9 @@ from evaluation.kernels.targets import Target
 from evaluation.kernels.weights import weights_bytes
 from evaluation.planner.cost.accounting import Account, account, stack_bytes, tables_bytes
 from evaluation.planner.ir.loops import loops_of
-from evaluation.planner.ir.plan_types import Halo, Plan, Role
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.sections import Halo
+from evaluation.planner.ir.steps import Role
 from evaluation.planner.ir.storage_graph import StorageGraph, storage_graph_of, untiled_live_bytes
 from evaluation.planner.order.orders import least_peak, orders
 from evaluation.planner.order.rematerialize import rematerialized
@@ -43,8 +45,6 @@ _MORE = 4
 """How many times the usual rounds a patient search places buffers with."""
 _SLACKS = (0.0, 0.03)
 """Paths whose price is so far above the least are placed too: with fewer tiles they may fit more tightly."""
-_APART = 1 << 40
-"""Bytes from one item to the next where nothing has a place yet: more than any arena."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,9 @@ class UnplacedSchedule:
 
     @cached_property
     def tables_bytes(self) -> int:
-        """Size of the schedule's tables in the C program; each item as if it had memory of its own."""
-        made = self.schedule
-        apart = [
-            replace(buffer, offset=item * _APART + distance)
-            for buffer, item, distance in zip(made.buffers, made.items, made.distances, strict=True)
-        ]
-        return tables_bytes(
-            self.storage_graph.graph, loops_of(self.storage_graph.graph, made.sections, made.steps, apart)
-        )
+        """Size of the schedule's tables in the C program, which does not depend on where the buffers are."""
+        graph, made = self.storage_graph.graph, self.schedule
+        return tables_bytes(graph, loops_of(graph, made.sections, made.groups, made.buffers))
 
 
 class Search:
@@ -222,7 +216,7 @@ class Search:
             tile_count=max((section.tiles for section in made.sections), default=1),
             tiling="mixed",
             sections=made.sections,
-            steps=made.steps,
+            groups=made.groups,
             buffers=buffers,
             arena_bytes=arena,
             weights_bytes=sums.weights_bytes,
@@ -271,7 +265,7 @@ def _live_bytes(storage_graph: StorageGraph, made: Schedule) -> tuple[int, ...]:
     inside = [i for i, buffer in enumerate(made.buffers) if buffer.role is not Role.EXTERNAL_FRAME]
     resident = [made.items[i] for i in inside if made.buffers[i].role in (Role.FRAME, Role.ACTIVATION, Role.LABELS)]
     in_one_piece = len(set(resident)) == len(resident)
-    change = [0] * (len(made.steps) + 1)
+    change = [0] * (made.step_count + 1)
     for buffer in (made.buffers[i] for i in inside):
         size = storage_graph.aligned(buffer.size_bytes) if in_one_piece else buffer.size_bytes
         change[buffer.lower] += size

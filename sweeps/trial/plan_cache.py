@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from evaluation.graph import Graph
 from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import Plan, Target, plan, plan_cache_key, with_weights_of
@@ -28,6 +26,6 @@ def cached_plan(graph: Graph, tile_count: int, target: Target, max_mac_overhead:
         },
         lambda: plan(graph, tile_count, target, max_mac_overhead=max_mac_overhead),
         lambda made: made.to_json().encode(),
-        lambda content: Plan.from_dict(json.loads(content)),
+        Plan.from_json,
     )
     return with_weights_of(made, graph, target)

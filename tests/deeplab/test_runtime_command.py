@@ -236,7 +236,7 @@ def test_mistakes_end_in_one_line(network, tmp_path, capsys, arguments, says):
     only = source.convolution("only", source.activation("frame", (1, 4, 4, 5)), 2)
     other = source.graph("another", (0,), (only,))
     made = plan(read_tflite(network), 2)
-    wrong = made.to_dict() | {"arena_bytes": made.arena_bytes - 16}
+    wrong = json.loads(made.to_json()) | {"arena_bytes": made.arena_bytes - 16}
     texts = {"empty.json": "{}", "list.json": "[1]", "good.json": made.to_json(), "wrong.json": json.dumps(wrong)}
     texts |= {
         "other.json": plan(other).to_json(),
@@ -264,7 +264,7 @@ def test_mistakes_end_in_one_line(network, tmp_path, capsys, arguments, says):
 
 def test_a_damaged_plan_is_never_run(network, tmp_path, capsys):
     """Whatever in a saved plan is of another type or gone, the answer is one line."""
-    good = plan(read_tflite(network), 2).to_dict()
+    good = json.loads(plan(read_tflite(network), 2).to_json())
     random = np.random.default_rng(0)
     values = [None, "x", -1, 10**9, [], {}, 1.5, True]
 

@@ -21,8 +21,9 @@ from evaluation.interpreter import execute, run_whole
 from evaluation.interpreter.whole import as_input
 from evaluation.kernels.targets import CAMERA, Target
 from evaluation.planner import plan
-from evaluation.planner.ir.loops import folded
-from evaluation.planner.ir.plan_types import Buffer, Plan, Role
+from evaluation.planner.ir.loops import checked_loops
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Buffer, Role
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
 from tests.evaluation.plan_changes import mutated, rule_of
 from tests.evaluation.plans_by_hand import PLANS, Network
@@ -77,7 +78,7 @@ def shortcut() -> Graph:
 def test_a_strided_call_reads_rows_that_all_lie_in_a_ring(tmp_path):
     graph = shortcut()
     made = plan(graph, 8)
-    places = [(loop, call, place) for loop in folded(graph, made) for call in loop.calls for place in call.reads]
+    places = [(loop, call, place) for loop in checked_loops(graph, made) for call in loop.calls for place in call.reads]
     in_ring = [(loop, call, place) for loop, call, place in places if place.offset is None and place.ring_rows]
     columns = [(loop.region(p.span, 0).columns, loop.region(call.span, 0).columns) for loop, call, p in in_ring]
     assert (16, 8) in columns

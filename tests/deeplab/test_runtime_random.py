@@ -15,7 +15,7 @@ from evaluation.kernels.contract import kernel_calls
 from evaluation.kernels.uses import kernel_uses
 from evaluation.planner import CAMERA, MCU, plan
 from evaluation.planner.cost.accounting import tables_bytes
-from evaluation.planner.ir.loops import folded
+from evaluation.planner.ir.loops import checked_loops
 from tests.evaluation.random_graphs import random_graph
 
 FLAGS = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
@@ -88,7 +88,7 @@ def check(seed: int, folder, flags=FLAGS) -> None:
         if found.size != expected.nbytes:
             expected = expected.astype(np.uint8)
         assert np.array_equal(found, np.ascontiguousarray(expected).reshape(-1).view(np.uint8)), (seed, tiles, tiling)
-    assert made.runtime_bytes >= tables_bytes(graph, folded(graph, made)) or made.target != "camera"
+    assert made.runtime_bytes >= tables_bytes(graph, checked_loops(graph, made)) or made.target != "camera"
 
 
 @needs_compiler

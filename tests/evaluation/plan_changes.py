@@ -1,20 +1,29 @@
 """Changes to plans, sound or not. Each brings the figures up to date: no fault is to be found by its figures alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
 from hypothesis import strategies as st
 
 from evaluation.graph import Graph
 from evaluation.graph.regions import Region
-from evaluation.planner.ir.plan_types import Access, Buffer, Plan, Role, Step
+from evaluation.planner.ir.former_plans import groups_of, sections_of
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Access, Buffer, Role, Step
 from evaluation.planner.validate import InvalidPlanError, validate
 from tests.evaluation.plans_by_hand import HandMade, finished, up
 
 
-def refigured(graph: Graph, made: Plan, **changes) -> Plan:
-    made = replace(made, **changes)
-    return finished(graph, made.sections, made.steps, made.buffers, made.tiling)
+def refigured(
+    graph: Graph, made: Plan, steps: Sequence[Step] | None = None, buffers: Sequence[Buffer] | None = None
+) -> Plan:
+    steps, buffers = made.steps if steps is None else steps, made.buffers if buffers is None else buffers
+    return finished(graph, steps, buffers, made.tiling)
+
+
+def with_steps(made: Plan, steps: Sequence[Step]) -> Plan:
+    """The plan with other steps, and the figures that it had."""
+    return replace(made, sections=sections_of(steps), groups=groups_of(len(made.buffers)))
 
 
 def with_buffer(graph: Graph, made: Plan, number: int, **changes) -> Plan:

@@ -14,7 +14,9 @@ import numpy as np
 
 from evaluation.graph import Graph, Operator, Quantization, Tensor, graph_macs, operator_macs
 from evaluation.graph.regions import Region
-from evaluation.planner.ir.plan_types import Access, Buffer, Halo, Plan, Role, Section, Step
+from evaluation.planner.ir.former_plans import groups_of, sections_of
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Access, Buffer, Role, Step
 
 ALIGNMENT = 16
 RESIDENT = (Role.FRAME, Role.ACTIVATION, Role.LABELS)
@@ -121,10 +123,11 @@ def arena_end(buffers: Sequence[Buffer]) -> int:
     return max((up(b.offset + b.size_bytes) for b in buffers if b.role is not Role.EXTERNAL_FRAME), default=0)
 
 
-def finished(
-    graph: Graph, sections: Sequence[Section], steps: Sequence[Step], buffers: Sequence[Buffer], tiling: str = "mixed"
-) -> Plan:
-    """The plan with its figures, each by its definition in `evaluation.planner.ir.plan_types`."""
+def finished(graph: Graph, steps: Sequence[Step], buffers: Sequence[Buffer], tiling: str = "mixed") -> Plan:
+    """The plan with its figures, each by its definition in `evaluation.planner.ir.plan_types`.
+
+    Its steps are these, one by one: each section is a list of calls in one tile.
+    """
     arena = arena_end(buffers)
     inside = [b for b in buffers if b.role is not Role.EXTERNAL_FRAME]
     in_chunks = any(b.role in RESIDENT and not whole_tensor(graph, b) for b in inside)
@@ -145,10 +148,10 @@ def finished(
     return Plan(
         graph=graph.name,
         target="camera",
-        tile_count=max(section.tiles for section in sections),
+        tile_count=1 + max((step.tile for step in steps), default=0),
         tiling=tiling,
-        sections=tuple(sections),
-        steps=tuple(steps),
+        sections=sections_of(steps),
+        groups=groups_of(len(buffers)),
         buffers=tuple(buffers),
         arena_bytes=arena,
         weights_bytes=0,
@@ -194,7 +197,7 @@ def untiled() -> HandMade:
         buffer(graph, Role.ACTIVATION, (a,), (0, 2), 192),
         buffer(graph, Role.ACTIVATION, (b,), (1, 2), 0),
     )
-    return HandMade(graph, finished(graph, [Section((0, 1), 1, 1, Halo.NONE)], steps, buffers))
+    return HandMade(graph, finished(graph, steps, buffers))
 
 
 def cached() -> HandMade:
@@ -226,7 +229,7 @@ def cached() -> HandMade:
         buffer(graph, Role.ROW_CACHE, (a,), (2, len(steps)), 384, rows(0, 2, 6)),
         *(replace(tile, offset=432) for tile in tiles),
     )
-    return HandMade(graph, finished(graph, [Section((0, 1), 4, 1, Halo.CACHE)], steps, buffers, "cache"))
+    return HandMade(graph, finished(graph, steps, buffers, "cache"))
 
 
 def wrapped_ring() -> HandMade:
@@ -257,7 +260,7 @@ def wrapped_ring() -> HandMade:
         buffer(graph, Role.ROW_CACHE, (a,), (2, len(steps)), 384, rows(0, 3, 6)),
         *(replace(tile, offset=464) for tile in tiles),
     )
-    return HandMade(graph, finished(graph, [Section((0, 1), 3, 1, Halo.CACHE)], steps, buffers, "cache"))
+    return HandMade(graph, finished(graph, steps, buffers, "cache"))
 
 
 def recomputed() -> HandMade:
@@ -277,7 +280,7 @@ def recomputed() -> HandMade:
         buffer(graph, Role.ACTIVATION, (b,), (1, 8), 192),
         *tiles,
     )
-    return HandMade(graph, finished(graph, [Section((0, 1), 4, 1, Halo.RECOMPUTE)], steps, buffers, "recompute"))
+    return HandMade(graph, finished(graph, steps, buffers, "recompute"))
 
 
 def column_tiles() -> HandMade:
@@ -297,7 +300,7 @@ def column_tiles() -> HandMade:
         buffer(graph, Role.ACTIVATION, (b,), (1, 8), 192),
         *tiles,
     )
-    return HandMade(graph, finished(graph, [Section((0, 1), 2, 2, Halo.RECOMPUTE)], steps, buffers, "recompute"))
+    return HandMade(graph, finished(graph, steps, buffers, "recompute"))
 
 
 def chunked() -> HandMade:
@@ -316,8 +319,7 @@ def chunked() -> HandMade:
         steps.append(Step((0,), 0, tile, ((*above, Access(tile, x, own), *below),), (Access(4 + tile, y, own),)))
         frame.append(buffer(graph, Role.FRAME, (x,), (0, min(tile + 2, 4)), base_of_x + own.top * row, own))
         result.append(buffer(graph, Role.ACTIVATION, (y,), (tile, 4), own.top * row, own))
-    section = Section((0,), 4, 1, Halo.NONE)
-    return HandMade(graph, finished(graph, [section], steps, (*frame, *result)))
+    return HandMade(graph, finished(graph, steps, (*frame, *result)))
 
 
 def elided() -> HandMade:
@@ -346,8 +348,7 @@ def elided() -> HandMade:
         buffer(graph, Role.ACTIVATION, (b,), (1, 4), 864),
         buffer(graph, Role.ACTIVATION, (y,), (4, 5), 672),
     )
-    section = Section((0, 1, 2, 3, 4, 5), 1, 1, Halo.NONE)
-    return HandMade(graph, finished(graph, [section], steps, buffers))
+    return HandMade(graph, finished(graph, steps, buffers))
 
 
 def in_place() -> HandMade:
@@ -375,7 +376,7 @@ def in_place() -> HandMade:
         buffer(graph, Role.ACTIVATION, (a, total, y), (1, 5), 288, lower),
         buffer(graph, Role.ACTIVATION, (b,), (2, 4), 0),
     )
-    return HandMade(graph, finished(graph, [Section((0, 1, 2, 3, 4), 1, 1, Halo.NONE)], steps, buffers))
+    return HandMade(graph, finished(graph, steps, buffers))
 
 
 def running_reduction(tiles: int = 4) -> HandMade:
@@ -407,8 +408,7 @@ def running_reduction(tiles: int = 4) -> HandMade:
         working(Role.SCRATCH if tiles == 1 else Role.ACCUMULATOR, sums_bytes, (1, end), 0),
         *row_tiles,
     )
-    sections = Section((0, 1), tiles, 1, Halo.RECOMPUTE if tiles > 1 else Halo.NONE), Section((2,), 1, 1, Halo.NONE)
-    return HandMade(graph, finished(graph, sections, steps, stacked(buffers)))
+    return HandMade(graph, finished(graph, steps, stacked(buffers)))
 
 
 def reduction_in_column_tiles() -> HandMade:
@@ -425,8 +425,7 @@ def reduction_in_column_tiles() -> HandMade:
         steps.append(Step((1,), 0, tile, ((Access(4 + tile, a, own),),), done, accumulator=3))
         parts.append(buffer(graph, Role.TILE, (a,), (2 * tile, 2 * tile + 2), 0, own))
     steps.append(whole.plan.steps[-1])
-    sections = Section((0, 1), 2, 2, Halo.RECOMPUTE), whole.plan.sections[1]
-    return HandMade(graph, finished(graph, sections, steps, stacked((*whole.plan.buffers[:4], *parts))))
+    return HandMade(graph, finished(graph, steps, stacked((*whole.plan.buffers[:4], *parts))))
 
 
 def rematerialised() -> HandMade:
@@ -455,8 +454,7 @@ def rematerialised() -> HandMade:
         buffer(graph, Role.ACTIVATION, (s,), (2, 5), 0),
         buffer(graph, Role.ACTIVATION, (u, y), (3, 5), 0),
     )
-    sections = Section((0, 1), 1, 1, Halo.NONE), Section((0, 2, 3), 1, 1, Halo.NONE)
-    return HandMade(graph, finished(graph, sections, steps, stacked(buffers)))
+    return HandMade(graph, finished(graph, steps, stacked(buffers)))
 
 
 def external_frame() -> HandMade:
@@ -464,7 +462,7 @@ def external_frame() -> HandMade:
     made = untiled()
     frame, a, b = made.plan.buffers
     buffers = (replace(frame, role=Role.EXTERNAL_FRAME, offset=1 << 16), replace(a, offset=0), replace(b, offset=192))
-    return HandMade(made.graph, finished(made.graph, made.plan.sections, made.plan.steps, buffers))
+    return HandMade(made.graph, finished(made.graph, made.plan.steps, buffers))
 
 
 def labels() -> HandMade:
@@ -491,8 +489,7 @@ def labels() -> HandMade:
         buffer(graph, Role.LABELS, (classes,), (1, 5), 0, rows(0, 4, 6)),
         buffer(graph, Role.LABELS, (classes,), (3, 5), 24, rows(4, 8, 6)),
     )
-    sections = Section((0,), 1, 1, Halo.NONE), Section((1, 2), 4, 1, Halo.NONE)
-    return HandMade(graph, finished(graph, sections, steps, buffers))
+    return HandMade(graph, finished(graph, steps, buffers))
 
 
 def renamed() -> HandMade:
@@ -519,7 +516,7 @@ def renamed() -> HandMade:
         buffer(graph, Role.ACTIVATION, (a, flat), (0, 3), 192),
         buffer(graph, Role.ACTIVATION, (y,), (2, 3), 0),
     )
-    return HandMade(graph, finished(graph, [Section((0, 1, 2), 1, 1, Halo.NONE)], steps, buffers))
+    return HandMade(graph, finished(graph, steps, buffers))
 
 
 PLANS: dict[str, Callable[[], HandMade]] = {

@@ -14,7 +14,8 @@ import numpy as np
 from evaluation.graph import Graph, Operator
 from evaluation.graph.geometry import input_region
 from evaluation.graph.regions import Region
-from evaluation.planner.ir.plan_types import Access, Plan, Role, Step
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Access, Role, Step
 from evaluation.planner.validate.reductions import is_global
 
 RENAMES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")

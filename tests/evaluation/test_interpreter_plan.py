@@ -13,9 +13,10 @@ from evaluation.graph import Graph, Operator, Quantization, Tensor
 from evaluation.graph.tflite import read_tflite
 from evaluation.interpreter import execute, run_whole
 from evaluation.kernels.targets import Target
-from evaluation.planner.ir.plan_types import Role
+from evaluation.planner.ir.steps import Role
 from evaluation.planner.plan import plan
 from evaluation.planner.validate import InvalidPlanError, validate
+from tests.evaluation.plan_changes import with_steps
 
 TILES = (1, 2, 4, 8)
 TILINGS = ("cache", "recompute", "mixed")
@@ -271,7 +272,7 @@ def test_scratch_that_is_missing_or_too_small_fails():
         execute(graph, replace(made, buffers=tuple(smaller)), frame)
     steps = [replace(step, scratch=None) for step in made.steps]
     with pytest.raises(ValueError, match="bytes of scratch, but the plan gives it 0"):
-        execute(graph, replace(made, steps=tuple(steps)), frame)
+        execute(graph, with_steps(made, steps), frame)
 
 
 def test_a_step_that_reads_one_row_too_few_fails():
@@ -283,7 +284,7 @@ def test_a_step_that_reads_one_row_too_few_fails():
     short = replace(last, region=replace(last.region, bottom=last.region.bottom - 1))
     steps[number] = replace(steps[number], reads=((*above, short), *steps[number].reads[1:]))
     with pytest.raises(ValueError, match=r"the step needs .* but was given"):
-        execute(graph, replace(made, steps=tuple(steps)), frame)
+        execute(graph, with_steps(made, steps), frame)
 
 
 def test_the_frame_survives_where_the_target_keeps_it():

@@ -17,8 +17,9 @@ from evaluation.interpreter.access_bytes import Layout, LineBlock
 from evaluation.interpreter.arena import Arena
 from evaluation.interpreter.dispatch import kernel_of
 from evaluation.interpreter.patch import Patch, PatchCall
-from evaluation.planner.ir.plan_types import Access, Buffer, Role
+from evaluation.planner.ir.steps import Access, Buffer, Role
 from evaluation.planner.plan import plan
+from tests.evaluation.plan_changes import with_steps
 from tests.evaluation.plans_by_hand import PLANS, HandMade, Network, stacked
 
 WIDTHS = {"int8": ("int8", 8), "int4": ("int8", 4), "int16": ("int16", 16), "float32": ("float32", 32)}
@@ -136,12 +137,12 @@ def test_an_external_frame_is_not_in_the_arena():
 def with_step(made, number, **changes):
     steps = list(made.plan.steps)
     steps[number] = replace(steps[number], **changes)
-    return HandMade(made.graph, replace(made.plan, steps=tuple(steps)))
+    return HandMade(made.graph, with_steps(made.plan, steps))
 
 
 def without_step(made, number):
     steps = made.plan.steps[:number] + made.plan.steps[number + 1 :]
-    return HandMade(made.graph, replace(made.plan, steps=steps, buffers=ended(made.plan, len(steps))))
+    return HandMade(made.graph, replace(with_steps(made.plan, steps), buffers=ended(made.plan, len(steps))))
 
 
 def ended(plan, steps):
@@ -195,7 +196,7 @@ def test_a_ring_too_small_is_caught():
     ring = buffer_number(made, Role.ROW_CACHE)
     region = made.plan.buffers[ring].region
     wrong = with_buffer(made, ring, region=replace(region, bottom=1))
-    with pytest.raises(ValueError, match="holds"):
+    with pytest.raises(ValueError, match="holds|through no buffer at all"):
         execute(wrong.graph, wrong.plan, random_frame(made.graph))
     wrong = with_buffer(made, ring, size_bytes=made.plan.buffers[ring].size_bytes - 1)
     with pytest.raises(ValueError, match="ends before"):
@@ -248,7 +249,7 @@ def test_a_ring_written_before_it_is_read_is_caught():
     number = copies(made)[1]
     steps = list(made.plan.steps)
     steps[number - 1], steps[number] = steps[number], steps[number - 1]
-    wrong = HandMade(made.graph, replace(made.plan, steps=tuple(steps)))
+    wrong = HandMade(made.graph, with_steps(made.plan, steps))
     with pytest.raises(ValueError, match="that row is not there"):
         execute(wrong.graph, wrong.plan, frame, trace=True)
     assert not agrees(wrong, frame)
@@ -311,8 +312,8 @@ def test_working_in_place_is_allowed_but_not_through_another_buffer():
     upper = made.plan.buffers[1]
     buffers = (*made.plan.buffers, replace(upper, name="twin", lower=3))
     last = made.plan.steps[3].writes
-    wrong = with_step(made, 3, writes=(replace(last[0], buffer=len(buffers) - 1), last[1]))
-    wrong = HandMade(made.graph, replace(wrong.plan, buffers=buffers))
+    twinned = HandMade(made.graph, replace(made.plan, buffers=buffers))
+    wrong = with_step(twinned, 3, writes=(replace(last[0], buffer=len(buffers) - 1), last[1]))
     with pytest.raises(ValueError, match=r"twin is written over bytes of .* in the step that reads it"):
         execute(wrong.graph, wrong.plan, frame, trace=True)
 
@@ -431,7 +432,7 @@ def test_an_access_outside_its_buffer_is_refused():
     read = made.plan.steps[0].reads[0][0]
     for region in (Region(0, 9, 0, 6), Region(0, 8, 0, 7), Region(-1, 8, 0, 6), Region(0, 8, 3, 3)):
         wrong = with_step(made, 0, reads=((replace(read, region=region),),))
-        with pytest.raises(ValueError, match="holds"):
+        with pytest.raises(ValueError, match="holds|through no buffer at all"):
             execute(wrong.graph, wrong.plan, frame)
     wrong = with_buffer(made, 2, offset=made.plan.arena_bytes - 191)
     with pytest.raises(ValueError, match="beyond the arena"):

@@ -12,8 +12,9 @@ from evaluation.graph import read_tflite
 from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import CAMERA, plan
 from evaluation.planner.cost.accounting import stack_bytes, tables_bytes
-from evaluation.planner.ir.loops import folded, row_address
-from evaluation.planner.ir.plan_types import Plan, Role
+from evaluation.planner.ir.loops import checked_loops, row_address
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Role
 
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
 
@@ -21,11 +22,11 @@ ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
 @pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), tiling=st.sampled_from(["cache", "recompute", "mixed"]))
-def test_every_plan_folds_into_loops_that_do_the_same(random_graph, seed, tiling):
+def test_every_plan_is_loops_that_do_the_same(random_graph, seed, tiling):
     graph = random_graph(seed)
     for tiles in (1, 4, "auto"):
         made = plan(graph, tiles, CAMERA, tiling=tiling, max_mac_overhead=4.0)
-        loops = folded(graph, made)  # compares every address with the plan's own
+        loops = checked_loops(graph, made)  # compares every address with the plan's own
         assert sum(loop.section.tiles > 1 for loop in loops) == sum(section.tiles > 1 for section in made.sections)
         assert made.runtime_bytes == tables_bytes(graph, loops) + stack_bytes(graph, kernel_calls(graph), CAMERA)
 
@@ -38,7 +39,7 @@ def ade20k(shared):
 
 def test_tables_of_many_tiles_stay_small(ade20k):
     graph, made = ade20k
-    loops = folded(graph, made)
+    loops = checked_loops(graph, made)
     assert len(made.steps) > 4 * sum(len(loop.calls) for loop in loops)
     assert made.runtime_bytes < 16_000
 
@@ -47,7 +48,7 @@ def test_rows_above_a_tile_lie_in_its_ring(ade20k):
     graph, made = ade20k
     loop, call, place = next(
         (loop, call, place)
-        for loop in folded(graph, made)
+        for loop in checked_loops(graph, made)
         for call in loop.calls
         for place in call.reads
         if place.ring_offset is not None and place.offset is not None
@@ -59,23 +60,33 @@ def test_rows_above_a_tile_lie_in_its_ring(ade20k):
     assert row_address(loop, 1, call, place, top - 1)[0] == above
 
 
-def test_a_section_whose_tiles_do_not_repeat_becomes_one_list_of_calls(ade20k):
+def test_a_tile_that_is_elsewhere_than_the_others_is_no_loop(ade20k):
     graph, made = ade20k
-    moved = max(i for i, b in enumerate(made.buffers) if b.role is Role.TILE and made.sections[-1].tiles > 1)
+    moved = max(i for i, b in enumerate(made.buffers) if b.role is Role.TILE)
     buffers = list(made.buffers)
     buffers[moved] = replace(buffers[moved], offset=buffers[moved].offset + 16)
-    loops = folded(graph, replace(made, buffers=tuple(buffers)))
-    assert loops[-1].section.tiles == 1
-    assert len(loops[-1].calls) == sum(step.section == len(loops) - 1 for step in made.steps)
-    assert [loop.section.tiles for loop in loops[:-1]] == [section.tiles for section in made.sections[:-1]]
+    with pytest.raises(ValueError, match="moves from tile to tile"):
+        checked_loops(graph, replace(made, buffers=tuple(buffers)))
+
+
+def test_rows_that_a_call_is_not_said_to_compute_are_found(ade20k):
+    graph, made = ade20k
+    number = next(n for n, section in enumerate(made.sections) if section.tiles > 1)
+    section = made.sections[number]
+    other = next(call for call in section.calls if call.regions != section.calls[0].regions)
+    calls = (replace(section.calls[0], regions=other.regions), *section.calls[1:])
+    sections = (*made.sections[:number], replace(section, calls=calls), *made.sections[number + 1 :])
+    wrong = replace(made, sections=sections)
+    with pytest.raises(ValueError, match="not the rows that it is said to"):
+        checked_loops(graph, wrong)
 
 
 def test_a_plan_of_another_network_is_refused(ade20k, random_graph):
     with pytest.raises((ValueError, IndexError)):
-        folded(random_graph(1), ade20k[1])
+        checked_loops(random_graph(1), ade20k[1])
 
 
-def test_folding_survives_the_way_through_json(ade20k):
+def test_loops_survive_the_way_through_json(ade20k):
     graph, made = ade20k
-    again = folded(graph, Plan.from_dict(made.to_dict()))
-    assert [loop.calls for loop in again] == [loop.calls for loop in folded(graph, made)]
+    again = checked_loops(graph, Plan.from_json(made.to_json()))
+    assert [loop.calls for loop in again] == [loop.calls for loop in checked_loops(graph, made)]

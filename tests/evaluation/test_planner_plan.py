@@ -3,6 +3,8 @@
 import functools
 import itertools
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +15,14 @@ from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Tensor, graph_macs, read_tflite
 from evaluation.kernels.contract import kernel_calls
 from evaluation.planner import CAMERA, MCU, TFLM, Plan, Role, Target, plan, plan_sections, validate
-from evaluation.planner.ir.plan_types import Halo
+from evaluation.planner.ir.loops import checked_loops
+from evaluation.planner.ir.sections import Halo
 from evaluation.planner.ir.storage_graph import storage_graph_of
 from evaluation.planner.order.orders import orders
 from evaluation.planner.tiling.path import SectionChoice, least_peak_path
 from evaluation.planner.tiling.schemes import schemes
 from evaluation.planner.tiling.section_costs import NEVER, UNTILED, Pricing, TilingScheme
+from tests.evaluation.plans_by_hand import two_convolutions
 
 NETWORKS = (
     "planner_cases/networks/coral__mobilenet_v1_0.25_128_quant",
@@ -37,6 +41,8 @@ NETWORKS = (
     "weights/deeplabv3plus_mnv2_camvid_float",
 )
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"
+
+DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 def memory_never_rises(graph, tiling):
@@ -232,8 +238,27 @@ def test_rows_that_only_a_later_section_reads_are_computed_too():
 @given(seed=st.integers(0, 10**6), tiles=st.integers(1, 6))
 def test_a_plan_survives_json(random_graph, seed, tiles):
     made = plan(random_graph(seed), tiles)
-    assert Plan.from_dict(json.loads(made.to_json())) == made
-    assert made.to_json() == json.dumps(made.to_dict(), separators=(",", ":"))
+    assert Plan.from_json(made.to_json()) == made
+    assert json.loads(made.to_json())["gap"] == made.gap
+
+
+def test_a_plan_that_lists_its_steps_is_read():
+    """`plan.json` was written by the last revision of version 1, of `two_convolutions` as one section."""
+    former = Plan.from_json((DATA / "version-1" / "plan.json").read_bytes())
+    graph = two_convolutions()
+    made = plan_sections(graph, (SectionChoice(0, 2, TilingScheme(4, 1, Halo.CACHE)),))
+    validate(former, graph)
+    assert [replace(step, tile=0) for step in made.steps] == list(former.steps)
+    assert (former.buffers, former.arena_bytes) == (made.buffers, made.arena_bytes)
+    assert len(checked_loops(graph, former)[0].calls) == len(former.steps)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"version": 3}', '{"version": null}', '{"steps": 1}', '{"version": 2, "sections": []}']
+)
+def test_what_is_no_plan_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        Plan.from_json(text)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

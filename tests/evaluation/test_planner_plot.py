@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Tensor
 from evaluation.graph.regions import Region
-from evaluation.planner.ir.plan_types import Access, Buffer, Halo, Plan, Role, Section, Step
+from evaluation.planner.ir.former_plans import groups_of, sections_of
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.sections import (
+    BufferGroup,
+    GroupIndex,
+    Halo,
+    Section,
+    TiledAccess,
+    TiledCall,
+    TileRegions,
+)
+from evaluation.planner.ir.steps import Buffer, Role
 from evaluation.planner.show.label_room import COLUMNS, ROWS, covered, find_box
 from evaluation.planner.show.peak_contributors import holders, short_name, step_name
 from evaluation.planner.show.plot import merged_boxes, write_plot
@@ -47,19 +58,26 @@ def small_plan(**changes):
         Buffer("stem scratch", Role.SCRATCH, (), None, 64, 0, 1, 832),
     )
 
-    def step(operators, tile, source, target):
-        reads, writes = (
-            tuple(Access(b, buffers[b].tensors[0], buffers[b].region) for b in pair) for pair in (source, target)
-        )
-        return Step(operators, 0, tile, (reads,), writes)
-
-    steps = (
-        step((0,), 0, (0,), (2,)), step((), 0, (2,), (3,)), step((1,), 0, (2,), (5,)),
-        step((0,), 1, (1,), (4,)), step((1,), 1, (4,), (6,)),
+    every_row, last_row_of_the_first = (
+        TileRegions(ranges, ((0, 8),)) for ranges in (((0, 4), (4, 8)), ((3, 4), (4, 4)))
+    )
+    frame, stem, cache, labels = range(4)
+    groups = (
+        BufferGroup(GroupIndex.ROWS, (0, 1)), BufferGroup(GroupIndex.TILE, (2, 4)),
+        BufferGroup(GroupIndex.COLUMN_TILE, (3,)), BufferGroup(GroupIndex.ROWS, (5, 6)),
     )  # fmt: skip
+
+    def call(operators, source, target, regions=0):
+        return TiledCall(operators, regions, ((TiledAccess(*source, regions),),), (TiledAccess(*target, regions),))
+
+    calls = (
+        call((0,), (frame, FRAME), (stem, STEM)), call((), (stem, STEM), (cache, STEM), 1),
+        call((1,), (stem, STEM), (labels, LABELS)),
+    )  # fmt: skip
+    section = Section(2, 1, Halo.CACHE, calls, (every_row, last_row_of_the_first))
     fields = {
         "graph": "net", "target": "camera", "tile_count": 2, "tiling": "cache",
-        "sections": (Section((0, 1), 2, 1, Halo.CACHE),), "steps": steps, "buffers": buffers,
+        "sections": (section,), "groups": groups, "buffers": buffers,
         "arena_bytes": 896, "weights_bytes": 432, "flash_bytes": 0, "runtime_bytes": 100, "peak_memory_bytes": 1428,
         "frame_bytes": 192, "lower_bound_bytes": 768, "macs": 27648, "mac_overhead": 0.0, "order_proven": True,
         "high_water_step": 0, "high_water_buffers": (2, 0, 1, 7), "live_bytes": (768, 736, 768, 768, 704),
@@ -163,8 +181,8 @@ def test_twenty_thousand_buffers_stay_a_small_file(tmp_path):
         for step in range(5000)
         for at in (0, 160, 320, 480)
     )
-    steps = plan.steps[:1] * 5003
-    write_plot(tmp_path / "plan.svg", small_graph(), small_plan(buffers=tiles, steps=steps, high_water_buffers=(0, 1)))
+    held = {"sections": sections_of(plan.steps[:1] * 5003), "groups": groups_of(len(tiles)), "buffers": tiles}
+    write_plot(tmp_path / "plan.svg", small_graph(), small_plan(**held, high_water_buffers=(0, 1)))
     assert (tmp_path / "plan.svg").stat().st_size < 600_000
 
 

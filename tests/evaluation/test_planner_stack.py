@@ -12,7 +12,7 @@ from evaluation.kernels.stack_bounds import stack_table
 from evaluation.kernels.uses import kernel_uses
 from evaluation.planner import CAMERA, MCU, Plan, plan
 from evaluation.planner.cost.accounting import restated, stack_bytes, tables_bytes
-from evaluation.planner.ir.loops import folded
+from evaluation.planner.ir.loops import checked_loops
 from tests.deeplab.tiny_quantized import tiny_graph
 
 
@@ -46,7 +46,7 @@ def test_figures_of_an_older_plan_are_stated_anew(planned):
     graph, made = planned
     older = replace(made, runtime_bytes=made.runtime_bytes - 99, peak_memory_bytes=1, flash_bytes=7, weights_bytes=3)
     assert restated(older, graph, CAMERA) == made
-    assert made.runtime_bytes == tables_bytes(graph, folded(graph, made)) + stack_bytes(
+    assert made.runtime_bytes == tables_bytes(graph, checked_loops(graph, made)) + stack_bytes(
         graph, kernel_calls(graph), CAMERA
     )
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from evaluation.graph import read_tflite
 from evaluation.kernels.targets import CAMERA, Target
 from evaluation.planner import plan
-from evaluation.planner.ir.plan_types import Plan, Role
-from tests.evaluation.plan_changes import mutated, obvious_overlap, rule_of, uses
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Role
+from tests.evaluation.plan_changes import mutated, obvious_overlap, rule_of, uses, with_steps
 from tests.evaluation.plans_by_hand import PLANS
 from tests.evaluation.plans_in_bytes import WrongBytes, follow
 
@@ -87,7 +88,7 @@ def surely_broken(made: Plan, number: int) -> Iterator[tuple[str, Plan]]:
     writers = [now for now in used if number in {access.buffer for access in made.steps[now].writes}]
     if len(writers) == 1 and used[-1] > writers[0]:
         silent = replace(made.steps[writers[0]], operators=(), reads=(), writes=(), scratch=None, accumulator=None)
-        yield "copy", replace(made, steps=(*made.steps[: writers[0]], silent, *made.steps[writers[0] + 1 :]))
+        yield "copy", with_steps(made, (*made.steps[: writers[0]], silent, *made.steps[writers[0] + 1 :]))
 
 
 @pytest.mark.parametrize(

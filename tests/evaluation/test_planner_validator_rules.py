@@ -6,11 +6,23 @@ import pytest
 
 from evaluation.graph import Graph, Operator, Tensor
 from evaluation.graph.regions import Region
-from evaluation.planner.ir.plan_types import Access, Buffer, Role, Section, Step
+from evaluation.planner import plan_sections
+from evaluation.planner.ir.sections import GroupIndex, Halo
+from evaluation.planner.ir.steps import Access, Buffer, Role, Step
+from evaluation.planner.tiling.path import SectionChoice
+from evaluation.planner.tiling.section_costs import TilingScheme
 from evaluation.planner.validate import InvalidPlanError, validate
 from evaluation.planner.validate.reductions import sum_bytes
-from tests.evaluation.plan_changes import broken_rule, refigured, rule_of, with_buffer, with_step, without_step
-from tests.evaluation.plans_by_hand import PLANS, finished, of, rows
+from tests.evaluation.plan_changes import (
+    broken_rule,
+    refigured,
+    rule_of,
+    with_buffer,
+    with_step,
+    with_steps,
+    without_step,
+)
+from tests.evaluation.plans_by_hand import PLANS, finished, of, rows, two_convolutions
 
 
 def test_a_ring_too_short_for_what_is_kept_loses_rows():
@@ -59,9 +71,8 @@ def test_a_sum_is_of_one_operator_that_adds():
     other = replace(first, outputs=(len(graph.tensors),))
     tensors = (*graph.tensors, graph.tensors[first.outputs[0]])
     graph = replace(graph, operators=(*graph.operators, other), tensors=tensors)
-    sections = (replace(hand.plan.sections[0], operators=(0, 1, number)), hand.plan.sections[1])
     mixed = with_step(graph, hand.plan, sums[1], replace(hand.plan.steps[sums[1]], operators=(number,)))
-    assert rule_of(graph, replace(mixed, sections=sections)) == "reduction"
+    assert rule_of(graph, mixed) == "reduction"
 
 
 def test_sums_are_as_wide_as_the_largest_code_demands():
@@ -159,8 +170,7 @@ def test_slices_of_one_host_may_be_computed_from_each_other(channel, rule):
         Buffer("x", Role.FRAME, (0,), held, 32, 0, 1, 0),
         Buffer("ab", Role.ACTIVATION, (4, 1, 2), held, 64, 0, 2, 32),
     )
-    section = replace(PLANS["untiled"]().plan.sections[0], operators=(0, 1, 2))
-    assert rule_of(graph, finished(graph, [section], steps, buffers)) == rule
+    assert rule_of(graph, finished(graph, steps, buffers)) == rule
 
 
 def test_a_tensor_lies_reshaped_only_in_all_of_a_buffer():
@@ -190,8 +200,7 @@ def test_rows_that_end_within_a_byte_are_not_reshaped_in_place(bits, rule):
     step = Step((0,), 0, 0, ((Access(0, 0, rows(0, 2, 3)),),), (Access(0, 1, Region(0, 1, 0, 1)),))
     size = 2 * -(-3 * bits // 8)
     held = Buffer("x", Role.FRAME, (0, 1), rows(0, 2, 3), size, 0, 1, 0)
-    section = replace(PLANS["untiled"]().plan.sections[0], operators=(0,))
-    assert rule_of(graph, finished(graph, [section], (step,), (held,))) == rule
+    assert rule_of(graph, finished(graph, (step,), (held,))) == rule
 
 
 def test_rows_read_twice_in_one_operand_are_found():
@@ -268,7 +277,7 @@ def test_an_operand_rewritten_in_place_cannot_be_read_again():
         Buffer("ab", Role.ACTIVATION, (1, 2), held, 64, 0, 3, 64),
         Buffer("c", Role.ACTIVATION, (3,), held, 64, 2, 3, 0),
     )
-    made = finished(graph, [Section((0, 1, 2), 1, 1, PLANS["untiled"]().plan.sections[0].halo)], steps, buffers)
+    made = finished(graph, steps, buffers)
     assert rule_of(graph, made) == "wrong contents"
 
 
@@ -343,31 +352,18 @@ def test_what_was_never_written_and_what_is_no_longer_there_are_told_apart():
     assert rule_of(hand.graph, without_step(hand.graph, hand.plan, 3)) == "wrong contents"
 
 
-def test_sections_run_in_order_and_only_their_own_operators():
-    hand = PLANS["recomputed"]()
-    steps = hand.plan.steps
-    # Tiles do not need each other here; yet 1 before 0 is no order of tiles.
-    swapped = [*steps[2:4], *steps[:2], *steps[4:]]
-    buffers = [replace(b, upper=8, lower=0, offset=b.offset + 512 * n) for n, b in enumerate(hand.plan.buffers)]
-    assert broken_rule(hand, steps=tuple(swapped), buffers=tuple(buffers)) == "section"
-    renumbered = [replace(step, tile=tile // 2) for tile, step in enumerate(swapped)]
-    assert broken_rule(hand, steps=tuple(renumbered), buffers=tuple(buffers)) == ""
-    assert broken_rule(hand, sections=(replace(hand.plan.sections[0], operators=(0,)),)) == "section"
-
-
 def test_what_does_not_exist_is_found():
     hand = PLANS["untiled"]()
     step = hand.plan.steps[0]
 
-    def found(changed: Step, operators: tuple[int, ...] = (0, 1)) -> str:
-        sections = (replace(hand.plan.sections[0], operators=operators),)
-        return rule_of(hand.graph, replace(hand.plan, steps=(changed, hand.plan.steps[1]), sections=sections))
+    def found(changed: Step) -> str:
+        return rule_of(hand.graph, with_steps(hand.plan, (changed, hand.plan.steps[1])))
 
     assert found(replace(step, scratch=3)) == "no such buffer"
     assert found(replace(step, accumulator=-1)) == "no such buffer"
     assert found(replace(step, reads=((),))) == "operands"
-    assert found(replace(step, operators=(2,)), operators=(0, 1, 2)) == "operands"
-    assert found(replace(step, operators=(-1,)), operators=(0, 1, -1)) == "operands"
+    assert found(replace(step, operators=(2,))) == "operands"
+    assert found(replace(step, operators=(-1,))) == "operands"
 
 
 @pytest.mark.parametrize("kind", ["TRANSPOSE", "TRANSPOSE_CONV", "SOMETHING_NEW"])
@@ -396,11 +392,10 @@ def test_an_operator_with_several_outputs_writes_each_of_them_whole():
             [("x", Role.FRAME, 32), ("a", Role.ACTIVATION, 16), ("b", Role.ACTIVATION, 16)]
         )
     )
-    section = replace(PLANS["untiled"]().plan.sections[0], operators=(0,))
 
     def found(*writes: Access) -> str:
         step = Step((0,), 0, 0, ((Access(0, 0, held),),), writes)
-        return rule_of(graph, finished(graph, [section], (step,), buffers))
+        return rule_of(graph, finished(graph, (step,), buffers))
 
     assert found(Access(1, 1, held), Access(2, 2, held)) == ""
     assert found(Access(1, 1, held), Access(2, 2, rows(0, 3, 2))) == "whole output"
@@ -408,9 +403,25 @@ def test_an_operator_with_several_outputs_writes_each_of_them_whole():
     assert found(Access(1, 1, held)) == "operands"
 
 
-def test_an_access_of_nothing_is_found():
-    hand = PLANS["recomputed"]()
-    step = hand.plan.steps[3]
-    nothing = Access(3, of(hand.graph, "a"), rows(1, 1, 6))
-    doubled = replace(step, reads=((nothing, *step.reads[0]),))
-    assert rule_of(hand.graph, with_step(hand.graph, hand.plan, 3, doubled)) == "out of buffer"
+def test_loops_that_cannot_be_written_out_are_found():
+    graph = two_convolutions()
+    made = plan_sections(graph, (SectionChoice(0, 2, TilingScheme(4, 1, Halo.CACHE)),))
+    number = next(n for n, section in enumerate(made.sections) if section.tiles > 1)
+    section = made.sections[number]
+    table, call = section.regions[0], section.calls[0]
+
+    def found(**changes) -> str:
+        sections = (*made.sections[:number], replace(section, **changes), *made.sections[number + 1 :])
+        return rule_of(graph, replace(made, sections=sections))
+
+    assert found() == ""
+    assert found(rows=section.rows + 1) == "section"
+    assert found(rows=0, regions=()) == "section"
+    assert found(regions=(replace(table, rows=table.rows[1:]), *section.regions[1:])) == "section"
+    assert found(calls=(replace(call, regions=len(section.regions)), *section.calls[1:])) == "section"
+    assert found(calls=(replace(call, scratch=len(made.groups)), *section.calls[1:])) == "no such buffer"
+    assert found(calls=(replace(call, reads=((replace(call.reads[0][0], group=-1),),)),)) == "no such buffer"
+    tiles = next(n for n, group in enumerate(made.groups) if group.index is GroupIndex.TILE and len(group.buffers) > 1)
+    for buffers in ((*made.groups[tiles].buffers[:1], None), (len(made.buffers),)):
+        groups = (*made.groups[:tiles], replace(made.groups[tiles], buffers=buffers), *made.groups[tiles + 1 :])
+        assert rule_of(graph, replace(made, groups=groups)) == "no such buffer"

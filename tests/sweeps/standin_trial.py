@@ -20,7 +20,8 @@ import numpy as np
 from evaluation.accuracy import Scores
 from evaluation.measurement import Cost, Execution, Latency, Measurement, MemoryFigures
 from evaluation.other_runtimes import Runtime, RuntimeUse
-from evaluation.planner import Buffer, Halo, Plan, Role, Section, Step
+from evaluation.planner import Buffer, Plan, Role, Step
+from evaluation.planner.ir.former_plans import groups_of, sections_of
 from reports.record import DataSet, OtherRuntimes
 
 IMAGES, CLASSES, SIDE = 6, 4, 48
@@ -78,8 +79,8 @@ def plan_candidate(candidate, context):
         tile_count=candidate.tile_count,
         tiling="mixed",
         order_proven=True,
-        sections=(Section((0,), candidate.tile_count, 1, Halo.NONE),),
-        steps=tuple(Step((i,), 0, 0, (), ()) for i in range(6)),
+        sections=sections_of([Step((i,), 0, 0, (), ()) for i in range(6)]),
+        groups=groups_of(len(buffers)),
         buffers=buffers,
         arena_bytes=scale,
         weights_bytes=weights_bytes,

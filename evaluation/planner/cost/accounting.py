@@ -90,7 +90,7 @@ def stack_bytes(graph: Graph, calls: Sequence[KernelCall], target: Target) -> in
 
 def restated(made: Plan, graph: Graph, target: Target) -> Plan:
     """A plan with the figures that this version gives for its schedule: one that was saved before may say others."""
-    tables = tables_bytes(graph, loops_of(graph, made.sections, made.steps, made.buffers))
+    tables = tables_bytes(graph, loops_of(graph, made.sections, made.groups, made.buffers))
     sums = account(
         target, made.arena_bytes, weights_bytes(graph), tables, stack_bytes(graph, kernel_calls(graph), target)
     )
@@ -106,7 +106,7 @@ def restated(made: Plan, graph: Graph, target: Target) -> Plan:
 def tables_bytes(graph: Graph, loops: Sequence[Loop]) -> int:
     """Bytes of the program's tables."""
     calls = [call for loop in loops for call in loop.calls]
-    spans = sum((loop.rows.size + loop.columns.size) // 2 for loop in loops)
+    spans = sum(len(loop.spans) * (loop.section.rows + loop.section.columns) for loop in loops)
     places = sum(len(call.reads) + len(call.writes) for call in calls)
     layers = {call.operators[0] for call in calls if call.operators}
     copies = {graph.tensors[call.reads[0].tensor].shape[-1] for call in calls if not call.operators}

@@ -1,30 +1,25 @@
-"""The schedule as loops over tiles: what the C program holds in its tables, and what those tables take.
+"""A plan's sections as the C program holds them: where the operands of each call are, whatever the tile.
 
-A plan lists every step of the run. The steps of a section repeat from tile to tile, though: the same calls in the same
-order, on other rows. So a section folds into a short list of calls and, for each tile, the rectangles they work on;
-where an operand is follows from those rectangles. `folded` finds that form and proves it: it expands the loops again
-and compares every address with the plan's own. A section whose tiles differ in more than rows (the planner makes none)
-becomes one long list of calls.
+A section's buffers are placed one by one, but those of a group are where one address can find them: the chunks of a
+tensor where the rows of the whole tensor would be, a call's tiles and a ring's column tiles one after another in the
+same place. So a call needs one `OperandAddress` for each operand, and tables of rectangles. `loops_of` finds them, and
+`checked_loops` compares every address that they give with the plan's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from evaluation.graph import Graph
+from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import Region, extent
 from evaluation.kernels.contract import is_global_reduction
-from evaluation.planner.ir.plan_types import Access, Buffer, Halo, Plan, Role, Section, Step
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.sections import BufferGroup, Section, TiledAccess, TiledCall, TileRegions
+from evaluation.planner.ir.steps import Access, Buffer, Role, Step
 
 MOST_ROWS = (1 << 16) - 1
 """Rows and columns are held in 16 bits."""
-_Key = tuple[Hashable, ...]
-"""What makes two steps of different tiles the same call."""
 
 
 @dataclass(frozen=True)
@@ -82,251 +77,161 @@ class LoopCall:
     """A sum over the whole image: it takes its input rectangle by rectangle, and writes when it has the last."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Loop:
     """A section: its calls run in order, tile after tile; a call whose rectangle is empty in a tile is left out."""
 
     section: Section
     calls: tuple[LoopCall, ...]
-    rows: npt.NDArray[np.int64]
-    """int64 (row tiles, spans, 2): first row of each span's rectangle, and one past the last."""
-    columns: npt.NDArray[np.int64]
-    """int64 (column tiles, spans, 2): the same of columns."""
-
-    @property
-    def rows_outermost(self) -> bool:
-        """Whether all column tiles of a row tile run before the next row tile; else all row tiles of a column tile."""
-        return self.section.halo is Halo.RECOMPUTE
-
-    def tile(self, number: int) -> tuple[int, int]:
-        """(row tile, column tile) of the tile that runs as number `number`."""
-        if self.rows_outermost:
-            return divmod(number, self.section.columns)
-        column_tile, row_tile = divmod(number, self.section.rows)
-        return row_tile, column_tile
+    spans: tuple[TileRegions, ...]
+    """The rectangles that calls compute and operands hold, each table once."""
 
     def region(self, span: int, number: int) -> Region:
-        """The rectangle of a span in a tile."""
-        row_tile, column_tile = self.tile(number)
-        (top, bottom), (left, right) = self.rows[row_tile, span], self.columns[column_tile, span]
-        return Region(int(top), int(bottom), int(left), int(right))
-
-
-def folded(graph: Graph, plan: Plan) -> tuple[Loop, ...]:
-    """The plan's schedule as loops, proven equal to it.
-
-    Raises:
-        ValueError: the steps do not fit the graph, or read what their buffers cannot give.
-    """
-    loops = loops_of(graph, plan.sections, plan.steps, plan.buffers)
-    _prove(graph, plan, loops)
-    return loops
+        """The rectangle of a span in the tile that runs as number `number`."""
+        return self.spans[span].at(*self.section.tile(number))
 
 
 def loops_of(
-    graph: Graph, sections: Sequence[Section], steps: Sequence[Step], buffers: Sequence[Buffer]
+    graph: Graph, sections: Sequence[Section], groups: Sequence[BufferGroup], buffers: Sequence[Buffer]
 ) -> tuple[Loop, ...]:
-    """The loops, not yet proven. Raises as `folded`."""
-    by_section: list[list[Step]] = [[] for _ in sections]
-    for step in steps:
-        by_section[step.section].append(step)
-    return tuple(
-        _loop(graph, buffers, section, its_steps) for section, its_steps in zip(sections, by_section, strict=True)
-    )
+    """The loops of a plan's sections.
+
+    Args:
+        buffers: placed, or each at its distance from the base of its item: what the tables hold is the same.
+
+    Raises:
+        ValueError: the buffers of a group are not where one address finds them.
+        IndexError: the sections are not of this graph.
+    """
+    return tuple(_Addresses(graph, section, groups, buffers).loop() for section in sections)
 
 
-def _loop(graph: Graph, buffers: Sequence[Buffer], section: Section, steps: Sequence[Step]) -> Loop:
-    """The section as a loop over its tiles; step after step, as if it were one tile, where they do not repeat."""
-    try:
-        return _Fold(graph, buffers, section, steps).loop()
-    except ValueError:
-        if section.tiles == 1:
-            raise
-    unrolled = replace(section, rows=1, columns=1)
-    return _Fold(graph, buffers, unrolled, [replace(step, tile=0) for step in steps]).loop()
+class _Addresses:
+    """One section on its way to a loop."""
 
-
-class _Fold:
-    """One section on its way from steps to a loop."""
-
-    def __init__(self, graph: Graph, buffers: Sequence[Buffer], section: Section, steps: Sequence[Step]) -> None:
-        self._graph, self._buffers, self._section = graph, buffers, section
-        self._blank = Loop(section, (), np.zeros((0, 0, 2), np.int64), np.zeros((0, 0, 2), np.int64))
-        self._by_tile: list[list[Step]] = [[] for _ in range(section.tiles)]
-        for step in steps:
-            self._by_tile[step.tile].append(step)
-        self._rows: list[npt.NDArray[np.int64]] = []
-        self._columns: list[npt.NDArray[np.int64]] = []
-        self._numbers: dict[tuple[bytes, bytes], int] = {}
-        """Of the spans above, by what they hold."""
+    def __init__(
+        self, graph: Graph, section: Section, groups: Sequence[BufferGroup], buffers: Sequence[Buffer]
+    ) -> None:
+        self._graph, self._section, self._groups, self._buffers = graph, section, groups, buffers
+        self._spans: dict[TileRegions, int] = {}
 
     def loop(self) -> Loop:
-        keyed = [{self._key(step, number): step for number, step in enumerate(steps)} for steps in self._by_tile]
-        if any(len(found) != len(steps) for found, steps in zip(keyed, self._by_tile, strict=True)):
-            raise ValueError("a call runs twice in one tile")
-        slots = [{tile: found[key] for tile, found in enumerate(keyed) if key in found} for key in _merged(keyed)]
-        spans = [self._span(slot) for slot in slots]
-        calls = tuple(self._call(slot, span) for slot, span in zip(slots, spans, strict=True))
-        return Loop(self._section, calls, np.stack(self._rows, axis=1), np.stack(self._columns, axis=1))
+        spans = [self._number(self._work(call)) for call in self._section.calls]
+        calls = tuple(self._call(call, span) for call, span in zip(self._section.calls, spans, strict=True))
+        return Loop(self._section, calls, tuple(self._spans))
 
-    def _key(self, step: Step, number: int) -> _Key:
-        """What makes two steps of different tiles the same call."""
-        if self._section.tiles == 1:
-            return (number,)
-        if step.accumulator is not None:
-            return step.operators, self._buffers[step.accumulator].offset
-        write, read = step.writes[0], step.reads[0][0] if step.reads else None
-        into = self._buffers[write.buffer]
-        source = None if read is None else (read.tensor, self._buffers[read.buffer].tensors[0])
-        return step.operators, write.tensor, write.channel, into.tensors[0], _kind(into), source
+    def _number(self, regions: TileRegions) -> int:
+        if any(not 0 <= first <= end <= MOST_ROWS for first, end in (*regions.rows, *regions.columns)):
+            raise ValueError(f"rows and columns of a call are not within 0 to {MOST_ROWS}")
+        return self._spans.setdefault(regions, len(self._spans))
 
-    def _span(self, slot: dict[int, Step]) -> int:
-        """The rectangles a call computes, by row tile and by column tile."""
-        regions = {tile: _work(self._graph, step) for tile, step in slot.items()}
-        return self._span_of(regions)
+    def _work(self, call: TiledCall) -> TileRegions:
+        """What a call computes; of a sum over the image at once, all of the image."""
+        if call.accumulator is not None or not self._reduces(call):
+            return self._section.regions[call.regions]
+        rows, columns, _ = extent(self._graph.tensors[call.reads[0][0].tensor])
+        return TileRegions(((0, rows),), ((0, columns),))
 
-    def _span_of(self, regions: dict[int, Region]) -> int:
-        rows = np.full((self._section.rows, 2), -1, np.int64)
-        columns = np.full((self._section.columns, 2), -1, np.int64)
-        for tile, region in regions.items():
-            row_tile, column_tile = self._blank.tile(tile)
-            for table, at, ends in (
-                (rows, row_tile, (region.top, region.bottom)),
-                (columns, column_tile, (region.left, region.right)),
-            ):
-                if table[at, 0] >= 0 and tuple(table[at]) != ends:
-                    raise ValueError("the tiles of a row tile, or of a column tile, differ in their rows, or columns")
-                table[at] = ends
-        for table in (rows, columns):
-            done = 0
-            for at in range(len(table)):  # nothing to do: an empty span that begins where the last one ended
-                if table[at, 0] < 0:
-                    table[at] = done
-                done = table[at, 1]
-        if max(rows.max(initial=0), columns.max(initial=0)) > MOST_ROWS:
-            raise ValueError(f"a tensor has more than {MOST_ROWS} rows or columns")
-        key = rows.tobytes(), columns.tobytes()
-        if key not in self._numbers:
-            self._numbers[key] = len(self._rows)
-            self._rows.append(rows)
-            self._columns.append(columns)
-        return self._numbers[key]
+    def _reduces(self, call: TiledCall) -> bool:
+        return bool(call.operators) and is_global_reduction(self._graph, self._graph.operators[call.operators[0]])
 
-    def _call(self, slot: dict[int, Step], span: int) -> LoopCall:
-        first = next(iter(slot.values()))
-        reduces = _reduces(self._graph, first)
-        last = slot[max(slot)]
-        reads = tuple(
-            self._place({tile: step.reads[position] for tile, step in slot.items()})
-            for position in range(len(first.reads))
+    def _call(self, call: TiledCall, span: int) -> LoopCall:
+        by_tensor: dict[int, list[TiledAccess]] = {}  # an operator with several outputs writes one after another
+        for access in call.writes:
+            by_tensor.setdefault(access.tensor, []).append(access)
+        held = call.scratch if call.accumulator is None else call.accumulator
+        return LoopCall(
+            call.operators,
+            span,
+            tuple(self._address(accesses) for accesses in call.reads),
+            tuple(self._address(accesses) for accesses in by_tensor.values()),
+            None if held is None else _same((b.offset for b in self._held(held)), "working memory"),
+            self._reduces(call),
         )
-        groups = [{tile: step.writes for tile, step in slot.items() if step.writes}]
-        if not reduces and len({access.tensor for access in last.writes}) > 1:  # several outputs, each whole
-            groups = [{0: (access,)} for access in last.writes]
-        writes = tuple(self._place(group) for group in groups if group)
-        held = first.scratch if first.accumulator is None else first.accumulator
-        scratch = None if held is None else self._buffers[held].offset
-        return LoopCall(first.operators, span, reads, writes, scratch, reduces)
 
-    def _place(self, groups: dict[int, tuple[Access, ...]]) -> OperandAddress:
-        """Where an operand is, from its accesses in all tiles."""
-        graph, buffers = self._graph, self._buffers
-        accesses = [(tile, access, buffers[access.buffer]) for tile, group in groups.items() for access in group]
-        resident = [item for item in accesses if _kind(item[2]) == "resident"]
-        tiles = [item for item in accesses if item[2].role is Role.TILE]
-        rings = [item for item in accesses if item[2].role is Role.ROW_CACHE]
-        _, access, buffer = accesses[0]
-        host = graph.tensors[buffer.tensors[0]]
-        tensor = graph.tensors[access.tensor]
-        bits = _one({_bits(graph, b) for _, _, b in accesses}, f"the width of {tensor.name}")
-        if resident:
-            if tiles or rings:
-                raise ValueError(f"{tensor.name} is partly in a tile, partly whole")
-            return self._resident(resident, bits)
-        ring_offset = _one({b.offset for _, _, b in rings}, "ring") if rings else None
-        ring_rows = _one({b.required_region.bottom for _, _, b in rings}, "ring") if rings else 0
-        offset = _one({b.offset for _, _, b in tiles}, "tile") if tiles else None
-        span = self._span_of_tiles(tiles) if tiles else self._span_of_rings(rings)
+    def _held(self, group: int) -> list[Buffer]:
+        return [self._buffers[number] for number in self._groups[group].buffers if number is not None]
+
+    def _address(self, accesses: Sequence[TiledAccess]) -> OperandAddress:
+        """Where an operand is, in all tiles."""
+        held = [buffer for access in accesses for buffer in self._held(access.group)]
+        tiles = [buffer for buffer in held if buffer.role is Role.TILE]
+        rings = [buffer for buffer in held if buffer.role is Role.ROW_CACHE]
+        first, host = accesses[0], self._graph.tensors[held[0].tensors[0]]
+        tensor = self._graph.tensors[first.tensor]
+        bits = _same((_bits(self._graph, buffer) for buffer in held), f"the width of {tensor.name}")
+        if not tiles and not rings:
+            return self._resident(first, tensor, host, held, bits)
+        if len(tiles) + len(rings) < len(held):
+            raise ValueError(f"{tensor.name} is partly in a tile, partly whole")
+        offset = _same((b.offset for b in tiles), f"the tile of {tensor.name}") if tiles else None
+        ring_offset = _same((b.offset for b in rings), f"the ring of {tensor.name}") if rings else None
+        ring_rows = _same((b.required_region.bottom for b in rings), f"the ring of {tensor.name}") if rings else 0
+        role = Role.TILE if tiles else Role.ROW_CACHE
+        group = next(access.group for access in accesses if self._held(access.group)[0].role is role)
+        span = self._span_of(group, whole=bool(tiles))
         return OperandAddress(
-            access.tensor, offset, span, None, extent(host)[2], access.channel, bits, ring_offset, ring_rows
+            first.tensor, offset, span, None, extent(host)[2], first.channel, bits, ring_offset, ring_rows
         )
 
-    def _resident(self, found: list[tuple[int, Access, Buffer]], bits: int) -> OperandAddress:
-        graph = self._graph
-        _, access, buffer = found[0]
-        tensor, host = graph.tensors[access.tensor], graph.tensors[buffer.tensors[0]]
-        external = buffer.role is Role.EXTERNAL_FRAME
+    def _resident(
+        self, access: TiledAccess, tensor: Tensor, host: Tensor, held: Sequence[Buffer], bits: int
+    ) -> OperandAddress:
+        external = held[0].role is Role.EXTERNAL_FRAME
+        outside = _outside_from(self._buffers) if external else 0
+        if any((b.required_region.left, b.required_region.right) != (0, extent(host)[1]) for b in held):
+            raise ValueError(f"{tensor.name} is in part of its columns")
         if extent(tensor)[:2] != extent(host)[:2]:  # renamed in place: the same elements in the order they are
-            if len({b.offset for _, _, b in found}) != 1 or buffer.required_region.top or bits < 8 or access.channel:
+            if len({b.offset for b in held}) != 1 or held[0].required_region.top or bits < 8 or access.channel:
                 raise ValueError(f"{tensor.name} is renamed where it is not whole")
             _, columns, channels = extent(tensor)
-            start = buffer.offset - (_outside_from(self._buffers) if external else 0)
-            return OperandAddress(access.tensor, start, None, columns, channels, 0, bits, external=external)
-        rows_from_zero = {
-            b.offset - b.required_region.top * _row_bytes(b.required_region.columns, extent(host)[2], bits)
-            for _, _, b in found
-        }
-        regions = [b.required_region for _, _, b in found]
-        if any(region.left or region.columns != extent(host)[1] for region in regions):
-            raise ValueError(f"{tensor.name} is in part of its columns")
-        offset = _one(rows_from_zero, tensor.name)
-        if external:
-            offset -= _outside_from(self._buffers)
+            offset = held[0].offset - outside
+            return OperandAddress(access.tensor, offset, None, columns, channels, 0, bits, external=external)
         _, columns, pitch = extent(host)
+        row_bytes = _row_bytes(columns, pitch, bits)
+        offset = (
+            _same((b.offset - b.required_region.top * row_bytes for b in held), f"row 0 of {tensor.name}") - outside
+        )
         return OperandAddress(access.tensor, offset, None, columns, pitch, access.channel, bits, external=external)
 
-    def _span_of_tiles(self, tiles: list[tuple[int, Access, Buffer]]) -> int:
-        """The span whose rectangles the tiles hold."""
-        wanted = {tile: buffer.required_region for tile, _, buffer in tiles}
-        for index in range(len(self._rows)):
-            if all(self._rectangle(index, tile) == region for tile, region in wanted.items()):
-                return index
-        return self._span_of(wanted)
-
-    def _span_of_rings(self, rings: list[tuple[int, Access, Buffer]]) -> int:
-        """A span with the columns that the rings hold; its rows do not matter. Not always the call's own: where it
-        strides, what it reads has more columns than what it computes."""
-        wanted = {tile: buffer.required_region for tile, _, buffer in rings}
-        for index in range(len(self._columns)):
-            found = {tile: self._rectangle(index, tile) for tile in wanted}
-            if all((found[tile].left, found[tile].right) == (r.left, r.right) for tile, r in wanted.items()):
-                return index
-        return self._span_of(wanted)
-
-    def _rectangle(self, span: int, tile: int) -> Region:
-        row_tile, column_tile = self._blank.tile(tile)
-        (top, bottom), (left, right) = self._rows[span][row_tile], self._columns[span][column_tile]
-        return Region(int(top), int(bottom), int(left), int(right))
+    def _span_of(self, group: int, *, whole: bool) -> int:
+        """The span whose rectangles a group's tiles hold; or, where not `whole`, any with the columns that its rings
+        hold. The latter is not always the call's own: where it strides, what it reads has more columns than what it
+        computes."""
+        section, found = self._section, self._groups[group].buffers
+        regions: dict[tuple[int, int], Region] = {}
+        for tile in range(section.tiles):
+            row_tile, column_tile = section.tile(tile)
+            at = 0 if len(found) == 1 else tile if whole else column_tile
+            number = found[at] if at < len(found) else None
+            if number is not None:
+                regions[row_tile, column_tile] = self._buffers[number].required_region
+        for span, number_of_span in self._spans.items():
+            if all(_holds(span.at(*tile), region, whole=whole) for tile, region in regions.items()):
+                return number_of_span
+        return self._number(_table(section, regions))
 
 
-def _merged(sequences: Sequence[Iterable[_Key]]) -> list[_Key]:
-    """One order of all keys that each sequence keeps."""
-    sorter: TopologicalSorter[_Key] = TopologicalSorter()
-    for sequence in sequences:
-        keys = list(sequence)
-        for before, key in zip([None, *keys], keys, strict=False):
-            sorter.add(key, *([] if before is None else [before]))
-    try:
-        return list(sorter.static_order())
-    except CycleError:
-        raise ValueError("the tiles of a section run their calls in different orders") from None
+def _holds(rectangle: Region, region: Region, *, whole: bool) -> bool:
+    return rectangle == region if whole else (rectangle.left, rectangle.right) == (region.left, region.right)
 
 
-def _reduces(graph: Graph, step: Step) -> bool:
-    return bool(step.operators) and is_global_reduction(graph, graph.operators[step.operators[0]])
+def _table(section: Section, regions: Mapping[tuple[int, int], Region]) -> TileRegions:
+    """Rectangles by (row tile, column tile) as a table; empty where there are none."""
+    rows, columns = [(0, 0)] * section.rows, [(0, 0)] * section.columns
+    for (row_tile, column_tile), region in regions.items():
+        rows[row_tile], columns[column_tile] = (region.top, region.bottom), (region.left, region.right)
+    made = TileRegions(tuple(rows), tuple(columns))
+    if any(made.at(*tile) != region for tile, region in regions.items()):
+        raise ValueError("the tiles of a row tile, or of a column tile, differ in their rows, or columns")
+    return made
 
 
-def _work(graph: Graph, step: Step) -> Region:
-    """The rectangle a step computes; of a reduction over the image, the one it reads."""
-    accesses = step.reads[0] if _reduces(graph, step) else step.writes
-    tensor = accesses[0].tensor
-    last = [access for access in accesses if access.tensor == tensor][-1]
-    first = accesses[0].region
-    return Region(first.top, last.region.bottom, first.left, first.right)
-
-
-def _kind(buffer: Buffer) -> str:
-    return buffer.role.value if buffer.role in (Role.TILE, Role.ROW_CACHE) else "resident"
+def _same(values: Iterable[int], what: str) -> int:
+    found = set(values)
+    if len(found) != 1:
+        raise ValueError(f"{what} moves from tile to tile")
+    return found.pop()
 
 
 def _outside_from(buffers: Sequence[Buffer]) -> int:
@@ -336,90 +241,92 @@ def _outside_from(buffers: Sequence[Buffer]) -> int:
 
 def _bits(graph: Graph, buffer: Buffer) -> int:
     """Bits of an element as it is there; a label map is as wide as the target says."""
-    tensor = graph.tensors[buffer.tensors[0]]
     if buffer.role is Role.LABELS:
         return 8 * buffer.size_bytes // (buffer.required_region.rows * buffer.required_region.columns)
-    return tensor.bits
+    return graph.tensors[buffer.tensors[0]].bits
 
 
 def _row_bytes(columns: int, pitch: int, bits: int) -> int:
     return -(-columns * pitch * bits // 8)
 
 
-def _one(values: set[int], what: str) -> int:
-    if len(values) != 1:
-        raise ValueError(f"{what} moves from tile to tile")
-    return values.pop()
+def checked_loops(graph: Graph, plan: Plan) -> tuple[Loop, ...]:
+    """The plan's loops, every address compared with the plan's own.
+
+    Args:
+        graph: as the plan's target stores it (`evaluation.kernels.weights.as_stored`).
+
+    Raises:
+        ValueError: the plan's buffers are not where loops find them.
+        IndexError: the plan is of another network.
+    """
+    loops = loops_of(graph, plan.sections, plan.groups, plan.buffers)
+    check_addresses(graph, plan, loops)
+    return loops
 
 
-def _prove(graph: Graph, plan: Plan, loops: Sequence[Loop]) -> None:
-    """Raise ValueError unless the loops do exactly what the plan's steps do."""
-    calls = _unfolded(loops)
-    for number, step in enumerate(plan.steps):
-        found = next(calls, None)
-        if found is None:
-            raise ValueError(f"the loops end before step {number}")
-        loop, tile, call = found
-        region = loop.region(call.span, tile)
-        if call.operators != step.operators or region != _work(graph, step):
-            raise ValueError(f"step {number} is another in the loops")
-        groups = [(group, place) for group, place in zip(step.reads, call.reads, strict=True)]
-        if step.writes and len(call.writes) == 1:
-            groups.append((step.writes, call.writes[0]))
-        else:
-            groups += [((access,), place) for access, place in zip(step.writes, call.writes, strict=False)]
-        for group, place in groups:
-            for access in group:
-                _prove_access(graph, plan, loop, tile, call, access, place)
-        if call.reduces:
-            tensor = graph.tensors[step.reads[0][0].tensor]
-            ends = (region.bottom, region.right) == extent(tensor)[:2]
-            if bool(step.writes) != ends:
-                raise ValueError(f"step {number} does not write where its reduction ends")
-    if next(calls, None) is not None:
-        raise ValueError("the loops do more than the plan's steps")
+def check_addresses(graph: Graph, plan: Plan, loops: Sequence[Loop]) -> None:
+    """Compare every address that the loops give with the plan's own.
 
-
-def _prove_access(
-    graph: Graph, plan: Plan, loop: Loop, tile: int, call: LoopCall, access: Access, place: OperandAddress
-) -> None:
-    buffer = plan.buffers[access.buffer]
-    held = buffer.required_region
-    host = graph.tensors[buffer.tensors[0]]
-    renamed = extent(graph.tensors[access.tensor])[:2] != extent(host)[:2]
-    for row in {access.region.top, access.region.bottom - 1}:
-        if renamed:
-            meant = buffer.offset + row * _row_bytes(*extent(graph.tensors[access.tensor])[1:], place.bits)
-        else:
-            line = row % held.bottom if buffer.role is Role.ROW_CACHE else row - held.top
-            meant = buffer.offset + line * _row_bytes(held.columns, extent(host)[2], place.bits)
-        if place.external:
-            meant -= _outside_from(plan.buffers)
-        left = 0 if renamed else held.left
-        if row_address(loop, tile, call, place, row) != (meant, left) or place.tensor != access.tensor:
-            name = graph.tensors[access.tensor].name
-            raise ValueError(f"row {row} of {name} in tile {tile} is elsewhere in the loops")
-        if not renamed and (place.channel != access.channel or place.pitch != extent(host)[2]):
-            raise ValueError(f"{graph.tensors[access.tensor].name} has other channels in the loops")
-
-
-def row_address(loop: Loop, tile: int, call: LoopCall, place: OperandAddress, row: int) -> tuple[int, int]:
-    """(byte, column) at which the line of a row begins, as the C program computes it."""
-    if place.columns is not None:
-        return place.required_offset + row * _row_bytes(place.columns, place.pitch, place.bits), 0
-    here = loop.region(call.span if place.span is None else place.span, tile)
-    row_bytes = _row_bytes(here.columns, place.pitch, place.bits)
-    if place.offset is not None and row >= here.top:
-        return place.offset + (row - here.top) * row_bytes, here.left
-    if place.ring_offset is None:
-        raise ValueError("a row above its tile is read, and nothing keeps it")
-    return place.ring_offset + row % place.ring_rows * row_bytes, here.left
-
-
-def _unfolded(loops: Sequence[Loop]) -> Iterator[tuple[Loop, int, LoopCall]]:
+    Raises:
+        ValueError: two differ.
+    """
+    steps = iter(plan.steps)
     for loop in loops:
         for tile in range(loop.section.tiles):
-            for call in loop.calls:
-                region = loop.region(call.span, tile)
-                if region.rows > 0 and region.columns > 0:
-                    yield loop, tile, call
+            for planned, call in zip(loop.section.calls, loop.calls, strict=True):
+                if not loop.section.region(planned.regions, tile).is_empty:
+                    _check_step(graph, plan, next(steps), loop, tile, call)
+
+
+def _check_step(graph: Graph, plan: Plan, step: Step, loop: Loop, tile: int, call: LoopCall) -> None:
+    region = loop.region(call.span, tile)
+    written: dict[int, list[Access]] = {}
+    for access in step.writes:
+        written.setdefault(access.tensor, []).append(access)
+    computed = step.reads[0] if call.reduces else next(iter(written.values()))
+    first, last = computed[0].region, computed[-1].region
+    if region != Region(first.top, last.bottom, first.left, first.right):
+        raise ValueError(f"a call computes {region}, not the rows that it is said to in tile {tile}")
+    writes = [written.get(address.tensor, []) for address in call.writes]
+    for accesses, address in zip((*step.reads, *writes), (*call.reads, *call.writes), strict=True):
+        for access in accesses:
+            _check_access(graph, plan, loop, tile, call, access, address)
+    if call.reduces:
+        whole = extent(graph.tensors[step.reads[0][0].tensor])[:2]
+        if bool(step.writes) != ((region.bottom, region.right) == whole):
+            raise ValueError(f"a sum over the image does not write where it ends, in tile {tile}")
+
+
+def _check_access(
+    graph: Graph, plan: Plan, loop: Loop, tile: int, call: LoopCall, access: Access, address: OperandAddress
+) -> None:
+    buffer, tensor = plan.buffers[access.buffer], graph.tensors[access.tensor]
+    held, host = buffer.required_region, graph.tensors[buffer.tensors[0]]
+    renamed = extent(tensor)[:2] != extent(host)[:2]
+    for row in {access.region.top, access.region.bottom - 1}:
+        if renamed:
+            meant = buffer.offset + row * _row_bytes(*extent(tensor)[1:], address.bits)
+        else:
+            line = row % held.bottom if buffer.role is Role.ROW_CACHE else row - held.top
+            meant = buffer.offset + line * _row_bytes(held.columns, extent(host)[2], address.bits)
+        if address.external:
+            meant -= _outside_from(plan.buffers)
+        left = 0 if renamed else held.left
+        if row_address(loop, tile, call, address, row) != (meant, left) or address.tensor != access.tensor:
+            raise ValueError(f"row {row} of {tensor.name} in tile {tile} is elsewhere")
+        if not renamed and (address.channel != access.channel or address.pitch != extent(host)[2]):
+            raise ValueError(f"{tensor.name} has other channels")
+
+
+def row_address(loop: Loop, tile: int, call: LoopCall, address: OperandAddress, row: int) -> tuple[int, int]:
+    """(byte, column) at which the line of a row begins, as the C program computes it."""
+    if address.columns is not None:
+        return address.required_offset + row * _row_bytes(address.columns, address.pitch, address.bits), 0
+    here = loop.region(call.span if address.span is None else address.span, tile)
+    row_bytes = _row_bytes(here.columns, address.pitch, address.bits)
+    if address.offset is not None and row >= here.top:
+        return address.offset + (row - here.top) * row_bytes, here.left
+    if address.ring_offset is None:
+        raise ValueError("a row above its tile is read, and nothing keeps it")
+    return address.ring_offset + row % address.ring_rows * row_bytes, here.left

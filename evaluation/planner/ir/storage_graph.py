@@ -21,7 +21,7 @@ from evaluation.graph.regions import extent
 from evaluation.kernels.contract import KernelCall, is_label_map, row_bytes, slices_of
 from evaluation.kernels.targets import Target
 from evaluation.planner.ir.alias_slots import AliasSlot, places_of
-from evaluation.planner.ir.plan_types import Role
+from evaluation.planner.ir.steps import Role
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.planner.ir.plan_types import Buffer, Role
+from evaluation.planner.ir.steps import Buffer, Role
 from evaluation.planner.placement import Block, place
 from evaluation.planner.tiling.allocations import Schedule
 
@@ -50,11 +50,11 @@ def place_buffers(schedule: Schedule, alignment_bytes: int, rounds: int = ROUNDS
         )
     else:
         bases = _place_items(_problem(schedule, inside, alignment_bytes), rounds)
-        offsets = {i: bases[schedule.items[i]] * alignment_bytes + schedule.distances[i] for i in inside}
+        offsets = {i: bases[schedule.items[i]] * alignment_bytes + schedule.buffers[i].offset for i in inside}
     end = max((offset + schedule.buffers[i].size_bytes for i, offset in offsets.items()), default=0)
     outside = -(-end // alignment_bytes) * alignment_bytes
     return tuple(
-        replace(buffer, offset=offsets.get(i, outside + schedule.distances[i]))
+        replace(buffer, offset=offsets.get(i, outside + schedule.buffers[i].offset))
         for i, buffer in enumerate(schedule.buffers)
     )
 
@@ -78,7 +78,7 @@ class _Problem:
 def _problem(schedule: Schedule, inside: list[int], alignment_bytes: int) -> _Problem:
     numbers = {item: n for n, item in enumerate(dict.fromkeys(schedule.items[i] for i in inside))}
     item = np.array([numbers[schedule.items[i]] for i in inside])
-    bottom = np.array([schedule.distances[i] for i in inside], np.int64)
+    bottom = np.array([schedule.buffers[i].offset for i in inside], np.int64)
     size = np.array([schedule.buffers[i].size_bytes for i in inside], np.int64)
     lower = np.array([schedule.buffers[i].lower for i in inside], np.int64)
     upper = np.array([schedule.buffers[i].upper for i in inside], np.int64)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.errors import UserError
-from evaluation.planner.ir.plan_types import Plan, Role
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Role
 
 PLAN_COLUMNS = "id,lower,upper,size,offset,role,name"
 

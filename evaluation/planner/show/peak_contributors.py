@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from evaluation.graph import Graph
-from evaluation.planner.ir.plan_types import Buffer, Plan, Role, Step
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Buffer, Role, Step
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from evaluation.errors import UserError
 from evaluation.graph import Graph
-from evaluation.planner.ir.plan_types import Plan, Role
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Role
 from evaluation.planner.show.label_room import covered, find_box
 from evaluation.planner.show.peak_contributors import short_name, tensor_shape
 from evaluation.planner.show.plot_margins import draw_legend, draw_sections, draw_side, subtitle, title

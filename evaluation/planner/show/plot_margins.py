@@ -6,7 +6,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from evaluation.graph import Graph
-from evaluation.planner.ir.plan_types import Halo, Plan, Role, Section
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.sections import Halo, Section
+from evaluation.planner.ir.steps import Role
 from evaluation.planner.show.peak_contributors import holders, megabytes, short_name, step_name
 from evaluation.planner.show.plot_style import (
     AXES,

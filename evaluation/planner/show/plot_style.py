@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evaluation.planner.ir.plan_types import Role
+from evaluation.planner.ir.steps import Role
 
 if TYPE_CHECKING:  # matplotlib is loaded only where something is drawn
     from matplotlib.typing import RcKeyType

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluation.graph import Graph
-from evaluation.planner.ir.plan_types import Halo, Plan, Role
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.sections import Halo
+from evaluation.planner.ir.steps import Role
 from evaluation.planner.show.peak_contributors import Holder, holders, megabytes, step_name
 
 _NAMED_AT_PEAK = 4

@@ -1,18 +1,20 @@
-"""The draft of a schedule: steps over *allocations* (a resident tensor, a tile, a row cache, working memory).
+"""The draft of a schedule: calls over *draft groups* (a resident tensor, a call's tiles, a row cache, working memory).
 
-Which rows of a resident tensor live equally long, and so share a buffer, is known only when all steps are there. So the
-steps name allocations first, and buffers once the draft is finished.
+Which rows of a resident tensor live equally long, and so share a buffer, is known only when all calls are there. So the
+calls name draft groups first, whose allocations become buffers once the draft is finished.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluation.graph.regions import Region, extent
-from evaluation.planner.ir.plan_types import Access, Buffer, Role, Section, Step
+from evaluation.planner.ir.sections import BufferGroup, GroupIndex, Section, TiledAccess, TiledCall, TileRegions
+from evaluation.planner.ir.steps import Buffer, Role
 from evaluation.planner.ir.storage_graph import Operand, StorageGraph
 from evaluation.planner.tiling.section_costs import TilingScheme
 
@@ -23,16 +25,16 @@ _Item = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps over buffers that still need a place."""
+    """Sections over buffers that still need a place."""
 
     sections: tuple[Section, ...]
-    steps: tuple[Step, ...]
+    groups: tuple[BufferGroup, ...]
     buffers: tuple[Buffer, ...]
+    """Their offsets are distances from the bases of their items."""
     items: tuple[int, ...]
     """For each buffer the number of the item it belongs to: buffers of one item are at fixed distances from a common
     base. The chunks of a tensor are an item, and so are a call's tiles in one section, which follow each other."""
-    distances: tuple[int, ...]
-    """For each buffer its distance from the base of its item, bytes."""
+    step_count: int
     macs: int
 
 
@@ -58,6 +60,17 @@ class RowLives:
         np.minimum(self.births[rows], now, out=self.births[rows])
         self.deaths[rows] = now + 1
 
+    @property
+    def untouched(self) -> bool:
+        return not self.deaths.any()
+
+    def chunks(self) -> list[tuple[int, int]]:
+        """Rows [top, bottom) that live equally long, without those that nobody computes or reads."""
+        same = (np.diff(self.births) == 0) & (np.diff(self.deaths) == 0)
+        tops = [0, *(np.flatnonzero(~same) + 1).tolist()]
+        bottoms = [*tops[1:], len(self)]
+        return [(top, bottom) for top, bottom in zip(tops, bottoms, strict=True) if self.births[top] != _UNBORN]
+
     def become_one(self) -> None:
         """All rows live from the first birth to the last death."""
         self.births[:], self.deaths[:] = self.births.min(), self.deaths.max()
@@ -67,195 +80,219 @@ class RowLives:
 class Allocation:
     """Something that needs a place, and the steps that touch it."""
 
-    name: str
-    role: Role
-    tensors: tuple[int, ...]
     region: Region | None
     size_bytes: int
-    item: _Item
-    """Allocations of one item share a base."""
     lower: int = _UNBORN
     upper: int = 0
-    row_bytes: int = 0
-    lives: RowLives | None = None
-    """Of a resident tensor, in place of `lower` and `upper`."""
-    chunks: list[tuple[int, int, int]] | None = None
-    """(top, bottom, buffer) of each chunk of a resident tensor, once they are known."""
-    buffer: int = -1
 
-    def touch(self, now: int, region: Region | None = None) -> None:
-        if self.lives is None:
-            self.lower, self.upper = min(self.lower, now), now + 1
-        else:
-            self.lives.touch(now, region)
-
-    @property
-    def required_region(self) -> Region:
-        """`region` of what holds a tensor.
-
-        Raises:
-            ValueError: there is none, as this is working memory.
-        """
-        if self.region is None:
-            raise ValueError(f"{self.name} ({self.role}) holds no tensor")
-        return self.region
-
-
-AllocationUse = tuple[Allocation, int, Region, int]
-"""An allocation, the tensor read or written in it, its region and first channel."""
+    def touch(self, now: int) -> None:
+        self.lower, self.upper = min(self.lower, now), now + 1
 
 
 @dataclass(eq=False)
-class DraftStep:
+class DraftGroup:
+    """What becomes a `BufferGroup`: the allocations of one thing, all of one item."""
+
+    name: str
+    role: Role
+    index: GroupIndex
+    item: _Item
+    storage: int | None = None
+    """None for working memory."""
+    regions: TileRegions | None = None
+    """Of tiles: the rectangle that each holds. Of a ring: its columns; its rows are [0, K) in every row tile."""
+    size_bytes: int = 0
+    """Of working memory."""
+    lives: RowLives | None = None
+    """Of a resident tensor, in place of allocations."""
+    allocations: dict[int, Allocation] = field(default_factory=dict)
+    """By tile or column tile."""
+
+
+@dataclass(frozen=True)
+class DraftAccess:
+    """As `TiledAccess`, over a draft group."""
+
+    group: DraftGroup
+    tensor: int
+    regions: TileRegions
+    channel: int
+
+
+@dataclass(frozen=True)
+class DraftCall:
+    """As `TiledCall`, over draft groups."""
+
     operators: tuple[int, ...]
-    section: int
-    tile: int
-    reads: list[list[AllocationUse]]
-    writes: list[AllocationUse]
-    scratch: Allocation | None
-    accumulator: Allocation | None
+    regions: TileRegions
+    reads: Sequence[Sequence[DraftAccess]]
+    writes: Sequence[DraftAccess]
+    scratch: DraftGroup | None = None
+    accumulator: DraftGroup | None = None
+    macs: int = 0
+    """Of the whole call. They count where it writes."""
+    positions: int | None = None
+    """Output positions of the whole call, by which a tile has its share; None where one step has all MACs."""
+
+    def step_macs(self, region: Region, writes: bool) -> int:
+        if not writes:
+            return 0
+        return self.macs if self.positions is None else self.macs * region.rows * region.columns // self.positions
 
 
 class Draft:
-    """Grows the list of steps."""
+    """Grows the list of sections, and follows which step touches what."""
 
     def __init__(self, storage_graph: StorageGraph) -> None:
         self._storage_graph = storage_graph
         self._graph = storage_graph.graph
-        self._steps: list[DraftStep] = []
-        self._allocations: list[Allocation] = []
-        self._sections: list[Section] = []
-        self._residents: dict[int, Allocation] = {}
+        self._sections: list[tuple[TilingScheme, Sequence[DraftCall]]] = []
+        self._order: list[tuple[DraftGroup, int]] = []
+        """Groups and the keys of their allocations, as they were first touched."""
+        self._residents: dict[int, DraftGroup] = {}
+        self._now = 0
         self._macs = 0
         self._final = [self._final_operand(number) for number in range(len(storage_graph.storages))]
         for number, storage in enumerate(storage_graph.storages):
             if storage.first < 0:
-                self.resident(number).touch(0)
+                self._touch_resident(self.resident(number), 0, None)
 
-    def open_section(self, first: int, end: int, scheme: TilingScheme) -> int:
-        """Begin the next section, of calls [first, end); its number."""
-        calls = self._storage_graph.calls[first:end]
-        operators = tuple(operator for call in calls for operator in call.operators)
-        self._sections.append(Section(operators, scheme.rows, scheme.columns, scheme.halo))
-        return len(self._sections) - 1
+    def add(self, scheme: TilingScheme, calls: Sequence[DraftCall]) -> None:
+        """The next section: each call in each tile in which its rectangle is not empty."""
+        self._sections.append((scheme, calls))
+        for tile, (row_tile, column_tile) in enumerate(scheme.order()):
+            for call in calls:
+                region = call.regions.at(row_tile, column_tile)
+                if not region.is_empty:
+                    self._step(call, region, (tile, row_tile, column_tile))
 
     def finished(self) -> Schedule:
-        steps = len(self._steps)
-        buffers: list[Buffer] = []
-        items: list[int] = []
-        distances: list[int] = []
-        numbers: dict[_Item, int] = {}
         for number, storage in enumerate(self._storage_graph.storages):
             if storage.last >= len(self._storage_graph.calls):
-                self._residents[number].touch(steps - 1)
-        for allocation in self._allocations:
-            item = numbers.setdefault(allocation.item, len(numbers))
-            for buffer, distance in self._buffers_of(allocation, len(buffers)):
+                self._touch_resident(self._residents[number], self._now - 1, None)
+        buffers: list[Buffer] = []
+        items: list[int] = []
+        numbers: dict[_Item, int] = {}
+        held: dict[DraftGroup, dict[int, int]] = {}
+        for group, key in self._order:
+            item = numbers.setdefault(group.item, len(numbers))
+            for at, buffer in enumerate(self._buffers_of(group, key), start=key):
+                held.setdefault(group, {})[at] = len(buffers)
                 buffers.append(buffer)
                 items.append(item)
-                distances.append(distance)
-        made = tuple(self._step(step) for step in self._steps)
-        return Schedule(tuple(self._sections), made, tuple(buffers), tuple(items), tuple(distances), self._macs)
-
-    def _buffers_of(self, allocation: Allocation, number: int) -> list[tuple[Buffer, int]]:
-        lives = allocation.lives
-        if lives is None:
-            allocation.buffer = number
-            fields = allocation.name, allocation.role, allocation.tensors, allocation.region, allocation.size_bytes
-            return [(Buffer(*fields, allocation.lower, allocation.upper, 0), 0)]
-        if any(extent(self._graph.tensors[t])[0] != len(lives) for t in allocation.tensors):
-            lives.become_one()  # renamed: in one piece
-        # Rows that live equally long form a chunk.
-        same = (np.diff(lives.births) == 0) & (np.diff(lives.deaths) == 0)
-        tops = [0, *(np.flatnonzero(~same) + 1).tolist()]
-        bottoms = [*tops[1:], len(lives)]
-        made: list[tuple[Buffer, int]] = []
-        chunks: list[tuple[int, int, int]] = []
-        for top, bottom in zip(tops, bottoms, strict=True):
-            lower, upper = int(lives.births[top]), int(lives.deaths[top])
-            if lower == _UNBORN:
-                continue  # rows that nobody computes or reads
-            chunks.append((top, bottom, number + len(made)))
-            region = replace(allocation.required_region, top=top, bottom=bottom)
-            size = (bottom - top) * allocation.row_bytes
-            buffer = Buffer(allocation.name, allocation.role, allocation.tensors, region, size, lower, upper, 0)
-            made.append((buffer, top * allocation.row_bytes))
-        allocation.chunks = chunks
-        return made
-
-    def _step(self, step: DraftStep) -> Step:
-        return Step(
-            operators=step.operators,
-            section=step.section,
-            tile=step.tile,
-            reads=tuple(tuple(access for use in group for access in _accesses(use)) for group in step.reads),
-            writes=tuple(access for use in step.writes for access in _accesses(use)),
-            scratch=None if step.scratch is None else step.scratch.buffer,
-            accumulator=None if step.accumulator is None else step.accumulator.buffer,
+        of_group = {group: number for number, group in enumerate(held)}
+        return Schedule(
+            tuple(_section(scheme, calls, of_group) for scheme, calls in self._sections),
+            tuple(
+                BufferGroup(group.index, tuple(found.get(at) for at in range(max(found) + 1)))
+                for group, found in held.items()
+            ),
+            tuple(buffers),
+            tuple(items),
+            self._now,
+            self._macs,
         )
 
-    def all_of(self, operand: Operand) -> AllocationUse:
-        rows, columns, _ = extent(self._graph.tensors[operand.tensor])
-        return self.resident(operand.storage), operand.tensor, Region(0, rows, 0, columns), operand.channel
+    def all_of(self, operand: Operand, regions: TileRegions | None = None) -> DraftAccess:
+        """All of a resident tensor, in a section of one tile; or in those tiles where `regions` holds all of it."""
+        if regions is None:
+            rows, columns, _ = extent(self._graph.tensors[operand.tensor])
+            regions = TileRegions(((0, rows),), ((0, columns),))
+        return DraftAccess(self.resident(operand.storage), operand.tensor, regions, operand.channel)
 
-    def emit(
-        self,
-        index: int | None,
-        section: int,
-        tile: int,
-        reads: list[list[AllocationUse]],
-        writes: list[AllocationUse],
-        scratch: Allocation | None = None,
-        accumulator: Allocation | None = None,
-    ) -> None:
-        """Add a step; a copy where there is no call."""
-        now = len(self._steps)
-        for allocation, tensor, region, _ in (*(use for group in reads for use in group), *writes):
-            # A tensor that has other rows than its host (a RESHAPE in place) touches all of it.
-            own = allocation.lives is not None and extent(self._graph.tensors[tensor])[0] == len(allocation.lives)
-            allocation.touch(now, region if own else None)
-        for working_memory in (scratch, accumulator):
-            if working_memory is not None:
-                working_memory.touch(now)
-        operators = () if index is None else self._storage_graph.calls[index].operators
-        self._steps.append(DraftStep(operators, section, tile, reads, writes, scratch, accumulator))
-
-    def count(self, macs: int) -> None:
-        self._macs += macs
-
-    def scratch(self, index: int, section: int) -> Allocation | None:
-        """Working memory of one step."""
+    def scratch(self, index: int, section: int) -> DraftGroup | None:
+        """Working memory of each step of a call."""
         call = self._storage_graph.calls[index]
         if not call.scratch_bytes:
             return None
         name = f"{self._graph.operators[call.operators[-1]].name} scratch"
-        return self.allocate(Allocation(name, Role.SCRATCH, (), None, call.scratch_bytes, ("scratch", index, section)))
-
-    def allocate(self, allocation: Allocation) -> Allocation:
-        self._allocations.append(allocation)
-        return allocation
+        item = ("scratch", index, section)
+        return DraftGroup(name, Role.SCRATCH, GroupIndex.TILE, item, size_bytes=call.scratch_bytes)
 
     def final(self, number: int) -> Operand:
         """How a storage is read once everything has been written to it."""
         return self._final[number]
 
-    def resident(self, number: int) -> Allocation:
+    def resident(self, number: int) -> DraftGroup:
         if number not in self._residents:
             storage = self._storage_graph.storages[number]
-            tensor = self._graph.tensors[storage.tensors[0]]
-            self._residents[number] = self.allocate(
-                Allocation(
-                    tensor.name,
-                    storage.role,
-                    storage.tensors,
-                    Region(0, storage.rows, 0, storage.columns),
-                    storage.size_bytes,
-                    ("resident", number),
-                    row_bytes=storage.row_bytes,
-                    lives=RowLives.unborn(storage.rows),
-                )
+            name = self._graph.tensors[storage.tensors[0]].name
+            lives = RowLives.unborn(storage.rows)
+            self._residents[number] = DraftGroup(
+                name, storage.role, GroupIndex.ROWS, ("resident", number), number, lives=lives
             )
         return self._residents[number]
+
+    def _step(self, call: DraftCall, region: Region, at: tuple[int, int, int]) -> None:
+        """A call in the tile (number, row tile, column tile)."""
+        for access in (access for group in call.reads for access in group):
+            self._touch(access, at)
+        if call.accumulator is not None:
+            self._allocation(call.accumulator, at).touch(self._now)
+        writes = [access for access in call.writes if self._touch(access, at)]
+        if call.scratch is not None:
+            self._allocation(call.scratch, at).touch(self._now)
+        self._macs += call.step_macs(region, bool(writes))
+        self._now += 1
+
+    def _touch(self, access: DraftAccess, at: tuple[int, int, int]) -> bool:
+        """Now the rectangle of an access is read or written; False where it is empty."""
+        _, row_tile, column_tile = at
+        region, lives = access.regions.at(row_tile, column_tile), access.group.lives
+        if region.is_empty:
+            return False
+        if lives is None:
+            self._allocation(access.group, at).touch(self._now)
+        else:
+            # A tensor that has other rows than its host (a RESHAPE in place) touches all of it.
+            own = extent(self._graph.tensors[access.tensor])[0] == len(lives)
+            self._touch_resident(access.group, self._now, region if own else None)
+        return True
+
+    def _touch_resident(self, group: DraftGroup, now: int, region: Region | None) -> None:
+        if group.lives is None:
+            raise ValueError(f"{group.name} is no resident tensor")
+        if group.lives.untouched:
+            self._order.append((group, 0))
+        group.lives.touch(now, region)
+
+    def _allocation(self, group: DraftGroup, at: tuple[int, int, int]) -> Allocation:
+        tile, row_tile, column_tile = at
+        key = {GroupIndex.TILE: tile, GroupIndex.COLUMN_TILE: column_tile, GroupIndex.ROWS: 0}[group.index]
+        if key not in group.allocations:
+            region = None if group.regions is None else group.regions.at(row_tile, column_tile)
+            size = group.size_bytes if region is None else region.rows * self._row_bytes(group, region.columns)
+            group.allocations[key] = Allocation(region, size)
+            self._order.append((group, key))
+        return group.allocations[key]
+
+    def _row_bytes(self, group: DraftGroup, columns: int) -> int:
+        if group.storage is None:
+            raise ValueError(f"{group.name} holds no rows")
+        storage = self._storage_graph.storages[group.storage]
+        if columns == storage.columns:
+            return storage.row_bytes
+        host = self._graph.tensors[storage.tensors[0]]
+        return -(-columns * extent(host)[2] * host.bits // 8)
+
+    def _buffers_of(self, group: DraftGroup, key: int) -> list[Buffer]:
+        """One buffer; of a resident tensor one for each chunk of rows that live equally long."""
+        tensors = () if group.storage is None else self._storage_graph.storages[group.storage].tensors
+        lives = group.lives
+        if lives is None:
+            one = group.allocations[key]
+            return [Buffer(group.name, group.role, tensors, one.region, one.size_bytes, one.lower, one.upper, 0)]
+        if any(extent(self._graph.tensors[t])[0] != len(lives) for t in tensors):
+            lives.become_one()  # renamed: in one piece
+        columns = extent(self._graph.tensors[tensors[0]])[1]
+        row_bytes = self._row_bytes(group, columns)
+        made = []
+        for top, bottom in lives.chunks():
+            life = int(lives.births[top]), int(lives.deaths[top])
+            region = Region(top, bottom, 0, columns)
+            size = (bottom - top) * row_bytes
+            made.append(Buffer(group.name, group.role, tensors, region, size, *life, top * row_bytes))
+        return made
 
     def _final_operand(self, number: int) -> Operand:
         storage = self._storage_graph.storages[number]
@@ -266,15 +303,25 @@ class Draft:
         return Operand(number, storage.tensors[0])
 
 
-def _accesses(use: AllocationUse) -> list[Access]:
-    """One access, or one for each chunk of a resident tensor."""
-    allocation, tensor, region, channel = use
-    if allocation.chunks is None:
-        return [Access(allocation.buffer, tensor, region, channel)]
-    if len(allocation.chunks) == 1:
-        return [Access(allocation.chunks[0][2], tensor, region, channel)]
-    return [
-        Access(buffer, tensor, replace(region, top=max(top, region.top), bottom=min(bottom, region.bottom)), channel)
-        for top, bottom, buffer in allocation.chunks
-        if top < region.bottom and bottom > region.top
-    ]
+def _section(scheme: TilingScheme, calls: Sequence[DraftCall], groups: dict[DraftGroup, int]) -> Section:
+    """Calls over buffer groups, each table of rectangles once."""
+    numbers: dict[TileRegions, int] = {}
+
+    def number_of(regions: TileRegions) -> int:
+        return numbers.setdefault(regions, len(numbers))
+
+    def accesses(some: Sequence[DraftAccess]) -> tuple[TiledAccess, ...]:
+        return tuple(TiledAccess(groups[a.group], a.tensor, number_of(a.regions), a.channel) for a in some)
+
+    made = tuple(
+        TiledCall(
+            call.operators,
+            number_of(call.regions),
+            tuple(accesses(group) for group in call.reads),
+            accesses(call.writes),
+            None if call.scratch is None else groups[call.scratch],
+            None if call.accumulator is None else groups[call.accumulator],
+        )
+        for call in calls
+    )
+    return Section(scheme.rows, scheme.columns, scheme.halo, made, tuple(numbers))

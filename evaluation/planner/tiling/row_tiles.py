@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.graph.geometry import ROWS
-from evaluation.planner.ir.plan_types import Halo
+from evaluation.planner.ir.sections import Halo
 from evaluation.planner.ir.storage_graph import StorageCall, StorageGraph
 
 _FAR = 1 << 40

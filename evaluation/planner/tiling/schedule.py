@@ -1,33 +1,37 @@
-"""Turn a program and its cuts into steps: what runs on which tile, and where it reads and writes."""
+"""Turn a storage graph and its cuts into sections: what each call computes, reads and writes in each tile."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.graph.geometry import COLUMNS, Need
-from evaluation.graph.regions import Region, extent
-from evaluation.planner.ir.plan_types import Role
+from evaluation.graph.regions import extent
+from evaluation.planner.ir.sections import GroupIndex, TileRegions
+from evaluation.planner.ir.steps import Role
 from evaluation.planner.ir.storage_graph import Operand, StorageGraph
-from evaluation.planner.tiling.allocations import Allocation, AllocationUse, Draft, Schedule
+from evaluation.planner.tiling.allocations import Draft, DraftAccess, DraftCall, DraftGroup, Schedule
 from evaluation.planner.tiling.path import SectionChoice
-from evaluation.planner.tiling.row_tiles import AxisSpan, AxisSplit, AxisTiles, Sweep, wide_storages
+from evaluation.planner.tiling.row_tiles import AxisSplit, AxisTiles, Sweep, wide_storages
 from evaluation.planner.tiling.section_costs import UNTILED, column_tiles
+
+_Ranges = tuple[tuple[int, int], ...]
+"""First row (or column) and one past the last, by row tile (or column tile)."""
+_NOTHING_FOLLOWS = np.iinfo(np.int64).max
+"""The first row that is read again behind the last row tile."""
 
 
 def schedule(storage_graph: StorageGraph, cuts: Sequence[SectionChoice]) -> Schedule:
-    """Steps and buffers of the whole run, section by section and tile by tile."""
+    """Sections and buffers of the whole run."""
     draft = Draft(storage_graph)
-    for section in _merged(cuts):
+    for number, section in enumerate(_merged(cuts)):
         first, end, scheme = section[0].first, section[-1].end, section[0].scheme
-        number = draft.open_section(first, end, scheme)
         if scheme == UNTILED:
-            for index in range(first, end):
-                _emit_whole(draft, storage_graph, index, number)
+            draft.add(scheme, [_whole_call(draft, storage_graph, index, number) for index in range(first, end)])
         else:
-            _Tiles(storage_graph, draft, section[0], number).emit()
+            draft.add(scheme, _TiledCalls(storage_graph, draft, section[0], number).made())
     return draft.finished()
 
 
@@ -42,16 +46,15 @@ def _merged(cuts: Sequence[SectionChoice]) -> list[list[SectionChoice]]:
     return merged
 
 
-def _emit_whole(draft: Draft, storage_graph: StorageGraph, index: int, section: int) -> None:
+def _whole_call(draft: Draft, storage_graph: StorageGraph, index: int, section: int) -> DraftCall:
     call = storage_graph.calls[index]
     reads = [[draft.all_of(operand)] for operand in call.reads]
     writes = [draft.all_of(operand) for operand in call.writes]
-    draft.count(call.macs)
-    draft.emit(index, section, 0, reads, writes, draft.scratch(index, section))
+    return DraftCall(call.operators, writes[0].regions, reads, writes, draft.scratch(index, section), macs=call.macs)
 
 
-class _Tiles:
-    """The tiles of one section."""
+class _TiledCalls:
+    """The calls of one section in tiles."""
 
     def __init__(self, storage_graph: StorageGraph, draft: Draft, cut: SectionChoice, number: int) -> None:
         self._storage_graph, self._draft, self._cut, self._number = storage_graph, draft, cut, number
@@ -68,165 +71,147 @@ class _Tiles:
             if storages[number].first >= cut.first and storages[number].last < cut.end
         }
         self._kept = {
-            number: int(self._down.kept_rows(number)[0])
+            number: rows
             for number in self._inner
-            if self._down.spans[number].once[0] and self._down.has_readers(number)[0]
+            if self._down.spans[number].once[0]
+            and self._down.has_readers(number)[0]
+            and (rows := int(self._down.kept_rows(number)[0]))
         }
-        self._low = {number: self._down.low(number) for number in self._kept}
-        self._tile_of: dict[int, Allocation] = {}
-        self._cache_of: dict[tuple[int, int], Allocation] = {}
-        """By storage and column tile."""
-        self._number_of_tile = 0
-        self._accumulators: dict[int, Allocation] = {}
+        self._regions = {number: self._regions_of(number) for number in self._down.spans}
+        self._tiles: dict[int, DraftGroup] = {}
+        self._caches: dict[int, DraftGroup] = {}
 
-    def emit(self) -> None:
-        scheme = self._cut.scheme
-        if scheme.rows_outermost:
-            tiles = [
-                (row_tile, column_tile) for row_tile in range(scheme.rows) for column_tile in range(scheme.columns)
-            ]
-        else:
-            tiles = [
-                (row_tile, column_tile) for column_tile in range(scheme.columns) for row_tile in range(scheme.rows)
-            ]
-        for number, (row_tile, column_tile) in enumerate(tiles):
-            self._number_of_tile = number
-            self._tile_of.clear()
-            for index in range(self._cut.first, self._cut.end):
-                if self._storage_graph.calls[index].reduces:
-                    self._reduce(index, row_tile, column_tile)
-                else:
-                    self._compute(index, row_tile, column_tile)
-                self._carry_over(index, row_tile, column_tile)
+    def made(self) -> list[DraftCall]:
+        """In the order in which each tile runs them. Behind a tensor's last reader come the copies into its ring."""
+        calls = []
+        for index in range(self._cut.first, self._cut.end):
+            reduces = self._storage_graph.calls[index].reduces
+            calls.append(self._reduction(index) if reduces else self._call(index))
+            calls += self._copies_behind(index)
+        return [call for call in calls if not _is_empty(call.regions)]
 
-    def _compute(self, index: int, row_tile: int, column_tile: int) -> None:
+    def _call(self, index: int) -> DraftCall:
         call = self._storage_graph.calls[index]
-        region = self._region(self._down.spans[call.output], self._across.spans[call.output], row_tile, column_tile)
-        if region is None:
-            return
+        regions, into = self._regions[call.output], call.writes[0]
         reads = [
-            self._read(operand, _needed(need, region), row_tile, column_tile, operand.storage == call.output)
+            self._read(operand, _needed(need, regions), in_place=operand.storage == call.output)
             for operand, need in zip(call.reads, call.tile_needs, strict=True)
         ]
-        into = call.writes[0]
-        allocation = (
-            self._tile(call.output, region) if call.output in self._inner else self._draft.resident(call.output)
-        )
+        inner = call.output in self._inner
+        group = self._tile(call.output) if inner else self._draft.resident(call.output)
         storage = self._storage_graph.storages[call.output]
-        self._draft.count(call.macs * region.rows * region.columns // (storage.rows * storage.columns))
-        scratch = self._draft.scratch(index, self._number)
-        index_or_copy = index if call.operators else None
-        writes = [(allocation, into.tensor, region, into.channel)]
-        self._draft.emit(
-            index_or_copy,
-            self._number,
-            self._number_of_tile,
+        return DraftCall(
+            call.operators,
+            regions,
             reads,
-            writes,
-            scratch,
+            [DraftAccess(group, into.tensor, regions, into.channel)],
+            self._draft.scratch(index, self._number),
+            macs=call.macs,
+            positions=storage.rows * storage.columns,
         )
 
-    def _reduce(self, index: int, row_tile: int, column_tile: int) -> None:
+    def _reduction(self, index: int) -> DraftCall:
+        """A sum over the image: it adds each tile to an accumulator, and writes behind the last."""
         call = self._storage_graph.calls[index]
         down, across = self._down.reductions[index], self._across.reductions[index]
-        region = self._region(down, across, row_tile, column_tile)
-        if region is None:
-            return
-        if index not in self._accumulators:
-            name = f"{self._storage_graph.graph.operators[call.operators[-1]].name} sums"
-            item = ("accumulator", index, self._number)
-            self._accumulators[index] = self._draft.allocate(
-                Allocation(name, Role.ACCUMULATOR, (), None, call.scratch_bytes, item)
-            )
-        reads = [self._read(call.reads[0], region, row_tile, column_tile, False)]
-        writes = []
-        if row_tile == np.flatnonzero(down.rows)[-1] and column_tile == np.flatnonzero(across.rows)[-1]:
-            writes = [self._draft.all_of(call.writes[0])]
-            self._draft.count(call.macs)
-        accumulator = self._accumulators[index]
-        self._draft.emit(index, self._number, self._number_of_tile, reads, writes, accumulator=accumulator)
+        regions = TileRegions(_ranges(down.top, down.bottom), _ranges(across.top, across.bottom))
+        rows, columns, _ = extent(self._storage_graph.graph.tensors[call.writes[0].tensor])
+        done = TileRegions(_in_last(regions.rows, rows), _in_last(regions.columns, columns))
+        accumulator = DraftGroup(
+            f"{self._storage_graph.graph.operators[call.operators[-1]].name} sums",
+            Role.ACCUMULATOR,
+            GroupIndex.ROWS,
+            ("accumulator", index, self._number),
+            size_bytes=call.scratch_bytes,
+        )
+        reads = [self._read(call.reads[0], regions, in_place=False)]
+        writes = [self._draft.all_of(call.writes[0], done)]
+        return DraftCall(call.operators, regions, reads, writes, accumulator=accumulator, macs=call.macs)
 
-    def _read(
-        self, operand: Operand, region: Region, row_tile: int, column_tile: int, in_place: bool
-    ) -> list[AllocationUse]:
-        """Where the region of an operand is: in a resident tensor, in this row tile's tile, or in the row cache."""
+    def _read(self, operand: Operand, regions: TileRegions, *, in_place: bool) -> list[DraftAccess]:
+        """Where rectangles of an operand are: in a resident tensor, or in this tile below what is in the row cache."""
         number = operand.storage
         if number not in self._inner:
-            return [(self._draft.resident(number), operand.tensor, region, operand.channel)]
-        split = region.top
-        if number in self._kept and not in_place:
-            split = min(max(int(self._down.spans[number].top[row_tile]), region.top), region.bottom)
-        uses = []
-        if split > region.top:
-            kept = replace(region, bottom=split)
-            uses.append((self._cache(number, column_tile), operand.tensor, kept, operand.channel))
-        if split < region.bottom:
-            uses.append((self._tile_of[number], operand.tensor, replace(region, top=split), operand.channel))
-        return uses
+            return [DraftAccess(self._draft.resident(number), operand.tensor, regions, operand.channel)]
+        if number not in self._kept or in_place:
+            return [DraftAccess(self._tile(number), operand.tensor, regions, operand.channel)]
+        tops = [top for top, _ in self._regions[number].rows]
+        splits = [min(max(top, first), end) for top, (first, end) in zip(tops, regions.rows, strict=True)]
+        above = tuple((first, split) for split, (first, _) in zip(splits, regions.rows, strict=True))
+        below = tuple((split, end) for split, (_, end) in zip(splits, regions.rows, strict=True))
+        accesses = [
+            DraftAccess(self._cache(number), operand.tensor, TileRegions(above, regions.columns), operand.channel),
+            DraftAccess(self._tile(number), operand.tensor, TileRegions(below, regions.columns), operand.channel),
+        ]
+        return [access for access in accesses if not _is_empty(access.regions)]
 
-    def _carry_over(self, index: int, row_tile: int, column_tile: int) -> None:
-        """Behind a storage's last reader: keep the rows that the next row tiles read again."""
-        if row_tile + 1 == self._cut.scheme.rows:
-            return
-        for number, rows in self._kept.items():
-            if self._storage_graph.storages[number].last != index or not rows or number not in self._tile_of:
+    def _copies_behind(self, index: int) -> list[DraftCall]:
+        """Behind a storage's last reader: keep the rows that the next row tile reads again."""
+        copies = []
+        for number in self._kept:
+            if self._storage_graph.storages[number].last != index:
                 continue
-            tile = self._tile_of[number]
-            computed = tile.required_region
-            top = max(int(self._low[number][row_tile + 1]), computed.top)
-            if top >= computed.bottom:
-                continue
-            region = replace(computed, top=top)
+            computed, low = self._regions[number], self._down.low(number)
+            tops = np.maximum([top for top, _ in computed.rows], [*low[1:], _NOTHING_FOLLOWS])
+            rows = tuple((min(int(top), end), end) for top, (_, end) in zip(tops, computed.rows, strict=True))
             operand = self._draft.final(number)
-            reads = [[(tile, operand.tensor, region, operand.channel)]]
-            writes = [(self._cache(number, column_tile), operand.tensor, region, operand.channel)]
-            self._draft.emit(None, self._number, self._number_of_tile, reads, writes)
+            regions = TileRegions(rows, computed.columns)
+            source = DraftAccess(self._tile(number), operand.tensor, regions, operand.channel)
+            kept = DraftAccess(self._cache(number), operand.tensor, regions, operand.channel)
+            copies.append(DraftCall((), regions, [[source]], [kept]))
+        return copies
 
-    def _tile(self, number: int, region: Region) -> Allocation:
-        if number not in self._tile_of:
-            size = region.rows * self._row_bytes(number, region.columns)
-            storage = self._storage_graph.storages[number]
-            name = self._storage_graph.graph.tensors[storage.tensors[0]].name
+    def _tile(self, number: int) -> DraftGroup:
+        if number not in self._tiles:
             item = ("tile", number, self._number)
-            allocation = Allocation(name, Role.TILE, storage.tensors, region, size, item)
-            self._tile_of[number] = self._draft.allocate(allocation)
-        return self._tile_of[number]
+            self._tiles[number] = DraftGroup(
+                self._name(number), Role.TILE, GroupIndex.TILE, item, number, self._regions[number]
+            )
+        return self._tiles[number]
 
-    def _cache(self, number: int, column_tile: int) -> Allocation:
-        if (number, column_tile) not in self._cache_of:
-            across = self._across.spans[number]
-            left, right = int(across.top[column_tile]), int(across.bottom[column_tile])
-            rows = self._kept[number]
-            storage = self._storage_graph.storages[number]
-            name = self._storage_graph.graph.tensors[storage.tensors[0]].name
-            size = rows * self._row_bytes(number, right - left)
-            # Caches of column tiles that take turns are one item; those of column tiles that run side by side are not.
-            item = ("cache", number, self._number, column_tile if self._cut.scheme.rows_outermost else 0)
-            allocation = Allocation(name, Role.ROW_CACHE, storage.tensors, Region(0, rows, left, right), size, item)
-            self._cache_of[number, column_tile] = self._draft.allocate(allocation)
-        return self._cache_of[number, column_tile]
+    def _cache(self, number: int) -> DraftGroup:
+        """Column tiles take turns: a ring that is kept is never alive beside that of another column tile."""
+        if number not in self._caches:
+            item = ("cache", number, self._number)
+            regions = TileRegions(((0, self._kept[number]),) * self._cut.scheme.rows, self._regions[number].columns)
+            self._caches[number] = DraftGroup(
+                self._name(number), Role.ROW_CACHE, GroupIndex.COLUMN_TILE, item, number, regions
+            )
+        return self._caches[number]
 
-    def _row_bytes(self, number: int, columns: int) -> int:
+    def _name(self, number: int) -> str:
         storage = self._storage_graph.storages[number]
-        bits = storage.row_bytes * 8
-        if columns == storage.columns:
-            return storage.row_bytes
-        host = self._storage_graph.graph.tensors[storage.tensors[0]]
-        bits = columns * extent(host)[2] * host.bits
-        return -(-bits // 8)
+        return self._storage_graph.graph.tensors[storage.tensors[0]].name
 
-    def _region(self, down: AxisSpan, across: AxisSpan, row_tile: int, column_tile: int) -> Region | None:
-        region = Region(
-            int(down.top[row_tile]),
-            int(down.bottom[row_tile]),
-            int(across.top[column_tile]),
-            int(across.bottom[column_tile]),
-        )
-        return region if region.rows > 0 and region.columns > 0 else None
+    def _regions_of(self, number: int) -> TileRegions:
+        down, across = self._down.spans[number], self._across.spans[number]
+        return TileRegions(_ranges(down.top, down.bottom), _ranges(across.top, across.bottom))
 
 
-def _needed(need: tuple[Need, Need], region: Region) -> Region:
-    (first, end), (left, right) = need
-    return Region(
-        int(first[region.top]), int(end[region.bottom - 1]), int(left[region.left]), int(right[region.right - 1])
-    )
+def _ranges(first: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> _Ranges:
+    """Pairs of the two; where there is nothing to do, an empty range that begins where the last one ended."""
+    ranges, done = [], 0
+    for begin, until in zip(first.tolist(), end.tolist(), strict=True):
+        ranges.append((begin, until) if begin < until else (done, done))
+        done = ranges[-1][1]
+    return tuple(ranges)
+
+
+def _in_last(ranges: _Ranges, size: int) -> _Ranges:
+    """All of an axis of `size` in the last tile whose range is not empty, and nothing in the others."""
+    last = max((at for at, (first, end) in enumerate(ranges) if first < end), default=0)
+    return tuple((0, size) if at == last else (0, 0) for at in range(len(ranges)))
+
+
+def _needed(need: tuple[Need, Need], regions: TileRegions) -> TileRegions:
+    """What an input must hold for the rectangles of an output."""
+
+    def ranges(made: _Ranges, along: Need) -> _Ranges:
+        firsts, ends = along
+        return tuple((int(firsts[first]), int(ends[end - 1])) if first < end else (0, 0) for first, end in made)
+
+    return TileRegions(ranges(regions.rows, need[0]), ranges(regions.columns, need[1]))
+
+
+def _is_empty(regions: TileRegions) -> bool:
+    return all(first >= end for first, end in regions.rows) or all(first >= end for first, end in regions.columns)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
-from evaluation.planner.ir.plan_types import Halo
+from evaluation.planner.ir.sections import Halo
 from evaluation.planner.tiling.section_costs import UNTILED, TilingScheme
 
 Tiling = Literal["cache", "recompute", "mixed"]

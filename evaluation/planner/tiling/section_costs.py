@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.graph.geometry import COLUMNS
-from evaluation.planner.ir.plan_types import Halo
+from evaluation.planner.ir.sections import Halo
 from evaluation.planner.ir.storage_graph import Storage, StorageCall, StorageGraph
 from evaluation.planner.tiling.row_tiles import AxisSpan, AxisSplit, AxisTiles, Sweep, wide_storages
 
@@ -52,6 +52,13 @@ class TilingScheme:
     def rows_outermost(self) -> bool:
         """Whether row tiles are the outer loop, and column tiles the inner (see `types.Section`)."""
         return self.halo is Halo.RECOMPUTE
+
+    def order(self) -> list[tuple[int, int]]:
+        """(row tile, column tile) of each tile, in the order in which they run."""
+        rows, columns = range(self.rows), range(self.columns)
+        if self.rows_outermost:
+            return [(row_tile, column_tile) for row_tile in rows for column_tile in columns]
+        return [(row_tile, column_tile) for column_tile in columns for row_tile in rows]
 
 
 UNTILED = TilingScheme(1, 1, Halo.NONE)

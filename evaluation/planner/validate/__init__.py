@@ -1,10 +1,10 @@
 """Check a plan against the graph, without any of the planner's code. Slow and plain on purpose: it is the judge.
 
-In order: `memory` (each buffer by itself, and no two over each other), `operands` (each step is one the kernels know,
-and takes all that its operator needs, by the geometry in `needs`), `contents` (what it takes really is there),
-`reductions` (accumulators see each element once) and `figures` (the plan's numbers). What the operators compute is the
-interpreter's business; that they touch only what the plan gave them, when it was theirs and held what they expect, is
-checked here.
+In order: `structure` (the sections can be written out as steps), `memory` (each buffer by itself, and no two over
+each other), `operands` (each step is one the kernels know, and takes all that its operator needs, by the geometry in
+`needs`), `contents` (what it takes really is there), `reductions` (accumulators see each element once) and `figures`
+(the plan's numbers). What the operators compute is the interpreter's business; that they touch only what the plan gave
+them, when it was theirs and held what they expect, is checked here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from evaluation.planner.validate.figures import check_figures
 from evaluation.planner.validate.memory import check_buffers
 from evaluation.planner.validate.operands import Operands
 from evaluation.planner.validate.reductions import Reductions
+from evaluation.planner.validate.structure import check_structure
 
 __all__ = ["InvalidPlanError", "validate"]
 
@@ -32,6 +33,7 @@ def validate(plan: Plan, graph: Graph, alignment_bytes: int = 16, label_bytes: i
     Raises:
         InvalidPlanError: the message begins with the name of the rule that is broken, and names step and buffers.
     """
+    check_structure(plan)
     check_buffers(plan, graph, alignment_bytes, label_bytes)
     operands, reductions = Operands(plan, graph, label_bytes), Reductions(plan, graph)
     for now, step in enumerate(plan.steps):

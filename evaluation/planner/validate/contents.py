@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from evaluation.graph import Graph
 from evaluation.graph.regions import Region
-from evaluation.planner.ir.plan_types import Access, Plan, Role
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Access, Role
 from evaluation.planner.validate.faults import named, refuse
 from evaluation.planner.validate.tensor_shapes import RESIDENT, puts_side_by_side, rows_columns_channels, whole
 

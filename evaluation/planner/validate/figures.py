@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.graph import Graph, graph_macs, operator_macs
-from evaluation.planner.ir.plan_types import Plan, Role
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Role
 from evaluation.planner.validate.faults import refuse
 from evaluation.planner.validate.tensor_shapes import RESIDENT, rows_columns_channels, whole
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from evaluation.graph import Graph
-from evaluation.planner.ir.plan_types import Buffer, Plan, Role
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Buffer, Role
 from evaluation.planner.validate.faults import named, refuse
 from evaluation.planner.validate.tensor_shapes import RESIDENT, WORKING, row_bytes, rows_columns_channels
 

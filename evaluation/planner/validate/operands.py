@@ -7,25 +7,24 @@ from itertools import pairwise
 
 from evaluation.graph import Graph, Operator
 from evaluation.graph.regions import Region
-from evaluation.planner.ir.plan_types import Access, Plan, Role, Step
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Access, Role, Step
 from evaluation.planner.validate.faults import named, refuse
 from evaluation.planner.validate.needs import ELEMENTWISE, RENAMES, NeedSpan, span
 from evaluation.planner.validate.tensor_shapes import RESIDENT, operands_of, row_bytes, rows_columns_channels, whole
 
 
 class Operands:
-    """The rules for single steps. It remembers only where in the sections the last step was."""
+    """The rules for single steps."""
 
     def __init__(self, plan: Plan, graph: Graph, label_bytes: int) -> None:
         self._plan, self._graph, self._label_bytes = plan, graph, label_bytes
         self._shapes = [rows_columns_channels(tensor) for tensor in graph.tensors]
         self._operands = [operands_of(graph, operator) for operator in graph.operators]
         self._spans: dict[tuple[int, int], tuple[NeedSpan, NeedSpan] | None] = {}
-        self._last = (0, 0)
 
     def check(self, step: Step, now: int) -> None:
         """Raise InvalidPlanError unless step `now` is a sound call, whatever the buffers may hold."""
-        self._check_section(step, now)
         for access in (*(access for group in step.reads for access in group), *step.writes):
             self._check_access(access, now)
         for held, role in ((step.scratch, Role.SCRATCH), (step.accumulator, Role.ACCUMULATOR)):
@@ -40,17 +39,6 @@ class Operands:
         else:
             self._check_copy(step, read, now)
         self._check_in_place(step, now)
-
-    def _check_section(self, step: Step, now: int) -> None:
-        place, sections = (step.section, step.tile), self._plan.sections
-        if not 0 <= step.section < len(sections) or not 0 <= step.tile < sections[step.section].tiles:
-            refuse("section", f"step {now} is in tile {step.tile} of section {step.section}, which there is not")
-        if place < self._last:
-            refuse("section", f"step {now}, of section and tile {place}, follows one of {self._last}")
-        self._last = place
-        missing = set(step.operators) - set(sections[step.section].operators)
-        if missing:
-            refuse("section", f"step {now} runs operators {sorted(missing)}, which its section does not have")
 
     def _check_access(self, access: Access, now: int) -> None:
         plan, region = self._plan, access.region

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.graph import Graph, Operator, Tensor
-from evaluation.planner.ir.plan_types import Plan, Step
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.ir.steps import Step
 from evaluation.planner.validate.faults import named, refuse
 from evaluation.planner.validate.tensor_shapes import rows_columns_channels
 

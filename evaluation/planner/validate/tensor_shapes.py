@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.graph import Graph, Operator, Tensor
 from evaluation.graph.regions import Region
-from evaluation.planner.ir.plan_types import Buffer, Role
+from evaluation.planner.ir.steps import Buffer, Role
 
 RESIDENT = frozenset({Role.FRAME, Role.EXTERNAL_FRAME, Role.ACTIVATION, Role.LABELS})
 """Roles whose tensors may live in chunks of rows."""
