@@ -262,7 +262,7 @@ class Oracle:
         for trial in (self.base, self.choice):
             plan = json.loads((self.folder / trial.plan_file).read_text())
             high = plan["high_water_step"]
-            said += [f"at step {high} of {len(plan['steps'])}"]
+            said += [f"at step {high} of {len(plan['live_bytes'])}"]
             said += [spaced(b["size_bytes"]) for b in plan["buffers"] if b["lower"] <= high < b["upper"]]
         return said
 
