@@ -78,10 +78,10 @@ struct call {
 
 struct section {
     const struct call *calls;
-    const uint16_t (*rows)[2];           /* [stripes][spans]: first row, one past the last */
-    const uint16_t (*columns)[2];        /* [strips][spans]: the same of columns */
-    uint16_t stripes, strips, spans, call_count;
-    uint16_t stripes_outermost;
+    const uint16_t (*rows)[2];           /* [row tiles][spans]: first row, one past the last */
+    const uint16_t (*columns)[2];        /* [column tiles][spans]: the same of columns */
+    uint16_t row_tiles, column_tiles, spans, call_count;
+    uint16_t rows_outermost;
 };
 
 /* Runs the sections in order. `frame` is the memory outside the arena, or NULL. */

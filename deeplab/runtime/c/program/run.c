@@ -55,10 +55,10 @@ APART static void run_many(const struct call *c, const uint16_t (*rows)[2], cons
     run_call(c, views, rows, columns, arena, frame);
 }
 
-static void run_tile(const struct section *s, int stripe, int strip, uint8_t *arena, uint8_t *frame)
+static void run_tile(const struct section *s, int row_tile, int column_tile, uint8_t *arena, uint8_t *frame)
 {
-    const uint16_t (*rows)[2] = s->rows + (size_t)stripe * s->spans;
-    const uint16_t (*columns)[2] = s->columns + (size_t)strip * s->spans;
+    const uint16_t (*rows)[2] = s->rows + (size_t)row_tile * s->spans;
+    const uint16_t (*columns)[2] = s->columns + (size_t)column_tile * s->spans;
     for (int index = 0; index < s->call_count; index++) {
         const struct call *c = &s->calls[index];
         if (c->reads + c->writes <= FEW_OPERANDS)
@@ -72,12 +72,12 @@ void run_sections(const struct section *sections, int count, uint8_t *arena, uin
 {
     for (int index = 0; index < count; index++) {
         const struct section *s = &sections[index];
-        int tiles = s->stripes * s->strips;
+        int tiles = s->row_tiles * s->column_tiles;
         for (int tile = 0; tile < tiles; tile++) {
-            if (s->stripes_outermost)
-                run_tile(s, tile / s->strips, tile % s->strips, arena, frame);
+            if (s->rows_outermost)
+                run_tile(s, tile / s->column_tiles, tile % s->column_tiles, arena, frame);
             else
-                run_tile(s, tile % s->stripes, tile / s->stripes, arena, frame);
+                run_tile(s, tile % s->row_tiles, tile / s->row_tiles, arena, frame);
         }
     }
 }
