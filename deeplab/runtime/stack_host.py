@@ -15,6 +15,7 @@ from deeplab.runtime.stack_assembly import UnknownStackError
 from deeplab.runtime.stack_builds import architecture_of, described, instruction_set_of
 from deeplab.runtime.stack_libraries import library_stack
 from deeplab.runtime.stack_usage import FLAGS, Unit, build_stack, undefined, unit_of
+from evaluation.json_codec import from_json, to_json
 from evaluation.kernels.stack_bounds import KernelUse, stack_table
 
 SUFFIX = ".stack.json"
@@ -34,7 +35,7 @@ def compiled_with_stack(source: Path, toolchain: Toolchain, *flags: str) -> Path
     is_clang_x86 = described(toolchain.cc).startswith("clang") and architecture == "x86_64"
     try:
         unit = unit_of(made, architecture, return_address_bytes=8 if is_clang_x86 else 0)
-        made.with_suffix(SUFFIX).write_text(unit.to_json())
+        made.with_suffix(SUFFIX).write_bytes(to_json(Unit, unit))
     except (UnknownStackError, OSError, ValueError):  # or it did not write what it was asked for, or not as others do
         made.with_suffix(SUFFIX).unlink(missing_ok=True)
     for suffix in (".i", ".s", ".su", ".bc"):
@@ -60,7 +61,7 @@ def stack_bound_of(objects: Sequence[Path], uses: Iterable[KernelUse], toolchain
     """
     uses = list(uses)
     try:
-        units = [Unit.from_json(path.with_suffix(SUFFIX).read_text()) for path in objects]
+        units = [from_json(Unit, path.with_suffix(SUFFIX).read_bytes()) for path in objects]
         library = _library(toolchain, tuple(sorted(undefined(units))))
         return build_stack(units[0], units[1:], library).bound_bytes(uses)
     except (OSError, UnknownStackError, StopIteration):

@@ -6,7 +6,6 @@ the object file. Frames and calls come from the first two, the targets of calls 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,16 +28,6 @@ class Unit:
     functions: Mapping[str, Function]
     kernels: frozenset[str]
     """Those of them that a table can name."""
-
-    def to_json(self) -> str:
-        functions = [[one.name, one.frame_bytes, sorted(one.callees)] for one in self.functions.values()]
-        return json.dumps({"functions": functions, "kernels": sorted(self.kernels)})
-
-    @staticmethod
-    def from_json(text: str) -> Unit:
-        found = json.loads(text)
-        functions = {name: Function(name, size, frozenset(calls)) for name, size, calls in found["functions"]}
-        return Unit(functions, frozenset(found["kernels"]))
 
 
 def unit_of(made: Path, architecture: str, *, return_address_bytes: int = 0) -> Unit:

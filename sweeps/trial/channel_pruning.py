@@ -5,19 +5,22 @@ What the baseline's channels cost to remove is computed once a study, and so is 
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from deeplab.compression import Compression
-from deeplab.pruning.channel_budget import PathStep, PruningPath, keep_for, pruning_path, reference_plans
+from deeplab.pruning.channel_budget import PruningPath, keep_for, pruning_path, reference_plans
 from deeplab.pruning.channels import narrowed, narrowed_to, uniform_keep
 from deeplab.pruning.criteria import rank_channels
 from deeplab.pruning.ranking import Ranking
 from deeplab.spec import NetworkSpec
+from evaluation.json_codec import from_json, to_json
 from sweeps.trial.context import Context
+
+_Rankings = dict[str, Ranking]
 
 
 def prepare_narrowing(context: Context) -> None:
@@ -82,12 +85,17 @@ def _rankings(context: Context) -> dict[str, Ranking]:
         frames, inputs = context.calibration_frames, context.baseline_inputs
         return rank_channels(context.baseline, criterion, frames, inputs, seed, fisher)
 
-    return context.cache.cached("rank", _ranking_parts(context), compute, _encode, _decode_rankings)
+    return context.cache.cached(
+        "rank", _ranking_parts(context), compute, partial(to_json, _Rankings), partial(from_json, _Rankings)
+    )
 
 
 def _path(context: Context) -> PruningPath:
     parts = {"ranking": _ranking_parts(context), **narrowing_parts(context)}
-    return context.cache.cached("path", parts, lambda: _compute_path(context), _encode, _decode_path)
+    found: PruningPath = context.cache.cached(
+        "path", parts, lambda: _compute_path(context), partial(to_json, PruningPath), partial(from_json, PruningPath)
+    )
+    return found
 
 
 def _compute_path(context: Context) -> PruningPath:
@@ -95,26 +103,3 @@ def _compute_path(context: Context) -> PruningPath:
     planned = reference_plans(options.bits, options.tile_count, context.target, context.config.max_mac_overhead)
     weight_bytes = options.bits / 8 if context.target.weights_in_ram else 0.0
     return pruning_path(context.baseline.spec, rankings, planned, weight_bytes=weight_bytes)
-
-
-def _encode(found: dict[str, Ranking] | PruningPath) -> bytes:
-    if isinstance(found, PruningPath):
-        return json.dumps(asdict(found)).encode()
-    return json.dumps({name: asdict(ranking) for name, ranking in found.items()}).encode()
-
-
-def _decode_rankings(content: bytes) -> dict[str, Ranking]:
-    return {name: _ranking(fields) for name, fields in json.loads(content).items()}
-
-
-def _decode_path(content: bytes) -> PruningPath:
-    fields = json.loads(content)
-    steps = tuple(
-        PathStep(tuple((name, count) for name, count in step["removed"]), step["peak_memory_bytes"])
-        for step in fields["steps"]
-    )
-    return PruningPath(tuple(map(_ranking, fields["rankings"])), steps)
-
-
-def _ranking(fields: dict[str, Any]) -> Ranking:
-    return Ranking(fields["group"], tuple(fields["order"]), tuple(fields["costs"]))

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from evaluation.graph.regions import Region
-from evaluation.planner.ir.json_types import from_json
+from evaluation.json_codec import from_json
 from evaluation.planner.ir.sections import (
     BufferGroup,
     GroupIndex,

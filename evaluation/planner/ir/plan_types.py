@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, fields
 from functools import cached_property
 
+from evaluation.json_codec import from_json
 from evaluation.planner.ir.former_plans import from_version_1
-from evaluation.planner.ir.json_types import from_json
 from evaluation.planner.ir.sections import BufferGroup, Section, steps_of
 from evaluation.planner.ir.steps import Buffer, Role, Step
 
