@@ -182,7 +182,8 @@ def comparison_figure(first: StudyRecord, second: StudyRecord, names: tuple[str,
     import matplotlib
     from matplotlib.figure import Figure
 
-    from reports.style import BLUE, ORANGE, STYLE, VERMILION, WIDTH, grid, log_memory_axis, room_above_and_below, svg
+    from evaluation.planner.show.figure_style import STYLE
+    from reports.style import BLUE, ORANGE, VERMILION, WIDTH, grid, log_memory_axis, room_above_and_below, svg
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")

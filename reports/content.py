@@ -11,6 +11,7 @@ import numpy as np
 from evaluation.accuracy import UNRELIABLE_NOTE, Interval, bootstrap_interval
 from evaluation.addresses import masked_address
 from evaluation.measurement import MemoryFigures
+from evaluation.planner.show.timeline import Timeline
 from reports import format as fmt
 from reports.content_budgets import budget_rows, budget_sentence
 from reports.content_programs import program_rows
@@ -22,7 +23,6 @@ from reports.membership import front_probability
 from reports.paired import paired_interval
 from reports.promises import plan_status, told_status
 from reports.record import State, StudyRecord, Trial
-from reports.timeline import Timeline
 
 LISTED_AT_HIGH_WATER = 6
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from evaluation.other_runtimes import Runtime
+from evaluation.planner.show.timeline import Timeline, TimelineBuffer
 from reports import format as fmt
 from reports.cost_figures import Fall
 from reports.other_runtimes import total_bytes
 from reports.record import StudyRecord
-from reports.timeline import Timeline, TimelineBuffer
 
 LARGEST_LISTED = 6
 TITLES = {"baseline": "float, one tile", "pruning": "pruning", "bits": "bits", "tiles": "tiles"}

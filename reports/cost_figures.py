@@ -8,24 +8,10 @@ from dataclasses import dataclass
 import matplotlib
 from matplotlib.figure import Figure
 
+from evaluation.planner.show.figure_style import INK, MUTED, STYLE
 from reports import format as fmt
 from reports.record import State, StudyRecord, Trial
-from reports.style import (
-    BLUE,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PURPLE,
-    SKY,
-    STYLE,
-    VERMILION,
-    WIDTH,
-    grid,
-    log_axis,
-    log_memory_axis,
-    svg,
-)
+from reports.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, WIDTH, grid, log_axis, log_memory_axis, svg
 
 _TILE_STYLES = (("o", SKY), ("s", BLUE), ("^", GREEN), ("D", ORANGE), ("v", PURPLE), ("P", VERMILION), ("X", INK))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from evaluation.errors import UserError
+from evaluation.planner.show.timeline import Timeline
 from reports.content import Intervals, class_ious, content, intervals, warnings_of
 from reports.content_savings import falls
 from reports.cost_figures import time_figure, waterfall_figure
@@ -22,7 +23,7 @@ from reports.interactive import write_front_page
 from reports.progress import growth
 from reports.record import OverlayRow, StudyRecord
 from reports.search_figures import growth_figure, importance_figure, slices_figure
-from reports.timeline import Timeline, read_timeline
+from reports.timeline import read_timeline
 from reports.typeset import typeset
 
 MOST_OVERLAY_PIXELS = 4096

@@ -11,24 +11,12 @@ from matplotlib.patheffects import withStroke
 
 from evaluation.accuracy import Interval
 from evaluation.other_runtimes import Runtime
+from evaluation.planner.show.figure_style import INK, MUTED, STYLE
 from reports.front import knee, staircase
 from reports.other_runtimes import Mark, other_marks
 from reports.promises import exceeded
 from reports.record import State, StudyRecord
-from reports.style import (
-    BLUE,
-    INK,
-    MUTED,
-    ORANGE,
-    PALE,
-    STYLE,
-    VERMILION,
-    WIDTH,
-    grid,
-    log_memory_axis,
-    room_above_and_below,
-    svg,
-)
+from reports.style import BLUE, ORANGE, PALE, VERMILION, WIDTH, grid, log_memory_axis, room_above_and_below, svg
 
 _MARKERS = {Runtime.LITERT_XNNPACK: "^", Runtime.LITERT_BUILTIN: "v", Runtime.TFLM: "P"}
 _LABEL_APART_PT = 15.0

@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluation.accuracy import UNRELIABLE_NOTE, Interval, enough_images
 from evaluation.other_runtimes import Runtime
+from evaluation.planner.show.figure_style import INK, MUTED
 from reports import format as fmt
 from reports.files import FRONT_PAGE, write_into
 from reports.front import staircase
@@ -16,7 +17,7 @@ from reports.health import urgent_warnings
 from reports.other_runtimes import other_marks
 from reports.promises import exceeded, told_status
 from reports.record import State, StudyRecord, Trial
-from reports.style import BLUE, INK, MUTED, PALE, VERMILION
+from reports.style import BLUE, PALE, VERMILION
 
 _SYMBOLS = {
     Runtime.LITERT_XNNPACK: "triangle-up-open",

@@ -1,19 +1,19 @@
 """A plan as a small SVG of its own, for MLflow: address against step, every buffer a rectangle that names itself.
 
-Written directly, since one is made for every point of the front; the report's drawing is `reports.figures`'.
+For a browser: hovering names what is pointed at, which the drawing on paper (`evaluation.planner.show.timeline_figure`)
+cannot.
 """
 
 from __future__ import annotations
 
 from html import escape
 
-from reports.roles import ROLE_COLOURS, ROLE_NAMES
-from reports.timeline import Timeline
+from evaluation.planner.show.figure_style import ROLE_COLOURS, role_name
+from evaluation.planner.show.timeline import Timeline
 
 _WIDTH, _HEIGHT = 960.0, 420.0
 _LEFT, _TOP = 70.0, 46.0
 _KEY_WIDTH = 110.0
-_OTHER = "#6B7885"
 
 
 def plan_drawing(timeline: Timeline, title: str) -> str:
@@ -32,24 +32,24 @@ def plan_drawing(timeline: Timeline, title: str) -> str:
         height = block.size_bytes * y
         top = _TOP + _HEIGHT - block.offset * y - height
         said = (
-            f"{block.name} ({ROLE_NAMES.get(block.role, block.role)}): {block.size_bytes:,} B at {block.offset:,}, "
+            f"{block.name} ({role_name(block.role)}): {block.size_bytes:,} B at {block.offset:,}, "
             f"steps {block.lower} to {block.upper - 1}"
         )
         parts.append(
             f'<rect x="{left:.2f}" y="{top:.2f}" width="{width:.2f}" height="{height:.2f}" '
-            f'fill="{ROLE_COLOURS.get(block.role, _OTHER)}" stroke="white" stroke-width="0.3">'
+            f'fill="{ROLE_COLOURS[block.role]}" stroke="white" stroke-width="0.3">'
             f"<title>{escape(said)}</title></rect>"
         )
     parts.append(
         f'<rect x="{_LEFT + peak * x:.2f}" y="{_TOP}" width="{max(x, 1.0):.2f}" height="{_HEIGHT}" fill="#1B2A38" '
         'fill-opacity="0.18"/>'
     )
-    used = [role for role in ROLE_COLOURS if any(block.role == role for block in timeline.buffers)]
+    used = timeline.roles()
     for place, role in enumerate(used):
         left = _LEFT + place * _KEY_WIDTH
         below = _TOP + _HEIGHT + 16
         parts.append(f'<rect x="{left}" y="{below}" width="11" height="11" fill="{ROLE_COLOURS[role]}"/>')
-        parts.append(f'<text x="{left + 16}" y="{below + 10}">{ROLE_NAMES.get(role, role)}</text>')
+        parts.append(f'<text x="{left + 16}" y="{below + 10}">{role_name(role)}</text>')
     body = "\n".join(parts)
     size = f'width="{_LEFT + _WIDTH + 20:.0f}" height="{_TOP + _HEIGHT + 44:.0f}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">\n{body}\n</svg>\n'

@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from evaluation.planner.show.figure_style import INK, STYLE
 from reports.importance import Importance, searched_levels
 from reports.progress import HypervolumeGrowth
 from reports.record import State, StudyRecord, Trial
-from reports.style import BLUE, INK, ORANGE, PALE, PARAMETER_NAMES, STYLE, WIDTH, grid, log_axis, svg
+from reports.style import BLUE, ORANGE, PALE, PARAMETER_NAMES, WIDTH, grid, log_axis, svg
 
 _SPREAD = 0.28
 """Half the width over which the trials of one level are spread, of the distance between two levels."""

@@ -1,42 +1,24 @@
-"""How every figure looks: colours, lines, type, and bytes that depend on the record alone."""
+"""How the report's figures look, on top of `evaluation.planner.show.figure_style`: colours, axes, and bytes that depend
+on the record alone."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
+from evaluation.planner.show.figure_style import FAINT
 from reports.files import printable
-
-if TYPE_CHECKING:
-    from matplotlib.typing import RcKeyType
 
 # Okabe & Ito (2008), "Color universal design": told apart with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442",
 )  # fmt: skip
-INK, MUTED, FAINT, PALE = "#1B2A38", "#6B7885", "#D5DBE1", "#A9B4BE"
+PALE = "#A9B4BE"
 WIDTH = 6.9
 """Inches: the text's width on A4."""
-STYLE: dict[RcKeyType, object] = {
-    "font.size": 9,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "petitlab",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "text.parse_math": False,  # a name may hold a dollar sign
-}
 PARAMETER_NAMES = {
     "pruning": "pruning method",
     "sparsity": "sparsity",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import typst
 
 from evaluation.errors import UserError
+from evaluation.planner.show.glyphs import FONT_FOLDER, with_glyphs
 from reports.files import shown
-from reports.glyphs import FONT_FOLDER, with_glyphs
 
 if TYPE_CHECKING:
     from typst import PDFStandard

@@ -1,6 +1,8 @@
 """The image of a plan and the words for its fullest step: a plan drawn by hand, and places found by brute force."""
 
 import random
+from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -24,8 +26,9 @@ from evaluation.planner.ir.sections import (
 from evaluation.planner.ir.steps import Buffer, Role
 from evaluation.planner.show.label_room import COLUMNS, ROWS, covered, find_box
 from evaluation.planner.show.peak_contributors import holders, short_name, step_name
-from evaluation.planner.show.plot import merged_boxes, write_plot
+from evaluation.planner.show.plot import write_plot
 from evaluation.planner.show.text import high_water
+from evaluation.planner.show.timeline import merged_boxes, timeline_of
 
 FRAME, STEM, LABELS = 0, 1, 2
 
@@ -145,6 +148,16 @@ def test_the_image_names_what_it_shows(tmp_path):
     assert "accumulator" not in shown
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_name_in_any_script_is_shown(tmp_path):
+    """Letters that the font does not have are shown as their codes, and a dollar sign begins no formula."""
+    graph = small_graph()
+    tensors = tuple(replace(tensor, name=f"歩$_{index}$") for index, tensor in enumerate(graph.tensors))
+    write_plot(tmp_path / "plan.svg", replace(graph, name="歩", tensors=tensors), small_plan(graph="歩"))
+    shown = words((tmp_path / "plan.svg").read_bytes())
+    assert any("<U+6B69>$_1$" in unescape(text) for text in shown)
+
+
 def test_a_proven_plan_shows_one_line_and_says_so(tmp_path):
     write_plot(tmp_path / "plan.svg", small_graph(), small_plan(lower_bound_bytes=896))
     shown = words((tmp_path / "plan.svg").read_bytes())
@@ -191,6 +204,10 @@ def test_an_image_that_cannot_be_written_is_one_line(tmp_path):
         write_plot(tmp_path / "none" / "plan.svg", small_graph(), small_plan())
 
 
+def merged(buffers, role):
+    return merged_boxes(timeline_of(small_graph(), small_plan(buffers=buffers)), role)
+
+
 @st.composite
 def boxes(draw):
     """Cells of a 12 x 12 board, cut at random into runs in time: rectangles that do not overlap."""
@@ -216,16 +233,16 @@ def test_merging_rectangles_changes_no_area(found):
     board, merged_board = np.zeros((12, 12), int), np.zeros((12, 12), int)
     for b in buffers:
         board[b.offset : b.offset + b.size_bytes, b.lower : b.upper] += 1
-    merged = merged_boxes(small_plan(buffers=buffers), Role.TILE)
-    for left, right, low, high in merged.astype(int):
+    found_boxes = merged(buffers, Role.TILE)
+    for left, right, low, high in found_boxes.astype(int):
         merged_board[low:high, left:right] += 1
     assert np.array_equal(board, merged_board)
-    assert len(merged) <= len(buffers)
+    assert len(found_boxes) <= len(buffers)
 
 
 def test_chunks_with_one_life_become_one_rectangle():
     buffers = tuple(Buffer("b", Role.FRAME, (FRAME,), Region(r, r + 1, 0, 8), 24, 0, 5, 24 * r) for r in range(8))
-    assert merged_boxes(small_plan(buffers=buffers), Role.FRAME).tolist() == [[0, 5, 0, 192]]
+    assert merged(buffers, Role.FRAME).tolist() == [[0, 5, 0, 192]]
 
 
 @settings(max_examples=40, deadline=None)

@@ -4,15 +4,16 @@ from xml.etree import ElementTree
 
 import pytest
 
+from evaluation.planner import Role
+from evaluation.planner.show.timeline import Timeline, TimelineBuffer
 from reports.plan_drawing import plan_drawing
-from reports.timeline import Timeline, TimelineBuffer
 
 SVG = "{http://www.w3.org/2000/svg}"
-BLOCKS = (TimelineBuffer("a<b", "frame", 40, 0, 2, 0), TimelineBuffer("c&d", "row_cache", 60, 1, 4, 40))
+BLOCKS = (TimelineBuffer("a<b", Role.FRAME, 40, 0, 2, 0), TimelineBuffer("c&d", Role.ROW_CACHE, 60, 1, 4, 40))
 
 
 def test_each_buffer_is_a_rectangle_in_proportion_that_names_itself() -> None:
-    root = ElementTree.fromstring(plan_drawing(Timeline(100, 4, 1, BLOCKS), 'w8 a8, "4" tiles'))
+    root = ElementTree.fromstring(plan_drawing(Timeline(100, 100, 4, 1, BLOCKS), 'w8 a8, "4" tiles'))
     named = {e.find(f"{SVG}title").text: e.attrib for e in root.iter(f"{SVG}rect") if e.find(f"{SVG}title") is not None}
     assert list(named) == [
         "a<b (frame): 40 B at 0, steps 0 to 1",

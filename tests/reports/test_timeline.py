@@ -20,7 +20,13 @@ def test_chunks_of_one_tensor_are_one_line_at_the_fullest_step(tmp_path):
         buffer("frame", "frame", 30, 0, 4, 100),
         buffer("bare", "external_frame", 500, 0, 4, 176),
     ]
-    plan = {"arena_bytes": 176, "live_bytes": [0] * 4, "high_water_step": 1, "buffers": buffers}
+    plan = {
+        "arena_bytes": 176,
+        "lower_bound_bytes": 176,
+        "live_bytes": [0] * 4,
+        "high_water_step": 1,
+        "buffers": buffers,
+    }
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(plan))
     alive = read_timeline(path).at_high_water()

@@ -1,39 +1,34 @@
-"""What stands around the plan's image: title, column tile of sections, legend, and the lists at its side."""
+"""What is around a plan's drawing on its page: title, band of sections, and the lists at its side."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from evaluation.graph import Graph
 from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.ir.sections import Halo, Section
 from evaluation.planner.ir.steps import Role
+from evaluation.planner.show.figure_style import FAINT, LABEL_POINTS, MUTED, ROLE_COLOURS, text_inches
+from evaluation.planner.show.glyphs import with_glyphs
 from evaluation.planner.show.peak_contributors import holders, megabytes, short_name, step_name
-from evaluation.planner.show.plot_style import (
-    AXES,
-    COLOURS,
-    FAINT,
-    INCHES,
-    LABEL_POINTS,
-    LIST_POINTS,
-    MUTED,
-    PALE,
-    SIDE,
-    text_inches,
-)
 
-if TYPE_CHECKING:  # matplotlib is loaded only where something is drawn
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
+INCHES = (14.0, 7.6)
+AXES, BAND, SIDE = (0.06, 0.125, 0.65, 0.735), (0.06, 0.865, 0.65, 0.035), 0.722
+"""Fractions of the figure: (left, bottom, width, height) of address plot and section band; where the lists begin."""
+_PALE = "#EEF1F4"
+_LIST_POINTS = 7.5
 _MAX_HOLDERS = 11
 _NO_LIMIT = 1 << 20
 
 
 def title(plan: Plan) -> str:
     tiles = "untiled" if plan.tile_count == 1 else f"up to {plan.tile_count} tiles ({plan.tiling})"
-    return f"{plan.graph}: {tiles}, arena {megabytes(plan.arena_bytes)} MB"
+    return f"{with_glyphs(plan.graph)}: {tiles}, arena {megabytes(plan.arena_bytes)} MB"
 
 
 def subtitle(plan: Plan) -> str:
@@ -47,26 +42,13 @@ def subtitle(plan: Plan) -> str:
     )
 
 
-def draw_legend(figure: Figure, plan: Plan) -> None:
-    from matplotlib.patches import Rectangle
-
-    present = [role for role in COLOURS if any(buffer.role is role for buffer in plan.buffers)]
-    patches = [Rectangle((0, 0), 1, 1, facecolor=COLOURS[role]) for role in present]
-    figure.legend(
-        patches, [role.replace("_", " ") for role in present], loc="lower left", bbox_to_anchor=(AXES[0], 0.012),
-        ncols=len(present) or 1, frameon=False, fontsize=9, handlelength=1.2, handleheight=1.0, borderpad=0,
-    )  # fmt: skip
-
-
 def draw_side(figure: Figure, graph: Graph, plan: Plan) -> None:
     """The list at the right: who is alive at the fullest step, and the sections."""
-    from matplotlib.patches import Rectangle
-
     row, y = 0.0285, 0.965
     right = 0.99
 
     def write(text: str, x: float = SIDE, **look: Any) -> None:
-        figure.text(x, y, text, va="center", **{"fontsize": 8.5} | look)
+        figure.text(x, y, with_glyphs(text), va="center", **{"fontsize": 8.5} | look)
 
     if plan.steps:
         write("Contributors to the peak", fontsize=11, weight="bold")
@@ -79,7 +61,7 @@ def draw_side(figure: Figure, graph: Graph, plan: Plan) -> None:
         alive = holders(graph, plan)
         for holder in alive[:_MAX_HOLDERS]:
             figure.add_artist(
-                Rectangle((SIDE, y - 0.008), 0.008, 0.016, facecolor=COLOURS.get(holder.role, MUTED), linewidth=0)
+                Rectangle((SIDE, y - 0.008), 0.008, 0.016, facecolor=ROLE_COLOURS.get(holder.role, MUTED), linewidth=0)
             )
             write(_cut(f"{holder.name} {holder.shape}", 46), x=SIDE + 0.013)
             write(megabytes(holder.size_bytes), x=right, ha="right")
@@ -102,12 +84,12 @@ def draw_side(figure: Figure, graph: Graph, plan: Plan) -> None:
     shown = list(spans) if len(spans) <= room else list(spans)[: room - 1]
     for number in shown:
         tiles = _tiles(plan.sections[number])
-        write(str(number + 1), color=MUTED, fontsize=LIST_POINTS)
-        write(_layers(graph, plan.sections[number], 58 - len(tiles)), x=SIDE + 0.016, fontsize=LIST_POINTS)
-        write(tiles, x=right, ha="right", fontsize=LIST_POINTS)
+        write(str(number + 1), color=MUTED, fontsize=_LIST_POINTS)
+        write(_layers(graph, plan.sections[number], 58 - len(tiles)), x=SIDE + 0.016, fontsize=_LIST_POINTS)
+        write(tiles, x=right, ha="right", fontsize=_LIST_POINTS)
         y -= row
     if len(shown) < len(spans):
-        write(f"and {len(spans) - len(shown)} more", x=SIDE + 0.016, color=MUTED, fontsize=LIST_POINTS)
+        write(f"and {len(spans) - len(shown)} more", x=SIDE + 0.016, color=MUTED, fontsize=_LIST_POINTS)
 
 
 def _cut(text: str, width: int) -> str:
@@ -118,21 +100,21 @@ def _cut(text: str, width: int) -> str:
     return f"{text[:head]}..{text[-(width - 2 - head) :]}"
 
 
-def draw_sections(column_tile: Axes, axes: Axes, graph: Graph, plan: Plan) -> None:
+def draw_sections(band: Axes, axes: Axes, graph: Graph, plan: Plan) -> None:
     """A band for each section, with its number, and its name where there is room."""
-    column_tile.set_ylim(0, 1)
-    column_tile.axis("off")
+    band.set_ylim(0, 1)
+    band.axis("off")
     width_in = INCHES[0] * AXES[2]
     for number, (left, right) in _spans(plan).items():
-        shade = PALE if number % 2 else FAINT
-        column_tile.axvspan(left, right, color=shade, linewidth=0)
+        shade = _PALE if number % 2 else FAINT
+        band.axvspan(left, right, color=shade, linewidth=0)
         if number % 2 == 0:
-            axes.axvspan(left, right, color=PALE, linewidth=0, zorder=0)
+            axes.axvspan(left, right, color=_PALE, linewidth=0, zorder=0)
         room = (right - left) / max(len(plan.steps), 1) * width_in
         layers, tiles = _layers(graph, plan.sections[number], _NO_LIMIT), _tiles(plan.sections[number])
         for text in (f"{number + 1}  {layers}, {tiles}", f"{number + 1}  {tiles}", str(number + 1)):
             if text_inches([text])[0] <= room:
-                column_tile.text((left + right) / 2, 0.46, text, ha="center", va="center", fontsize=LABEL_POINTS)
+                band.text((left + right) / 2, 0.46, with_glyphs(text), ha="center", va="center", fontsize=LABEL_POINTS)
                 break
 
 

@@ -1,4 +1,4 @@
-"""Colours, sizes and layout of the plan's image."""
+"""How every figure looks, the planner's and the report's: colours of buffer roles, lines and type."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from evaluation.planner.ir.steps import Role
 if TYPE_CHECKING:  # matplotlib is loaded only where something is drawn
     from matplotlib.typing import RcKeyType
 
-INK, MUTED, FAINT, PALE = "#1B2A38", "#6B7885", "#D5DBE1", "#EEF1F4"
-COLOURS = {
+INK, MUTED, FAINT = "#1B2A38", "#6B7885", "#D5DBE1"
+# Okabe & Ito (2008), "Color universal design": told apart with every common kind of colour blindness.
+ROLE_COLOURS = {
     Role.FRAME: "#56B4E9",
     Role.ACTIVATION: "#0072B2",
     Role.TILE: "#009E73",
@@ -20,7 +21,8 @@ COLOURS = {
     Role.SCRATCH: "#CC79A7",
     Role.LABELS: "#D55E00",
 }
-DARK = {Role.ACTIVATION, Role.TILE, Role.LABELS}
+"""Of every role that has buffers in the arena."""
+DARK_ROLES = {Role.ACTIVATION, Role.TILE, Role.LABELS}
 """Roles on whose colour white letters read better."""
 STYLE: dict[RcKeyType, object] = {
     "font.size": 9,
@@ -29,19 +31,24 @@ STYLE: dict[RcKeyType, object] = {
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "text.color": INK,
+    "text.parse_math": False,  # a name may hold a dollar sign
     "svg.fonttype": "path",
     "svg.hashsalt": "petitlab",
 }
-INCHES = (14.0, 7.6)
-AXES, STRIP, SIDE = (0.06, 0.125, 0.65, 0.735), (0.06, 0.865, 0.65, 0.035), 0.722
-"""Fractions of the figure: (left, bottom, width, height) of address plot and section column tile; where the lists
-begin."""
-LABEL_POINTS = LIST_POINTS = 7.5
+LABEL_POINTS = 7.5
+"""Size of the letters of names within a figure."""
+
+
+def role_name(role: Role) -> str:
+    """The role in words, such as `row cache`."""
+    return role.replace("_", " ")
 
 
 def text_inches(lines: Sequence[str]) -> tuple[float, float]:
