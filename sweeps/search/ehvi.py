@@ -10,17 +10,13 @@ new pruning, which is what takes the time.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
+from scipy.special import ndtri
 
 from deeplab.compression import STAGE_BITS, Compression
 from reports.front import FrontPoint, staircase
@@ -30,14 +26,8 @@ from sweeps.config.space import Candidate, Space
 
 USEFUL_DROP = 0.1
 """mIoU below the baseline's that is worth nothing."""
-QUANTILES: np.ndarray = norm.ppf((np.arange(16) + 0.5) / 16)
+QUANTILES: np.ndarray = ndtri((np.arange(16) + 0.5) / 16)
 """Of the predicted mIoU, over which the gain is averaged."""
-FITTED = 120
-"""Trials up to which the processes' scales are fitted; with more they hardly move."""
-REFITTED = 1.125
-"""By how much the trials grow before scales are fitted anew: that takes longer than all the rest."""
-CONDITIONED = 128
-"""Trials that a process is conditioned on, spread over all: its time grows with their cube."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +157,8 @@ def _foretold_miou(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation, (N,) each; sure for networks that were measured, in whatever tiles, and at most what
     screening has shown."""
+    from sweeps.search.gaussian_process import fitted_process  # loads scikit-learn, which takes seconds
+
     features = _features(space)
     known = {_candidate(trial).compression: trial.measured.scores.miou for trial in measured}
     process = fitted_process(features.coarseness(known), np.array(list(known.values())))
@@ -199,41 +191,14 @@ def _at_most(told: Sequence[Trial]) -> dict[Compression, float]:
 
 def _foretold_cost(space: Space, told: Sequence[Trial], name: str, wanted: Sequence[Candidate]) -> np.ndarray:
     """Logarithm of one of `sweeps.config.constraints.PLANNED`, (N,); all are taken to be above 0."""
+    from sweeps.search.gaussian_process import fitted_process
+
     planned = [trial for trial in told if costs_of(trial)]
     features = _features(space)
     values = np.log([max(costs_of(trial)[name], 1e-9) for trial in planned])
     process = fitted_process(features.size(_candidate(trial) for trial in planned), values)
     predicted: np.ndarray = process.predict(features.size(wanted))
     return predicted
-
-
-def fitted_process(features: np.ndarray, values: np.ndarray) -> GaussianProcessRegressor:
-    """A process through (N, features) and their values, (N,): scales as of the last rung, conditioned on at most
-    `CONDITIONED` of them, spread over all."""
-    first = fitting_rung(min(len(values), FITTED))
-    kernel = _scales(features[:first].tobytes(), values[:first].tobytes(), features.shape[1])
-    spread = np.unique(np.linspace(0, len(values) - 1, min(len(values), CONDITIONED)).round().astype(int))
-    return GaussianProcessRegressor(kernel, normalize_y=True, optimizer=None).fit(features[spread], values[spread])
-
-
-@lru_cache(maxsize=16)
-def _scales(features: bytes, values: bytes, dimensions: int) -> Kernel:
-    """The kernel of greatest marginal likelihood."""
-    smooth = Matern(np.ones(dimensions), (0.1, 10.0), nu=2.5)
-    kernel = ConstantKernel(1.0) * smooth + WhiteKernel(1e-3, (1e-6, 0.1))
-    process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        process.fit(np.frombuffer(features).reshape(-1, dimensions), np.frombuffer(values))
-    return process.kernel_
-
-
-def fitting_rung(count: int) -> int:
-    """The last count, up to this one, at which scales are fitted."""
-    rung = following = 1
-    while following <= count:
-        rung, following = following, max(following + 1, int(following * REFITTED))
-    return rung
 
 
 def _candidate(trial: Trial) -> Candidate:

@@ -11,7 +11,7 @@ from reports.front import FrontPoint, hypervolume
 from reports.record import Early, State, Trial
 from sweeps.config.constraints import costs_of
 from sweeps.config.space import BASELINE, Candidate, Compression, Space
-from sweeps.search import ehvi
+from sweeps.search import gaussian_process
 from sweeps.search.ehvi import Costs, Worth, choose, expected_gain
 
 SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 6, 8, 32), (6, 8, 32), (1, 2, 4))
@@ -42,7 +42,7 @@ def volume(points: list[tuple[float, float]], reference: tuple[float, float]) ->
 
 def test_the_expected_gain_is_the_mean_gain_in_hypervolume() -> None:
     rng = np.random.default_rng(0)
-    for _ in range(20):
+    for _ in range(8):
         points = list(zip(rng.uniform(0.3, 0.9, 5), rng.uniform(1, 9, 5), strict=True))
         reference = (0.4, 8.0)
         miou, spread, memory = rng.uniform(0.2, 1, 4), rng.uniform(0, 0.1, 4), rng.uniform(0.5, 9, 4)
@@ -146,14 +146,14 @@ def test_a_network_that_screening_has_ended_is_not_asked_for_in_other_tiles() ->
 
 def test_with_more_trials_than_a_process_is_conditioned_on_it_still_foretells() -> None:
     random = np.random.default_rng(0)
-    points = random.uniform(0, 1, (3 * ehvi.CONDITIONED, 2))
+    points = random.uniform(0, 1, (3 * gaussian_process.CONDITIONED, 2))
     surface = lambda at: np.sin(3 * at[:, 0]) - at[:, 1] ** 2  # noqa: E731
-    process = ehvi.fitted_process(points[:-50], surface(points[:-50]))
+    process = gaussian_process.fitted_process(points[:-50], surface(points[:-50]))
     assert process.predict(points[-50:]) == pytest.approx(surface(points[-50:]), abs=0.02)
-    assert len(process.X_train_) == ehvi.CONDITIONED
+    assert len(process.X_train_) == gaussian_process.CONDITIONED
 
 
 def test_scales_are_never_much_older_than_the_trials() -> None:
-    rungs = [ehvi.fitting_rung(count) for count in range(1, ehvi.FITTED + 1)]
-    assert all(count / ehvi.REFITTED - 1 <= rung <= count for count, rung in enumerate(rungs, 1))
+    rungs = [gaussian_process.fitting_rung(count) for count in range(1, gaussian_process.FITTED + 1)]
+    assert all(count / gaussian_process.REFITTED - 1 <= rung <= count for count, rung in enumerate(rungs, 1))
     assert len(set(rungs)) < len(rungs) / 2
