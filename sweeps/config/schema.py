@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from deeplab.datasets import DATASETS, checked_options
 from deeplab.importing import Unstated, kind_of
@@ -55,6 +53,9 @@ def _checked_split(text: str) -> str:
 
 
 def _checked_database(url: str) -> str:
+    from sqlalchemy.engine import make_url  # every worker loads this module, and none of them SQLAlchemy
+    from sqlalchemy.exc import ArgumentError
+
     without_secret(url)
     try:
         parsed = make_url(url)
