@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from evaluation.other_runtimes import Runtime
 from evaluation.planner.show.timeline import Timeline, TimelineBuffer
 from reports import format as fmt
-from reports.cost_figures import Fall
 from reports.other_runtimes import total_bytes
 from reports.record import StudyRecord
 
@@ -21,6 +21,17 @@ THESIS = {
     "all": "8.5 (170 MB to 20 MB)",
 }
 """Factors of Liu & Olsson 2019, of the whole memory of a process."""
+
+
+@dataclass(frozen=True)
+class Fall:
+    """One row of the waterfall: what a step leaves of the memory."""
+
+    title: str
+    before_bytes: float | None
+    """None for the first row, which is a state and no step."""
+    after_bytes: float
+    note: str
 
 
 def falls(record: StudyRecord) -> tuple[Fall, ...]:

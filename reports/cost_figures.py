@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from evaluation.planner.show.figure_style import INK, MUTED, STYLE
 from reports import format as fmt
+from reports.content_savings import Fall
 from reports.record import State, StudyRecord, Trial
 from reports.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, WIDTH, grid, log_axis, log_memory_axis, svg
 
 _TILE_STYLES = (("o", SKY), ("s", BLUE), ("^", GREEN), ("D", ORANGE), ("v", PURPLE), ("P", VERMILION), ("X", INK))
-
-
-@dataclass(frozen=True)
-class Fall:
-    """One row of the waterfall: what a step leaves of the memory."""
-
-    title: str
-    before_bytes: float | None
-    """None for the first row, which is a state and no step."""
-    after_bytes: float
-    note: str
 
 
 def time_figure(record: StudyRecord) -> bytes | None:
