@@ -5,12 +5,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pypdf import PdfReader
-
 from reports.compare import compare, distinct_names, write_comparison
 from reports.front import hypervolume
 from reports.record import State
 from reports.record_file import write_record
+from tests.pdf_text import page_texts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -83,7 +82,7 @@ def test_the_pdf_says_what_was_found_even_of_a_study_without_a_front(study, tmp_
     empty = replace(second, trials=(), front=())
     for other in (second, empty):
         write_comparison(first, other, ("a", "b"), tmp_path / "c.pdf", "letter")
-        text = " ".join(page.extract_text() for page in PdfReader(tmp_path / "c.pdf").pages)
+        text = " ".join(page_texts(tmp_path / "c.pdf"))
         assert "What was not the same" in text
         assert "space.tile_count" in text.replace("\u200b", "")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pypdf import PdfReader
 
 from evaluation.accuracy import Scores, bootstrap_interval, paired_difference_interval
 from reports import format as fmt
 from reports.content import class_ious
 from reports.document import write_report
 from reports.record import State, StudyRecord
+from tests.pdf_text import page_texts
 
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -22,8 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def text_of(record: StudyRecord, folder: Path) -> str:
     """The PDF's text with every run of white space, thin ones included, as one blank."""
-    pages = PdfReader(write_report(record, folder)).pages
-    return plain(" ".join(page.extract_text() for page in pages))
+    return plain(" ".join(page_texts(write_report(record, folder))))
 
 
 def plain(text: str) -> str:

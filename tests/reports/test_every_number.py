@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pypdf import PdfReader
 
 from evaluation.accuracy import (
     Scores,
@@ -26,6 +25,7 @@ from reports.document import write_report
 from reports.glossary import WORDS
 from reports.record import State, StudyRecord, Trial
 from reports.record_file import read_record, write_record
+from tests.pdf_text import page_texts
 
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
 NUMBER = re.compile(r"(?<![\w.])[\u2212+\u00b1]?\d+(?:\.\d+)?")
@@ -40,8 +40,8 @@ SECTIONS = (
 def sections(pdf: Path) -> dict[str, str]:
     """The text under each heading, without the running heads; "" is the first page's up to its first heading."""
     lines: list[str] = []
-    for page in PdfReader(pdf).pages:
-        text = re.sub(r"[\u202f\u00a0]", " ", page.extract_text())
+    for page in page_texts(pdf):
+        text = re.sub(r"[\u202f\u00a0]", " ", page)
         lines += [line for line in text.splitlines() if not re.match(r"petitlab study|\d+ / \d+$", line)]
     found, name = {"": ""}, ""
     for line in lines:

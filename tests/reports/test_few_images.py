@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pypdf import PdfReader
 from shown_places import terminal
 
 from evaluation.accuracy import LEAST_IMAGES, Interval, Scores, bootstrap_interval, enough_images
@@ -18,6 +17,7 @@ from reports.record import Early, State, StudyRecord
 from sweeps.finish.model_card import model_card
 from sweeps.tracking.front import study_note
 from sweeps.trial.screening import pruning_reason
+from tests.pdf_text import page_texts
 
 MARKED = re.compile(r"[\d.]+ to [\u2212+\u00b1]?[\d.]+\u2020")
 UNMARKED = re.compile(r"[\d.]+ to [\u2212+\u00b1-]?\d\.\d{3,4}(?![\d\u2020])")
@@ -61,7 +61,7 @@ def test_every_interval_of_every_place_is_marked_below_20_images_and_none_from_2
 ) -> None:
     record = of_images(study(*[State.COMPLETE] * 3), count)
     report, page = write_documents(record, tmp_path)
-    pages = [re.sub(r"[\s\u202f]+", " ", page.extract_text()) for page in PdfReader(report).pages]
+    pages = [re.sub(r"[\s\u202f]+", " ", page) for page in page_texts(report)]
     drawn = page.read_text()
     hovers = " ".join(re.findall(r'"hovertext":\[(.*?)\]', drawn)).replace("\\u2020", "\u2020")
     shares = {equal[0]: 1.0 for equal in record.front}

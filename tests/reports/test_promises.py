@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pypdf import PdfReader
 from shown_places import terminal
 
 from evaluation.accuracy import Scores
@@ -18,6 +17,7 @@ from reports.promises import PlanStatus, exceeded, promise_warnings, study_statu
 from reports.record import State, StudyRecord
 from reports.record_file import read_record, write_record
 from sweeps.finish.model_card import model_card
+from tests.pdf_text import page_texts
 
 COMPLETE = [State.COMPLETE] * 6
 KEPT = Execution(4, 0.999, 1008, 1000, 1000, False, True, 900, 1024, 10.0)
@@ -63,7 +63,7 @@ def exceeding(record: StudyRecord, *numbers: int) -> StudyRecord:
 def shown(record: StudyRecord, folder: Path) -> dict[str, str]:
     """The text of every place that a record is shown in."""
     report, page = write_documents(record, folder)
-    pages = [re.sub(r"[\s\u202f]+", " ", page.extract_text()) for page in PdfReader(report).pages]
+    pages = [re.sub(r"[\s\u202f]+", " ", page) for page in page_texts(report)]
     card = model_card(record, record.choice, [], {}, None)
     summary = dict(row[:2] for row in compare(record, record, ("a", "b")).summary)
     return {

@@ -8,12 +8,12 @@ from pathlib import Path
 import optuna
 from mlflow import MlflowClient
 from optuna.trial import TrialState
-from pypdf import PdfReader
 from rich.console import Console
 
 from reports.record import StudyRecord, Trial
 from sweeps.config.schema import SweepConfig
 from sweeps.sweep import run_sweep
+from tests.pdf_text import page_texts
 from tests.waiting import wait_until
 
 SCRIPT = Path(__file__).parent / "sweep_script.py"
@@ -26,10 +26,12 @@ space:
   weight_bits: [4, 8, 32]
   activation_bits: [8, 32]
   tile_count: [1, 2, 4]
-search: {trials: 8}
+search: {trials: 8, sampler: random}
 screening: {enabled: false}
 report: {overlays: 1, documents: false}
 """
+EHVI = "search.sampler=ehvi"
+"""For the tests of what a search knows: this sampler loads scikit-learn, which takes a second in each process."""
 DOCUMENTS = "report.documents=true"
 """For the tests that read them: writing them takes as long as the rest of such a sweep."""
 Config = Callable[..., SweepConfig]
@@ -81,7 +83,7 @@ def wait_for_trials(folder: Path, count: int, timeout_s: float = 150) -> None:
 
 
 def pdf_text(folder: Path) -> str:
-    return " ".join(" ".join(page.extract_text() for page in PdfReader(folder / "report.pdf").pages).split())
+    return " ".join(" ".join(page_texts(folder / "report.pdf")).split())
 
 
 def essence(trial: Trial) -> dict:

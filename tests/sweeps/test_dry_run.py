@@ -29,7 +29,7 @@ def peak_mb(config: SweepConfig) -> list[float]:
 
 
 def test_it_counts_what_fits_by_plans_and_starts_nothing(config: Config) -> None:
-    limited = config("constraints.peak_memory_mb=0.4", "search.workers=2")
+    limited = config("constraints.peak_memory_mb=0.4", "search.workers=2", "search.sampler=null", "out=elsewhere")
     said = dry_run(limited)
     memory = peak_mb(limited)
     assert (

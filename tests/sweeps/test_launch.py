@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from mlflow import MlflowClient
-from pypdf import PdfReader
 from rich.console import Console
 from standin_sweeps import (
     DOCUMENTS,
+    EHVI,
     Config,
     assert_nothing_is_running,
     children,
@@ -38,10 +38,11 @@ from sweeps.config.space import Candidate
 from sweeps.launch import app
 from sweeps.sweep import run_sweep
 from sweeps.trial.worker import open_worker
+from tests.pdf_text import page_texts
 
 
 def test_a_sweep_from_config_to_report(config: Config) -> None:
-    record = sweep(config(DOCUMENTS))
+    record = sweep(config(DOCUMENTS, EHVI))
     folder = config().folder
     assert [trial.number for trial in record.trials] == list(range(8))
     assert record.trials[0].name == "unpruned, float, 1 tile"
@@ -133,7 +134,7 @@ def test_bits_by_stage_go_through_a_sweep_its_mlflow_runs_and_its_resumption(con
         assert by_name[trial.label].params == {name: str(value) for name, value in trial.params.items()}
         assert by_name[trial.label].tags["candidate"] == trial.name
     assert read_record(config().folder).to_dict() == record.to_dict()
-    text = "".join(page.extract_text() for page in PdfReader(config().folder / "report.pdf").pages)
+    text = "".join(page_texts(config().folder / "report.pdf"))
     assert all(trial.name in " ".join(text.split()) for trial in named)
 
 
@@ -184,7 +185,7 @@ def test_mlflow_shows_the_parent_with_its_children(config: Config) -> None:
 
 
 def test_what_is_over_the_memory_limit_is_planned_and_not_trained(config: Config) -> None:
-    limited = config("constraints.peak_memory_mb=0.3", "search.trials=14", "search.sampler=random")
+    limited = config("constraints.peak_memory_mb=0.3", "search.trials=14")
     record = sweep(limited)
     pruned = [trial for trial in record.trials if trial.state is State.PRUNED]
     assert pruned
@@ -205,12 +206,12 @@ def test_a_lost_accuracy_over_the_limit_is_infeasible(config: Config) -> None:
         assert trial.feasible == (baseline - trial.measurement.scores.miou <= 0.05)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_the_same_seed_gives_the_same_trials_and_front_whichever_worker_is_the_faster(
     config: Config, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     monkeypatch.setenv("PETITLAB_TEST_JITTER", "0.3")
-    settings = (f"search.workers={workers}", "search.trials=12", "screening.enabled=true")
+    settings = (f"search.workers={workers}", "search.trials=12", "screening.enabled=true", EHVI)
     one, two = (sweep(config(*settings, f"out={name}")) for name in ("a", "b"))
     assert [essence(trial) for trial in one.trials] == [essence(trial) for trial in two.trials]
     assert one.front == two.front

@@ -15,7 +15,7 @@ import faulty_handler
 import psutil
 import pytest
 from rich.console import Console
-from standin_sweeps import essence, sweep
+from standin_sweeps import EHVI, essence, sweep
 
 from evaluation.errors import UserError
 from sweeps.config.schema import SweepConfig
@@ -35,18 +35,21 @@ def free_port() -> int:
 
 
 class Cluster:
-    """A head with one CPU, and a node with another."""
+    """A head with one CPU; `add_node` adds a node with another."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.address = f"127.0.0.1:{free_port()}"
-        self.head = self._raylet(folder, "--head", f"--port={self.address.split(':')[1]}", "--include-dashboard=false")
+        self.head = self._raylet("--head", f"--port={self.address.split(':')[1]}", "--include-dashboard=false")
         self._until_it_answers()
-        self.node = self._raylet(folder, f"--address={self.address}")
 
-    def _raylet(self, folder: Path, *arguments: str) -> subprocess.Popen:
+    def add_node(self) -> None:
+        self.node = self._raylet(f"--address={self.address}")
+
+    def _raylet(self, *arguments: str) -> subprocess.Popen:
         command = [str(RAY), "start", *arguments, "--num-cpus=1", "--block", "--disable-usage-stats"]
         command += [f"--object-store-memory={80_000_000}"]
-        with (folder / "ray.log").open("ab") as log:
+        with (self._folder / "ray.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def _until_it_answers(self) -> None:
@@ -87,13 +90,23 @@ def write_token(home: Path, token: str) -> None:
 
 
 @pytest.fixture
-def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def head(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of one machine."""
     started = Cluster(tmp_path_factory.mktemp("ray"))
     try:
         yield started
     finally:
-        for process in (started.node, started.head):
-            started.kill(process)
+        started.kill(started.head)
+
+
+@pytest.fixture
+def cluster(head: Cluster) -> Iterator[Cluster]:
+    """A cluster of two."""
+    head.add_node()
+    try:
+        yield head
+    finally:
+        head.kill(head.node)
 
 
 def answers(executor: RayPool, count: int) -> dict:
@@ -107,9 +120,9 @@ def answers(executor: RayPool, count: int) -> dict:
     return found
 
 
-def test_actors_answer_stay_warm_and_are_replaced(cluster: Cluster, tmp_path: Path) -> None:
+def test_actors_answer_stay_warm_and_are_replaced(head: Cluster, tmp_path: Path) -> None:
     limits = Limits(3, requests_each=6, retries=1)
-    with RayPool(faulty_handler.open_handler, 1, tmp_path / "log", limits, address=cluster.address) as executor:
+    with RayPool(faulty_handler.open_handler, 1, tmp_path / "log", limits, address=head.address) as executor:
         for key, request in enumerate([1, 2, "raise", "crash", "count", "hang", 4]):
             executor.submit(key, request)
         found = answers(executor, 7)
@@ -128,7 +141,7 @@ def test_a_sweep_survives_the_loss_of_a_node_and_equals_the_local_one(
     cluster: Cluster, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trials and front are the same, whichever machine measured what, and what the dead node had begun is measured."""
-    many = ("search.workers=2", "search.trials=16", "screening.enabled=true")
+    many = ("search.workers=2", "search.trials=16", "screening.enabled=true", EHVI)
     local = sweep(config(*many, "out=local"))
     monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.4")
     ray = config(*many, "executor.kind=ray", f"executor.address={cluster.address}", "out=ray")
@@ -171,9 +184,9 @@ def test_a_worker_without_room_is_waited_for_while_another_works(
 
 
 def test_a_cluster_that_refuses_is_told_from_one_that_is_not_there(
-    cluster: Cluster, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    head: Cluster, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(address: str = cluster.address) -> str:
+    def refused(address: str = head.address) -> str:
         with pytest.raises(UserError) as caught:
             RayPool(faulty_handler.open_handler, 1, tmp_path / "log", Limits(3), address=address)
         assert len(str(caught.value)) < 400

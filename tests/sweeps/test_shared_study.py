@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 from rich.console import Console
 from sqlalchemy import create_engine, inspect, text
-from standin_sweeps import SCRIPT, evaluated
+from standin_sweeps import EHVI, SCRIPT, evaluated
 
 from benchmarks.faults.services import PostgresServer, postgres_server
 from evaluation.errors import UserError
@@ -189,7 +189,7 @@ def test_status_makes_no_tables(url: str) -> None:
 
 
 def start(folder: Path, url: str, tracking: str, *settings: str) -> subprocess.Popen:
-    command = [sys.executable, str(SCRIPT), str(folder / "config.yaml"), f"storage.url={url}", *settings]
+    command = [sys.executable, str(SCRIPT), str(folder / "config.yaml"), f"storage.url={url}", EHVI, *settings]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking, "PETITLAB_TEST_SECONDS": "0.25"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 from standin_sweeps import (
     DOCUMENTS,
+    EHVI,
     Config,
     assert_nothing_is_running,
     children,
@@ -37,17 +38,17 @@ def test_a_preparation_that_fails_costs_no_trial(config: Config, monkeypatch: py
 
 
 def test_resume_counts_the_total_and_runs_nothing_twice(config: Config) -> None:
-    sweep(config("search.trials=5"))
+    sweep(config(EHVI, "search.trials=5"))
     with pytest.raises(UserError, match=r"exists.*--resume"):
-        sweep(config("search.trials=9"))
-    record = sweep(config("search.trials=9"), resume=True)
+        sweep(config(EHVI, "search.trials=9"))
+    record = sweep(config(EHVI, "search.trials=9"), resume=True)
     assert len(record.trials) == 9
     assert max(Counter(evaluated(config().folder)).values()) == 1
     assert len(children(mlflow_runs())) == 9
-    again = sweep(config("search.trials=9"), resume=True)
+    again = sweep(config(EHVI, "search.trials=9"), resume=True)
     assert len(evaluated(config().folder)) == 9
     assert again.front == record.front
-    whole = sweep(config("search.trials=9", "out=whole"))
+    whole = sweep(config(EHVI, "search.trials=9", "out=whole"))
     assert [trial.params for trial in whole.trials] == [trial.params for trial in record.trials]
 
 
@@ -57,10 +58,9 @@ def test_tags_follow_the_front_when_it_moves(config: Config) -> None:
             int(run.data.tags["petitlab.trial"]) for run in children(mlflow_runs()) if run.data.tags[name] == "true"
         }
 
-    random = "search.sampler=random"
     fronts = []
     for trials, resume in ((4, False), (24, True)):
-        record = sweep(config(random, f"search.trials={trials}"), resume)
+        record = sweep(config(f"search.trials={trials}"), resume)
         fronts.append({number for equal in record.front for number in equal})
         assert tagged("on_front") == fronts[-1]
         assert tagged("chosen") == {record.chosen}
@@ -94,11 +94,11 @@ def test_a_changed_configuration_is_taken_where_the_user_says_so(config: Config)
 
 
 def test_a_fault_costs_one_trial(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = sweep(config("out=sound", "search.sampler=random"))
+    sound = sweep(config("out=sound"))
     reasons = {1: "killed by signal 9", 3: "told to fail", 5: "not a number", 6: "longer than 4 s"}
     faults = zip(("crash", "raise", "nan", "hang"), reasons, strict=True)
     monkeypatch.setenv("PETITLAB_TEST_FAULT", "|".join(f"{fault}:{sound.trials[n].name}" for fault, n in faults))
-    record = sweep(config("search.trial_seconds=4", "search.sampler=random", DOCUMENTS))
+    record = sweep(config("search.trial_seconds=4", DOCUMENTS))
     assert [trial.name for trial in record.trials] == [trial.name for trial in sound.trials]
     failed = {trial.number: trial.reason for trial in record.trials if trial.state is State.FAILED}
     assert failed.keys() == reasons.keys()
@@ -108,7 +108,7 @@ def test_a_fault_costs_one_trial(config: Config, monkeypatch: pytest.MonkeyPatch
     assert_nothing_is_running(config())
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_failures_in_a_row_end_the_sweep_with_a_report(
     config: Config, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
@@ -122,7 +122,7 @@ def test_failures_in_a_row_end_the_sweep_with_a_report(
     assert "No network to choose" in pdf_text(config().folder)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_after_a_kill_resume_loses_and_repeats_nothing(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
@@ -166,21 +166,15 @@ def test_an_unwritable_output_folder_is_one_line(config: Config, tmp_path: Path)
         sweep(config("out=file"))
 
 
-def test_two_launches_on_one_study_are_refused(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
-    process = start(tmp_path)
-    wait_for_trials(config().folder, 1)
-    with pytest.raises(UserError, match="another launch works on this study"):
-        sweep(config(), resume=True)
-    process.kill()
-    process.communicate()
-
-
-def test_status_says_how_far_a_study_is(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_a_launch_runs_another_is_refused_and_status_says_how_far_it_is(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
     folder, runner = config().folder, CliRunner()
     process = start(tmp_path, "search.trials=30")
     wait_for_trials(folder, 3)
+    with pytest.raises(UserError, match="another launch works on this study"):
+        sweep(config("search.trials=30"), resume=True)
     running = runner.invoke(commands, ["status", str(folder)]).output
     assert f"running (process {process.pid} on " in running
     assert " of 30 trials measured" in running
