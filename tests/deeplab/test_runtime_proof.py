@@ -115,16 +115,26 @@ def test_a_crash_is_reported_and_not_fatal(graph, tmp_path):
         run_program(program, [], QUICK)
 
 
-def test_kernels_compiled_one_by_one_are_the_same_program(tmp_path):
+@pytest.mark.parametrize(
+    "networks",
+    [
+        ((4, 6, {}), (4, 8, {"decoder_weights": 8})),
+        pytest.param(((8, 8, {}), (4, 8, {}), (4, 6, {}), (4, 8, {"decoder_weights": 8})), marks=pytest.mark.slow),
+    ],
+    ids=["two", "four"],
+)
+def test_kernels_compiled_one_by_one_are_the_same_program(networks, tmp_path):
     """Whatever network asks for them: a part that two networks need is one source, compiled once. The last of these has
     one part that is contained in another."""
     sources: dict[str, str] = {}
-    for weight_bits, activation_bits, mixed in ((8, 8, {}), (4, 8, {}), (4, 6, {}), (4, 8, {"decoder_weights": 8})):
+    needed = 0
+    for weight_bits, activation_bits, mixed in networks:
         graph = tiny_graph(weight_bits, activation_bits, mixed=mixed)
         folder = tmp_path / f"{weight_bits}_{activation_bits}_{len(mixed)}"
         units = kernel_units(write_sources(graph, plan(graph, 2), folder).parts)
         for part, text in units.items():
             assert sources.setdefault(part, text) == text
+            needed += 1
             (tmp_path / f"{flat_name(part)}.c").write_text(text)
         kernels = [compiled(tmp_path / f"{flat_name(part)}.c", QUICK) for part in units]
         apart = linked(proof_objects(folder, QUICK, kernels=kernels), folder / "apart", QUICK)
@@ -133,6 +143,7 @@ def test_kernels_compiled_one_by_one_are_the_same_program(tmp_path):
         one, other = (run_program(program, frames, QUICK, runs=0) for program in (apart, whole))
         np.testing.assert_array_equal(one.outputs, other.outputs)
         assert one.high_water_bytes == other.high_water_bytes
+    assert len(sources) < needed, "some part is needed twice"
 
 
 def test_without_a_compiler_the_message_says_so(graph, tmp_path, monkeypatch):

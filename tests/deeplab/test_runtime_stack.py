@@ -165,6 +165,9 @@ def test_the_table_is_read_as_it_was_written(tmp_path):
     assert all(set(row.stack.kernels) == kernels for rows in stack_table().rows.values() for row in rows)
 
 
+OWN = HOST if HOST in INSTRUCTION_SETS else "avx2"
+
+
 def listed_bound(name: str, version: str) -> BuildStack:
     """The row of a compiler; the test is skipped where its version is not in the table."""
     rows = [row.stack for row in stack_table().rows[name] if row.compiler == version]
@@ -173,10 +176,17 @@ def listed_bound(name: str, version: str) -> BuildStack:
     return rows[0]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", ["cortex-m7", HOST if HOST in INSTRUCTION_SETS else "avx2"])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("cortex-m7", "clang"),
+        (OWN, "gcc"),
+        pytest.param("cortex-m7", "gcc", marks=pytest.mark.slow),
+        pytest.param(OWN, "clang", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_derived_again_is_within_the_table(name, family):
-    """A few kernels of those that need the least time; all of them: the next test."""
+    """A few kernels of those that need the least time, each compiler once; all of them: the next test."""
     found = compiler_for(family, INSTRUCTION_SETS[name])
     if found is None:
         pytest.skip(f"needs {INSTRUCTION_SETS[name].prefix}gcc and {family}")

@@ -2,19 +2,45 @@
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from alembic.util import pyfiles
 from mlflow import MlflowClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from standin_sweeps import CONFIG
 
+from evaluation.planner import load_target
 from sweeps.config.load import load_config
 from sweeps.config.schema import SweepConfig
+from sweeps.inputs.file_facts import FACTS_FILE
+from sweeps.inputs.opened import open_inputs
 from sweeps.storage.sqlite import fold_log
+from sweeps.trial.levels import check_levels
+
+KEPT_LEVELS = Path(".cache") / FACTS_FILE
+"""In `out`."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def revisions_read_once() -> Iterator[None]:
+    """Optuna has each of its revision scripts run three times for every new database, a third of the time of opening a
+    study; here they are run once in a process."""
+    load = pyfiles.load_module_py
+    load_once = cache(load)
+
+    def loaded(module_id: str, path: str) -> ModuleType:
+        is_revision = Path(path).parent.name == "versions"  # env.py, next to that folder, does the work, each time
+        return load_once(module_id, path) if is_revision else load(module_id, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyfiles, "load_module_py", loaded)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +52,26 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def checked_levels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a study keeps of having planned the levels of the stand-in space, which takes as long as all its trials."""
+    folder = tmp_path_factory.mktemp("levels")
+    (folder / "config.yaml").write_text(CONFIG)
+    config = load_config(folder / "config.yaml", [f"out={folder}"])
+    baseline, _ = open_inputs(config)
+    check_levels(config, baseline, load_target(config.target))
+    return folder / KEPT_LEVELS
+
+
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Callable[..., SweepConfig]:
+def config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, checked_levels: Path
+) -> Callable[..., SweepConfig]:
     """`config("search.trials=4")`: a small configuration with overrides, in an empty folder that is the current one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "config.yaml").write_text(CONFIG)
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    (tmp_path / "studies" / KEPT_LEVELS).parent.mkdir(parents=True)
+    shutil.copyfile(checked_levels, tmp_path / "studies" / KEPT_LEVELS)
     return lambda *overrides: load_config(tmp_path / "config.yaml", overrides)

@@ -70,7 +70,13 @@ def test_an_output_that_was_closed_from_the_start_disturbs_nothing(config: Confi
     assert len(read_record(config().folder).trials) == 3
 
 
-@pytest.mark.parametrize("encoding", ["LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0", "PYTHONIOENCODING=latin-1"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0",
+        pytest.param("PYTHONIOENCODING=latin-1", marks=pytest.mark.slow),
+    ],
+)
 def test_a_study_runs_on_a_terminal_of_any_encoding(config: Config, tmp_path: Path, encoding: str) -> None:
     ended = in_a_shell(tmp_path, f"export {encoding}; $SWEEP search.trials=3; echo $?")
     assert ended.stderr == ""

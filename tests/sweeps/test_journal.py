@@ -190,7 +190,7 @@ def flipped(line: bytes) -> bytes:
     return line[:middle] + bytes([line[middle] ^ 4]) + line[middle + 1 :]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_resume_measures_a_damaged_trial_again_and_ends_as_before(config: Config, workers: int) -> None:
     settings = (f"search.workers={workers}", "search.sampler=tpe", "screening.enabled=true")
     before = sweep(config(*settings))

@@ -29,23 +29,25 @@ PATIENCE_MS = 45_000
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory):
+def study(tmp_path_factory: pytest.TempPathFactory, empty_store: Path):
     """(record, address of the server, experiment, run ids by name) of a small study."""
     folder = tmp_path_factory.mktemp("ui")
     former = Path.cwd()
     os.chdir(folder)
     try:
         (folder / "config.yaml").write_text(CONFIG)
-        record = sweep(load_config(folder / "config.yaml", [DOCUMENTS]))
-        client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-        experiment = client.get_experiment_by_name("stand-in").experiment_id
-        runs = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
+        shutil.copyfile(empty_store, folder / "mlflow.db")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
         server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
+            # The server takes seconds to start, and does so during the sweep.
+            record = sweep(load_config(folder / "config.yaml", [DOCUMENTS]))
+            client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+            experiment = client.get_experiment_by_name("stand-in").experiment_id
+            runs = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
             health = f"http://127.0.0.1:{port}/health"
             wait_until(lambda: _answers(health), 120, f"MLflow answers at {health}")
             yield record, f"http://127.0.0.1:{port}", experiment, runs
@@ -119,6 +121,7 @@ def test_and_to_the_front_alone(study, page) -> None:
     page.get_by_text(f"{sum(map(len, record.front))} matching runs").wait_for()
 
 
+@pytest.mark.slow
 def test_the_experiment_shows_the_study_and_how_many_runs_it_has(study, page) -> None:
     record, address, experiment, _ = study
     page.goto(f"{address}/#/experiments/{experiment}/runs")
@@ -126,6 +129,7 @@ def test_the_experiment_shows_the_study_and_how_many_runs_it_has(study, page) ->
     page.get_by_text(f"{len(record.trials) + 1} matching runs").wait_for()
 
 
+@pytest.mark.slow
 def test_two_trials_can_be_compared(study, page) -> None:
     record, address, experiment, runs = study
     pair = [runs[trial.label] for trial in record.trials[:2]]

@@ -133,7 +133,7 @@ def test_a_failed_trial_tells_no_secret(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_a_tracking_address_with_a_password_is_shown_nowhere(config: Config, tmp_path: Path) -> None:
     """SQLite takes a query in its address, so the whole study can be run with one."""
     assert config()
-    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies").mkdir(exist_ok=True)
     script = Path(__file__).with_name("sweep_script.py")
     ended = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "config.yaml"), "search.trials=2"],
