@@ -26,8 +26,9 @@ from tests.evaluation.plans_by_hand import PLANS
 from tests.evaluation.random_graphs import random_graph
 from tests.evaluation.test_interpreter_tiles import of_width, random_frame
 
-QUICK = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
-SANITIZED = (*QUICK, "-fsanitize=undefined", "-fno-sanitize-recover=all")
+QUICK = ("-std=c99", "-O0", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
+"""Not optimized, since compiling is most of these tests' time; `SANITIZED` and the tests of whole networks are."""
+SANITIZED = (*QUICK, "-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all")
 VECTORS = {"avx2": ("-mavx2",), "avx512_vnni": ("-mavx512vnni", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx2")}
 """Flags by the processor's name of its instructions, for the kernels that have a variant of their own."""
 FOLDABLE = ("wrapped ring", "recomputed", "chunked", "elided", "in place", "reduction in one step", "rematerialised")

@@ -31,7 +31,7 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C compil
 
 @pytest.fixture(autouse=True)
 def quick_compilation(monkeypatch):
-    monkeypatch.setattr(command, "FLAGS", ("-std=c99", "-O1", "-ffp-contract=off", "-w"))
+    monkeypatch.setattr(command, "FLAGS", ("-std=c99", "-O0", "-ffp-contract=off", "-w"))
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def mutated(random: np.random.Generator, columns: int, rows: int) -> bytes:
 def fuzz(count: int, folder: Path) -> None:
     """Read mutated images with the program's reader and by `pixels_of`."""
     (folder / "fuzz.c").write_text(FUZZ)
-    flags = ("-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    flags = ("-std=c99", "-O0", "-g", "-Wall", "-Wextra", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     command = [compiler(), *flags, f"-I{SOURCES}", "-Wno-unused-function", "-o", folder / "fuzz", folder / "fuzz.c"]
     subprocess.run(command, check=True)
     random = np.random.default_rng(count)

@@ -247,7 +247,7 @@ def built(sources: Path, folder: Path, how: Kind, *more: str) -> Path:
             pytest.skip(f"needs {tool or 'a C compiler'}")
     if how.needs and how.needs not in CPU:
         pytest.skip(f"this machine's processor has no {how.needs}")
-    flags = ("-O1", *WARNINGS, *how.flags, *more)
+    flags = ("-O0", *WARNINGS, *how.flags, *more)
     files = [str(sources / name) for name in ("main.c", "network.c", "kernels.c")]
     subprocess.run([cc, *flags, "-o", str(folder / "program"), *files], check=True)
     macros = subprocess.run([cc, *flags, "-dM", "-E", files[2]], check=True, capture_output=True, text=True).stdout

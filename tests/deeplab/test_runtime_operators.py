@@ -21,8 +21,9 @@ from evaluation.planner import CAMERA, TFLM, Halo, Plan, Target, plan, plan_sect
 from evaluation.planner.tiling.path import SectionChoice
 from evaluation.planner.tiling.section_costs import UNTILED, TilingScheme
 
-QUICK = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
-SANITIZED = (*QUICK, "-g", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+QUICK = ("-std=c99", "-O0", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
+"""Not optimized, since compiling is most of these tests' time; `SANITIZED` and the tests of whole networks are."""
+SANITIZED = (*QUICK, "-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-recover=all")
 IMAGE = (1, 12, 8, 6)
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C compiler (cc, gcc or clang)")

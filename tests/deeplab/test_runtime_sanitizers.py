@@ -18,7 +18,7 @@ from evaluation.planner import plan
 from evaluation.planner.ir.plan_types import Plan
 from tests.deeplab.tiny_quantized import camera_frame, tiny_graph
 
-PORTABLE = ("-std=c99", "-O1", "-g", "-ffp-contract=off")
+PORTABLE = ("-std=c99", "-O0", "-g", "-ffp-contract=off")
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PATHS = {(): "portable", ("-mavx2",): "avx2", ("-march=native",): "native"}
 ADE20K = "weights/deeplabv3_mnv2_ade20k_int8.tflite"

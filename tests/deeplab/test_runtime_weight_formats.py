@@ -47,7 +47,7 @@ void copy_row(const uint8_t *from, uint8_t *to, int bits, int channels, const in
 
 void put(uint8_t *row, int bits, int index, int code) { put_code(row, bits, index, code); }
 """
-FLAGS = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+FLAGS = ("-std=c99", "-O0", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined", "-fno-sanitize-recover=all")
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler (cc, gcc or clang)")
 
