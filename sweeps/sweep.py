@@ -21,7 +21,8 @@ from sweeps.search.progress import Progress
 from sweeps.storage.errors import explained
 from sweeps.storage.postgres_journal import open_shared
 from sweeps.storage.study_folder import LOG_FILE, gone_explained, open_folder
-from sweeps.trial.worker import TRIAL_MODULE, CheckImport, Describe, Prepare
+from sweeps.trial.evaluator import Evaluator, OpenEvaluator, open_evaluator
+from sweeps.trial.requests import Request, request
 from sweeps.workers.signals import Stop
 from sweeps.workers.start import open_workers
 from sweeps.workers.worker_pool import answers_to
@@ -37,7 +38,7 @@ def run_sweep(
     config: SweepConfig,
     resume: bool,
     console: Console,
-    trial_module: str = TRIAL_MODULE,
+    open_evaluator: OpenEvaluator = open_evaluator,
     *,
     accept_changes: bool = False,
     inputs: Inputs | None = None,
@@ -60,7 +61,7 @@ def run_sweep(
             gone_explained(folder.path),
             Progress(console, min(config.search.trials, len(config.space.space().candidates()))) as progress,
             stop.on_signals(progress.say),
-            open_workers(config, trial_module, folder.path / LOG_FILE, found) as executor,
+            open_workers(config, open_evaluator, folder.path / LOG_FILE, found) as executor,
         ):
             for note in folder.notes:
                 progress.note(note)
@@ -102,11 +103,13 @@ def _search_and_report(
     _quiet_mlflow()
     # Answered before the databases are opened: what ends the study here leaves no run and no study in them. The workers
     # go on meanwhile with what candidates share.
-    first = {"data": Describe()} | ({"import check": CheckImport()} if config.import_check else {})
-    for key, request in first.items():
-        executor.submit(key, request)
+    first: dict[str, Request[object]] = {"data": request(Evaluator.describe)}
+    if config.import_check is not None:
+        first["import check"] = request(Evaluator.import_check)
+    for key, asked in first.items():
+        executor.submit(key, asked)
     if config.space.prunes_channels:
-        executor.submit("preparation", Prepare())  # whoever needs it sooner waits for it
+        executor.submit("preparation", request(Evaluator.prepare))  # whoever needs it sooner waits for it
     if config.import_check is not None:
         progress.say(f"scoring the imported network on {config.import_check.split!r}")
     answers = answers_to(executor, first)

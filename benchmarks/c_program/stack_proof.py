@@ -89,7 +89,7 @@ def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
     from reports.record_file import read_record
     from sweeps.config.schema import SweepConfig
     from sweeps.config.space import Candidate
-    from sweeps.trial.evaluate import open_context
+    from sweeps.trial.context import open_context
     from sweeps.trial.stages import compressed
 
     record = read_record(study)

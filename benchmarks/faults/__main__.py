@@ -6,7 +6,7 @@ python -m benchmarks.faults --only "MLflow restarted" --repetitions 3
 
 Each repetition starts a small study, injects a fault (`fault_kinds`) at a random moment, resumes the study until it
 ends, and compares it with a control run, into which no fault is injected. The trials plan a real network and measure
-nothing else (`planned_trial`).
+nothing else (`benchmarks.search.planned_trial`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import typer
 
 from benchmarks.faults.kinds import BUSY_MS, FAULTS, Fault, LeftOutError
 from benchmarks.faults.small_study import TRIALS, Disturbed, Harm, outcome, wait
+from benchmarks.search.evaluators import open_planning
 from benchmarks.search.isolation import made
 from evaluation.errors import exits_on_user_error
 
-TRIAL_MODULE = "benchmarks.search.planned_trial"
 MOST_RESUMES = 6
 
 
@@ -75,7 +75,7 @@ def launch(folder: Path, resume: bool, overrides: list[str]) -> None:
     sqlite.BUSY_MS = BUSY_MS
     os.chdir(folder)
     config = load_config(folder / "config.yaml", overrides)
-    exits_on_user_error(run_sweep)(config, resume, Console(file=Output()), TRIAL_MODULE)
+    exits_on_user_error(run_sweep)(config, resume, Console(file=Output()), open_planning)
 
 
 def main(

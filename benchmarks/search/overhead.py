@@ -21,10 +21,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.search.evaluators import open_planning
 from benchmarks.search.isolation import in_its_own_process, made
 from evaluation.errors import exits_on_user_error
 
-TRIAL_MODULE = "benchmarks.search.planned_trial"
 BLOCK = 100
 CONFIG = {
     "study": "overhead",
@@ -108,7 +108,7 @@ def run_engine(folder: Path, trials: int, workers: int, sampler: str) -> tuple[f
         engine.run_trials = wall.timed("search", search)
         with inside(folder):
             begun = time.perf_counter()
-            record = sweep.run_sweep(load(folder, trials, workers, sampler), False, Console(quiet=True), TRIAL_MODULE)
+            record = sweep.run_sweep(load(folder, trials, workers, sampler), False, Console(quiet=True), open_planning)
             clock.seconds["sweep"] = [time.perf_counter() - begun]
     finally:
         engine.run_trials = search
@@ -124,18 +124,18 @@ def run_loop(folder: Path, trials: int) -> tuple[float, Clock]:
     import mlflow
     import optuna
 
-    from benchmarks.search import planned_trial
+    from benchmarks.search.planned_trial import open_planning_evaluator
     from sweeps.config.space import Candidate
     from sweeps.tracking.metrics import memory_metrics
 
     config = load(folder, trials, 1)
-    context, clock = planned_trial.open_context(config), Clock()
+    evaluator, clock = open_planning_evaluator(config), Clock()
     space = config.space.space()
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
     mlflow.set_experiment("loop")
 
     def evaluate(candidate: Candidate):
-        return planned_trial.plan_candidate(candidate, context), planned_trial.evaluate(candidate, context)
+        return evaluator.plan_candidate(candidate), evaluator.evaluate(candidate)
 
     evaluate = clock.timed("evaluation", evaluate)
 

@@ -9,7 +9,7 @@ and bits; it says nothing of any network, and no figure of it may be read as one
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -30,6 +30,7 @@ from sweeps.storage.blob_store import open_store
 from sweeps.storage.journal import read_journal
 from sweeps.storage.stage_cache import StageCache
 from sweeps.trial.plan_cache import cached_plan
+from sweeps.trial.screening import InterimCheck
 
 IMAGES = 4
 PIXELS = 1_000_000
@@ -37,51 +38,73 @@ CLASS_NAMES, PALETTE = ("one", "other"), ("#0072B2", "#E69F00")
 
 
 @dataclass(frozen=True)
-class Context:
+class PlanningEvaluator:
+    """See `sweeps.trial.evaluator.Evaluator`."""
+
     spec: NetworkSpec
     target: Target
     cache: StageCache
     max_mac_overhead: float
     folder: Path
 
+    def require_inputs(self, digests: Mapping[str, str]) -> None:
+        """No images are read."""
 
-def open_context(config: SweepConfig) -> Context:
+    def prepare(self) -> None:
+        """Nothing is shared."""
+
+    def plan_candidate(self, candidate: Candidate) -> Plan:
+        """The candidate's plan, each group of channels narrowed alike."""
+        compression = candidate.compression
+        sparsity = compression.sparsity if compression.pruning == "channels" else 0.0
+        spec = narrowed(self.spec, sparsity) if sparsity else self.spec
+        graph = lower_untrained(spec, compression, "planned")
+        return cached_plan(graph, candidate.tile_count, self.target, self.max_mac_overhead, self.cache)
+
+    def evaluate(self, candidate: Candidate, check: InterimCheck = lambda *_: None) -> Measurement | Early:
+        measured = self.outline(candidate)
+        if file := os.environ.get("PETITLAB_EVALUATIONS"):
+            again = any(str(candidate) == trial.name for trial in read_journal(self.folder).values())
+            with (self.folder / file).open("a") as evaluations:
+                evaluations.write(f"{candidate}{' again' if again else ''}\n")
+        return measured
+
+    def outline(self, candidate: Candidate) -> Measurement:
+        made = self.plan_candidate(candidate)
+        return Measurement(scores_of(candidate), MemoryFigures.of_plan(made), Cost(made.macs, made.mac_overhead, 0))
+
+    def held_out(self, candidate: Candidate) -> Scores:
+        return scores_of(candidate, seed=1)
+
+    def execution(self, candidate: Candidate) -> str:
+        return "nothing but plans was made"
+
+    def other_runtimes(self, candidate: Candidate) -> OtherRuntimes:
+        return OtherRuntimes(None, (), "nothing but plans was made")
+
+    def network_files(self, candidate: Candidate) -> dict[str, bytes]:
+        return {}
+
+    def import_check(self) -> Scores:
+        return scores_of(BASELINE)
+
+    def scoring_seconds(self) -> float:
+        return 0.0
+
+    def describe(self) -> DataSet:
+        return DataSet("no images", CLASS_NAMES, PALETTE, IMAGES, IMAGES, {})
+
+    def image(self, image_index: int) -> tuple[str, np.ndarray, np.ndarray]:
+        raise NotImplementedError("there are no images; report.overlays must be 0")
+
+    def overlay(self, candidate: Candidate, image_index: int) -> np.ndarray:
+        raise NotImplementedError("there are no images; report.overlays must be 0")
+
+
+def open_planning_evaluator(config: SweepConfig) -> PlanningEvaluator:
     spec = load_checkpoint(Path(str(files("deeplab") / "pretrained" / "streets.npz"))).spec
     cache = StageCache(open_store(config.cache_place))
-    return Context(spec, load_target(config.target), cache, config.max_mac_overhead, config.folder)
-
-
-def require_inputs(context: Context, digests: Mapping[str, str]) -> None:
-    """No images are read."""
-
-
-def prepare(context: Context) -> None:
-    """Nothing is shared."""
-
-
-def plan_candidate(candidate: Candidate, context: Context) -> Plan:
-    """The candidate's plan, each group of channels narrowed alike."""
-    compression = candidate.compression
-    sparsity = compression.sparsity if compression.pruning == "channels" else 0.0
-    spec = narrowed(context.spec, sparsity) if sparsity else context.spec
-    graph = lower_untrained(spec, compression, "planned")
-    return cached_plan(graph, candidate.tile_count, context.target, context.max_mac_overhead, context.cache)
-
-
-def evaluate(
-    candidate: Candidate, context: Context, stop: Callable[[Scores, int], Early | None] = lambda *_: None
-) -> Measurement | Early:
-    measured = outline(candidate, context)
-    if file := os.environ.get("PETITLAB_EVALUATIONS"):
-        again = any(str(candidate) == trial.name for trial in read_journal(context.folder).values())
-        with (context.folder / file).open("a") as evaluations:
-            evaluations.write(f"{candidate}{' again' if again else ''}\n")
-    return measured
-
-
-def outline(candidate: Candidate, context: Context) -> Measurement:
-    made = plan_candidate(candidate, context)
-    return Measurement(scores_of(candidate), MemoryFigures.of_plan(made), Cost(made.macs, made.mac_overhead, 0))
+    return PlanningEvaluator(spec, load_target(config.target), cache, config.max_mac_overhead, config.folder)
 
 
 def scores_of(candidate: Candidate, seed: int = 0) -> Scores:
@@ -93,27 +116,3 @@ def scores_of(candidate: Candidate, seed: int = 0) -> Scores:
     confusions[:, 0, 0] = confusions[:, 1, 1] = (PIXELS * right).astype(np.int64)
     confusions[:, 0, 1] = confusions[:, 1, 0] = PIXELS - confusions[:, 0, 0]
     return Scores.of([f"none-{index}" for index in range(IMAGES)], confusions)
-
-
-def held_out(candidate: Candidate, context: Context) -> Scores:
-    return scores_of(candidate, seed=1)
-
-
-def execution(candidate: Candidate, context: Context) -> str:
-    return "nothing but plans was made"
-
-
-def other_runtimes(candidate: Candidate, context: Context) -> OtherRuntimes:
-    return OtherRuntimes(None, (), "nothing but plans was made")
-
-
-def network_files(candidate: Candidate, context: Context) -> dict[str, bytes]:
-    return {}
-
-
-def import_check(context: Context) -> Scores:
-    return scores_of(BASELINE)
-
-
-def describe(context: Context) -> DataSet:
-    return DataSet("no images", CLASS_NAMES, PALETTE, IMAGES, IMAGES, {})

@@ -8,59 +8,30 @@ from __future__ import annotations
 from evaluation.measurement import Cost, Measurement, MemoryFigures
 from reports.record import Early, OtherRuntimes
 from sweeps.config.space import Candidate
-from sweeps.trial.evaluate import (
-    Context,
-    describe,
-    held_out,
-    image,
-    import_check,
-    open_context,
-    outline,
-    overlay,
-    plan_candidate,
-    prepare,
-    require_inputs,
-)
-from sweeps.trial.stages import Stop, compressed, parameters, scores_until
-
-__all__ = [
-    "Context",
-    "describe",
-    "evaluate",
-    "execution",
-    "held_out",
-    "image",
-    "import_check",
-    "network_files",
-    "open_context",
-    "other_runtimes",
-    "outline",
-    "overlay",
-    "plan_candidate",
-    "prepare",
-    "require_inputs",
-]  # fmt: skip
+from sweeps.trial.network_evaluator import NetworkEvaluator
+from sweeps.trial.screening import InterimCheck
+from sweeps.trial.stages import compressed, parameters, scores_until
 
 
-def evaluate(candidate: Candidate, context: Context, stop: Stop = lambda *_: None) -> Measurement | Early:
-    context.seconds = {}
-    network = compressed(candidate.compression, context)
-    with context.timed("score"):
-        on_search = scores_until(network, context, "search", stop)
-    if isinstance(on_search, Early):
-        return on_search
-    made = plan_candidate(candidate, context)
-    cost = Cost(made.macs, made.mac_overhead, parameters(network))
-    return Measurement(on_search, MemoryFigures.of_plan(made), cost, stage_seconds=dict(context.seconds))
+class ScoringEvaluator(NetworkEvaluator):
+    """The real evaluator, less what follows a network's scores."""
 
+    def evaluate(self, candidate: Candidate, check: InterimCheck = lambda *_: None) -> Measurement | Early:
+        self.context.seconds = {}
+        network = compressed(candidate.compression, self.context)
+        with self.context.timed("score"):
+            on_search = scores_until(network, self.context, "search", check)
+        if isinstance(on_search, Early):
+            return on_search
+        made = self.plan_candidate(candidate)
+        cost = Cost(made.macs, made.mac_overhead, parameters(network))
+        return Measurement(on_search, MemoryFigures.of_plan(made), cost, stage_seconds=dict(self.context.seconds))
 
-def other_runtimes(candidate: Candidate, context: Context) -> OtherRuntimes:
-    return OtherRuntimes(None, (), "no other runtime is asked in this benchmark")
+    def other_runtimes(self, candidate: Candidate) -> OtherRuntimes:
+        return OtherRuntimes(None, (), "no other runtime is asked in this benchmark")
 
+    def network_files(self, candidate: Candidate) -> dict[str, bytes]:
+        return {}
 
-def network_files(candidate: Candidate, context: Context) -> dict[str, bytes]:
-    return {}
-
-
-def execution(candidate: Candidate, context: Context) -> str:
-    return "no program is run in this benchmark"
+    def execution(self, candidate: Candidate) -> str:
+        return "no program is run in this benchmark"

@@ -28,10 +28,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.search.evaluators import open_scoring
 from benchmarks.search.isolation import in_its_own_process, made
 from evaluation.errors import exits_on_user_error
 
-TRIAL_MODULE = "benchmarks.search.scored_trial"
 SHARE = 0.95
 USEFUL_DROP = 0.1
 SPACES = {
@@ -121,7 +121,7 @@ def measure_all(folder: Path, candidates: int, workers: int) -> list[dict]:
         return [trial.to_dict() for trial in read_record(study).trials]
     config = load(folder, candidates, 0, workers, sampler="grid", trials=10_000)
     config = config.model_copy(update={"screening": config.screening.model_copy(update={"enabled": False})})
-    return [trial.to_dict() for trial in run_sweep(config, False, Console(), TRIAL_MODULE).trials]
+    return [trial.to_dict() for trial in run_sweep(config, False, Console(), open_scoring).trials]
 
 
 def run_engine(folder: Path, candidates: int, seed: int, workers: int, front: Front, begun: float) -> dict:
@@ -146,7 +146,7 @@ def run_engine(folder: Path, candidates: int, seed: int, workers: int, front: Fr
     Journal.append = watched
     config = load(folder, candidates, seed, workers, trials=10_000)
     with suppress(ReachedError):
-        sweep.run_sweep(config, False, Console(quiet=True), TRIAL_MODULE)
+        sweep.run_sweep(config, False, Console(quiet=True), open_scoring)
     trials = Journal(folder / "studies" / "throughput").trials.values()
     return {"trace": trace, "asked": len(trials), "spent": sum(trial.spent for trial in trials)}
 
@@ -188,14 +188,15 @@ def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: floa
     """The plain loop's trace, what it measured by name, and the traces of stronger baselines (see above)."""
     import optuna
 
-    from benchmarks.search import scored_trial
+    from benchmarks.search.scored_trial import ScoringEvaluator
     from sweeps.storage.stage_cache import StageCache
+    from sweeps.trial.context import open_context
 
     os.chdir(folder)
     config = load(folder, candidates, seed, 1)
-    context, store = scored_trial.open_context(config), Forgetful()
-    context.cache = StageCache(store)
-    scored_trial.prepare(context)
+    evaluator, store = ScoringEvaluator(open_context(config)), Forgetful()
+    evaluator.context.cache = StageCache(store)
+    evaluator.prepare()
     space = config.space.space()
     traces: dict[str, list[Seen]] = {kind: [] for kind in LOOPS}
     saved_s = dict.fromkeys(LOOPS, 0.0)
@@ -206,7 +207,7 @@ def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: floa
         candidate, started = space.candidate(**levels), time.time()
         if trial.number:  # the first finds what was prepared
             store.forget()
-        measured = scored_trial.evaluate(candidate, context)
+        measured = evaluator.evaluate(candidate)
         seen, took = (measured.scores.miou, measured.memory.peak_memory_bytes), time.time() - started
         again = took if str(candidate) in found else 0.0
         found.setdefault(str(candidate), measured.scores.to_dict())
@@ -230,18 +231,19 @@ def compute_again(folder: Path, candidates: int, names: Sequence[str], threads: 
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     from threadpoolctl import threadpool_limits
 
-    from benchmarks.search import scored_trial
+    from benchmarks.search.scored_trial import ScoringEvaluator
     from sweeps.storage.stage_cache import StageCache
+    from sweeps.trial.context import open_context
 
     os.chdir(folder)
     config = load(folder, candidates, 0, 1)
-    context = scored_trial.open_context(config)
+    evaluator = ScoringEvaluator(open_context(config))
     wanted = {str(candidate): candidate for candidate in config.space.space().candidates()}
     found = {}
     with threadpool_limits(threads, user_api="blas"):
         for name in names:
-            context.cache = StageCache(Forgetful())
-            found[name] = scored_trial.evaluate(wanted[name], context).scores.to_dict()
+            evaluator.context.cache = StageCache(Forgetful())
+            found[name] = evaluator.evaluate(wanted[name]).scores.to_dict()
     return found
 
 

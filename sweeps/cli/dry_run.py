@@ -24,9 +24,10 @@ from sweeps.config.space import BASELINE, Candidate, Space
 from sweeps.inputs.splits import open_images
 from sweeps.search.launch_checks import check_launch
 from sweeps.search.progress import clock
-from sweeps.trial.worker import TRIAL_MODULE, Describe, PlanOnly, TimeScoring
+from sweeps.trial.evaluator import Evaluator, OpenEvaluator, open_evaluator
+from sweeps.trial.requests import Request, costs_of_plan, request
 from sweeps.workers.start import open_workers
-from sweeps.workers.worker_pool import Failure, WorkerPool, ask_all
+from sweeps.workers.worker_pool import Failure, WorkerPool, arrived, ask_all
 
 PLANNING_S = 8.0
 """How long candidates are planned; what is not planned by then is left out, evenly."""
@@ -47,7 +48,7 @@ STEP = 3.0
 Costs = Mapping[str, float]
 
 
-def print_dry_run(config: SweepConfig, console: Console, trial_module: str = TRIAL_MODULE) -> None:
+def print_dry_run(config: SweepConfig, console: Console, open_evaluator: OpenEvaluator = open_evaluator) -> None:
     """Check what a launch needs; print the space, what of it fits, and the time a sweep may take.
 
     Raises:
@@ -59,7 +60,7 @@ def print_dry_run(config: SweepConfig, console: Console, trial_module: str = TRI
         check_launch(config, console, folder=study)
         if study.exists():
             console.print(f"{study} exists: a launch on it needs --resume, or -o study=NAME.", soft_wrap=True)
-        _print_plans_and_time(config, console, trial_module, Path(scratch))
+        _print_plans_and_time(config, console, open_evaluator, Path(scratch))
     console.print("Nothing was started.")
 
 
@@ -74,28 +75,28 @@ def _beside_cache(config: SweepConfig, scratch: Path) -> SweepConfig:
     return config.model_copy(update={"out": out, "cache": config.cache.model_copy(update={"place": place})})
 
 
-def _print_plans_and_time(config: SweepConfig, console: Console, trial_module: str, scratch: Path) -> None:
+def _print_plans_and_time(config: SweepConfig, console: Console, open_evaluator: OpenEvaluator, scratch: Path) -> None:
     space = config.space.space()
     candidates = space.candidates()
     _print_space(config, space, len(candidates), console)
-    with open_workers(config, trial_module, scratch / "workers.log") as executor:
+    with open_workers(config, open_evaluator, scratch / "workers.log") as executor:
         _say(console, "reading the labels")
-        described = ask_all(executor, {"data": Describe()})["data"]
+        described = ask_all(executor, {"data": request(Evaluator.describe)})["data"]
         if isinstance(described, Failure):
             raise UserError(f"the images cannot be described: {described.reason}")
         for sentence in data_warnings(described):
             console.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         if config.space.prunes_channels:
-            _say(console, "ranking the channels")  # as the first plan needs it; `Prepare` reads training images, too
+            _say(console, "ranking the channels")  # as the first plan needs it; `prepare` reads training images, too
         _say(console, f"planning up to {len(candidates)} candidates, for about {PLANNING_S:.0f} s")
         ends = {"baseline": BASELINE, "smallest": space.smallest()}
-        planned = ask_all(executor, {name: PlanOnly(candidate) for name, candidate in ends.items()})
+        planned = ask_all(executor, {name: request(costs_of_plan, candidate) for name, candidate in ends.items()})
         for name, candidate in ends.items():
             _print_end(name, candidate, planned[name], console)
         sample = _plan_within(PLANNING_S, executor, evenly_spread(candidates), config.search.workers)
         _print_memory(config, list(sample.values()), len(candidates), console)
         _say(console, "timing the float network on a few images")
-        scoring = ask_all(executor, {"time": TimeScoring()})["time"]
+        scoring = ask_all(executor, {"time": request(Evaluator.scoring_seconds)})["time"]
     _print_time(config, space, scoring, console)
 
 
@@ -118,17 +119,15 @@ def _plan_within(
 ) -> dict[Candidate, Costs | Failure]:
     """Plans of as many candidates as can be made in this time, in their order; of one at least."""
     end = time.monotonic() + seconds
-    waiting, running = list(reversed(candidates)), 0
+    waiting = list(reversed(candidates))
+    asked: dict[Candidate, Request[Costs]] = {}
     planned: dict[Candidate, Costs | Failure] = {}
-    while running or (waiting and (not planned or time.monotonic() < end)):
-        while waiting and running < workers and (not planned or time.monotonic() < end):
+    while len(asked) > len(planned) or (waiting and (not planned or time.monotonic() < end)):
+        while waiting and len(asked) - len(planned) < workers and (not planned or time.monotonic() < end):
             candidate = waiting.pop()
-            executor.submit(candidate, PlanOnly(candidate))
-            running += 1
-        for answer in executor.poll(0.5):
-            assert isinstance(answer.key, Candidate), "nothing else is handed in meanwhile"
-            planned[answer.key] = answer.value
-            running -= 1
+            asked[candidate] = request(costs_of_plan, candidate)
+            executor.submit(candidate, asked[candidate])
+        planned |= arrived(executor, asked)
     return planned
 
 

@@ -28,8 +28,7 @@ from sweeps.finish.model_card import model_card
 from sweeps.finish.study_settings import settings_of
 from sweeps.inputs.fingerprints import require_same_inputs
 from sweeps.trial.c_program import PROOF_IMAGES, execution
-from sweeps.trial.context import Context
-from sweeps.trial.evaluate import open_context
+from sweeps.trial.context import Context, open_context
 from sweeps.trial.stages import Network, compressed, plan_of
 
 TFLM_FILE = "network-tflm.tflite"

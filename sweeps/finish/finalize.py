@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,10 +34,13 @@ from sweeps.finish.selection import Selection, select
 from sweeps.inputs import environment
 from sweeps.inputs.fingerprints import MAKES_NETWORK
 from sweeps.storage.study_folder import StudyFolder
-from sweeps.trial.worker import AskOtherRuntimes, Execute, KeepNetwork, Outline, ScoreHeldOut, Show
+from sweeps.trial.evaluator import Evaluator
+from sweeps.trial.requests import Request, ShownImage, request, shown_image
 from sweeps.workers.worker_pool import Failure, WorkerPool, ask_all
 
 T = TypeVar("T")
+Key = tuple[str, Hashable]
+"""What a request is about: its kind, and a trial's number, a candidate, or what an image shows."""
 INPUTS_CHANGED = "network or images have changed since it was measured, so it cannot be made again"
 
 
@@ -130,24 +133,25 @@ def collect_final_results(
     on_front = selection.on_front
     scored = dict(sorted((on_front | ({0: selection.baseline} if selection.baseline else {})).items()))
     executions_of, heldout_of = ({*held, *lost} for held in (known.executions, known.heldout))
-    requests = _about_choice(selection, basis, overlays) | {
-        **{("execution", n): Execute(_candidate(trial)) for n, trial in on_front.items() if n not in executions_of},
-        **{("heldout", n): ScoreHeldOut(_candidate(trial)) for n, trial in scored.items() if n not in heldout_of},
-        **{
-            ("network", n): KeepNetwork(_candidate(on_front[n]))
-            for n in _without_files(on_front, folder)
-            if n not in lost
-        },
-    }
+    requests = _about_choice(selection, basis, overlays)
+    for n, trial in on_front.items():
+        if n not in executions_of:
+            requests["execution", n] = request(Evaluator.execution, _candidate(trial))
+    for n, trial in scored.items():
+        if n not in heldout_of:
+            requests["heldout", n] = request(Evaluator.held_out, _candidate(trial))
+    for n in _without_files(on_front, folder):
+        if n not in lost:
+            requests["network", n] = request(Evaluator.network_files, _candidate(on_front[n]))
     # What takes longest first: the other runtimes and the programs.
     order = {
         kind: place for place, kind in enumerate(("other_runtimes", "step", "execution", "heldout", "network", "image"))
     }
-    answers = ask_all(executor, dict(sorted(requests.items(), key=lambda request: order[request[0][0]])))
+    answers = ask_all(executor, dict(sorted(requests.items(), key=lambda asked: order[asked[0][0]])))
     executed = _of_kind("execution", answers)
     executions = _known_or_new(Execution, known.executions, executed, on_front)
     selection = select(config, trials, executions)
-    more = {key: request for key, request in _about_choice(selection, basis, overlays).items() if key not in answers}
+    more = {key: asked for key, asked in _about_choice(selection, basis, overlays).items() if key not in answers}
     if more:
         answers |= ask_all(executor, more)
     _keep_networks(on_front, _of_kind("network", answers), folder)
@@ -160,35 +164,28 @@ def collect_final_results(
         ),
         chain=_chain(steps, _measured(selection, basis) | _of_kind("step", answers)),
         overlays=tuple(
-            save_row(folder, image_id, image, label, of_baseline, of_choice, palette, picked[index])
-            for index, (image_id, image, label, (of_baseline, of_choice)) in _shown(
-                selection, picked, _of_kind("image", answers)
-            )
+            _save_overlay(folder, shown, palette, picked[index])
+            for index, shown in _shown(selection, picked, _of_kind("image", answers))
         ),
         not_executed=next((_reason(a) for a in executed.values() if not isinstance(a, Execution)), None)
         or (INPUTS_CHANGED if {*on_front} & {*lost} - {*known.executions} else None),
     )
 
 
-def _about_choice(selection: Selection, basis: Basis, overlays: int) -> dict[tuple[str, Hashable], Any]:
+def _about_choice(selection: Selection, basis: Basis, overlays: int) -> dict[Key, Request[object]]:
     """What is asked about the choice and its comparison with the baseline."""
-    measured, baseline_and_choice, other_runtimes_of = (
-        _measured(selection, basis),
-        selection.baseline_and_choice,
-        {*basis.known.other_runtimes, *basis.lost},
-    )
-    return {
-        **{
-            ("other_runtimes", n): AskOtherRuntimes(_candidate(trial))
-            for n, trial in baseline_and_choice.items()
-            if n not in other_runtimes_of
-        },
-        **{("step", step): Outline(step) for step in _steps(selection, basis).values() if step not in measured},
-        **{
-            ("image", (i, *baseline_and_choice)): Show(i, tuple(map(_candidate, _comparable(selection, basis))))
-            for i in _picked(selection, basis, overlays)
-        },
-    }
+    measured, baseline_and_choice = _measured(selection, basis), selection.baseline_and_choice
+    requests: dict[Key, Request[object]] = {}
+    for n, trial in baseline_and_choice.items():
+        if n not in {*basis.known.other_runtimes, *basis.lost}:
+            requests["other_runtimes", n] = request(Evaluator.other_runtimes, _candidate(trial))
+    for step in _steps(selection, basis).values():
+        if step not in measured:
+            requests["step", step] = request(Evaluator.outline, step)
+    compared = tuple(map(_candidate, _comparable(selection, basis)))
+    for i in _picked(selection, basis, overlays):
+        requests["image", (i, *baseline_and_choice)] = request(shown_image, i, compared)
+    return requests
 
 
 def _comparable(selection: Selection, basis: Basis) -> tuple[Trial, Trial] | tuple[()]:
@@ -222,16 +219,16 @@ def _picked(selection: Selection, basis: Basis, overlays: int) -> dict[int, str]
     return pick_images(baseline.scores, choice.scores, overlays)
 
 
-def _of_kind(kind: str, answers: Mapping[tuple[str, Hashable], Any]) -> dict[Any, Any]:
+def _of_kind(kind: str, answers: Mapping[Key, object]) -> dict[Hashable, object]:
     """The answers to requests of one kind, by the rest of their keys."""
     return {key: answer for (asked, key), answer in answers.items() if asked == kind}
 
 
-def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
+def checked_import(config: SweepConfig, answer: object) -> ImportCheck | None:
     """The imported network's score next to the figure published with its weights, where the configuration gives one.
 
     Args:
-        answer: to `CheckImport`.
+        answer: to `Evaluator.import_check`: scores, or a `Failure`.
 
     Raises:
         UserError: the score is off by more than the tolerance: everything measured after would be of another network.
@@ -241,6 +238,7 @@ def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
         return None
     if isinstance(answer, Failure):
         raise UserError(f"import_check: {answer.reason}; see {config.folder / 'workers.log'}")
+    assert isinstance(answer, Scores), "that is what it answers"
     result = ImportCheck(check.split, len(answer.image_ids), answer.miou, check.miou, check.tolerance)
     if not result.passed:
         raise UserError(
@@ -250,8 +248,11 @@ def checked_import(config: SweepConfig, answer: Any) -> ImportCheck | None:
     return result
 
 
-def described(answer: DataSet | Failure, log: Path) -> DataSet:
+def described(answer: object, log: Path) -> DataSet:
     """What a worker said of the images.
+
+    Args:
+        answer: to `Evaluator.describe`: a data set, or a `Failure`.
 
     Raises:
         UserError: it did not come to that: the images cannot be read, or its process was ended.
@@ -261,6 +262,7 @@ def described(answer: DataSet | Failure, log: Path) -> DataSet:
             f"a worker could not open the network and the images ({answer.reason}); where memory or time was short, "
             f"raise search.worker_memory_mb or search.trial_seconds, or lower search.workers; see {log}"
         )
+    assert isinstance(answer, DataSet), "that is what it answers"
     return answer
 
 
@@ -288,22 +290,23 @@ def _candidate(trial: Trial) -> Candidate:
 
 
 def _known_or_new(
-    kind: type[T], known: Mapping[int, T], answers: Mapping[int, Any], wanted: Mapping[int, Trial]
+    kind: type[T], known: Mapping[int, T], answers: Mapping[Hashable, object], wanted: Mapping[int, Trial]
 ) -> dict[int, T]:
     """What is known of the trials that count, by number; what was lost on the way is left out."""
-    found = dict(known) | {number: answer for number, answer in answers.items() if isinstance(answer, kind)}
+    new = {number: answer for number in wanted if isinstance(answer := answers.get(number), kind)}
+    found = {**known, **new}
     return {number: found[number] for number in sorted(wanted) if number in found}
 
 
-def _reason(answer: Failure | str) -> str:
+def _reason(answer: object) -> str:
     return answer.reason if isinstance(answer, Failure) else str(answer)
 
 
-def _chain(steps: Mapping[str, Candidate], measured: Mapping[Candidate, Any]) -> tuple[ChainStep, ...]:
+def _chain(steps: Mapping[str, Candidate], measured: Mapping[Hashable, object]) -> tuple[ChainStep, ...]:
     """What pruning, bits and tiles did, one after the other; empty where a step could not be measured."""
-    if any(not isinstance(measured.get(candidate), Measurement) for candidate in steps.values()):
-        return ()
-    return tuple(ChainStep.of(what, str(candidate), measured[candidate]) for what, candidate in steps.items())
+    found = {what: measured.get(candidate) for what, candidate in steps.items()}
+    made = [ChainStep.of(what, str(steps[what]), m) for what, m in found.items() if isinstance(m, Measurement)]
+    return tuple(made) if len(made) == len(steps) else ()
 
 
 def chain_of(choice: Candidate) -> dict[str, Candidate]:
@@ -324,16 +327,17 @@ def _without_files(trials: Mapping[int, Trial], folder: Path) -> list[int]:
     return [number for number, trial in trials.items() if not (folder / NETWORKS / trial.label).exists()]
 
 
-def _keep_networks(trials: Mapping[int, Trial], answers: Mapping[int, Any], folder: Path) -> None:
+def _keep_networks(trials: Mapping[int, Trial], answers: Mapping[Hashable, object], folder: Path) -> None:
     """The networks of the front as files, in a folder for each trial; those of trials that left it go."""
     kept = {trial.label for trial in trials.values()}
     for old in (folder / NETWORKS).glob("trial-*"):
         if old.name not in kept:
             shutil.rmtree(old)
-    for number, files in answers.items():
-        if isinstance(files, Failure) or not files:
+    for number, trial in trials.items():
+        files = answers.get(number)
+        if not isinstance(files, dict) or not files:  # it was not asked for, was lost, or there is none to keep
             continue
-        place = folder / NETWORKS / trials[number].label
+        place = folder / NETWORKS / trial.label
         unfinished = place.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -342,10 +346,17 @@ def _keep_networks(trials: Mapping[int, Trial], answers: Mapping[int, Any], fold
         unfinished.rename(place)
 
 
-def _shown(selection: Selection, picked: Mapping[int, str], answers: Mapping[Any, Any]) -> list[tuple[int, Any]]:
+def _shown(
+    selection: Selection, picked: Mapping[int, str], answers: Mapping[Hashable, object]
+) -> list[tuple[int, ShownImage]]:
     """The images that were drawn, in the order they are shown."""
     drawn = {index: answers[(index, *selection.baseline_and_choice)] for index in picked}
-    return [(index, answer) for index, answer in drawn.items() if not isinstance(answer, Failure)]
+    return [(index, answer) for index, answer in drawn.items() if isinstance(answer, ShownImage)]
+
+
+def _save_overlay(folder: Path, shown: ShownImage, palette: tuple[str, ...], note: str) -> OverlayRow:
+    of_baseline, of_choice = shown.predictions
+    return save_row(folder, shown.image_id, shown.image, shown.label, of_baseline, of_choice, palette, note)
 
 
 def pick_images(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]:

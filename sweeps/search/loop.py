@@ -26,8 +26,8 @@ from sweeps.storage.postgres_journal import BudgetSpentError, SharedJournal
 from sweeps.storage.study_folder import check_folder
 from sweeps.tracking.mirror import Mirror
 from sweeps.tracking.runs import TRACEBACKS
+from sweeps.trial.requests import Evaluated, Request, evaluated, request
 from sweeps.trial.screening import pruning_reason, screen
-from sweeps.trial.worker import Evaluate, Evaluated
 from sweeps.workers.signals import Stop
 from sweeps.workers.worker_pool import Answer, Failure, WorkerPool
 
@@ -231,14 +231,14 @@ class Search(Generic[J]):
         return sum(trial.spent for trial in told) + open_count < self.config.search.trials
 
     def _submit(self, question: PendingTrial) -> None:
-        self.executor.submit(question, self.request(question))
+        self.executor.submit(question, self.request_for(question))
 
-    def request(self, question: PendingTrial) -> Evaluate:
+    def request_for(self, question: PendingTrial) -> Request[Evaluated]:
         """What a worker is asked, with what was known to the question and may rule its candidate out. The baseline is
         measured whatever it needs: everything is compared with it."""
         config = self.config
         if question.number == 0:
-            return Evaluate(question.candidate)
+            return request(evaluated, question.candidate, {}, None)
         against = screen(
             question.candidate,
             question.number,
@@ -248,7 +248,7 @@ class Search(Generic[J]):
             config.constraints.miou_drop,
             config.seed,
         )
-        return Evaluate(question.candidate, planned_limits(config.constraints), against)
+        return request(evaluated, question.candidate, planned_limits(config.constraints), against)
 
     def _known_to(self, question: PendingTrial) -> list[Trial]:
         """What was told before a question was asked first."""
@@ -376,9 +376,9 @@ def _trial(answer: Answer, folder: Path, finished_s: float) -> Trial:
         if answer.value.traceback:
             _write(folder / TRACEBACKS / f"{trial.label}.txt", answer.value.traceback)
         return replace(trial, reason=answer.value.reason)
-    plan_file = f"{PLANS}/{trial.label}.json"
-    _write(folder / plan_file, answer.value.plan_json)
-    found: Evaluated = answer.value
+    found, plan_file = answer.value, f"{PLANS}/{trial.label}.json"
+    assert isinstance(found, Evaluated), "it answers `evaluated`"
+    _write(folder / plan_file, found.plan_json)
     trial = replace(trial, plan_file=plan_file, bound=found.bound, early=found.early)
     if found.measurement is not None and math.isfinite(found.measurement.scores.miou):
         return replace(trial, state=State.COMPLETE, feasible=True, measurement=found.measurement)

@@ -13,7 +13,7 @@ Two bounds, both of which may be wrong, so a random share of what they would end
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,8 @@ LOOKS = (0.25, 0.5)
 """Shares of the images after which scoring may end."""
 LEAST_SCORED = 8
 """A look at fewer says nothing."""
+InterimCheck = Callable[[Scores, int], Early | None]
+"""From the scores of the first images and the number of all: why the rest need not be scored, or None."""
 
 
 @dataclass(frozen=True)

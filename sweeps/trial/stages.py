@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -39,7 +38,7 @@ from sweeps.storage.stage_cache import digest
 from sweeps.trial.channel_pruning import channels_left, narrowing_parts
 from sweeps.trial.context import Context
 from sweeps.trial.plan_cache import cached_plan
-from sweeps.trial.screening import looks
+from sweeps.trial.screening import InterimCheck, looks
 
 Network = Checkpoint | QuantizedNetwork
 
@@ -146,10 +145,6 @@ def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
     )
 
 
-Stop = Callable[[Scores, int], Early | None]
-"""From the scores of the first images and the number of all: why the rest need not be scored, or None."""
-
-
 def scores(network: Network, context: Context, use: str) -> Scores:
     """Scores of a network on the images of one use, `search` or `heldout`."""
     found = scores_until(network, context, use, lambda *_: None)
@@ -157,7 +152,7 @@ def scores(network: Network, context: Context, use: str) -> Scores:
     return found
 
 
-def scores_until(network: Network, context: Context, use: str, stop: Stop) -> Scores | Early:
+def scores_until(network: Network, context: Context, use: str, check: InterimCheck) -> Scores | Early:
     """The same, looked at on the way: what was scored before it stopped is not scored again by one who goes on."""
     split: Split = getattr(context.images, use)
     whole: Scores | None = None
@@ -165,7 +160,7 @@ def scores_until(network: Network, context: Context, use: str, stop: Stop) -> Sc
     for start, end in itertools.pairwise([0, *ends]):
         part = _part_scores(network, context, use, start, end)
         whole = part if whole is None else whole.merge(part)
-        if end < len(split) and (early := stop(whole, len(split))) is not None:
+        if end < len(split) and (early := check(whole, len(split))) is not None:
             return early
     assert whole is not None, "there is one part at least"
     return whole

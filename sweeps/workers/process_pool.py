@@ -17,13 +17,22 @@ from collections.abc import Callable, Hashable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from evaluation.addresses import masked
 from evaluation.errors import UserError
-from sweeps.workers.worker_pool import START_LIMIT_S, STARTS_WITHOUT_SUCCESS, Answer, Failure, Handler, Limits, respond
+from sweeps.trial.requests import Request
+from sweeps.workers.worker_pool import (
+    START_LIMIT_S,
+    STARTS_WITHOUT_SUCCESS,
+    Answer,
+    Failure,
+    Handler,
+    Limits,
+    Task,
+    respond,
+)
 
 ORPHAN_CHECK_S = 0.5
 FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP)
@@ -43,23 +52,23 @@ class ProcessPool:
     def __init__(self, open_handler: Callable[[], Handler], workers: int, log: Path, limits: Limits) -> None:
         self._open_handler, self._log, self._limits = open_handler, log, limits
         self._deaths: Counter[Hashable] = Counter()
-        self._queue: deque[tuple[Hashable, Any]] = deque()
+        self._queue: deque[Task] = deque()
         self._failed_starts = 0
         self._workers = [_Worker(open_handler, log) for _ in range(workers)]
 
-    def submit(self, key: Hashable, request: Any) -> None:
-        self._queue.append((key, request))
+    def submit(self, key: Hashable, request: Request[object]) -> None:
+        self._queue.append(Task(key, request))
         self._hand_out()
 
     def withdraw(self) -> list[Hashable]:
         """Take back what no worker has begun; returns its keys."""
-        keys = [key for key, _ in self._queue]
+        keys = [task.key for task in self._queue]
         self._queue.clear()
         return keys
 
     @property
     def busy(self) -> bool:
-        return bool(self._queue) or any(worker.key is not None for worker in self._workers)
+        return bool(self._queue) or any(worker.task is not None for worker in self._workers)
 
     def poll(self, timeout_s: float) -> list[Answer]:
         """Answers that arrive within the time; returns with the first.
@@ -73,11 +82,11 @@ class ProcessPool:
         for index, worker in enumerate(self._workers):
             if worker.connection in ready:
                 answers += self._receive(index)
-            elif worker.key is not None and time.monotonic() - worker.since > self._limit_of(worker):
+            elif worker.task is not None and time.monotonic() - worker.since > self._limit_of(worker):
                 answers.append(worker.end(f"took longer than {self._limit_of(worker):g} s"))
                 self._replace(index)
             elif (
-                worker.key is not None
+                worker.task is not None
                 and self._limits.memory_bytes is not None
                 and worker.memory() > self._limits.memory_bytes
             ):
@@ -105,8 +114,7 @@ class ProcessPool:
             return []
         if kind == "cannot start":
             raise RuntimeError(f"a worker could not start:\n{value}")
-        answer = Answer(worker.key, value, time.monotonic() - worker.since)
-        worker.key = None
+        answer = worker.answer(value)
         worker.answered += 1
         if self._limits.requests_each is not None and worker.answered >= self._limits.requests_each:
             self._replace(index)
@@ -114,6 +122,7 @@ class ProcessPool:
 
     def _lost(self, index: int) -> list[Answer]:
         worker = self._workers[index]
+        task = worker.task
         worker.process.join(5)
         code = worker.process.exitcode
         how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit status {code}"
@@ -121,20 +130,18 @@ class ProcessPool:
             self._failed_starts += 1
             if self._failed_starts >= STARTS_WITHOUT_SUCCESS:
                 raise UserError(f"workers end while they start ({how}); see {self._log}")
-            key, request = worker.key, worker.request
             self._replace(index)
-            if key is not None:  # it was never begun
-                self._queue.appendleft((key, request))
+            if task is not None:  # it was never begun
+                self._queue.appendleft(task)
             return []
-        key, request = worker.key, worker.request
-        if key is not None:
-            self._deaths[key] += 1
-            if self._deaths[key] <= self._limits.retries:
-                self._replace(index)
-                self._queue.appendleft((key, request))
-                return []
-        again = f", {self._deaths[key]} times" if self._deaths[key] > 1 else ""
-        answers = [worker.end(f"its worker ended ({how}{again})")] if key is not None else []
+        answers = []
+        if task is not None:
+            self._deaths[task.key] += 1
+            deaths = self._deaths[task.key]
+            if deaths <= self._limits.retries:
+                self._queue.appendleft(task)
+            else:
+                answers = [worker.end(f"its worker ended ({how}{f', {deaths} times' if deaths > 1 else ''})")]
         self._replace(index)
         return answers
 
@@ -144,8 +151,8 @@ class ProcessPool:
 
     def _hand_out(self) -> None:
         for worker in self._workers:
-            if self._queue and worker.key is None:
-                worker.give(*self._queue.popleft())
+            if self._queue and worker.task is None:
+                worker.give(self._queue.popleft())
 
     def close(self) -> None:
         """End all workers at once; what they were doing is lost."""
@@ -172,14 +179,13 @@ class _Worker:
         theirs.close()
         self.ready = False
         self.answered = 0
-        self.key: Hashable | None = None
-        self.request: Any = None
+        self.task: Task | None = None
         self.since = time.monotonic()
 
-    def give(self, key: Hashable, request: Any) -> None:
-        self.key, self.request, self.since = key, request, time.monotonic()
+    def give(self, task: Task) -> None:
+        self.task, self.since = task, time.monotonic()
         with contextlib.suppress(OSError):  # it has just died; the next poll sees its end of the pipe
-            self.connection.send(request)
+            self.connection.send(task.request)
 
     def memory(self) -> int:
         """Resident bytes; 0 once it has ended."""
@@ -189,10 +195,15 @@ class _Worker:
             return 0
         return resident
 
-    def end(self, reason: str) -> Answer:
-        answer = Answer(self.key, Failure(reason), time.monotonic() - self.since)
-        self.key = None
+    def answer(self, value: object) -> Answer:
+        """The answer to the request that it holds, which it then does no longer."""
+        assert self.task is not None, "it was given a request"
+        answer = Answer(self.task.key, value, time.monotonic() - self.since)
+        self.task = None
         return answer
+
+    def end(self, reason: str) -> Answer:
+        return self.answer(Failure(reason))
 
     def kill(self) -> None:
         self.process.kill()

@@ -17,6 +17,7 @@ from typing import Any
 
 from evaluation.addresses import masked
 from evaluation.errors import UserError
+from sweeps.trial.requests import Request
 from sweeps.workers.ray_cluster import Cluster
 from sweeps.workers.worker_pool import (
     START_LIMIT_S,
@@ -25,6 +26,8 @@ from sweeps.workers.worker_pool import (
     Failure,
     Handler,
     Limits,
+    Response,
+    Task,
     respond,
 )
 
@@ -36,7 +39,7 @@ class _RayWorker:
         self._open_handler = open_handler
         self._handler: Handler | None = None
 
-    def open(self) -> tuple[str, Any]:
+    def open(self) -> tuple[str, str | int]:
         try:
             self._handler = self._open_handler()
         except UserError as error:
@@ -45,10 +48,9 @@ class _RayWorker:
             return "cannot start", masked(traceback.format_exc())
         return "ready", os.getpid()
 
-    def answer(self, request: Any) -> tuple[str, Any]:
+    def answer(self, request: Request[object]) -> Response:
         assert self._handler is not None, "nothing is handed out before `open` has answered"
-        kind, value = respond(self._handler, request)
-        return kind, value
+        return respond(self._handler, request)
 
     def memory_bytes(self) -> int:
         import psutil
@@ -65,10 +67,16 @@ class _Slot:
     reference: Any
     """Of the call that runs."""
     ready: bool = False
-    key: Hashable | None = None
-    request: Any = None
+    task: Task | None = None
     answered: int = 0
     since: float = field(default_factory=time.monotonic)
+
+    def answer(self, value: object) -> Answer:
+        """The answer to the request that it holds, which it then does no longer."""
+        assert self.task is not None, "it was given a request"
+        answer = Answer(self.task.key, value, time.monotonic() - self.since)
+        self.task = None
+        return answer
 
 
 class RayPool:
@@ -102,7 +110,7 @@ class RayPool:
         self._cluster = Cluster(address, {"env_vars": {"PYTHONPATH": paths}})
         self._ray, self._log, self._limits = self._cluster.ray, log, limits
         self._open_handler, self._cpus, self._gpus = open_handler, cpus, gpus
-        self._queue: deque[tuple[Hashable, Any]] = deque()
+        self._queue: deque[Task] = deque()
         self._deaths: Counter[Hashable] = Counter()
         self._failed_starts = 0
         self._actor = self._ray.remote(_RayWorker)
@@ -112,12 +120,12 @@ class RayPool:
         actor = self._actor.options(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0).remote(self._open_handler)
         return _Slot(actor, actor.open.remote())
 
-    def submit(self, key: Hashable, request: Any) -> None:
-        self._queue.append((key, request))
+    def submit(self, key: Hashable, request: Request[object]) -> None:
+        self._queue.append(Task(key, request))
         self._hand_out()
 
     def withdraw(self) -> list[Hashable]:
-        keys = [key for key, _ in self._queue]
+        keys = [task.key for task in self._queue]
         self._queue.clear()
         return keys
 
@@ -133,7 +141,7 @@ class RayPool:
             if slot.reference is None or time.monotonic() - slot.since <= limit_s:
                 continue
             if slot.ready:
-                answers.append(self._ended(slot, f"took longer than {limit_s:g} s"))
+                answers.append(slot.answer(Failure(f"took longer than {limit_s:g} s")))
                 self._replace(index)
             elif not any(other.ready for other in self._slots):
                 raise UserError(
@@ -159,8 +167,8 @@ class RayPool:
         if kind == "ready":
             slot.ready, self._failed_starts = True, 0
             return []
-        answer = Answer(slot.key, value, time.monotonic() - slot.since)
-        slot.key, slot.answered = None, slot.answered + 1
+        answer = slot.answer(value)
+        slot.answered += 1
         if self._is_worn(slot):
             self._replace(index)
         return [answer]
@@ -185,21 +193,16 @@ class RayPool:
             self._failed_starts += 1
             if self._failed_starts >= STARTS_WITHOUT_SUCCESS:
                 raise UserError(f"Ray workers end while they start ({reason}); see {self._log} and Ray's logs")
-        elif slot.key is not None:
-            self._deaths[slot.key] += 1
-            if self._deaths[slot.key] > self._limits.retries:
-                answer = self._ended(slot, f"its worker ended ({type(error).__name__})")
+        elif slot.task is not None:
+            self._deaths[slot.task.key] += 1
+            if self._deaths[slot.task.key] > self._limits.retries:
+                answer = slot.answer(Failure(f"its worker ended ({type(error).__name__})"))
                 self._replace(index)
                 return [answer]
-        if slot.key is not None:
-            self._queue.appendleft((slot.key, slot.request))
+        if slot.task is not None:
+            self._queue.appendleft(slot.task)
         self._replace(index)
         return []
-
-    def _ended(self, slot: _Slot, reason: str) -> Answer:
-        answer = Answer(slot.key, Failure(reason), time.monotonic() - slot.since)
-        slot.key = None
-        return answer
 
     def _replace(self, index: int) -> None:
         self._ray.kill(self._slots[index].actor)
@@ -208,9 +211,8 @@ class RayPool:
     def _hand_out(self) -> None:
         for slot in self._slots:
             if self._queue and slot.ready and slot.reference is None:
-                slot.key, slot.request = self._queue.popleft()
-                slot.since = time.monotonic()
-                slot.reference = slot.actor.answer.remote(slot.request)
+                slot.task, slot.since = self._queue.popleft(), time.monotonic()
+                slot.reference = slot.actor.answer.remote(slot.task.request)
 
     def close(self) -> None:
         for slot in self._slots:

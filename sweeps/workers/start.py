@@ -7,17 +7,20 @@ from pathlib import Path
 
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.fingerprints import Inputs
+from sweeps.trial.evaluator import OpenEvaluator
 from sweeps.trial.worker import open_worker
 from sweeps.workers.process_pool import ProcessPool
 from sweeps.workers.worker_pool import Limits, WorkerPool
 
 
-def open_workers(config: SweepConfig, trial_module: str, log: Path, inputs: Inputs | None = None) -> WorkerPool:
+def open_workers(
+    config: SweepConfig, open_evaluator: OpenEvaluator, log: Path, inputs: Inputs | None = None
+) -> WorkerPool:
     """The workers of a sweep, here or on a cluster. One that finds other `inputs` than these ends the sweep."""
     search, executor = config.search, config.executor
     memory_bytes = None if search.worker_memory_mb is None else search.worker_memory_mb * 1e6
     limits = Limits(search.trial_seconds, memory_bytes, search.worker_trials, search.retries)
-    open_handler = partial(open_worker, config, trial_module, None if inputs is None else inputs.digests)
+    open_handler = partial(open_worker, config, open_evaluator, None if inputs is None else inputs.digests)
     if executor.kind == "local":
         return ProcessPool(open_handler, search.workers, log, limits)
     from sweeps.workers.ray_pool import RayPool

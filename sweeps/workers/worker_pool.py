@@ -1,24 +1,35 @@
-"""What evaluates requests for the engine: processes of this machine (`supervisor`) or of a cluster (`ray_executor`)."""
+"""What answers the engine's requests: processes of this machine (`process_pool`) or of a Ray cluster (`ray_pool`)."""
 
 from __future__ import annotations
 
 import errno
 import sys
 import traceback
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, cast
 
 from evaluation.addresses import masked
 from evaluation.errors import UserError
+from sweeps.trial.requests import Request
 
-Handler = Callable[[Any], Any]
+Handler = Callable[[Request[object]], object]
 """Answers one request; lives in a worker, with whatever it keeps warm."""
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
+POLL_S = 0.5
 STARTS_WITHOUT_SUCCESS = 3
 START_LIMIT_S = 300.0
 """For opening the context, which is no trial's time: importing TensorFlow takes up to 22 s on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A request, and the key that its answer is to carry."""
+
+    key: Hashable
+    request: Request[object]
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class Failure:
 @dataclass(frozen=True)
 class Answer:
     key: Hashable
-    value: Any
+    value: object
     """What the handler returned, or a `Failure`."""
     seconds: float
 
@@ -55,7 +66,7 @@ class Limits:
 class WorkerPool(Protocol):
     """Hands requests to workers, first come, first served; a worker that dies costs at most its request."""
 
-    def submit(self, key: Hashable, request: Any) -> None: ...
+    def submit(self, key: Hashable, request: Request[object]) -> None: ...
 
     def withdraw(self) -> list[Hashable]:
         """Take back what no worker has begun; returns its keys."""
@@ -75,7 +86,10 @@ class WorkerPool(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def respond(handler: Handler, request: Any) -> tuple[str, Any]:
+Response = tuple[Literal["answer"], object] | tuple[Literal["user error"], str]
+
+
+def respond(handler: Handler, request: Request[object]) -> Response:
     """What a worker sends back: ("answer", value or `Failure`), or ("user error", its message)."""
     try:
         return "answer", handler(request)
@@ -90,18 +104,24 @@ def respond(handler: Handler, request: Any) -> tuple[str, Any]:
         return "answer", Failure(masked(f"{type(error).__name__}: {error}").splitlines()[0], text)
 
 
-def ask_all(executor: WorkerPool, requests: Mapping[K, Any]) -> dict[K, Any]:
+def ask_all(executor: WorkerPool, requests: Mapping[K, Request[T]]) -> dict[K, T | Failure]:
     """Answers of all requests, by key; a lost one is a `Failure`."""
     for key, request in requests.items():
         executor.submit(key, request)
     return answers_to(executor, requests)
 
 
-def answers_to(executor: WorkerPool, keys: Collection[K]) -> dict[K, Any]:
+def answers_to(executor: WorkerPool, requests: Mapping[K, Request[T]]) -> dict[K, T | Failure]:
     """Answers of requests that were handed in, by key."""
-    wanted: Mapping[Hashable, K] = {key: key for key in keys}
-    answers: dict[K, Any] = {}
-    while len(answers) < len(keys):
-        # The preparation of trials may still be under way, and answer in between.
-        answers |= {wanted[answer.key]: answer.value for answer in executor.poll(0.5) if answer.key in wanted}
+    answers: dict[K, T | Failure] = {}
+    while len(answers) < len(requests):
+        answers |= arrived(executor, requests)
     return answers
+
+
+def arrived(executor: WorkerPool, requests: Mapping[K, Request[T]]) -> dict[K, T | Failure]:
+    """What is answered within `POLL_S` of requests that were handed in, by key. Answers to others are dropped: the
+    preparation of trials may still be under way, and answer in between."""
+    wanted: Mapping[Hashable, K] = {key: key for key in requests}
+    answers = [answer for answer in executor.poll(POLL_S) if answer.key in wanted]
+    return {wanted[answer.key]: cast("T | Failure", answer.value) for answer in answers}

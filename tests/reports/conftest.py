@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "sweeps"))
 
-import standin_trial
+from standin_trial import StandInEvaluator
 
 from deeplab.compression import Compression
 from evaluation.measurement import MemoryFigures
@@ -29,11 +29,11 @@ CANDIDATES = (
     Candidate(Compression("magnitude", 0.5, 8, 8), 2),
     Candidate(Compression("channels", 0.5, 4, 8), 16),
 )
-CONTEXT = standin_trial.Context(Path("/dev/null"), "", 0.0)
+EVALUATOR = StandInEvaluator()
 
 
 def trial(number: int, candidate: Candidate, folder: Path, state: State = State.COMPLETE) -> Trial:
-    plan = standin_trial.plan_candidate(candidate, CONTEXT)
+    plan = EVALUATOR.plan_candidate(candidate)
     (folder / "plans").mkdir(exist_ok=True)
     (folder / f"plans/trial-{number:03d}.json").write_text(plan.to_json())
     made = Trial(
@@ -41,7 +41,7 @@ def trial(number: int, candidate: Candidate, folder: Path, state: State = State.
         finished_s=10.0 + 2 * number, plan_file=f"plans/trial-{number:03d}.json",
     )  # fmt: skip
     if state is State.COMPLETE:
-        return replace(made, measurement=standin_trial.evaluate(candidate, CONTEXT))
+        return replace(made, measurement=EVALUATOR.evaluate(candidate))
     if state is State.PRUNED:
         reason = "peak_memory_mb 1.5 is over the limit of 1"
         return replace(made, planned=MemoryFigures.of_plan(plan), reason=reason)
@@ -50,7 +50,7 @@ def trial(number: int, candidate: Candidate, folder: Path, state: State = State.
 
 def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> StudyRecord:
     """The record of these trials, as `sweeps.finish.finalize` would make it."""
-    data = standin_trial.describe(CONTEXT)
+    data = EVALUATOR.describe()
     record = StudyRecord(
         study="stand-in",
         config={"study": "stand-in", "seed": 3, "network": {"source": "streets"}, "space": {"tile_count": [1, 2, 16]}},
@@ -78,9 +78,9 @@ def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> Stu
     rows = []
     if baseline and chosen:
         for index in range(3):
-            image_id, image, label = standin_trial.image(CONTEXT, index)
+            image_id, image, label = EVALUATOR.image(index)
             maps = [
-                standin_trial.overlay(Candidate.from_params(by_number[number].params), CONTEXT, index)
+                EVALUATOR.overlay(Candidate.from_params(by_number[number].params), index)
                 for number in (0, chosen.number)
             ]
             rows.append(save_row(folder, image_id, image, label, *maps, data.palette, "mIoU 0.50"))
@@ -89,22 +89,18 @@ def record_of(trials: tuple[Trial, ...], folder: Path, **changes: object) -> Stu
         front=tuple(tuple(p.number for p in equal) for equal in front),
         chosen=chosen.number if chosen else None,
         chosen_reason=reason,
-        heldout={
-            n: standin_trial.held_out(Candidate.from_params(by_number[n].params), CONTEXT) for n in sorted(scored)
-        },
+        heldout={n: EVALUATOR.held_out(Candidate.from_params(by_number[n].params)) for n in sorted(scored)},
         overlays=tuple(rows),
         executions={
-            equal[0].number: standin_trial.execution(Candidate.from_params(by_number[equal[0].number].params), CONTEXT)
+            equal[0].number: EVALUATOR.execution(Candidate.from_params(by_number[equal[0].number].params))
             for equal in front
         },
     )
     if chosen and baseline:
         steps = chain_of(Candidate.from_params(by_number[chosen.number].params)).items()
-        chain = tuple(ChainStep.of(what, str(step), standin_trial.outline(step, CONTEXT)) for what, step in steps)
+        chain = tuple(ChainStep.of(what, str(step), EVALUATOR.outline(step)) for what, step in steps)
         numbers = sorted({0, chosen.number})
-        other_runtimes = {
-            n: standin_trial.other_runtimes(Candidate.from_params(by_number[n].params), CONTEXT) for n in numbers
-        }
+        other_runtimes = {n: EVALUATOR.other_runtimes(Candidate.from_params(by_number[n].params)) for n in numbers}
         record = replace(record, chain=chain, other_runtimes=other_runtimes)
     record = replace(
         record,

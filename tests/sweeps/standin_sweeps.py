@@ -9,6 +9,7 @@ import optuna
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from rich.console import Console
+from standin_trial import open_evaluator
 
 from reports.record import StudyRecord, Trial
 from sweeps.config.schema import SweepConfig
@@ -39,7 +40,7 @@ Config = Callable[..., SweepConfig]
 
 
 def sweep(config: SweepConfig, resume: bool = False) -> StudyRecord:
-    return run_sweep(config, resume, Console(quiet=True), "standin_trial")
+    return run_sweep(config, resume, Console(quiet=True), open_evaluator)
 
 
 def noted(folder: Path) -> list[str]:

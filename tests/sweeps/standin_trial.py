@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,45 +23,22 @@ from evaluation.measurement import Cost, Execution, Latency, Measurement, Memory
 from evaluation.other_runtimes import Runtime, RuntimeUse
 from evaluation.planner import Buffer, Plan, Role, Step
 from evaluation.planner.ir.former_plans import groups_of, sections_of
-from reports.record import DataSet, OtherRuntimes
+from reports.record import DataSet, Early, OtherRuntimes
+from sweeps.config.schema import SweepConfig
+from sweeps.config.space import BASELINE, Candidate
+from sweeps.trial.evaluator import Evaluator
+from sweeps.trial.screening import InterimCheck
 
 IMAGES, CLASSES, SIDE = 6, 4, 48
 CLASS_NAMES = ("road", "building", "person", "car")
 PALETTE = ("#555555", "#E69F00", "#D55E00", "#0072B2")
 
 
-@dataclass(frozen=True)
-class Context:
-    log: Path
-    fault: str
-    seconds: float
-
-
-def open_context(config):
-    config.folder.mkdir(parents=True, exist_ok=True)
-    return Context(
-        config.folder / "evaluated.txt",
-        os.environ.get("PETITLAB_TEST_FAULT", ""),
-        float(os.environ.get("PETITLAB_TEST_SECONDS", "0")),
-    )
-
-
-def scoring_seconds(context):
-    """As if every image took 1 ms."""
-    if "raise" in context.fault:
-        raise RuntimeError("asked to fail")
-    return 0.001
-
-
-def require_inputs(context, digests):
-    """Nothing is read."""
-
-
-def _bits(candidate):
+def _bits(candidate: Candidate) -> tuple[float, float]:
     return candidate.compression.weight_bits / 32, candidate.compression.activation_bits / 32
 
 
-def plan_candidate(candidate, context):
+def plan_of(candidate: Candidate) -> Plan:
     """A plan of four buffers whose sizes fall with narrower, fewer bits and more tiles."""
     weights, activations = _bits(candidate)
     width = 1 - candidate.compression.sparsity
@@ -97,13 +75,13 @@ def plan_candidate(candidate, context):
     )
 
 
-def _accuracy(candidate):
+def _accuracy(candidate: Candidate) -> float:
     weights, activations = _bits(candidate)
     loss = 0.5 * candidate.compression.sparsity**2 + 0.3 * 2 ** (-32 * weights) + 0.4 * 2 ** (-32 * activations / 2)
     return max(0.1, 0.9 - loss)
 
 
-def scores(candidate, images=IMAGES, seed=0):
+def scores(candidate: Candidate, images: int = IMAGES, seed: int = 0) -> Scores:
     """Scores whose every class has about the closed form's share right, a little different in each image."""
     right = _accuracy(candidate)
     noise = np.random.default_rng(seed).uniform(-0.08, 0.08, (images, CLASSES))
@@ -116,113 +94,137 @@ def scores(candidate, images=IMAGES, seed=0):
     return Scores.of([f"scene_{i:04d}" for i in range(images)], confusions)
 
 
-def evaluate(candidate, context, stop=lambda *_: None):
-    with context.log.open("a") as file:
-        file.write(f"{candidate}\n")
-    time.sleep(context.seconds + random.SystemRandom().random() * float(os.environ.get("PETITLAB_TEST_JITTER", "0")))
-    held_after, _, gate = os.environ.get("PETITLAB_TEST_GATE", "").partition(":")
-    if gate and context.log.read_text().count("\n") > int(held_after):
-        while not Path(gate).exists():
-            time.sleep(0.02)
-    faults = dict(fault.partition(":")[::2][::-1] for fault in context.fault.split("|") if fault)
-    kind = faults.get(str(candidate), faults.get("*"))
-    if kind == "crash":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if kind == "hang":
-        time.sleep(600)
-    if kind == "raise":
-        raise ValueError("the stand-in was told to fail")
-    plan = plan_candidate(candidate, context)
-    memory = MemoryFigures.of_plan(plan)
-    measured = scores(candidate)
-    half = measured.subset(measured.image_ids[: IMAGES // 2], measured.scored_classes)
-    if (early := stop(half, IMAGES)) is not None:
-        return early
-    if kind == "nan":
-        measured = Scores(measured.image_ids, measured.confusions, ())
-    cost = Cost(plan.macs, plan.mac_overhead, 400_000)
-    latency = Latency(10.0 + candidate.tile_count, 11.0)
-    return Measurement(measured, memory, cost, 0.999, {"prune": 0.5, "evaluate": 0.25}, latency)
+@dataclass(frozen=True)
+class StandInEvaluator:
+    """See `sweeps.trial.evaluator.Evaluator`.
+
+    Attributes:
+        log: takes a line for every candidate that is evaluated, and one for the preparation.
+        fault: PETITLAB_TEST_FAULT.
+        seconds: PETITLAB_TEST_SECONDS.
+    """
+
+    log: Path = Path("/dev/null")
+    fault: str = ""
+    seconds: float = 0.0
+
+    def require_inputs(self, digests: Mapping[str, str]) -> None:
+        """Nothing is read."""
+
+    def prepare(self) -> None:
+        """Notes it, and ends the worker where PETITLAB_TEST_FAULT is "crash:preparation"."""
+        with self.log.open("a") as file:
+            file.write("prepared\n")
+        if self.fault == "crash:preparation":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def plan_candidate(self, candidate: Candidate) -> Plan:
+        return plan_of(candidate)
+
+    def evaluate(self, candidate: Candidate, check: InterimCheck = lambda *_: None) -> Measurement | Early:
+        with self.log.open("a") as file:
+            file.write(f"{candidate}\n")
+        jitter = float(os.environ.get("PETITLAB_TEST_JITTER", "0"))
+        time.sleep(self.seconds + random.SystemRandom().random() * jitter)
+        held_after, _, gate = os.environ.get("PETITLAB_TEST_GATE", "").partition(":")
+        if gate and self.log.read_text().count("\n") > int(held_after):
+            while not Path(gate).exists():
+                time.sleep(0.02)
+        faults = dict(fault.partition(":")[::2][::-1] for fault in self.fault.split("|") if fault)
+        kind = faults.get(str(candidate), faults.get("*"))
+        if kind == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "hang":
+            time.sleep(600)
+        if kind == "raise":
+            raise ValueError("the stand-in was told to fail")
+        plan = plan_of(candidate)
+        memory = MemoryFigures.of_plan(plan)
+        measured = scores(candidate)
+        half = measured.subset(measured.image_ids[: IMAGES // 2], measured.scored_classes)
+        if (early := check(half, IMAGES)) is not None:
+            return early
+        if kind == "nan":
+            measured = Scores(measured.image_ids, measured.confusions, ())
+        cost = Cost(plan.macs, plan.mac_overhead, 400_000)
+        latency = Latency(10.0 + candidate.tile_count, 11.0)
+        return Measurement(measured, memory, cost, 0.999, {"prune": 0.5, "evaluate": 0.25}, latency)
+
+    def outline(self, candidate: Candidate) -> Measurement:
+        plan = plan_of(candidate)
+        cost = Cost(plan.macs, plan.mac_overhead, 400_000)
+        return Measurement(scores(candidate), MemoryFigures.of_plan(plan), cost)
+
+    def held_out(self, candidate: Candidate) -> Scores:
+        with (self.log.parent / "heldout.txt").open("a") as file:
+            file.write(f"{candidate}\n")
+        return scores(candidate, IMAGES + 2, seed=1)
+
+    def execution(self, candidate: Candidate) -> Execution | str:
+        """Programs of 2-bit weights are said not to run."""
+        if candidate.compression.weight_bits == 2:
+            return "no C compiler"
+        exceeding = os.environ.get("PETITLAB_TEST_EXCEEDS", "").split("|")
+        if "no compiler" in exceeding:
+            return "no C compiler was installed"
+        stack = 2000 if {"*", str(candidate)} & set(exceeding) else 900
+        arena = plan_of(candidate).arena_bytes
+        return Execution(4, 0.999, arena, arena, arena, False, True, stack, 1024, 10.0 + candidate.tile_count)
+
+    def other_runtimes(self, candidate: Candidate) -> OtherRuntimes:
+        """LiteRT takes four times the arena, and TFLM refuses networks of 2-bit weights."""
+        arena = 4 * plan_of(candidate).arena_bytes
+        refused = candidate.compression.weight_bits == 2
+        tflm = (
+            RuntimeUse(Runtime.TFLM, problem="TFLM refuses this file")
+            if refused
+            else RuntimeUse(Runtime.TFLM, arena, 9_000, arena)
+        )
+        uses = (
+            RuntimeUse(Runtime.LITERT_XNNPACK, arena, None, 3 * arena),
+            RuntimeUse(Runtime.LITERT_BUILTIN, arena, None, 2 * arena),
+        )
+        return OtherRuntimes(400_000, (*uses, tflm))
+
+    def network_files(self, candidate: Candidate) -> dict[str, bytes]:
+        return {"network.tflite": str(candidate).encode()}
+
+    def import_check(self) -> Scores:
+        return scores(BASELINE)
+
+    def scoring_seconds(self) -> float:
+        """As if every image took 1 ms."""
+        if "raise" in self.fault:
+            raise RuntimeError("asked to fail")
+        return 0.001
+
+    def describe(self) -> DataSet:
+        """Ends the worker where PETITLAB_TEST_FAULT is "crash:description"."""
+        if self.fault == "crash:description":
+            os.kill(os.getpid(), signal.SIGKILL)
+        labelled = os.environ.get("PETITLAB_TEST_LABELLED")
+        return DataSet(
+            "standin", CLASS_NAMES, PALETTE, IMAGES, IMAGES + 2, {"search": "0" * 64, "network": "1" * 64},
+            None if labelled is None else tuple(map(int, labelled.split(","))),
+        )  # fmt: skip
+
+    def image(self, image_index: int) -> tuple[str, np.ndarray, np.ndarray]:
+        rows, columns = np.mgrid[0:SIDE, 0 : SIDE * 2]
+        label = ((rows // 12 + columns // 24 + image_index) % CLASSES).astype(np.uint8)
+        label[:3] = 255
+        scene = np.stack([label.astype(int) * 60 % 256, rows * 5 % 256, columns * 2 % 256], axis=2).astype(np.uint8)
+        return f"scene_{image_index:04d}", scene, label
+
+    def overlay(self, candidate: Candidate, image_index: int) -> np.ndarray:
+        _, _, label = self.image(image_index)
+        wrong = np.random.default_rng(image_index).random(label.shape) > _accuracy(candidate)
+        return np.where(wrong, (label + 1) % CLASSES, label % CLASSES).astype(np.uint8)
 
 
-def outline(candidate, context):
-    plan = plan_candidate(candidate, context)
-    cost = Cost(plan.macs, plan.mac_overhead, 400_000)
-    return Measurement(scores(candidate), MemoryFigures.of_plan(plan), cost)
-
-
-def other_runtimes(candidate, context):
-    """LiteRT takes four times the arena, and TFLM refuses networks of 2-bit weights."""
-    arena = 4 * plan_candidate(candidate, context).arena_bytes
-    refused = candidate.compression.weight_bits == 2
-    tflm = (
-        RuntimeUse(Runtime.TFLM, problem="TFLM refuses this file")
-        if refused
-        else RuntimeUse(Runtime.TFLM, arena, 9_000, arena)
+def open_evaluator(config: SweepConfig) -> Evaluator:
+    config.folder.mkdir(parents=True, exist_ok=True)
+    return StandInEvaluator(
+        config.folder / "evaluated.txt",
+        os.environ.get("PETITLAB_TEST_FAULT", ""),
+        float(os.environ.get("PETITLAB_TEST_SECONDS", "0")),
     )
-    uses = (
-        RuntimeUse(Runtime.LITERT_XNNPACK, arena, None, 3 * arena),
-        RuntimeUse(Runtime.LITERT_BUILTIN, arena, None, 2 * arena),
-    )
-    return OtherRuntimes(400_000, (*uses, tflm))
-
-
-def network_files(candidate, context):
-    return {"network.tflite": str(candidate).encode()}
-
-
-def held_out(candidate, context):
-    with (context.log.parent / "heldout.txt").open("a") as file:
-        file.write(f"{candidate}\n")
-    return scores(candidate, IMAGES + 2, seed=1)
-
-
-def execution(candidate, context):
-    """Programs of 2-bit weights are said not to run."""
-    if candidate.compression.weight_bits == 2:
-        return "no C compiler"
-    exceeding = os.environ.get("PETITLAB_TEST_EXCEEDS", "").split("|")
-    if "no compiler" in exceeding:
-        return "no C compiler was installed"
-    stack = 2000 if {"*", str(candidate)} & set(exceeding) else 900
-    arena = plan_candidate(candidate, context).arena_bytes
-    return Execution(4, 0.999, arena, arena, arena, False, True, stack, 1024, 10.0 + candidate.tile_count)
-
-
-def prepare(context):
-    """Notes it, and ends the worker where PETITLAB_TEST_FAULT is "crash:preparation"."""
-    with context.log.open("a") as file:
-        file.write("prepared\n")
-    if context.fault == "crash:preparation":
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def import_check(context):
-    from sweeps.config.space import BASELINE
-
-    return scores(BASELINE)
-
-
-def describe(context):
-    """Ends the worker where PETITLAB_TEST_FAULT is "crash:description"."""
-    if context.fault == "crash:description":
-        os.kill(os.getpid(), signal.SIGKILL)
-    labelled = os.environ.get("PETITLAB_TEST_LABELLED")
-    return DataSet(
-        "standin", CLASS_NAMES, PALETTE, IMAGES, IMAGES + 2, {"search": "0" * 64, "network": "1" * 64},
-        None if labelled is None else tuple(map(int, labelled.split(","))),
-    )  # fmt: skip
-
-
-def image(context, image_index):
-    rows, columns = np.mgrid[0:SIDE, 0 : SIDE * 2]
-    label = ((rows // 12 + columns // 24 + image_index) % CLASSES).astype(np.uint8)
-    label[:3] = 255
-    scene = np.stack([label.astype(int) * 60 % 256, rows * 5 % 256, columns * 2 % 256], axis=2).astype(np.uint8)
-    return f"scene_{image_index:04d}", scene, label
-
-
-def overlay(candidate, context, image_index):
-    _, _, label = image(context, image_index)
-    wrong = np.random.default_rng(image_index).random(label.shape) > _accuracy(candidate)
-    return np.where(wrong, (label + 1) % CLASSES, label % CLASSES).astype(np.uint8)

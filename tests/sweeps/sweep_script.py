@@ -8,6 +8,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[2])]
 
 if __name__ == "__main__":
     from rich.console import Console
+    from standin_trial import open_evaluator
 
     from evaluation.errors import exits_on_user_error
     from sweeps.config.load import load_config
@@ -18,6 +19,6 @@ if __name__ == "__main__":
     def main() -> None:
         file, *rest = sys.argv[1:]
         config = load_config(file, [word for word in rest if word != "--resume"])
-        run_sweep(config, "--resume" in rest, Console(file=Output()), "standin_trial")
+        run_sweep(config, "--resume" in rest, Console(file=Output()), open_evaluator)
 
     main()

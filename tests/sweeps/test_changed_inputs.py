@@ -31,7 +31,7 @@ from sweeps.inputs.splits import Unchanged
 from sweeps.storage.journal import Journal
 from sweeps.storage.study_folder import StudyFolder, open_folder, read_folder
 from sweeps.sweep import run_sweep
-from sweeps.trial.evaluate import require_inputs
+from sweeps.trial.network_evaluator import NetworkEvaluator
 from sweeps.trial.preflight import check_inputs
 from sweeps.workers.worker_pool import Answer, Failure
 
@@ -261,7 +261,11 @@ def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_wh
 ) -> None:
     def sweep(trials: int, **options: bool):
         return run_sweep(
-            study(f"search.trials={trials}", DOCUMENTS), trials > 3, Console(quiet=True), "standin_trial", **options
+            study(f"search.trials={trials}", DOCUMENTS),
+            trials > 3,
+            Console(quiet=True),
+            standin_trial.open_evaluator,
+            **options,
         )
 
     def taken() -> list[str]:
@@ -286,7 +290,7 @@ def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_wh
 
 def _measured(number: int, bits: int) -> Trial:
     candidate = Candidate(Compression(weight_bits=bits, activation_bits=bits))
-    measurement = standin_trial.outline(candidate, None)
+    measurement = standin_trial.StandInEvaluator().outline(candidate)
     return Trial(number, candidate.as_params(), str(candidate), State.COMPLETE, True, measurement)
 
 
@@ -324,7 +328,7 @@ def test_a_network_that_cannot_be_made_again_is_asked_for_nothing(study: Callabl
 
 
 def test_an_export_makes_no_network_from_other_inputs(study: Callable) -> None:
-    record = run_sweep(study("search.trials=2"), False, Console(quiet=True), "standin_trial")
+    record = run_sweep(study("search.trials=2"), False, Console(quiet=True), standin_trial.open_evaluator)
     then = dict(record.inputs[0].digests)
     require_same_inputs(record, record.trials[1], then)
     require_same_inputs(record, record.trials[1], then | {"search": "other", "heldout": "other"})
@@ -337,10 +341,10 @@ def test_an_export_makes_no_network_from_other_inputs(study: Callable) -> None:
 
 
 def test_a_worker_that_reads_other_inputs_ends_the_sweep() -> None:
-    context = SimpleNamespace(fingerprints={"network": "1", "search": "2", "train": "3"})
-    require_inputs(context, {"network": "1", "search": "2", "class names": "9"})
+    evaluator = NetworkEvaluator(SimpleNamespace(fingerprints={"network": "1", "search": "2", "train": "3"}))
+    evaluator.require_inputs({"network": "1", "search": "2", "class names": "9"})
     with pytest.raises(UserError, match=r"reads other inputs than those the study began with \(search\)"):
-        require_inputs(context, {"network": "1", "search": "other"})
+        evaluator.require_inputs({"network": "1", "search": "other"})
 
 
 @pytest.mark.parametrize("number", range(len(changed_inputs.CHANGES)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from standin_sweeps import sweep
-from standin_trial import Context, plan_candidate
+from standin_trial import StandInEvaluator, open_evaluator
 
 from evaluation.errors import UserError
 from sweeps.cli.dry_run import budgets, evenly_spread, print_dry_run
@@ -19,13 +19,13 @@ Config = Callable[..., SweepConfig]
 
 def dry_run(config: SweepConfig) -> str:
     text = io.StringIO()
-    print_dry_run(config, Console(file=text, width=200), "standin_trial")
+    print_dry_run(config, Console(file=text, width=200), open_evaluator)
     return text.getvalue()
 
 
 def peak_mb(config: SweepConfig) -> list[float]:
-    context = Context(Path("/dev/null"), "", 0.0)
-    return [plan_candidate(c, context).peak_memory_bytes / 1e6 for c in config.space.space().candidates()]
+    plan = StandInEvaluator().plan_candidate
+    return [plan(c).peak_memory_bytes / 1e6 for c in config.space.space().candidates()]
 
 
 def test_it_counts_what_fits_by_plans_and_starts_nothing(config: Config) -> None:

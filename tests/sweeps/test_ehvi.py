@@ -1,10 +1,8 @@
 """The choice by expected gain per second: the gain itself, what is preferred, and what it saves."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import standin_trial
+from standin_trial import StandInEvaluator
 
 from evaluation.measurement import MemoryFigures
 from reports.front import FrontPoint, hypervolume
@@ -16,11 +14,11 @@ from sweeps.search.ehvi import Costs, Worth, choose, expected_gain
 
 SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 6, 8, 32), (6, 8, 32), (1, 2, 4))
 WORTH = Worth()
-CONTEXT = standin_trial.Context(Path("/dev/null"), "", 0.0)
+EVALUATOR = StandInEvaluator()
 
 
 def measured(number: int, candidate: Candidate, state: State = State.COMPLETE) -> Trial:
-    found = standin_trial.evaluate(candidate, CONTEXT) if state is State.COMPLETE else None
+    found = EVALUATOR.evaluate(candidate) if state is State.COMPLETE else None
     return Trial(number, candidate.as_params(), str(candidate), state, state is State.COMPLETE, found)
 
 
@@ -129,7 +127,7 @@ def test_a_network_that_screening_has_ended_is_not_asked_for_in_other_tiles() ->
     told = [measured(n, c) for n, c in enumerate(search(4))]
     dominating = next(trial for trial in told if trial.name == "unpruned, w8 a8, 4 tiles")
     ended = Candidate(Compression("channels", 0.0, 6, 8), 1)
-    plan = standin_trial.plan_candidate(ended, CONTEXT)
+    plan = EVALUATOR.plan_candidate(ended)
     early = Early(3, 6, dominating.number, -0.4)
     told.append(
         Trial(4, ended.as_params(), str(ended), State.PRUNED, False, planned=MemoryFigures.of_plan(plan),

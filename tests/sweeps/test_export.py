@@ -39,7 +39,8 @@ from sweeps.finish import export_bundle
 from sweeps.finish.model_card import model_card
 from sweeps.finish.picked import megabytes_of, picked
 from sweeps.tracking.front import log_model
-from sweeps.trial import evaluate
+from sweeps.trial.context import open_context
+from sweeps.trial.network_evaluator import NetworkEvaluator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = Candidate(Compression("channels", 0.25, 8, 8), 4)
@@ -57,7 +58,7 @@ def context(tmp_path_factory, stage_cache):
         "data.train=train[:8]",
         "finetune.steps=3",
     ]
-    return evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    return open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +66,11 @@ def record(context) -> StudyRecord:
     """A finished study of three networks and a trial that failed; each on the front, the second chosen."""
     candidates = (BASELINE, SMALL, NARROW)
     trials = tuple(
-        Trial(n, c.as_params(), str(c), State.COMPLETE, True, evaluate.outline(c, context))
+        Trial(n, c.as_params(), str(c), State.COMPLETE, True, NetworkEvaluator(context).outline(c))
         for n, c in enumerate(candidates)
     )
     failed = Trial(3, BASELINE.as_params(), str(BASELINE), State.FAILED, False, reason="its worker ended")
-    executions = {1: evaluate.execution(SMALL, context)} if compiler() else {}
+    executions = {1: NetworkEvaluator(context).execution(SMALL)} if compiler() else {}
     return StudyRecord(
         study=context.config.study,
         config=context.config.model_dump(mode="json"),
@@ -78,8 +79,8 @@ def record(context) -> StudyRecord:
         front=((2,), (1,), (0,)),
         chosen=1,
         chosen_reason="because",
-        heldout={1: evaluate.held_out(SMALL, context)},
-        data=evaluate.describe(context),
+        heldout={1: NetworkEvaluator(context).held_out(SMALL)},
+        data=NetworkEvaluator(context).describe(),
         import_check=None,
         overlays=(),
         environment=Environment("the command", "0" * 40, False, {}, "", "2026-11-24T00:00:00+00:00", 1.0),
@@ -190,7 +191,7 @@ def test_the_folder_builds_and_gives_the_labels_of_the_tflite_beside_it(context,
     out = tmp_path / "network"
     assert exported(study, "--out", out, "--no-check")[0] == 0
     subprocess.run(["make", "-C", out], check=True, capture_output=True)
-    graph, plan = evaluate.network_of(SMALL, context)
+    graph, plan = NetworkEvaluator(context).network_of(SMALL)
     frame = to_network_size(context.images.search.image(0), *graph.tensors[graph.inputs[0]].shape[1:3])
     (tmp_path / "frame.ppm").write_bytes(b"P6\n%d %d\n255\n" % frame.shape[1::-1] + frame.tobytes())
     subprocess.run([out / "network", tmp_path / "frame.ppm", tmp_path / "labels.png"], check=True)
@@ -356,7 +357,7 @@ def test_a_study_that_chose_nothing_asks_for_a_trial(record, study, tmp_path):
 
 
 def test_another_plan_than_promised_is_refused(context, study, tmp_path, monkeypatch):
-    planned: Plan = evaluate.plan_candidate(replace(SMALL, tile_count=1), context)
+    planned: Plan = NetworkEvaluator(context).plan_candidate(replace(SMALL, tile_count=1))
     monkeypatch.setattr(export_bundle, "plan_of", lambda *_: planned)
     status, said = exported(study, "--out", tmp_path / "network")
     assert status == 2
@@ -377,7 +378,7 @@ def test_no_study_and_other_peoples_files_are_refused(study, tmp_path):
 def test_a_kept_network_is_exported_without_the_stage_cache(context, study, record, tmp_path, monkeypatch):
     place = study / NETWORKS / "trial-001"
     place.mkdir(parents=True)
-    for name, content in evaluate.network_files(SMALL, context).items():
+    for name, content in NetworkEvaluator(context).network_files(SMALL).items():
         (place / name).write_bytes(content)
     monkeypatch.setattr(export_bundle, "compressed", lambda *_: pytest.fail("made again"))
     assert exported(study, "--out", tmp_path / "network", "--no-check")[0] == 0
@@ -388,7 +389,7 @@ def test_the_chosen_network_is_an_mlflow_model_that_predicts(context, study, rec
     monkeypatch.chdir(tmp_path)
     place = study / NETWORKS / "trial-001"
     place.mkdir(parents=True)
-    (place / NETWORK_FILE).write_bytes(evaluate.network_files(SMALL, context)[NETWORK_FILE])
+    (place / NETWORK_FILE).write_bytes(NetworkEvaluator(context).network_files(SMALL)[NETWORK_FILE])
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = MlflowClient(uri)
     experiment = client.create_experiment("streets", artifact_location=str(tmp_path / "artifacts"))
@@ -403,7 +404,7 @@ def test_the_chosen_network_is_an_mlflow_model_that_predicts(context, study, rec
     # Loading puts the code that was saved with the model first; workers that later tests start would take it for ours.
     monkeypatch.setattr(sys, "path", list(sys.path))
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
-    graph, plan = evaluate.network_of(SMALL, context)
+    graph, plan = NetworkEvaluator(context).network_of(SMALL)
     shape = graph.tensors[graph.inputs[0]].shape
     assert model.metadata.signature.inputs.inputs == [TensorSpec(np.dtype(np.uint8), (-1, *shape[1:]))]
     frames = np.stack([to_network_size(context.images.search.image(i), *shape[1:3]) for i in range(2)])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from standin_sweeps import Config
+from standin_trial import open_evaluator
 
 from evaluation.errors import UserError
 from reports.record import RECORD_VERSION
@@ -83,8 +84,8 @@ def test_a_study_of_version_1_goes_on_without_measuring_anything_again(config: C
         shutil.copyfile(FORMER / name, study / name)
     settings = load_config(FORMER / "config.yaml", [f"out={tmp_path / 'studies'}"])
     with pytest.raises(UserError, match="other inputs"):  # images are named by the source that draws them
-        run_sweep(settings, True, Console(quiet=True), "standin_trial")
-    record = run_sweep(settings, True, Console(quiet=True), "standin_trial", accept_changes=True)
+        run_sweep(settings, True, Console(quiet=True), open_evaluator)
+    record = run_sweep(settings, True, Console(quiet=True), open_evaluator, accept_changes=True)
     assert not (study / "evaluated.txt").exists()
     former = read_record(FORMER)
     assert [trial.params for trial in record.trials] == [trial.params for trial in former.trials]

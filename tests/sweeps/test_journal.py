@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 from standin_sweeps import assert_nothing_is_running, children, essence, evaluated, mlflow_runs, sweep
+from standin_trial import open_evaluator
 
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
@@ -205,7 +206,7 @@ def test_resume_measures_a_damaged_trial_again_and_ends_as_before(config: Config
         {run.info.run_name: run.info.run_id for run in children(mlflow_runs())},
     )
     said = io.StringIO()
-    after = run_sweep(config(*settings), True, Console(file=said, width=400), "standin_trial")
+    after = run_sweep(config(*settings), True, Console(file=said, width=400), open_evaluator)
     assert "trials.jsonl: damaged in lines 1, 4 (its checksum" in said.getvalue()
     assert "the 2 trials that are lost with them are measured again" in said.getvalue()
     assert sorted(evaluated(folder)[measured:]) == sorted(names)

@@ -28,6 +28,7 @@ from standin_sweeps import (
     pdf_text,
     sweep,
 )
+from standin_trial import open_evaluator
 from typer.testing import CliRunner
 
 from evaluation.errors import UserError
@@ -108,7 +109,7 @@ def test_workers_share_the_cores(
     monkeypatch.setattr(
         "sweeps.trial.worker.threadpool_limits", lambda count, user_api: limits.append((count, user_api))
     )
-    open_worker(config(f"search.workers={workers}", *(f"search.threads={n}" for n in more)), "standin_trial")
+    open_worker(config(f"search.workers={workers}", *(f"search.threads={n}" for n in more)), open_evaluator)
     assert limits == [(threads, "blas")]
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == str(threads)
 
@@ -323,7 +324,7 @@ def test_without_documents_none_is_written_and_none_that_is_out_of_date_stays(co
     folder = config().folder
     sweep(config(DOCUMENTS, "search.trials=2"))
     assert {"front.html", "report.pdf"} <= {path.name for path in folder.iterdir()}
-    run_sweep(config("search.trials=3"), True, console, "standin_trial")
+    run_sweep(config("search.trials=3"), True, console, open_evaluator)
     assert not {"front.html", "report.pdf"} & {path.name for path in folder.iterdir()}
     assert "Report: none (report.documents); petitlab report studies/stand-in" in console.file.getvalue()
     (parent,) = [run for run in mlflow_runs() if "mlflow.parentRunId" not in run.data.tags]

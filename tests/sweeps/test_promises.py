@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from standin_sweeps import Config, children, mlflow_runs
+from standin_trial import open_evaluator
 from typer.testing import CliRunner
 
 from deeplab.datasets import open_dataset
@@ -29,7 +30,7 @@ Launch = Callable[..., tuple[int, str, StudyRecord]]
 @pytest.fixture
 def launch(config: Config, monkeypatch: pytest.MonkeyPatch) -> Launch:
     """`launch("study=a", EXCEEDS="...")`: exit status, output and record of the command with the stand-in trial."""
-    monkeypatch.setattr("sweeps.sweep.run_sweep", partial(run_sweep, trial_module="standin_trial"))
+    monkeypatch.setattr("sweeps.sweep.run_sweep", partial(run_sweep, open_evaluator=open_evaluator))
 
     def run(*overrides: str, resume: bool = False, **environment: str) -> tuple[int, str, StudyRecord]:
         overrides = (*overrides, "data.heldout=heldout")
@@ -119,7 +120,7 @@ def test_classes_that_no_label_holds_are_said_before_the_first_trial(launch: Lau
 def test_a_dry_run_says_it_too(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETITLAB_TEST_LABELLED", "0,1,2")
     text = io.StringIO()
-    print_dry_run(config(), Console(file=text, width=200), "standin_trial")
+    print_dry_run(config(), Console(file=text, width=200), open_evaluator)
     assert "Warning: 1 of 4 classes (car) is in no label of the search images" in text.getvalue()
 
 

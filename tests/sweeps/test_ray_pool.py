@@ -16,6 +16,7 @@ import psutil
 import pytest
 from rich.console import Console
 from standin_sweeps import EHVI, essence, sweep
+from standin_trial import open_evaluator
 
 from evaluation.errors import UserError
 from sweeps.config.schema import SweepConfig
@@ -155,7 +156,7 @@ def test_a_sweep_survives_the_loss_of_a_node_and_equals_the_local_one(
                 killed.append(cluster.node.pid)
                 cluster.kill(cluster.node)
 
-    record = run_sweep(ray, False, Watching(), "standin_trial")
+    record = run_sweep(ray, False, Watching(), open_evaluator)
     assert killed
     assert [essence(trial) for trial in record.trials] == [essence(trial) for trial in local.trials]
     assert record.front == local.front

@@ -169,5 +169,5 @@ def test_only_what_was_known_when_a_candidate_was_asked_weighs_against_it(config
     settings = config("screening.enabled=true")
     search = Search(settings, None, SimpleNamespace(trials={}), None, None, None, None)
     search.told = {1: told(1, candidate(), 0.5, 100), 2: told(2, candidate(0.25), 0.9, 50)}
-    request = search.request(PendingTrial(3, candidate(0.5), 0, known=1))
-    assert [dominating.number for dominating in request.screen.front_trials] == [1]
+    *_, against = search.request_for(PendingTrial(3, candidate(0.5), 0, known=1)).arguments
+    assert [dominating.number for dominating in against.front_trials] == [1]

@@ -10,7 +10,8 @@ from evaluation.errors import UserError
 from sweeps.cli import sensitivity
 from sweeps.config.load import load_config
 from sweeps.config.space import Candidate
-from sweeps.trial import evaluate
+from sweeps.trial.context import open_context
+from sweeps.trial.network_evaluator import NetworkEvaluator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FEW = ("data.search=search[:6]", "data.heldout=heldout[:2]", "data.train=train[:8]")
@@ -86,13 +87,13 @@ def test_the_command_prints_every_part_of_the_shipped_network_in_order(tmp_path,
     assert float(cells[8]) > 0
 
     # A trial at the bits of a row is the row's network: scored from the same cache, of the same memory.
-    context = evaluate.open_context(config(*overrides))
+    context = open_context(config(*overrides))
     by_hand = {}
     for name, own in (("start", {}), ("row", {"aspp_weight_bits": 3})):
         space = config("space.aspp_weight_bits=[3, 8]").space.space()
         candidate = space.candidate("channels", 0.0, 8, 8, 1, **own)
         assert candidate == Candidate(candidate.compression)
-        by_hand[name] = evaluate.evaluate(candidate, context)
+        by_hand[name] = NetworkEvaluator(context).evaluate(candidate)
     (cells,) = [cells for cells in rows if cells[0] == "ASPP" and cells[2] == "weights"]
     change = by_hand["row"].scores.miou - by_hand["start"].scores.miou
     assert float(cells[5]) == pytest.approx(change, abs=6e-5)

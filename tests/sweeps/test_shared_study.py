@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from sqlalchemy import create_engine, inspect, text
 from standin_sweeps import EHVI, SCRIPT, evaluated
+from standin_trial import open_evaluator
 
 from benchmarks.faults.services import PostgresServer, postgres_server
 from evaluation.errors import UserError
@@ -274,7 +275,7 @@ def test_a_server_that_is_restarted_in_mid_study_is_waited_for(
 def test_a_database_that_is_mlflows_is_refused(config: Config, url: str) -> None:
     MlflowClient(url).search_experiments()
     with pytest.raises(UserError, match=r"holds the tables of MLflow.*give Optuna a database of its own"):
-        run_sweep(config(f"storage.url={url}"), False, Console(quiet=True), "standin_trial")
+        run_sweep(config(f"storage.url={url}"), False, Console(quiet=True), open_evaluator)
     assert not config().folder.exists()
 
 
@@ -282,7 +283,7 @@ def test_another_configuration_is_refused(config: Config, url: str) -> None:
     known = json.loads(json.dumps(config(f"storage.url={url}", "seed=3").identity()))
     SharedJournal(url, "stand-in", "x", 60).once("study", {"id": "1", "started": "then", "config": known})
     with pytest.raises(UserError, match=r"has another configuration: seed \(3 there, 4 here\)"):
-        run_sweep(config(f"storage.url={url}", "seed=4"), False, Console(quiet=True), "standin_trial")
+        run_sweep(config(f"storage.url={url}", "seed=4"), False, Console(quiet=True), open_evaluator)
 
 
 def test_other_inputs_are_refused(config: Config, url: str) -> None:
@@ -317,4 +318,4 @@ def test_an_address_that_will_not_do_is_refused(config: Config, tmp_path: Path, 
 def test_a_database_that_does_not_answer_is_one_line(config: Config) -> None:
     nowhere = config("storage.url=postgresql://nobody@127.0.0.1:9/none")
     with pytest.raises(UserError, match=r"storage\.url: postgresql://nobody@127\.0\.0\.1:9/none does not answer"):
-        run_sweep(nowhere, False, Console(quiet=True), "standin_trial")
+        run_sweep(nowhere, False, Console(quiet=True), open_evaluator)

@@ -25,7 +25,9 @@ from sweeps.config.load import load_config
 from sweeps.config.space import Candidate
 from sweeps.storage.blob_store import FolderStore
 from sweeps.storage.stage_cache import StageCache
-from sweeps.trial import evaluate, plan_cache
+from sweeps.trial import plan_cache
+from sweeps.trial.context import Context, open_context
+from sweeps.trial.network_evaluator import NetworkEvaluator
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -338,13 +340,13 @@ class Watched(StageCache):
             self._seen[-1].add(str(arguments[0]))
 
 
-def watched(tmp_path: Path, *overrides: str) -> evaluate.Context:
+def watched(tmp_path: Path, *overrides: str) -> Context:
     """The context of a study of a network of five blocks, its cache watched."""
     spec = tiny_spec(input_height=48, input_width=64, classes=11)
     save_checkpoint(random_checkpoint(spec), tmp_path / "tiny.npz")
     images = ("data.search=search[:2]", "data.heldout=heldout[:2]", "data.train=train[:4]")
     settings = [f"out={tmp_path}", f"network.source={tmp_path / 'tiny.npz'}", *images, *overrides]
-    context = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", settings))
+    context = open_context(load_config(REPOSITORY / "pareto.yaml", settings))
     context.cache = Watched(FolderStore(tmp_path / "cache"))
     return context
 
@@ -360,8 +362,8 @@ def assert_what_is_used_was_reached(cache: Watched, stages: set[str]) -> None:
 def test_what_runs_in_a_stage_is_reached_by_it(tmp_path: Path) -> None:
     """Stages that train nothing; the others are a longer proof."""
     context = watched(tmp_path, "channels.allotment=uniform", "channels.criterion=l1")
-    evaluate.prepare(context)
-    evaluate.plan_candidate(Candidate(Compression("channels", 0.25, 3, 8), 2), context)
+    NetworkEvaluator(context).prepare()
+    NetworkEvaluator(context).plan_candidate(Candidate(Compression("channels", 0.25, 3, 8), 2))
     assert len(context.calibration_frames) == len(context.images.calibration)
     assert len(context.search) == 2
     assert_what_is_used_was_reached(context.cache, {"plan", "rank", "read", "samples"})
@@ -374,6 +376,6 @@ def test_what_runs_in_any_stage_is_reached_by_it(tmp_path: Path) -> None:
         "quantization.rounding_steps=2", "quantization.edge_weight_bits=8", "quantization.aware_steps=1",
     )  # fmt: skip
     for compression in (Compression("channels", 0.25, 3, 8), Compression("magnitude", 0.5, 3, 8)):
-        evaluate.evaluate(Candidate(compression, 2), context)
+        NetworkEvaluator(context).evaluate(Candidate(compression, 2))
     assert context.labelled_classes
     assert_what_is_used_was_reached(context.cache, set(STAGES))

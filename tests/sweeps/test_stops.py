@@ -22,6 +22,7 @@ from standin_sweeps import (
     sweep,
     wait_for_trials,
 )
+from standin_trial import open_evaluator
 from typer.testing import CliRunner
 
 from evaluation.errors import UserError
@@ -79,7 +80,7 @@ def test_a_changed_configuration_is_taken_where_the_user_says_so(config: Config)
         config("search.trials=6", "finetune.steps=61", "space.tile_count=[1, 2, 8]", DOCUMENTS),
         True,
         Console(quiet=True),
-        "standin_trial",
+        open_evaluator,
         accept_changes=True,
     )
     assert sum(trial.spent for trial in record.trials) == 6

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import optuna
 import pytest
-import standin_trial
 from optuna.trial import TrialState
+from standin_trial import StandInEvaluator
 
 from reports.record import State, Trial
 from sweeps.config.space import BASELINE, Candidate, Space
@@ -23,8 +23,7 @@ SAMPLERS = ["ehvi", "tpe", "nsga2", "qmc", "grid", "random"]
 
 
 def measured(question: PendingTrial, state: State = State.COMPLETE) -> Trial:
-    context = standin_trial.Context(Path("/dev/null"), "", 0.0)
-    measurement = standin_trial.evaluate(question.candidate, context) if state is State.COMPLETE else None
+    measurement = StandInEvaluator().evaluate(question.candidate) if state is State.COMPLETE else None
     params = question.candidate.as_params()
     return Trial(question.number, params, str(question.candidate), state, state is State.COMPLETE, measurement)
 

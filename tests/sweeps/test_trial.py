@@ -18,7 +18,9 @@ from sweeps.config.compression import ChannelsConfig
 from sweeps.config.load import load_config
 from sweeps.config.schema import CacheConfig
 from sweeps.config.space import BASELINE, Candidate
-from sweeps.trial import c_program, channel_pruning, evaluate, plan_cache, stages
+from sweeps.trial import c_program, channel_pruning, plan_cache, stages
+from sweeps.trial.context import open_context
+from sweeps.trial.network_evaluator import NetworkEvaluator
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,11 +36,11 @@ def context(tmp_path_factory, stage_cache):
         "data.train=train[:8]",
         "finetune.steps=3",
     ]
-    return evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    return open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
 
 
 def test_the_baseline_is_the_float_network_untiled(context):
-    measured = evaluate.evaluate(BASELINE, context)
+    measured = NetworkEvaluator(context).evaluate(BASELINE)
     assert measured.scores.image_ids == context.images.search.image_ids
     assert 0.4 < measured.scores.miou < 0.8
     assert measured.memory.weights_bytes == pytest.approx(4 * context.baseline.parameters, rel=0.01)
@@ -48,8 +50,8 @@ def test_the_baseline_is_the_float_network_untiled(context):
 
 def test_memory_planned_first_is_the_memory_measured(context):
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 4)
-    planned = evaluate.plan_candidate(candidate, context)
-    measured = evaluate.evaluate(candidate, context)
+    planned = NetworkEvaluator(context).plan_candidate(candidate)
+    measured = NetworkEvaluator(context).evaluate(candidate)
     assert measured.memory.peak_memory_bytes == planned.peak_memory_bytes
     assert measured.memory.arena_bytes == planned.arena_bytes
     assert measured.cost.parameters < context.baseline.parameters
@@ -60,8 +62,8 @@ def test_a_sparsity_is_a_share_of_the_reference_plans_memory(context):
     """At the reference's bits and tiles, whatever the candidate's own."""
     options = context.config.channels
     whole, narrow = (
-        evaluate.plan_candidate(
-            Candidate(Compression("channels", sparsity, options.bits, options.bits), options.tile_count), context
+        NetworkEvaluator(context).plan_candidate(
+            Candidate(Compression("channels", sparsity, options.bits, options.bits), options.tile_count)
         )
         for sparsity in (0.0, 0.25)
     )
@@ -78,13 +80,13 @@ def test_a_sparsity_is_a_share_of_the_reference_plans_memory(context):
 def test_channels_are_chosen_once_a_study_and_before_anything_is_trained(context, monkeypatch):
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 2)
     monkeypatch.setattr(stages, "fine_tune", lambda *args, **kwargs: pytest.fail("trained"))
-    before = evaluate.plan_candidate(candidate, context)
-    fresh = evaluate.open_context(context.config)
+    before = NetworkEvaluator(context).plan_candidate(candidate)
+    fresh = open_context(context.config)
     for stage in ("rank_channels", "pruning_path"):
         monkeypatch.setattr(channel_pruning, stage, lambda *args, **kwargs: pytest.fail("chosen twice"))
-    assert evaluate.plan_candidate(candidate, fresh) == before
+    assert NetworkEvaluator(fresh).plan_candidate(candidate) == before
     another = Candidate(Compression("channels", 0.5, 8, 8), 2)
-    assert evaluate.plan_candidate(another, fresh).peak_memory_bytes < before.peak_memory_bytes
+    assert NetworkEvaluator(fresh).plan_candidate(another).peak_memory_bytes < before.peak_memory_bytes
 
 
 @pytest.mark.parametrize("allotment", ["memory", "uniform"])
@@ -95,21 +97,21 @@ def test_what_all_trials_share_is_computed_before_the_first(allotment, tmp_path,
         "channels.criterion=fisher",
         "data.train=train[:2]",
     ]
-    first = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
-    evaluate.prepare(first)
+    first = open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    NetworkEvaluator(first).prepare()
     with monkeypatch.context() as patch:
         patch.setattr(type(first.images.train), "sample", lambda *args: pytest.fail("read by a trial"))
         assert first.batches(0)[0].shape == (8, 96, 128, 3)
     for stage in ("rank_channels", "pruning_path"):
         monkeypatch.setattr(channel_pruning, stage, lambda *args, **kwargs: pytest.fail("left to a trial"))
-    fresh = evaluate.open_context(first.config)
+    fresh = open_context(first.config)
     for sparsity in (0.25, 0.5):
         assert channel_pruning.channels_left(Compression("channels", sparsity), fresh)
 
 
 def test_a_uniform_sparsity_is_the_share_of_every_group(context, monkeypatch):
     config = context.config.model_copy(update={"channels": ChannelsConfig(allotment="uniform", criterion="l1")})
-    uniform = evaluate.open_context(config)
+    uniform = open_context(config)
     compression = Compression("channels", 0.25)
     pruned = stages.compressed(compression, uniform)
     assert pruned.spec == narrowed(context.baseline.spec, 0.25)
@@ -119,14 +121,14 @@ def test_a_uniform_sparsity_is_the_share_of_every_group(context, monkeypatch):
 
 def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context, monkeypatch):
     compression = Compression("channels", 0.0, 8, 8)
-    first = evaluate.evaluate(Candidate(compression, 1), context)
+    first = NetworkEvaluator(context).evaluate(Candidate(compression, 1))
 
     def not_again(*args, **kwargs):
         raise AssertionError("a stage ran twice")
 
     for stage in ("calibrate", "score", "fine_tune", "prune_channels"):
         monkeypatch.setattr(stages, stage, not_again)
-    second = evaluate.evaluate(Candidate(compression, 8), context)
+    second = NetworkEvaluator(context).evaluate(Candidate(compression, 8))
     assert second.scores.to_dict() == first.scores.to_dict()
     assert second.memory.arena_bytes < first.memory.arena_bytes
     assert second.cost.mac_overhead > 0
@@ -135,14 +137,14 @@ def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context
 
 def test_a_plan_is_made_once(context, monkeypatch):
     candidate = Candidate(Compression("channels", 0.25, 6, 8), 2)
-    before = evaluate.plan_candidate(candidate, context)
+    before = NetworkEvaluator(context).plan_candidate(candidate)
     planned, plan = [], plan_cache.plan
     counting = lambda graph, tiles, *rest, **more: (planned.append(tiles), plan(graph, tiles, *rest, **more))[1]  # noqa: E731
     monkeypatch.setattr(plan_cache, "plan", counting)
-    assert evaluate.plan_candidate(candidate, context) == before
-    assert evaluate.evaluate(candidate, context).memory == MemoryFigures.of_plan(before)
+    assert NetworkEvaluator(context).plan_candidate(candidate) == before
+    assert NetworkEvaluator(context).evaluate(candidate).memory == MemoryFigures.of_plan(before)
     assert planned == [1]  # what its time is compared with
-    other = evaluate.plan_candidate(Candidate(Compression("channels", 0.25, 4, 8), 2), context)
+    other = NetworkEvaluator(context).plan_candidate(Candidate(Compression("channels", 0.25, 4, 8), 2))
     assert planned == [1]  # fewer bits are unpacked into the same places
     assert (other.buffers, other.runtime_bytes) == (before.buffers, before.runtime_bytes)
     assert other.weights_bytes < before.weights_bytes
@@ -152,7 +154,7 @@ def test_a_plan_is_made_once(context, monkeypatch):
 def test_one_worker_draws_the_training_images_for_all(context, monkeypatch):
     first = context.batches(0)
     monkeypatch.setattr("sweeps.trial.context.read", lambda *args: pytest.fail("drawn twice"))
-    other = evaluate.open_context(context.config)
+    other = open_context(context.config)
     for made, again in zip(first, other.batches(0), strict=True):
         np.testing.assert_array_equal(made, again)
 
@@ -164,7 +166,7 @@ def test_one_worker_draws_what_is_scored_for_all(context, monkeypatch, use):
     sample = split.sample
     monkeypatch.setattr(split, "sample", lambda self, index: (drawn.append(index), sample(self, index))[1])
     monkeypatch.setattr("sweeps.trial.context.read", lambda *args: pytest.fail("drawn twice"))
-    other = evaluate.open_context(context.config)
+    other = open_context(context.config)
     for made, again, once in zip(kept, getattr(other, use), own, strict=True):
         assert made.image_id == again.image_id == once.image_id
         for kind in ("image", "label"):
@@ -177,7 +179,7 @@ def test_one_worker_draws_what_is_scored_for_all(context, monkeypatch, use):
 def test_images_too_large_to_share_are_read_by_each(context, monkeypatch):
     monkeypatch.setattr("sweeps.trial.context.SHARED_BYTES", 1)
     monkeypatch.setattr("sweeps.trial.context.read", lambda *args: pytest.fail("shared"))
-    other = evaluate.open_context(context.config)
+    other = open_context(context.config)
     assert other.search is other.images.search
     np.testing.assert_array_equal(other.calibration_frames, context.calibration_frames)
 
@@ -191,11 +193,11 @@ def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
         seen.append(len(so_far.image_ids))
         return Early(2, images, 7, -0.5) if len(seen) == 1 else None
 
-    assert evaluate.evaluate(candidate, context, stop) == Early(2, 8, 7, -0.5)
+    assert NetworkEvaluator(context).evaluate(candidate, stop) == Early(2, 8, 7, -0.5)
     scored = []
     whole = stages.score
     monkeypatch.setattr(stages, "score", lambda n, d, split: (scored.append(split.image_ids), whole(n, d, split))[1])
-    scores = evaluate.evaluate(candidate, context, stop).scores
+    scores = NetworkEvaluator(context).evaluate(candidate, stop).scores
     assert seen == [2, 2, 6]
     assert [len(ids) for ids in scored] == [4, 2]
     network = stages.compressed(candidate.compression, context)
@@ -204,10 +206,10 @@ def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
 
 def test_another_context_on_the_same_folder_is_answered_from_the_cache(context, monkeypatch):
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 1)
-    before = evaluate.evaluate(candidate, context)
-    fresh = evaluate.open_context(context.config)
+    before = NetworkEvaluator(context).evaluate(candidate)
+    fresh = open_context(context.config)
     monkeypatch.setattr(stages, "fine_tune", lambda *args, **kwargs: pytest.fail("trained twice"))
-    assert evaluate.evaluate(candidate, fresh).scores.to_dict() == before.scores.to_dict()
+    assert NetworkEvaluator(fresh).evaluate(candidate).scores.to_dict() == before.scores.to_dict()
 
 
 CAREFUL = (
@@ -241,24 +243,28 @@ def test_learned_rounding_and_training_through_it_are_stages_like_any_other(tmp_
         "quantization.aware_steps=2",
         *CAREFUL,
     ]
-    context = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    context = open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
     base = overrides[:5]
     plain, rounded = (
-        evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", base + kept)) for kept in ([], [*CAREFUL[:3]])
+        open_context(load_config(REPOSITORY / "pareto.yaml", base + kept)) for kept in ([], [*CAREFUL[:3]])
     )
     candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
     assert context.settled(candidate.compression).bits == BitWidths(3, 8, edge_weights=8, depthwise_weights=6)
-    planned = evaluate.plan_candidate(candidate, context)
-    measured = evaluate.evaluate(candidate, context)
+    planned = NetworkEvaluator(context).plan_candidate(candidate)
+    measured = NetworkEvaluator(context).evaluate(candidate)
     assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
-    assert planned.weights_bytes > evaluate.plan_candidate(candidate, plain).weights_bytes  # the bits held
+    assert planned.weights_bytes > NetworkEvaluator(plain).plan_candidate(candidate).weights_bytes  # the bits held
     learned, nearest = (
-        {tensor.name: tensor.data for tensor in evaluate.network_of(candidate, of)[0].tensors if tensor.is_constant}
+        {
+            tensor.name: tensor.data
+            for tensor in NetworkEvaluator(of).network_of(candidate)[0].tensors
+            if tensor.is_constant
+        }
         for of in (context, rounded)
     )
     assert any((learned[name] != nearest[name]).any() for name in learned if name.endswith("/kernel"))
     runs_no_stage_again(monkeypatch)
-    assert evaluate.evaluate(Candidate(candidate.compression, 1), context).scores.miou == measured.scores.miou
+    assert NetworkEvaluator(context).evaluate(Candidate(candidate.compression, 1)).scores.miou == measured.scores.miou
 
 
 @pytest.mark.slow
@@ -272,19 +278,19 @@ def test_learned_rounding_and_training_through_it_serve_the_shipped_network(cont
         "quantization.aware_steps=6",
         *CAREFUL,
     ]
-    better = evaluate.open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+    better = open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
     candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
-    planned = evaluate.plan_candidate(candidate, better)
-    measured = evaluate.evaluate(candidate, better)
+    planned = NetworkEvaluator(better).plan_candidate(candidate)
+    measured = NetworkEvaluator(better).evaluate(candidate)
     # At 3 bits some layers have so many zeros that a sparse format is smaller: the plan made before is never too small.
     assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
     assert measured.label_agreement == 1.0
-    assert measured.scores.miou > evaluate.evaluate(candidate, context).scores.miou + 0.02
+    assert measured.scores.miou > NetworkEvaluator(context).evaluate(candidate).scores.miou + 0.02
 
 
 def test_magnitude_pruning_lowers_the_weights_only(context):
-    dense = evaluate.evaluate(Candidate(Compression("channels", 0.0, 8, 8)), context)
-    sparse = evaluate.evaluate(Candidate(Compression("magnitude", 0.8, 8, 8)), context)
+    dense = NetworkEvaluator(context).evaluate(Candidate(Compression("channels", 0.0, 8, 8)))
+    sparse = NetworkEvaluator(context).evaluate(Candidate(Compression("magnitude", 0.8, 8, 8)))
     assert sparse.memory.weights_bytes < 0.7 * dense.memory.weights_bytes
     assert sparse.memory.arena_bytes == pytest.approx(dense.memory.arena_bytes, rel=0.01)
     zeros = [
@@ -297,11 +303,11 @@ def test_magnitude_pruning_lowers_the_weights_only(context):
 
 
 def test_bits_that_differ_by_stage_reach_plan_graph_and_scores(context, monkeypatch):
-    whole = evaluate.evaluate(Candidate(Compression("channels", 0.0, 8, 8)), context)
+    whole = NetworkEvaluator(context).evaluate(Candidate(Compression("channels", 0.0, 8, 8)))
     mixed = Candidate(Compression("channels", 0.0, 8, 8, 3, None, 4, 4), 4)
-    planned = evaluate.plan_candidate(mixed, context)
-    measured = evaluate.evaluate(mixed, context)
-    graph, shipped = evaluate.network_of(mixed, context)
+    planned = NetworkEvaluator(context).plan_candidate(mixed)
+    measured = NetworkEvaluator(context).evaluate(mixed)
+    graph, shipped = NetworkEvaluator(context).network_of(mixed)
     # The plan made before anything is quantized is never too small; three-bit weights may be sparse.
     assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
     assert shipped.peak_memory_bytes == measured.memory.peak_memory_bytes
@@ -316,19 +322,19 @@ def test_bits_that_differ_by_stage_reach_plan_graph_and_scores(context, monkeypa
 
     monkeypatch.setattr(stages, "score", lambda *args, **kwargs: pytest.fail("scored twice"))
     repeated = Candidate(Compression("channels", 0.0, 8, 8, 8, 8, 8, 8), 1)
-    assert evaluate.evaluate(repeated, context).scores.to_dict() == whole.scores.to_dict()
+    assert NetworkEvaluator(context).evaluate(repeated).scores.to_dict() == whole.scores.to_dict()
 
 
 def test_held_out_images_are_other_images(context):
-    scores = evaluate.held_out(BASELINE, context)
+    scores = NetworkEvaluator(context).held_out(BASELINE)
     assert scores.image_ids == context.images.heldout.image_ids
     assert not set(scores.image_ids) & set(context.images.search.image_ids)
 
 
 def test_an_overlay_has_the_size_of_its_label(context):
-    image_id, image, label = evaluate.image(context, 2)
+    image_id, image, label = NetworkEvaluator(context).image(2)
     assert image_id == context.images.search.image_ids[2]
-    predicted = evaluate.overlay(BASELINE, context, 2)
+    predicted = NetworkEvaluator(context).overlay(BASELINE, 2)
     assert predicted.shape == label.shape == image.shape[:2]
     assert (predicted == label).mean() > 0.6
     assert predicted.dtype == np.uint8
@@ -340,10 +346,10 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C compiler (c
 @needs_compiler
 def test_the_c_program_of_a_candidate_keeps_its_promises(context):
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 4)
-    measured = evaluate.evaluate(candidate, context)
+    measured = NetworkEvaluator(context).evaluate(candidate)
     assert measured.latency.program_ms > 0
     assert 0.2 < measured.latency.ratio < 5
-    seen = evaluate.execution(candidate, context)
+    seen = NetworkEvaluator(context).execution(candidate)
     assert seen.holds
     assert (seen.images, seen.arena_bytes) == (8, measured.memory.arena_bytes)
     assert seen.label_agreement > 0.995
@@ -351,7 +357,7 @@ def test_the_c_program_of_a_candidate_keeps_its_promises(context):
 
 @needs_compiler
 def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
-    fresh = evaluate.open_context(context.config.model_copy(update={"cache": CacheConfig(place=str(tmp_path))}))
+    fresh = open_context(context.config.model_copy(update={"cache": CacheConfig(place=str(tmp_path))}))
     native = c_program.native
     monkeypatch.setattr(c_program, "native", lambda: native().with_flags("-O1"))  # a third of the time
     seen = []
@@ -359,27 +365,29 @@ def test_a_kernel_is_compiled_once_a_study(context, tmp_path, monkeypatch):
     for name in ("compiled", "compiled_with_stack"):
         monkeypatch.setattr(c_program, name, counted(getattr(c_program, name)))
     for bits, tiles in ((8, 2), (4, 1), (4, 2), (8, 1)):
-        graph, planned = evaluate.network_of(Candidate(Compression("channels", 0.0, bits, 8), tiles), context)
+        graph, planned = NetworkEvaluator(context).network_of(Candidate(Compression("channels", 0.0, bits, 8), tiles))
         network = stages.compressed(Compression("channels", 0.0, bits, 8), context)
         assert c_program.latency(network, graph, planned, fresh).program_ms > 0
     assert len(seen) == len(set(seen)) > 5
     for _ in range(2):  # as whole programs, which is what is shipped
-        assert evaluate.execution(Candidate(Compression("channels", 0.0, 8, 8), 2), fresh).label_agreement > 0.995
+        assert (
+            NetworkEvaluator(fresh).execution(Candidate(Compression("channels", 0.0, 8, 8), 2)).label_agreement > 0.995
+        )
     assert seen.count("kernels") == 1
 
 
 @needs_compiler
 def test_the_c_program_of_mixed_bits_gives_the_labels_it_was_scored_with(context):
     mixed = Candidate(Compression("channels", 0.0, 4, 8, 3, 6, 4, 6), 4)
-    seen = evaluate.execution(mixed, context)
+    seen = NetworkEvaluator(context).execution(mixed)
     assert seen.holds
     assert 0 < seen.stack_bytes <= seen.stack_bound_bytes < 1.25 * seen.stack_bytes
     assert seen.label_agreement == 1.0
-    assert seen.arena_bytes == evaluate.evaluate(mixed, context).memory.arena_bytes
+    assert seen.arena_bytes == NetworkEvaluator(context).evaluate(mixed).memory.arena_bytes
 
 
 def test_without_a_compiler_a_trial_still_counts_and_the_front_says_so(context, monkeypatch):
     monkeypatch.setattr(c_program, "compiler", lambda: None)
     candidate = Candidate(Compression("channels", 0.25, 8, 8), 4)
-    assert evaluate.evaluate(candidate, context).latency is None
-    assert evaluate.execution(candidate, context) == "no C compiler (cc, gcc or clang) was installed"
+    assert NetworkEvaluator(context).evaluate(candidate).latency is None
+    assert NetworkEvaluator(context).execution(candidate) == "no C compiler (cc, gcc or clang) was installed"

@@ -1,0 +1,193 @@
+"""One trial of a real network: from a candidate to its measurement.
+
+Answers depend on candidate and context alone: any process, on any machine that sees the same files, gives the same.
+Candidates that differ in tiles only share everything but the plan.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deeplab.datasets.palette import palette
+from deeplab.datasets.part import Kept, spread
+from deeplab.lowering import lower
+from deeplab.pyfunc import NETWORK_FILE, saved_network
+from deeplab.scoring import score
+from deeplab.simulation import simulator
+from deeplab.tflite_export import TFLITE_FILE, to_tflite
+from evaluation.accuracy import Scores, to_label_size, to_network_size
+from evaluation.errors import UserError
+from evaluation.graph import Graph
+from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
+from evaluation.other_runtimes import survey
+from evaluation.planner import Plan
+from reports.record import DataSet, Early, OtherRuntimes
+from sweeps.config.space import Candidate
+from sweeps.inputs.splits import open_part
+from sweeps.trial import c_program as programs
+from sweeps.trial.channel_pruning import prepare_narrowing, pruned_spec
+from sweeps.trial.context import Context
+from sweeps.trial.screening import InterimCheck
+from sweeps.trial.stages import (
+    Network,
+    compressed,
+    label_agreement,
+    parameters,
+    plan_of,
+    planned,
+    scores,
+    scores_until,
+)
+
+TIMED_IMAGES = 8
+"""Images by which the time of scoring is found."""
+
+
+@dataclass(frozen=True)
+class NetworkEvaluator:
+    """The evaluator of real networks, see `sweeps.trial.evaluator.Evaluator`."""
+
+    context: Context
+
+    def require_inputs(self, digests: Mapping[str, str]) -> None:
+        """Compare what this process reads with what a study is measured on.
+
+        Raises:
+            UserError: network or images changed since the study began, or differ on this machine.
+        """
+        other = [use for use, found in self.context.fingerprints.items() if digests.get(use, found) != found]
+        if other:
+            raise UserError(
+                f"a worker on {platform.node()} reads other inputs than those the study began with "
+                f"({', '.join(other)}); put them back, and go on with --resume"
+            )
+
+    def prepare(self) -> None:
+        """Compute what all candidates that lose channels share, and read what they learn from into this process."""
+        prepare_narrowing(self.context)
+        if self.context.config.finetune.steps:
+            self.context.batches.preload()
+
+    def plan_candidate(self, candidate: Candidate) -> Plan:
+        """The candidate's memory, before anything is trained: from shapes and bit-widths alone."""
+        spec = pruned_spec(candidate.compression, self.context)
+        return planned(spec, self.context.settled(candidate.compression), candidate.tile_count, self.context)
+
+    def evaluate(self, candidate: Candidate, check: InterimCheck = lambda *_: None) -> Measurement | Early:
+        """Measure a candidate on the search images; `check` looks at its scores on the way, and may end it."""
+        self.context.seconds = {}
+        network = compressed(candidate.compression, self.context)
+        with self.context.timed("score"):
+            on_search = scores_until(network, self.context, "search", check)
+        if isinstance(on_search, Early):
+            return on_search
+        graph = lower(network, self.context.config.study)
+        with self.context.timed("plan"):
+            made = plan_of(graph, candidate.tile_count, self.context)
+        with self.context.timed("agreement"):
+            agreement = label_agreement(network, graph, made, self.context)
+        with self.context.timed("latency"):
+            latency = programs.latency(network, graph, made, self.context)
+        return Measurement(
+            scores=on_search,
+            memory=MemoryFigures.of_plan(made),
+            cost=Cost(made.macs, made.mac_overhead, parameters(network)),
+            label_agreement=agreement,
+            latency=latency,
+            stage_seconds=dict(self.context.seconds),
+        )
+
+    def outline(self, candidate: Candidate) -> Measurement:
+        """Scores, memory and cost of a candidate; neither labels are compared nor programs compiled and timed."""
+        network, _, made = self._shipped(candidate)
+        cost = Cost(made.macs, made.mac_overhead, parameters(network))
+        return Measurement(scores(network, self.context, "search"), MemoryFigures.of_plan(made), cost)
+
+    def held_out(self, candidate: Candidate) -> Scores:
+        """Scores on the held-out images. For the final front, once."""
+        return scores(compressed(candidate.compression, self.context), self.context, "heldout")
+
+    def execution(self, candidate: Candidate) -> Execution | str:
+        """What the candidate's C program does; or why it was not run."""
+        return programs.execution(*self._shipped(candidate), self.context)
+
+    def other_runtimes(self, candidate: Candidate) -> OtherRuntimes:
+        """What LiteRT and TFLM use for the candidate's network, each in a process of its own."""
+        try:
+            content = to_tflite(lower(compressed(candidate.compression, self.context), self.context.config.study))
+        except UserError as error:
+            return OtherRuntimes(None, (), str(error))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / TFLITE_FILE
+            path.write_bytes(content)
+            return OtherRuntimes(len(content), survey(path).uses)
+
+    def network_files(self, candidate: Candidate) -> dict[str, bytes]:
+        """The candidate's network: as `deeplab.pyfunc` loads it, and as .tflite where that format can carry it."""
+        network = compressed(candidate.compression, self.context)
+        files = {NETWORK_FILE: saved_network(network)}
+        with suppress(UserError):
+            files[TFLITE_FILE] = to_tflite(lower(network, self.context.config.study))
+        return files
+
+    def network_of(self, candidate: Candidate) -> tuple[Graph, Plan]:
+        """The candidate's network as it is shipped, and its plan."""
+        _, graph, made = self._shipped(candidate)
+        return graph, made
+
+    def _shipped(self, candidate: Candidate) -> tuple[Network, Graph, Plan]:
+        """The candidate's network, its graph, and the plan of that."""
+        network = compressed(candidate.compression, self.context)
+        graph = lower(network, self.context.config.study)
+        return network, graph, plan_of(graph, candidate.tile_count, self.context)
+
+    def import_check(self) -> Scores:
+        """Scores of the float network on `config.import_check.split`."""
+        assert self.context.config.import_check is not None
+        split = open_part(self.context.images.dataset, self.context.config.import_check.split)
+        return score(self.context.baseline, self.context.images.dataset, split)
+
+    def scoring_seconds(self) -> float:
+        """Seconds that the float network takes to score a search image, by a few of them; what is slow only once, such
+        as the compilation of its graph, is not in it."""
+        some = spread(self.context.images.search, TIMED_IMAGES)
+        few = Kept(some, list(some))
+        score(self.context.baseline, self.context.images.dataset, few)
+        begun = time.perf_counter()
+        score(self.context.baseline, self.context.images.dataset, few)
+        return (time.perf_counter() - begun) / len(few)
+
+    def describe(self) -> DataSet:
+        """What the report says about the images."""
+        dataset = self.context.images.dataset
+        return DataSet(
+            name=dataset.name,
+            class_names=dataset.class_names,
+            palette=palette(dataset.class_names),
+            search_images=len(self.context.images.search),
+            heldout_images=len(self.context.images.heldout),
+            fingerprints=self.context.fingerprints,
+            search_classes=self.context.labelled_classes,
+            void_classes=dataset.void_classes,
+        )
+
+    def image(self, image_index: int) -> tuple[str, np.ndarray, np.ndarray]:
+        """One search image: (image id, uint8 (H, W, 3), label uint8 (H, W))."""
+        sample = self.context.images.search.sample(image_index)
+        return sample.image_id, sample.image, sample.label
+
+    def overlay(self, candidate: Candidate, image_index: int) -> np.ndarray:
+        """Classes the candidate predicts for one search image, uint8 (H, W) at the label's size."""
+        network = compressed(candidate.compression, self.context)
+        sample = self.context.images.search.sample(image_index)
+        spec = network.spec
+        frame = to_network_size(sample.image, spec.input_height, spec.input_width)
+        return to_label_size(simulator(spec).labels(network, frame[None])[0], *sample.label.shape)
