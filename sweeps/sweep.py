@@ -5,33 +5,44 @@ check -> open the folder -> start the workers -> search -> close the study -> re
 
 from __future__ import annotations
 
-import contextlib
 import logging
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from reports.record import StudyRecord
+from reports.record import DataSet, ImportCheck, StudyRecord
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.fingerprints import Inputs
 from sweeps.search.launch_checks import check_launch
 from sweeps.search.progress import Progress
+from sweeps.storage.coordinator import Coordinator
 from sweeps.storage.errors import explained
-from sweeps.storage.postgres_journal import open_shared
-from sweeps.storage.study_folder import LOG_FILE, gone_explained, open_folder
+from sweeps.storage.open_coordinator import open_coordinator
+from sweeps.storage.study_folder import LOG_FILE, StudyFolder, gone_explained
 from sweeps.trial.evaluator import Evaluator, OpenEvaluator, open_evaluator
 from sweeps.trial.requests import Request, request
 from sweeps.workers.signals import Stop
 from sweeps.workers.start import open_workers
-from sweeps.workers.worker_pool import answers_to
+from sweeps.workers.worker_pool import WorkerPool, answers_to
 
 if TYPE_CHECKING:
     from sweeps.finish.summary import End
-    from sweeps.storage.postgres_journal import SharedJournal
-    from sweeps.storage.study_folder import StudyFolder
-    from sweeps.workers.worker_pool import WorkerPool
+    from sweeps.tracking.mirror import Mirror
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What one launch works with, from the start of its workers to its report."""
+
+    config: SweepConfig
+    coordinator: Coordinator
+    folder: StudyFolder
+    executor: WorkerPool
+    progress: Progress
+    stop: Stop
 
 
 def run_sweep(
@@ -46,6 +57,7 @@ def run_sweep(
     """One sweep, from its configuration to its report; None where another launch on the same study writes that.
 
     Args:
+        open_evaluator: opens in each worker what measures the candidates.
         inputs: what `check_launch` found; None: it is asked here.
 
     Raises:
@@ -54,10 +66,10 @@ def run_sweep(
     """
     with explained(config.folder):
         found = check_launch(config, console, inputs)
-        stop, shared = Stop(), open_shared(config)
+        stop, coordinator = Stop(), open_coordinator(config)
         with (
             stop.on_lost_output(console),
-            open_folder(config, resume, accept_changes, shared, found) as folder,
+            coordinator.open_folder(config, resume, accept_changes, found) as folder,
             gone_explained(folder.path),
             Progress(console, min(config.search.trials, len(config.space.space().candidates()))) as progress,
             stop.on_signals(progress.say),
@@ -65,7 +77,7 @@ def run_sweep(
         ):
             for note in folder.notes:
                 progress.note(note)
-            end = _search_and_report(config, folder, executor, shared, progress, stop)
+            end = _search_and_report(Launch(config, coordinator, folder, executor, progress, stop))
         if end is None:
             console.print("Other launches work on this study; the last of them writes the report.")
             return None
@@ -75,34 +87,41 @@ def run_sweep(
         return end.record
 
 
-def _search_and_report(
-    config: SweepConfig,
-    folder: StudyFolder,
-    executor: WorkerPool,
-    shared: SharedJournal | None,
-    progress: Progress,
-    stop: Stop,
-) -> End | None:
+def _search_and_report(launch: Launch) -> End | None:
     """What is done while the workers run; None where another launch on the same study writes the report."""
     # Imported here: MLflow and Optuna take as long to load as TensorFlow does in the workers, which have begun.
-    from reports.files import remove_documents
     from reports.health import data_warnings
-    from reports.record import RECORD_FILE
-    from reports.record_file import write_record
-    from sweeps.config.schema import flatten
-    from sweeps.finish.finalize import checked_import, close_study, described
-    from sweeps.finish.summary import End
     from sweeps.search.loop import run_trials
-    from sweeps.search.optuna_study import STUDY_DATABASE
     from sweeps.search.study_setup import open_study
-    from sweeps.storage.journal import Journal
-    from sweeps.storage.sqlite import fold_log
-    from sweeps.tracking.mirror import Mirror, open_tracker
-    from sweeps.tracking.runs import Tracker
 
-    _quiet_mlflow()
-    # Answered before the databases are opened: what ends the study here leaves no run and no study in them. The workers
-    # go on meanwhile with what candidates share.
+    config, coordinator, folder, progress = launch.config, launch.coordinator, launch.folder, launch.progress
+    # Answered before the databases are opened: what ends the study here leaves no run and no study in them.
+    data, check = _first_answers(launch)
+    coordinator.notify(progress.note)
+    with coordinator.setting_up():
+        mirror = _open_mirror(launch, data)
+        study = open_study(config, coordinator)
+    with mirror.ended_on_error():
+        for sentence in data_warnings(data):
+            progress.note(f"Warning: {sentence}")
+        if config.space.prunes_channels:
+            progress.say("ranking the channels and reading images, once for all trials")
+        early_end = run_trials(
+            config, study, coordinator, launch.executor, mirror, progress, launch.stop, folder.elapsed_s
+        )
+        folder.count_time()
+        with coordinator.closing() as is_ours:
+            if is_ours:
+                return _close_and_report(launch, mirror, data, check, early_end)
+        mirror.close()
+        return None
+
+
+def _first_answers(launch: Launch) -> tuple[DataSet, ImportCheck | None]:
+    """What the workers say of images and network. They go on meanwhile with what candidates share."""
+    from sweeps.finish.finalize import checked_import, described
+
+    config, executor = launch.config, launch.executor
     first: dict[str, Request[object]] = {"data": request(Evaluator.describe)}
     if config.import_check is not None:
         first["import check"] = request(Evaluator.import_check)
@@ -111,56 +130,56 @@ def _search_and_report(
     if config.space.prunes_channels:
         executor.submit("preparation", request(Evaluator.prepare))  # whoever needs it sooner waits for it
     if config.import_check is not None:
-        progress.say(f"scoring the imported network on {config.import_check.split!r}")
+        launch.progress.say(f"scoring the imported network on {config.import_check.split!r}")
     answers = answers_to(executor, first)
-    data = described(answers["data"], folder.path / LOG_FILE)
-    check = checked_import(config, answers.get("import check"))
-
-    settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
-    if shared is not None:
-        shared.patience.say = progress.note
-    with contextlib.nullcontext() if shared is None else shared.setting_up():
-        tracker = open_tracker(partial(Tracker, config.study, folder.study_id, settings, shared))
-        study = open_study(config, folder.path, shared)
-    mirror = Mirror(tracker, folder.path, progress.note)
-    with mirror.ended_on_error():
-        for sentence in data_warnings(data):
-            progress.note(f"Warning: {sentence}")
-        tracker.class_names = data.class_names
-        if config.space.prunes_channels:
-            progress.say("ranking the channels and reading images, once for all trials")
-        journal = shared or Journal(folder.path)
-        if isinstance(journal, Journal) and journal.notice:
-            progress.note(journal.notice)
-        early_end = run_trials(config, study, journal, executor, mirror, progress, stop, folder.elapsed_s)
-
-        folder.count_time()
-        with contextlib.nullcontext(True) if shared is None else shared.closing() as is_ours:
-            if not is_ours or (shared is not None and shared.others_at_work()):
-                mirror.close()
-                return None
-            progress.say("scoring the front on the held-out images")
-            record = close_study(config, journal.trials, executor, folder, data, check)
-            write_record(record, folder.path)
-            from reports.content import intervals, warnings_of
-
-            found = intervals(record)
-            documents: tuple[Path, ...] = ()
-            remove_documents(folder.path)
-            if config.report.documents:
-                progress.say("writing the report")
-                from reports.document import write_documents  # a second of Matplotlib and Typst, kept from the start
-
-                documents = write_documents(record, folder.path, config.report.paper, found)
-            fold_log(folder.path / STUDY_DATABASE)
-            warnings = tuple(warnings_of(record, found))
-            artifacts = [*documents, folder.path / RECORD_FILE]
-            unwritten = mirror.finish(record, artifacts, early_end is None, found.on_front, warnings)
-    return End(record, folder.path, documents, early_end, warnings, unwritten)
+    data = described(answers["data"], launch.folder.path / LOG_FILE)
+    return data, checked_import(config, answers.get("import check"))
 
 
-def _quiet_mlflow() -> None:
+def _open_mirror(launch: Launch, data: DataSet) -> Mirror:
+    """MLflow's runs of the study, which follow the journal from now on."""
+    from sweeps.config.schema import flatten
+    from sweeps.tracking.mirror import Mirror, open_tracker
+    from sweeps.tracking.runs import Tracker
+
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # one line of ours says what is lost
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # of each attempt to reach a server that is away
+    config, folder = launch.config, launch.folder
+    settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
+    tracker = open_tracker(partial(Tracker, config.study, folder.study_id, settings, launch.coordinator))
+    tracker.class_names = data.class_names
+    return Mirror(tracker, folder.path, launch.progress.note)
+
+
+def _close_and_report(
+    launch: Launch, mirror: Mirror, data: DataSet, check: ImportCheck | None, early_end: str | None
+) -> End:
+    """Score the front on the held-out images, run its programs, and write what is known: record, documents, MLflow."""
+    from reports.content import intervals, warnings_of
+    from reports.files import remove_documents
+    from reports.record import RECORD_FILE
+    from reports.record_file import write_record
+    from sweeps.finish.finalize import close_study
+    from sweeps.finish.summary import End
+    from sweeps.storage.local_coordinator import STUDY_DATABASE
+    from sweeps.storage.sqlite import fold_log
+
+    config, folder, progress = launch.config, launch.folder, launch.progress
+    progress.say("scoring the front on the held-out images")
+    record = close_study(config, launch.coordinator.trials, launch.executor, folder, data, check)
+    write_record(record, folder.path)
+    found = intervals(record)
+    documents: tuple[Path, ...] = ()
+    remove_documents(folder.path)
+    if config.report.documents:
+        progress.say("writing the report")
+        from reports.document import write_documents  # a second of Matplotlib and Typst, kept from the start
+
+        documents = write_documents(record, folder.path, config.report.paper, found)
+    fold_log(folder.path / STUDY_DATABASE)
+    warnings = tuple(warnings_of(record, found))
+    artifacts = [*documents, folder.path / RECORD_FILE]
+    unwritten = mirror.finish(record, artifacts, early_end is None, found.on_front, warnings)
+    return End(record, folder.path, documents, early_end, warnings, unwritten)

@@ -118,7 +118,7 @@ class Disturbed:
     def trials(self) -> Mapping[int, Trial]:
         """The trials that have finished, by number."""
         from sweeps.storage.journal import read_journal
-        from sweeps.storage.postgres_journal import read_shared_journal
+        from sweeps.storage.postgres_tables import read_shared_journal
 
         return read_shared_journal(self.storage, self.name) if self.storage else read_journal(self.study)
 

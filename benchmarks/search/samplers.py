@@ -56,6 +56,7 @@ def replay(known: Known, sampler: str, seed: int, screened: bool, share: float) 
     from reports.record import State, Trial
     from sweeps.config.schema import ScreeningConfig
     from sweeps.search.optuna_study import Study
+    from sweeps.storage.local_coordinator import LocalCoordinator
     from sweeps.trial.screening import pruning_reason, screen
 
     size = len(known.trials)
@@ -66,7 +67,7 @@ def replay(known: Known, sampler: str, seed: int, screened: bool, share: float) 
     told: dict[int, Trial] = {}
     seconds, measured = 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
-        study = Study(Path(folder), "replay", space, sampler, seed)
+        study = Study(LocalCoordinator(Path(folder), size), "replay", space, sampler, seed)
         while (question := study.ask(told)) is not None:
             trial = replace(known.trials[question.candidate], number=question.number, feasible=True)
             compression = question.candidate.compression

@@ -140,7 +140,7 @@ def _settings(folder: StudyFolder) -> tuple[ConstraintsConfig, str | None]:
 def _trials(folder: StudyFolder) -> dict[int, Trial]:
     from sweeps.storage.databases import OPTUNA, server_problem
     from sweeps.storage.journal import read_journal
-    from sweeps.storage.postgres_journal import read_shared_journal
+    from sweeps.storage.postgres_tables import read_shared_journal
 
     url = folder.launch.get("storage")
     if url is None:

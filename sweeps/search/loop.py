@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -21,8 +20,7 @@ from sweeps.config.constraints import excesses, judge, planned_limits
 from sweeps.config.schema import SweepConfig
 from sweeps.search.optuna_study import PendingTrial, Study
 from sweeps.search.progress import Progress
-from sweeps.storage.journal import Journal
-from sweeps.storage.postgres_journal import BudgetSpentError, SharedJournal
+from sweeps.storage.coordinator import BudgetSpentError, Coordinator
 from sweeps.storage.study_folder import check_folder
 from sweeps.tracking.mirror import Mirror
 from sweeps.tracking.runs import TRACEBACKS
@@ -34,18 +32,15 @@ from sweeps.workers.worker_pool import Answer, Failure, WorkerPool
 RULED_OUT_IN_A_ROW = 200
 """Candidates that cost no measurement; after so many the space holds nothing new."""
 POLL_S = 0.2
-LOOK_S = 1.0
-"""How often a launch looks at what others have found."""
 SETTLE_S = 10.0
 """How long the end of the search waits for MLflow, so that a launch which then closes the study finds these runs."""
 PLANS = "plans"
-J = TypeVar("J", bound=Journal | SharedJournal)
 
 
 def run_trials(
     config: SweepConfig,
     study: Study,
-    journal: Journal | SharedJournal,
+    coordinator: Coordinator,
     executor: WorkerPool,
     mirror: Mirror,
     progress: Progress,
@@ -57,42 +52,40 @@ def run_trials(
     Args:
         clock: seconds of the study's wall time until now.
     """
-    rest = executor, mirror, progress, clock
-    search: Search[SharedJournal] | Search[Journal]
-    if isinstance(journal, SharedJournal):
-        search = _SharedSearch(config, study, journal, *rest)
-    else:
-        search = Search(config, study, journal, *rest)
+    search = Search(config, study, coordinator, executor, mirror, progress, clock)
     # The sampler's small matrices: threads of theirs would only fight the workers for the cores.
     with threadpool_limits(1, user_api="blas"):
         return search.run(stop)
 
 
-class Search(Generic[J]):
+class Search:
     """The state of a running search.
 
     A question is asked, answered (in the journal), told (to the sampler) and handed to MLflow's mirror, the last two in
-    the order of the questions. What is told before question n is asked depends on n alone, never on which worker was
-    the faster.
+    the order of the questions. With one launch, what is told before question n is asked depends on n alone, never on
+    which worker was the faster. With several, each asks, evaluates and tells for itself, and knows what any has found.
     """
 
     def __init__(
         self,
         config: SweepConfig,
         study: Study,
-        journal: J,
+        coordinator: Coordinator,
         executor: WorkerPool,
         mirror: Mirror,
         progress: Progress,
         clock: Callable[[], float],
     ) -> None:
-        self.config, self.study, self.journal, self.clock = config, study, journal, clock
+        self.config, self.study, self.coordinator, self.clock = config, study, coordinator, clock
         self.executor, self.mirror, self.progress = executor, mirror, progress
         self.told: dict[int, Trial] = {}
+        """In the order of their numbers; those of other launches as they were read."""
         self.pending: deque[PendingTrial] = deque()
         """Asked and not told, in order."""
         self.held: deque[PendingTrial] = deque()
         """Those of `pending` that wait for the answers they knew when they were asked first: the journal lost these."""
+        self.reasked: frozenset[int] = frozenset()
+        """Numbers of questions whose answers the journal lost, and that others were told after."""
         self.failures = self.ruled_out = 0
         """In a row, of the trials told last."""
 
@@ -127,10 +120,10 @@ class Search(Generic[J]):
                 if not stop.asked and not exhausted and self._budget_left() and self._may_ask():
                     exhausted = not self._ask()
                 elif not self.pending:
-                    if stop.asked or not self._others_work():
+                    if stop.asked or not self.coordinator.is_open_elsewhere:
                         break
                     time.sleep(POLL_S)
-                elif self.pending[0].number in self.journal.trials:
+                elif self.pending[0].number in self.coordinator.trials:
                     self._tell(self.pending.popleft())
                 else:
                     self._wait()
@@ -151,7 +144,7 @@ class Search(Generic[J]):
         for answer in self.executor.poll(POLL_S):
             # Where the preparation failed, the trials that need it try again, and fail with the reason.
             if isinstance(answer.key, PendingTrial):
-                self.journal.append(_trial(answer, self.config.folder, self.clock()))
+                self.coordinator.append(_trial(answer, self.config.folder, self.clock()))
 
     @property
     def _tracebacks(self) -> Path:
@@ -159,34 +152,52 @@ class Search(Generic[J]):
 
     def _defer_pending(self) -> None:
         """What is open when the search ends before its time; whatever a worker still answers comes too late."""
-        while self.pending and self.pending[0].number in self.journal.trials:
+        while self.pending and self.pending[0].number in self.coordinator.trials:
             self._tell(self.pending.popleft())
         for question in reversed(self.pending):
             self._defer(question)
 
     def _defer(self, question: PendingTrial) -> None:
         self.study.defer(question)
+        self.coordinator.give_up(question.number)
 
     def _end(self) -> None:
-        """What other launches left to do; there are none."""
+        """What a launch of several answered and was killed before it told, the last one tells."""
+        if self.coordinator.others_at_work():
+            return
+        for question in self.study.left_running():
+            if question.number in self.coordinator.trials:
+                self._tell_study(question)
+            else:
+                self.study.defer(question)
 
     def _look_around(self) -> None:
-        """What other launches have done."""
+        """Take in what other launches have found, and take over what one of them has left."""
+        if not self.coordinator.keep_up():
+            return
+        self._take_in()
+        if len(self.pending) < self.lag and (claim := self.coordinator.take_over()) is not None:
+            question = self.study.take_up(claim, len(self.told))
+            self.pending.append(question)
+            self._submit(question)
 
-    def _others_work(self) -> bool:
-        """Whether trials are open that another launch evaluates."""
-        return False
+    def _take_in(self) -> None:
+        """Take in the trials that earlier launches, or others, have answered."""
+        answered = self.coordinator.trials
+        for number in sorted(answered.keys() - self.told.keys() - {question.number for question in self.pending}):
+            trial = self.told[number] = self._judged(answered[number])
+            if self.coordinator.is_ours(number):
+                self.mirror.write(trial)
+                self._count(trial)
 
     def _begin(self) -> None:
         """Take up what an earlier launch left: what it told, what it asked, and what it had answers to."""
-        answered = self.journal.trials
+        answered = self.coordinator.trials
         self.mirror.keep_only(answered)
-        self.pending.extend(self.study.unfinished(answered))
-        unfinished = {question.number for question in self.pending}
-        self.told = {n: self._judged(answered[n]) for n in sorted(answered) if n not in unfinished}
-        for trial in self.told.values():
-            self.mirror.write(trial)
-            self._count(trial)
+        self.pending.extend(self.coordinator.left_open(self.study.unfinished))
+        self._take_in()
+        last = max(self.told, default=-1)
+        self.reasked = frozenset(question.number for question in self.pending if question.number < last)
         self.progress.begin(answered)
         self.held.extend(question for question in self.pending if question.number not in answered)
         self._submit_held()
@@ -198,17 +209,20 @@ class Search(Generic[J]):
 
     def _may_ask(self) -> bool:
         """Whether a new question may be asked: not while one is open that is older than what was told."""
-        if self.pending and self.told and self.pending[0].number < max(self.told):
+        if self.pending and self.pending[0].number in self.reasked:
             return False
         return len(self.pending) < self.lag
 
     def _budget_left(self) -> bool:
         """Whether another question may be asked; open ones are taken to be measured."""
-        return self._is_affordable(list(self.told.values()), len(self.pending))
+        return self.coordinator.budget_left(list(self.told.values()), len(self.pending))
 
     def _ask(self) -> bool:
         """Ask and hand out the next question; False where none is left."""
-        question = self.study.ask(self._known_now())
+        try:
+            question = self.study.ask(self._known_now())
+        except BudgetSpentError:
+            return True  # another launch was sooner
         if question is None:
             return False
         self.pending.append(question)
@@ -216,19 +230,10 @@ class Search(Generic[J]):
         return True
 
     def _known_now(self) -> Mapping[int, Trial]:
-        """What the next question may know: what was told when it would be asked in a search that nothing stopped.
-
-        A stop waits for the trials under way and tells them all; a question asked after it knows no more for that.
-        """
+        """What the next question may know."""
         number = 1 + max((*self.told, *(question.number for question in self.pending)), default=-1)
         trials = list(self.told.values())
-        known = min(max(0, number - self.lag + 1), len(trials))
-        while known < len(trials) and not self._is_affordable(trials[:known], number - known):
-            known += 1
-        return {trial.number: trial for trial in trials[:known]}
-
-    def _is_affordable(self, told: Sequence[Trial], open_count: int) -> bool:
-        return sum(trial.spent for trial in told) + open_count < self.config.search.trials
+        return {trial.number: trial for trial in trials[: self.coordinator.known_count(trials, number, self.lag)]}
 
     def _submit(self, question: PendingTrial) -> None:
         self.executor.submit(question, self.request_for(question))
@@ -255,17 +260,21 @@ class Search(Generic[J]):
         return list(self.told.values())[: question.known]
 
     def _tell(self, question: PendingTrial) -> None:
-        trial = self._judged(self.journal.trials[question.number])
-        self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
+        trial = self._tell_study(question)
         self._learn(trial)
         self.progress.finished(trial)
         self.mirror.write(trial)
 
+    def _tell_study(self, question: PendingTrial) -> Trial:
+        """Tell the sampler how a question was answered; the trial, judged."""
+        trial = self._judged(self.coordinator.trials[question.number])
+        self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
+        return trial
+
     def _learn(self, trial: Trial) -> None:
-        """Take a told trial into account, at the place that its number has."""
-        is_late = bool(self.told) and trial.number < max(self.told)
+        """Take a told trial into account; one that was asked again, at the place that its number has."""
         self.told[trial.number] = trial
-        if is_late:
+        if trial.number in self.reasked:
             self.told = dict(sorted(self.told.items()))
             self.failures = self.ruled_out = 0
             for earlier in self.told.values():
@@ -282,81 +291,10 @@ class Search(Generic[J]):
 
     @property
     def _baseline(self) -> Trial | None:
-        return self.journal.trials.get(0)
+        return self.coordinator.trials.get(0)
 
     def _judged(self, trial: Trial) -> Trial:
         return judge(trial, self._baseline, self.config.constraints)
-
-
-class _SharedSearch(Search[SharedJournal]):
-    """A search that other launches take part in: each asks, evaluates and writes for itself, and all know what any has
-    found. Which launch measures what depends on their speed; no candidate is measured by two."""
-
-    _renewed = _looked = float("-inf")
-
-    def _begin(self) -> None:
-        self.told = {n: self._judged(trial) for n, trial in self.journal.trials.items()}
-        self.progress.begin(self.journal.trials)
-
-    def _look_around(self) -> None:
-        now, lease_s = time.monotonic(), self.config.storage.lease_seconds
-        if now - self._renewed > lease_s / 5:
-            self.journal.renew()
-            self._renewed = now
-        if now - self._looked < LOOK_S:
-            return
-        self._looked = now
-        self.journal.refresh()
-        for notice in self.journal.take_notices():
-            self.progress.note(notice)
-        own = {question.number for question in self.pending}
-        for number, trial in self.journal.trials.items():
-            if number not in own and number not in self.told:
-                self.told[number] = self._judged(trial)
-        if len(self.pending) < self.lag and (claim := self.journal.take_over()) is not None:
-            question = self.study.take_up(claim, len(self.told))
-            self.pending.append(question)
-            self._submit(question)
-
-    def _may_ask(self) -> bool:
-        return len(self.pending) < self.lag
-
-    def _learn(self, trial: Trial) -> None:
-        """In the order of the answers, which depends on the speed of the launches anyhow."""
-        self.told[trial.number] = trial
-        self._count(trial)
-
-    def _budget_left(self) -> bool:
-        spent = sum(trial.spent for trial in self.journal.trials.values())
-        return spent + self.journal.open_claims < self.config.search.trials
-
-    def _known_now(self) -> Mapping[int, Trial]:
-        return self.told
-
-    def _ask(self) -> bool:
-        try:
-            return super()._ask()
-        except BudgetSpentError:
-            self.journal.refresh()
-            return True
-
-    def _others_work(self) -> bool:
-        return self.journal.open_claims > 0
-
-    def _defer(self, question: PendingTrial) -> None:
-        super()._defer(question)
-        self.journal.give_up(question.number)
-
-    def _end(self) -> None:
-        """What a launch answered and was killed before it told, the last launch tells."""
-        if self.journal.others_at_work():
-            return
-        for question in self.study.left_running():
-            if question.number in self.journal.trials:
-                trial = self._judged(self.journal.trials[question.number])
-                self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
-            else:
-                self.study.defer(question)
 
 
 def _trial(answer: Answer, folder: Path, finished_s: float) -> Trial:

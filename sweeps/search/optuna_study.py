@@ -8,34 +8,27 @@ order does not depend on how often the study was stopped and resumed.
 from __future__ import annotations
 
 import random
-import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, get_storage
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
-from sqlalchemy.exc import DatabaseError
 
 from reports.record import State, Trial
 from sweeps.config.constraints import costs_of
 from sweeps.config.space import BASELINE, Candidate, Space
 from sweeps.search.ehvi import ANYTHING, Worth, choose
 from sweeps.search.samplers import make_sampler, mixed_seed
+from sweeps.storage.coordinator import BudgetSpentError, Claim, Coordinator
 from sweeps.storage.known_storage import QUESTION, KnownStorage
-from sweeps.storage.optuna_storage import LastingStorage
-from sweeps.storage.postgres_journal import BudgetSpentError, Claim, SharedJournal
-from sweeps.storage.sqlite import use_write_ahead_log
 
-STUDY_DATABASE = "study.db"
 REPEATS_BEFORE_RANDOM = 8
 """Repeats in a row after which an untried candidate is drawn at random: samplers circle where a space runs out."""
 
@@ -59,71 +52,42 @@ def _as_attribute(number: int, candidate: Candidate, known: int) -> dict[str, An
     return {"number": number, "candidate": candidate.as_params(), "known": known}
 
 
-def _is_damaged(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, DatabaseError) and re.search("not a database|malformed", str(error)):
-            return True
-        if isinstance(error, RuntimeError) and "table schema" in str(error):  # of another version of Optuna
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 class Study:
-    """Ask and tell, on an Optuna study in `study.db`. Not thread-safe; only the parent process holds one."""
+    """Ask and tell, on a study of Optuna's. Not thread-safe; only the parent process of a launch holds one.
+
+    Args:
+        coordinator: says where Optuna's study is, and whose a candidate is.
+        name: of Optuna's study.
+        costs: objectives other than mIoU, by the names of `sweeps.config.constraints.PLANNED`.
+        worth: what a candidate costs and must keep, for `ehvi`.
+    """
 
     def __init__(
         self,
-        folder: Path,
+        coordinator: Coordinator,
         name: str,
         space: Space,
         sampler: str,
         seed: int,
         costs: Sequence[str] = ("peak_memory_mb",),
-        shared: SharedJournal | None = None,
         worth: Worth = ANYTHING,
     ) -> None:
-        """
-        Args:
-            costs: objectives other than mIoU, by the names of `sweeps.config.constraints.PLANNED`.
-            shared: the journal of a study that other launches work on, too; it numbers the candidates then, and the
-                study is in its database.
-            worth: what a candidate costs and must keep, for `ehvi`.
-        """
-        self._worth = worth
+        self._coordinator, self._worth = coordinator, worth
         self._space, self._sampler, self._seed, self._costs = space, sampler, seed, tuple(costs)
         self._levels = space.levels()
         self._untried = dict.fromkeys(space.candidates())
         """In the order of the space."""
         self._searched = frozenset(self._untried)
-        self._shared = shared
-        use_write_ahead_log()
-        if shared is not None:
-            self._study = self._create(LastingStorage(shared.url, shared.patience, QUESTION), name)
-        else:
-            self._study = self._open(folder / STUDY_DATABASE, name)
-            if not self._fits(self._study):
-                optuna.delete_study(study_name=name, storage=self._study._storage)
-                self._study = self._open(folder / STUDY_DATABASE, name)
+        directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(self._costs)]
+
+        def load(storage: KnownStorage) -> optuna.Study:
+            return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+
+        self._study, self._storage = coordinator.open_study(load, self._fits)
+        self._study_id = self._storage.get_study_id_from_name(name)
         self._study.set_metric_names(["miou", *costs])
         self.asked: dict[Candidate, int] = {}
         """Every candidate ever asked, and its number."""
-
-    def _open(self, database: Path, name: str) -> optuna.Study:
-        url = f"sqlite:///{database}"
-        try:
-            return self._create(KnownStorage(get_storage(url)), name)
-        except (DatabaseError, StorageInternalError, RuntimeError) as error:
-            if not _is_damaged(error):
-                raise
-            for suffix in ("", "-wal", "-shm"):  # `unfinished` brings back from the journal what it held
-                with suppress(FileNotFoundError):
-                    database.with_name(database.name + suffix).rename(f"{database}.damaged{suffix}")
-            return self._create(KnownStorage(get_storage(url)), name)
-
-    def _create(self, storage: BaseStorage, name: str) -> optuna.Study:
-        directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(self._costs)]
-        return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
 
     def _fits(self, study: optuna.Study) -> bool:
         """Whether what the study holds is of this space; else it is made anew, from the journal."""
@@ -190,10 +154,12 @@ class Study:
 
         Args:
             finished: the trials that the choice may rest on, by number; of others that were told the sampler sees no
-                more than that they were asked. A study with other launches reads all that Optuna holds.
+                more than that they were asked.
+
+        Raises:
+            BudgetSpentError: other launches have claimed what was left of the budget.
         """
-        if self._shared is not None:
-            self._sync_asked(self._shared.asked)
+        self._sync_asked()
         if BASELINE not in self.asked:
             return self._ask_baseline()
         number = max(self.asked.values()) + 1
@@ -214,9 +180,7 @@ class Study:
                 return question
             if trial is not None:
                 self._answer_repeat(trial, self.asked[candidate], finished)
-        if self._shared is not None:
-            return self.ask(finished)  # others were sooner each time
-        raise AssertionError("an untried candidate was not asked")
+        return self.ask(finished)  # another launch was sooner each time
 
     def take_up(self, claim: Claim, known: int) -> PendingTrial:
         """The question of a claim that another launch left behind, or whose answer was damaged."""
@@ -233,14 +197,13 @@ class Study:
             return PendingTrial(claim.number, claim.candidate, None, known)
         return self._begin(claim.number, claim.candidate, known)
 
-    def _sync_asked(self, asked: Mapping[Candidate, int]) -> None:
-        for candidate, number in asked.items():
+    def _sync_asked(self) -> None:
+        for candidate, number in self._coordinator.asked.items():
             if candidate not in self.asked:
                 self._register(candidate, number)
 
     def _ask_baseline(self) -> PendingTrial | None:
-        if self._shared is not None and self._shared.claim(BASELINE) is None:
-            self._sync_asked(self._shared.asked)
+        if self._coordinator.claim(BASELINE, 0) is None:
             return self.ask({})
         self._register(BASELINE, 0)
         return self._begin(0, BASELINE, 0)
@@ -255,14 +218,12 @@ class Study:
             distributions=self._distributions(),
             user_attrs={QUESTION: _as_attribute(number, candidate, known)},
         )
-        storage = self._study._storage
-        trial_id = storage.create_new_trial(self._study._study_id, template_trial=trial)
-        return PendingTrial(number, candidate, storage.get_trial_number_from_id(trial_id), known)
+        trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
+        return PendingTrial(number, candidate, self._storage.get_trial_number_from_id(trial_id), known)
 
     def _ask_optuna(self, number: int, known: Collection[int]) -> OptunaTrial:
         self._study.sampler = make_sampler(self._sampler, self._seed, number)
-        storage = self._study._storage
-        with storage.showing(known) if isinstance(storage, KnownStorage) else nullcontext():
+        with self._storage.showing(known):
             return self._study.ask(self._distributions())
 
     def _register(self, candidate: Candidate, number: int) -> None:
@@ -271,22 +232,20 @@ class Study:
 
     def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial | None, known: int) -> PendingTrial | None:
         """The question, unless another launch was sooner. `trial`: Optuna's, where the candidate was its choice."""
-        if self._shared is not None:
-            try:
-                claimed = self._shared.claim(candidate)
-            except BudgetSpentError:
-                if trial is not None:
-                    self._study.tell(trial, state=TrialState.FAIL)
-                raise
-            if claimed is None:
-                self._sync_asked(self._shared.asked)
-                return None
-            number = claimed
-        self._register(candidate, number)
+        try:
+            claimed = self._coordinator.claim(candidate, number)
+        except BudgetSpentError:
+            if trial is not None:
+                self._study.tell(trial, state=TrialState.FAIL)
+            raise
+        if claimed is None:
+            self._sync_asked()
+            return None
+        self._register(candidate, claimed)
         if trial is None:
-            return self._begin(number, candidate, known)
-        trial.set_user_attr(QUESTION, _as_attribute(number, candidate, known))
-        return PendingTrial(number, candidate, trial.number, known)
+            return self._begin(claimed, candidate, known)
+        trial.set_user_attr(QUESTION, _as_attribute(claimed, candidate, known))
+        return PendingTrial(claimed, candidate, trial.number, known)
 
     def tell(self, question: PendingTrial, result: Trial, constraints: Mapping[str, float]) -> None:
         """Tell Optuna how a question ended. Constraints: by name, feasible where <= 0."""
@@ -294,10 +253,10 @@ class Study:
             return
         values = self._values(result) if result.state is State.COMPLETE else None
         states = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
-        # The last launch on a shared study tells what others seem to have left, and they may just be telling it.
+        # The last of several launches tells what others seem to have left, and they may just be telling it.
         with suppress(UpdateFinishedTrialError):
             if constraints:
-                trial = self._optuna_trial(question.optuna_number)
+                trial = OptunaTrial(self._study, self._trial_id(question.optuna_number))
                 for name, excess in constraints.items():
                     trial.set_constraint(name, excess)
             # `Study.tell` does the same, but reads the whole trial before and after, and so takes 20 ms and not 4; what
@@ -323,9 +282,7 @@ class Study:
             self._set_state(question.optuna_number, TrialState.WAITING)
 
     def _set_state(self, optuna_number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
-        storage = self._study._storage
-        trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, optuna_number)
-        storage.set_trial_state_values(trial_id, state, values)
+        self._storage.set_trial_state_values(self._trial_id(optuna_number), state, values)
 
     def _answer_repeat(self, trial: OptunaTrial, number: int, finished: Mapping[int, Trial]) -> None:
         trial.set_user_attr("repeat_of", number)
@@ -338,11 +295,8 @@ class Study:
             # TPE ignores FAIL and would ask again (48 of 60 came back, measured); told PRUNED it learns.
             self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _optuna_trial(self, optuna_number: int) -> OptunaTrial:
-        return OptunaTrial(
-            self._study,
-            self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, optuna_number),
-        )
+    def _trial_id(self, optuna_number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, optuna_number)
 
     def _distributions(self) -> dict[str, BaseDistribution]:
         """Levels by index: they are ordered but not evenly spaced, and samplers should know their order."""

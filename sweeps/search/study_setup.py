@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sweeps.config.constraints import planned_limits
 from sweeps.config.schema import SweepConfig
 from sweeps.search.ehvi import Costs, Worth
 from sweeps.search.optuna_study import Study
-from sweeps.storage.postgres_journal import SharedJournal
+from sweeps.storage.coordinator import Coordinator
 
 
-def open_study(config: SweepConfig, folder: Path, shared: SharedJournal | None) -> Study:
+def open_study(config: SweepConfig, coordinator: Coordinator) -> Study:
     """The search of a sweep."""
     search, space = config.search, config.space.space()
-    seed = config.seed if shared is None else shared.own_seed(config.seed)
+    seed = coordinator.own_seed(config.seed)
     worth = Worth(rough_costs(config), planned_limits(config.constraints), config.constraints.miou_drop)
-    return Study(folder, config.study, space, search.sampler_name, seed, search.costs, shared, worth)
+    return Study(coordinator, config.study, space, search.sampler_name, seed, search.costs, worth)
 
 
 def rough_costs(config: SweepConfig) -> Costs:

@@ -1,15 +1,22 @@
-"""Optuna's storage in a database on a server, which may be restarted in mid-study."""
+"""Optuna's storages: a file in the study's folder, or a database on a server, which may be restarted in mid-study."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+import optuna
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DatabaseError
 
+from sweeps.storage.known_storage import QUESTION, KnownStorage
 from sweeps.storage.reconnect import CONNECTION, Patience
+from sweeps.storage.sqlite import use_write_ahead_log
 
 _READS_AND_SETS = (
     "get_study_id_from_name", "get_study_name_from_id", "get_study_directions", "get_study_user_attrs",
@@ -64,3 +71,42 @@ def _waiting(name: str) -> Callable[..., Any]:
 
 for _name in _READS_AND_SETS:
     setattr(LastingStorage, _name, _waiting(_name))
+
+
+def known_storage(url: str, patience: Patience) -> KnownStorage:
+    """The storage in a database on a server."""
+    return KnownStorage(get_storage(LastingStorage(url, patience, QUESTION)))
+
+
+def open_sqlite_study(
+    database: Path, load: Callable[[KnownStorage], optuna.Study]
+) -> tuple[optuna.Study, KnownStorage]:
+    """The study in a file, and its storage. A damaged file is set aside and made anew; the search brings back from the
+    journal what it held.
+
+    Args:
+        load: creates the study in a storage, or loads it.
+    """
+    use_write_ahead_log()
+    url = f"sqlite:///{database}"
+    try:
+        storage = KnownStorage(get_storage(url))
+        return load(storage), storage
+    except (DatabaseError, StorageInternalError, RuntimeError) as error:
+        if not _is_damaged(error):
+            raise
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                database.with_name(database.name + suffix).rename(f"{database}.damaged{suffix}")
+        storage = KnownStorage(get_storage(url))
+        return load(storage), storage
+
+
+def _is_damaged(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, DatabaseError) and re.search("not a database|malformed", str(error)):
+            return True
+        if isinstance(error, RuntimeError) and "table schema" in str(error):  # of another version of Optuna
+            return True
+        error = error.__cause__ or error.__context__
+    return False

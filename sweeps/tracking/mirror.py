@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from evaluation.errors import UserError
@@ -72,7 +73,10 @@ class Mirror:
     def __init__(self, tracker: Tracker, folder: Path, say: Callable[[str], None]) -> None:
         self._tracker, self._folder, self._say = tracker, folder, say
         self._queue: deque[Trial] = deque()
-        self._kept: frozenset[int] | None = None
+        self._handed_in: set[int] = set()
+        """Numbers of all trials that were ever in the queue."""
+        self._first: deque[Callable[[], None]] = deque()
+        """What is to be done before the next trial is written."""
         self._changed = threading.Condition()
         self._reason: str | None = None
         """Why the last attempt failed; None after one that did not."""
@@ -88,11 +92,12 @@ class Mirror:
         """Hand in a finished trial; returns at once."""
         with self._changed:
             self._queue.append(trial)
+            self._handed_in.add(trial.number)
             self._changed.notify_all()
 
     def keep_only(self, numbers: Iterable[int]) -> None:
         """See `Tracker.keep_only`; done before anything is written."""
-        self._kept = frozenset(numbers)
+        self._first.append(partial(self._tracker.keep_only, frozenset(numbers)))
 
     def settle(self, limit_s: float) -> bool:
         """Wait until everything handed in is written; False where the store is away, or the time is up."""
@@ -110,14 +115,19 @@ class Mirror:
         shares: Mapping[int, float],
         warnings: Sequence[str] = (),
     ) -> Unwritten | None:
-        """See `Tracker.finish`. Returns what could not be written, or None."""
+        """See `Tracker.finish`. Trials that another launch has measured are handed in before: it may have been killed
+        before it wrote them. Returns what could not be written, or None."""
+        if others := [trial for trial in record.trials if trial.number not in self._handed_in]:
+            self._first.append(self._tracker.take_stock)
+            for trial in others:
+                self.write(trial)
         self._try_all_once_more()
         self._stop(LAST_TRY_S)
         runs, of = len(self._queue), len(record.trials)
         if self._reason is not None:
             return Unwritten(runs, of, self._reason)
         try:
-            self._drop_others()
+            self._do_first()
             self._tracker.finish(record, artifacts, spent, self._folder, shares, warnings)
         except Exception as error:
             return Unwritten(runs, of, short_reason(error))
@@ -168,17 +178,17 @@ class Mirror:
                     return
                 trial = self._queue[0]
             try:
-                self._drop_others()
+                self._do_first()
                 self._tracker.log_trial(trial, self._folder)
             except Exception as error:  # whatever a store or a network raises, trials go on
                 self._failed(error)
             else:
                 self._written()
 
-    def _drop_others(self) -> None:
-        if self._kept is not None:
-            self._tracker.keep_only(self._kept)
-            self._kept = None
+    def _do_first(self) -> None:
+        while self._first:
+            self._first[0]()
+            self._first.popleft()
 
     def _failed(self, error: Exception) -> None:
         with self._changed:

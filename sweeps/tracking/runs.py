@@ -8,7 +8,7 @@ the store was away meanwhile. `sweeps.tracking.mirror` calls this from a thread 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from reports.promises import PlanStatus, exceeded, plan_status, study_status
 from reports.record import State, StudyRecord, Trial
+from sweeps.storage.coordinator import Coordinator
 from sweeps.storage.databases import creating_tables
-from sweeps.storage.postgres_journal import SharedJournal
 from sweeps.storage.sqlite import fold_log, use_write_ahead_log
 from sweeps.tracking.address import absolute, be_brief, tracking_uri
 from sweeps.tracking.links import MOST_TAG_CHARACTERS, PLAN_TAG, run_link
@@ -44,19 +44,17 @@ TRACEBACKS = "failures"
 
 
 class Tracker:
-    """Writes one study. Opening it creates the database, once, before anything else could race for it."""
+    """Writes one study. Opening it creates the database, once, before anything else could race for it.
 
-    def __init__(
-        self, study: str, study_id: str, params: Mapping[str, str], shared: SharedJournal | None = None
-    ) -> None:
-        """
-        Args:
-            study: name of the experiment and of the parent run.
-            study_id: what tells this study from another of the same name.
-            params: of the parent run.
-            shared: of a study that other launches write, too.
-        """
-        self._shared = shared
+    Args:
+        study: name of the experiment and of the parent run.
+        study_id: what tells this study from another of the same name.
+        params: of the parent run.
+        coordinator: says which parent run all launches write to, and which trials only this one writes.
+    """
+
+    def __init__(self, study: str, study_id: str, params: Mapping[str, str], coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
         use_write_ahead_log()
         be_brief()
         self._uri = absolute(tracking_uri())
@@ -71,7 +69,8 @@ class Tracker:
         self._parent_link = run_link(self.experiment_id, self.parent_id, study)
         self._marks: dict[int, dict[str, str]] = {}
         """The tags of `NOT_ON_FRONT` of each trial's run, as they stand."""
-        self._children = self._existing_children() if shared is None else {}
+        self._children = self._existing_children(coordinator.is_ours)
+        """Runs by trial, as far as this launch knows."""
         self._begun: set[int] = set()
         """Trials whose writing has begun; one that is begun again has broken off, and may have left a run."""
         self.class_names: tuple[str, ...] = ()
@@ -88,34 +87,37 @@ class Tracker:
             return experiment.experiment_id
 
     def _open_parent(self, study: str, study_id: str, params: Mapping[str, str]) -> str:
-        known: str | None
-        if self._shared is not None:
-            known = self._shared.fact(PARENT_RUN)
-        else:
-            found = self._search(f"tags.`{STUDY_ID}` = '{study_id}'")
-            known = found[0].info.run_id if found else None
-        if known is not None:
-            self._client.update_run(known, status="RUNNING")
-            return known
-        run = self._client.create_run(self.experiment_id, run_name=study, tags={STUDY_ID: study_id})
-        made: str = run.info.run_id
-        if self._shared is not None:
-            first: str = self._shared.once(PARENT_RUN, made)
-            if first != made:
-                self._client.delete_run(made)
-                return first
+        found = self._search(f"tags.`{STUDY_ID}` = '{study_id}'")
+        if found:
+            run_id: str = found[0].info.run_id
+            self._client.update_run(run_id, status="RUNNING")
+            return run_id
+        made: str = self._client.create_run(self.experiment_id, run_name=study, tags={STUDY_ID: study_id}).info.run_id
+        agreed = self._coordinator.once(PARENT_RUN, made)
+        if agreed != made:
+            self._client.delete_run(made)
+            self._client.update_run(agreed, status="RUNNING")
+            return agreed
         self._client.log_batch(made, params=[Param(name, value[:6000]) for name, value in params.items()])
         return made
 
-    def _existing_children(self) -> dict[int, str]:
-        children = {}
+    def _existing_children(self, is_read: Callable[[int], bool]) -> dict[int, str]:
+        """Runs of trials by number. One that was begun and not ended, or is there twice, is deleted.
+
+        Args:
+            is_read: whether a trial counts; the runs of others, which another launch may just be writing, stay as they
+                are.
+        """
+        children: dict[int, str] = {}
         for run in self._search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_id}'"):
-            number = run.data.tags.get(TRIAL_NUMBER)
-            if run.info.status == "RUNNING" or number is None or int(number) in children:
+            number = int(run.data.tags.get(TRIAL_NUMBER, -1))
+            if not is_read(number):
+                continue
+            if run.info.status == "RUNNING" or number < 0 or number in children:
                 self._client.delete_run(run.info.run_id)
             else:
-                children[int(number)] = run.info.run_id
-                self._marks[int(number)] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
+                children[number] = run.info.run_id
+                self._marks[number] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
         return children
 
     def _search(self, condition: str) -> list[Run]:
@@ -136,13 +138,18 @@ class Tracker:
             self._client.delete_run(self._children[number])
             del self._children[number]
 
+    def take_stock(self) -> None:
+        """Read which runs there are, those of other launches among them. Once none of those is at work."""
+        self._children = self._existing_children(lambda _: True)
+
     def log_trial(self, trial: Trial, folder: Path) -> None:
         """Write a finished trial, unless it is there already.
 
         Raises:
             MlflowException: it could not be written, or not to its end; to be called again.
         """
-        if trial.number in self._begun or (self._shared is not None and trial.number not in self._children):
+        is_known = trial.number in self._children or self._coordinator.is_ours(trial.number)
+        if trial.number in self._begun or not is_known:
             self._remove_broken(trial.number)
         if trial.number in self._children:
             return
@@ -207,10 +214,6 @@ class Tracker:
             warnings: what a reader must know, as on page 1 of the report.
         """
         on_front = {number for equal in record.front for number in equal}
-        if self._shared is not None:
-            self._children = self._existing_children()
-            for trial in record.trials:
-                self.log_trial(trial, folder)
         over = exceeded(record.executions)
         for number, run_id in self._children.items():
             marks = {

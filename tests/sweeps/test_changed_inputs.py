@@ -29,7 +29,8 @@ from sweeps.finish.selection import select
 from sweeps.inputs.fingerprints import require_same_inputs
 from sweeps.inputs.splits import Unchanged
 from sweeps.storage.journal import Journal
-from sweeps.storage.study_folder import StudyFolder, open_folder, read_folder
+from sweeps.storage.open_coordinator import open_coordinator
+from sweeps.storage.study_folder import StudyFolder, read_folder
 from sweeps.sweep import run_sweep
 from sweeps.trial.network_evaluator import NetworkEvaluator
 from sweeps.trial.preflight import check_inputs
@@ -72,7 +73,8 @@ def study(config: Config, data: Path, tmp_path: Path) -> Callable:
 
 
 def _open(config, resume: bool = False, accept_changes: bool = False) -> StudyFolder:
-    with open_folder(config, resume, accept_changes, None, check_inputs(config)) as folder:
+    coordinator = open_coordinator(config)
+    with coordinator.open_folder(config, resume, accept_changes, check_inputs(config)) as folder:
         return folder
 
 
@@ -228,7 +230,7 @@ def test_another_program_is_said_and_not_refused(study: Callable) -> None:
     _open(study())
     _measure(study(), 0)
     other = replace(inputs, digests=dict(inputs.digests) | {"program": "of a later version"})
-    with open_folder(study(), True, inputs=other) as folder:
+    with open_coordinator(study()).open_folder(study(), True, False, other) as folder:
         (note,) = folder.notes
         assert "measured by another version of the program" in note
         (change,) = folder.changes

@@ -28,8 +28,9 @@ from reports.record_file import read_record
 from sweeps.config.load import load_config
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
-from sweeps.storage.postgres_journal import BudgetSpentError, Claim, SharedJournal, read_shared_journal
-from sweeps.storage.study_folder import open_folder
+from sweeps.storage.coordinator import BudgetSpentError, Claim
+from sweeps.storage.postgres_coordinator import PostgresCoordinator
+from sweeps.storage.postgres_tables import read_shared_journal
 from sweeps.sweep import run_sweep
 from sweeps.trial.preflight import check_inputs
 from tests.waiting import wait_until
@@ -58,31 +59,36 @@ def url(database: Callable[[], str]) -> str:
     return database()
 
 
-def journal(url: str, owner: str, lease_s: float = 60.0, budget: int = 9) -> SharedJournal:
-    return SharedJournal(url, "s", owner, lease_s, budget)
+def launch(url: str, owner: str, lease_s: float = 60.0, budget: int = 9) -> PostgresCoordinator:
+    return PostgresCoordinator(url, "s", owner, lease_s, budget)
+
+
+def claim(of: PostgresCoordinator, candidate: Candidate) -> int | None:
+    """The number of a claim of a launch that does not know how far the study is."""
+    return of.claim(candidate, 0)
 
 
 def test_a_candidate_belongs_to_whoever_claims_it_first(url: str) -> None:
-    a, b = journal(url, "a"), journal(url, "b")
-    assert a.claim(BASELINE) == 0
-    assert b.claim(BASELINE) is None
-    assert b.claim(ONE) == 1
-    assert a.claim(TWO) == 2
+    a, b = launch(url, "a"), launch(url, "b")
+    assert claim(a, BASELINE) == 0
+    assert claim(b, BASELINE) is None
+    assert claim(b, ONE) == 1
+    assert claim(a, TWO) == 2
     assert b.asked[BASELINE] == 0
     b.refresh()
     assert b.asked == {BASELINE: 0, ONE: 1, TWO: 2}
     assert b.open_claims == 3
-    assert SharedJournal(url, "another study", "c", 60, 9).claim(BASELINE) == 0
+    assert claim(PostgresCoordinator(url, "another study", "c", 60, 9), BASELINE) == 0
 
 
 def test_no_more_is_claimed_than_the_budget_holds(url: str) -> None:
-    a, b = journal(url, "a", budget=2), journal(url, "b", budget=2)
-    a.claim(BASELINE)
-    b.claim(ONE)
+    a, b = launch(url, "a", budget=2), launch(url, "b", budget=2)
+    claim(a, BASELINE)
+    claim(b, ONE)
     with pytest.raises(BudgetSpentError):
-        a.claim(TWO)
+        claim(a, TWO)
     b.append(Trial(1, ONE.as_params(), str(ONE), State.PRUNED, False))
-    assert a.claim(TWO) == 2
+    assert claim(a, TWO) == 2
 
 
 def pass_time(url: str, seconds: float) -> None:
@@ -92,9 +98,9 @@ def pass_time(url: str, seconds: float) -> None:
 
 
 def test_a_claim_is_taken_over_once_its_lease_has_run_out_and_not_before(url: str) -> None:
-    a, b = journal(url, "a", lease_s=600), journal(url, "b")
-    a.claim(BASELINE)
-    a.claim(ONE)
+    a, b = launch(url, "a", lease_s=600), launch(url, "b")
+    claim(a, BASELINE)
+    claim(a, ONE)
     assert b.take_over() is None
     assert b.others_at_work()
     pass_time(url, 400)
@@ -111,37 +117,55 @@ def test_a_claim_is_taken_over_once_its_lease_has_run_out_and_not_before(url: st
 
 
 def test_what_is_given_up_may_be_taken_at_once(url: str) -> None:
-    a, b = journal(url, "a"), journal(url, "b")
-    a.claim(ONE)
+    a, b = launch(url, "a"), launch(url, "b")
+    claim(a, ONE)
     a.give_up(0)
     assert b.take_over() == Claim(0, ONE)
 
 
 def test_a_claim_whose_answer_was_lost_is_still_this_launchs(url: str) -> None:
     """The database has it, the launch never heard of it: it is neither another's nor forgotten."""
-    journal(url, "a").claim(ONE)
-    assert journal(url, "a").claim(ONE) == 0
-    again = journal(url, "a")
+    claim(launch(url, "a"), ONE)
+    assert claim(launch(url, "a"), ONE) == 0
+    again = launch(url, "a")
     assert again.take_over() == Claim(0, ONE)
     assert again.take_over() is None
-    assert journal(url, "b").claim(ONE) is None
-    assert journal(url, "b").take_over() is None
+    assert claim(launch(url, "b"), ONE) is None
+    assert launch(url, "b").take_over() is None
+
+
+def test_a_trial_is_followed_up_by_one_launch_only_where_no_other_held_its_claim(url: str) -> None:
+    a, b = launch(url, "a"), launch(url, "b")
+    for number, candidate in enumerate((BASELINE, ONE)):
+        assert claim(a, candidate) == number
+    a.append(answered(0, BASELINE))
+    b.refresh()
+    assert a.is_ours(0)
+    assert not b.is_ours(0)
+    pass_time(url, 100)
+    assert b.take_over() == Claim(1, ONE)
+    a.append(answered(1, ONE))
+    b.append(answered(1, ONE))
+    assert not a.is_ours(1)
+    assert not b.is_ours(1)
 
 
 def test_facts_are_settled_once(url: str) -> None:
-    a, b = journal(url, "a"), journal(url, "b")
-    assert a.fact("x") is None
-    assert a.once("x", {"by": "a"}) == b.once("x", {"by": "b"}) == a.fact("x") == {"by": "a"}
+    a, b = launch(url, "a"), launch(url, "b")
+    assert a.once("x", {"by": "a"}) == b.once("x", {"by": "b"}) == a.once("x", {"by": "c"}) == {"by": "a"}
 
 
 def test_one_launch_closes(url: str) -> None:
-    a, b = journal(url, "a"), journal(url, "b")
+    a, b = launch(url, "a"), launch(url, "b")
     with a.closing() as first:
         assert first
         with b.closing() as second:
             assert not second
     with b.closing() as then:
         assert then
+    claim(b, ONE)
+    with a.closing() as while_b_works:
+        assert not while_b_works
 
 
 def answered(number: int, candidate: Candidate) -> Trial:
@@ -160,18 +184,22 @@ def damage(url: str, number: int, old: str, new: str) -> None:
 
 @pytest.mark.parametrize(("old", "new"), [("planned", "plannee"), ("{", "["), ('"crc32":"', '"crc":"')])
 def test_a_damaged_row_is_kept_said_and_measured_again(url: str, old: str, new: str) -> None:
-    a = journal(url, "a")
+    a = launch(url, "a")
     for number, candidate in enumerate((BASELINE, ONE, TWO)):
-        assert a.claim(candidate) == number
+        assert claim(a, candidate) == number
         a.append(answered(number, candidate))
     damage(url, 1, old, new)
     assert read_shared_journal(url, "s").keys() == {0, 2}
-    assert a.take_notices() == [], "reading alone changes nothing"
-    b = journal(url, "b")
-    (notice,) = b.take_notices()
+    told: dict[str, list[str]] = {"a": [], "b": []}
+    a.notify(told["a"].append)
+    assert told["a"] == [], "reading alone changes nothing"
+    b = launch(url, "b")
+    b.notify(told["b"].append)
+    (notice,) = told["b"]
     assert "trial 1 of 's' is damaged" in notice
     assert "measured again" in notice
-    assert b.take_notices() == []
+    b.refresh()
+    assert len(told["b"]) == 1
     assert b.trials.keys() == {0, 2}
     assert b.open_claims == 1
     kept = re.search(r"'(damaged trial 1 \w+)'", notice)[1]
@@ -180,7 +208,7 @@ def test_a_damaged_row_is_kept_said_and_measured_again(url: str, old: str, new: 
     assert [new in row.value for row in rows] == [True]
     assert b.take_over() == Claim(1, ONE)
     b.append(answered(1, ONE))
-    assert journal(url, "c").trials[1].to_dict() == answered(1, ONE).to_dict()
+    assert launch(url, "c").trials[1].to_dict() == answered(1, ONE).to_dict()
 
 
 def test_status_makes_no_tables(url: str) -> None:
@@ -281,23 +309,23 @@ def test_a_database_that_is_mlflows_is_refused(config: Config, url: str) -> None
 
 def test_another_configuration_is_refused(config: Config, url: str) -> None:
     known = json.loads(json.dumps(config(f"storage.url={url}", "seed=3").identity()))
-    SharedJournal(url, "stand-in", "x", 60).once("study", {"id": "1", "started": "then", "config": known})
+    PostgresCoordinator(url, "stand-in", "x", 60).once("study", {"id": "1", "started": "then", "config": known})
     with pytest.raises(UserError, match=r"has another configuration: seed \(3 there, 4 here\)"):
         run_sweep(config(f"storage.url={url}", "seed=4"), False, Console(quiet=True), open_evaluator)
 
 
 def test_other_inputs_are_refused(config: Config, url: str) -> None:
     here = config(f"storage.url={url}")
-    shared = SharedJournal(url, "stand-in", "x", 60)
+    shared = PostgresCoordinator(url, "stand-in", "x", 60)
     inputs = check_inputs(here)
-    with open_folder(here, False, shared=shared, inputs=inputs) as first:
+    with shared.open_folder(here, False, False, inputs) as first:
         assert first.inputs[0]["digests"] == inputs.digests
-    with open_folder(here, False, shared=shared, inputs=inputs) as second:
+    with shared.open_folder(here, False, False, inputs) as second:
         assert second.inputs == first.inputs
     other = replace(inputs, digests=dict(inputs.digests) | {"search": "of other masks"})
     with (
         pytest.raises(UserError, match=r"is measured on other inputs than those here: search .*; give this machine"),
-        open_folder(here, False, shared=shared, inputs=other),
+        shared.open_folder(here, False, False, other),
     ):
         pass
 

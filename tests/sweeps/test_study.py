@@ -12,6 +12,7 @@ from standin_trial import StandInEvaluator
 from reports.record import State, Trial
 from sweeps.config.space import BASELINE, Candidate, Space
 from sweeps.search.optuna_study import PendingTrial, Study
+from sweeps.storage.local_coordinator import LocalCoordinator
 
 SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 8, 32), (8, 32), (1, 2, 4))
 SMALL = Space(("channels",), (0.0, 0.25, 0.5), (4, 8, 32), (8, 32), (1,))
@@ -41,7 +42,7 @@ def search(study: Study, until: int, finished: dict[int, Trial], state: State = 
 
 def open_study(folder: Path, sampler: str = "tpe", seed: int = 0, space: Space = SPACE) -> Study:
     folder.mkdir(exist_ok=True)
-    return Study(folder, "s", space, sampler, seed)
+    return Study(LocalCoordinator(folder, 0), "s", space, sampler, seed)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -188,6 +189,6 @@ def test_a_changed_space_keeps_what_was_tried(tmp_path: Path) -> None:
 
 def test_the_databases_of_a_study_have_a_write_ahead_log(tmp_path) -> None:
     """Without one each of some ten commits a trial waits for the disk."""
-    Study(tmp_path, "logged", SPACE, "random", 0)
+    Study(LocalCoordinator(tmp_path, 0), "logged", SPACE, "random", 0)
     with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -1,0 +1,116 @@
+"""The tables of a study that several launches work on at once, in PostgreSQL: claims with their answers, and facts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from evaluation.errors import UserError
+from reports.files import shown
+from reports.record import Trial
+from reports.record_checks import RecordError
+from sweeps.config.space import Candidate
+from sweeps.storage.databases import short_lived_engine
+from sweeps.storage.journal_lines import trial_of
+
+TABLES = MetaData()
+CLAIMS = Table(
+    "petitlab_claims",
+    TABLES,
+    Column("study", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("candidate", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("lease_until", Float, nullable=False),
+    Column("trial", Text),
+    Column("spent", Boolean),  # unknown while it is open
+    UniqueConstraint("study", "candidate"),
+)
+FACTS = Table(
+    "petitlab_facts",
+    TABLES,
+    Column("study", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+NOW = func.extract("epoch", func.clock_timestamp())
+"""The server's clock: those of the machines may differ."""
+
+
+def read_shared_journal(url: str, study: str) -> dict[int, Trial]:
+    """The finished trials of a study by number. Nothing is written: no tables are made, a damaged row stays as it is.
+
+    Raises:
+        UserError: the address is of no database of PostgreSQL.
+    """
+    try:
+        engine = short_lived_engine(url)
+    except (ArgumentError, ImportError, NoSuchModuleError):
+        raise UserError("study.json: launch.storage must be an address such as postgresql://USER@HOST/NAME") from None
+    own = select(CLAIMS.c.number, CLAIMS.c.trial).where(CLAIMS.c.study == study, CLAIMS.c.trial.is_not(None))
+    trials = {}
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(CLAIMS.name):
+                return {}
+            for row in connection.execute(own):
+                with suppress(RecordError):
+                    trials[row.number] = trial_in(row)
+    finally:
+        engine.dispose()
+    return trials
+
+
+def trial_in(row: Row[int, str]) -> Trial:
+    """The trial of a claim that was answered.
+
+    Raises:
+        RecordError: it is damaged, or of another claim.
+    """
+    trial = trial_of(row.trial.encode())
+    if trial.number != row.number:
+        raise RecordError(("number",), f"must be {row.number}, found {trial.number}")
+    return trial
+
+
+def candidate_key(candidate: Candidate) -> str:
+    return json.dumps(candidate.as_params(), sort_keys=True)
+
+
+def candidate_in(key: str) -> Candidate:
+    try:
+        return Candidate.from_params(json.loads(key))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(
+            f"storage.url: a row of petitlab_claims holds no candidate ({shown(key)}); remove the row, or use "
+            "-o study=NAME"
+        ) from None
+
+
+def lock_key(name: str) -> int:
+    """The key of an advisory lock, a signed integer of 64 bits."""
+    return int.from_bytes(hashlib.sha256(f"petitlab {name}".encode()).digest()[:8], "big", signed=True)
+
+
+def unlock(connection: Connection, key: int) -> None:
+    """Free an advisory lock; where the server was restarted meanwhile, it has done so itself."""
+    with suppress(DBAPIError):
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
