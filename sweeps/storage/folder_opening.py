@@ -13,24 +13,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from evaluation.errors import UserError
 from sweeps.config.schema import FORMER_KEYS, SweepConfig
 from sweeps.inputs import spans as input_spans
 from sweeps.inputs.fingerprints import Inputs, changed_inputs, read_details, write_details
+from sweeps.storage.coordinator import Coordinator
 from sweeps.storage.journal import read_journal
 from sweeps.storage.study_folder import LOCK_FILE, LOG_FILE, STUDY_FILE, StudyFolder, read_folder, unwritable
 
 SHOWN = 6
 """Keys that differ, in a message."""
-T = TypeVar("T")
-
-
-class Agreement(Protocol):
-    """The value of a fact of a study: the given one, unless another launch was sooner."""
-
-    def __call__(self, name: str, value: T, /) -> T: ...
 
 
 @contextmanager
@@ -81,7 +75,7 @@ def _discard(path: Path, error: Exception) -> None:
         path.parent.rmdir()
 
 
-def joined(config: SweepConfig, path: Path, once: Agreement, inputs: Inputs | None) -> StudyFolder:
+def joined(config: SweepConfig, path: Path, coordinator: Coordinator, inputs: Inputs | None) -> StudyFolder:
     """The folder of a study whose identity all launches agree on: that of whoever came first.
 
     Raises:
@@ -89,14 +83,14 @@ def joined(config: SweepConfig, path: Path, once: Agreement, inputs: Inputs | No
     """
     identity, launch, now = _this_launch(config)
     own: dict[str, Any] = {"id": uuid.uuid4().hex, "started": now, "config": identity}
-    known = once("study", own)
+    known = coordinator.once("study", own)
     if changed := _differences(known["config"], identity):
         shown = ", ".join(f"{key} ({_short(old)} there, {_short(new)} here)" for key, (old, new) in changed.items())
         raise UserError(f"study {config.study!r} in {config.storage.url} has another configuration: {shown}")
     spans: list[input_spans.Span] = []
     if inputs is not None:
         span: dict[str, Any] = {"at": now, "digests": dict(inputs.digests)}
-        first = once("inputs", span)
+        first = coordinator.once("inputs", span)
         if changed := changed_inputs(first["digests"], read_details(path), inputs):
             raise UserError(
                 f"study {config.study!r} in {config.storage.url} is measured on other inputs than those here: "

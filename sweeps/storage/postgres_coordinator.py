@@ -99,7 +99,7 @@ class PostgresCoordinator:
     ) -> Iterator[StudyFolder]:
         """Joined, whether it exists or not; other launches may have it open, too."""
         with locked(config.folder, exclusive=False):
-            yield joined(config, config.folder, self.once, inputs)
+            yield joined(config, config.folder, self, inputs)
 
     @contextmanager
     def setting_up(self) -> Iterator[None]:
