@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from evaluation.kernels.headers import GENERATED
+
 SOURCES = Path(__file__).parent / "c"
 PROGRAM = SOURCES / "program"
 _RUN, _KERNELS = "program/run", "program/kernels.h"
@@ -40,7 +42,8 @@ def inlined(name: str, done: set[str]) -> str:
             return ""
         return inlined(match[1], done)
 
-    return re.sub(r'^#include "([^"]+)"\n', header, (SOURCES / name).read_text(), flags=re.MULTILINE)
+    text = (SOURCES / name).read_text().removeprefix(GENERATED)
+    return re.sub(r'^#include "([^"]+)"\n', header, text, flags=re.MULTILINE)
 
 
 def kernel_texts(parts: Sequence[str]) -> tuple[str, str]:

@@ -11,6 +11,7 @@
 
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
+#include "program/constants.h"
 
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
@@ -18,8 +19,6 @@
 #if defined(FLT_EVAL_METHOD) && (FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2)
 #error "float32 kernels need arithmetic that rounds each result to float (on x86: -mfpmath=sse)"
 #endif
-
-enum float_activation { FLOAT_NONE, FLOAT_RELU, FLOAT_RELU6, FLOAT_RELU_N1_TO_1 };
 
 struct float_bounds {
     float lowest, highest;
@@ -82,8 +81,6 @@ enum { FLOAT_PIXELS = 1 };
 #define FLOAT_UNROLLED
 #define FLOAT_LOOP
 #endif
-
-enum { FLOAT_LANES = 16, FLOAT_ROWS = 16 };
 
 /* Channels in the block that begins where so many are left. */
 static inline int float_block_lanes(int left)

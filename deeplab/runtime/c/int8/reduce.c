@@ -2,8 +2,7 @@
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "int8/runs.h"
-
-enum { MOST_SUMMED_AXES = 6 };
+#include "program/constants.h"
 
 static int64_t sum_in_scratch(const uint8_t *sums, int bytes, int32_t index)
 {
@@ -60,7 +59,7 @@ void axis_sums(const void *layer, const struct view *in, const struct view *out,
 {
     const struct sums_layer *l = layer;
     const int32_t *sizes = l->axes, *steps = l->axes + l->rank;
-    int32_t place[MOST_SUMMED_AXES] = {0}, from = 0, to = 0;
+    int32_t place[MOST_AXES] = {0}, from = 0, to = 0;
     int axis;
     (void)at;
     memset(scratch, 0, (size_t)l->outputs * l->sum_bytes);

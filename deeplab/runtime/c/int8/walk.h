@@ -5,8 +5,9 @@
 #define WALK_H
 
 #include "int8/scaling.h"
+#include "program/constants.h"
 
-enum { LANES = 16, GROUP = 4, GATHERED = 64, LINES = 8 };
+enum { GATHERED = 64, LINES = 8 };
 
 struct walk;
 

@@ -4,8 +4,9 @@
 #include "low_bit/elements.h"
 #include "low_bit/rescale.h"
 #include "low_bit/unpack.h"
+#include "program/constants.h"
 
-enum { DEPTHWISE_LANES = 16, DEPTHWISE_VALUES = 256 };
+enum { DEPTHWISE_LANES = 16 };
 
 struct depthwise_block {
     int16_t weights[DEPTHWISE_VALUES]; /* tap by tap, a value for each channel */

@@ -4,13 +4,11 @@
 #include "int8/arithmetic.h"
 #include "int8/depthwise.c"
 #include "low_bit/unpack.h"
-
-/* A last block of fewer channels than the widest vectors have is computed with the one before it. */
-enum { UNPACKED_CHANNELS = 64, LONE_CHANNELS = 16, MOST_UNPACKED_TAPS = 256 };
+#include "program/constants.h"
 
 static void unpack_taps(struct unpacker *u, int8_t *to, int channels, int taps)
 {
-    int8_t row[MOST_UNPACKED_TAPS];
+    int8_t row[DEPTHWISE_VALUES];
     for (int channel = 0; channel < channels; channel++) {
         unpack_row(u, row, taps, 1);
         for (int tap = 0; tap < taps; tap++)
@@ -29,7 +27,8 @@ void packed_depthwise(const void *layer, const struct view *in, const struct vie
     begin_unpacking(&u, l->plain.weights, l->format, l->weight_bits, (uint32_t)(taps * left), l->entries);
     some.weights = (const int8_t *)scratch;
     for (int channels; left > 0; left -= channels) {
-        channels = left < UNPACKED_CHANNELS + LONE_CHANNELS ? left : UNPACKED_CHANNELS;
+        /* a last block of fewer channels than the widest vectors have is computed with the one before it */
+        channels = left < CHANNELS_TOGETHER + LONE_CHANNELS ? left : CHANNELS_TOGETHER;
         unpack_taps(&u, (int8_t *)scratch, channels, taps);
         some.in_channels = some.out_channels = (uint16_t)channels;
         depthwise(&some, &from, &to, at, NULL);

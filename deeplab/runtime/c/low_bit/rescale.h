@@ -3,13 +3,10 @@
 #define RESCALE_H
 
 #include "int8/arithmetic.h"
+#include "program/constants.h"
 
-enum rounding {
-    ROUND_TWICE,  /* CONV_2D and DEPTHWISE_CONV_2D of at most 8 bits */
-    ROUND_ONCE,   /* FULLY_CONNECTED of 8 bits */
-    ROUND_WIDE    /* 16-bit activations: sums of 48 bits, a multiplier of 15 */
-};
-
+/* ROUND_TWICE: CONV_2D and DEPTHWISE_CONV_2D of at most 8 bits; ROUND_ONCE: FULLY_CONNECTED of 8 bits; ROUND_WIDE:
+ * 16-bit activations, sums of 48 bits, a multiplier of 15. */
 static inline int32_t rescaled(int64_t sum, int rounding, int32_t mantissa, int exponent, int32_t zero, int32_t lowest,
                                int32_t highest)
 {

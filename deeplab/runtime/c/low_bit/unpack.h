@@ -11,8 +11,7 @@
 
 #include "program/kernels.h"
 #include "low_bit/elements.h"
-
-enum weight_format { DENSE, BITMAP, RELATIVE_INDEX };
+#include "program/constants.h"
 
 struct unpacker {
     const uint8_t *map;    /* of a bitmap */

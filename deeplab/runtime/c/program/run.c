@@ -1,5 +1,6 @@
 /* The tables' interpreter: sections, tiles, calls. */
 #include "program/kernels.h"
+#include "program/constants.h"
 
 static struct view view_of(const struct place *p, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
                            uint8_t *arena, uint8_t *frame)
@@ -22,8 +23,7 @@ static struct view view_of(const struct place *p, const uint16_t (*rows)[2], con
     return v;
 }
 
-enum { FEW_OPERANDS = 4 }; /* of all calls but joins of many inputs, which alone pay for the stack of many views */
-
+/* At most FEW_OPERANDS have all calls but joins of many inputs, which alone pay for the stack of many views. */
 #if defined(__GNUC__)
 #define APART __attribute__((noinline)) /* so that the views of many operands take no stack where there are few */
 #else
