@@ -41,7 +41,7 @@ class Tables:
     @property
     def parts(self) -> list[str]:
         """The parts of `c/` that its layers need."""
-        return sorted({layer.part for _, layer, _ in self.layers})
+        return sorted({layer.kernel.part for _, layer, _ in self.layers})
 
 
 def tables(graph: Graph, plan: Plan) -> Tables:
@@ -225,7 +225,7 @@ def _integer(value: int) -> str:
 
 def _layer_text(name: str, layer: KernelDescriptor, comment: str) -> str:
     fields = ",\n".join(f"    .{member} = {_value(value)}" for member, value in layer.fields.items())
-    return f"/* {comment} */\nstatic const struct {layer.struct} {name} = {{\n{fields},\n}};"
+    return f"/* {comment} */\nstatic const struct {layer.kernel.descriptor.name} {name} = {{\n{fields},\n}};"
 
 
 def _value(value: Value) -> str:
@@ -271,7 +271,7 @@ def _section_text(made: Tables, number: int) -> str:
 
 def _kernel_of(made: Tables, section: int, position: int) -> str:
     name = made.names[section, position]
-    return next(layer.kernel for known, layer, _ in made.layers if known == name)
+    return next(layer.kernel.function for known, layer, _ in made.layers if known == name)
 
 
 def _section_comment(graph: Graph, number: int, loop: Loop) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.kernels.kernel import Kernel
 from evaluation.kernels.weights import needs_unpacking
-from evaluation.listing import shortened
+from evaluation.listing import listed, shortened
 from evaluation.planner.ir.loops import LoopCall
 
 C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t",
@@ -27,24 +28,27 @@ class Constant:
 
 
 Value = int | float | bool | np.floating | None | Constant | tuple[int | float, ...]
+Fields = dict[str, Value]
+"""Members of a struct by name; one of `plain` as `plain.NAME`. A `Constant` becomes a pointer to it, None a null
+pointer; what is left out is 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class KernelDescriptor:
-    """The constants of one call: `static const struct STRUCT layer_N = {FIELDS};`."""
+    """The kernel of one call and its constants: `static const struct STRUCT layer_N = {FIELDS};`."""
 
-    part: str
-    """Of `c/`: the file, without its suffix, that holds the kernel, and with `.h` its struct."""
-    kernel: str
-    """C function, of the type `kernel`."""
-    struct: str
-    fields: Mapping[str, Value] = field(default_factory=dict)
-    """By member name. A `Constant` becomes a pointer to it, None a null pointer."""
+    kernel: Kernel
+    fields: Fields
+
+    def __post_init__(self) -> None:
+        unknown = self.fields.keys() - self.kernel.descriptor.fields.keys()
+        if unknown:
+            raise ValueError(f"struct {self.kernel.descriptor.name} has no member {listed(sorted(unknown))}")
 
 
 @dataclass(frozen=True, eq=False)
 class KernelSite:
-    """One call, as the makers of layers see it."""
+    """One call, as those who fill descriptors see it."""
 
     graph: Graph
     call: LoopCall
@@ -69,7 +73,11 @@ class KernelSite:
 
     @property
     def source(self) -> Tensor:
-        """The first input that is not constant."""
+        """The first input that is not constant.
+
+        Raises:
+            UserError: there is none.
+        """
         if not self.call.reads:
             raise self.refused("all its inputs are constant; have the converter fold it into a constant")
         return self.graph.tensors[self.call.reads[0].tensor]
@@ -127,7 +135,6 @@ class KernelSite:
         return UserError(f"{shortened(self.graph.name)}: {name} ({' + '.join(self.kinds)}): {why}")
 
 
-Maker = Callable[[KernelSite], KernelDescriptor | None]
-"""Makes the layer of a call, or None where its kernel is not for these types."""
-Makers = dict[tuple[str, ...], Maker]
-"""By the kinds of a call's operators."""
+Filler = Callable[[KernelSite], Fields]
+"""Gives the members of the struct of a call's kernel."""
+Fillers = dict[Kernel, Filler]

@@ -45,7 +45,7 @@ def compiled_with_stack(source: Path, toolchain: Toolchain, *flags: str) -> Path
 
 def kernel_uses_of(made: Tables) -> frozenset[KernelUse]:
     """The kernels that a program's tables name."""
-    kernels = {name: layer.kernel for name, layer, _ in made.layers}
+    kernels = {name: layer.kernel.function for name, layer, _ in made.layers}
     return frozenset(
         KernelUse(kernels[made.names[section, position]], len(call.reads) + len(call.writes))
         for section, loop in enumerate(made.loops)

@@ -16,7 +16,8 @@ from evaluation.interpreter.dispatch import kernel_of
 from evaluation.interpreter.patch import Patch, PatchCall, Values, whole
 from evaluation.interpreter.reduction import RunningReductions
 from evaluation.interpreter.whole import as_input
-from evaluation.kernels.weights import as_stored, unpacked_shape
+from evaluation.kernels.selection import unpacked_shape
+from evaluation.kernels.weights import as_stored
 from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.ir.steps import Access, Role, Step
 

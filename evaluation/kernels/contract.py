@@ -1,13 +1,13 @@
 """What every kernel promises: the contract between the planner, the interpreter and the C program.
 
-For each operator: whether it can compute part of its output (tiles), what working memory it needs (scratch), whether
-its output may be where its input was (in place), and which neighbours run as one call (fused). Regions are in
-`geometry`.
+For each operator, by its entry in the registry: whether it can compute part of its output (tiles), what working memory
+it needs (scratch), whether its output may be where its input was (in place), and which neighbours run as one call
+(fused). Regions are in `geometry`.
 
 Scratch, in bytes:
 - kernels whose weights are packed or sparse unpack one output channel at a time: kh*kw*cin values of the type they
   compute in (int8, int16 or float32); convolutions of int8 codes, which compute 16 output channels together, as many
-  (`evaluation.kernels.weights.unpacked_shape`);
+  (`evaluation.kernels.selection.unpacked_shape`);
 - a pool over the whole image, and MEAN, keep one accumulator for each output value, in the narrowest type that
   holds it (`evaluation.graph.accumulate`); computed tile by tile, the sums are an accumulator that lives from the first
   tile to the last;
@@ -31,29 +31,15 @@ import numpy as np
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor, operator_macs
 from evaluation.graph.accumulate import accumulator_dtype
-from evaluation.graph.geometry import COLUMNS, ROWS, Need, need, window_size
+from evaluation.graph.geometry import COLUMNS, ROWS, Need, need
 from evaluation.graph.regions import extent
-from evaluation.kernels.weights import unpacked_bytes
+from evaluation.kernels.registry import REGISTRY, InPlace, OperatorEntry, entry_of
+from evaluation.kernels.selection import is_global_reduction as is_global_reduction
+from evaluation.kernels.selection import unpacked_bytes
 from evaluation.listing import listed, shortened
 
 MAX_LABEL_CLASSES = 256
 _MAX_SIDE = 1 << 16
-_RENAMING = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
-_REWRITING = {
-    "QUANTIZE", "ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "ELU",
-    "HARD_SWISH", "LOGISTIC", "TANH", "ABS", "NEG", "EXP", "SQRT", "RSQRT", "SQUARE", "FLOOR", "CEIL", "ROUND", "PRELU",
-}  # fmt: skip
-_WHOLE = {
-    "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "FULLY_CONNECTED", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "TRANSPOSE",
-    "STRIDED_SLICE", "SLICE", "SPLIT", "PACK", "TRANSPOSE_CONV", "MIRROR_PAD", "BATCH_MATMUL",
-}  # fmt: skip
-_BY_ROWS = {
-    "CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR",
-    "PAD", "PADV2", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "CONCATENATION", "SOFTMAX", "LOG_SOFTMAX", "ARG_MAX", "ARG_MIN",
-    "ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM", "SQUARED_DIFFERENCE", "PRELU", "QUANTIZE", "DEQUANTIZE", "CAST",
-    "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "ELU", "HARD_SWISH", "LOGISTIC", "TANH", "ABS", "NEG", "EXP",
-    "SQRT", "RSQRT", "SQUARE", "FLOOR", "CEIL", "ROUND",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +79,10 @@ def kernel_calls(graph: Graph) -> tuple[KernelCall, ...]:
     _check_tensors(graph)
     readers: dict[int, list[int]] = {}
     for index, operator in enumerate(graph.operators):
-        if operator.kind not in _BY_ROWS | _WHOLE:
+        if entry_of(operator.kind) is None:
             raise UserError(
                 f'{graph.name}: operator {index} ({operator.kind} "{shortened(operator.name)}") has no kernel here; '
-                f"plannable kinds are {listed(sorted(_BY_ROWS | _WHOLE))}"
+                f"plannable kinds are {listed(sorted(kinds[0] for kinds in REGISTRY if len(kinds) == 1))}"
             )
         for tensor in set(operator.inputs):
             readers.setdefault(tensor, []).append(index)
@@ -184,8 +170,15 @@ def _call(graph: Graph, index: int, producer: int | None) -> KernelCall:
     )
 
 
+def _entry(operator: Operator) -> OperatorEntry:
+    entry = entry_of(operator.kind)
+    if entry is None:
+        raise ValueError(f"{operator.kind} is not in the registry")
+    return entry
+
+
 def _needs(graph: Graph, operator: Operator, position: int) -> tuple[Need, Need] | None:
-    if operator.kind in _WHOLE:
+    if not _entry(operator).by_rows:
         return None
     rows, columns = (need(graph, operator, position, axis) for axis in (ROWS, COLUMNS))
     return None if rows is None or columns is None else (rows, columns)
@@ -209,37 +202,24 @@ def _in_place(graph: Graph, operator: Operator, positions: list[int]) -> tuple[i
     """Positions among the non-constant inputs whose bytes the output may overwrite one by one."""
     output = graph.tensors[operator.outputs[0]]
     inputs = [operator.inputs[position] for position in positions]
-    allowed = []
+    allowed, rule = [], _entry(operator).in_place
     for place, tensor in enumerate(inputs):
         source = graph.tensors[tensor]
         if inputs.count(tensor) > 1 or source.bits != output.bits:
             continue
-        if operator.kind in _RENAMING:
+        if rule is InPlace.RENAMES:
             if place == 0 and source.bits >= 8:
                 allowed.append(place)
-        elif operator.kind in _REWRITING and source.shape == output.shape:
+        elif rule is InPlace.REWRITES and source.shape == output.shape:
             allowed.append(place)
     return tuple(allowed)
-
-
-def is_global_reduction(graph: Graph, operator: Operator) -> bool:
-    """Whether the operator sums over all rows and columns of an image, channel by channel."""
-    source = graph.tensors[operator.inputs[0]]
-    if len(source.shape) != 4 or source.is_constant:
-        return False
-    if operator.kind == "AVERAGE_POOL_2D":
-        return window_size(graph, operator) == source.shape[1:3] and graph.tensors[operator.outputs[0]].shape[1:3] == (
-            1,
-            1,
-        )
-    return operator.kind in ("MEAN", "SUM") and sorted(operator.attributes["axes"]) == [1, 2]
 
 
 def _scratch_bytes(graph: Graph, index: int) -> int:
     operator = graph.operators[index]
     scratch = unpacked_bytes(graph, index)
     source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
-    if is_global_reduction(graph, operator) or operator.kind in ("MEAN", "SUM"):
+    if is_global_reduction(graph, operator) or _entry(operator).accumulates:
         count = source.elements // output.elements
         scratch += output.elements * np.dtype(accumulator_dtype(source, count)).itemsize
     return scratch

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-FEW_OPERANDS = 4
-"""As in `deeplab/runtime/c/program/run.c`: a call with more operands, a join of many inputs, has a larger frame."""
+from evaluation.kernels.constants import FEW_OPERANDS
+
 TABLE = Path(__file__).with_name("stack_bounds.json")
 
 

@@ -5,15 +5,15 @@ a depthwise one). Fields of bits follow one another, the low bits of a byte firs
 each layer, except that weights which a kernel can read as they stand stay dense unless a sparse format saves a quarter:
 unpacking them takes time and scratch.
 
-- dense: w bits a value, each row from a whole byte on; of 8-bit convolutions (not depthwise) and FULLY_CONNECTED each
-  row's values are filled up to a multiple of 4, as the kernel takes them in groups;
+- dense: w bits a value, each row from a whole byte on; of 8-bit convolutions (not depthwise) and FULLY_CONNECTED with
+  one result each row's values are filled up to a multiple of 4, as the kernel takes them in groups;
 - bitmap: one bit a value of all rows, set where it is not zero; then, from a whole byte on, those values at w bits;
 - relative index: for each non-zero value a 4-bit count of the zeros before it, then w bits, running on from row to row;
   of a longer run of zeros each 16 cost a filler {15, 0}, and zeros at the end cost nothing (Han et al., Deep
   Compression, 2016, section 2).
 
 What a kernel cannot read as it stands is unpacked into scratch: one row at a time, or, where bytes are multiplied by
-bytes, the rows of as many output channels as the kernel computes together (see `unpacked_shape`).
+bytes, the rows of as many output channels as the kernel computes together (see `Kernel.unpacked_shape`).
 
 In addition to the kernels: biases (as the graph says, int32, or int64 for 16-bit activations), requantization (an int32
 multiplier and an int8 shift for each output channel, or one pair where weights are quantized per tensor), and zero
@@ -29,33 +29,16 @@ from enum import StrEnum
 import numpy as np
 
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.kernels.constants import GROUP
+from evaluation.kernels.registry import entry_of
 from evaluation.kernels.targets import TFLM
 
 MULTIPLIER_BYTES = 4 + 1
 ZERO_POINT_BYTES = 2
 INDEX_BITS = 4
-DENSE_GROUP = 4
-ROWS_TOGETHER = 16
-"""Output channels that a convolution of int8 codes computes together; `LANES` of the C program's `walk.h`."""
-CHANNELS_TOGETHER = 64
-LONE_CHANNELS = 16
-"""Channels that a depthwise convolution of bytes unpacks together; up to so many that are left over join them.
-As in the C program's `packed_depthwise.c`."""
-_GROUPED = ("CONV_2D", "FULLY_CONNECTED")
 TABLE_BYTES = 256
-_LOOKED_UP = ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU")
-"""Kinds that look each 8-bit code up."""
 WORTH_UNPACKING = 0.75
 """Share of the dense size that a sparse format must stay below where dense weights need no unpacking."""
-_KERNELS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
-"""Position of the kernel among an operator's inputs."""
-_RESCALED_INPUTS = {"ADD": 3, "SUB": 3, "MUL": 1, "QUANTIZE": 1, "MEAN": 1, "PRELU": 2, "MINIMUM": 0, "MAXIMUM": 0}
-"""Multipliers of kinds without a kernel: ADD rescales both inputs and the sum."""
-_IN_DESCRIPTOR = {
-    "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "PAD", "PADV2", "MIRROR_PAD",
-    "TRANSPOSE", "MEAN", "SUM", "ARG_MAX", "ARG_MIN", "STRIDED_SLICE", "SLICE", "SPLIT", "REDUCE_MAX", "REDUCE_MIN",
-}  # fmt: skip
-"""Kinds whose constant inputs are parameters, counted with the operator's descriptor and not as weights."""
 
 
 class Format(StrEnum):
@@ -88,11 +71,7 @@ def as_stored(graph: Graph, target: str) -> Graph:
     """
     if target != TFLM.name:
         return graph
-    kernels = {
-        operator.inputs[position]
-        for operator in graph.operators
-        if (position := _KERNELS.get(operator.kind)) is not None and position < len(operator.inputs)
-    }
+    kernels = {weights_index(operator) for operator in graph.operators}
     tensors = tuple(
         replace(tensor, stored_dense=True) if index in kernels and tensor.is_constant else tensor
         for index, tensor in enumerate(graph.tensors)
@@ -103,20 +82,20 @@ def as_stored(graph: Graph, target: str) -> Graph:
 def layer_storage(graph: Graph, index: int) -> LayerStorage:
     """How the constants of operator `index` are stored, in the smallest of the three formats."""
     operator = graph.operators[index]
-    kernel_position = _KERNELS.get(operator.kind)
+    entry = entry_of(operator.kind)
     chosen, kernel_bytes, bias_bytes = Format.DENSE, 0, 0
     for position, tensor_index in enumerate(operator.inputs):
-        if tensor_index == ABSENT or not graph.tensors[tensor_index].is_constant or operator.kind in _IN_DESCRIPTOR:
+        if tensor_index == ABSENT or not graph.tensors[tensor_index].is_constant:
             continue
         tensor = graph.tensors[tensor_index]
-        if position == kernel_position:
-            chosen, kernel_bytes = _smallest(tensor, operator)
-        else:
+        if entry is not None and position == entry.weights_at:
+            chosen, kernel_bytes = _smallest(graph, tensor, operator)
+        elif entry is None or entry.stores(position):
             bias_bytes += (tensor.elements * tensor.bits + 7) // 8
-    if operator.kind in _LOOKED_UP and graph.tensors[operator.outputs[0]].dtype in ("int8", "uint8"):
+    if entry is not None and entry.is_looked_up and graph.tensors[operator.outputs[0]].dtype in ("int8", "uint8"):
         kernel_bytes = TABLE_BYTES
-    if kernel_position is not None and bias_bytes == 0:
-        bias_bytes = _bias_of_zero_points(graph, operator, kernel_position)
+    if bias_bytes == 0:
+        bias_bytes = _bias_of_zero_points(graph, operator)
     return LayerStorage(index, chosen, kernel_bytes, bias_bytes, _requantization_bytes(graph, operator))
 
 
@@ -138,76 +117,40 @@ def scalar_bytes(graph: Graph, index: int) -> int:
     """Codes and single multipliers of an operator: counted with the weights, stored in the operator's own constants."""
     operator = graph.operators[index]
     requantization = _requantization_bytes(graph, operator)
-    if operator.kind not in _KERNELS or requantization == 0:
+    weights = weights_of(graph, operator)
+    if weights is None or requantization == 0:
         return requantization
-    weights = graph.tensors[operator.inputs[_KERNELS[operator.kind]]]
     channels = 0 if weights.quantization is None else weights.quantization.scale.size
     return requantization - MULTIPLIER_BYTES * channels
 
 
 def needs_unpacking(graph: Graph, index: int) -> bool:
     """Whether a kernel call must first unpack weights: packed below 8 bits, widened, or stored sparse."""
-    operator = graph.operators[index]
-    if operator.kind not in _KERNELS:
-        return False
-    tensor = graph.tensors[operator.inputs[_KERNELS[operator.kind]]]
-    if not tensor.is_constant:
+    tensor = weights_of(graph, graph.operators[index])
+    if tensor is None or not tensor.is_constant:
         return False
     return _widened(tensor) or layer_storage(graph, index).format is not Format.DENSE
 
 
-def unpacked_shape(graph: Graph, index: int) -> tuple[int, int]:
-    """(rows, values of each) that a call has in scratch at a time; (0, 0) where it reads the weights as they stand.
-
-    The rows of convolutions that multiply bytes are filled up to a multiple of 4 values, as such weights are where they
-    need no unpacking.
-    """
-    if not needs_unpacking(graph, index):
-        return 0, 0
-    operator = graph.operators[index]
-    rows, length = kernel_rows(graph.tensors[operator.inputs[_KERNELS[operator.kind]]], operator.kind)
-    if not multiplies_bytes(graph, index):
-        return 1, length
-    if operator.kind == "DEPTHWISE_CONV_2D":
-        over = rows % CHANNELS_TOGETHER
-        return min(rows, CHANNELS_TOGETHER + (over if over < LONE_CHANNELS else 0)), length
-    return min(rows, ROWS_TOGETHER), math.ceil(length / DENSE_GROUP) * DENSE_GROUP
+def weights_index(operator: Operator) -> int:
+    """The tensor that holds an operator's weights, `ABSENT` where it has none."""
+    entry = entry_of(operator.kind)
+    if entry is None or entry.weights_at is None or entry.weights_at >= len(operator.inputs):
+        return ABSENT
+    return operator.inputs[entry.weights_at]
 
 
-def unpacked_bytes(graph: Graph, index: int) -> int:
-    """Scratch for `unpacked_shape`."""
-    rows, values = unpacked_shape(graph, index)
-    if not rows:
-        return 0
-    operator = graph.operators[index]
-    return rows * values * np.dtype(graph.tensors[operator.inputs[_KERNELS[operator.kind]]].dtype).itemsize
+def weights_of(graph: Graph, operator: Operator) -> Tensor | None:
+    """An operator's weights, None where it has none."""
+    index = weights_index(operator)
+    return None if index == ABSENT else graph.tensors[index]
 
 
-def multiplies_bytes(graph: Graph, index: int) -> bool:
-    """Whether an operator's kernel computes on bytes: int8 codes by symmetric int8 weights to int8 codes.
-
-    True of a CONV_2D and of a FULLY_CONNECTED with one result, with codes and weights of 8 bits or fewer; of a
-    DEPTHWISE_CONV_2D with an output channel for each input channel, where the codes are of 8 bits.
-    """
-    operator = graph.operators[index]
-    if operator.kind not in _KERNELS or operator.kind == "TRANSPOSE_CONV":
-        return False
-    source, weights = (graph.tensors[tensor] for tensor in operator.inputs[:2])
-    tensors = (source, weights, graph.tensors[operator.outputs[0]])
-    if any(tensor.dtype != "int8" for tensor in tensors) or not weights.is_constant:
-        return False
-    if weights.quantization is not None and weights.quantization.zero_point.any():
-        return False
-    if operator.kind == "DEPTHWISE_CONV_2D":
-        return tensors[0].bits == tensors[2].bits == 8 and source.shape[-1] == weights.shape[-1]
-    return operator.kind == "CONV_2D" or source.elements == weights.shape[1]
-
-
-def _bias_of_zero_points(graph: Graph, operator: Operator, position: int) -> int:
+def _bias_of_zero_points(graph: Graph, operator: Operator) -> int:
     """What a layer without bias stores all the same: the input's zero point times each kernel's sum, int32 (int64 for
     16-bit activations)."""
-    weights, output = graph.tensors[operator.inputs[position]], graph.tensors[operator.outputs[0]]
-    if output.dtype == "float32" or not weights.is_constant:
+    weights, output = weights_of(graph, operator), graph.tensors[operator.outputs[0]]
+    if weights is None or output.dtype == "float32" or not weights.is_constant:
         return 0
     return kernel_rows(weights, operator.kind)[0] * (8 if output.dtype == "int16" else 4)
 
@@ -224,11 +167,11 @@ def kernel_rows(tensor: Tensor, kind: str) -> tuple[int, int]:
     return tensor.shape[0], math.prod(tensor.shape[1:])
 
 
-def _smallest(tensor: Tensor, operator: Operator) -> tuple[Format, int]:
+def _smallest(graph: Graph, tensor: Tensor, operator: Operator) -> tuple[Format, int]:
     rows, length = kernel_rows(tensor, operator.kind)
     dense = rows * math.ceil(length * tensor.bits / 8)
-    if operator.kind in _GROUPED and not _widened(tensor) and tensor.dtype == "int8":
-        dense = rows * math.ceil(length / DENSE_GROUP) * DENSE_GROUP
+    if _is_grouped(graph, operator) and not _widened(tensor) and tensor.dtype == "int8":
+        dense = rows * math.ceil(length / GROUP) * GROUP
     if tensor.stored_dense or (tensor.data is None and tensor.density >= 1.0):
         return Format.DENSE, dense
     nonzero, fillers = _counts(tensor, operator.kind, rows, length)
@@ -239,6 +182,13 @@ def _smallest(tensor: Tensor, operator: Operator) -> tuple[Format, int]:
     if not _widened(tensor) and sizes[best] > WORTH_UNPACKING * dense:
         best = Format.DENSE
     return best, sizes[best]
+
+
+def _is_grouped(graph: Graph, operator: Operator) -> bool:
+    """Whether the kernel takes the values of a row in groups: of a CONV_2D, or a FULLY_CONNECTED with one result."""
+    if operator.kind == "FULLY_CONNECTED":
+        return graph.tensors[operator.inputs[0]].elements == graph.tensors[operator.inputs[1]].shape[1]
+    return operator.kind == "CONV_2D"
 
 
 def _counts(tensor: Tensor, kind: str, rows: int, length: int) -> tuple[int, int]:
@@ -267,11 +217,12 @@ def _requantization_bytes(graph: Graph, operator: Operator) -> int:
     if not activations:
         return 0
     zero_points = ZERO_POINT_BYTES * len(activations)
-    if operator.kind in _KERNELS:
-        weights = graph.tensors[operator.inputs[_KERNELS[operator.kind]]]
+    weights = weights_of(graph, operator)
+    if weights is not None:
         if weights.quantization is None:
             return zero_points
         if weights.quantization.scale.size == 1 and weights.dtype == "uint8":
             zero_points += ZERO_POINT_BYTES
         return zero_points + MULTIPLIER_BYTES * weights.quantization.scale.size
-    return zero_points + MULTIPLIER_BYTES * _RESCALED_INPUTS.get(operator.kind, 0)
+    entry = entry_of(operator.kind)
+    return zero_points + MULTIPLIER_BYTES * (0 if entry is None else entry.multipliers)

@@ -13,8 +13,9 @@ import numpy as np
 
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
 from evaluation.kernels.contract import alike
+from evaluation.kernels.selection import kernel_of
 from evaluation.kernels.targets import Target
-from evaluation.kernels.weights import layer_storage, multiplies_bytes, needs_unpacking, weights_bytes
+from evaluation.kernels.weights import layer_storage, needs_unpacking, weights_bytes
 from evaluation.planner.cost.accounting import padding_zeros
 from evaluation.planner.ir.plan_types import Plan
 
@@ -62,7 +63,7 @@ def _tensor(tensor: Tensor) -> tuple[str, tuple[int, ...], str, str | int, list[
 
 
 def _operator(graph: Graph, index: int) -> dict[str, Any]:
-    operator, storage = graph.operators[index], layer_storage(graph, index)
+    operator, storage, kernel = graph.operators[index], layer_storage(graph, index), kernel_of(graph, (index,))
     return {
         "kind": operator.kind,
         "name": operator.name,
@@ -71,7 +72,7 @@ def _operator(graph: Graph, index: int) -> dict[str, Any]:
         "attributes": operator.attributes,
         "format": storage.format,
         "requantization_bytes": storage.requantization_bytes,
-        "kernel": [multiplies_bytes(graph, index), needs_unpacking(graph, index)],
+        "kernel": [None if kernel is None else kernel.function, needs_unpacking(graph, index)],
         "same_grid": _same_grid(graph, operator),
     }
 

@@ -12,7 +12,7 @@ from deeplab.quantization import BitWidths, quantize
 from deeplab.simulation import simulator
 from deeplab.sparsity import Thinning
 from evaluation.interpreter import execute
-from evaluation.kernels.weights import unpacked_bytes
+from evaluation.kernels.selection import unpacked_bytes
 from evaluation.planner import plan, plan_cache_key
 from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec
 

@@ -11,6 +11,8 @@ from deeplab.runtime.proof_build import Toolchain, compiled
 from deeplab.runtime.proof_sizes import constants, sizes
 from evaluation.graph import read_tflite
 from evaluation.planner import MCU, plan
+from tests.deeplab.float_networks import random_float_network
+from tests.deeplab.test_runtime_operators import layouts, pixels, slices, sparse, wholes, windows
 from tests.deeplab.tiny_quantized import tiny_graph
 
 CORTEX_M7 = ("-mcpu=cortex-m7", "-mthumb", "-std=c99", "-O1")
@@ -35,6 +37,17 @@ def check(graph, tiles, folder):
 @pytest.mark.parametrize("bits", [(8, 8), (4, 8), (3, 4), (6, 6), (5, 16)], ids=lambda bits: f"w{bits[0]}a{bits[1]}")
 def test_flash_of_a_quantized_network_is_what_was_promised(bits, tmp_path):
     check(tiny_graph(*bits), 4, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("network", [windows, pixels, wholes, sparse, layouts, slices], ids=lambda made: made.__name__)
+def test_flash_of_every_operator_is_what_was_promised(network, dtype, tmp_path):
+    check(network(dtype), 2, tmp_path)
+
+
+@pytest.mark.parametrize("seed", [2, 5, 11])
+def test_flash_of_a_float_network_is_what_was_promised(seed, tmp_path):
+    check(random_float_network(seed), 2, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,8 @@ def test_constants_are_the_weights_and_the_tables(microcontroller, cortex_m7):
     for kind, struct in (("calls", "call"), ("places", "place"), ("sections", "section")):
         assert found[kind] > 0
         assert found[kind] % structs[struct] == 0
-    counted = accounting.SECTION_BYTES, accounting.CALL_BYTES, accounting.PLACE_BYTES, accounting.COPY_BYTES
-    assert counted == tuple(structs[name] for name in ("section", "call", "place", "copy_layer"))
+    counted = accounting.SECTION_BYTES, accounting.CALL_BYTES, accounting.PLACE_BYTES
+    assert counted == tuple(structs[name] for name in ("section", "call", "place"))
     assert sum(found.values()) == microcontroller[0].flash_bytes
 
 

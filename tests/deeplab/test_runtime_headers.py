@@ -1,4 +1,4 @@
-"""The C program's generated headers, and that its sources have every kernel of the registry."""
+"""The C program's generated headers, and that its sources and the emitter have every kernel of the registry."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from deeplab.runtime.layers import FILLERS
 from deeplab.runtime.proof_build import Toolchain
 from deeplab.runtime.proof_sizes import struct_sizes
 from deeplab.runtime.sources import SOURCES, kernel_files, kernel_texts, part_of
@@ -19,13 +20,14 @@ def test_the_headers_are_what_the_registry_declares():
     assert found == header_texts(), "run `python -m deeplab.runtime.headers`"
 
 
-def test_every_kernel_has_a_source():
+def test_every_kernel_has_a_source_and_a_filler():
     defined = {
         (part_of(path), name)
         for path in kernel_files()
         for name in re.findall(r"^void (\w+)\(const void \*layer,", path.read_text(), flags=re.MULTILINE)
     }
     assert defined == {(kernel.part, kernel.function) for kernel in KERNELS}
+    assert FILLERS.keys() == set(KERNELS)
 
 
 def test_sizes_of_structs_are_the_compilers(tmp_path):

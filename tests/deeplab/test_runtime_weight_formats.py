@@ -8,10 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from deeplab.runtime.layers.weight_formats import FORMATS, bitmap, packed, relative_index
+from deeplab.runtime.layers.weight_formats import bitmap, packed, relative_index
 from deeplab.runtime.program import compiler
 from deeplab.runtime.sources import SOURCES
 from evaluation.interpreter.packing import pack_rows, packed_bytes, unpack_rows
+from evaluation.kernels.constants import WeightFormat
 from evaluation.kernels.weights import Format
 
 SOURCE = """
@@ -89,7 +90,7 @@ def test_weights_come_back_row_by_row(program, form, bits, density):
     data, entries = stored(values, bits, form)
     found = np.full(values.shape, 0x55, values.dtype)
     size = values.dtype.itemsize
-    program.unpack_all(_pointer(data), FORMATS[form], bits, *values.shape, entries, size, _pointer(found))
+    program.unpack_all(_pointer(data), WeightFormat[form.name], bits, *values.shape, entries, size, _pointer(found))
     np.testing.assert_array_equal(found, values)
 
 

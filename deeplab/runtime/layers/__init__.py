@@ -1,12 +1,12 @@
-"""Which kernel of the C program runs which operator.
+"""What fills the descriptor of each kernel of the C program, by the kernel.
 
-Each module offers `LAYERS`: by the kinds of a call's operators, a function that makes the call's layer, or None where
-its kernel is not for these types. The first that makes one is taken.
+Which kernel runs a call is decided by `evaluation.kernels.selection`; each module here offers `FILLERS`, a function for
+each of its kernels that gives the members of the kernel's struct.
 """
 
 from __future__ import annotations
 
-from deeplab.runtime.layer import KernelDescriptor, KernelSite, Makers
+from deeplab.runtime.layer import Fillers, KernelDescriptor, KernelSite
 from deeplab.runtime.layers import (
     broadcasting,
     convolution,
@@ -23,43 +23,40 @@ from deeplab.runtime.layers import (
     uint8,
     window_ops,
 )
-from evaluation.graph.regions import extent
+from evaluation.kernels.registry import COPY, REGISTRY
+from evaluation.kernels.selection import kernel_of
 from evaluation.listing import listed
 
-_MODULES: tuple[Makers, ...] = (
-    convolution.LAYERS,
-    elementwise.LAYERS,
-    pooling.LAYERS,
-    resize.LAYERS,
-    packed.LAYERS,
-    low_bit.LAYERS,
-    floating.LAYERS,
-    floating_products.LAYERS,
-    uint8.LAYERS,
-    window_ops.LAYERS,
-    pointwise.LAYERS,
-    broadcasting.LAYERS,
-    resize_real.LAYERS,
-    layout.LAYERS,
-)
+FILLERS: Fillers = {
+    **broadcasting.FILLERS,
+    **convolution.FILLERS,
+    **elementwise.FILLERS,
+    **floating.FILLERS,
+    **floating_products.FILLERS,
+    **layout.FILLERS,
+    **low_bit.FILLERS,
+    **packed.FILLERS,
+    **pointwise.FILLERS,
+    **pooling.FILLERS,
+    **resize.FILLERS,
+    **resize_real.FILLERS,
+    **uint8.FILLERS,
+    **window_ops.FILLERS,
+}
 
 
 def descriptor_of(site: KernelSite) -> KernelDescriptor:
-    """The layer of a call.
+    """The kernel of a call, and the constants that it reads.
 
     Raises:
         UserError: the C program has no kernel for the operator, or not for its types; names it.
     """
-    if not site.call.operators:
-        channels = extent(site.source)[2]
-        return KernelDescriptor("int8/copy", "copy", "copy_layer", {"channels": channels})
-    for makers in _MODULES:
-        maker = makers.get(site.kinds)
-        layer = None if maker is None else maker(site)
-        if layer is not None:
-            return layer
-    known = sorted({"+".join(kinds) for makers in _MODULES for kinds in makers})
-    if site.kinds in {kinds for makers in _MODULES for kinds in makers}:
+    operators = site.call.operators
+    kernel = kernel_of(site.graph, operators) if operators else COPY
+    if kernel is not None:
+        return KernelDescriptor(kernel, FILLERS[kernel](site))
+    known = sorted("+".join(entry.kinds) for entry in REGISTRY.values() if entry.choices)
+    if "+".join(site.kinds) in known:
         known = [f"{'+'.join(site.kinds)} of other types or shapes"]
     types = f"{site.source.dtype} of {site.source.bits} bits to {site.output.dtype} of {site.output.bits}"
     raise site.refused(f"the C program has no kernel for it from {types}; it knows {listed(known)}")

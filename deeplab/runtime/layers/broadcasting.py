@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
+from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from deeplab.runtime.layers.elementwise import ADD_LEFT_SHIFT
-from deeplab.runtime.layers.window_ops import is_code
 from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (
@@ -16,27 +15,30 @@ from evaluation.interpreter.requantize import (
     scale_of,
     zero_point_of,
 )
+from evaluation.kernels.descriptors import int8
+from evaluation.kernels.descriptors.int8 import BroadcastAxis, BroadcastKind
 
-KINDS = ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "PRELU")
-"""In the order of `enum broadcast_kind`."""
-ROWS, COLUMNS, CHANNELS, OTHER_AXES = 1, 2, 4, 8
-"""Bits of `moves`."""
+KINDS = {
+    "ADD": BroadcastKind.CODES_ADDED,
+    "SUB": BroadcastKind.CODES_SUBTRACTED,
+    "MUL": BroadcastKind.CODES_MULTIPLIED,
+    "MINIMUM": BroadcastKind.CODES_SMALLER,
+    "MAXIMUM": BroadcastKind.CODES_LARGER,
+    "PRELU": BroadcastKind.CODES_SLOPED,
+}
+_AXES = (BroadcastAxis.MOVES_ROWS, BroadcastAxis.MOVES_COLUMNS, BroadcastAxis.MOVES_CHANNELS)
 
 
-def broadcast(site: KernelSite) -> KernelDescriptor | None:
+def broadcast(site: KernelSite) -> Fields:
     kind, output = site.operator.kind, site.output
-    if not is_code(output):
-        return None
     operands = site.required_tensor(0), site.required_tensor(1)
-    if any(not is_code(tensor) or tensor.dtype != output.dtype for tensor in operands):
-        return None
     lowest, highest = integer_range(output)
     if kind in ("ADD", "SUB", "MUL"):
         lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), output)
     multipliers = [quantize_multiplier(real) for real in _ratios(kind, *operands, output)]
     multipliers += [(0, 0)] * (3 - len(multipliers))
     is_choice = kind in ("MINIMUM", "MAXIMUM")
-    fields: dict[str, Value] = {
+    fields: Fields = {
         "left": _constant(site, 0),
         "right": _constant(site, 1),
         "multipliers": tuple(mantissa for mantissa, _ in multipliers),
@@ -47,13 +49,13 @@ def broadcast(site: KernelSite) -> KernelDescriptor | None:
         "lowest": lowest,
         "highest": highest,
         "moves": tuple(_moves(site, tensor) for tensor in operands),
-        "kind": KINDS.index(kind),
+        "kind": KINDS[kind],
         "is_unsigned": output.dtype == "uint8",
     }
-    return KernelDescriptor("int8/binary", "broadcast", "broadcast_layer", fields)
+    return fields
 
 
-LAYERS: Makers = {(kind,): broadcast for kind in KINDS}
+FILLERS: Fillers = {int8.BROADCAST: broadcast}
 
 
 def _ratios(kind: str, a: Tensor, b: Tensor, output: Tensor) -> list[float]:
@@ -84,5 +86,5 @@ def _moves(site: KernelSite, tensor: Tensor) -> int:
         shape = rows, columns, channels
     if any(size not in (1, whole) for size, whole in zip(shape, extent(output), strict=True)):
         raise site.refused(f"{tensor.name} of shape {tensor.shape} does not fit the output of {output.shape}")
-    moves = sum(bit for bit, size in zip((ROWS, COLUMNS, CHANNELS), shape, strict=True) if size > 1)
-    return moves | (OTHER_AXES if shape != extent(tensor) else 0)
+    moves = sum(bit for bit, size in zip(_AXES, shape, strict=True) if size > 1)
+    return moves | (BroadcastAxis.HAS_OTHER_AXES if shape != extent(tensor) else 0)

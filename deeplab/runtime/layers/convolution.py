@@ -6,27 +6,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
+from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from evaluation.graph import Tensor
 from evaluation.graph.geometry import padding_before
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
 from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of
-
-LANES = 16
-GROUP = 4
-"""As in `c/int8/walk.h`."""
+from evaluation.kernels.constants import GROUP, LANES
+from evaluation.kernels.descriptors import int8
 
 
-def convolution(site: KernelSite) -> KernelDescriptor | None:
+def convolution(site: KernelSite) -> Fields:
     """CONV_2D or FULLY_CONNECTED of int8 by dense int8."""
-    if not _is_plain_int8(site):
-        return None
     weights = site.required_constant(1)
     kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
     if site.operator.kind == "FULLY_CONNECTED":
-        if site.source.elements != kernel.shape[3]:
-            return None  # several rows at once
         geometry = {"in_rows": 1, "in_columns": 1, "in_channels": kernel.shape[3], "stride_rows": 1,
                     "stride_columns": 1, "dilation_rows": 1, "dilation_columns": 1}  # fmt: skip
         padding = None
@@ -35,46 +29,34 @@ def convolution(site: KernelSite) -> KernelDescriptor | None:
         padding = padding_of(site, geometry, kernel.shape[1:3])
         if kernel.shape[3] != geometry["in_channels"]:
             raise site.refused("grouped convolution cannot be run; split it into one for each group")
-    return KernelDescriptor(
-        "int8/convolution",
-        "convolution",
-        "convolution_layer",
-        {
-            "weights": Constant(site.name_of("weights", 1), blocked(kernel.reshape(len(kernel), -1))),
-            **rescaling_fields(site, kernel.reshape(len(kernel), -1)),
-            **geometry,
-            "out_channels": len(kernel),
-            "filter_rows": kernel.shape[1],
-            "filter_columns": kernel.shape[2],
-            "padding": padding,
-            "round_once": site.operator.kind == "FULLY_CONNECTED",
-        },
-    )
+    return {
+        "weights": Constant(site.name_of("weights", 1), blocked(kernel.reshape(len(kernel), -1))),
+        **rescaling_fields(site, kernel.reshape(len(kernel), -1)),
+        **geometry,
+        "out_channels": len(kernel),
+        "filter_rows": kernel.shape[1],
+        "filter_columns": kernel.shape[2],
+        "padding": padding,
+        "round_once": site.operator.kind == "FULLY_CONNECTED",
+    }
 
 
-def depthwise(site: KernelSite) -> KernelDescriptor | None:
+def depthwise(site: KernelSite) -> Fields:
     """DEPTHWISE_CONV_2D of int8 by dense int8."""
-    if not _is_plain_int8(site):
-        return None
     weights = site.required_constant(1)
     taps = weights.reshape(-1, weights.shape[3])
-    return KernelDescriptor(
-        "int8/depthwise",
-        "depthwise",
-        "depthwise_layer",
-        {
-            "weights": Constant(site.name_of("weights", 1), taps.reshape(-1)),
-            **rescaling_fields(site, taps.T),
-            **window_fields(site),
-            "out_channels": weights.shape[3],
-            "filter_rows": weights.shape[1],
-            "filter_columns": weights.shape[2],
-            "in_zero": zero_point_of(site.source),
-        },
-    )
+    return {
+        "weights": Constant(site.name_of("weights", 1), taps.reshape(-1)),
+        **rescaling_fields(site, taps.T),
+        **window_fields(site),
+        "out_channels": weights.shape[3],
+        "filter_rows": weights.shape[1],
+        "filter_columns": weights.shape[2],
+        "in_zero": zero_point_of(site.source),
+    }
 
 
-LAYERS: Makers = {("CONV_2D",): convolution, ("FULLY_CONNECTED",): convolution, ("DEPTHWISE_CONV_2D",): depthwise}
+FILLERS: Fillers = {int8.CONVOLUTION: convolution, int8.DEPTHWISE: depthwise}
 
 
 def blocked(rows: np.ndarray) -> np.ndarray:
@@ -92,7 +74,7 @@ def blocked(rows: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def rescaling_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
+def rescaling_fields(site: KernelSite, rows: np.ndarray) -> Fields:
     """Bias and requantization of a convolution with kernels `rows` (output channels, values).
 
     The input's zero point times each kernel's sum is taken from the bias, so that codes can be multiplied as they are:
@@ -152,9 +134,3 @@ def reaches_over(source: Tensor, output: Tensor, geometry: Mapping[str, int], fi
         if first < 0 or last + (filter_size[axis] - 1) * geometry[f"dilation_{name}"] >= extent(source)[axis]:
             return True
     return False
-
-
-def _is_plain_int8(site: KernelSite) -> bool:
-    """Whether input, weights and output are int8 of 8 bits, the weights as dense as they stand."""
-    tensors = (site.source, site.required_tensor(1), site.output)
-    return all((t.dtype, t.bits) == ("int8", 8) for t in tensors) and not site.is_packed

@@ -2,69 +2,57 @@
 
 from __future__ import annotations
 
-from deeplab.runtime.layer import KernelDescriptor, KernelSite, Makers
+from deeplab.runtime.layer import Fields, Fillers, KernelSite
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (
     activation_range,
-    integer_range,
+    activation_ratio,
     quantize_multiplier,
     scale_of,
     zero_point_of,
 )
+from evaluation.kernels.descriptors import int8
 
 ADD_LEFT_SHIFT = 20
 
 
-def requantize(site: KernelSite) -> KernelDescriptor | None:
-    """QUANTIZE between 8-bit codes."""
-    source, output = site.source, site.output
-    if {source.dtype, output.dtype} - {"int8", "uint8"} or (source.bits, output.bits) != (8, 8):
-        return None
-    mantissa, exponent = quantize_multiplier(float(scale_of(source)) / float(scale_of(output)))
-    lowest, highest = integer_range(output)
-    return KernelDescriptor(
-        "int8/requantize",
-        "requantize",
-        "requantize_layer",
-        {
-            "multiplier": mantissa,
-            "shift": exponent,
-            "in_zero": zero_point_of(source),
-            "out_zero": zero_point_of(output),
-            "lowest": lowest,
-            "highest": highest,
-            "channels": extent(output)[2],
-            "from_unsigned": source.dtype == "uint8",
-            "to_unsigned": output.dtype == "uint8",
-        },
-    )
+def requantize(site: KernelSite) -> Fields:
+    """QUANTIZE between 8-bit values; RELU, RELU6 and RELU_N1_TO_1 as operators of their own are the same with other
+    bounds."""
+    source, output, kind = site.source, site.output, site.operator.kind
+    is_change = kind == "QUANTIZE"
+    ratio = float(scale_of(source)) / float(scale_of(output)) if is_change else activation_ratio(source, output)
+    mantissa, exponent = quantize_multiplier(ratio)
+    lowest, highest = activation_range("NONE" if is_change else kind, output)
+    return {
+        "multiplier": mantissa,
+        "shift": exponent,
+        "in_zero": zero_point_of(source),
+        "out_zero": zero_point_of(output),
+        "lowest": lowest,
+        "highest": highest,
+        "channels": extent(output)[2],
+        "from_unsigned": source.dtype == "uint8",
+        "to_unsigned": output.dtype == "uint8",
+    }
 
 
-def add(site: KernelSite) -> KernelDescriptor | None:
+def add(site: KernelSite) -> Fields:
     """ADD of two int8 tensors of one shape."""
     reads = [site.graph.tensors[place.tensor] for place in site.call.reads]
-    if len(reads) != 2 or any(t.shape != site.output.shape for t in reads):
-        return None
-    if any((t.dtype, t.bits) != ("int8", 8) for t in (*reads, site.output)):
-        return None
     twice_largest = 2.0 * max(float(scale_of(t)) for t in reads)
     reals = [float(scale_of(t)) / twice_largest for t in reads]
     reals.append(twice_largest / ((1 << ADD_LEFT_SHIFT) * float(scale_of(site.output))))
     pairs = [quantize_multiplier(real) for real in reals]
     lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), site.output)
-    return KernelDescriptor(
-        "int8/add",
-        "add",
-        "add_layer",
-        {
-            "multipliers": tuple(mantissa for mantissa, _ in pairs),
-            "shifts": tuple(exponent for _, exponent in pairs),
-            "zeros": tuple(zero_point_of(t) for t in (*reads, site.output)),
-            "lowest": lowest,
-            "highest": highest,
-            "channels": extent(site.output)[2],
-        },
-    )
+    return {
+        "multipliers": tuple(mantissa for mantissa, _ in pairs),
+        "shifts": tuple(exponent for _, exponent in pairs),
+        "zeros": tuple(zero_point_of(t) for t in (*reads, site.output)),
+        "lowest": lowest,
+        "highest": highest,
+        "channels": extent(site.output)[2],
+    }
 
 
-LAYERS: Makers = {("QUANTIZE",): requantize, ("ADD",): add}
+FILLERS: Fillers = {int8.ADD: add, int8.REQUANTIZE: requantize}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelSite, Value
+from deeplab.runtime.layer import Constant, Fields, KernelSite
+from evaluation.kernels.constants import WeightFormat
 from evaluation.kernels.weights import INDEX_BITS, Format, layer_storage
 
-FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
-"""`enum weight_format` of `c/low_bit/unpack.h`."""
 
-
-def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
+def stored_fields(site: KernelSite, rows: np.ndarray) -> Fields:
     """How the weights of a call are: fields of `struct float_packed_layer`.
 
     Args:
@@ -34,7 +32,7 @@ def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
     return {
         "stored": Constant(site.name_of("weights", 1), stored),
         "entries": entries,
-        "format": FORMATS[storage.format],
+        "format": WeightFormat[storage.format.name],
         "weight_bits": bits,
     }
 

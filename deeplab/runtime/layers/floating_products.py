@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
+from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from deeplab.runtime.layers.convolution import window_fields
-from deeplab.runtime.layers.floating import activation_of, is_float
+from deeplab.runtime.layers.floating import activation_of
 from deeplab.runtime.layers.floating_packed import stored_fields
 from evaluation.graph.regions import extent
 from evaluation.interpreter.window import padding_before
+from evaluation.kernels.constants import FLOAT_LANES, FLOAT_ROWS
+from evaluation.kernels.descriptors import float32
 
-BLOCKS = (16, 8, 4, 1)
-"""Output channels that are computed together, as in `c/float/dot.h`."""
-MOST_FILTER_ROWS = 16
-"""As in `c/float/arithmetic.h`."""
+BLOCKS = (FLOAT_LANES, 8, 4, 1)
+"""Output channels that are computed together, as `float_block_lanes` of `c/float/arithmetic.h` says."""
 
 
-def convolution(site: KernelSite) -> KernelDescriptor | None:
+def convolution(site: KernelSite) -> Fields:
     """CONV_2D."""
     weights = _weights(site)
-    if weights is None:
-        return None
     if weights.shape[3] != extent(site.source)[2]:
         raise site.refused("grouped convolution cannot be run; split it into one for each group")
-    return _layer(site, "convolution", weights, 2, _window(site, weights))
+    return _fields(site, weights, 2, _window(site, weights))
 
 
-def depthwise(site: KernelSite) -> KernelDescriptor | None:
+def depthwise(site: KernelSite) -> Fields:
     """DEPTHWISE_CONV_2D."""
     weights = _weights(site)
-    if weights is None:
-        return None
-    return _layer(site, "depthwise", weights, 2, _window(site, weights))
+    return _fields(site, weights, 2, _window(site, weights))
 
 
-def transposed(site: KernelSite) -> KernelDescriptor | None:
+def transposed(site: KernelSite) -> Fields:
     """TRANSPOSE_CONV, its input at position 2."""
     weights = _weights(site)
-    if weights is None:
-        return None
     size_in, size_out, filter_size = extent(site.source), extent(site.output), weights.shape[1:3]
     stride, padding = site.operator.attributes["stride"], site.operator.attributes["padding"]
     before = [padding_before(size_out[a], size_in[a], filter_size[a], stride[a], 1, padding) for a in (0, 1)]
@@ -55,14 +49,12 @@ def transposed(site: KernelSite) -> KernelDescriptor | None:
         "before_rows": before[0],
         "before_columns": before[1],
     }
-    return _layer(site, "transposed", weights, 3, geometry)
+    return _fields(site, weights, 3, geometry)
 
 
-def fully_connected(site: KernelSite) -> KernelDescriptor | None:
+def fully_connected(site: KernelSite) -> Fields:
     """FULLY_CONNECTED: the input as vectors of the weights' length."""
     weights = _weights(site)
-    if weights is None:
-        return None
     outputs, values = weights.shape
     geometry = {
         "vectors": site.source.elements // values,
@@ -71,14 +63,14 @@ def fully_connected(site: KernelSite) -> KernelDescriptor | None:
         "in_columns": _columns_of_vectors(site, site.source, site.call.reads[0], values),
         "out_columns": _columns_of_vectors(site, site.output, site.call.writes[0], outputs),
     }
-    return _layer(site, "fully_connected", weights, 2, geometry)
+    return _fields(site, weights, 2, geometry)
 
 
-LAYERS: Makers = {
-    ("CONV_2D",): convolution,
-    ("DEPTHWISE_CONV_2D",): depthwise,
-    ("TRANSPOSE_CONV",): transposed,
-    ("FULLY_CONNECTED",): fully_connected,
+FILLERS: Fillers = {
+    **dict.fromkeys((float32.CONVOLUTION, float32.PACKED_CONVOLUTION), convolution),
+    **dict.fromkeys((float32.DEPTHWISE, float32.PACKED_DEPTHWISE), depthwise),
+    **dict.fromkeys((float32.TRANSPOSED, float32.PACKED_TRANSPOSED), transposed),
+    **dict.fromkeys((float32.FULLY_CONNECTED, float32.PACKED_FULLY_CONNECTED), fully_connected),
 }
 
 
@@ -95,20 +87,16 @@ def in_blocks(rows: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def _weights(site: KernelSite) -> np.ndarray | None:
-    """The values of the weights; None where the operator does not compute in float32."""
-    if not is_float(site.source, site.output):
-        return None
+def _weights(site: KernelSite) -> np.ndarray:
+    """The values of the weights."""
     tensor = site.required_tensor(1)
     if tensor.dtype != "float32":
         raise site.refused(f"float activations with {tensor.dtype} weights; quantize both or none")
     return site.required_constant(1)
 
 
-def _layer(
-    site: KernelSite, kernel: str, weights: np.ndarray, bias_at: int, geometry: dict[str, Value]
-) -> KernelDescriptor:
-    """The layer of `float_KERNEL`, or of its form for weights that are sparse or as float16."""
+def _fields(site: KernelSite, weights: np.ndarray, bias_at: int, geometry: Fields) -> Fields:
+    """The members of a struct for dense weights, or for those that are sparse or as float16."""
     bias = site.constant(bias_at)
     per_tap = site.operator.kind == "DEPTHWISE_CONV_2D"
     rows = np.moveaxis(weights, -1, 0) if per_tap else weights
@@ -119,18 +107,14 @@ def _layer(
         "activation": activation_of(site),
     }
     if site.is_packed:
-        struct = "float_packed_vectors_layer" if kernel == "fully_connected" else "float_packed_layer"
-        return KernelDescriptor(
-            "float/packed", f"float_packed_{kernel}", struct, {**stored_fields(site, rows), **fields}
-        )
+        return {**stored_fields(site, rows), **fields}
     fields["weights"] = Constant(site.name_of("weights", 1), weights.reshape(-1) if per_tap else in_blocks(rows))
-    name = f"float_{kernel}"
-    return KernelDescriptor(f"float/{kernel}", name, f"{name}_layer", fields)
+    return fields
 
 
-def _window(site: KernelSite, weights: np.ndarray) -> dict[str, Value]:
-    if weights.shape[1] > MOST_FILTER_ROWS:
-        raise site.refused(f"a filter of {weights.shape[1]} rows; the C program has at most {MOST_FILTER_ROWS}")
+def _window(site: KernelSite, weights: np.ndarray) -> Fields:
+    if weights.shape[1] > FLOAT_ROWS:
+        raise site.refused(f"a filter of {weights.shape[1]} rows; the C program has at most {FLOAT_ROWS}")
     return {
         **window_fields(site),
         "out_channels": extent(site.output)[2],

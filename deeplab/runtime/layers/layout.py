@@ -6,59 +6,45 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
+from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
-from evaluation.graph.slicing import strided_index
 from evaluation.interpreter.requantize import integer_range, quantize_multiplier, scale_of, zero_point_of
+from evaluation.kernels.arrays import differ_in_quantization, moved_axes, moved_parts
+from evaluation.kernels.constants import MOST_AXES
+from evaluation.kernels.descriptors import int8
 
-MOST_AXES = 6
-"""As in `c/int8/strided.c`."""
 
-
-def moved(site: KernelSite) -> KernelDescriptor | None:
+def moved(site: KernelSite) -> Fields:
     """RESHAPE, SQUEEZE, EXPAND_DIMS, TRANSPOSE, SLICE, STRIDED_SLICE and SPLIT: what they take, read in strides."""
-    source, operator, kind = site.source, site.operator, site.operator.kind
-    if not _is_of_whole_bytes(source):
-        return None
+    source, operator = site.source, site.operator
     numbers = np.arange(source.elements, dtype=np.int64).reshape(source.shape)
-    following = 0
-    if kind == "TRANSPOSE":
-        part = numbers.transpose(operator.attributes["permutation"])
-    elif kind == "STRIDED_SLICE":
-        part = numbers[strided_index(operator.attributes)]
-    elif kind == "SLICE":
-        sizes = zip(operator.attributes["begin"], operator.attributes["size"], strict=True)
-        part = numbers[tuple(slice(begin, None if size == -1 else begin + size) for begin, size in sizes)]
-    elif kind == "SPLIT":
-        parts = np.split(numbers, len(operator.outputs), axis=operator.attributes["axis"])
-        part = parts[0]
-        following = int(parts[1].flat[0]) if len(parts) > 1 else 0
-    else:
-        part = numbers.reshape(-1)
-    strides = [stride // numbers.itemsize for stride in part.strides]
-    axes = _joined(part.shape, strides)
+    parts = moved_parts(operator, numbers)
+    axes = moved_axes(parts[0])
     if len(axes) > MOST_AXES:
         raise site.refused(
             f"it moves values along {len(axes)} axes, but at most {MOST_AXES} can be run; split it in two"
         )
     table = np.array([size for size, _ in axes] + [step for _, step in axes], np.int32)
-    fields: dict[str, Value] = {
+    fields: Fields = {
         "axes": Constant(f"axes_{site.number}", table),
-        "first": int(part.flat[0]),
-        "next": following,
+        "first": int(parts[0].flat[0]),
+        "next": int(parts[1].flat[0]) if len(parts) > 1 else 0,
         "in_channels": extent(source)[2],
         "out_channels": extent(site.output)[2],
         "rank": len(axes),
         "outputs": len(operator.outputs),
     }
-    return KernelDescriptor("int8/strided", "strided", "strided_layer", fields)
+    return fields
 
 
-def mirror_pad(site: KernelSite) -> KernelDescriptor | None:
+def copy(site: KernelSite) -> Fields:
+    """Rows that are kept for the next tile."""
+    return {"channels": extent(site.source)[2]}
+
+
+def mirror_pad(site: KernelSite) -> Fields:
     source, output = site.source, site.output
-    if not _is_of_whole_bytes(source):
-        return None
     paddings = ((0, 0),) * 3 + tuple(site.operator.attributes["paddings"])
     sizes = (1,) * 3 + source.shape
     if any(before or after for before, after in paddings[:-3]) or max(sizes[:-3]) > 1:
@@ -67,7 +53,7 @@ def mirror_pad(site: KernelSite) -> KernelDescriptor | None:
     for size, pair in zip(sizes[-3:], paddings[-3:], strict=True):
         if max(pair) > size - (not is_symmetric):
             raise site.refused(f"a mirrored border of {max(pair)} needs an axis as long, not of {size}")
-    fields: dict[str, Value] = {
+    fields: Fields = {
         "in_size": sizes[-3:],
         "out_size": ((1,) * 3 + output.shape)[-3:],
         "before": tuple(before for before, _ in paddings[-3:]),
@@ -75,14 +61,14 @@ def mirror_pad(site: KernelSite) -> KernelDescriptor | None:
         "out_channels": extent(output)[2],
         "repeats_border": is_symmetric,
     }
-    return KernelDescriptor("int8/mirror_pad", "mirror_pad", "mirror_pad_layer", fields)
+    return fields
 
 
-def pad(site: KernelSite) -> KernelDescriptor | None:
+def pad(site: KernelSite) -> Fields:
     """PAD and PADV2 of rows and columns."""
     source, output, operator = site.source, site.output, site.operator
-    if not _is_of_whole_bytes(source) or source.bits > 32:
-        return None
+    if source.bits > 32:
+        raise site.refused(f"elements of {source.bits} bits cannot be padded")
     paddings = operator.attributes["paddings"]
     if len(output.shape) != 4 or any(paddings[0]) or any(paddings[3]):
         raise site.refused("only rows and columns of an image can be padded")
@@ -90,7 +76,7 @@ def pad(site: KernelSite) -> KernelDescriptor | None:
     if operator.kind == "PADV2":
         fill = site.required_constant(2).reshape(-1)[0]
     rows, columns, channels = extent(source)
-    fields: dict[str, Value] = {
+    fields: Fields = {
         "fill": int.from_bytes(fill.tobytes(), "little"),
         "in_rows": rows,
         "in_columns": columns,
@@ -98,40 +84,34 @@ def pad(site: KernelSite) -> KernelDescriptor | None:
         "top": paddings[1][0],
         "left": paddings[2][0],
     }
-    return KernelDescriptor("int8/pad", "pad", "pad_layer", fields)
+    return fields
 
 
-def blocks(site: KernelSite) -> KernelDescriptor | None:
+def blocks(site: KernelSite) -> Fields:
     """DEPTH_TO_SPACE and SPACE_TO_DEPTH."""
-    if not _is_of_whole_bytes(site.source):
-        return None
     kind = site.operator.kind
     shallow = site.output if kind == "DEPTH_TO_SPACE" else site.source
-    fields: dict[str, Value] = {"block": site.operator.attributes["block_size"], "channels": extent(shallow)[2]}
-    return KernelDescriptor("int8/space_to_depth", kind.lower(), "blocks_layer", fields)
+    fields: Fields = {"block": site.operator.attributes["block_size"], "channels": extent(shallow)[2]}
+    return fields
 
 
-def resize_nearest(site: KernelSite) -> KernelDescriptor | None:
+def resize_nearest(site: KernelSite) -> Fields:
     source, output, attributes = site.source, site.output, site.operator.attributes
-    if not _is_of_whole_bytes(source):
-        return None
     rows, columns, channels = extent(source)
-    fields: dict[str, Value] = {"in_rows": rows, "in_columns": columns, "channels": channels}
+    fields: Fields = {"in_rows": rows, "in_columns": columns, "channels": channels}
     fields["offset"] = 0.5 if attributes.get("half_pixel_centers", False) else 0.0
     for axis, name in enumerate(("rows", "columns")):
         size_in, size_out = extent(source)[axis], extent(output)[axis]
         aligned = attributes.get("align_corners", False) and size_out > 1
         fields[f"step_{name}"] = np.float32(size_in - aligned) / np.float32(size_out - aligned)
         fields[f"rounds_{name}"] = aligned
-    return KernelDescriptor("int8/resize_nearest", "resize_nearest", "nearest_layer", fields)
+    return fields
 
 
-def join(site: KernelSite) -> KernelDescriptor | None:
+def join(site: KernelSite) -> Fields:
     """CONCATENATION along the channels where it is not elided."""
     output, operator = site.output, site.operator
     inputs = [site.graph.tensors[place.tensor] for place in site.call.reads]
-    if not all(map(_is_of_whole_bytes, (*inputs, output))):
-        return None
     if len(inputs) != len(operator.inputs):
         raise site.refused("a constant input cannot be run; fold it into the operators that follow")
     if operator.attributes["axis"] % len(output.shape) != len(output.shape) - 1 or any(
@@ -141,7 +121,7 @@ def join(site: KernelSite) -> KernelDescriptor | None:
     lowest, highest, zero = 0, 0, 0
     if output.quantization is not None and output.dtype != "float32":
         (lowest, highest), zero = integer_range(output), zero_point_of(output)
-    fields: dict[str, Value] = {
+    fields: Fields = {
         "channels": Constant(f"channels_{site.number}", np.array([extent(t)[2] for t in inputs], np.uint16)),
         **_brought_to_one_scale(site, inputs),
         "out_zero": zero,
@@ -149,29 +129,27 @@ def join(site: KernelSite) -> KernelDescriptor | None:
         "highest": highest,
         "inputs": len(inputs),
     }
-    return KernelDescriptor("int8/concatenation", "join", "join_layer", fields)
+    return fields
 
 
-LAYERS: Makers = {
-    **{
-        (kind,): moved for kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT")
-    },
-    ("MIRROR_PAD",): mirror_pad,
-    ("PAD",): pad,
-    ("PADV2",): pad,
-    ("DEPTH_TO_SPACE",): blocks,
-    ("SPACE_TO_DEPTH",): blocks,
-    ("RESIZE_NEAREST_NEIGHBOR",): resize_nearest,
-    ("CONCATENATION",): join,
+FILLERS: Fillers = {
+    int8.STRIDED: moved,
+    int8.MIRROR_PAD: mirror_pad,
+    int8.PAD: pad,
+    int8.DEPTH_TO_SPACE: blocks,
+    int8.SPACE_TO_DEPTH: blocks,
+    int8.RESIZE_NEAREST: resize_nearest,
+    int8.JOIN: join,
+    int8.COPY: copy,
 }
 
 
-def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> dict[str, Value]:
+def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> Fields:
     """Arrays of what brings each input to the output's quantization; nothing where all have it already."""
     output, number = site.output, site.number
     if output.dtype == "float32" or output.quantization is None:
         return {}
-    differ = [scale_of(t) != scale_of(output) or zero_point_of(t) != zero_point_of(output) for t in inputs]
+    differ = differ_in_quantization(inputs, output)
     if not any(differ):
         return {}
     if any(t.bits != 8 or t.dtype != output.dtype for t in (*inputs, output)):
@@ -191,20 +169,3 @@ def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> dict[st
         "shifts": Constant(f"shifts_{number}", np.array([exponent for _, exponent in pairs], np.int8)),
         "zeros": Constant(f"zeros_{number}", np.array([zero_point_of(t) for t in inputs], np.int16)),
     }
-
-
-def _joined(shape: Sequence[int], steps: Sequence[int]) -> list[tuple[int, int]]:
-    """(size, step) of each axis that moves, neighbours as one where the elements run on."""
-    axes: list[tuple[int, int]] = []
-    for size, step in zip(shape, steps, strict=True):
-        if size == 1:
-            continue
-        if axes and axes[-1][1] == size * step:
-            axes[-1] = axes[-1][0] * size, step
-        else:
-            axes.append((size, step))
-    return axes or [(1, 1)]
-
-
-def _is_of_whole_bytes(tensor: Tensor) -> bool:
-    return tensor.bits == 8 * np.dtype(tensor.dtype).itemsize

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
-from deeplab.runtime.layers.packed import is_signed_code
+from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from deeplab.runtime.layers.pooling import mean_multiplier
-from deeplab.runtime.layers.resize import position_fields
 from deeplab.runtime.layers.window_ops import geometry
 from evaluation.graph import Tensor
 from evaluation.graph.accumulate import accumulator_dtype
@@ -21,22 +19,18 @@ from evaluation.interpreter.requantize import (
     scale_of,
     zero_point_of,
 )
-from evaluation.kernels.contract import is_global_reduction
+from evaluation.kernels.descriptors import low_bit
 
 
-def add(site: KernelSite) -> KernelDescriptor | None:
+def add(site: KernelSite) -> Fields:
     """ADD of two tensors of one shape."""
     reads = _reads(site)
-    if len(reads) != 2 or not _are_narrow_or_wide(*reads, site.output):
-        return None
-    if any(extent(tensor) != extent(site.output) for tensor in reads):
-        return None
     left_shift = ADD_LEFT_SHIFT[16 if site.output.dtype == "int16" else 8]
     twice_largest = 2.0 * max(float(scale_of(tensor)) for tensor in reads)
     reals = [float(scale_of(tensor)) / twice_largest for tensor in reads]
     reals.append(twice_largest / ((1 << left_shift) * float(scale_of(site.output))))
     pairs = [quantize_multiplier(real) for real in reals]
-    fields: dict[str, Value] = {
+    fields: Fields = {
         "multipliers": tuple(mantissa for mantissa, _ in pairs),
         "shifts": tuple(exponent for _, exponent in pairs),
         "zeros": tuple(zero_point_of(tensor) for tensor in (*reads, site.output)),
@@ -44,42 +38,35 @@ def add(site: KernelSite) -> KernelDescriptor | None:
         "channels": extent(site.output)[2],
         "left_shift": left_shift,
     }
-    return KernelDescriptor("low_bit/add", "low_bit_add", "low_bit_add_layer", fields)
+    return fields
 
 
-def requantize(site: KernelSite) -> KernelDescriptor | None:
+def requantize(site: KernelSite) -> Fields:
     """QUANTIZE to signed codes, from such or from a camera's bytes; RELU, RELU6, RELU_N1_TO_1 as operators of their
     own are the same with other bounds."""
     source, output = site.source, site.output
-    from_unsigned = (source.dtype, source.bits) == ("uint8", 8) and source.quantization is not None
-    if not is_signed_code(output) or not (from_unsigned or is_signed_code(source)):
-        return None
     is_change = site.operator.kind == "QUANTIZE"
     ratio = float(scale_of(source)) / float(scale_of(output)) if is_change else activation_ratio(source, output)
     mantissa, exponent = quantize_multiplier(ratio)
-    fields: dict[str, Value] = {
+    fields: Fields = {
         "multiplier": mantissa,
         "shift": exponent,
         "in_zero": zero_point_of(source),
         "out_zero": zero_point_of(output),
         **_bounds(output, "NONE" if is_change else site.operator.kind),
         "channels": extent(output)[2],
-        "from_unsigned": from_unsigned,
+        "from_unsigned": source.dtype == "uint8",
     }
-    return KernelDescriptor("low_bit/requantize", "low_bit_requantize", "low_bit_requantize_layer", fields)
+    return fields
 
 
-def concatenation(site: KernelSite) -> KernelDescriptor | None:
+def concatenation(site: KernelSite) -> Fields:
     """CONCATENATION along the channels."""
-    reads, output, operator = _reads(site), site.output, site.operator
-    if len(reads) != len(operator.inputs) or not _are_narrow_or_wide(*reads, output):
-        return None
-    if operator.attributes["axis"] % len(output.shape) != len(output.shape) - 1:
-        return None
+    reads, output = _reads(site), site.output
     pairs = [quantize_multiplier(float(scale_of(tensor)) / float(scale_of(output))) for tensor in reads]
     lowest, highest = integer_range(output)
     number = site.number
-    fields: dict[str, Value] = {
+    fields: Fields = {
         "multipliers": Constant(f"multipliers_{number}", np.array([pair[0] for pair in pairs], np.int32)),
         "shifts": Constant(f"shifts_{number}", np.array([pair[1] for pair in pairs], np.int8)),
         "zeros": Constant(f"zeros_{number}", np.array([zero_point_of(tensor) for tensor in reads], np.int16)),
@@ -89,19 +76,15 @@ def concatenation(site: KernelSite) -> KernelDescriptor | None:
         "highest": highest,
         "inputs": len(reads),
     }
-    return KernelDescriptor("low_bit/concatenation", "low_bit_concatenation", "low_bit_concatenation_layer", fields)
+    return fields
 
 
-def pool(site: KernelSite) -> KernelDescriptor | None:
-    """AVERAGE_POOL_2D, MAX_POOL_2D, or MEAN over all rows and columns."""
+def pool(site: KernelSite) -> Fields:
+    """AVERAGE_POOL_2D or MEAN over all rows and columns."""
     source, output, operator = site.source, site.output, site.operator
-    if not _are_narrow_or_wide(source, output):
-        return None
-    if not is_global_reduction(site.graph, operator):
-        return None if operator.kind == "MEAN" else _window_pool(site)
     rows, columns, channels = extent(source)
     mantissa, exponent = mean_multiplier(site) if operator.kind == "MEAN" else (0, 0)
-    fields: dict[str, Value] = {
+    fields: Fields = {
         "multiplier": mantissa,
         "shift": exponent,
         "count": rows * columns,
@@ -113,12 +96,13 @@ def pool(site: KernelSite) -> KernelDescriptor | None:
         **_bounds(output, operator.attributes.get("activation", "NONE")),
         "sum_bytes": np.dtype(accumulator_dtype(source, rows * columns)).itemsize,
     }
-    return KernelDescriptor("low_bit/pool", "low_bit_pool", "low_bit_pool_layer", fields)
+    return fields
 
 
-def _window_pool(site: KernelSite) -> KernelDescriptor:
+def window_pool(site: KernelSite) -> Fields:
+    """AVERAGE_POOL_2D and MAX_POOL_2D with a sliding window."""
     rows, columns = site.operator.attributes["filter"]
-    fields: dict[str, Value] = {
+    fields: Fields = {
         **geometry(site),
         "channels": extent(site.source)[2],
         "filter_rows": rows,
@@ -126,42 +110,22 @@ def _window_pool(site: KernelSite) -> KernelDescriptor:
         **_bounds(site.output, site.operator.attributes.get("activation", "NONE")),
         "takes_largest": site.operator.kind == "MAX_POOL_2D",
     }
-    return KernelDescriptor("low_bit/window_pool", "low_bit_window_pool", "low_bit_window_pool_layer", fields)
+    return fields
 
 
-def resize(site: KernelSite) -> KernelDescriptor | None:
-    if not _are_narrow_or_wide(site.source, site.output):
-        return None
-    return KernelDescriptor("low_bit/resize", "low_bit_resize", "low_bit_resize_layer", position_fields(site))
-
-
-def resize_argmax(site: KernelSite) -> KernelDescriptor | None:
-    if not _are_narrow_or_wide(site.source):
-        return None
-    return KernelDescriptor("low_bit/resize", "low_bit_resize_argmax", "low_bit_resize_layer", position_fields(site))
-
-
-LAYERS: Makers = {
-    ("ADD",): add,
-    **dict.fromkeys((("QUANTIZE",), ("RELU",), ("RELU6",), ("RELU_N1_TO_1",)), requantize),
-    ("CONCATENATION",): concatenation,
-    ("AVERAGE_POOL_2D",): pool,
-    ("MAX_POOL_2D",): pool,
-    ("MEAN",): pool,
-    ("RESIZE_BILINEAR",): resize,
-    ("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax,
+FILLERS: Fillers = {
+    low_bit.ADD: add,
+    low_bit.REQUANTIZE: requantize,
+    low_bit.CONCATENATION: concatenation,
+    low_bit.POOL: pool,
+    low_bit.WINDOW_POOL: window_pool,
 }
-
-
-def _are_narrow_or_wide(*tensors: Tensor) -> bool:
-    """Whether all are signed codes, and not all of 8 bits: those have faster kernels."""
-    return all(is_signed_code(tensor) for tensor in tensors) and any(tensor.bits != 8 for tensor in tensors)
 
 
 def _reads(site: KernelSite) -> list[Tensor]:
     return [site.graph.tensors[place.tensor] for place in site.call.reads]
 
 
-def _bounds(output: Tensor, activation: str) -> dict[str, Value]:
+def _bounds(output: Tensor, activation: str) -> Fields:
     lowest, highest = activation_range(activation, output)
     return {"lowest": lowest, "highest": highest}

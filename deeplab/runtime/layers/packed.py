@@ -6,31 +6,36 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
+from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from deeplab.runtime.layers.convolution import blocked, padding_of, rescaling_fields, window_fields
 from deeplab.runtime.layers.weight_formats import PLAIN, stored_fields
-from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
 from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of
-from evaluation.kernels.weights import multiplies_bytes
-
-ROUND_TWICE, ROUND_ONCE, ROUND_WIDE = range(3)
-"""`enum rounding` of `c/low_bit/rescale.h`."""
-MOST_TAPS = 256
-"""Of a depthwise kernel, as in `c/low_bit/depthwise.c`."""
+from evaluation.kernels.constants import DEPTHWISE_VALUES, Rounding
+from evaluation.kernels.descriptors import low_bit
 
 
-def convolution(site: KernelSite) -> KernelDescriptor | None:
-    """CONV_2D or FULLY_CONNECTED of signed codes."""
-    if not _is_signed(site):
-        return None
+def convolution(site: KernelSite) -> Fields:
+    """CONV_2D or FULLY_CONNECTED of signed values."""
+    rows, geometry, filter_size, _ = _products(site)
+    return _fields(site, rows, geometry, filter_size)
+
+
+def packed_convolution(site: KernelSite) -> Fields:
+    """The same, of bytes by bytes."""
+    rows, geometry, filter_size, own = _products(site)
+    return _fields_of_bytes(site, rows, {**geometry, **own}, filter_size)
+
+
+def _products(site: KernelSite) -> tuple[np.ndarray, Mapping[str, int], tuple[int, int], Fields]:
+    """Kernels (output channels, values), geometry, size of the filter, and what is particular to a kernel for bytes."""
     weights = site.required_constant(1)
     kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
-    own: dict[str, Value] = {"round_once": site.operator.kind == "FULLY_CONNECTED", "padding": None}
+    own: Fields = {"round_once": site.operator.kind == "FULLY_CONNECTED", "padding": None}
     if site.operator.kind == "FULLY_CONNECTED":
-        if site.source.elements != kernel.shape[3] or (site.source.bits < 8 and extent(site.source)[0] > 1):
-            return None  # several results at once; or rows of the source that do not join, each begins on a byte
+        if site.source.bits < 8 and extent(site.source)[0] > 1:
+            raise site.refused("its input has several rows, which do not join: each begins on a byte; flatten it first")
         geometry = {
             **dict.fromkeys(("in_rows", "in_columns", "stride_rows", "stride_columns"), 1),
             **dict.fromkeys(("dilation_rows", "dilation_columns"), 1),
@@ -41,53 +46,47 @@ def convolution(site: KernelSite) -> KernelDescriptor | None:
         own["padding"] = padding_of(site, geometry, kernel.shape[1:3])
         if kernel.shape[3] != geometry["in_channels"]:
             raise site.refused("grouped convolution cannot be run; split it into one for each group")
-    rows = kernel.reshape(len(kernel), -1)
-    if multiplies_bytes(site.graph, site.number):
-        return _layer_of_bytes(site, "packed_convolution", rows, {**geometry, **own}, kernel.shape[1:3])
-    return _layer(site, "low_bit_convolution", rows, geometry, kernel.shape[1:3])
+    return kernel.reshape(len(kernel), -1), geometry, kernel.shape[1:3], own
 
 
-def depthwise(site: KernelSite) -> KernelDescriptor | None:
-    """DEPTHWISE_CONV_2D of signed codes."""
-    if not _is_signed(site):
-        return None
+def depthwise(site: KernelSite) -> Fields:
+    """DEPTHWISE_CONV_2D of signed values."""
+    rows, filter_size = _taps(site)
+    return _fields(site, rows, window_fields(site), filter_size)
+
+
+def packed_depthwise(site: KernelSite) -> Fields:
+    """The same, of bytes by bytes."""
+    rows, filter_size = _taps(site)
+    own: Fields = {**window_fields(site), "in_zero": zero_point_of(site.source)}
+    return _fields_of_bytes(site, rows, own, filter_size)
+
+
+def _taps(site: KernelSite) -> tuple[np.ndarray, tuple[int, int]]:
+    """Kernels (output channels, taps) of a depthwise convolution, and the size of its filter."""
     weights = site.required_constant(1)
     rows = np.ascontiguousarray(weights.reshape(-1, weights.shape[3]).T)
-    if rows.shape[1] > MOST_TAPS:
-        raise site.refused(f"its filter has {rows.shape[1]} taps; the C program has room for {MOST_TAPS}")
-    if site.is_packed and multiplies_bytes(site.graph, site.number):
-        own: dict[str, Value] = {**window_fields(site), "in_zero": zero_point_of(site.source)}
-        return _layer_of_bytes(site, "packed_depthwise", rows, own, weights.shape[1:3])
-    return _layer(site, "low_bit_depthwise", rows, window_fields(site), weights.shape[1:3])
+    if rows.shape[1] > DEPTHWISE_VALUES:
+        raise site.refused(f"its filter has {rows.shape[1]} taps; the C program has room for {DEPTHWISE_VALUES}")
+    return rows, weights.shape[1:3]
 
 
-LAYERS: Makers = {("CONV_2D",): convolution, ("FULLY_CONNECTED",): convolution, ("DEPTHWISE_CONV_2D",): depthwise}
+FILLERS: Fillers = {
+    low_bit.CONVOLUTION: convolution,
+    low_bit.DEPTHWISE: depthwise,
+    low_bit.PACKED_CONVOLUTION: packed_convolution,
+    low_bit.PACKED_DEPTHWISE: packed_depthwise,
+}
 
 
-def is_signed_code(tensor: Tensor) -> bool:
-    """Whether a tensor holds signed codes of at most 16 bits."""
-    return tensor.dtype in ("int8", "int16") and tensor.quantization is not None
-
-
-def _is_signed(site: KernelSite) -> bool:
-    """Whether input, weights and output are signed codes, the weights without zero points."""
-    weights = site.required_tensor(1)
-    tensors = (site.source, weights, site.output)
-    if not all(is_signed_code(tensor) for tensor in tensors) or not weights.is_constant:
-        return False
-    return not weights.required_quantization.zero_point.any()
-
-
-def _layer(
-    site: KernelSite, kernel: str, rows: np.ndarray, geometry: Mapping[str, int], filter_size: tuple[int, int]
-) -> KernelDescriptor:
+def _fields(site: KernelSite, rows: np.ndarray, geometry: Mapping[str, int], filter_size: tuple[int, int]) -> Fields:
     """The layer of kernels `rows` (output channels, values)."""
     mantissas, exponents = quantize_multipliers(
         effective_scales(site.operator.kind, site.source, site.required_tensor(1), site.output)
     )
     lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), site.output)
     bias = _bias(site, rows)
-    fields: dict[str, Value] = {
+    fields: Fields = {
         **stored_fields(site, rows),
         "bias": Constant(f"bias_{site.number}", bias),
         "multipliers": Constant(f"multipliers_{site.number}", mantissas.astype(np.int32)),
@@ -104,12 +103,10 @@ def _layer(
         "per_channel": mantissas.size > 1,
         "rounding": _rounding(site),
     }
-    return KernelDescriptor(f"low_bit/{kernel.removeprefix('low_bit_')}", kernel, f"{kernel}_layer", fields)
+    return fields
 
 
-def _layer_of_bytes(
-    site: KernelSite, kernel: str, rows: np.ndarray, own: dict[str, Value], filter_size: tuple[int, int]
-) -> KernelDescriptor:
+def _fields_of_bytes(site: KernelSite, rows: np.ndarray, own: Fields, filter_size: tuple[int, int]) -> Fields:
     """The layer of kernels `rows` (output channels, values) that a kernel for bytes multiplies, once they are unpacked.
 
     Args:
@@ -118,7 +115,7 @@ def _layer_of_bytes(
     stored = stored_fields(site, rows)
     if stored["format"] == PLAIN:
         stored["weights"] = Constant(site.name_of("weights", 1), blocked(rows))
-    plain: dict[str, Value] = {
+    plain: Fields = {
         "weights": stored["weights"],
         **rescaling_fields(site, rows),
         **own,
@@ -126,16 +123,16 @@ def _layer_of_bytes(
         "filter_rows": filter_size[0],
         "filter_columns": filter_size[1],
     }
-    fields: dict[str, Value] = {f"plain.{name}": value for name, value in plain.items()}
+    fields: Fields = {f"plain.{name}": value for name, value in plain.items()}
     fields |= {name: stored[name] for name in ("entries", "format", "weight_bits")}
-    return KernelDescriptor(f"low_bit/{kernel.removeprefix('low_bit_')}", kernel, f"{kernel}_layer", fields)
+    return fields
 
 
-def _rounding(site: KernelSite) -> int:
+def _rounding(site: KernelSite) -> Rounding:
     """As the interpreter rounds (`evaluation.interpreter.convolution`)."""
     if site.source.dtype == "int16":
-        return ROUND_WIDE
-    return ROUND_ONCE if site.operator.kind == "FULLY_CONNECTED" else ROUND_TWICE
+        return Rounding.ROUND_WIDE
+    return Rounding.ROUND_ONCE if site.operator.kind == "FULLY_CONNECTED" else Rounding.ROUND_TWICE
 
 
 def _bias(site: KernelSite, rows: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeplab.runtime.layer import KernelDescriptor, KernelSite, Makers
+from deeplab.runtime.layer import Fields, Fillers, KernelSite
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (
@@ -12,38 +12,31 @@ from evaluation.interpreter.requantize import (
     scale_of,
     zero_point_of,
 )
-from evaluation.kernels.contract import is_global_reduction
+from evaluation.kernels.descriptors import int8
 
 
-def global_pool(site: KernelSite) -> KernelDescriptor | None:
+def global_pool(site: KernelSite) -> Fields:
     """AVERAGE_POOL_2D or MEAN over all rows and columns of int8."""
     source, output, operator = site.source, site.output, site.operator
-    if not is_global_reduction(site.graph, operator) or any((t.dtype, t.bits) != ("int8", 8) for t in (source, output)):
-        return None
     rows, columns, channels = extent(source)
     mantissa, exponent = 0, 0
     lowest, highest = activation_range(operator.attributes.get("activation", "NONE"), output)
     if operator.kind == "MEAN":
         mantissa, exponent = mean_multiplier(site)
         lowest, highest = integer_range(output)
-    return KernelDescriptor(
-        "int8/global_pool",
-        "global_pool",
-        "global_pool_layer",
-        {
-            "multiplier": mantissa,
-            "shift": exponent,
-            "count": rows * columns,
-            "in_rows": rows,
-            "in_columns": columns,
-            "channels": channels,
-            "in_zero": zero_point_of(source),
-            "out_zero": zero_point_of(output),
-            "lowest": lowest,
-            "highest": highest,
-            "wide": accumulator_dtype(source, rows * columns) == "int32",
-        },
-    )
+    return {
+        "multiplier": mantissa,
+        "shift": exponent,
+        "count": rows * columns,
+        "in_rows": rows,
+        "in_columns": columns,
+        "channels": channels,
+        "in_zero": zero_point_of(source),
+        "out_zero": zero_point_of(output),
+        "lowest": lowest,
+        "highest": highest,
+        "wide": accumulator_dtype(source, rows * columns) == "int32",
+    }
 
 
 def mean_multiplier(site: KernelSite) -> tuple[int, int]:
@@ -54,4 +47,4 @@ def mean_multiplier(site: KernelSite) -> tuple[int, int]:
     return (mantissa << shift) // count, exponent - shift
 
 
-LAYERS: Makers = {("AVERAGE_POOL_2D",): global_pool, ("MEAN",): global_pool}
+FILLERS: Fillers = {int8.GLOBAL_POOL: global_pool}

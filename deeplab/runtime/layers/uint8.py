@@ -4,41 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
+from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from deeplab.runtime.layers.weight_formats import stored_fields
-from deeplab.runtime.layers.window_ops import geometry, is_code
+from deeplab.runtime.layers.window_ops import geometry
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
 from evaluation.interpreter.requantize import activation_range, quantization_of, quantize_multipliers, zero_point_of
 from evaluation.interpreter.window import padding_before
+from evaluation.kernels.descriptors import uint8
 
 
-def convolution(site: KernelSite) -> KernelDescriptor | None:
+def convolution(site: KernelSite) -> Fields:
     """CONV_2D."""
-    if not _takes(site):
-        return None
+    _check_zero_points(site)
     weights = site.required_constant(1)
     if weights.shape[3] != extent(site.source)[2]:
         raise site.refused("grouped convolution cannot be run; split it into one for each group")
-    return _layer(site, "convolution", weights.reshape(len(weights), -1), weights.shape[:3])
+    return _fields(site, weights.reshape(len(weights), -1), weights.shape[:3])
 
 
-def depthwise(site: KernelSite) -> KernelDescriptor | None:
+def depthwise(site: KernelSite) -> Fields:
     """DEPTHWISE_CONV_2D."""
-    if not _takes(site):
-        return None
+    _check_zero_points(site)
     weights = site.required_constant(1)
     taps = weights.reshape(-1, weights.shape[3])
-    return _layer(site, "depthwise", taps.T, (weights.shape[3], *weights.shape[1:3]))
+    return _fields(site, taps.T, (weights.shape[3], *weights.shape[1:3]))
 
 
-def rows(site: KernelSite) -> KernelDescriptor | None:
+def rows(site: KernelSite) -> Fields:
     """FULLY_CONNECTED, of one row or several."""
-    if not _takes(site):
-        return None
+    _check_zero_points(site)
     weights = site.required_constant(1)
     outputs, values = weights.shape
-    fields: dict[str, Value] = {
+    fields: Fields = {
         **_weights(site, weights),
         **_scaling(site),
         "bias": _folded_bias(site, weights),
@@ -49,13 +47,12 @@ def rows(site: KernelSite) -> KernelDescriptor | None:
         "out_channels": extent(site.output)[2],
         "round_once": site.source.dtype == "int8",
     }
-    return KernelDescriptor("uint8/fully_connected", "uint8_fully_connected", "uint8_fully_connected_layer", fields)
+    return fields
 
 
-def transposed(site: KernelSite) -> KernelDescriptor | None:
+def transposed(site: KernelSite) -> Fields:
     """TRANSPOSE_CONV; its padding is that of the convolution that leads from the output back to the input."""
-    if not _takes(site):
-        return None
+    _check_zero_points(site)
     weights, bias = site.required_constant(1), site.constant(3)
     source, output, attributes = site.source, site.output, site.operator.attributes
     (in_rows, in_columns, in_channels), stride = extent(source), attributes["stride"]
@@ -63,7 +60,7 @@ def transposed(site: KernelSite) -> KernelDescriptor | None:
         padding_before(extent(output)[a], extent(source)[a], weights.shape[a + 1], stride[a], 1, attributes["padding"])
         for a in (0, 1)
     ]
-    fields: dict[str, Value] = {
+    fields: Fields = {
         **_weights(site, weights.reshape(len(weights), -1)),
         **_scaling(site),
         "bias": None if bias is None else Constant(f"bias_{site.number}", bias.reshape(-1).astype(np.int32)),
@@ -79,20 +76,20 @@ def transposed(site: KernelSite) -> KernelDescriptor | None:
         "before_columns": before[1],
         "in_zero": zero_point_of(source),
     }
-    return KernelDescriptor("uint8/convolution", "uint8_transposed", "uint8_convolution_layer", fields)
+    return fields
 
 
-LAYERS: Makers = {
-    ("CONV_2D",): convolution,
-    ("DEPTHWISE_CONV_2D",): depthwise,
-    ("FULLY_CONNECTED",): rows,
-    ("TRANSPOSE_CONV",): transposed,
+FILLERS: Fillers = {
+    uint8.CONVOLUTION: convolution,
+    uint8.DEPTHWISE: depthwise,
+    uint8.FULLY_CONNECTED: rows,
+    uint8.TRANSPOSED: transposed,
 }
 
 
-def _layer(site: KernelSite, name: str, kernels: np.ndarray, sizes: tuple[int, int, int]) -> KernelDescriptor:
+def _fields(site: KernelSite, kernels: np.ndarray, sizes: tuple[int, int, int]) -> Fields:
     """A convolution with kernels (output channels, values) and their (output channels, rows, columns)."""
-    fields: dict[str, Value] = {
+    fields: Fields = {
         **_weights(site, kernels),
         **_scaling(site),
         "bias": _folded_bias(site, kernels),
@@ -105,10 +102,10 @@ def _layer(site: KernelSite, name: str, kernels: np.ndarray, sizes: tuple[int, i
         "dilation_columns": site.operator.attributes["dilation"][1],
         "in_zero": zero_point_of(site.source),
     }
-    return KernelDescriptor(f"uint8/{name}", f"uint8_{name}", f"uint8_{name}_layer", fields)
+    return fields
 
 
-def _weights(site: KernelSite, kernels: np.ndarray) -> dict[str, Value]:
+def _weights(site: KernelSite, kernels: np.ndarray) -> Fields:
     """The weights as they stand in the file; sparse ones, kernels (output channels, values), less their zero point."""
     zero = zero_point_of(site.required_tensor(1))
     if not site.is_packed:
@@ -118,7 +115,7 @@ def _weights(site: KernelSite, kernels: np.ndarray) -> dict[str, Value]:
     return {name: stored[name] for name in ("weights", "entries", "format")} | {"weight_zero": zero}
 
 
-def _scaling(site: KernelSite) -> dict[str, Value]:
+def _scaling(site: KernelSite) -> Fields:
     """What brings the sums to the output's codes."""
     output = site.output
     scales = effective_scales(site.operator.kind, site.source, site.required_tensor(1), output)
@@ -144,11 +141,7 @@ def _folded_bias(site: KernelSite, kernels: np.ndarray) -> Constant:
     return Constant(f"bias_{site.number}", folded.astype(np.int32))
 
 
-def _takes(site: KernelSite) -> bool:
-    """Whether input, weights and output are codes of 8 bits of one type, the weights all with one zero."""
-    tensors = (site.source, site.required_tensor(1), site.output)
-    if not all(map(is_code, tensors)) or len({tensor.dtype for tensor in tensors}) > 1:
-        return False
+def _check_zero_points(site: KernelSite) -> None:
+    """The weights must all have one zero point."""
     if np.ptp(quantization_of(site.required_tensor(1)).zero_point) != 0:
         raise site.refused("weight zero points differ by channel; quantize symmetrically")
-    return True

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelSite, Value
+from deeplab.runtime.layer import Constant, Fields, KernelSite
 from evaluation.interpreter.packing import pack_rows
-from evaluation.kernels.weights import DENSE_GROUP, INDEX_BITS, Format, layer_storage
+from evaluation.kernels.constants import GROUP, WeightFormat
+from evaluation.kernels.weights import INDEX_BITS, Format, layer_storage
 
-FORMATS = {Format.DENSE: 0, Format.BITMAP: 1, Format.RELATIVE_INDEX: 2}
-"""`enum weight_format` of `c/low_bit/unpack.h`."""
 PLAIN = -1
 """Dense values of a type of C, read where they stand."""
 _AT_ONCE = 1 << 16
 """Values packed together; a multiple of 8, so that each portion ends on a whole byte."""
 
 
-def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
+def stored_fields(site: KernelSite, rows: np.ndarray) -> Fields:
     """How the weights of a call are: fields of `struct low_bit_convolution_layer`, `low_bit_depthwise_layer`,
     `packed_convolution_layer` and `packed_depthwise_layer`.
 
@@ -27,7 +26,7 @@ def stored_fields(site: KernelSite, rows: np.ndarray) -> dict[str, Value]:
         rows: integers (output channels, values), of the type they are computed in.
     """
     tensor, storage, entries = site.required_tensor(1), layer_storage(site.graph, site.number), 0
-    form = FORMATS[storage.format] if site.is_packed else PLAIN
+    form = WeightFormat[storage.format.name] if site.is_packed else PLAIN
     if form == PLAIN:
         stored = _plain(rows, site.operator.kind)
     elif storage.format is Format.DENSE:
@@ -75,5 +74,5 @@ def packed(codes: np.ndarray, bits: int) -> np.ndarray:
 def _plain(rows: np.ndarray, kind: str) -> np.ndarray:
     """Rows of int8, in a convolution filled up to whole groups, or of int16."""
     if rows.dtype == np.int8 and kind != "DEPTHWISE_CONV_2D":
-        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % DENSE_GROUP)))
+        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % GROUP)))
     return np.ascontiguousarray(rows).reshape(-1)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.runtime.layer import Constant, KernelDescriptor, KernelSite, Makers, Value
-from evaluation.graph import Tensor
+from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.geometry import padding_before
 from evaluation.graph.regions import extent
@@ -16,18 +15,13 @@ from evaluation.interpreter.requantize import (
     scale_of,
     zero_point_of,
 )
-from evaluation.kernels.contract import is_global_reduction
-
-MOST_AXES = 6
-"""As in `c/int8/reduce.c`."""
-
-
-def is_code(tensor: Tensor) -> bool:
-    """Whether a tensor holds codes of 8 bits."""
-    return tensor.dtype in ("int8", "uint8") and tensor.bits == 8
+from evaluation.kernels.arrays import summed_axes
+from evaluation.kernels.constants import MOST_AXES
+from evaluation.kernels.descriptors import int8
+from evaluation.kernels.descriptors.int8 import SumsBecome
 
 
-def geometry(site: KernelSite) -> dict[str, Value]:
+def geometry(site: KernelSite) -> Fields:
     """Input and steps of a sliding window."""
     rows, columns, _ = extent(site.source)
     stride, before = site.operator.attributes["stride"], padding_before(site.graph, site.operator)
@@ -41,16 +35,12 @@ def geometry(site: KernelSite) -> dict[str, Value]:
     }
 
 
-def pool(site: KernelSite) -> KernelDescriptor | None:
-    """AVERAGE_POOL_2D or MAX_POOL_2D; an average over the whole image is a sum that becomes a mean."""
+def pool(site: KernelSite) -> Fields:
+    """AVERAGE_POOL_2D or MAX_POOL_2D with a sliding window."""
     source, output, operator = site.source, site.output, site.operator
-    if not is_code(source) or source.dtype != output.dtype:
-        return None
-    if is_global_reduction(site.graph, operator):
-        return sums(site)
     lowest, highest = activation_range(operator.attributes.get("activation", "NONE"), output)
     rows, columns = operator.attributes["filter"]
-    fields: dict[str, Value] = {
+    fields: Fields = {
         **geometry(site),
         "channels": extent(source)[2],
         "filter_rows": rows,
@@ -59,25 +49,23 @@ def pool(site: KernelSite) -> KernelDescriptor | None:
         "highest": highest,
         "is_unsigned": source.dtype == "uint8",
     }
-    kernel = operator.kind.removesuffix("_2D").lower()
-    return KernelDescriptor("int8/pool", kernel, "window_pool_layer", fields)
+    return fields
 
 
-def sums(site: KernelSite) -> KernelDescriptor | None:
-    """AVERAGE_POOL_2D over the whole image; MEAN and SUM over any axes."""
+def running_sums(site: KernelSite) -> Fields:
+    """AVERAGE_POOL_2D, MEAN and SUM over the whole image."""
     source, output, operator = site.source, site.output, site.operator
-    if not is_code(source) or source.dtype != output.dtype:
-        return None
     count = source.elements // output.elements
-    multiplier, becomes, bounds = (0, 0), 0, integer_range(output)
+    multiplier, becomes, bounds = (0, 0), SumsBecome.POOLED_MEAN, integer_range(output)
     if operator.kind == "MEAN":
-        multiplier, becomes = _mean_multiplier(site, count), 1
+        multiplier, becomes = _mean_multiplier(site, count), SumsBecome.SCALED_MEAN
     elif operator.kind == "SUM":
-        multiplier, becomes = quantize_multiplier(float(scale_of(source)) / float(scale_of(output))), 2
+        ratio = float(scale_of(source)) / float(scale_of(output))
+        multiplier, becomes = quantize_multiplier(ratio), SumsBecome.SCALED_SUM
     else:
         bounds = activation_range(operator.attributes.get("activation", "NONE"), output)
     rows, columns, channels = extent(source)
-    fields: dict[str, Value] = {
+    return {
         "multiplier": multiplier[0],
         "shift": multiplier[1],
         "count": count,
@@ -94,17 +82,23 @@ def sums(site: KernelSite) -> KernelDescriptor | None:
         "becomes": becomes,
         "is_unsigned": source.dtype == "uint8",
     }
-    if site.call.reduces:
-        return KernelDescriptor("int8/reduce", "running_sums", "sums_layer", fields)
-    axes = _axes(source.shape, operator.attributes["axes"])
+
+
+def axis_sums(site: KernelSite) -> Fields:
+    """MEAN and SUM over any axes."""
+    axes = summed_axes(site.source.shape, site.operator.attributes["axes"])
     if len(axes) > MOST_AXES:
         raise site.refused(f"it sums over {len(axes)} groups of axes, at most {MOST_AXES} can be run; sum in two steps")
     table = np.array([size for size, _ in axes] + [step for _, step in axes], np.int32)
-    fields |= {"axes": Constant(f"axes_{site.number}", table), "rank": len(axes)}
-    return KernelDescriptor("int8/reduce", "axis_sums", "sums_layer", fields)
+    return {**running_sums(site), "axes": Constant(f"axes_{site.number}", table), "rank": len(axes)}
 
 
-LAYERS: Makers = {("AVERAGE_POOL_2D",): pool, ("MAX_POOL_2D",): pool, ("MEAN",): sums, ("SUM",): sums}
+FILLERS: Fillers = {
+    int8.AVERAGE_POOL: pool,
+    int8.MAX_POOL: pool,
+    int8.RUNNING_SUMS: running_sums,
+    int8.AXIS_SUMS: axis_sums,
+}
 
 
 def _mean_multiplier(site: KernelSite, count: int) -> tuple[int, int]:
@@ -112,21 +106,3 @@ def _mean_multiplier(site: KernelSite, count: int) -> tuple[int, int]:
     mantissa, exponent = quantize_multiplier(float(scale_of(site.source)) / float(scale_of(site.output)))
     shift = min(count.bit_length() - 1, 32, 31 + exponent)
     return (mantissa << shift) // count, exponent - shift
-
-
-def _axes(shape: tuple[int, ...], summed: tuple[int, ...]) -> list[tuple[int, int]]:
-    """(size, step in the output) of the input's axes, neighbours of one kind as one; 0 for those summed over."""
-    summed = tuple(axis % len(shape) for axis in summed)
-    axes: list[tuple[int, int]] = []
-    step = 1
-    for axis in reversed(range(len(shape))):
-        size = shape[axis]
-        if size == 1:
-            continue
-        is_summed = axis in summed
-        if axes and (axes[0][1] == 0) == is_summed:
-            axes[0] = axes[0][0] * size, axes[0][1]
-        else:
-            axes.insert(0, (size, 0 if is_summed else step))
-        step *= 1 if is_summed else size
-    return axes or [(1, 1)]

@@ -15,10 +15,12 @@ from evaluation.graph import Graph, Operator
 from evaluation.graph.geometry import COLUMNS, ROWS, padding_before, window_size
 from evaluation.graph.regions import extent
 from evaluation.kernels.contract import KernelCall, kernel_calls
+from evaluation.kernels.registry import COPY
+from evaluation.kernels.selection import descriptor_bytes, kernel_of
 from evaluation.kernels.stack_bounds import stack_bound_bytes
 from evaluation.kernels.targets import Target
 from evaluation.kernels.uses import kernel_uses
-from evaluation.kernels.weights import multiplies_bytes, needs_unpacking, scalar_bytes, weights_bytes
+from evaluation.kernels.weights import scalar_bytes, weights_bytes
 from evaluation.planner.ir.loops import Loop, loops_of
 from evaluation.planner.ir.plan_types import Plan
 
@@ -30,33 +32,8 @@ PLACE_BYTES = 20
 """Offsets of tile and ring; rows of the ring, span, columns, pitch, channel, bits and kind."""
 SPAN_BYTES = 4
 """First row (or column) and one past the last, for each row tile (or column tile) and span."""
-COPY_BYTES = 2
-"""A copy's channels."""
 OUTPUT_BYTES = 8
 """Place and size of an output; of a single one they stand in the code."""
-LAYER_BYTES = {
-    "CONV_2D": (52, 60, 60, 36),
-    "FULLY_CONNECTED": (52, 60, 60, 32),
-    "DEPTHWISE_CONV_2D": (52, 60, 60, 36),
-    "ADD": (28, 28, 44, 28),
-    "QUANTIZE": (20, 16, 20, 20),
-    "DEQUANTIZE": (20, 20, 20, 20),
-    "AVERAGE_POOL_2D": (24, 24, 44, 16),
-    "RESIZE_BILINEAR": (24, 24, 20, 20),
-    "CONCATENATION": (32, 24, 32, 32),
-    "ARG_MAX": (8, 8, 8, 4),
-    "SOFTMAX": (20, 20, 20, 8),
-    "RESHAPE": (32, 32, 32, 32),
-    "PAD": (16, 16, 16, 16),
-}
-"""An operator's own constants (geometry, codes, pointers to weights) by kind: with int8 codes and dense int8 weights;
-with codes of other widths or packed weights; of uint8; in float32."""
-JOINED_BYTES = 9
-"""For each input of a concatenation of narrow codes: multiplier, shift, zero point, channels."""
-FLOAT_PACKED_BYTES = 40
-"""Of a float convolution whose weights are stored sparse."""
-MOST_LAYER_BYTES = 64
-"""Bound for the other kinds."""
 ARENA_ALIGNMENT_BYTES = 16
 """As `network.c` declares the arena."""
 
@@ -108,43 +85,19 @@ def tables_bytes(graph: Graph, loops: Sequence[Loop]) -> int:
     calls = [call for loop in loops for call in loop.calls]
     spans = sum(len(loop.spans) * (loop.section.rows + loop.section.columns) for loop in loops)
     places = sum(len(call.reads) + len(call.writes) for call in calls)
-    layers = {call.operators[0] for call in calls if call.operators}
+    layers = {call.operators for call in calls if call.operators}
     copies = {graph.tensors[call.reads[0].tensor].shape[-1] for call in calls if not call.operators}
     return (
         SECTION_BYTES * len(loops)
         + CALL_BYTES * len(calls)
         + PLACE_BYTES * places
         + SPAN_BYTES * spans
-        + sum(_layer_bytes(graph, index) for index in layers)
+        + sum(descriptor_bytes(graph, operators) for operators in layers)
         - sum(scalar_bytes(graph, index) for index in range(len(graph.operators)))  # counted with the weights
-        + COPY_BYTES * len(copies)
+        + COPY.descriptor.size_bytes * len(copies)
         + (OUTPUT_BYTES * len(graph.outputs) if len(graph.outputs) > 1 else 0)
         + _padding_bytes(graph)
     )
-
-
-def _layer_bytes(graph: Graph, index: int) -> int:
-    """Of an operator's own constants, in the struct that its kernel reads."""
-    operator = graph.operators[index]
-    if operator.kind not in LAYER_BYTES:
-        return MOST_LAYER_BYTES
-    dense, other, unsigned, real = LAYER_BYTES[operator.kind]
-    output = graph.tensors[operator.outputs[0]]
-    if output.dtype == "float32":
-        return FLOAT_PACKED_BYTES if needs_unpacking(graph, index) else real
-    if graph.tensors[operator.inputs[0]].dtype == "uint8" and operator.kind != "QUANTIZE":
-        return unsigned
-    if operator.kind == "QUANTIZE":
-        return dense if graph.tensors[operator.inputs[0]].bits == output.bits == 8 else other
-    if _is_dense_int8(graph, index):
-        return dense
-    return other + (JOINED_BYTES * len(operator.inputs) if operator.kind == "CONCATENATION" else 0)
-
-
-def _is_dense_int8(graph: Graph, index: int) -> bool:
-    operator = graph.operators[index]
-    source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
-    return (source.dtype, source.bits, output.bits) == ("int8", 8, 8) and not needs_unpacking(graph, index)
 
 
 def _padding_bytes(graph: Graph) -> int:
@@ -161,7 +114,8 @@ def padding_zeros(graph: Graph) -> dict[int, int]:
     zeros = {}
     for index, operator in enumerate(graph.operators):
         source = graph.tensors[operator.inputs[0]]
-        if operator.kind == "CONV_2D" and multiplies_bytes(graph, index) and _reaches_over_an_edge(graph, operator):
+        kernel = kernel_of(graph, (index,)) if operator.kind == "CONV_2D" else None
+        if kernel is not None and kernel.reads_padding and _reaches_over_an_edge(graph, operator):
             zeros[index] = int(source.quantization.zero_point[0]) if source.quantization is not None else 0
     return zeros
 
