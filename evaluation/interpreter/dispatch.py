@@ -1,8 +1,8 @@
-"""Which kernel computes which operator."""
+"""Which function computes which operator: one for each entry of `evaluation.kernels.registry` that has kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from evaluation.errors import UserError
 from evaluation.interpreter.convolution import convolution, depthwise_convolution, fully_connected
@@ -36,70 +36,69 @@ from evaluation.interpreter.softmax import softmax
 from evaluation.interpreter.split import split
 from evaluation.interpreter.table import hard_swish, leaky_relu, logistic, tanh
 from evaluation.interpreter.transposed import transposed_convolution
+from evaluation.kernels.registry import Kinds
 from evaluation.listing import listed, shortened
 
-Kernel = Callable[[PatchCall], Values | tuple[Values, ...]]
+KernelFunction = Callable[[PatchCall], Values | tuple[Values, ...]]
 """Several outputs come as a tuple."""
 
-KERNELS: dict[str, Kernel] = {
-    "ADD": add,
-    "ARG_MAX": argmax,
-    "AVERAGE_POOL_2D": average_pool,
-    "CONCATENATION": concatenation,
-    "CONV_2D": convolution,
-    "DEPTHWISE_CONV_2D": depthwise_convolution,
-    "DEPTH_TO_SPACE": depth_to_space,
-    "DEQUANTIZE": dequantize,
-    "DIV": quotient,
-    "EXPAND_DIMS": reshape,
-    "FULLY_CONNECTED": fully_connected,
-    "HARD_SWISH": hard_swish,
-    "LEAKY_RELU": leaky_relu,
-    "LOGISTIC": logistic,
-    "MAXIMUM": larger,
-    "MAX_POOL_2D": max_pool,
-    "MEAN": mean,
-    "MINIMUM": smaller,
-    "MIRROR_PAD": mirror_pad,
-    "MUL": product,
-    "PAD": pad,
-    "PADV2": pad,
-    "PRELU": prelu,
-    "QUANTIZE": quantize,
-    "RELU": activation,
-    "RELU6": activation,
-    "RELU_N1_TO_1": activation,
-    "RESHAPE": reshape,
-    "RESIZE_BILINEAR": resize_bilinear,
-    "RESIZE_NEAREST_NEIGHBOR": resize_nearest,
-    "SLICE": part,
-    "SOFTMAX": softmax,
-    "SPACE_TO_DEPTH": space_to_depth,
-    "SPLIT": split,
-    "SQUEEZE": reshape,
-    "STRIDED_SLICE": part,
-    "SUB": subtract,
-    "SUM": total,
-    "TANH": tanh,
-    "TRANSPOSE": transpose,
-    "TRANSPOSE_CONV": transposed_convolution,
+FUNCTIONS: Mapping[Kinds, KernelFunction] = {
+    ("ADD",): add,
+    ("ARG_MAX",): argmax,
+    ("AVERAGE_POOL_2D",): average_pool,
+    ("CONCATENATION",): concatenation,
+    ("CONV_2D",): convolution,
+    ("DEPTHWISE_CONV_2D",): depthwise_convolution,
+    ("DEPTH_TO_SPACE",): depth_to_space,
+    ("DEQUANTIZE",): dequantize,
+    ("DIV",): quotient,
+    ("EXPAND_DIMS",): reshape,
+    ("FULLY_CONNECTED",): fully_connected,
+    ("HARD_SWISH",): hard_swish,
+    ("LEAKY_RELU",): leaky_relu,
+    ("LOGISTIC",): logistic,
+    ("MAXIMUM",): larger,
+    ("MAX_POOL_2D",): max_pool,
+    ("MEAN",): mean,
+    ("MINIMUM",): smaller,
+    ("MIRROR_PAD",): mirror_pad,
+    ("MUL",): product,
+    ("PAD",): pad,
+    ("PADV2",): pad,
+    ("PRELU",): prelu,
+    ("QUANTIZE",): quantize,
+    ("RELU",): activation,
+    ("RELU6",): activation,
+    ("RELU_N1_TO_1",): activation,
+    ("RESHAPE",): reshape,
+    ("RESIZE_BILINEAR",): resize_bilinear,
+    ("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax,
+    ("RESIZE_NEAREST_NEIGHBOR",): resize_nearest,
+    ("SLICE",): part,
+    ("SOFTMAX",): softmax,
+    ("SPACE_TO_DEPTH",): space_to_depth,
+    ("SPLIT",): split,
+    ("SQUEEZE",): reshape,
+    ("STRIDED_SLICE",): part,
+    ("SUB",): subtract,
+    ("SUM",): total,
+    ("TANH",): tanh,
+    ("TRANSPOSE",): transpose,
+    ("TRANSPOSE_CONV",): transposed_convolution,
 }
-"""By TFLite operator name."""
-
-FUSED_KERNELS: dict[tuple[str, ...], Kernel] = {("RESIZE_BILINEAR", "ARG_MAX"): resize_argmax}
-"""Runs of operators that are computed as one."""
+"""By the TFLite names of the operators of a call: one, or a run that is computed as one."""
 
 
-def kernel_of(kinds: tuple[str, ...], name: str) -> Kernel:
-    """The kernel of an operator, or of a fused run of them.
+def function_of(kinds: Kinds, name: str) -> KernelFunction:
+    """The function of an operator, or of a fused run of them.
 
     Raises:
         UserError: there is none; names the operator.
     """
-    kernel = KERNELS.get(kinds[0]) if len(kinds) == 1 else FUSED_KERNELS.get(kinds)
-    if kernel is None:
+    function = FUNCTIONS.get(kinds)
+    if function is None:
         raise UserError(
             f"{shortened(name)}: the interpreter has no kernel for {' + '.join(kinds)}; "
-            f"it knows {listed(sorted(KERNELS))}"
+            f"it knows {listed(sorted(kinds[0] for kinds in FUNCTIONS if len(kinds) == 1))}"
         )
-    return kernel
+    return function

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from evaluation.graph import ABSENT, Graph, Operator
 from evaluation.graph.regions import Region, extent
 from evaluation.interpreter.arena import Arena, ArenaScratch
-from evaluation.interpreter.dispatch import kernel_of
+from evaluation.interpreter.dispatch import function_of
 from evaluation.interpreter.patch import Patch, PatchCall, Values, whole
 from evaluation.interpreter.reduction import RunningReductions
 from evaluation.interpreter.whole import as_input
@@ -103,7 +103,7 @@ class _Run:
             return
         operators = [graph.operators[index] for index in step.operators]
         first = operators[0]
-        kernel = kernel_of(tuple(operator.kind for operator in operators), first.name)
+        function = function_of(tuple(operator.kind for operator in operators), first.name)
         call = PatchCall(
             graph,
             first,
@@ -115,7 +115,7 @@ class _Run:
         )
         result: Values | tuple[Values, ...] | None
         if step.accumulator is None:
-            result = kernel(call)
+            result = function(call)
         else:
             result = self._reductions.add(arena, call, step.accumulator, is_last=bool(step.writes))
         if result is None:

@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph
 from evaluation.graph.regions import extent
-from evaluation.interpreter.dispatch import kernel_of
+from evaluation.interpreter.dispatch import function_of
 from evaluation.interpreter.patch import Patch, PatchCall, Values, whole
 
 
@@ -37,7 +37,7 @@ def run_whole(graph: Graph, frame: np.ndarray) -> Mapping[int, Values]:
             for index in operator.inputs
         )
         region = whole(graph.tensors[operator.outputs[0]])
-        result = kernel_of((operator.kind,), operator.name)(PatchCall(graph, operator, patches, region))
+        result = function_of((operator.kind,), operator.name)(PatchCall(graph, operator, patches, region))
         results = result if isinstance(result, tuple) else (result,)
         for index, computed in zip(operator.outputs, results, strict=True):
             output = graph.tensors[index]

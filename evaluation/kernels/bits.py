@@ -8,15 +8,14 @@ import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Tensor
+from evaluation.kernels.registry import entry_of
+from evaluation.kernels.weights import weights_index
 
 ACTIVATION_BITS = (2, 3, 4, 5, 6, 8, 16)
 WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 16)
 FLOAT_BITS = 32
 _FRAME_BITS = 8
 """What a camera delivers. The frame, and the frame on the network's own grid, are never narrower."""
-_WITH_KERNEL = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-_KERNEL, _BIAS = 1, {"TRANSPOSE_CONV": 3}
-"""Positions among the inputs; a bias stands at 2 but for TRANSPOSE_CONV."""
 _INTEGERS = ("int8", "uint8", "int16")
 
 
@@ -42,13 +41,12 @@ def with_bits(graph: Graph, activation_bits: int | None = None, weight_bits: int
                 bits = max(activation_bits, _FRAME_BITS) if index in on_the_grid else activation_bits
                 tensors[index] = replace(tensor, dtype=_dtype(tensor, bits), bits=bits)
     for operator in graph.operators:
-        if operator.kind not in _WITH_KERNEL:
+        entry, kernel = entry_of(operator.kind), weights_index(operator)
+        if entry is None or kernel == ABSENT:
             continue
-        kernel = operator.inputs[_KERNEL]
         if weight_bits not in (None, FLOAT_BITS) and graph.tensors[kernel].is_constant:
             tensors[kernel] = _kernel_at(graph.tensors[kernel], weight_bits)
-        place = _BIAS.get(operator.kind, 2)
-        bias = operator.inputs[place] if place < len(operator.inputs) else ABSENT
+        bias = operator.inputs[entry.bias_at] if entry.bias_at < len(operator.inputs) else ABSENT
         if activation_bits not in (None, FLOAT_BITS) and bias != ABSENT and tensors[bias].dtype in ("int32", "int64"):
             tensors[bias] = _bias_at(tensors[bias], 64 if activation_bits == 16 else 32)
     return replace(graph, tensors=tuple(tensors))

@@ -18,7 +18,7 @@ from evaluation.graph import Graph, Operator, Quantization, Tensor, read_tflite,
 from evaluation.graph.geometry import input_region
 from evaluation.graph.regions import Region
 from evaluation.interpreter import run_whole
-from evaluation.interpreter.dispatch import kernel_of
+from evaluation.interpreter.dispatch import function_of
 from evaluation.interpreter.patch import Patch, PatchCall
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -627,5 +627,5 @@ def test_a_region_from_what_its_geometry_needs(kind, others, attributes, source,
     held = input_region(graph, operator, position, region)
     patch = Patch(tensors[0], held, frame[0, held.top : held.bottom, held.left : held.right])
     patches = tuple(patch if index == 0 else None for index in inputs)
-    part = kernel_of((kind,), "tile")(PatchCall(graph, operator, patches, region))
+    part = function_of((kind,), "tile")(PatchCall(graph, operator, patches, region))
     np.testing.assert_array_equal(part, everything[0, region.top : region.bottom, region.left : region.right])

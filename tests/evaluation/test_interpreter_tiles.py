@@ -15,7 +15,7 @@ from evaluation.graph.types import Tensor
 from evaluation.interpreter import execute, run_whole
 from evaluation.interpreter.access_bytes import Layout, LineBlock
 from evaluation.interpreter.arena import Arena
-from evaluation.interpreter.dispatch import kernel_of
+from evaluation.interpreter.dispatch import function_of
 from evaluation.interpreter.patch import Patch, PatchCall
 from evaluation.planner.ir.steps import Access, Buffer, Role
 from evaluation.planner.plan import plan
@@ -546,7 +546,7 @@ def test_a_kernel_computes_any_rectangle_from_no_more_than_it_needs(name, width)
     values = dict(run_whole(graph, frame))
     fused = name.endswith("and argmax")
     operators = graph.operators if fused else graph.operators[-1:]
-    kernel = kernel_of(tuple(operator.kind for operator in operators), name)
+    kernel = function_of(tuple(operator.kind for operator in operators), name)
     output = graph.tensors[operators[-1].outputs[0]]
     expected = values[operators[-1].outputs[0]].reshape(extent(output))
     assert len(np.unique(expected)) >= 3

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from evaluation.graph import Graph, Operator, Quantization, Tensor
+from evaluation.interpreter.dispatch import FUNCTIONS
 from evaluation.kernels.descriptors import float32, int8, low_bit, uint8
-from evaluation.kernels.registry import KERNELS
+from evaluation.kernels.registry import KERNELS, REGISTRY
 from evaluation.kernels.selection import descriptor_bytes, kernel_of, unpacked_shape
 from evaluation.kernels.structs import INT8, INT16, INT32, UINT8, Struct, members, pointer
 
@@ -93,6 +94,10 @@ def test_weights_choose_the_kernel_and_its_scratch(kind, activation, weights, ke
 
 def test_weights_with_zero_points_are_for_the_general_kernel():
     assert kernel_of(convolution(BYTE, BYTE, zero_point=3), (0,)) is uint8.CONVOLUTION
+
+
+def test_the_interpreter_computes_what_the_c_program_does():
+    assert FUNCTIONS.keys() == {kinds for kinds, entry in REGISTRY.items() if entry.choices}
 
 
 def test_a_call_without_a_kernel_counts_with_the_largest_descriptor():
