@@ -16,13 +16,13 @@ from deeplab.runtime.sources import PROGRAM, kernel_texts
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import extent
+from evaluation.kernels.constants import MOST_OPERANDS
 from evaluation.kernels.weights import as_stored
 from evaluation.planner.ir.loops import Loop, LoopCall, OperandAddress, checked_loops
 from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.ir.steps import Buffer, Role
 
 _WIDTH = 116
-_MOST_OPERANDS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,8 @@ def tables(graph: Graph, plan: Plan) -> Tables:
     for section, loop in enumerate(loops):
         for position, call in enumerate(loop.calls):
             site = KernelSite(graph, call)
-            if len(call.reads) + len(call.writes) > _MOST_OPERANDS:
-                raise site.refused(f"more than {_MOST_OPERANDS} operands")
+            if len(call.reads) + len(call.writes) > MOST_OPERANDS:
+                raise site.refused(f"more than {MOST_OPERANDS} operands")
             layer = descriptor_of(site)
             name = _layer_name(call, layer)
             names[section, position] = name

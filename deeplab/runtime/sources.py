@@ -68,7 +68,7 @@ def kernel_units(parts: Sequence[str]) -> dict[str, str]:
 
 def _header(parts: Sequence[str]) -> tuple[str, set[str]]:
     """The text of kernels.h with the layers of these parts, and the files that are in it."""
-    layers: set[str] = set()
-    headers = [inlined(name, layers) for part in parts if (name := f"{part}.h") not in layers]
-    text = (SOURCES / _KERNELS).read_text().replace("/* @LAYERS@ */\n", "\n".join(headers))
-    return text, {_KERNELS, *layers}
+    done: set[str] = set()
+    text = inlined(_KERNELS, done)
+    headers = [inlined(name, done) for part in parts if (name := f"{part}.h") not in done]
+    return text.replace("/* @LAYERS@ */\n", "\n".join(headers)), done

@@ -23,6 +23,8 @@ MOST_AXES = 6
 """Groups of axes that a kernel can move values along, or sum over."""
 MOST_FLOAT_AXES = 4
 """Axes that a float MEAN or SUM can sum over."""
+MOST_OPERANDS = 16
+"""Tensors that a call can read and write in the arena."""
 FEW_OPERANDS = 4
 """A call with more operands, a join of many inputs, has a larger stack frame."""
 

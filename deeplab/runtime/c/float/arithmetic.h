@@ -11,7 +11,6 @@
 
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
-#include "program/constants.h"
 
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF

@@ -35,7 +35,7 @@ void float_mean(const void *layer, const struct view *in, const struct view *out
     const struct float_mean_layer *l = layer;
     int32_t kept = 1, summed = 1;
     (void)at, (void)scratch;
-    for (int axis = 0; axis < 4; axis++)
+    for (int axis = 0; axis < MOST_FLOAT_AXES; axis++)
         *(l->is_summed[axis] ? &summed : &kept) *= l->shape[axis];
     for (int32_t o = 0; o < kept; o++) {
         float sum = 0;

@@ -2,7 +2,6 @@
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "int8/runs.h"
-#include "program/constants.h"
 
 static int64_t sum_in_scratch(const uint8_t *sums, int bytes, int32_t index)
 {

@@ -1,7 +1,6 @@
 /* Whole tensors with their elements in another order, or some of them. */
 #include "program/kernels.h"
 #include "int8/runs.h"
-#include "program/constants.h"
 
 static void strided_run(const struct strided_layer *l, const struct view *in, const struct view *out, int32_t from,
                         int32_t to, int32_t count, int32_t step)

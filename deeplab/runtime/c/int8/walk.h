@@ -5,7 +5,6 @@
 #define WALK_H
 
 #include "int8/scaling.h"
-#include "program/constants.h"
 
 enum { GATHERED = 64, LINES = 8 };
 

@@ -4,7 +4,6 @@
 #include "low_bit/elements.h"
 #include "low_bit/rescale.h"
 #include "low_bit/unpack.h"
-#include "program/constants.h"
 
 enum { DEPTHWISE_LANES = 16 };
 

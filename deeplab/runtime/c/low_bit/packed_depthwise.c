@@ -4,7 +4,6 @@
 #include "int8/arithmetic.h"
 #include "int8/depthwise.c"
 #include "low_bit/unpack.h"
-#include "program/constants.h"
 
 static void unpack_taps(struct unpacker *u, int8_t *to, int channels, int taps)
 {

@@ -3,7 +3,6 @@
 #define RESCALE_H
 
 #include "int8/arithmetic.h"
-#include "program/constants.h"
 
 /* ROUND_TWICE: CONV_2D and DEPTHWISE_CONV_2D of at most 8 bits; ROUND_ONCE: FULLY_CONNECTED of 8 bits; ROUND_WIDE:
  * 16-bit activations, sums of 48 bits, a multiplier of 15. */

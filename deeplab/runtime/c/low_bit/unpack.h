@@ -11,7 +11,6 @@
 
 #include "program/kernels.h"
 #include "low_bit/elements.h"
-#include "program/constants.h"
 
 struct unpacker {
     const uint8_t *map;    /* of a bitmap */

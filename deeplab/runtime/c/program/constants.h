@@ -12,6 +12,7 @@ enum { FLOAT_LANES = 16 };
 enum { FLOAT_ROWS = 16 };
 enum { MOST_AXES = 6 };
 enum { MOST_FLOAT_AXES = 4 };
+enum { MOST_OPERANDS = 16 };
 enum { FEW_OPERANDS = 4 };
 enum weight_format { DENSE = 0, BITMAP = 1, RELATIVE_INDEX = 2 };
 enum rounding { ROUND_TWICE = 0, ROUND_ONCE = 1, ROUND_WIDE = 2 };

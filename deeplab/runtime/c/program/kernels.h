@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "program/constants.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -73,8 +75,6 @@ struct call {
     uint16_t span;                       /* the rectangle to compute */
     uint8_t reads, writes;
 };
-
-#define MOST_OPERANDS 16 /* of one call */
 
 struct section {
     const struct call *calls;

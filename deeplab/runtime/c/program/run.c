@@ -1,6 +1,5 @@
 /* The tables' interpreter: sections, tiles, calls. */
 #include "program/kernels.h"
-#include "program/constants.h"
 
 static struct view view_of(const struct place *p, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
                            uint8_t *arena, uint8_t *frame)
