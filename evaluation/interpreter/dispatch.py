@@ -34,7 +34,7 @@ from evaluation.interpreter.pooling import average_pool, max_pool, mean, total
 from evaluation.interpreter.resize import resize_argmax, resize_bilinear, resize_nearest
 from evaluation.interpreter.softmax import softmax
 from evaluation.interpreter.split import split
-from evaluation.interpreter.table import hard_swish, leaky_relu, logistic, tanh
+from evaluation.interpreter.table import elu, hard_swish, leaky_relu, logistic, tanh
 from evaluation.interpreter.transposed import transposed_convolution
 from evaluation.kernels.registry import Kinds
 from evaluation.listing import listed, shortened
@@ -52,6 +52,7 @@ FUNCTIONS: Mapping[Kinds, KernelFunction] = {
     ("DEPTH_TO_SPACE",): depth_to_space,
     ("DEQUANTIZE",): dequantize,
     ("DIV",): quotient,
+    ("ELU",): elu,
     ("EXPAND_DIMS",): reshape,
     ("FULLY_CONNECTED",): fully_connected,
     ("HARD_SWISH",): hard_swish,

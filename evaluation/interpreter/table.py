@@ -1,7 +1,7 @@
-"""Operators that send each element through one function: LOGISTIC, TANH, HARD_SWISH and LEAKY_RELU.
+"""Operators that send each element through one function: LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU.
 
-An element of 8 bits has 256 values, so the integer forms compute the output of each of them and look it up. LOGISTIC
-and TANH compute it in float32 (`LUTPopulate`), HARD_SWISH in 16-bit fixed point (`reference_ops::HardSwish`), and
+An element of 8 bits has 256 values, so the integer forms compute the output of each of them and look it up. LOGISTIC,
+TANH and ELU compute it in float32 (`LUTPopulate`), HARD_SWISH in 16-bit fixed point (`reference_ops::HardSwish`), and
 LEAKY_RELU by two multipliers (`reference_ops::QuantizeLeakyRelu`).
 """
 
@@ -51,6 +51,13 @@ def tanh(call: PatchCall) -> Values:
     if call.output.dtype == "float32":
         return _tanh(call.first.rectangle(call.region, 0))
     return _looked_up(call, _tanh)
+
+
+def elu(call: PatchCall) -> Values:
+    """ELU: exp(x) - 1 below 0 (`EluPrepare` and `EluEval` of `activations.cc`)."""
+    if call.output.dtype == "float32":
+        return _elu(call.first.rectangle(call.region, 0))
+    return _looked_up(call, _elu)
 
 
 def hard_swish(call: PatchCall) -> Values:
@@ -112,6 +119,11 @@ def _logistic(x: Values) -> Reals:
 
 def _tanh(x: Values) -> Reals:
     return np.tanh(x.astype(np.float64)).astype(np.float32)
+
+
+def _elu(x: Values) -> Reals:
+    below = np.expm1(np.minimum(x, 0).astype(np.float64)).astype(np.float32)
+    return np.where(x < 0, below, x).astype(np.float32)
 
 
 def _exp(x: Values) -> Reals:

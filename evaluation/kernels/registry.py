@@ -291,11 +291,11 @@ ENTRIES: tuple[OperatorEntry, ...] = (
     *(OperatorEntry((kind,), _ACTIVATION, in_place=InPlace.REWRITES) for kind in ("RELU", "RELU6", "RELU_N1_TO_1")),
     *(
         OperatorEntry((kind,), _TABLE, in_place=InPlace.REWRITES)
-        for kind in ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU")
+        for kind in ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "ELU")
     ),
     *(
         OperatorEntry((kind,), in_place=InPlace.REWRITES)
-        for kind in ("ELU", "ABS", "NEG", "EXP", "SQRT", "RSQRT", "SQUARE", "FLOOR", "CEIL", "ROUND")
+        for kind in ("ABS", "NEG", "EXP", "SQRT", "RSQRT", "SQUARE", "FLOOR", "CEIL", "ROUND")
     ),
     OperatorEntry(("SOFTMAX",), (Choice(float32.SOFTMAX, _floats), Choice(int8.SOFTMAX, _bytes))),
     OperatorEntry(("LOG_SOFTMAX",)),

@@ -130,7 +130,7 @@ def test_the_two_zeros_are_told_apart(tmp_path):
     assert all_agree(made.graph("zeros", (0,), (made.x,)), tmp_path, frame=frame)
 
 
-@pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "SOFTMAX"])
+@pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "ELU", "SOFTMAX"])
 def test_exp_is_rounded_as_the_interpreter_rounds_it(kind, tmp_path):
     """Over all magnitudes: the smallest numbers, what overflows, and both sides of every bound."""
     made = FloatNetwork(0, (64, 64, 16))

@@ -148,7 +148,7 @@ def pixels(dtype: str) -> Graph:
     bench = Bench(dtype, 1)
     x = bench.frame()
     grid = bench.tensors[x].quantization
-    for kind in ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "RELU_N1_TO_1"):
+    for kind in ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "RELU_N1_TO_1", "ELU"):
         fixed = {"LOGISTIC": bench.grid(1 / 256), "TANH": bench.grid(1 / 128)}.get(kind)
         bench.apply(kind, (x,), bench.tensor(IMAGE, fixed), **{"alpha": 0.2} if kind == "LEAKY_RELU" else {})
     lowest = np.iinfo(dtype).min

@@ -30,6 +30,7 @@ class FloatUnaryKind(IntEnum):
     FLOAT_LEAKY_RELU = 2
     FLOAT_LOGISTIC = 3
     FLOAT_TANH = 4
+    FLOAT_ELU = 5
 
 
 ARGMAX_LAYER = Struct(

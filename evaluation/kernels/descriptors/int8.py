@@ -172,7 +172,7 @@ GLOBAL_POOL = Kernel("global_pool", GLOBAL_POOL_LAYER)
 TABLE_LAYER = Struct(
     "int8/lookup",
     "table_layer",
-    "LOGISTIC, TANH, HARD_SWISH and LEAKY_RELU of int8 or uint8: the output's byte for each of the input's 256.",
+    "LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU of int8 or uint8: the output's byte for each of the input's 256.",
     (
         members(pointer("uint8_t"), "entries"),
         members(INT32, "channels"),

@@ -1,4 +1,4 @@
-/* exp and tanh rounded to float32, computed in double and without libm: the error before the last rounding is about one
+/* exp, exp - 1 and tanh rounded to float32, computed in double and without libm: the error before the last rounding is about one
  * unit of a double, so that the float is the nearest one but in about one case of 2^28. */
 #ifndef FLOAT_EXP_H
 #define FLOAT_EXP_H
@@ -37,6 +37,17 @@ static inline float float_exp(float x)
     if (x != x)
         return x;
     return x > 89 ? INFINITY : x < -104 ? 0 : (float)float_exp_of(x); /* beyond, all is infinite, or 0 */
+}
+
+/* exp(x) - 1 of x < 0; near 0 as a power series, where the difference would lose digits. */
+static inline float float_exp_less_one(float value)
+{
+    double x = value, sum = 0;
+    if (x < -0.5)
+        return x < -20 ? -1 : (float)(float_exp_of(x) - 1);
+    for (int n = 16; n > 1; n--)
+        sum = (1 + sum) * x / n;
+    return (float)(x * (1 + sum));
 }
 
 static inline float float_tanh(float value)

@@ -16,6 +16,7 @@ static float unary_of(const struct float_unary_layer *l, struct float_bounds bou
     case FLOAT_LEAKY_RELU: return x > 0 ? x : x * l->alpha;
     case FLOAT_LOGISTIC: return logistic_of(x);
     case FLOAT_TANH: return float_tanh(x);
+    case FLOAT_ELU: return x < 0 ? float_exp_less_one(x) : x;
     default: return float_bounded(x, bounds);
     }
 }
