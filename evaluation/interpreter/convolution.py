@@ -42,24 +42,32 @@ Rounding = Callable[[Integers, Integers, Integers], Integers]
 
 
 def convolution(call: PatchCall) -> Values:
-    """CONV_2D over a region; weights (out, filter rows, filter columns, in)."""
+    """CONV_2D over a region; weights (out, filter rows, filter columns, in), or, of a convolution in groups, fewer
+    input channels: as many of the output's channels read each group of so many."""
     weights = weights_of(call)
     window = window_of(call, weights.shape[1:3])
     needed = window.needs(call.region)
     channels_in, channels_out = call.first.values.shape[2], weights.shape[0]
-    if weights.shape[3] != channels_in:
-        raise UserError(f"{call.operator.name}: grouped convolution cannot be run; split it into one for each group")
-    pixels = call.region.rows * call.region.columns
+    groups, depth = channels_in // weights.shape[3], weights.shape[3]
+    pixels, places = call.region.rows * call.region.columns, [place for _, _, place in taps(window, call.region)]
+
+    def columns(rectangle: Values, group: int) -> Values:
+        """What the taps of each pixel read of a group's channels, (pixels, taps * depth)."""
+        channels = rectangle[..., group * depth : (group + 1) * depth]
+        return np.concatenate([channels[place].reshape(pixels, depth) for place in places], axis=1)
+
     if call.output.dtype == "float32":
-        reals = call.first.rectangle(needed, 0.0)
-        columns: list[Values] = [reals[place].reshape(pixels, channels_in) for _, _, place in taps(window, call.region)]
-        return finish_float(call, _ordered_product(np.concatenate(columns, axis=1), weights.reshape(channels_out, -1)))
+        reals, kernels = call.first.rectangle(needed, 0.0), weights.reshape(groups, channels_out // groups, -1)
+        sums = [_ordered_product(columns(reals, group), kernels[group]) for group in range(groups)]
+        return finish_float(call, np.concatenate(sums, axis=1))
     zero_point = zero_point_of(call.first.tensor)
     rectangle = call.first.rectangle(needed, zero_point).astype(np.float64) - zero_point
-    columns = [rectangle[place].reshape(pixels, channels_in) for _, _, place in taps(window, call.region)]
-    matrix = call.once("matrix", lambda: weights.reshape(channels_out, -1).T.astype(np.float64))
-    total = np.concatenate(columns, axis=1) @ matrix
-    return finish_integer(call, total)
+    matrices = call.once(
+        "matrices", lambda: weights.reshape(groups, channels_out // groups, -1).swapaxes(1, 2).astype(np.float64)
+    )
+    return finish_integer(
+        call, np.concatenate([columns(rectangle, group) @ matrices[group] for group in range(groups)], axis=1)
+    )
 
 
 def depthwise_convolution(call: PatchCall) -> Values:

@@ -150,6 +150,11 @@ def _one_row(signature: CallSignature) -> bool:
     return signature.source.elements == signature.required(1).shape[1]
 
 
+def _in_groups(signature: CallSignature) -> bool:
+    """A CONV_2D each of whose output channels reads some of the input's channels."""
+    return signature.source.shape[-1] != signature.required(1).shape[-1]
+
+
 def _channel_for_channel(signature: CallSignature) -> bool:
     """A DEPTHWISE_CONV_2D with an output channel for each input channel."""
     return signature.source.shape[-1] == signature.required(1).shape[-1]
@@ -214,12 +219,16 @@ ENTRIES: tuple[OperatorEntry, ...] = (
     OperatorEntry(
         ("CONV_2D",),
         (
+            Choice(float32.PACKED_GROUPED_CONVOLUTION, _and(_floats, _in_groups, _packed)),
+            Choice(float32.GROUPED_CONVOLUTION, _and(_floats, _in_groups)),
+            Choice(int8.GROUPED_CONVOLUTION, _and(_symmetric(is_int8), _in_groups, _not(_packed))),
+            Choice(low_bit.GROUPED_CONVOLUTION, _and(_symmetric(is_signed), _in_groups)),
             Choice(float32.PACKED_CONVOLUTION, _and(_floats, _packed)),
             Choice(float32.CONVOLUTION, _floats),
             Choice(int8.CONVOLUTION, _and(_symmetric(is_int8), _not(_packed))),
             Choice(low_bit.PACKED_CONVOLUTION, _bytes_multiplied),
             Choice(low_bit.CONVOLUTION, _symmetric(is_signed)),
-            Choice(uint8.CONVOLUTION, _weights_alike),
+            Choice(uint8.CONVOLUTION, _and(_weights_alike, _not(_in_groups))),
         ),
         weights_at=1,
     ),

@@ -3,10 +3,10 @@
 Convolution kernels are stored channel by channel. A *row* is one output channel's kernel (kh*kw*cin values; kh*kw of
 a depthwise one). Fields of bits follow one another, the low bits of a byte first. Three formats, the smallest wins in
 each layer, except that weights which a kernel can read as they stand stay dense unless a sparse format saves a quarter:
-unpacking them takes time and scratch.
+unpacking them takes time and scratch. Those of a CONV_2D in groups are dense always.
 
 - dense: w bits a value, each row from a whole byte on; of 8-bit convolutions (not depthwise) and FULLY_CONNECTED with
-  one result each row's values are filled up to a multiple of 4, as the kernel takes them in groups;
+  one result each row's values are filled up to a multiple of 4, as many as the kernel takes together;
 - bitmap: one bit a value of all rows, set where it is not zero; then, from a whole byte on, those values at w bits;
 - relative index: for each non-zero value a 4-bit count of the zeros before it, then w bits, running on from row to row;
   of a longer run of zeros each 16 cost a filler {15, 0}, and zeros at the end cost nothing (Han et al., Deep
@@ -170,9 +170,9 @@ def kernel_rows(tensor: Tensor, kind: str) -> tuple[int, int]:
 def _smallest(graph: Graph, tensor: Tensor, operator: Operator) -> tuple[Format, int]:
     rows, length = kernel_rows(tensor, operator.kind)
     dense = rows * math.ceil(length * tensor.bits / 8)
-    if _is_grouped(graph, operator) and not _widened(tensor) and tensor.dtype == "int8":
+    if _is_filled_up(graph, operator) and not _widened(tensor) and tensor.dtype == "int8":
         dense = rows * math.ceil(length / GROUP) * GROUP
-    if tensor.stored_dense or (tensor.data is None and tensor.density >= 1.0):
+    if tensor.stored_dense or in_groups(graph, operator) or (tensor.data is None and tensor.density >= 1.0):
         return Format.DENSE, dense
     nonzero, fillers = _counts(tensor, operator.kind, rows, length)
     bitmap = math.ceil(tensor.elements / 8) + math.ceil(nonzero * tensor.bits / 8)
@@ -184,8 +184,15 @@ def _smallest(graph: Graph, tensor: Tensor, operator: Operator) -> tuple[Format,
     return best, sizes[best]
 
 
-def _is_grouped(graph: Graph, operator: Operator) -> bool:
-    """Whether the kernel takes the values of a row in groups: of a CONV_2D, or a FULLY_CONNECTED with one result."""
+def in_groups(graph: Graph, operator: Operator) -> bool:
+    """Whether an operator is a CONV_2D in groups. Its weights are dense: sparse ones could not be begun at a group."""
+    if operator.kind != "CONV_2D":
+        return False
+    return graph.tensors[operator.inputs[0]].shape[-1] != graph.tensors[operator.inputs[1]].shape[-1]
+
+
+def _is_filled_up(graph: Graph, operator: Operator) -> bool:
+    """Whether the kernel takes a multiple of 4 values of a row: of a CONV_2D, or a FULLY_CONNECTED with one result."""
     if operator.kind == "FULLY_CONNECTED":
         return graph.tensors[operator.inputs[0]].elements == graph.tensors[operator.inputs[1]].shape[1]
     return operator.kind == "CONV_2D"

@@ -440,7 +440,7 @@ def padded_with_a_value_left_out(bench: Bench, x: int) -> None:
 @pytest.mark.parametrize(
     ("made", "reason"),
     [
-        (grouped, "grouped convolution cannot be run; split it"),
+        (grouped, "no kernel for it from uint8 of 8 bits"),
         (divided, "no kernel for it from uint8 of 8 bits"),
         (joined_with_a_constant, "a constant input cannot be run; fold it"),
         (mirrored_too_far, "a mirrored border of 9 needs an axis as long"),

@@ -88,6 +88,8 @@ def test_convolutions(kind, dtype, data):
     padding = data.draw(st.sampled_from(["SAME", "VALID"]))
     size = data.draw(st.tuples(st.integers(10, 14), st.integers(10, 14)))
     channels, filters = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
+    groups = data.draw(st.integers(1, 3)) if kind == "CONV_2D" else 1
+    depth, channels, filters = channels, channels * groups, filters * groups
     multiplier = data.draw(st.integers(1, 2))
     out = [size_after(size[a], (window[a] - 1) * dilation[a] + 1, stride[a], padding) for a in (0, 1)]
     attributes = {
@@ -100,7 +102,7 @@ def test_convolutions(kind, dtype, data):
         attributes["depth_multiplier"] = multiplier
         filters, shape, axis = channels * multiplier, (1, *window, channels * multiplier), 3
     else:
-        shape, axis = (filters, *window, channels), 0
+        shape, axis = (filters, *window, depth), 0
     weight_dtype = "int8" if dtype == "int16" else dtype
     weights = values(rng, shape, weight_dtype)
     if dtype == "float32":

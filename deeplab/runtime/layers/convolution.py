@@ -27,8 +27,6 @@ def convolution(site: KernelSite) -> Fields:
     else:
         geometry = window_fields(site)
         padding = padding_of(site, geometry, kernel.shape[1:3])
-        if kernel.shape[3] != geometry["in_channels"]:
-            raise site.refused("grouped convolution cannot be run; split it into one for each group")
     return {
         "weights": Constant(site.name_of("weights", 1), blocked(kernel.reshape(len(kernel), -1))),
         **rescaling_fields(site, kernel.reshape(len(kernel), -1)),
@@ -56,7 +54,31 @@ def depthwise(site: KernelSite) -> Fields:
     }
 
 
-FILLERS: Fillers = {int8.CONVOLUTION: convolution, int8.DEPTHWISE: depthwise}
+def grouped_convolution(site: KernelSite) -> Fields:
+    """CONV_2D in groups; the weights of each group in blocks of their own."""
+    weights = site.required_constant(1)
+    kernels = weights.reshape(groups_of(site), -1, weights[0].size)
+    stored = np.concatenate([blocked(group) for group in kernels])
+    return in_groups(site, convolution(site) | {"weights": Constant(site.name_of("grouped_weights", 1), stored)})
+
+
+FILLERS: Fillers = {
+    int8.CONVOLUTION: convolution,
+    int8.GROUPED_CONVOLUTION: grouped_convolution,
+    int8.DEPTHWISE: depthwise,
+}
+
+
+def groups_of(site: KernelSite) -> int:
+    """Groups of channels of a CONV_2D."""
+    return extent(site.source)[2] // site.required_tensor(1).shape[3]
+
+
+def in_groups(site: KernelSite, fields: Fields) -> Fields:
+    """The members of a convolution as those of one in groups: `plain` is the first group's."""
+    groups, channels = groups_of(site), site.required_tensor(1).shape[3]
+    plain = fields | {"in_channels": channels, "out_channels": len(site.required_constant(1)) // groups}
+    return {"groups": groups} | {f"plain.{name}": value for name, value in plain.items()}
 
 
 def blocked(rows: np.ndarray) -> np.ndarray:

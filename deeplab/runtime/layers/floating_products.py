@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
-from deeplab.runtime.layers.convolution import window_fields
+from deeplab.runtime.layers.convolution import groups_of, in_groups, window_fields
 from deeplab.runtime.layers.floating import activation_of
 from deeplab.runtime.layers.floating_packed import stored_fields
 from evaluation.graph.regions import extent
@@ -20,9 +20,18 @@ BLOCKS = (FLOAT_LANES, 8, 4, 1)
 def convolution(site: KernelSite) -> Fields:
     """CONV_2D."""
     weights = _weights(site)
-    if weights.shape[3] != extent(site.source)[2]:
-        raise site.refused("grouped convolution cannot be run; split it into one for each group")
     return _fields(site, weights, 2, _window(site, weights))
+
+
+def grouped_convolution(site: KernelSite) -> Fields:
+    """CONV_2D in groups; the weights of each group in blocks of their own."""
+    weights = _weights(site)
+    fields = convolution(site)
+    if not site.is_packed:
+        kernels = weights.reshape(groups_of(site), -1, weights[0].size)
+        stored = np.concatenate([in_blocks(group) for group in kernels])
+        fields |= {"weights": Constant(site.name_of("grouped_weights", 1), stored)}
+    return in_groups(site, fields)
 
 
 def depthwise(site: KernelSite) -> Fields:
@@ -68,6 +77,7 @@ def fully_connected(site: KernelSite) -> Fields:
 
 FILLERS: Fillers = {
     **dict.fromkeys((float32.CONVOLUTION, float32.PACKED_CONVOLUTION), convolution),
+    **dict.fromkeys((float32.GROUPED_CONVOLUTION, float32.PACKED_GROUPED_CONVOLUTION), grouped_convolution),
     **dict.fromkeys((float32.DEPTHWISE, float32.PACKED_DEPTHWISE), depthwise),
     **dict.fromkeys((float32.TRANSPOSED, float32.PACKED_TRANSPOSED), transposed),
     **dict.fromkeys((float32.FULLY_CONNECTED, float32.PACKED_FULLY_CONNECTED), fully_connected),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
-from deeplab.runtime.layers.convolution import blocked, padding_of, rescaling_fields, window_fields
+from deeplab.runtime.layers.convolution import blocked, in_groups, padding_of, rescaling_fields, window_fields
 from deeplab.runtime.layers.weight_formats import PLAIN, stored_fields
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
@@ -20,6 +20,11 @@ def convolution(site: KernelSite) -> Fields:
     """CONV_2D or FULLY_CONNECTED of signed values."""
     rows, geometry, filter_size, _ = _products(site)
     return _fields(site, rows, geometry, filter_size)
+
+
+def grouped_convolution(site: KernelSite) -> Fields:
+    """CONV_2D in groups."""
+    return in_groups(site, convolution(site))
 
 
 def packed_convolution(site: KernelSite) -> Fields:
@@ -44,8 +49,6 @@ def _products(site: KernelSite) -> tuple[np.ndarray, Mapping[str, int], tuple[in
     else:
         geometry = window_fields(site)
         own["padding"] = padding_of(site, geometry, kernel.shape[1:3])
-        if kernel.shape[3] != geometry["in_channels"]:
-            raise site.refused("grouped convolution cannot be run; split it into one for each group")
     return kernel.reshape(len(kernel), -1), geometry, kernel.shape[1:3], own
 
 
@@ -73,6 +76,7 @@ def _taps(site: KernelSite) -> tuple[np.ndarray, tuple[int, int]]:
 
 FILLERS: Fillers = {
     low_bit.CONVOLUTION: convolution,
+    low_bit.GROUPED_CONVOLUTION: grouped_convolution,
     low_bit.DEPTHWISE: depthwise,
     low_bit.PACKED_CONVOLUTION: packed_convolution,
     low_bit.PACKED_DEPTHWISE: packed_depthwise,

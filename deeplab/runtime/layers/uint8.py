@@ -18,8 +18,6 @@ def convolution(site: KernelSite) -> Fields:
     """CONV_2D."""
     _check_zero_points(site)
     weights = site.required_constant(1)
-    if weights.shape[3] != extent(site.source)[2]:
-        raise site.refused("grouped convolution cannot be run; split it into one for each group")
     return _fields(site, weights.reshape(len(weights), -1), weights.shape[:3])
 
 

@@ -71,6 +71,16 @@ CONVOLUTION_LAYER = Struct(
 )
 CONVOLUTION = Kernel("float_convolution", CONVOLUTION_LAYER)
 
+GROUPED_CONVOLUTION_LAYER = Struct(
+    "float/grouped_convolution",
+    "float_grouped_convolution_layer",
+    "CONV_2D on float32 whose input and output channels are in groups. `plain` is the convolution of the "
+    "first group; weights, bias and multipliers of the others follow.",
+    (members(UINT16, "groups"),),
+    extends=CONVOLUTION_LAYER,
+)
+GROUPED_CONVOLUTION = Kernel("float_grouped_convolution", GROUPED_CONVOLUTION_LAYER)
+
 DEPTHWISE_LAYER = Struct(
     "float/depthwise",
     "float_depthwise_layer",
@@ -148,6 +158,15 @@ PACKED_LAYER = Struct(
 PACKED_CONVOLUTION = Kernel("float_packed_convolution", PACKED_LAYER)
 PACKED_DEPTHWISE = Kernel("float_packed_depthwise", PACKED_LAYER)
 PACKED_TRANSPOSED = Kernel("float_packed_transposed", PACKED_LAYER)
+
+PACKED_GROUPED_CONVOLUTION_LAYER = Struct(
+    "float/packed_grouped_convolution",
+    "float_packed_grouped_convolution_layer",
+    "CONV_2D on float32 in groups, with weights as float16. As in float/grouped_convolution.h.",
+    (members(UINT16, "groups"),),
+    extends=PACKED_LAYER,
+)
+PACKED_GROUPED_CONVOLUTION = Kernel("float_packed_grouped_convolution", PACKED_GROUPED_CONVOLUTION_LAYER)
 
 PACKED_VECTORS_LAYER = Struct(
     "float/packed",

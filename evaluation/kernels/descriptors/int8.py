@@ -128,6 +128,16 @@ CONVOLUTION_LAYER = Struct(
 )
 CONVOLUTION = Kernel("convolution", CONVOLUTION_LAYER)
 
+GROUPED_CONVOLUTION_LAYER = Struct(
+    "int8/grouped_convolution",
+    "grouped_convolution_layer",
+    "CONV_2D on 8 bits whose input and output channels are in groups. `plain` is the convolution of the "
+    "first group; weights, bias and multipliers of the others follow.",
+    (members(UINT16, "groups"),),
+    extends=CONVOLUTION_LAYER,
+)
+GROUPED_CONVOLUTION = Kernel("grouped_convolution", GROUPED_CONVOLUTION_LAYER)
+
 COPY_LAYER = Struct(
     "int8/copy",
     "copy_layer",

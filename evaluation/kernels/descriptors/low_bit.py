@@ -73,6 +73,16 @@ CONVOLUTION_LAYER = Struct(
 )
 CONVOLUTION = Kernel("low_bit_convolution", CONVOLUTION_LAYER)
 
+GROUPED_CONVOLUTION_LAYER = Struct(
+    "low_bit/grouped_convolution",
+    "low_bit_grouped_convolution_layer",
+    "CONV_2D on values of up to 16 bits whose input and output channels are in groups. `plain` is the convolution of "
+    "the first group; weights, bias and multipliers of the others follow.",
+    (members(UINT16, "groups"),),
+    extends=CONVOLUTION_LAYER,
+)
+GROUPED_CONVOLUTION = Kernel("low_bit_grouped_convolution", GROUPED_CONVOLUTION_LAYER)
+
 DEPTHWISE_LAYER = Struct(
     "low_bit/depthwise",
     "low_bit_depthwise_layer",

@@ -1,0 +1,19 @@
+/* CONV_2D in groups on float32 with weights as float16, dense, so that those of a group begin on a byte. */
+#include "float/packed.c"
+
+void float_packed_grouped_convolution(const void *layer, const struct view *in, const struct view *out,
+                                      const struct region *at, uint8_t *scratch)
+{
+    const struct float_packed_grouped_convolution_layer *l = layer;
+    struct float_packed_layer one = l->plain;
+    struct view from = *in, to = *out;
+    ptrdiff_t values = (ptrdiff_t)one.filter_rows * one.filter_columns * one.in_channels;
+    for (int group = 0; group < l->groups; group++) {
+        float_packed_convolution(&one, &from, &to, at, scratch);
+        one.stored += one.out_channels * values * one.weight_bits / 8;
+        if (one.bias)
+            one.bias += one.out_channels;
+        from.channel += one.in_channels;
+        to.channel += one.out_channels;
+    }
+}
