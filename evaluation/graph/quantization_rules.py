@@ -176,6 +176,13 @@ def _multipliers(graph: Graph, operator: Operator) -> Iterator[tuple[str, float,
                 f"its output's scale {_scale(output):g} is too small for its inputs' {_scale(first):g} and "
                 f"{_scale(codes[1]):g}; TFLite's multiplier is below 1 here"
             )
+    if kind == "SQUARED_DIFFERENCE" and len(codes) > 1:
+        twice_largest = 2.0 * max(_scale(first), _scale(codes[1]))
+        if twice_largest * twice_largest >= (1 << 14) * _scale(output):  # QuantizeMultiplierSmallerThanOneExp
+            raise RefusedError(
+                f"its output's scale {_scale(output):g} is too small for its inputs' {_scale(first):g} and "
+                f"{_scale(codes[1]):g}; TFLite's multiplier is below 1 here"
+            )
     if kind == "SUM":
         yield shown, ratio, 2 * _reach(first) * (first.elements // output.elements)
     if kind == "CONCATENATION":

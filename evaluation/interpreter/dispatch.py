@@ -16,6 +16,7 @@ from evaluation.interpreter.elementwise import (
     quantize,
     quotient,
     smaller,
+    squared_difference,
     subtract,
 )
 from evaluation.interpreter.layout import (
@@ -79,6 +80,7 @@ FUNCTIONS: Mapping[Kinds, KernelFunction] = {
     ("SOFTMAX",): softmax,
     ("SPACE_TO_DEPTH",): space_to_depth,
     ("SPLIT",): split,
+    ("SQUARED_DIFFERENCE",): squared_difference,
     ("SQUEEZE",): reshape,
     ("STRIDED_SLICE",): part,
     ("SUB",): subtract,

@@ -28,6 +28,9 @@ from evaluation.interpreter.requantize import (
 ADD_LEFT_SHIFT = {8: 20, 16: 15}
 """Bits both addends are raised by before they are brought to one scale (TFLite `add.cc`), by the width of the type."""
 
+SQUARE_LEFT_SHIFT = 7
+"""Bits that both operands of a SQUARED_DIFFERENCE of 8 bits are raised by."""
+
 
 class _Combination(Protocol):
     """`np.add` or `np.subtract`, of two arrays of one dtype."""
@@ -69,6 +72,21 @@ def smaller(call: PatchCall) -> Values:
 def larger(call: PatchCall) -> Values:
     """MAXIMUM, likewise."""
     return np.maximum(_operand(call, 0)[1], _operand(call, 1)[1])
+
+
+def squared_difference(call: PatchCall) -> Values:
+    """SQUARED_DIFFERENCE with broadcasting (`squared_difference.cc`)."""
+    (a, values_a), (b, values_b) = _operand(call, 0), _operand(call, 1)
+    if call.output.dtype == "float32":
+        real: Values = values_a - values_b
+        return real * real
+    twice_largest = 2.0 * max(float(scale_of(a)), float(scale_of(b)))
+    first, second = (
+        _rescaled(tensor, values, SQUARE_LEFT_SHIFT, twice_largest) for tensor, values in ((a, values_a), (b, values_b))
+    )
+    ratio = twice_largest * twice_largest / ((1 << SQUARE_LEFT_SHIFT * 2) * float(scale_of(call.output)))
+    scaled = multiply((first - second) ** 2, *quantize_multiplier(ratio))
+    return np.clip(scaled + zero_point_of(call.output), *integer_range(call.output))
 
 
 def prelu(call: PatchCall) -> Values:
@@ -123,12 +141,14 @@ def _sum(call: PatchCall, combine: _Combination) -> Values:
         return clamp_real(combine(values_a, values_b), call.activation)
     left_shift = ADD_LEFT_SHIFT[8 if call.output.dtype.endswith("int8") else 16]
     twice_largest = 2.0 * max(float(scale_of(a)), float(scale_of(b)))
-    terms = [
-        multiply(_centred(tensor, values) << left_shift, *quantize_multiplier(float(scale_of(tensor)) / twice_largest))
-        for tensor, values in ((a, values_a), (b, values_b))
-    ]
+    terms = [_rescaled(tensor, values, left_shift, twice_largest) for tensor, values in ((a, values_a), (b, values_b))]
     ratio = twice_largest / ((1 << left_shift) * float(scale_of(call.output)))
     return _finish(call, multiply(combine(*terms), *quantize_multiplier(ratio)))
+
+
+def _rescaled(tensor: Tensor, values: Values, left_shift: int, scale: float) -> Integers:
+    """An operand brought to a scale, raised by some bits."""
+    return multiply(_centred(tensor, values) << left_shift, *quantize_multiplier(float(scale_of(tensor)) / scale))
 
 
 def _operand(call: PatchCall, position: int) -> tuple[Tensor, Values]:

@@ -284,7 +284,7 @@ ENTRIES: tuple[OperatorEntry, ...] = (
     OperatorEntry(("MINIMUM",), _BINARY, in_place=InPlace.REWRITES),
     OperatorEntry(("MAXIMUM",), _BINARY, in_place=InPlace.REWRITES),
     OperatorEntry(("PRELU",), _BINARY, in_place=InPlace.REWRITES, multipliers=2),
-    OperatorEntry(("SQUARED_DIFFERENCE",)),
+    OperatorEntry(("SQUARED_DIFFERENCE",), _BINARY, in_place=InPlace.REWRITES, multipliers=3),
     OperatorEntry(
         ("QUANTIZE",),
         (

@@ -154,11 +154,11 @@ def pixels(dtype: str) -> Graph:
     lowest = np.iinfo(dtype).min
     bench.apply("SOFTMAX", (x,), bench.tensor(IMAGE, bench.grid(1 / 256, lowest)), beta=1.0)
     bench.apply("ARG_MAX", (x, bench.integers(3)), bench.tensor(IMAGE[:3], dtype="int64"), axis=3)
-    for kind in ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM"):
+    for kind in ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "SQUARED_DIFFERENCE"):
         for shape in (IMAGE, (1, 12, 1, 6), (1, 1, 8, 1), (8, 6), (1, 1, 6), ()):
             pair = x, bench.constant(bench.values(shape), bench.grid(0.05))
             pair = pair[::-1] if shape == (8, 6) else pair
-            coarse = bench.grid(0.5) if kind == "MUL" else None
+            coarse = bench.grid(0.5) if kind in ("MUL", "SQUARED_DIFFERENCE") else None
             bench.apply(kind, pair, bench.tensor(IMAGE, coarse), activation="RELU6" if shape else "NONE")
     bench.apply("PRELU", (x, bench.constant(bench.values((1, 8, 6)), bench.grid(0.01))), bench.tensor(IMAGE))
     paddings = ((0, 0), (2, 1), (0, 3), (0, 0))

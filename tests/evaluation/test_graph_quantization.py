@@ -96,7 +96,7 @@ def of_two(kind: str, scales: tuple[float, float, float], **attributes) -> Graph
     for name, scale in zip("xyz", scales, strict=True):
         grid = Quantization(np.array([scale], np.float32), np.zeros(1, np.int64))
         tensors.append(Tensor(name, (1, 2, 2, 3), "int8", 8, grid))
-    inputs = (0, 1) if kind in ("ADD", "MUL", "SUB") else (0,)
+    inputs = (0, 1) if kind in ("ADD", "MUL", "SUB", "SQUARED_DIFFERENCE") else (0,)
     return Graph(kind, tuple(tensors), (Operator(kind, "z", inputs, (2,), attributes),), inputs, (2,))
 
 
@@ -105,6 +105,7 @@ def of_two(kind: str, scales: tuple[float, float, float], **attributes) -> Graph
     [
         ("ADD", (1.0, 1.0, 1e-6), {}, "too small for its inputs"),
         ("SUB", (1e5, 1.0, 0.01), {}, "too small for its inputs"),
+        ("SQUARED_DIFFERENCE", (1e3, 1.0, 0.01), {}, "too small for its inputs"),
         ("MUL", (1e3, 1e3, 0.1), {}, "product of its scales is 1e+07"),
         ("QUANTIZE", (1e8, 1.0, 0.1), {}, "ratio of its input's and output's scales is 1e+09"),
         ("RELU", (1e8, 1.0, 0.1), {}, "ratio"),

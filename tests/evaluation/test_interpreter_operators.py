@@ -178,6 +178,23 @@ def test_arithmetic_with_a_constant_and_broadcasting(kind, dtype, data):
     assert_equal(network(kind, tensors, (0, 1), 2, attributes), values(rng, tensors[0].shape, dtype))
 
 
+@given(st.integers(0, 2**32))
+@few
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("shape", [(1, 4, 5, 3), (1, 1, 1, 3), (1, 4, 5, 1)])
+def test_squared_difference(shape, dtype, seed):
+    """Of outputs from clamped to coarse."""
+    rng = np.random.default_rng(seed)
+    scales, zeros = rng.uniform(0.001, 0.1, 2), rng.integers(-100, 100, 3)
+    coarse = float(scales.max()) ** 2 * 10 ** rng.uniform(0, 3)
+    tensors = [
+        activation("x", (1, 4, 5, 3), dtype, scales[0], zeros[0]),
+        constant("k", values(rng, shape, dtype), None if dtype == "float32" else grid(scales[1], zeros[1])),
+        activation("y", (1, 4, 5, 3), dtype, coarse, zeros[2]),
+    ]
+    assert_equal(network("SQUARED_DIFFERENCE", tensors, (0, 1), 2, {}), values(rng, tensors[0].shape, dtype))
+
+
 @given(st.data())
 @few
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])

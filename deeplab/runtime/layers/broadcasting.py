@@ -1,4 +1,4 @@
-"""ADD, SUB, MUL, MINIMUM, MAXIMUM and PRELU on 8-bit codes, with broadcasting and constant operands."""
+"""Operators of two operands on 8-bit values, with broadcasting and constant operands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from deeplab.runtime.layers.elementwise import ADD_LEFT_SHIFT
 from evaluation.graph import Tensor
 from evaluation.graph.regions import extent
+from evaluation.interpreter.elementwise import SQUARE_LEFT_SHIFT
 from evaluation.interpreter.requantize import (
     activation_range,
     integer_range,
@@ -25,6 +26,7 @@ KINDS = {
     "MINIMUM": BroadcastKind.CODES_SMALLER,
     "MAXIMUM": BroadcastKind.CODES_LARGER,
     "PRELU": BroadcastKind.CODES_SLOPED,
+    "SQUARED_DIFFERENCE": BroadcastKind.CODES_SQUARED,
 }
 _AXES = (BroadcastAxis.MOVES_ROWS, BroadcastAxis.MOVES_COLUMNS, BroadcastAxis.MOVES_CHANNELS)
 
@@ -60,9 +62,11 @@ FILLERS: Fillers = {int8.BROADCAST: broadcast}
 
 def _ratios(kind: str, a: Tensor, b: Tensor, output: Tensor) -> list[float]:
     """The real multipliers of an operator, as `evaluation.interpreter.elementwise` has them."""
-    if kind in ("ADD", "SUB"):
+    if kind in ("ADD", "SUB", "SQUARED_DIFFERENCE"):
         twice_largest = 2.0 * max(float(scale_of(a)), float(scale_of(b)))
         result = twice_largest / ((1 << ADD_LEFT_SHIFT) * float(scale_of(output)))
+        if kind == "SQUARED_DIFFERENCE":
+            result = twice_largest * twice_largest / ((1 << SQUARE_LEFT_SHIFT * 2) * float(scale_of(output)))
         return [float(scale_of(a)) / twice_largest, float(scale_of(b)) / twice_largest, result]
     if kind == "MUL":
         return [float(scale_of(a)) * float(scale_of(b)) / float(scale_of(output))]

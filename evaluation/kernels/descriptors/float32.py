@@ -20,6 +20,7 @@ class FloatBinaryKind(IntEnum):
     FLOAT_MINIMUM = 4
     FLOAT_MAXIMUM = 5
     FLOAT_PRELU = 6
+    FLOAT_SQUARED_DIFFERENCE = 7
 
 
 class FloatUnaryKind(IntEnum):
@@ -44,8 +45,8 @@ ARGMAX = Kernel("float_argmax", ARGMAX_LAYER)
 BINARY_LAYER = Struct(
     "float/binary",
     "float_binary_layer",
-    "ADD, SUB, MUL, DIV, MINIMUM, MAXIMUM and PRELU on float32, of two tensors or of one and a constant. An "
-    "axis of size 1 is broadcast.",
+    "ADD, SUB, MUL, DIV, MINIMUM, MAXIMUM, PRELU and SQUARED_DIFFERENCE on float32, of two tensors or of one and a "
+    "constant. An axis of size 1 is broadcast.",
     (
         members(pointer("float"), "first", "second", note="the values of a constant operand; NULL for one that is not"),
         members(INT32, "channels", note="of the output"),

@@ -19,6 +19,7 @@ class BroadcastKind(IntEnum):
     CODES_SMALLER = 3
     CODES_LARGER = 4
     CODES_SLOPED = 5
+    CODES_SQUARED = 6
 
 
 class BroadcastAxis(IntEnum):
@@ -66,14 +67,13 @@ ARGMAX = Kernel("argmax", ARGMAX_LAYER)
 BROADCAST_LAYER = Struct(
     "int8/binary",
     "broadcast_layer",
-    "ADD, SUB, MUL, MINIMUM, MAXIMUM and PRELU of int8 or uint8, with broadcasting; either operand may be constant. "
+    "ADD, SUB, MUL, MINIMUM, MAXIMUM, PRELU and SQUARED_DIFFERENCE of int8 or uint8, with broadcasting; either operand "
+    "may be constant. "
     "`moves` has a bit for each axis along which an operand moves with the output. Other axes than the output's: the "
     "operand is whole, its elements numbered as if it had three of the output's axes.",
     (
         members(pointer("uint8_t"), "left", "right", note="a constant operand, NULL for one that is read"),
-        members(
-            INT32, "multipliers", count=3, note="a sum: of the operands and of the result; a slope: above 0 and below"
-        ),
+        members(INT32, "multipliers", count=3, note="of the operands and of the result; a slope: above 0 and below"),
         members(INT32, "channels"),
         members(UINT16, "columns"),
         members(INT16, "zeros", count=3),

@@ -46,6 +46,7 @@ static void combine_floats(int kind, const float *restrict x, const float *restr
     case FLOAT_DIV: EACH_FLOAT(a / b);
     case FLOAT_MINIMUM: EACH_FLOAT(a < b || a != a ? a : b);
     case FLOAT_MAXIMUM: EACH_FLOAT(a > b || a != a ? a : b);
+    case FLOAT_SQUARED_DIFFERENCE: EACH_FLOAT((a - b) * (a - b));
     default: EACH_FLOAT(a >= 0 ? a : a * b);
     }
 }

@@ -3,7 +3,7 @@
 #include "int8/arithmetic.h"
 #include "int8/runs.h"
 
-enum { RAISED_BITS = 20 }; /* both addends are raised by these before they are brought to one scale */
+enum { ADDEND_BITS = 20, SQUARE_BITS = 7 }; /* both operands are raised by these before they are brought to one scale */
 
 /* What an operand has at a pixel of the output. */
 static const uint8_t *broadcast_operand(const struct broadcast_layer *l, const uint8_t *constant, const struct view *v,
@@ -16,9 +16,9 @@ static const uint8_t *broadcast_operand(const struct broadcast_layer *l, const u
     return (constant ? constant : v->rows + v->channel) + pixel * (moves & MOVES_CHANNELS ? l->channels : 1);
 }
 
-static int32_t addend_raised(const struct broadcast_layer *l, int32_t centred, int operand)
+static int32_t operand_raised(const struct broadcast_layer *l, int32_t centred, int operand, int bits)
 {
-    return multiplied((int64_t)centred * (1 << RAISED_BITS), l->multipliers[operand], l->shifts[operand]);
+    return multiplied((int64_t)centred * (1 << bits), l->multipliers[operand], l->shifts[operand]);
 }
 
 static int32_t combined_codes(const struct broadcast_layer *l, int32_t a, int32_t b)
@@ -34,9 +34,12 @@ static int32_t combined_codes(const struct broadcast_layer *l, int32_t a, int32_
         return multiplied(x * y, l->multipliers[0], l->shifts[0]) + l->zeros[2];
     case CODES_SLOPED:
         return multiplied(x >= 0 ? x : x * y, l->multipliers[x < 0], l->shifts[x < 0]) + l->zeros[2];
+    case CODES_SQUARED:
+        x = operand_raised(l, x, 0, SQUARE_BITS) - operand_raised(l, y, 1, SQUARE_BITS);
+        return multiplied((int64_t)x * x, l->multipliers[2], l->shifts[2]) + l->zeros[2];
     default:
-        sum = l->kind == CODES_ADDED ? (int64_t)addend_raised(l, x, 0) + addend_raised(l, y, 1)
-                                     : (int64_t)addend_raised(l, x, 0) - addend_raised(l, y, 1);
+        sum = operand_raised(l, x, 0, ADDEND_BITS);
+        sum += l->kind == CODES_ADDED ? operand_raised(l, y, 1, ADDEND_BITS) : -operand_raised(l, y, 1, ADDEND_BITS);
         return multiplied(sum, l->multipliers[2], l->shifts[2]) + l->zeros[2];
     }
 }
