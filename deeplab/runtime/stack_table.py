@@ -7,7 +7,6 @@ what a compiler makes of a function that several kernels share depends on which 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from deeplab.runtime.stack_libraries import library_stack
 from deeplab.runtime.stack_usage import FLAGS, Unit, build_stack, undefined, unit_of
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.kernels.contract import kernel_calls
+from evaluation.kernels.registry import KERNELS
 from evaluation.kernels.stack_bounds import TABLE, BuildStack, StackRow, StackTable, read_table, to_json
 from evaluation.kernels.uses import kernel_uses
 
@@ -66,15 +66,11 @@ def all_parts() -> list[str]:
 def usual_parts() -> list[list[str]]:
     """Parts of `c/` that the embedded network needs together, for each of some widths."""
     spec = load_checkpoint(PRETRAINED / "streets.npz").spec
-    files = {
-        kernel: part_of(path)
-        for path in kernel_files()
-        for kernel in re.findall(r"^void (\w+)\(const void \*layer,", path.read_text(), flags=re.MULTILINE)
-    }
+    parts_of_kernels = {kernel.function: kernel.part for kernel in KERNELS}
     found: dict[tuple[str, ...], None] = {}
     for widths in _WIDTHS:
         graph = lower_untrained(spec, widths)
-        found[tuple(sorted({files[use.kernel] for use in kernel_uses(graph, kernel_calls(graph))}))] = None
+        found[tuple(sorted({parts_of_kernels[use.kernel] for use in kernel_uses(graph, kernel_calls(graph))}))] = None
     return [list(parts) for parts in found]
 
 
