@@ -1,1 +1,1 @@
-"""What is known of the C program's kernels without a compiler: how much stack each takes, on each instruction set."""
+"""The kernels of the C program, known without a compiler: which one runs a call, what it reads, and what it takes."""

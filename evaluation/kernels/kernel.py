@@ -37,7 +37,7 @@ class Kernel:
     @property
     def reads_padding(self) -> bool:
         """Whether it reads a pixel of zero points where its filter reaches over an edge."""
-        return any(name.endswith("padding") for name in self.descriptor.fields)
+        return any(name.rpartition(".")[2] == "padding" for name in self.descriptor.fields)
 
     @property
     def part(self) -> str:

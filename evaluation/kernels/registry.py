@@ -17,10 +17,12 @@ from evaluation.kernels.descriptors import float32, int8, low_bit, uint8
 from evaluation.kernels.kernel import Kernel
 from evaluation.kernels.signature import (
     CallSignature,
+    has_one_result,
     has_zero_points,
     is_eight_bit,
     is_eight_bit_alike,
     is_float,
+    is_in_groups,
     is_int8,
     is_low_bit,
     is_of_whole_bytes,
@@ -145,14 +147,12 @@ def _bytes_multiplied(signature: CallSignature) -> bool:
     return all(tensor.dtype == "int8" for tensor in tensors) and weights.is_constant and not has_zero_points(weights)
 
 
-def _one_row(signature: CallSignature) -> bool:
-    """A FULLY_CONNECTED with one result."""
-    return signature.source.elements == signature.required(1).shape[1]
+def _one_result(signature: CallSignature) -> bool:
+    return has_one_result(signature.source, signature.required(1))
 
 
 def _in_groups(signature: CallSignature) -> bool:
-    """A CONV_2D each of whose output channels reads some of the input's channels."""
-    return signature.source.shape[-1] != signature.required(1).shape[-1]
+    return is_in_groups(signature.source, signature.required(1))
 
 
 def _channel_for_channel(signature: CallSignature) -> bool:
@@ -249,9 +249,9 @@ ENTRIES: tuple[OperatorEntry, ...] = (
         (
             Choice(float32.PACKED_FULLY_CONNECTED, _and(_floats, _packed)),
             Choice(float32.FULLY_CONNECTED, _floats),
-            Choice(int8.CONVOLUTION, _and(_symmetric(is_int8), _one_row, _not(_packed))),
-            Choice(low_bit.PACKED_CONVOLUTION, _and(_bytes_multiplied, _one_row)),
-            Choice(low_bit.CONVOLUTION, _and(_symmetric(is_signed), _one_row)),
+            Choice(int8.CONVOLUTION, _and(_symmetric(is_int8), _one_result, _not(_packed))),
+            Choice(low_bit.PACKED_CONVOLUTION, _and(_bytes_multiplied, _one_result)),
+            Choice(low_bit.CONVOLUTION, _and(_symmetric(is_signed), _one_result)),
             Choice(uint8.FULLY_CONNECTED, _weights_alike),
         ),
         by_rows=False,

@@ -79,6 +79,16 @@ def is_of_whole_bytes(*tensors: Tensor) -> bool:
     return all(tensor.bits == 8 * np.dtype(tensor.dtype).itemsize for tensor in tensors)
 
 
+def has_one_result(source: Tensor, weights: Tensor) -> bool:
+    """Whether a FULLY_CONNECTED multiplies its weights by one vector, not by several."""
+    return source.elements == weights.shape[1]
+
+
+def is_in_groups(source: Tensor, weights: Tensor) -> bool:
+    """Whether each output channel of a CONV_2D reads some of the input's channels only."""
+    return source.shape[-1] != weights.shape[-1]
+
+
 def has_zero_points(weights: Tensor) -> bool:
     """Whether weights have zero points other than 0."""
     return weights.quantization is not None and bool(weights.quantization.zero_point.any())

@@ -31,6 +31,7 @@ import numpy as np
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
 from evaluation.kernels.constants import GROUP
 from evaluation.kernels.registry import entry_of
+from evaluation.kernels.signature import has_one_result, is_in_groups
 from evaluation.kernels.targets import TFLM
 
 MULTIPLIER_BYTES = 4 + 1
@@ -172,7 +173,7 @@ def _smallest(graph: Graph, tensor: Tensor, operator: Operator) -> tuple[Format,
     dense = rows * math.ceil(length * tensor.bits / 8)
     if _is_filled_up(graph, operator) and not _widened(tensor) and tensor.dtype == "int8":
         dense = rows * math.ceil(length / GROUP) * GROUP
-    if tensor.stored_dense or in_groups(graph, operator) or (tensor.data is None and tensor.density >= 1.0):
+    if tensor.stored_dense or _is_in_groups(graph, operator) or (tensor.data is None and tensor.density >= 1.0):
         return Format.DENSE, dense
     nonzero, fillers = _counts(tensor, operator.kind, rows, length)
     bitmap = math.ceil(tensor.elements / 8) + math.ceil(nonzero * tensor.bits / 8)
@@ -184,17 +185,15 @@ def _smallest(graph: Graph, tensor: Tensor, operator: Operator) -> tuple[Format,
     return best, sizes[best]
 
 
-def in_groups(graph: Graph, operator: Operator) -> bool:
+def _is_in_groups(graph: Graph, operator: Operator) -> bool:
     """Whether an operator is a CONV_2D in groups. Its weights are dense: sparse ones could not be begun at a group."""
-    if operator.kind != "CONV_2D":
-        return False
-    return graph.tensors[operator.inputs[0]].shape[-1] != graph.tensors[operator.inputs[1]].shape[-1]
+    return operator.kind == "CONV_2D" and is_in_groups(*(graph.tensors[index] for index in operator.inputs[:2]))
 
 
 def _is_filled_up(graph: Graph, operator: Operator) -> bool:
     """Whether the kernel takes a multiple of 4 values of a row: of a CONV_2D, or a FULLY_CONNECTED with one result."""
     if operator.kind == "FULLY_CONNECTED":
-        return graph.tensors[operator.inputs[0]].elements == graph.tensors[operator.inputs[1]].shape[1]
+        return has_one_result(*(graph.tensors[index] for index in operator.inputs[:2]))
     return operator.kind == "CONV_2D"
 
 

@@ -10,6 +10,7 @@ from evaluation.kernels.descriptors import uint8
 
 
 def position_fields(site: KernelSite) -> Fields:
+    """Sizes, and how an output position becomes one of the input, in float32."""
     size_in = extent(site.source)
     size_out = extent(site.graph.tensors[site.operator.outputs[0]])
     attributes = site.operator.attributes
