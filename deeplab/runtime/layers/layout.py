@@ -149,6 +149,7 @@ def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> Fields:
     output, number = site.output, site.number
     if output.dtype == "float32" or output.quantization is None:
         return {}
+    zeros = [zero_point_of(t) for t in inputs]
     differ = differ_in_quantization(inputs, output)
     if not any(differ):
         return {}
@@ -156,7 +157,7 @@ def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> Fields:
         raise site.refused("inputs of several quantizations can be joined as int8 or uint8 only; quantize them alike")
     if output.dtype == "uint8":
         scales = [scale_of(t) * (np.float32(1.0) / scale_of(output)) for t in inputs]
-        offsets = [np.float32(-zero_point_of(t)) * scale for t, scale in zip(inputs, scales, strict=True)]
+        offsets = [np.float32(-zero) * scale for zero, scale in zip(zeros, scales, strict=True)]
         used = [scale if is_other else np.float32(0) for scale, is_other in zip(scales, differ, strict=True)]
         return {
             "scales": Constant(f"scales_{number}", np.array(used, np.float32)),
@@ -167,5 +168,5 @@ def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> Fields:
     return {
         "multipliers": Constant(f"multipliers_{number}", np.array(mantissas, np.int32)),
         "shifts": Constant(f"shifts_{number}", np.array([exponent for _, exponent in pairs], np.int8)),
-        "zeros": Constant(f"zeros_{number}", np.array([zero_point_of(t) for t in inputs], np.int16)),
+        "zeros": Constant(f"zeros_{number}", np.array(zeros, np.int16)),
     }

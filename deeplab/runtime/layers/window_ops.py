@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
+from deeplab.runtime.layers.pooling import mean_multiplier
 from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.geometry import padding_before
 from evaluation.graph.regions import extent
@@ -40,7 +41,7 @@ def pool(site: KernelSite) -> Fields:
     source, output, operator = site.source, site.output, site.operator
     lowest, highest = activation_range(operator.attributes.get("activation", "NONE"), output)
     rows, columns = operator.attributes["filter"]
-    fields: Fields = {
+    return {
         **geometry(site),
         "channels": extent(source)[2],
         "filter_rows": rows,
@@ -49,7 +50,6 @@ def pool(site: KernelSite) -> Fields:
         "highest": highest,
         "is_unsigned": source.dtype == "uint8",
     }
-    return fields
 
 
 def running_sums(site: KernelSite) -> Fields:
@@ -58,7 +58,7 @@ def running_sums(site: KernelSite) -> Fields:
     count = source.elements // output.elements
     multiplier, becomes, bounds = (0, 0), SumsBecome.POOLED_MEAN, integer_range(output)
     if operator.kind == "MEAN":
-        multiplier, becomes = _mean_multiplier(site, count), SumsBecome.SCALED_MEAN
+        multiplier, becomes = mean_multiplier(site), SumsBecome.SCALED_MEAN
     elif operator.kind == "SUM":
         ratio = float(scale_of(source)) / float(scale_of(output))
         multiplier, becomes = quantize_multiplier(ratio), SumsBecome.SCALED_SUM
@@ -99,10 +99,3 @@ FILLERS: Fillers = {
     int8.RUNNING_SUMS: running_sums,
     int8.AXIS_SUMS: axis_sums,
 }
-
-
-def _mean_multiplier(site: KernelSite, count: int) -> tuple[int, int]:
-    """Mantissa and exponent of a MEAN, the number of elements divided away (`reference_integer_ops::Mean`)."""
-    mantissa, exponent = quantize_multiplier(float(scale_of(site.source)) / float(scale_of(site.output)))
-    shift = min(count.bit_length() - 1, 32, 31 + exponent)
-    return (mantissa << shift) // count, exponent - shift
