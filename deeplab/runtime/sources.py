@@ -55,15 +55,21 @@ def kernel_texts(parts: Sequence[str]) -> tuple[str, str]:
 
 
 def kernel_units(parts: Sequence[str]) -> dict[str, str]:
-    """The same kernels to be compiled one by one: part -> a source that stands alone, and is the same whatever other
-    parts a network needs."""
-    units, within = {}, set()
-    for part in (_RUN, *parts):
-        own = f"{part}.c"
-        header, done = _header(() if part == _RUN else (part,))
-        units[part] = f"{header}\n{inlined(own, done)}"
-        within |= done - {own}
-    return {part: text for part, text in units.items() if f"{part}.c" not in within}
+    """The same kernels to be compiled one by one and linked: part -> a source that stands alone, and is the same
+    whatever other parts a network needs. A part that is included by another one is in the source of that."""
+    included = {name for part in parts for name in _unit(part)[1] if name != f"{part}.c"}
+    return {part: text for part, text in separate_units(parts).items() if f"{part}.c" not in included}
+
+
+def separate_units(parts: Sequence[str]) -> dict[str, str]:
+    """A source that stands alone for every part, those that others include among them; not to be linked."""
+    return {part: _unit(part)[0] for part in (_RUN, *parts)}
+
+
+def _unit(part: str) -> tuple[str, set[str]]:
+    """A source of one part, and the files that are in it."""
+    header, done = _header(() if part == _RUN else (part,))
+    return f"{header}\n{inlined(f'{part}.c', done)}", done
 
 
 def _header(parts: Sequence[str]) -> tuple[str, set[str]]:

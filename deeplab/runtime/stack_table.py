@@ -22,7 +22,7 @@ import typer
 from deeplab.checkpoint import load_checkpoint
 from deeplab.compression import Compression
 from deeplab.lowering import lower_untrained
-from deeplab.runtime.sources import PROGRAM, SOURCES, flat_name, kernel_files, kernel_texts, kernel_units, part_of
+from deeplab.runtime.sources import PROGRAM, SOURCES, flat_name, kernel_files, kernel_texts, part_of, separate_units
 from deeplab.runtime.stack_builds import (
     ANYWHERE,
     FAMILIES,
@@ -130,7 +130,7 @@ def derived_table(names: Iterable[str]) -> StackTable:
 
 def _sources(folder: Path, parts: Sequence[str], together: bool, alone: bool) -> dict[str, Path]:
     """One source for each kernel alone, some for several of them, and the entry points of a network."""
-    texts = kernel_units(parts) if alone else {}
+    texts = separate_units(parts) if alone else {}
     for number, several in enumerate([list(parts), *usual_parts()] if together else []):
         header, whole = kernel_texts(several)
         texts[f"{TOGETHER}_{number}"] = whole.replace('#include "kernels.h"\n', header)
