@@ -58,17 +58,19 @@ BINARY_LAYER = Struct(
 )
 BINARY = Kernel("float_binary", BINARY_LAYER)
 
+_PRODUCTS = (
+    members(pointer("float"), "weights"),
+    members(pointer("float"), "bias"),
+    *WINDOW,
+    members(UINT8, "activation"),
+)
+"""Of both convolutions."""
 CONVOLUTION_LAYER = Struct(
     "float/convolution",
     "float_convolution_layer",
     "CONV_2D on float32. Weights as in float/dot.h, a kernel's values by filter row, filter column, input "
     "channel. `bias` is NULL where there is none.",
-    (
-        members(pointer("float"), "weights"),
-        members(pointer("float"), "bias"),
-        *WINDOW,
-        members(UINT8, "activation"),
-    ),
+    _PRODUCTS,
 )
 CONVOLUTION = Kernel("float_convolution", CONVOLUTION_LAYER)
 
@@ -86,12 +88,7 @@ DEPTHWISE_LAYER = Struct(
     "float/depthwise",
     "float_depthwise_layer",
     "DEPTHWISE_CONV_2D on float32. Weights are tap by tap, as many as there are output channels; `bias` may be NULL.",
-    (
-        members(pointer("float"), "weights"),
-        members(pointer("float"), "bias"),
-        *WINDOW,
-        members(UINT8, "activation"),
-    ),
+    _PRODUCTS,
 )
 DEPTHWISE = Kernel("float_depthwise", DEPTHWISE_LAYER)
 

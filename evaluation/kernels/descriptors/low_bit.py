@@ -51,6 +51,19 @@ CONCATENATION_LAYER = Struct(
 )
 CONCATENATION = Kernel("low_bit_concatenation", CONCATENATION_LAYER, low_bit_joined_bytes)
 
+_PRODUCTS = (
+    members(pointer("void"), "weights"),
+    members(pointer("void"), "bias", note="int32_t, or int64_t if `wide_bias`; less zero point times weights"),
+    members(pointer("int32_t"), "multipliers"),
+    members(pointer("int8_t"), "shifts"),
+    members(UINT32, "entries", note="of a relative index"),
+    *WINDOW,
+    members(INT16, "in_zero", "out_zero", "lowest", "highest"),
+    members(INT8, "format"),
+    members(UINT8, "weight_bits", "weight_bytes", note="as stored, and as they are computed with"),
+    members(UINT8, "wide_bias", "per_channel", "rounding"),
+)
+"""Of both convolutions."""
 CONVOLUTION_LAYER = Struct(
     "low_bit/convolution",
     "low_bit_convolution_layer",
@@ -58,18 +71,7 @@ CONVOLUTION_LAYER = Struct(
     "row, a row for each output channel: its kernel by filter row, filter column, input channel. `format` "
     "says how (see unpacker); -1: as int16, or as int8 with rows of whole groups of 4, which are read where "
     "they stand. Other weights pass through scratch, one row at a time.",
-    (
-        members(pointer("void"), "weights"),
-        members(pointer("void"), "bias", note="int32_t, or int64_t if `wide_bias`; less zero point times weights"),
-        members(pointer("int32_t"), "multipliers"),
-        members(pointer("int8_t"), "shifts"),
-        members(UINT32, "entries", note="of a relative index"),
-        *WINDOW,
-        members(INT16, "in_zero", "out_zero", "lowest", "highest"),
-        members(INT8, "format"),
-        members(UINT8, "weight_bits", "weight_bytes", note="as stored, and as they are computed with"),
-        members(UINT8, "wide_bias", "per_channel", "rounding"),
-    ),
+    _PRODUCTS,
 )
 CONVOLUTION = Kernel("low_bit_convolution", CONVOLUTION_LAYER)
 
@@ -89,18 +91,7 @@ DEPTHWISE_LAYER = Struct(
     "DEPTHWISE_CONV_2D on codes of up to 16 bits, with weights of 2 to 16 bits; weights as in "
     "low_bit_convolution, but without groups: a row for each output channel, its kernel by filter row and "
     "column.",
-    (
-        members(pointer("void"), "weights"),
-        members(pointer("void"), "bias", note="int32_t, or int64_t if `wide_bias`; less zero point times weights"),
-        members(pointer("int32_t"), "multipliers"),
-        members(pointer("int8_t"), "shifts"),
-        members(UINT32, "entries", note="of a relative index"),
-        *WINDOW,
-        members(INT16, "in_zero", "out_zero", "lowest", "highest"),
-        members(INT8, "format"),
-        members(UINT8, "weight_bits", "weight_bytes"),
-        members(UINT8, "wide_bias", "per_channel", "rounding"),
-    ),
+    _PRODUCTS,
 )
 DEPTHWISE = Kernel("low_bit_depthwise", DEPTHWISE_LAYER)
 

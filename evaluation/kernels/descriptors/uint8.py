@@ -6,6 +6,17 @@ from evaluation.kernels.descriptors.window import WINDOW
 from evaluation.kernels.kernel import Kernel
 from evaluation.kernels.structs import FLOAT, INT8, INT16, INT32, UINT8, UINT16, UINT32, Struct, members, pointer
 
+_PRODUCTS = (
+    members(pointer("uint8_t"), "weights"),
+    members(pointer("int32_t"), "bias", "multipliers"),
+    members(pointer("int8_t"), "shifts"),
+    members(UINT32, "entries", note="of a relative index"),
+    *WINDOW,
+    members(INT16, "in_zero", "weight_zero", "out_zero", "lowest", "highest"),
+    members(INT8, "format"),
+    members(UINT8, "per_channel", "is_unsigned"),
+)
+"""Of both convolutions."""
 CONVOLUTION_LAYER = Struct(
     "uint8/convolution",
     "uint8_convolution_layer",
@@ -14,16 +25,7 @@ CONVOLUTION_LAYER = Struct(
     "Where `format` is not negative they are stored sparse (see low_bit/unpack.h), less their zero point, and "
     "come through scratch, one output channel at a time. In `bias` the input's zero point times the sum of "
     "the kernel is taken away, but for TRANSPOSE_CONV, where it is NULL if there is none.",
-    (
-        members(pointer("uint8_t"), "weights"),
-        members(pointer("int32_t"), "bias", "multipliers"),
-        members(pointer("int8_t"), "shifts"),
-        members(UINT32, "entries", note="of a relative index"),
-        *WINDOW,
-        members(INT16, "in_zero", "weight_zero", "out_zero", "lowest", "highest"),
-        members(INT8, "format"),
-        members(UINT8, "per_channel", "is_unsigned"),
-    ),
+    _PRODUCTS,
 )
 CONVOLUTION = Kernel("uint8_convolution", CONVOLUTION_LAYER)
 TRANSPOSED = Kernel("uint8_transposed", CONVOLUTION_LAYER)
@@ -35,16 +37,7 @@ DEPTHWISE_LAYER = Struct(
     "by tap, as many as there are output channels. Where `format` is not negative they are stored sparse (see "
     "low_bit/unpack.h), the taps of one output channel after another, less their zero point, and come through "
     "scratch. Bias as in convolution.",
-    (
-        members(pointer("uint8_t"), "weights"),
-        members(pointer("int32_t"), "bias", "multipliers"),
-        members(pointer("int8_t"), "shifts"),
-        members(UINT32, "entries", note="of a relative index"),
-        *WINDOW,
-        members(INT16, "in_zero", "weight_zero", "out_zero", "lowest", "highest"),
-        members(INT8, "format"),
-        members(UINT8, "per_channel", "is_unsigned"),
-    ),
+    _PRODUCTS,
 )
 DEPTHWISE = Kernel("uint8_depthwise", DEPTHWISE_LAYER)
 

@@ -13,7 +13,7 @@ struct low_bit_depthwise_layer {
     int16_t before_rows, before_columns;
     int16_t in_zero, out_zero, lowest, highest;
     int8_t format;
-    uint8_t weight_bits, weight_bytes;
+    uint8_t weight_bits, weight_bytes;   /* as stored, and as they are computed with */
     uint8_t wide_bias, per_channel, rounding;
 };
 kernel low_bit_depthwise;
