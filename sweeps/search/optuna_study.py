@@ -113,7 +113,7 @@ class Study:
         for trial in self._study.get_trials(deepcopy=False):
             if QUESTION not in trial.user_attrs:
                 if trial.state == TrialState.RUNNING:
-                    self._study.tell(trial.number, state=TrialState.FAIL)
+                    self._end(trial.number, TrialState.FAIL)
                 continue
             asked = trial.user_attrs[QUESTION]
             candidate = Candidate.from_params(asked["candidate"])
@@ -222,9 +222,12 @@ class Study:
         return PendingTrial(number, candidate, self._storage.get_trial_number_from_id(trial_id), known)
 
     def _ask_optuna(self, number: int, known: Collection[int]) -> OptunaTrial:
-        self._study.sampler = make_sampler(self._sampler, self._seed, number)
-        with self._storage.showing(known):
-            return self._study.ask(self._distributions())
+        """A trial of Optuna's choice; another one where the last launch of several ended it, which saw no question in
+        it yet."""
+        while True:
+            self._study.sampler = make_sampler(self._sampler, self._seed, number)
+            with suppress(UpdateFinishedTrialError), self._storage.showing(known):
+                return self._study.ask(self._distributions())
 
     def _register(self, candidate: Candidate, number: int) -> None:
         self.asked[candidate] = number
@@ -236,16 +239,17 @@ class Study:
             claimed = self._coordinator.claim(candidate, number)
         except BudgetSpentError:
             if trial is not None:
-                self._study.tell(trial, state=TrialState.FAIL)
+                self._end(trial.number, TrialState.FAIL)
             raise
         if claimed is None:
             self._sync_asked()
             return None
         self._register(candidate, claimed)
-        if trial is None:
-            return self._begin(claimed, candidate, known)
-        trial.set_user_attr(QUESTION, _as_attribute(claimed, candidate, known))
-        return PendingTrial(claimed, candidate, trial.number, known)
+        if trial is not None:
+            with suppress(UpdateFinishedTrialError):  # the last launch of several ended it, as no question
+                trial.set_user_attr(QUESTION, _as_attribute(claimed, candidate, known))
+                return PendingTrial(claimed, candidate, trial.number, known)
+        return self._begin(claimed, candidate, known)
 
     def tell(self, question: PendingTrial, result: Trial, constraints: Mapping[str, float]) -> None:
         """Tell Optuna how a question ended. Constraints: by name, feasible where <= 0."""
@@ -272,7 +276,7 @@ class Study:
                 candidate = Candidate.from_params(asked["candidate"])
                 questions.append(PendingTrial(asked["number"], candidate, trial.number, asked["known"]))
             else:
-                self._study.tell(trial.number, state=TrialState.FAIL)
+                self._end(trial.number, TrialState.FAIL)
         return questions
 
     def defer(self, question: PendingTrial) -> None:
@@ -284,16 +288,22 @@ class Study:
     def _set_state(self, optuna_number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
         self._storage.set_trial_state_values(self._trial_id(optuna_number), state, values)
 
+    def _end(self, optuna_number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """End a trial that is no question, unless another launch does so just now."""
+        with suppress(UpdateFinishedTrialError):
+            self._set_state(optuna_number, state, values)
+
     def _answer_repeat(self, trial: OptunaTrial, number: int, finished: Mapping[int, Trial]) -> None:
-        trial.set_user_attr("repeat_of", number)
+        with suppress(UpdateFinishedTrialError):
+            trial.set_user_attr("repeat_of", number)
         known = finished.get(number)
         if known is not None and known.state is State.COMPLETE:
-            self._study.tell(trial, self._values(known))
+            self._end(trial.number, TrialState.COMPLETE, self._values(known))
         elif known is None:
-            self._study.tell(trial, state=TrialState.FAIL)  # still running; there is nothing to say yet
+            self._end(trial.number, TrialState.FAIL)  # still running; there is nothing to say yet
         else:
             # TPE ignores FAIL and would ask again (48 of 60 came back, measured); told PRUNED it learns.
-            self._study.tell(trial, state=TrialState.PRUNED)
+            self._end(trial.number, TrialState.PRUNED)
 
     def _trial_id(self, optuna_number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, optuna_number)

@@ -192,3 +192,38 @@ def test_the_databases_of_a_study_have_a_write_ahead_log(tmp_path) -> None:
     Study(LocalCoordinator(tmp_path, 0), "logged", SPACE, "random", 0)
     with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("when", ["chosen", "claimed"])
+def test_a_trial_that_another_launch_ends_before_it_is_a_question_is_asked_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The last of several launches ends what is running and no question; another may just be making it one."""
+    interruptions: list[str] = []
+
+    def interrupt(now: str) -> None:
+        if now == when and not interruptions:
+            interruptions.append(now)
+            assert other.left_running() == []
+
+    class Claiming(LocalCoordinator):
+        def claim(self, candidate: Candidate, number: int) -> int | None:
+            interrupt("claimed")
+            return super().claim(candidate, number)
+
+    class Choosing(optuna.samplers.RandomSampler):
+        def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+            interrupt("chosen")
+
+    search(open_study(tmp_path, "random"), 1, {})
+    other, study = open_study(tmp_path, "random"), Study(Claiming(tmp_path, 0), "s", SPACE, "random", 0)
+    monkeypatch.setattr("sweeps.search.optuna_study.make_sampler", lambda *_: Choosing(seed=1))
+    finished = {0: measured(PendingTrial(0, BASELINE, None))}
+    study.unfinished(finished)
+    asked = study.ask(finished)
+    assert asked is not None
+    study.tell(asked, measured(asked), {})
+    assert interruptions == [when]
+    stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert all(trial.state.is_finished() for trial in stored.trials)
+    assert stored.trials[-1].state is TrialState.COMPLETE
