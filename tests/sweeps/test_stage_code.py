@@ -223,7 +223,7 @@ def distribution(folder: Path, name: str, version: str, *requires: str, top: str
         ("numpy", set(STAGES)),
         ("tensorflow", set(STAGES) - {"plan", "kernels"}),
         ("pillow", set(STAGES) - {"plan", "kernels"}),
-        ("llvmlite", {"plan", "prune", "rank", "path"}),  # by the requirements of numba
+        ("llvmlite", {"plan", "prune", "path"}),  # by the requirements of numba
         ("typst", set()),
     ],
 )
