@@ -1,4 +1,4 @@
-"""How petitlab measures: accuracy, memory plans, and the integer reference. No TensorFlow below this line."""
+"""The measurements of petitlab: accuracy, memory plans, and the integer reference. Nothing here uses TensorFlow."""
 
 from petitlab.namesakes import claim
 

@@ -1,12 +1,12 @@
 """Addresses of databases, servers and stores: whether one holds a secret, and how it is shown without it.
 
-An address that stands in a configuration file is copied into the study, the report and MLflow, so no secret may be in
+An address in a configuration file is copied into the study, the report and MLflow, so no secret may be in
 one (`secret_in`). Addresses from the environment may hold secrets; every text that a person or a file gets to see
 passes through `masked_address` where it is one address, and else through `masked`.
 
 Where a text is one address, its end is known, and a secret may hold any character. Inside a message it is not: there
-the secrets of the addresses in use are replaced wherever they stand, and what looks like another address is masked by
-its form.
+the secrets of the addresses in use are replaced wherever they occur, and text that looks like another address is masked
+by its form.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _SECRET_WORDS = (
     "bearer", "cookie",
 )  # fmt: skip
 _SECRET_NAMES = ("pass", "pw", "key", "sig", "sas", "auth", "psk", "pin", "otp", "creds")
-"""Of a query; elsewhere `key=value` is just a word."""
+"""Parts of the names of query parameters that hold secrets; elsewhere `key=value` is just a word."""
 _USER_ONLY_IS_A_SECRET = ("http", "https", "git+https", "git+http")
 """Schemes where what precedes the `@` is a token if it has no colon; elsewhere it is a user or a container."""
 _EMPTY = ("", MASK)
 _NOTHING = (*_EMPTY, "None", "null")
-"""What a parameter holds that has no value."""
+"""Texts of a parameter that has no value."""
 _SECRET_VARIABLE = re.compile(r"(PASSWORD|PASSWD|_PWD|SECRET|_TOKEN|(ACCESS|API|ACCOUNT|STORAGE)_KEY)$", re.IGNORECASE)
 _ADDRESS_VARIABLE = re.compile(r"(_URI|_URL|_DSN)$", re.IGNORECASE)
 _ADDRESS_BEGINS = re.compile(r"[a-z][a-z0-9+.\-:]*://", re.IGNORECASE)
@@ -53,7 +53,7 @@ _WHOLE_USER_PASSWORD = re.compile(
 _WHOLE_USER_ONLY = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?P<user>[^/@:?#]+)@", re.IGNORECASE)
 _WHOLE_QUERY = re.compile(r"(?P<before>[?&;#])(?P<name>[\w%.\-]{2,60})(?P<equals>\s*=)(?P<value>[^&]*)")
 _WHOLE_KEYWORD = re.compile(r"(?P<before>^|\s)(?P<name>[\w%.\-]{2,60})(?P<equals>\s*=\s*)(?P<value>\S.*)", re.DOTALL)
-"""Of libpq. Its value ends where its quotes or words do; up to the end is never too little."""
+"""A keyword of libpq. Its value ends where its quotes or words do; up to the end is never too little."""
 
 # An address inside a text: up to the last @ before a blank; or, where what follows the colon is no port, on its line.
 _USER_PASSWORD = re.compile(
@@ -80,17 +80,17 @@ def is_secret_name(name: str) -> bool:
 
 
 def secret_in(address: str) -> str | None:
-    """What secret an address holds, in words that do not repeat it ("a password"); None where it holds none."""
+    """The kind of secret an address holds, in words that do not repeat it ("a password"); None where it holds none."""
     return next((what for what, _ in _secrets(address)), None)
 
 
 def remember(address: str) -> None:
-    """From now on `masked` knows the secrets of this address, and replaces them wherever they stand."""
+    """Make `masked` replace the secrets of this address wherever they occur from now on."""
     _remembered.update(secret for _, secret in _secrets(address))
 
 
 def forget() -> None:
-    """From now on `masked` knows no secret that `remember` was told; those in the environment it always knows."""
+    """Make `masked` forget the secrets that `remember` was given; those in the environment it always knows."""
     _remembered.clear()
 
 
@@ -186,7 +186,7 @@ def _in_environment() -> frozenset[str]:
 
 @lru_cache(maxsize=16)
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
-    """What finds secrets as they are, decoded, encoded, quoted, and in pieces."""
+    """A pattern that finds secrets as they are, decoded, encoded, quoted, and in pieces."""
     forms, short = set(), set()
     for secret in secrets:
         for plain in {secret, unquote(secret), unquote_plus(secret)}:
@@ -218,6 +218,6 @@ class _MaskingHook:
 
 
 def mask_tracebacks() -> None:
-    """From now on a traceback that ends this process shows no secret of an address."""
+    """Mask the secrets of addresses in a traceback that ends this process."""
     if not isinstance(sys.excepthook, _MaskingHook):
         sys.excepthook = _MaskingHook(sys.excepthook)

@@ -68,7 +68,7 @@ def _check_current_folder() -> None:
 
 
 def _with_usage_errors(command: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a command. Of a Typer application, which would print a box of several lines, a wrong argument is raised.
+    """Run a command; a wrong argument of a Typer application, which would print a box of several lines, is raised.
 
     Raises:
         UserError: an argument is wrong.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 MOST_NAMED = 8
 LONGEST_NAME = 60
-"""Characters; converters join the names of all layers that they fuse."""
+"""Most characters of a name in a message; converters join the names of all layers that they fuse."""
 
 
 def listed(names: Iterable[str], most: int = MOST_NAMED) -> str:

@@ -14,7 +14,7 @@ NAMED_AT_HIGH_WATER = 4
 
 @dataclass(frozen=True)
 class MemoryFigures:
-    """What a plan promises. `peak_memory_bytes = arena + runtime + weights (where the target keeps them in RAM)`."""
+    """Memory by plan. `peak_memory_bytes = arena + runtime + weights (where the target keeps them in RAM)`."""
 
     arena_bytes: int
     """Highest address used in the one arena: frame, activations, row caches, scratch, label map."""
@@ -30,7 +30,7 @@ class MemoryFigures:
     proven: bool
     """Whether the offsets are proven optimal for the schedule."""
     high_water: str
-    """In words: the step at which the arena is fullest, and the tensors alive there."""
+    """The step at which the arena is fullest, and the tensors alive there, in words."""
 
     @classmethod
     def of_plan(cls, plan: Plan) -> MemoryFigures:
@@ -51,7 +51,7 @@ class MemoryFigures:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image costs to compute."""
+    """Cost of computing one image."""
 
     macs: int
     """Multiply-accumulates, halo rows that are computed twice included."""
@@ -71,19 +71,19 @@ class Latency:
 
     @property
     def ratio(self) -> float:
-        """What tiling costs in time: 1.1 is a tenth more than untiled."""
+        """Time relative to the untiled program: 1.1 is a tenth more."""
         return self.program_ms / self.untiled_ms
 
 
 @dataclass(frozen=True)
 class Execution:
-    """What the C program of a candidate was seen to do, in a process of its own."""
+    """Measurements of a candidate's C program, run in a process of its own."""
 
     images: int
     label_agreement: float
     """Share of those images' label pixels equal to the simulated quantization's, in [0, 1]."""
     arena_bytes: int
-    """What was planned."""
+    """Bytes of the planned arena."""
     end_bytes: int
     """One past the last byte of any planned buffer; the arena may end with padding to a whole alignment unit."""
     high_water_bytes: int
@@ -93,19 +93,18 @@ class Execution:
     repeatable: bool
     """Whether the labels were the same whatever the arena held before."""
     stack_bytes: int
-    """Deepest stack seen."""
+    """Deepest stack measured."""
     stack_bound_bytes: int
-    """What it may be on the study's own machine, derived from the compiled program; `runtime_bytes` counts the stack of
-    the target's instruction set."""
+    """Bound of the stack on the study's own machine, derived from the compiled program; `runtime_bytes` counts the
+    stack of the target's instruction set."""
     milliseconds: float
-    """One image, least of several runs."""
+    """Time of one image, least of several runs."""
     failure: str | None = None
-    """How the program ended where it crashed or hung, e.g. "died of SIGSEGV"; nothing else was measured then."""
+    """The end of a program that crashed or hung, e.g. "died of SIGSEGV"; nothing else was measured then."""
 
     @property
     def excesses(self) -> tuple[str, ...]:
-        """Every promise about memory that the program exceeded, in words and with figures; none where it is within
-        plan."""
+        """Every planned memory figure that the program exceeded, in words; none where it is within plan."""
         if self.failure is not None:
             return (f"the program did not run to its end ({self.failure})",)
         written, end, arena = self.high_water_bytes, self.end_bytes, self.arena_bytes
@@ -133,7 +132,7 @@ class Execution:
 
     @property
     def holds(self) -> bool:
-        """Whether the program is within plan: it kept every promise about memory."""
+        """Whether the program is within plan: it exceeded no planned memory figure."""
         return not self.excesses
 
 
@@ -160,7 +159,7 @@ class Measurement:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time of each stage that ran; a stage answered from the cache costs what the look-up cost."""
     latency: Latency | None = None
-    """Of the C program; None where no C compiler is there."""
+    """Latency of the C program; None without a C compiler."""
 
     def to_dict(self) -> MeasurementRecord:
         """A tree of JSON types, without loss: `Measurement.from_dict(m.to_dict()) == m`."""

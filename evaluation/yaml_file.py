@@ -26,11 +26,11 @@ MOST_BYTES = 1_000_000
 MOST_VALUES = 20_000
 """Values in a file after its aliases are expanded."""
 MOST_LEVELS = 32
-"""Nested sections and lists."""
+"""Most levels of nested sections and lists."""
 MOST_DIGITS = 400
-"""Of a number; Python refuses to read whole numbers of more than 4,300."""
+"""Most digits of a number; Python refuses to read whole numbers of more than 4,300."""
 SHOWN = 60
-"""Characters of a value in a message."""
+"""Most characters of a value in a message."""
 
 _TAG = "tag:yaml.org,2002:"
 _MERGE = "<<"
@@ -119,7 +119,7 @@ def parse_yaml(text: str, source: str, *, numbered: bool = True) -> Document:
 
 
 def _check_events(text: str, reader: _Reader) -> None:
-    """Judged on events, which PyYAML makes without recursion, before nodes are composed with it."""
+    """Check the bounds on events, which PyYAML makes without recursion, before nodes are composed with it."""
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -136,13 +136,13 @@ class _Mark(Protocol):
 
     @property
     def line(self) -> int:
-        """Counted from 0."""
+        """Line number, from 0."""
         ...
 
 
 @dataclass
 class _Reader:
-    """Values of nodes, counted."""
+    """Turns nodes into values, and counts them."""
 
     source: str
     numbered: bool

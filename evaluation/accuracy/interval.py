@@ -1,4 +1,4 @@
-"""How sure a mean IoU is: bootstrap intervals over images, for one candidate and for the difference of two.
+"""Bootstrap intervals of the mean IoU over images, for one candidate and for the difference of two.
 
 The weights are drawn as in the Bayesian bootstrap (Rubin 1981, Annals of Statistics 9:130): every image gets an
 exponential weight instead of a multinomial count. The two agree but for a factor sqrt(n / (n + 1)) in the standard
@@ -38,21 +38,21 @@ class Interval:
     """An estimate with its percentile interval."""
 
     estimate: float
-    """The figure on the split itself, not the mean of the resamples."""
+    """The value on the split itself, not the mean of the resamples."""
     lower: float
     upper: float
     confidence: float
     images: int
-    """How many images it is drawn from."""
+    """Number of images that the interval is estimated from."""
 
     @property
     def is_reliable(self) -> bool:
-        """Whether it is drawn from enough images to be believed."""
+        """Whether the interval is estimated from enough images: see `LEAST_IMAGES`."""
         return enough_images(self.images)
 
     @property
     def mark(self) -> str:
-        """What follows the interval where it is shown: `UNRELIABLE`, or nothing."""
+        """The mark shown behind the interval: `UNRELIABLE`, or an empty text."""
         return "" if self.is_reliable else UNRELIABLE
 
 

@@ -1,4 +1,4 @@
-"""How an image is scored: resized to the network's size, and the prediction brought to the label's size, never the
+"""The scoring protocol: an image is resized to the network's size, and the prediction to the label's size, never the
 label to the prediction's."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Scores`: what a candidate got right and wrong, image by image."""
+"""`Scores`: the confusion matrix of a candidate on each image of a split."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_CLASSES = 256
-"""Label maps are uint8."""
+"""Most classes of a data set: label maps are uint8."""
 MOST_PIXELS = 2**34
-"""Of one cell of one image: no sum over `MOST_CELLS` leaves int64."""
+"""Largest count in one cell of one image's matrix, so that no sum over `MOST_CELLS` overflows int64."""
 MOST_CELLS = 2**28
-"""Of a split's confusions, 2 GB: a file that asks for more is not one of ours."""
+"""Most cells of a split's matrices, 2 GB: a file that states more is refused."""
 
 
 class ScoresRecord(TypedDict):
@@ -30,7 +30,7 @@ class ScoresRecord(TypedDict):
 
 @dataclass(frozen=True)
 class _ScoresTree:
-    """The same as a class, which pydantic reads."""
+    """`ScoresRecord` as a class, which pydantic reads."""
 
     classes: int
     scored_classes: list[int]
@@ -66,7 +66,8 @@ class Scores:
     def of(
         cls, image_ids: Iterable[str], confusions: npt.NDArray[np.int64], scored_classes: tuple[int, ...] | None = None
     ) -> Scores:
-        """Scores of a split; scored are the classes in its labels unless given (part of a split keeps its set)."""
+        """Scores of a split. Its scored classes are those in its labels unless given (part of a split keeps its
+        set)."""
         if scored_classes is None:
             scored_classes = tuple(int(c) for c in np.flatnonzero(confusions.sum(axis=(0, 2))))
         return cls(tuple(image_ids), confusions, scored_classes)
@@ -146,7 +147,7 @@ class Scores:
     def to_dict(self) -> ScoresRecord:
         """Plain JSON values that `from_dict` turns back without loss; zero counts are left out.
 
-        Of each image one flat list, label, prediction, pixels, and so on: a list for each triple takes five times as
+        Each image has one flat list, label, prediction, pixels, and so on: a list for each triple takes five times as
         long to read.
         """
         images, rows, columns = np.nonzero(self.confusions)
@@ -200,7 +201,7 @@ class Scores:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """How pydantic reads scores out of JSON: the lists of `to_dict`, checked by `from_dict`."""
+        """The pydantic schema of scores in JSON: the lists of `to_dict`, checked by `from_dict`."""
         from pydantic_core import core_schema  # imported where it is used: scoring needs no pydantic
 
         def checked(tree: _ScoresTree) -> Scores:

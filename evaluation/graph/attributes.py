@@ -111,7 +111,7 @@ def read_attributes(
 
 
 def _from_input(name: str, value: np.ndarray | None) -> int | tuple[int, ...] | tuple[tuple[int, int], ...]:
-    """What a constant input says: one number, pairs, or a tuple of numbers."""
+    """The value of a constant input: one number, pairs, or a tuple of numbers."""
     if value is None:
         raise AttributeRefusedError(f"{name} is computed at run time; only constant {name} can be planned")
     if value.dtype.kind != "i":

@@ -1,4 +1,4 @@
-"""Distrustful access to a flatbuffer: nothing is walked, named or indexed before it is sure to be there."""
+"""Checked access to a flatbuffer: nothing is walked, named or indexed before it is sure to be there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_ENTRIES = 1 << 17
 _LONGEST_NAME = 200
 
 DAMAGE = (struct.error, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError)
-"""What the schema's code raises where a file contradicts itself or ends too early."""
+"""Errors that the schema's code raises where a file contradicts itself or ends too early."""
 
 
 class RefusedError(Exception):
@@ -24,13 +24,13 @@ class RefusedError(Exception):
 
 
 def reason_of(error: Exception) -> str:
-    """What this package or numpy found; of errors in the schema's code, which helps nobody, only that there was one."""
+    """The message of an error of this package or numpy; one of the schema's code, which helps nobody, is left out."""
     return str(error) if isinstance(error, ValueError) and str(error) else "a table or vector is outside the file"
 
 
 @contextmanager
 def locating(where: str) -> Iterator[None]:
-    """Add to any damage met within where it was met.
+    """Add the place `where` to the message of any damage met within.
 
     Raises:
         ValueError: in place of whatever of `DAMAGE` was raised.

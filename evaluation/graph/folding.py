@@ -1,8 +1,8 @@
 """Fold constants that a file stores as float16 and widens at run time.
 
-Converters keep float16 weights as constants followed by DEQUANTIZE operators. Planned as they stand, every weight
-would also be an activation in the arena. They become float32 constants that take 16 bits each where they are stored,
-so the accounting sees what the file ships; no activation remains of them.
+Converters keep float16 weights as constants followed by DEQUANTIZE operators. Planned so, every weight would also be an
+activation in the arena. They become float32 constants that take 16 bits each where they are stored, so the accounting
+sees what the file ships; no activation remains of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which rows (or columns) of its inputs an operator needs for rows (or columns) of its output.
+"""The rows (or columns) of its inputs that an operator needs for rows (or columns) of its output.
 
 The rows an output row needs always form an interval, and both ends of it never fall from one output row to the next.
 So each operator is described, one axis at a time, by two arrays over its output positions: `first`, the first input
@@ -27,7 +27,7 @@ Need = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 ROWS, COLUMNS = 0, 1
 
 _REMEMBERED = 1024
-"""Geometries: the layers of a network share few, and a search plans many networks that differ in channels only."""
+"""Geometries kept: the layers of a network share few, and a search plans many networks that differ in channels only."""
 
 
 def need(graph: Graph, operator: Operator, position: int, axis: int) -> Need | None:

@@ -1,4 +1,4 @@
-"""How many inputs an operator takes, by kind, as TFLite's kernels check when they are prepared (`NumInputs`)."""
+"""Number of inputs an operator takes, by kind, as TFLite's kernels check it when they are prepared (`NumInputs`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantization parameters that TFLite runs, but not everywhere alike: what to know before comparing labels."""
+"""Notes on quantization parameters that TFLite runs, but not everywhere alike, so that labels may differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def quantization_notes(graph: Graph) -> list[str]:
     """One line for each kind of operator that changes scale or zero point though the specification forbids it, and for
     the first bias whose scale is not s_input * s_weights.
 
-    TFLite's reference kernels move the codes as they are; others, and other runtimes, bring them to the output's scale.
+    TFLite's reference kernels move the values as they are; others, and other runtimes, bring them to the output's
+    scale.
     """
     notes = [note for index, operator in enumerate(graph.operators) if (note := _bias_note(graph, index, operator))]
     found: dict[str, list[tuple[int, Tensor, Tensor]]] = {}
@@ -35,7 +36,7 @@ def quantization_notes(graph: Graph) -> list[str]:
 
 
 def _bias_note(graph: Graph, index: int, operator: Operator) -> str | None:
-    """That a bias's scale is not the one its values are added at, where TFLite's kernel does not look at it."""
+    """A note that a bias's scale is not the one its values are added at, where TFLite's kernel does not read it."""
     if operator.kind not in WEIGHTED:
         return None
     at = [operator.inputs[place] if place < len(operator.inputs) else ABSENT for place in WEIGHTED[operator.kind]]

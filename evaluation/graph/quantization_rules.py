@@ -24,15 +24,15 @@ WEIGHTED = {"CONV_2D": (0, 1, 2), "DEPTHWISE_CONV_2D": (0, 1, 2), "FULLY_CONNECT
              "TRANSPOSE_CONV": (2, 1, 3)}  # fmt: skip
 """Positions of the activation, the weights and the bias among the inputs."""
 _LARGEST_SUM = {8: (1 << 31) - 1, 16: (1 << 47) - 1}
-"""What the accumulator holds, by the bits of the activations."""
+"""Largest value of the accumulator, by the bits of the activations."""
 _LARGEST_EXPONENT = {8: 30, 16: 7}
-"""Of a multiplier (`MultiplyByQuantizedMultiplier` of int32 and of int64 sums)."""
+"""Largest exponent of a multiplier (`MultiplyByQuantizedMultiplier` of int32 and of int64 sums)."""
 _BIAS_TOLERANCE = 0.02
 """Share of the output's scale by which s_input * s_weights and the bias's scale may differ (`kernel_util.cc`)."""
 _ROUNDING = 1e-4
 """Share by which the two may differ however small the output's scale, as they are stored in float32."""
 _RAISED_BITS = {8: 20, 16: 15}
-"""By which ADD and SUB raise their operands (`add.cc`)."""
+"""Bits by which ADD and SUB shift their operands to the left (`add.cc`)."""
 _SOFTMAX_BITS = 26
 """Fraction bits of SOFTMAX's differences (`softmax.cc`: kScaledDiffIntegerBits is 5)."""
 _UNFUSED = ("TANH", "SIGN_BIT")
@@ -129,14 +129,14 @@ def _width(tensor: Tensor) -> int:
 
 
 def _reach(tensor: Tensor) -> int:
-    """The largest magnitude of a code less its zero point."""
+    """The largest magnitude of a quantized value less its zero point."""
     limits = np.iinfo(tensor.dtype)
     zero = int(tensor.required_quantization.zero_point[0])
     return max(zero - int(limits.min), int(limits.max) - zero)
 
 
 def _check_multiplier(what: str, real: float, reach: int, output: Tensor) -> None:
-    """A multiplier of values up to `reach`, in the arithmetic of the output's width."""
+    """Refuse a multiplier that overflows on values up to `reach`, in the arithmetic of the output's width."""
     if not 0 <= real < math.inf:
         raise RefusedError(f"{what} is {real:g}; multipliers are finite and at least 0")
     if real == 0:
@@ -150,7 +150,7 @@ def _check_multiplier(what: str, real: float, reach: int, output: Tensor) -> Non
 
 
 def _multipliers(graph: Graph, operator: Operator) -> Iterator[tuple[str, float, int]]:
-    """(description, multiplier, largest value that it multiplies) of an operator on codes without weights."""
+    """(description, multiplier, largest value that it multiplies) of a quantized operator without weights."""
     kind, output = operator.kind, graph.tensors[operator.outputs[0]]
     inputs = [graph.tensors[index] for index in operator.inputs if index != ABSENT]
     codes = [tensor for tensor in inputs if _is_code(tensor)]
@@ -214,7 +214,7 @@ def _check_softmax(graph: Graph, operator: Operator, where: Where) -> None:
 
 
 def _check_weighted(graph: Graph, operator: Operator, where: Where) -> None:
-    """A convolution or FULLY_CONNECTED of codes: zero points, scales of each channel, and what its sums can reach."""
+    """Check a quantized convolution or FULLY_CONNECTED: zero points, scales of each channel, and its largest sums."""
     at = [
         operator.inputs[position] if position < len(operator.inputs) else ABSENT for position in WEIGHTED[operator.kind]
     ]
@@ -282,7 +282,7 @@ def bias_misfit(bias: Tensor, products: npt.NDArray[np.float64], scale_out: floa
 def _check_sums(
     source: Tensor, weights: Tensor, axis: int, bias: Tensor | None, multipliers: npt.NDArray[np.float64]
 ) -> None:
-    """Neither a channel's sum nor its product with the multiplier's power of two may leave the accumulator."""
+    """Refuse a channel whose sum, or its product with the multiplier's power of two, overflows the accumulator."""
     width = _width(source)
     centred = np.abs(weights.required_data.astype(np.int64) - int(weights.required_quantization.zero_point[0]))
     largest = np.moveaxis(centred, axis, 0).reshape(weights.shape[axis], -1).sum(axis=1)

@@ -30,7 +30,7 @@ class Region:
 
 
 def extent(tensor: Tensor) -> tuple[int, int, int]:
-    """(rows, columns, channels): NHWC as it stands, (1, H, W) with one channel, all else one row of one column."""
+    """(rows, columns, channels): NHWC as it is, (1, H, W) with one channel, all else one row of one column."""
     if len(tensor.shape) == 4:
         return tensor.shape[1], tensor.shape[2], tensor.shape[3]
     if len(tensor.shape) == 3:

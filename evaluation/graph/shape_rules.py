@@ -214,4 +214,4 @@ RULES: dict[str, Rule] = {
     "TOPK_V2": _top,
     "TRANSPOSE_CONV": _transposed_convolution,
 }
-"""By kind."""
+"""Shape rules by kind of operator."""

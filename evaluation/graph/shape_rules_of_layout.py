@@ -78,7 +78,7 @@ def _sliced(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> l
 
 
 def _strided(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
-    """Tried on an array that takes no memory."""
+    """The shape of a numpy slice, found on an array that takes no memory."""
     return [np.broadcast_to(np.int8(0), inputs[0].shape)[strided_index(operator.attributes)].shape]
 
 
@@ -184,4 +184,4 @@ RULES: dict[str, Rule] = {
     "TRANSPOSE": _transposed,
     "UNPACK": _unpacked,
 }
-"""By kind."""
+"""Shape rules by kind of operator."""

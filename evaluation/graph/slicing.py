@@ -1,4 +1,4 @@
-"""What a STRIDED_SLICE takes, as numpy says it: the two have the same rules."""
+"""The numpy index of a STRIDED_SLICE: the two have the same rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import EllipsisType
 from typing import Any
 
 MASKS = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
-"""Each a number with one bit for each entry of `begin`."""
+"""Names of the masks, each a number with one bit for each entry of `begin`."""
 
 
 def strided_index(attributes: Mapping[str, Any]) -> tuple[slice | int | EllipsisType | None, ...]:

@@ -25,7 +25,7 @@ from evaluation.graph.types import ABSENT, Graph, Operator, Tensor
 
 _IDENTIFIER = b"TFL3"
 _MOST_BYTES = 1 << 31
-"""A flatbuffer's offsets have 31 bits. Of a device, which has no end, nothing is read."""
+"""Size of the largest file: a flatbuffer's offsets have 31 bits. Of a device, which has no end, nothing is read."""
 _REFUSED = {
     **dict.fromkeys(("IF", "WHILE", "CALL", "CALL_ONCE"), "control flow cannot be planned"),
     **dict.fromkeys(
@@ -136,7 +136,7 @@ def _read_calls(model: Any, subgraph: Any, tensors: int, data: bytes, schema: An
         with locating(f"operator {index}"):
             calls.append(_read_call(model, subgraph.Operators(index), index, tensors, data, schema))
         named += len(calls[-1].inputs) + len(calls[-1].outputs)
-        # Lists that are over one another: no writer makes them, and reading them all could take hours.
+        # Lists that overlap: no writer makes them, and reading them all could take hours.
         if 4 * named > len(data):
             raise ValueError("more tensors named by operators than the file has room for")
     return tuple(calls)
@@ -195,7 +195,7 @@ def _options(operator: Any, schema: Any) -> Any | None:
 
 
 def _check_order(graph: Graph) -> None:
-    """Operators must stand in an executable order, each tensor be written once, and constants never."""
+    """Check that operators are in an executable order, each tensor is written once, and constants never."""
     known = {index for index, tensor in enumerate(graph.tensors) if tensor.is_constant} | set(graph.inputs)
     for index, operator in enumerate(graph.operators):
         for tensor in operator.inputs:

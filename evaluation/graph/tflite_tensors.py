@@ -14,7 +14,7 @@ from evaluation.graph.types import Quantization, Tensor
 _MAX_ELEMENTS = 1 << 31
 _MAX_RANK = 8
 
-# TFLite TensorType -> (numpy name it computes as, bits where it is stored)
+# TFLite TensorType -> (numpy name of the type it computes as, bits where it is stored)
 _DTYPES = {
     "FLOAT32": ("float32", 32),
     "FLOAT16": ("float16", 16),

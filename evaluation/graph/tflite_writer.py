@@ -149,7 +149,7 @@ class AlignedBuffer:
 
 
 def pack_codes(values: npt.NDArray[np.integer[Any]], bits: int) -> npt.NDArray[np.uint8]:
-    """uint8: signed codes of `bits` (2 or 4) each, packed densely, the first in the low bits of the first byte."""
+    """uint8: signed values of `bits` (2 or 4) each, packed densely, the first in the low bits of the first byte."""
     per_byte = 8 // bits
     fields = np.zeros(-(-values.size // per_byte) * per_byte, np.uint8)
     fields[: values.size] = values.reshape(-1).astype(np.int8).view(np.uint8) & ((1 << bits) - 1)
@@ -221,7 +221,7 @@ def _version(operator: Operator, graph: Graph, packed: set[int]) -> int:
 
 
 def _options(operator: Operator, result: Tensor, schema: Any) -> Any:
-    """The option table, from the attributes that are its fields; others stand in constant inputs."""
+    """The option table, from the attributes that are its fields; others are constant inputs."""
     options = getattr(schema, f"{_OPTIONS[operator.kind]}T")()
     for name, value in operator.attributes.items():
         if name in _WINDOWS:

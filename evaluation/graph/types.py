@@ -25,7 +25,8 @@ class Quantization:
     scale: npt.NDArray[np.float32]
     """float32, shape (1,) per tensor or (channels,) per channel."""
     zero_point: npt.NDArray[np.int64 | np.float64]
-    """int64, same shape as `scale`. Float64 only for a camera frame whose zero is between two codes (127.5)."""
+    """int64, same shape as `scale`. Float64 only for a camera frame whose zero is between two quantized values
+    (127.5)."""
     axis: int | None = None
     """Axis the channels run along; None = per tensor."""
 
@@ -88,7 +89,7 @@ class Operator:
     """Tensor indices in the operator's TFLite order (activation, weights, bias, ...), `ABSENT` where left out."""
     outputs: tuple[int, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    """By kind:
+    """Attributes by kind:
     CONV_2D, DEPTHWISE_CONV_2D: stride (h, w), dilation (h, w), padding "SAME" | "VALID", activation
         "NONE" | "RELU" | "RELU6" | "RELU_N1_TO_1"; DEPTHWISE_CONV_2D also depth_multiplier.
     AVERAGE_POOL_2D, MAX_POOL_2D: filter (h, w), stride, padding, activation.
@@ -108,7 +109,7 @@ class Operator:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A single-subgraph network. Operators stand in an executable (topological) order."""
+    """A single-subgraph network. Operators are in an executable (topological) order."""
 
     name: str
     tensors: tuple[Tensor, ...]

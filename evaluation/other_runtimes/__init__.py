@@ -1,4 +1,4 @@
-"""What other runtimes really use for a `.tflite` file; each measured in a process of its own."""
+"""Memory that other runtimes use for a `.tflite` file, each measured in a process of its own."""
 
 from evaluation.other_runtimes.litert import litert_arena
 from evaluation.other_runtimes.resident import ResidentGrowth, Runtime, resident_growth

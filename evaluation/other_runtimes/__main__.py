@@ -1,4 +1,4 @@
-"""`python -m evaluation.other_runtimes NETWORK.tflite ...`: what LiteRT and TFLM really use for each file."""
+"""`python -m evaluation.other_runtimes NETWORK.tflite ...`: memory that LiteRT and TFLM use for each file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def other_runtimes(
     networks: Annotated[list[str], typer.Argument(metavar="NETWORK.tflite")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """What LiteRT (with and without XNNPACK) and TFLM use for a network: arena, and resident memory of a process that
-    runs it once. Each figure is measured in a fresh process."""
+    """Memory that LiteRT (with and without XNNPACK) and TFLM use for a network: arena, and resident memory of a process
+    that runs it once. Each figure is measured in a fresh process."""
     surveys = [survey(network) for network in networks]
     if json:
         print(dumps({"networks": [one.to_dict() for one in surveys]}))

@@ -46,7 +46,7 @@ def _measure(path: str, xnnpack: bool) -> Answer:
             continue
         try:
             view = interpreter.tensor(detail["index"])()
-        except ValueError:  # never allocated: swallowed by a fused kernel, or inside the delegate
+        except ValueError:  # never allocated: part of a fused kernel, or inside the delegate
             continue
         start = view.__array_interface__["data"][0]
         if start:

@@ -1,8 +1,9 @@
-"""Resident memory of a process that runs a `.tflite` file: what another runtime adds to it, all told.
+"""Resident memory that another runtime adds to a process which runs a `.tflite` file.
 
-From just before the interpreter is created to the end of the first run: model, arena, a delegate's packed weights and
-workspace, kernels' tables. Python, numpy and the runtime's library are loaded before, and do not count. Measured in a
-process of its own (Linux: `/proc/self/status`), on zeros, which every network takes and whose values do not matter.
+It grows from just before the interpreter is created to the end of the first run: model, arena, a delegate's packed
+weights and workspace, kernels' tables. Python, numpy and the runtime's library are loaded before, and do not count.
+Measured in a process of its own (Linux: `/proc/self/status`), on zeros, which every network takes and whose values do
+not matter.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from evaluation.other_runtimes.subprocess_call import Answer, call_in_fresh_proc
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
-"""What to write to clear_refs to set VmHWM to the memory resident now (Linux, proc_pid_clear_refs(5))."""
+"""Value that, written to clear_refs, sets VmHWM to the memory resident now (Linux, proc_pid_clear_refs(5))."""
 
 
 class Runtime(StrEnum):
-    """Another runtime, as it is asked to run the file."""
+    """Another runtime, in the configuration in which it runs the file."""
 
     LITERT_XNNPACK = "litert_xnnpack"  # LiteRT's default: the XNNPACK delegate takes what it can
     LITERT_BUILTIN = "litert_builtin"  # its own kernels, no delegate
@@ -40,13 +41,13 @@ class ResidentGrowth:
     """Bytes added by creating an interpreter and running it once, one thread."""
 
     peak_bytes: int
-    """At the highest moment."""
+    """Growth at its highest."""
     end_bytes: int
-    """After the run."""
+    """Growth that is left after the run."""
 
 
 def resident_growth(path: str | Path, runtime: Runtime) -> ResidentGrowth:
-    """What `runtime` adds to the resident memory of a process that runs the `.tflite` file once.
+    """Bytes that `runtime` adds to the resident memory of a process that runs the `.tflite` file once.
 
     Raises:
         UserError: the runtime is not installed or does not take the file, or the system is not Linux.

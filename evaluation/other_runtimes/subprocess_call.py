@@ -23,9 +23,9 @@ def call_in_fresh_process(module: str, path: Path, runtime: str, package: str, *
     Args:
         module: dotted name of the measuring module.
         path: the network.
-        runtime: what to call it in messages.
+        runtime: its name in messages.
         package: the distribution that brings it.
-        arguments: what else the module is told.
+        arguments: further arguments of the module.
 
     Raises:
         UserError: the file cannot be read, or the runtime is not installed, refuses the file, crashes or hangs.

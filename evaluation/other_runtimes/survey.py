@@ -1,5 +1,4 @@
-"""Everything that is measured of one file, runtime by runtime; what another runtime cannot do is said and not
-raised."""
+"""Every measurement of one file, runtime by runtime; a runtime that cannot be measured is reported and not raised."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RuntimeUse:
-    """What one runtime uses for a file. None where it could not be measured; `problem` says why."""
+    """Memory that one runtime uses for a file. None where it could not be measured; `problem` says why."""
 
     runtime: Runtime
     arena_bytes: int | None = None
@@ -28,7 +27,7 @@ class RuntimeUse:
     resident_bytes: int | None = None
     """Growth of the process' resident memory at its highest, from before the interpreter exists to after one run."""
     resident_after_bytes: int | None = None
-    """The same once the run is over."""
+    """Growth of the process' resident memory once the run is over."""
     problem: str | None = None
 
 

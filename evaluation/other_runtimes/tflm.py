@@ -36,7 +36,7 @@ class TflmArena:
 
 
 def tflm_arena(path: str | Path) -> TflmArena:
-    """What TFLM uses for a `.tflite` file.
+    """The arena that TFLM uses for a `.tflite` file.
 
     Raises:
         UserError: `tflite-micro` is not installed, or does not take the file.
@@ -66,7 +66,7 @@ def _measure(path: str) -> Answer:
 
 
 def outside_buffers_refusal(data: bytes) -> str | None:
-    """Why TFLM must not be given the file, though it would not say so; None where it may be."""
+    """The reason why TFLM must not be given a file that it would not refuse; None where it may be given it."""
     from ai_edge_litert import schema_py_generated as schema
 
     try:
@@ -81,7 +81,7 @@ def outside_buffers_refusal(data: bytes) -> str | None:
 
 
 def _captured(action: Callable[[], None]) -> str:
-    """What an action prints from C, on either stream."""
+    """The text that an action prints from C, on either stream."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]
