@@ -1,4 +1,4 @@
-"""Plans the peak memory of a network: how to cut it into tiles, in what arena, and what that costs in MACs."""
+"""Plans the peak memory of a network: its split into tiles, the arena, and the cost in MACs."""
 
 from evaluation.graph.regions import Region, extent
 from evaluation.kernels.targets import CAMERA, MCU, TFLM, Target, load_target

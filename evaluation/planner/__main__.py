@@ -1,4 +1,4 @@
-"""`python -m evaluation.planner NETWORK.tflite`: what memory a network needs, tiled and untiled."""
+"""`python -m evaluation.planner NETWORK.tflite`: the memory that a network needs, tiled and untiled."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def planner(
 
 
 def _check_options(context: typer.Context, *, solving: bool) -> None:
-    """Refuse what belongs to the other task: a network to plan, or buffers to place."""
+    """Refuse options of the other task: a network to plan, or buffers to place."""
     for option in context.command.params:
         of_solving = option.name in _OF_SOLVING
         if option.name != "network" and of_solving is not solving and arguments.is_given(context, option.name):
@@ -114,7 +114,7 @@ def _check_options(context: typer.Context, *, solving: bool) -> None:
 
 
 def summary(graph: Graph, made: Plan) -> dict[str, Any]:
-    """The plan's figures without what it holds."""
+    """The plan's figures, without its buffers and groups."""
     held = {"groups", "buffers", "live_bytes", "high_water_buffers"}
     figures = {field.name: getattr(made, field.name) for field in fields(made) if field.name not in held}
     figures |= {"gap": made.gap, "proven": made.proven}

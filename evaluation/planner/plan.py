@@ -1,9 +1,8 @@
 """`plan`: from a graph to a validated memory plan.
 
-The pieces, in order: `evaluation.kernels` (what each operator's kernel needs), `order` (which calls run, and when),
-`ir` (which tensor is stored where), `tiling` (how the network is split into tiled sections, their steps and buffers),
-`placement` (where each buffer is), `cost` (what it adds up to), `search` (all of these together), `validate` (whether
-the result is true).
+The pieces, in order: `evaluation.kernels` (needs of each operator's kernel), `order` (the calls and their order), `ir`
+(storages of the tensors), `tiling` (tiled sections of the network, their steps and buffers), `placement` (offsets of
+the buffers), `cost` (the plan's figures), `search` (all of these together), `validate` (checks of the result).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a plan depends on, of a graph: a plan made of one graph serves every other with the same view.
+"""The cache key of a plan: all of a graph that a plan depends on, so that graphs with equal keys share one plan.
 
 Shapes and bit-widths are known before a network is trained, so the plan made beforehand is the trained network's. And
 weights of 4 and of 6 bits are unpacked into the same scratch: only what their storage takes differs, which is added.
@@ -23,8 +23,8 @@ from evaluation.planner.ir.plan_types import Plan
 def plan_cache_key(graph: Graph) -> dict[str, Any]:
     """Everything that `evaluation.planner.plan` reads of a graph but its name and the bytes of its constants.
 
-    Of a constant stands here how it is stored, not its values; of grids whether two are the same, not what they are. A
-    tree of plain values.
+    The key holds the storage format of a constant and not its values, and whether quantization parameters are equal and
+    not their values. It is a tree of plain values.
     """
     zeros = padding_zeros(graph)
     names: dict[int | None, int] = {zero: number for number, zero in enumerate(dict.fromkeys(zeros.values()))}
@@ -39,7 +39,7 @@ def plan_cache_key(graph: Graph) -> dict[str, Any]:
 
 
 def with_weights_of(made: Plan, graph: Graph, target: Target) -> Plan:
-    """A plan that was made of a graph with the same view and for the same target, as that of `graph`."""
+    """A plan that was made for the same target, of a graph with the same key, with the weights' bytes of `graph`."""
     weights = weights_bytes(graph)
     more = weights - made.weights_bytes
     in_ram, in_flash = (more, 0) if target.weights_in_ram else (0, more)
@@ -78,7 +78,7 @@ def _operator(graph: Graph, index: int) -> dict[str, Any]:
 
 
 def _same_grid(graph: Graph, operator: Operator) -> list[bool] | None:
-    """Of what is put side by side: whether each input is on the output's grid."""
+    """Whether each input of a concatenation has the output's quantization; None for any other operator."""
     if operator.kind != "CONCATENATION":
         return None
     output = graph.tensors[operator.outputs[0]]

@@ -1,4 +1,4 @@
-"""The search for one graph's plan: orders and repetitions of its calls, sections of each, a place for every buffer."""
+"""The search for one graph's plan: orders and repetitions of its calls, sections of each, offsets of the buffers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _PADDED_BUFFERS = 512
 _MUCH = 0.25
 """Share of the network's MACs from which on column tiles may begin and end anywhere."""
 _MORE = 4
-"""How many times the usual rounds a patient search places buffers with."""
+"""Factor by which a patient search places buffers in more rounds than usual."""
 _SLACKS = (0.0, 0.03)
 """Paths whose price is so far above the least are placed too: with fewer tiles they may fit more tightly."""
 
@@ -67,7 +67,7 @@ class UnplacedSchedule:
 
 
 class Search:
-    """What is known while plans for one graph and target are tried."""
+    """The plans tried for one graph and target: the state of the search."""
 
     def __init__(self, graph: Graph, target: Target, max_mac_overhead: float) -> None:
         """
@@ -83,7 +83,7 @@ class Search:
         self._order_proven = False
 
     def untiled(self) -> Plan:
-        """Every tensor whole, in the order of least peak."""
+        """The plan with every tensor whole, in the order of least peak."""
         storage_graph = storage_graph_of(self._graph, self._target, self._calls)
         better, self._order_proven = least_peak(storage_graph)
         if max(untiled_live_bytes(better)) < max(untiled_live_bytes(storage_graph)):
@@ -92,7 +92,7 @@ class Search:
         return self._place(self.draft(storage_graph, cuts))
 
     def tiled(self, best: Plan, schemes: Sequence[TilingScheme], *, patient: bool) -> Plan:
-        """The best of `best` and the plans in tiles.
+        """The best among `best` and the plans in tiles.
 
         Args:
             patient: let tiled sections begin and end anywhere, not only where the network is narrow.
@@ -133,7 +133,7 @@ class Search:
         return min((self._place(draft) for draft in drafts), key=lambda made: made.peak_memory_bytes)
 
     def draft(self, storage_graph: StorageGraph, cuts: tuple[SectionChoice, ...]) -> UnplacedSchedule:
-        """Steps and buffers of these sections."""
+        """The schedule of these sections, before its buffers are placed."""
         made = schedule(storage_graph, cuts)
         return UnplacedSchedule(storage_graph, made, _live_bytes(storage_graph, made))
 
@@ -157,7 +157,7 @@ class Search:
                 continue
             draft = self.draft(storage_graph, path.cuts)
             if draft.lower_bound_bytes > self._largest_arena(best):
-                continue  # without a look at its tables
+                continue  # without counting its tables
             if self._account(draft, draft.lower_bound_bytes).peak_memory_bytes < best.peak_memory_bytes:
                 # More rounds are not always better: what a hasty search would do is done here, too.
                 for rounds in (ROUNDS, _MORE * ROUNDS) if patient else (ROUNDS,):

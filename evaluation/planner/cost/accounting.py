@@ -1,4 +1,4 @@
-"""From a schedule to the figures a user is shown.
+"""The memory figures of a plan that a user is shown, computed from its schedule.
 
 `runtime_bytes` is what the C program holds besides arena and weights: the tables that drive it (`loops`), which are its
 constants, and a bound on its stack. The tables are stored with the weights (RAM or flash, as the target says); the
@@ -25,17 +25,17 @@ from evaluation.planner.ir.loops import Loop, loops_of
 from evaluation.planner.ir.plan_types import Plan
 
 SECTION_BYTES = 24
-"""Pointers to calls, rows and columns; five counts."""
+"""A section: pointers to calls, rows and columns; five counts."""
 CALL_BYTES = 20
-"""Pointers to kernel, layer and places; working memory, span, counts of operands."""
+"""A call: pointers to kernel, layer and operand addresses; working memory, span, counts of operands."""
 PLACE_BYTES = 20
-"""Offsets of tile and ring; rows of the ring, span, columns, pitch, channel, bits and kind."""
+"""An operand address: offsets of tile and ring; rows of the ring, span, columns, pitch, channel, bits and kind."""
 SPAN_BYTES = 4
 """First row (or column) and one past the last, for each row tile (or column tile) and span."""
 OUTPUT_BYTES = 8
 """Place and size of an output; of a single one they stand in the code."""
 ARENA_ALIGNMENT_BYTES = 16
-"""As `network.c` declares the arena."""
+"""Alignment of the arena, as `network.c` declares it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Account:
 
 
 def account(target: Target, arena_bytes: int, weights_bytes: int, tables_bytes: int, stack_bytes: int) -> Account:
-    """Memory by the target's rules."""
+    """The memory of a plan by the target's rules."""
     if target.weights_in_ram:
         runtime = tables_bytes + stack_bytes
         return Account(weights_bytes, 0, runtime, arena_bytes + weights_bytes + runtime)
@@ -66,7 +66,7 @@ def stack_bytes(graph: Graph, calls: Sequence[KernelCall], target: Target) -> in
 
 
 def restated(made: Plan, graph: Graph, target: Target) -> Plan:
-    """A plan with the figures that this version gives for its schedule: one that was saved before may say others."""
+    """A plan with the figures of this version for its schedule: a plan saved by another version may hold others."""
     tables = tables_bytes(graph, loops_of(graph, made.sections, made.groups, made.buffers))
     sums = account(
         target, made.arena_bytes, weights_bytes(graph), tables, stack_bytes(graph, kernel_calls(graph), target)
@@ -101,7 +101,8 @@ def tables_bytes(graph: Graph, loops: Sequence[Loop]) -> int:
 
 
 def _padding_bytes(graph: Graph) -> int:
-    """Of the pixels of zero points that convolutions read beyond an edge; those of one value share the longest."""
+    """Bytes of the pixels of zero points that convolutions read beyond an edge; those of one value share the
+    longest."""
     longest: dict[int, int] = {}
     for index, zero in padding_zeros(graph).items():
         channels = graph.tensors[graph.operators[index].inputs[0]].shape[-1]
@@ -110,7 +111,7 @@ def _padding_bytes(graph: Graph) -> int:
 
 
 def padding_zeros(graph: Graph) -> dict[int, int]:
-    """The code that stands for zero, of each operator that reads pixels of it beyond an edge."""
+    """The quantized value of zero, for each operator that reads pixels of it beyond an edge."""
     zeros = {}
     for index, operator in enumerate(graph.operators):
         source = graph.tensors[operator.inputs[0]]

@@ -1,4 +1,4 @@
-"""Which values share a place: operators that work in place, and concatenations whose inputs are written into slices."""
+"""Values that share memory: operators that work in place, and concatenations whose inputs are written into slices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NEAR = 4
 
 @dataclass(frozen=True)
 class AliasSlot:
-    """Where a value is: at a channel of the value that is its host."""
+    """The position of a value: at a channel of the value that is its host."""
 
     host: int
     channel: int
@@ -24,7 +24,7 @@ class AliasSlot:
 def places_of(
     graph: Graph, target: Target, calls: Sequence[KernelCall], copied: frozenset[tuple[int, int]]
 ) -> dict[int, AliasSlot]:
-    """Where each value is that is not in a storage of its own."""
+    """The alias slot of each value that has no storage of its own."""
     readers: dict[int, int] = {}
     for call in calls:
         for value in call.reads:
@@ -69,7 +69,7 @@ def _shape(graph: Graph, value: int) -> tuple[int, ...]:
 
 
 def _may_rewrite(graph: Graph, call: KernelCall, value: int, place: AliasSlot) -> bool:
-    """The camera frame may be renamed, or requantized where it is."""
+    """Whether a call may rewrite the camera frame: it may be reshaped, or requantized, in place."""
     kind = graph.operators[call.operators[0]].kind
     alone = place.channel == 0 and place.host in call.writes
     return alone and kind in ("QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")

@@ -22,13 +22,13 @@ from evaluation.planner.ir.steps import Access, Step
 
 
 def from_version_1(values: dict[str, Any]) -> dict[str, Any]:
-    """The JSON values of a plan of version 1 as those of today's.
+    """The JSON values of a plan of version 1, converted to those of a plan of version 2.
 
     The steps are kept one by one, each section being one tile of many calls. So the run and its arena are the same; the
     tables of its C program, which hold each call once, are larger than those of a plan that is made anew.
 
     Raises:
-        ValueError: the steps are none.
+        ValueError: the values hold no list of steps.
     """
     steps = from_json(tuple[Step, ...], json.dumps(values.get("steps")))
     return values | {"sections": sections_of(steps), "groups": groups_of(len(values.get("buffers", ())))}

@@ -1,9 +1,9 @@
-"""A plan's sections as the C program holds them: where the operands of each call are, whatever the tile.
+"""A plan's sections as the C program holds them: addresses of each call's operands that hold in every tile.
 
 A section's buffers are placed one by one, but those of a group are where one address can find them: the chunks of a
-tensor where the rows of the whole tensor would be, a call's tiles and a ring's column tiles one after another in the
-same place. So a call needs one `OperandAddress` for each operand, and tables of rectangles. `loops_of` finds them, and
-`checked_loops` compares every address that they give with the plan's own.
+tensor where the rows of the whole tensor would be, a call's tiles and a ring's column tiles all at the same offset. So
+a call needs one `OperandAddress` for each operand, and tables of rectangles. `loops_of` finds them, and `checked_loops`
+compares every address that they give with the plan's own.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from evaluation.planner.ir.sections import BufferGroup, Section, TiledAccess, Ti
 from evaluation.planner.ir.steps import Access, Buffer, Role, Step
 
 MOST_ROWS = (1 << 16) - 1
-"""Rows and columns are held in 16 bits."""
+"""Most rows or columns of a tensor: the tables hold them in 16 bits."""
 
 
 @dataclass(frozen=True)
 class OperandAddress:
-    """Where the rows of a tensor are, for one call in all its tiles.
+    """The address of a tensor's rows, for one call in all its tiles.
 
     Three kinds: *resident*, from row 0 at `offset`; a *tile*, from the first row of its span; a *ring*, where row r is
     its row r mod K. A tensor may be read from a tile and, above the tile's first row, from a ring.
@@ -47,7 +47,7 @@ class OperandAddress:
     ring_offset: int | None = None
     ring_rows: int = 0
     external: bool = False
-    """In the frame outside the arena."""
+    """Whether the operand is in the frame outside the arena."""
 
     @property
     def required_offset(self) -> int:
@@ -66,15 +66,16 @@ class LoopCall:
     """One call of a kernel, in each tile of its section."""
 
     operators: tuple[int, ...]
-    """Empty for a copy."""
+    """Operators of the graph that the call computes; empty for a copy."""
     span: int
-    """Index of the span of rectangles it computes; of a sum over the whole image, of those it reads."""
+    """Index of the span of rectangles that it computes; for a sum over the whole image, of those it reads."""
     reads: tuple[OperandAddress, ...]
     writes: tuple[OperandAddress, ...]
     scratch: int | None
     """Byte at which working memory begins: scratch, or the accumulator of a global pool."""
     reduces: bool
-    """A sum over the whole image: it takes its input rectangle by rectangle, and writes when it has the last."""
+    """Whether it is a sum over the whole image, which takes its input rectangle by rectangle and writes after the
+    last."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def loops_of(
 
 
 class _Addresses:
-    """One section on its way to a loop."""
+    """Builds the loop of one section."""
 
     def __init__(
         self, graph: Graph, section: Section, groups: Sequence[BufferGroup], buffers: Sequence[Buffer]
@@ -126,7 +127,7 @@ class _Addresses:
         return self._spans.setdefault(regions, len(self._spans))
 
     def _work(self, call: TiledCall) -> TileRegions:
-        """What a call computes; of a sum over the image at once, all of the image."""
+        """The rectangles that a call computes; for a sum over the image at once, all of the image."""
         if call.accumulator is not None or not self._reduces(call):
             return self._section.regions[call.regions]
         rows, columns, _ = extent(self._graph.tensors[call.reads[0][0].tensor])
@@ -153,7 +154,7 @@ class _Addresses:
         return [self._buffers[number] for number in self._groups[group].buffers if number is not None]
 
     def _address(self, accesses: Sequence[TiledAccess]) -> OperandAddress:
-        """Where an operand is, in all tiles."""
+        """The address of an operand, in all tiles."""
         held = [buffer for access in accesses for buffer in self._held(access.group)]
         tiles = [buffer for buffer in held if buffer.role is Role.TILE]
         rings = [buffer for buffer in held if buffer.role is Role.ROW_CACHE]
@@ -240,7 +241,7 @@ def _outside_from(buffers: Sequence[Buffer]) -> int:
 
 
 def _bits(graph: Graph, buffer: Buffer) -> int:
-    """Bits of an element as it is there; a label map is as wide as the target says."""
+    """Bits of an element as the buffer holds it; a label map is as wide as the target says."""
     if buffer.role is Role.LABELS:
         return 8 * buffer.size_bytes // (buffer.required_region.rows * buffer.required_region.columns)
     return graph.tensors[buffer.tensors[0]].bits

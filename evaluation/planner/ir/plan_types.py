@@ -1,4 +1,4 @@
-"""The plan: sections of calls in tiles, buffers placed in one arena, and what it costs."""
+"""The plan: sections of calls in tiles, buffers placed in one arena, and the cost in memory and MACs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from evaluation.planner.ir.sections import BufferGroup, Section, steps_of
 from evaluation.planner.ir.steps import Buffer, Role, Step
 
 VERSION = 2
-"""Of the JSON."""
+"""Version of the JSON format."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A schedule with every buffer placed, and what it costs. Made by `plan`, checked by `validate`."""
+    """A schedule with every buffer placed, and its cost. Made by `plan`, checked by `validate`."""
 
     graph: str
     """Name of the network."""
@@ -25,10 +25,10 @@ class Plan:
     tile_count: int
     """The bound that was asked for; for "auto", the most tiles that any section uses."""
     tiling: str
-    """What was allowed: "cache", "recompute" or "mixed"."""
+    """Treatment of halos that was allowed: "cache", "recompute" or "mixed"."""
     sections: tuple[Section, ...]
     groups: tuple[BufferGroup, ...]
-    """What the sections' calls refer to."""
+    """Buffer groups that the sections' calls refer to."""
     buffers: tuple[Buffer, ...]
     arena_bytes: int
     """Highest address used."""
@@ -52,7 +52,7 @@ class Plan:
     high_water_step: int
     """First step with the most bytes alive."""
     high_water_buffers: tuple[int, ...]
-    """Buffers alive there, the largest first."""
+    """Buffers alive at `high_water_step`, the largest first."""
     live_bytes: tuple[int, ...]
     """Sum of sizes alive at each step; each in whole alignment units, unless some tensor lives in chunks of rows."""
 
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def gap(self) -> float:
-        """How far the arena is above its lower bound, as a share of the bound."""
+        """The part of the arena above its lower bound, as a share of the bound."""
         return self.arena_bytes / self.lower_bound_bytes - 1 if self.lower_bound_bytes else 0.0
 
     @property

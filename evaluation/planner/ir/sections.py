@@ -17,7 +17,7 @@ from evaluation.planner.ir.steps import Access, Buffer, Step
 
 
 class Halo(StrEnum):
-    """Where a tile's neighbouring rows come from."""
+    """The source of a tile's neighbouring rows."""
 
     NONE = "none"  # one tile: there are no neighbours
     CACHE = "cache"  # kept from the tile before (StreamNet, NeurIPS 2023)
@@ -26,7 +26,7 @@ class Halo(StrEnum):
 
 
 class GroupIndex(StrEnum):
-    """What tells the buffers of a group apart."""
+    """The index that tells the buffers of a group apart."""
 
     ROWS = "rows"  # each holds other rows of one tensor, from the top to the bottom
     TILE = "tile"  # one for each tile, in the order in which the tiles run
@@ -35,8 +35,8 @@ class GroupIndex(StrEnum):
 
 @dataclass(frozen=True)
 class BufferGroup:
-    """The buffers that hold one thing: a tensor in chunks of rows, a tensor's part in each tile, a ring's in each
-    column tile, a call's working memory."""
+    """Buffers that belong together: a tensor's chunks of rows, a tensor's part in each tile, a ring's in each column
+    tile, a call's working memory."""
 
     index: GroupIndex
     buffers: tuple[int | None, ...]
@@ -51,7 +51,7 @@ class TileRegions:
     rows: tuple[tuple[int, int], ...]
     """First row and one past the last, for each row tile; equal where there is nothing to do."""
     columns: tuple[tuple[int, int], ...]
-    """The same of columns, for each column tile."""
+    """First column and one past the last, for each column tile; equal where there is nothing to do."""
 
     def at(self, row_tile: int, column_tile: int) -> Region:
         return Region(*self.rows[row_tile], *self.columns[column_tile])
@@ -75,7 +75,7 @@ class TiledCall:
     """One call of a kernel, in each tile of its section. See `Step` for the kinds of calls there are."""
 
     operators: tuple[int, ...]
-    """Empty for a copy."""
+    """Operators of the graph that the call computes; empty for a copy."""
     regions: int
     """Index of the section's `regions`: the rectangle computed, or added to an accumulator. The call is left out of a
     tile in which it is empty."""
@@ -84,9 +84,9 @@ class TiledCall:
     what the call reads of it."""
     writes: tuple[TiledAccess, ...]
     scratch: int | None = None
-    """Index of a buffer group."""
+    """Index of the scratch memory's buffer group."""
     accumulator: int | None = None
-    """Index of a buffer group."""
+    """Index of the accumulator's buffer group."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ class Section:
     row."""
     halo: Halo
     calls: tuple[TiledCall, ...]
-    """In the order in which they run in each tile; an operator whose output is computed a second time has a call in
-    both sections."""
+    """Calls in the order in which they run in each tile; an operator whose output is computed a second time has a call
+    in both sections."""
     regions: tuple[TileRegions, ...]
-    """What the calls and their accesses refer to, each once."""
+    """Rectangles that the calls and their accesses refer to, each once."""
 
     @property
     def operators(self) -> tuple[int, ...]:

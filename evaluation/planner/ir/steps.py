@@ -9,7 +9,7 @@ from evaluation.graph.regions import Region
 
 
 class Role(StrEnum):
-    """What a buffer is for."""
+    """The purpose of a buffer."""
 
     FRAME = "frame"  # the camera's image, uint8 (H, W, 3), or rows of it; the run consumes it
     EXTERNAL_FRAME = "external_frame"  # a frame that the target does not count: it is outside the arena
@@ -60,7 +60,7 @@ class Access:
     buffer: int
     tensor: int
     region: Region
-    """In the tensor's own rows and columns, also where the buffer is a ring."""
+    """Rectangle in the tensor's own rows and columns, also where the buffer is a ring."""
     channel: int = 0
     """The host's channel at which the tensor's channels begin; not 0 only for slices of an elided concatenation."""
 

@@ -1,6 +1,6 @@
-"""A network as calls over *storages*: which tensor is stored where, before anything is tiled, timed or placed.
+"""A network as kernel calls over *storages*, before anything is tiled, scheduled or placed.
 
-A storage is one place in memory. It holds one tensor; or several, one after another, where kernels work in place; or
+A storage is one piece of memory. It holds one tensor; or several, one after another, where kernels work in place; or
 several side by side, where a concatenation is elided: its inputs are then written straight into channel slices of its
 output, and the concatenation itself vanishes. An input that waits long for its concatenation stays where it is and is
 copied into its slice at the end, where that keeps the peak lower than a slice that must exist from the beginning.
@@ -26,7 +26,7 @@ from evaluation.planner.ir.steps import Role
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor that a call reads or writes, and where it is."""
+    """A tensor that a call reads or writes, and its position in a storage."""
 
     storage: int
     tensor: int
@@ -73,10 +73,10 @@ class StorageCall:
 
 @dataclass(frozen=True)
 class Storage:
-    """One place for one or more tensors. Calls are counted from 0; the run's input is written before call 0."""
+    """Memory of one or more tensors. Calls are counted from 0; the run's input is written before call 0."""
 
     tensors: tuple[int, ...]
-    """The host, which gives the layout, and those that are in its place."""
+    """The host, which gives the layout, and the tensors that share its memory."""
     role: Role
     rows: int
     columns: int
@@ -165,7 +165,7 @@ def untiled_live_bytes(storage_graph: StorageGraph) -> list[int]:
 
 
 def reordered(storage_graph: StorageGraph, sequence: Sequence[int]) -> StorageGraph:
-    """The same program with its calls in another order."""
+    """The storage graph with its calls in another order."""
     calls = tuple(storage_graph.calls[index] for index in sequence)
     return _timed(
         storage_graph.graph, storage_graph.target, calls, [storage.tensors for storage in storage_graph.storages]

@@ -1,4 +1,4 @@
-"""Which nodes have run: the downsets of a graph, what is alive between one and the rest, and what every order shares.
+"""The downsets of a graph: what is alive between a downset and the rest, and the downsets that every order shares.
 
 A downset is a set of nodes closed under predecessors, held as a bit mask. Between two nodes of an order, what is alive
 depends on the downset of the nodes that have run, and not on the order in which they did.
@@ -77,7 +77,7 @@ def problem_of(
     """The masks of nodes given in an executable order.
 
     Raises:
-        ValueError: a node stands before one that it must run after.
+        ValueError: a node is before one that it must run after.
     """
     before: list[int] = []
     direct: list[int] = []

@@ -9,7 +9,7 @@ no state more expensive than the answer. Four things keep the states few:
   and the parts before and after are solved alone (articulation points, and a little more).
 - *A floor.* What must be alive while a node runs, whatever the order, bounds the whole from below, as does the answer
   for a harder piece. A piece whose given order stays within the floor is left as it is.
-- *A budget.* Moves as dear as the given order, or one that is quickly found, are not followed.
+- *A budget.* Moves as expensive as the given order, or one that is quickly found, are not followed.
 - *Free moves*, taken without looking at others: see `_free_chain`.
 """
 
@@ -35,7 +35,7 @@ __all__ = ["Node", "Order", "least_peak_order"]
 BEAM_WIDTH = 32
 """Downsets of each size kept where the search is given up."""
 GREEDY_WIDTH = 4
-"""And before it begins, for a budget."""
+"""Downsets of each size kept before the search begins, for a budget."""
 
 _Parents = dict[int, tuple[int, tuple[int, ...]]]
 """For each downset reached, the one before it on the best path, and the nodes that run between the two."""
@@ -72,7 +72,7 @@ def least_peak_order(
             and is proven only if it meets the bound known by then.
 
     Raises:
-        ValueError: a node stands before one that it must run after.
+        ValueError: a node is before one that it must run after.
     """
     problem = problem_of(nodes, size_bytes, at_start, at_end)
     starts, peaks = walk(problem, range(len(nodes)))
@@ -96,7 +96,7 @@ def least_peak_order(
 
 @dataclass(frozen=True)
 class _Search:
-    """What is known of one piece."""
+    """The result of the search in one piece."""
 
     sequence: list[int] | None
     """A better order than the given one, None where there is none or none was found."""

@@ -2,8 +2,8 @@
 
 A file's order is one of many. Untiled, the order of least peak is found exactly (`least_peak_order`). Tiled, sections
 are runs of neighbours in the order, so a few orders with different neighbours are tried: the file's own; one in which
-calls that shrink what they are the last to read stand right behind its other readers; and one in which calls whose
-result waits for long stand right before its first reader.
+calls that shrink what they are the last to read run right after its other readers; and one in which calls whose result
+waits for long run right before its first reader.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evaluation.planner.order.least_peak import Node, least_peak_order
 
 
 def least_peak(storage_graph: StorageGraph) -> tuple[StorageGraph, bool]:
-    """The program with its calls in the order of least untiled peak, and whether that is proven.
+    """The storage graph with its calls in the order of least untiled peak, and whether that is proven.
 
     What is proven holds for the storages as they are: which operators work in place, and which concatenations are
     elided, was decided before.
@@ -94,7 +94,7 @@ def _read_later(order: Sequence[KernelCall], position: int) -> bool:
 
 
 def _after_other_readers(graph: Graph, order: list[KernelCall], position: int) -> int | None:
-    """Where the call at `position` may move to, or None where moving it would not shrink anything."""
+    """The position that the call at `position` may move to, or None where moving it would not shrink anything."""
     call = order[position]
     if len(set(call.reads)) != 1 or call.in_place or call.reads[0] in graph.outputs:
         return None

@@ -3,7 +3,7 @@
 One order may solve in a hundred nodes what another does not in a million. So orders take turns, each with as many
 nodes as a round allows, and rounds double (as in MiniMalloc, ASPLOS 2023). Capacities share a round in the same way:
 the bound itself, where success ends everything, and heights between it and the best known, where success is likelier.
-No probe can eat the whole time. A probe that exhausts its tree proves that nothing fits, and raises the bound.
+No probe can take up the whole time. A probe that exhausts its tree proves that nothing fits, and raises the bound.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from evaluation.planner.placement.problem import PlacementProblem
 
 # In the first round an order may take this many nodes for each block.
 _FIRST_NODES_PER_BLOCK = 4
-# Shaken orders of each length, in addition to the fixed ones; each round brings new ones.
+# Randomized orders of each length, in addition to the fixed ones; each round brings new ones.
 _SHAKEN_ORDERS = 4
-# The clock is looked at after about this many blocks times nodes, some 20 ms.
+# The clock is read after about this many blocks times nodes, some 20 ms.
 _BLOCK_NODES_PER_LOOK = 200_000
 # Most elements of the saved queues and of the changes: 80 and 240 MB.
 _MOST_SAVED = 20_000_000
@@ -29,13 +29,13 @@ _MOST_CHANGES = 10_000_000
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to, in units of the problem."""
+    """The result of a search, in units of the problem."""
 
     offsets: npt.NDArray[np.int64] | None
     """(n,) int64; None if nothing lower than the height at the start was found."""
     height: int
     bound: int
-    """Nothing is lower than this."""
+    """Lower bound: no placement is lower."""
     nodes: int
 
     @property
@@ -96,7 +96,8 @@ def _goals(height: int, bound: int, target: int | None) -> tuple[int, int]:
 
 
 def _orders(problem: PlacementProblem, round_number: int) -> Iterator[tuple[npt.NDArray[np.float64], float, int]]:
-    """Preferences among blocks that can be equally low, the more the earlier: (taste, pull, doublings of the share).
+    """Preferences among blocks that can be equally low, the more the earlier: (priority, crowding_weight, doublings of
+    the share).
 
     `crowding_weight` weighs the sum of sizes in the block's most crowded section, measured again in each piece that the
     search comes to. First crowded, long, large ones, and so on: MiniMalloc's orders TWA, WAT, TAW (T total of the most
@@ -122,7 +123,7 @@ def _orders(problem: PlacementProblem, round_number: int) -> Iterator[tuple[npt.
             noise = rng.normal(0, rng.choice([0.1, 0.3, 0.6]), len(problem.group_start) - 1)[problem.group]
             priority = area * rng.uniform(0.05, 1) + width * rng.uniform(0, 1) + noise
             if rng.random() < 0.5:
-                # A crowded section decides first; what is shaken is the order inside it.
+                # A crowded section decides first; noise changes the order inside it.
                 yield ranked(priority), 1.0, doublings
             else:
                 yield priority, crowd * rng.choice([0.0, 0.05, 0.2]), doublings
@@ -137,7 +138,7 @@ def _probe(
     out_of_time: Callable[[], bool],
 ) -> tuple[str, npt.NDArray[np.int64], int]:
     """("solved" | "infeasible" | "open", offsets, nodes) of one search under one order for one capacity."""
-    # Compiled code takes a second to load: see `offsets.place`.
+    # Compiled code takes a second to load: see `place`.
     from evaluation.planner.placement import depth_first
 
     if (problem.floor + problem.size).max() > capacity:

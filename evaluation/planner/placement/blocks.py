@@ -1,4 +1,4 @@
-"""What is placed, where it came to be, and the lower bound that needs no search."""
+"""Blocks to place, their placement, and the lower bound that needs no search."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Placement:
 
     @property
     def gap(self) -> float:
-        """How far the height is above the bound, as a share of the bound."""
+        """The part of the height above the bound, as a share of the bound."""
         return self.height_bytes / self.bound_bytes - 1 if self.bound_bytes else 0.0
 
 

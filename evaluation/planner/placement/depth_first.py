@@ -122,7 +122,7 @@ def _merge(
 
 @njit(cache=_KEEP, error_model="numpy")
 def search(
-    # the problem, see `sections.Problem`
+    # the problem, see `problem.PlacementProblem`
     first: Ints, last: Ints, size: Ints, group: Ints, group_start: Ints, group_members: Ints,
     # what to try first: see `_rank`
     priority: Reals, crowding_weight: float,

@@ -15,7 +15,7 @@ from evaluation.planner.placement.blocks import Block
 from evaluation.planner.placement.greedy import UNPLACED, Arrangement, height_of
 
 _BLOCKS_PER_LOOK = 64
-"""The clock is looked at once for so many blocks."""
+"""Blocks that are placed between two readings of the clock."""
 
 
 def first_placement(blocks: list[Block], size: list[int], out_of_time: Callable[[], bool]) -> Arrangement:

@@ -19,7 +19,7 @@ _NO_GAP = float("inf")
 
 
 def never() -> bool:
-    """Time that does not run out."""
+    """The deadline of a search without one: never passed."""
     return False
 
 

@@ -25,7 +25,7 @@ from evaluation.planner.tiling.allocations import Schedule
 _APART = -(1 << 40)
 """Separation of items that are never alive together."""
 _MOVES, _NODES = 200, 20_000
-"""Of the search over single buffers, where its greedy orders leave a gap."""
+"""Moves and nodes of the search over single buffers, where its greedy orders leave a gap."""
 _UNPLACED = -1
 _NO_HEIGHT = 1 << 60
 ROUNDS = 100

@@ -1,6 +1,6 @@
-"""Whether a placement is true: no two blocks that live at the same time share a byte, and all end within the capacity.
+"""Check of a placement: no two blocks that live at the same time share a byte, and all end within the capacity.
 
-It shares no code with the search, and is simpler: blocks come and go in order of time, and whoever comes must fit
+It shares no code with the search, and is simpler: blocks begin and end in order of time, and one that begins must fit
 between the two that are below and above it.
 """
 
@@ -14,7 +14,7 @@ from evaluation.planner.placement.blocks import Block
 
 
 def placement_fault(blocks: Sequence[Block], offsets: Sequence[int], capacity_bytes: int) -> str | None:
-    """What is wrong with `offsets` (one for each block, bytes) as a placement in [0, capacity), or None. O(n log n)."""
+    """The fault of `offsets` (bytes, one for each block) as a placement in [0, capacity), or None. O(n log n)."""
     if len(offsets) != len(blocks):
         return f"{len(offsets)} offsets for {len(blocks)} buffers"
     placed: list[tuple[int, int, int]] = []  # (start, end, block) of those alive, disjoint, in order of addresses

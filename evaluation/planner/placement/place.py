@@ -1,8 +1,8 @@
-"""Place buffers in one arena, as low as the time given allows, and say how low nothing can be.
+"""Place buffers in one arena, as low as the time given allows, and bound how low any placement can be.
 
 Dynamic storage allocation is NP-hard (Garey and Johnson, 1979, SR2). The lower bound is the load: the largest sum of
-sizes alive at one time. Greedy orders come first and often reach it, which proves them. What is left is the matter of
-local search and, where nodes or time are granted, of an exact search that only ever lowers the height.
+sizes alive at one time. Greedy orders come first and often reach it, which proves them. The gap that is left is closed
+by local search and, where nodes or time are granted, of an exact search that only ever lowers the height.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROUNDS_FIRST = 4
 _MOVES_SHARE = 0.1
 # Pairs of blocks that share time: greedy orders of so few take a moment, and run to their end under any time limit.
 _PAIRS_AT_ONCE = 100_000
-# Of more than this the lists of neighbours would take gigabytes; such a list is placed without them.
+# More pairs than this would take gigabytes as lists of neighbours; such a list is placed without them.
 _MOST_PAIRS = 10_000_000
 # The exact search adds sizes up in int64, some of them twice.
 _MOST_UNITS = 1 << 61
@@ -56,7 +56,7 @@ def place(
     with the proof that there is none.
 
     The same blocks get the same offsets for the same `moves` and `node_limit`; with a time limit that runs out, they
-    depend on the machine. Every stage looks at the clock, but for the greedy orders of short lists and the loading and
+    depend on the machine. Every stage reads the clock, but for the greedy orders of short lists and the loading and
     compiling of the exact search; `deadline.place_within` ends those, too.
 
     Args:

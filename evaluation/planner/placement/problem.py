@@ -31,7 +31,7 @@ class PlacementProblem:
     source: tuple[int, ...]
     """Index of each block among the blocks given."""
     unit: int
-    """What one unit of size stands for."""
+    """Size of one unit, in the units of the sizes given."""
     first: npt.NDArray[np.int64]
     """(n,) first section alive."""
     last: npt.NDArray[np.int64]
@@ -42,15 +42,15 @@ class PlacementProblem:
     """(n,) in steps."""
     sections: int
     group: npt.NDArray[np.int64]
-    """(n,) blocks of one group live in the same sections."""
+    """(n,) group of each block: blocks of one group live in the same sections."""
     group_start: npt.NDArray[np.int64]
     """(groups + 1,) where each group's members begin in `group_members`."""
     group_members: npt.NDArray[np.int64]
-    """(n,)"""
+    """(n,) blocks, group by group."""
     floor: npt.NDArray[np.int64]
     """(n,) height of the blocks laid at the bottom of a block's part; for those blocks themselves, their offset."""
     parts: tuple[PlacementPart, ...]
-    """What is left to search: blocks laid at the bottom are in none."""
+    """Parts that are left to search: blocks laid at the bottom are in none."""
     crossing: npt.NDArray[np.int64]
     """(sections + 1,) how many blocks still to place live on both sides of the border before each section."""
 

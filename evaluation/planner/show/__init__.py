@@ -1,1 +1,1 @@
-"""What the planner's command reads and shows: tables, drawings, buffer lists, offsets for TFLM."""
+"""Input and output of the planner's command: tables, drawings, buffer lists, offsets for TFLM."""

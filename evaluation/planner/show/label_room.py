@@ -1,6 +1,6 @@
-"""Where in a set of rectangles a line of text has room: a coarse grid of cells, and sums over windows of it.
+"""Room for a line of text in a set of rectangles: found by a coarse grid of cells, and sums over windows of it.
 
-A tensor that lives in chunks of rows covers a staircase and not one rectangle, so the room is looked for in the union.
+A tensor that lives in chunks of rows covers a staircase and not one rectangle, so the room is searched in the union.
 """
 
 from __future__ import annotations

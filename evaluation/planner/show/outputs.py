@@ -1,4 +1,4 @@
-"""Where the command's results go: paths checked before the work begins, and the buffers of a plan as CSV."""
+"""Output files of the command: paths checked before the work begins, and the buffers of a plan as CSV."""
 
 from __future__ import annotations
 

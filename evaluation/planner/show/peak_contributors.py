@@ -1,4 +1,4 @@
-"""Contributors to the peak: the step at which most bytes are alive, and whose they are, in words."""
+"""Contributors to the peak: the step at which most bytes are alive, and the tensors alive there, in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evaluation.planner.ir.steps import Buffer, Role, Step
 
 @dataclass(frozen=True)
 class Holder:
-    """One tensor, or one kernel's working memory, and what it holds at the high-water step."""
+    """One tensor, or one kernel's working memory, and its bytes at the high-water step."""
 
     name: str
     shape: str
@@ -36,7 +36,7 @@ def holders(graph: Graph, plan: Plan) -> tuple[Holder, ...]:
 
 
 def step_name(graph: Graph, plan: Plan, index: int) -> str:
-    """A step in words: what it computes, and where in the plan."""
+    """A step in words: its operators, its section and its tile."""
     step = plan.steps[index]
     section = plan.sections[step.section]
     place = f"section {step.section + 1}" if len(plan.sections) > 1 else ""
@@ -53,7 +53,7 @@ def short_name(name: str) -> str:
 
 
 def tensor_shape(graph: Graph, buffer: Buffer) -> str:
-    """Such as `64x64x96`, or nothing for scratch."""
+    """The shape of a buffer's tensor, such as `64x64x96`; empty for scratch."""
     if not buffer.tensors:
         return ""
     shape = graph.tensors[buffer.tensors[0]].shape
@@ -68,7 +68,7 @@ def megabytes(size_bytes: int) -> str:
 _DETAIL = re.compile(
     r"(separable_?)?conv2d|biasadd|relu6?|matmul|batch_?norm|fusedbatchnorm(v3)?|identity", re.IGNORECASE
 )
-"""What converters append to a layer's name; a layer that is itself called so carries a number after an underscore."""
+"""Suffix of converters to a layer's name; a layer that is itself called so carries a number after an underscore."""
 
 
 def _is_detail(part: str) -> bool:

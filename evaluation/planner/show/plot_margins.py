@@ -141,7 +141,7 @@ def _layers(graph: Graph, section: Section, width: int) -> str:
 
 
 def _tiles(section: Section) -> str:
-    """Such as `16 cache`, `4x2 recompute` (row tiles x column tiles) or `whole`."""
+    """The tiles of a section, such as `16 cache`, `4x2 recompute` (row tiles x column tiles) or `whole`."""
     if section.tiles == 1:
         return "whole"
     count = f"{section.rows}" if section.columns == 1 else f"{section.rows}x{section.columns}"

@@ -1,4 +1,4 @@
-"""Our offsets for TensorFlow Lite Micro: a copy of a `.tflite` file that says where each tensor is to be.
+"""Our offsets for TensorFlow Lite Micro: a copy of a `.tflite` file that holds the offset of each tensor.
 
 TFLM plans its arena when it starts, greedily, unless the file brings a plan: metadata named `OfflineMemoryAllocation`
 (tflite-micro, docs/memory_management.md) with one offset from the start of the head section for each tensor. The
@@ -38,7 +38,7 @@ _ELEMENT_BYTES = {
 
 @dataclass(frozen=True)
 class OfflinePlan:
-    """Where each tensor of a file is in TFLM's head section."""
+    """The offset of each tensor of a file in TFLM's head section."""
 
     offsets: tuple[int, ...]
     """Bytes from the start of the section, one for each tensor of the file, in its order; `ONLINE` for constants."""
@@ -50,7 +50,7 @@ class OfflinePlan:
 
 @dataclass(frozen=True)
 class Written:
-    """What came of writing a plan: the plan, and TFLM's own word on the file before and after."""
+    """The result of writing a plan: the plan, and the arena that TFLM itself states before and after."""
 
     plan: OfflinePlan
     before: TflmArena
@@ -90,12 +90,12 @@ def offline_plan(data: bytes) -> OfflinePlan:
     placed = [index for index in range(len(subgraph.tensors)) if _needs_room(model, index)]
     lives = _lives(subgraph)
     blocks = [Block(*lives[index], _tensor_bytes(subgraph.tensors[index])) for index in placed]
-    # Of one operator's scratch TFLM places the largest first; a gap as large as all of it together always does.
+    # TFLM places the largest scratch of an operator first; a gap as large as all of it together always does.
     scratch = [_scratch_bytes(model, operator) for operator in subgraph.operators]
     blocks += [Block(step, step + 1, size) for step, size in enumerate(scratch, _FIRST_STEP) if size]
     placement = place(blocks, ALIGNMENT_BYTES)
     offsets = [ONLINE] * len(subgraph.tensors)
-    for index, offset in zip(placed, placement.offsets, strict=False):  # the scratch after them stays unsaid
+    for index, offset in zip(placed, placement.offsets, strict=False):  # the scratch after them is left out
         offsets[index] = offset
     return OfflinePlan(tuple(offsets), placement.height_bytes, placement.load_bytes)
 
@@ -161,7 +161,7 @@ def _type(tensor: Any) -> str:
 
 
 def _scratch_bytes(model: Any, operator: Any) -> int:
-    """What TFLM's reference kernels ask for in the arena (tflite-micro, kernels/*.cc), each request rounded up.
+    """Bytes that TFLM's reference kernels ask for in the arena (tflite-micro, kernels/*.cc), each request rounded up.
 
     Reductions: an int for each dimension and each axis; MEAN and SUM of integers also one for each output.
     TRANSPOSE_CONV of integers: a sum for each output (int32, or int64 for 16 bits), and a 16-bit bias widened to int64.

@@ -20,12 +20,12 @@ from evaluation.planner.tiling.section_costs import TilingScheme
 
 _UNBORN = 1 << 40
 _Item = tuple[str | int, ...]
-"""What an item is for, and the numbers that tell it from others for the same."""
+"""The purpose of an item, and the numbers that tell it from others of the same purpose."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Sections over buffers that still need a place."""
+    """Sections over buffers that are not placed yet."""
 
     sections: tuple[Section, ...]
     groups: tuple[BufferGroup, ...]
@@ -40,7 +40,7 @@ class Schedule:
 
 @dataclass(eq=False)
 class RowLives:
-    """When each row of a resident tensor is alive; arrays are int64 (rows,)."""
+    """The life of each row of a resident tensor; arrays are int64 (rows,)."""
 
     births: npt.NDArray[np.int64]
     """The first step that touches the row; `_UNBORN` where none does."""
@@ -55,7 +55,7 @@ class RowLives:
         return len(self.births)
 
     def touch(self, now: int, region: Region | None) -> None:
-        """Step `now` touches the rows of a region, or all of them."""
+        """Note that step `now` touches the rows of a region, or all of them."""
         rows = slice(None) if region is None else slice(region.top, region.bottom)
         np.minimum(self.births[rows], now, out=self.births[rows])
         self.deaths[rows] = now + 1
@@ -72,13 +72,13 @@ class RowLives:
         return [(top, bottom) for top, bottom in zip(tops, bottoms, strict=True) if self.births[top] != _UNBORN]
 
     def become_one(self) -> None:
-        """All rows live from the first birth to the last death."""
+        """Let all rows live from the first birth to the last death."""
         self.births[:], self.deaths[:] = self.births.min(), self.deaths.max()
 
 
 @dataclass(eq=False)
 class Allocation:
-    """Something that needs a place, and the steps that touch it."""
+    """Memory that is to be placed, and the steps that touch it."""
 
     region: Region | None
     size_bytes: int
@@ -91,27 +91,27 @@ class Allocation:
 
 @dataclass(eq=False)
 class DraftGroup:
-    """What becomes a `BufferGroup`: the allocations of one thing, all of one item."""
+    """The draft of a `BufferGroup`: allocations that belong together, all of one item."""
 
     name: str
     role: Role
     index: GroupIndex
     item: _Item
     storage: int | None = None
-    """None for working memory."""
+    """Index of the storage; None for working memory."""
     regions: TileRegions | None = None
-    """Of tiles: the rectangle that each holds. Of a ring: its columns; its rows are [0, K) in every row tile."""
+    """For tiles, the rectangle that each holds; for a ring, its columns, and rows [0, K) in every row tile."""
     size_bytes: int = 0
-    """Of working memory."""
+    """Bytes of working memory."""
     lives: RowLives | None = None
-    """Of a resident tensor, in place of allocations."""
+    """Lives of a resident tensor's rows, in place of allocations."""
     allocations: dict[int, Allocation] = field(default_factory=dict)
-    """By tile or column tile."""
+    """Allocations by tile or column tile."""
 
 
 @dataclass(frozen=True)
 class DraftAccess:
-    """As `TiledAccess`, over a draft group."""
+    """A `TiledAccess` over a draft group."""
 
     group: DraftGroup
     tensor: int
@@ -121,7 +121,7 @@ class DraftAccess:
 
 @dataclass(frozen=True)
 class DraftCall:
-    """As `TiledCall`, over draft groups."""
+    """A `TiledCall` over draft groups."""
 
     operators: tuple[int, ...]
     regions: TileRegions
@@ -130,7 +130,7 @@ class DraftCall:
     scratch: DraftGroup | None = None
     accumulator: DraftGroup | None = None
     macs: int = 0
-    """Of the whole call. They count where it writes."""
+    """MACs of the whole call, which count in the steps that write."""
     positions: int | None = None
     """Output positions of the whole call, by which a tile has its share; None where one step has all MACs."""
 
@@ -141,7 +141,7 @@ class DraftCall:
 
 
 class Draft:
-    """Grows the list of sections, and follows which step touches what."""
+    """Collects the sections, and the steps that touch each allocation."""
 
     def __init__(self, storage_graph: StorageGraph) -> None:
         self._storage_graph = storage_graph
@@ -158,7 +158,7 @@ class Draft:
                 self._touch_resident(self.resident(number), 0, None)
 
     def add(self, scheme: TilingScheme, calls: Sequence[DraftCall]) -> None:
-        """The next section: each call in each tile in which its rectangle is not empty."""
+        """Append a section: each call in each tile in which its rectangle is not empty."""
         self._sections.append((scheme, calls))
         for tile, (row_tile, column_tile) in enumerate(scheme.order()):
             for call in calls:
@@ -210,7 +210,7 @@ class Draft:
         return DraftGroup(name, Role.SCRATCH, GroupIndex.TILE, item, size_bytes=call.scratch_bytes)
 
     def final(self, number: int) -> Operand:
-        """How a storage is read once everything has been written to it."""
+        """The operand that reads a storage once everything has been written to it."""
         return self._final[number]
 
     def resident(self, number: int) -> DraftGroup:
@@ -224,7 +224,7 @@ class Draft:
         return self._residents[number]
 
     def _step(self, call: DraftCall, region: Region, at: tuple[int, int, int]) -> None:
-        """A call in the tile (number, row tile, column tile)."""
+        """Append the step of a call in the tile (number, row tile, column tile)."""
         for access in (access for group in call.reads for access in group):
             self._touch(access, at)
         if call.accumulator is not None:
@@ -236,7 +236,7 @@ class Draft:
         self._now += 1
 
     def _touch(self, access: DraftAccess, at: tuple[int, int, int]) -> bool:
-        """Now the rectangle of an access is read or written; False where it is empty."""
+        """Note that the next step touches the rectangle of an access; False where it is empty."""
         _, row_tile, column_tile = at
         region, lives = access.regions.at(row_tile, column_tile), access.group.lives
         if region.is_empty:
@@ -276,14 +276,14 @@ class Draft:
         return -(-columns * extent(host)[2] * host.bits // 8)
 
     def _buffers_of(self, group: DraftGroup, key: int) -> list[Buffer]:
-        """One buffer; of a resident tensor one for each chunk of rows that live equally long."""
+        """The buffer of an allocation; of a resident tensor, one for each chunk of rows that live equally long."""
         tensors = () if group.storage is None else self._storage_graph.storages[group.storage].tensors
         lives = group.lives
         if lives is None:
             one = group.allocations[key]
             return [Buffer(group.name, group.role, tensors, one.region, one.size_bytes, one.lower, one.upper, 0)]
         if any(extent(self._graph.tensors[t])[0] != len(lives) for t in tensors):
-            lives.become_one()  # renamed: in one piece
+            lives.become_one()  # reshaped in place: in one piece
         columns = extent(self._graph.tensors[tensors[0]])[1]
         row_bytes = self._row_bytes(group, columns)
         made = []

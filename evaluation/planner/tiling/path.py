@@ -31,14 +31,14 @@ class SectionChoice:
 
 @dataclass(frozen=True)
 class Path:
-    """A choice of sections, and the largest price among them."""
+    """A sequence of sections, and the largest price among them."""
 
     cuts: tuple[SectionChoice, ...]
     peak_bytes: int
 
 
 def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 0.0) -> Path | None:
-    """The cuts of least peak whose extra MACs stay within the budget; of these, those with the fewest MACs.
+    """The sections of least peak whose extra MACs stay within the budget; of these, those with the fewest MACs.
 
     Args:
         slack: share by which the peak may be above the least one, for fewer MACs and steps.
@@ -92,7 +92,7 @@ def _least_bottleneck(cheapest: npt.NDArray[np.int64]) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Edges:
-    """The candidates that can be, sorted by end, first call and scheme. Arrays of one length."""
+    """The possible candidates, sorted by end, first call and scheme. Arrays of one length."""
 
     first: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
@@ -100,7 +100,7 @@ class _Edges:
     price_bytes: npt.NDArray[np.int64]
     extra_macs: npt.NDArray[np.int64]
     cost: npt.NDArray[np.float64]
-    """float64: what a shortest path adds up."""
+    """float64: cost of an edge in a shortest path."""
     calls: int
 
     @staticmethod

@@ -1,20 +1,19 @@
-"""Which rows of which storage each row tile of a section computes and reads.
+"""The rows of each storage that each row tile of a section computes and reads.
 
-A section is a run of calls [first, end) computed in n row tiles of rows: row tile k passes through all its calls before
-row tile k + 1 begins. The last output's rows are shared out evenly; what every other storage must hold follows
-backwards from its readers. A storage's rows are treated in one of two ways:
+A section is a run of calls [first, end) computed in n row tiles: row tile k runs all calls before row tile k + 1
+begins. The last output's rows are shared out evenly; what every other storage must hold follows backwards from its
+readers. A storage's rows are treated in one of two ways:
 
 - *once*: row tile k computes the rows that no row tile before it has computed. Those that later row tiles read again
-are
-  kept, in a row cache, or in the storage itself if it outlives the section;
+  are kept, in a row cache, or in the storage itself if it outlives the section;
 - *again*: row tile k computes all rows it reads, the halo included.
 
-The first row tile of a section must fill every window on its way and computes more rows than those after it. A *lead*
+The first row tile of a section must fill the windows of all calls and computes more rows than those after it. A *lead*
 spreads that over row tiles of their own at the beginning, which compute rows of the storages between, at the pace of
 the later row tiles, and none of the last output.
 
-Row tiles of several schemes are treated at once, stacked in one array, because pricing a section asks for all of them,
-and so are several ends. All sections with the same `end` share these rows: they follow from the calls after a storage
+Row tiles of several schemes, and of several ends, are computed at once, stacked in one array, because pricing a section
+asks for all of them. All sections with the same `end` share these rows: they follow from the calls after a storage
 alone.
 
 The same arithmetic serves columns (`axis=COLUMNS`), where column tiles take the place of row tiles.
@@ -39,13 +38,13 @@ _WIDENING = 2
 
 @dataclass(frozen=True)
 class AxisSplit:
-    """A way to cut one axis of a section."""
+    """A split of one axis of a section into tiles."""
 
     count: int
     """Row tiles in all."""
     halo: Halo
     lead: int = 0
-    """How many of them, at the beginning, compute nothing of the last output."""
+    """Row tiles at the beginning that compute nothing of the last output."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +61,7 @@ class AxisTiles:
     again: npt.NDArray[np.bool]
     """For each row tile, whether all storages are computed again."""
     wide_again: npt.NDArray[np.bool]
-    """For each row tile, whether wide storages are."""
+    """For each row tile, whether wide storages are computed again."""
     position: npt.NDArray[np.int64]
     """For each row tile, how many of its split come before it."""
     ahead: npt.NDArray[np.int64]
@@ -167,7 +166,7 @@ class AxisSpan:
 
 @dataclass(frozen=True, eq=False)
 class _Demand:
-    """What the readers of a storage ask for, by row tile."""
+    """The rows of a storage that its readers ask for, by row tile."""
 
     bottom: npt.NDArray[np.int64]
     top: npt.NDArray[np.int64]
@@ -176,7 +175,7 @@ class _Demand:
 
 
 class Sweep:
-    """Goes through the calls backwards, and knows what the calls passed so far need of each storage.
+    """A backward pass over the calls, with the rows of each storage that the calls passed so far need.
 
     The row tiles may be of sections with several ends; a call is passed by those that end behind it.
     """
@@ -191,15 +190,15 @@ class Sweep:
     ) -> None:
         """
         Args:
-            ends: where the section ends; for each row tile, if not all the same.
+            ends: end of the section; for each row tile, if not all the same.
             wide: storages that a MIXED section computes again.
         """
         self._storage_graph, self._row_tiles, self._wide, self._axis = storage_graph, row_tiles, wide, axis
         self._ends = np.broadcast_to(np.asarray(ends, np.int64), row_tiles.group.shape)
         self.spans: dict[int, AxisSpan] = {}
-        """By storage, of those whose last writer in a section has been passed."""
+        """Spans by storage, for those whose last writer in a section has been passed."""
         self.reductions: dict[int, AxisSpan] = {}
-        """By call, of the running reductions passed: the rows of its input that each row tile adds."""
+        """Spans by call, for the running reductions passed: the rows of the input that each row tile adds."""
         self._demands: dict[int, _Demand] = {}
 
     def take(self, index: int) -> AxisSpan:
@@ -243,7 +242,8 @@ class Sweep:
         return np.maximum.reduceat(carried, self._row_tiles.begins)
 
     def _take_reduction(self, index: int, call: StorageCall, inside: npt.NDArray[np.bool]) -> AxisSpan:
-        """Its output appears in the last row tile. What it reads of its input are the rows not read before."""
+        """Pass a running reduction, which writes in the last row tile and reads the rows of its input not read
+        before."""
         source = call.reads[0].storage
         size = self._size(source)
         ends = self._row_tiles.shares(size)
@@ -288,7 +288,7 @@ class Sweep:
     def _ask(
         self, storage: int, top: npt.NDArray[np.int64], bottom: npt.NDArray[np.int64], inside: npt.NDArray[np.bool]
     ) -> None:
-        """Readers `inside` read rows [top, bottom) of a storage."""
+        """Note that readers `inside` read rows [top, bottom) of a storage."""
         known = self._demands.get(storage)
         if known is not None:
             top, bottom, inside = np.minimum(known.top, top), np.maximum(known.bottom, bottom), known.asked | inside

@@ -1,4 +1,4 @@
-"""Turn a storage graph and its cuts into sections: what each call computes, reads and writes in each tile."""
+"""Turn a storage graph and section choices into sections: the rectangles of each call in each tile."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def schedule(storage_graph: StorageGraph, cuts: Sequence[SectionChoice]) -> Sche
 
 
 def _merged(cuts: Sequence[SectionChoice]) -> list[list[SectionChoice]]:
-    """Neighbouring untiled cuts as one section."""
+    """The sections as lists of choices: neighbouring untiled choices become one section."""
     merged: list[list[SectionChoice]] = []
     for cut in cuts:
         if merged and cut.scheme == merged[-1][-1].scheme == UNTILED:
@@ -82,7 +82,8 @@ class _TiledCalls:
         self._caches: dict[int, DraftGroup] = {}
 
     def made(self) -> list[DraftCall]:
-        """In the order in which each tile runs them. Behind a tensor's last reader come the copies into its ring."""
+        """The calls in the order in which each tile runs them; a tensor's last reader is followed by the copies into
+        its ring."""
         calls = []
         for index in range(self._cut.first, self._cut.end):
             reduces = self._storage_graph.calls[index].reduces
@@ -111,7 +112,7 @@ class _TiledCalls:
         )
 
     def _reduction(self, index: int) -> DraftCall:
-        """A sum over the image: it adds each tile to an accumulator, and writes behind the last."""
+        """The call of a sum over the image, which adds each tile to an accumulator, and writes after the last."""
         call = self._storage_graph.calls[index]
         down, across = self._down.reductions[index], self._across.reductions[index]
         regions = TileRegions(_ranges(down.top, down.bottom), _ranges(across.top, across.bottom))
@@ -129,7 +130,8 @@ class _TiledCalls:
         return DraftCall(call.operators, regions, reads, writes, accumulator=accumulator, macs=call.macs)
 
     def _read(self, operand: Operand, regions: TileRegions, *, in_place: bool) -> list[DraftAccess]:
-        """Where rectangles of an operand are: in a resident tensor, or in this tile below what is in the row cache."""
+        """The accesses of an operand's rectangles: in a resident tensor, or in this tile below the rows in the row
+        cache."""
         number = operand.storage
         if number not in self._inner:
             return [DraftAccess(self._draft.resident(number), operand.tensor, regions, operand.channel)]
@@ -146,7 +148,7 @@ class _TiledCalls:
         return [access for access in accesses if not _is_empty(access.regions)]
 
     def _copies_behind(self, index: int) -> list[DraftCall]:
-        """Behind a storage's last reader: keep the rows that the next row tile reads again."""
+        """The copies after a storage's last reader, which keep the rows that the next row tile reads again."""
         copies = []
         for number in self._kept:
             if self._storage_graph.storages[number].last != index:
@@ -170,7 +172,8 @@ class _TiledCalls:
         return self._tiles[number]
 
     def _cache(self, number: int) -> DraftGroup:
-        """Column tiles take turns: a ring that is kept is never alive beside that of another column tile."""
+        """The row cache of a storage. Column tiles run in turn, so the rings of two of them are never alive
+        together."""
         if number not in self._caches:
             item = ("cache", number, self._number)
             regions = TileRegions(((0, self._kept[number]),) * self._cut.scheme.rows, self._regions[number].columns)
@@ -204,7 +207,7 @@ def _in_last(ranges: _Ranges, size: int) -> _Ranges:
 
 
 def _needed(need: tuple[Need, Need], regions: TileRegions) -> TileRegions:
-    """What an input must hold for the rectangles of an output."""
+    """The rectangles of an input that those of an output need."""
 
     def ranges(made: _Ranges, along: Need) -> _Ranges:
         firsts, ends = along

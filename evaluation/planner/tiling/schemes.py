@@ -32,8 +32,8 @@ _MANY_ROWS = (9, 18, 36, 72)
 
 
 def schemes(graph: Graph, tile_count: TileCount, tiling: Tiling) -> list[TilingScheme]:
-    """What may be tried for a section in at most `tile_count` tiles, `UNTILED` first. What a smaller count allows, a
-    larger one allows too."""
+    """The schemes to try for a section in at most `tile_count` tiles, `UNTILED` first. Those of a smaller count are
+    among those of a larger one."""
     halos = {"cache": [Halo.CACHE], "recompute": [Halo.RECOMPUTE]}.get(tiling, [Halo.CACHE, Halo.RECOMPUTE, Halo.MIXED])
     in_column_tiles = tile_count == "auto" and _largest_image(graph) <= _MOST_PIXELS_IN_COLUMN_TILES
     made = []

@@ -1,13 +1,14 @@
-"""Price the ways to cut a network into sections: the bytes and the MACs of each candidate.
+"""Price the ways to split a network into sections: the bytes and the MACs of each candidate.
 
 The bytes of a section are those of its own tiles and row caches at the fullest step, and of the tensors between
 sections. Of the latter each keeps its rows together, so that one which grows can follow close behind one that shrinks
 (`_SectionCosts._shared`), but not behind two: the price is that of an arrangement which exists, as long as neighbouring
 sections do not demand another. It is therefore mostly above the bytes alive, and mostly near the arena in the end.
 
-A price depends on the section's own calls alone: what comes from before it dies as its row tiles read it, what outlives
-it grows as they write it. So every candidate [first, end) is priced once, for all schemes together, and the best
-sequence of sections is a shortest path (`path`). One backward sweep (`row_tiles`) serves all candidates with some ends.
+A price depends on the section's own calls alone: a tensor from before it dies as its row tiles read it, one that
+outlives it grows as they write it. So every candidate [first, end) is priced once, for all schemes together, and the
+best sequence of sections is a shortest path (`path`). One backward sweep (`row_tiles`) serves all candidates with some
+ends.
 
 Not every candidate is priced. Everything alive at a boundary between sections is whole there, so no plan through it has
 a lower peak than that sum; and tiled sections mostly begin and end where the network is narrow (`narrows`).
@@ -31,12 +32,12 @@ _TOGETHER = 2048
 """Tiles of one call, in all ends and schemes, that are priced in one array: enough for numpy, and within the cache."""
 
 NEVER = np.iinfo(np.int64).max // 4
-"""Live bytes of a section that cannot be."""
+"""Live bytes of a section that is impossible."""
 
 
 @dataclass(frozen=True)
 class TilingScheme:
-    """A way to compute a section: row tiles, column tiles, and what becomes of the halo."""
+    """A way to compute a section: row tiles, column tiles, and the treatment of the halo."""
 
     rows: int
     columns: int
@@ -50,7 +51,7 @@ class TilingScheme:
 
     @property
     def rows_outermost(self) -> bool:
-        """Whether row tiles are the outer loop, and column tiles the inner (see `types.Section`)."""
+        """Whether row tiles are the outer loop, and column tiles the inner (see `sections.Section`)."""
         return self.halo is Halo.RECOMPUTE
 
     def order(self) -> list[tuple[int, int]]:
@@ -66,7 +67,7 @@ UNTILED = TilingScheme(1, 1, Halo.NONE)
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Prices of sections. A section that cannot be, or costs more MACs than allowed, has `NEVER` bytes."""
+    """Prices of sections. A section that is impossible, or costs more MACs than allowed, has `NEVER` bytes."""
 
     schemes: tuple[TilingScheme, ...]
     price_bytes: npt.NDArray[np.int64]
@@ -116,12 +117,12 @@ def narrows(storage_graph: StorageGraph) -> list[int]:
 
 
 class Pricing:
-    """Prices of one program's sections, filled in as boundaries are taken up."""
+    """Prices of one storage graph's sections, filled in as boundaries are added."""
 
     def __init__(self, storage_graph: StorageGraph, schemes: Sequence[TilingScheme], max_extra_macs: int) -> None:
         """
         Args:
-            schemes: what may be tried; `UNTILED` is always among them, first.
+            schemes: those to try; `UNTILED` is always among them, first.
             max_extra_macs: sections that need more are not priced.
         """
         calls = len(storage_graph.calls)
@@ -145,7 +146,7 @@ class Pricing:
             self.candidates.price_bytes[index, index + 1, 0] = _untiled_bytes(self._storage_graph, index)
 
     def price_between(self, boundaries: Sequence[int], peak_bytes: int, *, in_column_tiles: bool = True) -> None:
-        """Price all tiled sections between these boundaries and those taken up before, as far as they may stay below
+        """Price all tiled sections between these boundaries and those added before, as far as they may stay below
         `peak_bytes`; those in column tiles only if asked."""
         new = set(boundaries) - self._boundaries
         self._boundaries |= new
@@ -187,8 +188,7 @@ def column_tiles(columns: int) -> AxisTiles:
 
 
 class _SectionCosts:
-    """The prices of all sections with some ends, for several ways to cut the rows and one number of column column
-    tiles.
+    """The prices of all sections with some ends, for several splits of the rows and one number of column tiles.
 
     All arrays go over the row tiles of all ends, or over the ends times the splits: *groups*.
     """
@@ -227,7 +227,7 @@ class _SectionCosts:
         self, asked: Mapping[int, Collection[int]], max_extra_macs: int, peak_bytes: int
     ) -> Iterator[tuple[int, int, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """(first, end, live bytes, extra MACs) of the sections `asked` for, first calls by end; bytes and MACs are
-        int64 by split, the bytes `NEVER` where impossible or too dear."""
+        int64 by split, the bytes `NEVER` where impossible or too expensive."""
         begun = [np.array([first in asked[end] for end in self._ends]) for first in range(max(self._ends))]
         least = [min(asked[end]) for end in self._ends]
         going = np.ones(len(self._ends), bool)  # ends whose sections may still grow
@@ -314,7 +314,7 @@ class _SectionCosts:
         cached = np.where(own[row_tiles.begins], cached, 0)
         if cached.any():
             cache = (-(-cached // align) * align)[row_tiles.group]
-            # Strips that run side by side need a cache each (of what even a RECOMPUTE section computes once).
+            # Column tiles that run side by side need a cache each (of what even a RECOMPUTE section computes once).
             cache = cache * np.where(row_tiles.again, self._columns, 1)
             self._fixed += cache
             # In the first row tile the cache is there only from the copy behind the storage's last reader on.

@@ -1,10 +1,10 @@
-"""Check a plan against the graph, without any of the planner's code. Slow and plain on purpose: it is the judge.
+"""Check a plan against the graph, without any of the planner's code; slow and plain on purpose, easy to review.
 
-In order: `structure` (the sections can be written out as steps), `memory` (each buffer by itself, and no two over
-each other), `operands` (each step is one the kernels know, and takes all that its operator needs, by the geometry in
-`needs`), `contents` (what it takes really is there), `reductions` (accumulators see each element once) and `figures`
-(the plan's numbers). What the operators compute is the interpreter's business; that they touch only what the plan gave
-them, when it was theirs and held what they expect, is checked here.
+In order: `structure` (the sections can be written out as steps), `memory` (each buffer by itself, and that no two
+overlap), `operands` (each step is one the kernels know, and takes all that its operator needs, by the geometry in
+`needs`), `contents` (the elements it takes are there), `reductions` (accumulators see each element once) and `figures`
+(the plan's numbers). The interpreter checks the values that operators compute; here it is checked that they touch only
+their own buffers, while these are alive and hold the elements they expect.
 """
 
 from __future__ import annotations

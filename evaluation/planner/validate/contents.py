@@ -1,4 +1,4 @@
-"""What is where: maps of which tensor's elements each buffer holds, followed through the steps.
+"""Contents of the buffers: maps of the tensor elements that each buffer holds, followed through the steps.
 
 A buffer's map has a cell for each row, and for each range of columns and of channels between which its accesses never
 tell a difference. A cell holds the value that was last written there: a tensor, one of its rows, and where in its
@@ -54,7 +54,7 @@ class Contents:
             refuse("wrong contents", f"{where} and finds {self._described(int(cells[at]))}")
 
     def write(self, access: Access) -> None:
-        """Put the access's elements in place of whatever lay there."""
+        """Replace the elements at an access by its own."""
         for cells, expected in self._cells(access):
             cells[...] = expected
 
@@ -84,7 +84,7 @@ class Contents:
                 self.write(Access(number, tensor, self._held(number, tensor)))
 
     def _holders(self, tensor: int, resident_at: int) -> list[int]:
-        """Buffers in which a tensor (not as a slice) can outlive a step and come in from, or go out to, the user."""
+        """Buffers in which a tensor (not as a slice) can outlive a step and be given by, or returned to, the user."""
         elements = self._graph.tensors[tensor].elements
         return [
             number
@@ -108,7 +108,7 @@ class Contents:
         return self._shapes[tensor][:2] != self._shapes[self._plan.buffers[number].tensors[0]][:2]
 
     def _cells(self, access: Access) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """The cells that an access covers, and the values it means, (rows, 1, channel ranges); two parts where it goes
+        """The cells that an access covers, and the values it means, (rows, 1, channel ranges); two parts where it wraps
         around the end of a ring."""
         number, region = access.buffer, access.region
         cells = self._maps[number]

@@ -1,4 +1,4 @@
-"""How the validator says that a plan is wrong."""
+"""The validator's error, and the names of buffers in its message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan's numbers: bytes alive, the lower bound and where it is reached, MACs, the frame."""
+"""Checks of the plan's figures: bytes alive, the lower bound and the step that reaches it, MACs, the frame."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def live_bytes(plan: Plan, graph: Graph, alignment_bytes: int) -> npt.NDArray[np
 
 
 def macs_of(plan: Plan, graph: Graph) -> int:
-    """Each step's share of its operators' MACs, by the positions of the output that it writes."""
+    """The MACs of all steps: each has the share of its operators' MACs that it writes of their output positions."""
     whole_macs = [operator_macs(graph, operator) for operator in graph.operators]
     total = 0
     for step in plan.steps:

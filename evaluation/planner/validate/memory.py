@@ -1,4 +1,4 @@
-"""Every buffer by itself, and no two over each other."""
+"""Checks of the buffers: each by itself, and that no two overlap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evaluation.planner.validate.tensor_shapes import RESIDENT, WORKING, row_byt
 
 
 def check_buffers(plan: Plan, graph: Graph, alignment_bytes: int, label_bytes: int) -> None:
-    """Place, life, size and layout of each buffer; the arena's end; and that no byte is given twice at a time."""
+    """Check offset, life, size and layout of each buffer, the arena's end, and that no two live buffers overlap."""
     for number, buffer in enumerate(plan.buffers):
         if not 0 <= buffer.lower < buffer.upper <= len(plan.steps):
             life = f"[{buffer.lower}, {buffer.upper})"
@@ -63,7 +63,7 @@ def overlap(buffers: Sequence[Buffer]) -> tuple[int, int] | None:
 
 
 def _check_layout(plan: Plan, graph: Graph, number: int, label_bytes: int) -> int:
-    """That role, tensors and region fit together; the result is the bytes of a row."""
+    """Check that role, tensors and region fit together; return the bytes of a row."""
     buffer = plan.buffers[number]
     if buffer.role in WORKING:
         if buffer.tensors or buffer.region is not None:
@@ -92,7 +92,7 @@ def _check_layout(plan: Plan, graph: Graph, number: int, label_bytes: int) -> in
 
 
 def _check_labels(plan: Plan, graph: Graph, number: int, label_bytes: int) -> None:
-    """Labels may be narrower than the graph's integers only where every class still fits and nothing computes on."""
+    """Check that narrower labels than the graph's integers hold every class, and that no operator reads them."""
     for tensor in plan.buffers[number].tensors:
         maker = next((o for o in graph.operators if tensor in o.outputs), None)
         is_result = tensor in graph.outputs and not any(tensor in o.inputs for o in graph.operators)

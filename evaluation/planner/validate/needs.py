@@ -1,4 +1,4 @@
-"""What an operator must see of an input to compute a region of its output, one output position at a time.
+"""The part of an input that an operator needs to compute a region of its output, one output position at a time.
 
 Written from TFLite's reference kernels, and apart from the planner's geometry. Along one axis, output position `o`
 takes the input positions `first(o)` to `last(o)`; both never fall as `o` grows, so a region takes what is between
@@ -19,7 +19,7 @@ from evaluation.planner.validate.tensor_shapes import rows_columns_channels
 
 @dataclass(frozen=True)
 class NeedSpan:
-    """What the positions of an output take from an input along one axis."""
+    """The input positions that the positions of an output take along one axis."""
 
     at: Callable[[int], tuple[int, int]]
     """From an output position to the first and last input position that it takes, before the tensor's borders."""

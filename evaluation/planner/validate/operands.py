@@ -1,4 +1,4 @@
-"""Each step by itself: it calls a kernel as the kernels can be called, on all that its operator needs."""
+"""Checks of single steps: each calls a kernel as the kernels can be called, on all that its operator needs."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Operands:
         return Region(first.region.top, group[-1].region.bottom, first.region.left, first.region.right)
 
     def _check_chunks(self, one: Access, other: Access, now: int) -> None:
-        """Chunks of one tensor are where the rows of the whole tensor would."""
+        """Check that chunks of one tensor are where the rows of the whole tensor would be."""
         firsts = []
         for access in (one, other):
             buffer = self._plan.buffers[access.buffer]
@@ -140,14 +140,14 @@ class Operands:
         if [group[0].tensor for group in step.reads] != [first.inputs[position] for position in positions]:
             refuse("operands", f"step {now} does not read the inputs of operator {operators[0]} ({first.name})")
         if step.accumulator is not None and not step.writes:
-            return  # a running reduction on its way
+            return  # a running reduction that is not complete
         made = self._outputs(step, last, now)
         for position, region in zip(positions, read, strict=True):
             if step.accumulator is None:
                 self._check_need(step, first, position, made, region, now)
 
     def _outputs(self, step: Step, operator: Operator, now: int) -> Region:
-        """The region written: of one output any, of several outputs all of each."""
+        """The region written: any of a single output, or all of each of several outputs."""
         graph = self._graph
         groups: list[list[Access]] = []
         for access in step.writes:
@@ -188,7 +188,7 @@ class Operands:
             refuse("too little read", f"step {now} reads {region} of tensor {tensor} and needs {need} to write {made}")
 
     def _may_fuse(self, operators: tuple[int, ...]) -> bool:
-        """RESIZE_BILINEAR and ARG_MAX over classes, where nobody else sees the large logits."""
+        """Whether they are RESIZE_BILINEAR and ARG_MAX over classes, where no other operator reads the large logits."""
         first, last = self._graph.operators[operators[0]], self._graph.operators[operators[-1]]
         if (len(operators), first.kind, last.kind) != (2, "RESIZE_BILINEAR", "ARG_MAX"):
             return False
@@ -198,7 +198,7 @@ class Operands:
         return alone and last.inputs[0] == logits and last.attributes["axis"] == 3
 
     def _check_in_place(self, step: Step, now: int) -> None:
-        """A step may write over what it reads only element by element, each at its own place."""
+        """Check that a step overwrites its operands only element by element, each at its own position."""
         written: dict[int, list[Access]] = {}
         for write in step.writes:
             written.setdefault(write.buffer, []).append(write)

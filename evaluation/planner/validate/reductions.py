@@ -1,4 +1,4 @@
-"""Accumulators over an image: each element once, in a place of its own, wide enough to hold them."""
+"""Checks of accumulators over an image: each element added once, in a buffer wide enough for the sum."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Sum:
 
 
 class Reductions:
-    """The sums that are under way, by the buffer that holds them. Accesses must have passed `Operands`."""
+    """The incomplete sums, by the buffer that holds them. Accesses must have passed `Operands`."""
 
     def __init__(self, plan: Plan, graph: Graph) -> None:
         self._plan, self._graph = plan, graph
@@ -30,7 +30,7 @@ class Reductions:
         self._reduces = [is_global(graph, operator) for operator in graph.operators]
 
     def follow(self, step: Step, now: int) -> None:
-        """Take one step further, whatever it does."""
+        """Follow the next step of the run, whatever it does."""
         if not step.operators or (step.accumulator is None and not self._reduces[step.operators[0]]):
             return
         operator = self._graph.operators[step.operators[0]]
@@ -46,7 +46,7 @@ class Reductions:
             self._add(step, step.accumulator, source, now)
 
     def finish(self) -> None:
-        """After the last step: no sum may be left incomplete."""
+        """Raise InvalidPlanError if a sum is incomplete after the last step."""
         for number, sum_ in self._open.items():
             name = self._graph.operators[sum_.operator].name
             refuse("reduction", f"the sum of {name} in {named(self._plan, number)} is never completed")
@@ -79,7 +79,8 @@ def is_global(graph: Graph, operator: Operator) -> bool:
 
 
 def sum_bytes(source: Tensor, count: int) -> int:
-    """Bytes of the narrowest integer (of 2, 4 or 8 bytes) that holds any `count` codes' sum; 4 for float32."""
+    """Bytes of the narrowest integer (of 2, 4 or 8 bytes) that holds the sum of any `count` quantized values; 4 for
+    float32."""
     if source.dtype.startswith("float"):
         return 4
     largest = 2**source.bits - 1 if source.dtype.startswith("uint") else 2 ** (source.bits - 1)

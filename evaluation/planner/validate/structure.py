@@ -1,4 +1,4 @@
-"""The sections as loops: their tables cover their tiles, and what their calls refer to is there."""
+"""Checks of the sections: their tables cover their tiles, and their calls refer to what exists."""
 
 from __future__ import annotations
 

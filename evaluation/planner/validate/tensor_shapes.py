@@ -18,7 +18,7 @@ WORKING = frozenset({Role.SCRATCH, Role.ACCUMULATOR})
 
 
 def rows_columns_channels(tensor: Tensor) -> tuple[int, int, int]:
-    """(1, H, W, C) as it stands; (1, H, W) with one channel; all else one row of one column."""
+    """(rows, columns, channels): (1, H, W, C) as it is; (1, H, W) with one channel; all else one row of one column."""
     shape = tensor.shape
     if len(shape) == 4:
         return shape[1], shape[2], shape[3]
@@ -56,7 +56,7 @@ def puts_side_by_side(graph: Graph, operator: Operator) -> bool:
 
 
 def _same_codes(one: Tensor, other: Tensor) -> bool:
-    """Whether equal codes of the two activations are equal numbers."""
+    """Whether equal quantized values of the two activations are equal numbers."""
     if one.is_constant or (one.dtype, one.bits) != (other.dtype, other.bits):
         return False
     if one.quantization is None or other.quantization is None:
