@@ -1,4 +1,4 @@
-"""Sees what the activations of a float network span on real images: the input to quantization."""
+"""Calibration: ranges of a float network's activations on real images, the input to quantization."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deeplab.simulation import simulator
 
 
 def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
-    """Run the float network over images and note each layer's range.
+    """Run the float network over images and record each layer's range.
 
     Args:
         checkpoint: the float network.
@@ -32,7 +32,7 @@ def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
 
 
 def _input_range(frames: np.ndarray) -> Range:
-    """The input's grid is fixed by the camera; only the mean is of interest."""
+    """The range of the input, of which only the mean is used: its scale and zero point are fixed by the camera."""
     mean = (frames.mean(axis=(0, 1, 2)) - INPUT_ZERO_CODE) * INPUT_SCALE
     ends = np.ones(3, np.float32)
     return Range(-ends, ends, np.zeros(0, np.float32), mean.astype(np.float32))

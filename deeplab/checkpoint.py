@@ -32,7 +32,7 @@ class Checkpoint:
     weights: Mapping[str, np.ndarray]
     """float32, named and shaped as `deeplab.layers.weight_shapes`; kernels are exactly 0 where they are pruned."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Where it comes from: source file, command, score. JSON values; not part of the fingerprint."""
+    """Origin of the network: source file, command, score. JSON values; not part of the fingerprint."""
 
     def __post_init__(self) -> None:
         expected = weight_shapes(self.spec)
@@ -122,7 +122,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: str = "float32") 
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read what `save_checkpoint` wrote. A file that is not one, or is damaged, raises `UserError`."""
+    """Read a file of `save_checkpoint`. Raises `UserError` for a file that is no checkpoint, or is damaged."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -11,11 +11,11 @@ from deeplab.sparsity import Thinning
 PruningMethod = Literal["channels", "magnitude", "2:4"]
 
 WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 16, 32)
-"""32 = float32, not quantized."""
+"""Bit-widths of weights; 32 = float32, not quantized."""
 ACTIVATION_BITS = (4, 6, 8, 16, 32)
 FLOAT_BITS = 32
 STAGE_BITS = ("aspp_weight_bits", "decoder_weight_bits", "aspp_activation_bits", "decoder_activation_bits")
-"""Fields of a `Compression` that say otherwise of one stage; where they say nothing it has the backbone's bits."""
+"""Fields of a `Compression` that give the bits of one stage; where they are None it has the backbone's bits."""
 
 HELD_WEIGHT_BITS = ("edge_weight_bits", "depthwise_weight_bits")
 """Fields of a `Compression` that a sweep holds fixed instead of searching."""
@@ -32,20 +32,20 @@ class Compression:
 
     pruning: PruningMethod = "channels"
     sparsity: float = 0.0
-    """Share removed, in [0, 1). `channels`: of the peak memory of a reference plan, or of the channels of each group
-    (`channels.allotment` of a sweep says which). `magnitude`: of the weights of all 1x1 convolutions, most from the
-    largest. `2:4`: 0.5, two of any four weights of an output."""
+    """Share removed, in [0, 1). `channels`: share of the peak memory of a reference plan, or of the channels of each
+    group (`channels.allotment` of a sweep says which). `magnitude`: share of the weights of all 1x1 convolutions, most
+    from the largest. `2:4`: 0.5, two of any four weights of an output."""
     weight_bits: int = FLOAT_BITS
     activation_bits: int = FLOAT_BITS
     aspp_weight_bits: int | None = None
-    """None: `weight_bits`, here and below."""
+    """Bits of the ASPP's weights. Here and below, None is the backbone's `weight_bits` or `activation_bits`."""
     decoder_weight_bits: int | None = None
     aspp_activation_bits: int | None = None
     decoder_activation_bits: int | None = None
     edge_weight_bits: int | None = None
-    """Of the first and the last layer."""
+    """Weight bits of the first and the last layer."""
     depthwise_weight_bits: int | None = None
-    """Of every depthwise convolution."""
+    """Weight bits of every depthwise convolution."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.sparsity < 1.0:
@@ -64,11 +64,11 @@ class Compression:
                         f"{stage}{name}_bits is {bits}, weight_bits {self.weight_bits}: all are 32 (float) or none is"
                     )
         if not self.is_float:
-            _ = self.bits  # 16-bit activations stand alone
+            _ = self.bits  # which refuses 16-bit activations next to others
 
     @property
     def thinning(self) -> Thinning | None:
-        """What becomes of single weights; None where channels go, or nothing."""
+        """Pruning of single weights; None where channels are pruned, or nothing."""
         return None if self.pruning == "channels" or not self.sparsity else Thinning(self.sparsity, self.pruning)
 
     @property

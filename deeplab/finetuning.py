@@ -76,7 +76,7 @@ class _Tuner:
         self.descent.restart()
 
     def hold(self, checkpoint: Checkpoint) -> None:
-        """Masks of the weights that are not 0."""
+        """Keep the weights that are 0 in `checkpoint` at 0 from now on."""
         for name, mask in self.masks.items():
             mask.assign((checkpoint.weights[name] != 0.0).astype(np.float32))
         self.masked = True

@@ -31,7 +31,7 @@ class Read(NamedTuple):
 
 
 def read(split: Split, height: int, width: int, labelled: bool) -> Read:
-    """All of a split; labels by nearest neighbour."""
+    """All images of a split at the network's size; labels are resized by nearest neighbour."""
     if not labelled:
         return Read(frames(split, height, width), None)
     samples = [split.sample(index) for index in range(len(split))]
@@ -40,11 +40,11 @@ def read(split: Split, height: int, width: int, labelled: bool) -> Read:
 
 
 class TrainingBatches:
-    """Batches for fine-tuning: a pure function of (seed, step), whatever was asked before.
+    """Batches for fine-tuning: a pure function of (seed, step).
 
     Images are resized to the network's size (labels by nearest neighbour: training, unlike scoring, may resample
     them), flipped left to right half of the time, and cropped where a crop is asked for. The last 256 that were read
-    are kept; `made` is all of `split` where somebody has read it already.
+    are kept; `made` is all of `split` where it has been read already.
     """
 
     def __init__(

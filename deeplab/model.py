@@ -1,4 +1,4 @@
-"""The tf_keras model of a spec, and the way of its weights in and out."""
+"""The tf_keras model of a spec, and how weights are loaded into it and read from it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _half_away(values: tf.Tensor) -> tf.Tensor:
 
 
 class _OnCodes(keras.layers.Layer):
-    """A layer that computes on real values, or, switched on, on integer codes (less their zero point) as TFLite does.
+    """A layer that computes on real values, or, switched on, on quantized values less their zero point, as TFLite does.
 
     Integers travel between layers in float32, exact below 2^24, and are requantized in float64, exact too.
     Everything that depends on bit-widths is a variable, so one traced function serves every bit-width; float has its
@@ -58,7 +58,7 @@ class _OnCodes(keras.layers.Layer):
     """
 
     active = False
-    """Whether it computes on codes; read when it is traced."""
+    """Whether the layer computes on quantized values; read when it is traced."""
 
     def _variable(self, name: str, value: float, shape: tuple[int, ...] = ()) -> tf.Variable:
         initializer = keras.initializers.Constant(value)
@@ -73,12 +73,12 @@ class _OnCodes(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("petitlab")
 class Requantize(_OnCodes):
-    """What follows a layer: its activation function in float, TFLite's requantization on integer codes.
+    """The operation after a layer: its activation function in float, TFLite's requantization on quantized values.
 
     TFLite rounds twice: the accumulator times a 31-bit multiplier, then the right shift, halves away from zero. `head`
     and `guard` are that multiplier and shift per channel (`QuantizedNetwork.multipliers`). `origin` is 0 for
     convolutions, which round before they add the zero point, and the zero point for pooling and resizing, which round
-    codes themselves.
+    the quantized values themselves.
     """
 
     def __init__(self, activation: Activation = "linear", **kwargs: Any) -> None:
@@ -107,7 +107,7 @@ class Requantize(_OnCodes):
 
 @keras.utils.register_keras_serializable("petitlab")
 class AddOnCodes(_OnCodes):
-    """x + y in float; TFLite's ADD on codes: both shifted left, brought to one scale, added, requantized."""
+    """x + y in float; TFLite's ADD on quantized values: both shifted left, brought to one scale, added, requantized."""
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -131,7 +131,7 @@ def requantizer_name(layer: str) -> str:
 
 
 class Wrap(Protocol):
-    """Puts something around a layer of the model, or gives it back as it is."""
+    """Wraps a layer of the model, or returns it as it is."""
 
     def __call__(self, layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
         """`part` computes `layer`, or its activation function; `rounds`: its output is what a runtime rounds."""
@@ -156,7 +156,7 @@ def build(
         batch_norm: put a BatchNorm after every convolution but the logits (for training from scratch); without it the
             convolutions carry biases, as in a folded or imported network.
         requantize: put a `Requantize` (switched off) in place of the activation of every layer whose output an integer
-            runtime rounds, so that the same model can run on integer codes.
+            runtime rounds, so that the same model can run on quantized values.
         wrap: goes around each Keras layer before it is used (for quantization-aware training).
         batch_size: fixed batch size of the input; None = any.
 
@@ -174,7 +174,7 @@ def build(
                 limit = 6.0 if layer.activation == "relu6" else None
                 clamp = keras.layers.ReLU(limit, name=f"{layer.name}/{layer.activation}")
                 x = wrap(layer, clamp, rounds=True)(x)
-        elif layer.kind not in ("concat", "add"):  # a concat moves codes; a sum requantizes itself
+        elif layer.kind not in ("concat", "add"):  # a concat moves values; a sum requantizes itself
             x = Requantize(layer.activation, name=requantizer_name(layer.name))(x)
         tensors[layer.name] = x
     return keras.Model(inputs, tensors[OUTPUT], name="deeplab")

@@ -1,4 +1,4 @@
-"""NumPy archives (`.npz`) whose sizes are judged before anything is unpacked.
+"""NumPy archives (`.npz`) whose sizes are checked before anything is unpacked.
 
 `numpy.load` unpacks a member before its shape is known: a file of a few megabytes can fill any memory. Here the shape
 and dtype of each array are read from its `.npy` header (NumPy Enhancement Proposal 1), compared with what the archive
@@ -19,21 +19,21 @@ import numpy as np
 from evaluation.errors import UserError
 
 MOST_HEADER_BYTES = 1 << 20
-"""Size of the JSON text that describes a network."""
+"""Most bytes of the JSON text that describes a network."""
 MOST_BYTES = 2 << 30
-"""Size of all arrays of one file: 500 million float32 weights, ten times the largest published DeepLab."""
+"""Most bytes of all arrays of one file: 500 million float32 weights, ten times the largest published DeepLab."""
 _MOST_MEMBERS = 10_000
 _MOST_NPY_HEADER_BYTES = 10_000
 _SUFFIX = ".npy"
 _KINDS = "fiu"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError,
             SyntaxError, TypeError, OverflowError)  # fmt: skip
-"""What zipfile and NumPy raise about damaged bytes."""
+"""Errors of zipfile and NumPy about damaged bytes."""
 
 
 @dataclass(frozen=True)
 class ArrayShape:
-    """What an archive says of one array."""
+    """Shape and type of one array, as the archive states them."""
 
     shape: tuple[int, ...]
     dtype: np.dtype

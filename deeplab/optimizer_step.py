@@ -23,7 +23,7 @@ _GRADIENT_NORM = 5.0
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How a compressed network is trained on."""
+    """Options of fine-tuning a compressed network."""
 
     steps: int
     learning_rate: float
@@ -34,7 +34,7 @@ class FineTuning:
 
 
 class Descent:
-    """One traced training step of a model; `variables` are what it changes.
+    """One traced training step of a model, which changes `variables`.
 
     Args:
         model: float32 (N, h, w, 3) -> logits (N, h, w, classes).
@@ -107,7 +107,7 @@ def run_steps(
     *,
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """All steps of a fine-tuning; `after` is called behind each.
+    """Run all steps of a fine-tuning; `after` is called after each.
 
     Raises:
         ValueError: a batch has no labels, and there is no teacher.

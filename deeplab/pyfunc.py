@@ -22,7 +22,7 @@ NETWORK_FILE = "network.npz"
 
 
 def saved_network(network: Checkpoint | QuantizedNetwork) -> bytes:
-    """What `load_network` reads."""
+    """The bytes of the file that `load_network` reads."""
     return checkpoint_bytes(network) if isinstance(network, Checkpoint) else network_bytes(network)
 
 

@@ -1,9 +1,9 @@
-"""Rounds a whole network's weights by what its layers give on real images (`deeplab.quantization.rounding`).
+"""AdaRound of a whole network: weights are rounded by the outputs of their layers on real images.
 
 Layers are taken in chains: a 1x1 convolution, the depthwise one that reads it, and the 1x1 that reads that, an inverted
-residual's three. What the chain reads is sampled from the quantized network as it is by then; within the chain each
-layer is computed from the one before, rounded weights, rounded activations and all. So every layer sees the errors that
-are really left of those before it, and the network runs on from chain to chain: no layer is computed twice.
+residual's three. The inputs of a chain are sampled from the quantized network, with the layers before it rounded;
+within the chain each layer is computed from the one before, with rounded weights and activations. So every layer sees
+the errors that are left of those before it, and no layer is computed twice.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from deeplab.simulation import Walk, simulator
 from deeplab.spec import NetworkSpec
 
 EXACT_ENOUGH = 8
-"""Bits of a weight from which on nearest rounding is as good as learned; the bias is fitted all the same."""
+"""Bits of a weight from which on nearest rounding is as good as AdaRound; the bias is fitted all the same."""
 _NEAREST = LearnedRounding(steps=0)
 _CEILINGS = {"linear": None, "relu": np.inf, "relu6": 6.0}
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """How a network's rounding is learned."""
+    """Options of AdaRound for a whole network."""
 
     rounding: LearnedRounding = field(default_factory=LearnedRounding)
     windows: int = 64
-    """Of each image, at random places, for each chain."""
+    """Windows of each image, at random positions, for each chain."""
     seed: int = 0
 
 
 def reconstruct(
     checkpoint: Checkpoint, network: QuantizedNetwork, frames: np.ndarray, options: Reconstruction | None = None
 ) -> QuantizedNetwork:
-    """Learn the rounding of every weight of fewer than 8 bits, and fit each bias to it.
+    """Learn the rounding of every weight of fewer than 8 bits by AdaRound, and fit each bias to it.
 
     Args:
         checkpoint: the float network.
-        network: the same, quantized: its grids stay, its codes and biases are replaced.
+        network: the same, quantized: its scales and zero points stay, its weights and biases are replaced.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed, never images that are scored.
-        options: how long and on how much.
+        options: of AdaRound, and the number of windows.
     """
     options = options or Reconstruction()
     runner = simulator(checkpoint.spec)
@@ -95,13 +95,13 @@ def chains(spec: NetworkSpec) -> Iterator[tuple[Layer, ...]]:
 def _problem(
     checkpoint: Checkpoint, network: QuantizedNetwork, layer: Layer, exact: np.ndarray, given: np.ndarray
 ) -> LayerProblem:
-    """Windows of the float and of the quantized network, (n, taps, channels) -> the layer as a matrix."""
+    """The layer as a matrix, from windows of the float and of the quantized network, (n, taps, channels)."""
     kernel, bias = checkpoint.weights[f"{layer.name}/kernel"], checkpoint.weights[f"{layer.name}/bias"]
     if layer.kind == "depthwise":
         matrix = kernel.reshape(-1, kernel.shape[2])
     else:
         matrix = kernel.reshape(-1, kernel.shape[3])
-        if layer.kernel == 1:  # a window of several places shows it several times: its middle will do
+        if layer.kernel == 1:  # a window of several positions shows it several times: its middle will do
             middle = slice(exact.shape[1] // 2, exact.shape[1] // 2 + 1)
             exact, given = exact[:, middle], given[:, middle]
         exact, given = exact.reshape(len(exact), -1), given.reshape(len(given), -1)
@@ -113,7 +113,7 @@ def _problem(
 
 
 def _outputs(windows: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarray:
-    """What a layer gives at every place of its windows: (n, taps, channels), one tap after a depthwise layer."""
+    """Outputs of a layer at every position of its windows: (n, taps, channels), one tap after a depthwise layer."""
     if layer.kind == "depthwise":
         return response(windows, kernel)[:, None]
     if layer.kernel == 1:
@@ -124,7 +124,7 @@ def _outputs(windows: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarra
 def _integer_outputs(
     windows: np.ndarray, codes: np.ndarray, bias: np.ndarray, layer: Layer, network: QuantizedNetwork
 ) -> np.ndarray:
-    """What the integer layer gives, real values (n, taps, channels). TFLite rounds twice, which at few bits shows."""
+    """Outputs of the integer layer, real values (n, taps, channels). TFLite rounds twice, which at few bits shows."""
     read, grid = network.activations[layer.inputs[0]], network.activations[layer.name]
     accumulator = _outputs(np.rint(windows / np.float32(read.scale)), codes, layer).astype(np.float64) + bias
     head, guard = network.multipliers()[layer.name]

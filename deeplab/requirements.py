@@ -15,7 +15,7 @@ TRAINING = {
 
 
 def require_tensorflow() -> None:
-    """Check that what trains and scores networks is installed.
+    """Check that the packages which train and score networks are installed.
 
     Raises:
         UserError: naming the distributions that are missing, and how to install them.

@@ -1,4 +1,4 @@
-"""Which part of a network bears fewer bits worst: each is lowered alone, its cost put next to what it saves.
+"""Sensitivity of a network's parts to fewer bits: each is lowered alone, and its cost compared with its saving.
 
 The cost needs no labels: the mean Kullback-Leibler divergence of the class probabilities, float network to integer one,
 in nats a pixel, above that of the network in which nothing was lowered (sensitivity as in Cai et al. 2020, ZeroQ).
@@ -58,7 +58,7 @@ _FIELDS: dict[tuple[Part, Kind], _Field] = {
     ("aspp", "activations"): "aspp_activation_bits",
     ("decoder", "activations"): "decoder_activation_bits",
 }
-"""The field of a `Compression` that lowers a part. `edges` are first and last layer, `depthwise` all depthwise
+"""The field of a `Compression` that lowers a part. `edges` are the first and the last layer, `depthwise` all depthwise
 convolutions, whatever stage has them."""
 
 
@@ -74,7 +74,7 @@ class Lowering:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a network is from the float one, on the same images."""
+    """Distance of a network from the float one, on the same images."""
 
     divergence: float
     """Mean over all pixels of sum_c p_c log(p_c / q_c), in nats; p is the float network's."""
@@ -84,7 +84,7 @@ class Distance:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What one lowering costs and saves, against the network nothing was lowered in."""
+    """Cost and saving of one lowering, compared with the network without it."""
 
     lowering: Lowering
     distance: Distance
@@ -92,7 +92,7 @@ class Sensitivity:
     """Nats a pixel; below zero where the lowered network happens to be closer to the float one."""
     saved_bytes: int
     change: Interval | None
-    """Of mIoU, by paired bootstrap; None without labels."""
+    """Change of mIoU, by paired bootstrap; None without labels."""
 
     @property
     def cost_per_byte(self) -> float:
@@ -106,7 +106,7 @@ class SensitivityTable:
     start_distance: Distance
     start_bytes: int
     rows: tuple[Sensitivity, ...]
-    """By falling cost a byte saved, first those that save nothing: what comes first should keep its bits longest."""
+    """Parts by falling cost a byte saved, first those that save nothing: the first should keep their bits longest."""
 
 
 def lowerings(
@@ -116,7 +116,7 @@ def lowerings(
 
     Args:
         spec: of the network.
-        start: quantized; what each lowering changes one thing of.
+        start: quantized; each lowering changes one field of it.
         weight_bits: levels for the weights.
         activation_bits: levels for the activations.
     """
@@ -129,13 +129,14 @@ def lowerings(
                 changed = _Bits()
                 changed[name] = bits
                 named = replace(spread, **changed)
-                # Edges and depthwise layers that nothing was said of belong to their stages, and go with them.
+                # First and last layer and depthwise layers without bits of their own belong to their stages, and follow
+                # them.
                 own = {field: getattr(start, field) for field in HELD_WEIGHT_BITS if field != name}
                 yield Lowering(part, kind, bits, replace(named, **own))
 
 
 def _spread(start: Compression) -> Compression:
-    """The same bits with every stage's said, so that lowering the backbone leaves the others."""
+    """The same bits with those of every stage given, so that lowering the backbone leaves the others."""
     bits = start.bits
     assert bits is not None, "only a quantized network has bits to lower"
     return replace(
@@ -175,7 +176,7 @@ def sensitivity(
         tried: of `lowerings`.
         frames: uint8 (N, height, width, 3) at the network's size, without labels; not those that calibrated.
         quantized: the network at these bits.
-        memory_bytes: what a network takes.
+        memory_bytes: memory of a network.
         scored: its scores on labelled images, the same for all; without it mIoU is not measured.
     """
     first, *others = (quantized(compression) for compression in (start, *(one.compression for one in tried)))
@@ -199,7 +200,7 @@ def sensitivity(
 def distances_to_float(
     checkpoint: Checkpoint, networks: Sequence[QuantizedNetwork], frames: np.ndarray
 ) -> list[Distance]:
-    """How far each network is from the float one, on frames uint8 (N, height, width, 3)."""
+    """The distance of each network from the float one, on frames uint8 (N, height, width, 3)."""
     size = simulator(checkpoint.spec).batch_size
     divergence, changed = np.zeros(len(networks)), np.zeros(len(networks), np.int64)
     for begin in range(0, len(frames), size):

@@ -1,4 +1,4 @@
-"""What pruning of single weights leaves: known from shapes, before anything is trained."""
+"""Densities of kernels whose single weights are pruned: known from shapes, before anything is trained."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ WORTH_THINNING = WORTH_UNPACKING - 1 / 8
 
 
 def prunable_kernels(spec: NetworkSpec) -> tuple[str, ...]:
-    """Kernels whose weights are pruned: all 1x1 convolutions. What else there is, depthwise kernels and the stem, is
-    few weights, each of which does much."""
+    """Kernels whose weights are pruned: all 1x1 convolutions. The others, depthwise kernels and the stem, have few
+    weights, each of which matters much."""
     return tuple(f"{layer.name}/kernel" for layer in layers(spec) if layer.kind == "conv" and layer.kernel == 1)
 
 
 @dataclass(frozen=True)
 class Thinning:
-    """Which weights of the prunable kernels become 0."""
+    """Share and pattern of the weights of the prunable kernels that become 0."""
 
     sparsity: float
-    """Of all prunable kernels together."""
+    """Share of the weights of all prunable kernels together."""
     pattern: Literal["magnitude", "2:4"] = "magnitude"
     """`magnitude`: wherever they are. `2:4`: two of any four input channels in a row, for each output; `sparsity` is
     0.5 then."""
@@ -34,7 +34,7 @@ class Thinning:
 
         `magnitude`: in proportion to (in + out) / (in * out), the density of an Erdős-Rényi graph (Mocanu et al. 2018,
         "Scalable training of artificial neural networks with adaptive sparse connectivity"): large kernels, which hold
-        most, lose most. What would be denser than `WORTH_THINNING` stays whole.
+        most, lose most. A kernel that would be denser than `WORTH_THINNING` stays whole.
         """
         shapes = {name: weight_shapes(spec)[name][2:] for name in prunable_kernels(spec)}
         if self.pattern == "2:4":

@@ -1,8 +1,7 @@
-"""A lowered network as other runtimes can take it: what the `.tflite` format has no place for is put differently, or
-refused.
+"""A lowered network for other runtimes: values that the `.tflite` format cannot hold are converted, or refused.
 
 The camera's frame goes in as uint8 and labels come out as int32, the narrowest type that ARG_MAX gives. A float network
-takes its images as float32 in [-1, 1] instead, since its zero is between two codes of a uint8 frame. With 16-bit
+takes its images as float32 in [-1, 1] instead, since its zero is between two values of a uint8 frame. With 16-bit
 activations the frame passes through int8, and the logits become float32 for ARG_MAX, which takes no int16; both are
 exact.
 """

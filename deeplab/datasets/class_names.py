@@ -17,7 +17,7 @@ def checked_class_names(names: Sequence[str], source: str, most: int) -> tuple[s
 
     Args:
         names: by label value.
-        source: what holds them, for the message.
+        source: file or option that holds them, for the message.
         most: number of classes that labels can tell apart.
 
     Raises:

@@ -25,7 +25,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class FileState(NamedTuple):
-    """What the file system says of a file: equal for a file that nobody has written to since."""
+    """The file system's state of a file: equal as long as nobody has written to the file."""
 
     size_bytes: int
     modified_ns: int
@@ -47,7 +47,7 @@ class Known(NamedTuple):
 
 
 _known: dict[str, Known] = {}
-"""By absolute path. An entry is used only where the file's state still is the entry's."""
+"""Digests by absolute path. An entry is used only where the file's state still is the entry's."""
 
 
 def file_state(path: Path) -> FileState:
@@ -82,13 +82,13 @@ def file_digest(path: Path) -> bytes:
 
 
 def known_digests(paths: Iterable[Path]) -> dict[str, Known]:
-    """What this process knows of some files, by absolute path: for a store that outlives the process."""
+    """Digests of some files that this process knows, by absolute path: for a store that outlives the process."""
     names = map(os.path.abspath, paths)
     return {name: _known[name] for name in names if name in _known}
 
 
 def learn_digests(known: Mapping[str, Known]) -> None:
-    """Take over what an earlier process knew, by absolute path."""
+    """Take over the digests that an earlier process knew, by absolute path."""
     _known.update(known)
 
 

@@ -36,7 +36,7 @@ class FileSplit(Split):
     encoding: np.ndarray
     """int16 (256,) or (65536,): value in the mask file -> label, VOID or INVALID."""
     hint: str = ""
-    """What the message of a value that is not allowed says at its end."""
+    """End of the message about a value that is not allowed."""
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -54,7 +54,8 @@ class FileSplit(Split):
         return Sample(pair.image_id, image, label)
 
     def check(self) -> None:
-        """Sizes of images and masks, from their headers alone: an orientation tag may swap width and height."""
+        """Compare the sizes of images and masks by their headers alone: an orientation tag may swap width and
+        height."""
         for pair in self.pairs:
             if pair.mask is not None:
                 image, mask = header_size(pair.image), header_size(pair.mask)
@@ -105,7 +106,7 @@ def read_pair(pair: ImagePair, encoding: np.ndarray, hint: str = "") -> tuple[np
 
 
 def _sizes_differ(pair: ImagePair, mask: tuple[int, ...], image: tuple[int, ...]) -> UserError:
-    """Sizes are (width, height)."""
+    """The error of an image and a mask that differ in size; sizes are (width, height)."""
     turned = " once its orientation tag is applied" if image != header_size(pair.image) else ""
     return UserError(
         f"{pair.mask}: mask is {mask[0]}x{mask[1]}, its image {pair.image.name} {image[0]}x{image[1]}{turned}; "
@@ -125,7 +126,7 @@ def label_encoding(entries: dict[int, int]) -> np.ndarray:
 
 
 def void_classes(encoding: np.ndarray, classes: int) -> tuple[int, ...]:
-    """Classes that no value in a mask file stands for."""
+    """Classes that no value in a mask file encodes."""
     return tuple(sorted(set(range(classes)) - set(encoding.tolist())))
 
 
@@ -190,7 +191,7 @@ def with_masks(images: Mapping[str, Path], folder: Path) -> tuple[ImagePair, ...
 
 
 def _rank(mask: Path) -> int:
-    """Of two masks of one name the one in the first of the formats is taken."""
+    """Rank of a mask's format: of two masks of one name, the one of lower rank is taken."""
     suffix = mask.suffix.lower()
     return MASK_SUFFIXES.index(suffix) if suffix in MASK_SUFFIXES and not mask.is_dir() else len(MASK_SUFFIXES)
 

@@ -1,4 +1,4 @@
-"""The folders of a data set as people have them: one level too high or too low, in other letter case, with litter."""
+"""The folders of a data set as people have them: a level too high or low, in other letter case, with stray files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from evaluation.errors import UserError
 
 LEVELS = 2
-"""Levels below the given folder on which a data set is looked for."""
+"""Levels below the given folder that are searched for a data set."""
 MOST_FOLDERS = 2000
-"""Folders that are looked into, so that a path such as / costs no more than a moment."""
+"""Most folders that are searched, so that a path such as / costs no more than a moment."""
 SHOWN = 6
 
 

@@ -26,7 +26,7 @@ from evaluation.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
-"""Of formats that keep index values as they are."""
+"""Suffixes of formats that keep index values as they are."""
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
 """Pillow's names of the decoders that may run. Any other is never tried, whatever a file's suffix: an EPS file named
 .png would start Ghostscript."""
@@ -37,7 +37,7 @@ MOST_FILE_BYTES = 2**30
 INVALID = -1
 """Entry of a label encoding for a file value that must not occur."""
 
-# What is wrong is said by this module, in one line. The filters are set once: `warnings.catch_warnings` is not safe
+# This module says in one line what is wrong. The filters are set once: `warnings.catch_warnings` is not safe
 # among threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -139,7 +139,7 @@ def _loaded(path: Path, image: Image.Image, content: bytes) -> _Decoded:
 
 
 def _check_file(path: Path) -> None:
-    """A device or a pipe may never end."""
+    """Refuse a device or a pipe, which may never end."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -184,7 +184,7 @@ def _stored_bits(image: Image.Image, content: bytes) -> int:
 
 
 def _tags(image: Image.Image) -> Mapping[int, Any]:
-    """Of a TIFF file, by number."""
+    """The tags of a TIFF file, by number."""
     return image.tag_v2 if isinstance(image, TiffImageFile) else {}
 
 
@@ -247,7 +247,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def _one_line(path: Path, error: Exception) -> str:
-    """What a decoder says, short, without the path that the message has already."""
+    """The message of a decoder, shortened, without the path that our message has already."""
     text = " ".join(str(error).replace(str(path), "file").split()) or type(error).__name__
     if text.startswith("decoder error"):  # Pillow's number says no more
         return "its compressed data are damaged or end early"

@@ -1,4 +1,4 @@
-"""What every data set looks like to the rest of the program: splits of images with label maps."""
+"""The interface of every data set to the rest of the program: splits of images with label maps."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Split(Sequence[Sample]):
         raise NotImplementedError
 
     def check(self) -> None:
-        """Raise `UserError` for what can be seen to be wrong without decoding every image. Nothing, by default."""
+        """Raise `UserError` for faults that are seen without decoding every image. By default nothing is checked."""
 
     def take(self, count: int) -> Split:
         """The first `count` images, or all where there are fewer."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
-        """The same for the same images and labels: file names and bytes, or generator version and seed."""
+        """A hash of images and labels: of file names and bytes, or of generator version and seed."""
         raise NotImplementedError
 
     def part_fingerprint(self, indices: Sequence[int]) -> str:
@@ -73,7 +73,7 @@ class Split(Sequence[Sample]):
         return ()
 
     def unlabelled(self) -> Split:
-        """The same images for uses that look at no label; masks in files then have no part in its fingerprint."""
+        """The split for uses that need no label; masks in files then have no part in its fingerprint."""
         return self
 
     def __len__(self) -> int:
@@ -100,13 +100,13 @@ class Dataset:
 
     name: str
     class_names: tuple[str, ...]
-    """By label value."""
+    """Names of the classes, by label value."""
     _splits: Mapping[str, Split] = field(repr=False)
     void: int = VOID
     void_classes: tuple[int, ...] = ()
     """Classes that no label can be, ascending: a network may predict them, and they are never scored."""
     note: str = ""
-    """What explains that a split is missing, for the message."""
+    """Reason why a split is missing, for the message."""
 
     @property
     def splits(self) -> tuple[str, ...]:

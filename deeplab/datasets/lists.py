@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 class Line(NamedTuple):
     number: int
-    """From 1."""
+    """Line number, from 1."""
     text: str
 
 
@@ -67,7 +67,7 @@ def _text(path: Path, content: bytes, fallback: str | None) -> str:
 def read_id_list(path: Path) -> list[Line]:
     """Entries of a list of images, one a line; those that start with # are comments.
 
-    What is not UTF-8 is read as Latin-1: an entry that is misread so matches no image, and is named.
+    Text that is not UTF-8 is read as Latin-1: an entry that is misread so matches no image, and is named.
     """
     return [line for line in read_lines(path, fallback="latin-1") if not line.text.startswith("#")]
 
@@ -101,7 +101,7 @@ def chosen(by_id: Mapping[str, T], lines: Sequence[Line], source: Path) -> dict[
 
 
 def _forms(text: str) -> Iterator[str]:
-    """What an entry may mean, the likeliest first."""
+    """The ids that an entry may mean, the likeliest first."""
     bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
     for entry in dict.fromkeys((bare, re.split(r"[\t,;]", bare)[0].strip(), bare.split()[0] if bare.split() else bare)):
         for name in dict.fromkeys((entry, re.split(r"[/\\]", entry)[-1])):

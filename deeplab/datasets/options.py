@@ -45,7 +45,7 @@ class DatasetKind:
     options: type[Options]
     splits: DefaultSplits
     is_generated: bool = False
-    """Made by the program: there is no folder."""
+    """Whether the images are made by the program: there is no folder."""
 
 
 def checked_options(model: type[Options], given: Mapping[str, Any]) -> Options:

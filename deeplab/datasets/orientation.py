@@ -9,7 +9,7 @@ _TAG = 274
 
 
 def stored_orientation(image: Image.Image) -> int:
-    """1 where there is no tag, or none that can be read, as viewers do. Pillow turns a TIFF as it loads it."""
+    """The tag's value; 1 where there is none that can be read, as viewers do. Pillow turns a TIFF as it loads it."""
     if image.format == "TIFF":
         return 1
     try:

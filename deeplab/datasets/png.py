@@ -20,7 +20,7 @@ BITS_AT = 24
 _HEADER_AT = 16
 _SIGNATURE_BYTES = 8
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""By colour type (section 11.2.1)."""
+"""Channels by colour type (section 11.2.1)."""
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column, first row, column step and row step of each pass of an interlaced image (section 8.1)."""
 _INPUT_BLOCK, _OUTPUT_BLOCK = 2**16, 2**20
@@ -32,7 +32,7 @@ def check_complete(path: Path, content: bytes) -> None:
     Time grows with the pixels, memory does not. `content` begins with a signature and a header chunk.
 
     Raises:
-        UserError: as said.
+        UserError: the pixel data are incomplete or do not inflate.
     """
     needed = _pixel_bytes(*struct.unpack_from(">IIBBBBB", content, _HEADER_AT))
     try:

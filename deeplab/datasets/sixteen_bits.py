@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 _OTHER_ORDER = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
-"""By the last letter of Pillow's name of a memory layout, such as RGB;16L. N is the machine's own order."""
+"""The other byte order, by the last letter of Pillow's name of a memory layout, such as RGB;16L; N is native."""
 
 
 def eight_bit_colours(upper: Image.Image, content: bytes) -> Image.Image:
@@ -22,7 +22,7 @@ def eight_bit_colours(upper: Image.Image, content: bytes) -> Image.Image:
     A transparent colour (PNG) becomes an alpha channel.
 
     Args:
-        upper: what Pillow decoded: RGB, RGBA or CMYK.
+        upper: the image as Pillow decoded it: RGB, RGBA or CMYK.
         content: the file.
     """
     high, low = _bytes_of_samples(upper, content)

@@ -1,4 +1,4 @@
-"""TIFF files: what Pillow reads wrong, or leaves out in silence, is found by the tags and refused.
+"""TIFF files: a file that Pillow reads wrong, or in part without a message, is found by its tags and refused.
 
 TIFF 6.0; sections are of it.
 """
@@ -31,7 +31,7 @@ AS_PNG = "save it as PNG of 8 or 16 bits"
 
 
 def check_readable(path: Path, tags: Mapping[int, Any], file_bytes: int) -> None:
-    """Refuse what Pillow would decode to other pixels than those stored.
+    """Refuse a file that Pillow would decode to other pixels than those stored.
 
     Args:
         path: for messages.
@@ -71,7 +71,7 @@ def check_lossless(path: Path, tags: Mapping[int, Any]) -> None:
 
 
 def unsupported(content: bytes) -> str | None:
-    """What kind of TIFF a file that Pillow cannot open is, for a message; None where it is no TIFF."""
+    """The kind of a TIFF file that Pillow cannot open, for a message; None where it is no TIFF."""
     if content[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
     try:
@@ -110,7 +110,7 @@ def _bits(tags: Mapping[int, Any]) -> tuple[int, ...]:
 
 
 def _check_byte_counts(path: Path, tags: Mapping[int, Any], bits: Sequence[int], file_bytes: int) -> None:
-    """Each strip or tile is there, within the file, and as long as its pixels need where they are uncompressed."""
+    """Check that each strip or tile is in the file, and as long as its pixels need where they are uncompressed."""
     compression = tags.get(COMPRESSION, 1)
     if compression == OLD_JPEG:  # a JPEG file within the file, which says where it is by tags of its own
         return

@@ -71,7 +71,7 @@ def open_voc(root: Path, options: Options) -> Dataset:
 
 
 def _year_folder(root: Path) -> Path:
-    """Of several years the last, 2012."""
+    """The folder of one year; of several years the last, 2012."""
     for below in ("", "VOC2012", "VOCdevkit/VOC2012"):
         folder = child(root, below)
         if all(child(folder, name).is_dir() for name in FOLDERS):

@@ -1,6 +1,6 @@
 """Devices that an exported network is run on: built for the device, started there, and measured.
 
-`run` gives what a device computed and what it took: `DeviceRun`. The one device so far is a Cortex-M7 without an
+`run` returns the outputs and the memory used: a `DeviceRun`. The one device so far is a Cortex-M7 without an
 operating system, emulated by QEMU (`board`).
 """
 

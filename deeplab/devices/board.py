@@ -1,4 +1,4 @@
-"""A Cortex-M7 without an operating system: an exported network, linked with exactly the RAM that its plan promises.
+"""A Cortex-M7 without an operating system: an exported network, linked with exactly the RAM of its plan.
 
 QEMU emulates the board (ARM's MPS2, image AN500) and gives the same result every time. Arena and stack are the only
 things in the linked RAM; the code that feeds frames and measures has memory of its own, and the network runs on a stack
@@ -40,9 +40,9 @@ class Board:
 
     name: str
     machine: str
-    """QEMU's name for it."""
+    """QEMU's name of the board."""
     instruction_set: str
-    """As the table of stack bounds and targets name it."""
+    """Its name in the table of stack bounds and in targets."""
     processor: tuple[str, ...]
     """Flags of compilers that choose the processor."""
     flash: tuple[int, int]
@@ -62,7 +62,7 @@ CORTEX_M7 = Board(
 
 
 def missing_tools() -> str:
-    """What must be installed to run on a board, in words; "" where all is there."""
+    """The tools to install before a run on a board, in words; "" where none is missing."""
     tools = {"arm-none-eabi-gcc": "gcc-arm-none-eabi", "qemu-system-arm": "qemu-system-arm"}
     missing = {package: tool for tool, package in tools.items() if shutil.which(tool) is None}
     if not missing:
@@ -86,12 +86,12 @@ def run(
         plan: for a target whose weights are in flash, and of this board's instruction set.
         frames: each as `as_input` takes it; at least one.
         folder: where sources, program and results are written.
-        compiler: of network and kernels, without the flags of the processor; what links them is always gcc.
-        flags: more of them.
+        compiler: compiles network and kernels; flags of the processor are added. The linker is always gcc.
+        flags: further flags of the compiler.
 
     Raises:
         UserError: a tool is missing, or the plan is for another kind of memory.
-        BrokenProgramError: it does not fit the promised memory, faulted there, or did not end.
+        BrokenProgramError: the program does not fit the planned memory, faulted there, or did not end.
     """
     missing = missing_tools()
     if missing:
@@ -155,7 +155,7 @@ def _linked(
 
 
 def _memories(plan: Plan, board: Board) -> tuple[tuple[int, int], tuple[int, int]]:
-    """A memory for the network, the first that is large enough, and another for what measures."""
+    """A memory for the network, the first that is large enough, and another for the measuring code."""
     needed = plan.peak_memory_bytes + _GUARD_BYTES
     for at, memory in enumerate(board.memories):
         if needed <= memory[1]:

@@ -1,4 +1,4 @@
-"""What a run on a device showed."""
+"""Results of a run on a device."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class DeviceRun:
     outputs_equal: bool
     """Whether each frame's outputs are the same with either pattern in the arena before."""
     ram_bytes: int
-    """Of the memory that arena and stack were linked into: exactly what the plan promises."""
+    """Size of the memory that arena and stack were linked into: exactly the RAM of the plan."""
     stack_room_bytes: int
-    """Of it left for the stack, at its bottom: a deeper stack leaves the memory and faults."""
+    """The part of `ram_bytes` left for the stack, at its bottom: a deeper stack leaves the memory and faults."""
     stack_bytes: int
-    """Deepest use, from the call of `network_run` on."""
+    """Deepest stack, from the call of `network_run` on."""
     high_water_bytes: int
     """One past the highest byte of the arena that was touched, on any frame."""
     guards_intact: bool
@@ -29,5 +29,5 @@ class DeviceRun:
 
     @property
     def is_within_plan(self) -> bool:
-        """Whether arena and stack stayed within what was promised."""
+        """Whether arena and stack stayed within the planned memory."""
         return self.guards_intact and self.outputs_equal and self.stack_bytes <= self.stack_room_bytes

@@ -22,7 +22,7 @@ _TRAINED = re.compile(r"(^|/)(weights|depthwise_weights|biases|gamma|beta|moving
 
 
 class FrozenGraph:
-    """Read-only; nodes go by name, data inputs without output index. Raises `UserError` naming file and node."""
+    """Read-only; nodes have their names, data inputs no output index. Raises `UserError` naming file and node."""
 
     def __init__(self, path: Path) -> None:
         from google.protobuf.message import DecodeError
@@ -91,14 +91,14 @@ class FrozenGraph:
         self.refuse(name, "a graph without cycles")
 
     def trained(self) -> dict[str, np.ndarray]:
-        """What were the variables, by their names."""
+        """Values of the former variables, by their names."""
         names = [node.name for node in self.definition.node if node.op == "Const" and _TRAINED.search(node.name)]
         return {name: value for name in names if (value := self.constant(name)) is not None}
 
     # -- convolutions --------------------------------------------------------------------------------------------------
 
     def convolution(self, kernel: str) -> str:
-        """The one convolution that a constant is the kernel of, past what fake quantization puts between."""
+        """The one convolution that a constant is the kernel of, past nodes of fake quantization."""
         if kernel in self._convolutions:
             return self._convolutions[kernel]
         found, reached = [], [kernel]
@@ -115,7 +115,7 @@ class FrozenGraph:
         return found[0]
 
     def source(self, convolution: str) -> str:
-        """What a convolution is computed from, before SpaceToBatchND."""
+        """The input of a convolution, before SpaceToBatchND."""
         return self._spaced(convolution)[0]
 
     def window(self, convolution: str) -> tuple[int, int]:
@@ -129,7 +129,7 @@ class FrozenGraph:
         return strides[1], dilations[1] * spacing
 
     def is_padded(self, convolution: str) -> bool:
-        """SAME; where SpaceToBatchND pads, the convolution itself is VALID."""
+        """Whether padding is SAME; where SpaceToBatchND pads, the convolution itself is VALID."""
         spaced = self._spaced(convolution)[1] > 1
         return self.attribute(convolution, "padding").s == (b"VALID" if spaced else b"SAME")
 
@@ -144,7 +144,7 @@ class FrozenGraph:
         return self.inputs(before)[0], int(block[0])
 
     def epsilon(self, gamma: str) -> float | None:
-        """Of the BatchNorm that a constant scales; None where that is not to be seen."""
+        """Epsilon of the BatchNorm that a constant scales; None where the graph does not show it."""
         for name in (users := [gamma]):
             for user in self.consumers[name]:
                 if self.kind(user) in _NORMALISED:
@@ -160,7 +160,7 @@ class FrozenGraph:
     # -- the way back --------------------------------------------------------------------------------------------------
 
     def back(self, name: str) -> tuple[str, set[str]]:
-        """From a tensor to the operation that makes it, past normalisation, bias and activation.
+        """Walk from a tensor to the operation that makes it, past normalisation, bias and activation.
 
         Returns:
             (node, activations passed: `Relu`, `Relu6`).

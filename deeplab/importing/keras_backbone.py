@@ -26,12 +26,12 @@ from evaluation.errors import UserError
 MOST_CONFIG_BYTES = 10 << 20
 """Size of the text that describes a model; that of the largest of `keras.applications` has 1 MB."""
 EPSILON = 1e-3
-"""Of every BatchNorm in `keras.applications.MobileNetV2`."""
+"""Epsilon of every BatchNorm in `keras.applications.MobileNetV2`."""
 
 Arrays = Mapping[str, np.ndarray]
 """`<Keras layer>/<weight>` to array, e.g. `block_1_expand/kernel`; a depthwise kernel is `kernel` too (Keras 3)."""
 
-# What h5py, zipfile and a configuration of unexpected form raise.
+# Errors of h5py, zipfile and a configuration of unexpected form.
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 _WEIGHTS = {
@@ -137,7 +137,7 @@ def _read_archive(path: Path) -> Arrays:
 
 
 def _values(datasets: Mapping[str, h5py.Dataset]) -> Arrays:
-    """The arrays of a network, once all of their sizes are judged: HDF5 stores nothing of an array of zeros, however
+    """The arrays of a network, once all of their sizes are checked: HDF5 stores nothing of an array of zeros, however
     large, and can refer to other files."""
     total = 0
     for name, dataset in datasets.items():
@@ -187,6 +187,6 @@ def _known_layers() -> list[dict[str, Any]]:
 
 
 def _snake_case(name: str) -> str:
-    """As Keras names the groups: Conv2D -> conv2d, DepthwiseConv2D -> depthwise_conv2d."""
+    """Keras's name of a group: Conv2D -> conv2d, DepthwiseConv2D -> depthwise_conv2d."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -27,7 +27,7 @@ KINDS: dict[Kind, str] = {
     "checkpoint": "a TensorFlow checkpoint (model.ckpt, its .index file or its folder)",
     "keras": "a Keras MobileNetV2 (.h5, .keras; a backbone, to begin a training from)",
 }
-"""What can be read, in words."""
+"""Kinds of files that can be read, in words."""
 
 _SUFFIXES: dict[str, Kind] = {
     ".npz": "petitlab",
@@ -42,7 +42,7 @@ _SUFFIXES: dict[str, Kind] = {
 
 _DAMAGED = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RecursionError, TypeError,
             ValueError)  # fmt: skip
-"""What readers of other projects, and ours behind them, raise about a file whose parts contradict each other."""
+"""Errors of other projects' readers, and of ours after them, about a file whose parts contradict each other."""
 _MOST_REASON = 160
 
 
@@ -75,7 +75,7 @@ def load_start(path: Path, unstated: Unstated | None = None) -> Checkpoint | Bac
 
     Args:
         path: a network file of any kind.
-        unstated: what a TensorFlow checkpoint does not say of its network.
+        unstated: properties of the network that a TensorFlow checkpoint does not state.
 
     Raises:
         UserError: an unknown kind, a file that is missing or damaged, or a network that no spec describes.

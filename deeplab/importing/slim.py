@@ -28,7 +28,7 @@ _UNUSED_SCOPES = ("MobilenetV2/Conv_1", "MobilenetV2/Logits", "MobilenetV2/Predi
 
 @dataclass(frozen=True)
 class Unstated:
-    """What a checkpoint does not say, with the values the published networks were trained with."""
+    """Properties that a checkpoint does not state; by default those of the published networks."""
 
     input_size: tuple[int, int] | None = None
     """Height, width; None: 513 x 513."""
@@ -51,7 +51,7 @@ class Geometry:
 
 
 def check_backbone(variables: Variables, path: str) -> None:
-    """Refuse what is not a MobileNetV2, by the network it seems to be."""
+    """Refuse a network that is no MobileNetV2, and name what it seems to be."""
     if kernel_name("stem") in variables and count(variables, "block_{}/project"):
         return
     kernels = [name for name in variables if re.search(r"/(depthwise_)?weights$", name)]

@@ -52,7 +52,7 @@ def import_checkpoint(path: Path, unstated: Unstated | None = None) -> Checkpoin
 
     Args:
         path: anything `checkpoint_prefix` takes.
-        unstated: what a checkpoint does not say.
+        unstated: properties that a checkpoint does not state.
 
     Raises:
         UserError: no checkpoint or a damaged one, not MobileNetV2, or a variable that is missing, of another shape or

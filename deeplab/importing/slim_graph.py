@@ -23,7 +23,7 @@ def import_frozen_graph(path: Path, unstated: Unstated | None = None) -> Checkpo
 
     Args:
         path: the file.
-        unstated: only `input_size` is looked at, for a graph that fixes none.
+        unstated: only `input_size` is used, for a graph that fixes none.
 
     Raises:
         UserError: no such graph, not MobileNetV2, or the node or variable that does not fit.
@@ -57,7 +57,7 @@ def _geometry(graph: FrozenGraph, variables: slim.Variables, unstated: Unstated)
 
 
 def _input_size(graph: FrozenGraph, stride: int) -> tuple[int, int]:
-    """Of the image at the first convolution: its static shape, else what makes the image pooling a global one."""
+    """Size of the image at the first convolution: its static shape, else the size that makes the pooling global."""
     from deeplab.tensorflow import tf
 
     source = graph.source(graph.convolution(kernel_name("stem")))
@@ -72,7 +72,7 @@ def _input_size(graph: FrozenGraph, stride: int) -> tuple[int, int]:
             shape = before.get_operation_by_name(source).outputs[0].shape
         if shape.rank == 4 and None not in shape[1:3]:
             return shape[1], shape[2]
-    except (ValueError, KeyError, tf.errors.OpError):  # an operation this TensorFlow does not have: go by the pooling
+    except (ValueError, KeyError, tf.errors.OpError):  # an operation this TensorFlow does not have: use the pooling
         pass
     for name in graph.nodes:
         if graph.kind(name) == "AvgPool":

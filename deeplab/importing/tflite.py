@@ -108,7 +108,7 @@ class _DeeplabWalk(GraphWalk):
         return fitting[0]
 
     def _projection(self, tensor: int, layer: str) -> int:
-        """Of the 1x1 convolutions on a depthwise output, the one without clamp is the block's own."""
+        """The projection of a block: of the 1x1 convolutions on its depthwise output, the one without clamp."""
         for user in self.users(tensor, layer):
             if self.operator(user).kind == "CONV_2D" and not self.clamps_like(user, "relu"):
                 return user

@@ -1,4 +1,4 @@
-"""`python -m deeplab.pruning NETWORK --data NAME FOLDER`: accuracy against memory as channels go, measured."""
+"""`python -m deeplab.pruning NETWORK --data NAME FOLDER`: accuracy against memory as channels are removed, measured."""
 
 from __future__ import annotations
 

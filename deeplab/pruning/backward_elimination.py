@@ -1,10 +1,10 @@
-"""Rankings that count on the re-fit: what a channel costs once least squares has repaired what it can.
+"""Rankings by the cost of a channel after the re-fit: the loss that least squares cannot repair.
 
 Backward elimination in the manner of the Optimal Brain Surgeon (Hassibi & Stork 1993), for whole channels (Kurtic et
-al. 2023, "ZipLM"): the channel goes whose removal changes the outputs of its group's readers least, their weights are
-re-fitted on the channels left, and so on. Changes are weighed by the Fisher information of the outputs, so that costs
-are nats a pixel and compare across groups. On CamVid at -60 % of memory this kept 1.2 points of mIoU more than shutting
-gates one by one, which cannot know that a channel is explained by others.
+al. 2023, "ZipLM"): the channel is removed whose removal changes the outputs of its group's readers least, their weights
+are re-fitted on the channels left, and so on. Changes are weighed by the Fisher information of the outputs, so that
+costs are nats a pixel and compare across groups. On CamVid at -60 % of memory this kept 1.2 points of mIoU more than
+shutting gates one by one, which cannot know that a channel is explained by others.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def repaired_ranking(checkpoint: Checkpoint, inputs: Inputs, fisher: Mapping[str
 
     Args:
         checkpoint: the trained network.
-        inputs: what each convolution reads.
+        inputs: inputs of each convolution.
         fisher: Fisher information of each convolution's outputs (`deeplab.pruning.importance.output_fisher`).
     """
     return {group.name: _eliminated(group, checkpoint, inputs, fisher) for group in channel_groups(checkpoint.spec)}
 
 
 class _Reader:
-    """One convolution that reads a group, as channels go: the inverse covariance of its inputs, and its weights.
+    """One convolution that reads a group, as channels are removed: inverse covariance of its inputs, and its weights.
 
     With H the inverse and W the weights, removing input c and re-fitting the rest costs |W_c|^2 / H_cc / 2 and leaves
     W - H_:c W_c / H_cc; H loses what c explained in the same way. Inputs of other groups (in a concat) stay.

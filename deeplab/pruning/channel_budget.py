@@ -1,12 +1,12 @@
-"""How many channels each group loses: from where most memory goes for the accuracy that is lost.
+"""The channel budget: groups lose channels where these free most memory for the accuracy that is lost.
 
 The task: least sum of costs such that, at every step of the plan, what is alive and the weights fit. Only steps near
-the peak bind, and several tie there: thinning one of them alone saves nothing. So each step has a shadow price, its
+the peak bind, and several tie there: lowering one of them alone saves nothing. So each step has a shadow price, its
 share in a smooth maximum,
 
     price_s = exp(live_s / t) / sum over steps of exp(live / t),    t a small part of the arena,
 
-and a channel is worth its bytes at each step times the step's price, and its weights. As the highest steps are thinned,
+and a channel is worth its bytes at each step times the step's price, and its weights. As the highest steps are lowered,
 prices move on to those that have come level with them: multiplicative weights, as in the packing programs of Plotkin,
 Shmoys & Tardos (1995). All this is read off one plan, so the planner is asked once a round, not once for each group;
 and only the true peak that it answers with says what has been saved.
@@ -34,36 +34,36 @@ Planned = Callable[[NetworkSpec], tuple[Graph, Plan]]
 """From a spec to the graph of such a network, shapes only, and its reference plan."""
 
 TEMPERATURE = 0.03
-"""Of the fullest step: so far below it a step still counts."""
+"""t as a share of the fullest step: so far below it a step still counts."""
 _CHUNK = 1 / 16
-"""Of a group's original channels: what it loses at a time."""
+"""Share of a group's original channels that it loses at a time."""
 _FLOOR = 1 / 8
-"""Of a group's original channels, and `_LEAST` of them: what it always keeps."""
+"""Share of a group's original channels that it always keeps, and `_LEAST` of them."""
 _LEAST = 4
 ROUND = 1 / 128
-"""Of the reference's peak memory: what a round means to save before the planner is asked again."""
+"""Share of the reference's peak memory that a round is to save before the planner is asked again."""
 _NO_COST = 1e-30
-"""Stands for a cost of 0: of chunks that cost nothing, the one that saves most goes first."""
+"""Used in place of a cost of 0: of chunks that cost nothing, the one that saves most is removed first."""
 
 
 @dataclass(frozen=True)
 class PathStep:
-    """How narrow the network is after some rounds."""
+    """Channels removed and peak memory after some rounds."""
 
     removed: tuple[tuple[str, int], ...]
     """(group, channels it has lost so far), every group once."""
     peak_memory_bytes: int
-    """Of the reference plan."""
+    """Peak memory of the reference plan."""
 
 
 @dataclass(frozen=True)
 class PruningPath:
-    """One way from the whole network to the narrowest. Every saving is a place on it: more saving never brings a
-    channel back."""
+    """A sequence of networks from the whole one to the narrowest. Every saving is a step of it: more saving never
+    brings a channel back."""
 
     rankings: tuple[Ranking, ...]
     steps: tuple[PathStep, ...]
-    """The first has removed nothing."""
+    """Steps in order; the first has removed nothing."""
 
     @property
     def reference_bytes(self) -> int:
@@ -105,7 +105,7 @@ def narrowest(spec: NetworkSpec) -> NetworkSpec:
 
 
 def keep_for(path: PruningPath, saving: float) -> dict[str, np.ndarray]:
-    """Group name -> sorted indices of the channels that stay when `saving` of the reference's peak memory goes."""
+    """Group name -> sorted indices of the channels that stay when `saving` of the reference's peak memory is saved."""
     removed = dict(path.step_for(saving).removed)
     return {ranking.group: ranking.kept(removed[ranking.group]) for ranking in path.rankings}
 
@@ -113,7 +113,7 @@ def keep_for(path: PruningPath, saving: float) -> dict[str, np.ndarray]:
 def pruning_path(
     spec: NetworkSpec, rankings: Mapping[str, Ranking], planned: Planned, *, weight_bytes: float, until: float = 1.0
 ) -> PruningPath:
-    """From the whole network downwards, a chunk at a time of the group that saves most for what the chunk costs.
+    """The path from the whole network downwards, a chunk at a time of the group that saves most for the chunk's cost.
 
     Args:
         spec: the network.
@@ -202,7 +202,7 @@ def channel_worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: flo
 
 
 def weights_a_channel(spec: NetworkSpec, group: ChannelGroup) -> float:
-    """Weights that go with one channel of a group: what writes it, passes it on and reads it; no biases."""
+    """Weights removed with one channel of a group: of its writers, depthwise convolutions and readers; no biases."""
     shapes = weight_shapes(spec)
     written = sum(np.prod(shapes[f"{name}/kernel"][:3]) for name in group.writers)
     passed = sum(np.prod(shapes[f"{name}/kernel"][:2]) for name in group.depthwise)

@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels go, and the network really becomes narrower."""
+"""Structured pruning: whole channels are removed, so that the network becomes narrower."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def kept_channels(channels: int, sparsity: float) -> int:
 
 
 def narrowed(spec: NetworkSpec, sparsity: float) -> NetworkSpec:
-    """The spec after `sparsity` of every group is gone. Needs no weights: memory is planned before training."""
+    """The spec after `sparsity` of every group is removed. Needs no weights: memory is planned before training."""
     return with_widths(
         spec,
         {writer: kept_channels(group.channels, sparsity) for group in channel_groups(spec) for writer in group.writers},
@@ -42,7 +42,7 @@ def prune_channels(checkpoint: Checkpoint, keep: Keep, inputs: Inputs | None = N
     """Remove all channels but those named; groups not named stay whole, and the order of channels is kept.
 
     With `inputs` (`Simulator.sample_inputs`), the 1x1 convolutions that lose input channels are re-fitted by least
-    squares to give, from the channels left, what they gave before (He et al. 2017, section 3.1).
+    squares to give, from the channels left, their former outputs (He et al. 2017, section 3.1).
     """
     if inputs is not None:
         checkpoint = refitted(checkpoint, keep, inputs)
@@ -63,7 +63,7 @@ def narrowed_to(spec: NetworkSpec, keep: Keep) -> NetworkSpec:
 
 
 def take_channels(checkpoint: Checkpoint, keep: Keep) -> Checkpoint:
-    """Cut a network down to the channels named."""
+    """Remove all channels but those named, without a re-fit."""
     weights = dict(checkpoint.weights)
     for group in channel_groups(checkpoint.spec):
         indices = keep.get(group.name, np.arange(group.channels))

@@ -13,7 +13,7 @@ from deeplab.pruning.ranking import Inputs, Ranking, ranked, weight_rankings
 
 Criterion = Literal["repair", "fisher", "l1"]
 """`repair`: rise of the loss after the re-fit; `fisher`: rise of the loss without it; `l1`: size of the weights and of
-what they read, which needs no gradients, knows nothing of the loss, and compares channels of one group only."""
+their inputs, which needs no gradients, knows nothing of the loss, and compares channels of one group only."""
 
 
 def rank_channels(
@@ -28,9 +28,9 @@ def rank_channels(
 
     Args:
         checkpoint: the trained network.
-        criterion: how.
+        criterion: the measure of a channel's cost.
         frames: uint8 (N, height, width, 3) at the network's size: where gradients are taken. They need no labels.
-        inputs: what each convolution reads on them (`Simulator.sample_inputs`).
+        inputs: inputs of each convolution on them (`Simulator.sample_inputs`).
         seed: of the classes that are drawn for the Fisher information.
         fisher: the Fisher information of the outputs, where it is known (`repair` takes it).
     """

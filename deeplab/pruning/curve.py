@@ -1,4 +1,4 @@
-"""Accuracy against memory as channels go, measured: what `python -m deeplab.pruning` prints."""
+"""Accuracy against memory as channels are removed, measured: the figures of `python -m deeplab.pruning`."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from evaluation.errors import UserError
 from evaluation.planner import Plan
 
 Allotment = Literal["memory", "uniform"]
-"""`memory`: groups of channels give where that costs least; `uniform`: all give the same share."""
+"""`memory`: channels are removed from the groups where that costs least; `uniform`: the same share of every group."""
 
 _SHARES = 1024
-"""Steps in which the share that every group gives is found."""
+"""Steps in which the share removed from every group is found."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How channels are chosen, and at which bits and tiles memory and accuracy are measured."""
+    """The choice of channels, and the bits and tiles at which memory and accuracy are measured."""
 
     allotment: Allotment
     criterion: Criterion
     bits: int
-    """Of weights and activations; 32 = float."""
+    """Bits of weights and activations; 32 = float."""
     tile_count: int
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One place on the curve."""
+    """One point of the curve."""
 
     saving: float
     """Share of the whole network's peak memory that was asked for."""
     plan: Plan
     pruned: Scores
-    """After the re-fit."""
+    """Scores after the re-fit."""
     tuned: Scores | None
-    """After fine-tuning, where there was any."""
+    """Scores after fine-tuning, where there was any."""
 
 
 def curve(
@@ -65,7 +65,7 @@ def curve(
     tuning: FineTuning,
     batches: Batches,
 ) -> Iterator[CurvePoint]:
-    """The whole network, saving 0; then it less its channels for each saving.
+    """Points of the whole network, saving 0, and of the pruned network for each saving.
 
     Args:
         baseline: the trained network, which also teaches.
@@ -73,8 +73,8 @@ def curve(
         setting: see `Setting`.
         frames: uint8 (N, height, width, 3) at the network's size, which rank channels, re-fit and calibrate.
         score: measures a network.
-        tuning: how a pruned network is trained on; 0 steps for not at all.
-        batches: what it learns from.
+        tuning: options of fine-tuning a pruned network; 0 steps for none.
+        batches: images of each step.
 
     Raises:
         UserError: channels cannot save so much.

@@ -1,4 +1,4 @@
-"""Which channels of a network hang together.
+"""Groups of channels that can only be removed together.
 
 A *group* is a set of channels that one decision removes: the output channels of every convolution that writes them
 (several, where residual sums tie a chain of blocks together), with the depthwise convolutions they pass through, and
@@ -80,7 +80,7 @@ def channel_groups(spec: NetworkSpec) -> tuple[ChannelGroup, ...]:
 
 @lru_cache(maxsize=64)
 def channel_owners(spec: NetworkSpec) -> dict[str, tuple[tuple[str | None, int], ...]]:
-    """By layer, what its output channels consist of: runs of (group or None, channels), in order."""
+    """By layer, the runs of (group or None, channels) that its output channels consist of, in order."""
     groups = {writer: group.name for group in channel_groups(spec) for writer in group.writers}
     found: dict[str, tuple[tuple[str | None, int], ...]] = {}
     for layer in layers(spec):

@@ -1,16 +1,16 @@
-"""What removing channels costs in the loss, in one unit for every group: nats a pixel.
+"""The rise of the loss when channels are removed, in one unit for every group: nats a pixel.
 
 The second-order view (LeCun et al. 1989, "Optimal Brain Damage"): at a trained network the loss rises by half the
 squared change of the outputs, weighed by the Fisher information. Two estimates of it:
 
 - `gate_importance`: put a gate of 1 on each channel, shut it. The squared derivative of an image's loss by the gate,
-  averaged over images (Theis et al. 2018, equation 7; Molchanov et al. 2019, section 3.1). Repairs nothing.
+  averaged over images (Theis et al. 2018, equation 7; Molchanov et al. 2019, section 3.1). No re-fit is assumed.
 - `output_fisher`: the Fisher information of each convolution's outputs (the Kronecker factor of Martens & Grosse 2015),
-  from which `deeplab.pruning.backward_elimination` prices a channel after least squares has repaired what it can.
+  from which `deeplab.pruning.backward_elimination` prices a channel after the re-fit by least squares.
 
 Both are the Fisher information proper: classes are drawn from what the network itself predicts, so images need no
 labels. True labels (the "empirical" Fisher information) chose worse channels on CamVid: their gradients have one sign
-over whole regions, which speaks of the labels' errors rather than of the network.
+over whole regions, which shows the labels' errors rather than the network's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from deeplab.tensorflow import keras, tf
 
 
 def gate_importance(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
-    """By group, what shutting each channel costs: float64 (channels,), half the mean of (dL/dgate)^2.
+    """By group, the cost of shutting each channel: float64 (channels,), half the mean of (dL/dgate)^2.
 
     A gate scales what all writers of a group give before their activation function, so its derivative is the sum over
     writers of kernel * dL/dkernel + bias * dL/dbias. Importances add up, and compare across groups.
@@ -80,7 +80,7 @@ class LossGradients:
         self._outputs = tf.function(self._outputs_of, input_signature=signature, autograph=False)
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Make `checkpoint` the network whose loss is derived."""
+        """Make `checkpoint` the network whose loss is differentiated."""
         load_weights(self.model, self.spec, checkpoint.weights)
 
     def gates(self, frame: np.ndarray, seed: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -121,7 +121,7 @@ def drawn_loss(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seed: int32 (2,), of the drawn classes.
     """
     uniform = tf.random.stateless_uniform(tf.shape(logits), seed, minval=1e-7)
-    drawn = tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)  # Gumbel's way of drawing
+    drawn = tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)  # Gumbel-max sampling
     pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(drawn, logits)
     return tf.reduce_sum(pixels) / tf.sqrt(tf.cast(tf.size(pixels), tf.float32))
 

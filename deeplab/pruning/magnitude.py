@@ -1,9 +1,9 @@
-"""Which weights are the smallest: tfmot's mask rules, anywhere in a kernel or two of any four (2:4).
+"""Masks of the smallest weights by tfmot's rules: anywhere in a kernel, or two of any four (2:4).
 
-tfmot's layer wrappers cost 24-45 s of tracing for each network. What they do at a step, however, is one call: ask the
+tfmot's layer wrappers cost 24-45 s of tracing for each network. At a step, however, they make one call: ask the
 schedule for the sparsity, set the mask to the weights above the threshold. That call is made here on plain variables,
 so the training step keeps its one trace whatever the masks are (Zhu & Gupta 2017, "To prune, or not to prune").
-`deeplab.pruning.optimal_brain_surgeon` says what makes a weight small.
+`deeplab.pruning.optimal_brain_surgeon` measures the size of a weight by its cost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def largest(values: np.ndarray, density: float, pattern: str = "magnitude") -> n
     """Mask float32 of 0 and 1 of a kernel (h, w, in, out): where the values, by size, are the largest.
 
     Args:
-        values: weights, or what else says what they are worth.
+        values: weights, or another measure of what they are worth.
         density: share of ones.
         pattern: `magnitude`: anywhere; `2:4`: two of any four inputs in a row.
     """

@@ -1,10 +1,10 @@
-"""Single weights taken out of a trained network, and what is left fitted to do their work.
+"""Pruning of single weights of a trained network, with the weights left fitted to compensate.
 
 The Optimal Brain Surgeon (Hassibi & Stork 1993), a layer at a time (Frantar & Alistarh 2022, "Optimal Brain
-Compression"): with C the covariance of what a 1x1 convolution reads, removing weight w_i of an output and fitting that
+Compression"): with C the covariance of a 1x1 convolution's inputs, removing weight w_i of an output and fitting that
 output's others costs w_i^2 / (C^-1)_ii of squared error, times half the output's Fisher information nats a pixel. The
-cheapest go, in passes, and prices are worked out anew between them. Layers are taken in network order: each is fitted
-to give what the whole network gave, on what the pruned layers before it really pass on, so errors do not add up.
+cheapest are removed, in passes, and prices are computed anew between them. Layers are taken in network order: each is
+fitted to the outputs of the whole network, on the outputs of the pruned layers before it, so errors do not add up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deeplab.simulation import simulator
 from deeplab.sparsity import Thinning
 
 PASSES = 4
-"""In which one layer's weights go, each the same share of those that are left."""
+"""Passes that prune one layer, each the same share of the weights that are left."""
 
 
 def prune_weights(
@@ -32,9 +32,9 @@ def prune_weights(
 
     Args:
         checkpoint: a trained network.
-        thinning: how many go of each kernel, and in what pattern.
+        thinning: the share of each kernel that becomes 0, and its pattern.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed.
-        inputs: what the network's convolutions read on them (`Simulator.sample_inputs`, `PIXELS_PER_IMAGE`).
+        inputs: inputs of the network's convolutions on them (`Simulator.sample_inputs`, `PIXELS_PER_IMAGE`).
         fisher: Fisher information of each convolution's outputs (`deeplab.pruning.importance.output_fisher`).
     """
     runner = simulator(checkpoint.spec)
@@ -61,8 +61,8 @@ class LayerFit:
     """A 1x1 convolution with some of its weights, fitted by least squares to outputs.
 
     Args:
-        given: float64 (samples, in), what it reads.
-        wanted: float64 (samples, out), what it should give, without bias.
+        given: float64 (samples, in), its inputs.
+        wanted: float64 (samples, out), the outputs to fit, without bias.
         kernel: float64 (in, out), which the ridge draws towards; a weight that is 0 is none.
     """
 
@@ -76,7 +76,7 @@ class LayerFit:
         self._left = kernel != 0.0
 
     def _alike(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(inputs left, the outputs that are left with them): these are solved together."""
+        """(inputs left, the outputs that have just these inputs left): such outputs are solved together."""
         outputs: dict[bytes, list[int]] = {}
         for output, left in enumerate(self._left.T):
             outputs.setdefault(left.tobytes(), []).append(output)
@@ -85,7 +85,7 @@ class LayerFit:
                 yield np.flatnonzero(self._left[:, alike[0]]), np.array(alike)
 
     def costs(self) -> np.ndarray:
-        """Of each weight, how much the squared error of its output rises without it: float64 (in, out)."""
+        """For each weight, the rise of its output's squared error without it: float64 (in, out)."""
         costs = np.zeros_like(self._aim)
         for left, alike in self._alike():
             factor, _ = lapack.dpotrf(self._covariance[np.ix_(left, left)], lower=True)
@@ -96,7 +96,7 @@ class LayerFit:
         return costs
 
     def keep(self, mask: np.ndarray) -> None:
-        """Keep of the weights that are left those of a mask, bool (in, out)."""
+        """Remove the weights that are not in a mask, bool (in, out)."""
         self._left = self._left & mask
 
     def kernel(self) -> np.ndarray:
@@ -108,5 +108,5 @@ class LayerFit:
         return kernel
 
     def shift(self, kernel: np.ndarray) -> np.ndarray:
-        """Of the bias, next to a kernel: float64 (out,), so that the mean output is the wanted one."""
+        """The change of the bias for a kernel, float64 (out,), that makes the mean output the wanted one."""
         return self._means[1] - self._means[0] @ kernel

@@ -1,4 +1,4 @@
-"""In which order the channels of each group go, and what each removal costs; by weights alone, without gradients."""
+"""Rankings: the order in which each group's channels are removed, and the costs; by weights alone, not gradients."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.groups import ChannelGroup, channel_groups
 
 Inputs = Mapping[str, np.ndarray]
-"""By convolution: float32 (samples, channels) of what it reads on images."""
+"""By convolution, its inputs on images: float32 (samples, channels)."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The order in which the channels of one group go."""
+    """The order in which the channels of one group are removed."""
 
     group: str
     order: tuple[int, ...]
-    """Channels, the first to go first."""
+    """Channels, the first to be removed first."""
     costs: tuple[float, ...]
-    """What each removal adds to what those before it have cost."""
+    """Cost that each removal adds to that of those before it."""
 
     def kept(self, removed: int) -> np.ndarray:
-        """Channels left when `removed` are gone, sorted."""
+        """Channels left when `removed` are removed, sorted."""
         return np.sort(np.array(self.order[removed:], np.int64))
 
 
@@ -36,7 +36,7 @@ def weight_rankings(checkpoint: Checkpoint, inputs: Inputs | None = None) -> dic
 
 
 def ranked(scores: Mapping[str, np.ndarray]) -> dict[str, Ranking]:
-    """Rankings from scores that add up: the least goes first."""
+    """Rankings from scores that add up: the least is removed first."""
     return {
         name: Ranking(name, tuple(np.argsort(score, kind="stable").tolist()), tuple(np.sort(score).tolist()))
         for name, score in scores.items()
@@ -44,11 +44,11 @@ def ranked(scores: Mapping[str, np.ndarray]) -> dict[str, Ranking]:
 
 
 def weight_importance(checkpoint: Checkpoint, group: ChannelGroup, inputs: Inputs | None = None) -> np.ndarray:
-    """How much each channel of a group matters, float64 (channels,), by its weights. Comparable within the group only.
+    """Importance of each channel of a group by its weights, float64 (channels,). Comparable within the group only.
 
     With `inputs`, the energy a channel adds to the convolutions that read it, E[x_c^2] * |w_c|^2 (after He et al. 2017,
     "Channel Pruning"). Without, the mean absolute weight in every kernel that writes or reads it (after Li et al. 2017,
-    "Pruning Filters"). Each kernel is normalised to mean 1, so that none speaks louder for its size.
+    "Pruning Filters"). Each kernel is normalised to mean 1, so that none counts more for its size.
     """
     score = np.zeros(group.channels)
 

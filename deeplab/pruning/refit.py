@@ -1,4 +1,4 @@
-"""Least squares after pruning: the channels left give, as well as they can, what all of them gave before."""
+"""Least squares after pruning: weights are re-fitted so that the channels left give the outputs of all of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from deeplab.pruning.groups import kept_inputs
 from deeplab.pruning.ranking import Inputs
 
 PIXELS_PER_IMAGE = 256
-"""What is sampled of each image (`Simulator.sample_inputs`): enough for the covariance of a thousand channels."""
+"""Pixels sampled of each image (`Simulator.sample_inputs`): enough for the covariance of a thousand channels."""
 RIDGE = 1e-4
-"""Of the mean variance of a channel: keeps the fit from trusting directions the images hardly show."""
+"""Ridge as a share of the mean variance of a channel: keeps the fit from directions the images hardly show."""
 
 
 def ridge_of(covariance: np.ndarray) -> float:
-    """What is added to the diagonal of a covariance before it is solved with."""
+    """The ridge: a number added to the diagonal of a covariance before it is solved with."""
     return float(RIDGE * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny)
 
 
@@ -33,7 +33,7 @@ def refitted(checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], inputs: Inp
         covariance = (x - mean).T @ (x - mean) / len(x)
         present = covariance[np.ix_(kept, kept)]
         fitted = np.linalg.solve(present + ridge_of(present) * np.eye(len(kept)), covariance[kept] @ kernel[0, 0])
-        # The mean of what is lost goes into the bias.
+        # The mean of the channels that are removed is added to the bias.
         shift = mean @ kernel[0, 0] - mean[kept] @ fitted
         whole = np.zeros_like(kernel)
         whole[0, 0, kept] = fitted

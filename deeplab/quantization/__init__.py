@@ -1,4 +1,4 @@
-"""Quantization: float networks to integers that the runtime computes with. No TensorFlow in the types."""
+"""Quantization of float networks to the integers that the runtime computes with. No TensorFlow in the types."""
 
 from deeplab.quantization.grids import Clipping, activation_grids, shared_grids
 from deeplab.quantization.kernels import quantize_kernel

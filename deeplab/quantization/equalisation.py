@@ -1,10 +1,10 @@
-"""Cross-layer equalisation: channels scaled so that they share one grid better, and the network stays the same.
+"""Cross-layer equalisation: channels are scaled to share one scale better, and the network stays the same.
 
 A channel's values may be multiplied by any s > 0 where they are written if they are divided by it where they are read
-(Nagel et al. 2019, section 4.1). Weights here have a scale per output channel, so what a channel's factor can even out
-is its range in the activation's one grid, and the weights that read it within each of their rows. The factor is the
-geometric compromise of the two, as the paper's s = sqrt(r1 r2) / r2 is between two kernels; where only depthwise layers
-read, which have a scale for each channel, the activation alone decides.
+(Nagel et al. 2019, section 4.1). Weights here have a scale per output channel, so a channel's factor can even out its
+range among those of the activation, which has one scale, and the weights that read it within each of their rows. The
+factor is the geometric compromise of the two, as the paper's s = sqrt(r1 r2) / r2 is between two kernels; where only
+depthwise layers read, which have a scale for each channel, the activation alone decides.
 
 Nagel et al. replace ReLU6 by ReLU. Here the clamp stays: it commutes with s for channels only that never reach it, and
 must not reach it afterwards; the others keep s = 1. On images like those seen, the float network is unchanged.
@@ -42,9 +42,8 @@ def equalize(checkpoint: Checkpoint, ranges: Mapping[str, Range]) -> Checkpoint:
 
 
 def _channels(spec: NetworkSpec) -> tuple[dict[str, np.ndarray], int]:
-    """Of each layer's output the numbers of its channels, int (channels,), and how many numbers there are.
-
-    Channels have one number where one factor must serve them: what a layer only moves, and what is added together.
+    """By layer, a number for each output channel, int (channels,), and the count of numbers. Channels that must have
+    one factor have one number: those that a layer only moves, and those that are added together.
     """
     numbers: dict[str, np.ndarray] = {}
     count = 0

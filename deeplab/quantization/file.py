@@ -19,7 +19,7 @@ _PARTS = ("kernels", "kernel_scales", "biases")
 
 
 def network_bytes(network: QuantizedNetwork) -> bytes:
-    """Everything `parse_network` needs."""
+    """The bytes of a network that `parse_network` reads."""
     header = {
         "spec": network.spec.to_dict(),
         "bits": asdict(network.bits),

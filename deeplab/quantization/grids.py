@@ -1,4 +1,4 @@
-"""Grids of the activations: which tensors share one, and where each is clipped."""
+"""Quantization parameters of the activations: tensors that share them, and the range at which values are clipped."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _CLIPPING_GRID = np.linspace(1.0, 0.3, 36)
 
 @dataclass(frozen=True)
 class Clipping:
-    """Where the range of an activation ends."""
+    """The rule for the range at which an activation is clipped."""
 
     rule: Literal["mse", "percentile", "range"] = "mse"
-    """`mse`: the share of the seen range that minimises the squared error of rounding and clipping; `percentile`: what
-    holds `percentile` of the values on either side; `range`: all that was seen."""
+    """`mse`: the share of the seen range that minimises the squared error of rounding and clipping; `percentile`: the
+    range that holds `percentile` of the values on either side; `range`: the whole seen range."""
     percentile: float = 99.99
     """Per cent, for `percentile`."""
 
@@ -36,7 +36,8 @@ class Clipping:
 def activation_grids(
     spec: NetworkSpec, ranges: Mapping[str, Range], bits: BitWidths, clipping: Clipping | None = None
 ) -> dict[str, ActivationQuantization]:
-    """One grid per layer. Layers that only move values (pool, resize, concat) share the grid of what they move."""
+    """The quantization of each layer's output; layers that only move values (pool, resize, concat) have their
+    inputs'."""
     grids = {}
     for members in shared_grids(spec):
         if INPUT in members:
@@ -51,7 +52,7 @@ def activation_grids(
 
 
 def shared_grids(spec: NetworkSpec) -> list[tuple[str, ...]]:
-    """Layers whose outputs must be on one grid, in network order of their first member."""
+    """Layers whose outputs must share scale and zero point, in network order of their first member."""
     member_of: dict[str, list[str]] = {}
     for layer in layers(spec):
         group = [layer.name]
@@ -67,7 +68,7 @@ def shared_grids(spec: NetworkSpec) -> list[tuple[str, ...]]:
 
 
 def clipped_grid(ranges: list[Range], bits: int, clipping: Clipping) -> ActivationQuantization:
-    """One grid for values that were seen to span `ranges`."""
+    """The quantization of values that were seen to span `ranges`."""
     low = min(0.0, *(seen.low for seen in ranges))
     high = max(0.0, *(seen.high for seen in ranges))
     sample = np.concatenate([seen.sample for seen in ranges]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Kernels on symmetric grids, one an output channel."""
+"""Symmetric quantization of kernels, with one scale an output channel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLIPPING_GRID = np.linspace(1.0, 0.3, 36)
 
 
 def quantize_kernel(kernel: np.ndarray, bits: int, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and float32 scales per output channel. Below 8 bits the clipping that minimises the squared error is taken.
+    """Quantized values and float32 scales per output channel. Below 8 bits, clipping minimises the squared error.
 
     A channel of zeros gets scale 1, so that no multiplier degenerates. Zeros stay 0: pruned kernels stay sparse.
     """
@@ -32,7 +32,7 @@ def quantize_kernel(kernel: np.ndarray, bits: int, layer: Layer) -> tuple[np.nda
 
 
 def outputs_last(kernel: np.ndarray, layer: Layer) -> np.ndarray:
-    """(weights of one output channel, output channels)."""
+    """The kernel as (weights of one output channel, output channels)."""
     return kernel.reshape(-1, kernel.shape[3] if layer.kind == "conv" else kernel.shape[2])
 
 

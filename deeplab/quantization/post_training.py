@@ -1,4 +1,4 @@
-"""Quantization after training: a float network and what its activations span -> integers for the runtime.
+"""Post-training quantization: a float network and the ranges of its activations -> integers for the runtime.
 
 Weights: symmetric, per output channel. Activations: asymmetric, per tensor (symmetric at 16 bits, as TFLite's 16x8).
 Bias: int32 at scale s_in * s_w (int64 at 16-bit activations). TFLite quantization specification; Jacob et al. 2018.
@@ -27,9 +27,9 @@ def quantize(
 
     Args:
         checkpoint: the float network.
-        ranges: what each layer's output was seen to span (`calibrate`).
+        ranges: range of each layer's output (`calibrate`).
         bits: of weights and activations.
-        clipping: where the activations' ranges end; by the squared error if None.
+        clipping: rule for the activations' ranges; by the squared error if None.
     """
     activations = activation_grids(checkpoint.spec, ranges, bits, clipping)
     means = _channel_means(checkpoint.spec, ranges)
@@ -47,7 +47,7 @@ def quantize(
 
 
 def quantize_bias(bias: np.ndarray, scale: np.ndarray, bits: BitWidths) -> np.ndarray:
-    """Codes of a bias at the accumulator's scale: int32, or int64 with 16-bit activations."""
+    """Quantized values of a bias at the accumulator's scale: int32, or int64 with 16-bit activations."""
     dtype = np.int64 if bits.activations == 16 else np.int32
     limits = np.iinfo(dtype)
     return np.clip(np.rint(bias / scale), limits.min, limits.max).astype(dtype)
@@ -65,7 +65,7 @@ def _channel_means(spec: NetworkSpec, ranges: Mapping[str, Range]) -> dict[str, 
 
 
 def _mean_response(kernel: np.ndarray, input_mean: np.ndarray, layer: Layer) -> np.ndarray:
-    """What a convolution gives on an input that is everywhere at its mean, (out channels,). Padding is left out."""
+    """The output of a convolution whose input is everywhere at its mean, (out channels,). Padding is left out."""
     if layer.kind == "conv":
         return np.einsum("hwio,i->o", kernel, input_mean)
     return kernel.sum(axis=(0, 1, 3)) * input_mean

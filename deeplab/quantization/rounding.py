@@ -1,9 +1,9 @@
-"""Learned rounding of weights, layer by layer: AdaRound (Nagel et al. 2020, "Up or Down? Adaptive Rounding").
+"""AdaRound: adaptive rounding of weights, layer by layer (Nagel et al. 2020, "Up or Down? Adaptive Rounding").
 
 Nearest is the best rounding of each weight and not of a layer: errors of weights that are read together can cancel.
 Each weight's choice, down or up, is relaxed to h in [0, 1], the layer's output on sampled windows is brought near the
 float one by gradient descent, and a regulariser drives every h to 0 or 1. Layers are taken in network order, and each
-reads what the layers rounded before it really give (the paper's asymmetric reconstruction, eq. 25).
+reads the outputs of the layers rounded before it (the paper's asymmetric reconstruction, eq. 25).
 
 In numpy: a layer is one matrix product, and its gradient another, so there is nothing to trace.
 """
@@ -27,24 +27,24 @@ _LEAST_OPEN = 0.01
 
 @dataclass(frozen=True)
 class LearnedRounding:
-    """How long and how hard each layer's rounding is learned."""
+    """Options of AdaRound for each layer."""
 
     steps: int = 500
     batch: int = 256
     """Windows a step."""
     learning_rate: float = 5e-2
-    """Of Adam, for the logit of h."""
+    """Learning rate of Adam, for the logit of h."""
     regularisation: float = 10.0
-    """Per weight, where one weight's share of the error of nearest rounding counts 1."""
+    """Weight of the regulariser per weight, where one weight's share of the error of nearest rounding counts 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerProblem:
-    """One layer as a matrix: what it reads, what it should give, and the grid of its weights."""
+    """One layer as a matrix: inputs, outputs to fit, and scales of its weights."""
 
     windows: np.ndarray
-    """float32 (n, k) with k = taps x input channels, or of a depthwise layer (n, taps, channels): what the quantized
-    network really gives it."""
+    """float32 (n, k) with k = taps x input channels, or for a depthwise layer (n, taps, channels): inputs of the layer
+    in the quantized network."""
     target: np.ndarray
     """float32 (n, out): the float layer's output on the float network's windows, before the activation function."""
     kernel: np.ndarray
@@ -54,18 +54,18 @@ class LayerProblem:
     bias: np.ndarray
     """float32 (out,): where the search for the best one starts, the float one."""
     limit: int
-    """Largest code."""
+    """Largest quantized value."""
     ceiling: float | None
     """Upper clamp of the activation function (6 of ReLU6), infinity for ReLU; None if linear."""
 
 
 def response(windows: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """(n, out): matrix product, or the channel-by-channel one of a depthwise layer."""
+    """The outputs (n, out): matrix product, or the channel-by-channel one of a depthwise layer."""
     return windows @ kernel if windows.ndim == 2 else np.einsum("ntc,tc->nc", windows, kernel, optimize=True)
 
 
 def learn_rounding(problem: LayerProblem, options: LearnedRounding, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Codes float32 shaped as the kernel, and the bias float32 (out,) that fits them best.
+    """Quantized values, float32 shaped as the kernel, and the bias, float32 (out,), that fits them best.
 
     Never worse than nearest rounding on the windows: of the two the better one is returned, output channel by channel.
     """
@@ -86,10 +86,9 @@ def learn_rounding(problem: LayerProblem, options: LearnedRounding, seed: int) -
 
 
 def _settled(problem: LayerProblem, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of one rounding: the bias that fits best, and the mean squared error of each output with it.
-
-    Newton's method on the squared error behind the activation function: what is clamped on both sides does not count.
-    The mean before it would be drawn by values that never come through.
+    """The bias that fits a rounding best, and the mean squared error of each output with it. Newton's method on the
+    squared error after the activation function: values that are clamped on both sides do not count. The mean error
+    before it would depend on values that are always clamped.
     """
     given = response(problem.windows, codes * problem.scales)
     wanted = activated(problem.target, problem.ceiling)
@@ -109,7 +108,7 @@ def _settled(problem: LayerProblem, codes: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def activated(values: np.ndarray, ceiling: float | None) -> np.ndarray:
-    """Clamped to [0, ceiling], or as it is where there is no activation function."""
+    """Values clamped to [0, ceiling], or as they are where there is no activation function."""
     return values if ceiling is None else np.clip(values, 0.0, ceiling)
 
 

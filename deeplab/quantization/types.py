@@ -1,4 +1,4 @@
-"""A network in integers as data, and what it is made from: ranges, grids, bit-widths."""
+"""A network in integers as data, and its inputs: ranges, quantization parameters, bit-widths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INPUT_SCALE = 1.0 / 127.5
 INPUT_ZERO_CODE = 127
 INPUT_BITS = 8
 FLOAT_INPUT_ZERO = 127.5
-"""The code of zero in float: pixel / 127.5 - 1, what the float networks were trained with."""
+"""The pixel value of real 0 in a float network: real = pixel / 127.5 - 1, as the networks were trained."""
 
 
 Stage = Literal["backbone", "aspp", "decoder"]
@@ -41,18 +41,17 @@ class BitWidths:
     """Bits of the weights and activations of one network, by stage."""
 
     weights: int
-    """2 to 8, or 16: of every kernel that nothing below says otherwise of."""
+    """Bits of every kernel that no field below names: 2 to 8, or 16."""
     activations: int
-    """4, 6, 8 or 16: of every activation that nothing below says otherwise of. The input has 8, which is what a camera
-    delivers."""
+    """Bits of every activation that no field below names: 4, 6, 8 or 16. The input has 8, as a camera delivers it."""
     aspp_weights: int | None = None
     decoder_weights: int | None = None
     aspp_activations: int | None = None
     decoder_activations: int | None = None
     edge_weights: int | None = None
-    """Of the first and the last layer, stem and logits, which the image and the classes meet directly."""
+    """Weight bits of the first and the last layer, stem and logits, which the image and the classes meet directly."""
     depthwise_weights: int | None = None
-    """Of every depthwise convolution: a channel's few weights have no others next to them whose errors could cancel."""
+    """Weight bits of every depthwise convolution: a channel's few weights have no others whose errors could cancel."""
 
     def __post_init__(self) -> None:
         activations = {self.activations_of(stage) for stage in STAGES}
@@ -72,13 +71,13 @@ class BitWidths:
         return self.activations if own is None else own
 
     def grid_bits(self, members: tuple[str, ...]) -> int:
-        """Bits of the outputs of layers that are on one grid: the most that any of their stages has."""
+        """Bits of the outputs of layers that share quantization parameters: the most that any of their stages has."""
         return max(self.activations_of(stage_of(name)) for name in members)
 
 
 @dataclass(frozen=True, eq=False)
 class Range:
-    """What one layer's output was seen to span on calibration images."""
+    """The range of one layer's output on calibration images."""
 
     channel_low: np.ndarray
     """float32 (channels,): least value of each channel."""
@@ -100,7 +99,7 @@ class Range:
 
 @dataclass(frozen=True)
 class ActivationQuantization:
-    """Grid of one activation tensor: real = scale * (q - zero_point), q in [low, high]."""
+    """Quantization of one activation tensor: real = scale * (q - zero_point), q in [low, high]."""
 
     scale: float
     """Exactly representable in float32, as the runtime stores it."""
@@ -123,21 +122,22 @@ class QuantizedNetwork:
     spec: NetworkSpec
     bits: BitWidths
     kernels: Mapping[str, np.ndarray]
-    """By layer: int8 or int16 codes in [-(2^(w-1) - 1), 2^(w-1) - 1], shaped as the float kernel."""
+    """By layer: int8 or int16 values in [-(2^(w-1) - 1), 2^(w-1) - 1], shaped as the float kernel."""
     kernel_scales: Mapping[str, np.ndarray]
-    """By layer: float32 (out channels,)."""
+    """Scales by layer: float32 (out channels,)."""
     biases: Mapping[str, np.ndarray]
     """By layer: int32, or int64 with 16-bit activations, (out channels,)."""
     activations: Mapping[str, ActivationQuantization]
-    """By layer, the input's included."""
+    """Quantization of the activations by layer, the input's included."""
 
     def codes(self) -> dict[str, np.ndarray]:
-        """The integers themselves as float32, named as `Checkpoint.weights`."""
+        """The quantized values themselves as float32, named as `Checkpoint.weights`."""
         weights = {f"{name}/kernel": codes.astype(np.float32) for name, codes in self.kernels.items()}
         return weights | {f"{name}/bias": codes.astype(np.float32) for name, codes in self.biases.items()}
 
     def multipliers(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """By convolution: how TFLite requantizes its accumulator, as `deeplab.model.Requantize` wants it.
+        """Multipliers with which TFLite requantizes accumulators, by convolution, in the form of
+        `deeplab.model.Requantize`.
 
         (head, guard), float64 (out channels,): head / guard is s_in * s_w / s_out with a mantissa of 31 bits, and guard
         is 2^shift, the resolution the product is first rounded at. With 16-bit activations the mantissa has 15 bits and
@@ -157,7 +157,7 @@ class QuantizedNetwork:
         return mantissa * np.exp2(np.maximum(exponent, 0) - 31.0), np.exp2(np.maximum(-exponent, 0.0))
 
     def sum_multipliers(self, layer: Layer) -> tuple[float, list[float], list[float]]:
-        """Of a sum: the factor both terms are shifted by, and heads and guards of first term, second term and sum.
+        """Multipliers of a sum: the factor both terms are shifted by, and heads and guards of both terms and the sum.
 
         TFLite's ADD (`AddParams`): left shift 20, or 15 at 16 bits; both terms over twice the larger scale.
         """
@@ -169,7 +169,7 @@ class QuantizedNetwork:
         return shifted, heads.tolist(), guards.tolist()
 
     def clamp(self, layer: Layer) -> tuple[int, int]:
-        """Lowest and highest code of a layer's output, its activation function included (TFLite's
+        """Lowest and highest quantized value of a layer's output, its activation function included (TFLite's
         `CalculateActivationRangeQuantized`)."""
         grid = self.activations[layer.name]
         low, high = grid.low, grid.high

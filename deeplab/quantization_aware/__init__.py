@@ -1,4 +1,4 @@
-"""Quantization-aware training with tfmot: weights and grids learned through the rounding they will be shipped with."""
+"""Quantization-aware training with tfmot: weights and scales are learned through the rounding they are shipped with."""
 
 import deeplab.tensorflow  # noqa: F401 - before tfmot, which must find Keras 2
 from deeplab.quantization_aware.training import AwareTraining, train_aware

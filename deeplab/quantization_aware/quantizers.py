@@ -1,13 +1,13 @@
-"""tfmot quantizers and quantize configurations on this project's grids.
+"""tfmot quantizers and quantize configurations with this project's quantization parameters.
 
-tfmot's own n-bit scheme has grids that TFLite's converter knows. Ours are those of `QuantizedNetwork`: per output
-channel and symmetric for weights, one asymmetric grid for all tensors that must share one. Each starts where
-post-training quantization left it and is learned: scale = start * exp(factor * t), the zero point stays.
+tfmot's own n-bit scheme has the parameters that TFLite's converter knows. Ours are those of `QuantizedNetwork`: one
+symmetric scale per output channel for weights, one scale and zero point for all tensors that must share them. A scale
+starts where post-training quantization left it and is learned: scale = start * exp(factor * t), the zero point stays.
 
-What is trained is counted in steps of these grids, weights and biases too: folded kernels differ by orders of
-magnitude, and one learning rate for real values would move some of them by many codes before others move by one.
-A weight must go a quarter of a step or more before anything is rounded otherwise; what moves many values at once, a
-bias or a grid, is learned more slowly, or it runs away before the first weight has changed.
+Trained variables are counted in steps of these scales, weights and biases too: folded kernels differ by orders of
+magnitude, and one learning rate for real values would move some of them by many steps before others move by one. A
+weight must move a quarter of a step or more before it is rounded otherwise; a bias or a scale, which moves many values
+at once, is learned more slowly, or it diverges before the first weight has changed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from deeplab.tensorflow import keras, tf
 BIAS_STEP = 0.1
 """Unit of a bias, in steps of the layer's output."""
 _KERNEL_GROWTH, _ACTIVATION_GROWTH = 0.1, 0.01
-"""Unit of a grid: relative change of its step."""
+"""Unit of a learned scale: its relative change."""
 
 
 class ActivationGrid:
-    """One grid, and the tensors on it: a variable that several layers' quantizers share."""
+    """Learned scale of activations, and their zero point: a variable that several layers' quantizers share."""
 
     def __init__(self, name: str, start: ActivationQuantization) -> None:
         self.start = start
@@ -49,7 +49,7 @@ class ActivationGrid:
 
 
 class ActivationQuantizer(Quantizer):
-    """Rounds a layer's output to a grid; gradients pass where nothing is clipped."""
+    """Rounds a layer's output to quantized values; gradients pass where nothing is clipped."""
 
     def __init__(self, grid: ActivationGrid) -> None:
         self.grid = grid
@@ -71,8 +71,8 @@ class KernelQuantizer(Quantizer):
 
     Args:
         scales: float32 (out channels,), where the steps start.
-        limit: largest code.
-        mask: of 0 and 1, shaped as the kernel (tfmot's pruning-preserving quantization does the same).
+        limit: largest quantized value.
+        mask: 0 and 1, shaped as the kernel (tfmot's pruning-preserving quantization does the same).
         depthwise: whether the kernel is (h, w, channels, 1).
     """
 
@@ -94,13 +94,13 @@ class KernelQuantizer(Quantizer):
         return rounded * (growth * self.start) * self.mask
 
     def codes(self, kernel: np.ndarray) -> np.ndarray:
-        """The integers a kernel (in units of the first steps) stands for, as float32."""
+        """Quantized values of a kernel that is given in units of the first steps, as float32."""
         assert self.exponent is not None
         growth = np.exp(np.float32(_KERNEL_GROWTH) * self.exponent.numpy())
         return np.clip(np.rint(kernel / growth), -self.limit, self.limit) * self.mask
 
     def scales(self) -> np.ndarray:
-        """float32 (out channels,), as learned."""
+        """The learned scales, float32 (out channels,)."""
         assert self.exponent is not None
         return (self.start * np.exp(np.float32(_KERNEL_GROWTH) * self.exponent.numpy())).astype(np.float32).reshape(-1)
 
@@ -125,7 +125,7 @@ class BiasUnit(Quantizer):
 
 
 class GridConfig(QuantizeConfig):
-    """What of one layer is rounded: its kernel (and then its bias has a unit), its output, both."""
+    """The parts of one layer that are rounded: its kernel (and then its bias has a unit), its output, or both."""
 
     def __init__(
         self, kernel: KernelQuantizer | None, output: ActivationQuantizer | None, bias: BiasUnit | None = None

@@ -1,4 +1,4 @@
-"""Trains a quantized network through its rounding, from where post-training quantization left it."""
+"""Quantization-aware training of a network from its post-training quantization."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from deeplab.quantization_aware.quantizers import (
 from deeplab.tensorflow import keras, tf
 
 _NEAR = 0.25
-"""How far from its code a weight starts at most, in steps; at 0.5 it would be rounded to the next one."""
+"""Largest distance of a weight's start from its quantized value, in steps; at 0.5 it would be rounded to the next."""
 
 AwareTraining = FineTuning
-"""Steps, rate and loss, as for a float network; but the rate is in steps of the grids."""
+"""Steps, rate and loss, as for a float network; but the rate is in steps of the scales."""
 
 
 def train_aware(
@@ -41,13 +41,13 @@ def train_aware(
 
     Args:
         checkpoint: the float network `network` was made from; its weights are trained, those that are 0 stay 0.
-        network: the post-training result: its grids are where the learned ones start, its biases where they start.
+        network: the post-training result, whose scales and biases are the start of the learned ones.
         batches: the images of each step.
         options: steps, rate and loss.
         teacher: the network to imitate, for `distill`: `checkpoint` itself, or what it was pruned from.
 
     Returns:
-        The trained network on its learned grids.
+        The trained network with its learned scales.
     """
     if options.steps == 0:
         return network
@@ -60,14 +60,14 @@ def train_aware(
 
 @dataclass(frozen=True)
 class _Wrapped:
-    """A layer with weights in tfmot's wrapper, and what counts them."""
+    """A layer with weights in tfmot's wrapper, and the quantizers of kernel and bias."""
 
     kernel: KernelQuantizer
     bias: BiasUnit
     layer: keras.layers.Layer
 
     def variables(self) -> tuple[tf.Variable, tf.Variable]:
-        """What is trained: kernel and bias, each in its unit."""
+        """The variables that are trained: kernel and bias, each in its unit."""
         kernel, bias = (variable for variable, _, _ in self.layer._weight_vars)
         return kernel, bias
 
@@ -77,7 +77,7 @@ class AwareStudent:
 
     Args:
         checkpoint: the float network; its weights are trained, those that are 0 stay 0.
-        network: its post-training result, where codes, biases and grids start.
+        network: its post-training result, where weights, biases and scales start.
         height, width: of the images it trains on.
     """
 
@@ -119,8 +119,8 @@ class AwareStudent:
         self.descent = Descent(self.model, [*self.model.trainable_variables, *grids.values()], INPUT_ZERO_CODE)
 
     def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
-        """Each weight starts at its code, towards its real value, but well within the half step to the next code:
-        learned rounding leaves many at the edge, and the first small steps of training would undo its choices."""
+        """Start each weight at its quantized value, moved towards its real value but well within half a step: AdaRound
+        leaves many at the edge, and the first small steps of training would undo its decisions."""
         wrapped = self.wrapped[layer.name]
         kernel, bias = wrapped.variables()
         real = checkpoint.weights[f"{layer.name}/kernel"] / wrapped.kernel.start
@@ -130,7 +130,7 @@ class AwareStudent:
         bias.assign((self.start.biases[layer.name] * accumulator / wrapped.bias.step).astype(np.float32))
 
     def network(self) -> QuantizedNetwork:
-        """The codes, scales, biases and grids as learned."""
+        """The network with its learned weights, biases and scales."""
         activations = {
             name: self.grids[name].learned() if name in self.grids else grid
             for name, grid in self.start.activations.items()

@@ -12,7 +12,7 @@ from pathlib import Path
 def generator_digest(folder: Path = Path(__file__).parent) -> str:
     """SHA-256 of the generator's source, the modules of a folder, without comments, docstrings and formatting.
 
-    Not of the images: another machine's mathematics may differ in their last bit.
+    The source is hashed and not the images, whose last bits may differ on another machine.
     """
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):

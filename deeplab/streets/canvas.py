@@ -63,7 +63,7 @@ class Canvas:
         """Blotches of about a twelfth and a thirtieth of the image's height."""
         self._textures: dict[float, np.ndarray] = {}
         self._stencil = np.zeros((height, width), np.uint8)
-        """What a polygon is filled into, from its corner on; the pencil's image is in the same memory."""
+        """Mask that a polygon is filled into, from its corner on; `_pencil` draws into the same memory."""
         shared = Image.frombuffer("L", (width, height), self._stencil, "raw", "L", 0, 1)
         shared.readonly = 0
         self._pencil = ImageDraw.Draw(shared)

@@ -1,4 +1,4 @@
-"""What stands along the kerb: trees, lamp posts, signs, traffic lights."""
+"""Objects along the kerb: trees, lamp posts, signs, traffic lights."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from deeplab.streets.classes import SKY
 
 @dataclass(frozen=True)
 class Light:
-    """One image's light; what the scene and the sensor need of it."""
+    """The light of one image, as the scene and the sensor need it."""
 
     daylight: float
     """Exposure times light: about 1.2 by day, 0.4 at dusk."""
@@ -27,9 +27,9 @@ class Light:
     right: float
     """Light on what faces the street from the left and from the right."""
     sun_side: int
-    """Side the sun stands on (-1, +1); 0: no cast shadows."""
+    """Side of the sun (-1, +1); 0: no cast shadows."""
     sight_m: float
-    """Distance at which haze has swallowed 63 % of the contrast."""
+    """Distance at which haze takes 63 % of the contrast."""
     blur_px: float
     noise: float
     gamma: float

@@ -1,4 +1,4 @@
-"""What stands still and is large: sky, ground, house fronts, fences, the far skyline."""
+"""Large static parts of a scene: sky, ground, house fronts, fences, the far skyline."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def paint_sky(canvas: Canvas, zenith: Colour, horizon: Colour, clouds: float) ->
 def paint_ground(canvas: Canvas, street: Street) -> None:
     """Road with its marks, kerbs and pavements with slabs, patches and shadows, pixel by pixel.
 
-    What depends on the distance alone is worked out once a row.
+    Values that depend on the distance alone are computed once a row.
     """
     first, x, z = canvas.camera.ground(canvas.height, canvas.width)
     below = slice(first, canvas.height)

@@ -1,4 +1,4 @@
-"""What moves: cars, vans and buses as boxes with wheels and glass; people on foot and on bicycles."""
+"""Moving objects: cars, vans and buses as boxes with wheels and glass; people on foot and on bicycles."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from deeplab.datasets import VOID
 from deeplab.training.config import AugmentationConfig
 
 _GREY = 127
-"""Fills what a zoom out leaves empty: 0 at the network's input."""
+"""Colour outside of an image that is zoomed out: 0 at the network's input."""
 
 
 def augment(
@@ -30,8 +30,8 @@ def augment(
         image: uint8 (H, W, 3).
         label: uint8 (H, W).
         height, width: of the result, pixels.
-        options: what may happen.
-        rng: decides; the same state gives the same view.
+        options: ranges of the augmentations.
+        rng: source of randomness; the same state gives the same view.
         whole: (height, width) of the network's images, which a zoom of 1 shows the image at; the result's if None.
 
     Returns:

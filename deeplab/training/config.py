@@ -91,7 +91,7 @@ class OptimiserConfig(_Section):
     weights themselves."""
     seed: Annotated[int, Field(ge=0)] = 0
     validate_every: Annotated[int, Field(ge=1)] = 500
-    """Steps."""
+    """Steps between two validations."""
     save_every: Annotated[int, Field(ge=1)] = 200
     """Steps between two saves of the state that `--resume` goes on from."""
     cache_mb: Annotated[float, Field(ge=0)] = 1000.0
@@ -124,7 +124,7 @@ class TrainConfig(_Section):
     training: OptimiserConfig
     augmentation: AugmentationConfig = AugmentationConfig()
     checkpoint_dtype: Literal["float32", "float16"] = "float32"
-    """How best.npz is stored; it loads as float32 either way."""
+    """Type of the weights in best.npz; they are loaded as float32 either way."""
 
 
 def read_config(path: Path) -> TrainConfig:

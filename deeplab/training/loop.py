@@ -1,4 +1,4 @@
-"""The story of a training: open the data, make or load the network, step, validate, keep the best, save the state."""
+"""The training loop: open the data, make or load the network, step, validate, keep the best, save the state."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _SCORING_BATCH = 25
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """What a progress display shows after a step."""
+    """Figures of a progress display after a step."""
 
     step: int
     steps: int
     loss: float
     """Running mean over about the last 50 steps."""
     images_per_s: float
-    """Over the last 50 steps."""
+    """Images a second over the last 50 steps."""
     best_miou: float
-    """NaN before the first validation."""
+    """Best mIoU so far; NaN before the first validation."""
     validated_miou: float | None
-    """Set on the steps that validated."""
+    """mIoU of a step that validated; else None."""
 
 
 def train(
@@ -53,9 +53,9 @@ def train(
     """Train by a configuration and return the checkpoint with the best validation mIoU, as stored in best.npz.
 
     Args:
-        config: what to train on what.
+        config: network, data and schedule.
         resume: go on from state.npz of the output folder; its configuration must be this one.
-        command: what was typed, for the checkpoint's notes.
+        command: the command line, for the checkpoint's notes.
         show: called after every step.
         stop_after: save the state and stop after this step (for tests and time slices).
 

@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: what ran, from which commit, with which versions."""
+"""Provenance of a checkpoint: program, commit and versions."""
 
 from __future__ import annotations
 

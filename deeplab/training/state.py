@@ -1,4 +1,4 @@
-"""What a training needs to go on after a kill: weights, the optimiser's moments, the step, the best score so far."""
+"""State of a training, to resume it after a kill: weights, the optimiser's moments, the step, the best score."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrainingState:
 
     step: int
     best_miou: float
-    """NaN before the first validation."""
+    """Best mIoU so far; NaN before the first validation."""
     config: dict[str, Any]
     """The checked configuration, as JSON values."""
     curve: tuple[dict[str, float], ...]
@@ -47,7 +47,7 @@ def save_state(state: TrainingState, path: Path) -> None:
 
 
 def load_state(path: Path) -> TrainingState:
-    """Read what `save_state` wrote. A file that is not one raises `UserError`."""
+    """Read a file of `save_state`. Raises `UserError` for any other file."""
     try:
         archive = ArrayFile(path.read_bytes(), str(path), "the state of a training")
     except OSError as error:

@@ -49,7 +49,7 @@ class Trainer:
         self._labels = tf.function(self._predict, reduce_retracing=True, autograph=False)
 
     def _load_folded(self, weights: dict[str, np.ndarray]) -> None:
-        """Missing weights (a head for other classes) stay as they were initialised."""
+        """Load folded weights; missing ones (a head for other classes) stay as they were initialised."""
         own = fold(self._model, self.spec).weights
         load_weights(self._model, self.spec, {**own, **weights})
 
@@ -65,7 +65,7 @@ class Trainer:
     def fit(self, step: int, frames: np.ndarray, labels: np.ndarray) -> float:
         """One step on images uint8 (N, h, w, 3) and labels uint8 (N, h, w); returns the loss."""
         self._rate.assign(self.learning_rate(step))
-        # The average is young at first: it must not remember where the weights began.
+        # The decay is smaller at first, so that the average does not depend on the initial weights.
         self._average_share.assign(max(1.0 - self._options.averaging, 9.0 / (10.0 + step)))
         return float(self._step(tf.constant(frames), tf.constant(labels)))
 
@@ -130,7 +130,7 @@ class Trainer:
         return tuple(variable.numpy() for variable in self._all_variables())
 
     def restore(self, arrays: tuple[np.ndarray, ...]) -> None:
-        """Put back what `variables` gave."""
+        """Restore arrays of `variables`."""
         for variable, array in zip(self._all_variables(), arrays, strict=True):
             variable.assign(array)
 
