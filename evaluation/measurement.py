@@ -67,7 +67,7 @@ class Latency:
 
     program_ms: float
     untiled_ms: float
-    """The same network's untiled program, its runs between the other's."""
+    """Time of the same network's untiled program, whose runs alternate with the tiled one's."""
 
     @property
     def ratio(self) -> float:

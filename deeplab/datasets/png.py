@@ -88,7 +88,7 @@ def _pixel_data(content: bytes) -> Iterator[bytes]:
 
 
 def _inflated_bytes(pieces: Iterator[bytes], needed: int) -> int:
-    """How many bytes a zlib stream holds; counting stops soon after `needed`."""
+    """Number of bytes in a zlib stream; counting stops soon after `needed`."""
     stream, found = zlib.decompressobj(), 0
     for piece in pieces:
         while not stream.eof and found <= needed:

@@ -42,7 +42,7 @@ class Board:
     machine: str
     """QEMU's name of the board."""
     instruction_set: str
-    """Its name in the table of stack bounds and in targets."""
+    """Name of the instruction set in the table of stack bounds and in targets."""
     processor: tuple[str, ...]
     """Flags of compilers that choose the processor."""
     flash: tuple[int, int]

@@ -1,4 +1,4 @@
-"""Which kind of network file a path is, and the one entry that reads any of them."""
+"""Kinds of network files, and the one entry that reads any of them."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ share in a smooth maximum,
 and a channel is worth its bytes at each step times the step's price, and its weights. As the highest steps are lowered,
 prices move on to those that have come level with them: multiplicative weights, as in the packing programs of Plotkin,
 Shmoys & Tardos (1995). All this is read off one plan, so the planner is asked once a round, not once for each group;
-and only the true peak that it answers with says what has been saved.
+and savings are counted by the true peak of its plans only.
 """
 
 from __future__ import annotations

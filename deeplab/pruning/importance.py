@@ -54,7 +54,7 @@ def output_fisher(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> 
     """By convolution, Fisher information of its outputs before the activation function: float64 (out, out).
 
     Where the outputs change by x with covariance C over pixels and images, the loss rises by trace(fisher @ C) / 2
-    nats a pixel, as long as what changes at one pixel says nothing about the next. Arguments as `gate_importance`.
+    nats a pixel, as long as the changes of different pixels are independent. Arguments as `gate_importance`.
     """
     runner = loss_gradients(checkpoint.spec)
     runner.load(checkpoint)

@@ -38,7 +38,7 @@ class TrainingDataConfig(_Section):
 
 class TrainingNetworkConfig(_Section):
     start: Path | None = None
-    """What to start from. A whole network fixes the network, but for `input_size`, classes and `output_stride` (its own
+    """Network to start from. A whole one fixes the network, but for `input_size`, classes and `output_stride` (its own
     if not given; strides past another one become dilations): a checkpoint (.npz), a .tflite, a frozen graph (.pb), or a
     TensorFlow checkpoint of `tensorflow/models`' DeepLab, next to which `output_stride`, `atrous_rates` and `resize`
     (align_corners if not given) say what it does not. A backbone fixes its widths alone, and the keys below say what
@@ -93,7 +93,7 @@ class OptimiserConfig(_Section):
     validate_every: Annotated[int, Field(ge=1)] = 500
     """Steps between two validations."""
     save_every: Annotated[int, Field(ge=1)] = 200
-    """Steps between two saves of the state that `--resume` goes on from."""
+    """Steps between two saves of the state from which `--resume` continues."""
     cache_mb: Annotated[float, Field(ge=0)] = 1000.0
     """Memory for decoded training images, MB."""
 

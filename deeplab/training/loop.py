@@ -54,7 +54,7 @@ def train(
 
     Args:
         config: network, data and schedule.
-        resume: go on from state.npz of the output folder; its configuration must be this one.
+        resume: continue from state.npz of the output folder; its configuration must be this one.
         command: the command line, for the checkpoint's notes.
         show: called after every step.
         stop_after: save the state and stop after this step (for tests and time slices).

@@ -13,7 +13,7 @@ from evaluation.errors import UserError
 def confusion_matrix(
     label: npt.NDArray[np.integer[Any]], prediction: npt.NDArray[np.integer[Any]], classes: int, void: int | None
 ) -> npt.NDArray[np.int64]:
-    """Count the pixels of each (label, prediction) pair; void pixels are dropped before anything else is looked at.
+    """Count the pixels of each (label, prediction) pair; void pixels are dropped before anything else is read.
 
     Args:
         label: integers, any shape, in 0..classes-1 or equal to `void`.

@@ -68,8 +68,8 @@ def least_peak_order(
     Args:
         nodes: in an executable order.
         size_bytes: of each storage.
-        max_states: downsets looked at, in all. Beyond it the order is the best of the given one and of a beam search,
-            and is proven only if it meets the bound known by then.
+        max_states: most downsets that are visited, in all. Beyond it the order is the best of the given one and of a
+            beam search, and is proven only if it meets the bound known by then.
 
     Raises:
         ValueError: a node is before one that it must run after.

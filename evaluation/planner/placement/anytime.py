@@ -61,7 +61,7 @@ def minimise(
     rounds: int | None = None,
     better: Callable[[Found], None] = lambda _: None,
 ) -> Found:
-    """Look for placements below `height`, until one is at `bound` (or at `target`), or nodes, rounds or time are out.
+    """Search placements below `height`, until one is at `bound` (or at `target`), or nodes, rounds or time are out.
 
     Whatever the machine's speed, a search that is stopped by `node_limit` or `rounds` finds the same.
     """

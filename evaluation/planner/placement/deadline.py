@@ -48,7 +48,7 @@ def place_within(blocks: list[Block], timeout_s: float, capacity_bytes: int | No
 
 
 def _search(sender: Connection, blocks: list[Block], timeout_s: float, capacity_bytes: int | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word; the parent says what there is to say
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a message; the parent reports it
     parent = os.getppid()
 
     def send(placement: Placement) -> None:

@@ -44,7 +44,7 @@ def neighbours_in_time(blocks: list[Block], size: list[int]) -> list[list[int]]:
 
 
 def pairs_in_time(blocks: list[Block]) -> int:
-    """How many entries `neighbours_in_time` would have, counted without making them: O(n log n)."""
+    """Number of entries that `neighbours_in_time` would have, counted without making them: O(n log n)."""
     lower = np.sort(np.array([block.lower for block in blocks], np.int64))
     upper = np.sort(np.array([block.upper for block in blocks], np.int64))
     # Of those that begin before a block's end, all but those that end by its beginning.

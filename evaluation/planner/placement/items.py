@@ -30,7 +30,7 @@ _UNPLACED = -1
 _NO_HEIGHT = 1 << 60
 ROUNDS = 100
 _FINENESS = 256
-"""Heights are told apart to this share of the bound."""
+"""Heights are resolved to one part in this many of the bound."""
 _RETURN, _FLIP = 0.15, 0.3
 """Chances of going back to the best order so far, and of sending some item to the other end."""
 

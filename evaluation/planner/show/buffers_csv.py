@@ -18,11 +18,11 @@ from evaluation.errors import UserError
 from evaluation.planner.placement import Block
 
 LARGEST = (1 << 63) - 1
-"""Of sizes, of offsets, and of the sum of all sizes: int64's."""
+"""Largest size, offset, and sum of all sizes: int64's largest value."""
 MOST_BUFFERS = 25_000
 """Networks have thousands; this many are read, placed and checked in seconds."""
 _LATEST = 1 << 62
-"""Of times, either way, so that the length of a life fits int64 as well."""
+"""Largest magnitude of a time, so that the length of a life fits int64 as well."""
 _MOST_BYTES = 16_000_000
 _LONGEST_SHOWN = 40
 _REQUIRED = ("id", "lower", "upper", "size")

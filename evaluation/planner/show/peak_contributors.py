@@ -45,7 +45,7 @@ def step_name(graph: Graph, plan: Plan, index: int) -> str:
 
 
 def short_name(name: str) -> str:
-    """The telling part of a converter's long tensor name: the last part but for what only says how it is computed."""
+    """The layer's part of a converter's long tensor name: the last part without suffixes of the computation."""
     parts = [part for part in name.split(";")[0].split("/") if part]
     while len(parts) > 1 and (_is_detail(parts[-1]) or parts[-1] == parts[-2]):
         parts.pop()

@@ -141,7 +141,7 @@ class AxisSpan:
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
-        """How many rows each row tile computes."""
+        """Number of rows that each row tile computes."""
         counts: npt.NDArray[np.int64] = np.maximum(self.bottom - self.top, 0)
         return counts
 

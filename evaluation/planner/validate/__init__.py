@@ -1,4 +1,4 @@
-"""Check a plan against the graph, without any of the planner's code; slow and plain on purpose, easy to review.
+"""Check a plan against the graph, without any of the planner's code; slow and plain on purpose, to be easy to review.
 
 In order: `structure` (the sections can be written out as steps), `memory` (each buffer by itself, and that no two
 overlap), `operands` (each step is one the kernels know, and takes all that its operator needs, by the geometry in
