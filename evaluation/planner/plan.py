@@ -66,25 +66,25 @@ def plan(
 
 def plan_sections(
     graph: Graph,
-    cuts: Sequence[SectionChoice],
+    choices: Sequence[SectionChoice],
     target: Target = CAMERA,
     *,
     tile_count: TileCount = "auto",
     max_mac_overhead: float = DEFAULT_MAX_MAC_OVERHEAD,
 ) -> Plan:
     """The best plan that begins with sections of the caller's choice, over the graph's own order of calls; what they
-    leave is cut as `plan` would.
+    leave is split as `plan` would.
 
     Args:
         max_mac_overhead: what the sections that are not given may spend.
 
     Raises:
         UserError: the graph cannot be planned.
-        ValueError: the cuts do not follow each other from the first call on.
+        ValueError: the sections do not follow each other from the first call on.
     """
     _require_operators(graph)
     graph = as_stored(graph, target.name)
-    made = Search(graph, target, max_mac_overhead).from_cuts(cuts, schemes(graph, tile_count, "mixed"))
+    made = Search(graph, target, max_mac_overhead).from_choices(choices, schemes(graph, tile_count, "mixed"))
     validate(made, graph, target.alignment_bytes, target.label_bytes)
     return made
 

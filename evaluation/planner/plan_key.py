@@ -53,13 +53,13 @@ def with_weights_of(made: Plan, graph: Graph, target: Target) -> Plan:
 
 
 def _tensor(tensor: Tensor) -> tuple[str, tuple[int, ...], str, str | int, list[int | None] | None]:
-    grid = None if tensor.quantization is None else [tensor.quantization.scale.size, tensor.quantization.axis]
+    parameters = None if tensor.quantization is None else [tensor.quantization.scale.size, tensor.quantization.axis]
     stored: str | int
     if tensor.is_constant:
         stored = "packed" if tensor.bits < np.dtype(tensor.dtype).itemsize * 8 else "whole"
     else:
         stored = tensor.bits
-    return tensor.name, tensor.shape, tensor.dtype, stored, grid
+    return tensor.name, tensor.shape, tensor.dtype, stored, parameters
 
 
 def _operator(graph: Graph, index: int) -> dict[str, Any]:
@@ -73,11 +73,11 @@ def _operator(graph: Graph, index: int) -> dict[str, Any]:
         "format": storage.format,
         "requantization_bytes": storage.requantization_bytes,
         "kernel": [None if kernel is None else kernel.function, needs_unpacking(graph, index)],
-        "same_grid": _same_grid(graph, operator),
+        "same_grid": _same_quantization(graph, operator),
     }
 
 
-def _same_grid(graph: Graph, operator: Operator) -> list[bool] | None:
+def _same_quantization(graph: Graph, operator: Operator) -> list[bool] | None:
     """Whether each input of a concatenation has the output's quantization; None for any other operator."""
     if operator.kind != "CONCATENATION":
         return None

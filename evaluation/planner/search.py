@@ -88,8 +88,8 @@ class Search:
         better, self._order_proven = least_peak(storage_graph)
         if max(untiled_live_bytes(better)) < max(untiled_live_bytes(storage_graph)):
             storage_graph = better
-        cuts = tuple(SectionChoice(index, index + 1, UNTILED) for index in range(len(storage_graph.calls)))
-        return self._place(self.draft(storage_graph, cuts))
+        choices = tuple(SectionChoice(index, index + 1, UNTILED) for index in range(len(storage_graph.calls)))
+        return self._place(self.draft(storage_graph, choices))
 
     def tiled(self, best: Plan, schemes: Sequence[TilingScheme], *, patient: bool) -> Plan:
         """The best among `best` and the plans in tiles.
@@ -107,34 +107,37 @@ class Search:
                 best = self._best(best, storage_graph, paths, patient)
         return best
 
-    def from_cuts(self, cuts: Sequence[SectionChoice], schemes: Sequence[TilingScheme]) -> Plan:
+    def from_choices(self, choices: Sequence[SectionChoice], schemes: Sequence[TilingScheme]) -> Plan:
         """The best plan that begins with these sections, over the graph's own order of calls.
 
         Raises:
-            ValueError: the cuts do not follow each other from the first call on.
+            ValueError: the sections do not follow each other from the first call on.
         """
         storage_graph = storage_graph_of(self._graph, self._target, self._calls, tiled=True)
-        borders = [0, *(cut.end for cut in cuts)]
-        if [cut.first for cut in cuts] != borders[:-1] or borders[-1] > len(storage_graph.calls):
+        borders = [0, *(choice.end for choice in choices)]
+        if [choice.first for choice in choices] != borders[:-1] or borders[-1] > len(storage_graph.calls):
             raise ValueError(f"sections must follow each other from call 0, at most to {len(storage_graph.calls)}")
         if borders[-1] == len(storage_graph.calls):
-            return self._place(self.draft(storage_graph, tuple(cuts)))
+            return self._place(self.draft(storage_graph, tuple(choices)))
         pricing = Pricing(storage_graph, schemes, self._max_extra_macs)
         pricing.untiled()
         pricing.price_between(range(borders[-1], len(storage_graph.calls) + 1), NEVER)
         rest = _shifted(pricing.candidates, borders[-1])
         paths = [least_peak_path(rest, self._max_extra_macs, slack) for slack in _SLACKS]
         tails = [
-            tuple(SectionChoice(cut.first + borders[-1], cut.end + borders[-1], cut.scheme) for cut in path.cuts)
+            tuple(
+                SectionChoice(choice.first + borders[-1], choice.end + borders[-1], choice.scheme)
+                for choice in path.choices
+            )
             for path in paths
             if path is not None
         ]
-        drafts = [self.draft(storage_graph, (*cuts, *tail)) for tail in dict.fromkeys(tails)]
+        drafts = [self.draft(storage_graph, (*choices, *tail)) for tail in dict.fromkeys(tails)]
         return min((self._place(draft) for draft in drafts), key=lambda made: made.peak_memory_bytes)
 
-    def draft(self, storage_graph: StorageGraph, cuts: tuple[SectionChoice, ...]) -> UnplacedSchedule:
+    def draft(self, storage_graph: StorageGraph, choices: tuple[SectionChoice, ...]) -> UnplacedSchedule:
         """The schedule of these sections, before its buffers are placed."""
-        made = schedule(storage_graph, cuts)
+        made = schedule(storage_graph, choices)
         return UnplacedSchedule(storage_graph, made, _live_bytes(storage_graph, made))
 
     def _variants(self) -> list[tuple[KernelCall, ...]]:
@@ -155,7 +158,7 @@ class Search:
         for path in paths:
             if path.peak_bytes >= self._promising(self._largest_arena(best)):
                 continue
-            draft = self.draft(storage_graph, path.cuts)
+            draft = self.draft(storage_graph, path.choices)
             if draft.lower_bound_bytes > self._largest_arena(best):
                 continue  # without counting its tables
             if self._account(draft, draft.lower_bound_bytes).peak_memory_bytes < best.peak_memory_bytes:

@@ -80,9 +80,9 @@ def any_scheme(draw):
 
 
 @st.composite
-def any_cuts(draw, made):
-    """Some way to cut the calls, wise or not, as far as sections can hold them at all: with their prices."""
-    cuts, peaks, extra, first = [], [], 0, 0
+def any_choices(draw, made):
+    """Some way to split the calls, wise or not, as far as sections can hold them at all: with their prices."""
+    choices, peaks, extra, first = [], [], 0, 0
     while first < len(made.calls):
         end = draw(st.integers(first + 1, len(made.calls)))
         scheme = any_scheme(draw)
@@ -93,24 +93,24 @@ def any_cuts(draw, made):
         if scheme == UNTILED or bytes_[first, end, 1] >= NEVER:
             end, scheme = first + 1, UNTILED
         which = 0 if scheme == UNTILED else 1
-        cuts.append(SectionChoice(first, end, scheme))
+        choices.append(SectionChoice(first, end, scheme))
         peaks.append(int(bytes_[first, end, which]))
         extra += int(pricing.candidates.extra_macs[first, end, which])
         first = end
-    return tuple(cuts), max(peaks), extra
+    return tuple(choices), max(peaks), extra
 
 
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 10**6), data=st.data())
 def test_any_cut_is_scheduled_soundly_and_priced_no_lower_than_it_is(random_graph, seed, data):
-    """Not only the cuts that a search would choose: in-place calls, kept tensors, slices and side branches."""
+    """Not only the sections that a search would choose: in-place calls, kept tensors, slices and side branches."""
     graph = random_graph(seed)
     network = storage_graph_of(graph, CAMERA, kernel_calls(graph), tiled=True)
-    cuts, believed, extra = data.draw(any_cuts(network))
-    made = plan_sections(graph, cuts)  # validated inside
+    choices, believed, extra = data.draw(any_choices(network))
+    made = plan_sections(graph, choices)  # validated inside
     # Prices count tensors between sections whole, in alignment units, and their rows as they are.
     assert made.lower_bound_bytes <= believed + 16 * len(network.storages)
-    if all(cut.scheme == UNTILED for cut in cuts):
+    if all(choice.scheme == UNTILED for choice in choices):
         assert believed - 16 * len(network.storages) <= made.lower_bound_bytes
     if extra >= 0:  # rows that nobody reads are left out
         assert made.macs - network.macs <= extra

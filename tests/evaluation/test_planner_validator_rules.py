@@ -173,7 +173,7 @@ def test_slices_of_one_host_may_be_computed_from_each_other(channel, rule):
     assert rule_of(graph, finished(graph, steps, buffers)) == rule
 
 
-def test_a_tensor_lies_reshaped_only_in_all_of_a_buffer():
+def test_a_tensor_is_reshaped_only_in_all_of_a_buffer():
     hand = PLANS["renamed"]()
     a, flat = of(hand.graph, "a"), of(hand.graph, "flat")
     frame, held, result = hand.plan.buffers

@@ -21,7 +21,7 @@ class AliasSlot:
     channel: int
 
 
-def places_of(
+def alias_slots_of(
     graph: Graph, target: Target, calls: Sequence[KernelCall], copied: frozenset[tuple[int, int]]
 ) -> dict[int, AliasSlot]:
     """The alias slot of each value that has no storage of its own."""
@@ -31,36 +31,36 @@ def places_of(
             readers[value] = readers.get(value, 0) + 1
     kept = set(graph.outputs) | (set(graph.inputs) if target.keep_frame or not target.count_frame else set())
     written = {value: at for at, call in enumerate(calls) for value in call.writes}
-    places: dict[int, AliasSlot] = {}
+    slots: dict[int, AliasSlot] = {}
     for index in range(len(calls) - 1, -1, -1):
         call = calls[index]
         output = call.writes[0]
-        place = places.get(output, AliasSlot(output, 0))
+        slot = slots.get(output, AliasSlot(output, 0))
         slices = slices_of(graph, call)
         if slices is not None:
             for position, channel in enumerate(slices):
                 value = call.reads[position]
                 free = readers[value] == 1 and value not in kept and value not in graph.inputs
                 if free and (index, position) not in copied:
-                    places[value] = AliasSlot(place.host, place.channel + channel)
+                    slots[value] = AliasSlot(slot.host, slot.channel + channel)
             continue
         for position in call.in_place:
             value = call.reads[position]
             if readers[value] > 1 or value in kept or is_label_map(graph, output % len(graph.tensors)):
                 continue
-            if _is_in_a_slice(graph, output, place) and _shape(graph, value) != _shape(graph, output):
+            if _is_in_a_slice(graph, output, slot) and _shape(graph, value) != _shape(graph, output):
                 continue  # renamed in a slice, its elements would not follow one another
-            if value in graph.inputs and not _may_rewrite(graph, call, value, place):
+            if value in graph.inputs and not _may_rewrite(graph, call, value, slot):
                 continue
-            if place.host != output and written.get(value, -1) < index - _NEAR:
+            if slot.host != output and written.get(value, -1) < index - _NEAR:
                 continue  # in a slice it would make the whole concatenation exist from then on
-            places[value] = place
+            slots[value] = slot
             break
-    return places
+    return slots
 
 
-def _is_in_a_slice(graph: Graph, value: int, place: AliasSlot) -> bool:
-    host, own = (graph.tensors[index % len(graph.tensors)] for index in (place.host, value))
+def _is_in_a_slice(graph: Graph, value: int, slot: AliasSlot) -> bool:
+    host, own = (graph.tensors[index % len(graph.tensors)] for index in (slot.host, value))
     return host.elements != own.elements
 
 
@@ -68,8 +68,8 @@ def _shape(graph: Graph, value: int) -> tuple[int, ...]:
     return graph.tensors[value % len(graph.tensors)].shape
 
 
-def _may_rewrite(graph: Graph, call: KernelCall, value: int, place: AliasSlot) -> bool:
+def _may_rewrite(graph: Graph, call: KernelCall, value: int, slot: AliasSlot) -> bool:
     """Whether a call may rewrite the camera frame: it may be reshaped, or requantized, in place."""
     kind = graph.operators[call.operators[0]].kind
-    alone = place.channel == 0 and place.host in call.writes
+    alone = slot.channel == 0 and slot.host in call.writes
     return alone and kind in ("QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")

@@ -20,7 +20,7 @@ from evaluation.graph.geometry import Need
 from evaluation.graph.regions import extent
 from evaluation.kernels.contract import KernelCall, is_label_map, row_bytes, slices_of
 from evaluation.kernels.targets import Target
-from evaluation.planner.ir.alias_slots import AliasSlot, places_of
+from evaluation.planner.ir.alias_slots import AliasSlot, alias_slots_of
 from evaluation.planner.ir.steps import Role
 
 
@@ -135,17 +135,17 @@ def storage_graph_of(graph: Graph, target: Target, calls: Sequence[KernelCall], 
         if slices is None:
             continue
         # The latest input makes its slice whatever comes; the others choose between the slice and a copy.
-        order = sorted(range(len(slices)), key=lambda place: -written.get(call.reads[place], -1))
-        for place in order[1:]:
-            made_at = written.get(call.reads[place], -1)
+        order = sorted(range(len(slices)), key=lambda position: -written.get(call.reads[position], -1))
+        for position in order[1:]:
+            made_at = written.get(call.reads[position], -1)
             if tiled:
                 if any(made_at < at <= index for at in barriers):
-                    copied |= {(index, place)}
+                    copied |= {(index, position)}
                     built = _build(graph, target, calls, copied)
             elif made_at < index - len(slices) - 2:
-                with_copy = _build(graph, target, calls, copied | {(index, place)})
+                with_copy = _build(graph, target, calls, copied | {(index, position)})
                 if max(untiled_live_bytes(with_copy)) < max(untiled_live_bytes(built)):
-                    copied, built = copied | {(index, place)}, with_copy
+                    copied, built = copied | {(index, position)}, with_copy
     return built
 
 
@@ -175,19 +175,19 @@ def reordered(storage_graph: StorageGraph, sequence: Sequence[int]) -> StorageGr
 def _build(
     graph: Graph, target: Target, calls: Sequence[KernelCall], copied: frozenset[tuple[int, int]]
 ) -> StorageGraph:
-    places = places_of(graph, target, calls, copied)
+    slots = alias_slots_of(graph, target, calls, copied)
     number: dict[int, int] = {}
     members: list[list[int]] = []
 
     def operand(value: int) -> Operand:
-        place = places.get(value, AliasSlot(value, 0))
-        if place.host not in number:
-            number[place.host] = len(members)
-            members.append([place.host % len(graph.tensors)])
-        storage, tensor = number[place.host], value % len(graph.tensors)
+        slot = slots.get(value, AliasSlot(value, 0))
+        if slot.host not in number:
+            number[slot.host] = len(members)
+            members.append([slot.host % len(graph.tensors)])
+        storage, tensor = number[slot.host], value % len(graph.tensors)
         if tensor not in members[storage]:
             members[storage].append(tensor)
-        return Operand(storage, tensor, place.channel)
+        return Operand(storage, tensor, slot.channel)
 
     for tensor in graph.inputs:
         operand(tensor)
@@ -201,8 +201,8 @@ def _build(
             )
             continue
         host = operand(call.writes[0])
-        for place, channel in enumerate(slices):
-            source = operand(call.reads[place])
+        for position, channel in enumerate(slices):
+            source = operand(call.reads[position])
             if (source.storage, source.channel) == (host.storage, host.channel + channel):
                 continue
             rows, columns, _ = extent(graph.tensors[source.tensor])

@@ -57,7 +57,7 @@ def _before(storage_graph: StorageGraph) -> list[frozenset[int]]:
 
 
 def orders(graph: Graph, calls: tuple[KernelCall, ...]) -> list[tuple[KernelCall, ...]]:
-    """Different orders to cut into sections, the file's own first."""
+    """Different orders to split into sections, the file's own first."""
     return list(dict.fromkeys((calls, hoisted(graph, calls), sunk(graph, calls))))
 
 

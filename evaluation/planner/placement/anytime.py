@@ -19,9 +19,9 @@ from evaluation.planner.placement.problem import PlacementProblem
 # In the first round an order may take this many nodes for each block.
 _FIRST_NODES_PER_BLOCK = 4
 # Randomized orders of each length, in addition to the fixed ones; each round brings new ones.
-_SHAKEN_ORDERS = 4
+_RANDOM_ORDERS = 4
 # The clock is read after about this many blocks times nodes, some 20 ms.
-_BLOCK_NODES_PER_LOOK = 200_000
+_BLOCK_NODES_PER_CLOCK_READING = 200_000
 # Most elements of the saved queues and of the changes: 80 and 240 MB.
 _MOST_SAVED = 20_000_000
 _MOST_CHANGES = 10_000_000
@@ -119,7 +119,7 @@ def _orders(problem: PlacementProblem, round_number: int) -> Iterator[tuple[npt.
     rng = np.random.default_rng(round_number)
     crowd = 1.0 / max(float(problem.size.sum()) / len(area), 1.0)
     for doublings in range(round_number + 1):
-        for _ in range(_SHAKEN_ORDERS << (round_number - doublings)):
+        for _ in range(_RANDOM_ORDERS << (round_number - doublings)):
             noise = rng.normal(0, rng.choice([0.1, 0.3, 0.6]), len(problem.group_start) - 1)[problem.group]
             priority = area * rng.uniform(0.05, 1) + width * rng.uniform(0, 1) + noise
             if rng.random() < 0.5:
@@ -167,7 +167,7 @@ def _probe(
     height, placed, moved = zeros(problem.sections), zeros(n + 1, depth_first.PLACED_COLUMNS), zeros(n)
     changes = zeros(min(400 * n + 20_000, _MOST_CHANGES), 3)
     saved = np.zeros(min(n * (n + 3) // 2 + 2 * n, _MOST_SAVED), np.int32)
-    chunk = max(16, _BLOCK_NODES_PER_LOOK // n)
+    chunk = max(16, _BLOCK_NODES_PER_CLOCK_READING // n)
     status = depth_first.OPEN
     while status == depth_first.OPEN and registers[depth_first.NODES] < node_limit and not out_of_time():
         step = min(chunk, node_limit - int(registers[depth_first.NODES]))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from evaluation.planner.placement.blocks import Block
 from evaluation.planner.placement.greedy import UNPLACED, Arrangement, height_of
 
-_BLOCKS_PER_LOOK = 64
+_BLOCKS_PER_CLOCK_READING = 64
 """Blocks that are placed between two readings of the clock."""
 
 
@@ -25,7 +25,7 @@ def first_placement(blocks: list[Block], size: list[int], out_of_time: Callable[
     starts, ends = [0], [sum(size)]  # free gaps, the lowest first
     alive: list[tuple[int, int]] = []
     for number, index in enumerate(order):
-        if number % _BLOCKS_PER_LOOK == 0 and out_of_time():
+        if number % _BLOCKS_PER_CLOCK_READING == 0 and out_of_time():
             _stack(order[number:], size, offsets)
             break
         while alive and alive[0][0] <= blocks[index].lower:

@@ -63,7 +63,7 @@ def draw_side(figure: Figure, graph: Graph, plan: Plan) -> None:
             figure.add_artist(
                 Rectangle((SIDE, y - 0.008), 0.008, 0.016, facecolor=ROLE_COLOURS.get(holder.role, MUTED), linewidth=0)
             )
-            write(_cut(f"{holder.name} {holder.shape}", 46), x=SIDE + 0.013)
+            write(_shortened(f"{holder.name} {holder.shape}", 46), x=SIDE + 0.013)
             write(megabytes(holder.size_bytes), x=right, ha="right")
             y -= row
         rest = alive[_MAX_HOLDERS:]
@@ -92,7 +92,7 @@ def draw_side(figure: Figure, graph: Graph, plan: Plan) -> None:
         write(f"and {len(spans) - len(shown)} more", x=SIDE + 0.016, color=MUTED, fontsize=_LIST_POINTS)
 
 
-def _cut(text: str, width: int) -> str:
+def _shortened(text: str, width: int) -> str:
     """The text, or its start and its end where it is too long: layers are told apart by their ends."""
     if len(text) <= width:
         return text
@@ -130,14 +130,14 @@ def _spans(plan: Plan) -> dict[int, tuple[int, int]]:
 def _layers(graph: Graph, section: Section, width: int) -> str:
     """First and last layer of a section, such as `stem .. block3/expand`, in at most `width` characters."""
     if not section.operators:
-        return _cut("copies", width)
+        return _shortened("copies", width)
     first, last = (_layer_name(graph, section.operators[place]) for place in (0, -1))
     if first == last:
-        return _cut(first, width)
+        return _shortened(first, width)
     room = width - len(" .. ")
     # A short name leaves its room to a long one.
     left = min(len(first), max(room // 2, room - len(last)))
-    return f"{_cut(first, left)} .. {_cut(last, room - left)}"
+    return f"{_shortened(first, left)} .. {_shortened(last, room - left)}"
 
 
 def _tiles(section: Section) -> str:

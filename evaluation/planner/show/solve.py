@@ -55,20 +55,20 @@ def solve_file(
     if out_path is not None:
         offsets = zip(listed, placement.offsets, strict=True)
         write_buffers(out_path, [replace(buffer, offset=offset) for buffer, offset in offsets])
-    print(_verdict(placement, capacity_bytes, time.monotonic() - began))
+    print(_result_line(placement, capacity_bytes, time.monotonic() - began))
     return SOLVED if placement.height_bytes <= capacity_bytes else NOT_SOLVED
 
 
-def _verdict(placement: Placement, capacity_bytes: int, seconds: float) -> str:
+def _result_line(placement: Placement, capacity_bytes: int, seconds: float) -> str:
     if placement.height_bytes <= capacity_bytes:
-        verdict = f"solved at capacity {capacity_bytes}"
+        result = f"solved at capacity {capacity_bytes}"
     elif placement.bound_bytes > capacity_bytes:
-        verdict = f"proven infeasible at capacity {capacity_bytes}"
+        result = f"proven infeasible at capacity {capacity_bytes}"
     else:
-        verdict = f"not solved at capacity {capacity_bytes}"
+        result = f"not solved at capacity {capacity_bytes}"
     proven = "proven least" if placement.proven else "not proven least"
     return (
-        f"{verdict}: height {placement.height_bytes}, bound {placement.bound_bytes}, gap {placement.gap:.2%}, "
+        f"{result}: height {placement.height_bytes}, bound {placement.bound_bytes}, gap {placement.gap:.2%}, "
         f"{proven}, {seconds:.2f} s"
     )
 

@@ -33,7 +33,7 @@ class SectionChoice:
 class Path:
     """A sequence of sections, and the largest price among them."""
 
-    cuts: tuple[SectionChoice, ...]
+    choices: tuple[SectionChoice, ...]
     peak_bytes: int
 
 
@@ -63,11 +63,11 @@ def least_peak_path(candidates: Candidates, max_extra_macs: int, slack: float = 
                 low = middle + 1
         least = int(peaks[low])
     chosen = edges.shortest(int(least * (1 + slack)))
-    cuts = tuple(
+    choices = tuple(
         SectionChoice(int(edges.first[edge]), int(edges.end[edge]), candidates.schemes[edges.scheme[edge]])
         for edge in chosen
     )
-    return Path(cuts, int(edges.price_bytes[chosen].max()))
+    return Path(choices, int(edges.price_bytes[chosen].max()))
 
 
 def bounds_below(candidates: Candidates, bounds: Sequence[int], peak_bytes: int) -> list[int]:

@@ -23,10 +23,10 @@ _NOTHING_FOLLOWS = np.iinfo(np.int64).max
 """The first row that is read again behind the last row tile."""
 
 
-def schedule(storage_graph: StorageGraph, cuts: Sequence[SectionChoice]) -> Schedule:
+def schedule(storage_graph: StorageGraph, choices: Sequence[SectionChoice]) -> Schedule:
     """Sections and buffers of the whole run."""
     draft = Draft(storage_graph)
-    for number, section in enumerate(_merged(cuts)):
+    for number, section in enumerate(_merged(choices)):
         first, end, scheme = section[0].first, section[-1].end, section[0].scheme
         if scheme == UNTILED:
             draft.add(scheme, [_whole_call(draft, storage_graph, index, number) for index in range(first, end)])
@@ -35,14 +35,14 @@ def schedule(storage_graph: StorageGraph, cuts: Sequence[SectionChoice]) -> Sche
     return draft.finished()
 
 
-def _merged(cuts: Sequence[SectionChoice]) -> list[list[SectionChoice]]:
+def _merged(choices: Sequence[SectionChoice]) -> list[list[SectionChoice]]:
     """The sections as lists of choices: neighbouring untiled choices become one section."""
     merged: list[list[SectionChoice]] = []
-    for cut in cuts:
-        if merged and cut.scheme == merged[-1][-1].scheme == UNTILED:
-            merged[-1].append(cut)
+    for choice in choices:
+        if merged and choice.scheme == merged[-1][-1].scheme == UNTILED:
+            merged[-1].append(choice)
         else:
-            merged.append([cut])
+            merged.append([choice])
     return merged
 
 
@@ -56,19 +56,19 @@ def _whole_call(draft: Draft, storage_graph: StorageGraph, index: int, section: 
 class _TiledCalls:
     """The calls of one section in tiles."""
 
-    def __init__(self, storage_graph: StorageGraph, draft: Draft, cut: SectionChoice, number: int) -> None:
-        self._storage_graph, self._draft, self._cut, self._number = storage_graph, draft, cut, number
-        down = AxisTiles.of([AxisSplit(cut.scheme.rows, cut.scheme.halo, cut.scheme.lead)])
-        self._down = Sweep(self._storage_graph, cut.end, down, wide_storages(self._storage_graph))
-        self._across = Sweep(self._storage_graph, cut.end, column_tiles(cut.scheme.columns), axis=COLUMNS)
-        for index in range(cut.end - 1, cut.first - 1, -1):
+    def __init__(self, storage_graph: StorageGraph, draft: Draft, choice: SectionChoice, number: int) -> None:
+        self._storage_graph, self._draft, self._choice, self._number = storage_graph, draft, choice, number
+        down = AxisTiles.of([AxisSplit(choice.scheme.rows, choice.scheme.halo, choice.scheme.lead)])
+        self._down = Sweep(self._storage_graph, choice.end, down, wide_storages(self._storage_graph))
+        self._across = Sweep(self._storage_graph, choice.end, column_tiles(choice.scheme.columns), axis=COLUMNS)
+        for index in range(choice.end - 1, choice.first - 1, -1):
             self._down.take(index)
             self._across.take(index)
         storages = self._storage_graph.storages
         self._inner = {
             number
             for number in self._down.spans
-            if storages[number].first >= cut.first and storages[number].last < cut.end
+            if storages[number].first >= choice.first and storages[number].last < choice.end
         }
         self._kept = {
             number: rows
@@ -85,7 +85,7 @@ class _TiledCalls:
         """The calls in the order in which each tile runs them; a tensor's last reader is followed by the copies into
         its ring."""
         calls = []
-        for index in range(self._cut.first, self._cut.end):
+        for index in range(self._choice.first, self._choice.end):
             reduces = self._storage_graph.calls[index].reduces
             calls.append(self._reduction(index) if reduces else self._call(index))
             calls += self._copies_behind(index)
@@ -176,7 +176,7 @@ class _TiledCalls:
         together."""
         if number not in self._caches:
             item = ("cache", number, self._number)
-            regions = TileRegions(((0, self._kept[number]),) * self._cut.scheme.rows, self._regions[number].columns)
+            regions = TileRegions(((0, self._kept[number]),) * self._choice.scheme.rows, self._regions[number].columns)
             self._caches[number] = DraftGroup(
                 self._name(number), Role.ROW_CACHE, GroupIndex.COLUMN_TILE, item, number, regions
             )

@@ -94,17 +94,16 @@ class Contents:
             and buffer.role in RESIDENT
             and self._graph.tensors[buffer.tensors[0]].elements == elements
             and (
-                not self._lies_reshaped(number, tensor)
-                or buffer.region == whole(self._graph.tensors[buffer.tensors[0]])
+                not self._is_reshaped(number, tensor) or buffer.region == whole(self._graph.tensors[buffer.tensors[0]])
             )
         ]
 
     def _held(self, number: int, tensor: int) -> Region:
-        if self._lies_reshaped(number, tensor):
+        if self._is_reshaped(number, tensor):
             return whole(self._graph.tensors[tensor])
         return self._plan.buffers[number].required_region
 
-    def _lies_reshaped(self, number: int, tensor: int) -> bool:
+    def _is_reshaped(self, number: int, tensor: int) -> bool:
         return self._shapes[tensor][:2] != self._shapes[self._plan.buffers[number].tensors[0]][:2]
 
     def _cells(self, access: Access) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
@@ -116,7 +115,7 @@ class Contents:
         if key not in self._slices:
             self._slices[key] = self._slice_of(*key)
         part, sources = self._slices[key]
-        if self._lies_reshaped(number, access.tensor):
+        if self._is_reshaped(number, access.tensor):
             return [(cells, sources + self._row_numbers[: len(cells)])]
         columns = self._columns[number]
         cells = cells[:, columns[region.left] : columns[region.right], part]
@@ -136,7 +135,7 @@ class Contents:
     def _slice_of(self, number: int, tensor: int, channel: int) -> tuple[slice, npt.NDArray[np.int64]]:
         """The channel ranges of a buffer that a tensor covers, and the numbers of their sources times `_ROWS`."""
         borders = self._channels[number]
-        if self._lies_reshaped(number, tensor):
+        if self._is_reshaped(number, tensor):
             return slice(None), np.array([self._number((tensor, 0))]) * _ROWS
         end = channel + self._shapes[tensor][2]
         inside = [border for border in borders if channel <= border < end]
@@ -157,13 +156,13 @@ class Contents:
         for step in self._plan.steps:
             for group in (*step.reads, step.writes):
                 for access in group:
-                    if self._lies_reshaped(access.buffer, access.tensor):
+                    if self._is_reshaped(access.buffer, access.tensor):
                         continue
                     columns[access.buffer].update((access.region.left, access.region.right))
                     used.add((access.buffer, access.tensor, access.channel))
         for number, buffer in enumerate(self._plan.buffers):
             kept = [tensor for tensor in self._kept if tensor in buffer.tensors]
-            used.update((number, tensor, 0) for tensor in kept if not self._lies_reshaped(number, tensor))
+            used.update((number, tensor, 0) for tensor in kept if not self._is_reshaped(number, tensor))
         channels = [{0, self._shapes[b.tensors[0]][2]} if b.tensors else {0} for b in self._plan.buffers]
         for number, tensor, channel in used:
             ends = channel + self._shapes[tensor][2]

@@ -52,10 +52,10 @@ def puts_side_by_side(graph: Graph, operator: Operator) -> bool:
     output = graph.tensors[operator.outputs[0]]
     if len(output.shape) != 4 or operator.attributes["axis"] != 3:
         return False
-    return all(index >= 0 and _same_codes(graph.tensors[index], output) for index in operator.inputs)
+    return all(index >= 0 and _same_values(graph.tensors[index], output) for index in operator.inputs)
 
 
-def _same_codes(one: Tensor, other: Tensor) -> bool:
+def _same_values(one: Tensor, other: Tensor) -> bool:
     """Whether equal quantized values of the two activations are equal numbers."""
     if one.is_constant or (one.dtype, one.bits) != (other.dtype, other.bits):
         return False
