@@ -24,7 +24,7 @@ from deeplab.datasets.joined import Joined
 from deeplab.datasets.part import spread
 from deeplab.lowering import lower
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 from evaluation.accuracy import UNRELIABLE_NOTE, Scores, enough_images, paired_difference_interval, to_network_size
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
@@ -63,7 +63,7 @@ class Row:
     clipping: Clipping | None = None
     saving: float = 0.0
     """Share of the untiled plan's memory that goes with channels, before anything else."""
-    thinning: Thinning | None = None
+    sparsity: WeightSparsity | None = None
     """Single weights that go, before anything is quantized."""
     tuning_steps: int = 0
     """Of distillation after both."""
@@ -117,17 +117,17 @@ ROWS = (
         }.items()
     }
     | {
-        f"camvid-{name}": Row(_CAMVID, _W8, thinning=thinning, tuning_steps=steps, tuning_rate=rate, crop=256)
-        for name, thinning, steps, rate in (
-            ("magnitude50", Thinning(0.5), 120, 1e-4),
-            ("magnitude70", Thinning(0.715), 400, 1e-4),  # of the 1x1 convolutions: 70 % of all weights
-            ("magnitude90", Thinning(0.9), 700, 1.5e-3),
-            ("2:4", Thinning(0.5, "2:4"), 120, 1e-4),
+        f"camvid-{name}": Row(_CAMVID, _W8, sparsity=sparsity, tuning_steps=steps, tuning_rate=rate, crop=256)
+        for name, sparsity, steps, rate in (
+            ("magnitude50", WeightSparsity(0.5), 120, 1e-4),
+            ("magnitude70", WeightSparsity(0.715), 400, 1e-4),  # of the 1x1 convolutions: 70 % of all weights
+            ("magnitude90", WeightSparsity(0.9), 700, 1.5e-3),
+            ("2:4", WeightSparsity(0.5, "2:4"), 120, 1e-4),
         )
     }
     | {
         "camvid-combined": Row(_CAMVID, _W8, saving=0.33, tuning_steps=150, crop=256),
-        "camvid-smallest": Row(_CAMVID, _W8, saving=0.33, thinning=Thinning(0.7), tuning_steps=300, crop=256),
+        "camvid-smallest": Row(_CAMVID, _W8, saving=0.33, sparsity=WeightSparsity(0.7), tuning_steps=300, crop=256),
     }
 )
 """All rows by name: the network; bits of weights and activations (`mixed`: 3, and 2 in the ASPP), `aware` where it is
@@ -201,15 +201,15 @@ def compress(
 
         (network,) = narrower(baseline, (row.saving,), Setting("memory", "repair", row.bits.weights, 1), ranking)
     tuning = FineTuning(row.tuning_steps, row.tuning_rate, "distill")
-    if row.thinning:
+    if row.sparsity:
         from deeplab.pruning.importance import output_fisher
         from deeplab.pruning.optimal_brain_surgeon import prune_weights
         from deeplab.pruning.refit import PIXELS_PER_IMAGE
         from deeplab.simulation import simulator
 
         inputs = simulator(network.spec).sample_inputs(network, ranking, PIXELS_PER_IMAGE)
-        network = prune_weights(network, row.thinning, ranking, inputs, output_fisher(network, ranking))
-    held = row.thinning is not None
+        network = prune_weights(network, row.sparsity, ranking, inputs, output_fisher(network, ranking))
+    held = row.sparsity is not None
     network = fine_tune(network, batches(images, _TUNING_BATCH, row.crop), tuning, teacher=baseline, hold_zeros=held)
     if row.equalize:
         network = equalize(network, calibrate(network, seen))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deeplab.quantization.types import BitWidths
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 
 PruningMethod = Literal["channels", "magnitude", "2:4"]
 
@@ -67,9 +67,9 @@ class Compression:
             _ = self.bits  # which refuses 16-bit activations next to others
 
     @property
-    def thinning(self) -> Thinning | None:
+    def weight_sparsity(self) -> WeightSparsity | None:
         """Pruning of single weights; None where channels are pruned, or nothing."""
-        return None if self.pruning == "channels" or not self.sparsity else Thinning(self.sparsity, self.pruning)
+        return None if self.pruning == "channels" or not self.sparsity else WeightSparsity(self.sparsity, self.pruning)
 
     @property
     def is_float(self) -> bool:

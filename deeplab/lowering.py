@@ -22,7 +22,7 @@ from deeplab.quantization import (
     QuantizedNetwork,
     shared_grids,
 )
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 from deeplab.spec import NetworkSpec
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 
@@ -43,7 +43,7 @@ def lower_untrained(spec: NetworkSpec, compression: Compression, name: str = "de
     `spec` is that of the network once its channels are pruned; of `compression` only the bits count, and the sparsity
     of methods that leave all channels.
     """
-    return _Lowering(spec, compression.bits, name, None, compression.thinning).graph()
+    return _Lowering(spec, compression.bits, name, None, compression.weight_sparsity).graph()
 
 
 def storage_type(bits: int) -> str:
@@ -58,14 +58,14 @@ class _Lowering:
     """None: float."""
     name: str
     network: Checkpoint | QuantizedNetwork | None
-    thinning: Thinning | None = None
+    weight_sparsity: WeightSparsity | None = None
     """Of convolutions that have no values yet."""
 
     def __post_init__(self) -> None:
         self.tensors: list[Tensor] = []
         self.operators: list[Operator] = []
         self.values: dict[str, int] = {}
-        self.densities = self.thinning.densities(self.spec) if self.thinning else {}
+        self.densities = self.weight_sparsity.densities(self.spec) if self.weight_sparsity else {}
         self.widths = (
             {member: self.bits.grid_bits(group) for group in shared_grids(self.spec) for member in group}
             if self.bits

@@ -9,7 +9,7 @@ from deeplab.layers import layers, weight_shapes
 from deeplab.spec import NetworkSpec
 from evaluation.kernels.weights import WORTH_UNPACKING
 
-WORTH_THINNING = WORTH_UNPACKING - 1 / 8
+MOST_SPARSE_DENSITY = WORTH_UNPACKING - 1 / 8
 """Density from which on 8-bit weights are stored dense all the same: a bitmap takes 1 + 8 * density bits a weight."""
 
 
@@ -20,7 +20,7 @@ def prunable_kernels(spec: NetworkSpec) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Thinning:
+class WeightSparsity:
     """Share and pattern of the weights of the prunable kernels that become 0."""
 
     sparsity: float
@@ -34,7 +34,7 @@ class Thinning:
 
         `magnitude`: in proportion to (in + out) / (in * out), the density of an Erdős-Rényi graph (Mocanu et al. 2018,
         "Scalable training of artificial neural networks with adaptive sparse connectivity"): large kernels, which hold
-        most, lose most. A kernel that would be denser than `WORTH_THINNING` stays whole.
+        most, lose most. A kernel that would be denser than `MOST_SPARSE_DENSITY` stays whole.
         """
         shapes = {name: weight_shapes(spec)[name][2:] for name in prunable_kernels(spec)}
         if self.pattern == "2:4":
@@ -48,6 +48,6 @@ class Thinning:
         left = (1.0 - self.sparsity) * sum(sizes.values())
         while True:
             factor = left / sum(links[name] for name in thin)
-            if len(thin) == 1 or factor * links[thin[-1]] <= WORTH_THINNING * sizes[thin[-1]]:
+            if len(thin) == 1 or factor * links[thin[-1]] <= MOST_SPARSE_DENSITY * sizes[thin[-1]]:
                 return {name: factor * links[name] / sizes[name] if name in thin else 1.0 for name in shapes}
             left -= sizes[thin.pop()]

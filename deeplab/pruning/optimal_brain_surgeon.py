@@ -19,36 +19,40 @@ from deeplab.pruning.magnitude import largest
 from deeplab.pruning.ranking import Inputs
 from deeplab.pruning.refit import PIXELS_PER_IMAGE, ridge_of
 from deeplab.simulation import simulator
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 
 PASSES = 4
 """Passes that prune one layer, each the same share of the weights that are left."""
 
 
 def prune_weights(
-    checkpoint: Checkpoint, thinning: Thinning, frames: np.ndarray, inputs: Inputs, fisher: Mapping[str, np.ndarray]
+    checkpoint: Checkpoint,
+    sparsity: WeightSparsity,
+    frames: np.ndarray,
+    inputs: Inputs,
+    fisher: Mapping[str, np.ndarray],
 ) -> Checkpoint:
     """Set the weights to 0 that the network misses least once the others are fitted; those that are 0 stay 0.
 
     Args:
         checkpoint: a trained network.
-        thinning: the share of each kernel that becomes 0, and its pattern.
+        sparsity: the share of each kernel that becomes 0, and its pattern.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed.
         inputs: inputs of the network's convolutions on them (`Simulator.sample_inputs`, `PIXELS_PER_IMAGE`).
         fisher: Fisher information of each convolution's outputs (`deeplab.pruning.importance.output_fisher`).
     """
     runner = simulator(checkpoint.spec)
     weights = dict(checkpoint.weights)
-    for name, density in thinning.densities(checkpoint.spec).items():
+    for name, density in sparsity.densities(checkpoint.spec).items():
         layer, kernel = name.removesuffix("/kernel"), checkpoint.weights[name][0, 0].astype(np.float64)
         present = Checkpoint(checkpoint.spec, weights, checkpoint.notes)
         given = runner.sample_inputs(present, frames, PIXELS_PER_IMAGE, (layer,))[layer].astype(np.float64)
         wanted = inputs[layer].astype(np.float64) @ kernel
         fit = LayerFit(given, wanted, kernel)
-        passes = PASSES if thinning.pattern == "magnitude" and density < 1.0 else 1
+        passes = PASSES if sparsity.pattern == "magnitude" and density < 1.0 else 1
         for number in range(1, passes + 1):
             worth = np.sqrt(fit.costs() * np.diagonal(fisher[layer]))
-            fit.keep(largest(worth[None, None], density ** (number / passes), thinning.pattern)[0, 0] > 0.0)
+            fit.keep(largest(worth[None, None], density ** (number / passes), sparsity.pattern)[0, 0] > 0.0)
         fitted = fit.kernel()
         weights = weights | {
             name: fitted[None, None].astype(np.float32),

@@ -126,9 +126,9 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
 def _prune(compression: Compression, context: Context) -> Checkpoint:
     options, baseline = context.config.finetune, context.baseline
     tuning = FineTuning(options.steps, options.learning_rate, options.loss)
-    if thinning := compression.thinning:
+    if sparsity := compression.weight_sparsity:
         inputs, fisher = context.baseline_inputs, context.baseline_fisher
-        sparse = prune_weights(baseline, thinning, context.calibration_frames, inputs, fisher)
+        sparse = prune_weights(baseline, sparsity, context.calibration_frames, inputs, fisher)
         return fine_tune(sparse, context.batches, tuning, teacher=baseline, hold_zeros=True)
     narrow = prune_channels(baseline, channels_left(compression, context), context.baseline_inputs)
     return fine_tune(narrow, context.batches, tuning, teacher=baseline)

@@ -21,7 +21,7 @@ from deeplab.layers import weight_shapes
 from deeplab.lowering import lower, lower_untrained
 from deeplab.pruning.channel_budget import reference_plans
 from deeplab.quantization import BitWidths, Clipping, quantize
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -54,22 +54,24 @@ def test_no_image_that_is_scored_calibrates_or_teaches(bench, shared):
 def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
     none = Bench("none", ("none", "none", {}), "none", ())
     train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
-    for thinning in (Thinning(0.7), Thinning(0.5, "2:4")):
-        row = Row(none, BitWidths(8, 8), aware_steps=2, thinning=thinning, tuning_steps=4)
+    for sparsity in (WeightSparsity(0.7), WeightSparsity(0.5, "2:4")):
+        row = Row(none, BitWidths(8, 8), aware_steps=2, sparsity=sparsity, tuning_steps=4)
         _, network = compress(row, checkpoint, train)
-        for name, density in thinning.densities(network.spec).items():  # training through the rounding leaves them 0
+        for name, density in sparsity.densities(network.spec).items():  # training through the rounding leaves them 0
             codes = network.kernels[name.removesuffix("/kernel")]
             assert np.count_nonzero(codes) <= round(density * codes.size)
-        planned = lower_untrained(network.spec, Compression(thinning.pattern, thinning.sparsity, 8, 8))
+        planned = lower_untrained(network.spec, Compression(sparsity.pattern, sparsity.sparsity, 8, 8))
         assert stored_bits(lower(network)) == pytest.approx(stored_bits(planned), rel=0.03)
         sizes = {name: math.prod(shape) for name, shape in weight_shapes(network.spec).items() if "kernel" in name}
-        densities = thinning.densities(network.spec)  # each weight of these has a bitmap's bits at most
+        densities = sparsity.densities(network.spec)  # each weight of these has a bitmap's bits at most
         bitmaps = sum(size * min(8, 1 + 8 * densities.get(name, 1.0)) for name, size in sizes.items())
         assert stored_bits(planned) <= 1.005 * bitmaps / sum(sizes.values())
 
 
 def test_a_row_may_lose_channels_and_weights(checkpoint):
-    row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(8, 8), saving=0.2, thinning=Thinning(0.5))
+    row = Row(
+        Bench("none", ("none", "none", {}), "none", ()), BitWidths(8, 8), saving=0.2, sparsity=WeightSparsity(0.5)
+    )
     train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
     (network,) = compress(row, checkpoint, train)
     before, after = (reference_plans(8, 1)(spec)[1].peak_memory_bytes for spec in (checkpoint.spec, network.spec))

@@ -7,7 +7,7 @@ from deeplab.finetuning import VOID, FineTuning, fine_tune
 from deeplab.pruning.channels import prune_channels, uniform_keep
 from deeplab.pruning.ranking import weight_rankings
 from deeplab.simulation import simulator
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 from deeplab.tensorflow import tf
 from tests.deeplab.tiny import cut
 
@@ -46,9 +46,9 @@ def test_void_pixels_teach_nothing(checkpoint, images, labels):
 
 def test_held_zeros_stay_and_free_ones_do_not(checkpoint, images, labels):
     options = FineTuning(12, 3e-3, "labels")
-    pruned = cut(checkpoint, Thinning(0.6))
+    pruned = cut(checkpoint, WeightSparsity(0.6))
     held = fine_tune(pruned, lambda step: (images, labels), options, hold_zeros=True)
-    for name in Thinning(0.6).densities(checkpoint.spec):
+    for name in WeightSparsity(0.6).densities(checkpoint.spec):
         np.testing.assert_array_equal(held.weights[name] == 0, pruned.weights[name] == 0)
     free = fine_tune(pruned, lambda step: (images, labels), options)
     assert np.count_nonzero(free.weights["aspp/project/kernel"]) > np.count_nonzero(held.weights["aspp/project/kernel"])
@@ -60,7 +60,7 @@ def test_the_same_call_gives_the_same_network_and_no_new_trace(checkpoint, image
     monkeypatch.setattr(
         tf.nn, "sparse_softmax_cross_entropy_with_logits", lambda *given: traces.append(given) or written(*given)
     )
-    options, pruned = FineTuning(5, 1e-3, "labels"), cut(checkpoint, Thinning(0.5))
+    options, pruned = FineTuning(5, 1e-3, "labels"), cut(checkpoint, WeightSparsity(0.5))
     narrow = lambda step: (images[:, :, :-16], labels[:, :, :-16])  # noqa: E731 - of a size that no other test has
     first, second = (fine_tune(checkpoint, narrow, options) for _ in range(2))
     assert first.fingerprint() == second.fingerprint()

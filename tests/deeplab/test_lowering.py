@@ -10,7 +10,7 @@ from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
 from deeplab.pruning.ranking import weight_rankings
 from deeplab.quantization import BitWidths, quantize
 from deeplab.simulation import simulator
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 from evaluation.interpreter import execute
 from evaluation.kernels.selection import unpacked_bytes
 from evaluation.planner import plan, plan_cache_key
@@ -79,7 +79,7 @@ def test_memory_planned_before_training_is_the_memory_after(checkpoint, images, 
 
 def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkpoint, images):
     compression = Compression("magnitude", 0.8, 8, 8)
-    sparse = cut(checkpoint, Thinning(0.8))
+    sparse = cut(checkpoint, WeightSparsity(0.8))
     network = quantize(sparse, calibrate(sparse, images), BitWidths(8, 8))
     graph = lower(network)
     before, after = plan(lower_untrained(checkpoint.spec, compression)), plan(graph)
@@ -93,7 +93,7 @@ def test_magnitude_pruning_is_planned_closely_and_lowers_the_weights_only(checkp
 
 def test_two_of_four_is_planned_to_the_weight(checkpoint, images):
     compression = Compression("2:4", 0.5)
-    sparse = lower(cut(checkpoint, Thinning(0.5, "2:4")))
+    sparse = lower(cut(checkpoint, WeightSparsity(0.5, "2:4")))
     planned = lower_untrained(checkpoint.spec, compression)
     assert plan(planned).weights_bytes == plan(sparse).weights_bytes
     for before, after in zip(planned.tensors, sparse.tensors, strict=True):

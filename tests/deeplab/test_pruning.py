@@ -12,7 +12,7 @@ from deeplab.pruning.magnitude import largest
 from deeplab.pruning.ranking import weight_importance, weight_rankings
 from deeplab.pruning.refit import refitted
 from deeplab.simulation import simulator
-from deeplab.sparsity import WORTH_THINNING, Thinning, prunable_kernels
+from deeplab.sparsity import MOST_SPARSE_DENSITY, WeightSparsity, prunable_kernels
 from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.tensorflow import keras
 from tests.deeplab.tiny import cut, random_checkpoint, tiny_spec
@@ -117,8 +117,8 @@ def test_every_width_of_the_full_network_follows():
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.9])
 def test_magnitude_zeroes_the_smallest_weights_of_each_kernel(checkpoint, sparsity):
-    thinning = Thinning(sparsity)
-    pruned, densities = cut(checkpoint, thinning), thinning.densities(checkpoint.spec)
+    weight_sparsity = WeightSparsity(sparsity)
+    pruned, densities = cut(checkpoint, weight_sparsity), weight_sparsity.densities(checkpoint.spec)
     for name, before in checkpoint.weights.items():
         after = pruned.weights[name]
         if densities.get(name, 1.0) == 1.0:
@@ -134,7 +134,7 @@ def test_magnitude_zeroes_the_smallest_weights_of_each_kernel(checkpoint, sparsi
 @pytest.mark.parametrize("sparsity", [0.0, 0.02, 0.2, 0.5, 0.7, 0.9, 0.99])
 def test_densities_are_those_of_random_graphs_and_make_up_the_sparsity(sparsity):
     spec = mobilenet_v2_deeplab(input_height=64, input_width=64, classes=5, atrous_rates=(6, 12))
-    densities, shapes = Thinning(sparsity).densities(spec), weight_shapes(spec)
+    densities, shapes = WeightSparsity(sparsity).densities(spec), weight_shapes(spec)
     assert set(densities) == set(prunable_kernels(spec))
     assert all(shapes[name][:2] == (1, 1) for name in densities)
     sizes = {name: shapes[name][2] * shapes[name][3] for name in densities}
@@ -144,12 +144,12 @@ def test_densities_are_those_of_random_graphs_and_make_up_the_sparsity(sparsity)
     thin = {name for name, density in densities.items() if density < 1.0}
     assert bool(thin) == bool(sparsity)
     for name in thin:
-        assert 0.0 < densities[name] <= WORTH_THINNING or thin == {name}
+        assert 0.0 < densities[name] <= MOST_SPARSE_DENSITY or thin == {name}
         assert densities[name] / links[name] == pytest.approx(left_over(sizes, links, thin, left))
     # None of those that stay whole could have been thinned enough.
     for name in set(densities) - thin if sparsity else ():
         larger = {other for other in densities if links[other] <= links[name]}
-        assert left_over(sizes, links, larger, left) * links[name] > WORTH_THINNING
+        assert left_over(sizes, links, larger, left) * links[name] > MOST_SPARSE_DENSITY
 
 
 def left_over(sizes, links, thin, left):
@@ -183,8 +183,8 @@ def test_two_of_four_leaves_the_larger_two_of_any_four_inputs(checkpoint):
     import tensorflow as tf
     from tensorflow_model_optimization.python.core.sparsity.keras.pruning_utils import is_pruned_m_by_n
 
-    thinning = Thinning(0.5, "2:4")
-    pruned, densities = cut(checkpoint, thinning), thinning.densities(checkpoint.spec)
+    weight_sparsity = WeightSparsity(0.5, "2:4")
+    pruned, densities = cut(checkpoint, weight_sparsity), weight_sparsity.densities(checkpoint.spec)
     for name, before in checkpoint.weights.items():
         after = pruned.weights[name]
         if name not in densities:

@@ -153,7 +153,7 @@ def test_weights_of_a_channel_are_what_the_cut_removes():
 
 
 def test_groups_tied_at_the_peak_give_by_turns():
-    """Two decoder steps of equal size: thinning one alone saves nothing, yet a path past the tie is found."""
+    """Two decoder steps of equal size: lowering one alone saves nothing, yet a path past the tie is found."""
     path = pruning_path(SPEC, even_rankings(SPEC), planned, weight_bytes=0.0, until=0.4)
     assert path.steps[-1].peak_memory_bytes <= 0.6 * path.reference_bytes
     assert sum(1 for _, count in path.steps[-1].removed if count) >= 3

@@ -9,7 +9,7 @@ from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.optimal_brain_surgeon import LayerFit, prune_weights
 from deeplab.pruning.refit import PIXELS_PER_IMAGE, RIDGE
 from deeplab.simulation import simulator
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 from tests.deeplab.tiny import cut
 
 
@@ -74,24 +74,24 @@ def test_the_price_of_a_weight_is_what_its_removal_costs_after_the_fit(problem):
     assert (costs[~left] == 0).all()
 
 
-@pytest.mark.parametrize("thinning", [Thinning(0.5), Thinning(0.7), Thinning(0.5, "2:4")], ids=str)
-def test_surgery_keeps_more_than_cutting_by_size(checkpoint, images, inputs, fisher, thinning):
+@pytest.mark.parametrize("sparsity", [WeightSparsity(0.5), WeightSparsity(0.7), WeightSparsity(0.5, "2:4")], ids=str)
+def test_surgery_keeps_more_than_cutting_by_size(checkpoint, images, inputs, fisher, sparsity):
     exact = _probabilities(checkpoint, images)
-    by_size, operated = cut(checkpoint, thinning), prune_weights(checkpoint, thinning, images, inputs, fisher)
+    by_size, operated = cut(checkpoint, sparsity), prune_weights(checkpoint, sparsity, images, inputs, fisher)
     errors = [np.abs(_probabilities(pruned, images) - exact).mean() for pruned in (by_size, operated)]
     assert errors[1] < 0.6 * errors[0]
-    for name in thinning.densities(checkpoint.spec):
+    for name in sparsity.densities(checkpoint.spec):
         assert np.count_nonzero(operated.weights[name]) <= np.count_nonzero(by_size.weights[name])
 
 
 def test_layers_make_up_for_those_before_them(checkpoint, images, inputs, fisher, monkeypatch):
     """Against layers that are fitted on what the whole network gives."""
     exact = _probabilities(checkpoint, images)
-    one_by_one = prune_weights(checkpoint, Thinning(0.6), images, inputs, fisher)
+    one_by_one = prune_weights(checkpoint, WeightSparsity(0.6), images, inputs, fisher)
     runner = simulator(checkpoint.spec)
     sampled = runner.sample_inputs
     monkeypatch.setattr(runner, "sample_inputs", lambda network, *rest: sampled(checkpoint, *rest))
-    apart = prune_weights(checkpoint, Thinning(0.6), images, inputs, fisher)
+    apart = prune_weights(checkpoint, WeightSparsity(0.6), images, inputs, fisher)
     monkeypatch.undo()
     errors = [np.abs(_probabilities(pruned, images) - exact).mean() for pruned in (apart, one_by_one)]
     assert errors[1] < 0.9 * errors[0]
@@ -101,7 +101,7 @@ def test_more_passes_choose_better(checkpoint, images, inputs, fisher, monkeypat
     exact, errors = _probabilities(checkpoint, images), []
     for passes in (1, 4):
         monkeypatch.setattr(optimal_brain_surgeon, "PASSES", passes)
-        pruned = prune_weights(checkpoint, Thinning(0.7), images, inputs, fisher)
+        pruned = prune_weights(checkpoint, WeightSparsity(0.7), images, inputs, fisher)
         errors.append(np.abs(_probabilities(pruned, images) - exact).mean())
     assert errors[1] < errors[0]
 
@@ -109,21 +109,21 @@ def test_more_passes_choose_better(checkpoint, images, inputs, fisher, monkeypat
 def test_outputs_that_the_loss_does_not_feel_lose_their_weights_first(checkpoint, images, inputs, fisher):
     deaf = dict(fisher)
     deaf["aspp/project"] = np.diag(np.arange(len(fisher["aspp/project"])) % 2).astype(np.float64)
-    pruned = prune_weights(checkpoint, Thinning(0.5), images, inputs, deaf).weights["aspp/project/kernel"][0, 0]
+    pruned = prune_weights(checkpoint, WeightSparsity(0.5), images, inputs, deaf).weights["aspp/project/kernel"][0, 0]
     heard, unheard = np.count_nonzero(pruned[:, 1::2]), np.count_nonzero(pruned[:, ::2])
     assert heard > 10 * max(1, unheard)
 
 
 def test_weights_that_are_zero_stay_zero(checkpoint, images, inputs, fisher):
-    half = prune_weights(checkpoint, Thinning(0.5), images, inputs, fisher)
+    half = prune_weights(checkpoint, WeightSparsity(0.5), images, inputs, fisher)
     read = simulator(checkpoint.spec).sample_inputs(half, images, PIXELS_PER_IMAGE)
-    less = prune_weights(half, Thinning(0.7), images, read, fisher)
-    for name in Thinning(0.7).densities(checkpoint.spec):
+    less = prune_weights(half, WeightSparsity(0.7), images, read, fisher)
+    for name in WeightSparsity(0.7).densities(checkpoint.spec):
         assert not less.weights[name][half.weights[name] == 0].any()
 
 
 def test_a_network_that_nothing_is_taken_from_stays_as_it_is(checkpoint, images, inputs, fisher):
-    same = prune_weights(checkpoint, Thinning(0.0), images, inputs, fisher)
+    same = prune_weights(checkpoint, WeightSparsity(0.0), images, inputs, fisher)
     for name, before in checkpoint.weights.items():
         np.testing.assert_allclose(same.weights[name], before, rtol=1e-3, atol=1e-4, err_msg=name)
     assert isinstance(same, Checkpoint)

@@ -11,7 +11,7 @@ from deeplab.quantization_aware import AwareTraining, train_aware
 from deeplab.quantization_aware.quantizers import ActivationGrid, KernelQuantizer
 from deeplab.quantization_aware.training import AwareStudent
 from deeplab.simulation import simulator
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 from deeplab.tensorflow import keras, tf
 from tests.deeplab.tiny import cut
 
@@ -110,7 +110,7 @@ def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, im
 
 
 def test_pruned_weights_stay_pruned(checkpoint, images):
-    sparse = cut(checkpoint, Thinning(0.5))
+    sparse = cut(checkpoint, WeightSparsity(0.5))
     network = quantize(sparse, calibrate(sparse, images), BITS)
     options = AwareTraining(5, 2e-2, "distill")
     trained = train_aware(sparse, network, lambda step: (images, None), options, teacher=checkpoint)

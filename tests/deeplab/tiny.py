@@ -4,7 +4,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import weight_shapes
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 from deeplab.spec import Aspp, AtrousBranch, Block, Decoder, NetworkSpec
 
 
@@ -42,11 +42,11 @@ def random_checkpoint(spec: NetworkSpec, seed: int = 0) -> Checkpoint:
     return Checkpoint(spec, weights)
 
 
-def cut(checkpoint: Checkpoint, thinning: Thinning) -> Checkpoint:
+def cut(checkpoint: Checkpoint, sparsity: WeightSparsity) -> Checkpoint:
     """The smallest weights of each kernel set to 0, the others as they were: what surgery must be better than."""
     from deeplab.pruning.magnitude import largest
 
     weights = dict(checkpoint.weights)
-    for name, density in thinning.densities(checkpoint.spec).items():
-        weights[name] = weights[name] * largest(weights[name], density, thinning.pattern)
+    for name, density in sparsity.densities(checkpoint.spec).items():
+        weights[name] = weights[name] * largest(weights[name], density, sparsity.pattern)
     return Checkpoint(checkpoint.spec, weights, checkpoint.notes)

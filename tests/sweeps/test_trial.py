@@ -11,7 +11,7 @@ from deeplab.pruning.channels import narrowed
 from deeplab.pruning.groups import channel_groups
 from deeplab.quantization import BitWidths
 from deeplab.runtime.program import compiler
-from deeplab.sparsity import Thinning
+from deeplab.sparsity import WeightSparsity
 from evaluation.measurement import MemoryFigures
 from reports.record import Early
 from sweeps.config.compression import ChannelsConfig
@@ -298,7 +298,7 @@ def test_magnitude_pruning_lowers_the_weights_only(context):
         for name, array in stages.compressed(Compression("magnitude", 0.8), context).weights.items()
         if name == "aspp/project/kernel"
     ]
-    densities = Thinning(0.8).densities(context.baseline.spec)
+    densities = WeightSparsity(0.8).densities(context.baseline.spec)
     assert zeros == [pytest.approx(1 - densities["aspp/project/kernel"], abs=0.01)]
 
 
