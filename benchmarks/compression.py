@@ -45,8 +45,8 @@ class Bench:
     unlabelled: tuple[Unlabelled, ...]
     """Calibrate, rank and teach; none of them is scored."""
     rounding: tuple[Unlabelled, ...] = ()
-    """Where a rounding is learned or trained through; `unlabelled` if left out. It fits the images it is chosen on
-    far better than others, the more so the fewer they are: even other kinds of images help. None is scored."""
+    """Images of AdaRound and QAT; `unlabelled` if left out. A rounding fits the images it is learned on far better than
+    others, the more so the fewer they are: even other kinds of images help. None is scored."""
     batch: int = 4
     """Images of a step through the rounding."""
 
@@ -57,7 +57,7 @@ class Row:
 
     bench: Bench
     bits: BitWidths
-    learned_rounding: bool = False
+    adaround: bool = False
     aware_steps: int = 0
     equalize: bool = True
     clipping: Clipping | None = None
@@ -108,11 +108,11 @@ ROWS = (
         for name, bench in (("ade20k", _ADE20K), ("voc", _VOC), ("camvid", _CAMVID))
         for setting, row in {
             "w8a8": Row(bench, _W8, equalize=False, clipping=_WIDE),
-            "w4a8": Row(bench, _W4, learned_rounding=True),
-            "w4a8-aware": Row(bench, _W4, learned_rounding=True, aware_steps=_AWARE_STEPS),
-            "w3a8": Row(bench, _W3, learned_rounding=True, aware_steps=_AWARE_STEPS),
-            "mixed": Row(bench, _W32, learned_rounding=True, aware_steps=_AWARE_STEPS),
-            "w2a8": Row(bench, _W2, learned_rounding=True, aware_steps=_AWARE_STEPS),
+            "w4a8": Row(bench, _W4, adaround=True),
+            "w4a8-aware": Row(bench, _W4, adaround=True, aware_steps=_AWARE_STEPS),
+            "w3a8": Row(bench, _W3, adaround=True, aware_steps=_AWARE_STEPS),
+            "mixed": Row(bench, _W32, adaround=True, aware_steps=_AWARE_STEPS),
+            "w2a8": Row(bench, _W2, adaround=True, aware_steps=_AWARE_STEPS),
             "w8a4": Row(bench, BitWidths(8, 4), aware_steps=_AWARE_STEPS),
         }.items()
     }
@@ -180,14 +180,14 @@ def compress(
         row: says what.
         baseline: the float network.
         images: calibrate, rank and teach what is pruned.
-        rounding: what a rounding is learned and trained on; `images` if None.
+        rounding: images of AdaRound and QAT; `images` if None.
     """
     from deeplab.calibration import calibrate
     from deeplab.finetuning import FineTuning, fine_tune
     from deeplab.image_windows import TrainingBatches, frames
     from deeplab.quantization import quantize
+    from deeplab.quantization.adaround import AdaRoundOptions
     from deeplab.quantization.equalisation import equalize
-    from deeplab.quantization.rounding import LearnedRounding
     from deeplab.reconstruction import Reconstruction, reconstruct
 
     def batches(split: Split, batch: int, crop: int | None) -> TrainingBatches:
@@ -214,15 +214,15 @@ def compress(
     if row.equalize:
         network = equalize(network, calibrate(network, seen))
     quantized = quantize(network, calibrate(network, seen), row.bits, row.clipping)
-    if row.learned_rounding:
-        learned = Reconstruction(LearnedRounding(ROUNDING_STEPS), ROUNDING_WINDOWS)
+    if row.adaround:
+        learned = Reconstruction(AdaRoundOptions(ROUNDING_STEPS), ROUNDING_WINDOWS)
         quantized = reconstruct(network, quantized, seen if rounding is None else frames(rounding, *size), learned)
     if row.aware_steps:
-        from deeplab.quantization_aware import AwareTraining, train_aware
+        from deeplab.quantization_aware import QatOptions, train_qat
 
-        training = AwareTraining(row.aware_steps, _LEARNING_RATE, "distill")
+        training = QatOptions(row.aware_steps, _LEARNING_RATE, "distill")
         learned_on = batches(images if rounding is None else rounding, row.bench.batch, None)
-        return quantized, train_aware(network, quantized, learned_on, training, teacher=baseline)
+        return quantized, train_qat(network, quantized, learned_on, training, teacher=baseline)
     return (quantized,)
 
 

@@ -16,14 +16,14 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import Layer, layers
 from deeplab.quantization import QuantizedNetwork
+from deeplab.quantization.adaround import AdaRoundOptions, LayerProblem, activated, adaround, response
 from deeplab.quantization.post_training import quantize_bias
-from deeplab.quantization.rounding import LayerProblem, LearnedRounding, activated, learn_rounding, response
 from deeplab.simulation import Walk, simulator
 from deeplab.spec import NetworkSpec
 
 EXACT_ENOUGH = 8
 """Bits of a weight from which on nearest rounding is as good as AdaRound; the bias is fitted all the same."""
-_NEAREST = LearnedRounding(steps=0)
+_NEAREST = AdaRoundOptions(steps=0)
 _CEILINGS = {"linear": None, "relu": np.inf, "relu6": 6.0}
 
 
@@ -31,7 +31,7 @@ _CEILINGS = {"linear": None, "relu": np.inf, "relu6": 6.0}
 class Reconstruction:
     """Options of AdaRound for a whole network."""
 
-    rounding: LearnedRounding = field(default_factory=LearnedRounding)
+    rounding: AdaRoundOptions = field(default_factory=AdaRoundOptions)
     windows: int = 64
     """Windows of each image, at random positions, for each chain."""
     seed: int = 0
@@ -64,7 +64,7 @@ def reconstruct(
                 exact, given = exact * inside[..., None], given * inside[..., None]
             problem = _problem(checkpoint, network, layer, exact, given)
             learns = network.bits.weights_of(layer.name) < EXACT_ENOUGH
-            codes, bias = learn_rounding(problem, options.rounding if learns else _NEAREST, seed)
+            codes, bias = adaround(problem, options.rounding if learns else _NEAREST, seed)
             kernel = network.kernels[layer.name]
             kernels[layer.name] = codes.reshape(kernel.shape).astype(kernel.dtype)
             scale = np.float64(network.activations[layer.inputs[0]].scale) * network.kernel_scales[layer.name]

@@ -1,6 +1,6 @@
 """Quantization-aware training with tfmot: weights and scales are learned through the rounding they are shipped with."""
 
 import deeplab.tensorflow  # noqa: F401 - before tfmot, which must find Keras 2
-from deeplab.quantization_aware.training import AwareTraining, train_aware
+from deeplab.quantization_aware.training import QatOptions, train_qat
 
-__all__ = ["AwareTraining", "train_aware"]
+__all__ = ["QatOptions", "train_qat"]

@@ -25,15 +25,15 @@ from deeplab.tensorflow import keras, tf
 _NEAR = 0.25
 """Largest distance of a weight's start from its quantized value, in steps; at 0.5 it would be rounded to the next."""
 
-AwareTraining = FineTuning
+QatOptions = FineTuning
 """Steps, rate and loss, as for a float network; but the rate is in steps of the scales."""
 
 
-def train_aware(
+def train_qat(
     checkpoint: Checkpoint,
     network: QuantizedNetwork,
     batches: Batches,
-    options: AwareTraining,
+    options: QatOptions,
     *,
     teacher: Checkpoint | None = None,
 ) -> QuantizedNetwork:
@@ -52,7 +52,7 @@ def train_aware(
     if options.steps == 0:
         return network
     height, width = batches(0)[0].shape[1:3]
-    student = AwareStudent(checkpoint, network, height, width)
+    student = QatStudent(checkpoint, network, height, width)
     imitated = Teacher(teacher or checkpoint, height, width) if options.loss == "distill" else None
     run_steps(student.descent, batches, options, imitated)
     return student.network()
@@ -72,7 +72,7 @@ class _Wrapped:
         return kernel, bias
 
 
-class AwareStudent:
+class QatStudent:
     """The network with tfmot's wrappers around every layer that rounds; `optimizer_step` trains it.
 
     Args:

@@ -22,9 +22,9 @@ from deeplab.lowering import lower_untrained
 from deeplab.pruning.channels import prune_channels
 from deeplab.pruning.optimal_brain_surgeon import prune_weights
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, quantize
+from deeplab.quantization.adaround import AdaRoundOptions
 from deeplab.quantization.equalisation import equalize
 from deeplab.quantization.file import network_bytes, parse_network
-from deeplab.quantization.rounding import LearnedRounding
 from deeplab.reconstruction import EXACT_ENOUGH, Reconstruction, reconstruct
 from deeplab.scoring import score
 from deeplab.simulation import simulator
@@ -63,7 +63,7 @@ def _quantized(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
     options = context.config.quantization
     network = quantize(checkpoint, ranges, bits, Clipping(options.clipping, options.percentile))
     if options.rounding == "learned" and any(bits.weights_of(name) < EXACT_ENOUGH for name in network.kernels):
-        learned = Reconstruction(LearnedRounding(steps=options.rounding_steps), seed=context.config.seed)
+        learned = Reconstruction(AdaRoundOptions(steps=options.rounding_steps), seed=context.config.seed)
         network = context.cache.cached(
             "round",
             {"network": _identity(network), "float": checkpoint.fingerprint(), "options": learned,
@@ -74,8 +74,8 @@ def _quantized(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
         )  # fmt: skip
     if options.aware_steps:
         from deeplab.quantization_aware import (  # brings in tfmot: seconds, for those who ask for it
-            AwareTraining,
-            train_aware,
+            QatOptions,
+            train_qat,
         )
 
         finetune = context.config.finetune
@@ -88,11 +88,11 @@ def _quantized(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
             "images": context.fingerprints[context.learns_from],
             "seed": context.config.seed,
         }
-        training = AwareTraining(options.aware_steps, options.aware_learning_rate, finetune.loss)
+        training = QatOptions(options.aware_steps, options.aware_learning_rate, finetune.loss)
         network = context.cache.cached(
             "aware",
             parts,
-            lambda: train_aware(checkpoint, network, context.batches, training, teacher=context.baseline),
+            lambda: train_qat(checkpoint, network, context.batches, training, teacher=context.baseline),
             network_bytes,
             parse_network,
         )

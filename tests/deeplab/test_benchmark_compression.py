@@ -96,7 +96,7 @@ def test_eight_bits_are_calibrated_as_the_row_says(checkpoint):
     assert any((equalised.kernel_scales[name] != scale).any() for name, scale in network.kernel_scales.items())
 
 
-@pytest.mark.parametrize("step", [{"learned_rounding": True}, {"aware_steps": 3}], ids=lambda step: next(iter(step)))
+@pytest.mark.parametrize("step", [{"adaround": True}, {"aware_steps": 3}], ids=lambda step: next(iter(step)))
 def test_a_rounding_has_images_of_its_own(checkpoint, monkeypatch, step):
     monkeypatch.setattr(compression, "ROUNDING_STEPS", 20)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), **step)
@@ -109,7 +109,7 @@ def test_a_rounding_has_images_of_its_own(checkpoint, monkeypatch, step):
 
 def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
     monkeypatch.setattr(compression, "ROUNDING_STEPS", 40)
-    row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), learned_rounding=True, aware_steps=3)
+    row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), adaround=True, aware_steps=3)
     train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
     before, network = compress(row, checkpoint, Joined(train.take(2), train))
     assert any((before.biases[name] != codes).any() for name, codes in network.biases.items())

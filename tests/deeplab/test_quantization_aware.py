@@ -7,9 +7,9 @@ from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
 from deeplab.quantization import ActivationQuantization, BitWidths, quantize
-from deeplab.quantization_aware import AwareTraining, train_aware
+from deeplab.quantization_aware import QatOptions, train_qat
 from deeplab.quantization_aware.quantizers import ActivationGrid, KernelQuantizer
-from deeplab.quantization_aware.training import AwareStudent
+from deeplab.quantization_aware.training import QatStudent
 from deeplab.simulation import simulator
 from deeplab.sparsity import WeightSparsity
 from deeplab.tensorflow import keras, tf
@@ -30,7 +30,7 @@ def _distance(checkpoint, network, images):
 
 
 def test_it_starts_as_the_network_it_is_given(checkpoint, network, images):
-    student = AwareStudent(checkpoint, network, checkpoint.spec.input_height, checkpoint.spec.input_width)
+    student = QatStudent(checkpoint, network, checkpoint.spec.input_height, checkpoint.spec.input_width)
     untrained = student.network()
     for name in network.kernels:
         np.testing.assert_array_equal(untrained.kernels[name], network.kernels[name])
@@ -72,8 +72,8 @@ def test_a_kernel_is_rounded_to_what_is_shipped_wherever_training_went(depthwise
 
 
 def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, network, images):
-    options = AwareTraining(80, 1e-2, "distill")
-    trained = train_aware(checkpoint, network, lambda step: (images, None), options, teacher=checkpoint)
+    options = QatOptions(80, 1e-2, "distill")
+    trained = train_qat(checkpoint, network, lambda step: (images, None), options, teacher=checkpoint)
     assert _distance(checkpoint, trained, images) < 0.5 * _distance(checkpoint, network, images)
     assert trained.bits == network.bits
     for name, codes in trained.kernels.items():
@@ -93,8 +93,8 @@ def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, im
         return which.biases[name] * accumulator, accumulator
 
     rate = 0.2  # Adam's first step changes everything by this, in its own unit, or by less where gradients are tiny
-    trained = train_aware(
-        checkpoint, network, lambda step: (images, None), AwareTraining(1, rate, "distill"), teacher=checkpoint
+    trained = train_qat(
+        checkpoint, network, lambda step: (images, None), QatOptions(1, rate, "distill"), teacher=checkpoint
     )
     moved = []
     for name in network.kernels:
@@ -112,13 +112,13 @@ def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, im
 def test_pruned_weights_stay_pruned(checkpoint, images):
     sparse = cut(checkpoint, WeightSparsity(0.5))
     network = quantize(sparse, calibrate(sparse, images), BITS)
-    options = AwareTraining(5, 2e-2, "distill")
-    trained = train_aware(sparse, network, lambda step: (images, None), options, teacher=checkpoint)
+    options = QatOptions(5, 2e-2, "distill")
+    trained = train_qat(sparse, network, lambda step: (images, None), options, teacher=checkpoint)
     for name, codes in trained.kernels.items():
         assert (codes[sparse.weights[f"{name}/kernel"] == 0] == 0).all()
 
 
 def test_no_steps_change_nothing(checkpoint, network, images):
-    same = train_aware(checkpoint, network, lambda step: (images, None), AwareTraining(0, 1e-3, "distill"))
+    same = train_qat(checkpoint, network, lambda step: (images, None), QatOptions(0, 1e-3, "distill"))
     assert same is network
     assert isinstance(checkpoint, Checkpoint)

@@ -129,7 +129,7 @@ REACHED = [
     ("prune", "deeplab/pruning/optimal_brain_surgeon.py"),
     ("prune", "deeplab/pruning/channel_budget.py"),
     ("prune", "evaluation/planner/tiling/row_tiles.py"),  # plans decide which channels go
-    ("round", "deeplab/quantization/rounding.py"),
+    ("round", "deeplab/quantization/adaround.py"),
     ("round", "deeplab/reconstruction.py"),
     ("aware", "deeplab/quantization_aware/training.py"),  # imported within the function
     ("aware", "deeplab/quantization_aware/quantizers.py"),

@@ -1,4 +1,4 @@
-"""Learned rounding: against every rounding there is, on zeros, and on a whole network."""
+"""AdaRound: against every rounding there is, on zeros, and on a whole network."""
 
 import itertools
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from deeplab.calibration import calibrate
 from deeplab.layers import layers
 from deeplab.quantization import BitWidths, quantize
-from deeplab.quantization.rounding import LayerProblem, LearnedRounding, activated, learn_rounding, response
+from deeplab.quantization.adaround import AdaRoundOptions, LayerProblem, activated, adaround, response
 from deeplab.reconstruction import Reconstruction, chains, reconstruct
 from deeplab.simulation import Simulator, Walk, simulator
 from deeplab.spec import mobilenet_v2_deeplab
@@ -49,12 +49,12 @@ def test_it_comes_near_the_best_of_all_roundings(depthwise):
     learned, nearest, best = [], [], []
     for seed in range(6):
         of = problem(seed, depthwise=depthwise)
-        codes, bias = learn_rounding(of, LearnedRounding(steps=400), seed)
+        codes, bias = adaround(of, AdaRoundOptions(steps=400), seed)
         assert (np.abs(codes * of.scales - of.kernel) <= of.scales * 1.0001).all()  # up or down, nothing else
         assert (codes == np.rint(codes)).all()
         learned.append(error(of, codes, bias))
         best.append(best_of_all(of))
-        nearest.append(error(of, *learn_rounding(of, LearnedRounding(steps=0), seed)))
+        nearest.append(error(of, *adaround(of, AdaRoundOptions(steps=0), seed)))
     assert (np.array(learned) >= np.array(best) * 0.999).all()
     assert np.mean(learned) < 0.5 * np.mean(nearest)
     assert np.mean(learned) < 1.05 * np.mean(best)
@@ -64,8 +64,8 @@ def test_it_comes_near_the_best_of_all_roundings(depthwise):
 def test_it_is_never_worse_than_nearest_rounding(ceiling):
     for seed in range(10):
         of = problem(seed, ceiling=ceiling)
-        nearest = error(of, *learn_rounding(of, LearnedRounding(steps=0), seed))
-        assert (error(of, *learn_rounding(of, LearnedRounding(steps=30), seed)) <= nearest * 1.0001 + 1e-9).all()
+        nearest = error(of, *adaround(of, AdaRoundOptions(steps=0), seed))
+        assert (error(of, *adaround(of, AdaRoundOptions(steps=30), seed)) <= nearest * 1.0001 + 1e-9).all()
 
 
 @pytest.mark.parametrize("ceiling", [None, np.inf, 1.0])
@@ -73,7 +73,7 @@ def test_the_bias_fits_what_comes_through(ceiling):
     """Of a kernel that is off by a constant response: the bias that undoes it is known."""
     of = problem(3, ceiling=ceiling, limit=127)
     shifted = replace(of, bias=of.bias + 0.3)  # the search starts away from it
-    _, bias = learn_rounding(shifted, LearnedRounding(steps=0), 0)
+    _, bias = adaround(shifted, AdaRoundOptions(steps=0), 0)
     np.testing.assert_allclose(bias, of.bias, atol=0.05)
 
 
@@ -81,13 +81,13 @@ def test_pruned_weights_stay_pruned():
     of = problem(1, weights=16)
     kernel = of.kernel.copy()
     kernel[::2] = 0.0
-    codes, _ = learn_rounding(replace(of, kernel=kernel), LearnedRounding(steps=100), 0)
+    codes, _ = adaround(replace(of, kernel=kernel), AdaRoundOptions(steps=100), 0)
     assert (codes[::2] == 0).all()
 
 
 def test_the_same_seed_gives_the_same_codes():
     of = problem(2)
-    first, second = (learn_rounding(of, LearnedRounding(steps=50), 7) for _ in range(2))
+    first, second = (adaround(of, AdaRoundOptions(steps=50), 7) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
 
@@ -145,12 +145,12 @@ def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(checkpoi
 
     def noted(layer_problem, options, seed):
         problems[len(problems)] = layer_problem
-        return learn_rounding(layer_problem, options, seed)
+        return adaround(layer_problem, options, seed)
 
-    monkeypatch.setattr(module, "learn_rounding", noted)
+    monkeypatch.setattr(module, "adaround", noted)
     network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(4, 4))
     frames = images[:2]
-    finished = reconstruct(checkpoint, network, frames, Reconstruction(LearnedRounding(steps=20), windows=50))
+    finished = reconstruct(checkpoint, network, frames, Reconstruction(AdaRoundOptions(steps=20), windows=50))
     runner, number, seen = simulator(checkpoint.spec), 0, 0
     for seed, chain in enumerate(chains(checkpoint.spec)):
         for layer in chain:
@@ -168,7 +168,7 @@ def test_learning_the_rounding_runs_every_layer_once(checkpoint, images, monkeyp
     output = Simulator.output
     monkeypatch.setattr(Simulator, "output", lambda self, layer, x: runs.append(layer.name) or output(self, layer, x))
     network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(4, 8))
-    reconstruct(checkpoint, network, images[:2], Reconstruction(LearnedRounding(steps=0), windows=20))
+    reconstruct(checkpoint, network, images[:2], Reconstruction(AdaRoundOptions(steps=0), windows=20))
     assert {chain[0].inputs[0] for chain in chains(checkpoint.spec)} <= set(runs)
     assert sorted(runs) == sorted(2 * [layer.name for layer in layers(checkpoint.spec) if layer.name in runs])
 
@@ -187,7 +187,7 @@ def test_a_walk_holds_what_is_read_later_and_nothing_else(checkpoint, images):
 def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, images):
     runner = simulator(checkpoint.spec)
     network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(3, 8))
-    options = Reconstruction(LearnedRounding(steps=200), windows=200)
+    options = Reconstruction(AdaRoundOptions(steps=200), windows=200)
     learned = reconstruct(checkpoint, network, images, options)
     assert learned.activations == network.activations
     assert any((learned.kernels[name] != codes).any() for name, codes in network.kernels.items())
@@ -202,7 +202,7 @@ def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, images):
 def test_layers_of_eight_bits_keep_their_codes(checkpoint, images):
     bits = BitWidths(4, 8, edge_weights=8, depthwise_weights=8)
     nearest = quantize(checkpoint, calibrate(checkpoint, images), bits)
-    learned = reconstruct(checkpoint, nearest, images, Reconstruction(LearnedRounding(20)))
+    learned = reconstruct(checkpoint, nearest, images, Reconstruction(AdaRoundOptions(20)))
     changed = {name for name, codes in learned.kernels.items() if (codes != nearest.kernels[name]).any()}
     assert changed <= {name for name in nearest.kernels if bits.weights_of(name) == 4}
     assert len(changed) > 5

@@ -26,7 +26,7 @@ _LEAST_OPEN = 0.01
 
 
 @dataclass(frozen=True)
-class LearnedRounding:
+class AdaRoundOptions:
     """Options of AdaRound for each layer."""
 
     steps: int = 500
@@ -64,7 +64,7 @@ def response(windows: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return windows @ kernel if windows.ndim == 2 else np.einsum("ntc,tc->nc", windows, kernel, optimize=True)
 
 
-def learn_rounding(problem: LayerProblem, options: LearnedRounding, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def adaround(problem: LayerProblem, options: AdaRoundOptions, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Quantized values, float32 shaped as the kernel, and the bias, float32 (out,), that fits them best.
 
     Never worse than nearest rounding on the windows: of the two the better one is returned, output channel by channel.
@@ -118,7 +118,7 @@ def _descend(
     share: np.ndarray,
     free: np.ndarray,
     nearest: np.ndarray,
-    options: LearnedRounding,
+    options: AdaRoundOptions,
     seed: int,
 ) -> np.ndarray:
     """h of each weight after the descent, rounded to 0 or 1."""
