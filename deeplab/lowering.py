@@ -20,7 +20,7 @@ from deeplab.quantization import (
     ActivationQuantization,
     BitWidths,
     QuantizedNetwork,
-    shared_grids,
+    shared_parameters,
 )
 from deeplab.sparsity import WeightSparsity
 from deeplab.spec import NetworkSpec
@@ -67,7 +67,7 @@ class _Lowering:
         self.values: dict[str, int] = {}
         self.densities = self.weight_sparsity.densities(self.spec) if self.weight_sparsity else {}
         self.widths = (
-            {member: self.bits.grid_bits(group) for group in shared_grids(self.spec) for member in group}
+            {member: self.bits.shared_bits(group) for group in shared_parameters(self.spec) for member in group}
             if self.bits
             else {}
         )

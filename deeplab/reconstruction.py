@@ -125,10 +125,10 @@ def _integer_outputs(
     windows: np.ndarray, codes: np.ndarray, bias: np.ndarray, layer: Layer, network: QuantizedNetwork
 ) -> np.ndarray:
     """Outputs of the integer layer, real values (n, taps, channels). TFLite rounds twice, which at few bits shows."""
-    read, grid = network.activations[layer.inputs[0]], network.activations[layer.name]
+    read, output = network.activations[layer.inputs[0]], network.activations[layer.name]
     accumulator = _outputs(np.rint(windows / np.float32(read.scale)), codes, layer).astype(np.float64) + bias
     head, guard = network.multipliers()[layer.name]
     steps = np.floor(accumulator * head + 0.5) / guard
     rounded = np.sign(steps) * np.floor(np.abs(steps) + 0.5)
     low, high = network.clamp(layer)
-    return (np.clip(rounded, low - grid.zero_point, high - grid.zero_point) * grid.scale).astype(np.float32)
+    return (np.clip(rounded, low - output.zero_point, high - output.zero_point) * output.scale).astype(np.float32)

@@ -38,10 +38,10 @@ def portable(graph: Graph) -> Graph:
         del operators[entry]
         return _without(frame, Graph(graph.name, tuple(tensors), tuple(operators), (first,), graph.outputs))
     if tensors[first].dtype == "int16":
-        grid = tensors[frame].quantization
-        if grid is None:
+        parameters = tensors[frame].quantization
+        if parameters is None:
             raise ValueError(f"{tensors[frame].name}: a frame that becomes int16 must be quantized itself")
-        codes = Quantization(grid.scale, grid.zero_point - 128)
+        codes = Quantization(parameters.scale, parameters.zero_point - 128)
         tensors.append(Tensor("frame/int8", tensors[frame].shape, "int8", 8, codes))
         middle = len(tensors) - 1
         operators[entry : entry + 1] = [

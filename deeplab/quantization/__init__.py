@@ -1,6 +1,6 @@
 """Quantization of float networks to the integers that the runtime computes with. No TensorFlow in the types."""
 
-from deeplab.quantization.grids import Clipping, activation_grids, shared_grids
+from deeplab.quantization.activations import Clipping, activation_parameters, shared_parameters
 from deeplab.quantization.kernels import quantize_kernel
 from deeplab.quantization.post_training import quantize
 from deeplab.quantization.types import (
@@ -27,9 +27,9 @@ __all__ = [
     "Clipping",
     "QuantizedNetwork",
     "Range",
-    "activation_grids",
+    "activation_parameters",
     "quantize",
     "quantize_kernel",
-    "shared_grids",
+    "shared_parameters",
     "stage_of",
 ]

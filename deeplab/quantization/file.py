@@ -23,7 +23,7 @@ def network_bytes(network: QuantizedNetwork) -> bytes:
     header = {
         "spec": network.spec.to_dict(),
         "bits": asdict(network.bits),
-        "activations": {name: asdict(grid) for name, grid in network.activations.items()},
+        "activations": {name: asdict(parameters) for name, parameters in network.activations.items()},
     }
     arrays = {f"{part}:{name}": array for part in _PARTS for name, array in getattr(network, part).items()}
     buffer = io.BytesIO()
@@ -52,11 +52,11 @@ def parse_network(content: bytes, source: str = "stage cache") -> QuantizedNetwo
     parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in _PARTS}
     try:
         spec = parse_spec(header["spec"], source)
-        grids = {name: ActivationQuantization(**fields) for name, fields in header["activations"].items()}
+        activations = {name: ActivationQuantization(**fields) for name, fields in header["activations"].items()}
         for name in archive.arrays:
             if name != _HEADER:
                 part, layer = name.split(":", 1)
                 parts[part][layer] = archive.read(name)
-        return QuantizedNetwork(spec, BitWidths(**header["bits"]), **parts, activations=grids)
+        return QuantizedNetwork(spec, BitWidths(**header["bits"]), **parts, activations=activations)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{source}: damaged quantized network ({error}); write it again") from None

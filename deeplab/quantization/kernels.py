@@ -6,7 +6,7 @@ import numpy as np
 
 from deeplab.layers import Layer
 
-_CLIPPING_GRID = np.linspace(1.0, 0.3, 36)
+_CLIPPING_FACTORS = np.linspace(1.0, 0.3, 36)
 
 
 def quantize_kernel(kernel: np.ndarray, bits: int, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +21,7 @@ def quantize_kernel(kernel: np.ndarray, bits: int, layer: Layer) -> tuple[np.nda
     best_scale = largest / limit
     if bits < 8:
         best_error = np.full(largest.shape, np.inf)
-        for factor in _CLIPPING_GRID:
+        for factor in _CLIPPING_FACTORS:
             scale = factor * largest / limit
             error = ((np.clip(np.rint(columns / scale), -limit, limit) * scale - columns) ** 2).sum(axis=0)
             better = error < best_error

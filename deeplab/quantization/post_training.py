@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import Layer, layers
-from deeplab.quantization.grids import Clipping, activation_grids
+from deeplab.quantization.activations import Clipping, activation_parameters
 from deeplab.quantization.kernels import along_outputs, quantize_kernel
 from deeplab.quantization.types import BitWidths, QuantizedNetwork, Range
 from deeplab.spec import NetworkSpec
@@ -31,7 +31,7 @@ def quantize(
         bits: of weights and activations.
         clipping: rule for the activations' ranges; by the squared error if None.
     """
-    activations = activation_grids(checkpoint.spec, ranges, bits, clipping)
+    activations = activation_parameters(checkpoint.spec, ranges, bits, clipping)
     means = _channel_means(checkpoint.spec, ranges)
     kernels, scales, biases = {}, {}, {}
     for layer in layers(checkpoint.spec):

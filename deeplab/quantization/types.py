@@ -70,7 +70,7 @@ class BitWidths:
         own = {"backbone": None, "aspp": self.aspp_activations, "decoder": self.decoder_activations}[stage]
         return self.activations if own is None else own
 
-    def grid_bits(self, members: tuple[str, ...]) -> int:
+    def shared_bits(self, members: tuple[str, ...]) -> int:
         """Bits of the outputs of layers that share quantization parameters: the most that any of their stages has."""
         return max(self.activations_of(stage_of(name)) for name in members)
 
@@ -171,10 +171,10 @@ class QuantizedNetwork:
     def clamp(self, layer: Layer) -> tuple[int, int]:
         """Lowest and highest quantized value of a layer's output, its activation function included (TFLite's
         `CalculateActivationRangeQuantized`)."""
-        grid = self.activations[layer.name]
-        low, high = grid.low, grid.high
+        parameters = self.activations[layer.name]
+        low, high = parameters.low, parameters.high
         if layer.activation != "linear":
-            low = max(low, grid.zero_point)
+            low = max(low, parameters.zero_point)
         if layer.activation == "relu6":
-            high = min(high, grid.zero_point + round(6.0 / grid.scale))
+            high = min(high, parameters.zero_point + round(6.0 / parameters.scale))
         return low, high

@@ -28,12 +28,12 @@ _KERNEL_GROWTH, _ACTIVATION_GROWTH = 0.1, 0.01
 """Unit of a learned scale: its relative change."""
 
 
-class ActivationGrid:
+class ActivationScale:
     """Learned scale of activations, and their zero point: a variable that several layers' quantizers share."""
 
     def __init__(self, name: str, start: ActivationQuantization) -> None:
         self.start = start
-        self.exponent = tf.Variable(0.0, name=f"{name}/grid")
+        self.exponent = tf.Variable(0.0, name=f"{name}/scale")
         self._low = np.float32((start.low - start.zero_point) * start.scale)
         self._high = np.float32((start.high - start.zero_point) * start.scale)
 
@@ -51,17 +51,21 @@ class ActivationGrid:
 class ActivationQuantizer(Quantizer):
     """Rounds a layer's output to quantized values; gradients pass where nothing is clipped."""
 
-    def __init__(self, grid: ActivationGrid) -> None:
-        self.grid = grid
+    def __init__(self, scale: ActivationScale) -> None:
+        self.scale = scale
 
     def build(self, tensor_shape: Any, name: str, layer: keras.layers.Layer) -> dict[str, tf.Variable]:
         return {}
 
     def __call__(self, inputs: tf.Tensor, training: Any, weights: Any, **kwargs: Any) -> tf.Tensor:
-        return self.grid.round(inputs)
+        return self.scale.round(inputs)
 
     def get_config(self) -> dict[str, Any]:
-        return {"scale": self.grid.start.scale, "zero_point": self.grid.start.zero_point, "bits": self.grid.start.bits}
+        return {
+            "scale": self.scale.start.scale,
+            "zero_point": self.scale.start.zero_point,
+            "bits": self.scale.start.bits,
+        }
 
 
 class KernelQuantizer(Quantizer):
@@ -124,7 +128,7 @@ class BiasUnit(Quantizer):
         return {"step": self.step}
 
 
-class GridConfig(QuantizeConfig):
+class RoundingConfig(QuantizeConfig):
     """The parts of one layer that are rounded: its kernel (and then its bias has a unit), its output, or both."""
 
     def __init__(

@@ -10,15 +10,15 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.layers import INPUT, Layer, layers
 from deeplab.model import build
 from deeplab.optimizer_step import Batches, Descent, FineTuning, Teacher, run_steps
-from deeplab.quantization import INPUT_ZERO_CODE, QuantizedNetwork, shared_grids
+from deeplab.quantization import INPUT_ZERO_CODE, QuantizedNetwork, shared_parameters
 from deeplab.quantization.post_training import quantize_bias
 from deeplab.quantization_aware.quantizers import (
     BIAS_STEP,
-    ActivationGrid,
     ActivationQuantizer,
+    ActivationScale,
     BiasUnit,
-    GridConfig,
     KernelQuantizer,
+    RoundingConfig,
 )
 from deeplab.tensorflow import keras, tf
 
@@ -85,17 +85,17 @@ class QatStudent:
         from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
         self.start = network
-        self.grids = {
-            name: grid
-            for members in shared_grids(network.spec)
+        self.scales = {
+            name: scale
+            for members in shared_parameters(network.spec)
             if INPUT not in members
-            for grid in [ActivationGrid(members[0], network.activations[members[0]])]
+            for scale in [ActivationScale(members[0], network.activations[members[0]])]
             for name in members
         }
         self.wrapped: dict[str, _Wrapped] = {}
 
         def wrap(layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
-            output = ActivationQuantizer(self.grids[layer.name]) if rounds and layer.kind != "concat" else None
+            output = ActivationQuantizer(self.scales[layer.name]) if rounds and layer.kind != "concat" else None
             kernel = None
             if isinstance(part, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
                 weights = checkpoint.weights[f"{layer.name}/kernel"]
@@ -106,7 +106,7 @@ class QatStudent:
             if kernel is None and output is None:
                 return part
             unit = BiasUnit(BIAS_STEP * network.activations[layer.name].scale)
-            wrapped = QuantizeWrapperV2(part, GridConfig(kernel, output, unit))
+            wrapped = QuantizeWrapperV2(part, RoundingConfig(kernel, output, unit))
             if kernel is not None:
                 self.wrapped[layer.name] = _Wrapped(kernel, unit, wrapped)
             return wrapped
@@ -115,8 +115,8 @@ class QatStudent:
         for layer in layers(network.spec):
             if layer.has_weights:
                 self._start(checkpoint, layer)
-        grids = {id(grid): grid.exponent for grid in self.grids.values()}
-        self.descent = Descent(self.model, [*self.model.trainable_variables, *grids.values()], INPUT_ZERO_CODE)
+        exponents = {id(scale): scale.exponent for scale in self.scales.values()}
+        self.descent = Descent(self.model, [*self.model.trainable_variables, *exponents.values()], INPUT_ZERO_CODE)
 
     def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
         """Start each weight at its quantized value, moved towards its real value but well within half a step: AdaRound
@@ -132,8 +132,8 @@ class QatStudent:
     def network(self) -> QuantizedNetwork:
         """The network with its learned weights, biases and scales."""
         activations = {
-            name: self.grids[name].learned() if name in self.grids else grid
-            for name, grid in self.start.activations.items()
+            name: self.scales[name].learned() if name in self.scales else fixed
+            for name, fixed in self.start.activations.items()
         }
         kernels, scales, biases = {}, {}, {}
         for layer in layers(self.start.spec):

@@ -1,4 +1,4 @@
-"""Quantization by the contracts: grids, shared grids, biases, and what needs no new trace."""
+"""Quantization by the contracts: quantization parameters, shared ones, biases, and what needs no new trace."""
 
 from dataclasses import replace
 
@@ -16,10 +16,10 @@ from deeplab.quantization import (
     BitWidths,
     Clipping,
     Range,
-    activation_grids,
+    activation_parameters,
     quantize,
     quantize_kernel,
-    shared_grids,
+    shared_parameters,
 )
 from deeplab.quantization.file import network_bytes, parse_network
 from deeplab.simulation import Simulator, simulator
@@ -73,32 +73,34 @@ def test_pruned_weights_stay_exactly_zero(checkpoint):
     assert scales[3] > 0
 
 
-def test_layers_that_only_move_values_share_the_grid_of_what_they_move(spec, ranges):
-    grids = activation_grids(spec, ranges, BitWidths(8, 8))
-    assert grids["aspp/concat"] == grids["aspp/pointwise"] == grids["aspp/pool/resize"] == grids["aspp/pool/pointwise"]
-    assert grids["decoder/concat"] == grids["aspp/project"] == grids["decoder/skip"] == grids["decoder/resize"]
-    assert grids["logits"] == grids["logits/resize"]
-    assert grids["aspp/pool"] == grids["block_4/add"]
-    members = [name for group in shared_grids(spec) for name in group]
+def test_layers_that_only_move_values_share_the_parameters_of_what_they_move(spec, ranges):
+    shared = activation_parameters(spec, ranges, BitWidths(8, 8))
+    assert (
+        shared["aspp/concat"] == shared["aspp/pointwise"] == shared["aspp/pool/resize"] == shared["aspp/pool/pointwise"]
+    )
+    assert shared["decoder/concat"] == shared["aspp/project"] == shared["decoder/skip"] == shared["decoder/resize"]
+    assert shared["logits"] == shared["logits/resize"]
+    assert shared["aspp/pool"] == shared["block_4/add"]
+    members = [name for group in shared_parameters(spec) for name in group]
     assert sorted(members) == sorted(layer.name for layer in layers(spec))
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8, 16])
-def test_grids_hold_zero_exactly_and_lie_within_their_bits(spec, ranges, bits):
-    for name, grid in activation_grids(spec, ranges, BitWidths(8, bits)).items():
-        assert grid.low <= grid.zero_point <= grid.high, name
-        assert grid.bits == (8 if name == "input" and bits < 16 else bits)
+def test_zero_is_exact_and_zero_points_are_within_their_bits(spec, ranges, bits):
+    for name, parameters in activation_parameters(spec, ranges, BitWidths(8, bits)).items():
+        assert parameters.low <= parameters.zero_point <= parameters.high, name
+        assert parameters.bits == (8 if name == "input" and bits < 16 else bits)
         if bits == 16:
-            assert grid.zero_point == 0
-        assert grid.scale == float(np.float32(grid.scale))
+            assert parameters.zero_point == 0
+        assert parameters.scale == float(np.float32(parameters.scale))
 
 
-def test_a_grid_covers_what_was_seen_when_nothing_is_an_outlier(spec):
+def test_a_range_covers_what_was_seen_when_nothing_is_an_outlier(spec):
     uniform = np.linspace(-1, 3, 4096, dtype=np.float32)
     seen = {layer.name: Range(np.array([-1.0]), np.array([3.0]), uniform, np.zeros(1)) for layer in layers(spec)}
-    grid = activation_grids(spec, seen, BitWidths(8, 8))["stem"]
-    assert (grid.low - grid.zero_point) * grid.scale == pytest.approx(-1.0, abs=grid.scale)
-    assert (grid.high - grid.zero_point) * grid.scale == pytest.approx(3.0, abs=grid.scale)
+    stem = activation_parameters(spec, seen, BitWidths(8, 8))["stem"]
+    assert (stem.low - stem.zero_point) * stem.scale == pytest.approx(-1.0, abs=stem.scale)
+    assert (stem.high - stem.zero_point) * stem.scale == pytest.approx(3.0, abs=stem.scale)
 
 
 def test_biases_lie_on_the_product_of_input_and_kernel_scale(checkpoint, ranges):
@@ -207,11 +209,13 @@ def test_a_percentile_leaves_its_tails_out(spec):
         for layer in layers(spec)
     }
     for percentile in (99.0, 99.9):
-        grid = activation_grids(spec, seen, BitWidths(8, 8), Clipping("percentile", percentile))["block_3/project"]
+        project = activation_parameters(spec, seen, BitWidths(8, 8), Clipping("percentile", percentile))[
+            "block_3/project"
+        ]
         inside = np.percentile(random, [100 - percentile, percentile])
-        assert (grid.low - grid.zero_point) * grid.scale == pytest.approx(inside[0], abs=grid.scale)
-        assert (grid.high - grid.zero_point) * grid.scale == pytest.approx(inside[1], abs=grid.scale)
-    whole = activation_grids(spec, seen, BitWidths(8, 8), Clipping("range"))["block_3/project"]
+        assert (project.low - project.zero_point) * project.scale == pytest.approx(inside[0], abs=project.scale)
+        assert (project.high - project.zero_point) * project.scale == pytest.approx(inside[1], abs=project.scale)
+    whole = activation_parameters(spec, seen, BitWidths(8, 8), Clipping("range"))["block_3/project"]
     assert whole.scale == pytest.approx((random.max() - random.min()) / 255, rel=1e-5)
 
 

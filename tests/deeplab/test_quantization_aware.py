@@ -8,7 +8,7 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.layers import layers
 from deeplab.quantization import ActivationQuantization, BitWidths, quantize
 from deeplab.quantization_aware import QatOptions, train_qat
-from deeplab.quantization_aware.quantizers import ActivationGrid, KernelQuantizer
+from deeplab.quantization_aware.quantizers import ActivationScale, KernelQuantizer
 from deeplab.quantization_aware.training import QatStudent
 from deeplab.simulation import simulator
 from deeplab.sparsity import WeightSparsity
@@ -45,13 +45,13 @@ def test_it_starts_as_the_network_it_is_given(checkpoint, network, images):
 
 @pytest.mark.parametrize("exponent", [-3.0, 0.0, 2.0])
 @pytest.mark.parametrize(("bits", "zero"), [(8, -128), (8, 5), (4, -3), (4, -8)])
-def test_a_grid_rounds_to_what_is_shipped_wherever_training_went(bits, zero, exponent):
-    grid = ActivationGrid("g", ActivationQuantization(float(np.float32(0.1)), zero, bits))
-    grid.exponent.assign(exponent)
-    shipped = grid.learned()
+def test_a_scale_rounds_to_what_is_shipped_wherever_training_went(bits, zero, exponent):
+    scale = ActivationScale("g", ActivationQuantization(float(np.float32(0.1)), zero, bits))
+    scale.exponent.assign(exponent)
+    shipped = scale.learned()
     values = np.random.default_rng(0).uniform(-15, 15, 500).astype(np.float32)
     codes = np.clip(np.rint(values / shipped.scale) + zero, shipped.low, shipped.high)
-    np.testing.assert_allclose(grid.round(values).numpy(), (codes - zero) * shipped.scale, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scale.round(values).numpy(), (codes - zero) * shipped.scale, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
@@ -78,15 +78,15 @@ def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, n
     assert trained.bits == network.bits
     for name, codes in trained.kernels.items():
         assert np.abs(codes).max() <= 2 ** (BITS.weights_of(name) - 1) - 1
-    moved = [trained.activations[name].scale != grid.scale for name, grid in network.activations.items()]
+    moved = [trained.activations[name].scale != start.scale for name, start in network.activations.items()]
     assert any(moved)
     assert trained.activations["input"] == network.activations["input"]
-    for name, grid in trained.activations.items():
-        assert grid.zero_point == network.activations[name].zero_point
-    assert trained.activations["aspp/concat"] == trained.activations["aspp/pointwise"]  # still on one grid
+    for name, learned in trained.activations.items():
+        assert learned.zero_point == network.activations[name].zero_point
+    assert trained.activations["aspp/concat"] == trained.activations["aspp/pointwise"]  # still one quantization
 
 
-def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, images):
+def test_biases_and_scales_learn_more_slowly_than_weights(checkpoint, network, images):
     def bias(which, name):
         source = next(layer.inputs[0] for layer in layers(which.spec) if layer.name == name)
         accumulator = np.float64(which.activations[source].scale) * which.kernel_scales[name]
@@ -105,7 +105,7 @@ def test_biases_and_grids_learn_more_slowly_than_weights(checkpoint, network, im
         growth = np.log(trained.kernel_scales[name].astype(np.float64) / network.kernel_scales[name])
         assert np.abs(growth).max() <= 0.11 * rate
     assert max(moved) > 0.05 * rate
-    grown = [np.log(trained.activations[name].scale / grid.scale) for name, grid in network.activations.items()]
+    grown = [np.log(trained.activations[name].scale / start.scale) for name, start in network.activations.items()]
     assert 0.005 * rate < np.abs(grown).max() <= 0.011 * rate
 
 

@@ -19,7 +19,7 @@ from deeplab.quantization.types import (
 )
 from deeplab.spec import NetworkSpec
 
-_CLIPPING_GRID = np.linspace(1.0, 0.3, 36)
+_CLIPPING_FACTORS = np.linspace(1.0, 0.3, 36)
 
 
 @dataclass(frozen=True)
@@ -33,25 +33,25 @@ class Clipping:
     """Per cent, for `percentile`."""
 
 
-def activation_grids(
+def activation_parameters(
     spec: NetworkSpec, ranges: Mapping[str, Range], bits: BitWidths, clipping: Clipping | None = None
 ) -> dict[str, ActivationQuantization]:
     """The quantization of each layer's output; layers that only move values (pool, resize, concat) have their
     inputs'."""
-    grids = {}
-    for members in shared_grids(spec):
+    parameters = {}
+    for members in shared_parameters(spec):
         if INPUT in members:
-            grid = ActivationQuantization(float(np.float32(INPUT_SCALE)), INPUT_ZERO_CODE - 128, INPUT_BITS)
+            shared = ActivationQuantization(float(np.float32(INPUT_SCALE)), INPUT_ZERO_CODE - 128, INPUT_BITS)
             if bits.activations == 16:
-                grid = ActivationQuantization(float(np.float32(INPUT_SCALE)), 0, 16)
+                shared = ActivationQuantization(float(np.float32(INPUT_SCALE)), 0, 16)
         else:
             seen = [ranges[name] for name in members if name in ranges]
-            grid = clipped_grid(seen, bits.grid_bits(members), clipping or Clipping())
-        grids.update(dict.fromkeys(members, grid))
-    return grids
+            shared = clipped_parameters(seen, bits.shared_bits(members), clipping or Clipping())
+        parameters.update(dict.fromkeys(members, shared))
+    return parameters
 
 
-def shared_grids(spec: NetworkSpec) -> list[tuple[str, ...]]:
+def shared_parameters(spec: NetworkSpec) -> list[tuple[str, ...]]:
     """Layers whose outputs must share scale and zero point, in network order of their first member."""
     member_of: dict[str, list[str]] = {}
     for layer in layers(spec):
@@ -67,28 +67,28 @@ def shared_grids(spec: NetworkSpec) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(tuple(group) for group in member_of.values()))
 
 
-def clipped_grid(ranges: list[Range], bits: int, clipping: Clipping) -> ActivationQuantization:
+def clipped_parameters(ranges: list[Range], bits: int, clipping: Clipping) -> ActivationQuantization:
     """The quantization of values that were seen to span `ranges`."""
     low = min(0.0, *(seen.low for seen in ranges))
     high = max(0.0, *(seen.high for seen in ranges))
     sample = np.concatenate([seen.sample for seen in ranges]).astype(np.float64)
     if clipping.rule == "range" or not sample.size:
-        return _grid(low, high, bits)
+        return _parameters(low, high, bits)
     if clipping.rule == "percentile":
         tails = np.percentile(sample, [100.0 - clipping.percentile, clipping.percentile])
-        return _grid(max(low, min(0.0, tails[0])), min(high, max(0.0, tails[1])), bits)
+        return _parameters(max(low, min(0.0, tails[0])), min(high, max(0.0, tails[1])), bits)
     best: tuple[float, ActivationQuantization] | None = None
-    for factor in _CLIPPING_GRID:
-        grid = _grid(low * factor, high * factor, bits)
-        steps = np.clip(np.rint(sample / grid.scale), grid.low - grid.zero_point, grid.high - grid.zero_point)
-        error = float(((steps * grid.scale - sample) ** 2).sum())
+    for factor in _CLIPPING_FACTORS:
+        tried = _parameters(low * factor, high * factor, bits)
+        steps = np.clip(np.rint(sample / tried.scale), tried.low - tried.zero_point, tried.high - tried.zero_point)
+        error = float(((steps * tried.scale - sample) ** 2).sum())
         if best is None or error < best[0]:
-            best = error, grid
+            best = error, tried
     assert best is not None
     return best[1]
 
 
-def _grid(low: float, high: float, bits: int) -> ActivationQuantization:
+def _parameters(low: float, high: float, bits: int) -> ActivationQuantization:
     lowest, highest = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     if high - low == 0.0:
         return ActivationQuantization(1.0, 0, bits)
