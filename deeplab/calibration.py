@@ -6,7 +6,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import INPUT
-from deeplab.quantization import INPUT_SCALE, INPUT_ZERO_CODE, Range
+from deeplab.quantization import INPUT_SCALE, INPUT_ZERO_POINT, Range
 from deeplab.simulation import simulator
 
 
@@ -33,6 +33,6 @@ def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
 
 def _input_range(frames: np.ndarray) -> Range:
     """The range of the input, of which only the mean is used: its scale and zero point are fixed by the camera."""
-    mean = (frames.mean(axis=(0, 1, 2)) - INPUT_ZERO_CODE) * INPUT_SCALE
+    mean = (frames.mean(axis=(0, 1, 2)) - INPUT_ZERO_POINT) * INPUT_SCALE
     ends = np.ones(3, np.float32)
     return Range(-ends, ends, np.zeros(0, np.float32), mean.astype(np.float32))

@@ -16,7 +16,7 @@ from deeplab.quantization import (
     FLOAT_INPUT_ZERO,
     INPUT_BITS,
     INPUT_SCALE,
-    INPUT_ZERO_CODE,
+    INPUT_ZERO_POINT,
     ActivationQuantization,
     BitWidths,
     QuantizedNetwork,
@@ -82,7 +82,7 @@ class _Lowering:
         return Graph(self.name, tuple(self.tensors), tuple(self.operators), (frame,), (labels,))
 
     def _frame(self) -> int:
-        zero = np.array([FLOAT_INPUT_ZERO]) if self.is_float else np.array([INPUT_ZERO_CODE], np.int64)
+        zero = np.array([FLOAT_INPUT_ZERO]) if self.is_float else np.array([INPUT_ZERO_POINT], np.int64)
         quantization = Quantization(np.array([INPUT_SCALE], np.float32), zero)
         shape = (1, self.spec.input_height, self.spec.input_width, 3)
         return self._add(Tensor("frame", shape, "uint8", 8, quantization))
@@ -102,7 +102,7 @@ class _Lowering:
     def _grid(self, layer: str) -> Quantization:
         grid = self.network.activations[layer] if isinstance(self.network, QuantizedNetwork) else _NO_GRID
         if self.network is None and layer == INPUT:
-            zero = 0 if self.bits is not None and self.bits.activations == 16 else INPUT_ZERO_CODE - 128
+            zero = 0 if self.bits is not None and self.bits.activations == 16 else INPUT_ZERO_POINT - 128
             grid = ActivationQuantization(INPUT_SCALE, zero, INPUT_BITS)
         return Quantization(np.array([grid.scale], np.float32), np.array([grid.zero_point], np.int64))
 

@@ -48,7 +48,7 @@ def _half_away(values: tf.Tensor) -> tf.Tensor:
     return tf.sign(values) * tf.floor(tf.abs(values) + 0.5)
 
 
-class _OnCodes(keras.layers.Layer):
+class _OnIntegers(keras.layers.Layer):
     """A layer that computes on real values, or, switched on, on quantized values less their zero point, as TFLite does.
 
     Integers travel between layers in float32, exact below 2^24, and are requantized in float64, exact too.
@@ -67,12 +67,12 @@ class _OnCodes(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         self.low, self.high = self._variable("low", -128.0), self._variable("high", 127.0)
 
-    def _choose(self, on_codes: Callable[[], tf.Tensor], real: Callable[[], tf.Tensor]) -> tf.Tensor:
-        return tf.cast(tf.clip_by_value(on_codes(), self.low, self.high), tf.float32) if self.active else real()
+    def _choose(self, on_integers: Callable[[], tf.Tensor], real: Callable[[], tf.Tensor]) -> tf.Tensor:
+        return tf.cast(tf.clip_by_value(on_integers(), self.low, self.high), tf.float32) if self.active else real()
 
 
 @keras.utils.register_keras_serializable("petitlab")
-class Requantize(_OnCodes):
+class Requantize(_OnIntegers):
     """The operation after a layer: its activation function in float, TFLite's requantization on quantized values.
 
     TFLite rounds twice: the accumulator times a 31-bit multiplier, then the right shift, halves away from zero. `head`
@@ -92,21 +92,21 @@ class Requantize(_OnCodes):
         self.guard = self._variable("guard", 1.0, (input_shape[-1],))
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        def on_codes() -> tf.Tensor:
+        def on_integers() -> tf.Tensor:
             steps = _scaled(tf.cast(inputs, tf.float64), self.head, self.guard)
             if self.activation != "linear":  # negative values are clipped to 0, so away from zero is up
                 return tf.floor(steps + 0.5)
             return _half_away(steps + self.origin) - self.origin
 
         real = {"linear": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}[self.activation]
-        return self._choose(on_codes, lambda: real(inputs))
+        return self._choose(on_integers, lambda: real(inputs))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": self.activation}
 
 
 @keras.utils.register_keras_serializable("petitlab")
-class AddOnCodes(_OnCodes):
+class AddOnIntegers(_OnIntegers):
     """x + y in float; TFLite's ADD on quantized values: both shifted left, brought to one scale, added, requantized."""
 
     def build(self, input_shape: Any) -> None:
@@ -116,14 +116,14 @@ class AddOnCodes(_OnCodes):
         self.guards = [self._variable(f"guard_{name}", 1.0) for name in ("first", "second", "sum")]
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        def on_codes() -> tf.Tensor:
+        def on_integers() -> tf.Tensor:
             terms = [
                 _half_away(_scaled(tf.cast(x, tf.float64) * self.shifted, head, guard))
                 for x, head, guard in zip(inputs, self.heads, self.guards, strict=False)
             ]
             return _half_away(_scaled(terms[0] + terms[1], self.heads[2], self.guards[2]))
 
-        return self._choose(on_codes, lambda: inputs[0] + inputs[1])
+        return self._choose(on_integers, lambda: inputs[0] + inputs[1])
 
 
 def requantizer_name(layer: str) -> str:
@@ -182,7 +182,7 @@ def build(
 
 def _apply(layer: Layer, spec: NetworkSpec, sources: list[Any], batch_norm: bool, requantize: bool, wrap: Wrap) -> Any:
     if layer.kind == "add" and requantize:
-        return AddOnCodes(name=requantizer_name(layer.name))(sources)
+        return AddOnIntegers(name=requantizer_name(layer.name))(sources)
     normalise = batch_norm and _is_normalised(layer)
     part = _part(layer, spec, normalise)
     x = wrap(layer, part, rounds=layer.activation == "linear")(sources if len(sources) > 1 else sources[0])

@@ -64,15 +64,15 @@ def reconstruct(
                 exact, given = exact * inside[..., None], given * inside[..., None]
             problem = _problem(checkpoint, network, layer, exact, given)
             learns = network.bits.weights_of(layer.name) < EXACT_ENOUGH
-            codes, bias = adaround(problem, options.rounding if learns else _NEAREST, seed)
+            quantized, bias = adaround(problem, options.rounding if learns else _NEAREST, seed)
             kernel = network.kernels[layer.name]
-            kernels[layer.name] = codes.reshape(kernel.shape).astype(kernel.dtype)
+            kernels[layer.name] = quantized.reshape(kernel.shape).astype(kernel.dtype)
             scale = np.float64(network.activations[layer.inputs[0]].scale) * network.kernel_scales[layer.name]
             biases[layer.name] = quantize_bias(bias, scale, network.bits)
             if layer is not chain[-1]:
                 own = checkpoint.weights[f"{layer.name}/bias"]
                 exact = activated(_outputs(exact, problem.kernel, layer) + own, problem.ceiling)
-                given = _integer_outputs(given, codes, biases[layer.name], layer, network)
+                given = _integer_outputs(given, quantized, biases[layer.name], layer, network)
         rounded = replace(rounded, kernels=kernels, biases=biases)
     return rounded
 
@@ -122,11 +122,11 @@ def _outputs(windows: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarra
 
 
 def _integer_outputs(
-    windows: np.ndarray, codes: np.ndarray, bias: np.ndarray, layer: Layer, network: QuantizedNetwork
+    windows: np.ndarray, quantized: np.ndarray, bias: np.ndarray, layer: Layer, network: QuantizedNetwork
 ) -> np.ndarray:
     """Outputs of the integer layer, real values (n, taps, channels). TFLite rounds twice, which at few bits shows."""
     read, output = network.activations[layer.inputs[0]], network.activations[layer.name]
-    accumulator = _outputs(np.rint(windows / np.float32(read.scale)), codes, layer).astype(np.float64) + bias
+    accumulator = _outputs(np.rint(windows / np.float32(read.scale)), quantized, layer).astype(np.float64) + bias
     head, guard = network.multipliers()[layer.name]
     steps = np.floor(accumulator * head + 0.5) / guard
     rounded = np.sign(steps) * np.floor(np.abs(steps) + 0.5)

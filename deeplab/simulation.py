@@ -15,7 +15,7 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import LOGITS, Layer, layers
 from deeplab.model import build, load_weights, requantizer_name
-from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, INPUT_ZERO_CODE, QuantizedNetwork
+from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, INPUT_ZERO_POINT, QuantizedNetwork
 from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
 
@@ -80,8 +80,8 @@ class Simulator:
         self._loaded = network
 
     def _load_codes(self, network: QuantizedNetwork) -> None:
-        load_weights(self.model, self.spec, network.codes())
-        self.input_zero.assign(float(INPUT_ZERO_CODE))
+        load_weights(self.model, self.spec, network.quantized_values())
+        self.input_zero.assign(float(INPUT_ZERO_POINT))
         self.input_scale.assign(1.0)
         self.logit_scale.assign(network.activations[LOGITS].scale)
         multipliers, grids = network.multipliers(), network.activations

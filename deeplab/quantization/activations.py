@@ -12,7 +12,7 @@ from deeplab.layers import INPUT, layers
 from deeplab.quantization.types import (
     INPUT_BITS,
     INPUT_SCALE,
-    INPUT_ZERO_CODE,
+    INPUT_ZERO_POINT,
     ActivationQuantization,
     BitWidths,
     Range,
@@ -41,7 +41,7 @@ def activation_parameters(
     parameters = {}
     for members in shared_parameters(spec):
         if INPUT in members:
-            shared = ActivationQuantization(float(np.float32(INPUT_SCALE)), INPUT_ZERO_CODE - 128, INPUT_BITS)
+            shared = ActivationQuantization(float(np.float32(INPUT_SCALE)), INPUT_ZERO_POINT - 128, INPUT_BITS)
             if bits.activations == 16:
                 shared = ActivationQuantization(float(np.float32(INPUT_SCALE)), 0, 16)
         else:

@@ -78,19 +78,19 @@ def adaround(problem: LayerProblem, options: AdaRoundOptions, seed: int) -> tupl
         up = _descend(problem, low, share, free, nearest, options, seed)
         learned = np.where(free, np.clip(low + up, -problem.limit, problem.limit), nearest)
         candidates.append(learned.astype(np.float32))
-    scored = [_settled(problem, codes.astype(np.float32)) for codes in candidates]
+    scored = [_settled(problem, quantized.astype(np.float32)) for quantized in candidates]
     best = np.argmin([error for _, error in scored], axis=0)
     channels = np.arange(len(best))
-    codes = np.stack(candidates)[best, :, channels].T
-    return np.ascontiguousarray(codes, np.float32), np.stack([bias for bias, _ in scored])[best, channels]
+    quantized = np.stack(candidates)[best, :, channels].T
+    return np.ascontiguousarray(quantized, np.float32), np.stack([bias for bias, _ in scored])[best, channels]
 
 
-def _settled(problem: LayerProblem, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _settled(problem: LayerProblem, quantized: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The bias that fits a rounding best, and the mean squared error of each output with it. Newton's method on the
     squared error after the activation function: values that are clamped on both sides do not count. The mean error
     before it would depend on values that are always clamped.
     """
-    given = response(problem.windows, codes * problem.scales)
+    given = response(problem.windows, quantized * problem.scales)
     wanted = activated(problem.target, problem.ceiling)
     bias = problem.bias.astype(np.float32)
     best, least = bias, np.full(bias.shape, np.inf, np.float32)
@@ -139,8 +139,8 @@ def _descend(
         sigmoid = 1.0 / (1.0 + np.exp(-logit))
         stretched = sigmoid * (_ZETA - _GAMMA) + _GAMMA
         h = np.clip(stretched, 0.0, 1.0)
-        codes = np.where(free, np.clip(low + h, -problem.limit, problem.limit), nearest).astype(np.float32)
-        given = response(x, codes * scales) + bias
+        quantized = np.where(free, np.clip(low + h, -problem.limit, problem.limit), nearest).astype(np.float32)
+        given = response(x, quantized * scales) + bias
         off = activated(given, ceiling) - wanted[chosen]
         if ceiling is not None:
             off = np.where((given > 0.0) & (given < ceiling), off, 0.0)

@@ -27,8 +27,8 @@ def quantize_kernel(kernel: np.ndarray, bits: int, layer: Layer) -> tuple[np.nda
             better = error < best_error
             best_scale[better], best_error[better] = scale[better], error[better]
     scales = best_scale.astype(np.float32)
-    codes = np.clip(np.rint(kernel / along_outputs(scales, layer)), -limit, limit)
-    return codes.astype(np.int16 if bits > 8 else np.int8), scales
+    quantized = np.clip(np.rint(kernel / along_outputs(scales, layer)), -limit, limit)
+    return quantized.astype(np.int16 if bits > 8 else np.int8), scales
 
 
 def outputs_last(kernel: np.ndarray, layer: Layer) -> np.ndarray:

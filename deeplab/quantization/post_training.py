@@ -38,9 +38,9 @@ def quantize(
         if not layer.has_weights:
             continue
         kernel = checkpoint.weights[f"{layer.name}/kernel"]
-        codes, scale = quantize_kernel(kernel, bits.weights_of(layer.name), layer)
-        kernels[layer.name], scales[layer.name] = codes, scale
-        shift = _mean_response(codes * along_outputs(scale, layer) - kernel, means[layer.inputs[0]], layer)
+        quantized, scale = quantize_kernel(kernel, bits.weights_of(layer.name), layer)
+        kernels[layer.name], scales[layer.name] = quantized, scale
+        shift = _mean_response(quantized * along_outputs(scale, layer) - kernel, means[layer.inputs[0]], layer)
         bias = checkpoint.weights[f"{layer.name}/bias"] - shift
         biases[layer.name] = quantize_bias(bias, np.float64(activations[layer.inputs[0]].scale) * scale, bits)
     return QuantizedNetwork(checkpoint.spec, bits, kernels, scales, biases, activations)

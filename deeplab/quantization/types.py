@@ -14,7 +14,7 @@ from evaluation.interpreter.requantize import quantize_multipliers, reduced_mant
 
 # The camera's uint8 p enters as the int8 p - 128 at this scale: real value (p - 127) / 127.5, the networks' [-1, 1].
 INPUT_SCALE = 1.0 / 127.5
-INPUT_ZERO_CODE = 127
+INPUT_ZERO_POINT = 127
 INPUT_BITS = 8
 FLOAT_INPUT_ZERO = 127.5
 """The pixel value of real 0 in a float network: real = pixel / 127.5 - 1, as the networks were trained."""
@@ -130,10 +130,10 @@ class QuantizedNetwork:
     activations: Mapping[str, ActivationQuantization]
     """Quantization of the activations by layer, the input's included."""
 
-    def codes(self) -> dict[str, np.ndarray]:
+    def quantized_values(self) -> dict[str, np.ndarray]:
         """The quantized values themselves as float32, named as `Checkpoint.weights`."""
-        weights = {f"{name}/kernel": codes.astype(np.float32) for name, codes in self.kernels.items()}
-        return weights | {f"{name}/bias": codes.astype(np.float32) for name, codes in self.biases.items()}
+        weights = {f"{name}/kernel": quantized.astype(np.float32) for name, quantized in self.kernels.items()}
+        return weights | {f"{name}/bias": quantized.astype(np.float32) for name, quantized in self.biases.items()}
 
     def multipliers(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Multipliers with which TFLite requantizes accumulators, by convolution, in the form of

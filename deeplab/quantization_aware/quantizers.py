@@ -93,11 +93,11 @@ class KernelQuantizer(Quantizer):
     def __call__(self, inputs: tf.Tensor, training: Any, weights: Mapping[str, Any], **kwargs: Any) -> tf.Tensor:
         # LSQ scales the gradient of the step down (section 2.2); Adam, which divides by its size, makes that needless.
         growth = tf.exp(_KERNEL_GROWTH * weights["step"])
-        codes = tf.clip_by_value(inputs / growth, -self.limit, self.limit)
-        rounded = codes + tf.stop_gradient(tf.round(codes) - codes)
+        quantized = tf.clip_by_value(inputs / growth, -self.limit, self.limit)
+        rounded = quantized + tf.stop_gradient(tf.round(quantized) - quantized)
         return rounded * (growth * self.start) * self.mask
 
-    def codes(self, kernel: np.ndarray) -> np.ndarray:
+    def quantized_values(self, kernel: np.ndarray) -> np.ndarray:
         """Quantized values of a kernel that is given in units of the first steps, as float32."""
         assert self.exponent is not None
         growth = np.exp(np.float32(_KERNEL_GROWTH) * self.exponent.numpy())

@@ -10,7 +10,7 @@ from deeplab.checkpoint import Checkpoint
 from deeplab.layers import INPUT, Layer, layers
 from deeplab.model import build
 from deeplab.optimizer_step import Batches, Descent, FineTuning, Teacher, run_steps
-from deeplab.quantization import INPUT_ZERO_CODE, QuantizedNetwork, shared_parameters
+from deeplab.quantization import INPUT_ZERO_POINT, QuantizedNetwork, shared_parameters
 from deeplab.quantization.post_training import quantize_bias
 from deeplab.quantization_aware.quantizers import (
     BIAS_STEP,
@@ -116,7 +116,7 @@ class QatStudent:
             if layer.has_weights:
                 self._start(checkpoint, layer)
         exponents = {id(scale): scale.exponent for scale in self.scales.values()}
-        self.descent = Descent(self.model, [*self.model.trainable_variables, *exponents.values()], INPUT_ZERO_CODE)
+        self.descent = Descent(self.model, [*self.model.trainable_variables, *exponents.values()], INPUT_ZERO_POINT)
 
     def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
         """Start each weight at its quantized value, moved towards its real value but well within half a step: AdaRound
@@ -124,8 +124,8 @@ class QatStudent:
         wrapped = self.wrapped[layer.name]
         kernel, bias = wrapped.variables()
         real = checkpoint.weights[f"{layer.name}/kernel"] / wrapped.kernel.start
-        codes = self.start.kernels[layer.name].astype(np.float32)
-        kernel.assign(np.clip(real, codes - _NEAR, codes + _NEAR) * wrapped.kernel.mask)
+        quantized = self.start.kernels[layer.name].astype(np.float32)
+        kernel.assign(np.clip(real, quantized - _NEAR, quantized + _NEAR) * wrapped.kernel.mask)
         accumulator = np.float64(self.start.activations[layer.inputs[0]].scale) * self.start.kernel_scales[layer.name]
         bias.assign((self.start.biases[layer.name] * accumulator / wrapped.bias.step).astype(np.float32))
 
@@ -142,7 +142,8 @@ class QatStudent:
             wrapped = self.wrapped[layer.name]
             kernel, bias = wrapped.variables()
             scales[layer.name] = wrapped.kernel.scales()
-            kernels[layer.name] = wrapped.kernel.codes(kernel.numpy()).astype(self.start.kernels[layer.name].dtype)
+            dtype = self.start.kernels[layer.name].dtype
+            kernels[layer.name] = wrapped.kernel.quantized_values(kernel.numpy()).astype(dtype)
             accumulator = np.float64(activations[layer.inputs[0]].scale) * scales[layer.name]
             biases[layer.name] = quantize_bias(bias.numpy() * wrapped.bias.step, accumulator, self.start.bits)
         return replace(self.start, kernels=kernels, kernel_scales=scales, biases=biases, activations=activations)

@@ -66,13 +66,13 @@ def exponent_of(real: float) -> int:
 
 
 def _check_tensor(tensor: Tensor, where: str) -> None:
-    quantization, is_code = tensor.quantization, tensor.dtype in ("int8", "uint8", "int16")
-    if quantization is None or not (is_code or tensor.dtype in ("int32", "int64")):
+    quantization, is_activation_type = tensor.quantization, tensor.dtype in ("int8", "uint8", "int16")
+    if quantization is None or not (is_activation_type or tensor.dtype in ("int32", "int64")):
         return
     wrong = quantization.scale[~(np.isfinite(quantization.scale) & (quantization.scale > 0))]
     if wrong.size:
         raise RefusedError(f"{where} has the scale {wrong[0]:g}; {_SPECIFICATION} scales are finite and above 0")
-    if not is_code:
+    if not is_activation_type:
         return
     limits = np.iinfo(tensor.dtype)
     points = quantization.zero_point
@@ -111,12 +111,12 @@ def _check_operator(graph: Graph, operator: Operator, where: Where) -> None:
         _check_softmax(graph, operator, where)
     if operator.kind in WEIGHTED:
         _check_weighted(graph, operator, where)
-    elif _is_code(output):
+    elif _is_quantized(output):
         for what, real, reach in _multipliers(graph, operator):
             _check_multiplier(what, real, reach, output)
 
 
-def _is_code(tensor: Tensor | None) -> bool:
+def _is_quantized(tensor: Tensor | None) -> bool:
     return tensor is not None and tensor.dtype in ("int8", "uint8", "int16") and tensor.quantization is not None
 
 
@@ -153,40 +153,40 @@ def _multipliers(graph: Graph, operator: Operator) -> Iterator[tuple[str, float,
     """(description, multiplier, largest value that it multiplies) of a quantized operator without weights."""
     kind, output = operator.kind, graph.tensors[operator.outputs[0]]
     inputs = [graph.tensors[index] for index in operator.inputs if index != ABSENT]
-    codes = [tensor for tensor in inputs if _is_code(tensor)]
-    if not codes:
+    quantized = [tensor for tensor in inputs if _is_quantized(tensor)]
+    if not quantized:
         return
-    first = codes[0]
+    first = quantized[0]
     ratio, shown = _scale(first) / _scale(output), "the ratio of its input's and output's scales"
     if kind in ("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "MEAN", "LEAKY_RELU", "PRELU"):
         yield shown, ratio, 2 * _reach(first)
     if kind == "LEAKY_RELU":
         yield "its slope times that ratio", ratio * operator.attributes["alpha"], 2 * _reach(first)
-    if kind == "PRELU" and len(codes) > 1:
-        product = _scale(first) * _scale(codes[1]) / _scale(output)
-        yield "the product of its scales", product, _reach(first) * _reach(codes[1])
-    if kind == "MUL" and len(codes) > 1:
-        product = _scale(first) * _scale(codes[1]) / _scale(output)
-        yield "the product of its scales", product, _reach(first) * _reach(codes[1])
-    if kind in ("ADD", "SUB") and len(codes) > 1:
-        twice_largest = 2.0 * max(_scale(first), _scale(codes[1]))
+    if kind == "PRELU" and len(quantized) > 1:
+        product = _scale(first) * _scale(quantized[1]) / _scale(output)
+        yield "the product of its scales", product, _reach(first) * _reach(quantized[1])
+    if kind == "MUL" and len(quantized) > 1:
+        product = _scale(first) * _scale(quantized[1]) / _scale(output)
+        yield "the product of its scales", product, _reach(first) * _reach(quantized[1])
+    if kind in ("ADD", "SUB") and len(quantized) > 1:
+        twice_largest = 2.0 * max(_scale(first), _scale(quantized[1]))
         result = twice_largest / ((1 << _RAISED_BITS[_width(output)]) * _scale(output))
         if result >= 1:  # QuantizeMultiplierSmallerThanOneExp
             raise RefusedError(
                 f"its output's scale {_scale(output):g} is too small for its inputs' {_scale(first):g} and "
-                f"{_scale(codes[1]):g}; TFLite's multiplier is below 1 here"
+                f"{_scale(quantized[1]):g}; TFLite's multiplier is below 1 here"
             )
-    if kind == "SQUARED_DIFFERENCE" and len(codes) > 1:
-        twice_largest = 2.0 * max(_scale(first), _scale(codes[1]))
+    if kind == "SQUARED_DIFFERENCE" and len(quantized) > 1:
+        twice_largest = 2.0 * max(_scale(first), _scale(quantized[1]))
         if twice_largest * twice_largest >= (1 << 14) * _scale(output):  # QuantizeMultiplierSmallerThanOneExp
             raise RefusedError(
                 f"its output's scale {_scale(output):g} is too small for its inputs' {_scale(first):g} and "
-                f"{_scale(codes[1]):g}; TFLite's multiplier is below 1 here"
+                f"{_scale(quantized[1]):g}; TFLite's multiplier is below 1 here"
             )
     if kind == "SUM":
         yield shown, ratio, 2 * _reach(first) * (first.elements // output.elements)
     if kind == "CONCATENATION":
-        for tensor in codes:
+        for tensor in quantized:
             yield "the ratio of an input's and its output's scales", _scale(tensor) / _scale(output), 2 * _reach(tensor)
     if kind == "HARD_SWISH" and exponent_of(ratio / (1 << 7)) > 0:
         raise RefusedError(f"{shown} is {ratio:g}; TFLite's HARD_SWISH takes ratios below 128")
@@ -197,7 +197,7 @@ def _check_softmax(graph: Graph, operator: Operator, where: Where) -> None:
     output, beta = graph.tensors[index], operator.attributes.get("beta", 1.0)
     if not math.isfinite(beta) or beta <= 0:
         raise RefusedError(f"its beta is {beta:g}; expected a number above 0")
-    if not _is_code(source) or not _is_code(output) or output.dtype == "int16":
+    if not _is_quantized(source) or not _is_quantized(output) or output.dtype == "int16":
         return
     lowest = int(np.iinfo(output.dtype).min)
     scale, zero = _scale(output), int(output.required_quantization.zero_point[0])
@@ -224,7 +224,7 @@ def _check_weighted(graph: Graph, operator: Operator, where: Where) -> None:
         raise RefusedError(
             f"takes {source.dtype} and gives {output.dtype}; TFLite's kernel gives the type that it takes"
         )
-    if not _is_code(source) or not _is_code(output) or not _is_code(weights):
+    if not _is_quantized(source) or not _is_quantized(output) or not _is_quantized(weights):
         return
     points = weights.required_quantization.zero_point
     if weights.dtype != "uint8" and points.any():
@@ -287,8 +287,8 @@ def _check_sums(
     centred = np.abs(weights.required_data.astype(np.int64) - int(weights.required_quantization.zero_point[0]))
     largest = np.moveaxis(centred, axis, 0).reshape(weights.shape[axis], -1).sum(axis=1)
     limits = np.iinfo(source.dtype)
-    codes = max(-int(limits.min), int(limits.max)) + abs(int(source.required_quantization.zero_point[0]))
-    sums = [codes * int(each) for each in largest]
+    largest_input = max(-int(limits.min), int(limits.max)) + abs(int(source.required_quantization.zero_point[0]))
+    sums = [largest_input * int(each) for each in largest]
     if bias is not None and bias.data is not None and bias.data.size == len(sums):
         sums = [each + abs(int(value)) for each, value in zip(sums, bias.data.reshape(-1), strict=True)]
     for channel, reach in enumerate(sums):

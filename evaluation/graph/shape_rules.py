@@ -73,7 +73,7 @@ def _broadcast(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -
     return [np.broadcast_shapes(inputs[0].shape, inputs[1].shape)]
 
 
-def _choice(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
+def _select(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:
     """SELECT takes whole tensors by a condition that may be a vector along the first axis; SELECT_V2 broadcasts."""
     condition, *values = (tensor.shape for tensor in inputs)
     require(len(values) == 2, f"{len(values)} values to choose from")
@@ -202,7 +202,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(_ONE_INPUT, _same),
     **dict.fromkeys(_TWO_INPUTS, _broadcast),
     **dict.fromkeys(_REDUCTIONS, _reduced),
-    **dict.fromkeys(("SELECT", "SELECT_V2"), _choice),
+    **dict.fromkeys(("SELECT", "SELECT_V2"), _select),
     **dict.fromkeys(("ARG_MAX", "ARG_MIN"), _best_along),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resized),
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), _convolution),

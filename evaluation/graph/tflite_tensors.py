@@ -76,7 +76,7 @@ def _constant(
     if raw.size != (elements * bits + 7) // 8:
         raise ValueError(f"{where} of shape {shape} should have {(elements * bits + 7) // 8} bytes, has {raw.size}")
     if bits < 8:
-        values = unpack_codes(raw, bits, elements)
+        values = unpack_values(raw, bits, elements)
     else:
         values = np.frombuffer(raw.tobytes(), np.dtype(dtype).newbyteorder("<")).astype(dtype)
     values = values.reshape(shape)
@@ -84,7 +84,7 @@ def _constant(
     return values
 
 
-def unpack_codes(raw: npt.NDArray[np.uint8], bits: int, elements: int) -> npt.NDArray[np.int8]:
+def unpack_values(raw: npt.NDArray[np.uint8], bits: int, elements: int) -> npt.NDArray[np.int8]:
     """Sign-extended int8 values of densely packed `bits`-wide ones, the first in the low bits of the first byte."""
     per_byte = 8 // bits
     shifts = np.arange(per_byte, dtype=np.uint8) * bits

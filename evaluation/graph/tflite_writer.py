@@ -148,7 +148,7 @@ class AlignedBuffer:
         return end
 
 
-def pack_codes(values: npt.NDArray[np.integer[Any]], bits: int) -> npt.NDArray[np.uint8]:
+def pack_values(values: npt.NDArray[np.integer[Any]], bits: int) -> npt.NDArray[np.uint8]:
     """uint8: signed values of `bits` (2 or 4) each, packed densely, the first in the low bits of the first byte."""
     per_byte = 8 // bits
     fields = np.zeros(-(-values.size // per_byte) * per_byte, np.uint8)
@@ -180,7 +180,7 @@ def _tensor(tensor: Tensor, is_packed: bool, network: str, model: Any, schema: A
             raise UserError(f"{network}: {tensor.name} has no values yet; train or quantize the network first")
         buffer = schema.BufferT()
         values = np.ascontiguousarray(tensor.data)
-        buffer.data = pack_codes(values, _PACKED_BITS) if is_packed else np.frombuffer(values.tobytes(), np.uint8)
+        buffer.data = pack_values(values, _PACKED_BITS) if is_packed else np.frombuffer(values.tobytes(), np.uint8)
         entry.buffer = len(model.buffers)
         model.buffers.append(AlignedBuffer(buffer))
     if tensor.quantization is not None:

@@ -28,8 +28,8 @@ def problem(seed=0, weights=6, outputs=3, ceiling=None, samples=400, depthwise=F
     return LayerProblem(windows, target, kernel, scales, bias, limit, ceiling)
 
 
-def error(of, codes, bias):
-    given = activated(response(of.windows, codes * of.scales) + bias, of.ceiling)
+def error(of, quantized, bias):
+    given = activated(response(of.windows, quantized * of.scales) + bias, of.ceiling)
     return ((given - activated(of.target, of.ceiling)) ** 2).mean(axis=0)
 
 
@@ -38,9 +38,9 @@ def best_of_all(of):
     low = np.floor(of.kernel / of.scales)
     least = np.full(of.kernel.shape[1], np.inf)
     for choice in itertools.product((0, 1), repeat=len(of.kernel)):
-        codes = np.clip(low + np.array(choice)[:, None], -of.limit, of.limit)
-        bias = (of.target - response(of.windows, codes * of.scales)).mean(axis=0)
-        least = np.minimum(least, error(of, codes, bias))
+        quantized = np.clip(low + np.array(choice)[:, None], -of.limit, of.limit)
+        bias = (of.target - response(of.windows, quantized * of.scales)).mean(axis=0)
+        least = np.minimum(least, error(of, quantized, bias))
     return least
 
 
@@ -49,10 +49,10 @@ def test_it_comes_near_the_best_of_all_roundings(depthwise):
     learned, nearest, best = [], [], []
     for seed in range(6):
         of = problem(seed, depthwise=depthwise)
-        codes, bias = adaround(of, AdaRoundOptions(steps=400), seed)
-        assert (np.abs(codes * of.scales - of.kernel) <= of.scales * 1.0001).all()  # up or down, nothing else
-        assert (codes == np.rint(codes)).all()
-        learned.append(error(of, codes, bias))
+        quantized, bias = adaround(of, AdaRoundOptions(steps=400), seed)
+        assert (np.abs(quantized * of.scales - of.kernel) <= of.scales * 1.0001).all()  # up or down, nothing else
+        assert (quantized == np.rint(quantized)).all()
+        learned.append(error(of, quantized, bias))
         best.append(best_of_all(of))
         nearest.append(error(of, *adaround(of, AdaRoundOptions(steps=0), seed)))
     assert (np.array(learned) >= np.array(best) * 0.999).all()
@@ -81,8 +81,8 @@ def test_pruned_weights_stay_pruned():
     of = problem(1, weights=16)
     kernel = of.kernel.copy()
     kernel[::2] = 0.0
-    codes, _ = adaround(replace(of, kernel=kernel), AdaRoundOptions(steps=100), 0)
-    assert (codes[::2] == 0).all()
+    quantized, _ = adaround(replace(of, kernel=kernel), AdaRoundOptions(steps=100), 0)
+    assert (quantized[::2] == 0).all()
 
 
 def test_the_same_seed_gives_the_same_codes():
@@ -108,7 +108,7 @@ def test_chains_are_the_blocks_of_the_network():
 
 
 def test_windows_are_what_the_layers_read(checkpoint, images):
-    """A layer's response to its sampled windows is its output at the sampled places, float and on codes."""
+    """A layer's response to its sampled windows is its output at the sampled places, float and on quantized values."""
     runner = simulator(checkpoint.spec)
     network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(8, 8))
     for layer in layers(checkpoint.spec):
@@ -190,7 +190,7 @@ def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, images):
     options = Reconstruction(AdaRoundOptions(steps=200), windows=200)
     learned = reconstruct(checkpoint, network, images, options)
     assert learned.activations == network.activations
-    assert any((learned.kernels[name] != codes).any() for name, codes in network.kernels.items())
+    assert any((learned.kernels[name] != quantized).any() for name, quantized in network.kernels.items())
 
     def distance(candidate):
         exact, given = (runner.probabilities(which, images).numpy() for which in (checkpoint, candidate))
@@ -203,7 +203,7 @@ def test_layers_of_eight_bits_keep_their_codes(checkpoint, images):
     bits = BitWidths(4, 8, edge_weights=8, depthwise_weights=8)
     nearest = quantize(checkpoint, calibrate(checkpoint, images), bits)
     learned = reconstruct(checkpoint, nearest, images, Reconstruction(AdaRoundOptions(20)))
-    changed = {name for name, codes in learned.kernels.items() if (codes != nearest.kernels[name]).any()}
+    changed = {name for name, quantized in learned.kernels.items() if (quantized != nearest.kernels[name]).any()}
     assert changed <= {name for name in nearest.kernels if bits.weights_of(name) == 4}
     assert len(changed) > 5
     assert all((learned.biases[name] != nearest.biases[name]).any() for name in ("block_1/depthwise", "logits"))

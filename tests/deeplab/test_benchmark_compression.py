@@ -58,8 +58,8 @@ def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
         row = Row(none, BitWidths(8, 8), aware_steps=2, sparsity=sparsity, tuning_steps=4)
         _, network = compress(row, checkpoint, train)
         for name, density in sparsity.densities(network.spec).items():  # training through the rounding leaves them 0
-            codes = network.kernels[name.removesuffix("/kernel")]
-            assert np.count_nonzero(codes) <= round(density * codes.size)
+            quantized = network.kernels[name.removesuffix("/kernel")]
+            assert np.count_nonzero(quantized) <= round(density * quantized.size)
         planned = lower_untrained(network.spec, Compression(sparsity.pattern, sparsity.sparsity, 8, 8))
         assert stored_bits(lower(network)) == pytest.approx(stored_bits(planned), rel=0.03)
         sizes = {name: math.prod(shape) for name, shape in weight_shapes(network.spec).items() if "kernel" in name}
@@ -104,7 +104,7 @@ def test_a_rounding_has_images_of_its_own(checkpoint, monkeypatch, step):
     own, shared = (compress(row, checkpoint, train.take(2), rounding) for rounding in (train, None))
     if not row.aware_steps:  # what calibrates stays
         assert own[0].activations == shared[0].activations
-    assert any((own[-1].biases[name] != codes).any() for name, codes in shared[-1].biases.items())
+    assert any((own[-1].biases[name] != quantized).any() for name, quantized in shared[-1].biases.items())
 
 
 def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
@@ -112,6 +112,6 @@ def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), adaround=True, aware_steps=3)
     train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
     before, network = compress(row, checkpoint, Joined(train.take(2), train))
-    assert any((before.biases[name] != codes).any() for name, codes in network.biases.items())
+    assert any((before.biases[name] != quantized).any() for name, quantized in network.biases.items())
     assert network.bits == row.bits
-    assert all(np.abs(codes).max() <= 3 for codes in network.kernels.values())
+    assert all(np.abs(quantized).max() <= 3 for quantized in network.kernels.values())

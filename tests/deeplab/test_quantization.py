@@ -111,7 +111,7 @@ def test_biases_lie_on_the_product_of_input_and_kernel_scale(checkpoint, ranges)
     uncorrected = quantize(checkpoint, silent, BitWidths(8, 8))
     real = checkpoint.weights[f"{layer.name}/bias"]
     assert (np.abs(uncorrected.biases[layer.name] * scale - real) <= scale * 0.5001).all()
-    np.testing.assert_array_equal(network.codes()[f"{layer.name}/bias"], network.biases[layer.name])
+    np.testing.assert_array_equal(network.quantized_values()[f"{layer.name}/bias"], network.biases[layer.name])
     assert network.biases[layer.name].dtype == np.int32
     assert quantize(checkpoint, ranges, BitWidths(8, 16)).biases[layer.name].dtype == np.int64
 

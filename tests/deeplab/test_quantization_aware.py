@@ -50,8 +50,8 @@ def test_a_scale_rounds_to_what_is_shipped_wherever_training_went(bits, zero, ex
     scale.exponent.assign(exponent)
     shipped = scale.learned()
     values = np.random.default_rng(0).uniform(-15, 15, 500).astype(np.float32)
-    codes = np.clip(np.rint(values / shipped.scale) + zero, shipped.low, shipped.high)
-    np.testing.assert_allclose(scale.round(values).numpy(), (codes - zero) * shipped.scale, rtol=1e-4, atol=1e-5)
+    quantized = np.clip(np.rint(values / shipped.scale) + zero, shipped.low, shipped.high)
+    np.testing.assert_allclose(scale.round(values).numpy(), (quantized - zero) * shipped.scale, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
@@ -64,11 +64,11 @@ def test_a_kernel_is_rounded_to_what_is_shipped_wherever_training_went(depthwise
     weights["step"].assign(random.uniform(-3, 3, weights["step"].shape).astype(np.float32))
     kernel = random.uniform(-9, 9, shape).astype(np.float32)  # at pruned places, too
     given = quantizer(tf.constant(kernel), True, weights).numpy()
-    codes = quantizer.codes(kernel)
-    assert (codes[mask == 0] == 0).all()
-    assert np.abs(codes).max() == 7
+    quantized = quantizer.quantized_values(kernel)
+    assert (quantized[mask == 0] == 0).all()
+    assert np.abs(quantized).max() == 7
     step = quantizer.scales()[:, None] if depthwise else quantizer.scales()
-    np.testing.assert_allclose(given, codes * step, rtol=1e-5)
+    np.testing.assert_allclose(given, quantized * step, rtol=1e-5)
 
 
 def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, network, images):
@@ -76,8 +76,8 @@ def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, n
     trained = train_qat(checkpoint, network, lambda step: (images, None), options, teacher=checkpoint)
     assert _distance(checkpoint, trained, images) < 0.5 * _distance(checkpoint, network, images)
     assert trained.bits == network.bits
-    for name, codes in trained.kernels.items():
-        assert np.abs(codes).max() <= 2 ** (BITS.weights_of(name) - 1) - 1
+    for name, quantized in trained.kernels.items():
+        assert np.abs(quantized).max() <= 2 ** (BITS.weights_of(name) - 1) - 1
     moved = [trained.activations[name].scale != start.scale for name, start in network.activations.items()]
     assert any(moved)
     assert trained.activations["input"] == network.activations["input"]
@@ -114,8 +114,8 @@ def test_pruned_weights_stay_pruned(checkpoint, images):
     network = quantize(sparse, calibrate(sparse, images), BITS)
     options = QatOptions(5, 2e-2, "distill")
     trained = train_qat(sparse, network, lambda step: (images, None), options, teacher=checkpoint)
-    for name, codes in trained.kernels.items():
-        assert (codes[sparse.weights[f"{name}/kernel"] == 0] == 0).all()
+    for name, quantized in trained.kernels.items():
+        assert (quantized[sparse.weights[f"{name}/kernel"] == 0] == 0).all()
 
 
 def test_no_steps_change_nothing(checkpoint, network, images):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from evaluation.errors import UserError
 from evaluation.graph import graph_macs, read_tflite
 from evaluation.graph.flatbuffer import length
-from evaluation.graph.tflite_tensors import unpack_codes
+from evaluation.graph.tflite_tensors import unpack_values
 
 NETWORKS = "planner_cases/networks"
 SMALL = f"{NETWORKS}/mlperf_tiny__kws_ref_model.tflite"
@@ -103,8 +103,8 @@ def test_float16_constants_are_folded_where_a_file_widens_them():
 
 
 def test_int4_values_are_sign_extended_low_nibble_first():
-    assert unpack_codes(np.uint8([0x8F, 0x07]), 4, 3).tolist() == [-1, -8, 7]
-    assert unpack_codes(np.uint8([0b11_10_01_00]), 2, 4).tolist() == [0, 1, -2, -1]
+    assert unpack_values(np.uint8([0x8F, 0x07]), 4, 3).tolist() == [-1, -8, 7]
+    assert unpack_values(np.uint8([0b11_10_01_00]), 2, 4).tolist() == [0, 1, -2, -1]
 
 
 def test_a_vector_longer_than_the_file_is_never_walked():
