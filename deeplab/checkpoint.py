@@ -88,7 +88,7 @@ def parse_checkpoint(content: bytes, source: str) -> Checkpoint:
     notes = header.get("notes")
     if not isinstance(notes, dict):
         raise UserError(f"{source}: damaged checkpoint: notes are no JSON object; write it again")
-    with np.errstate(over="ignore"):  # a float64 beyond float32: whoever uses the weights refuses what is not finite
+    with np.errstate(over="ignore"):  # a float64 beyond float32: users of the weights refuse values that are not finite
         weights = {name: archive.read(name).astype(np.float32) for name in expected}
     return Checkpoint(spec, weights, notes)
 

@@ -134,7 +134,7 @@ class Wrap(Protocol):
     """Wraps a layer of the model, or returns it as it is."""
 
     def __call__(self, layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
-        """`part` computes `layer`, or its activation function; `rounds`: its output is what a runtime rounds."""
+        """`part` computes `layer`, or its activation function; `rounds`: a runtime rounds its output."""
 
 
 def _bare(layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:

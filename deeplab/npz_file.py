@@ -1,8 +1,8 @@
 """NumPy archives (`.npz`) whose sizes are checked before anything is unpacked.
 
 `numpy.load` unpacks a member before its shape is known: a file of a few megabytes can fill any memory. Here the shape
-and dtype of each array are read from its `.npy` header (NumPy Enhancement Proposal 1), compared with what the archive
-declares, and only then may the values be read.
+and dtype of each array are read from its `.npy` header (NumPy Enhancement Proposal 1), compared with the sizes that the
+archive declares, and only then may the values be read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ArrayFile:
 
         Args:
             source: the file, for messages.
-            expected: what it should hold, for messages.
+            expected: its expected content, for messages.
 
         Raises:
             UserError: naming `source`: no archive, damaged, an array that holds no plain numbers, two of one name,

@@ -31,7 +31,7 @@ _SECRET_WORDS = (
 _SECRET_NAMES = ("pass", "pw", "key", "sig", "sas", "auth", "psk", "pin", "otp", "creds")
 """Parts of the names of query parameters that hold secrets; elsewhere `key=value` is just a word."""
 _USER_ONLY_IS_A_SECRET = ("http", "https", "git+https", "git+http")
-"""Schemes where what precedes the `@` is a token if it has no colon; elsewhere it is a user or a container."""
+"""Schemes where the text before the `@` is a token if it has no colon; elsewhere it is a user or a container."""
 _EMPTY = ("", MASK)
 _NOTHING = (*_EMPTY, "None", "null")
 """Texts of a parameter that has no value."""
@@ -55,7 +55,7 @@ _WHOLE_QUERY = re.compile(r"(?P<before>[?&;#])(?P<name>[\w%.\-]{2,60})(?P<equals
 _WHOLE_KEYWORD = re.compile(r"(?P<before>^|\s)(?P<name>[\w%.\-]{2,60})(?P<equals>\s*=\s*)(?P<value>\S.*)", re.DOTALL)
 """A keyword of libpq. Its value ends where its quotes or words do; up to the end is never too little."""
 
-# An address inside a text: up to the last @ before a blank; or, where what follows the colon is no port, on its line.
+# An address inside a text: up to the last @ before a blank; or, where no port follows the colon, on its line.
 _USER_PASSWORD = re.compile(
     r"(?P<before>(?:[a-z][a-z0-9+.\-]*:|(?<![\w/.:]))//[^\s/:]*?)(?P<colon>:|%3a)(?P<password>\S*"
     r"|(?!\d{1,5}(?:[^\w%]|$))[^\s/](?:(?!://)[^\n])*?)@",
@@ -122,7 +122,7 @@ def masked(text: str) -> str:
 
 
 def _secrets(address: str) -> Iterator[tuple[str, str]]:
-    """(what it is in words, the secret) of every secret in an address."""
+    """(kind in words, secret) of every secret in an address."""
     match = _WHOLE_USER_PASSWORD.search(address)
     if match is not None and match["password"] not in _EMPTY:
         yield "a password", match["password"]

@@ -22,9 +22,9 @@ USER_ERROR_STATUS = 2
 class UserError(Exception):
     """Something outside the program is wrong: a file, a key, a layer.
 
-    The message is one line that names the thing, says what was expected, and how to put it right. What a file or path
-    brings into it cannot break the line or command the terminal: line breaks become spaces, and characters that are
-    not printable (controls, direction marks, undecodable bytes) are escaped. Nor does it show a secret of an address.
+    The message is one line that names the thing, says what was expected, and how to put it right. Text of a file or
+    path in it cannot break the line or control the terminal: line breaks become spaces, and characters that are not
+    printable (controls, direction marks, undecodable bytes) are escaped. Nor does it show a secret of an address.
     """
 
     def __init__(self, message: str) -> None:

@@ -157,7 +157,7 @@ class Measurement:
     label_agreement: float | None = None
     """Share of label pixels equal to the integer interpreter's, in [0, 1]. None where it was not measured."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall time of each stage that ran; a stage answered from the cache costs what the look-up cost."""
+    """Wall time of each stage that ran; for a stage answered from the cache, the time of the look-up."""
     latency: Latency | None = None
     """Latency of the C program; None without a C compiler."""
 

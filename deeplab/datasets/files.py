@@ -133,7 +133,7 @@ def void_classes(encoding: np.ndarray, classes: int) -> tuple[int, ...]:
 def pair_folders(images: Path, masks: Path | None) -> tuple[ImagePair, ...]:
     """Every image of a folder with the mask of the same name but for the suffix, sorted by name.
 
-    Hidden files are left out, and so is what has no suffix of an image (`Thumbs.db`, `desktop.ini`).
+    Hidden files are left out, and so are files without the suffix of an image (`Thumbs.db`, `desktop.ini`).
 
     Raises:
         UserError: a folder is missing, a file name cannot be shown, two images have the same name but for the suffix,

@@ -50,7 +50,7 @@ def find_root(root: Path, dataset: str, expected: Sequence[str]) -> Path:
     """`root`, or the one folder below it that holds all `expected` folders, as archives and repositories have it.
 
     Raises:
-        UserError: no such folder, or several; the message names what was found and what was expected.
+        UserError: no such folder, or several; the message names the folders found and those expected.
     """
     if _holds(root, expected):
         return root

@@ -2,7 +2,7 @@
 
 Images: 8-bit RGB; samples of 9 to 16 bits are scaled to 8 bits over their full range; an orientation tag is applied.
 Masks: the stored index values, never scaled or inverted; an orientation tag is applied to them, too, as a viewer does.
-Pillow decodes; what it reads wrong is read or refused by the modules `png`, `tiff`, `bmp` and `sixteen_bits`.
+Pillow decodes; files that it reads wrong are read or refused by the modules `png`, `tiff`, `bmp` and `sixteen_bits`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PNG files: whether the pixel data are complete, and whether the transparent colour occurs. Pillow tells neither.
+"""PNG files: whether the pixel data are complete, and whether the transparent colour occurs. Pillow reports neither.
 
 W3C PNG specification, third edition; sections are of it.
 """
@@ -74,7 +74,7 @@ def _pixel_bytes(width: int, height: int, bits: int, colour_type: int, _: int, _
 
 
 def _pixel_data(content: bytes) -> Iterator[bytes]:
-    """The first run of IDAT chunks, in pieces: what follows other chunks belongs to no image (section 5.6)."""
+    """The first run of IDAT chunks, in pieces: IDAT chunks after other chunks belong to no image (section 5.6)."""
     at, seen = _SIGNATURE_BYTES, False
     while at + 8 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, at)

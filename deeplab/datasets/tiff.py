@@ -91,7 +91,7 @@ def unsupported(content: bytes) -> str | None:
 
 
 def silence_libtiff() -> None:
-    """Keep libtiff from writing to the standard error output what Pillow raises as an exception.
+    """Keep libtiff from writing errors to the standard error output, as Pillow raises them as exceptions.
 
     For the whole process, so that threads need not take turns. A Pillow whose libtiff cannot be reached keeps writing.
     """

@@ -19,7 +19,7 @@ class BatchNorm:
 
     def folded_into(self, kernel: np.ndarray, depthwise: bool) -> tuple[np.ndarray, np.ndarray]:
         """(kernel, bias) in float32 for a kernel (h, w, in, out), or depthwise (h, w, channels, 1), without bias."""
-        with np.errstate(all="ignore"):  # what is not finite is refused by name where the network is read
+        with np.errstate(all="ignore"):  # values that are not finite are refused by name where the network is read
             factor = self.gamma.astype(np.float64) / np.sqrt(self.variance.astype(np.float64) + self.epsilon)
             folded = kernel * (factor[:, None] if depthwise else factor)
             return folded.astype(np.float32), (self.beta - self.mean * factor).astype(np.float32)

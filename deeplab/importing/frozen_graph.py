@@ -67,7 +67,7 @@ class FrozenGraph:
         return self._node(name).op
 
     def attribute(self, name: str, key: str) -> Any:
-        """An AttrValue, empty where the node has none: what equals its default may have been left out."""
+        """An AttrValue, empty where the node has none: a value that equals its default may have been left out."""
         return self._node(name).attr.get(key, self._no_attribute)  # [key] would write it into the graph
 
     def inputs(self, name: str) -> list[str]:
@@ -179,7 +179,7 @@ class FrozenGraph:
         self.refuse(name, "a graph without cycles")
 
     def _is_normalisation(self, name: str) -> bool:
-        """Whether a value depends on constants of a BatchNorm alone (what is left of it where it is not fused)."""
+        """Whether a value depends on constants of a BatchNorm alone (the form of one that is not fused)."""
         if name not in self._normalisations:
             ends = [node for node in self.before(name) if not self.inputs(node)]
             is_constant = all(self.kind(end) == "Const" for end in ends)

@@ -1,7 +1,7 @@
-"""Names and rules of DeepLab as `tensorflow/models` trains it (research/deeplab, TF-Slim), and what follows from them.
+"""Names and rules of DeepLab as `tensorflow/models` trains it (research/deeplab, TF-Slim), and specs made by them.
 
-Shared by the checkpoint and the frozen graph: both hold the same variables. What they do not hold (strides, rates, the
-skip) comes from the graph, or from `Unstated`.
+Shared by the checkpoint and the frozen graph: both hold the same variables. The properties that they do not hold
+(strides, rates, the skip) come from the graph, or from `Unstated`.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def main(
         Literal["distill", "labels"], typer.Option(help="Whom it follows: the whole network, or the labels.")
     ] = "distill",
 ) -> None:
-    """Remove channels until a share of the peak memory is gone; print what that costs."""
+    """Remove channels until a share of the peak memory is saved; print the loss of accuracy."""
     if bits not in ACTIVATION_BITS:
         raise UserError(f"--bits must be one of {', '.join(map(str, ACTIVATION_BITS))}, got {bits}")
     if criterion == "l1" and allotment == "memory":

@@ -1,6 +1,6 @@
 """The channel budget: groups lose channels where these free most memory for the accuracy that is lost.
 
-The task: least sum of costs such that, at every step of the plan, what is alive and the weights fit. Only steps near
+The task: least sum of costs such that, at every step of the plan, the live buffers and the weights fit. Only steps near
 the peak bind, and several tie there: lowering one of them alone saves nothing. So each step has a shadow price, its
 share in a smooth maximum,
 

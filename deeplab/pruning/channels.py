@@ -50,7 +50,7 @@ def prune_channels(checkpoint: Checkpoint, keep: Keep, inputs: Inputs | None = N
 
 
 def narrowed_to(spec: NetworkSpec, keep: Keep) -> NetworkSpec:
-    """The spec of what `prune_channels` leaves; needs no weights."""
+    """The spec of the network that `prune_channels` returns; needs no weights."""
     return with_widths(
         spec,
         {

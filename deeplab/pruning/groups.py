@@ -41,7 +41,7 @@ def channel_groups(spec: NetworkSpec) -> tuple[ChannelGroup, ...]:
             name = parent[name]
         return name
 
-    # What each layer's output consists of: runs of channels, each owned by the layer that first wrote it.
+    # The runs of channels in each layer's output, each owned by the layer that first wrote it.
     runs: dict[str, tuple[str, ...]] = {}
     width: dict[str, int] = {}
     depthwise: list[tuple[str, str]] = []

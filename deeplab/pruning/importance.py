@@ -8,9 +8,9 @@ squared change of the outputs, weighed by the Fisher information. Two estimates 
 - `output_fisher`: the Fisher information of each convolution's outputs (the Kronecker factor of Martens & Grosse 2015),
   from which `deeplab.pruning.backward_elimination` prices a channel after the re-fit by least squares.
 
-Both are the Fisher information proper: classes are drawn from what the network itself predicts, so images need no
-labels. True labels (the "empirical" Fisher information) chose worse channels on CamVid: their gradients have one sign
-over whole regions, which shows the labels' errors rather than the network's.
+Both are the Fisher information proper: classes are drawn from the network's own predictions, so images need no labels.
+True labels (the "empirical" Fisher information) chose worse channels on CamVid: their gradients have one sign over
+whole regions, which shows the labels' errors rather than the network's.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from deeplab.tensorflow import keras, tf
 def gate_importance(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     """By group, the cost of shutting each channel: float64 (channels,), half the mean of (dL/dgate)^2.
 
-    A gate scales what all writers of a group give before their activation function, so its derivative is the sum over
-    writers of kernel * dL/dkernel + bias * dL/dbias. Importances add up, and compare across groups.
+    A gate scales the outputs of all writers of a group before their activation function, so its derivative is the sum
+    over writers of kernel * dL/dkernel + bias * dL/dbias. Importances add up, and compare across groups.
 
     Args:
         checkpoint: the trained network.

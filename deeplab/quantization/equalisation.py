@@ -85,7 +85,7 @@ def _factors(
 
 
 def _evened(reach: np.ndarray, demand: np.ndarray, clamped: np.ndarray) -> np.ndarray:
-    """Factors for the channels of one tensor; its widest range stays what it is."""
+    """Factors for the channels of one tensor, of which the widest range stays."""
     widest = float(reach.max())
     if widest == 0.0:
         return np.ones(len(reach))

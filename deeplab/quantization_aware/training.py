@@ -44,7 +44,7 @@ def train_qat(
         network: the post-training result, whose scales and biases are the start of the learned ones.
         batches: the images of each step.
         options: steps, rate and loss.
-        teacher: the network to imitate, for `distill`: `checkpoint` itself, or what it was pruned from.
+        teacher: the network to imitate, for `distill`: `checkpoint` itself, or the network it was pruned from.
 
     Returns:
         The trained network with its learned scales.

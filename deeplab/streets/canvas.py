@@ -79,7 +79,7 @@ class Canvas:
         return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None
 
     def polygon(self, points: list[Point], colour: Colour, class_id: int | None, z: float, grain: float = 0.03) -> None:
-        """Fill a polygon. class_id None tints what is there and leaves its label (a shadow, a reflection)."""
+        """Fill a polygon. class_id None tints the pixels and leaves their labels (a shadow, a reflection)."""
         box = self.box(points)
         if box is None:
             return
@@ -100,7 +100,7 @@ class Canvas:
         self.paint(box, dx * dx + dy * dy <= 1.0, colour, class_id, z, 0.03)
 
     def bar(self, start: Point, end: Point, thickness: float, colour: Colour, class_id: int, z: float) -> None:
-        """A straight bar; never thinner than 1.4 image pixels, so that what is labelled can be seen."""
+        """A straight bar; never thinner than 1.4 image pixels, so that labelled objects can be seen."""
         half = max(thickness, SUPERSAMPLING * 1.4) / 2
         dx, dy = end[0] - start[0], end[1] - start[1]
         length = max(float(np.hypot(dx, dy)), 1e-6)

@@ -25,7 +25,7 @@ class Light:
     clouds: float
     left: float
     right: float
-    """Light on what faces the street from the left and from the right."""
+    """Light on surfaces that face the street from the left and from the right."""
     sun_side: int
     """Side of the sun (-1, +1); 0: no cast shadows."""
     sight_m: float

@@ -183,7 +183,7 @@ def _facade(
 def _fence(
     canvas: Canvas, wall: Wall, along: np.ndarray, up: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boards with gaps, a railing seen through (what is behind keeps its label there), or a brick garden wall."""
+    """Boards with gaps, a railing seen through (objects behind it keep their labels there), or a brick garden wall."""
     colour = np.broadcast_to(wall.colour, (*up.shape, 3)).copy()
     if wall.kind == "brick":
         course = np.floor(up / 0.25)

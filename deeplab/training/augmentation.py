@@ -24,7 +24,7 @@ def augment(
     """One random view of an image.
 
     The image is resized to the network's size as in scoring, zoomed by a factor z, and a window of (height, width)
-    taken of it; what is outside the image is grey and void. Zoom, resize and window are one resampling.
+    taken of it; pixels outside the image are grey and void. Zoom, resize and window are one resampling.
 
     Args:
         image: uint8 (H, W, 3).

@@ -24,7 +24,7 @@ class RefusedError(Exception):
 
 
 def reason_of(error: Exception) -> str:
-    """The message of an error of this package or numpy; one of the schema's code, which helps nobody, is left out."""
+    """The message of an error of this package or numpy; for one of the schema's code, a fixed text."""
     return str(error) if isinstance(error, ValueError) and str(error) else "a table or vector is outside the file"
 
 

@@ -2,7 +2,7 @@
 
 Converters keep float16 weights as constants followed by DEQUANTIZE operators. Planned so, every weight would also be an
 activation in the arena. They become float32 constants that take 16 bits each where they are stored, so the accounting
-sees what the file ships; no activation remains of them.
+counts the bytes of the file; no activation remains of them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Write a `Graph` as a `.tflite` file, so that LiteRT, TFLM and every tool that reads TFLite take it.
 
-The file holds what the graph says and nothing else: options and types as in the schema (`schema.fbs`), each operator
-with the version from which runtimes know its types (tensorflow/lite/tools/versioning/op_version.cc), constants aligned
-to 16 bytes. 4-bit kernels are stored as INT4, two to a byte; other kernels below 8 bits as INT8, since the format has
-no narrower type that kernels read.
+The file holds the content of the graph and nothing else: options and types as in the schema (`schema.fbs`), each
+operator with the version from which runtimes know its types (tensorflow/lite/tools/versioning/op_version.cc), constants
+aligned to 16 bytes. 4-bit kernels are stored as INT4, two to a byte; other kernels below 8 bits as INT8, since the
+format has no narrower type that kernels read.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """LiteRT's tensor arena, read from the addresses of its tensors.
 
 After allocation every tensor that is not a constant has its address in one block; the highest end less the lowest
-start is what the block must hold, kernels' temporaries such as im2col included. LiteRT keeps the input alive to the end
-of the run. With XNNPACK the block holds only what passes between LiteRT and the delegate; the delegate's own workspace
-has no address to read, and is part of `resident_growth` alone.
+start is the size of the block, kernels' temporaries such as im2col included. LiteRT keeps the input alive to the end
+of the run. With XNNPACK the block holds only the tensors passed between LiteRT and the delegate; the delegate's own
+workspace has no address to read, and is part of `resident_growth` alone.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _RESET_PEAK = "5"
 class Runtime(StrEnum):
     """Another runtime, in the configuration in which it runs the file."""
 
-    LITERT_XNNPACK = "litert_xnnpack"  # LiteRT's default: the XNNPACK delegate takes what it can
+    LITERT_XNNPACK = "litert_xnnpack"  # LiteRT's default: the XNNPACK delegate takes all operators that it can
     LITERT_BUILTIN = "litert_builtin"  # its own kernels, no delegate
     TFLM = "tflm"
 

@@ -1,6 +1,6 @@
 """TensorFlow Lite Micro's arena, as its own recording allocator prints it.
 
-`head` holds planned activations and scratch and is what our arena compares with; `tail` holds persistent structures.
+`head` holds planned activations and scratch, and is compared with our arena; `tail` holds persistent structures.
 The sum is the smallest arena TFLM starts in, to within 8 bytes.
 """
 

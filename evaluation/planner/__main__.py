@@ -158,7 +158,8 @@ def _write_outputs(
 
 
 def _other_runtimes(path: str, graph: Graph) -> dict[str, object]:
-    """Untiled arenas and resident memory by each runtime's own accounting, in bytes; `problems` says what has none."""
+    """Untiled arenas and resident memory by each runtime's own accounting, in bytes; `problems` names those that have
+    none."""
     from evaluation.other_runtimes import survey  # loads interpreters, only wanted here
 
     return {"ours_tflm_accounting_bytes": plan(graph, 1, TFLM).arena_bytes, **survey(path).to_dict()}

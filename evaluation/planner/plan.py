@@ -35,7 +35,7 @@ def plan(
 ) -> Plan:
     """The least memory found in which `graph` runs, computing each section in at most `tile_count` tiles.
 
-    Memory never rises with `tile_count`: what a smaller bound of `schemes.TILE_LADDER` finds is considered again.
+    Memory never rises with `tile_count`: plans of a smaller bound of `schemes.TILE_LADDER` are considered again.
     Constants without values (`data=None`) are enough. The plan has passed the validator.
 
     Args:
@@ -72,11 +72,11 @@ def plan_sections(
     tile_count: TileCount = "auto",
     max_mac_overhead: float = DEFAULT_MAX_MAC_OVERHEAD,
 ) -> Plan:
-    """The best plan that begins with sections of the caller's choice, over the graph's own order of calls; what they
-    leave is split as `plan` would.
+    """The best plan that begins with sections of the caller's choice, over the graph's own order of calls; the calls
+    after them are split as `plan` would.
 
     Args:
-        max_mac_overhead: what the sections that are not given may spend.
+        max_mac_overhead: budget of the sections that are not given.
 
     Raises:
         UserError: the graph cannot be planned.

@@ -1,7 +1,7 @@
 """The cache key of a plan: all of a graph that a plan depends on, so that graphs with equal keys share one plan.
 
 Shapes and bit-widths are known before a network is trained, so the plan made beforehand is the trained network's. And
-weights of 4 and of 6 bits are unpacked into the same scratch: only what their storage takes differs, which is added.
+weights of 4 and of 6 bits are unpacked into the same scratch: only their stored bytes differ, which are added.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ class Search:
             if draft.lower_bound_bytes > self._largest_arena(best):
                 continue  # without counting its tables
             if self._account(draft, draft.lower_bound_bytes).peak_memory_bytes < best.peak_memory_bytes:
-                # More rounds are not always better: what a hasty search would do is done here, too.
+                # More rounds are not always better: the rounds of a quick search are done here, too.
                 for rounds in (ROUNDS, _MORE * ROUNDS) if patient else (ROUNDS,):
                     best = min(best, self._place(draft, rounds), key=lambda made: made.peak_memory_bytes)
         return best
@@ -172,14 +172,15 @@ class Search:
     ) -> list[Path]:
         """Section choices of least price below `peak_bytes`, for each bound on the tile count, and with some slack.
 
-        The choice for a bound does not depend on what else is allowed: all candidates that could matter are priced.
+        The choice for a bound does not depend on the other schemes allowed: all candidates that could matter are
+        priced.
         """
         pricing = Pricing(storage_graph, schemes, budget)
         pricing.untiled()
         crossing = boundary_bytes(storage_graph)
         paths: dict[Path, None] = {}
         for everywhere in (False, True) if patient else (False,):
-            # No path through a boundary has a lower peak than what crosses it.
+            # No path through a boundary has a lower peak than the bytes alive there.
             boundaries = range(len(crossing)) if everywhere else narrows(storage_graph)
             possible = [i for i in boundaries if crossing[i] < peak_bytes]
             in_column_tiles = not everywhere or budget >= _MUCH * self._macs
@@ -239,8 +240,8 @@ class Search:
 
 def _subsets(candidates: Candidates, peak_bytes: int) -> list[tuple[int, ...]]:
     """Positions of the schemes within each bound of the ladder that can stay below `peak_bytes`, the largest first,
-    each time also without column tiles, and without what computes a halo again: with fewer schemes the price is
-    higher, but what it comes to may fit more tightly, and take fewer steps."""
+    each time also without column tiles, and without schemes that compute a halo again: with fewer schemes the price is
+    higher, but the plan may fit more tightly, and take fewer steps."""
     schemes = candidates.schemes
     most = max(scheme.tiles for scheme in schemes)
     bounds = [most, *(count for count in reversed(TILE_LADDER) if 1 < count < most)]

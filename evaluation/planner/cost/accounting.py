@@ -1,7 +1,7 @@
 """The memory figures of a plan that a user is shown, computed from its schedule.
 
-`runtime_bytes` is what the C program holds besides arena and weights: the tables that drive it (`loops`), which are its
-constants, and a bound on its stack. The tables are stored with the weights (RAM or flash, as the target says); the
+`runtime_bytes` is the memory of the C program besides arena and weights: the tables that drive it (`loops`), which are
+its constants, and a bound on its stack. The tables are stored with the weights (RAM or flash, as the target says); the
 stack is always RAM. Sizes are those of the program's structs where a pointer has 4 bytes. The stack is that of the
 target's instruction set, by the table of `evaluation.kernels`; the machine that plans has no part in it.
 """
@@ -40,7 +40,7 @@ ARENA_ALIGNMENT_BYTES = 16
 
 @dataclass(frozen=True)
 class Account:
-    """The memory of a plan by kind; `peak_memory_bytes` is the sum of what is RAM."""
+    """The memory of a plan by kind; `peak_memory_bytes` is the sum of the kinds in RAM."""
 
     weights_bytes: int
     flash_bytes: int

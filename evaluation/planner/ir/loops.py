@@ -98,7 +98,7 @@ def loops_of(
     """The loops of a plan's sections.
 
     Args:
-        buffers: placed, or each at its distance from the base of its item: what the tables hold is the same.
+        buffers: placed, or each at its distance from the base of its item: the tables are the same.
 
     Raises:
         ValueError: the buffers of a group are not where one address finds them.

@@ -61,7 +61,7 @@ class Plan:
         """The run, call by call: the sections' loops written out.
 
         Raises:
-            IndexError: a section or a buffer group lacks what its calls refer to.
+            IndexError: a call refers to a table or buffer that its section or group lacks.
         """
         return tuple(steps_of(self.sections, self.groups, self.buffers))
 
@@ -81,7 +81,7 @@ class Plan:
         return any(buffer.role is Role.FRAME and buffer.upper == len(self.steps) for buffer in self.buffers)
 
     def to_json(self) -> str:
-        """The plan as JSON on one line; `gap` and `proven` are added for whoever reads it."""
+        """The plan as JSON on one line; `gap` and `proven` are added for readers of the file."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         derived = {"gap": self.gap, "proven": self.proven}
         return json.dumps({"version": VERSION} | values | derived, default=vars, separators=(",", ":"))

@@ -81,7 +81,7 @@ class TiledCall:
     tile in which it is empty."""
     reads: tuple[tuple[TiledAccess, ...], ...]
     """One entry per non-constant input, in the operator's input order: the accesses whose rows, one after another, are
-    what the call reads of it."""
+    the part that the call reads."""
     writes: tuple[TiledAccess, ...]
     scratch: int | None = None
     """Index of the scratch memory's buffer group."""
@@ -98,8 +98,7 @@ class Section:
     columns: int
     """Column tiles; halo columns are computed again. Where rows are kept, column tiles are the outer loop: all row
     tiles of one column tile run before the next column tile, and a cache holds the rows of one column tile only. Where
-    rows are computed again, row tiles are the outer loop, so that what is read makes room for what is written row by
-    row."""
+    rows are computed again, row tiles are the outer loop, so that rows read make room for rows written."""
     halo: Halo
     calls: tuple[TiledCall, ...]
     """Calls in the order in which they run in each tile; an operator whose output is computed a second time has a call
@@ -138,7 +137,7 @@ def steps_of(sections: Sequence[Section], groups: Sequence[BufferGroup], buffers
     """Every call of every tile, in the order of the run.
 
     Raises:
-        IndexError: a section or a group lacks what its calls refer to.
+        IndexError: a call refers to a table or buffer that its section or group lacks.
     """
     for number, section in enumerate(sections):
         for tile in range(section.tiles):

@@ -82,8 +82,8 @@ class Step:
     tile: int
     reads: tuple[tuple[Access, ...], ...]
     """One group per non-constant input, in the operator's input order. The accesses of a group are consecutive rows of
-    one tensor, top to bottom, all of the same columns. Regions are clipped to the tensor: what is outside is padding,
-    which the kernel derives from the global geometry."""
+    one tensor, top to bottom, all of the same columns. Regions are clipped to the tensor: positions outside are
+    padding, which the kernel derives from the global geometry."""
     writes: tuple[Access, ...]
     """Consecutive rows of one tensor, top to bottom, all of the same columns. (An operator with several outputs writes
     each of them whole, in order.)"""

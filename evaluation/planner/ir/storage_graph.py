@@ -84,7 +84,7 @@ class Storage:
     first: int
     """Call that first writes here; -1 for the network's inputs."""
     last: int
-    """Last call that touches it; the number of calls for what must survive the run."""
+    """Last call that touches it; the number of calls for a storage that must survive the run."""
     written_last: int
     """Last call that writes here; -1 for inputs that nothing rewrites."""
 
@@ -95,7 +95,7 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class StorageGraph:
-    """A graph as kernel calls over storages: what remains to be scheduled, tiled and placed."""
+    """A graph as kernel calls over storages, still to be scheduled, tiled and placed."""
 
     graph: Graph
     target: Target

@@ -1,1 +1,1 @@
-"""Orders of the kernel calls: which runs when, and what is computed twice."""
+"""Orders of the kernel calls, and calls that are computed twice."""

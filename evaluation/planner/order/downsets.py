@@ -1,7 +1,7 @@
-"""The downsets of a graph: what is alive between a downset and the rest, and the downsets that every order shares.
+"""The downsets of a graph: bytes alive between a downset and the rest, and the downsets that every order shares.
 
-A downset is a set of nodes closed under predecessors, held as a bit mask. Between two nodes of an order, what is alive
-depends on the downset of the nodes that have run, and not on the order in which they did.
+A downset is a set of nodes closed under predecessors, held as a bit mask. Between two nodes of an order, the live
+storages depend on the downset of the nodes that have run, and not on the order in which they did.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Node:
 
 
 class OrderState(NamedTuple):
-    """The nodes that have run (a bit mask), what is alive between them and the rest, and which nodes may run next."""
+    """The nodes that have run (a bit mask), the bytes alive between them and the rest, and the nodes that may run
+    next."""
 
     done: int
     live_bytes: int

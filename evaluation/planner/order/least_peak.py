@@ -1,13 +1,13 @@
 """The exact execution order of least peak: dynamic programming over downsets (Ahn et al., Serenity, MLSys 2020).
 
-What is alive between two nodes depends on *which* nodes have run, not on their order. So the states are the downsets
-of the graph (sets closed under predecessors, here bit masks), and the order sought is the path from the empty set to
-the full one whose most expensive step is cheapest. Dijkstra's algorithm with `max` in place of `+` finds it and visits
-no state more expensive than the answer. Four things keep the states few:
+The storages alive between two nodes depend on *which* nodes have run, not on their order. So the states are the
+downsets of the graph (sets closed under predecessors, here bit masks), and the order sought is the path from the empty
+set to the full one whose most expensive step is cheapest. Dijkstra's algorithm with `max` in place of `+` finds it and
+visits no state more expensive than the answer. Four things keep the states few:
 
 - *Pieces.* Where each of the first k nodes precedes each of the others, every order passes through that one downset,
   and the parts before and after are solved alone (articulation points, and a little more).
-- *A floor.* What must be alive while a node runs, whatever the order, bounds the whole from below, as does the answer
+- *A floor.* The bytes alive while a node runs, whatever the order, bound the whole from below, as does the answer
   for a harder piece. A piece whose given order stays within the floor is left as it is.
 - *A budget.* Moves as expensive as the given order, or one that is quickly found, are not followed.
 - *Free moves*, taken without looking at others: see `_free_chain`.

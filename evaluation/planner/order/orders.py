@@ -2,8 +2,8 @@
 
 A file's order is one of many. Untiled, the order of least peak is found exactly (`least_peak_order`). Tiled, sections
 are runs of neighbours in the order, so a few orders with different neighbours are tried: the file's own; one in which
-calls that shrink what they are the last to read run right after its other readers; and one in which calls whose result
-waits for long run right before its first reader.
+calls that are the last readers of a larger tensor run right after its other readers; and one in which calls whose
+result waits for long run right before its first reader.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from evaluation.planner.order.least_peak import Node, least_peak_order
 def least_peak(storage_graph: StorageGraph) -> tuple[StorageGraph, bool]:
     """The storage graph with its calls in the order of least untiled peak, and whether that is proven.
 
-    What is proven holds for the storages as they are: which operators work in place, and which concatenations are
+    The proof holds for the storages as they are: which operators work in place, and which concatenations are
     elided, was decided before.
     """
     storages = storage_graph.storages
@@ -41,8 +41,8 @@ def least_peak(storage_graph: StorageGraph) -> tuple[StorageGraph, bool]:
 
 
 def _before(storage_graph: StorageGraph) -> list[frozenset[int]]:
-    """For each call those that must run before it: those that write what it reads, and those that touch what it
-    rewrites in place."""
+    """For each call those that must run before it: writers of its inputs, and calls that touch a storage it rewrites in
+    place."""
     writers: dict[int, set[int]] = defaultdict(set)
     touching: dict[int, set[int]] = defaultdict(set)
     before = []
@@ -73,7 +73,7 @@ def hoisted(graph: Graph, calls: tuple[KernelCall, ...]) -> tuple[KernelCall, ..
 
 
 def sunk(graph: Graph, calls: tuple[KernelCall, ...]) -> tuple[KernelCall, ...]:
-    """`calls` with every call that does not shrink what it reads moved down to right before its first reader."""
+    """`calls` with every call whose output is not smaller than its inputs moved to right before its first reader."""
     order = list(calls)
     for call in reversed(calls):
         position = order.index(call)
@@ -100,7 +100,7 @@ def _after_other_readers(graph: Graph, order: list[KernelCall], position: int) -
         return None
     source = call.reads[0]
     if extent(graph.tensors[source % len(graph.tensors)])[0] == 1:
-        return None  # a handful of bytes, behind a global pool: what reads it ends sections
+        return None  # a few bytes, after a global pool: its readers end sections
     if any(source in later.reads for later in order[position + 1 :]):
         return None
     if sum(_bytes(graph, value) for value in call.writes) >= _bytes(graph, source):

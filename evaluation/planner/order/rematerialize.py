@@ -53,7 +53,7 @@ def rematerialized(graph: Graph, calls: tuple[KernelCall, ...], max_extra_macs: 
 
 
 def _chain(graph: Graph, calls: list[KernelCall], position: int, producer: dict[int, KernelCall]) -> list[KernelCall]:
-    """The calls to repeat for the call at `position`, first to last: from the smallest ancestor of what it reads."""
+    """The calls to repeat for the call at `position`, first to last: from the smallest ancestor of its input."""
     call = calls[position]
     value = call.reads[0]
     others = [p for p, other in enumerate(calls) if value in other.reads and p != position]

@@ -1,9 +1,10 @@
 """Anytime minimisation: the depth-first search under many orders and capacities, each with a share of the nodes.
 
-One order may solve in a hundred nodes what another does not in a million. So orders take turns, each with as many
-nodes as a round allows, and rounds double (as in MiniMalloc, ASPLOS 2023). Capacities share a round in the same way:
-the bound itself, where success ends everything, and heights between it and the best known, where success is likelier.
-No probe can take up the whole time. A probe that exhausts its tree proves that nothing fits, and raises the bound.
+One order may need a hundred nodes for a problem that another does not solve in a million. So orders take turns, each
+with as many nodes as a round allows, and rounds double (as in MiniMalloc, ASPLOS 2023). Capacities share a round in the
+same way: the bound itself, where success ends everything, and heights between it and the best known, where success is
+likelier. No probe can take up the whole time. A probe that exhausts its tree proves that nothing fits, and raises the
+bound.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def _orders(problem: PlacementProblem, round_number: int) -> Iterator[tuple[npt.
     `crowding_weight` weighs the sum of sizes in the block's most crowded section, measured again in each piece that the
     search comes to. First crowded, long, large ones, and so on: MiniMalloc's orders TWA, WAT, TAW (T total of the most
     crowded section, W width in time, A area). In one life all orders take the larger block first, as the search's rule
-    for stacks does: any other order would have it refuse most of what it tries.
+    for stacks does: any other order would have it refuse most placements that it tries.
     """
     area = np.log(problem.size * problem.life.astype(float))
     width = np.log(problem.life.astype(float))

@@ -17,7 +17,7 @@ from evaluation.planner.placement.blocks import Block, Placement, load_bytes
 from evaluation.planner.placement.place import place
 
 _GRACE_S = 0.2
-"""The child stops by itself at the limit; only what cannot stop is ended, this much later."""
+"""The child stops by itself at the limit; a child that cannot stop is ended this much later."""
 _LONGEST_WAIT_S = 3600.0
 
 

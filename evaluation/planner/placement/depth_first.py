@@ -1,11 +1,11 @@
 """Depth-first search for a placement below a capacity, compiled with numba: import it only where it is needed.
 
 After Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning", ASPLOS 2023:
-buffers are placed bottom up, each on the floor or on another one (canonical solutions); what must still are above
-each section's floor is summed up (section inference); placements that another one makes pointless are left out
+buffers are placed bottom up, each on the floor or on another one (canonical solutions); the blocks still to place above
+each section's floor are summed up (section inference); placements that another one makes pointless are left out
 (dominance); parts that time separates are solved apart (decomposition). Here the tree is binary: the unplaced block
-that can be lowest is *placed* there, or *refused* there. That is complete, as everything unplaced is at least as
-high. Three inferences prune it:
+that can be lowest is *placed* there, or *refused* there. That is complete, as everything unplaced is at least as high.
+Three inferences prune it:
 
 - Release times. In one section blocks are one above the other, as jobs on one machine that are released at their
   lowest offsets; taken in that order they end at the least possible height (1|r_j|Cmax), at most the capacity.

@@ -1,8 +1,8 @@
 """A first placement of any list in a moment: blocks in order of their beginning, each in the lowest gap that is free.
 
-Greedy orders and exact search need to know who lives at the same time as whom, which grows with the square of a list's
-length. This needs only the gaps that are free now, so that a long list has a valid placement before anything else
-begins, however little time there is.
+Greedy orders and exact search need the pairs of blocks that are alive at the same time, whose number grows with the
+square of a list's length. This needs only the gaps that are free now, so that a long list has a valid placement before
+anything else begins, however little time there is.
 """
 
 from __future__ import annotations

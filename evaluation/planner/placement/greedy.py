@@ -66,7 +66,7 @@ def best_greedy(
     """The lowest of the greedy orders, both fits; stops at the first one no higher than `bound`, or when out of time.
 
     Args:
-        start: what is known already; an order counts only if it is lower.
+        start: the best arrangement known; an order counts only if it is lower.
         better: called with each arrangement that is lower than those before it.
     """
     matter = [i for i, block in enumerate(blocks) if size[i] and block.lower < block.upper]
@@ -91,7 +91,8 @@ def improve(
     moves: int,
     out_of_time: Callable[[], bool] = never,
 ) -> Arrangement:
-    """Move one block at a time to another place in the order, keeping what is no worse (seeded local search)."""
+    """Move one block at a time to another place in the order, keeping orders that are no worse (seeded local
+    search)."""
     rng = random.Random(0)
     offsets, order, height = start.offsets, start.order, start.height
     for _ in range(moves):
@@ -102,7 +103,7 @@ def improve(
             continue
         moved = order.copy()
         moved.insert(new, moved.pop(old))
-        # What is placed before both positions stays where it was.
+        # Blocks placed before both positions stay where they were.
         partial = [UNPLACED] * len(offsets)
         for index in order[: min(old, new)]:
             partial[index] = offsets[index]

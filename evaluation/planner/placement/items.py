@@ -2,9 +2,9 @@
 
 An *item* is one buffer, or several at fixed distances from a common base: the chunks of a tensor, or the tiles that a
 call writes one after another. Two items may overlap in the arena as long as no two of their buffers that live at the
-same time do: what is produced can follow close behind what is consumed. All that matters of a pair is how far apart
-their bases must be when the one is below the other; these *separations* follow from the buffers once, and placing is
-then a search over bases alone (buffers without chunks have their sizes as separations; compare Blacker et al., 2020,
+same time do: rows that are written can follow close behind rows that are read. All that matters of a pair is the least
+distance of their bases when the one is below the other; these *separations* follow from the buffers once, and placing
+is then a search over bases alone (buffers without chunks have their sizes as separations; compare Blacker et al., 2020,
 "diagonal memory optimisation").
 
 Where every item is a single buffer, the problem is the usual one and `place` solves it.

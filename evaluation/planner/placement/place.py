@@ -25,7 +25,7 @@ from evaluation.planner.placement.greedy import (
 from evaluation.planner.placement.problem import problem_of
 
 _MOVES = 2000
-# Rounds of exact search before local search: most of what can be solved is solved by then.
+# Rounds of exact search before local search: most problems that can be solved are solved by then.
 _ROUNDS_FIRST = 4
 # Local search gets at most this share of a time limit.
 _MOVES_SHARE = 0.1
@@ -80,7 +80,7 @@ def place(
     size = [-(-block.size_bytes // alignment_bytes) for block in blocks]
     load = load_bytes([Block(b.lower, b.upper, s) for b, s in zip(blocks, size, strict=True)])
     if capacity_bytes is not None and capacity_bytes < load * alignment_bytes:
-        capacity_bytes = None  # nothing fits, so find what comes nearest
+        capacity_bytes = None  # nothing fits, so find the lowest placement
     # The height at which to stop.
     goal = load if capacity_bytes is None else capacity_bytes // alignment_bytes
     bound = load

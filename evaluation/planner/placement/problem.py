@@ -1,8 +1,8 @@
 """The placement problem as arrays: elementary sections of time, independent parts, blocks that need no search.
 
 A *section* is a stretch of time in which no block begins or ends. Time falls into independent *parts* wherever no
-block lives across a border. A block that spans its whole part can be laid at the bottom of it, and what it leaves
-falls apart again; so every part has a floor to begin on.
+block lives across a border. A block that spans its whole part can be laid at the bottom of it, and the others fall into
+parts again; so every part has a floor to begin on.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class TilesCommand(TyperCommand):
 
 
 def is_given(context: typer.Context, name: str | None) -> bool:
-    """Whether an option is on the command line, be it with its default."""
+    """Whether an option is on the command line, even with its default."""
     source = context.get_parameter_source(name or "")
     return source is not None and source.name == "COMMANDLINE"
 

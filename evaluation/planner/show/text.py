@@ -24,7 +24,7 @@ _RESIDENT = "process: resident memory that file, interpreter and one run add"
 
 
 def show_plans(graph: Graph, plans: Sequence[tuple[str, Plan]], console: Console | None = None) -> None:
-    """One row for each (what was asked for, plan), and below the table what fills each arena at its fullest step."""
+    """One row for each (label, plan), and below the table the contents of each arena at its fullest step."""
     console = console or Console()
     note = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     in_flash = any(made.flash_bytes for _, made in plans)
@@ -70,7 +70,7 @@ def _cells(asked: str, made: Plan, weights: str) -> dict[str, str]:
 
 
 def high_water(graph: Graph, made: Plan) -> str:
-    """One line: the step with the most bytes alive, and the largest of what is alive there."""
+    """One line: the step with the most bytes alive, and the largest tensors alive there."""
     alive = holders(graph, made)
     named = ", ".join(_holder(holder) for holder in alive[:_NAMED_AT_PEAK])
     rest = alive[_NAMED_AT_PEAK:]
@@ -79,7 +79,7 @@ def high_water(graph: Graph, made: Plan) -> str:
 
 
 def show_other_runtimes(other_runtimes: Mapping[str, Any], console: Console | None = None) -> None:
-    """The untiled arena next to what other runtimes use for the same file (`evaluation.other_runtimes.Survey`)."""
+    """The untiled arena next to the memory of other runtimes for the same file (`evaluation.other_runtimes.Survey`)."""
     console = console or Console()
     table = Table(title="untiled, next to other runtimes, MB", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("runtime", no_wrap=True)

@@ -29,7 +29,7 @@ from evaluation.planner.placement import Block, place
 METADATA_NAME = b"OfflineMemoryAllocation"
 ALIGNMENT_BYTES = 16
 ONLINE = -1
-"""Offset of what TFLM places itself, or does not place at all."""
+"""Offset of a tensor that TFLM places itself, or does not place at all."""
 _FORMAT_VERSION = 1
 _ELEMENT_BYTES = {
     "FLOAT32": 4, "FLOAT16": 2, "INT64": 8, "INT32": 4, "INT16": 2, "INT8": 1, "UINT8": 1, "INT4": 1, "BOOL": 1,
@@ -65,7 +65,7 @@ def write_offline_plan(path: str | Path, out: str | Path) -> Written:
             would need more with the plan than without (then there is no file).
     """
     path, out = Path(path), Path(out)
-    read_tflite(path)  # says in one line what is wrong with a damaged file
+    read_tflite(path)  # refuses a damaged file in one line
     before = tflm_arena(path)
     data = path.read_bytes()
     plan = offline_plan(data)

@@ -1,8 +1,8 @@
 """The rows of each storage that each row tile of a section computes and reads.
 
 A section is a run of calls [first, end) computed in n row tiles: row tile k runs all calls before row tile k + 1
-begins. The last output's rows are shared out evenly; what every other storage must hold follows backwards from its
-readers. A storage's rows are treated in one of two ways:
+begins. The last output's rows are shared out evenly; the rows that every other storage must hold follow backwards from
+its readers. A storage's rows are treated in one of two ways:
 
 - *once*: row tile k computes the rows that no row tile before it has computed. Those that later row tiles read again
   are kept, in a row cache, or in the storage itself if it outlives the section;
@@ -280,7 +280,8 @@ class Sweep:
         again = row_tiles.again | row_tiles.wide_again if storage in self._wide else row_tiles.again
         again = again & demand.asked & ~kept
         if self._axis == ROWS:
-            # What the first row tile needs whole (the result of a global pool, say) is not computed a second time.
+            # A storage that the first row tile needs whole (the result of a global pool, say) is not computed a second
+            # time.
             again &= (demand.bottom[row_tiles.begins] < size)[row_tiles.group]
         top = np.where(again, np.minimum(demand.top, size), row_tiles.shifted(bottom))
         return AxisSpan(top, np.where(again, demand.bottom, bottom), ~again, kept, everywhere)
@@ -300,7 +301,7 @@ class Sweep:
 
 
 def wide_storages(storage_graph: StorageGraph) -> frozenset[int]:
-    """Storages that are much larger than what they are computed from."""
+    """Storages that are much larger than the inputs they are computed from."""
     wide = set()
     for call in storage_graph.calls:
         if not call.tileable or not call.reads or call.reads[0].storage == call.output:

@@ -82,7 +82,7 @@ class Candidates:
 
 
 def boundary_bytes(storage_graph: StorageGraph) -> npt.NDArray[np.int64]:
-    """int64 (calls + 1,): bytes of what is alive between call i - 1 and call i."""
+    """int64 (calls + 1,): bytes alive between call i - 1 and call i."""
     crossing = np.zeros(len(storage_graph.calls) + 1, np.int64)
     for storage in storage_graph.storages:
         if storage_graph.counted(storage):
@@ -217,8 +217,8 @@ class _SectionCosts:
         self._alive = np.zeros((total, columns, max(ends)), np.int64)
         """Bytes of the section's own storages at each row tile, column tile and call."""
         self._fixed = np.zeros(total, np.int64)
-        """Bytes alive all through the section (row caches, accumulators), by row tile. What of them is not yet there in
-        the first row tile is subtracted in `_alive`."""
+        """Bytes alive all through the section (row caches, accumulators), by row tile. Those of them that do not exist
+        yet in the first row tile are subtracted in `_alive`."""
         self._extra = np.zeros(len(self._row_tiles.splits), np.int64)
         self._growing: dict[int, npt.NDArray[np.bool]] = {}
         """Storages of a section's own that outlive it; bool by end."""
@@ -284,7 +284,7 @@ class _SectionCosts:
         return possible
 
     def _by_end(self, row_tiles: npt.NDArray[np.bool]) -> npt.NDArray[np.bool]:
-        """bool by end, of what is the same in all row tiles of an end."""
+        """bool by end, of a value that is the same in all row tiles of an end."""
         return row_tiles[self._row_tiles.begins].reshape(-1, self._splits)[:, 0]
 
     def _is_float(self, call: StorageCall) -> bool:
@@ -294,7 +294,7 @@ class _SectionCosts:
         self, storage: Storage, number: int, span: AxisSpan, fresh: npt.NDArray[np.bool], widths: npt.NDArray[np.int64]
     ) -> None:
         """Add the bytes of a storage of the sections' own wherever it exists, in the row tiles where it is `fresh`.
-        (While its first writers are not in a section, it is one from before, and what is added here is ignored:
+        (While its first writers are not in a section, it is one from before, and the bytes added here are ignored:
         `_possible`.)"""
         storage_graph, row_tiles = self._storage_graph, self._row_tiles
         begin = max(storage.first, 0)
@@ -314,7 +314,8 @@ class _SectionCosts:
         cached = np.where(own[row_tiles.begins], cached, 0)
         if cached.any():
             cache = (-(-cached // align) * align)[row_tiles.group]
-            # Column tiles that run side by side need a cache each (of what even a RECOMPUTE section computes once).
+            # Column tiles that run side by side need a cache each (for rows that even a RECOMPUTE section computes
+            # once).
             cache = cache * np.where(row_tiles.again, self._columns, 1)
             self._fixed += cache
             # In the first row tile the cache is there only from the copy behind the storage's last reader on.
@@ -369,7 +370,8 @@ class _SectionCosts:
     def _shared(
         self, growing: Mapping[int, npt.NDArray[np.bool]], shrinking: Mapping[int, npt.NDArray[np.bool]]
     ) -> npt.NDArray[np.int64]:
-        """Bytes saved, int64 (ends, splits), where what grows follows close behind what shrinks, in one place.
+        """Bytes saved, int64 (ends, splits), where a storage that grows follows close behind one that shrinks, in the
+        same memory.
 
         Each tensor keeps its rows together, so each follows at most one other: the pairs that save most, greedily.
 
@@ -379,7 +381,7 @@ class _SectionCosts:
         storages, row_tiles = self._storage_graph.storages, self._row_tiles
         saved = np.zeros((len(self._ends), self._splits), np.int64)
         pairs: dict[int, list[tuple[int, int, int, npt.NDArray[np.int64]]]] = {}
-        """By end: what is saved at most, the storages, and what is saved by split."""
+        """By end: the most bytes saved, the two storages, and the bytes saved by split."""
         lows = {old: self._rows.low(old) * storages[old].row_bytes for old in shrinking} if growing else {}
         for new, grows in growing.items():
             top = self._rows.spans[new].bottom * storages[new].row_bytes

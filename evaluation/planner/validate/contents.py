@@ -3,7 +3,7 @@
 A buffer's map has a cell for each row, and for each range of columns and of channels between which its accesses never
 tell a difference. A cell holds the value that was last written there: a tensor, one of its rows, and where in its
 channels. Columns need no number: they never move. The output of a concatenation that only puts its inputs side by side
-*is* their elements, whoever wrote them and through whichever tensor they are read.
+*is* their elements, whichever call wrote them and through whichever tensor they are read.
 """
 
 from __future__ import annotations

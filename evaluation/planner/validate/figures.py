@@ -13,7 +13,7 @@ from evaluation.planner.validate.tensor_shapes import RESIDENT, rows_columns_cha
 
 
 def check_figures(plan: Plan, graph: Graph, alignment_bytes: int) -> None:
-    """Raise InvalidPlanError unless every figure is what buffers and steps add up to."""
+    """Raise InvalidPlanError unless every figure is the sum of its buffers or steps."""
     live = live_bytes(plan, graph, alignment_bytes)
     _equal("live_bytes", list(plan.live_bytes), live.tolist())
     high = int(np.argmax(live)) if live.size else 0

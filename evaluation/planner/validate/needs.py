@@ -1,8 +1,8 @@
 """The part of an input that an operator needs to compute a region of its output, one output position at a time.
 
 Written from TFLite's reference kernels, and apart from the planner's geometry. Along one axis, output position `o`
-takes the input positions `first(o)` to `last(o)`; both never fall as `o` grows, so a region takes what is between
-the first of its first position and the last of its last.
+takes the input positions `first(o)` to `last(o)`; both never fall as `o` grows, so a region takes the positions from
+the first of its first position to the last of its last.
 """
 
 from __future__ import annotations

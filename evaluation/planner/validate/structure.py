@@ -1,4 +1,4 @@
-"""Checks of the sections: their tables cover their tiles, and their calls refer to what exists."""
+"""Checks of the sections: their tables cover their tiles, and their calls refer to tables and groups that exist."""
 
 from __future__ import annotations
 
