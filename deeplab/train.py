@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 
 def main(
-    config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to train, on which data.")],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training begun in the output folder.")
-    ] = False,
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Network, data and schedule.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the training begun in the output folder.")] = False,
     output: Annotated[Path | None, typer.Option(help="Folder to write to, instead of the configuration's.")] = None,
 ) -> None:
     """Train a DeepLab network and keep the checkpoint with the best validation mIoU (best.npz)."""

@@ -184,7 +184,7 @@ class _Reader:
                 continue
             if name in own:
                 first = self.lines[(*keys, name)]
-                raise self._error(key, (*keys, name), f"stands twice (first on line {first}); keep one")
+                raise self._error(key, (*keys, name), f"occurs twice (first on line {first}); keep one")
             self.lines[(*keys, name)] = key.start_mark.line + 1
             own[name] = self.value(item, (*keys, name), inside)
         return merged | own

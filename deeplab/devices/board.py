@@ -148,7 +148,7 @@ def _linked(
     if done.returncode:
         said = next((line for line in done.stderr.splitlines() if "overflowed" in line), "")
         raise BrokenProgramError(
-            f"{plan.graph}: does not link into the {plan.peak_memory_bytes} bytes that its plan promises: "
+            f"{plan.graph}: does not link into the {plan.peak_memory_bytes} bytes of its plan: "
             f"{(said or done.stderr).strip().split(': ', 1)[-1][:200]}"
         )
     return program
@@ -175,7 +175,7 @@ def _start(program: Path, folder: Path, board: Board) -> None:
         raise BrokenProgramError(f"{program}: no end within {_TIME_LIMIT_S} s on {board.name}") from None
     if done.returncode:
         reason = {
-            _FAULT: "faulted: it left the memory that its plan promises",
+            _FAULT: "faulted: it left the memory of its plan",
             _NO_FILES: "cannot open its files",
             _NO_FRAMES: "got a frame of another size",
         }.get(done.returncode, f"ended with {done.returncode}: {' '.join(done.stderr.split())[:200]}")

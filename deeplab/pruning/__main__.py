@@ -24,13 +24,13 @@ def main(
     train: Annotated[str, typer.Option(help="Images to learn from.")] = "train",
     images: Annotated[
         int,
-        typer.Option("--images", "--pictures", min=1, help="How many of those rank channels, re-fit and calibrate."),
+        typer.Option("--images", "--pictures", min=1, help="Number of those that rank channels, re-fit and calibrate."),
     ] = 48,
     saving: Annotated[
-        list[float] | None, typer.Option(min=0, max=0.99, help="Share of memory that goes; may be repeated.")
+        list[float] | None, typer.Option(min=0, max=0.99, help="Share of memory to save; may be repeated.")
     ] = None,
-    allotment: Annotated[Literal["memory", "uniform"], typer.Option(help="Which groups give.")] = "memory",
-    criterion: Annotated[Literal["repair", "fisher", "l1"], typer.Option(help="Which channels go.")] = "repair",
+    allotment: Annotated[Literal["memory", "uniform"], typer.Option(help="Groups that lose channels.")] = "memory",
+    criterion: Annotated[Literal["repair", "fisher", "l1"], typer.Option(help="Ranking of channels.")] = "repair",
     tiles: Annotated[int, typer.Option(min=1, help="Tiles of the plan.")] = 1,
     bits: Annotated[int, typer.Option(help="Bits of plan and scores: 4, 6, 8, 16, or 32 = float.")] = 8,
     steps: Annotated[int, typer.Option(min=0, help="Steps of fine-tuning after pruning, on all of `train`.")] = 0,

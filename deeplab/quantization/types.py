@@ -56,7 +56,7 @@ class BitWidths:
     def __post_init__(self) -> None:
         activations = {self.activations_of(stage) for stage in STAGES}
         if 16 in activations and activations != {16}:
-            raise ValueError("16-bit activations go with no others: their accumulators and biases are wider")
+            raise ValueError("16-bit activations cannot be mixed with others: their accumulators and biases are wider")
 
     def weights_of(self, layer: str) -> int:
         if self.edge_weights is not None and layer in ("stem", LOGITS):

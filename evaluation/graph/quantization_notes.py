@@ -76,6 +76,6 @@ def _note(kind: str, cases: list[tuple[int, Tensor, Tensor]]) -> str:
 
     return (
         f"operator {index} ({kind}){more} changes the scale from {said(source)} to {said(output)}, which TFLite's "
-        "quantization specification forbids; the codes are moved as they are, as TFLite's reference kernels do, and "
+        "quantization specification forbids; the values are moved as they are, as TFLite's reference kernels do, and "
         "LiteRT's other kernels may give other values and labels"
     )

@@ -57,11 +57,11 @@ def planner(
     buffers: Annotated[_File, _result(metavar="out.csv", help="That plan's buffers, MiniMalloc's CSV.")] = None,
     tflm: Annotated[_File, _result(metavar="out.tflite", help="The network with an offline plan for TFLM.")] = None,
     other_runtimes: Annotated[
-        bool, _result("--other-runtimes", "--peers", help="What LiteRT and TFLM use for this file, next to it.")
+        bool, _result("--other-runtimes", "--peers", help="Memory that LiteRT and TFLM use for this file, too.")
     ] = False,
     solve: Annotated[_File, _placing(metavar="buffers.csv", help="Place these: id, lower, upper, size.")] = None,
     capacity: Annotated[
-        _Whole, _placing(metavar="BYTES", parser=arguments.whole_number, help="What they must fit in.")
+        _Whole, _placing(metavar="BYTES", parser=arguments.whole_number, help="Capacity in which they must fit.")
     ] = None,
     timeout: Annotated[float, _placing(metavar="S", help="Seconds at most.")] = 30.0,
     out: Annotated[_File, _placing(metavar="solution.csv", help="The buffers with an offset column.")] = None,

@@ -45,7 +45,7 @@ def test_less_ram_than_promised_does_not_link_or_is_seen(network, tmp_path):
     with pytest.raises(BrokenProgramError, match=r"does not link into the \d+ bytes .*`RAM' overflowed by 1 byte"):
         run(graph, small, [camera_frame(5)], tmp_path / "small", flags=QUICK)
     shallow = replace(made, runtime_bytes=512)
-    with pytest.raises(BrokenProgramError, match="faulted: it left the memory that its plan promises"):
+    with pytest.raises(BrokenProgramError, match="faulted: it left the memory of its plan"):
         run(graph, shallow, [camera_frame(5)], tmp_path / "shallow", flags=QUICK)
 
 

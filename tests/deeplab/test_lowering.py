@@ -117,7 +117,7 @@ def test_bits_by_stage_reach_every_tensor():
     # The ASPP's result is concatenated with the decoder's skip: one grid, with the bits of the finer of the two.
     assert bits["aspp/project"] == bits["decoder/skip"] == bits["decoder/concat"] == 8
     assert bits["block_1/expand"] == bits["logits"] == 8
-    with pytest.raises(ValueError, match="16-bit activations go with no others"):
+    with pytest.raises(ValueError, match="16-bit activations cannot be mixed with others"):
         Compression(weight_bits=8, activation_bits=8, aspp_activation_bits=16)
     with pytest.raises(ValueError, match="decoder_weight_bits is 32, weight_bits 4: all are 32"):
         Compression(weight_bits=4, activation_bits=8, decoder_weight_bits=32)

@@ -37,7 +37,7 @@ def load(tmp_path: Path, text: str, *overrides: str) -> SweepConfig:
         (GOOD + "search:\n  trials: 1.5\n", ("expected a whole number, found 1.5",)),
         (GOOD + "search:\n  sampler: tree\n", ("c.yaml:5: search.sampler: must be 'ehvi'", "found 'tree'")),
         (GOOD + "seed: true\n", ("c.yaml:4: seed: expected a whole number, found True",)),
-        (GOOD + "seed: 1\nseed: 2\n", ("c.yaml:5: seed: stands twice (first on line 4)",)),
+        (GOOD + "seed: 1\nseed: 2\n", ("c.yaml:5: seed: occurs twice (first on line 4)",)),
         (GOOD + "search: 3\n", ("c.yaml:4: search: expected a section",)),
         (GOOD + "seed: [\n", ("not valid YAML",)),
         (GOOD + "finetune:\n  learning_rate: .nan\n", ("c.yaml:5: finetune.learning_rate: ", "finite")),

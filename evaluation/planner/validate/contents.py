@@ -48,7 +48,7 @@ class Contents:
                 continue
             at = tuple(np.argwhere(cells != expected)[0])
             wanted = self._described(int(np.broadcast_to(expected, cells.shape)[at]))
-            where = f"step {now} looks for {wanted} in {named(self._plan, access.buffer)}"
+            where = f"step {now} expects {wanted} in {named(self._plan, access.buffer)}"
             if cells[at] == NOTHING:
                 refuse("read before write", f"{where}, where nothing was written")
             refuse("wrong contents", f"{where} and finds {self._described(int(cells[at]))}")

@@ -97,6 +97,6 @@ def _check_labels(plan: Plan, graph: Graph, number: int, label_bytes: int) -> No
         maker = next((o for o in graph.operators if tensor in o.outputs), None)
         is_result = tensor in graph.outputs and not any(tensor in o.inputs for o in graph.operators)
         if maker is None or maker.kind != "ARG_MAX" or not is_result or len(graph.tensors[tensor].shape) != 3:
-            refuse("layout", f"{named(plan, number)} holds what is not a label map")
+            refuse("layout", f"{named(plan, number)} holds a tensor that is no label map")
         if graph.tensors[maker.inputs[0]].shape[-1] > 256**label_bytes:
             refuse("layout", f"{named(plan, number)} has {label_bytes} bytes a pixel, too few for the classes")

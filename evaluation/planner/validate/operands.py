@@ -49,7 +49,7 @@ class Operands:
             life = f"alive in [{buffer.lower}, {buffer.upper})"
             refuse("lifetime", f"step {now} uses {named(plan, access.buffer)}, {life}")
         if access.tensor not in buffer.tensors:
-            refuse("wrong buffer", f"step {now} looks for tensor {access.tensor} in {named(plan, access.buffer)}")
+            refuse("wrong buffer", f"step {now} expects tensor {access.tensor} in {named(plan, access.buffer)}")
         rows, columns, channels = self._shapes[access.tensor]
         if not (0 <= region.top < region.bottom <= rows and 0 <= region.left < region.right <= columns):
             refuse("out of buffer", f"step {now} uses {region} of a tensor of {rows} rows and {columns} columns")
