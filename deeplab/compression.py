@@ -17,7 +17,7 @@ FLOAT_BITS = 32
 STAGE_BITS = ("aspp_weight_bits", "decoder_weight_bits", "aspp_activation_bits", "decoder_activation_bits")
 """Fields of a `Compression` that give the bits of one stage; where they are None it has the backbone's bits."""
 
-HELD_WEIGHT_BITS = ("edge_weight_bits", "depthwise_weight_bits")
+FIXED_WEIGHT_BITS = ("edge_weight_bits", "depthwise_weight_bits")
 """Fields of a `Compression` that a sweep holds fixed instead of searching."""
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.model import build, fold, load_weights
-from deeplab.optimizer_step import VOID, Batches, Descent, FineTuning, Teacher, run_steps
+from deeplab.optimizer_step import VOID, Batches, FineTuning, OptimizerStep, Teacher, run_steps
 from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
 
@@ -50,7 +50,7 @@ def fine_tune(
     if options.loss == "distill":
         assert teacher is not None, "distillation needs a teacher"
         imitated = Teacher(teacher, height, width)
-    run_steps(tuner.descent, batches, options, imitated, after=tuner.hold_masks)
+    run_steps(tuner.optimizer_step, batches, options, imitated, after=tuner.hold_masks)
     trained = tuner.checkpoint()
     return Checkpoint(checkpoint.spec, trained.weights, checkpoint.notes)
 
@@ -61,7 +61,7 @@ class _Tuner:
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
         self.model = build(spec)
-        self.descent = Descent(self.model, self.model.trainable_variables)
+        self.optimizer_step = OptimizerStep(self.model, self.model.trainable_variables)
         self.kernels = {
             f"{layer.name}/kernel": layer.kernel
             for layer in self.model.layers
@@ -73,7 +73,7 @@ class _Tuner:
     def start(self, checkpoint: Checkpoint) -> None:
         load_weights(self.model, self.spec, checkpoint.weights)
         self.masked = False
-        self.descent.restart()
+        self.optimizer_step.restart()
 
     def hold(self, checkpoint: Checkpoint) -> None:
         """Keep the weights that are 0 in `checkpoint` at 0 from now on."""

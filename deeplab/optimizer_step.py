@@ -33,7 +33,7 @@ class FineTuning:
     probabilities, which needs no labels (Hinton et al. 2015, temperature 1)."""
 
 
-class Descent:
+class OptimizerStep:
     """One traced training step of a model, which changes `variables`.
 
     Args:
@@ -100,7 +100,7 @@ class Teacher:
 
 
 def run_steps(
-    descent: Descent,
+    optimizer_step: OptimizerStep,
     batches: Batches,
     options: FineTuning,
     teacher: Teacher | None = None,
@@ -116,9 +116,9 @@ def run_steps(
         frames, labels = batches(step)
         rate = options.learning_rate * _schedule(step, options.steps)
         if teacher is not None:
-            descent.imitate(frames, teacher(frames), rate)
+            optimizer_step.imitate(frames, teacher(frames), rate)
         elif labels is not None:
-            descent.fit(frames, labels, rate)
+            optimizer_step.fit(frames, labels, rate)
         else:
             raise ValueError(f"the batch of step {step} has no labels, and there is no teacher")
         after()

@@ -14,7 +14,7 @@ from typing import Literal, TypedDict
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.compression import HELD_WEIGHT_BITS, Compression
+from deeplab.compression import FIXED_WEIGHT_BITS, Compression
 from deeplab.quantization import QuantizedNetwork
 from deeplab.simulation import simulator
 from deeplab.spec import NetworkSpec
@@ -131,7 +131,7 @@ def lowerings(
                 named = replace(spread, **changed)
                 # First and last layer and depthwise layers without bits of their own belong to their stages, and follow
                 # them.
-                own = {field: getattr(start, field) for field in HELD_WEIGHT_BITS if field != name}
+                own = {field: getattr(start, field) for field in FIXED_WEIGHT_BITS if field != name}
                 yield Lowering(part, kind, bits, replace(named, **own))
 
 

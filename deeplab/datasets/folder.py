@@ -14,7 +14,7 @@ from deeplab.datasets.files import FileSplit, ImagePair, label_encoding, pair_fo
 from deeplab.datasets.folder_layout import child, find_root, visible
 from deeplab.datasets.images import IMAGE_SUFFIXES
 from deeplab.datasets.interface import VOID, Dataset
-from deeplab.datasets.lists import chosen, read_id_list, read_lines
+from deeplab.datasets.lists import listed_items, read_id_list, read_lines
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options, shown_value
 from evaluation.errors import UserError
 
@@ -105,7 +105,7 @@ def _parts(
         raise UserError(f"{missing}: no such file, but {there[0]}.txt is there; give all three lists or none")
     if there:
         by_id = {image.image_id: image for image in images}
-        parts = {name: chosen(by_id, read_id_list(path), path) for name, path in lists.items()}
+        parts = {name: listed_items(by_id, read_id_list(path), path) for name, path in lists.items()}
         for name, other in (("train", "search"), ("train", "heldout"), ("search", "heldout")):
             if both := sorted(parts[name].keys() & parts[other].keys()):
                 raise UserError(f"{lists[other]}: image '{both[0]}' is in {name}.txt too; splits must be disjoint")

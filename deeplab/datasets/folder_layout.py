@@ -55,10 +55,10 @@ def find_root(root: Path, dataset: str, expected: Sequence[str]) -> Path:
     if _holds(root, expected):
         return root
     layout = ", ".join(f"{name}/" for name in expected)
-    level, looked_at = [root], 0
+    level, visited = [root], 0
     for _ in range(LEVELS):
-        level = [folder for above in level for folder in _folders_in(above)][: MOST_FOLDERS - looked_at]
-        looked_at += len(level)
+        level = [folder for above in level for folder in _folders_in(above)][: MOST_FOLDERS - visited]
+        visited += len(level)
         found = [folder for folder in level if _holds(folder, expected)]
         if len(found) == 1:
             return found[0]

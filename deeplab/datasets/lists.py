@@ -72,7 +72,7 @@ def read_id_list(path: Path) -> list[Line]:
     return [line for line in read_lines(path, fallback="latin-1") if not line.text.startswith("#")]
 
 
-def chosen(by_id: Mapping[str, T], lines: Sequence[Line], source: Path) -> dict[str, T]:
+def listed_items(by_id: Mapping[str, T], lines: Sequence[Line], source: Path) -> dict[str, T]:
     """The images of a list, by id, in its order.
 
     An entry is the id of an image, which may hold spaces; a file name or path of it, with or without its suffix; or

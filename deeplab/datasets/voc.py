@@ -14,7 +14,7 @@ from deeplab.datasets.files import (
 )
 from deeplab.datasets.folder_layout import child, find_root
 from deeplab.datasets.interface import VOID, Dataset
-from deeplab.datasets.lists import chosen, read_id_list
+from deeplab.datasets.lists import listed_items, read_id_list
 from deeplab.datasets.options import DatasetKind, DefaultSplits, Options
 from evaluation.errors import UserError
 
@@ -63,7 +63,7 @@ def open_voc(root: Path, options: Options) -> Dataset:
         source = child(lists, f"{name}.txt")
         if not source.is_file():
             raise UserError(f"{source}: no such file; voc expects the list of its {name} images there")
-        parts[name] = with_masks(chosen(files, read_id_list(source), source), masks)
+        parts[name] = with_masks(listed_items(files, read_id_list(source), source), masks)
     parts["search"], parts["heldout"] = search_and_heldout("voc", parts["val"])
     parts["all"] = parts["train"] + parts["val"]
     encoding = label_encoding({**{value: value for value in range(21)}, 255: VOID})

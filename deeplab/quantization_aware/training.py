@@ -9,7 +9,7 @@ import numpy as np
 from deeplab.checkpoint import Checkpoint
 from deeplab.layers import INPUT, Layer, layers
 from deeplab.model import build
-from deeplab.optimizer_step import Batches, Descent, FineTuning, Teacher, run_steps
+from deeplab.optimizer_step import Batches, FineTuning, OptimizerStep, Teacher, run_steps
 from deeplab.quantization import INPUT_ZERO_POINT, QuantizedNetwork, shared_parameters
 from deeplab.quantization.post_training import quantize_bias
 from deeplab.quantization_aware.quantizers import (
@@ -54,7 +54,7 @@ def train_qat(
     height, width = batches(0)[0].shape[1:3]
     student = QatStudent(checkpoint, network, height, width)
     imitated = Teacher(teacher or checkpoint, height, width) if options.loss == "distill" else None
-    run_steps(student.descent, batches, options, imitated)
+    run_steps(student.optimizer_step, batches, options, imitated)
     return student.network()
 
 
@@ -116,7 +116,8 @@ class QatStudent:
             if layer.has_weights:
                 self._start(checkpoint, layer)
         exponents = {id(scale): scale.exponent for scale in self.scales.values()}
-        self.descent = Descent(self.model, [*self.model.trainable_variables, *exponents.values()], INPUT_ZERO_POINT)
+        trained = [*self.model.trainable_variables, *exponents.values()]
+        self.optimizer_step = OptimizerStep(self.model, trained, INPUT_ZERO_POINT)
 
     def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
         """Start each weight at its quantized value, moved towards its real value but well within half a step: AdaRound

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
-from deeplab.compression import HELD_WEIGHT_BITS, Compression
+from deeplab.compression import FIXED_WEIGHT_BITS, Compression
 from deeplab.datasets import Sample, Split
 from deeplab.datasets.part import Kept
 from deeplab.image_windows import Read, TrainingBatches, frames, read
@@ -50,7 +50,7 @@ class Context:
         if compression.is_float:
             return compression
         held = {
-            name: getattr(compression, name) or getattr(self.config.quantization, name) for name in HELD_WEIGHT_BITS
+            name: getattr(compression, name) or getattr(self.config.quantization, name) for name in FIXED_WEIGHT_BITS
         }
         return replace(compression, **held)
 
