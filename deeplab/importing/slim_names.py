@@ -1,4 +1,4 @@
-"""What our layers are called in `tensorflow/models` (research/deeplab/model.py, research/slim/nets/mobilenet)."""
+"""Names of our layers in `tensorflow/models` (research/deeplab/model.py, research/slim/nets/mobilenet)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def default_epsilon(layer: str) -> float:
 
 
 def count(variables: Collection[str], layer: str) -> int:
-    """How many numbered layers there are: `layer` is a pattern such as `block_{}/project`."""
+    """The number of numbered layers: `layer` is a pattern such as `block_{}/project`."""
     number = 0
     while kernel_name(layer.format(number)) in variables:
         number += 1

@@ -31,9 +31,9 @@ CALL_BYTES = 20
 PLACE_BYTES = 20
 """An operand address: offsets of tile and ring; rows of the ring, span, columns, pitch, channel, bits and kind."""
 SPAN_BYTES = 4
-"""First row (or column) and one past the last, for each row tile (or column tile) and span."""
+"""A range: first row (or column) and one past the last, for each row tile (or column tile) and span."""
 OUTPUT_BYTES = 8
-"""Place and size of an output; of a single one they stand in the code."""
+"""An output: address and size; those of a single output are in the code."""
 ARENA_ALIGNMENT_BYTES = 16
 """Alignment of the arena, as `network.c` declares it."""
 

@@ -67,7 +67,7 @@ class TiledAccess:
     regions: int
     """Index of the section's `regions`; a tile whose rectangle is empty does not use the group."""
     channel: int = 0
-    """As `Access.channel`."""
+    """The host's channel, as `Access.channel`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How every figure looks, the planner's and the report's: colours of buffer roles, lines and type."""
+"""Style of every figure, the planner's and the report's: colours of buffer roles, lines and type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # matplotlib is loaded only where something is drawn
     from matplotlib.typing import RcKeyType
 
 INK, MUTED, FAINT = "#1B2A38", "#6B7885", "#D5DBE1"
-# Okabe & Ito (2008), "Color universal design": told apart with every common kind of colour blindness.
+# Okabe & Ito (2008), "Color universal design": distinct with every common kind of colour blindness.
 ROLE_COLOURS = {
     Role.FRAME: "#56B4E9",
     Role.ACTIVATION: "#0072B2",
@@ -21,7 +21,7 @@ ROLE_COLOURS = {
     Role.SCRATCH: "#CC79A7",
     Role.LABELS: "#D55E00",
 }
-"""Of every role that has buffers in the arena."""
+"""Colour of every role that has buffers in the arena."""
 DARK_ROLES = {Role.ACTIVATION, Role.TILE, Role.LABELS}
 """Roles on whose colour white letters read better."""
 STYLE: dict[RcKeyType, object] = {

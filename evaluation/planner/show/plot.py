@@ -1,7 +1,7 @@
 """A page that shows one plan: its buffers over steps and addresses, its sections, and the contributors to the peak.
 
-A band above the axes shows the sections; the side lists what is alive at the fullest step. The same plan always gives
-the same bytes.
+A band above the axes shows the sections; the side lists the tensors alive at the fullest step. The same plan always
+gives the same bytes.
 """
 
 from __future__ import annotations

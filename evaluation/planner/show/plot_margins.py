@@ -1,4 +1,4 @@
-"""What is around a plan's drawing on its page: title, band of sections, and the lists at its side."""
+"""Margins of a plan's drawing on its page: title, band of sections, and the lists at its side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evaluation.planner.show.peak_contributors import holders, megabytes, short_
 
 INCHES = (14.0, 7.6)
 AXES, BAND, SIDE = (0.06, 0.125, 0.65, 0.735), (0.06, 0.865, 0.65, 0.035), 0.722
-"""Fractions of the figure: (left, bottom, width, height) of address plot and section band; where the lists begin."""
+"""Fractions of the figure: (left, bottom, width, height) of address plot and section band; left end of the lists."""
 _PALE = "#EEF1F4"
 _LIST_POINTS = 7.5
 _MAX_HOLDERS = 11
@@ -43,7 +43,7 @@ def subtitle(plan: Plan) -> str:
 
 
 def draw_side(figure: Figure, graph: Graph, plan: Plan) -> None:
-    """The list at the right: who is alive at the fullest step, and the sections."""
+    """The list at the right: contributors to the fullest step, and the sections."""
     row, y = 0.0285, 0.965
     right = 0.99
 

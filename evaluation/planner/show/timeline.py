@@ -1,4 +1,4 @@
-"""A memory plan as rectangles: which buffer is at which addresses of the arena, from which step to which."""
+"""A memory plan as rectangles: the addresses of each buffer in the arena, and the steps in which it is alive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TimelineBuffer:
     upper: int
     offset: int
     shape: str = ""
-    """Of the whole tensor, such as `64x64x96`; empty where it is not known, and for working memory."""
+    """Shape of the whole tensor, such as `64x64x96`; empty where it is not known, and for working memory."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Timeline:
 
     arena_bytes: int
     lower_bound_bytes: int
-    """No placement of the same buffers has a smaller arena."""
+    """Lower bound of the arena: no placement of the same buffers has a smaller one."""
     step_count: int
     high_water_step: int
     """The first step at which most bytes are alive."""
@@ -48,7 +48,7 @@ class Timeline:
         return tuple(role for role in Role if role in found)
 
     def at_high_water(self) -> tuple[TimelineBuffer, ...]:
-        """What is alive at the fullest step, the largest first; the chunks of one tensor as one block."""
+        """The buffers alive at the fullest step, the largest first; the chunks of one tensor as one block."""
         alive: dict[tuple[str, str], TimelineBuffer] = {}
         for block in sorted(self.buffers, key=lambda block: block.offset):
             if not block.lower <= self.high_water_step < block.upper:

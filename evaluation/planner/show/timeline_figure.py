@@ -1,5 +1,5 @@
 """The one drawing of a memory plan: address against step, every buffer a rectangle while it is alive, named where there
-is room; lines at the arena and its lower bound, and the step at which most is alive.
+is room; lines at the arena and its lower bound, and the step with the most bytes alive.
 
 The planner's page (`plot`) and the report draw with it.
 """
@@ -25,10 +25,10 @@ from evaluation.planner.show.timeline import Timeline, TimelineBuffer, merged_bo
 
 _MAX_LABELS = 60
 _MAX_VECTORS = 1500
-"""Beyond so many rectangles the coloured areas are stored as an image within the image, which stays small."""
+"""Most rectangles that are stored as such; the areas of more are an image within the image, which stays small."""
 _OUTLINED_INCHES = 0.04
 _HEADROOM_INCHES = 0.22
-"""Above the arena, for its size in words."""
+"""Room above the arena, for its size in words."""
 _KILOBYTES_BELOW = 200_000
 
 
@@ -119,7 +119,7 @@ def _draw_names(axes: Axes, timeline: Timeline, scale: float, inches_per_unit: n
 
 
 def _wordings(name: str, shape: str) -> list[tuple[tuple[str, ...], bool]]:
-    """Lines of text, and whether they are turned, from what says most to what needs least room."""
+    """Lines of text, and whether they are turned, from the most informative to the one that needs least room."""
     if not shape:
         return [((name,), False), ((name,), True)]
     return [
@@ -128,7 +128,7 @@ def _wordings(name: str, shape: str) -> list[tuple[tuple[str, ...], bool]]:
 
 
 def _draw_lines(axes: Axes, timeline: Timeline, scale: float, unit: str) -> None:
-    """Arena, lower bound and the fullest step."""
+    """Draw lines for the arena, its lower bound and the fullest step."""
     arena, bound = timeline.arena_bytes / scale, timeline.lower_bound_bytes / scale
     proven = timeline.arena_bytes == timeline.lower_bound_bytes
     box = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 1}
