@@ -122,7 +122,7 @@ class DataConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
-        if self.name != "streets" and self.path is None:
+        if not DATASETS[self.name].is_generated and self.path is None:
             raise ValueError(f"the data set {self.name!r} needs a folder; add path")
         if _overlap(parse_split(self.search), parse_split(self.heldout)):
             raise ValueError(f"search {self.search!r} and heldout {self.heldout!r} share images; they must be disjoint")
