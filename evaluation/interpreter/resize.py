@@ -23,7 +23,7 @@ ONE = 1 << 10
 
 def resize_bilinear(call: PatchCall) -> Values:
     """RESIZE_BILINEAR over a region of the output, any dtype; row by row, so that working values stay in cache."""
-    return np.concatenate([_resize(call, column_tile) for column_tile in _rows(call.region)])
+    return np.concatenate([_resize(call, row) for row in _rows(call.region)])
 
 
 def _rows(region: Region) -> list[Region]:

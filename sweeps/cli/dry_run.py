@@ -39,7 +39,7 @@ BUDGETS = 8
 # tracing and the C compiler: `stage_seconds` of trials of pareto.yaml, rounded.
 TRIAL_S = 5.0
 PRUNING_S = 6.0
-LEARNED_ROUNDING_S = 15.0
+ADAROUND_S = 15.0
 SCORINGS = 4.0
 """A network of quantized values takes about so much longer to score than the float one."""
 STEP = 3.0
@@ -198,7 +198,7 @@ def _print_time(config: SweepConfig, space: Space, scoring_s: float | Failure, c
     step_s = STEP * tuning.batch * scoring_s
     pruning_s = PRUNING_S + tuning.steps * step_s
     trial_s = TRIAL_S + SCORINGS * images * scoring_s + quantization.aware_steps * step_s
-    trial_s += LEARNED_ROUNDING_S * (quantization.rounding == "learned")
+    trial_s += ADAROUND_S * (quantization.rounding == "learned")
     seconds = (prunings * pruning_s + trials * trial_s) / config.search.workers
     console.print(
         f"Expected: roughly {clock(seconds)} for {trials} trials ({prunings} prunings of {pruning_s:.1f} s, "

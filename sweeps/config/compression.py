@@ -190,7 +190,7 @@ class QuantizationConfig(StrictModel):
     aware_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
     """Steps of quantization-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
     aware_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-2
-    """Peak rate of Adam for weights, in steps of their grids; biases and grids learn more slowly."""
+    """Peak rate of Adam for weights, in units of their scales; biases and scales learn more slowly."""
 
     @field_validator("edge_weight_bits", "depthwise_weight_bits")
     @classmethod

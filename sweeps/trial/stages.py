@@ -201,8 +201,8 @@ def label_agreement(network: Network, graph: Graph, planned: Plan, context: Cont
 def _identity(network: Network) -> str:
     if isinstance(network, Checkpoint):
         return network.fingerprint()
-    grids = {name: asdict(grid) for name, grid in network.activations.items()}
-    return digest(network.spec.to_dict(), network.kernels, network.kernel_scales, network.biases, grids)
+    scales = {name: asdict(one) for name, one in network.activations.items()}
+    return digest(network.spec.to_dict(), network.kernels, network.kernel_scales, network.biases, scales)
 
 
 def parameters(network: Network) -> int:
