@@ -52,6 +52,8 @@ LOOK_S = 1.0
 """How often a launch looks at what others have found."""
 RENEWALS = 5
 """Of a lease, before it runs out."""
+CLOSED = "closed"
+"""The fact that says which launch closed the study last."""
 
 
 class PostgresCoordinator:
@@ -86,6 +88,7 @@ class PostgresCoordinator:
         self._unsaid: list[str] = []
         self._say: Callable[[str], None] = self._unsaid.append
         self.refresh()
+        self._closed_at_first = self._closed()
 
     def notify(self, say: Callable[[str], None]) -> None:
         self._say = self.patience.say = say
@@ -330,15 +333,47 @@ class PostgresCoordinator:
 
     @contextmanager
     def closing(self) -> Iterator[bool]:
-        """See `Coordinator`. The others need not wait."""
+        """See `Coordinator`. The others need not wait; one that ends later does not close what holds no more trials."""
         key = lock_key(f"closing of {self._study}")
         connection, lock = self.patience.call(lambda _: self._try_lock(key))
         with connection:
             try:
-                yield lock and not self.others_at_work()
+                answered, closed = self._answered_count(), self._closed()
+                is_closed = closed != self._closed_at_first and closed is not None and closed[1] == answered
+                is_ours = lock and not self.others_at_work() and not is_closed
+                yield is_ours
+                if is_ours:
+                    self._note_closed(answered)
             finally:
                 if lock:
                     unlock(connection, key)
+
+    @patient
+    def _answered_count(self) -> int:
+        answered = select(func.count()).where(CLAIMS.c.study == self._study, CLAIMS.c.trial.is_not(None))
+        with self._engine.connect() as connection:
+            return connection.execute(answered).scalar_one()
+
+    @patient
+    def _closed(self) -> tuple[str, int] | None:
+        """The launch that closed the study last, and how many trials it then held."""
+        found = select(FACTS.c.value).where(FACTS.c.study == self._study, FACTS.c.name == CLOSED)
+        with self._engine.connect() as connection:
+            value = connection.execute(found).scalar_one_or_none()
+        if value is None:
+            return None
+        owner, count = json.loads(value)
+        return owner, count
+
+    @patient
+    def _note_closed(self, trials: int) -> None:
+        value = json.dumps([self._owner, trials])
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(FACTS)
+                .values(study=self._study, name=CLOSED, value=value)
+                .on_conflict_do_update(index_elements=[FACTS.c.study, FACTS.c.name], set_={"value": value})
+            )
 
     def _try_lock(self, key: int) -> tuple[Connection, bool]:
         """A connection, and whether it now holds the lock."""

@@ -116,6 +116,26 @@ def test_a_claim_is_taken_over_once_its_lease_has_run_out_and_not_before(url: st
     assert b.take_over() is None
 
 
+def test_a_study_is_closed_once_for_the_same_trials(url: str) -> None:
+    a, b = launch(url, "a"), launch(url, "b")
+    assert claim(a, BASELINE) == 0
+    a.append(answered(0, BASELINE))
+    with a.closing() as is_ours:
+        assert is_ours
+        with b.closing() as is_theirs:
+            assert not is_theirs
+    with b.closing() as is_theirs:
+        assert not is_theirs
+    assert claim(b, ONE) == 1
+    b.append(answered(1, ONE))
+    with b.closing() as is_theirs:
+        assert is_theirs
+    with a.closing() as is_ours:
+        assert not is_ours
+    with launch(url, "c").closing() as is_ours:
+        assert is_ours, "a launch that begins after the study was closed writes its report again"
+
+
 def test_what_is_given_up_may_be_taken_at_once(url: str) -> None:
     a, b = launch(url, "a"), launch(url, "b")
     claim(a, ONE)
@@ -161,8 +181,6 @@ def test_one_launch_closes(url: str) -> None:
         assert first
         with b.closing() as second:
             assert not second
-    with b.closing() as then:
-        assert then
     claim(b, ONE)
     with a.closing() as while_b_works:
         assert not while_b_works
