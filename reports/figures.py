@@ -18,7 +18,7 @@ from reports.style import VERMILION, WIDTH, grid, svg
 def timeline_figure(timelines: Sequence[tuple[str, Timeline]]) -> bytes:
     """Address over step for each plan (title, plan), one below the other, each to its own scale."""
     # Margins are fixed, in inches, since names are put into the rectangles where they have room.
-    left, right, title, ticks, axis_height, legend = 0.62, 0.08, 0.3, 0.3, 2.0, 0.5
+    left, right, title, ticks, axis_height, legend = 0.62, 0.2, 0.3, 0.3, 2.0, 0.5
     row = title + axis_height + ticks
     height = row * len(timelines) + legend
     with matplotlib.rc_context(STYLE):
