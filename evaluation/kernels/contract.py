@@ -34,8 +34,7 @@ from evaluation.graph.accumulate import accumulator_dtype
 from evaluation.graph.geometry import COLUMNS, ROWS, Need, need
 from evaluation.graph.regions import extent
 from evaluation.kernels.registry import REGISTRY, InPlace, OperatorEntry, entry_of
-from evaluation.kernels.selection import is_global_reduction as is_global_reduction
-from evaluation.kernels.selection import unpacked_bytes
+from evaluation.kernels.selection import is_global_reduction, unpacked_bytes
 from evaluation.listing import listed, shortened
 
 MAX_LABEL_CLASSES = 256

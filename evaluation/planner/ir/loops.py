@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import Region, extent
-from evaluation.kernels.contract import is_global_reduction
+from evaluation.kernels.selection import is_global_reduction
 from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.ir.sections import BufferGroup, Section, TiledAccess, TiledCall, TileRegions
 from evaluation.planner.ir.steps import Access, Buffer, Role, Step

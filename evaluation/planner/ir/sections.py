@@ -24,6 +24,19 @@ class Halo(StrEnum):
     RECOMPUTE = "recompute"  # computed again (MCUNetV2, NeurIPS 2021)
     MIXED = "mixed"  # narrow tensors' rows kept, wide ones (a block's expansion) computed again from them
 
+    @property
+    def rows_outermost(self) -> bool:
+        """Whether all column tiles of a row tile run before the next row tile; else all row tiles of a column tile."""
+        return self is Halo.RECOMPUTE
+
+
+def tile_at(number: int, rows: int, columns: int, halo: Halo) -> tuple[int, int]:
+    """(row tile, column tile) of the tile that runs as number `number`."""
+    if halo.rows_outermost:
+        return divmod(number, columns)
+    column_tile, row_tile = divmod(number, rows)
+    return row_tile, column_tile
+
 
 class GroupIndex(StrEnum):
     """The index that tells the buffers of a group apart."""
@@ -119,14 +132,11 @@ class Section:
     @property
     def rows_outermost(self) -> bool:
         """Whether all column tiles of a row tile run before the next row tile; else all row tiles of a column tile."""
-        return self.halo is Halo.RECOMPUTE
+        return self.halo.rows_outermost
 
     def tile(self, number: int) -> tuple[int, int]:
         """(row tile, column tile) of the tile that runs as number `number`."""
-        if self.rows_outermost:
-            return divmod(number, self.columns)
-        column_tile, row_tile = divmod(number, self.rows)
-        return row_tile, column_tile
+        return tile_at(number, self.rows, self.columns, self.halo)
 
     def region(self, regions: int, number: int) -> Region:
         """The rectangle with an index of `regions` in the tile that runs as number `number`."""

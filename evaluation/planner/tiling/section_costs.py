@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.graph.geometry import COLUMNS
-from evaluation.planner.ir.sections import Halo
+from evaluation.planner.ir.sections import Halo, tile_at
 from evaluation.planner.ir.storage_graph import Storage, StorageCall, StorageGraph
 from evaluation.planner.tiling.row_tiles import AxisSpan, AxisSplit, AxisTiles, Sweep, wide_storages
 
@@ -49,17 +49,9 @@ class TilingScheme:
     def tiles(self) -> int:
         return self.rows * self.columns
 
-    @property
-    def rows_outermost(self) -> bool:
-        """Whether row tiles are the outer loop, and column tiles the inner (see `sections.Section`)."""
-        return self.halo is Halo.RECOMPUTE
-
     def order(self) -> list[tuple[int, int]]:
         """(row tile, column tile) of each tile, in the order in which they run."""
-        rows, columns = range(self.rows), range(self.columns)
-        if self.rows_outermost:
-            return [(row_tile, column_tile) for row_tile in rows for column_tile in columns]
-        return [(row_tile, column_tile) for column_tile in columns for row_tile in rows]
+        return [tile_at(number, self.rows, self.columns, self.halo) for number in range(self.tiles)]
 
 
 UNTILED = TilingScheme(1, 1, Halo.NONE)
