@@ -171,7 +171,11 @@ class FloatNetwork(Network):
         if kind == "DIV":
             self.tensors[other].data[...] = 0.5 + np.abs(self.tensors[other].data)
         inputs = (other, self.x) if kind in ("SUB", "MUL") and self.random.random() < 0.5 else (self.x, other)
-        activation = {} if kind in ("PRELU", "MINIMUM", "MAXIMUM") else {"activation": self.pick(ACTIVATIONS)}
+        activation = (
+            {}
+            if kind in ("PRELU", "MINIMUM", "MAXIMUM", "SQUARED_DIFFERENCE")
+            else {"activation": self.pick(ACTIVATIONS)}
+        )
         self.put(kind, inputs, self.shape, **activation)
 
     def _move(self, kind: str) -> None:
