@@ -1,15 +1,15 @@
-/* The sum of two runs of codes, by vector instructions where the compiler may use it. */
+/* The quantized sum of two runs of int8, by vector instructions where there are any. */
 #ifndef ADD_LANES_H
 #define ADD_LANES_H
 
 #include "simd/lanes.h"
 
-enum { RAISED = 20 }; /* bits both addends are raised by before they are brought to one scale */
+enum { ADD_LEFT_SHIFT = 20 }; /* as `left_shift` of TFLite's add.cc */
 
 static void add_plainly(const struct add_layer *l, const int8_t *a, const int8_t *b, int8_t *to, int count)
 {
     for (int i = 0; i < count; i++) {
-        int32_t x = (a[i] - l->zeros[0]) * (1 << RAISED), y = (b[i] - l->zeros[1]) * (1 << RAISED);
+        int32_t x = (a[i] - l->zeros[0]) * (1 << ADD_LEFT_SHIFT), y = (b[i] - l->zeros[1]) * (1 << ADD_LEFT_SHIFT);
         int64_t sum = (int64_t)multiplied(x, l->multipliers[0], l->shifts[0])
             + multiplied(y, l->multipliers[1], l->shifts[1]);
         int32_t scaled = multiplied(sum, l->multipliers[2], l->shifts[2]);
@@ -18,11 +18,11 @@ static void add_plainly(const struct add_layer *l, const int8_t *a, const int8_t
 }
 
 #if defined(LANES_AVX512)
-/* 16 codes of an operand on the common scale: less than 2**28 before and after, as no operand is scaled up. */
-INLINED __m512i raised(const int8_t *codes, __mmask16 mask, __m512i zero, const struct lane_scaling *s)
+/* 16 values of an operand at the common scale; below 2**28 before and after, since no operand is scaled up. */
+INLINED __m512i operand_lanes(const int8_t *codes, __mmask16 mask, __m512i zero, const struct lane_scaling *s)
 {
     __m512i wide = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, codes));
-    return scaled_lanes(_mm512_slli_epi32(_mm512_sub_epi32(wide, zero), RAISED), s, 1);
+    return scaled_lanes(_mm512_slli_epi32(_mm512_sub_epi32(wide, zero), ADD_LEFT_SHIFT), s, 1);
 }
 
 static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b, int8_t *to, int count)
@@ -43,12 +43,12 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
         __m512i sums[4];
         UNROLLED for (int i = 0; i < 4; i++) {
             __mmask16 some = (__mmask16)(mask >> (16 * i));
-            sums[i] = _mm512_add_epi32(raised(a + first + 16 * i, some, zeros[0], &s[0]),
-                                       raised(b + first + 16 * i, some, zeros[1], &s[1]));
+            sums[i] = _mm512_add_epi32(operand_lanes(a + first + 16 * i, some, zeros[0], &s[0]),
+                                       operand_lanes(b + first + 16 * i, some, zeros[1], &s[1]));
         }
         __m512i codes = packed_lanes(scaled_lanes(sums[0], &s[2], 1), scaled_lanes(sums[1], &s[2], 1),
                                      scaled_lanes(sums[2], &s[2], 1), scaled_lanes(sums[3], &s[2], 1));
-        /* packing leaves codes 16 i + 4 q to 16 i + 4 q + 3 in quarter q at place i: put back in order */
+        /* packing leaves values 16 i + 4 q to 16 i + 4 q + 3 at position i of quarter q: restore the order */
         codes = _mm512_permutexvar_epi32(
             _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), codes);
         _mm512_mask_storeu_epi8(to + first, mask, clamped_lanes(codes, &range));
@@ -57,11 +57,11 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
 
 #elif defined(LANES_AVX2)
 
-/* 8 codes of an operand on the common scale. */
-INLINED __m256i raised(const int8_t *codes, int32_t zero, const struct lane_scaling *s)
+/* 8 values of an operand at the common scale. */
+INLINED __m256i operand_lanes(const int8_t *codes, int32_t zero, const struct lane_scaling *s)
 {
     __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)codes));
-    return scaled_lanes(_mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(zero)), RAISED), s);
+    return scaled_lanes(_mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(zero)), ADD_LEFT_SHIFT), s);
 }
 
 static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b, int8_t *to, int count)
@@ -78,9 +78,10 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
         s[i] = lane_scaling_of(mantissas, shifts, i == 2 ? l->zeros[2] : 0);
     }
     for (; fits && first + 16 <= count; first += 16) {
-        __m256i low = _mm256_add_epi32(raised(a + first, l->zeros[0], &s[0]), raised(b + first, l->zeros[1], &s[1]));
-        __m256i high = _mm256_add_epi32(raised(a + first + 8, l->zeros[0], &s[0]),
-                                        raised(b + first + 8, l->zeros[1], &s[1]));
+        __m256i low = _mm256_add_epi32(operand_lanes(a + first, l->zeros[0], &s[0]),
+                                       operand_lanes(b + first, l->zeros[1], &s[1]));
+        __m256i high = _mm256_add_epi32(operand_lanes(a + first + 8, l->zeros[0], &s[0]),
+                                        operand_lanes(b + first + 8, l->zeros[1], &s[1]));
         __m256i sums = in_order(_mm256_packs_epi32(scaled_lanes(low, &s[2]), scaled_lanes(high, &s[2])));
         _mm_storeu_si128((__m128i *)(void *)(to + first), _mm256_castsi256_si128(codes_of(sums, sums, &range)));
     }
@@ -89,8 +90,8 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
 
 #elif defined(LANES_NEON)
 
-/* 16 codes of an operand on the common scale. */
-INLINED void raised(const int8_t *codes, int32_t zero, const struct lane_scaling *s, int32x4_t *to)
+/* 16 values of an operand at the common scale. */
+INLINED void operand_lanes(const int8_t *codes, int32_t zero, const struct lane_scaling *s, int32x4_t *to)
 {
     int8x16_t all = vld1q_s8(codes);
     int16x8_t low = vmovl_s8(vget_low_s8(all)), high = vmovl_s8(vget_high_s8(all));
@@ -99,7 +100,7 @@ INLINED void raised(const int8_t *codes, int32_t zero, const struct lane_scaling
     to[2] = vmovl_s16(vget_low_s16(high));
     to[3] = vmovl_s16(vget_high_s16(high));
     for (int i = 0; i < 4; i++)
-        to[i] = scaled_lanes(vshlq_n_s32(vsubq_s32(to[i], vdupq_n_s32(zero)), RAISED), s);
+        to[i] = scaled_lanes(vshlq_n_s32(vsubq_s32(to[i], vdupq_n_s32(zero)), ADD_LEFT_SHIFT), s);
 }
 
 static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b, int8_t *to, int count)
@@ -114,8 +115,8 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
     }
     for (; fits && first + 16 <= count; first += 16) {
         int32x4_t x[4], y[4];
-        raised(a + first, l->zeros[0], &s[0], x);
-        raised(b + first, l->zeros[1], &s[1], y);
+        operand_lanes(a + first, l->zeros[0], &s[0], x);
+        operand_lanes(b + first, l->zeros[1], &s[1], y);
         for (int i = 0; i < 4; i++)
             x[i] = scaled_lanes(vaddq_s32(x[i], y[i]), &s[2]);
         vst1q_s8(to + first, codes_of(x, &range));

@@ -1,6 +1,6 @@
-/* The sums of one pixel of a depthwise convolution, by the instructions that the compiler may use, or in portable C.
- * Each variant has CHANNELS, FEWEST_CHANNELS, `struct channels`, `open_channels` and `depthwise_pixel`;
- * `depthwise_slide` computes part of a row where it knows a faster way. */
+/* One pixel of a depthwise convolution, by vector instructions or in portable C. Each variant defines CHANNELS,
+ * FEWEST_CHANNELS, `struct channels`, `open_channels`, `depthwise_pixel` and `depthwise_slide`; the last computes part
+ * of a row where the variant has a faster form, and returns 0 where it has none. */
 #ifndef DEPTHWISE_LANES_H
 #define DEPTHWISE_LANES_H
 

@@ -1,19 +1,18 @@
-/* A pixel of a depthwise convolution by AVX2: 16 channels; the last 16 overlap those before them if there are fewer
- * left.
+/* A pixel of a depthwise convolution by AVX2: 16 channels; where fewer remain, the last 16 overlap those before them.
  *
- * Two taps are widened to 16 bits and interleaved, so that one instruction multiplies and adds both. That leaves
- * channels 0 to 3 and 8 to 11 in the first vector and the others in the second: packing brings them back in order. */
+ * Two taps are widened to 16 bits and interleaved, so that one instruction multiplies and adds both. The first vector
+ * then holds channels 0 to 3 and 8 to 11, the second the others; packing restores the order. */
 #ifndef DEPTHWISE_AVX2_H
 #define DEPTHWISE_AVX2_H
 
 enum { CHANNELS = 16, FEWEST_CHANNELS = CHANNELS };
 
 struct channels {
-    __m256i weights[TAPS];       /* of a pair of taps: first and second vector */
+    __m256i weights[TAPS];       /* two vectors for each pair of taps */
     __m256i start[2];
     struct lane_scaling scaling[2];
     const struct scaling *to_codes;
-    enum manner manner;
+    enum scaling_path path;
     int first, held;
     int8_t padding[CHANNELS];
 };
@@ -39,7 +38,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
         mantissas[i] = l->multipliers[index];
         shifts[i] = l->shifts[index];
     }
-    b->manner = manner_of(start, shifts, CHANNELS, t->count, &t->scaling);
+    b->path = scaling_path_of(start, shifts, CHANNELS, t->count, &t->scaling);
     for (int i = 0; i < 2; i++) {
         b->start[i] = _mm256_loadu_si256((const __m256i *)(const void *)(start + 8 * i));
         b->scaling[i] = lane_scaling_of(mantissas + 8 * i, shifts + 8 * i, l->out_zero);
@@ -60,8 +59,8 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
         low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(one, other), b->weights[tap]));
         high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(one, other), b->weights[tap + 1]));
     }
-    if (b->manner != ONE_BY_ONE) {
-        __m256i sums = sixteen_of(low, high, b->scaling, b->manner, b->to_codes->out_zero);
+    if (b->path != SCALAR_PATH) {
+        __m256i sums = sixteen_of(low, high, b->scaling, b->path, b->to_codes->out_zero);
         _mm_storeu_si128((__m128i *)(void *)to, _mm256_castsi256_si128(codes_of(sums, sums, b->to_codes)));
     } else {
         int32_t plain[CHANNELS];

@@ -1,8 +1,8 @@
 /* A pixel of a depthwise convolution by AVX-512 VNNI: 64 channels.
  *
- * The bytes of four taps are interleaved, so that one instruction multiplies and adds four taps of 16 channels. That
- * leaves channels 16 q + 4 v to 16 q + 4 v + 3 in quarter q of vector v: the constants are laid out alike, and packing
- * the codes brings them back in order. As in simd/dot_avx512.h inputs are made unsigned. */
+ * The bytes of four taps are interleaved, so that one instruction multiplies and adds four taps of 16 channels. Quarter
+ * q of vector v then holds channels 16 q + 4 v to 16 q + 4 v + 3; the constants have the same layout, and packing the
+ * results restores the order. Inputs are made unsigned as in simd/dot_avx512.h. */
 #ifndef DEPTHWISE_AVX512_H
 #define DEPTHWISE_AVX512_H
 
@@ -14,7 +14,7 @@ struct channels {
     struct lane_scaling scaling[4];
     const struct scaling *to_codes;
     __mmask64 mask;
-    enum manner manner;
+    enum scaling_path path;
     int first, left, groups, signs;
     int8_t padding[CHANNELS];
 };
@@ -30,7 +30,7 @@ INLINED void interleaved(__m512i a, __m512i b, __m512i c, __m512i d, __m512i *to
     to[3] = _mm512_unpackhi_epi16(high, high_too);
 }
 
-/* Vector v of the values of 64 channels, of which `left` are there. */
+/* Vector v, in the layout above, of int32 constants of 64 channels, of which the first `left` exist. */
 static __m512i quarters(const int32_t *values, int v, int left)
 {
     __m128i part[4];
@@ -67,11 +67,11 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
         for (int v = 0; v < 4; v++)
             total[v] = _mm512_dpbusd_epi32(total[v], _mm512_set1_epi8((char)0x80), b->weights[group][v]);
     }
-    /* shifts are in bytes: spread like the taps, the sign extended */
+    /* exponents are bytes: interleaved like the taps, then sign-extended */
     __m512i bytes = l->per_channel ? _mm512_maskz_loadu_epi8(b->mask, l->shifts + first)
                                    : _mm512_set1_epi8(l->shifts[0]);
     interleaved(bytes, bytes, bytes, bytes, shifts);
-    b->manner = SHORT;
+    b->path = FAST_PATH;
     for (int v = 0; v < 4; v++) {
         __m512i bias = quarters(l->bias + first, v, left);
         __m512i mantissas = l->per_channel ? quarters(l->multipliers + first, v, left)
@@ -79,8 +79,8 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
         shifts[v] = _mm512_srai_epi32(shifts[v], 24);
         b->start[v] = _mm512_sub_epi32(bias, total[v]);
         b->scaling[v] = lane_scaling_of(mantissas, shifts[v], l->out_zero);
-        enum manner manner = manner_of(bias, shifts[v], t->held, &t->scaling);
-        b->manner = manner > b->manner ? manner : b->manner;
+        enum scaling_path path = scaling_path_of(bias, shifts[v], t->held, &t->scaling);
+        b->path = path > b->path ? path : b->path;
     }
 }
 
@@ -123,14 +123,15 @@ INLINED void depthwise_pixel_of(const struct channels *b, const int8_t *const *f
                                 scaled_lanes(sums[2], &s[2], signs), scaled_lanes(sums[3], &s[3], signs)), to, whole);
 }
 
-static void depthwise_pixel_rarely(const struct channels *b, const int8_t *const *from, int8_t *to)
+static void depthwise_pixel_slow_path(const struct channels *b, const int8_t *const *from, int8_t *to)
 {
     const struct lane_scaling *s = b->scaling;
     __m512i sums[4];
     sum_taps(b, from, sums, b->groups, 0);
-    if (b->manner == LONG) {
-        write_depthwise(b, packed_long(scaled_long(sums[0], &s[0]), scaled_long(sums[1], &s[1]),
-                                       scaled_long(sums[2], &s[2]), scaled_long(sums[3], &s[3]), b->to_codes), to, 0);
+    if (b->path == GENERAL_PATH) {
+        write_depthwise(b, packed_general(scaled_general(sums[0], &s[0]), scaled_general(sums[1], &s[1]),
+                                          scaled_general(sums[2], &s[2]), scaled_general(sums[3], &s[3]), b->to_codes),
+                        to, 0);
         return;
     }
     for (int v = 0; v < 4; v++) {
@@ -145,8 +146,8 @@ static void depthwise_pixel_rarely(const struct channels *b, const int8_t *const
 
 static inline void depthwise_pixel(const struct channels *b, const int8_t *const *from, int8_t *to)
 {
-    if (b->manner != SHORT)
-        depthwise_pixel_rarely(b, from, to);
+    if (b->path != FAST_PATH)
+        depthwise_pixel_slow_path(b, from, to);
     else if (b->groups == 3 && b->left == CHANNELS && b->signs)
         depthwise_pixel_of(b, from, to, 3, 1, 1);
     else if (b->groups == 3 && b->left == CHANNELS)
@@ -157,8 +158,8 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
         depthwise_pixel_of(b, from, to, b->groups, 0, 1);
 }
 
-/* A row under a filter of 3 by 3 whose outputs share columns: each column is interleaved once, and adds to the sums
- * of the three outputs that it is under. With dilation d that holds for each d-th output. */
+/* A row of a 3 by 3 filter with column stride 1: each input column is interleaved once and added to the sums of the
+ * three outputs that read it. With dilation d, every d-th output is computed in one pass. */
 INLINED void slide(const struct channels *b, const struct taps *t, int32_t row, int32_t left, int32_t right,
                    int8_t *to, ptrdiff_t to_step, const int whole, const int signs)
 {
@@ -200,7 +201,7 @@ static int depthwise_slide(const struct channels *b, const struct taps *t, int32
 {
     const struct depthwise_layer *l = t->layer;
     int step = l->dilation_columns;
-    if (l->filter_rows != 3 || l->filter_columns != 3 || l->stride_columns != 1 || b->manner != SHORT)
+    if (l->filter_rows != 3 || l->filter_columns != 3 || l->stride_columns != 1 || b->path != FAST_PATH)
         return 0;
     for (int32_t first = left; first < at_most(left + step, right); first++, to += pitch) {
         ptrdiff_t to_step = step * (ptrdiff_t)pitch;

@@ -1,5 +1,5 @@
-/* A pixel of a depthwise convolution by NEON: 16 channels; the last 16 overlap those before them if there are fewer
- * left. Two taps are added in 16 bits where no weight is -128. */
+/* A pixel of a depthwise convolution by NEON: 16 channels; where fewer remain, the last 16 overlap those before them.
+ * Products of two taps are added in 16 bits where no weight is -128. */
 #ifndef DEPTHWISE_NEON_H
 #define DEPTHWISE_NEON_H
 
@@ -10,7 +10,7 @@ struct channels {
     int32x4_t start[4];
     struct lane_scaling scaling[4];
     const struct scaling *to_codes;
-    int first, held, scales, gentle;
+    int first, held, scales, pairs_fit;
     int8_t padding[CHANNELS];
 };
 
@@ -22,14 +22,14 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     b->first = first;
     b->held = t->held;
     b->to_codes = &t->scaling;
-    b->gentle = 1;
+    b->pairs_fit = 1;
     memset(b->padding, l->in_zero, sizeof b->padding);
     b->scales = load_scaling(&t->scaling, first, CHANNELS, CHANNELS, b->scaling);
     for (int i = 0; i < 4; i++)
         b->start[i] = vld1q_s32(l->bias + first + 4 * i);
     for (int tap = 0; tap < t->held; tap++) {
         b->weights[tap] = tap < t->count ? t->weights + (ptrdiff_t)tap * l->out_channels + first : nothing;
-        b->gentle = b->gentle && two_fit(b->weights[tap], CHANNELS);
+        b->pairs_fit = b->pairs_fit && pairs_fit_16_bits(b->weights[tap], CHANNELS);
     }
 }
 
@@ -48,7 +48,7 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
         int8x16_t x = vld1q_s8(from[tap]), y = vld1q_s8(from[tap + 1]);
         int8x16_t v = vld1q_s8(b->weights[tap]), w = vld1q_s8(b->weights[tap + 1]);
         int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(v)), high = vmull_s8(vget_high_s8(x), vget_high_s8(v));
-        if (b->gentle) {
+        if (b->pairs_fit) {
             add_products(sums, vmlal_s8(low, vget_low_s8(y), vget_low_s8(w)),
                          vmlal_s8(high, vget_high_s8(y), vget_high_s8(w)));
         } else {

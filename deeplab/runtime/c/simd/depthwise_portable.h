@@ -1,4 +1,4 @@
-/* A pixel of a depthwise convolution in portable C, or by 32-bit instructions of small ARM cores: 16 channels. */
+/* A pixel of a depthwise convolution in portable C, or by the 32-bit SIMD instructions of ARM: 16 channels. */
 #ifndef DEPTHWISE_PORTABLE_H
 #define DEPTHWISE_PORTABLE_H
 

@@ -1,6 +1,6 @@
-/* The inner product of a few pixels with blocks of 16 output channels: by the instructions that the compiler may use,
- * or in portable C. Each variant has `struct block`, `open_block` and `dot_tile`; `open_block` takes as many as it can
- * of the channels whose weights are at hand, one block after another. */
+/* Inner products of a few pixels with blocks of 16 output channels, by vector instructions or in portable C. Each
+ * variant defines `struct block`, `open_block` and `dot_tile`; `open_block` takes as many of the remaining output
+ * channels as the variant computes together. */
 #ifndef DOT_H
 #define DOT_H
 
@@ -26,7 +26,7 @@ enum { PIXELS = 4, BLOCKS = 1 };
 #include "simd/dot_portable.h"
 #endif
 
-/* The opened channels of a rectangle, written as bytes. */
+/* Computes the channels of a block over a rectangle and writes them as int8. */
 static void dot_rectangle(const struct block *b, struct walk *w, const struct view *out, const struct region *at)
 {
     for (int32_t row = at->top; row < at->bottom; row++) {

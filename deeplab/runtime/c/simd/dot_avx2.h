@@ -1,17 +1,17 @@
 /* Inner products by AVX2: 4 pixels with 16 output channels, two pixels at a time.
  *
- * Values and weights are widened to 16 bits, whose products are added in pairs of 32 bits (never as bytes, where the
- * pairs saturate). So each channel has two sums, side by side, that are added in the end. */
+ * Values and weights are widened to 16 bits, whose products are added in pairs to 32 bits (pairs of byte products would
+ * saturate). Each channel therefore has two adjacent partial sums, which are added at the end. */
 #ifndef DOT_AVX2_H
 #define DOT_AVX2_H
 
 enum { WIDENED = 16 }; /* groups of values that are widened together */
 
-struct block { /* 16 output channels, or those that are left */
+struct block { /* at most 16 output channels */
     const int8_t *weights;
     int channel, count, lanes;
-    enum manner manner;
-    __m256i start[4];            /* of 4 channels, each with a second sum of 0 */
+    enum scaling_path path;
+    __m256i start[4];            /* of 4 channels, each next to a second sum of 0 */
     __m128i masks[4];
     struct lane_scaling scaling[2];
 };
@@ -27,7 +27,7 @@ static void open_block(struct block *b, const struct walk *w, int channel, int c
     for (int i = 0; i < LANES; i++)
         start[i] = i < b->lanes ? l->bias[channel + i] : 0;
     load_scaling(&w->scaling, channel, b->lanes, LANES, mantissas, shifts);
-    b->manner = manner_of(start, shifts, b->lanes, w->groups * GROUP, &w->scaling);
+    b->path = scaling_path_of(start, shifts, b->lanes, w->groups * GROUP, &w->scaling);
     for (int i = 0; i < 4; i++) {
         __m128i lane = _mm_add_epi32(_mm_setr_epi32(0, 1, 2, 3), _mm_set1_epi32(4 * i));
         b->start[i] = _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)(const void *)(start + 4 * i)));
@@ -72,7 +72,7 @@ INLINED __m256i added_pairs(__m256i sums, __m256i a, __m256i b)
 #endif
 }
 
-/* Adds the products of two pixels. */
+/* Adds the products of two pixels with 16 channels. */
 INLINED void add_groups(const struct block *b, const int16_t *x, const int16_t *y, const int8_t *weights, int groups,
                         __m256i *sums, const int whole)
 {
@@ -93,7 +93,7 @@ INLINED void add_groups(const struct block *b, const int16_t *x, const int16_t *
     sums[4] = b0, sums[5] = b1, sums[6] = b2, sums[7] = b3;
 }
 
-/* The sums of 8 channels, in order, from their pairs. */
+/* The sums of 8 channels, in order, from their partial sums. */
 INLINED __m256i paired(const __m256i *sums)
 {
     return _mm256_permute4x64_epi64(_mm256_hadd_epi32(sums[0], sums[1]), 0xD8);
@@ -102,7 +102,7 @@ INLINED __m256i paired(const __m256i *sums)
 static void finish_pair(const struct block *b, const struct walk *w, const __m256i *sums, int pixels, int8_t *out)
 {
     const struct lane_scaling *s = b->scaling;
-    if (b->manner == ONE_BY_ONE) {
+    if (b->path == SCALAR_PATH) {
         for (int pixel = 0; pixel < pixels; pixel++) {
             int32_t plain[LANES];
             _mm256_storeu_si256((__m256i *)(void *)plain, paired(sums + 4 * pixel));
@@ -112,8 +112,8 @@ static void finish_pair(const struct block *b, const struct walk *w, const __m25
         return;
     }
     int16_t zero = w->scaling.out_zero;
-    __m256i codes = codes_of(in_order(sixteen_of(paired(sums), paired(sums + 2), s, b->manner, zero)),
-                             in_order(sixteen_of(paired(sums + 4), paired(sums + 6), s, b->manner, zero)),
+    __m256i codes = codes_of(in_order(sixteen_of(paired(sums), paired(sums + 2), s, b->path, zero)),
+                             in_order(sixteen_of(paired(sums + 4), paired(sums + 6), s, b->path, zero)),
                              &w->scaling);
     if (b->lanes == LANES) {
         _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(codes));

@@ -1,19 +1,19 @@
 /* Inner products by AVX-512 VNNI: 8 pixels with up to 48 output channels, the sums in registers.
  *
- * The instruction multiplies unsigned bytes with signed ones: x + 128 is x with its top bit flipped, and the start of
- * each sum has 128 times the sum of the kernel taken away. Sums of 32 bits wrap, so the result is exact. */
+ * VPDPBUSD multiplies unsigned bytes by signed ones: x + 128 is x with its top bit flipped, so 128 times the sum of the
+ * kernel is subtracted from the initial value of each sum. 32-bit sums wrap around, so the result is exact. */
 #ifndef DOT_AVX512_H
 #define DOT_AVX512_H
 
-struct block { /* what the channels of up to three blocks share over all pixels */
+struct block { /* constants of the channels of up to three blocks */
     const int8_t *weights;
     int channel, count, lanes;   /* first channel; blocks; channels of a block */
     __m512i start[BLOCKS];
     struct lane_scaling scaling[BLOCKS];
-    enum manner manner[BLOCKS];
+    enum scaling_path path[BLOCKS];
 };
 
-/* Of the channels at hand. */
+/* How many of the remaining output channels are computed together. */
 static int channels_at_once(int channels)
 {
     int blocks = channels / LANES;
@@ -40,7 +40,7 @@ static void open_block(struct block *b, const struct walk *w, int channel, int c
     for (int i = 0; i < b->count; i++) {
         int first = channel + i * LANES;
         __m512i sum = _mm512_setzero_si512(), mantissas, shifts;
-        for (int group = 0; group < groups; group++, weights += b->lanes * GROUP) /* of one block after another */
+        for (int group = 0; group < groups; group++, weights += b->lanes * GROUP) /* the blocks follow one another */
             sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8((char)0x80), _mm512_maskz_loadu_epi32(mask, weights));
         __m512i bias = _mm512_maskz_loadu_epi32(mask, l->bias + first);
         b->start[i] = _mm512_sub_epi32(bias, sum);
@@ -51,12 +51,12 @@ static void open_block(struct block *b, const struct walk *w, int channel, int c
             mantissas = _mm512_set1_epi32(l->multipliers[0]);
             shifts = _mm512_set1_epi32(l->shifts[0]);
         }
-        b->manner[i] = manner_of(bias, shifts, groups * GROUP, &w->scaling);
+        b->path[i] = scaling_path_of(bias, shifts, groups * GROUP, &w->scaling);
         b->scaling[i] = lane_scaling_of(mantissas, shifts, l->out_zero);
     }
 }
 
-/* Codes of 4 pixels with 16 channels, written; `packed` holds channels 4 q to 4 q + 3 of all of them in quarter q. */
+/* Clamps and writes 16 channels of 4 pixels; quarter q of `packed` holds channels 4 q to 4 q + 3 of each pixel. */
 INLINED void store_four(const struct walk *w, __m512i packed, int8_t *out, int pixels, __mmask16 mask)
 {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -75,7 +75,7 @@ INLINED void store_four(const struct walk *w, __m512i packed, int8_t *out, int p
     }
 }
 
-/* The same of sums by the short way. */
+/* Requantizes by FAST_PATH and writes 16 channels of 4 pixels. */
 INLINED void finish_four(const struct walk *w, const struct lane_scaling *s, const __m512i *sums, int8_t *out,
                          int pixels, __mmask16 mask, const int signs)
 {
@@ -84,14 +84,14 @@ INLINED void finish_four(const struct walk *w, const struct lane_scaling *s, con
                out, pixels, mask);
 }
 
-/* And by the others. */
-static void finish_rarely(const struct block *b, const struct walk *w, int i, const __m512i *sums, int8_t *out,
+/* The same by the other paths. */
+static void finish_slow_path(const struct block *b, const struct walk *w, int i, const __m512i *sums, int8_t *out,
                           int pixels)
 {
-    if (b->manner[i] == LONG) {
+    if (b->path[i] == GENERAL_PATH) {
         const struct lane_scaling *s = &b->scaling[i];
-        store_four(w, packed_long(scaled_long(sums[0], s), scaled_long(sums[1], s), scaled_long(sums[2], s),
-                                  scaled_long(sums[3], s), &w->scaling), out, pixels, first_lanes(b->lanes));
+        store_four(w, packed_general(scaled_general(sums[0], s), scaled_general(sums[1], s), scaled_general(sums[2], s),
+                                  scaled_general(sums[3], s), &w->scaling), out, pixels, first_lanes(b->lanes));
         return;
     }
     for (int pixel = 0; pixel < at_most(pixels, 4); pixel++) {
@@ -101,7 +101,7 @@ static void finish_rarely(const struct block *b, const struct walk *w, int i, co
     }
 }
 
-/* The tile of `pixels` pixels with `count` blocks; the pixels beyond the last are those of the last again. */
+/* A tile of `pixels` pixels by `count` blocks; the last pixel is computed again in place of missing ones. */
 INLINED void dot_tile_of(const struct block *b, struct walk *w, int8_t *out, int pixels, const int count,
                          const int whole, const int signs)
 {
@@ -136,11 +136,11 @@ INLINED void dot_tile_of(const struct block *b, struct walk *w, int8_t *out, int
             int8_t *to = out + half * 4 * (ptrdiff_t)w->out_step + i * LANES;
             if (pixels <= half * 4)
                 break;
-            if (b->manner[i] == SHORT) {
+            if (b->path[i] == FAST_PATH) {
                 finish_four(w, &b->scaling[i], four, to, pixels - half * 4, mask, signs);
             } else {
                 __m512i copy[4] = {four[0], four[BLOCKS], four[2 * BLOCKS], four[3 * BLOCKS]};
-                finish_rarely(b, w, i, copy, to, pixels - half * 4);
+                finish_slow_path(b, w, i, copy, to, pixels - half * 4);
             }
         }
     }

@@ -1,5 +1,6 @@
-/* Inner products by NEON: 16 output channels, one pixel at a time, or two where there are registers for them. With the
- * dot-product instructions each channel has one sum; without, products are added in pairs to two sums, side by side. */
+/* Inner products by NEON: 16 output channels, one pixel at a time, two on AArch64, which has the registers. With the
+ * dot-product instructions each channel has one sum; without them, pairs of products are added to two adjacent partial
+ * sums. */
 #ifndef DOT_NEON_H
 #define DOT_NEON_H
 
@@ -10,15 +11,15 @@ enum { TOGETHER_PIXELS = 1 };
 #endif
 
 #if defined(__ARM_FEATURE_DOTPROD)
-enum { SUMS = 4 }; /* vectors of 16 channels' sums */
+enum { SUMS = 4 }; /* vectors that hold the sums of 16 channels */
 #else
 enum { SUMS = 8 };
 #endif
 
-struct block { /* 16 output channels, or those that are left */
+struct block { /* at most 16 output channels */
     const int8_t *weights;
     int channel, count, lanes;
-    int scales, gentle;          /* gentle: two products fit 16 bits */
+    int scales, pairs_fit;       /* whether vectors scale the sums; whether the sum of two products fits 16 bits */
     int32x4_t start[SUMS];
     struct lane_scaling scaling[4];
 };
@@ -32,14 +33,14 @@ static void open_block(struct block *b, const struct walk *w, int channel, int c
     b->lanes = at_most(LANES, channels);
     b->weights = weights;
     b->scales = load_scaling(&w->scaling, channel, b->lanes, LANES, b->scaling);
-    b->gentle = SUMS == 8 && two_fit(b->weights, (ptrdiff_t)w->groups * GROUP * b->lanes);
+    b->pairs_fit = SUMS == 8 && pairs_fit_16_bits(b->weights, (ptrdiff_t)w->groups * GROUP * b->lanes);
     for (int i = 0; i < b->lanes; i++)
         start[i * SUMS / 4] = l->bias[channel + i];
     for (int i = 0; i < SUMS; i++)
         b->start[i] = vld1q_s32(start + 4 * i);
 }
 
-/* The weights of one group of values; zeros for the channels that are not there. */
+/* The weights of one group of values; zeros for missing channels. */
 INLINED void load_weights(const struct block *b, const int8_t *weights, int8x16_t *to, const int whole)
 {
     int8_t some[LANES * GROUP];
@@ -68,10 +69,10 @@ INLINED void add_group(int32x4_t *sums, int8x8_t x, const int8x16_t *w)
 }
 
 INLINED void add_groups(const struct block *b, const int8_t *const *at, const int8_t *weights, int groups,
-                        int32x4_t *sums, const int pixels, const int whole, const int gentle)
+                        int32x4_t *sums, const int pixels, const int whole, const int pairs_fit)
 {
     const ptrdiff_t step = whole ? LANES * GROUP : b->lanes * GROUP;
-    (void)gentle;
+    (void)pairs_fit;
     for (int group = 0; group < groups; group++, weights += step) {
         int8x16_t w[4];
         load_weights(b, weights, w, whole);
@@ -107,11 +108,11 @@ INLINED void add_two_groups(int32x4_t *sums, int8x8_t x, int8x8_t y, const int8x
 }
 
 INLINED void add_groups(const struct block *b, const int8_t *const *at, const int8_t *weights, int groups,
-                        int32x4_t *sums, const int pixels, const int whole, const int gentle)
+                        int32x4_t *sums, const int pixels, const int whole, const int pairs_fit)
 {
     const ptrdiff_t step = whole ? LANES * GROUP : b->lanes * GROUP;
     int group = 0;
-    for (; gentle && group + 2 <= groups; group += 2, weights += 2 * step) {
+    for (; pairs_fit && group + 2 <= groups; group += 2, weights += 2 * step) {
         int8x16_t v[4], w[4];
         load_weights(b, weights, v, whole);
         load_weights(b, weights + step, w, whole);
@@ -140,7 +141,7 @@ INLINED void channel_sums(const int32x4_t *sums, int32x4_t *to)
 
 #endif
 
-/* Adds the products of some pixels' values, the sums kept in registers. */
+/* Adds the products of TOGETHER_PIXELS pixels, the sums kept in registers. */
 static void add_part(const struct block *b, const int8_t *const *at, const int8_t *weights, int groups,
                      int32x4_t *sums)
 {
@@ -149,7 +150,7 @@ static void add_part(const struct block *b, const int8_t *const *at, const int8_
         own[i] = sums[i];
     if (b->lanes < LANES)
         add_groups(b, at, weights, groups, own, TOGETHER_PIXELS, 0, 0);
-    else if (b->gentle)
+    else if (b->pairs_fit)
         add_groups(b, at, weights, groups, own, TOGETHER_PIXELS, 1, 1);
     else
         add_groups(b, at, weights, groups, own, TOGETHER_PIXELS, 1, 0);

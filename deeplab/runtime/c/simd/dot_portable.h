@@ -1,9 +1,8 @@
-/* Inner products in portable C, and by the instructions of 32 bits of small ARM cores: 4 pixels with 16 output
- * channels. */
+/* Inner products in portable C, or by the 32-bit SIMD instructions of ARM: 4 pixels with 16 output channels. */
 #ifndef DOT_PORTABLE_H
 #define DOT_PORTABLE_H
 
-struct block { /* 16 output channels, or those that are left */
+struct block { /* at most 16 output channels */
     const int8_t *weights;
     const int32_t *start;
     int channel, count, lanes;
@@ -20,8 +19,8 @@ static void open_block(struct block *b, const struct walk *w, int channel, int c
 
 #if defined(LANES_SIMD32)
 
-/* The sums of products of two pixels with two channels, `other` bytes apart; a function of its own for the sake of the
- * registers. */
+/* Inner products of two pixels with two channels, whose weights are `other` bytes apart. Not inlined, so that the sums
+ * stay in registers. */
 static __attribute__((noinline)) void add_products_of(const int8_t *x, const int8_t *y, const int8_t *v, int groups,
                                                       ptrdiff_t step, ptrdiff_t other, int32_t *sums)
 {
@@ -55,8 +54,8 @@ static inline void add_products_of(const int8_t *x, const int8_t *y, const int8_
 
 #endif
 
-/* sums[pixel][lane] += the products of 4 * groups values of a pixel with those of a channel: two pixels with two
- * channels at a time, so that each value that is read is used twice. */
+/* sums[pixel][lane] += the inner product of 4 * groups values of a pixel with those of a channel; two pixels with two
+ * channels at a time, so that each value read is used twice. */
 static void dot_groups(int32_t sums[][LANES], const int8_t *const *at, const int8_t *weights, int groups, int lanes)
 {
     ptrdiff_t step = (ptrdiff_t)lanes * GROUP;

@@ -1,11 +1,11 @@
-/* Inner products by SSE2, which every x86-64 has: 4 pixels with 16 output channels, two pixels with 8 channels at a time.
- * As in simd/dot_avx2.h, values are widened to 16 bits, and each channel has two sums side by side. */
+/* Inner products by SSE2, the baseline of x86-64: 4 pixels with 16 output channels, two pixels with 8 at a time.
+ * As in simd/dot_avx2.h, values are widened to 16 bits, and each channel has two adjacent partial sums. */
 #ifndef DOT_SSE2_H
 #define DOT_SSE2_H
 
 #include <emmintrin.h>
 
-struct block { /* 16 output channels, or those that are left */
+struct block { /* at most 16 output channels */
     const int8_t *weights;
     const int32_t *start;
     int channel, count, lanes;
@@ -30,7 +30,7 @@ static inline __m128i high_wide(__m128i bytes)
     return _mm_srai_epi16(_mm_unpackhi_epi8(bytes, bytes), 8);
 }
 
-/* Four values, widened, twice. */
+/* Four values widened to 16 bits, repeated to fill the vector. */
 static inline __m128i four_wide(const int8_t *x)
 {
     int32_t four;
@@ -38,8 +38,8 @@ static inline __m128i four_wide(const int8_t *x)
     return low_wide(_mm_shuffle_epi32(_mm_cvtsi32_si128(four), 0));
 }
 
-/* Adds the products of two pixels with 8 channels; a vector of sums is of two channels. `some` holds the weights of the
- * channels that are there, where `channels` are fewer than 8. */
+/* Adds the products of two pixels with at most 8 channels; a vector holds the sums of two channels. For fewer than 8
+ * channels the weights are copied to `some` and padded with zeros. */
 static inline void add_eight(const int8_t *x, const int8_t *y, const int8_t *weights, int groups, ptrdiff_t step,
                              int channels, __m128i *sums)
 {

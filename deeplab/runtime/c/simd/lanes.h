@@ -1,7 +1,7 @@
-/* Which vector instructions the kernels may use, from what the compiler says. PORTABLE_KERNELS turns all of them off.
+/* The vector instructions that the kernels use, by the compiler's predefined macros; PORTABLE_KERNELS turns them off.
  *
- * In the kernels' one source each header stands where it is first included: so what several variants share is included
- * outside the conditions. */
+ * kernels.c contains each header at its first inclusion, so headers that several variants share are included outside
+ * the conditions. */
 #ifndef LANES_H
 #define LANES_H
 

@@ -1,4 +1,4 @@
-/* 8 lanes of int32 by AVX2: sums scaled to codes, as simd/lanes_avx512.h explains. */
+/* Requantization of 8 int32 sums by AVX2; simd/lanes_avx512.h explains the arithmetic and the paths. */
 #ifndef LANES_AVX2_H
 #define LANES_AVX2_H
 
@@ -6,16 +6,16 @@
 
 #define INLINED static inline __attribute__((always_inline))
 
-enum manner { SHORT, LONG, ONE_BY_ONE };
+enum scaling_path { FAST_PATH, GENERAL_PATH, SCALAR_PATH };
 
 struct lane_scaling {
     __m256i even, odd;           /* mantissas: of the even lanes, of the odd ones */
-    __m256i even_add, odd_add;   /* what is added to their products */
+    __m256i even_add, odd_add;   /* rounding and zero point, added to their products */
     __m256i shift;
-    __m256i shifts;              /* all ones where a lane has a shift */
+    __m256i shifts;              /* all ones in lanes with a shift other than 0 */
 };
 
-/* From 8 mantissas and shifts (to the left, hence negative). */
+/* From 8 mantissas and exponents (a right shift is negative). */
 static struct lane_scaling lane_scaling_of(const int32_t *mantissas, const int32_t *shifts, int32_t zero)
 {
     struct lane_scaling s;
@@ -31,6 +31,7 @@ static struct lane_scaling lane_scaling_of(const int32_t *mantissas, const int32
     return s;
 }
 
+/* FAST_PATH. */
 INLINED __m256i scaled_lanes(__m256i x, const struct lane_scaling *s)
 {
     __m256i twice = _mm256_add_epi32(x, x);
@@ -41,8 +42,8 @@ INLINED __m256i scaled_lanes(__m256i x, const struct lane_scaling *s)
     return _mm256_srav_epi32(y, s->shift);
 }
 
-/* Any sum and any shift to the right, as TFLite writes it; the zero point is not in it yet. */
-static inline __m256i scaled_long(__m256i x, const struct lane_scaling *s)
+/* GENERAL_PATH: TFLite's formula as written, without the zero point. */
+static inline __m256i scaled_general(__m256i x, const struct lane_scaling *s)
 {
     const __m256i half = _mm256_set1_epi64x(1LL << 30), one = _mm256_set1_epi32(1);
     __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, s->even), half);
@@ -53,21 +54,22 @@ static inline __m256i scaled_long(__m256i x, const struct lane_scaling *s)
     return _mm256_sub_epi32(_mm256_srav_epi32(y, s->shift), _mm256_cmpgt_epi32(_mm256_and_si256(y, ones), most));
 }
 
-/* 16 sums as codes of int16, those of the two vectors in turns of 4. */
-INLINED __m256i sixteen_of(__m256i a, __m256i b, const struct lane_scaling *s, enum manner manner, int16_t zero)
+/* 16 sums requantized to int16; groups of 4 results of the two vectors alternate. */
+INLINED __m256i sixteen_of(__m256i a, __m256i b, const struct lane_scaling *s, enum scaling_path path, int16_t zero)
 {
-    if (manner == SHORT)
+    if (path == FAST_PATH)
         return _mm256_packs_epi32(scaled_lanes(a, &s[0]), scaled_lanes(b, &s[1]));
-    return _mm256_adds_epi16(_mm256_packs_epi32(scaled_long(a, &s[0]), scaled_long(b, &s[1])), _mm256_set1_epi16(zero));
+    return _mm256_adds_epi16(_mm256_packs_epi32(scaled_general(a, &s[0]), scaled_general(b, &s[1])),
+                             _mm256_set1_epi16(zero));
 }
 
-/* The same put in order, where each vector holds 8 consecutive sums. */
+/* The results of `sixteen_of` in order, where each vector held 8 consecutive sums. */
 INLINED __m256i in_order(__m256i sixteen)
 {
     return _mm256_permute4x64_epi64(sixteen, 0xD8);
 }
 
-/* Two runs of 16 codes, the first in the lower half. */
+/* Two runs of 16 results as int8, clamped, the first in the lower half. */
 INLINED __m256i codes_of(__m256i a, __m256i b, const struct scaling *s)
 {
     __m256i codes = _mm256_permute4x64_epi64(_mm256_packs_epi16(a, b), 0xD8);
@@ -75,21 +77,21 @@ INLINED __m256i codes_of(__m256i a, __m256i b, const struct scaling *s)
     return _mm256_min_epi8(codes, _mm256_set1_epi8((char)s->highest));
 }
 
-/* How the sums of `values` products that begin at `start` must be scaled. */
-static inline enum manner manner_of(const int32_t *start, const int32_t *shifts, int count, int values,
+/* The path for sums that begin at `start` and add `values` products of two bytes. */
+static inline enum scaling_path scaling_path_of(const int32_t *start, const int32_t *shifts, int count, int values,
                                     const struct scaling *s)
 {
-    enum manner manner = values > 1 << 14 ? LONG : SHORT;
+    enum scaling_path path = values > 1 << 14 ? GENERAL_PATH : FAST_PATH;
     for (int i = 0; i < count; i++) {
         if (shifts[i] > 0 || s->round_once)
-            return ONE_BY_ONE;
+            return SCALAR_PATH;
         if (shifts[i] < -22 || start[i] >= 1 << 29 || start[i] <= -(1 << 29))
-            manner = LONG;
+            path = GENERAL_PATH;
     }
-    return manner;
+    return path;
 }
 
-/* The scaling of consecutive channels; lanes beyond them hold zeros. */
+/* Mantissas and exponents of `count` consecutive channels; lanes beyond them hold zeros. */
 static inline void load_scaling(const struct scaling *s, int channel, int count, int lanes, int32_t *mantissas,
                                 int32_t *shifts)
 {

@@ -1,5 +1,5 @@
-/* 4 lanes of int32 by NEON, of 32 and of 64 bits: sums scaled to codes. Its doubling product and its rounding shift are
- * TFLite's, but for ties of negative numbers, which are nudged down beforehand. */
+/* Requantization of 4 int32 sums by NEON of 32-bit and 64-bit ARM. NEON's rounding doubling product and rounding shift
+ * equal TFLite's except for ties of negative numbers, from which 1 is subtracted before the shift. */
 #ifndef LANES_NEON_H
 #define LANES_NEON_H
 
@@ -18,7 +18,7 @@ INLINED int32x4_t scaled_lanes(int32x4_t x, const struct lane_scaling *s)
     return vrshlq_s32(y, s->shifts);
 }
 
-/* 16 codes of 16 scaled sums. */
+/* 16 scaled sums as int8, with zero point, clamped. */
 INLINED int8x16_t codes_of(const int32x4_t *x, const struct scaling *s)
 {
     int16x8_t zero = vdupq_n_s16(s->out_zero);
@@ -29,7 +29,8 @@ INLINED int8x16_t codes_of(const int32x4_t *x, const struct scaling *s)
     return vminq_s8(codes, vdupq_n_s8((int8_t)s->highest));
 }
 
-/* The scaling of consecutive channels, four to a vector; whether it can be done in lanes. */
+/* Mantissas and exponents of `count` consecutive channels, four to a vector. Returns whether vectors can scale them: no
+ * left shifts, and rounding twice. */
 static inline int load_scaling(const struct scaling *s, int channel, int count, int lanes, struct lane_scaling *to)
 {
     int fits = !s->round_once;
@@ -47,8 +48,8 @@ static inline int load_scaling(const struct scaling *s, int channel, int count, 
     return fits;
 }
 
-/* Whether no weight is -128: then two products fit 16 bits. */
-static inline int two_fit(const int8_t *weights, ptrdiff_t count)
+/* Whether the sum of two products of a byte with these weights fits 16 bits: no weight is -128. */
+static inline int pairs_fit_16_bits(const int8_t *weights, ptrdiff_t count)
 {
     int8_t least = 0;
     for (ptrdiff_t i = 0; i < count; i++)

@@ -1,10 +1,10 @@
-/* Products of bytes by the instructions of 32 bits of small ARM cores: two products of 16 bits at a time. */
+/* Products of bytes by the 32-bit SIMD instructions of ARM (ACLE), two 16-bit products at a time. */
 #ifndef LANES_SIMD32_H
 #define LANES_SIMD32_H
 
 #include <arm_acle.h>
 
-/* Four bytes, as two pairs of 16 bits: the first and third, the second and fourth. */
+/* Four bytes widened to 16 bits: the first and third, the second and fourth. */
 struct pairs {
     int16x2_t even, odd;
 };

@@ -1,7 +1,7 @@
-/* The channels of an output pixel between two columns of a resize, by AVX-512 where the compiler may use it.
+/* Bilinear interpolation of the channels of an output pixel between two input columns, by AVX-512 where there is one.
  *
- * The mean at weight w is (start + w * slope - (it is negative)) / 2**20, rounded down; `start` holds the half that
- * rounds it: half away from zero. Lanes beyond the channels hold nothing. */
+ * The mean at weight w is total = start + w * slope, less 1 where the unrounded mean is negative, shifted right by 20;
+ * `start` includes one half, so that ties are rounded away from zero. Lanes beyond the channels are unspecified. */
 #ifndef RESIZE_LANES_H
 #define RESIZE_LANES_H
 
@@ -14,7 +14,8 @@ struct slopes {
     __m512i right[2], start[2], slope[2];
 };
 
-/* The right column's becomes the left one; then the right one is blended of two rows. */
+/* Moves one input column to the right: the right column becomes the left one, the new one is interpolated between two
+ * rows. */
 static inline void next_column(struct slopes *s, const int8_t *top, const int8_t *bottom, int32_t down, int channels)
 {
     for (int i = 0; i < 2; i++) {
@@ -28,7 +29,7 @@ static inline void next_column(struct slopes *s, const int8_t *top, const int8_t
     }
 }
 
-/* 16 sums whose upper 12 bits are the means. */
+/* The means of 16 channels in the upper 12 bits of each lane. */
 INLINED __m512i means(const struct slopes *s, int32_t weight, int i)
 {
     __m512i total = _mm512_add_epi32(s->start[i], _mm512_mullo_epi32(s->slope[i], _mm512_set1_epi32(weight)));
@@ -47,7 +48,7 @@ static inline void blend(const struct slopes *s, int32_t weight, int channels, i
     }
 }
 
-/* code * 256 + 255 - channel of 16 channels; of those that are not there, less than any. */
+/* mean * 256 + 255 - channel for 16 channels; a smaller number than any of these for missing channels. */
 INLINED __m512i keys(const struct slopes *s, int32_t weight, int i, int channels)
 {
     const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -62,7 +63,7 @@ static inline int32_t best_of(const struct slopes *s, int32_t weight, int before
     __m512i all = _mm512_packs_epi32(keys(s, weight, 0, channels), keys(s, weight, 1, channels));
     __m256i half = _mm256_max_epi16(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
     __m128i eight = _mm_max_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-    /* the instruction finds the smallest unsigned */
+    /* PHMINPOSUW finds the smallest unsigned value */
     eight = _mm_minpos_epu16(_mm_xor_si128(eight, _mm_set1_epi16(INT16_MAX)));
     return (int16_t)(_mm_cvtsi128_si32(eight) ^ INT16_MAX) - before;
 }
@@ -73,7 +74,8 @@ struct slopes {
     int32_t right[TOGETHER], start[TOGETHER], slope[TOGETHER];
 };
 
-/* The right column's becomes the left one; then the right one is blended of two rows. */
+/* Moves one input column to the right: the right column becomes the left one, the new one is interpolated between two
+ * rows. */
 static inline void next_column(struct slopes *s, const int8_t *top, const int8_t *bottom, int32_t down, int channels)
 {
     for (int c = 0; c < channels; c++) {
@@ -96,8 +98,8 @@ static inline void blend(const struct slopes *s, int32_t weight, int channels, i
         to[c] = (int8_t)blended(s, weight, c);
 }
 
-/* The largest of code * 256 + 255 - channel: the largest code, of the first channel that has it. `before` is the number
- * of channels before the first of these. */
+/* The largest of mean * 256 + 255 - channel, which is that of the first channel with the largest mean. `before` is the
+ * number of channels before these. */
 static inline int32_t best_of(const struct slopes *s, int32_t weight, int before, int channels)
 {
     int32_t best = INT32_MIN;
