@@ -1,4 +1,4 @@
-"""Numbers that the C program and Python share; the header `program/constants.h` is generated from them."""
+"""Constants shared by Python and the C program, whose header `program/constants.h` is generated from this module."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 LANES = 16
-"""Output channels that a convolution of int8 values computes together; its weights come in blocks of as many."""
+"""Output channels that an int8 convolution computes together, and the size of a block of its weights."""
 GROUP = 4
-"""Values of a kernel that are stored, and multiplied, together in such a convolution."""
-CHANNELS_TOGETHER = 64
-"""Channels whose packed weights a depthwise convolution of bytes unpacks together."""
-LONE_CHANNELS = 16
-"""Fewer channels than this that are left over are unpacked together with the ones before them."""
-DEPTHWISE_VALUES = 256
-"""The most taps of a depthwise kernel on values of other widths than 8 bits."""
+"""Consecutive values of a kernel that an int8 convolution stores and multiplies together."""
+PACKED_DEPTHWISE_CHANNELS = 64
+"""Channels whose packed weights an int8 depthwise convolution unpacks together."""
+LEAST_REMAINDER = 16
+"""A remainder of fewer channels is unpacked together with the block before it."""
+MOST_DEPTHWISE_TAPS = 256
+"""Largest number of taps of a low-bit depthwise filter."""
 FLOAT_LANES = 16
-"""Output channels that a float convolution computes together at most; blocks of 8, 4 and 1 take the rest."""
+"""Largest number of output channels that a float convolution computes together; the remainder is in blocks of 8, 4 and
+1."""
 FLOAT_ROWS = 16
-"""The most rows of a float convolution's filter."""
+"""Largest number of rows of a float convolution's filter."""
 MOST_AXES = 6
-"""Groups of axes that a kernel can move values along, or sum over."""
+"""Largest number of axes that `strided` and `axis_sums` step along, adjacent axes merged."""
 MOST_FLOAT_AXES = 4
-"""Axes that a float MEAN or SUM can sum over."""
+"""Largest rank of the input of a float MEAN or SUM over any axes."""
 MOST_OPERANDS = 16
-"""Tensors that a call can read and write in the arena."""
+"""Largest number of tensors that a call reads and writes in the arena."""
 FEW_OPERANDS = 4
-"""A call with more operands, a join of many inputs, has a larger stack frame."""
+"""A call with more operands (a concatenation of many inputs) has a larger stack frame."""
 
 
 class WeightFormat(IntEnum):
-    """How weights are stored that a kernel unpacks."""
+    """Storage format of packed weights."""
 
     DENSE = 0
     BITMAP = 1
@@ -38,7 +39,7 @@ class WeightFormat(IntEnum):
 
 
 class Rounding(IntEnum):
-    """How a sum becomes a value: as an int8 convolution, an int8 FULLY_CONNECTED, or with 16-bit activations."""
+    """Rounding when a sum is requantized: of int8 convolutions, of int8 FULLY_CONNECTED, and of 16-bit activations."""
 
     ROUND_TWICE = 0
     ROUND_ONCE = 1
@@ -57,5 +58,5 @@ class FloatActivation(IntEnum):
 NUMBERS: Mapping[str, int] = {
     name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)
 }
-"""By the name that they have in C."""
+"""Constant by its name, which is the same in C."""
 ENUMERATIONS: tuple[type[IntEnum], ...] = (WeightFormat, Rounding, FloatActivation)

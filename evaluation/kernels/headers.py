@@ -23,7 +23,7 @@ def header_texts() -> Mapping[str, str]:
 def _constants_text() -> str:
     lines = [f"enum {{ {name} = {value} }};" for name, value in NUMBERS.items()]
     body = "\n".join([*lines, *map(enumeration_text, ENUMERATIONS)])
-    comment = "/* Numbers that are the same in Python, where evaluation/kernels/constants.py says what they are. */"
+    comment = "/* Constants shared with Python; evaluation/kernels/constants.py documents them. */"
     return f"{GENERATED}{comment}\n#ifndef CONSTANTS_H\n#define CONSTANTS_H\n\n{body}\n\n#endif\n"
 
 

@@ -29,11 +29,14 @@ void unpack_all(const uint8_t *stored, int format, int bits, int rows, int lengt
         unpack_row(&u, to, length, bytes);
 }
 
-void load(const uint8_t *row, int bits, int first, int count, int16_t *to) { load_codes(row, bits, first, count, to); }
+void load(const uint8_t *row, int bits, int first, int count, int16_t *to)
+{
+    load_elements(row, bits, first, count, to);
+}
 
 void store(uint8_t *row, int bits, int first, int count, const int16_t *from)
 {
-    store_codes(row, bits, first, count, from);
+    store_elements(row, bits, first, count, from);
 }
 
 void copy_row(const uint8_t *from, uint8_t *to, int bits, int channels, const int *places)
@@ -46,7 +49,7 @@ void copy_row(const uint8_t *from, uint8_t *to, int bits, int channels, const in
     copy(&layer, &in, &out, &at, NULL);
 }
 
-void put(uint8_t *row, int bits, int index, int code) { put_code(row, bits, index, code); }
+void put(uint8_t *row, int bits, int index, int value) { put_element(row, bits, index, value); }
 """
 FLAGS = ("-std=c99", "-O0", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined", "-fno-sanitize-recover=all")
 

@@ -20,13 +20,13 @@ from evaluation.kernels.descriptors import int8
 from evaluation.kernels.descriptors.int8 import BroadcastAxis, BroadcastKind
 
 KINDS = {
-    "ADD": BroadcastKind.CODES_ADDED,
-    "SUB": BroadcastKind.CODES_SUBTRACTED,
-    "MUL": BroadcastKind.CODES_MULTIPLIED,
-    "MINIMUM": BroadcastKind.CODES_SMALLER,
-    "MAXIMUM": BroadcastKind.CODES_LARGER,
-    "PRELU": BroadcastKind.CODES_SLOPED,
-    "SQUARED_DIFFERENCE": BroadcastKind.CODES_SQUARED,
+    "ADD": BroadcastKind.BINARY_ADD,
+    "SUB": BroadcastKind.BINARY_SUB,
+    "MUL": BroadcastKind.BINARY_MUL,
+    "MINIMUM": BroadcastKind.BINARY_MINIMUM,
+    "MAXIMUM": BroadcastKind.BINARY_MAXIMUM,
+    "PRELU": BroadcastKind.BINARY_PRELU,
+    "SQUARED_DIFFERENCE": BroadcastKind.BINARY_SQUARED_DIFFERENCE,
 }
 _AXES = (BroadcastAxis.MOVES_ROWS, BroadcastAxis.MOVES_COLUMNS, BroadcastAxis.MOVES_CHANNELS)
 

@@ -12,7 +12,7 @@ from deeplab.runtime.layers.weight_formats import PLAIN, stored_fields
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
 from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of
-from evaluation.kernels.constants import DEPTHWISE_VALUES, Rounding
+from evaluation.kernels.constants import MOST_DEPTHWISE_TAPS, Rounding
 from evaluation.kernels.descriptors import low_bit
 
 
@@ -69,8 +69,8 @@ def _taps(site: KernelSite) -> tuple[np.ndarray, tuple[int, int]]:
     """Kernels (output channels, taps) of a depthwise convolution, and the size of its filter."""
     weights = site.required_constant(1)
     rows = np.ascontiguousarray(weights.reshape(-1, weights.shape[3]).T)
-    if rows.shape[1] > DEPTHWISE_VALUES:
-        raise site.refused(f"its filter has {rows.shape[1]} taps; the C program has room for {DEPTHWISE_VALUES}")
+    if rows.shape[1] > MOST_DEPTHWISE_TAPS:
+        raise site.refused(f"its filter has {rows.shape[1]} taps; the C program has room for {MOST_DEPTHWISE_TAPS}")
     return rows, weights.shape[1:3]
 
 

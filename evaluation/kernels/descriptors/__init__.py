@@ -1,1 +1,1 @@
-"""The kernels of the C program with the structs that they read, a module for each folder of `deeplab/runtime/c`."""
+"""Kernels of the C program and the descriptor structs they read; one module for each family of `deeplab/runtime/c`."""

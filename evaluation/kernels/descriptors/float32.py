@@ -1,4 +1,4 @@
-"""Kernels on float32."""
+"""Descriptors of kernels on float32."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evaluation.kernels.structs import FLOAT, INT16, INT32, UINT8, UINT16, UINT3
 
 
 class FloatBinaryKind(IntEnum):
-    """What `float_binary` computes of two operands."""
+    """Operator that `float_binary` computes."""
 
     FLOAT_ADD = 0
     FLOAT_SUB = 1
@@ -24,7 +24,7 @@ class FloatBinaryKind(IntEnum):
 
 
 class FloatUnaryKind(IntEnum):
-    """What `float_unary` computes of an element."""
+    """Operator that `float_unary` computes."""
 
     FLOAT_ACTIVATION = 0
     FLOAT_HARD_SWISH = 1
@@ -45,10 +45,10 @@ ARGMAX = Kernel("float_argmax", ARGMAX_LAYER)
 BINARY_LAYER = Struct(
     "float/binary",
     "float_binary_layer",
-    "ADD, SUB, MUL, DIV, MINIMUM, MAXIMUM, PRELU and SQUARED_DIFFERENCE on float32, of two tensors or of one and a "
-    "constant. An axis of size 1 is broadcast.",
+    "ADD, SUB, MUL, DIV, MINIMUM, MAXIMUM, PRELU and SQUARED_DIFFERENCE on float32, of two tensors or of a tensor and "
+    "a constant. Axes of size 1 are broadcast.",
     (
-        members(pointer("float"), "first", "second", note="the values of a constant operand; NULL for one that is not"),
+        members(pointer("float"), "first", "second", note="values of a constant operand; NULL for a tensor"),
         members(INT32, "channels", note="of the output"),
         members(UINT16, "shapes", count=6, note="rows, columns and channels of the first operand, then of the second"),
         members(UINT8, "kind", "activation"),
@@ -64,12 +64,12 @@ _PRODUCTS = (
     *WINDOW,
     members(UINT8, "activation"),
 )
-"""Of both convolutions."""
+"""Members common to CONV_2D and DEPTHWISE_CONV_2D."""
 CONVOLUTION_LAYER = Struct(
     "float/convolution",
     "float_convolution_layer",
-    "CONV_2D on float32. Weights as in float/dot.h, a kernel's values by filter row, filter column, input "
-    "channel. `bias` is NULL where there is none.",
+    "CONV_2D on float32. Weights are in the blocks of float/dot.h, the values of a kernel in the order filter row, "
+    "filter column, input channel. `bias` may be NULL.",
     _PRODUCTS,
 )
 CONVOLUTION = Kernel("float_convolution", CONVOLUTION_LAYER)
@@ -77,8 +77,8 @@ CONVOLUTION = Kernel("float_convolution", CONVOLUTION_LAYER)
 GROUPED_CONVOLUTION_LAYER = Struct(
     "float/grouped_convolution",
     "float_grouped_convolution_layer",
-    "CONV_2D on float32 whose input and output channels are in groups. `plain` is the convolution of the "
-    "first group; weights, bias and multipliers of the others follow.",
+    "Grouped CONV_2D on float32. `plain` is the convolution of the first group; the weights and biases of the other "
+    "groups follow its own in memory.",
     (members(UINT16, "groups"),),
     extends=CONVOLUTION_LAYER,
 )
@@ -87,7 +87,7 @@ GROUPED_CONVOLUTION = Kernel("float_grouped_convolution", GROUPED_CONVOLUTION_LA
 DEPTHWISE_LAYER = Struct(
     "float/depthwise",
     "float_depthwise_layer",
-    "DEPTHWISE_CONV_2D on float32. Weights are tap by tap, as many as there are output channels; `bias` may be NULL.",
+    "DEPTHWISE_CONV_2D on float32. Weights are (tap, output channel); `bias` may be NULL.",
     _PRODUCTS,
 )
 DEPTHWISE = Kernel("float_depthwise", DEPTHWISE_LAYER)
@@ -95,13 +95,13 @@ DEPTHWISE = Kernel("float_depthwise", DEPTHWISE_LAYER)
 FULLY_CONNECTED_LAYER = Struct(
     "float/fully_connected",
     "float_fully_connected_layer",
-    "FULLY_CONNECTED on float32: `vectors` runs of `values` values of the input, each to `out_channels`. "
-    "Weights as in float/dot.h; `bias` may be NULL.",
+    "FULLY_CONNECTED on float32 of `vectors` input vectors of `values` elements, each to `out_channels`. Weights are "
+    "in the blocks of float/dot.h; `bias` may be NULL.",
     (
         members(pointer("float"), "weights"),
         members(pointer("float"), "bias"),
         members(INT32, "vectors", "values", "out_channels"),
-        members(INT32, "in_columns", "out_columns", note="of tensors with a vector a pixel; else 0"),
+        members(INT32, "in_columns", "out_columns", note="of tensors whose pixels are vectors, else 0"),
         members(UINT8, "activation"),
     ),
 )
@@ -110,10 +110,8 @@ FULLY_CONNECTED = Kernel("float_fully_connected", FULLY_CONNECTED_LAYER)
 GLOBAL_MEAN_LAYER = Struct(
     "float/mean",
     "float_global_mean_layer",
-    "Sums of float32 elements, divided by `count` (1 for SUM).\n\n"
-    "`float_global_mean`: AVERAGE_POOL_2D, MEAN and "
-    "SUM over all rows and columns. Each call adds a rectangle to the accumulators in the working memory; the "
-    "call with the last pixel makes the output of them.",
+    "AVERAGE_POOL_2D, MEAN and SUM over all rows and columns, float32: sums divided by `count` (1 for SUM). Each call "
+    "adds a rectangle to the accumulators in scratch; the call with the last pixel computes the output from them.",
     (
         members(FLOAT, "count"),
         members(INT32, "channels"),
@@ -126,10 +124,10 @@ GLOBAL_MEAN = Kernel("float_global_mean", GLOBAL_MEAN_LAYER)
 MEAN_LAYER = Struct(
     "float/mean",
     "float_mean_layer",
-    "MEAN and SUM over any axes of a whole tensor.",
+    "MEAN and SUM over any axes of a whole tensor, float32.",
     (
         members(FLOAT, "count"),
-        members(INT32, "shape", count=MOST_FLOAT_AXES, note="ones first"),
+        members(INT32, "shape", count=MOST_FLOAT_AXES, note="padded in front with 1"),
         members(INT32, "in_columns", "in_channels", "out_columns", "out_channels"),
         members(UINT8, "is_summed", count=MOST_FLOAT_AXES),
     ),
@@ -139,17 +137,17 @@ MEAN = Kernel("float_mean", MEAN_LAYER)
 PACKED_LAYER = Struct(
     "float/packed",
     "float_packed_layer",
-    "Float32 kernels whose weights are sparse, or as float16: each output channel's kernel passes through "
-    "scratch, and all pixels of the rectangle are computed for it. `stored`, `format`, `weight_bits` and "
-    "`entries` say how they are (see unpacker); a kernel's values run by filter row, filter column, input "
-    "channel. `bias` may be NULL.",
+    "CONV_2D, DEPTHWISE_CONV_2D and TRANSPOSE_CONV on float32 with sparse or float16 weights: the kernel of one output "
+    "channel is unpacked into scratch, and all pixels of the rectangle are computed with it. `stored`, `format`, "
+    "`weight_bits` and `entries` describe the weights (low_bit/unpack.h); the values of a kernel are in the order "
+    "filter row, filter column, input channel. `bias` may be NULL.",
     (
         members(pointer("uint8_t"), "stored"),
         members(pointer("float"), "bias"),
         members(UINT32, "entries"),
         *FILTER,
         members(UINT16, "stride_rows", "stride_columns", "dilation_rows", "dilation_columns"),
-        members(INT16, "before_rows", "before_columns", note="of TRANSPOSE_CONV: as in float/transposed.h"),
+        members(INT16, "before_rows", "before_columns", note="TRANSPOSE_CONV: as in float/transposed.h"),
         members(UINT8, "format", "weight_bits", "activation"),
     ),
 )
@@ -160,7 +158,7 @@ PACKED_TRANSPOSED = Kernel("float_packed_transposed", PACKED_LAYER)
 PACKED_GROUPED_CONVOLUTION_LAYER = Struct(
     "float/packed_grouped_convolution",
     "float_packed_grouped_convolution_layer",
-    "CONV_2D on float32 in groups, with weights as float16. As in float/grouped_convolution.h.",
+    "Grouped CONV_2D on float32 with float16 weights; `plain` as in float/grouped_convolution.h.",
     (members(UINT16, "groups"),),
     extends=PACKED_LAYER,
 )
@@ -169,7 +167,7 @@ PACKED_GROUPED_CONVOLUTION = Kernel("float_packed_grouped_convolution", PACKED_G
 PACKED_VECTORS_LAYER = Struct(
     "float/packed",
     "float_packed_vectors_layer",
-    "FULLY_CONNECTED, as in float/fully_connected.h.",
+    "FULLY_CONNECTED on float32 with sparse or float16 weights; sizes as in float/fully_connected.h.",
     (
         members(pointer("uint8_t"), "stored"),
         members(pointer("float"), "bias"),
@@ -184,7 +182,7 @@ PACKED_FULLY_CONNECTED = Kernel("float_packed_fully_connected", PACKED_VECTORS_L
 POOL_LAYER = Struct(
     "float/pool",
     "float_pool_layer",
-    "AVERAGE_POOL_2D and MAX_POOL_2D with windows, float32. Padding counts neither as an element nor as a candidate.",
+    "AVERAGE_POOL_2D and MAX_POOL_2D with a sliding window, float32. Padding is excluded from sum, count and maximum.",
     (
         members(INT32, "channels"),
         members(UINT16, "in_rows", "in_columns"),
@@ -198,8 +196,8 @@ POOL = Kernel("float_pool", POOL_LAYER)
 RESIZE_LAYER = Struct(
     "float/resize",
     "float_resize_layer",
-    "RESIZE_BILINEAR of float32, and the same fused with ARG_MAX over the channels. position = out * step, or "
-    "(out + 1/2) * step - 1/2 where pixels are numbered by their centres.",
+    "RESIZE_BILINEAR of float32, alone and fused with ARG_MAX over the channels. Input position = out * step, or (out "
+    "+ 1/2) * step - 1/2 with half-pixel centres.",
     (
         members(FLOAT, "step_rows", "step_columns"),
         members(INT32, "channels"),
@@ -224,8 +222,8 @@ SOFTMAX = Kernel("float_softmax", SOFTMAX_LAYER)
 TRANSPOSED_LAYER = Struct(
     "float/transposed",
     "float_transposed_layer",
-    "TRANSPOSE_CONV on float32. Weights as in float/convolution.h; `before` is the padding of the convolution "
-    "that leads from the output back to the input.",
+    "TRANSPOSE_CONV on float32. Weights are as in float/convolution.h; `before` is the padding of the convolution from "
+    "output to input.",
     (
         members(pointer("float"), "weights"),
         members(pointer("float"), "bias"),
@@ -240,9 +238,10 @@ TRANSPOSED = Kernel("float_transposed", TRANSPOSED_LAYER)
 UNARY_LAYER = Struct(
     "float/unary",
     "float_unary_layer",
-    "Operators on float32 that treat each element alone: RELU and its kin (`activation`), and those below.",
+    "Element-wise operators on float32: RELU, RELU6 and RELU_N1_TO_1 (kind FLOAT_ACTIVATION, `activation`), and the "
+    "others of the enumeration.",
     (
-        members(FLOAT, "alpha", note="slope below 0 of LEAKY_RELU"),
+        members(FLOAT, "alpha", note="slope of LEAKY_RELU below 0"),
         members(INT32, "channels"),
         members(UINT8, "kind", "activation"),
     ),

@@ -1,4 +1,4 @@
-"""Kernels on int8 and uint8, and those that move elements of any type."""
+"""Descriptors of kernels on int8 and uint8, and of those that move elements of any type."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from evaluation.kernels.structs import FLOAT, INT8, INT16, INT32, UINT8, UINT16,
 
 
 class BroadcastKind(IntEnum):
-    """What `broadcast` computes of two operands."""
+    """Operator that `broadcast` computes."""
 
-    CODES_ADDED = 0
-    CODES_SUBTRACTED = 1
-    CODES_MULTIPLIED = 2
-    CODES_SMALLER = 3
-    CODES_LARGER = 4
-    CODES_SLOPED = 5
-    CODES_SQUARED = 6
+    BINARY_ADD = 0
+    BINARY_SUB = 1
+    BINARY_MUL = 2
+    BINARY_MINIMUM = 3
+    BINARY_MAXIMUM = 4
+    BINARY_PRELU = 5
+    BINARY_SQUARED_DIFFERENCE = 6
 
 
 class BroadcastAxis(IntEnum):
-    """Bits of `moves`: the axes along which an operand moves with the output."""
+    """Bits of `moves`: axes along which an operand is not broadcast, and whether its shape is not the output's."""
 
     MOVES_ROWS = 1
     MOVES_COLUMNS = 2
@@ -32,7 +32,7 @@ class BroadcastAxis(IntEnum):
 
 
 class SumsBecome(IntEnum):
-    """What a sum becomes: divided as a pool does it or as MEAN does, or scaled."""
+    """Result that is computed from a sum: the mean of a pool, the rescaled mean of MEAN, or the rescaled sum."""
 
     POOLED_MEAN = 0
     SCALED_MEAN = 1
@@ -42,9 +42,9 @@ class SumsBecome(IntEnum):
 ADD_LAYER = Struct(
     "int8/add",
     "add_layer",
-    "ADD of two tensors of one shape, int8.",
+    "ADD of two int8 tensors of one shape.",
     (
-        members(INT32, "multipliers", count=3, note="of the operands, and of the sum"),
+        members(INT32, "multipliers", count=3, note="of both operands and of the sum"),
         members(INT16, "zeros", count=3),
         members(INT16, "lowest", "highest"),
         members(UINT16, "channels"),
@@ -56,7 +56,7 @@ ADD = Kernel("add", ADD_LAYER)
 ARGMAX_LAYER = Struct(
     "int8/argmax",
     "argmax_layer",
-    "ARG_MAX over the channels of int8 or uint8; labels of 1, 4 or 8 bytes.",
+    "ARG_MAX over the channels of int8 or uint8; a label has 1, 4 or 8 bytes.",
     (
         members(INT32, "channels"),
         members(UINT8, "is_unsigned"),
@@ -68,12 +68,11 @@ BROADCAST_LAYER = Struct(
     "int8/binary",
     "broadcast_layer",
     "ADD, SUB, MUL, MINIMUM, MAXIMUM, PRELU and SQUARED_DIFFERENCE of int8 or uint8, with broadcasting; either operand "
-    "may be constant. "
-    "`moves` has a bit for each axis along which an operand moves with the output. Other axes than the output's: the "
-    "operand is whole, its elements numbered as if it had three of the output's axes.",
+    "may be constant. `moves` has a bit for each axis along which an operand is not broadcast. HAS_OTHER_AXES: the "
+    "operand has fewer axes than the output, is stored whole, and its elements are indexed by the output's last axes.",
     (
-        members(pointer("uint8_t"), "left", "right", note="a constant operand, NULL for one that is read"),
-        members(INT32, "multipliers", count=3, note="of the operands and of the result; a slope: above 0 and below"),
+        members(pointer("uint8_t"), "left", "right", note="values of a constant operand; NULL for a tensor"),
+        members(INT32, "multipliers", count=3, note="of operands and result; PRELU: of values above 0, below"),
         members(INT32, "channels"),
         members(UINT16, "columns"),
         members(INT16, "zeros", count=3),
@@ -89,10 +88,10 @@ BROADCAST = Kernel("broadcast", BROADCAST_LAYER)
 JOIN_LAYER = Struct(
     "int8/concatenation",
     "join_layer",
-    "CONCATENATION along the channels where the inputs are not in their slices already. Inputs of another "
-    "quantization than the output's are brought to it: int8 by a fixed-point multiplier, uint8 in float32, as "
-    "TFLite does. An input with a multiplier (or scale) of 0 is copied, as are all where both arrays are "
-    "NULL; elements of any whole number of bytes then.",
+    "CONCATENATION along the channels, where its inputs were not written to their slices of the output. Inputs are "
+    "requantized to the output's scale and zero point: int8 by a fixed-point multiplier, uint8 in float32, as TFLite "
+    "does. An input whose multiplier (or scale) is 0 is copied, as are all inputs where both arrays are NULL; elements "
+    "then have any whole number of bytes.",
     (
         members(pointer("uint16_t"), "channels", note="of each input"),
         members(pointer("int32_t"), "multipliers"),
@@ -109,14 +108,13 @@ JOIN = Kernel("join", JOIN_LAYER, joined_bytes)
 CONVOLUTION_LAYER = Struct(
     "int8/convolution",
     "convolution_layer",
-    "CONV_2D and FULLY_CONNECTED on 8 bits. Weights: blocks of 16 output channels (the last may have fewer); "
-    "in a block, for each group of 4 values of a kernel, the 4 values of each channel. A kernel's values run "
-    "by filter row, filter column, input channel, and end with zeros up to a whole group. `bias` holds the "
-    "input's zero point times the sum of the channel's kernel taken away, so that the kernel can multiply "
-    "codes as they are. `padding` is one pixel of input zero points, NULL where the filter never reaches over "
-    "the edge.",
+    "CONV_2D and FULLY_CONNECTED on int8. Weights are in blocks of 16 output channels (the last may have fewer), laid "
+    "out (group of 4 kernel values, channel, value). The values of a kernel are in the order filter row, filter "
+    "column, input channel, padded with zeros to whole groups. From `bias` the input's zero point times the sum of the "
+    "channel's kernel is subtracted, so that inputs are multiplied without subtracting their zero point. `padding` is "
+    "one pixel of input zero points, NULL where no window reaches over an edge.",
     (
-        members(pointer("void"), "weights", note="int8_t; in packed_convolution what they are unpacked from"),
+        members(pointer("void"), "weights", note="int8_t; in packed_convolution the packed ones"),
         members(pointer("int32_t"), "bias", "multipliers"),
         members(pointer("int8_t"), "shifts"),
         members(pointer("int8_t"), "padding"),
@@ -131,8 +129,8 @@ CONVOLUTION = Kernel("convolution", CONVOLUTION_LAYER)
 GROUPED_CONVOLUTION_LAYER = Struct(
     "int8/grouped_convolution",
     "grouped_convolution_layer",
-    "CONV_2D on 8 bits whose input and output channels are in groups. `plain` is the convolution of the "
-    "first group; weights, bias and multipliers of the others follow.",
+    "Grouped CONV_2D on int8. `plain` is the convolution of the first group; the weights, biases and multipliers of "
+    "the other groups follow its own in memory.",
     (members(UINT16, "groups"),),
     extends=CONVOLUTION_LAYER,
 )
@@ -149,10 +147,9 @@ COPY = Kernel("copy", COPY_LAYER)
 DEPTHWISE_LAYER = Struct(
     "int8/depthwise",
     "depthwise_layer",
-    "DEPTHWISE_CONV_2D on 8 bits. Weights are tap by tap, as many as there are output channels. Bias as in "
-    "convolution.",
+    "DEPTHWISE_CONV_2D on int8. Weights are (tap, output channel); `bias` is as in `convolution_layer`.",
     (
-        members(pointer("void"), "weights", note="int8_t; in packed_depthwise what they are unpacked from"),
+        members(pointer("void"), "weights", note="int8_t; in packed_depthwise the packed ones"),
         members(pointer("int32_t"), "bias", "multipliers"),
         members(pointer("int8_t"), "shifts"),
         *WINDOW,
@@ -165,9 +162,9 @@ DEPTHWISE = Kernel("depthwise", DEPTHWISE_LAYER)
 GLOBAL_POOL_LAYER = Struct(
     "int8/global_pool",
     "global_pool_layer",
-    "AVERAGE_POOL_2D and MEAN over the whole image, int8: each call adds a rectangle to the accumulators; the "
-    "call with the last pixel makes the output of them. The sums are int16 or int32, as `wide` says. A mean "
-    "(`multiplier` not 0) divides by the fixed-point multiplier, a pool by the number of elements.",
+    "AVERAGE_POOL_2D and MEAN over the whole image, int8. Each call adds a rectangle to the accumulators in scratch, "
+    "int16 or (`wide`) int32; the call with the last pixel computes the output from them. MEAN (`multiplier` not 0) "
+    "divides by the fixed-point multiplier, a pool by the number of elements.",
     (
         members(INT32, "multiplier"),
         members(INT32, "count"),
@@ -182,7 +179,7 @@ GLOBAL_POOL = Kernel("global_pool", GLOBAL_POOL_LAYER)
 TABLE_LAYER = Struct(
     "int8/lookup",
     "table_layer",
-    "LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU of int8 or uint8: the output's byte for each of the input's 256.",
+    "LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU of int8 or uint8 by a table of the output for each of 256 inputs.",
     (
         members(pointer("uint8_t"), "entries"),
         members(INT32, "channels"),
@@ -193,12 +190,12 @@ TABLE = Kernel("table", TABLE_LAYER)
 MIRROR_PAD_LAYER = Struct(
     "int8/mirror_pad",
     "mirror_pad_layer",
-    "MIRROR_PAD of a whole tensor of at most three axes, elements of any whole number of bytes.",
+    "MIRROR_PAD of a whole tensor of at most three axes; elements have any whole number of bytes.",
     (
         members(INT32, "in_size", "out_size", count=3),
-        members(INT32, "before", count=3, note="padding ahead of each axis"),
+        members(INT32, "before", count=3, note="padding in front of each axis"),
         members(INT32, "in_channels", "out_channels"),
-        members(UINT8, "repeats_border", note="SYMMETRIC; REFLECT does not"),
+        members(UINT8, "repeats_border", note="mode SYMMETRIC, else REFLECT"),
     ),
 )
 MIRROR_PAD = Kernel("mirror_pad", MIRROR_PAD_LAYER)
@@ -206,9 +203,9 @@ MIRROR_PAD = Kernel("mirror_pad", MIRROR_PAD_LAYER)
 PAD_LAYER = Struct(
     "int8/pad",
     "pad_layer",
-    "PAD and PADV2 of rows and columns, elements of 1, 2 or 4 bytes.",
+    "PAD and PADV2 of rows and columns; elements have 1, 2 or 4 bytes.",
     (
-        members(UINT32, "fill", note="the bits of a padded element"),
+        members(UINT32, "fill", note="bits of the padding value"),
         members(UINT16, "in_rows", "in_columns", "channels"),
         members(UINT16, "top", "left", note="padding above and to the left"),
     ),
@@ -218,7 +215,8 @@ PAD = Kernel("pad", PAD_LAYER)
 WINDOW_POOL_LAYER = Struct(
     "int8/pool",
     "window_pool_layer",
-    "AVERAGE_POOL_2D and MAX_POOL_2D with a sliding window, int8 or uint8. Padding counts for nothing.",
+    "AVERAGE_POOL_2D and MAX_POOL_2D with a sliding window, int8 or uint8. Padding is excluded from sum, count and "
+    "maximum.",
     (
         members(UINT16, "in_rows", "in_columns", "channels"),
         members(UINT16, "filter_rows", "filter_columns", "stride_rows", "stride_columns"),
@@ -230,30 +228,29 @@ WINDOW_POOL_LAYER = Struct(
 AVERAGE_POOL = Kernel("average_pool", WINDOW_POOL_LAYER)
 MAX_POOL = Kernel("max_pool", WINDOW_POOL_LAYER)
 
-REAL_CODES_LAYER = Struct(
+FLOAT_CONVERSION_LAYER = Struct(
     "int8/quantize",
-    "real_codes_layer",
+    "float_conversion_layer",
     "QUANTIZE from float32 to int8 or uint8, and DEQUANTIZE back.",
     (
         members(FLOAT, "scale"),
-        members(FLOAT, "zero", note="a camera's zero may be between two codes"),
+        members(FLOAT, "zero", note="not always an integer: a camera's is 127.5"),
         members(INT32, "channels"),
         members(INT16, "lowest", "highest"),
         members(UINT8, "is_unsigned"),
     ),
 )
-QUANTIZE_REAL = Kernel("quantize_real", REAL_CODES_LAYER)
-DEQUANTIZE = Kernel("dequantize", REAL_CODES_LAYER)
+QUANTIZE_REAL = Kernel("quantize_real", FLOAT_CONVERSION_LAYER)
+DEQUANTIZE = Kernel("dequantize", FLOAT_CONVERSION_LAYER)
 
 SUMS_LAYER = Struct(
     "int8/reduce",
     "sums_layer",
-    "AVERAGE_POOL_2D over the whole image, MEAN and SUM, of int8 or uint8. The sums are in `scratch`, of "
-    "`sum_bytes` each. `running_sums` takes the image rectangle by rectangle; `axis_sums` a whole tensor: its "
-    "axes in `axes`, sizes first, then by how much each step along an axis moves on in the output (0: that "
-    "axis is summed over).",
+    "AVERAGE_POOL_2D over the whole image, MEAN and SUM, of int8 or uint8; accumulators of `sum_bytes` in scratch. "
+    "`running_sums` adds the image rectangle by rectangle. `axis_sums` reads a whole tensor: `axes` are the sizes of "
+    "its axes, then the stride of each axis in the output (0 for a reduced axis).",
     (
-        members(pointer("int32_t"), "axes", note="NULL for accumulators"),
+        members(pointer("int32_t"), "axes", note="NULL for `running_sums`"),
         members(INT32, "multiplier"),
         members(INT32, "count", note="elements in each sum"),
         members(INT32, "outputs"),
@@ -271,7 +268,7 @@ AXIS_SUMS = Kernel("axis_sums", SUMS_LAYER, summed_axes_bytes)
 REQUANTIZE_LAYER = Struct(
     "int8/requantize",
     "requantize_layer",
-    "QUANTIZE from one 8-bit code to another, signed or not.",
+    "QUANTIZE between 8-bit values, signed or unsigned.",
     (
         members(INT32, "multiplier"),
         members(INT16, "in_zero", "out_zero", "lowest", "highest"),
@@ -285,8 +282,8 @@ REQUANTIZE = Kernel("requantize", REQUANTIZE_LAYER)
 RESIZE_LAYER = Struct(
     "int8/resize",
     "resize_layer",
-    "RESIZE_BILINEAR of int8, positions in 1/1024; and the same fused with ARG_MAX over the channels, which "
-    "writes labels of `label_bytes` each. position = out * step + offset, along rows and columns.",
+    "RESIZE_BILINEAR of int8, alone and fused with ARG_MAX over the channels. Input position = out * step + offset, in "
+    "units of 1/1024 pixel.",
     (
         members(INT32, "step_rows", "step_columns", "offset_rows", "offset_columns"),
         members(UINT16, "in_rows", "in_columns", "channels"),
@@ -298,11 +295,12 @@ RESIZE_ARGMAX = Kernel("resize_argmax", RESIZE_LAYER)
 NEAREST_LAYER = Struct(
     "int8/resize_nearest",
     "nearest_layer",
-    "RESIZE_NEAREST_NEIGHBOR, elements of any whole number of bytes. position = (out + offset) * step, in float32.",
+    "RESIZE_NEAREST_NEIGHBOR; elements have any whole number of bytes. Input position = (out + offset) * step, in "
+    "float32.",
     (
         members(FLOAT, "step_rows", "step_columns", "offset"),
         members(UINT16, "in_rows", "in_columns", "channels"),
-        members(UINT8, "rounds_rows", "rounds_columns", note="to the nearest, where corners are aligned; else down"),
+        members(UINT8, "rounds_rows", "rounds_columns", note="to nearest with aligned corners, else down"),
     ),
 )
 RESIZE_NEAREST = Kernel("resize_nearest", NEAREST_LAYER)
@@ -312,8 +310,8 @@ SOFTMAX_LAYER = Struct(
     "softmax_layer",
     "SOFTMAX over the channels of int8 or uint8.",
     (
-        members(INT32, "multiplier", note="from differences of codes to Q5.26"),
-        members(INT32, "smallest", note="differences below it have a power that rounds to 0"),
+        members(INT32, "multiplier", note="from differences of inputs to Q5.26"),
+        members(INT32, "smallest", note="exp of smaller differences rounds to 0"),
         members(INT16, "lowest", "highest"),
         members(INT32, "channels"),
         members(INT8, "shift"),
@@ -325,11 +323,11 @@ SOFTMAX = Kernel("softmax", SOFTMAX_LAYER)
 BLOCKS_LAYER = Struct(
     "int8/space_to_depth",
     "blocks_layer",
-    "DEPTH_TO_SPACE and SPACE_TO_DEPTH, elements of any whole number of bytes: channel (y * block + x) * "
-    "channels + c of a deep pixel is channel c of pixel (y, x) of a block.",
+    "DEPTH_TO_SPACE and SPACE_TO_DEPTH; elements have any whole number of bytes. Channel (y * block + x) * channels + "
+    "c of a pixel of the deep tensor is channel c of pixel (y, x) of a block of the other.",
     (
         members(UINT16, "block"),
-        members(UINT16, "channels", note="of a shallow pixel"),
+        members(UINT16, "channels", note="of the tensor with fewer channels"),
     ),
 )
 DEPTH_TO_SPACE = Kernel("depth_to_space", BLOCKS_LAYER)
@@ -338,10 +336,10 @@ SPACE_TO_DEPTH = Kernel("space_to_depth", BLOCKS_LAYER)
 STRIDED_LAYER = Struct(
     "int8/strided",
     "strided_layer",
-    "RESHAPE, SQUEEZE, EXPAND_DIMS, TRANSPOSE, SLICE, STRIDED_SLICE and SPLIT of whole tensors, elements of "
-    "any whole number of bytes: the output's elements in order, read from the input in strides. `axes` are "
-    "the sizes of the output's axes, then how many of the input's elements are from one step along each axis "
-    "to the next. Output k begins at the input's element `first + k * next`.",
+    "RESHAPE, SQUEEZE, EXPAND_DIMS, TRANSPOSE, SLICE, STRIDED_SLICE and SPLIT of whole tensors; elements have any "
+    "whole number of bytes. The output's elements are written in order and read from the input by strides: `axes` are "
+    "the sizes of the output's axes, then the input stride of each in elements. Output k begins at input element "
+    "`first + k * next`.",
     (
         members(pointer("int32_t"), "axes"),
         members(INT32, "first", "next"),

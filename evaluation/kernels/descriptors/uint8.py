@@ -1,4 +1,4 @@
-"""Kernels on int8 or uint8 whose weights have zero points, and what the faster int8 ones do not take."""
+"""Descriptors of kernels on int8 or uint8 with weight zero points, and of operators the int8 family lacks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _PRODUCTS = (
     members(INT8, "format"),
     members(UINT8, "per_channel", "is_unsigned"),
 )
-"""Of both convolutions."""
+"""Members common to CONV_2D, TRANSPOSE_CONV and DEPTHWISE_CONV_2D."""
 CONVOLUTION_LAYER = Struct(
     "uint8/convolution",
     "uint8_convolution_layer",
-    "CONV_2D and TRANSPOSE_CONV of int8 or uint8 by weights of the same type with their zero points: what the "
-    "faster kernels do not take. Weights are by output channel, filter row, filter column and input channel. "
-    "Where `format` is not negative they are stored sparse (see low_bit/unpack.h), less their zero point, and "
-    "come through scratch, one output channel at a time. In `bias` the input's zero point times the sum of "
-    "the kernel is taken away, but for TRANSPOSE_CONV, where it is NULL if there is none.",
+    "CONV_2D and TRANSPOSE_CONV of int8 or uint8 with weights of the same type and their zero point. Weights are "
+    "(output channel, filter row, filter column, input channel). With `format` >= 0 they are sparse "
+    "(low_bit/unpack.h), stored less their zero point, and unpacked into scratch one output channel at a time. From "
+    "`bias` the input's zero point times the sum of the kernel is subtracted, except for TRANSPOSE_CONV, where `bias` "
+    "may be NULL.",
     _PRODUCTS,
 )
 CONVOLUTION = Kernel("uint8_convolution", CONVOLUTION_LAYER)
@@ -33,10 +33,9 @@ TRANSPOSED = Kernel("uint8_transposed", CONVOLUTION_LAYER)
 DEPTHWISE_LAYER = Struct(
     "uint8/depthwise",
     "uint8_depthwise_layer",
-    "DEPTHWISE_CONV_2D of int8 or uint8 by weights of the same type with their zero points. Weights are tap "
-    "by tap, as many as there are output channels. Where `format` is not negative they are stored sparse (see "
-    "low_bit/unpack.h), the taps of one output channel after another, less their zero point, and come through "
-    "scratch. Bias as in convolution.",
+    "DEPTHWISE_CONV_2D of int8 or uint8 with weights of the same type and their zero point. Weights are (tap, output "
+    "channel). With `format` >= 0 they are sparse (low_bit/unpack.h), a row of taps for each output channel, stored "
+    "less their zero point, and unpacked into scratch. `bias` is as in uint8_convolution_layer.",
     _PRODUCTS,
 )
 DEPTHWISE = Kernel("uint8_depthwise", DEPTHWISE_LAYER)
@@ -44,15 +43,15 @@ DEPTHWISE = Kernel("uint8_depthwise", DEPTHWISE_LAYER)
 FULLY_CONNECTED_LAYER = Struct(
     "uint8/fully_connected",
     "uint8_fully_connected_layer",
-    "FULLY_CONNECTED of several rows, int8 or uint8, whole. The rows follow one another in the tensors' "
-    "elements, whatever their shapes. Weights and bias as in struct uint8_convolution_layer.",
+    "FULLY_CONNECTED of several rows of a whole tensor, int8 or uint8. The rows follow one another in the tensors' "
+    "elements, whatever the shapes. Weights and bias are as in uint8_convolution_layer.",
     (
         members(pointer("uint8_t"), "weights"),
         members(pointer("int32_t"), "bias", "multipliers"),
         members(pointer("int8_t"), "shifts"),
         members(UINT32, "entries", note="of a relative index"),
-        members(INT32, "rows", "values", "outputs", note="values of a row that is read, and of one that is written"),
-        members(INT32, "in_channels", "out_channels", note="of a pixel of the tensors that hold the rows"),
+        members(INT32, "rows", "values", "outputs", note="values of an input row; of an output row"),
+        members(INT32, "in_channels", "out_channels", note="of a pixel of the input and output tensors"),
         members(INT16, "weight_zero", "out_zero", "lowest", "highest"),
         members(INT8, "format"),
         members(UINT8, "per_channel", "round_once", "is_unsigned"),
@@ -63,8 +62,8 @@ FULLY_CONNECTED = Kernel("uint8_fully_connected", FULLY_CONNECTED_LAYER)
 RESIZE_REAL_LAYER = Struct(
     "uint8/resize",
     "resize_real_layer",
-    "RESIZE_BILINEAR of uint8, positions and weights in float32; and the same fused with ARG_MAX over the "
-    "channels. position = (out + offset) * step - offset, along rows and columns.",
+    "RESIZE_BILINEAR of uint8 in float32, alone and fused with ARG_MAX over the channels. Input position = (out + "
+    "offset) * step - offset.",
     (
         members(FLOAT, "step_rows", "step_columns", "offset"),
         members(UINT16, "in_rows", "in_columns", "channels"),

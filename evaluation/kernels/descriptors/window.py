@@ -1,4 +1,4 @@
-"""Members that the structs of all convolutions have."""
+"""Members common to the structs of all convolutions."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ WINDOW = (
     members(UINT16, "stride_rows", "stride_columns", "dilation_rows", "dilation_columns"),
     members(INT16, "before_rows", "before_columns"),
 )
-"""Sizes of input and filter, steps, and the padding ahead of the input."""
+"""Sizes of input and filter, strides, dilations, and the padding above and to the left of the input."""

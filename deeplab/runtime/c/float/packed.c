@@ -9,13 +9,13 @@ enum { PACKED_PIXELS = 8 };
 
 /* A float16 as float32; infinities do not occur. The product brings the exponent from float16's bias to float32's, and
  * makes numbers below the smallest normal float16 right as well. */
-static float float_of_half(uint32_t code)
+static float float_of_half(uint32_t half)
 {
-    uint32_t bits = (code & 0x7fff) << 13;
+    uint32_t bits = (half & 0x7fff) << 13;
     float value;
     memcpy(&value, &bits, sizeof value);
     value *= 5192296858534827628530496329220096.0f; /* 2^112 */
-    return code & 0x8000 ? -value : value;
+    return half & 0x8000 ? -value : value;
 }
 
 /* The next channel's kernel, in scratch. */
@@ -24,9 +24,9 @@ static const float *next_float_row(struct unpacker *u, uint8_t *scratch, int32_t
     float *row = (float *)(void *)scratch;
     unpack_row(u, scratch, length, (int)sizeof *row);
     for (int32_t i = 0; u->bits == 16 && i < length; i++) {
-        uint32_t code;
-        memcpy(&code, row + i, sizeof code);
-        row[i] = float_of_half(code);
+        uint32_t half;
+        memcpy(&half, row + i, sizeof half);
+        row[i] = float_of_half(half);
     }
     return row;
 }

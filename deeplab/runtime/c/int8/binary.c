@@ -3,7 +3,7 @@
 #include "int8/arithmetic.h"
 #include "int8/runs.h"
 
-enum { ADDEND_BITS = 20, SQUARE_BITS = 7 }; /* both operands are raised by these before they are brought to one scale */
+enum { SUM_LEFT_SHIFT = 20, SQUARE_LEFT_SHIFT = 7 }; /* both operands are raised by these before they are brought to one scale */
 
 /* What an operand has at a pixel of the output. */
 static const uint8_t *broadcast_operand(const struct broadcast_layer *l, const uint8_t *constant, const struct view *v,
@@ -16,30 +16,30 @@ static const uint8_t *broadcast_operand(const struct broadcast_layer *l, const u
     return (constant ? constant : v->rows + v->channel) + pixel * (moves & MOVES_CHANNELS ? l->channels : 1);
 }
 
-static int32_t operand_raised(const struct broadcast_layer *l, int32_t centred, int operand, int bits)
+static int32_t shifted_operand(const struct broadcast_layer *l, int32_t centred, int operand, int bits)
 {
     return multiplied((int64_t)centred * (1 << bits), l->multipliers[operand], l->shifts[operand]);
 }
 
-static int32_t combined_codes(const struct broadcast_layer *l, int32_t a, int32_t b)
+static int32_t combined_values(const struct broadcast_layer *l, int32_t a, int32_t b)
 {
     int32_t x = a - l->zeros[0], y = b - l->zeros[1];
     int64_t sum;
     switch (l->kind) {
-    case CODES_SMALLER:
+    case BINARY_MINIMUM:
         return at_most(a, b);
-    case CODES_LARGER:
+    case BINARY_MAXIMUM:
         return at_least(a, b);
-    case CODES_MULTIPLIED:
+    case BINARY_MUL:
         return multiplied(x * y, l->multipliers[0], l->shifts[0]) + l->zeros[2];
-    case CODES_SLOPED:
+    case BINARY_PRELU:
         return multiplied(x >= 0 ? x : x * y, l->multipliers[x < 0], l->shifts[x < 0]) + l->zeros[2];
-    case CODES_SQUARED:
-        x = operand_raised(l, x, 0, SQUARE_BITS) - operand_raised(l, y, 1, SQUARE_BITS);
+    case BINARY_SQUARED_DIFFERENCE:
+        x = shifted_operand(l, x, 0, SQUARE_LEFT_SHIFT) - shifted_operand(l, y, 1, SQUARE_LEFT_SHIFT);
         return multiplied((int64_t)x * x, l->multipliers[2], l->shifts[2]) + l->zeros[2];
     default:
-        sum = operand_raised(l, x, 0, ADDEND_BITS);
-        sum += l->kind == CODES_ADDED ? operand_raised(l, y, 1, ADDEND_BITS) : -operand_raised(l, y, 1, ADDEND_BITS);
+        sum = shifted_operand(l, x, 0, SUM_LEFT_SHIFT);
+        sum += l->kind == BINARY_ADD ? shifted_operand(l, y, 1, SUM_LEFT_SHIFT) : -shifted_operand(l, y, 1, SUM_LEFT_SHIFT);
         return multiplied(sum, l->multipliers[2], l->shifts[2]) + l->zeros[2];
     }
 }
@@ -57,8 +57,8 @@ void broadcast(const void *layer, const struct view *in, const struct view *out,
             const uint8_t *b = broadcast_operand(l, l->right, second, l->moves[1], row, column);
             uint8_t *to = pixel_of(out, row, column);
             for (int32_t c = 0; c < l->channels; c++) {
-                int32_t first = code_of(a[c * step_a], l->is_unsigned), other = code_of(b[c * step_b], l->is_unsigned);
-                to[c] = (uint8_t)clamped(combined_codes(l, first, other), l->lowest, l->highest);
+                int32_t first = value_of(a[c * step_a], l->is_unsigned), other = value_of(b[c * step_b], l->is_unsigned);
+                to[c] = (uint8_t)clamped(combined_values(l, first, other), l->lowest, l->highest);
             }
         }
 }

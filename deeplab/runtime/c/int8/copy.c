@@ -17,7 +17,7 @@ static void copy_elements(const uint8_t *from, ptrdiff_t from_first, uint8_t *to
         memcpy(to, from, (size_t)(whole * bits / 8));
     }
     for (ptrdiff_t i = 0; i < count; i++)
-        put_narrow_code(to, bits, to_first + i, narrow_code(from, bits, from_first + i));
+        put_subbyte_element(to, bits, to_first + i, subbyte_element(from, bits, from_first + i));
 }
 
 void copy(const void *layer, const struct view *in, const struct view *out, const struct region *at, uint8_t *scratch)
@@ -28,7 +28,7 @@ void copy(const void *layer, const struct view *in, const struct view *out, cons
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++) {
         for (int32_t column = at->left; column < at->right; column += pixels)
-            copy_elements(row_of(in, row), element_of(in, column), row_of(out, row), element_of(out, column), in->bits,
+            copy_elements(row_of(in, row), element_index(in, column), row_of(out, row), element_index(out, column), in->bits,
                           (ptrdiff_t)pixels * l->channels);
     }
 }

@@ -30,7 +30,7 @@ void average_pool(const void *layer, const struct view *in, const struct view *o
                     for (int32_t k = w.left; k < w.right; k++) {
                         const uint8_t *from = pixel_of(in, r, k) + first;
                         for (int c = 0; c < channels; c++)
-                            sums[c] += code_of(from[c], l->is_unsigned);
+                            sums[c] += value_of(from[c], l->is_unsigned);
                     }
                 uint8_t *to = pixel_of(out, row, column) + first;
                 for (int c = 0; c < channels; c++) {
@@ -59,7 +59,7 @@ void max_pool(const void *layer, const struct view *in, const struct view *out, 
                     for (int32_t k = w.left; k < w.right; k++) {
                         const uint8_t *from = pixel_of(in, r, k) + first;
                         for (int c = 0; c < channels; c++)
-                            largest[c] = at_least(largest[c], code_of(from[c], l->is_unsigned));
+                            largest[c] = at_least(largest[c], value_of(from[c], l->is_unsigned));
                     }
                 for (int c = 0; c < channels; c++)
                     to[first + c] = (uint8_t)clamped(largest[c], l->lowest, l->highest);

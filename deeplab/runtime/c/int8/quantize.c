@@ -1,4 +1,4 @@
-/* From real numbers to codes and back. */
+/* From real numbers to values and back. */
 #include "program/kernels.h"
 #include "int8/rounding.h"
 #include "int8/runs.h"
@@ -6,7 +6,7 @@
 void quantize_real(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                    uint8_t *scratch)
 {
-    const struct real_codes_layer *l = layer;
+    const struct float_conversion_layer *l = layer;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++)
         for (int32_t column = at->left; column < at->right; column++) {
@@ -14,9 +14,9 @@ void quantize_real(const void *layer, const struct view *in, const struct view *
             uint8_t *to = pixel_of(out, row, column);
             for (int32_t c = 0; c < l->channels; c++) {
                 /* clamped before it becomes an integer, as far values do not fit one */
-                float code = rounded(from[c] / l->scale) + l->zero;
-                code = !(code > l->lowest) ? l->lowest : code > l->highest ? l->highest : code;
-                to[c] = (uint8_t)(int32_t)code;
+                float value = rounded(from[c] / l->scale) + l->zero;
+                value = !(value > l->lowest) ? l->lowest : value > l->highest ? l->highest : value;
+                to[c] = (uint8_t)(int32_t)value;
             }
         }
 }
@@ -24,13 +24,13 @@ void quantize_real(const void *layer, const struct view *in, const struct view *
 void dequantize(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                 uint8_t *scratch)
 {
-    const struct real_codes_layer *l = layer;
+    const struct float_conversion_layer *l = layer;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++)
         for (int32_t column = at->left; column < at->right; column++) {
             const uint8_t *from = pixel_of(in, row, column);
             float *to = (float *)(void *)pixel_of(out, row, column);
             for (int32_t c = 0; c < l->channels; c++) /* in double, rounded once */
-                to[c] = (float)((double)l->scale * ((double)code_of(from[c], l->is_unsigned) - (double)l->zero));
+                to[c] = (float)((double)l->scale * ((double)value_of(from[c], l->is_unsigned) - (double)l->zero));
         }
 }

@@ -24,16 +24,16 @@ static void write_sums(const struct sums_layer *l, const struct view *out, const
 {
     for (int32_t i = 0; i < l->outputs; i++) {
         int64_t sum = sum_in_scratch(sums, l->sum_bytes, i), centred = sum - (int64_t)l->in_zero * l->count;
-        int32_t code;
+        int32_t value;
         if (l->becomes == POOLED_MEAN) {
             int32_t half = l->count / 2;
-            code = (int32_t)(sum >= 0 ? (sum + half) / l->count : -((half - sum) / l->count));
+            value = (int32_t)(sum >= 0 ? (sum + half) / l->count : -((half - sum) / l->count));
         } else if (l->becomes == SCALED_MEAN) {
-            code = multiplied(centred, l->multiplier, l->shift) + l->out_zero;
+            value = multiplied(centred, l->multiplier, l->shift) + l->out_zero;
         } else {
-            code = multiplied_once(centred, l->multiplier, l->shift) + l->out_zero;
+            value = multiplied_once(centred, l->multiplier, l->shift) + l->out_zero;
         }
-        *whole_element(out, l->out_channels, i) = (uint8_t)clamped(code, l->lowest, l->highest);
+        *whole_element(out, l->out_channels, i) = (uint8_t)clamped(value, l->lowest, l->highest);
     }
 }
 
@@ -47,7 +47,7 @@ void running_sums(const void *layer, const struct view *in, const struct view *o
         for (int32_t column = at->left; column < at->right; column++) {
             const uint8_t *from = pixel_of(in, row, column);
             for (int32_t c = 0; c < l->in_channels; c++)
-                add_to_sum(scratch, l->sum_bytes, c, code_of(from[c], l->is_unsigned));
+                add_to_sum(scratch, l->sum_bytes, c, value_of(from[c], l->is_unsigned));
         }
     if (at->bottom == l->in_rows && at->right == l->in_columns)
         write_sums(l, out, scratch);
@@ -63,7 +63,7 @@ void axis_sums(const void *layer, const struct view *in, const struct view *out,
     (void)at;
     memset(scratch, 0, (size_t)l->outputs * l->sum_bytes);
     do {
-        add_to_sum(scratch, l->sum_bytes, to, code_of(*whole_element(in, l->in_channels, from++), l->is_unsigned));
+        add_to_sum(scratch, l->sum_bytes, to, value_of(*whole_element(in, l->in_channels, from++), l->is_unsigned));
         for (axis = l->rank - 1; axis >= 0; axis--) {
             to += steps[axis];
             if (++place[axis] < sizes[axis])

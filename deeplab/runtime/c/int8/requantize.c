@@ -1,13 +1,13 @@
-/* QUANTIZE from one 8-bit code to another: by a table of all codes, where there are enough to make it worth while. */
+/* QUANTIZE from one 8-bit value to another: by a table of all values, where there are enough to make it worth while. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 
-enum { CODES = 256 };
+enum { TABLE_ENTRIES = 256 };
 
 static uint8_t requantized(const struct requantize_layer *l, uint8_t from)
 {
-    int32_t code = l->from_unsigned ? from : (int8_t)from;
-    int32_t scaled = multiplied(code - l->in_zero, l->multiplier, l->shift);
+    int32_t value = l->from_unsigned ? from : (int8_t)from;
+    int32_t scaled = multiplied(value - l->in_zero, l->multiplier, l->shift);
     return (uint8_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
 }
 
@@ -18,7 +18,7 @@ static int only_flips(const struct requantize_layer *l)
         && !l->to_unsigned;
 }
 
-/* `count` consecutive codes; `table` may be NULL. */
+/* `count` consecutive values; `table` may be NULL. */
 static void requantize_run(const struct requantize_layer *l, const uint8_t *table, const uint8_t *from, uint8_t *to,
                            int count)
 {
@@ -39,11 +39,11 @@ void requantize(const void *layer, const struct view *in, const struct view *out
     const struct requantize_layer *l = layer;
     int32_t columns = at->right - at->left, rows = at->bottom - at->top;
     int together = in->pitch == l->channels && out->pitch == l->channels;
-    int tabled = !only_flips(l) && rows * columns > CODES / l->channels;
-    uint8_t table[CODES];
+    int tabled = !only_flips(l) && rows * columns > TABLE_ENTRIES / l->channels;
+    uint8_t table[TABLE_ENTRIES];
     (void)scratch;
-    for (int code = 0; code < (tabled ? CODES : 0); code++)
-        table[code] = requantized(l, (uint8_t)code);
+    for (int value = 0; value < (tabled ? TABLE_ENTRIES : 0); value++)
+        table[value] = requantized(l, (uint8_t)value);
     for (int32_t row = at->top; row < at->bottom; row++) {
         const uint8_t *from = pixel_of(in, row, at->left);
         uint8_t *to = pixel_of(out, row, at->left);

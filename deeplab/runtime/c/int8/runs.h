@@ -1,4 +1,4 @@
-/* Elements that follow one another, and the codes they hold. */
+/* Elements that follow one another, and the values they hold. */
 #ifndef RUNS_H
 #define RUNS_H
 
@@ -18,7 +18,7 @@ static inline uint8_t *whole_element(const struct view *v, int32_t channels, int
     return v->rows + (place + v->channel) * (v->bits / 8);
 }
 
-static inline int32_t code_of(uint8_t byte, int is_unsigned)
+static inline int32_t value_of(uint8_t byte, int is_unsigned)
 {
     return is_unsigned ? byte : (int8_t)byte;
 }

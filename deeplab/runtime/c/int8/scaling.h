@@ -1,4 +1,4 @@
-/* The scaling of a layer's sums to codes: what convolution and depthwise share, whatever the instructions. */
+/* The scaling of a layer's sums to values: what convolution and depthwise share, whatever the instructions. */
 #ifndef SCALING_H
 #define SCALING_H
 
@@ -20,7 +20,7 @@ static inline int32_t multiplied_down(int32_t x, int32_t mantissa, int shift)
     return (y >> shift) + ((y & ones) > (ones >> 1) + (y < 0));
 }
 
-/* The codes of sums of consecutive channels. */
+/* The values of sums of consecutive channels. */
 static inline void scale_sums(const struct scaling *s, const int32_t *sums, int channel, int channels, int8_t *out)
 {
     for (int c = 0; c < channels; c++) {

@@ -37,7 +37,7 @@ static int64_t fixed_reciprocal(int64_t a)
     return x * 2 > INT32_MAX ? INT32_MAX : x * 2;
 }
 
-/* exp of a difference of codes, 0 if it is out of range. */
+/* exp of a difference of values, 0 if it is out of range. */
 static int64_t power_of(const struct softmax_layer *l, int32_t difference)
 {
     return difference < l->smallest ? 0 : fixed_exp(multiplied(difference, l->multiplier, l->shift));
@@ -52,21 +52,21 @@ void softmax(const void *layer, const struct view *in, const struct view *out, c
         for (int32_t column = at->left; column < at->right; column++) {
             const uint8_t *from = pixel_of(in, row, column);
             uint8_t *to = pixel_of(out, row, column);
-            int32_t largest = code_of(from[0], l->is_unsigned);
+            int32_t largest = value_of(from[0], l->is_unsigned);
             int64_t total = 0;
             int headroom = 32;
             for (int32_t c = 1; c < l->channels; c++)
-                largest = at_least(largest, code_of(from[c], l->is_unsigned));
+                largest = at_least(largest, value_of(from[c], l->is_unsigned));
             for (int32_t c = 0; c < l->channels; c++)
-                total += divided_by_power_of_two(power_of(l, code_of(from[c], l->is_unsigned) - largest), TOTAL_BITS);
+                total += divided_by_power_of_two(power_of(l, value_of(from[c], l->is_unsigned) - largest), TOTAL_BITS);
             for (int64_t rest = total; rest > 0; rest >>= 1)
                 headroom--;
             int64_t reciprocal = fixed_reciprocal(total * ((int64_t)1 << headroom) - ((int64_t)1 << 31));
             int shift = TOTAL_BITS - headroom + 31 - 8; /* the output's scale is 1/256 */
             for (int32_t c = 0; c < l->channels; c++) {
-                int64_t power = power_of(l, code_of(from[c], l->is_unsigned) - largest);
-                int64_t code = divided_by_power_of_two(fixed_product(reciprocal, power), shift) + l->lowest;
-                to[c] = (uint8_t)(code > l->highest ? l->highest : code);
+                int64_t power = power_of(l, value_of(from[c], l->is_unsigned) - largest);
+                int64_t value = divided_by_power_of_two(fixed_product(reciprocal, power), shift) + l->lowest;
+                to[c] = (uint8_t)(value > l->highest ? l->highest : value);
             }
         }
 }

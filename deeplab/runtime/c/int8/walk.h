@@ -1,5 +1,5 @@
 /* The input of a convolution, as runs of values of a few pixels: the taps of the filter one after another, or, where
- * the channels do not come in whole groups of 4 or the codes are narrower than a byte, gathered in portions. PIXELS is
+ * the channels do not come in whole groups of 4 or the values are narrower than a byte, gathered in portions. PIXELS is
  * the instructions' own. */
 #ifndef WALK_H
 #define WALK_H

@@ -1,11 +1,11 @@
-/* ADD of two tensors of one shape, codes of any width. */
+/* ADD of two tensors of one shape, values of any width. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "low_bit/elements.h"
 
-static inline int32_t raised_code(const struct low_bit_add_layer *l, int operand, int16_t code)
+static inline int32_t low_bit_operand(const struct low_bit_add_layer *l, int operand, int16_t value)
 {
-    int64_t raised = (int64_t)(code - l->zeros[operand]) * (1 << l->left_shift);
+    int64_t raised = (int64_t)(value - l->zeros[operand]) * (1 << l->left_shift);
     return multiplied(raised, l->multipliers[operand], l->shifts[operand]);
 }
 
@@ -13,7 +13,7 @@ void low_bit_add(const void *layer, const struct view *in, const struct view *ou
                uint8_t *scratch)
 {
     const struct low_bit_add_layer *l = layer;
-    /* Where nothing is between the pixels, a row is one run of codes. */
+    /* Where nothing is between the pixels, a row is one run of values. */
     int joined = in[0].pitch == l->channels && in[1].pitch == l->channels && out->pitch == l->channels;
     int32_t pixels = joined ? at->right - at->left : 1;
     (void)scratch;
@@ -22,17 +22,17 @@ void low_bit_add(const void *layer, const struct view *in, const struct view *ou
         uint8_t *to = row_of(out, row);
         for (int32_t column = at->left; column < at->right; column += pixels) {
             int32_t count = pixels * l->channels;
-            for (int32_t done = 0; done < count; done += CODES_AT_ONCE) {
-                int run = at_most(CODES_AT_ONCE, count - done);
-                int16_t x[CODES_AT_ONCE], y[CODES_AT_ONCE];
-                load_codes(a, in[0].bits, element_of(&in[0], column) + done, run, x);
-                load_codes(b, in[1].bits, element_of(&in[1], column) + done, run, y);
+            for (int32_t done = 0; done < count; done += ELEMENTS_AT_ONCE) {
+                int run = at_most(ELEMENTS_AT_ONCE, count - done);
+                int16_t x[ELEMENTS_AT_ONCE], y[ELEMENTS_AT_ONCE];
+                load_elements(a, in[0].bits, element_index(&in[0], column) + done, run, x);
+                load_elements(b, in[1].bits, element_index(&in[1], column) + done, run, y);
                 for (int i = 0; i < run; i++) {
-                    int64_t sum = (int64_t)raised_code(l, 0, x[i]) + raised_code(l, 1, y[i]);
+                    int64_t sum = (int64_t)low_bit_operand(l, 0, x[i]) + low_bit_operand(l, 1, y[i]);
                     int32_t scaled = multiplied(sum, l->multipliers[2], l->shifts[2]);
                     x[i] = (int16_t)clamped(scaled + l->zeros[2], l->lowest, l->highest);
                 }
-                store_codes(to, out->bits, element_of(out, column) + done, run, x);
+                store_elements(to, out->bits, element_index(out, column) + done, run, x);
             }
         }
     }

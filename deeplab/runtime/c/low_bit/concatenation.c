@@ -1,4 +1,4 @@
-/* CONCATENATION along the channels, codes of any width. */
+/* CONCATENATION along the channels, values of any width. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "low_bit/elements.h"
@@ -14,15 +14,15 @@ void low_bit_concatenation(const void *layer, const struct view *in, const struc
             const uint8_t *from = row_of(&in[i], row);
             uint8_t *to = row_of(out, row);
             for (int32_t column = at->left; column < at->right; column++) {
-                for (int32_t done = 0; done < l->channels[i]; done += CODES_AT_ONCE) {
-                    int run = at_most(CODES_AT_ONCE, l->channels[i] - done);
-                    int16_t codes[CODES_AT_ONCE];
-                    load_codes(from, in[i].bits, element_of(&in[i], column) + done, run, codes);
+                for (int32_t done = 0; done < l->channels[i]; done += ELEMENTS_AT_ONCE) {
+                    int run = at_most(ELEMENTS_AT_ONCE, l->channels[i] - done);
+                    int16_t values[ELEMENTS_AT_ONCE];
+                    load_elements(from, in[i].bits, element_index(&in[i], column) + done, run, values);
                     for (int k = 0; k < run; k++) {
-                        int32_t scaled = multiplied(codes[k] - l->zeros[i], l->multipliers[i], l->shifts[i]);
-                        codes[k] = (int16_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
+                        int32_t scaled = multiplied(values[k] - l->zeros[i], l->multipliers[i], l->shifts[i]);
+                        values[k] = (int16_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
                     }
-                    store_codes(to, out->bits, element_of(out, column) + channel + done, run, codes);
+                    store_elements(to, out->bits, element_index(out, column) + channel + done, run, values);
                 }
             }
         }

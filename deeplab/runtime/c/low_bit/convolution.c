@@ -1,15 +1,15 @@
-/* CONV_2D and FULLY_CONNECTED on codes of any width: all pixels of the rectangle for one output channel, whose weights
+/* CONV_2D and FULLY_CONNECTED on values of any width: all pixels of the rectangle for one output channel, whose weights
  * are at hand, then the next. Products are summed along the input channels, for a few pixels at a time. */
 #include "program/kernels.h"
 #include "low_bit/elements.h"
 #include "low_bit/rescale.h"
 #include "low_bit/unpack.h"
 
-enum { PIXELS_OF_CODES = 8 };
+enum { LOW_BIT_PIXELS = 8 };
 enum { EXACT_TERMS = 256 }; /* products of 16 by 8 bits whose sum fits 32 */
 
 /* sums[pixel] += the inner product of a pixel's values with the weights. Bytes alone go by `packed_convolution`; here
- * they lead to codes of 16 bits, and the sum fits 32. */
+ * they lead to values of 16 bits, and the sum fits 32. */
 static inline void dot_8_8(int64_t *sums, const int8_t *const *x, int pixels, const int8_t *w, int count)
 {
     for (int pixel = 0; pixel < pixels; pixel++) {
@@ -43,39 +43,39 @@ static inline void dot_16_16(int64_t *sums, const int16_t *const *x, int pixels,
     }
 }
 
-/* Codes narrower than a byte, or codes of at most a byte with weights of two: brought to a type of C first. */
-static void dot_narrow(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t first, ptrdiff_t step, int pixels,
+/* Codes narrower than a byte, or values of at most a byte with weights of two: brought to a type of C first. */
+static void dot_converted(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t first, ptrdiff_t step, int pixels,
                        const void *weights, int weight_bytes, int count)
 {
-    for (int done = 0; done < count; done += CODES_AT_ONCE) {
-        int run = at_most(CODES_AT_ONCE, count - done);
+    for (int done = 0; done < count; done += ELEMENTS_AT_ONCE) {
+        int run = at_most(ELEMENTS_AT_ONCE, count - done);
         if (weight_bytes == 1) {
-            int8_t codes[PIXELS_OF_CODES][CODES_AT_ONCE];
-            const int8_t *x[PIXELS_OF_CODES];
+            int8_t values[LOW_BIT_PIXELS][ELEMENTS_AT_ONCE];
+            const int8_t *x[LOW_BIT_PIXELS];
             for (int pixel = 0; pixel < pixels; pixel++) {
-                load_narrow_codes(row, bits, first + pixel * step + done, run, codes[pixel]);
-                x[pixel] = codes[pixel];
+                load_subbyte_elements(row, bits, first + pixel * step + done, run, values[pixel]);
+                x[pixel] = values[pixel];
             }
             dot_8_8(sums, x, pixels, (const int8_t *)weights + done, run);
         } else {
             for (int pixel = 0; pixel < pixels; pixel++) {
-                int16_t codes[CODES_AT_ONCE];
-                const int16_t *const x = codes;
-                load_codes(row, bits, first + pixel * step + done, run, codes);
+                int16_t values[ELEMENTS_AT_ONCE];
+                const int16_t *const x = values;
+                load_elements(row, bits, first + pixel * step + done, run, values);
                 dot_16_16(sums + pixel, &x, 1, (const int16_t *)weights + done, run);
             }
         }
     }
 }
 
-/* sums[pixel] += the inner product of `count` codes with as many weights. The first pixel's codes begin at element
+/* sums[pixel] += the inner product of `count` values with as many weights. The first pixel's values begin at element
  * `first` of a row, those of the next `step` elements on. */
-static void dot_codes(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t first, ptrdiff_t step, int pixels,
+static void dot_elements(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t first, ptrdiff_t step, int pixels,
                       const void *weights, int weight_bytes, int count)
 {
     if (bits == 16) {
         const int16_t *at = (const int16_t *)(const void *)row + first;
-        const int16_t *x[PIXELS_OF_CODES];
+        const int16_t *x[LOW_BIT_PIXELS];
         for (int pixel = 0; pixel < pixels; pixel++)
             x[pixel] = at + pixel * step;
         if (weight_bytes == 1)
@@ -84,12 +84,12 @@ static void dot_codes(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t fir
             dot_16_16(sums, x, pixels, weights, count);
     } else if (bits == 8 && weight_bytes == 1) {
         const int8_t *at = (const int8_t *)row + first;
-        const int8_t *x[PIXELS_OF_CODES];
+        const int8_t *x[LOW_BIT_PIXELS];
         for (int pixel = 0; pixel < pixels; pixel++)
             x[pixel] = at + pixel * step;
         dot_8_8(sums, x, pixels, weights, count);
     } else {
-        dot_narrow(sums, row, bits, first, step, pixels, weights, weight_bytes, count);
+        dot_converted(sums, row, bits, first, step, pixels, weights, weight_bytes, count);
     }
 }
 
@@ -108,7 +108,7 @@ static void low_bit_sum_taps(const struct low_bit_convolution_layer *l, int64_t 
 {
     int channels = l->in_channels, bytes = l->weight_bytes, stride = l->stride_columns;
     if (left >= 0 && left + (pixels - 1) * stride + width <= l->in_columns) {
-        dot_codes(sums, row, in->bits, element_of(in, left), (ptrdiff_t)stride * in->pitch, pixels, weights, bytes,
+        dot_elements(sums, row, in->bits, element_index(in, left), (ptrdiff_t)stride * in->pitch, pixels, weights, bytes,
                   width * channels);
         return;
     }
@@ -117,7 +117,7 @@ static void low_bit_sum_taps(const struct low_bit_convolution_layer *l, int64_t 
         const uint8_t *inside = weights + (ptrdiff_t)before * channels * bytes;
         const uint8_t *after = weights + (ptrdiff_t)end * channels * bytes;
         if (end > before)
-            dot_codes(sums + pixel, row, in->bits, element_of(in, left + before), 0, 1, inside, bytes,
+            dot_elements(sums + pixel, row, in->bits, element_index(in, left + before), 0, 1, inside, bytes,
                       (end - before) * channels);
         if (l->in_zero)
             sums[pixel] += l->in_zero * (sum_of_weights(weights, bytes, before * channels)
@@ -126,7 +126,7 @@ static void low_bit_sum_taps(const struct low_bit_convolution_layer *l, int64_t 
 }
 
 /* The sums of a few pixels of one row of the output. */
-static void sum_pixels_of_codes(const struct low_bit_convolution_layer *l, int64_t *sums, const struct view *in,
+static void low_bit_sum_pixels(const struct low_bit_convolution_layer *l, int64_t *sums, const struct view *in,
                                 const uint8_t *weights, int32_t row, int32_t column, int pixels)
 {
     int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;
@@ -168,17 +168,17 @@ void low_bit_convolution(const void *layer, const struct view *in, const struct 
             weights = (const uint8_t *)l->weights + (ptrdiff_t)channel * stride;
         for (int32_t row = at->top; row < at->bottom; row++) {
             uint8_t *to = row_of(out, row);
-            for (int32_t column = at->left; column < at->right; column += PIXELS_OF_CODES) {
-                int pixels = at_most(PIXELS_OF_CODES, at->right - column);
-                int64_t sums[PIXELS_OF_CODES];
-                int32_t codes[PIXELS_OF_CODES];
-                for (int pixel = 0; pixel < PIXELS_OF_CODES; pixel++)
+            for (int32_t column = at->left; column < at->right; column += LOW_BIT_PIXELS) {
+                int pixels = at_most(LOW_BIT_PIXELS, at->right - column);
+                int64_t sums[LOW_BIT_PIXELS];
+                int32_t values[LOW_BIT_PIXELS];
+                for (int pixel = 0; pixel < LOW_BIT_PIXELS; pixel++)
                     sums[pixel] = bias;
-                sum_pixels_of_codes(l, sums, in, weights, row, column, pixels);
-                rescale_sums(sums, PIXELS_OF_CODES, l->rounding, l->multipliers[index], l->shifts[index], l->out_zero,
-                             l->lowest, l->highest, codes);
+                low_bit_sum_pixels(l, sums, in, weights, row, column, pixels);
+                rescale_sums(sums, LOW_BIT_PIXELS, l->rounding, l->multipliers[index], l->shifts[index], l->out_zero,
+                             l->lowest, l->highest, values);
                 for (int pixel = 0; pixel < pixels; pixel++)
-                    put_code(to, out->bits, element_of(out, column + pixel) + channel, codes[pixel]);
+                    put_element(to, out->bits, element_index(out, column + pixel) + channel, values[pixel]);
             }
         }
     }

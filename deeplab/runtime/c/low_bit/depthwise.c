@@ -1,4 +1,4 @@
-/* DEPTHWISE_CONV_2D on codes of any width: all pixels of the rectangle for up to 16 channels, whose weights fit the
+/* DEPTHWISE_CONV_2D on values of any width: all pixels of the rectangle for up to 16 channels, whose weights fit the
  * stack, then the next channels. */
 #include "program/kernels.h"
 #include "low_bit/elements.h"
@@ -8,7 +8,7 @@
 enum { DEPTHWISE_LANES = 16 };
 
 struct depthwise_block {
-    int16_t weights[DEPTHWISE_VALUES]; /* tap by tap, a value for each channel */
+    int16_t weights[MOST_DEPTHWISE_TAPS]; /* tap by tap, a value for each channel */
     int64_t start[DEPTHWISE_LANES];    /* bias */
     int first, lanes;
 };
@@ -32,23 +32,23 @@ static void open_depthwise_block(const struct low_bit_depthwise_layer *l, struct
     }
 }
 
-/* The codes under one tap that the channels of a block read. */
+/* The values under one tap that the channels of a block read. */
 static inline void load_tap(const struct low_bit_depthwise_layer *l, int first, int lanes, const struct view *in,
-                            int32_t row, int32_t column, int16_t codes[DEPTHWISE_LANES])
+                            int32_t row, int32_t column, int16_t values[DEPTHWISE_LANES])
 {
     if (row < 0 || row >= l->in_rows || column < 0 || column >= l->in_columns) {
         for (int lane = 0; lane < lanes; lane++)
-            codes[lane] = l->in_zero;
+            values[lane] = l->in_zero;
     } else if (l->out_channels == l->in_channels) {
-        load_codes(row_of(in, row), in->bits, element_of(in, column) + first, lanes, codes);
+        load_elements(row_of(in, row), in->bits, element_index(in, column) + first, lanes, values);
     } else {
         int multiple = l->out_channels / l->in_channels;
         for (int lane = 0; lane < lanes; lane++)
-            load_codes(row_of(in, row), in->bits, element_of(in, column) + (first + lane) / multiple, 1, codes + lane);
+            load_elements(row_of(in, row), in->bits, element_index(in, column) + (first + lane) / multiple, 1, values + lane);
     }
 }
 
-/* The sums of one pixel. Those of codes or weights of a byte fit 32 bits, for as many taps as there is room for. */
+/* The sums of one pixel. Those of values or weights of a byte fit 32 bits, for as many taps as there is room for. */
 static inline void low_bit_pixel(const struct low_bit_depthwise_layer *l, const struct depthwise_block *b, int lanes,
                                const struct view *in, int32_t row, int32_t column, int64_t sums[DEPTHWISE_LANES])
 {
@@ -60,14 +60,14 @@ static inline void low_bit_pixel(const struct low_bit_depthwise_layer *l, const 
         sums[lane] = b->start[lane];
     for (int y = 0; y < l->filter_rows; y++) {
         for (int x = 0; x < l->filter_columns; x++, w += lanes) {
-            int16_t codes[DEPTHWISE_LANES];
-            load_tap(l, b->first, lanes, in, top + y * l->dilation_rows, left + x * l->dilation_columns, codes);
+            int16_t values[DEPTHWISE_LANES];
+            load_tap(l, b->first, lanes, in, top + y * l->dilation_rows, left + x * l->dilation_columns, values);
             if (fits) {
                 for (int lane = 0; lane < lanes; lane++)
-                    narrow[lane] += codes[lane] * w[lane];
+                    narrow[lane] += values[lane] * w[lane];
             } else {
                 for (int lane = 0; lane < lanes; lane++)
-                    sums[lane] += codes[lane] * w[lane];
+                    sums[lane] += values[lane] * w[lane];
             }
         }
     }
@@ -80,7 +80,7 @@ void low_bit_depthwise(const void *layer, const struct view *in, const struct vi
 {
     const struct low_bit_depthwise_layer *l = layer;
     int taps = l->filter_rows * l->filter_columns;
-    int most = at_most(DEPTHWISE_LANES, DEPTHWISE_VALUES / taps);
+    int most = at_most(DEPTHWISE_LANES, MOST_DEPTHWISE_TAPS / taps);
     struct unpacker u;
     struct depthwise_block b;
     memset(&b, 0, sizeof b);
@@ -92,17 +92,17 @@ void low_bit_depthwise(const void *layer, const struct view *in, const struct vi
         for (int32_t row = at->top; row < at->bottom; row++) {
             for (int32_t column = at->left; column < at->right; column++) {
                 int64_t sums[DEPTHWISE_LANES];
-                int16_t codes[DEPTHWISE_LANES];
+                int16_t values[DEPTHWISE_LANES];
                 if (b.lanes == DEPTHWISE_LANES) /* a number that the compiler knows */
                     low_bit_pixel(l, &b, DEPTHWISE_LANES, in, row, column, sums);
                 else
                     low_bit_pixel(l, &b, b.lanes, in, row, column, sums);
                 for (int lane = 0; lane < b.lanes; lane++) {
                     int index = l->per_channel ? b.first + lane : 0;
-                    codes[lane] = (int16_t)rescaled(sums[lane], l->rounding, l->multipliers[index], l->shifts[index],
+                    values[lane] = (int16_t)rescaled(sums[lane], l->rounding, l->multipliers[index], l->shifts[index],
                                                     l->out_zero, l->lowest, l->highest);
                 }
-                store_codes(row_of(out, row), out->bits, element_of(out, column) + b.first, b.lanes, codes);
+                store_elements(row_of(out, row), out->bits, element_index(out, column) + b.first, b.lanes, values);
             }
         }
     }

@@ -1,22 +1,22 @@
 /* Codes of any width up to 16 bits in a row of the arena. Below 8 bits they are packed, the first in the low bits of
  * the first byte, and a pixel may begin inside a byte: neighbours that share a byte with what is written stay as they
  * are. */
-#ifndef CODES_H
-#define CODES_H
+#ifndef ELEMENTS_H
+#define ELEMENTS_H
 
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 
-enum { CODES_AT_ONCE = 64 }; /* elements that a kernel brings to int16 on its stack */
+enum { ELEMENTS_AT_ONCE = 64 }; /* elements that a kernel brings to int16 on its stack */
 
 /* Position of a pixel's first element in its row. */
-static inline ptrdiff_t element_of(const struct view *v, int32_t column)
+static inline ptrdiff_t element_index(const struct view *v, int32_t column)
 {
     return (column - v->left) * (ptrdiff_t)v->pitch + v->channel;
 }
 
-/* One signed code narrower than a byte. */
-static inline int32_t narrow_code(const uint8_t *row, int bits, ptrdiff_t index)
+/* One signed element narrower than a byte. */
+static inline int32_t subbyte_element(const uint8_t *row, int bits, ptrdiff_t index)
 {
     ptrdiff_t bit = index * bits;
     const uint8_t *at = row + (bit >> 3);
@@ -27,35 +27,35 @@ static inline int32_t narrow_code(const uint8_t *row, int bits, ptrdiff_t index)
     return (((word >> shift) & (2 * sign - 1)) ^ sign) - sign;
 }
 
-static inline void put_narrow_code(uint8_t *row, int bits, ptrdiff_t index, int32_t code)
+static inline void put_subbyte_element(uint8_t *row, int bits, ptrdiff_t index, int32_t element)
 {
     ptrdiff_t bit = index * bits;
     uint8_t *at = row + (bit >> 3);
     int shift = (int)(bit & 7);
-    unsigned mask = (1u << bits) - 1, value = (unsigned)code & mask;
+    unsigned mask = (1u << bits) - 1, value = (unsigned)element & mask;
     at[0] = (uint8_t)((at[0] & ~(mask << shift)) | value << shift);
     if (shift + bits > 8)
         at[1] = (uint8_t)((at[1] & ~(mask << shift >> 8)) | value << shift >> 8);
 }
 
-static inline void put_code(uint8_t *row, int bits, ptrdiff_t index, int32_t code)
+static inline void put_element(uint8_t *row, int bits, ptrdiff_t index, int32_t element)
 {
-    int16_t wide = (int16_t)code;
+    int16_t wide = (int16_t)element;
     if (bits == 8)
-        row[index] = (uint8_t)code;
+        row[index] = (uint8_t)element;
     else if (bits == 16)
         memcpy(row + 2 * index, &wide, sizeof wide);
     else
-        put_narrow_code(row, bits, index, code);
+        put_subbyte_element(row, bits, index, element);
 }
 
-/* `count` codes narrower than a byte, from element `first` of a row on: those up to a whole byte, then runs that fill
+/* `count` values narrower than a byte, from element `first` of a row on: those up to a whole byte, then runs that fill
  * whole bytes. Those of 2, 4 and 6 bits are written so that compilers find the vectors in them. */
-static inline void load_narrow_codes(const uint8_t *row, int bits, ptrdiff_t first, int count, int8_t *to)
+static inline void load_subbyte_elements(const uint8_t *row, int bits, ptrdiff_t first, int count, int8_t *to)
 {
     int i = 0;
     for (; i < count && (first + i) * bits % 8; i++)
-        to[i] = (int8_t)narrow_code(row, bits, first + i);
+        to[i] = (int8_t)subbyte_element(row, bits, first + i);
     const uint8_t *from = row + (first + i) * bits / 8;
     int8_t *at = to + i;
     if (bits == 4) {
@@ -95,11 +95,11 @@ static inline void load_narrow_codes(const uint8_t *row, int bits, ptrdiff_t fir
         }
     }
     for (; i < count; i++)
-        to[i] = (int8_t)narrow_code(row, bits, first + i);
+        to[i] = (int8_t)subbyte_element(row, bits, first + i);
 }
 
-/* `count` signed codes from element `first` of a row on; at most CODES_AT_ONCE of those narrower than a byte. */
-static inline void load_codes(const uint8_t *row, int bits, ptrdiff_t first, int count, int16_t *to)
+/* `count` signed values from element `first` of a row on; at most ELEMENTS_AT_ONCE of those narrower than a byte. */
+static inline void load_elements(const uint8_t *row, int bits, ptrdiff_t first, int count, int16_t *to)
 {
     if (bits == 16) {
         memcpy(to, row + 2 * first, 2 * (size_t)count);
@@ -107,25 +107,25 @@ static inline void load_codes(const uint8_t *row, int bits, ptrdiff_t first, int
         for (int i = 0; i < count; i++)
             to[i] = (int8_t)row[first + i];
     } else {
-        int8_t codes[CODES_AT_ONCE];
-        load_narrow_codes(row, bits, first, count, codes);
+        int8_t values[ELEMENTS_AT_ONCE];
+        load_subbyte_elements(row, bits, first, count, values);
         for (int i = 0; i < count; i++)
-            to[i] = codes[i];
+            to[i] = values[i];
     }
 }
 
-/* The way back; the other codes of a shared byte stay. */
-static inline void store_narrow_codes(uint8_t *row, int bits, ptrdiff_t first, int count, const int8_t *from)
+/* The way back; the other values of a shared byte stay. */
+static inline void store_subbyte_elements(uint8_t *row, int bits, ptrdiff_t first, int count, const int8_t *from)
 {
     int i = 0;
     for (; i < count && (first + i) * bits % 8; i++)
-        put_narrow_code(row, bits, first + i, from[i]);
+        put_subbyte_element(row, bits, first + i, from[i]);
     uint8_t *to = row + (first + i) * bits / 8;
     if (bits == 4) {
-        const int8_t *codes = from + i;
+        const int8_t *values = from + i;
         int pairs = (count - i) / 2;
         for (int k = 0; k < pairs; k++)
-            to[k] = (uint8_t)((codes[2 * k] & 15) | (codes[2 * k + 1] & 15) << 4);
+            to[k] = (uint8_t)((values[2 * k] & 15) | (values[2 * k + 1] & 15) << 4);
         i += 2 * pairs;
     } else if (bits == 6) {
         for (; i + 4 <= count; i += 4, to += 3) {
@@ -136,24 +136,24 @@ static inline void store_narrow_codes(uint8_t *row, int bits, ptrdiff_t first, i
         }
     }
     for (; i < count; i++)
-        put_narrow_code(row, bits, first + i, from[i]);
+        put_subbyte_element(row, bits, first + i, from[i]);
 }
 
-static inline void store_codes(uint8_t *row, int bits, ptrdiff_t first, int count, const int16_t *from)
+static inline void store_elements(uint8_t *row, int bits, ptrdiff_t first, int count, const int16_t *from)
 {
     if (bits == 16) {
         memcpy(row + 2 * first, from, 2 * (size_t)count);
         return;
     }
-    for (int done = 0; done < count; done += CODES_AT_ONCE) {
-        int8_t codes[CODES_AT_ONCE];
-        int some = at_most(CODES_AT_ONCE, count - done);
+    for (int done = 0; done < count; done += ELEMENTS_AT_ONCE) {
+        int8_t values[ELEMENTS_AT_ONCE];
+        int some = at_most(ELEMENTS_AT_ONCE, count - done);
         for (int i = 0; i < some; i++)
-            codes[i] = (int8_t)from[done + i];
+            values[i] = (int8_t)from[done + i];
         if (bits == 8)
-            memcpy(row + first + done, codes, (size_t)some);
+            memcpy(row + first + done, values, (size_t)some);
         else
-            store_narrow_codes(row, bits, first + done, some, codes);
+            store_subbyte_elements(row, bits, first + done, some, values);
     }
 }
 

@@ -1,5 +1,5 @@
-/* CONV_2D and FULLY_CONNECTED on narrow codes and weights: the kernels of `convolution`, for which weights are unpacked
- * a block at a time, codes widened as they are gathered, and results packed tile by tile.
+/* CONV_2D and FULLY_CONNECTED on narrow values and weights: the kernels of `convolution`, for which weights are unpacked
+ * a block at a time, values widened as they are gathered, and results packed tile by tile.
  *
  * As there, the channels run outside the pixels of a band of rows; all weights are unpacked again for each band, in
  * order from the first, so that bands are not small. */
@@ -12,8 +12,8 @@
 
 enum { PACKED_BAND_BYTES = 1 << 17, PACKED_BAND_PIXELS = 1 << 12, TILE_STEP = BLOCKS * LANES };
 
-/* As `gather_line`, of codes narrower than a byte. */
-static void gather_line_of_codes(const struct walk *w, const int8_t *line, int pixel, int within, int count, int8_t *to)
+/* As `gather_line`, of values narrower than a byte. */
+static void gather_subbyte_line(const struct walk *w, const int8_t *line, int pixel, int within, int count, int8_t *to)
 {
     const struct convolution_layer *l = w->layer;
     const struct view *in = w->in;
@@ -21,7 +21,7 @@ static void gather_line_of_codes(const struct walk *w, const int8_t *line, int p
     int channels = l->in_channels;
     int32_t left = (w->column + pixel) * l->stride_columns - l->before_columns;
     if (w->runs && line && left >= 0 && left + l->filter_columns <= l->in_columns) {
-        load_narrow_codes(row, in->bits, element_of(in, left) + within, count, to);
+        load_subbyte_elements(row, in->bits, element_index(in, left) + within, count, to);
         return;
     }
     for (int run; count > 0; count -= run, to += run, within += run) {
@@ -31,17 +31,17 @@ static void gather_line_of_codes(const struct walk *w, const int8_t *line, int p
         if (line == NULL || column < 0 || column >= l->in_columns)
             memcpy(to, l->padding + from, (size_t)run);
         else
-            load_narrow_codes(row, in->bits, element_of(in, column) + from, run, to);
+            load_subbyte_elements(row, in->bits, element_index(in, column) + from, run, to);
     }
 }
 
-static int gather_codes(struct walk *w, int part, const int8_t **at)
+static int gather_subbyte(struct walk *w, int part, const int8_t **at)
 {
-    return gather_by(w, part, at, gather_line_of_codes);
+    return gather_by(w, part, at, gather_subbyte_line);
 }
 
-/* As `dot_rectangle`, to codes narrower than a byte. */
-static void dot_rectangle_of_codes(const struct block *b, struct walk *w, const struct view *out,
+/* As `dot_rectangle`, to values narrower than a byte. */
+static void dot_rectangle_subbyte(const struct block *b, struct walk *w, const struct view *out,
                                    const struct region *at)
 {
     for (int32_t row = at->top; row < at->bottom; row++) {
@@ -52,7 +52,7 @@ static void dot_rectangle_of_codes(const struct block *b, struct walk *w, const 
             w->pixels = at_most(PIXELS, at->right - w->column);
             dot_tile(b, w, tile, w->pixels);
             for (int pixel = 0; pixel < w->pixels; pixel++)
-                store_narrow_codes(to, out->bits, element_of(out, w->column + pixel) + b->channel, b->lanes * b->count,
+                store_subbyte_elements(to, out->bits, element_index(out, w->column + pixel) + b->channel, b->lanes * b->count,
                                    tile + pixel * TILE_STEP);
         }
     }
@@ -75,7 +75,7 @@ static int packed_channels(const struct packed_convolution_layer *l, struct walk
     if (out->bits == 8)
         dot_rectangle(&b, w, out, at);
     else
-        dot_rectangle_of_codes(&b, w, out, at);
+        dot_rectangle_subbyte(&b, w, out, at);
     return b.lanes * b.count;
 }
 
@@ -88,7 +88,7 @@ void packed_convolution(const void *layer, const struct view *in, const struct v
     int32_t columns = at->right - at->left, band = at->top;
     int32_t row_bytes = columns * plain->stride_columns * plain->stride_rows * plain->in_channels;
     int32_t rows = at_least(at_least(1, PACKED_BAND_BYTES / row_bytes), PACKED_BAND_PIXELS / columns);
-    gatherer *gather = in->bits < 8 ? gather_codes : plain->in_channels % GROUP ? gather_bytes : NULL;
+    gatherer *gather = in->bits < 8 ? gather_subbyte : plain->in_channels % GROUP ? gather_bytes : NULL;
     struct walk w;
     struct unpacker u;
     open_walk(&w, plain, in, gather, out->bits < 8 ? TILE_STEP : out->pitch);

@@ -7,7 +7,7 @@
 
 static void unpack_taps(struct unpacker *u, int8_t *to, int channels, int taps)
 {
-    int8_t row[DEPTHWISE_VALUES];
+    int8_t row[MOST_DEPTHWISE_TAPS];
     for (int channel = 0; channel < channels; channel++) {
         unpack_row(u, row, taps, 1);
         for (int tap = 0; tap < taps; tap++)
@@ -27,7 +27,7 @@ void packed_depthwise(const void *layer, const struct view *in, const struct vie
     some.weights = (const int8_t *)scratch;
     for (int channels; left > 0; left -= channels) {
         /* a last block of fewer channels than the widest vectors have is computed with the one before it */
-        channels = left < CHANNELS_TOGETHER + LONE_CHANNELS ? left : CHANNELS_TOGETHER;
+        channels = left < PACKED_DEPTHWISE_CHANNELS + LEAST_REMAINDER ? left : PACKED_DEPTHWISE_CHANNELS;
         unpack_taps(&u, (int8_t *)scratch, channels, taps);
         some.in_channels = some.out_channels = (uint16_t)channels;
         depthwise(&some, &from, &to, at, NULL);

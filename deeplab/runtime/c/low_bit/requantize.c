@@ -1,4 +1,4 @@
-/* QUANTIZE from codes of one width to codes of another. */
+/* QUANTIZE from values of one width to values of another. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "low_bit/elements.h"
@@ -14,16 +14,16 @@ void low_bit_requantize(const void *layer, const struct view *in, const struct v
         const uint8_t *from = row_of(in, row);
         uint8_t *to = row_of(out, row);
         for (int32_t column = at->left; column < at->right; column += pixels) {
-            for (int32_t done = 0; done < count; done += CODES_AT_ONCE) {
-                int run = at_most(CODES_AT_ONCE, count - done);
-                int16_t codes[CODES_AT_ONCE];
-                load_codes(from, in->bits, element_of(in, column) + done, run, codes);
+            for (int32_t done = 0; done < count; done += ELEMENTS_AT_ONCE) {
+                int run = at_most(ELEMENTS_AT_ONCE, count - done);
+                int16_t values[ELEMENTS_AT_ONCE];
+                load_elements(from, in->bits, element_index(in, column) + done, run, values);
                 for (int i = 0; i < run; i++) {
-                    int32_t code = l->from_unsigned ? (uint8_t)codes[i] : codes[i];
-                    int32_t scaled = multiplied(code - l->in_zero, l->multiplier, l->shift);
-                    codes[i] = (int16_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
+                    int32_t value = l->from_unsigned ? (uint8_t)values[i] : values[i];
+                    int32_t scaled = multiplied(value - l->in_zero, l->multiplier, l->shift);
+                    values[i] = (int16_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
                 }
-                store_codes(to, out->bits, element_of(out, column) + done, run, codes);
+                store_elements(to, out->bits, element_index(out, column) + done, run, values);
             }
         }
     }

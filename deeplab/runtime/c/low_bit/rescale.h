@@ -1,4 +1,4 @@
-/* Sums of a convolution to the output's codes, at any width of activations. */
+/* Sums of a convolution to the output's values, at any width of activations. */
 #ifndef RESCALE_H
 #define RESCALE_H
 
@@ -25,17 +25,17 @@ static inline int32_t rescaled(int64_t sum, int rounding, int32_t mantissa, int 
 
 /* Several sums of one channel; each kind of rounding has a loop of its own, in which compilers find the vectors. */
 static inline void rescale_sums(const int64_t *sums, int count, int rounding, int32_t mantissa, int exponent,
-                                int32_t zero, int32_t lowest, int32_t highest, int32_t *codes)
+                                int32_t zero, int32_t lowest, int32_t highest, int32_t *values)
 {
     if (rounding == ROUND_TWICE) {
         for (int i = 0; i < count; i++)
-            codes[i] = rescaled(sums[i], ROUND_TWICE, mantissa, exponent, zero, lowest, highest);
+            values[i] = rescaled(sums[i], ROUND_TWICE, mantissa, exponent, zero, lowest, highest);
     } else if (rounding == ROUND_WIDE) {
         for (int i = 0; i < count; i++)
-            codes[i] = rescaled(sums[i], ROUND_WIDE, mantissa, exponent, zero, lowest, highest);
+            values[i] = rescaled(sums[i], ROUND_WIDE, mantissa, exponent, zero, lowest, highest);
     } else {
         for (int i = 0; i < count; i++)
-            codes[i] = rescaled(sums[i], ROUND_ONCE, mantissa, exponent, zero, lowest, highest);
+            values[i] = rescaled(sums[i], ROUND_ONCE, mantissa, exponent, zero, lowest, highest);
     }
 }
 

@@ -19,7 +19,7 @@ struct unpacker {
     uint32_t at;           /* next bit of `fields` */
     uint32_t entries;      /* of a relative index, not read yet */
     int32_t next;          /* where the value of the last entry read belongs, counted from the coming row's start */
-    uint32_t code;         /* that value */
+    uint32_t field;         /* that value */
     uint8_t format, bits;
 };
 
@@ -42,7 +42,7 @@ static void next_entry(struct unpacker *u)
     }
     u->entries--;
     u->next += (int32_t)field_at(u->fields, u->at, 4);
-    u->code = field_at(u->fields, u->at + 4, u->bits);
+    u->field = field_at(u->fields, u->at + 4, u->bits);
     u->at += 4 + u->bits;
 }
 
@@ -62,9 +62,9 @@ static void begin_unpacking(struct unpacker *u, const void *stored, int format, 
 }
 
 /* Value `index` of a row of elements of 1, 2 or 4 bytes; a value narrower than that is signed. */
-static inline void put_value(void *row, int bytes, int32_t index, uint32_t code, int bits)
+static inline void put_value(void *row, int bytes, int32_t index, uint32_t field, int bits)
 {
-    uint32_t sign = (uint32_t)1 << (bits - 1), value = bits < 8 * bytes ? (code ^ sign) - sign : code;
+    uint32_t sign = (uint32_t)1 << (bits - 1), value = bits < 8 * bytes ? (field ^ sign) - sign : field;
     uint16_t half = (uint16_t)value;
     if (bytes == 1)
         ((uint8_t *)row)[index] = (uint8_t)value;
@@ -79,7 +79,7 @@ static inline void unpack_row(struct unpacker *u, void *to, int32_t length, int 
 {
     if (u->format == DENSE) {
         if (u->bits < 8 && bytes == 1) {
-            load_narrow_codes(u->fields + u->at / 8, u->bits, 0, length, to);
+            load_subbyte_elements(u->fields + u->at / 8, u->bits, 0, length, to);
         } else {
             for (int32_t i = 0; i < length; i++)
                 put_value(to, bytes, i, field_at(u->fields, u->at + (uint32_t)i * u->bits, u->bits), u->bits);
@@ -98,7 +98,7 @@ static inline void unpack_row(struct unpacker *u, void *to, int32_t length, int 
         return;
     }
     while (u->next < length) {
-        put_value(to, bytes, u->next, u->code, u->bits);
+        put_value(to, bytes, u->next, u->field, u->bits);
         u->next++;
         next_entry(u);
     }

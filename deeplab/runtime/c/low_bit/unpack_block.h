@@ -24,14 +24,14 @@ static inline int lowest_bit(uint32_t word)
 static void unpack_dense_row(struct unpacker *u, int8_t *to, ptrdiff_t step, int32_t length)
 {
     const uint8_t *row = u->fields + u->at / 8;
-    for (int32_t done = 0; done < length; done += CODES_AT_ONCE) {
-        int8_t codes[CODES_AT_ONCE];
-        int count = at_most(CODES_AT_ONCE, length - done);
-        load_narrow_codes(row, u->bits, done, count, codes);
+    for (int32_t done = 0; done < length; done += ELEMENTS_AT_ONCE) {
+        int8_t values[ELEMENTS_AT_ONCE];
+        int count = at_most(ELEMENTS_AT_ONCE, length - done);
+        load_subbyte_elements(row, u->bits, done, count, values);
         for (; count % GROUP; count++)
-            codes[count] = 0;
+            values[count] = 0;
         for (int i = 0; i < count; i += GROUP, to += step)
-            memcpy(to, codes + i, GROUP);
+            memcpy(to, values + i, GROUP);
     }
     u->at = (u->at + (uint32_t)length * u->bits + 7) / 8 * 8;
 }
@@ -56,7 +56,7 @@ static void unpack_indexed_row(struct unpacker *unpacker, int8_t *to, ptrdiff_t 
 {
     struct unpacker u = *unpacker;
     while (u.next < length) {
-        put_value(to + u.next / GROUP * step, 1, u.next % GROUP, u.code, u.bits);
+        put_value(to + u.next / GROUP * step, 1, u.next % GROUP, u.field, u.bits);
         u.next++;
         next_entry(&u);
     }

@@ -19,9 +19,9 @@ static void add_plainly(const struct add_layer *l, const int8_t *a, const int8_t
 
 #if defined(LANES_AVX512)
 /* 16 values of an operand at the common scale; below 2**28 before and after, since no operand is scaled up. */
-INLINED __m512i operand_lanes(const int8_t *codes, __mmask16 mask, __m512i zero, const struct lane_scaling *s)
+INLINED __m512i operand_lanes(const int8_t *values, __mmask16 mask, __m512i zero, const struct lane_scaling *s)
 {
-    __m512i wide = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, codes));
+    __m512i wide = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, values));
     return scaled_lanes(_mm512_slli_epi32(_mm512_sub_epi32(wide, zero), ADD_LEFT_SHIFT), s, 1);
 }
 
@@ -46,21 +46,21 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
             sums[i] = _mm512_add_epi32(operand_lanes(a + first + 16 * i, some, zeros[0], &s[0]),
                                        operand_lanes(b + first + 16 * i, some, zeros[1], &s[1]));
         }
-        __m512i codes = packed_lanes(scaled_lanes(sums[0], &s[2], 1), scaled_lanes(sums[1], &s[2], 1),
+        __m512i values = packed_lanes(scaled_lanes(sums[0], &s[2], 1), scaled_lanes(sums[1], &s[2], 1),
                                      scaled_lanes(sums[2], &s[2], 1), scaled_lanes(sums[3], &s[2], 1));
         /* packing leaves values 16 i + 4 q to 16 i + 4 q + 3 at position i of quarter q: restore the order */
-        codes = _mm512_permutexvar_epi32(
-            _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), codes);
-        _mm512_mask_storeu_epi8(to + first, mask, clamped_lanes(codes, &range));
+        values = _mm512_permutexvar_epi32(
+            _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), values);
+        _mm512_mask_storeu_epi8(to + first, mask, clamped_lanes(values, &range));
     }
 }
 
 #elif defined(LANES_AVX2)
 
 /* 8 values of an operand at the common scale. */
-INLINED __m256i operand_lanes(const int8_t *codes, int32_t zero, const struct lane_scaling *s)
+INLINED __m256i operand_lanes(const int8_t *values, int32_t zero, const struct lane_scaling *s)
 {
-    __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)codes));
+    __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)values));
     return scaled_lanes(_mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(zero)), ADD_LEFT_SHIFT), s);
 }
 
@@ -83,7 +83,7 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
         __m256i high = _mm256_add_epi32(operand_lanes(a + first + 8, l->zeros[0], &s[0]),
                                         operand_lanes(b + first + 8, l->zeros[1], &s[1]));
         __m256i sums = in_order(_mm256_packs_epi32(scaled_lanes(low, &s[2]), scaled_lanes(high, &s[2])));
-        _mm_storeu_si128((__m128i *)(void *)(to + first), _mm256_castsi256_si128(codes_of(sums, sums, &range)));
+        _mm_storeu_si128((__m128i *)(void *)(to + first), _mm256_castsi256_si128(packed_int8(sums, sums, &range)));
     }
     add_plainly(l, a + first, b + first, to + first, count - first);
 }
@@ -91,9 +91,9 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
 #elif defined(LANES_NEON)
 
 /* 16 values of an operand at the common scale. */
-INLINED void operand_lanes(const int8_t *codes, int32_t zero, const struct lane_scaling *s, int32x4_t *to)
+INLINED void operand_lanes(const int8_t *values, int32_t zero, const struct lane_scaling *s, int32x4_t *to)
 {
-    int8x16_t all = vld1q_s8(codes);
+    int8x16_t all = vld1q_s8(values);
     int16x8_t low = vmovl_s8(vget_low_s8(all)), high = vmovl_s8(vget_high_s8(all));
     to[0] = vmovl_s16(vget_low_s16(low));
     to[1] = vmovl_s16(vget_high_s16(low));
@@ -119,7 +119,7 @@ static void add_run(const struct add_layer *l, const int8_t *a, const int8_t *b,
         operand_lanes(b + first, l->zeros[1], &s[1], y);
         for (int i = 0; i < 4; i++)
             x[i] = scaled_lanes(vaddq_s32(x[i], y[i]), &s[2]);
-        vst1q_s8(to + first, codes_of(x, &range));
+        vst1q_s8(to + first, packed_int8(x, &range));
     }
     add_plainly(l, a + first, b + first, to + first, count - first);
 }

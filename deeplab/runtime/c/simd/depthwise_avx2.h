@@ -11,15 +11,15 @@ struct channels {
     __m256i weights[TAPS];       /* two vectors for each pair of taps */
     __m256i start[2];
     struct lane_scaling scaling[2];
-    const struct scaling *to_codes;
+    const struct scaling *sum_scaling;
     enum scaling_path path;
     int first, held;
     int8_t padding[CHANNELS];
 };
 
-INLINED __m256i widened(const int8_t *codes)
+INLINED __m256i widened(const int8_t *values)
 {
-    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)codes));
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)values));
 }
 
 static void open_channels(struct channels *b, const struct taps *t, int first)
@@ -30,7 +30,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     first = at_most(first, l->out_channels - CHANNELS);
     b->first = first;
     b->held = t->held;
-    b->to_codes = &t->scaling;
+    b->sum_scaling = &t->scaling;
     memset(b->padding, l->in_zero, sizeof b->padding);
     for (int i = 0; i < CHANNELS; i++) {
         int channel = first + order[i], index = l->per_channel ? channel : 0;
@@ -60,13 +60,13 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
         high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(one, other), b->weights[tap + 1]));
     }
     if (b->path != SCALAR_PATH) {
-        __m256i sums = sixteen_of(low, high, b->scaling, b->path, b->to_codes->out_zero);
-        _mm_storeu_si128((__m128i *)(void *)to, _mm256_castsi256_si128(codes_of(sums, sums, b->to_codes)));
+        __m256i sums = packed_int16(low, high, b->scaling, b->path, b->sum_scaling->out_zero);
+        _mm_storeu_si128((__m128i *)(void *)to, _mm256_castsi256_si128(packed_int8(sums, sums, b->sum_scaling)));
     } else {
         int32_t plain[CHANNELS];
         _mm256_storeu_si256((__m256i *)(void *)plain, _mm256_permute2x128_si256(low, high, 0x20));
         _mm256_storeu_si256((__m256i *)(void *)(plain + 8), _mm256_permute2x128_si256(low, high, 0x31));
-        scale_sums(b->to_codes, plain, b->first, CHANNELS, to);
+        scale_sums(b->sum_scaling, plain, b->first, CHANNELS, to);
     }
 }
 

@@ -12,7 +12,7 @@ struct channels {
     __m512i weights[TAP_GROUPS][4];
     __m512i start[4];
     struct lane_scaling scaling[4];
-    const struct scaling *to_codes;
+    const struct scaling *sum_scaling;
     __mmask64 mask;
     enum scaling_path path;
     int first, left, groups, signs;
@@ -51,7 +51,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     b->first = first;
     b->left = left;
     b->groups = t->held / 4;
-    b->to_codes = &t->scaling;
+    b->sum_scaling = &t->scaling;
     b->signs = l->lowest < l->out_zero;
     memset(b->padding, l->in_zero, sizeof b->padding);
     for (int v = 0; v < 4; v++)
@@ -84,10 +84,10 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     }
 }
 
-INLINED __m512i tap_codes(const int8_t *from, __mmask64 mask, const int whole)
+INLINED __m512i tap_values(const int8_t *from, __mmask64 mask, const int whole)
 {
-    __m512i codes = whole ? _mm512_loadu_si512(from) : _mm512_maskz_loadu_epi8(mask, from);
-    return _mm512_xor_si512(codes, _mm512_set1_epi8((char)0x80));
+    __m512i values = whole ? _mm512_loadu_si512(from) : _mm512_maskz_loadu_epi8(mask, from);
+    return _mm512_xor_si512(values, _mm512_set1_epi8((char)0x80));
 }
 
 INLINED void sum_taps(const struct channels *b, const int8_t *const *from, __m512i *sums, const int groups,
@@ -97,8 +97,8 @@ INLINED void sum_taps(const struct channels *b, const int8_t *const *from, __m51
     for (int v = 0; v < 4; v++)
         sums[v] = b->start[v];
     for (int group = 0; group < groups; group++) {
-        interleaved(tap_codes(from[4 * group], b->mask, whole), tap_codes(from[4 * group + 1], b->mask, whole),
-                    tap_codes(from[4 * group + 2], b->mask, whole), tap_codes(from[4 * group + 3], b->mask, whole), x);
+        interleaved(tap_values(from[4 * group], b->mask, whole), tap_values(from[4 * group + 1], b->mask, whole),
+                    tap_values(from[4 * group + 2], b->mask, whole), tap_values(from[4 * group + 3], b->mask, whole), x);
         for (int v = 0; v < 4; v++)
             sums[v] = _mm512_dpbusd_epi32(sums[v], x[v], b->weights[group][v]);
     }
@@ -106,11 +106,11 @@ INLINED void sum_taps(const struct channels *b, const int8_t *const *from, __m51
 
 INLINED void write_depthwise(const struct channels *b, __m512i packed, int8_t *to, const int whole)
 {
-    __m512i codes = clamped_lanes(packed, b->to_codes);
+    __m512i values = clamped_lanes(packed, b->sum_scaling);
     if (whole)
-        _mm512_storeu_si512(to, codes);
+        _mm512_storeu_si512(to, values);
     else
-        _mm512_mask_storeu_epi8(to, b->mask, codes);
+        _mm512_mask_storeu_epi8(to, b->mask, values);
 }
 
 INLINED void depthwise_pixel_of(const struct channels *b, const int8_t *const *from, int8_t *to, const int groups,
@@ -130,7 +130,7 @@ static void depthwise_pixel_slow_path(const struct channels *b, const int8_t *co
     sum_taps(b, from, sums, b->groups, 0);
     if (b->path == GENERAL_PATH) {
         write_depthwise(b, packed_general(scaled_general(sums[0], &s[0]), scaled_general(sums[1], &s[1]),
-                                          scaled_general(sums[2], &s[2]), scaled_general(sums[3], &s[3]), b->to_codes),
+                                          scaled_general(sums[2], &s[2]), scaled_general(sums[3], &s[3]), b->sum_scaling),
                         to, 0);
         return;
     }
@@ -139,7 +139,7 @@ static void depthwise_pixel_slow_path(const struct channels *b, const int8_t *co
         _mm512_storeu_si512(plain, sums[v]);
         for (int q = 0; q < 4; q++) {
             int first = 16 * q + 4 * v, count = clamped(b->left - first, 0, 4);
-            scale_sums(b->to_codes, plain + 4 * q, b->first + first, count, to + first);
+            scale_sums(b->sum_scaling, plain + 4 * q, b->first + first, count, to + first);
         }
     }
 }
@@ -177,11 +177,11 @@ INLINED void slide(const struct channels *b, const struct taps *t, int32_t row, 
         older[v] = newer[v] = b->start[v];
     int32_t step = l->dilation_columns, column = left - l->before_columns, end = right - l->before_columns + 2 * step;
     for (int32_t ready = column + 2 * step; column < end; column += step) {
-        __m512i x[4], sums[4], codes[3];
+        __m512i x[4], sums[4], values[3];
         int inside = column >= 0 && column < l->in_columns;
         UNROLLED for (int y = 0; y < 3; y++)
-            codes[y] = tap_codes(inside ? lines[y] + column * pitch[y] : b->padding, b->mask, whole);
-        interleaved(codes[0], codes[1], codes[2], codes[2], x);
+            values[y] = tap_values(inside ? lines[y] + column * pitch[y] : b->padding, b->mask, whole);
+        interleaved(values[0], values[1], values[2], values[2], x);
         UNROLLED for (int v = 0; v < 4; v++) {
             sums[v] = _mm512_dpbusd_epi32(older[v], x[v], b->weights[2][v]);
             older[v] = _mm512_dpbusd_epi32(newer[v], x[v], b->weights[1][v]);

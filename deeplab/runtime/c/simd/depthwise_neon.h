@@ -9,7 +9,7 @@ struct channels {
     const int8_t *weights[TAPS];
     int32x4_t start[4];
     struct lane_scaling scaling[4];
-    const struct scaling *to_codes;
+    const struct scaling *sum_scaling;
     int first, held, scales, pairs_fit;
     int8_t padding[CHANNELS];
 };
@@ -21,7 +21,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     first = at_most(first, l->out_channels - CHANNELS);
     b->first = first;
     b->held = t->held;
-    b->to_codes = &t->scaling;
+    b->sum_scaling = &t->scaling;
     b->pairs_fit = 1;
     memset(b->padding, l->in_zero, sizeof b->padding);
     b->scales = load_scaling(&t->scaling, first, CHANNELS, CHANNELS, b->scaling);
@@ -59,12 +59,12 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
     if (b->scales) {
         for (int i = 0; i < 4; i++)
             sums[i] = scaled_lanes(sums[i], &b->scaling[i]);
-        vst1q_s8(to, codes_of(sums, b->to_codes));
+        vst1q_s8(to, packed_int8(sums, b->sum_scaling));
     } else {
         int32_t plain[CHANNELS];
         for (int i = 0; i < 4; i++)
             vst1q_s32(plain + 4 * i, sums[i]);
-        scale_sums(b->to_codes, plain, b->first, CHANNELS, to);
+        scale_sums(b->sum_scaling, plain, b->first, CHANNELS, to);
     }
 }
 

@@ -41,8 +41,8 @@ static inline void widen(const int8_t *from, int groups, int16_t *to)
 {
     int group = 0;
     for (; group + 4 <= groups; group += 4) {
-        __m128i codes = _mm_loadu_si128((const __m128i *)(const void *)(from + GROUP * group));
-        _mm256_storeu_si256((__m256i *)(void *)(to + GROUP * group), _mm256_cvtepi8_epi16(codes));
+        __m128i values = _mm_loadu_si128((const __m128i *)(const void *)(from + GROUP * group));
+        _mm256_storeu_si256((__m256i *)(void *)(to + GROUP * group), _mm256_cvtepi8_epi16(values));
     }
     for (int i = GROUP * group; i < GROUP * groups; i++)
         to[i] = from[i];
@@ -112,16 +112,16 @@ static void finish_pair(const struct block *b, const struct walk *w, const __m25
         return;
     }
     int16_t zero = w->scaling.out_zero;
-    __m256i codes = codes_of(in_order(sixteen_of(paired(sums), paired(sums + 2), s, b->path, zero)),
-                             in_order(sixteen_of(paired(sums + 4), paired(sums + 6), s, b->path, zero)),
+    __m256i values = packed_int8(in_order(packed_int16(paired(sums), paired(sums + 2), s, b->path, zero)),
+                             in_order(packed_int16(paired(sums + 4), paired(sums + 6), s, b->path, zero)),
                              &w->scaling);
     if (b->lanes == LANES) {
-        _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(codes));
+        _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(values));
         if (pixels > 1)
-            _mm_storeu_si128((__m128i *)(void *)(out + w->out_step), _mm256_extracti128_si256(codes, 1));
+            _mm_storeu_si128((__m128i *)(void *)(out + w->out_step), _mm256_extracti128_si256(values, 1));
     } else {
         int8_t plain[2 * LANES];
-        _mm256_storeu_si256((__m256i *)(void *)plain, codes);
+        _mm256_storeu_si256((__m256i *)(void *)plain, values);
         for (int pixel = 0; pixel < pixels; pixel++)
             memcpy(out + pixel * (ptrdiff_t)w->out_step, plain + pixel * LANES, (size_t)b->lanes);
     }

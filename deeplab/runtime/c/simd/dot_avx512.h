@@ -60,18 +60,18 @@ static void open_block(struct block *b, const struct walk *w, int channel, int c
 INLINED void store_four(const struct walk *w, __m512i packed, int8_t *out, int pixels, __mmask16 mask)
 {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    __m512i codes = clamped_lanes(_mm512_permutexvar_epi32(order, packed), &w->scaling);
+    __m512i values = clamped_lanes(_mm512_permutexvar_epi32(order, packed), &w->scaling);
     ptrdiff_t step = w->out_step;
     if (pixels >= 4 && mask == 0xFFFF) {
-        _mm_storeu_si128((__m128i *)(void *)out, _mm512_castsi512_si128(codes));
-        _mm_storeu_si128((__m128i *)(void *)(out + step), _mm512_extracti32x4_epi32(codes, 1));
-        _mm_storeu_si128((__m128i *)(void *)(out + 2 * step), _mm512_extracti32x4_epi32(codes, 2));
-        _mm_storeu_si128((__m128i *)(void *)(out + 3 * step), _mm512_extracti32x4_epi32(codes, 3));
+        _mm_storeu_si128((__m128i *)(void *)out, _mm512_castsi512_si128(values));
+        _mm_storeu_si128((__m128i *)(void *)(out + step), _mm512_extracti32x4_epi32(values, 1));
+        _mm_storeu_si128((__m128i *)(void *)(out + 2 * step), _mm512_extracti32x4_epi32(values, 2));
+        _mm_storeu_si128((__m128i *)(void *)(out + 3 * step), _mm512_extracti32x4_epi32(values, 3));
         return;
     }
     for (int pixel = 0; pixel < at_most(pixels, 4); pixel++) {
-        _mm_mask_storeu_epi8(out + pixel * step, mask, _mm512_castsi512_si128(codes));
-        codes = _mm512_shuffle_i32x4(codes, codes, 0x39);
+        _mm_mask_storeu_epi8(out + pixel * step, mask, _mm512_castsi512_si128(values));
+        values = _mm512_shuffle_i32x4(values, values, 0x39);
     }
 }
 

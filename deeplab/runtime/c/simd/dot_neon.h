@@ -171,12 +171,12 @@ static void finish_pixel(const struct block *b, const struct walk *w, const int3
     }
     for (int i = 0; i < 4; i++)
         all[i] = scaled_lanes(all[i], &b->scaling[i]);
-    int8x16_t codes = codes_of(all, &w->scaling);
+    int8x16_t values = packed_int8(all, &w->scaling);
     if (b->lanes == LANES) {
-        vst1q_s8(out, codes);
+        vst1q_s8(out, values);
     } else {
         int8_t plain[LANES];
-        vst1q_s8(plain, codes);
+        vst1q_s8(plain, values);
         memcpy(out, plain, (size_t)b->lanes);
     }
 }

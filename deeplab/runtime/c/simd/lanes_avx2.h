@@ -55,7 +55,7 @@ static inline __m256i scaled_general(__m256i x, const struct lane_scaling *s)
 }
 
 /* 16 sums requantized to int16; groups of 4 results of the two vectors alternate. */
-INLINED __m256i sixteen_of(__m256i a, __m256i b, const struct lane_scaling *s, enum scaling_path path, int16_t zero)
+INLINED __m256i packed_int16(__m256i a, __m256i b, const struct lane_scaling *s, enum scaling_path path, int16_t zero)
 {
     if (path == FAST_PATH)
         return _mm256_packs_epi32(scaled_lanes(a, &s[0]), scaled_lanes(b, &s[1]));
@@ -63,18 +63,18 @@ INLINED __m256i sixteen_of(__m256i a, __m256i b, const struct lane_scaling *s, e
                              _mm256_set1_epi16(zero));
 }
 
-/* The results of `sixteen_of` in order, where each vector held 8 consecutive sums. */
+/* The results of `packed_int16` in order, where each vector held 8 consecutive sums. */
 INLINED __m256i in_order(__m256i sixteen)
 {
     return _mm256_permute4x64_epi64(sixteen, 0xD8);
 }
 
 /* Two runs of 16 results as int8, clamped, the first in the lower half. */
-INLINED __m256i codes_of(__m256i a, __m256i b, const struct scaling *s)
+INLINED __m256i packed_int8(__m256i a, __m256i b, const struct scaling *s)
 {
-    __m256i codes = _mm256_permute4x64_epi64(_mm256_packs_epi16(a, b), 0xD8);
-    codes = _mm256_max_epi8(codes, _mm256_set1_epi8((char)s->lowest));
-    return _mm256_min_epi8(codes, _mm256_set1_epi8((char)s->highest));
+    __m256i values = _mm256_permute4x64_epi64(_mm256_packs_epi16(a, b), 0xD8);
+    values = _mm256_max_epi8(values, _mm256_set1_epi8((char)s->lowest));
+    return _mm256_min_epi8(values, _mm256_set1_epi8((char)s->highest));
 }
 
 /* The path for sums that begin at `start` and add `values` products of two bytes. */

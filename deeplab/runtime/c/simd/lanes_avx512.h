@@ -92,10 +92,10 @@ static inline __m512i packed_general(__m512i a, __m512i b, __m512i c, __m512i d,
                               _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero));
 }
 
-INLINED __m512i clamped_lanes(__m512i codes, const struct scaling *s)
+INLINED __m512i clamped_lanes(__m512i values, const struct scaling *s)
 {
-    codes = _mm512_max_epi8(codes, _mm512_set1_epi8((char)s->lowest));
-    return _mm512_min_epi8(codes, _mm512_set1_epi8((char)s->highest));
+    values = _mm512_max_epi8(values, _mm512_set1_epi8((char)s->lowest));
+    return _mm512_min_epi8(values, _mm512_set1_epi8((char)s->highest));
 }
 
 INLINED __mmask16 first_lanes(int count)

@@ -19,14 +19,14 @@ INLINED int32x4_t scaled_lanes(int32x4_t x, const struct lane_scaling *s)
 }
 
 /* 16 scaled sums as int8, with zero point, clamped. */
-INLINED int8x16_t codes_of(const int32x4_t *x, const struct scaling *s)
+INLINED int8x16_t packed_int8(const int32x4_t *x, const struct scaling *s)
 {
     int16x8_t zero = vdupq_n_s16(s->out_zero);
     int16x8_t low = vcombine_s16(vqmovn_s32(x[0]), vqmovn_s32(x[1]));
     int16x8_t high = vcombine_s16(vqmovn_s32(x[2]), vqmovn_s32(x[3]));
-    int8x16_t codes = vcombine_s8(vqmovn_s16(vqaddq_s16(low, zero)), vqmovn_s16(vqaddq_s16(high, zero)));
-    codes = vmaxq_s8(codes, vdupq_n_s8((int8_t)s->lowest));
-    return vminq_s8(codes, vdupq_n_s8((int8_t)s->highest));
+    int8x16_t values = vcombine_s8(vqmovn_s16(vqaddq_s16(low, zero)), vqmovn_s16(vqaddq_s16(high, zero)));
+    values = vmaxq_s8(values, vdupq_n_s8((int8_t)s->lowest));
+    return vminq_s8(values, vdupq_n_s8((int8_t)s->highest));
 }
 
 /* Mantissas and exponents of `count` consecutive channels, four to a vector. Returns whether vectors can scale them: no

@@ -40,11 +40,11 @@ INLINED __m512i means(const struct slopes *s, int32_t weight, int i)
 static inline void blend(const struct slopes *s, int32_t weight, int channels, int8_t *to)
 {
     for (int i = 0; 16 * i < channels; i++) {
-        __m128i codes = _mm512_cvtepi32_epi8(_mm512_srai_epi32(means(s, weight, i), 20));
+        __m128i values = _mm512_cvtepi32_epi8(_mm512_srai_epi32(means(s, weight, i), 20));
         if (channels - 16 * i >= 16)
-            _mm_storeu_si128((__m128i *)(void *)(to + 16 * i), codes);
+            _mm_storeu_si128((__m128i *)(void *)(to + 16 * i), values);
         else
-            _mm_mask_storeu_epi8(to + 16 * i, first_lanes(channels - 16 * i), codes);
+            _mm_mask_storeu_epi8(to + 16 * i, first_lanes(channels - 16 * i), values);
     }
 }
 
@@ -53,8 +53,8 @@ INLINED __m512i keys(const struct slopes *s, int32_t weight, int i, int channels
 {
     const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     __m512i channel = _mm512_sub_epi32(_mm512_set1_epi32(255 - 16 * i), count);
-    __m512i code = _mm512_andnot_si512(_mm512_set1_epi32(255), _mm512_srai_epi32(means(s, weight, i), 12));
-    return _mm512_mask_or_epi32(_mm512_set1_epi32(INT16_MIN), first_lanes(clamped(channels - 16 * i, 0, 16)), code,
+    __m512i mean = _mm512_andnot_si512(_mm512_set1_epi32(255), _mm512_srai_epi32(means(s, weight, i), 12));
+    return _mm512_mask_or_epi32(_mm512_set1_epi32(INT16_MIN), first_lanes(clamped(channels - 16 * i, 0, 16)), mean,
                                 channel);
 }
 

@@ -1,4 +1,4 @@
-/* CONV_2D and TRANSPOSE_CONV of 8-bit codes by weights with a zero point: sums along the input channels. */
+/* CONV_2D and TRANSPOSE_CONV of 8-bit values by weights with a zero point: sums along the input channels. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "uint8/products.h"
@@ -26,7 +26,7 @@ static void add_filter_line(const struct uint8_convolution_layer *l, const struc
         } else {
             if (joined)
                 columns = at_most(l->filter_columns - column, l->in_columns - at);
-            add_code_products(&here, pixel_of(in, row, at), columns * channels, sums);
+            add_byte_products(&here, pixel_of(in, row, at), columns * channels, sums);
         }
         column += columns;
     }
@@ -50,7 +50,7 @@ static void transpose_pixel(const struct uint8_convolution_layer *l, const struc
         if (r < 0 || r % l->stride_rows || r / l->stride_rows >= l->in_rows || c < 0 || c % l->stride_columns
             || c / l->stride_columns >= l->in_columns)
             continue;
-        add_code_products(&k, pixel_of(in, r / l->stride_rows, c / l->stride_columns), l->in_channels, sums);
+        add_byte_products(&k, pixel_of(in, r / l->stride_rows, c / l->stride_columns), l->in_channels, sums);
         add_constant_products(&k, -l->in_zero, l->in_channels, sums);
     }
 }

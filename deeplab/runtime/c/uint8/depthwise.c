@@ -1,12 +1,12 @@
-/* DEPTHWISE_CONV_2D of 8-bit codes by weights with a zero point: 32 channels of one pixel at a time. */
+/* DEPTHWISE_CONV_2D of 8-bit values by weights with a zero point: 32 channels of one pixel at a time. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "uint8/products.h"
 #include "int8/runs.h"
 
-enum { DEEP_AT_ONCE = 32 };
+enum { UINT8_DEPTHWISE_CHANNELS = 32 };
 
-static uint8_t deep_code(const struct uint8_depthwise_layer *l, int channel, int32_t sum)
+static uint8_t uint8_depthwise_value(const struct uint8_depthwise_layer *l, int channel, int32_t sum)
 {
     int index = l->per_channel ? channel : 0;
     int32_t scaled = multiplied(sum, l->multipliers[index], l->shifts[index]);
@@ -15,30 +15,30 @@ static uint8_t deep_code(const struct uint8_depthwise_layer *l, int channel, int
 
 /* Adds one tap of a depthwise convolution to the sums of some channels from `first` on; beyond the edge (NULL) are zero
  * points. */
-static inline void add_deep_tap(const struct uint8_depthwise_layer *l, const uint8_t *from, const uint8_t *w,
+static inline void add_uint8_tap(const struct uint8_depthwise_layer *l, const uint8_t *from, const uint8_t *w,
                                 int first, int multiple, int channels, int is_unsigned, int32_t sums[])
 {
     int32_t zero = l->weight_zero;
     if (!from) {
         for (int c = 0; c < channels; c++)
-            sums[c] += l->in_zero * (code_of(w[c], is_unsigned) - zero);
+            sums[c] += l->in_zero * (value_of(w[c], is_unsigned) - zero);
     } else if (multiple == 1) {
         for (int c = 0; c < channels; c++)
-            sums[c] += code_of(from[first + c], is_unsigned) * (code_of(w[c], is_unsigned) - zero);
+            sums[c] += value_of(from[first + c], is_unsigned) * (value_of(w[c], is_unsigned) - zero);
     } else {
         for (int c = 0; c < channels; c++)
-            sums[c] += code_of(from[(first + c) / multiple], is_unsigned) * (code_of(w[c], is_unsigned) - zero);
+            sums[c] += value_of(from[(first + c) / multiple], is_unsigned) * (value_of(w[c], is_unsigned) - zero);
     }
 }
 
 /* Channels [first, first + count) of one pixel; tap t's weights are at `weights + t * size`. */
-static void deep_pixel(const struct uint8_depthwise_layer *l, const struct view *in, const struct view *out,
+static void uint8_depthwise_pixel(const struct uint8_depthwise_layer *l, const struct view *in, const struct view *out,
                        int32_t row, int32_t column, const uint8_t *weights, ptrdiff_t size, int first, int count)
 {
     int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;
     uint8_t *to = pixel_of(out, row, column);
     int multiple = l->out_channels / l->in_channels;
-    int32_t sums[DEEP_AT_ONCE];
+    int32_t sums[UINT8_DEPTHWISE_CHANNELS];
     for (int c = 0; c < count; c++)
         sums[c] = l->bias[first + c];
     for (int tap = 0; tap < l->filter_rows * l->filter_columns; tap++, weights += size) {
@@ -47,12 +47,12 @@ static void deep_pixel(const struct uint8_depthwise_layer *l, const struct view 
         int is_inside = r >= 0 && r < l->in_rows && k >= 0 && k < l->in_columns;
         const uint8_t *from = is_inside ? pixel_of(in, r, k) : NULL;
         if (l->is_unsigned)
-            add_deep_tap(l, from, weights, first, multiple, count, 1, sums);
+            add_uint8_tap(l, from, weights, first, multiple, count, 1, sums);
         else
-            add_deep_tap(l, from, weights, first, multiple, count, 0, sums);
+            add_uint8_tap(l, from, weights, first, multiple, count, 0, sums);
     }
     for (int c = 0; c < count; c++)
-        to[first + c] = deep_code(l, first + c, sums[c]);
+        to[first + c] = uint8_depthwise_value(l, first + c, sums[c]);
 }
 
 void uint8_depthwise(const void *layer, const struct view *in, const struct view *out, const struct region *at,
@@ -60,7 +60,7 @@ void uint8_depthwise(const void *layer, const struct view *in, const struct view
 {
     const struct uint8_depthwise_layer *l = layer;
     int32_t taps = l->filter_rows * l->filter_columns;
-    int step = l->format >= 0 ? 1 : DEEP_AT_ONCE;
+    int step = l->format >= 0 ? 1 : UINT8_DEPTHWISE_CHANNELS;
     struct unpacker u;
     if (l->format >= 0)
         begin_unpacking(&u, l->weights, l->format, 8, (uint32_t)taps * l->out_channels, l->entries);
@@ -72,7 +72,7 @@ void uint8_depthwise(const void *layer, const struct view *in, const struct view
         }
         for (int32_t row = at->top; row < at->bottom; row++)
             for (int32_t column = at->left; column < at->right; column++)
-                deep_pixel(l, in, out, row, column, weights, l->format >= 0 ? 1 : l->out_channels, first,
+                uint8_depthwise_pixel(l, in, out, row, column, weights, l->format >= 0 ? 1 : l->out_channels, first,
                            at_most(step, l->out_channels - first));
     }
 }

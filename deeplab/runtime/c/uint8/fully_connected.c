@@ -12,7 +12,7 @@ static void add_uint8_row(const struct uint8_fully_connected_layer *l, const str
     int32_t from = row * l->values, rest = l->values;
     while (rest > 0) {
         int32_t count = in->pitch == l->in_channels ? rest : at_most(rest, l->in_channels - from % l->in_channels);
-        add_code_products(&here, whole_element(in, l->in_channels, from), count, sums);
+        add_byte_products(&here, whole_element(in, l->in_channels, from), count, sums);
         here.weights += count;
         from += count;
         rest -= count;

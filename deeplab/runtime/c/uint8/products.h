@@ -1,4 +1,4 @@
-/* Inner products of 8-bit codes with weights less their zero point, a few kernels at a time. The type of the codes is a
+/* Inner products of 8-bit values with weights less their zero point, a few kernels at a time. The type of the values is a
  * constant wherever these are inlined, so that each loop is compiled for it. */
 #ifndef PRODUCTS_H
 #define PRODUCTS_H
@@ -21,7 +21,7 @@ static inline int32_t one_product(const uint8_t *x, const uint8_t *w, int32_t ze
 {
     int32_t sum = 0;
     for (int32_t i = 0; i < count; i++)
-        sum += (int16_t)code_of(x[i], is_unsigned) * (int16_t)(code_of(w[i], is_unsigned) - zero);
+        sum += (int16_t)value_of(x[i], is_unsigned) * (int16_t)(value_of(w[i], is_unsigned) - zero);
     return sum;
 }
 
@@ -31,17 +31,17 @@ static inline void four_products(const uint8_t *x, const uint8_t *w, ptrdiff_t s
     const uint8_t *w1 = w + size, *w2 = w1 + size, *w3 = w2 + size;
     int32_t a = 0, b = 0, c = 0, d = 0;
     for (int32_t i = 0; i < count; i++) {
-        int16_t code = (int16_t)code_of(x[i], is_unsigned);
-        a += code * (int16_t)(code_of(w[i], is_unsigned) - zero);
-        b += code * (int16_t)(code_of(w1[i], is_unsigned) - zero);
-        c += code * (int16_t)(code_of(w2[i], is_unsigned) - zero);
-        d += code * (int16_t)(code_of(w3[i], is_unsigned) - zero);
+        int16_t value = (int16_t)value_of(x[i], is_unsigned);
+        a += value * (int16_t)(value_of(w[i], is_unsigned) - zero);
+        b += value * (int16_t)(value_of(w1[i], is_unsigned) - zero);
+        c += value * (int16_t)(value_of(w2[i], is_unsigned) - zero);
+        d += value * (int16_t)(value_of(w3[i], is_unsigned) - zero);
     }
     sums[0] += a, sums[1] += b, sums[2] += c, sums[3] += d;
 }
 
-/* sums[i] += the products of `count` codes with those of kernel i. */
-static inline void add_code_products(const struct few_kernels *k, const uint8_t *x, int32_t count, int32_t sums[])
+/* sums[i] += the products of `count` values with those of kernel i. */
+static inline void add_byte_products(const struct few_kernels *k, const uint8_t *x, int32_t count, int32_t sums[])
 {
     if (k->count == FEW && k->is_unsigned) {
         four_products(x, k->weights, k->size, k->zero, count, 1, sums);
@@ -53,12 +53,12 @@ static inline void add_code_products(const struct few_kernels *k, const uint8_t 
     }
 }
 
-/* The same where all codes are one number. */
-static inline void add_constant_products(const struct few_kernels *k, int32_t code, int32_t count, int32_t sums[])
+/* The same where all values are one number. */
+static inline void add_constant_products(const struct few_kernels *k, int32_t value, int32_t count, int32_t sums[])
 {
     for (int i = 0; i < k->count; i++)
         for (int32_t c = 0; c < count; c++)
-            sums[i] += code * (code_of(k->weights[i * k->size + c], k->is_unsigned) - k->zero);
+            sums[i] += value * (value_of(k->weights[i * k->size + c], k->is_unsigned) - k->zero);
 }
 
 /* The next kernel of a sparse layer, whose zeros stand for the zero point. */
