@@ -90,9 +90,9 @@ def network_c(made: Tables) -> str:
     ]
     external = outside_bytes(plan)
     source = made.graph.tensors[made.graph.inputs[0]]
-    ends = [place_at_end(made.graph, plan, tensor) for tensor in made.graph.outputs]
+    ends = [offset_and_size_at_end(made.graph, plan, tensor) for tensor in made.graph.outputs]
     outputs = ", ".join(f"{{{offset}, {size}}}" for offset, size in ends)
-    frame_at = place_at_start(made.graph, plan, made.graph.inputs[0])
+    frame_at = offset_at_start(made.graph, plan, made.graph.inputs[0])
     return text.substitute(
         title=_head(plan),
         constants="\n".join(_constant_text(constant) for constant in made.constants),
@@ -111,7 +111,7 @@ def network_h(made: Tables) -> str:
     graph, plan = made.graph, made.plan
     source, output = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     rows, columns, channels = extent(source)
-    ends = [place_at_end(graph, plan, tensor) for tensor in graph.outputs]
+    ends = [offset_and_size_at_end(graph, plan, tensor) for tensor in graph.outputs]
     labels = label_map(graph, plan)
     text = Template((PROGRAM / "network.h.in").read_text())
     return text.substitute(
@@ -252,19 +252,19 @@ def _section_text(made: Tables, number: int) -> str:
             comment = f" /* tile {at} */" if what == "rows" and section.rows > 1 else ""
             lines.append("    " + ", ".join(f"{{{first}, {end}}}" for first, end in spans) + f",{comment}")
         lines.append("};")
-    lines.append(f"static const struct place places_{number}[] = {{")
+    lines.append(f"static const struct operand operands_{number}[] = {{")
     at, calls = 0, []
     for position, call in enumerate(loop.calls):
-        places = (*call.reads, *call.writes)
-        for what, place in [("reads", p) for p in call.reads] + [("writes", p) for p in call.writes]:
-            lines.append(f"    {_place(place)}, /* {what} {_safe(made.graph.tensors[place.tensor].name)} */")
+        operands = (*call.reads, *call.writes)
+        for what, operand in [("reads", o) for o in call.reads] + [("writes", o) for o in call.writes]:
+            lines.append(f"    {_operand(operand)}, /* {what} {_safe(made.graph.tensors[operand.tensor].name)} */")
         kernel = _kernel_of(made, number, position)
         scratch = -1 if call.scratch is None else call.scratch
         calls.append(
-            f"    {{{kernel}, &{made.names[number, position]}, &places_{number}[{at}], {scratch}, {call.span}, "
+            f"    {{{kernel}, &{made.names[number, position]}, &operands_{number}[{at}], {scratch}, {call.span}, "
             f"{len(call.reads)}, {len(call.writes)}}}, /* {_call_comment(made.graph, loop, call)} */"
         )
-        at += len(places)
+        at += len(operands)
     lines += ["};", f"static const struct call calls_{number}[] = {{", *calls, "};", ""]
     return "\n".join(lines)
 
@@ -296,20 +296,20 @@ def _call_comment(graph: Graph, loop: Loop, call: LoopCall) -> str:
     return title
 
 
-def _place(place: OperandAddress) -> str:
-    ring = 0 if place.ring_offset is None else place.ring_offset
-    if place.columns is not None:
-        where = "EXTERNAL" if place.external else "RESIDENT"
-        span, columns, offset = 0, place.columns, place.required_offset
-    elif place.span is None:
-        raise ValueError(f"tensor {place.tensor} is neither whole nor in the rectangle of a span")
-    elif place.offset is None:
-        where, span, columns, offset = "RING", place.span, 0, 0
+def _operand(operand: OperandAddress) -> str:
+    ring = 0 if operand.ring_offset is None else operand.ring_offset
+    if operand.columns is not None:
+        location = "EXTERNAL" if operand.external else "RESIDENT"
+        span, columns, offset = 0, operand.columns, operand.required_offset
+    elif operand.span is None:
+        raise ValueError(f"tensor {operand.tensor} is neither whole nor in the rectangle of a span")
+    elif operand.offset is None:
+        location, span, columns, offset = "RING", operand.span, 0, 0
     else:
-        where, span, columns, offset = "TILE", place.span, 0, place.offset
+        location, span, columns, offset = "TILE", operand.span, 0, operand.offset
     return (
-        f"{{{offset}, {ring}, {place.ring_rows}, {span}, {columns}, {place.pitch}, {place.channel}, {place.bits}, "
-        f"{where}}}"
+        f"{{{offset}, {ring}, {operand.ring_rows}, {span}, {columns}, {operand.pitch}, {operand.channel}, "
+        f"{operand.bits}, {location}}}"
     )
 
 
@@ -318,11 +318,11 @@ def _bytes(tensor: Tensor) -> int:
     return rows * (-(-columns * channels * tensor.bits // 8))
 
 
-def place_at_start(graph: Graph, plan: Plan, tensor: int) -> int:
+def offset_at_start(graph: Graph, plan: Plan, tensor: int) -> int:
     return _contiguous(graph, plan, tensor, [buffer.lower == 0 for buffer in plan.buffers])[0]
 
 
-def place_at_end(graph: Graph, plan: Plan, tensor: int) -> tuple[int, int]:
+def offset_and_size_at_end(graph: Graph, plan: Plan, tensor: int) -> tuple[int, int]:
     """(byte, size) of an output after the run."""
     return _contiguous(graph, plan, tensor, [buffer.upper == len(plan.steps) for buffer in plan.buffers])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab.runtime.emit import Tables, kernels_c, kernels_h, network_c, network_h, place_at_end, tables
+from deeplab.runtime.emit import Tables, kernels_c, kernels_h, network_c, network_h, offset_and_size_at_end, tables
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
@@ -78,7 +78,7 @@ class Program:
 
     def output(self, index: int) -> np.ndarray:
         """After a run: an output's bytes, uint8 (n,)."""
-        size = place_at_end(self._graph, self._plan, self._graph.outputs[index])[1]
+        size = offset_and_size_at_end(self._graph, self._plan, self._graph.outputs[index])[1]
         return self._view(self._library.network_output(index), size).copy()
 
     def seconds(self, frame: np.ndarray) -> float:
@@ -98,7 +98,7 @@ class Program:
 
     @property
     def output_bytes(self) -> int:
-        return place_at_end(self._graph, self._plan, self._graph.outputs[0])[1]
+        return offset_and_size_at_end(self._graph, self._plan, self._graph.outputs[0])[1]
 
     @staticmethod
     def _view(address: int, size: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from statistics import median
 
 import numpy as np
 
-from deeplab.runtime.emit import label_map, outside_bytes, place_at_end
+from deeplab.runtime.emit import label_map, offset_and_size_at_end, outside_bytes
 from deeplab.runtime.program import write_sources
 from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
 from deeplab.runtime.proof_sizes import Sizes, sizes
@@ -208,7 +208,7 @@ def _agreement(graph: Graph, plan: Plan, outputs: np.ndarray, references: Iterab
     tensor = graph.tensors[graph.outputs[0]]
     labels = label_map(graph, plan)
     dtype = np.dtype(tensor.dtype if labels is None else f"u{labels[2]}")
-    size = place_at_end(graph, plan, graph.outputs[0])[1]
+    size = offset_and_size_at_end(graph, plan, graph.outputs[0])[1]
     expected = np.stack([np.asarray(one).reshape(-1) for one in references]).astype(dtype)
     if tensor.bits < 8 and labels is None:  # packed: compared byte by byte
         _, columns, channels = extent(tensor)

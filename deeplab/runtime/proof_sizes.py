@@ -14,7 +14,7 @@ _PROOF_ONLY = ".text.network_arena"
 _TABLES = {
     "layers": r"(layer|copy)_\d+",
     "calls": r"calls_\d+",
-    "places": r"places_\d+",
+    "operands": r"operands_\d+",
     "rows": r"rows_\d+",
     "columns": r"columns_\d+",
     "sections": r"sections",

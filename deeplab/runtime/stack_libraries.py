@@ -52,7 +52,7 @@ class _Libraries:
         if family is not None:
             stem = "memset" if family[1] == "memset" else "mem(cpy|move)"
             names = {one for one in self._members if re.fullmatch(rf"_*{stem}(_[a-z0-9_]+)?", one)}
-        files = {self._file(*place) for one in names for place in self._members.get(one, ())}
+        files = {self._file(*member) for one in names for member in self._members.get(one, ())}
         if not files:
             raise UnknownStackError(f"{name}: is in none of the static libraries of the compiler")
         if name in above:

@@ -157,13 +157,13 @@ def _network(outputs: int) -> str:
         "static void nothing(const void *l, const struct view *i, const struct view *o, const struct region *a, "
         "uint8_t *s) {(void)l; (void)i; (void)o; (void)a; (void)s;}\n"
         "static const uint16_t rows_0[1][2] = {{0, 1}}, columns_0[1][2] = {{0, 1}};\n"
-        "static const struct place places_0[2] = {{0, 0, 0, 0, 1, 1, 0, 8, RESIDENT}};\n"
-        "static const struct call calls_0[] = {{nothing, &layer_0, places_0, -1, 0, 1, 1}};\n"
+        "static const struct operand operands_0[2] = {{0, 0, 0, 0, 1, 1, 0, 8, RESIDENT}};\n"
+        "static const struct call calls_0[] = {{nothing, &layer_0, operands_0, -1, 0, 1, 1}};\n"
     )
-    places = ", ".join(["{0, 2048}"] * outputs)
+    listed = ", ".join(["{0, 2048}"] * outputs)
     source = Template((PROGRAM / "network.c.in").read_text()).substitute(
         title="", constants="", layers="", sections=tables, table="    {calls_0, rows_0, columns_0, 1, 1, 1, 1, 0}",
-        frame_memory="#define frame NULL", frame_at="arena", input_bytes=4096, outputs=places,
+        frame_memory="#define frame NULL", frame_at="arena", input_bytes=4096, outputs=listed,
     )  # fmt: skip
     return source.replace('#include "network.h"', header)
 

@@ -140,9 +140,9 @@ def _source_name(name: str, *, numbers_only: bool = False) -> str:
 def _frames(path: Path) -> dict[str, int]:
     """Bytes of each function's frame, as a compiler says; of those of one name the largest."""
     found: dict[str, int] = {}
-    for place, size, kind in (line.split("\t") for line in path.read_text().splitlines()):
-        name = place.rsplit(":", 1)[1]
+    for source, size, kind in (line.split("\t") for line in path.read_text().splitlines()):
+        name = source.rsplit(":", 1)[1]
         if kind == "dynamic":
-            raise UnknownStackError(f"{place}: its frame grows while it runs, so it has no bound")
+            raise UnknownStackError(f"{source}: its frame grows while it runs, so it has no bound")
         found[name] = max(found.get(name, 0), int(size))
     return found

@@ -105,11 +105,11 @@ def test_constants_are_the_weights_and_the_tables(microcontroller, cortex_m7):
     structs = struct_sizes(objects[0].parent, cortex_m7)
     padding = sizes(objects[:1], cortex_m7, guard_bytes=0).rodata_bytes - sum(found.values())
     assert 0 <= padding < 8 * 64  # alignment between arrays
-    for kind, struct in (("calls", "call"), ("places", "place"), ("sections", "section")):
+    for kind, struct in (("calls", "call"), ("operands", "operand"), ("sections", "section")):
         assert found[kind] > 0
         assert found[kind] % structs[struct] == 0
-    counted = accounting.SECTION_BYTES, accounting.CALL_BYTES, accounting.PLACE_BYTES
-    assert counted == tuple(structs[name] for name in ("section", "call", "place"))
+    counted = accounting.SECTION_BYTES, accounting.CALL_BYTES, accounting.OPERAND_BYTES
+    assert counted == tuple(structs[name] for name in ("section", "call", "operand"))
     assert sum(found.values()) == microcontroller[0].flash_bytes
 
 

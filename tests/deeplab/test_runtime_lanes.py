@@ -19,7 +19,7 @@ from weakref import finalize
 import numpy as np
 import pytest
 
-from deeplab.runtime.emit import place_at_end
+from deeplab.runtime.emit import offset_and_size_at_end
 from deeplab.runtime.program import compiler, write_sources
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 from evaluation.interpreter import run_whole
@@ -234,7 +234,7 @@ def prepared(make: Callable[[int], Graph], seed: int, tiles: int | str) -> tuple
     whole = run_whole(graph, frame)
     outputs = []
     for tensor in graph.outputs:
-        is_label = place_at_end(graph, made, tensor)[1] != whole[tensor].nbytes
+        is_label = offset_and_size_at_end(graph, made, tensor)[1] != whole[tensor].nbytes
         outputs.append(whole[tensor].astype(np.uint8 if is_label else whole[tensor].dtype).reshape(-1))
     return graph, frame.tobytes(), outputs, folder
 

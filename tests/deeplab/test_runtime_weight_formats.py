@@ -1,4 +1,4 @@
-"""Weights and codes as they are in the C program's memory, read and written by its own functions."""
+"""Packed weights and sub-byte elements, read and written by the C program's own functions."""
 
 from __future__ import annotations
 
@@ -110,24 +110,24 @@ def test_a_bitmap_is_what_its_definition_says():
 
 
 def test_a_long_stream_is_packed_in_portions_without_seams():
-    codes = np.random.default_rng(0).integers(0, 32, (1 << 16) + 5)
-    np.testing.assert_array_equal(packed(codes, 5), pack_rows(codes[np.newaxis], 5)[0])
+    values = np.random.default_rng(0).integers(0, 32, (1 << 16) + 5)
+    np.testing.assert_array_equal(packed(values, 5), pack_rows(values[np.newaxis], 5)[0])
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 16])
-def test_codes_are_loaded_and_stored_at_any_place_of_a_row(program, bits):
+def test_elements_are_loaded_and_stored_at_any_position_of_a_row(program, bits):
     """Neighbours, those that share a byte included, stay as they are."""
     random = np.random.default_rng(bits)
     dtype, limit = ("int16" if bits == 16 else "int8"), 1 << (bits - 1)
-    codes = random.integers(-limit, limit, 40).astype(dtype)
+    values = random.integers(-limit, limit, 40).astype(dtype)
     for first in range(9):
         for count in (1, 2, 5, 8, 31):
-            row = pack_rows(codes[np.newaxis], bits)[0].copy()
+            row = pack_rows(values[np.newaxis], bits)[0].copy()
             loaded = np.zeros(count, np.int16)
             program.load(_pointer(row), bits, first, count, _pointer(loaded))
-            np.testing.assert_array_equal(loaded, codes[first : first + count])
+            np.testing.assert_array_equal(loaded, values[first : first + count])
             changed = random.integers(-limit, limit, count).astype(np.int16)
-            expected = codes.copy()
+            expected = values.copy()
             expected[first : first + count] = changed
             one_by_one = row.copy()
             program.store(_pointer(row), bits, first, count, _pointer(changed))

@@ -39,7 +39,7 @@ def requantize(site: KernelSite) -> Fields:
 
 def add(site: KernelSite) -> Fields:
     """ADD of two int8 tensors of one shape."""
-    reads = [site.graph.tensors[place.tensor] for place in site.call.reads]
+    reads = [site.graph.tensors[operand.tensor] for operand in site.call.reads]
     twice_largest = 2.0 * max(float(scale_of(t)) for t in reads)
     reals = [float(scale_of(t)) / twice_largest for t in reads]
     reals.append(twice_largest / ((1 << ADD_LEFT_SHIFT) * float(scale_of(site.output))))

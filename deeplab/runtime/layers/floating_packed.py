@@ -39,13 +39,13 @@ def stored_fields(site: KernelSite, rows: np.ndarray) -> Fields:
 
 def _entries(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """{zeros before a value, the value} of each value that is not zero, uint64; {15, 0} for each 16 zeros more."""
-    places = np.flatnonzero(values != 0)
-    gaps = np.diff(places, prepend=-1) - 1
+    positions = np.flatnonzero(values != 0)
+    gaps = np.diff(positions, prepend=-1) - 1
     fillers = gaps >> INDEX_BITS
     ends = np.cumsum(fillers + 1) - 1
     most = (1 << INDEX_BITS) - 1
     entries = np.full(int(ends[-1]) + 1 if ends.size else 0, most, np.uint64)
-    entries[ends] = (gaps & most).astype(np.uint64) | codes[places].astype(np.uint64) << np.uint64(INDEX_BITS)
+    entries[ends] = (gaps & most).astype(np.uint64) | codes[positions].astype(np.uint64) << np.uint64(INDEX_BITS)
     return entries
 
 

@@ -133,11 +133,11 @@ def _window(site: KernelSite, weights: np.ndarray) -> Fields:
     }
 
 
-def _columns_of_vectors(site: KernelSite, tensor, place, values: int) -> int:
+def _columns_of_vectors(site: KernelSite, tensor, operand, values: int) -> int:
     """Columns of a tensor each of whose pixels is a vector; 0 where the vectors follow one another."""
     rows, columns, channels = extent(tensor)
     if channels == values:
         return columns
-    if rows * columns > 1 and (place.columns is None or place.pitch != channels):
+    if rows * columns > 1 and (operand.columns is None or operand.pitch != channels):
         raise site.refused(f"{tensor.name} is a part of another tensor; its elements do not follow one another")
     return 0

@@ -111,7 +111,7 @@ def resize_nearest(site: KernelSite) -> Fields:
 def join(site: KernelSite) -> Fields:
     """CONCATENATION along the channels where it is not elided."""
     output, operator = site.output, site.operator
-    inputs = [site.graph.tensors[place.tensor] for place in site.call.reads]
+    inputs = [site.graph.tensors[operand.tensor] for operand in site.call.reads]
     if len(inputs) != len(operator.inputs):
         raise site.refused("a constant input cannot be run; fold it into the operators that follow")
     if operator.attributes["axis"] % len(output.shape) != len(output.shape) - 1 or any(

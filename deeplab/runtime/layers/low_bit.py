@@ -123,7 +123,7 @@ FILLERS: Fillers = {
 
 
 def _reads(site: KernelSite) -> list[Tensor]:
-    return [site.graph.tensors[place.tensor] for place in site.call.reads]
+    return [site.graph.tensors[operand.tensor] for operand in site.call.reads]
 
 
 def _bounds(output: Tensor, activation: str) -> Fields:

@@ -56,12 +56,12 @@ def relative_index(values: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
 
     Where more than 15 zeros stand before a value, entries {15, 0} stand for 16 zeros each.
     """
-    places = np.flatnonzero(values)
-    gaps = np.diff(places, prepend=-1) - 1
+    positions = np.flatnonzero(values)
+    gaps = np.diff(positions, prepend=-1) - 1
     ends = np.cumsum((gaps >> INDEX_BITS) + 1) - 1
     most = (1 << INDEX_BITS) - 1
     entries = np.full(int(ends[-1]) + 1 if ends.size else 0, most, np.int64)
-    entries[ends] = (gaps & most) | (values[places].astype(np.int64) & ((1 << bits) - 1)) << INDEX_BITS
+    entries[ends] = (gaps & most) | (values[positions].astype(np.int64) & ((1 << bits) - 1)) << INDEX_BITS
     return packed(entries, bits + INDEX_BITS), entries.size
 
 

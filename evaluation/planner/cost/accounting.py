@@ -28,7 +28,7 @@ SECTION_BYTES = 24
 """A section: pointers to calls, rows and columns; five counts."""
 CALL_BYTES = 20
 """A call: pointers to kernel, layer and operand addresses; working memory, span, counts of operands."""
-PLACE_BYTES = 20
+OPERAND_BYTES = 20
 """An operand address: offsets of tile and ring; rows of the ring, span, columns, pitch, channel, bits and kind."""
 SPAN_BYTES = 4
 """A range: first row (or column) and one past the last, for each row tile (or column tile) and span."""
@@ -84,13 +84,13 @@ def tables_bytes(graph: Graph, loops: Sequence[Loop]) -> int:
     """Bytes of the program's tables."""
     calls = [call for loop in loops for call in loop.calls]
     spans = sum(len(loop.spans) * (loop.section.rows + loop.section.columns) for loop in loops)
-    places = sum(len(call.reads) + len(call.writes) for call in calls)
+    operands = sum(len(call.reads) + len(call.writes) for call in calls)
     layers = {call.operators for call in calls if call.operators}
     copies = {graph.tensors[call.reads[0].tensor].shape[-1] for call in calls if not call.operators}
     return (
         SECTION_BYTES * len(loops)
         + CALL_BYTES * len(calls)
-        + PLACE_BYTES * places
+        + OPERAND_BYTES * operands
         + SPAN_BYTES * spans
         + sum(descriptor_bytes(graph, operators) for operators in layers)
         - sum(scalar_bytes(graph, index) for index in range(len(graph.operators)))  # counted with the weights

@@ -17,21 +17,21 @@ void float_pool(const void *layer, const struct view *in, const struct view *out
             float *to = floats_to(out, row, column), count = (float)((bottom - top) * (right - left));
             for (int first = 0; first < l->channels; first += FLOAT_LANES) {
                 int lanes = at_most(FLOAT_LANES, l->channels - first);
-                float held[FLOAT_LANES];
+                float pooled[FLOAT_LANES];
                 for (int c = 0; c < FLOAT_LANES; c++)
-                    held[c] = l->is_max ? -INFINITY : 0;
+                    pooled[c] = l->is_max ? -INFINITY : 0;
                 for (int32_t r = top; r < bottom; r++)
                     for (int32_t k = left; k < right; k++) {
                         const float *from = floats_of(in, r, k) + first;
                         if (l->is_max)
                             for (int c = 0; c < lanes; c++)
-                                held[c] = held[c] > from[c] || held[c] != held[c] ? held[c] : from[c];
+                                pooled[c] = pooled[c] > from[c] || pooled[c] != pooled[c] ? pooled[c] : from[c];
                         else
                             for (int c = 0; c < lanes; c++)
-                                held[c] += from[c];
+                                pooled[c] += from[c];
                     }
                 for (int c = 0; c < lanes; c++)
-                    to[first + c] = float_bounded(l->is_max ? held[c] : held[c] / count, bounds);
+                    to[first + c] = float_bounded(l->is_max ? pooled[c] : pooled[c] / count, bounds);
             }
         }
 }

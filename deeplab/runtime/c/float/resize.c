@@ -1,17 +1,17 @@
 /* RESIZE_BILINEAR of float32, alone and fused with ARG_MAX. */
 #include "float/arithmetic.h"
 
-struct float_taps { /* two neighbours along one axis, and the weight of the upper */
+struct float_neighbours { /* two neighbours along one axis, and the weight of the upper */
     int32_t lower, upper;
     float weight;
 };
 
-static struct float_taps float_taps_of(int32_t out, float step, int half_pixel, int32_t size)
+static struct float_neighbours float_neighbours_of(int32_t out, float step, int half_pixel, int32_t size)
 {
     float at = (float)out, position = half_pixel ? (at + 0.5f) * step - 0.5f : at * step;
     int32_t whole = (int32_t)position;
     int32_t below = at_least(whole - (position < (float)whole), 0), above = whole + (position > (float)whole);
-    struct float_taps t = {at_most(below, size - 1), at_least(at_most(above, size - 1), 0), position - (float)below};
+    struct float_neighbours t = {at_most(below, size - 1), at_least(at_most(above, size - 1), 0), position - (float)below};
     return t;
 }
 
@@ -21,9 +21,9 @@ struct float_corners {
 };
 
 static struct float_corners float_corners_of(const struct float_resize_layer *l, const struct view *in,
-                                             struct float_taps down, int32_t column)
+                                             struct float_neighbours down, int32_t column)
 {
-    struct float_taps across = float_taps_of(column, l->step_columns, l->half_pixel, l->in_columns);
+    struct float_neighbours across = float_neighbours_of(column, l->step_columns, l->half_pixel, l->in_columns);
     struct float_corners k = {
         floats_of(in, down.lower, across.lower), floats_of(in, down.lower, across.upper),
         floats_of(in, down.upper, across.lower), floats_of(in, down.upper, across.upper), down.weight, across.weight};
@@ -47,7 +47,7 @@ void float_resize_bilinear(const void *layer, const struct view *in, const struc
     const struct float_resize_layer *l = layer;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++) {
-        struct float_taps down = float_taps_of(row, l->step_rows, l->half_pixel, l->in_rows);
+        struct float_neighbours down = float_neighbours_of(row, l->step_rows, l->half_pixel, l->in_rows);
         for (int32_t column = at->left; column < at->right; column++) {
             struct float_corners k = float_corners_of(l, in, down, column);
             float_blend(&k, 0, l->channels, floats_to(out, row, column));
@@ -61,7 +61,7 @@ void float_resize_argmax(const void *layer, const struct view *in, const struct 
     const struct float_resize_layer *l = layer;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++) {
-        struct float_taps down = float_taps_of(row, l->step_rows, l->half_pixel, l->in_rows);
+        struct float_neighbours down = float_neighbours_of(row, l->step_rows, l->half_pixel, l->in_rows);
         for (int32_t column = at->left; column < at->right; column++) {
             struct float_corners k = float_corners_of(l, in, down, column);
             float best = -INFINITY;

@@ -1,10 +1,10 @@
-/* DEPTHWISE_CONV_2D: some channels of one pixel at a time, from the pointers to the pixels under the filter's taps. */
+/* DEPTHWISE_CONV_2D: a block of channels of one pixel at a time, from pointers to the input pixels under the taps. */
 #include "program/kernels.h"
 #include "simd/depthwise.h"
 
-enum { DEPTHWISE_BAND = 1 << 17 }; /* bytes of input that all channels are computed of, before the next rows */
+enum { DEPTHWISE_BAND = 1 << 17 }; /* input bytes of a band of rows; all channels of a band are computed before the next */
 
-/* Any filter, and outputs that share an input channel. */
+/* Filters of any size and channel multiplier. */
 static void depthwise_slow(const struct taps *t, const struct view *out, const struct region *at)
 {
     const struct depthwise_layer *l = t->layer;
@@ -26,7 +26,7 @@ static void depthwise_slow(const struct taps *t, const struct view *out, const s
             }
 }
 
-/* One row of some channels. */
+/* One row of a block of channels. */
 static void depthwise_row(const struct channels *b, const struct taps *t, const struct view *out, int32_t row,
                           int32_t left, int32_t right)
 {
@@ -42,7 +42,7 @@ static void depthwise_row(const struct channels *b, const struct taps *t, const 
         int32_t at = column * l->stride_columns - l->before_columns;
         int inside = at >= 0 && at + reach < l->in_columns;
         if (inside && known) {
-            for (int tap = 0; tap < t->held; tap++)
+            for (int tap = 0; tap < t->slots; tap++)
                 from[tap] += step[tap];
         } else {
             point_taps(t, row, column, b->first, b->padding, from, step);
@@ -59,7 +59,7 @@ void depthwise(const void *layer, const struct view *in, const struct view *out,
     struct taps t;
     (void)scratch;
     open_taps(&t, l, in);
-    if (l->out_channels != l->in_channels || t.held > TAPS
+    if (l->out_channels != l->in_channels || t.slots > TAPS
         || l->out_channels < FEWEST_CHANNELS) {
         depthwise_slow(&t, out, at);
         return;

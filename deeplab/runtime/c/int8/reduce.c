@@ -1,4 +1,4 @@
-/* Sums over the whole image, or over any axes. */
+/* Means and sums over the whole image, or over any axes of a whole tensor. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "int8/runs.h"
@@ -58,7 +58,7 @@ void axis_sums(const void *layer, const struct view *in, const struct view *out,
 {
     const struct sums_layer *l = layer;
     const int32_t *sizes = l->axes, *steps = l->axes + l->rank;
-    int32_t place[MOST_AXES] = {0}, from = 0, to = 0;
+    int32_t position[MOST_AXES] = {0}, from = 0, to = 0;
     int axis;
     (void)at;
     memset(scratch, 0, (size_t)l->outputs * l->sum_bytes);
@@ -66,10 +66,10 @@ void axis_sums(const void *layer, const struct view *in, const struct view *out,
         add_to_sum(scratch, l->sum_bytes, to, value_of(*whole_element(in, l->in_channels, from++), l->is_unsigned));
         for (axis = l->rank - 1; axis >= 0; axis--) {
             to += steps[axis];
-            if (++place[axis] < sizes[axis])
+            if (++position[axis] < sizes[axis])
                 break;
             to -= sizes[axis] * steps[axis];
-            place[axis] = 0;
+            position[axis] = 0;
         }
     } while (axis >= 0);
     write_sums(l, out, scratch);

@@ -30,7 +30,7 @@ struct ramp {
     struct slopes slopes;
 };
 
-static inline void lead(struct ramp *r, struct neighbours across, int channels)
+static inline void advance(struct ramp *r, struct neighbours across, int channels)
 {
     if (across.lower == r->lower && across.upper == r->upper)
         return;
@@ -68,10 +68,10 @@ void resize_bilinear(const void *layer, const struct view *in, const struct view
             for (int32_t column = at->left; column < at->right; column++, to += out->pitch) {
                 struct neighbours across = neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
                 if (channels == TOGETHER) { /* of a length known to the compiler */
-                    lead(&r, across, TOGETHER);
+                    advance(&r, across, TOGETHER);
                     blend(&r.slopes, across.weight, TOGETHER, to);
                 } else {
-                    lead(&r, across, channels);
+                    advance(&r, across, channels);
                     blend(&r.slopes, across.weight, channels, to);
                 }
             }
@@ -91,10 +91,10 @@ static void label(const struct resize_layer *l, const struct view *in, const str
             struct neighbours across = neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
             int32_t value;
             if (channels == TOGETHER) {
-                lead(&r, across, TOGETHER);
+                advance(&r, across, TOGETHER);
                 value = best_of(&r.slopes, across.weight, first, TOGETHER);
             } else {
-                lead(&r, across, channels);
+                advance(&r, across, channels);
                 value = best_of(&r.slopes, across.weight, first, channels);
             }
             best[column - left] = first ? at_least(best[column - left], value) : value;

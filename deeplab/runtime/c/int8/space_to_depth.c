@@ -1,4 +1,4 @@
-/* Blocks of pixels as deep pixels, and back. */
+/* DEPTH_TO_SPACE and SPACE_TO_DEPTH. */
 #include "program/kernels.h"
 
 void depth_to_space(const void *layer, const struct view *in, const struct view *out, const struct region *at,
@@ -9,8 +9,8 @@ void depth_to_space(const void *layer, const struct view *in, const struct view 
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++)
         for (int32_t column = at->left; column < at->right; column++) {
-            size_t place = (size_t)(row % l->block) * l->block + (size_t)(column % l->block);
-            memcpy(pixel_of(out, row, column), pixel_of(in, row / l->block, column / l->block) + place * bytes, bytes);
+            size_t within = (size_t)(row % l->block) * l->block + (size_t)(column % l->block);
+            memcpy(pixel_of(out, row, column), pixel_of(in, row / l->block, column / l->block) + within * bytes, bytes);
         }
 }
 

@@ -1,4 +1,4 @@
-/* Whole tensors with their elements in another order, or some of them. */
+/* RESHAPE, TRANSPOSE, SLICE, SPLIT and the like: elements of a whole tensor copied by strides. */
 #include "program/kernels.h"
 #include "int8/runs.h"
 
@@ -9,7 +9,7 @@ static void strided_run(const struct strided_layer *l, const struct view *in, co
     if (step == 1 && in->pitch == l->in_channels && out->pitch == l->out_channels) {
         const uint8_t *source = whole_element(in, l->in_channels, from);
         uint8_t *target = whole_element(out, l->out_channels, to);
-        if (source != target) /* the output may have taken the input's place */
+        if (source != target) /* not where the output is in place */
             memcpy(target, source, (size_t)count * bytes);
         return;
     }
@@ -29,17 +29,17 @@ void strided(const void *layer, const struct view *in, const struct view *out, c
     int last = l->rank - 1;
     (void)at, (void)scratch;
     for (int k = 0; k < l->outputs; k++) {
-        int32_t place[MOST_AXES] = {0}, from = l->first + k * l->next, to = 0;
+        int32_t position[MOST_AXES] = {0}, from = l->first + k * l->next, to = 0;
         for (;;) {
             strided_run(l, in, &out[k], from, to, sizes[last], steps[last]);
             to += sizes[last];
             int axis = last - 1;
-            for (; axis >= 0; axis--) { /* one step on, as an odometer turns */
+            for (; axis >= 0; axis--) { /* the next index in row-major order */
                 from += steps[axis];
-                if (++place[axis] < sizes[axis])
+                if (++position[axis] < sizes[axis])
                     break;
                 from -= sizes[axis] * steps[axis];
-                place[axis] = 0;
+                position[axis] = 0;
             }
             if (axis < 0)
                 break;

@@ -5,14 +5,14 @@
 
 enum { LOW_BIT_ONE = 1 << 10 }; /* 1.0 in the fixed point of positions */
 
-struct low_bit_taps { /* two neighbours along one axis, and the weight of the upper */
+struct low_bit_neighbours { /* two neighbours along one axis, and the weight of the upper */
     int32_t lower, upper, weight;
 };
 
-static struct low_bit_taps low_bit_taps_of(int32_t out, int32_t step, int32_t offset, int32_t size)
+static struct low_bit_neighbours low_bit_neighbours_of(int32_t out, int32_t step, int32_t offset, int32_t size)
 {
     int32_t scaled = out * step + offset;
-    struct low_bit_taps t;
+    struct low_bit_neighbours t;
     t.lower = at_least(scaled / LOW_BIT_ONE, 0);
     t.weight = scaled - LOW_BIT_ONE * t.lower;
     t.upper = at_most((scaled + LOW_BIT_ONE - 1) / LOW_BIT_ONE, size - 1);
@@ -21,7 +21,7 @@ static struct low_bit_taps low_bit_taps_of(int32_t out, int32_t step, int32_t of
 }
 
 /* `count` channels from `first`, blended; the mean is rounded half away from zero. */
-static void blend_elements(const struct view *in, struct low_bit_taps down, struct low_bit_taps across, int32_t first,
+static void blend_elements(const struct view *in, struct low_bit_neighbours down, struct low_bit_neighbours across, int32_t first,
                         int count, int16_t *to)
 {
     int16_t top_left[ELEMENTS_AT_ONCE], top_right[ELEMENTS_AT_ONCE], bottom_left[ELEMENTS_AT_ONCE], bottom_right[ELEMENTS_AT_ONCE];
@@ -47,9 +47,9 @@ void low_bit_resize(const void *layer, const struct view *in, const struct view 
     const struct low_bit_resize_layer *l = layer;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++) {
-        struct low_bit_taps down = low_bit_taps_of(row, l->step_rows, l->offset_rows, l->in_rows);
+        struct low_bit_neighbours down = low_bit_neighbours_of(row, l->step_rows, l->offset_rows, l->in_rows);
         for (int32_t column = at->left; column < at->right; column++) {
-            struct low_bit_taps across = low_bit_taps_of(column, l->step_columns, l->offset_columns, l->in_columns);
+            struct low_bit_neighbours across = low_bit_neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
             for (int32_t done = 0; done < l->channels; done += ELEMENTS_AT_ONCE) {
                 int run = at_most(ELEMENTS_AT_ONCE, l->channels - done);
                 int16_t values[ELEMENTS_AT_ONCE];
@@ -66,9 +66,9 @@ void low_bit_resize_argmax(const void *layer, const struct view *in, const struc
     const struct low_bit_resize_layer *l = layer;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++) {
-        struct low_bit_taps down = low_bit_taps_of(row, l->step_rows, l->offset_rows, l->in_rows);
+        struct low_bit_neighbours down = low_bit_neighbours_of(row, l->step_rows, l->offset_rows, l->in_rows);
         for (int32_t column = at->left; column < at->right; column++) {
-            struct low_bit_taps across = low_bit_taps_of(column, l->step_columns, l->offset_columns, l->in_columns);
+            struct low_bit_neighbours across = low_bit_neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
             int32_t best = INT32_MIN, label = 0;
             for (int32_t done = 0; done < l->channels; done += ELEMENTS_AT_ONCE) {
                 int run = at_most(ELEMENTS_AT_ONCE, l->channels - done);

@@ -11,22 +11,22 @@ static void pool_elements(const struct low_bit_window_pool_layer *l, const struc
     int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;
     int32_t bottom = at_most(top + l->filter_rows, l->in_rows);
     int32_t right = at_most(left + l->filter_columns, l->in_columns);
-    int32_t held[ELEMENTS_AT_ONCE];
+    int32_t pooled[ELEMENTS_AT_ONCE];
     top = at_least(top, 0);
     left = at_least(left, 0);
     for (int i = 0; i < count; i++)
-        held[i] = l->takes_largest ? INT16_MIN : 0;
+        pooled[i] = l->takes_largest ? INT16_MIN : 0;
     for (int32_t r = top; r < bottom; r++) {
         for (int32_t k = left; k < right; k++) {
             int16_t values[ELEMENTS_AT_ONCE];
             load_elements(row_of(in, r), in->bits, element_index(in, k) + first, count, values);
             for (int i = 0; i < count; i++)
-                held[i] = l->takes_largest ? at_least(held[i], values[i]) : held[i] + values[i];
+                pooled[i] = l->takes_largest ? at_least(pooled[i], values[i]) : pooled[i] + values[i];
         }
     }
     int32_t elements = at_least((bottom - top) * (right - left), 1);
     for (int i = 0; i < count; i++) {
-        int32_t value = held[i];
+        int32_t value = pooled[i];
         if (!l->takes_largest)
             value = value >= 0 ? (value + elements / 2) / elements : -((elements / 2 - value) / elements);
         to[i] = (int16_t)clamped(value, l->lowest, l->highest);

@@ -1,8 +1,8 @@
 /* The kernels of a network that runs in one planned arena, and the tables that drive them.
  *
- * A run is a list of sections. Each section is computed tile by tile, and in each tile its calls run in order. A call is
- * one kernel over one rectangle of its output; where its operands are follows from the tables (struct place). Nothing
- * here allocates memory, recurses, or calls anything of libc but memcpy and memset. */
+ * A run executes a list of sections. A section is computed tile by tile; in each tile its calls run in order. A call is
+ * one kernel over one rectangle of its output, with the addresses of its operands (struct operand). Nothing here
+ * allocates memory or recurses; memcpy and memset are the only functions of libc that are called. */
 #ifndef KERNELS_H
 #define KERNELS_H
 
@@ -21,58 +21,58 @@ struct region {
     int32_t top, bottom, left, right;
 };
 
-/* The rows of a tensor, as one call sees them. Rows above `top` are in the ring, row r as its row r mod ring_rows. */
+/* The rows of a tensor that one call reads or writes. Row r above `top` is row r mod ring_rows of the ring. */
 struct view {
     uint8_t *rows;      /* row `top`, at column `left` */
-    uint8_t *ring;      /* NULL where no rows are kept */
+    uint8_t *ring;      /* row cache; NULL without one */
     int32_t top, left;
     int32_t ring_rows;
     int32_t row_bytes;
     int32_t pitch;      /* elements from one pixel to the next */
-    int32_t channel;    /* the first of the tensor's channels in a pixel */
-    int32_t bits;       /* of an element; below 8 they are packed, the first in the low bits of the first byte */
+    int32_t channel;    /* offset of the tensor's first channel in a pixel, elements */
+    int32_t bits;       /* of an element; below 8 packed, the first in the low bits of the first byte */
 };
 
-/* First byte of a row, at column `left` of the view. */
+/* Address of a row, at column `left` of the view. */
 static inline uint8_t *row_of(const struct view *v, int32_t row)
 {
     return row >= v->top ? v->rows + (row - v->top) * (ptrdiff_t)v->row_bytes
                          : v->ring + (row % v->ring_rows) * (ptrdiff_t)v->row_bytes;
 }
 
-/* First byte of a pixel, for elements of whole bytes. */
+/* Address of the tensor's first channel of a pixel, for elements of whole bytes. */
 static inline uint8_t *pixel_of(const struct view *v, int32_t row, int32_t column)
 {
     return row_of(v, row) + ((column - v->left) * (ptrdiff_t)v->pitch + v->channel) * (v->bits / 8);
 }
 
-/* One operator, or a fused run of them, over `at`: a rectangle of the output (of the input, for a running reduction).
- * `in` has one view for each operand that is not constant, in the operator's order; `scratch` is the planned working
- * memory, or NULL. */
+/* Computes one operator, or several fused ones, over the rectangle `at` of the output (of the input, for a reduction over
+ * the image). `in` has one view for each non-constant input, in the operator's order; `scratch` is the planned working
+ * memory or accumulator, or NULL. */
 typedef void kernel(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                     uint8_t *scratch);
 
-/* Where the rows of a tensor are, for one call in all tiles of its section. */
-enum where {
-    RESIDENT,  /* whole, or as much of it as exists: row 0 at `offset` */
-    TILE,      /* the span's rectangle at `offset`, and what is above it in the ring */
-    RING,      /* all rows in the ring */
-    EXTERNAL   /* whole, in a frame outside the arena */
+/* Location of the rows of a tensor, for one call in all tiles of its section. */
+enum location {
+    RESIDENT,  /* the whole tensor, or the rows of it that are in memory: row 0 at `offset` */
+    TILE,      /* the rectangle of the span at `offset`, the rows above it in the ring */
+    RING,      /* all rows are in the ring */
+    EXTERNAL   /* the whole tensor, in a frame outside the arena */
 };
 
-struct place {
+struct operand {
     int32_t offset, ring_offset;         /* bytes into the arena */
     uint16_t ring_rows, span;
-    uint16_t columns, pitch, channel;    /* columns: of a resident tensor */
-    uint8_t bits, where;
+    uint16_t columns, pitch, channel;    /* columns: of a RESIDENT or EXTERNAL tensor */
+    uint8_t bits, location;
 };
 
 struct call {
     kernel *run;
     const void *layer;
-    const struct place *places;          /* what is read, then what is written */
-    int32_t scratch;                     /* offset of the working memory, -1 if there is none */
-    uint16_t span;                       /* the rectangle to compute */
+    const struct operand *operands;          /* tensors read, then tensors written */
+    int32_t scratch;                     /* offset of scratch or accumulator, -1 for none */
+    uint16_t span;                       /* index of the rectangle to compute */
     uint8_t reads, writes;
 };
 
@@ -84,7 +84,7 @@ struct section {
     uint16_t rows_outermost;
 };
 
-/* Runs the sections in order. `frame` is the memory outside the arena, or NULL. */
+/* Runs the sections in order. `frame` is the frame outside the arena, or NULL. */
 void run_sections(const struct section *sections, int count, uint8_t *arena, uint8_t *frame);
 
 /* @LAYERS@ */

@@ -1,20 +1,20 @@
-/* The tables' interpreter: sections, tiles, calls. */
+/* Runs the tables of a network: sections, tiles, calls. */
 #include "program/kernels.h"
 
-static struct view view_of(const struct place *p, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
+static struct view view_of(const struct operand *p, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
                            uint8_t *arena, uint8_t *frame)
 {
     struct view v;
     int32_t width = p->columns;
-    v.rows = (p->where == EXTERNAL ? frame : arena) + p->offset;
+    v.rows = (p->location == EXTERNAL ? frame : arena) + p->offset;
     v.ring = p->ring_rows ? arena + p->ring_offset : NULL;
     v.top = v.left = 0;
     v.ring_rows = p->ring_rows;
     v.pitch = p->pitch;
     v.channel = p->channel;
     v.bits = p->bits;
-    if (p->where == TILE || p->where == RING) {
-        v.top = p->where == RING ? INT32_MAX : rows[p->span][0];
+    if (p->location == TILE || p->location == RING) {
+        v.top = p->location == RING ? INT32_MAX : rows[p->span][0];
         v.left = columns[p->span][0];
         width = columns[p->span][1] - columns[p->span][0];
     }
@@ -22,11 +22,12 @@ static struct view view_of(const struct place *p, const uint16_t (*rows)[2], con
     return v;
 }
 
-/* At most FEW_OPERANDS have all calls but joins of many inputs, which alone pay for the stack of many views. */
+/* Only concatenations of many inputs have more than FEW_OPERANDS operands. Their views are on the stack of a function of
+ * its own, which is not inlined, so that other calls do not pay for it. */
 #if defined(__GNUC__)
-#define APART __attribute__((noinline)) /* so that the views of many operands take no stack where there are few */
+#define NOINLINE __attribute__((noinline))
 #else
-#define APART
+#define NOINLINE
 #endif
 
 static inline void run_call(const struct call *c, struct view *views, const uint16_t (*rows)[2],
@@ -36,18 +37,18 @@ static inline void run_call(const struct call *c, struct view *views, const uint
     if (at.top >= at.bottom || at.left >= at.right)
         return;
     for (int i = 0; i < c->reads + c->writes; i++)
-        views[i] = view_of(&c->places[i], rows, columns, arena, frame);
+        views[i] = view_of(&c->operands[i], rows, columns, arena, frame);
     c->run(c->layer, views, views + c->reads, &at, c->scratch < 0 ? NULL : arena + c->scratch);
 }
 
-APART static void run_few(const struct call *c, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
+NOINLINE static void run_few(const struct call *c, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
                           uint8_t *arena, uint8_t *frame)
 {
     struct view views[FEW_OPERANDS];
     run_call(c, views, rows, columns, arena, frame);
 }
 
-APART static void run_many(const struct call *c, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
+NOINLINE static void run_many(const struct call *c, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
                            uint8_t *arena, uint8_t *frame)
 {
     struct view views[MOST_OPERANDS];

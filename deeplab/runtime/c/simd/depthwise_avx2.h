@@ -13,7 +13,7 @@ struct channels {
     struct lane_scaling scaling[2];
     const struct scaling *sum_scaling;
     enum scaling_path path;
-    int first, held;
+    int first, slots;
     int8_t padding[CHANNELS];
 };
 
@@ -29,7 +29,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     int32_t start[CHANNELS], mantissas[CHANNELS], shifts[CHANNELS];
     first = at_most(first, l->out_channels - CHANNELS);
     b->first = first;
-    b->held = t->held;
+    b->slots = t->slots;
     b->sum_scaling = &t->scaling;
     memset(b->padding, l->in_zero, sizeof b->padding);
     for (int i = 0; i < CHANNELS; i++) {
@@ -43,7 +43,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
         b->start[i] = _mm256_loadu_si256((const __m256i *)(const void *)(start + 8 * i));
         b->scaling[i] = lane_scaling_of(mantissas + 8 * i, shifts + 8 * i, l->out_zero);
     }
-    for (int tap = 0; tap < t->held; tap += 2) {
+    for (int tap = 0; tap < t->slots; tap += 2) {
         const int8_t *w = t->weights + (ptrdiff_t)tap * l->out_channels + first;
         __m256i one = widened(w), other = tap + 1 < t->count ? widened(w + l->out_channels) : _mm256_setzero_si256();
         b->weights[tap] = _mm256_unpacklo_epi16(one, other);
@@ -54,7 +54,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
 static inline void depthwise_pixel(const struct channels *b, const int8_t *const *from, int8_t *to)
 {
     __m256i low = b->start[0], high = b->start[1];
-    for (int tap = 0; tap < b->held; tap += 2) {
+    for (int tap = 0; tap < b->slots; tap += 2) {
         __m256i one = widened(from[tap]), other = widened(from[tap + 1]);
         low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(one, other), b->weights[tap]));
         high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(one, other), b->weights[tap + 1]));

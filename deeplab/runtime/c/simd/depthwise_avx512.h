@@ -50,7 +50,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     b->mask = left == 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
     b->first = first;
     b->left = left;
-    b->groups = t->held / 4;
+    b->groups = t->slots / 4;
     b->sum_scaling = &t->scaling;
     b->signs = l->lowest < l->out_zero;
     memset(b->padding, l->in_zero, sizeof b->padding);
@@ -79,7 +79,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
         shifts[v] = _mm512_srai_epi32(shifts[v], 24);
         b->start[v] = _mm512_sub_epi32(bias, total[v]);
         b->scaling[v] = lane_scaling_of(mantissas, shifts[v], l->out_zero);
-        enum scaling_path path = scaling_path_of(bias, shifts[v], t->held, &t->scaling);
+        enum scaling_path path = scaling_path_of(bias, shifts[v], t->slots, &t->scaling);
         b->path = path > b->path ? path : b->path;
     }
 }

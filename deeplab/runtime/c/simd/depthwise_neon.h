@@ -10,7 +10,7 @@ struct channels {
     int32x4_t start[4];
     struct lane_scaling scaling[4];
     const struct scaling *sum_scaling;
-    int first, held, scales, pairs_fit;
+    int first, slots, scales, pairs_fit;
     int8_t padding[CHANNELS];
 };
 
@@ -20,14 +20,14 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     const struct depthwise_layer *l = t->layer;
     first = at_most(first, l->out_channels - CHANNELS);
     b->first = first;
-    b->held = t->held;
+    b->slots = t->slots;
     b->sum_scaling = &t->scaling;
     b->pairs_fit = 1;
     memset(b->padding, l->in_zero, sizeof b->padding);
     b->scales = load_scaling(&t->scaling, first, CHANNELS, CHANNELS, b->scaling);
     for (int i = 0; i < 4; i++)
         b->start[i] = vld1q_s32(l->bias + first + 4 * i);
-    for (int tap = 0; tap < t->held; tap++) {
+    for (int tap = 0; tap < t->slots; tap++) {
         b->weights[tap] = tap < t->count ? t->weights + (ptrdiff_t)tap * l->out_channels + first : nothing;
         b->pairs_fit = b->pairs_fit && pairs_fit_16_bits(b->weights[tap], CHANNELS);
     }
@@ -44,7 +44,7 @@ INLINED void add_products(int32x4_t *sums, int16x8_t low, int16x8_t high)
 static inline void depthwise_pixel(const struct channels *b, const int8_t *const *from, int8_t *to)
 {
     int32x4_t sums[4] = {b->start[0], b->start[1], b->start[2], b->start[3]};
-    for (int tap = 0; tap < b->held; tap += 2) {
+    for (int tap = 0; tap < b->slots; tap += 2) {
         int8x16_t x = vld1q_s8(from[tap]), y = vld1q_s8(from[tap + 1]);
         int8x16_t v = vld1q_s8(b->weights[tap]), w = vld1q_s8(b->weights[tap + 1]);
         int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(v)), high = vmull_s8(vget_high_s8(x), vget_high_s8(v));

@@ -16,7 +16,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
     b->taps = t;
     b->first = first;
     b->count = at_most(CHANNELS, t->layer->out_channels - first);
-    for (int tap = 0; tap < t->held; tap++)
+    for (int tap = 0; tap < t->slots; tap++)
         b->weights[tap] = t->weights + (ptrdiff_t)tap * t->layer->out_channels + first;
     memset(b->padding, t->layer->in_zero, sizeof b->padding);
 }
@@ -26,7 +26,7 @@ static void open_channels(struct channels *b, const struct taps *t, int first)
 static inline void add_taps_of_four(const struct channels *b, const int8_t *const *from, int c, int32_t *sums)
 {
     int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
-    for (int tap = 0; tap < b->taps->held; tap++) {
+    for (int tap = 0; tap < b->taps->slots; tap++) {
         struct pairs x = pairs_at(from[tap] + c), w = pairs_at(b->weights[tap] + c);
         s0 = __smlabb(x.even, w.even, s0);
         s1 = __smlabb(x.odd, w.odd, s1);
@@ -48,10 +48,10 @@ static inline void depthwise_pixel(const struct channels *b, const int8_t *const
     for (; c + 4 <= b->count; c += 4)
         add_taps_of_four(b, from, c, sums + c);
     for (; c < b->count; c++)
-        for (int tap = 0; tap < b->taps->held; tap++)
+        for (int tap = 0; tap < b->taps->slots; tap++)
             sums[c] += from[tap][c] * b->weights[tap][c];
 #else
-    for (int tap = 0; tap < b->taps->held; tap++)
+    for (int tap = 0; tap < b->taps->slots; tap++)
         for (int c = 0; c < b->count; c++)
             sums[c] += from[tap][c] * b->weights[tap][c];
 #endif

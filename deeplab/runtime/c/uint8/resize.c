@@ -3,18 +3,18 @@
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 
-struct real_taps { /* two neighbours along one axis, and the weight of the upper */
+struct real_neighbours { /* two neighbours along one axis, and the weight of the upper */
     int32_t lower, upper;
     float weight;
 };
 
-static struct real_taps real_taps_of(int32_t out, float step, float offset, int32_t size)
+static struct real_neighbours real_neighbours_of(int32_t out, float step, float offset, int32_t size)
 {
     float position = ((float)out + offset) * step - offset;
     int32_t whole = (int32_t)position;
     int32_t floor = whole - ((float)whole > position), ceiling = whole + ((float)whole < position);
     int32_t lower = at_least(floor, 0);
-    struct real_taps t = {at_most(lower, size - 1), at_least(at_most(ceiling, size - 1), 0), position - (float)lower};
+    struct real_neighbours t = {at_most(lower, size - 1), at_least(at_most(ceiling, size - 1), 0), position - (float)lower};
     return t;
 }
 
@@ -24,9 +24,9 @@ struct real_corners {
 };
 
 static struct real_corners real_corners_of(const struct resize_real_layer *l, const struct view *in,
-                                           struct real_taps down, int32_t column)
+                                           struct real_neighbours down, int32_t column)
 {
-    struct real_taps across = real_taps_of(column, l->step_columns, l->offset, l->in_columns);
+    struct real_neighbours across = real_neighbours_of(column, l->step_columns, l->offset, l->in_columns);
     struct real_corners k = {pixel_of(in, down.lower, across.lower), pixel_of(in, down.lower, across.upper),
                              pixel_of(in, down.upper, across.lower), pixel_of(in, down.upper, across.upper),
                              down.weight, across.weight};
@@ -48,7 +48,7 @@ void resize_real(const void *layer, const struct view *in, const struct view *ou
     const struct resize_real_layer *l = layer;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++) {
-        struct real_taps down = real_taps_of(row, l->step_rows, l->offset, l->in_rows);
+        struct real_neighbours down = real_neighbours_of(row, l->step_rows, l->offset, l->in_rows);
         for (int32_t column = at->left; column < at->right; column++) {
             struct real_corners k = real_corners_of(l, in, down, column);
             uint8_t *to = pixel_of(out, row, column);
@@ -64,7 +64,7 @@ void resize_real_argmax(const void *layer, const struct view *in, const struct v
     const struct resize_real_layer *l = layer;
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++) {
-        struct real_taps down = real_taps_of(row, l->step_rows, l->offset, l->in_rows);
+        struct real_neighbours down = real_neighbours_of(row, l->step_rows, l->offset, l->in_rows);
         for (int32_t column = at->left; column < at->right; column++) {
             struct real_corners k = real_corners_of(l, in, down, column);
             int32_t best = real_blend(&k, 0), label = 0;
