@@ -1,8 +1,8 @@
-/* Runs a network on an ARM Cortex-M without an operating system, and says what it touched.
+/* Runs a network on an ARM Cortex-M without an operating system, and reports the memory it wrote.
  *
- * Frames come from the file `frames` and outputs go to the file `outputs` by semihosting; `findings` gets five numbers.
- * Each frame runs twice, arena and stack filled with one pattern and then with another, as in `proof.c`. This code has a
- * stack and variables of its own, outside the memory that the network is given. */
+ * By semihosting, frames are read from the file `frames`, outputs written to `outputs` and `found` to `findings`.
+ * Each frame runs twice, arena and stack filled with one pattern and then with another, as in `proof.c`. The stack and
+ * variables of this code are outside the network's memory. */
 #include "network.h"
 
 #include <stddef.h>
@@ -41,7 +41,7 @@ static long open_file(const char *name, long length, long mode)
     return request(SYS_OPEN, block);
 }
 
-/* Bytes that were NOT moved, as semihosting has it. */
+/* Reads or writes; returns the number of bytes NOT transferred, as semihosting does. */
 static long move(long number, long file, void *bytes, long size)
 {
     long block[3] = {file, (long)bytes, size};
@@ -76,7 +76,7 @@ static void run_filled(long file, uint8_t pattern)
     found.stack = largest(found.stack, room - low);
 }
 
-/* The outputs, copied to `to` or compared with it; whether they are equal. */
+/* Copies the outputs to `to`, or compares them with it; returns whether they are equal. */
 static int outputs_are(uint8_t *to, int copies)
 {
     int equal = 1;
@@ -112,7 +112,7 @@ static void run_all(void)
     leave(0);
 }
 
-/* Calls with the stack pointer at `top`, and brings it back. */
+/* Calls a function on the stack that ends at `top`. */
 __attribute__((naked)) int run_on_stack(int (*call)(void), uint8_t *top)
 {
     (void)call, (void)top;
@@ -124,7 +124,8 @@ static void set(uint32_t address, uint32_t value)
     *(volatile uint32_t *)address = value;
 }
 
-/* The emulator ignores writes where no memory is: the protection unit makes them faults below the stack. */
+/* Makes the memory protection unit fault on accesses below the stack: the emulator ignores writes to unmapped
+ * memory. */
 static void forbid_below_stack(void)
 {
     enum { LOG2_BYTES = 20, SIZE_FIELD = (LOG2_BYTES - 1) << 1, NEVER_EXECUTED = 1 << 28, ENABLE = 1, ELSE_ALLOWED = 4 };
@@ -136,7 +137,7 @@ static void forbid_below_stack(void)
 
 void reset(void)
 {
-    *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20; /* CPACR: the floating-point unit, where there is one */
+    *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20; /* CPACR: enables the floating-point unit */
     forbid_below_stack();
     __asm__ volatile("dsb\n isb");
     fill((uint8_t *)&found, sizeof found, 0);
@@ -148,7 +149,7 @@ __attribute__((used)) static void leave_faulted(void)
     leave(FAULT);
 }
 
-/* Where the network's stack has left its memory, nothing can be pushed to it: the handler goes back to its own. */
+/* After a stack overflow nothing can be pushed to the network's stack, so the handler returns to the bench's. */
 __attribute__((naked)) static void fault(void)
 {
     __asm__ volatile("ldr r0, =bench_stack_top\n mov sp, r0\n b leave_faulted");

@@ -1,4 +1,4 @@
-/* ARG_MAX over the channels of float32; the first of equals wins. A label has the bits of the output, low byte
+/* ARG_MAX over the channels of float32; the first of equal values wins. Labels have the width of the output, low byte
  * first. */
 #include "float/arithmetic.h"
 

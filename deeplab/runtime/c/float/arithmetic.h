@@ -1,8 +1,8 @@
-/* float32 arithmetic as the reference kernels have it: each product and each sum is rounded, in the order given.
+/* float32 arithmetic of TFLite's reference kernels: each product and each sum is rounded, in the reference's order.
  *
- * So nothing may be fused or held wider than it is: compile with -ffp-contract=off (what -std=c99 means to gcc anyway),
- * and for a machine that computes float in float. Vectors hold several channels of one pixel, never several terms of
- * one sum. */
+ * Operations must be neither fused nor computed in a wider type: compile with -ffp-contract=off (which gcc's -std=c99
+ * implies) for a machine with FLT_EVAL_METHOD 0. Vectors hold several channels of one pixel, never several terms of one
+ * sum. */
 #ifndef FLOAT_ARITHMETIC_H
 #define FLOAT_ARITHMETIC_H
 
@@ -21,10 +21,10 @@
 
 struct float_bounds {
     float lowest, highest;
-    float zero; /* which of the two zeros, added to the result, leaves the wanted one */
+    float zero; /* 0 or -0, added to the result */
 };
 
-/* RELU ends in a positive zero; the others leave a negative zero as it is, and -0 added changes nothing. */
+/* RELU returns +0 for -0, so 0 is added; the others keep the sign of zero, which adding -0 preserves. */
 static inline struct float_bounds float_bounds_of(int activation)
 {
     static const struct float_bounds known[] = {
@@ -32,7 +32,7 @@ static inline struct float_bounds float_bounds_of(int activation)
     return known[activation];
 }
 
-/* x, or the bound it is beyond; what is no number stays. */
+/* x clamped; NaN is returned as it is. */
 static inline float float_bounded(float x, struct float_bounds b)
 {
     return (x < b.lowest ? b.lowest : x > b.highest ? b.highest : x) + b.zero;
@@ -48,8 +48,8 @@ static inline float *floats_to(const struct view *v, int32_t row, int32_t column
     return (float *)(void *)pixel_of(v, row, column);
 }
 
-/* As many floats as the machine adds at once; one where its vectors are not IEEE's (those of 32-bit ARM flush small
- * numbers to zero). */
+/* Vectors of the machine's width; single floats where its vector arithmetic is not IEEE 754 (32-bit ARM flushes
+ * denormals to zero). */
 #if defined(__GNUC__) && defined(__AVX512F__)
 typedef float floats_16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float floats_8 __attribute__((vector_size(32), aligned(4), may_alias));
@@ -75,19 +75,19 @@ enum { FLOAT_PIXELS = 1 };
 
 #if defined(__GNUC__) && !defined(__clang__)
 #define FLOAT_UNROLLED _Pragma("GCC unroll 16")
-#define FLOAT_LOOP _Pragma("GCC unroll 1") /* unrolled, it would not become vectors */
+#define FLOAT_LOOP _Pragma("GCC unroll 1") /* gcc does not vectorize the unrolled loop */
 #else
 #define FLOAT_UNROLLED
 #define FLOAT_LOOP
 #endif
 
-/* Channels in the block that begins where so many are left. */
+/* Channels of the next block where `left` remain. */
 static inline int float_block_lanes(int left)
 {
     return left >= 16 ? 16 : left >= 8 ? 8 : left >= 4 ? 4 : 1;
 }
 
-/* The sums of a block of channels from `channel` on, with bias (NULL if there is none) and activation. */
+/* Writes a block of channels from `channel` on: sums plus bias (may be NULL), clamped. */
 static inline void finish_floats(float *restrict to, const float *restrict sums, const float *restrict bias,
                                  int channel, int lanes, struct float_bounds bounds)
 {
@@ -101,7 +101,7 @@ static inline void finish_floats(float *restrict to, const float *restrict sums,
         to[lane] = float_bounded(bias ? sums[lane] + bias[channel + lane] : sums[lane], bounds);
 }
 
-/* The rows under a filter at one row of the output, NULL beyond the edge; for filters of at most FLOAT_ROWS rows. */
+/* The input rows under a filter of at most FLOAT_ROWS rows, NULL in the padding. */
 static inline void float_lines_under(const uint8_t *lines[FLOAT_ROWS], const struct view *in, int32_t top, int rows,
                                      int dilation, int32_t in_rows)
 {
@@ -111,7 +111,7 @@ static inline void float_lines_under(const uint8_t *lines[FLOAT_ROWS], const str
     }
 }
 
-/* A pixel in a line. */
+/* A pixel of an input row. */
 static inline const float *in_float_line(const uint8_t *line, const struct view *v, int32_t column)
 {
     return (const float *)(const void *)line + (column - v->left) * (ptrdiff_t)v->pitch + v->channel;

@@ -1,4 +1,4 @@
-/* Sums, products and choices of two float32 operands. The output may be where an operand is. */
+/* Element-wise operators of two float32 operands; the output may overwrite an operand. */
 #include "float/arithmetic.h"
 
 enum { FLOATS_AT_ONCE = 16 };
@@ -7,7 +7,7 @@ struct float_operand {
     struct view view;
     const float *constant;
     const uint16_t *shape; /* rows, columns, channels */
-    int is_single;         /* whether one element meets all those of a pixel, or of a run of pixels */
+    int is_single;         /* whether one element is broadcast to all channels of a pixel, or to a run of pixels */
 };
 
 static const float *float_operand_at(const struct float_operand *o, int32_t row, int32_t column)
@@ -18,7 +18,7 @@ static const float *float_operand_at(const struct float_operand *o, int32_t row,
     return floats_of(&o->view, r, k);
 }
 
-/* At most 16 elements from `at` on; the one there is, where all channels share it. */
+/* Loads at most 16 elements from `at` on, or the single element 16 times. */
 static void load_floats(float to[FLOATS_AT_ONCE], const float *from, int at, int count, int is_single)
 {
     if (!is_single) {
@@ -36,7 +36,7 @@ static void load_floats(float to[FLOATS_AT_ONCE], const float *from, int at, int
     }                                                                                                                  \
     break
 
-/* What is no number stays, on either side; of equal numbers the second is taken (the zeros are two). */
+/* MINIMUM and MAXIMUM return NaN if an operand is NaN, and the second of equal operands (0 equals -0). */
 static void combine_floats(int kind, const float *restrict x, const float *restrict y, float *restrict z)
 {
     switch (kind) {
@@ -57,7 +57,7 @@ void float_binary(const void *layer, const struct view *in, const struct view *o
     const struct float_binary_layer *l = layer;
     struct float_bounds bounds = float_bounds_of(l->activation);
     struct float_operand operands[2];
-    int is_run = out->pitch == l->channels; /* whether the pixels of a row follow one another in all tensors */
+    int is_run = out->pitch == l->channels; /* whether the pixels of a row are contiguous in all tensors */
     (void)scratch;
     for (int i = 0; i < 2; i++) {
         struct float_operand *o = &operands[i];
@@ -66,7 +66,7 @@ void float_binary(const void *layer, const struct view *in, const struct view *o
         if (!o->constant) {
             o->view = *in++;
             is_run &= o->view.pitch == l->channels && o->shape[2] == l->channels && o->shape[1] > 1;
-            if (l->reshaped[i]) { /* it is there whole, its elements one after another */
+            if (l->reshaped[i]) { /* it is stored whole and contiguous */
                 o->view.rows = pixel_of(&o->view, 0, 0);
                 o->view.top = o->view.left = o->view.channel = 0;
                 o->view.pitch = o->shape[2];

@@ -1,8 +1,8 @@
-/* CONV_2D on float32: a block of output channels of a few pixels at a time. Taps beyond the edge are left out: they
- * would add zeros, and no sum here is a negative zero that this could change. */
+/* CONV_2D on float32: a block of output channels of a few pixels at a time. Taps in the padding are skipped: they add
+ * zeros, which change no sum, since none is -0. */
 #include "float/dot.h"
 
-/* The products of one filter row, for some pixels of one row. */
+/* Adds the products of one filter row for at most FLOAT_PIXELS pixels of an output row. */
 static void add_float_filter_row(const struct float_convolution_layer *l, const struct view *in, const uint8_t *line,
                                  int32_t left, int pixels, const float *weights, int lanes,
                                  float sums[][FLOAT_LANES])
@@ -11,7 +11,7 @@ static void add_float_filter_row(const struct float_convolution_layer *l, const 
     int step = l->stride_columns, channels = l->in_channels;
     int32_t last = left + (pixels - 1) * step;
     if (l->dilation_columns == 1 && in->pitch == channels && left >= 0 && last + l->filter_columns <= l->in_columns) {
-        for (int p = 0; p < pixels; p++) /* the taps of the row are side by side */
+        for (int p = 0; p < pixels; p++) /* the taps of the row are contiguous */
             at[p] = in_float_line(line, in, left + p * step);
         add_float_products(sums, at, pixels, weights, l->filter_columns * channels, lanes);
         return;

@@ -1,17 +1,17 @@
-/* DEPTHWISE_CONV_2D on float32: a block of channels of a few pixels at a time. Taps beyond the edge are left out: they
- * would add zeros, and no sum here is a negative zero that this could change. */
+/* DEPTHWISE_CONV_2D on float32: a block of channels of a few pixels at a time. Taps in the padding are skipped: they
+ * add zeros, which change no sum, since none is -0. */
 #include "float/arithmetic.h"
 
 enum { DEPTHWISE_PIXELS = 4 };
 
-struct float_taps_under { /* the taps of a filter that are on the image, for some pixels of one row */
+struct float_taps_under { /* the taps inside the image for some pixels of an output row */
     const uint8_t *const *lines;
-    int32_t left;          /* column under the first tap, for the first pixel */
+    int32_t left;          /* input column under the first tap of the first pixel */
     int32_t first, end;    /* filter columns */
     int channel;
 };
 
-/* The sums of a block of channels, where each input channel has one output channel. */
+/* Adds the products of all taps for a block of channels, with one output channel for each input channel. */
 #define FLOAT_DEPTHWISE(name, type, lanes, pixels)                                                                     \
     static void name(const struct float_depthwise_layer *l, const struct view *in, const struct float_taps_under *t,   \
                      float sums[][FLOAT_LANES])                                                                        \
@@ -66,7 +66,7 @@ static void add_float_taps(const struct float_depthwise_layer *l, const struct v
     add(l, in, t, sums);
 }
 
-/* The sum of one channel of one pixel, where each input channel has several output channels. */
+/* The sum of one channel of one pixel, with several output channels for each input channel. */
 static float float_multiplied_taps(const struct float_depthwise_layer *l, const struct view *in,
                                    const struct float_taps_under *t)
 {
@@ -82,7 +82,7 @@ static float float_multiplied_taps(const struct float_depthwise_layer *l, const 
     return total;
 }
 
-/* The filter columns under one pixel that are on the image. */
+/* Restricts the taps to the filter columns inside the image. */
 static void clip_float_taps(const struct float_depthwise_layer *l, struct float_taps_under *t)
 {
     t->first = 0;

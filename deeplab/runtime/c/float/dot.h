@@ -1,13 +1,13 @@
-/* The inner product of a few pixels with a block of output channels, float32: products are added value by value.
+/* Inner products of a few pixels with a block of output channels, float32, added in the order of a kernel's values.
  *
- * Weights are in blocks of 16 output channels, then 8, 4 and 1 for the rest; in a block, for each value of a kernel
- * that of each channel. */
+ * Weights are in blocks of 16 output channels, then of 8, 4 and 1 for the remainder; a block is laid out (value of the
+ * kernel, channel). */
 #ifndef FLOAT_DOT_H
 #define FLOAT_DOT_H
 
 #include "float/arithmetic.h"
 
-/* The sums stay in registers, from the first value to the last. */
+/* The sums of `pixels` pixels and `lanes` channels stay in registers over all values. */
 #define FLOAT_DOT(name, type, lanes, pixels)                                                                           \
     static void name(float sums[][FLOAT_LANES], const float *const *at, const float *weights, int values)              \
     {                                                                                                                  \
@@ -45,7 +45,7 @@ FLOAT_DOT(float_one_1, float, 1, 1)
 
 typedef void float_dot(float sums[][FLOAT_LANES], const float *const *at, const float *weights, int values);
 
-/* sums[pixel][lane] += products of `values` values of each pixel with those of each channel of a block. */
+/* sums[pixel][lane] += the inner product of `values` values of a pixel with those of a channel of a block. */
 static inline void add_float_products(float sums[][FLOAT_LANES], const float *const *at, int pixels,
                                       const float *weights, int values, int lanes)
 {

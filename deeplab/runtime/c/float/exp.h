@@ -1,5 +1,5 @@
-/* exp, exp - 1 and tanh rounded to float32, computed in double and without libm: the error before the last rounding is about one
- * unit of a double, so that the float is the nearest one but in about one case of 2^28. */
+/* exp, exp - 1 and tanh rounded to float32, computed in double without libm. The error before the last rounding is
+ * about one ulp of a double, so the float is the nearest one in all but about one case in 2^28. */
 #ifndef FLOAT_EXP_H
 #define FLOAT_EXP_H
 
@@ -14,8 +14,8 @@ static inline double float_power_of_two(int k)
     return power;
 }
 
-/* exp of |x| < 700: x = k ln 2 + r with |r| <= ln(2) / 2, and Taylor's polynomial of r to the 13th power. The first
- * part of ln 2 has few bits, so that its product with k is exact (Cody and Waite, 1980). */
+/* exp of |x| < 700: x = k ln 2 + r with |r| <= ln(2) / 2, and the Taylor polynomial of degree 13 in r. ln 2 is split in
+ * two, the first part of few bits, so that its product with k is exact (Cody and Waite, 1980). */
 static inline double float_exp_of(double x)
 {
     static const double inverse_factorials[] = {
@@ -36,10 +36,10 @@ static inline float float_exp(float x)
 {
     if (x != x)
         return x;
-    return x > 89 ? INFINITY : x < -104 ? 0 : (float)float_exp_of(x); /* beyond, all is infinite, or 0 */
+    return x > 89 ? INFINITY : x < -104 ? 0 : (float)float_exp_of(x); /* exp overflows or rounds to 0 beyond */
 }
 
-/* exp(x) - 1 of x < 0; near 0 as a power series, where the difference would lose digits. */
+/* exp(x) - 1 for x < 0; near 0 by the power series, since the difference would cancel. */
 static inline float float_exp_less_one(float value)
 {
     double x = value, sum = 0;
@@ -55,13 +55,13 @@ static inline float float_tanh(float value)
     double x = value, size = x < 0 ? -x : x, even = 0, odd = 0, square = x * x;
     if (x != x)
         return value;
-    if (size > 20) /* 1 to the last bit of a double */
+    if (size > 20) /* 1 in double precision */
         return x < 0 ? -1 : 1;
     if (size > 0.5) {
         double t = 1 - 2 / (float_exp_of(2 * size) + 1);
         return (float)(x < 0 ? -t : t);
     }
-    for (int n = 16; n > 0; n -= 2) { /* sinh / cosh, where the difference from 1 would lose digits */
+    for (int n = 16; n > 0; n -= 2) { /* series of sinh / cosh, since the difference from 1 would cancel */
         even = (1 + even) * square / (n * (n - 1));
         odd = (1 + odd) * square / (n * (n + 1));
     }

@@ -1,5 +1,4 @@
-/* CONV_2D in groups on float32: each group is a convolution of its own, from some of the input's channels to some of
- * the output's. */
+/* Grouped CONV_2D on float32: one convolution for each group of channels. */
 #include "float/convolution.c"
 
 void float_grouped_convolution(const void *layer, const struct view *in, const struct view *out,

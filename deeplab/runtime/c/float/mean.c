@@ -1,4 +1,4 @@
-/* MEAN, SUM and the average over a whole image, float32: elements are added one by one, in order. */
+/* AVERAGE_POOL_2D over the whole image, MEAN and SUM, float32; elements are added in the order of the tensor. */
 #include "float/arithmetic.h"
 
 void float_global_mean(const void *layer, const struct view *in, const struct view *out, const struct region *at,
@@ -22,7 +22,7 @@ void float_global_mean(const void *layer, const struct view *in, const struct vi
         to[c] = float_bounded(sums[c] / l->count, bounds);
 }
 
-/* Element `index` of a whole tensor. */
+/* Address of element `index`, in row-major order, of a whole tensor. */
 static float *float_element(const struct view *v, int32_t index, int32_t columns, int32_t channels)
 {
     int32_t pixel = index / channels;

@@ -1,5 +1,5 @@
-/* Float32 kernels with weights that are sparse or as float16, one output channel at a time. A weight of zero adds
- * nothing (a sum is never a negative zero), and is left out; taps beyond the edge likewise. */
+/* Float32 kernels with sparse or float16 weights, one output channel at a time. Products of zero weights and taps in
+ * the padding are skipped: they change no sum, since none is -0. */
 #include "float/arithmetic.h"
 #include "float/strides.h"
 #include "float/vectors.h"
@@ -7,8 +7,8 @@
 
 enum { PACKED_PIXELS = 8 };
 
-/* A float16 as float32; infinities do not occur. The product brings the exponent from float16's bias to float32's, and
- * makes numbers below the smallest normal float16 right as well. */
+/* A finite float16 as float32. The product converts the exponent from float16's bias to float32's, and is right for
+ * denormal float16 numbers, too. */
 static float float_of_half(uint32_t half)
 {
     uint32_t bits = (half & 0x7fff) << 13;
@@ -18,7 +18,7 @@ static float float_of_half(uint32_t half)
     return half & 0x8000 ? -value : value;
 }
 
-/* The next channel's kernel, in scratch. */
+/* Unpacks the kernel of the next output channel into scratch. */
 static const float *next_float_row(struct unpacker *u, uint8_t *scratch, int32_t length)
 {
     float *row = (float *)(void *)scratch;
@@ -31,7 +31,7 @@ static const float *next_float_row(struct unpacker *u, uint8_t *scratch, int32_t
     return row;
 }
 
-/* sums[pixel] += products of a kernel's values with those of each pixel. */
+/* sums[pixel] += the inner product of a pixel's values with the weights. */
 static void add_packed_products(float sums[PACKED_PIXELS], const float *const at[PACKED_PIXELS], int pixels,
                                 const float *weights, int values)
 {
@@ -54,7 +54,7 @@ static void add_packed_products(float sums[PACKED_PIXELS], const float *const at
     }
 }
 
-/* The sums of some pixels of one row, for one channel of a convolution. */
+/* The sums of at most PACKED_PIXELS pixels of an output row, for one output channel of a CONV_2D. */
 static void packed_sums(const struct float_packed_layer *l, const struct view *in, const uint8_t *const *lines,
                         int32_t left, int pixels, const float *weights, float sums[PACKED_PIXELS])
 {
@@ -75,7 +75,7 @@ static void packed_sums(const struct float_packed_layer *l, const struct view *i
         }
 }
 
-/* The sum of one pixel, for one channel of a depthwise convolution. */
+/* The sum of one pixel, for one output channel of a DEPTHWISE_CONV_2D. */
 static float packed_depthwise_sum(const struct float_packed_layer *l, const struct view *in,
                                   const uint8_t *const *lines, int32_t left, int source, const float *weights)
 {
@@ -91,7 +91,7 @@ static float packed_depthwise_sum(const struct float_packed_layer *l, const stru
     return sum;
 }
 
-/* Both convolutions: all pixels for one channel after the other. */
+/* CONV_2D and DEPTHWISE_CONV_2D: one output channel after another, each over all pixels. */
 static void packed_window(const struct float_packed_layer *l, const struct view *in, const struct view *out,
                           const struct region *at, uint8_t *scratch, int is_depthwise)
 {
@@ -135,7 +135,7 @@ void float_packed_depthwise(const void *layer, const struct view *in, const stru
     packed_window(layer, in, out, at, scratch, 1);
 }
 
-/* The sum of one output pixel, for one channel of a TRANSPOSE_CONV; the last tap comes first. */
+/* The sum of one pixel, for one output channel of a TRANSPOSE_CONV; taps in the reference's order, from the last. */
 static float packed_transposed_sum(const struct float_packed_layer *l, const struct view *in, int32_t row,
                                    int32_t column, const float *weights)
 {

@@ -1,4 +1,4 @@
-/* CONV_2D in groups on float32 with weights as float16, dense, so that those of a group begin on a byte. */
+/* Grouped CONV_2D on float32 with float16 weights. They are dense, so that those of a group begin on a whole byte. */
 #include "float/packed.c"
 
 void float_packed_grouped_convolution(const void *layer, const struct view *in, const struct view *out,

@@ -1,4 +1,4 @@
-/* AVERAGE_POOL_2D and MAX_POOL_2D with windows: 16 channels of one pixel at a time. */
+/* AVERAGE_POOL_2D and MAX_POOL_2D with a sliding window, float32: 16 channels of one pixel at a time. */
 #include "float/arithmetic.h"
 
 void float_pool(const void *layer, const struct view *in, const struct view *out, const struct region *at,

@@ -1,7 +1,7 @@
 /* RESIZE_BILINEAR of float32, alone and fused with ARG_MAX. */
 #include "float/arithmetic.h"
 
-struct float_neighbours { /* two neighbours along one axis, and the weight of the upper */
+struct float_neighbours { /* two input positions along one axis, and the weight of the upper */
     int32_t lower, upper;
     float weight;
 };
@@ -11,7 +11,8 @@ static struct float_neighbours float_neighbours_of(int32_t out, float step, int 
     float at = (float)out, position = half_pixel ? (at + 0.5f) * step - 0.5f : at * step;
     int32_t whole = (int32_t)position;
     int32_t below = at_least(whole - (position < (float)whole), 0), above = whole + (position > (float)whole);
-    struct float_neighbours t = {at_most(below, size - 1), at_least(at_most(above, size - 1), 0), position - (float)below};
+    struct float_neighbours t = {at_most(below, size - 1), at_least(at_most(above, size - 1), 0),
+                                 position - (float)below};
     return t;
 }
 
@@ -30,7 +31,7 @@ static struct float_corners float_corners_of(const struct float_resize_layer *l,
     return k;
 }
 
-/* The mean of the corners at `count` channels, in the reference's order. */
+/* Interpolates `count` channels, in the order of operations of TFLite's `reference_ops::ResizeBilinear`. */
 static inline void float_blend(const struct float_corners *k, int first, int count, float *restrict to)
 {
     float up = 1 - k->down, back = 1 - k->across;

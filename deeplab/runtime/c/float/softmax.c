@@ -1,4 +1,4 @@
-/* SOFTMAX over the channels, float32: exp(beta * (x - largest)), which the output holds, divided by their sum. */
+/* SOFTMAX over the channels, float32: exp(beta * (x - largest)), stored in the output, then divided by its sum. */
 #include "float/exp.h"
 
 void float_softmax(const void *layer, const struct view *in, const struct view *out, const struct region *at,

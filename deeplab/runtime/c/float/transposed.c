@@ -1,5 +1,5 @@
-/* TRANSPOSE_CONV on float32, from the output's side. The last tap comes first, so that each output adds its inputs from
- * the top left on, as the reference does. */
+/* TRANSPOSE_CONV on float32, gathered for each output pixel. Taps run from the last to the first, so that inputs are
+ * added from the top left on, in the reference's order. */
 #include "float/dot.h"
 #include "float/strides.h"
 

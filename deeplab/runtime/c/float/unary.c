@@ -1,7 +1,7 @@
-/* Functions of one float32 element. The output may be where the input is. */
+/* Element-wise functions of float32; the output may overwrite the input. */
 #include "float/exp.h"
 
-/* 1 / (1 + exp(-x)), as the reference takes it apart: what is beyond these bounds rounds to 1, or to exp(x). */
+/* 1 / (1 + exp(-x)), with the reference's cutoffs, beyond which it returns 1 or exp(x). */
 static float logistic_of(float x)
 {
     if (x > 16.619047164916992188f)

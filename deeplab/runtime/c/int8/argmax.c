@@ -1,4 +1,4 @@
-/* The first of the largest channels of each pixel. */
+/* ARG_MAX over the channels of each pixel; the first of equal values wins. */
 #include "program/kernels.h"
 #include "int8/runs.h"
 

@@ -1,5 +1,5 @@
-/* TFLite's fixed-point arithmetic bit for bit (tensorflow/lite/kernels/internal/common.h). Right shifts of negative
- * numbers are arithmetic, as every compiler this is built with makes them. */
+/* TFLite's fixed-point arithmetic, bit-exact (tensorflow/lite/kernels/internal/common.h). Right shifts of negative
+ * numbers are assumed to be arithmetic, as they are with gcc and clang. */
 #ifndef ARITHMETIC_H
 #define ARITHMETIC_H
 
@@ -28,7 +28,7 @@ static inline int32_t multiplied(int64_t x, int32_t mantissa, int exponent)
     return (int32_t)divided_by_power_of_two(x, exponent < 0 ? -exponent : 0);
 }
 
-/* The same rounded once, half up. */
+/* The same, rounded once, ties up. */
 static inline int32_t multiplied_once(int64_t x, int32_t mantissa, int exponent)
 {
     int shift = 31 - exponent;

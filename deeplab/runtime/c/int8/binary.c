@@ -1,11 +1,12 @@
-/* Sums, products and choices of two operands. */
+/* Element-wise operators of two operands, with broadcasting. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "int8/runs.h"
 
-enum { SUM_LEFT_SHIFT = 20, SQUARE_LEFT_SHIFT = 7 }; /* both operands are raised by these before they are brought to one scale */
+/* `left_shift` of TFLite's add.cc and squared_difference.cc. */
+enum { SUM_LEFT_SHIFT = 20, SQUARE_LEFT_SHIFT = 7 };
 
-/* What an operand has at a pixel of the output. */
+/* The first value of an operand for a pixel of the output. */
 static const uint8_t *broadcast_operand(const struct broadcast_layer *l, const uint8_t *constant, const struct view *v,
                                         int moves, int32_t row, int32_t column)
 {
@@ -16,6 +17,7 @@ static const uint8_t *broadcast_operand(const struct broadcast_layer *l, const u
     return (constant ? constant : v->rows + v->channel) + pixel * (moves & MOVES_CHANNELS ? l->channels : 1);
 }
 
+/* An operand at the common scale of both, shifted left by `bits`. */
 static int32_t shifted_operand(const struct broadcast_layer *l, int32_t centred, int operand, int bits)
 {
     return multiplied((int64_t)centred * (1 << bits), l->multipliers[operand], l->shifts[operand]);
@@ -39,7 +41,8 @@ static int32_t combined_values(const struct broadcast_layer *l, int32_t a, int32
         return multiplied((int64_t)x * x, l->multipliers[2], l->shifts[2]) + l->zeros[2];
     default:
         sum = shifted_operand(l, x, 0, SUM_LEFT_SHIFT);
-        sum += l->kind == BINARY_ADD ? shifted_operand(l, y, 1, SUM_LEFT_SHIFT) : -shifted_operand(l, y, 1, SUM_LEFT_SHIFT);
+        sum += l->kind == BINARY_ADD ? shifted_operand(l, y, 1, SUM_LEFT_SHIFT)
+                                     : -shifted_operand(l, y, 1, SUM_LEFT_SHIFT);
         return multiplied(sum, l->multipliers[2], l->shifts[2]) + l->zeros[2];
     }
 }
@@ -57,7 +60,8 @@ void broadcast(const void *layer, const struct view *in, const struct view *out,
             const uint8_t *b = broadcast_operand(l, l->right, second, l->moves[1], row, column);
             uint8_t *to = pixel_of(out, row, column);
             for (int32_t c = 0; c < l->channels; c++) {
-                int32_t first = value_of(a[c * step_a], l->is_unsigned), other = value_of(b[c * step_b], l->is_unsigned);
+                int32_t first = value_of(a[c * step_a], l->is_unsigned);
+                int32_t other = value_of(b[c * step_b], l->is_unsigned);
                 to[c] = (uint8_t)clamped(combined_values(l, first, other), l->lowest, l->highest);
             }
         }

@@ -1,4 +1,4 @@
-/* Channels of several tensors side by side. */
+/* CONCATENATION along the channels. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "int8/rounding.h"

@@ -1,12 +1,12 @@
 /* CONV_2D and FULLY_CONNECTED: blocks of 16 output channels of a few pixels at a time, the sums in registers.
  *
- * The channels run outside the pixels of a band of rows, so that a block's weights are read again from the nearest
- * cache, and what a block needs made ready is made once for a band. */
+ * The loop over blocks of channels is outside the loop over the pixels of a band of rows: the weights of a block stay
+ * in the first-level cache, and `open_block` runs once for each block and band. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "simd/dot.h"
 
-enum { BAND_BYTES = 1 << 17 }; /* of input: a part of the second cache */
+enum { BAND_BYTES = 1 << 17 }; /* of input in a band: a fraction of the second-level cache */
 
 void convolution(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                  uint8_t *scratch)

@@ -2,7 +2,7 @@
 #include "program/kernels.h"
 #include "simd/depthwise.h"
 
-enum { DEPTHWISE_BAND = 1 << 17 }; /* input bytes of a band of rows; all channels of a band are computed before the next */
+enum { DEPTHWISE_BAND = 1 << 17 }; /* input bytes of a band of rows, computed for all channels in turn */
 
 /* Filters of any size and channel multiplier. */
 static void depthwise_slow(const struct taps *t, const struct view *out, const struct region *at)

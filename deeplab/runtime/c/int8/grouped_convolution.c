@@ -1,5 +1,4 @@
-/* CONV_2D in groups on 8 bits: each group is a convolution of its own, from some of the input's channels to some of the
- * output's. */
+/* Grouped CONV_2D on int8: one convolution for each group of channels. */
 #include "program/kernels.h"
 #include "int8/convolution.c"
 

@@ -1,4 +1,4 @@
-/* Functions of one byte. */
+/* Element-wise functions of a byte, by a table. */
 #include "program/kernels.h"
 #include "int8/runs.h"
 

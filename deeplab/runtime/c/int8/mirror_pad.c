@@ -1,7 +1,8 @@
-/* A tensor that goes on beyond its edges as its own mirror image. */
+/* MIRROR_PAD. */
 #include "program/kernels.h"
 #include "int8/runs.h"
 
+/* The input index along an axis for an output index. */
 static int32_t mirrored(const struct mirror_pad_layer *l, int axis, int32_t out)
 {
     int32_t at = out - l->before[axis], size = l->in_size[axis];

@@ -1,4 +1,4 @@
-/* An image with a border. */
+/* PAD and PADV2 of rows and columns. */
 #include "program/kernels.h"
 
 static void fill_padding(uint8_t *to, const struct pad_layer *l, int32_t bits)

@@ -1,11 +1,11 @@
-/* Pools with a sliding window: 32 channels of one pixel at a time. */
+/* AVERAGE_POOL_2D and MAX_POOL_2D with a sliding window: 32 channels of one pixel at a time. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "int8/runs.h"
 
 enum { POOLED_AT_ONCE = 32 };
 
-/* What of the window of a pixel is inside the image. */
+/* The part of the window of a pixel that is inside the image. */
 static struct region window_at(const struct window_pool_layer *l, int32_t row, int32_t column)
 {
     int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;

@@ -1,4 +1,4 @@
-/* From real numbers to values and back. */
+/* QUANTIZE from float32, and DEQUANTIZE. */
 #include "program/kernels.h"
 #include "int8/rounding.h"
 #include "int8/runs.h"
@@ -13,7 +13,7 @@ void quantize_real(const void *layer, const struct view *in, const struct view *
             const float *from = (const float *)(const void *)pixel_of(in, row, column);
             uint8_t *to = pixel_of(out, row, column);
             for (int32_t c = 0; c < l->channels; c++) {
-                /* clamped before it becomes an integer, as far values do not fit one */
+                /* clamped before the conversion, which is undefined for large values */
                 float value = rounded(from[c] / l->scale) + l->zero;
                 value = !(value > l->lowest) ? l->lowest : value > l->highest ? l->highest : value;
                 to[c] = (uint8_t)(int32_t)value;
@@ -30,7 +30,7 @@ void dequantize(const void *layer, const struct view *in, const struct view *out
         for (int32_t column = at->left; column < at->right; column++) {
             const uint8_t *from = pixel_of(in, row, column);
             float *to = (float *)(void *)pixel_of(out, row, column);
-            for (int32_t c = 0; c < l->channels; c++) /* in double, rounded once */
+            for (int32_t c = 0; c < l->channels; c++) /* in double, rounded once to float32 */
                 to[c] = (float)((double)l->scale * ((double)value_of(from[c], l->is_unsigned) - (double)l->zero));
         }
 }

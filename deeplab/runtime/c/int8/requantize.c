@@ -1,4 +1,4 @@
-/* QUANTIZE from one 8-bit value to another: by a table of all values, where there are enough to make it worth while. */
+/* QUANTIZE between 8-bit values, by a table of all 256 where more elements than that are computed. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 
@@ -11,14 +11,14 @@ static uint8_t requantized(const struct requantize_layer *l, uint8_t from)
     return (uint8_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
 }
 
-/* Codes that only move by 128 change their top bit and nothing else. */
+/* Whether only 128 is subtracted (uint8 to int8 at one scale), which flips the top bit. */
 static int only_flips(const struct requantize_layer *l)
 {
     return l->multiplier == 1 << 30 && l->shift == 1 && l->in_zero - l->out_zero == 128 && l->from_unsigned
         && !l->to_unsigned;
 }
 
-/* `count` consecutive values; `table` may be NULL. */
+/* Requantizes `count` consecutive values; `table` may be NULL. */
 static void requantize_run(const struct requantize_layer *l, const uint8_t *table, const uint8_t *from, uint8_t *to,
                            int count)
 {

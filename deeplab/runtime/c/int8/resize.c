@@ -1,12 +1,11 @@
-/* RESIZE_BILINEAR, alone and fused with ARG_MAX: exact integers, blended down the rows and then across the columns.
- * What is blended down at a column serves all outputs between it and the next. */
+/* RESIZE_BILINEAR, alone and fused with ARG_MAX, in exact integers: interpolated between two rows, then between two
+ * columns. The values interpolated at an input column serve all outputs on both sides of it. */
 #include "program/kernels.h"
 #include "simd/resize.h"
 
 enum { COLUMNS = 32 };
 
-
-struct neighbours { /* along one axis, and the weight of the upper */
+struct neighbours { /* two input positions along one axis, and the weight of the upper in 1/1024 */
     int32_t lower, upper, weight;
 };
 
@@ -21,15 +20,16 @@ static struct neighbours neighbours_of(int32_t out, int32_t step, int32_t offset
     return n;
 }
 
-/* Some channels of two rows, blended down at two columns. */
+/* A block of channels of two input rows, interpolated at two adjacent input columns. */
 struct ramp {
     const int8_t *top, *bottom;          /* column 0 of the two rows, at the first channel */
     ptrdiff_t pitch;
-    int32_t down;
-    int32_t lower, upper;                /* the columns; -1 before the first */
+    int32_t down;                        /* weight of the lower row */
+    int32_t lower, upper;                /* the two columns; -1 before the first */
     struct slopes slopes;
 };
 
+/* Moves to the two columns of an output pixel. */
 static inline void advance(struct ramp *r, struct neighbours across, int channels)
 {
     if (across.lower == r->lower && across.upper == r->upper)
@@ -67,7 +67,7 @@ void resize_bilinear(const void *layer, const struct view *in, const struct view
             open_ramp(&r, l, in, row, first);
             for (int32_t column = at->left; column < at->right; column++, to += out->pitch) {
                 struct neighbours across = neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
-                if (channels == TOGETHER) { /* of a length known to the compiler */
+                if (channels == TOGETHER) { /* a constant trip count for the compiler */
                     advance(&r, across, TOGETHER);
                     blend(&r.slopes, across.weight, TOGETHER, to);
                 } else {
@@ -78,7 +78,7 @@ void resize_bilinear(const void *layer, const struct view *in, const struct view
         }
 }
 
-/* Labels of a few pixels of a row. */
+/* The classes of at most COLUMNS pixels of a row. */
 static void label(const struct resize_layer *l, const struct view *in, const struct view *out, int32_t row,
                   int32_t left, int32_t right)
 {

@@ -1,4 +1,4 @@
-/* The scaling of a layer's sums to values: what convolution and depthwise share, whatever the instructions. */
+/* Requantization of int32 sums of convolutions, for all variants. */
 #ifndef SCALING_H
 #define SCALING_H
 
@@ -12,7 +12,8 @@ struct scaling {
     uint8_t per_channel, round_once;
 };
 
-/* `multiplied` of 32 bits with a shift to the right: the remainder decides, and nothing leaves 32 bits. */
+/* `multiplied` for an int32 x and a right shift, in 32 bits after the product; rounded by the remainder of the
+ * shift. */
 static inline int32_t multiplied_down(int32_t x, int32_t mantissa, int shift)
 {
     int32_t y = (int32_t)(((int64_t)x * mantissa + ((int64_t)1 << 30)) >> 31);
@@ -20,7 +21,7 @@ static inline int32_t multiplied_down(int32_t x, int32_t mantissa, int shift)
     return (y >> shift) + ((y & ones) > (ones >> 1) + (y < 0));
 }
 
-/* The values of sums of consecutive channels. */
+/* Requantizes the sums of consecutive channels to int8. */
 static inline void scale_sums(const struct scaling *s, const int32_t *sums, int channel, int channels, int8_t *out)
 {
     for (int c = 0; c < channels; c++) {

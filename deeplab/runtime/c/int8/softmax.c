@@ -1,4 +1,4 @@
-/* SOFTMAX in fixed point: exp and 1 / (1 + x) as in gemmlowp, Qm.n with m integer and n fraction bits. */
+/* SOFTMAX in fixed point; exp and 1 / (1 + x) as in gemmlowp's fixedpoint.h. Qm.n has m integer and n fraction bits. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "int8/runs.h"
@@ -37,7 +37,7 @@ static int64_t fixed_reciprocal(int64_t a)
     return x * 2 > INT32_MAX ? INT32_MAX : x * 2;
 }
 
-/* exp of a difference of values, 0 if it is out of range. */
+/* exp of a difference of inputs in Q0.31; 0 below `smallest`. */
 static int64_t power_of(const struct softmax_layer *l, int32_t difference)
 {
     return difference < l->smallest ? 0 : fixed_exp(multiplied(difference, l->multiplier, l->shift));

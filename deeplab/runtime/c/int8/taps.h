@@ -12,7 +12,7 @@ struct taps {
     const struct view *in;
     struct scaling scaling;
     int count, slots;                    /* taps; pointers to them, filled up to whole groups of TAP_GROUP */
-    int by_column;                       /* whether a group holds a filter column of up to 4 taps; else taps are in row order */
+    int by_column;                       /* whether a group is a filter column of up to 4 taps; else row order */
 };
 
 static void open_taps(struct taps *t, const struct depthwise_layer *l, const struct view *in)
@@ -49,8 +49,8 @@ static const int8_t *tap_of(const struct taps *t, const int8_t *line, int32_t co
     return line == NULL || at < 0 || at >= l->in_columns ? NULL : line + at * (ptrdiff_t)t->in->pitch;
 }
 
-/* Pointers to the taps of one pixel, and their steps to the next pixel while the window is inside the image. Taps in the
- * padding, and slots that fill a group, point to `padding`. */
+/* Pointers to the taps of one pixel, and their steps to the next pixel while the window is inside the image. Taps in
+ * the padding, and slots that fill a group, point to `padding`. */
 static void point_taps(const struct taps *t, int32_t row, int32_t column, int first, const int8_t *padding,
                        const int8_t **from, ptrdiff_t *step)
 {

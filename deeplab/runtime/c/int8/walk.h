@@ -1,6 +1,6 @@
-/* The input of a convolution, as runs of values of a few pixels: the taps of the filter one after another, or, where
- * the channels do not come in whole groups of 4 or the values are narrower than a byte, gathered in portions. PIXELS is
- * the instructions' own. */
+/* Implicit im2col: the input values of a convolution for PIXELS adjacent output pixels, in runs. A run is one tap of
+ * the filter, read in place; where the channels are no multiple of 4 or the values are sub-byte, it is a portion of
+ * the window gathered into a buffer. PIXELS is set by the variant of dot.h. */
 #ifndef WALK_H
 #define WALK_H
 
@@ -10,25 +10,26 @@ enum { GATHERED = 64, LINES = 8 };
 
 struct walk;
 
-/* Fetches a portion of the values of each pixel; the number of groups in it. */
+/* Gathers a portion of the window of each pixel; returns the number of groups in it. */
 typedef int gatherer(struct walk *w, int part, const int8_t **at);
 
 struct walk {
     const struct convolution_layer *layer;
     const struct view *in;
     struct scaling scaling;
-    int groups;                          /* of a kernel */
-    int parts;                           /* runs that a kernel's values come in */
-    gatherer *gather;                    /* NULL: values are read where they are */
-    ptrdiff_t origin;                    /* of column 0 in a row of bytes */
-    int runs;                            /* whether the values of a filter row are together */
+    int groups;                          /* of 4 values in a kernel, padded */
+    int parts;                           /* runs in a window */
+    gatherer *gather;                    /* NULL: values are read in place */
+    ptrdiff_t origin;                    /* of column 0 in a row, bytes */
+    int runs;                            /* whether the values of a filter row are contiguous */
     int out_step;                        /* bytes from one output pixel to the next */
-    int32_t row, column;                 /* the tile's first pixel of the output */
+    int32_t row, column;                 /* first output pixel of the tile */
     int pixels;
-    const int8_t *lines[LINES];          /* column 0 of the input rows under the filter's first rows; NULL: padding */
+    const int8_t *lines[LINES];          /* column 0 of the input rows under the first filter rows; NULL: padding */
     int8_t gathered[PIXELS][GATHERED];
 };
 
+/* Column 0 of the input row under filter row `y`, NULL in the padding. */
 static const int8_t *line_at(const struct walk *w, int32_t row, int y)
 {
     const struct convolution_layer *l = w->layer;
@@ -38,7 +39,7 @@ static const int8_t *line_at(const struct walk *w, int32_t row, int y)
         ? NULL : (const int8_t *)row_of(in, at) + w->origin;
 }
 
-/* `gather`: how values are fetched that cannot be read where they are, or NULL. */
+/* `gather`: function for values that cannot be read in place, else NULL. */
 static void open_walk(struct walk *w, const struct convolution_layer *l, const struct view *in, gatherer *gather,
                       int out_step)
 {
@@ -63,7 +64,7 @@ static void open_row(struct walk *w, int32_t row)
         w->lines[y] = line_at(w, row, y);
 }
 
-/* The first byte under a tap of the filter, or padding. */
+/* The input pixel under filter column `x`, or padding. */
 static inline const int8_t *tap_at(const struct walk *w, const int8_t *line, int x, int pixel)
 {
     const struct convolution_layer *l = w->layer;
@@ -71,7 +72,7 @@ static inline const int8_t *tap_at(const struct walk *w, const int8_t *line, int
     return line == NULL || column < 0 || column >= l->in_columns ? l->padding : line + column * (ptrdiff_t)w->in->pitch;
 }
 
-/* memcpy of a few bytes, by two moves that overlap. */
+/* memcpy of a few bytes, by two overlapping copies of fixed size. */
 static inline void copy_few(int8_t *to, const int8_t *from, int count)
 {
     if (count > 16) {
@@ -88,6 +89,7 @@ static inline void copy_few(int8_t *to, const int8_t *from, int count)
     }
 }
 
+/* A line_gatherer of int8 values. */
 static void gather_line(const struct walk *w, const int8_t *line, int pixel, int within, int count, int8_t *to)
 {
     const struct convolution_layer *l = w->layer;
@@ -104,10 +106,10 @@ static void gather_line(const struct walk *w, const int8_t *line, int pixel, int
     }
 }
 
-/* The values of a filter row of one pixel, from `within` on. */
+/* Gathers `count` values of a filter row of one pixel, from value `within` on. */
 typedef void line_gatherer(const struct walk *w, const int8_t *line, int pixel, int within, int count, int8_t *to);
 
-/* A portion of the values of each pixel, fetched together, with zeros up to a whole group. */
+/* Gathers portion `part` of the window of each pixel, padded with zeros to a whole group. */
 static inline int gather_by(struct walk *w, int part, const int8_t **at, line_gatherer *fetch)
 {
     const struct convolution_layer *l = w->layer;
@@ -133,7 +135,7 @@ static int gather_bytes(struct walk *w, int part, const int8_t **at)
     return gather_by(w, part, at, gather_line);
 }
 
-/* Where a run of values of each pixel is, and the number of groups in it; the pixels beyond the last are the last. */
+/* Sets `at` to run `part` of each pixel, the last pixel repeated; returns the number of groups in the run. */
 static inline int part_of(struct walk *w, int part, const int8_t **at)
 {
     const struct convolution_layer *l = w->layer;

@@ -3,6 +3,7 @@
 #include "int8/arithmetic.h"
 #include "low_bit/elements.h"
 
+/* An operand at the common scale of both. */
 static inline int32_t low_bit_operand(const struct low_bit_add_layer *l, int operand, int16_t value)
 {
     int64_t raised = (int64_t)(value - l->zeros[operand]) * (1 << l->left_shift);
@@ -13,7 +14,7 @@ void low_bit_add(const void *layer, const struct view *in, const struct view *ou
                uint8_t *scratch)
 {
     const struct low_bit_add_layer *l = layer;
-    /* Where nothing is between the pixels, a row is one run of values. */
+    /* A row of contiguous pixels is one run. */
     int joined = in[0].pitch == l->channels && in[1].pitch == l->channels && out->pitch == l->channels;
     int32_t pixels = joined ? at->right - at->left : 1;
     (void)scratch;

@@ -1,15 +1,15 @@
-/* CONV_2D and FULLY_CONNECTED on values of any width: all pixels of the rectangle for one output channel, whose weights
- * are at hand, then the next. Products are summed along the input channels, for a few pixels at a time. */
+/* CONV_2D and FULLY_CONNECTED on values of any width: one output channel after another, each over all pixels of the
+ * rectangle, a few pixels at a time. */
 #include "program/kernels.h"
 #include "low_bit/elements.h"
 #include "low_bit/rescale.h"
 #include "low_bit/unpack.h"
 
 enum { LOW_BIT_PIXELS = 8 };
-enum { EXACT_TERMS = 256 }; /* products of 16 by 8 bits whose sum fits 32 */
+enum { EXACT_TERMS = 256 }; /* most products of 16 by 8 bits whose sum fits 32 bits */
 
-/* sums[pixel] += the inner product of a pixel's values with the weights. Bytes alone go by `packed_convolution`; here
- * they lead to values of 16 bits, and the sum fits 32. */
+/* sums[pixel] += the inner product of a pixel's values with the weights. Only outputs of 16 bits use int8 by int8 here
+ * (others use `packed_convolution`); the sum fits 32 bits. */
 static inline void dot_8_8(int64_t *sums, const int8_t *const *x, int pixels, const int8_t *w, int count)
 {
     for (int pixel = 0; pixel < pixels; pixel++) {
@@ -43,7 +43,7 @@ static inline void dot_16_16(int64_t *sums, const int16_t *const *x, int pixels,
     }
 }
 
-/* Codes narrower than a byte, or values of at most a byte with weights of two: brought to a type of C first. */
+/* For sub-byte values, and values of at most a byte with int16 weights: converted to int8 or int16 first. */
 static void dot_converted(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t first, ptrdiff_t step, int pixels,
                        const void *weights, int weight_bytes, int count)
 {
@@ -68,8 +68,8 @@ static void dot_converted(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t
     }
 }
 
-/* sums[pixel] += the inner product of `count` values with as many weights. The first pixel's values begin at element
- * `first` of a row, those of the next `step` elements on. */
+/* sums[pixel] += the inner product of `count` values with as many weights. The values of the first pixel begin at
+ * element `first` of the row, those of the next pixel `step` elements further. */
 static void dot_elements(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t first, ptrdiff_t step, int pixels,
                       const void *weights, int weight_bytes, int count)
 {
@@ -101,15 +101,15 @@ static int64_t sum_of_weights(const void *weights, int weight_bytes, int count)
     return sum;
 }
 
-/* sums[pixel] += what the taps of one filter row give, or one tap of them: `width` pixels from column `left` on,
- * `stride` columns further for each next pixel. Over the edge stands the zero point. */
+/* sums[pixel] += the products of a filter row, or of one tap of it: `width` input pixels from column `left` on,
+ * shifted by the column stride for each next pixel. Padding has the value of the zero point. */
 static void low_bit_sum_taps(const struct low_bit_convolution_layer *l, int64_t *sums, const struct view *in,
                            const uint8_t *row, int32_t left, int pixels, const uint8_t *weights, int width)
 {
     int channels = l->in_channels, bytes = l->weight_bytes, stride = l->stride_columns;
     if (left >= 0 && left + (pixels - 1) * stride + width <= l->in_columns) {
-        dot_elements(sums, row, in->bits, element_index(in, left), (ptrdiff_t)stride * in->pitch, pixels, weights, bytes,
-                  width * channels);
+        dot_elements(sums, row, in->bits, element_index(in, left), (ptrdiff_t)stride * in->pitch, pixels, weights,
+                     bytes, width * channels);
         return;
     }
     for (int pixel = 0; pixel < pixels; pixel++, left += stride) {
@@ -118,19 +118,19 @@ static void low_bit_sum_taps(const struct low_bit_convolution_layer *l, int64_t 
         const uint8_t *after = weights + (ptrdiff_t)end * channels * bytes;
         if (end > before)
             dot_elements(sums + pixel, row, in->bits, element_index(in, left + before), 0, 1, inside, bytes,
-                      (end - before) * channels);
+                         (end - before) * channels);
         if (l->in_zero)
             sums[pixel] += l->in_zero * (sum_of_weights(weights, bytes, before * channels)
                                          + sum_of_weights(after, bytes, (width - end) * channels));
     }
 }
 
-/* The sums of a few pixels of one row of the output. */
+/* The sums of at most LOW_BIT_PIXELS pixels of an output row. */
 static void low_bit_sum_pixels(const struct low_bit_convolution_layer *l, int64_t *sums, const struct view *in,
                                 const uint8_t *weights, int32_t row, int32_t column, int pixels)
 {
     int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;
-    int joined = l->dilation_columns == 1 && in->pitch == l->in_channels; /* taps of a filter row are side by side */
+    int joined = l->dilation_columns == 1 && in->pitch == l->in_channels; /* the taps of a filter row are contiguous */
     int taps = joined ? 1 : l->filter_columns, width = joined ? l->filter_columns : 1;
     ptrdiff_t filter_row = (ptrdiff_t)l->filter_columns * l->in_channels * l->weight_bytes;
     for (int y = 0; y < l->filter_rows; y++, weights += filter_row) {
@@ -154,7 +154,7 @@ void low_bit_convolution(const void *layer, const struct view *in, const struct 
 {
     const struct low_bit_convolution_layer *l = layer;
     int length = l->filter_rows * l->filter_columns * l->in_channels;
-    int stride = l->weight_bytes == 1 ? (length + 3) / 4 * 4 : 2 * length; /* bytes of a row that is read in place */
+    int stride = l->weight_bytes == 1 ? (length + 3) / 4 * 4 : 2 * length; /* bytes of a row of unpacked weights */
     struct unpacker u;
     if (l->format >= 0)
         begin_unpacking(&u, l->weights, l->format, l->weight_bits, (uint32_t)length * l->out_channels, l->entries);

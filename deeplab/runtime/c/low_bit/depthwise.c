@@ -1,5 +1,5 @@
-/* DEPTHWISE_CONV_2D on values of any width: all pixels of the rectangle for up to 16 channels, whose weights fit the
- * stack, then the next channels. */
+/* DEPTHWISE_CONV_2D on values of any width: blocks of up to 16 channels, whose weights fit the stack, each over all
+ * pixels of the rectangle. */
 #include "program/kernels.h"
 #include "low_bit/elements.h"
 #include "low_bit/rescale.h"
@@ -8,7 +8,7 @@
 enum { DEPTHWISE_LANES = 16 };
 
 struct depthwise_block {
-    int16_t weights[MOST_DEPTHWISE_TAPS]; /* tap by tap, a value for each channel */
+    int16_t weights[MOST_DEPTHWISE_TAPS]; /* (tap, channel) */
     int64_t start[DEPTHWISE_LANES];    /* bias */
     int first, lanes;
 };
@@ -32,7 +32,7 @@ static void open_depthwise_block(const struct low_bit_depthwise_layer *l, struct
     }
 }
 
-/* The values under one tap that the channels of a block read. */
+/* The input values of a block of channels under one tap. */
 static inline void load_tap(const struct low_bit_depthwise_layer *l, int first, int lanes, const struct view *in,
                             int32_t row, int32_t column, int16_t values[DEPTHWISE_LANES])
 {
@@ -44,11 +44,13 @@ static inline void load_tap(const struct low_bit_depthwise_layer *l, int first, 
     } else {
         int multiple = l->out_channels / l->in_channels;
         for (int lane = 0; lane < lanes; lane++)
-            load_elements(row_of(in, row), in->bits, element_index(in, column) + (first + lane) / multiple, 1, values + lane);
+            load_elements(row_of(in, row), in->bits, element_index(in, column) + (first + lane) / multiple, 1,
+                          values + lane);
     }
 }
 
-/* The sums of one pixel. Those of values or weights of a byte fit 32 bits, for as many taps as there is room for. */
+/* The sums of one pixel. With values or weights of at most a byte, the products of MOST_DEPTHWISE_TAPS taps fit 32
+ * bits. */
 static inline void low_bit_pixel(const struct low_bit_depthwise_layer *l, const struct depthwise_block *b, int lanes,
                                const struct view *in, int32_t row, int32_t column, int64_t sums[DEPTHWISE_LANES])
 {
@@ -93,7 +95,7 @@ void low_bit_depthwise(const void *layer, const struct view *in, const struct vi
             for (int32_t column = at->left; column < at->right; column++) {
                 int64_t sums[DEPTHWISE_LANES];
                 int16_t values[DEPTHWISE_LANES];
-                if (b.lanes == DEPTHWISE_LANES) /* a number that the compiler knows */
+                if (b.lanes == DEPTHWISE_LANES) /* a constant trip count for the compiler */
                     low_bit_pixel(l, &b, DEPTHWISE_LANES, in, row, column, sums);
                 else
                     low_bit_pixel(l, &b, b.lanes, in, row, column, sums);

@@ -1,21 +1,20 @@
-/* Codes of any width up to 16 bits in a row of the arena. Below 8 bits they are packed, the first in the low bits of
- * the first byte, and a pixel may begin inside a byte: neighbours that share a byte with what is written stay as they
- * are. */
+/* Signed elements of up to 16 bits in a row of the arena. Sub-byte elements are packed, the first in the low bits of
+ * the first byte. A pixel may begin inside a byte: writes preserve the neighbours that share a byte. */
 #ifndef ELEMENTS_H
 #define ELEMENTS_H
 
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 
-enum { ELEMENTS_AT_ONCE = 64 }; /* elements that a kernel brings to int16 on its stack */
+enum { ELEMENTS_AT_ONCE = 64 }; /* elements that a kernel converts to int16 on its stack */
 
-/* Position of a pixel's first element in its row. */
+/* Index in its row of a pixel's first element. */
 static inline ptrdiff_t element_index(const struct view *v, int32_t column)
 {
     return (column - v->left) * (ptrdiff_t)v->pitch + v->channel;
 }
 
-/* One signed element narrower than a byte. */
+/* One sub-byte element, sign-extended. */
 static inline int32_t subbyte_element(const uint8_t *row, int bits, ptrdiff_t index)
 {
     ptrdiff_t bit = index * bits;
@@ -49,8 +48,8 @@ static inline void put_element(uint8_t *row, int bits, ptrdiff_t index, int32_t 
         put_subbyte_element(row, bits, index, element);
 }
 
-/* `count` values narrower than a byte, from element `first` of a row on: those up to a whole byte, then runs that fill
- * whole bytes. Those of 2, 4 and 6 bits are written so that compilers find the vectors in them. */
+/* Loads `count` sub-byte elements from element `first` on: single ones up to a byte boundary, then runs that fill whole
+ * bytes. The loops for 2, 4 and 6 bits have forms that compilers vectorize. */
 static inline void load_subbyte_elements(const uint8_t *row, int bits, ptrdiff_t first, int count, int8_t *to)
 {
     int i = 0;
@@ -98,7 +97,7 @@ static inline void load_subbyte_elements(const uint8_t *row, int bits, ptrdiff_t
         to[i] = (int8_t)subbyte_element(row, bits, first + i);
 }
 
-/* `count` signed values from element `first` of a row on; at most ELEMENTS_AT_ONCE of those narrower than a byte. */
+/* Loads `count` elements from element `first` on; at most ELEMENTS_AT_ONCE sub-byte ones. */
 static inline void load_elements(const uint8_t *row, int bits, ptrdiff_t first, int count, int16_t *to)
 {
     if (bits == 16) {
@@ -114,7 +113,7 @@ static inline void load_elements(const uint8_t *row, int bits, ptrdiff_t first, 
     }
 }
 
-/* The way back; the other values of a shared byte stay. */
+/* Stores `count` sub-byte elements from element `first` on. */
 static inline void store_subbyte_elements(uint8_t *row, int bits, ptrdiff_t first, int count, const int8_t *from)
 {
     int i = 0;

@@ -1,5 +1,5 @@
-/* CONV_2D in groups on values of any width: each group is a convolution of its own, from some of the input's channels to
- * some of the output's. Its weights are dense, so that those of a group begin on a byte. */
+/* Grouped CONV_2D on values of any width: one convolution for each group of channels. Weights are dense, so that those
+ * of a group begin on a whole byte. */
 #include "program/kernels.h"
 #include "low_bit/convolution.c"
 

@@ -1,8 +1,9 @@
-/* CONV_2D and FULLY_CONNECTED on narrow values and weights: the kernels of `convolution`, for which weights are unpacked
- * a block at a time, values widened as they are gathered, and results packed tile by tile.
+/* CONV_2D and FULLY_CONNECTED with packed weights or sub-byte values, by the inner products of int8/convolution.c:
+ * weights are unpacked a block of channels at a time, inputs are widened as they are gathered, outputs packed tile by
+ * tile.
  *
- * As there, the channels run outside the pixels of a band of rows; all weights are unpacked again for each band, in
- * order from the first, so that bands are not small. */
+ * The loop over blocks is outside the loop over the pixels of a band of rows. All weights are unpacked, in order, for
+ * each band, so bands have a minimum size. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "low_bit/elements.h"
@@ -12,7 +13,7 @@
 
 enum { PACKED_BAND_BYTES = 1 << 17, PACKED_BAND_PIXELS = 1 << 12, TILE_STEP = BLOCKS * LANES };
 
-/* As `gather_line`, of values narrower than a byte. */
+/* A line_gatherer of sub-byte values. */
 static void gather_subbyte_line(const struct walk *w, const int8_t *line, int pixel, int within, int count, int8_t *to)
 {
     const struct convolution_layer *l = w->layer;
@@ -40,7 +41,7 @@ static int gather_subbyte(struct walk *w, int part, const int8_t **at)
     return gather_by(w, part, at, gather_subbyte_line);
 }
 
-/* As `dot_rectangle`, to values narrower than a byte. */
+/* `dot_rectangle` for sub-byte outputs. */
 static void dot_rectangle_subbyte(const struct block *b, struct walk *w, const struct view *out,
                                    const struct region *at)
 {
@@ -52,13 +53,13 @@ static void dot_rectangle_subbyte(const struct block *b, struct walk *w, const s
             w->pixels = at_most(PIXELS, at->right - w->column);
             dot_tile(b, w, tile, w->pixels);
             for (int pixel = 0; pixel < w->pixels; pixel++)
-                store_subbyte_elements(to, out->bits, element_index(out, w->column + pixel) + b->channel, b->lanes * b->count,
-                                   tile + pixel * TILE_STEP);
+                store_subbyte_elements(to, out->bits, element_index(out, w->column + pixel) + b->channel,
+                                       b->lanes * b->count, tile + pixel * TILE_STEP);
         }
     }
 }
 
-/* Output channels from `channel` on, as many as are computed together; how many they were. */
+/* Computes the output channels from `channel` on that are computed together; returns how many. */
 static int packed_channels(const struct packed_convolution_layer *l, struct walk *w, struct unpacker *u, int channel,
                            const struct view *out, const struct region *at, uint8_t *scratch)
 {

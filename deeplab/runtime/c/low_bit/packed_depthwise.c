@@ -1,10 +1,11 @@
-/* DEPTHWISE_CONV_2D with packed weights: unpacked for some channels, which `depthwise` computes as a layer of their own,
- * then for the next. */
+/* DEPTHWISE_CONV_2D with packed weights: unpacked for a block of channels at a time, which `depthwise` computes as a
+ * layer of its own. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "int8/depthwise.c"
 #include "low_bit/unpack.h"
 
+/* Unpacks rows of taps to (tap, channel). */
 static void unpack_taps(struct unpacker *u, int8_t *to, int channels, int taps)
 {
     int8_t row[MOST_DEPTHWISE_TAPS];
@@ -26,7 +27,7 @@ void packed_depthwise(const void *layer, const struct view *in, const struct vie
     begin_unpacking(&u, l->plain.weights, l->format, l->weight_bits, (uint32_t)(taps * left), l->entries);
     some.weights = (const int8_t *)scratch;
     for (int channels; left > 0; left -= channels) {
-        /* a last block of fewer channels than the widest vectors have is computed with the one before it */
+        /* a remainder below LEAST_REMAINDER channels would waste wide vectors: it joins the block before it */
         channels = left < PACKED_DEPTHWISE_CHANNELS + LEAST_REMAINDER ? left : PACKED_DEPTHWISE_CHANNELS;
         unpack_taps(&u, (int8_t *)scratch, channels, taps);
         some.in_channels = some.out_channels = (uint16_t)channels;

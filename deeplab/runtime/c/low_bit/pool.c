@@ -1,5 +1,5 @@
-/* AVERAGE_POOL_2D and MEAN over the whole image, values of any width: each call adds a rectangle to the accumulators,
- * the call with the last pixel makes the output of them. */
+/* AVERAGE_POOL_2D and MEAN over the whole image, values of any width. Each call adds a rectangle to the accumulators;
+ * the call with the last pixel computes the output from them. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "low_bit/elements.h"
@@ -49,6 +49,7 @@ void low_bit_pool(const void *layer, const struct view *in, const struct view *o
         int64_t mean = sum >= 0 ? (sum + half) / l->count : -((-sum + half) / l->count);
         if (l->multiplier)
             mean = multiplied(sum - (int64_t)l->in_zero * l->count, l->multiplier, l->shift) + l->out_zero;
-        put_element(row_of(out, 0), out->bits, element_index(out, 0) + c, clamped((int32_t)mean, l->lowest, l->highest));
+        put_element(row_of(out, 0), out->bits, element_index(out, 0) + c,
+                    clamped((int32_t)mean, l->lowest, l->highest));
     }
 }

@@ -1,4 +1,4 @@
-/* QUANTIZE from values of one width to values of another. */
+/* QUANTIZE between values of any width. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "low_bit/elements.h"

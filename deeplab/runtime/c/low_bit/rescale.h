@@ -1,11 +1,11 @@
-/* Sums of a convolution to the output's values, at any width of activations. */
+/* Requantization of int64 sums of convolutions, for any width of activations. */
 #ifndef RESCALE_H
 #define RESCALE_H
 
 #include "int8/arithmetic.h"
 
 /* ROUND_TWICE: CONV_2D and DEPTHWISE_CONV_2D of at most 8 bits; ROUND_ONCE: FULLY_CONNECTED of 8 bits; ROUND_WIDE:
- * 16-bit activations, sums of 48 bits, a multiplier of 15. */
+ * 16-bit activations, 48-bit sums times a 15-bit multiplier. */
 static inline int32_t rescaled(int64_t sum, int rounding, int32_t mantissa, int exponent, int32_t zero, int32_t lowest,
                                int32_t highest)
 {
@@ -23,7 +23,7 @@ static inline int32_t rescaled(int64_t sum, int rounding, int32_t mantissa, int 
     return (int32_t)(scaled < lowest ? lowest : scaled > highest ? highest : scaled);
 }
 
-/* Several sums of one channel; each kind of rounding has a loop of its own, in which compilers find the vectors. */
+/* Several sums of one channel; one loop for each kind of rounding, so that compilers vectorize it. */
 static inline void rescale_sums(const int64_t *sums, int count, int rounding, int32_t mantissa, int exponent,
                                 int32_t zero, int32_t lowest, int32_t highest, int32_t *values)
 {

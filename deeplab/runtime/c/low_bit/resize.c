@@ -1,11 +1,11 @@
-/* RESIZE_BILINEAR of values of any width, alone and fused with ARG_MAX: a run of channels of one pixel at a time. */
+/* RESIZE_BILINEAR of values of any width, alone and fused with ARG_MAX: a run of channels of a pixel at a time. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "low_bit/elements.h"
 
 enum { LOW_BIT_ONE = 1 << 10 }; /* 1.0 in the fixed point of positions */
 
-struct low_bit_neighbours { /* two neighbours along one axis, and the weight of the upper */
+struct low_bit_neighbours { /* two input positions along one axis, and the weight of the upper in 1/1024 */
     int32_t lower, upper, weight;
 };
 
@@ -20,11 +20,12 @@ static struct low_bit_neighbours low_bit_neighbours_of(int32_t out, int32_t step
     return t;
 }
 
-/* `count` channels from `first`, blended; the mean is rounded half away from zero. */
-static void blend_elements(const struct view *in, struct low_bit_neighbours down, struct low_bit_neighbours across, int32_t first,
-                        int count, int16_t *to)
+/* Interpolates `count` channels from `first` on; ties are rounded away from zero. */
+static void blend_elements(const struct view *in, struct low_bit_neighbours down, struct low_bit_neighbours across,
+                           int32_t first, int count, int16_t *to)
 {
-    int16_t top_left[ELEMENTS_AT_ONCE], top_right[ELEMENTS_AT_ONCE], bottom_left[ELEMENTS_AT_ONCE], bottom_right[ELEMENTS_AT_ONCE];
+    int16_t top_left[ELEMENTS_AT_ONCE], top_right[ELEMENTS_AT_ONCE];
+    int16_t bottom_left[ELEMENTS_AT_ONCE], bottom_right[ELEMENTS_AT_ONCE];
     const uint8_t *top = row_of(in, down.lower), *bottom = row_of(in, down.upper);
     ptrdiff_t left = element_index(in, across.lower) + first, right = element_index(in, across.upper) + first;
     const int64_t half = (int64_t)LOW_BIT_ONE * LOW_BIT_ONE / 2;
@@ -36,7 +37,7 @@ static void blend_elements(const struct view *in, struct low_bit_neighbours down
         int32_t l = top_left[i] * (LOW_BIT_ONE - down.weight) + bottom_left[i] * down.weight;
         int32_t r = top_right[i] * (LOW_BIT_ONE - down.weight) + bottom_right[i] * down.weight;
         int64_t total = (int64_t)l * (LOW_BIT_ONE - across.weight) + (int64_t)r * across.weight;
-        /* Right shifts round down, so that a tie of a negative total needs 1 less to go away from zero. */
+        /* Right shifts round down: 1 less rounds ties of negative totals away from zero. */
         to[i] = (int16_t)((total + half - (total < 0)) >> 20);
     }
 }
@@ -49,7 +50,8 @@ void low_bit_resize(const void *layer, const struct view *in, const struct view 
     for (int32_t row = at->top; row < at->bottom; row++) {
         struct low_bit_neighbours down = low_bit_neighbours_of(row, l->step_rows, l->offset_rows, l->in_rows);
         for (int32_t column = at->left; column < at->right; column++) {
-            struct low_bit_neighbours across = low_bit_neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
+            struct low_bit_neighbours across =
+                low_bit_neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
             for (int32_t done = 0; done < l->channels; done += ELEMENTS_AT_ONCE) {
                 int run = at_most(ELEMENTS_AT_ONCE, l->channels - done);
                 int16_t values[ELEMENTS_AT_ONCE];
@@ -68,7 +70,8 @@ void low_bit_resize_argmax(const void *layer, const struct view *in, const struc
     for (int32_t row = at->top; row < at->bottom; row++) {
         struct low_bit_neighbours down = low_bit_neighbours_of(row, l->step_rows, l->offset_rows, l->in_rows);
         for (int32_t column = at->left; column < at->right; column++) {
-            struct low_bit_neighbours across = low_bit_neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
+            struct low_bit_neighbours across =
+                low_bit_neighbours_of(column, l->step_columns, l->offset_columns, l->in_columns);
             int32_t best = INT32_MIN, label = 0;
             for (int32_t done = 0; done < l->channels; done += ELEMENTS_AT_ONCE) {
                 int run = at_most(ELEMENTS_AT_ONCE, l->channels - done);

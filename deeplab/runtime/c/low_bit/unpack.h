@@ -1,11 +1,12 @@
-/* Weights as they are stored, brought back one row at a time (a row: the kernel of one output channel).
+/* Unpacks stored weights one row at a time; a row is the kernel of one output channel.
  *
- * Fields of bits follow one another, the low bits of a byte first:
+ * Bit fields are contiguous, the low bits of a byte first:
  * - dense: a field of `bits` for each value; each row begins on a whole byte;
- * - bitmap: a bit for each value of all rows, set where it is not zero; then, from a whole byte on, those values;
- * - relative index: entries {4 bits: zeros before this value; `bits`: the value}, which run on from row to row. Where
- *   more than 15 zeros stand before a value, entries {15, 0} stand for 16 zeros each. Zeros at the end are not stored.
- * Rows can therefore only be had in order, from the first. */
+ * - bitmap: a bit for each value of all rows, set where it is not zero; then, from a whole byte on, the non-zero
+ *   values;
+ * - relative index: entries {4 bits: zeros before this value; `bits`: the value}, continued from row to row. For more
+ *   than 15 zeros before a value, an entry {15, 0} represents 16 zeros. Zeros at the end are not stored.
+ * Rows can therefore only be read in order, from the first. */
 #ifndef UNPACK_H
 #define UNPACK_H
 
@@ -18,8 +19,8 @@ struct unpacker {
     uint32_t element;      /* next bit of `map` */
     uint32_t at;           /* next bit of `fields` */
     uint32_t entries;      /* of a relative index, not read yet */
-    int32_t next;          /* where the value of the last entry read belongs, counted from the coming row's start */
-    uint32_t field;         /* that value */
+    int32_t next;          /* index of the last entry's value, from the start of the next row */
+    uint32_t field;        /* that value */
     uint8_t format, bits;
 };
 
@@ -46,7 +47,7 @@ static void next_entry(struct unpacker *u)
     u->at += 4 + u->bits;
 }
 
-/* `values`: of all rows; `entries`: of a relative index. */
+/* `values`: count of all rows; `entries`: count of a relative index. */
 static void begin_unpacking(struct unpacker *u, const void *stored, int format, int bits, uint32_t values,
                             uint32_t entries)
 {
@@ -61,7 +62,7 @@ static void begin_unpacking(struct unpacker *u, const void *stored, int format, 
         next_entry(u);
 }
 
-/* Value `index` of a row of elements of 1, 2 or 4 bytes; a value narrower than that is signed. */
+/* Writes value `index` of a row of elements of 1, 2 or 4 bytes; narrower values are sign-extended. */
 static inline void put_value(void *row, int bytes, int32_t index, uint32_t field, int bits)
 {
     uint32_t sign = (uint32_t)1 << (bits - 1), value = bits < 8 * bytes ? (field ^ sign) - sign : field;
@@ -70,11 +71,12 @@ static inline void put_value(void *row, int bytes, int32_t index, uint32_t field
         ((uint8_t *)row)[index] = (uint8_t)value;
     else if (bytes == 2)
         memcpy((uint8_t *)row + 2 * (ptrdiff_t)index, &half, sizeof half);
-    else /* the bits may be those of a float */
+    else /* possibly the bits of a float */
         memcpy((uint8_t *)row + 4 * (ptrdiff_t)index, &value, sizeof value);
 }
 
-/* The next row: `length` values to elements of `bytes` (1, 2, 4) each. Values of 16 or 32 bits may be any 16 or 32. */
+/* Unpacks the next row, `length` values, to elements of `bytes` (1, 2 or 4); fields of 16 or 32 bits are copied as
+ * bits. */
 static inline void unpack_row(struct unpacker *u, void *to, int32_t length, int bytes)
 {
     if (u->format == DENSE) {

@@ -1,5 +1,5 @@
-/* Rows of int8 weights, brought back together in the order that `struct convolution_layer` has them in: for each group
- * of 4 values, those of each row; zeros fill the last group. */
+/* Unpacks a block of rows of int8 weights into the layout of `struct convolution_layer`: (group of 4 values, row,
+ * value), the last group padded with zeros. */
 #ifndef UNPACK_BLOCK_H
 #define UNPACK_BLOCK_H
 
@@ -20,7 +20,7 @@ static inline int lowest_bit(uint32_t word)
 #endif
 }
 
-/* The next row, whose groups are `step` bytes apart. */
+/* Unpacks the next dense row to groups `step` bytes apart. */
 static void unpack_dense_row(struct unpacker *u, int8_t *to, ptrdiff_t step, int32_t length)
 {
     const uint8_t *row = u->fields + u->at / 8;
@@ -36,10 +36,10 @@ static void unpack_dense_row(struct unpacker *u, int8_t *to, ptrdiff_t step, int
     u->at = (u->at + (uint32_t)length * u->bits + 7) / 8 * 8;
 }
 
-/* Of sparse rows: `to` holds zeros. */
+/* Unpacks the next bitmap row; `to` holds zeros. */
 static void unpack_bitmap_row(struct unpacker *unpacker, int8_t *to, ptrdiff_t step, int32_t length)
 {
-    struct unpacker u = *unpacker; /* a copy that bytes written cannot change, for the sake of speed */
+    struct unpacker u = *unpacker; /* a local copy, which the byte stores cannot alias */
     for (int32_t first = 0; first < length; first += 32) {
         int count = at_most(32, length - first);
         uint32_t set = field_at(u.map, u.element, count);
@@ -52,6 +52,7 @@ static void unpack_bitmap_row(struct unpacker *unpacker, int8_t *to, ptrdiff_t s
     *unpacker = u;
 }
 
+/* Unpacks the next row of a relative index; `to` holds zeros. */
 static void unpack_indexed_row(struct unpacker *unpacker, int8_t *to, ptrdiff_t step, int32_t length)
 {
     struct unpacker u = *unpacker;
@@ -65,7 +66,7 @@ static void unpack_indexed_row(struct unpacker *unpacker, int8_t *to, ptrdiff_t 
     *unpacker = u;
 }
 
-/* The next `lanes` rows of `length` values. */
+/* Unpacks the next `lanes` rows of `length` values. */
 static void unpack_block(struct unpacker *u, int8_t *to, int lanes, int32_t length)
 {
     ptrdiff_t step = (ptrdiff_t)lanes * GROUP;

@@ -1,10 +1,10 @@
-/* AVERAGE_POOL_2D and MAX_POOL_2D with a sliding window, values of any width: a run of channels of one pixel at a time.
- * Padding counts neither in the sum nor in the number of elements, and is never the largest. */
+/* AVERAGE_POOL_2D and MAX_POOL_2D with a sliding window, values of any width: a run of channels of a pixel at a time.
+ * Padding is excluded from sum, count and maximum. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "low_bit/elements.h"
 
-/* What the window at one pixel makes of `count` channels from `first`. */
+/* Pools the window of one pixel over `count` channels from `first` on. */
 static void pool_elements(const struct low_bit_window_pool_layer *l, const struct view *in, int32_t row, int32_t column,
                        int32_t first, int count, int16_t *to)
 {

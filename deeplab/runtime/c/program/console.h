@@ -1,4 +1,4 @@
-/* Messages of one line, by write(2) alone: stdio would be the largest thing in a small process. */
+/* One-line messages by write(2): stdio would be the largest part of a small process. */
 #ifndef CONSOLE_H
 #define CONSOLE_H
 
@@ -14,7 +14,7 @@ struct line {
 
 static void say(struct line *to, const char *words)
 {
-    for (; *words && to->length < sizeof to->text - 1; words++) /* room is kept for the line's end */
+    for (; *words && to->length < sizeof to->text - 1; words++) /* room for the newline */
         to->text[to->length++] = (unsigned char)*words < ' ' || *words == 127 ? '?' : *words;
 }
 
@@ -29,7 +29,7 @@ static void say_number(struct line *to, unsigned long long value)
     say(to, digits + at);
 }
 
-/* Writes bytes, however many pieces it takes; errno of a failure, else 0. */
+/* Writes all bytes, in several calls if necessary. Returns 0, or errno on failure. */
 static int write_fully(int fd, const void *bytes, size_t size)
 {
     const unsigned char *from = bytes;
@@ -45,7 +45,7 @@ static int write_fully(int fd, const void *bytes, size_t size)
     return 0;
 }
 
-/* Ends the line and shows it; it is empty again. */
+/* Writes the line with a newline, and empties it. */
 static void show(int fd, struct line *from)
 {
     from->text[from->length++] = '\n';
@@ -53,7 +53,7 @@ static void show(int fd, struct line *from)
     from->length = 0;
 }
 
-/* "network: FILE: " */
+/* A line that begins "network: FILE: ". */
 static struct line about(const char *file)
 {
     struct line to;
@@ -64,7 +64,7 @@ static struct line about(const char *file)
     return to;
 }
 
-/* Says what is wrong with a file, and what was expected. Returns -1, as those who fail do. */
+/* Prints a message about a file to stderr. Returns -1, the value of failure here. */
 static int refuse(const char *file, const char *what)
 {
     struct line to = about(file);

@@ -1,4 +1,4 @@
-/* Binary PPM and PGM images (netpbm's ppm(5), pgm(5)) and raw tensors, read straight to where the network wants them. */
+/* Readers of binary PPM and PGM images (netpbm's ppm(5), pgm(5)) and raw tensors, straight into the input buffer. */
 #ifndef IMAGE_H
 #define IMAGE_H
 
@@ -10,8 +10,8 @@
 struct source {
     const char *file;
     int fd;
-    int error;      /* errno, once reading failed */
-    size_t at, end; /* of what is read ahead, for the header's sake */
+    int error;      /* errno after a failure, else 0 */
+    size_t at, end; /* of the bytes in `ahead` */
     unsigned char ahead[256];
 };
 
@@ -24,7 +24,7 @@ static int open_source(struct source *s, const char *file, const char *expected)
     return s->fd < 0 ? refuse_errno(file, "cannot be opened", errno, expected) : 0;
 }
 
-/* Some bytes, 0 at the end of the file or on failure. */
+/* Reads up to `most` bytes; returns 0 at the end of the file or on failure. */
 static size_t read_some(struct source *s, unsigned char *to, size_t most)
 {
     ssize_t done;
@@ -36,7 +36,7 @@ static size_t read_some(struct source *s, unsigned char *to, size_t most)
     return done < 0 ? 0 : (size_t)done;
 }
 
-/* The next byte, -1 if there is none. */
+/* The next byte, -1 at the end of the file or on failure. */
 static int next_byte(struct source *s)
 {
     if (s->at == s->end) {
@@ -48,7 +48,7 @@ static int next_byte(struct source *s)
     return s->ahead[s->at++];
 }
 
-/* Exactly `size` bytes. */
+/* Reads exactly `size` bytes. Returns 0, or -1 with a message. */
 static int read_fully(struct source *s, unsigned char *to, size_t size)
 {
     size_t done = s->end - s->at, some;
@@ -72,7 +72,7 @@ static int read_fully(struct source *s, unsigned char *to, size_t size)
     return -1;
 }
 
-/* The next byte of a header, where a comment stands for the line end behind it. */
+/* The next byte of a header; a comment is read as the line end after it. */
 static int next_of_header(struct source *s)
 {
     int byte = next_byte(s);
@@ -87,9 +87,9 @@ static int is_space(int byte)
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-#define LARGEST_NUMBER 99999999 /* more than any image's size, and no sum of these overflows */
+#define LARGEST_NUMBER 99999999 /* larger than any image dimension; the arithmetic cannot overflow */
 
-/* A decimal number with white space before it; -1 if there is none. `byte` is the one before it, then the one behind. */
+/* A decimal number after white space, -1 if there is none. `byte`: the byte before it; on return the byte after it. */
 static long header_number(struct source *s, int *byte)
 {
     long value = 0;
@@ -133,7 +133,7 @@ static int refuse_maxval(const char *file, long maxval)
     return -1;
 }
 
-/* A header for exactly this image: P6 of three channels, P5 of one. */
+/* Reads a header and checks that it describes exactly this image: P6 for three channels, P5 for one. */
 static int read_header(struct source *s, int columns, int rows, int channels)
 {
     long found_columns, found_rows, maxval;
@@ -154,7 +154,7 @@ static int read_header(struct source *s, int columns, int rows, int channels)
     return maxval == 255 ? 0 : refuse_maxval(s->file, maxval);
 }
 
-/* Reads an image of exactly this size to `to`: rows of columns of channels. `is_signed`: as int8, 128 less. */
+/* Reads an image of exactly this size to `to`, (rows, columns, channels). `is_signed`: 128 is subtracted, for int8. */
 static int read_image(const char *file, uint8_t *to, int columns, int rows, int channels, int is_signed)
 {
     size_t size = (size_t)columns * (size_t)rows * (size_t)channels;

@@ -46,9 +46,9 @@ static inline uint8_t *pixel_of(const struct view *v, int32_t row, int32_t colum
     return row_of(v, row) + ((column - v->left) * (ptrdiff_t)v->pitch + v->channel) * (v->bits / 8);
 }
 
-/* Computes one operator, or several fused ones, over the rectangle `at` of the output (of the input, for a reduction over
- * the image). `in` has one view for each non-constant input, in the operator's order; `scratch` is the planned working
- * memory or accumulator, or NULL. */
+/* Computes one operator, or several fused ones, over the rectangle `at` of the output (of the input, for a reduction
+ * over the image). `in` has one view for each non-constant input, in the operator's order; `scratch` is the planned
+ * working memory or accumulator, or NULL. */
 typedef void kernel(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                     uint8_t *scratch);
 

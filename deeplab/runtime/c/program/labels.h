@@ -1,7 +1,7 @@
-/* Label maps as grey PNG or PGM, and raw outputs, written piece by piece: no second image is held.
+/* Writers of label maps as grey PNG or PGM, and of raw outputs, through a small buffer, without a copy of the image.
  *
- * PNG (W3C PNG specification, third edition): deflate blocks that are stored, not compressed (RFC 1951, section 3.2.4), in
- * a zlib stream (RFC 1950), an IDAT chunk for each row. */
+ * PNG (W3C PNG specification, third edition): stored deflate blocks (RFC 1951, section 3.2.4) in a zlib stream (RFC
+ * 1950), an IDAT chunk for each row. */
 #ifndef LABELS_H
 #define LABELS_H
 
@@ -14,10 +14,10 @@
 struct sink {
     const char *file;
     int fd;
-    int error;                  /* errno, once writing failed */
+    int error;                  /* errno after a failure, else 0 */
     size_t used;
-    uint32_t crc;               /* of the chunk, section 5.5 of PNG */
-    uint32_t sum, sum_of_sums;  /* Adler-32 of what is in the stored blocks, RFC 1950, section 8.2 */
+    uint32_t crc;               /* of the chunk (PNG, section 5.5) */
+    uint32_t sum, sum_of_sums;  /* Adler-32 of the stored bytes (RFC 1950, section 8.2) */
     unsigned char bytes[1024];
 };
 
@@ -44,7 +44,7 @@ static void put_through(struct sink *s, const uint8_t *bytes, size_t size)
         s->error = write_fully(s->fd, bytes, size);
 }
 
-/* Ends the file. What could not be written in full is removed, not left to look like a result. */
+/* Closes the file; removes one that could not be written in full. */
 static int close_sink(struct sink *s)
 {
     struct stat about_file;
@@ -73,7 +73,7 @@ static void put(struct sink *s, unsigned byte)
         flush_sink(s);
 }
 
-/* A byte of the image, inside a stored block. */
+/* Writes a byte inside a stored block. */
 static void put_stored(struct sink *s, unsigned byte)
 {
     s->sum = (s->sum + byte) % 65521;
@@ -123,7 +123,7 @@ static void put_png(struct sink *s, int columns, int rows, label_of_pixel *label
     begin_chunk(s, "IHDR", 13);
     put_32(s, (uint32_t)columns);
     put_32(s, (uint32_t)rows);
-    put_text(s, "\x08"); /* bits; then grey, deflate, filters by row, not interlaced */
+    put_text(s, "\x08"); /* bit depth; then colour type grey, deflate, filter method, no interlace: all 0 */
     put_32(s, 0);
     end_chunk(s);
     for (int row = 0; row < rows; row++) {
@@ -131,7 +131,7 @@ static void put_png(struct sink *s, int columns, int rows, label_of_pixel *label
         begin_chunk(s, "IDAT", (uint32_t)columns + 11 + (is_first ? 2 : 0) + (is_last ? 4 : 0));
         if (is_first)
             put_text(s, "\x78\x01");
-        begin_block(s, 0, 1); /* the row's filter, none, has its own block: so a row may be as long as a block */
+        begin_block(s, 0, 1); /* the filter type, None, is a block of its own, so that a row may fill one */
         put_stored(s, 0);
         begin_block(s, is_last, (unsigned)columns);
         for (int column = 0; column < columns; column++)

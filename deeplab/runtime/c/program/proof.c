@@ -1,11 +1,10 @@
-/* Runs a network on frames and says what it touched: `proof FRAMES OUTPUTS RUNS`, where FRAMES holds input tensors one
- * after another and OUTPUTS is written with the outputs of each. Prints one line of JSON.
+/* Runs a network on frames and reports the memory it wrote: `proof FRAMES OUTPUTS RUNS`. FRAMES holds input tensors one
+ * after another; OUTPUTS receives the outputs of each. Prints one line of JSON.
  *
- * Each frame runs twice, with the arena and its guards filled with one pattern and then with another. A byte that was
- * never written holds the first pattern after the first run and the second after the second; whatever a kernel puts
- * there differs from at least one of them. The stack is measured in the same way: the run has a stack of its own, painted
- * before (with PROOF_OWN_STACK 0 it has not: memory checkers do not like a stack to change). Last come RUNS runs for the
- * clock. */
+ * Each frame runs twice, with the arena and its guards filled with one pattern and then with another. A byte that is
+ * never written keeps both patterns; any value written differs from at least one of them. The stack is measured in the
+ * same way: each run has a stack of its own, filled with the pattern (not with PROOF_OWN_STACK 0, since memory checkers
+ * reject a change of stacks). RUNS timed runs follow. */
 #define _XOPEN_SOURCE 700
 #include "network.h"
 
@@ -35,11 +34,12 @@ static int stop(const char *what)
 #if PROOF_OWN_STACK
 static uint8_t own_stack[STACK_BYTES];
 static ucontext_t here, there;
-static uint8_t *volatile top; /* of the stack, as the caller of network_infer sees it */
+static uint8_t *volatile top; /* stack pointer of the caller of network_infer */
 static const uint8_t *input;
 static uint8_t *output;
 
-/* The stack pointer at the call, where it can be had: what is below belongs to network_infer. */
+/* Stores the stack pointer at the call, where it can be read (else this frame's address): all below is
+ * network_infer's. */
 static void enter(void)
 {
     uint8_t mark;
@@ -50,10 +50,10 @@ static void enter(void)
     __asm__ volatile("mov %0, sp" : "=r"(top));
 #endif
     network_infer(input, output);
-    (void)top; /* read again, so that the call is no jump, which would take this frame away first */
+    (void)top; /* prevents a tail call, which would free this frame before the jump */
 }
 
-/* Runs the network; returns the bytes of stack that it touched below its caller's frame. */
+/* Runs the network; returns the bytes of stack that it wrote below the frame of its caller. */
 static long run_on_painted_stack(const uint8_t *frame, uint8_t *outputs, uint8_t pattern)
 {
     long low = 0;

@@ -1,8 +1,9 @@
-/* Runs a command and says what memory was resident: `resident PROGRAM ARGUMENTS`. Linux.
+/* Runs a command and prints its resident memory: `resident PROGRAM ARGUMENTS`. Linux.
  *
- * The program is stopped as it exits, its memory still in place, and /proc/PID/smaps is printed: the pages of each
- * mapping, counted in the page tables. The last line is "peak N", the kernel's own high-water mark in kB, and the exit
- * status is the program's. This launcher is small, as a child begins with the size of whoever started it. */
+ * The program is stopped as it exits, while its memory is still mapped, and /proc/PID/smaps is printed: the resident
+ * pages of each mapping. The last line is "peak N", the kernel's high-water mark in kB; the exit status is the
+ * program's. This launcher must be small, because the high-water mark of a child includes its parent's size at the
+ * fork. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>

@@ -22,8 +22,8 @@ static struct view view_of(const struct operand *p, const uint16_t (*rows)[2], c
     return v;
 }
 
-/* Only concatenations of many inputs have more than FEW_OPERANDS operands. Their views are on the stack of a function of
- * its own, which is not inlined, so that other calls do not pay for it. */
+/* Only concatenations of many inputs have more than FEW_OPERANDS operands. Their views are on the stack of a function
+ * of its own, which is not inlined, so that other calls do not pay for it. */
 #if defined(__GNUC__)
 #define NOINLINE __attribute__((noinline))
 #else

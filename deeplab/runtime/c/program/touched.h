@@ -1,4 +1,4 @@
-/* What a run really touches: the arena, what is around it, and the stack. */
+/* Measures the memory that a run writes: the arena, the guards around it, and the stack. */
 #ifndef TOUCHED_H
 #define TOUCHED_H
 
@@ -12,15 +12,15 @@
 
 struct proof {
     size_t highest;      /* one past the last byte of the arena that a run changed */
-    size_t outside;      /* bytes changed in the guards before and behind it */
-    uint64_t outputs[2]; /* a checksum of them, for each run */
-    size_t stack;        /* bytes at the deepest of the second run: the first binds what is linked lazily */
+    size_t outside;      /* bytes changed in the guards before and after it */
+    uint64_t outputs[2]; /* checksum of all outputs, for each run */
+    size_t stack;        /* deepest, bytes, of the second run: the first binds lazily linked functions */
 };
 
 static uint8_t proof_stack[PROOF_STACK_BYTES];
 static size_t proof_stack_top;
 
-/* Runs the network where the stack is known: a signal may have a stack of its own. */
+/* Runs the network on a stack of known address: that of a signal handler. */
 static void run_on_proof_stack(int number)
 {
     uint8_t here = (uint8_t)number;
@@ -69,8 +69,8 @@ static size_t changed(const uint8_t *from, size_t size, int fill)
     return count;
 }
 
-/* One of the two runs, in an arena that held `fill`; `read` brings the image. A byte that happens to be written as it
- * was is seen by the other run, whose fill is another. */
+/* One of the two runs, in an arena filled with `fill`; `read` reads the image into it. A byte written with the value of
+ * the fill is detected by the other run, whose fill is different. */
 static int prove_run(struct proof *found, int run, int fill, int (*read)(const char *), const char *file)
 {
     uint8_t *arena = network_arena(), *behind = arena + NETWORK_ARENA_BYTES;
@@ -97,7 +97,7 @@ static void say_bytes(const char *what, unsigned long long bytes, const char *mo
     show(1, &to);
 }
 
-/* 0: all is as planned; 1: it is not; -1: the image cannot be read. */
+/* Returns 0 if all is as planned, 1 if not, -1 if the image cannot be read. */
 static int prove(int (*read)(const char *), const char *file)
 {
     struct proof found;

@@ -98,7 +98,8 @@ INLINED void sum_taps(const struct channels *b, const int8_t *const *from, __m51
         sums[v] = b->start[v];
     for (int group = 0; group < groups; group++) {
         interleaved(tap_values(from[4 * group], b->mask, whole), tap_values(from[4 * group + 1], b->mask, whole),
-                    tap_values(from[4 * group + 2], b->mask, whole), tap_values(from[4 * group + 3], b->mask, whole), x);
+                    tap_values(from[4 * group + 2], b->mask, whole), tap_values(from[4 * group + 3], b->mask, whole),
+                    x);
         for (int v = 0; v < 4; v++)
             sums[v] = _mm512_dpbusd_epi32(sums[v], x[v], b->weights[group][v]);
     }
@@ -130,8 +131,8 @@ static void depthwise_pixel_slow_path(const struct channels *b, const int8_t *co
     sum_taps(b, from, sums, b->groups, 0);
     if (b->path == GENERAL_PATH) {
         write_depthwise(b, packed_general(scaled_general(sums[0], &s[0]), scaled_general(sums[1], &s[1]),
-                                          scaled_general(sums[2], &s[2]), scaled_general(sums[3], &s[3]), b->sum_scaling),
-                        to, 0);
+                                          scaled_general(sums[2], &s[2]), scaled_general(sums[3], &s[3]),
+                                          b->sum_scaling), to, 0);
         return;
     }
     for (int v = 0; v < 4; v++) {

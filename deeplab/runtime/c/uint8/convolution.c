@@ -1,4 +1,4 @@
-/* CONV_2D and TRANSPOSE_CONV of 8-bit values by weights with a zero point: sums along the input channels. */
+/* CONV_2D and TRANSPOSE_CONV of 8-bit values, weights with a zero point: a few output channels at a time. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "uint8/products.h"
@@ -11,12 +11,12 @@ static void uint8_finish(const struct uint8_convolution_layer *l, int channel, i
     *to = (uint8_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
 }
 
-/* Adds the products of one filter row to the sums of a few output channels; beyond the edge are zero points. */
+/* Adds the products of one filter row to the sums of a few output channels; padding has the value of the zero point. */
 static void add_filter_line(const struct uint8_convolution_layer *l, const struct view *in, int32_t row, int32_t left,
                             const struct few_kernels *k, int32_t sums[])
 {
     int32_t channels = l->in_channels, column = 0;
-    int joined = l->dilation_columns == 1 && in->pitch == channels; /* neighbours are read as one run */
+    int joined = l->dilation_columns == 1 && in->pitch == channels; /* adjacent taps are read as one run */
     while (column < l->filter_columns) {
         int32_t at = left + column * l->dilation_columns, columns = 1;
         struct few_kernels here = *k;
@@ -40,7 +40,7 @@ static void convolve_pixel(const struct uint8_convolution_layer *l, const struct
         add_filter_line(l, in, top + y * l->dilation_rows, left, &k, sums);
 }
 
-/* An output gathers what the filter's taps bring to it: tap y brings input row i to row i * stride - before + y. */
+/* Gathers the contributions to one output pixel: tap y maps input row i to output row i * stride - before + y. */
 static void transpose_pixel(const struct uint8_convolution_layer *l, const struct view *in, int32_t row, int32_t column,
                             struct few_kernels k, int32_t sums[])
 {
@@ -58,7 +58,7 @@ static void transpose_pixel(const struct uint8_convolution_layer *l, const struc
 typedef void uint8_pixel(const struct uint8_convolution_layer *l, const struct view *in, int32_t row, int32_t column,
                           struct few_kernels k, int32_t sums[]);
 
-/* A few output channels from `first` on, at all pixels of a rectangle. */
+/* Computes a few output channels from `first` on over a rectangle. */
 static void few_uint8_channels(const struct uint8_convolution_layer *l, const struct view *in, const struct view *out,
                                 const struct region *at, const struct few_kernels *k, int first,
                                 uint8_pixel *add_pixel)
@@ -80,7 +80,7 @@ static void all_uint8_channels(const struct uint8_convolution_layer *l, const st
 {
     int32_t size = l->filter_rows * l->filter_columns * l->in_channels;
     struct few_kernels k = {scratch, size, 1, l->weight_zero, l->is_unsigned};
-    if (l->format >= 0) { /* one kernel through scratch, for all pixels */
+    if (l->format >= 0) { /* one kernel at a time is unpacked into scratch */
         struct unpacker u;
         begin_unpacking(&u, l->weights, l->format, 8, (uint32_t)size * l->out_channels, l->entries);
         for (int channel = 0; channel < l->out_channels; channel++) {

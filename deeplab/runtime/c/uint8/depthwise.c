@@ -1,4 +1,4 @@
-/* DEPTHWISE_CONV_2D of 8-bit values by weights with a zero point: 32 channels of one pixel at a time. */
+/* DEPTHWISE_CONV_2D of 8-bit values, weights with a zero point: 32 channels of one pixel at a time. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "uint8/products.h"
@@ -13,8 +13,8 @@ static uint8_t uint8_depthwise_value(const struct uint8_depthwise_layer *l, int 
     return (uint8_t)clamped(scaled + l->out_zero, l->lowest, l->highest);
 }
 
-/* Adds one tap of a depthwise convolution to the sums of some channels from `first` on; beyond the edge (NULL) are zero
- * points. */
+/* Adds the products of one tap to the sums of `channels` channels from `first` on. In the padding (`from` NULL) the
+ * input is the zero point. */
 static inline void add_uint8_tap(const struct uint8_depthwise_layer *l, const uint8_t *from, const uint8_t *w,
                                 int first, int multiple, int channels, int is_unsigned, int32_t sums[])
 {
@@ -31,7 +31,7 @@ static inline void add_uint8_tap(const struct uint8_depthwise_layer *l, const ui
     }
 }
 
-/* Channels [first, first + count) of one pixel; tap t's weights are at `weights + t * size`. */
+/* Channels [first, first + count) of one pixel; the weights of tap t are at `weights + t * size`. */
 static void uint8_depthwise_pixel(const struct uint8_depthwise_layer *l, const struct view *in, const struct view *out,
                        int32_t row, int32_t column, const uint8_t *weights, ptrdiff_t size, int first, int count)
 {

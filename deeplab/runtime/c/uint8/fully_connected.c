@@ -1,10 +1,10 @@
-/* FULLY_CONNECTED of several rows. */
+/* FULLY_CONNECTED of one or several rows of 8-bit values, weights with a zero point. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 #include "uint8/products.h"
 #include "int8/runs.h"
 
-/* Adds the products of one row, pixel by pixel where the pixels' channels do not follow one another. */
+/* Adds the products of one row, pixel by pixel where the pixels are not contiguous. */
 static void add_uint8_row(const struct uint8_fully_connected_layer *l, const struct view *in, int32_t row,
                            const struct few_kernels *k, int32_t sums[])
 {

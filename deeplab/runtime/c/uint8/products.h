@@ -1,5 +1,5 @@
-/* Inner products of 8-bit values with weights less their zero point, a few kernels at a time. The type of the values is a
- * constant wherever these are inlined, so that each loop is compiled for it. */
+/* Inner products of 8-bit values with weights less their zero point, a few kernels at a time. Callers pass
+ * `is_unsigned` as a constant, so that each loop is compiled for one type. */
 #ifndef PRODUCTS_H
 #define PRODUCTS_H
 
@@ -10,7 +10,7 @@
 enum { FEW = 4 };
 
 struct few_kernels {
-    const uint8_t *weights;              /* those of the first kernel */
+    const uint8_t *weights;              /* of the first kernel */
     ptrdiff_t size;                      /* from one kernel to the next */
     int count;                           /* at most FEW */
     int32_t zero;
@@ -40,7 +40,7 @@ static inline void four_products(const uint8_t *x, const uint8_t *w, ptrdiff_t s
     sums[0] += a, sums[1] += b, sums[2] += c, sums[3] += d;
 }
 
-/* sums[i] += the products of `count` values with those of kernel i. */
+/* sums[i] += the inner product of `count` values with kernel i. */
 static inline void add_byte_products(const struct few_kernels *k, const uint8_t *x, int32_t count, int32_t sums[])
 {
     if (k->count == FEW && k->is_unsigned) {
@@ -53,7 +53,7 @@ static inline void add_byte_products(const struct few_kernels *k, const uint8_t 
     }
 }
 
-/* The same where all values are one number. */
+/* The same for `count` values that are all `value`. */
 static inline void add_constant_products(const struct few_kernels *k, int32_t value, int32_t count, int32_t sums[])
 {
     for (int i = 0; i < k->count; i++)
@@ -61,7 +61,7 @@ static inline void add_constant_products(const struct few_kernels *k, int32_t va
             sums[i] += value * (value_of(k->weights[i * k->size + c], k->is_unsigned) - k->zero);
 }
 
-/* The next kernel of a sparse layer, whose zeros stand for the zero point. */
+/* Unpacks the next kernel of a sparse layer and adds the zero point to its values. */
 static void unpack_kernel(struct unpacker *u, uint8_t *kernel_values, int32_t size, int32_t zero)
 {
     unpack_row(u, kernel_values, size, 1);

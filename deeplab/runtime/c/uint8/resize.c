@@ -1,9 +1,9 @@
-/* RESIZE_BILINEAR of uint8 (`reference_ops::ResizeBilinear` of TFLite), alone and fused with ARG_MAX. The order of the
- * operations is the reference's; compile without fused multiply-add. */
+/* RESIZE_BILINEAR of uint8, alone and fused with ARG_MAX, in the order of operations of TFLite's
+ * `reference_ops::ResizeBilinear`; compile without fused multiply-add. */
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
 
-struct real_neighbours { /* two neighbours along one axis, and the weight of the upper */
+struct real_neighbours { /* two input positions along one axis, and the weight of the upper */
     int32_t lower, upper;
     float weight;
 };
@@ -14,7 +14,8 @@ static struct real_neighbours real_neighbours_of(int32_t out, float step, float 
     int32_t whole = (int32_t)position;
     int32_t floor = whole - ((float)whole > position), ceiling = whole + ((float)whole < position);
     int32_t lower = at_least(floor, 0);
-    struct real_neighbours t = {at_most(lower, size - 1), at_least(at_most(ceiling, size - 1), 0), position - (float)lower};
+    struct real_neighbours t = {at_most(lower, size - 1), at_least(at_most(ceiling, size - 1), 0),
+                                position - (float)lower};
     return t;
 }
 
@@ -33,7 +34,7 @@ static struct real_corners real_corners_of(const struct resize_real_layer *l, co
     return k;
 }
 
-/* The mean of the corners at one channel, rounded half up. */
+/* Interpolates one channel, rounded half up. */
 static inline uint8_t real_blend(const struct real_corners *k, int c)
 {
     float up = 1.0f - k->down, back = 1.0f - k->across;
