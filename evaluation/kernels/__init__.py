@@ -1,1 +1,1 @@
-"""The kernels of the C program, known without a compiler: which one runs a call, what it reads, and what it takes."""
+"""Registry of the kernels of the C program: their selection, descriptors, memory needs and stack bounds."""

@@ -1,4 +1,4 @@
-"""Arrays of the C program that a descriptor points to and that are no weights: how long they are."""
+"""Sizes and contents of the arrays that a descriptor points to in addition to weights."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ _AXIS_BYTES = 4 + 4
 
 
 def moved_axes_bytes(signature: CallSignature) -> int:
-    """Of `strided`: the axes that it moves along."""
+    """Bytes of the axes of `strided`."""
     elements = np.empty(signature.source.shape, np.int8)  # only its strides count
     return _AXIS_BYTES * len(moved_axes(moved_parts(signature.operator, elements)[0]))
 
 
 def summed_axes_bytes(signature: CallSignature) -> int:
-    """Of `axis_sums`: the axes that it sums over and those that stay."""
+    """Bytes of the axes of `axis_sums`."""
     return _AXIS_BYTES * len(summed_axes(signature.source.shape, signature.operator.attributes["axes"]))
 
 
 def joined_bytes(signature: CallSignature) -> int:
-    """Of `join`: channels of each input (uint16), and what brings the inputs to the output's quantization: float scale
-    and offset for uint8, else multiplier, shift and zero point."""
+    """Bytes of the arrays of `join`: for each input its channels (uint16) and, unless all have the output's
+    quantization, its requantization: scale and offset (float32) for uint8, else multiplier (int32), shift (int8), zero
+    point (int16)."""
     count = len(signature.inputs)
     if not any(differ_in_quantization(signature.reads, signature.output)):
         return 2 * count
@@ -38,12 +39,12 @@ def joined_bytes(signature: CallSignature) -> int:
 
 
 def low_bit_joined_bytes(signature: CallSignature) -> int:
-    """Of `low_bit_concatenation`: channels, multiplier, shift and zero point of each input."""
+    """Bytes of the arrays of `low_bit_concatenation`: channels, multiplier, shift and zero point of each input."""
     return (2 + 4 + 1 + 2) * len(signature.inputs)
 
 
 def differ_in_quantization(inputs: Sequence[Tensor], output: Tensor) -> list[bool]:
-    """Whether each input has another scale or zero point than the output; False where the output has none."""
+    """For each input whether its scale or zero point differs from the output's; False where the output has none."""
     if output.quantization is None or output.dtype == "float32":
         return [False] * len(inputs)
     return [
@@ -57,8 +58,13 @@ def differ_in_quantization(inputs: Sequence[Tensor], output: Tensor) -> list[boo
 
 
 def moved_parts(operator: Operator, elements: npt.NDArray[NumberT]) -> list[npt.NDArray[NumberT]]:
-    """What a moving operator takes of its input's elements for each of its outputs: views whose strides say how the
-    input is stepped through."""
+    """The part of the input that each output of a data-movement operator consists of: views whose strides are those
+    with which the kernel reads the input.
+
+    Args:
+        operator: TRANSPOSE, SLICE, STRIDED_SLICE, SPLIT, or one that only changes the shape.
+        elements: contiguous, of the input's shape.
+    """
     attributes = operator.attributes
     if operator.kind == "TRANSPOSE":
         return [elements.transpose(attributes["permutation"])]
@@ -73,7 +79,7 @@ def moved_parts(operator: Operator, elements: npt.NDArray[NumberT]) -> list[npt.
 
 
 def moved_axes(part: npt.NDArray[NumberT]) -> list[tuple[int, int]]:
-    """(size, step in elements) of each axis of a view that moves, neighbours as one where the elements run on."""
+    """(size, stride in elements) of the axes of a view, without those of size 1; contiguous neighbours are merged."""
     axes: list[tuple[int, int]] = []
     for size, stride in zip(part.shape, part.strides, strict=True):
         step = stride // part.itemsize
@@ -87,7 +93,7 @@ def moved_axes(part: npt.NDArray[NumberT]) -> list[tuple[int, int]]:
 
 
 def summed_axes(shape: tuple[int, ...], summed: Sequence[int]) -> list[tuple[int, int]]:
-    """(size, step in the output) of the input's axes, neighbours of one kind as one; 0 for those summed over."""
+    """(size, stride in the output) of the input's axes, 0 for reduced ones; neighbours of one kind are merged."""
     over = {axis % len(shape) for axis in summed}
     axes: list[tuple[int, int]] = []
     step = 1

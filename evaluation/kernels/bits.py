@@ -1,4 +1,4 @@
-"""A quantized network at other bit-widths, to see what they would save before anything is trained."""
+"""A quantized network at other bit-widths, for memory plans before anything is trained."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ ACTIVATION_BITS = (2, 3, 4, 5, 6, 8, 16)
 WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 16)
 FLOAT_BITS = 32
 _FRAME_BITS = 8
-"""What a camera delivers. The frame, and the frame on the network's own grid, are never narrower."""
+"""Bits of a camera's pixels. The frame, and the output of the QUANTIZE that reads it, are never narrower."""
 _INTEGERS = ("int8", "uint8", "int16")
 
 
 def with_bits(graph: Graph, activation_bits: int | None = None, weight_bits: int | None = None) -> Graph:
-    """The same network with `activation_bits` a stored activation element and `weight_bits` a kernel value.
+    """The same network with activations of `activation_bits` and weights of `weight_bits`, for planning only.
 
-    None leaves a width as it is. Network inputs keep theirs, and so does the tensor a QUANTIZE makes of them, unless it
-    is widened; results such as label maps are no activations. Biases are int64 where activations have 16 bits, else
-    int32. Scales and zero points stay the file's: the result is for planning. A kernel that gets narrower loses its
-    values, since they would have to be trained or rounded anew; its share of non-zero values is kept as its density.
+    None leaves a width unchanged. Network inputs keep theirs; the output of a QUANTIZE of an input is only widened.
+    Label maps are no activations. Biases are int64 with 16-bit activations, else int32. Scales and zero points are not
+    changed. Weights that become narrower lose their values, which would have to be trained or rounded again, and keep
+    their share of non-zero values as `density`.
 
     Raises:
-        UserError: a width that does not exist, or one asked of a float network (which has 32 bits, and no others).
+        UserError: a width is not supported, or the network is a float one and the width is not 32.
     """
     _check(graph, "activation-bits", activation_bits, ACTIVATION_BITS)
     _check(graph, "weight-bits", weight_bits, WEIGHT_BITS)
     tensors = list(graph.tensors)
     if activation_bits not in (None, FLOAT_BITS):
         frames = set(graph.inputs)
-        on_the_grid = {o.outputs[0] for o in graph.operators if o.kind == "QUANTIZE" and o.inputs[0] in frames}
+        requantized_frames = {o.outputs[0] for o in graph.operators if o.kind == "QUANTIZE" and o.inputs[0] in frames}
         for index, tensor in enumerate(tensors):
             if _is_quantized(tensor) and not tensor.is_constant and index not in frames:
-                bits = max(activation_bits, _FRAME_BITS) if index in on_the_grid else activation_bits
+                bits = max(activation_bits, _FRAME_BITS) if index in requantized_frames else activation_bits
                 tensors[index] = replace(tensor, dtype=_dtype(tensor, bits), bits=bits)
     for operator in graph.operators:
         entry, kernel = entry_of(operator.kind), weights_index(operator)
@@ -79,7 +79,7 @@ def _kernel_at(kernel: Tensor, bits: int) -> Tensor:
         return kernel
     dtype = _dtype(kernel, bits)
     if bits > kernel.bits:
-        # Codes stay as they are: those of uint8 fit int16 too, zero point and all.
+        # Quantized values are unchanged: those of uint8, and its zero point, fit int16.
         return replace(kernel, dtype=dtype, bits=bits, data=None if kernel.data is None else kernel.data.astype(dtype))
     return replace(kernel, dtype=dtype, bits=bits, data=None, density=_density(kernel))
 
@@ -88,7 +88,7 @@ def _density(kernel: Tensor) -> float:
     if kernel.data is None or kernel.elements == 0:
         return kernel.density
     zero = kernel.required_quantization.zero_point
-    # Symmetric kernels have one zero for all channels, uint8 ones a single zero point.
+    # Symmetric weights have zero point 0 in all channels, uint8 ones a single zero point.
     return float(np.count_nonzero(kernel.data != int(zero[0])) / kernel.elements)
 
 
@@ -96,6 +96,6 @@ def _bias_at(bias: Tensor, bits: int) -> Tensor:
     dtype = f"int{bits}"
     if dtype == bias.dtype:
         return bias
-    # From 64 bits down the values need not fit, and with other scales they would be others anyway.
+    # Narrowed from 64 bits the values might not fit, so they are dropped; planning needs none.
     data = bias.data.astype(dtype) if bias.data is not None and bits > bias.bits else None
     return replace(bias, dtype=dtype, bits=bits, data=data)

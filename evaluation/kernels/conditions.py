@@ -1,4 +1,4 @@
-"""Conditions under which a kernel is taken: on the types, shapes and weight format of a call."""
+"""Predicates on the types, shapes and weight format of a call, by which the registry selects kernels."""
 
 from __future__ import annotations
 
@@ -27,57 +27,57 @@ def floats(signature: CallSignature) -> bool:
 
 
 def int8s(signature: CallSignature) -> bool:
-    """All that is read or written is int8 of 8 bits."""
+    """The non-constant inputs and the output are int8 of 8 bits."""
     return is_int8(*signature.reads, signature.output)
 
 
 def eight_bit(signature: CallSignature) -> bool:
-    """The first input and the output are of 8 bits."""
+    """The first input and the output are int8 or uint8."""
     return is_eight_bit(signature.source, signature.output)
 
 
 def eight_bit_alike(signature: CallSignature) -> bool:
-    """The first input and the output are of 8 bits and of one type."""
+    """The first input and the output are both int8 or both uint8."""
     return is_eight_bit_alike(signature.source, signature.output)
 
 
 def low_bits(signature: CallSignature) -> bool:
-    """All that is read or written is signed and of at most 16 bits, not all of 8."""
+    """The non-constant inputs and the output are signed, of at most 16 bits, and not all of 8."""
     return is_low_bit(*signature.reads, signature.output)
 
 
 def whole_bytes(signature: CallSignature) -> bool:
-    """The elements of the first input are whole bytes."""
+    """The elements of the first input fill the bytes of their type."""
     return is_of_whole_bytes(signature.source)
 
 
 def reads_floats(signature: CallSignature) -> bool:
-    """The first input is float32, whatever the output is."""
+    """The first input is float32."""
     return is_float(signature.source)
 
 
 def reads_eight_bit(signature: CallSignature) -> bool:
-    """The first input is of 8 bits, whatever the output is."""
+    """The first input is int8 or uint8."""
     return is_eight_bit(signature.source)
 
 
 def packed(signature: CallSignature) -> bool:
-    """The weights come through scratch."""
+    """The weights are unpacked into scratch."""
     return signature.is_packed
 
 
 def dense(signature: CallSignature) -> bool:
-    """The weights are read as they are stored."""
+    """The weights are read in place."""
     return not signature.is_packed
 
 
 def sums_image(signature: CallSignature) -> bool:
-    """It sums over all rows and columns of an image."""
+    """The call sums over all rows and columns of an image."""
     return signature.sums_image
 
 
 def symmetric(is_of_type: Callable[..., bool]) -> Condition:
-    """Input, weights and output of a type, the weights without zero points."""
+    """Input, weights and output are of a type, and the weights have no zero points."""
 
     def holds(signature: CallSignature) -> bool:
         weights = signature.required(1)
@@ -87,44 +87,44 @@ def symmetric(is_of_type: Callable[..., bool]) -> Condition:
 
 
 def bytes_multiplied(signature: CallSignature) -> bool:
-    """Values and symmetric weights of at most 8 bits each, multiplied as bytes once they are unpacked."""
+    """Input, output and constant weights are int8 of at most 8 bits, and the weights have no zero points."""
     weights = signature.required(1)
     tensors = (signature.source, weights, signature.output)
     return all(tensor.dtype == "int8" for tensor in tensors) and weights.is_constant and not has_zero_points(weights)
 
 
 def one_result(signature: CallSignature) -> bool:
-    """A FULLY_CONNECTED of one vector."""
+    """The input of a FULLY_CONNECTED is one vector."""
     return has_one_result(signature.source, signature.required(1))
 
 
 def in_groups(signature: CallSignature) -> bool:
-    """A CONV_2D in groups of channels."""
+    """The CONV_2D has several groups."""
     return is_in_groups(signature.source, signature.required(1))
 
 
 def ungrouped(signature: CallSignature) -> bool:
-    """A CONV_2D each of whose output channels reads all of the input's."""
+    """The CONV_2D has one group."""
     return not in_groups(signature)
 
 
 def channel_for_channel(signature: CallSignature) -> bool:
-    """A DEPTHWISE_CONV_2D with an output channel for each input channel."""
+    """The DEPTHWISE_CONV_2D has channel multiplier 1."""
     return signature.source.shape[-1] == signature.required(1).shape[-1]
 
 
 def weights_alike(signature: CallSignature) -> bool:
-    """Input, weights and output of 8 bits and of one type, whatever their zero points."""
+    """Input, weights and output are all int8 or all uint8, whatever their zero points."""
     return is_eight_bit_alike(signature.source, signature.required(1), signature.output)
 
 
 def of_one_shape(signature: CallSignature) -> bool:
-    """Two operands of the output's shape, neither of them constant."""
+    """There are two non-constant operands, both of the output's shape."""
     return len(signature.reads) == 2 and all(tensor.shape == signature.output.shape for tensor in signature.reads)
 
 
 def operands_alike(signature: CallSignature) -> bool:
-    """Both operands, constants included, and the output of 8 bits and of one type."""
+    """Both operands, constants included, and the output are all int8 or all uint8."""
     return is_eight_bit_alike(signature.required(0), signature.required(1), signature.output)
 
 
@@ -134,17 +134,17 @@ def to_float(signature: CallSignature) -> bool:
 
 
 def requantized(signature: CallSignature) -> bool:
-    """To signed values, from such or from a camera's bytes."""
+    """The output is signed, the input signed or of 8 bits (a camera's uint8)."""
     return is_signed(signature.output) and (is_signed(signature.source) or is_eight_bit(signature.source))
 
 
 def quantized(signature: CallSignature) -> bool:
-    """From float32 to 8 bits."""
+    """The input is float32, the output int8 or uint8."""
     return is_float(signature.source) and is_eight_bit(signature.output)
 
 
 def dequantized(signature: CallSignature) -> bool:
-    """From 8 bits to float32."""
+    """The input is int8 or uint8, the output float32."""
     return is_eight_bit(signature.source) and is_float(signature.output)
 
 
@@ -154,7 +154,7 @@ def reads_uint8(signature: CallSignature) -> bool:
 
 
 def joins_channels(signature: CallSignature) -> bool:
-    """Inputs that are all read, side by side along the last axis, which are values with a quantization."""
+    """The CONCATENATION is along the last axis, of quantized and non-constant inputs."""
     tensors = (*signature.reads, signature.output)
     last = signature.operator.attributes["axis"] % len(signature.output.shape) == len(signature.output.shape) - 1
     is_quantized = all(tensor.quantization is not None for tensor in tensors)
@@ -167,10 +167,10 @@ def reads_int8(signature: CallSignature) -> bool:
 
 
 def reads_low_bit(signature: CallSignature) -> bool:
-    """The first input is signed and of at most 16 bits, not of 8."""
+    """The first input is signed, of at most 16 bits, and not of 8."""
     return is_low_bit(signature.source)
 
 
 def whole_bytes_throughout(signature: CallSignature) -> bool:
-    """The elements of all that is read or written are whole bytes."""
+    """The elements of the non-constant inputs and the output fill the bytes of their types."""
     return is_of_whole_bytes(*signature.reads, signature.output)

@@ -1,22 +1,19 @@
-"""What every kernel promises: the contract between the planner, the interpreter and the C program.
+"""The contract of kernels between the planner, the interpreter and the C program.
 
-For each operator, by its entry in the registry: whether it can compute part of its output (tiles), what working memory
-it needs (scratch), whether its output may be where its input was (in place), and which neighbours run as one call
-(fused). Regions are in `geometry`.
+`kernel_calls` gives for each call whether it can compute part of its output (tiles), its working memory (scratch), the
+inputs that the output may overwrite (in place), and the operators that run as one call (fused).
 
-Scratch, in bytes:
-- kernels whose weights are packed or sparse unpack one output channel at a time: kh*kw*cin values of the type they
-  compute in (int8, int16 or float32); convolutions of int8 codes, which compute 16 output channels together, as many
-  (`evaluation.kernels.selection.unpacked_shape`);
-- a pool over the whole image, and MEAN, keep one accumulator for each output value, in the narrowest type that
-  holds it (`evaluation.graph.accumulate`); computed tile by tile, the sums are an accumulator that lives from the first
-  tile to the last;
-- all else needs none. In particular fused RESIZE_BILINEAR + ARG_MAX interpolates one class after another at one pixel,
-  rounds it as the resize would, and keeps only the best so far; the first class wins a tie.
+Scratch:
+- Kernels with packed or sparse weights unpack them in the type they compute in (int8, int16 or float32): the kernel of
+  one output channel, or those of a block of channels (`evaluation.kernels.selection.unpacked_shape`).
+- Pools over the whole image, MEAN and SUM have one accumulator for each output value, in the narrowest sufficient type
+  (`evaluation.graph.accumulate`). Computed tile by tile, the accumulators are live from the first tile to the last.
+- Other kernels need none. Fused RESIZE_BILINEAR + ARG_MAX interpolates the classes of a pixel in turn, rounds as the
+  resize does, and keeps the best; ties go to the first class.
 
-In place: RESHAPE, SQUEEZE and EXPAND_DIMS only rename bytes. Operators that treat each element alone may write it where
-they read it: activations, QUANTIZE between codes of one width (the frame's uint8 included), and sums or products into
-an operand of the output's shape, provided nothing else reads that operand.
+In place: RESHAPE, SQUEEZE and EXPAND_DIMS leave the bytes unchanged. Element-wise operators may write each element over
+the one they read: activations, QUANTIZE between values of one width (the frame's uint8 included), and operators of two
+operands over an operand of the output's shape that nothing else reads.
 """
 
 from __future__ import annotations
@@ -43,7 +40,7 @@ _MAX_SIDE = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class KernelCall:
-    """One kernel over the whole of its output: an operator, or several that are fused. A tile is a part of it.
+    """A call of one kernel, for one operator or several fused ones, over its whole output; a tile computes part of it.
 
     Tensors are named by *values*: the graph's tensor index, plus a multiple of the number of tensors for each further
     time that a tensor is computed (see `variants`).
@@ -51,21 +48,21 @@ class KernelCall:
 
     operators: tuple[int, ...]
     reads: tuple[int, ...]
-    """Non-constant input values, in operator order (a value read twice stands twice)."""
+    """Non-constant input values in operator order, repeated where one is read twice."""
     writes: tuple[int, ...]
     needs: tuple[tuple[Need, Need] | None, ...]
-    """For each of `reads`: the input rows each output row needs, and the same for columns; None = all at once."""
+    """For each of `reads`: the input rows that an output row needs, and the same for columns; None: the whole input."""
     in_place: tuple[int, ...]
-    """Positions in `reads` whose place the first output may take, if nothing else reads that value."""
+    """Positions in `reads` of values that the first output may overwrite, if nothing else reads them."""
     reduces: bool
-    """A pool over the whole image: it can take its input tile by tile, adding to an accumulator."""
+    """Whether it is a reduction over the whole image, which can add its input to an accumulator tile by tile."""
     scratch_bytes: int
-    """Working memory of a call; of a reduction, its accumulator."""
+    """Bytes of working memory; for a reduction, of its accumulator."""
     macs: int
 
     @property
     def tileable(self) -> bool:
-        """Whether any rectangle of the output can be computed alone."""
+        """Whether any rectangle of the output can be computed independently."""
         return len(self.writes) == 1 and not self.reduces and all(need is not None for need in self.needs)
 
 
@@ -73,7 +70,7 @@ def kernel_calls(graph: Graph) -> tuple[KernelCall, ...]:
     """The kernel calls of one run, in the graph's order.
 
     Raises:
-        UserError: an operator whose kernel is not specified here, or a tensor that cannot be planned.
+        UserError: an operator is not in the registry, or a tensor cannot be planned.
     """
     _check_tensors(graph)
     readers: dict[int, list[int]] = {}
@@ -97,8 +94,8 @@ def kernel_calls(graph: Graph) -> tuple[KernelCall, ...]:
 
 
 def slices_of(graph: Graph, call: KernelCall) -> tuple[int, ...] | None:
-    """First channel of each input in the output, where `call` is a CONCATENATION that only puts its inputs side by
-    side: along the channels, all quantized alike. None for any other call."""
+    """First channel of each input in the output of a CONCATENATION that can be elided, since it is along the channels
+    and all inputs have the output's type and quantization; None for any other call."""
     operator = graph.operators[call.operators[0]]
     if operator.kind != "CONCATENATION" or len(call.reads) != len(operator.inputs):
         return None
@@ -110,12 +107,12 @@ def slices_of(graph: Graph, call: KernelCall) -> tuple[int, ...] | None:
         return None
     channels = [tensor.shape[3] for tensor in inputs]
     if any(first * output.bits % 8 for first in accumulate(channels)):
-        return None  # slices begin on whole bytes
+        return None  # slices must begin on whole bytes
     return tuple(accumulate(channels[:-1], initial=0))
 
 
 def alike(one: Tensor, other: Tensor) -> bool:
-    """Whether equal bytes of the two mean equal numbers."""
+    """Whether two tensors have the same type, width and quantization."""
     if (one.dtype, one.bits) != (other.dtype, other.bits):
         return False
     if one.quantization is None or other.quantization is None:
@@ -125,7 +122,8 @@ def alike(one: Tensor, other: Tensor) -> bool:
 
 
 def is_label_map(graph: Graph, tensor: int) -> bool:
-    """Whether `tensor` is the result as classes of pixels: an ARG_MAX over at most 256 channels that nothing reads."""
+    """Whether `tensor` is a label map: a network output by an ARG_MAX over at most 256 channels, which nothing
+    reads."""
     if tensor not in graph.outputs or any(tensor in operator.inputs for operator in graph.operators):
         return False
     producer = next((operator for operator in graph.operators if tensor in operator.outputs), None)
@@ -135,12 +133,13 @@ def is_label_map(graph: Graph, tensor: int) -> bool:
 
 
 def row_bytes(tensor: Tensor) -> int:
-    """Bytes of one full row of a tensor as it is in the arena; a row begins on a whole byte."""
+    """Bytes of a row of a tensor in the arena; rows begin on whole bytes."""
     _, columns, channels = extent(tensor)
     return math.ceil(columns * channels * tensor.bits / 8)
 
 
 def tensor_bytes(tensor: Tensor) -> int:
+    """Bytes of a whole tensor in the arena."""
     return extent(tensor)[0] * row_bytes(tensor)
 
 
@@ -149,7 +148,7 @@ def _call(graph: Graph, index: int, producer: int | None) -> KernelCall:
     macs = operator_macs(graph, operator)
     if producer is not None:
         resize = graph.operators[producer]
-        # ARG_MAX keeps rows and columns, so what the pair needs is what the resize needs.
+        # ARG_MAX keeps rows and columns, so the pair needs the input of the resize.
         needs = (_needs(graph, resize, 0),)
         return KernelCall((producer, index), (resize.inputs[0],), operator.outputs, needs, (), False, 0, macs)
     positions = [
@@ -184,7 +183,7 @@ def _needs(graph: Graph, operator: Operator, position: int) -> tuple[Need, Need]
 
 
 def _fusible_resize(graph: Graph, index: int, readers: dict[int, list[int]]) -> int | None:
-    """The RESIZE_BILINEAR that ARG_MAX `index` can swallow, if it is the only one to read it."""
+    """The RESIZE_BILINEAR that can be fused with ARG_MAX `index`, its only reader; None without one."""
     operator = graph.operators[index]
     if operator.kind != "ARG_MAX" or not is_label_map(graph, operator.outputs[0]):
         return None
@@ -198,19 +197,19 @@ def _fusible_resize(graph: Graph, index: int, readers: dict[int, list[int]]) -> 
 
 
 def _in_place(graph: Graph, operator: Operator, positions: list[int]) -> tuple[int, ...]:
-    """Positions among the non-constant inputs whose bytes the output may overwrite one by one."""
+    """Positions among the non-constant inputs that the output may overwrite in place."""
     output = graph.tensors[operator.outputs[0]]
     inputs = [operator.inputs[position] for position in positions]
     allowed, rule = [], _entry(operator).in_place
-    for place, tensor in enumerate(inputs):
+    for position, tensor in enumerate(inputs):
         source = graph.tensors[tensor]
         if inputs.count(tensor) > 1 or source.bits != output.bits:
             continue
         if rule is InPlace.RENAMES:
-            if place == 0 and source.bits >= 8:
-                allowed.append(place)
+            if position == 0 and source.bits >= 8:
+                allowed.append(position)
         elif rule is InPlace.REWRITES and source.shape == output.shape:
-            allowed.append(place)
+            allowed.append(position)
     return tuple(allowed)
 
 
@@ -238,7 +237,7 @@ def _check_tensors(graph: Graph) -> None:
 
 
 def _refuse_first_axis(graph: Graph, where: str, size: int) -> NoReturn:
-    """A tensor of rank 3 or 4 that does not begin with an axis of 1: of a network for a batch, or of another layout."""
+    """Refuse a tensor of rank 3 or 4 whose first axis is not 1: that of a batch, or of another layout."""
     batches = {graph.tensors[i].shape[0] for i in graph.inputs if len(graph.tensors[i].shape) in (3, 4)}
     if batches - {1}:
         raise UserError(f"{where} holds a batch; export the network for one image at a time")

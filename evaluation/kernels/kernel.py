@@ -1,4 +1,4 @@
-"""A kernel of the C program, as the planner and the emitter know it."""
+"""Description of a kernel of the C program for the planner and the emitter."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from evaluation.kernels.structs import Struct
 
 
 def no_arrays(signature: CallSignature) -> int:
-    """No bytes: the descriptor of most kernels points to nothing but weights."""
+    """Zero bytes, for kernels whose descriptor points to weights only."""
     del signature
     return 0
 
 
 def one_row(rows: int, length: int) -> tuple[int, int]:
-    """Packed weights are unpacked one output channel at a time."""
+    """(rows, values) that are unpacked together: the kernel of one output channel."""
     del rows
     return 1, length
 
@@ -26,20 +26,21 @@ class Kernel:
     """A C function that computes a rectangle of an operator's output."""
 
     function: str
-    """Its name in C."""
+    """Name in C."""
     descriptor: Struct
-    """The constants it reads."""
+    """Struct of the constants it reads."""
     array_bytes: Callable[[CallSignature], int] = no_arrays
-    """Bytes of the arrays that the descriptor points to, those that are counted as weights left out."""
+    """Bytes of the arrays that the descriptor points to, except those counted as weights."""
     unpacked_shape: Callable[[int, int], tuple[int, int]] = one_row
-    """From the shape of packed weights (output channels, values of each) to what is in scratch at a time of them."""
+    """From the shape of packed weights, (output channels, values of each), to the shape that is in scratch at a
+    time."""
 
     @property
     def reads_padding(self) -> bool:
-        """Whether it reads a pixel of zero points where its filter reaches over an edge."""
+        """Whether the descriptor has a pixel of zero points for windows that reach over an edge."""
         return any(name.rpartition(".")[2] == "padding" for name in self.descriptor.fields)
 
     @property
     def part(self) -> str:
-        """Of the C program: the file below `deeplab/runtime/c`, without suffix, that holds it."""
+        """File below `deeplab/runtime/c` that defines it, without suffix."""
         return self.descriptor.part

@@ -1,10 +1,9 @@
-"""The registry of operators: how each may be planned, and the kernels of the C program that compute it.
+"""The registry of operators: their planning rules, and the kernels of the C program that compute them.
 
-An entry lists its kernels with the condition under which each is taken, the most particular first; the first whose
-condition holds is the kernel of a call (`evaluation.kernels.selection`). An operator without kernels can be planned,
-but neither interpreted nor exported. The interpreter's functions are found by the same kinds
-(`evaluation.interpreter.dispatch`), and what the emitter fills a descriptor with by the kernel
-(`deeplab.runtime.layers`).
+An entry lists its kernels with their conditions, the most specific first; the first kernel whose conditions hold runs a
+call (`evaluation.kernels.selection`). An operator without kernels can be planned, but neither interpreted nor exported.
+The interpreter's functions have the same keys (`evaluation.interpreter.dispatch`); the functions that fill descriptors
+are found by kernel (`deeplab.runtime.layers`).
 """
 
 from __future__ import annotations
@@ -24,59 +23,59 @@ Kinds = tuple[str, ...]
 
 
 class InPlace(Enum):
-    """What the output may do with the memory of an input that nothing else reads."""
+    """How the output may reuse the memory of an input that nothing else reads."""
 
     NEVER = "never"
     REWRITES = "rewrites"
-    """Each element may be written where it was read, if the shapes and widths are equal."""
+    """Each element may overwrite the one it is computed from, if shapes and widths are equal."""
     RENAMES = "renames"
-    """The bytes stay as they are: only the shape changes."""
+    """The bytes are unchanged; only the shape differs."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A kernel, and the calls that it takes."""
+    """A kernel and the conditions under which it runs a call."""
 
     kernel: Kernel
     conditions: tuple[Condition, ...]
 
     def takes(self, signature: CallSignature) -> bool:
-        """Whether all conditions hold."""
+        """Whether all conditions hold for a call."""
         return all(condition(signature) for condition in self.conditions)
 
 
 def choice(kernel: Kernel, *conditions: Condition) -> Choice:
-    """A kernel, taken where all conditions hold."""
+    """A kernel that runs the calls for which all conditions hold."""
     return Choice(kernel, conditions)
 
 
 @dataclass(frozen=True)
 class OperatorEntry:
-    """What is known of an operator, or of a fused run of them."""
+    """Planning rules and kernels of an operator, or of a fused sequence of operators."""
 
     kinds: Kinds
     choices: tuple[Choice, ...] = ()
-    """The most particular first."""
+    """The most specific first."""
     by_rows: bool = True
     """Whether a part of the output can be computed from a part of the inputs."""
     in_place: InPlace = InPlace.NEVER
     weights_at: int | None = None
-    """Position of the weights among the inputs, None for an operator without."""
+    """Position of the weights among the inputs, None without weights."""
     bias_at: int = 2
     multipliers: int = 0
     """Multipliers that a quantized call without weights stores."""
     accumulates: bool = False
-    """Whether it keeps an accumulator for each output value."""
+    """Whether it needs an accumulator for each output value."""
     constants_are_parameters: bool = False
     """Whether its constant inputs are counted with the descriptor, not as weights."""
 
     def stores(self, position: int) -> bool:
-        """Whether a constant input at a position is stored as it is, next to the weights."""
+        """Whether the constant input at a position is stored unchanged, in addition to the weights."""
         return position == self.bias_at if self.weights_at is not None else not self.constants_are_parameters
 
     @property
     def is_looked_up(self) -> bool:
-        """Whether values of 8 bits are looked up in a table."""
+        """Whether 8-bit values are mapped by a table."""
         return any(one.kernel is int8.TABLE for one in self.choices)
 
 
@@ -287,9 +286,9 @@ ENTRIES: tuple[OperatorEntry, ...] = (
 )
 
 REGISTRY: Mapping[Kinds, OperatorEntry] = {entry.kinds: entry for entry in ENTRIES}
-"""By the kinds of the operators of a call."""
+"""Entry by the kinds of the operators of a call."""
 COPY = int8.COPY
-"""Of rows that are kept for the next tile; no operator's."""
+"""Kernel that copies rows into row caches; it belongs to no operator."""
 KERNELS: tuple[Kernel, ...] = tuple(dict.fromkeys([COPY, *(one.kernel for entry in ENTRIES for one in entry.choices)]))
 """Every kernel of the C program."""
 

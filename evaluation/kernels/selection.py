@@ -1,6 +1,6 @@
-"""The one choice of a kernel: from a call's operators, types and weight format to a kernel of the C program.
+"""Selection of the kernel of a call by its operators, types and weight format.
 
-The planner counts scratch, descriptors and stack of the kernel that is found here; the emitter writes a call of it.
+The planner counts the scratch, descriptor and stack of the kernel selected here; the emitter writes a call of it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from evaluation.kernels.signature import CallSignature
 from evaluation.kernels.weights import kernel_rows, needs_unpacking, weights_of
 
 Operators = Sequence[int]
-"""Indices of the operators of a call: one, or several that are fused."""
+"""Indices of the operators of a call, several if fused."""
 
 
 def kernel_of(graph: Graph, operators: Operators) -> Kernel | None:
-    """The kernel of a call, None where the C program has none for its operators, or not for their types."""
+    """The kernel of a call, None where the C program has none for its operators or their types."""
     entry = REGISTRY.get(kinds_of(graph, operators))
     if entry is None:
         return None
@@ -30,11 +30,12 @@ def kernel_of(graph: Graph, operators: Operators) -> Kernel | None:
 
 
 def kinds_of(graph: Graph, operators: Operators) -> Kinds:
+    """TFLite names of the operators of a call."""
     return tuple(graph.operators[index].kind for index in operators)
 
 
 def signature_of(graph: Graph, operators: Operators) -> CallSignature:
-    """What the choice of a kernel depends on."""
+    """The properties of a call by which its kernel is selected."""
     first, last = graph.operators[operators[0]], graph.operators[operators[-1]]
     return CallSignature(
         operators=tuple(graph.operators[index] for index in operators),
@@ -59,9 +60,9 @@ def is_global_reduction(graph: Graph, operator: Operator) -> bool:
 
 
 def descriptor_bytes(graph: Graph, operators: Operators) -> int:
-    """What a call's own constants take: its kernel's descriptor, and the arrays it points to that are no weights.
+    """Bytes of a call's constants other than weights: its kernel's descriptor, and the arrays it points to.
 
-    Of a call without a kernel, which cannot be exported, the largest descriptor there is.
+    A call without a kernel, which cannot be exported, counts as the largest descriptor.
     """
     kernel = kernel_of(graph, operators)
     if kernel is None:
@@ -70,8 +71,8 @@ def descriptor_bytes(graph: Graph, operators: Operators) -> int:
 
 
 def unpacked_shape(graph: Graph, index: int) -> tuple[int, int]:
-    """(rows, values of each) of an operator's weights that are in scratch at a time; (0, 0) where its kernel reads them
-    as they are stored. A row is one output channel's kernel."""
+    """(rows, values of each) of an operator's weights that are in scratch at a time, a row being the kernel of one
+    output channel; (0, 0) where the weights are read in place."""
     weights = weights_of(graph, graph.operators[index])
     if weights is None or not needs_unpacking(graph, index):
         return 0, 0
@@ -81,7 +82,7 @@ def unpacked_shape(graph: Graph, index: int) -> tuple[int, int]:
 
 
 def unpacked_bytes(graph: Graph, index: int) -> int:
-    """Scratch for `unpacked_shape`."""
+    """Bytes of scratch for `unpacked_shape`."""
     rows, values = unpacked_shape(graph, index)
     weights = weights_of(graph, graph.operators[index])
     return 0 if weights is None else rows * values * np.dtype(weights.dtype).itemsize

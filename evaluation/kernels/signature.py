@@ -1,4 +1,4 @@
-"""What the choice of a kernel depends on: a call's operators, their tensors' types and shapes, the weights' format."""
+"""Properties of a call by which its kernel is selected: operators, types and shapes of tensors, format of weights."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from evaluation.graph import Operator, Tensor
 
 @dataclass(frozen=True, eq=False)
 class CallSignature:
-    """A kernel call before a kernel is chosen."""
+    """A kernel call before a kernel is selected."""
 
     operators: tuple[Operator, ...]
-    """One, or several that are fused."""
+    """The operators of the call, several if fused."""
     inputs: tuple[Tensor | None, ...]
-    """Of the first operator, constants included; None for one that is left out."""
+    """Inputs of the first operator, constants included; None for an omitted one."""
     output: Tensor
     """The first output of the last operator."""
     is_packed: bool
-    """Whether the weights are narrower than their type or stored sparse, and so come through scratch."""
+    """Whether the weights are narrower than their type or stored sparse, so that they are unpacked into scratch."""
     sums_image: bool
     """Whether it sums over all rows and columns of an image, channel by channel."""
 
@@ -30,16 +30,16 @@ class CallSignature:
 
     @property
     def reads(self) -> tuple[Tensor, ...]:
-        """The inputs that are not constant, in order."""
+        """The non-constant inputs, in order."""
         return tuple(tensor for tensor in self.inputs if tensor is not None and not tensor.is_constant)
 
     @property
     def source(self) -> Tensor:
-        """The first input that is not constant; the output where all are."""
+        """The first non-constant input; the output without one."""
         return next(iter(self.reads), self.output)
 
     def required(self, position: int) -> Tensor:
-        """The input at a position; the output where it is left out."""
+        """The input at a position; the output if it is omitted."""
         tensor = self.inputs[position] if position < len(self.inputs) else None
         return self.output if tensor is None else tensor
 
@@ -55,12 +55,12 @@ def is_int8(*tensors: Tensor) -> bool:
 
 
 def is_eight_bit(*tensors: Tensor) -> bool:
-    """Whether all are int8 or uint8 values of 8 bits, of either type."""
+    """Whether each is int8 or uint8, of 8 bits."""
     return all(tensor.dtype in ("int8", "uint8") and tensor.bits == 8 for tensor in tensors)
 
 
 def is_eight_bit_alike(*tensors: Tensor) -> bool:
-    """Whether all are values of 8 bits of one type."""
+    """Whether all are int8 or all are uint8, of 8 bits."""
     return is_eight_bit(*tensors) and len({tensor.dtype for tensor in tensors}) == 1
 
 
@@ -70,22 +70,22 @@ def is_signed(*tensors: Tensor) -> bool:
 
 
 def is_low_bit(*tensors: Tensor) -> bool:
-    """Whether all are signed integers of at most 16 bits, and not all of 8: those have faster kernels."""
+    """Whether all are signed integers of at most 16 bits, and not all of 8, which have faster kernels."""
     return is_signed(*tensors) and any(tensor.bits != 8 for tensor in tensors)
 
 
 def is_of_whole_bytes(*tensors: Tensor) -> bool:
-    """Whether elements are stored in the whole bytes of their type."""
+    """Whether elements fill the bytes of their type."""
     return all(tensor.bits == 8 * np.dtype(tensor.dtype).itemsize for tensor in tensors)
 
 
 def has_one_result(source: Tensor, weights: Tensor) -> bool:
-    """Whether a FULLY_CONNECTED multiplies its weights by one vector, not by several."""
+    """Whether the input of a FULLY_CONNECTED is a single vector."""
     return source.elements == weights.shape[1]
 
 
 def is_in_groups(source: Tensor, weights: Tensor) -> bool:
-    """Whether each output channel of a CONV_2D reads some of the input's channels only."""
+    """Whether a CONV_2D has several groups."""
     return source.shape[-1] != weights.shape[-1]
 
 

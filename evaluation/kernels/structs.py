@@ -1,4 +1,4 @@
-"""Structs of the C program, declared here once: their size by C's rules of layout, and their text for a header."""
+"""Declarations of the structs of the C program: sizes by C's layout rules, and text for the generated headers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from enum import IntEnum
 from textwrap import wrap
 
 POINTER_BYTES = 4
-"""Of the targets that plans are made for; a 64-bit host's structs are larger."""
+"""Size of a pointer on the targets that plans are made for; structs of a 64-bit host are larger."""
 _WIDTH = 120
 _NOTE_COLUMN = 41
 
 
 @dataclass(frozen=True)
 class CType:
-    """A type of a member."""
+    """The C type of a member."""
 
     name: str
-    """As C writes it in front of the member's name, the space or star included."""
+    """Text before the member's name, including the space or star."""
     size_bytes: int
     alignment_bytes: int
 
@@ -30,24 +30,24 @@ FLOAT = CType("float ", 4, 4)
 
 
 def pointer(to: str) -> CType:
-    """A pointer to constants of a type of C."""
+    """A pointer to constants of a C type."""
     return CType(f"const {to} *", POINTER_BYTES, POINTER_BYTES)
 
 
 @dataclass(frozen=True)
 class Members:
-    """Members of one type that are declared together."""
+    """Members of one type in one declaration."""
 
     type: CType
     names: tuple[str, ...]
     count: int
-    """Elements of each, 1 of a member that is no array."""
+    """Elements of each array; 1 for scalars."""
     note: str
-    """What they mean, where the name does not say it."""
+    """Comment in the header."""
 
     @property
     def text(self) -> str:
-        """The line of a header, without its indent."""
+        """Line of the header, without indentation."""
         array = f"[{self.count}]" if self.count > 1 else ""
         joint = ", *" if self.type.name.endswith("*") else ", "
         line = f"{self.type.name}{joint.join(f'{name}{array}' for name in self.names)};"
@@ -55,7 +55,7 @@ class Members:
 
 
 def members(type: CType, *names: str, count: int = 1, note: str = "") -> Members:
-    """Members of one type, in order."""
+    """Members of one type in one declaration."""
     return Members(type, names, count, note)
 
 
@@ -67,12 +67,12 @@ class Struct:
     """Path below `deeplab/runtime/c`, without suffix: `.h` has the struct, `.c` the kernels that read it."""
     name: str
     comment: str
-    """What the kernels compute, and what the members mean."""
+    """Comment in the header: operators of the kernels, and layout of the constants."""
     members: tuple[Members, ...]
     enumerations: tuple[type[IntEnum], ...] = ()
-    """Of values that members take; their C names are the members' names."""
+    """Enumerations of values of members; the names of their members are the same in C."""
     extends: Struct | None = None
-    """A struct that this one has as its first member, `plain`."""
+    """Struct of the first member, `plain`."""
 
     @property
     def fields(self) -> Mapping[str, CType]:
@@ -86,8 +86,8 @@ class Struct:
 
     @property
     def size_bytes(self) -> int:
-        """`sizeof` where a pointer has 4 bytes: each member begins at a multiple of its alignment, the whole is
-        rounded up to that of the largest (C99, 6.7.2.1)."""
+        """`sizeof` with 4-byte pointers: each member is at a multiple of its alignment, and the size is rounded up to
+        the largest alignment (C99, 6.7.2.1)."""
         end = 0
         for size, alignment in self._sizes():
             end = -(-end // alignment) * alignment + size
@@ -103,7 +103,7 @@ class Struct:
 
     @property
     def text(self) -> str:
-        """Comment, enumerations and struct, as a header has them."""
+        """Text in the header: comment, enumerations and struct."""
         lines = [comment_text(self.comment)] if self.comment else []
         lines += [enumeration_text(enumeration) for enumeration in self.enumerations]
         lines.append(f"struct {self.name} {{")
@@ -113,7 +113,7 @@ class Struct:
 
 
 def enumeration_text(enumeration: type[IntEnum]) -> str:
-    """A C enumeration; its name is the Python class's in snake case."""
+    """Text of a C enumeration, named as the Python class, in snake case."""
     name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in enumeration.__name__)
     values = ", ".join(f"{member.name} = {member.value}" for member in enumeration)
     lines = [f"enum {name.lstrip('_')} {{ {values} }};"]
@@ -123,7 +123,7 @@ def enumeration_text(enumeration: type[IntEnum]) -> str:
 
 
 def comment_text(text: str) -> str:
-    """A comment of C, paragraphs apart."""
+    """A wrapped C comment; empty lines separate paragraphs."""
     paragraphs = text.strip().split("\n\n")
     lines = "\n\n".join("\n".join(wrap(" ".join(one.split()), _WIDTH - 6)) for one in paragraphs).split("\n")
     return "/* " + "\n".join((f" * {line}" if at else line).rstrip() for at, line in enumerate(lines)) + " */"

@@ -1,4 +1,4 @@
-"""Where a network is to run, and what that says about counting its memory."""
+"""Target devices: properties that decide how memory is counted."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from evaluation.kernels.stack_bounds import instruction_sets
 
 @dataclass(frozen=True)
 class Target:
-    """The choices a device makes for the accounting."""
+    """A device, and the memory that counts on it."""
 
     name: str
     weights_in_ram: bool = True
-    """True: weights and tables are loaded to RAM and count as memory. False: they stay in flash, reported apart."""
+    """True: weights and tables are in RAM and count. False: they are in flash and are reported separately."""
     alignment_bytes: int = 16
     """Every buffer begins at a multiple of this."""
     keep_frame: bool = False
-    """True: the camera frame must survive the run, so nothing may reuse its place."""
+    """True: the camera frame must be intact after the run, so its memory is not reused."""
     count_frame: bool = True
     """False: the network's input is outside the arena and is not counted, as papers on microcontrollers do."""
     label_bytes: int = 1
     """Bytes of one pixel of the label map. Ours is uint8; TFLM's and LiteRT's is int32."""
     instruction_set: str = "armv7-neon"
-    """Of the device's processor, by the name that the table of stack bounds (`evaluation.kernels`) has for it: the
-    promised stack is that of the kernels built for it. A camera's ARM core with NEON unless said otherwise."""
+    """Instruction set of the processor, a name in the table of stack bounds (`evaluation.kernels.stack_bounds`), which
+    gives the stack of the kernels built for it. Default: an ARM core with NEON, as in cameras."""
 
     def __post_init__(self) -> None:
         if self.alignment_bytes < 1 or self.alignment_bytes & (self.alignment_bytes - 1):
@@ -43,7 +43,7 @@ class Target:
 CAMERA = Target("camera")
 MCU = Target("mcu", weights_in_ram=False, instruction_set="cortex-m7")
 TFLM = Target("tflm", weights_in_ram=False, label_bytes=4, instruction_set="cortex-m7")
-"""TFLM's accounting, to compare with its own figures: weights in flash, labels int32. Not a device of ours."""
+"""TFLM's accounting, for comparison with its figures: weights in flash, labels int32."""
 
 BUILT_IN = {target.name: target for target in (CAMERA, MCU, TFLM)}
 
@@ -52,7 +52,7 @@ def load_target(name: str) -> Target:
     """A built-in target by name, or one read from a YAML file whose keys are the fields of `Target`.
 
     Raises:
-        UserError: no such target, or a file with a key or value that does not belong there.
+        UserError: there is no such target, or a key or value of the file is invalid.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]

@@ -1,4 +1,4 @@
-"""Which kernels of the C program a network calls, for the bound on its stack."""
+"""The kernels that a network calls, for the bound on its stack."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from evaluation.kernels.stack_bounds import KernelUse
 
 
 def kernel_uses(graph: Graph, calls: Sequence[KernelCall]) -> frozenset[KernelUse]:
-    """The kernels that calls, and copies of rows between tiles, run.
+    """The kernels of calls, and the kernel that copies rows between tiles.
 
-    A call without a kernel counts as one of an unknown name, whose stack is the largest of all.
+    A call without a kernel gets an unknown name, which counts as the kernel with the largest stack.
     """
     uses = {KernelUse(COPY.function, 2)}
     for call in calls:

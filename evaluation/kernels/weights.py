@@ -1,23 +1,25 @@
-"""What a network's constants take in the shipped program.
+"""Storage format and bytes of a network's constants in the shipped program.
 
-Convolution kernels are stored channel by channel. A *row* is one output channel's kernel (kh*kw*cin values; kh*kw of
-a depthwise one). Fields of bits follow one another, the low bits of a byte first. Three formats, the smallest wins in
-each layer, except that weights which a kernel can read as they stand stay dense unless a sparse format saves a quarter:
-unpacking them takes time and scratch. Those of a CONV_2D in groups are dense always.
+Weights are stored in rows; a *row* is the kernel of one output channel (kh*kw*cin values, kh*kw if depthwise). Bit
+fields are contiguous, the low bits of a byte first. Each layer uses the smallest of three formats, except that weights
+which the kernel can read in place are dense unless a sparse format saves a quarter, since unpacking takes time and
+scratch. Weights of a grouped CONV_2D are always dense.
 
-- dense: w bits a value, each row from a whole byte on; of 8-bit convolutions (not depthwise) and FULLY_CONNECTED with
-  one result each row's values are filled up to a multiple of 4, as many as the kernel takes together;
-- bitmap: one bit a value of all rows, set where it is not zero; then, from a whole byte on, those values at w bits;
-- relative index: for each non-zero value a 4-bit count of the zeros before it, then w bits, running on from row to row;
-  of a longer run of zeros each 16 cost a filler {15, 0}, and zeros at the end cost nothing (Han et al., Deep
+- dense: w bits for each value, each row from a whole byte on. In 8-bit convolutions (not depthwise) and FULLY_CONNECTED
+  of one vector, rows are padded to a multiple of 4 values, which the kernel multiplies together;
+- bitmap: a bit for each value of all rows, set where it is not zero; then, from a whole byte on, w bits for each
+  non-zero value;
+- relative index: for each non-zero value a 4-bit count of the zeros before it, then w bits, continued from row to row;
+  in longer runs of zeros every 16 take a filler {15, 0}, and zeros at the end take nothing (Han et al., Deep
   Compression, 2016, section 2).
 
-What a kernel cannot read as it stands is unpacked into scratch: one row at a time, or, where bytes are multiplied by
-bytes, the rows of as many output channels as the kernel computes together (see `Kernel.unpacked_shape`).
+Weights that cannot be read in place are unpacked into scratch: one row at a time, or the rows of a block of output
+channels that the kernel computes together (`Kernel.unpacked_shape`).
 
-In addition to the kernels: biases (as the graph says, int32, or int64 for 16-bit activations), requantization (an int32
-multiplier and an int8 shift for each output channel, or one pair where weights are quantized per tensor), and zero
-points (int16 each, of every quantized tensor an operator touches). Functions of one 8-bit code are tables of 256 bytes.
+In addition to weights there are biases (int32, or int64 with 16-bit activations, as in the graph), requantization (an
+int32 multiplier and an int8 shift for each output channel, or one pair for weights quantized per tensor), and zero
+points (int16, for every quantized tensor that an operator reads or writes). Functions of one 8-bit value are tables of
+256 bytes.
 """
 
 from __future__ import annotations
@@ -39,10 +41,12 @@ ZERO_POINT_BYTES = 2
 INDEX_BITS = 4
 TABLE_BYTES = 256
 WORTH_UNPACKING = 0.75
-"""Share of the dense size that a sparse format must stay below where dense weights need no unpacking."""
+"""Largest ratio to the dense size at which a sparse format is used where dense weights are read in place."""
 
 
 class Format(StrEnum):
+    """Storage format of weights."""
+
     DENSE = "dense"
     BITMAP = "bitmap"
     RELATIVE_INDEX = "relative_index"
@@ -65,10 +69,10 @@ class LayerStorage:
 
 
 def as_stored(graph: Graph, target: str) -> Graph:
-    """The graph as a target's program stores its weights.
+    """The graph with weights marked dense where the target stores them so.
 
-    TFLM keeps all weights as the file has them, so that its arena holds no unpacked ones. By its accounting (the target
-    `tflm`) ours are stored dense, too; otherwise the arenas of the two could not be compared.
+    TFLM stores all weights as in the file and has no unpacked ones in its arena. With the target `tflm` weights are
+    therefore dense, so that the arenas can be compared.
     """
     if target != TFLM.name:
         return graph
@@ -81,7 +85,7 @@ def as_stored(graph: Graph, target: str) -> Graph:
 
 
 def layer_storage(graph: Graph, index: int) -> LayerStorage:
-    """How the constants of operator `index` are stored, in the smallest of the three formats."""
+    """Format and bytes of the constants of operator `index`."""
     operator = graph.operators[index]
     entry = entry_of(operator.kind)
     chosen, kernel_bytes, bias_bytes = Format.DENSE, 0, 0
@@ -101,7 +105,7 @@ def layer_storage(graph: Graph, index: int) -> LayerStorage:
 
 
 def weights_bytes(graph: Graph) -> int:
-    """Bytes of all constants in the shipped program; a kernel that two operators share is stored once."""
+    """Bytes of all constants in the shipped program; constants that operators share are stored once."""
     seen: set[int] = set()
     total = 0
     for index, operator in enumerate(graph.operators):
@@ -115,7 +119,7 @@ def weights_bytes(graph: Graph) -> int:
 
 
 def scalar_bytes(graph: Graph, index: int) -> int:
-    """Codes and single multipliers of an operator: counted with the weights, stored in the operator's own constants."""
+    """Bytes of an operator's zero points and single multipliers: counted with the weights, stored in its descriptor."""
     operator = graph.operators[index]
     requantization = _requantization_bytes(graph, operator)
     weights = weights_of(graph, operator)
@@ -126,7 +130,7 @@ def scalar_bytes(graph: Graph, index: int) -> int:
 
 
 def needs_unpacking(graph: Graph, index: int) -> bool:
-    """Whether a kernel call must first unpack weights: packed below 8 bits, widened, or stored sparse."""
+    """Whether weights are unpacked into scratch: narrower than the type they compute in, or stored sparse."""
     tensor = weights_of(graph, graph.operators[index])
     if tensor is None or not tensor.is_constant:
         return False
@@ -134,7 +138,7 @@ def needs_unpacking(graph: Graph, index: int) -> bool:
 
 
 def weights_index(operator: Operator) -> int:
-    """The tensor that holds an operator's weights, `ABSENT` where it has none."""
+    """Index of the tensor of an operator's weights, `ABSENT` if it has none."""
     entry = entry_of(operator.kind)
     if entry is None or entry.weights_at is None or entry.weights_at >= len(operator.inputs):
         return ABSENT
@@ -142,14 +146,14 @@ def weights_index(operator: Operator) -> int:
 
 
 def weights_of(graph: Graph, operator: Operator) -> Tensor | None:
-    """An operator's weights, None where it has none."""
+    """An operator's weights, None if it has none."""
     index = weights_index(operator)
     return None if index == ABSENT else graph.tensors[index]
 
 
 def _bias_of_zero_points(graph: Graph, operator: Operator) -> int:
-    """What a layer without bias stores all the same: the input's zero point times each kernel's sum, int32 (int64 for
-    16-bit activations)."""
+    """Bytes that an operator without bias stores for the input's zero point times the sum of each kernel: int32, or
+    int64 with 16-bit activations."""
     weights, output = weights_of(graph, operator), graph.tensors[operator.outputs[0]]
     if weights is None or output.dtype == "float32" or not weights.is_constant:
         return 0
@@ -157,12 +161,12 @@ def _bias_of_zero_points(graph: Graph, operator: Operator) -> int:
 
 
 def _widened(tensor: Tensor) -> bool:
-    """Whether values take fewer bits where they are stored than in the type they compute in."""
+    """Whether values are stored in fewer bits than the type they compute in has."""
     return tensor.bits != np.dtype(tensor.dtype).itemsize * 8
 
 
 def kernel_rows(tensor: Tensor, kind: str) -> tuple[int, int]:
-    """(rows, values in a row) of a kernel: one row for each output channel."""
+    """(rows, values in a row) of weights: one row for each output channel."""
     if kind == "DEPTHWISE_CONV_2D":
         return tensor.shape[-1], math.prod(tensor.shape[:-1])
     return tensor.shape[0], math.prod(tensor.shape[1:])
@@ -186,31 +190,32 @@ def _smallest(graph: Graph, tensor: Tensor, operator: Operator) -> tuple[Format,
 
 
 def _is_in_groups(graph: Graph, operator: Operator) -> bool:
-    """Whether an operator is a CONV_2D in groups. Its weights are dense: sparse ones could not be begun at a group."""
+    """Whether an operator is a grouped CONV_2D. Its weights are dense, since sparse ones can only be read from the
+    first."""
     return operator.kind == "CONV_2D" and is_in_groups(*(graph.tensors[index] for index in operator.inputs[:2]))
 
 
 def _is_filled_up(graph: Graph, operator: Operator) -> bool:
-    """Whether the kernel takes a multiple of 4 values of a row: of a CONV_2D, or a FULLY_CONNECTED with one result."""
+    """Whether rows are padded to a multiple of 4: those of a CONV_2D, or a FULLY_CONNECTED of one vector."""
     if operator.kind == "FULLY_CONNECTED":
         return has_one_result(*(graph.tensors[index] for index in operator.inputs[:2]))
     return operator.kind == "CONV_2D"
 
 
 def _counts(tensor: Tensor, kind: str, rows: int, length: int) -> tuple[int, int]:
-    """(non-zero values, fillers) of a kernel; expected ones for a constant that has no values yet."""
+    """(non-zero values, fillers) of weights; expected numbers for weights without values."""
     if tensor.data is None:
         nonzero = round(tensor.elements * tensor.density)
-        # Zeros before a non-zero value are geometric: the chance of 16 or more in a row is (1 - density)^16.
+        # The number of zeros before a non-zero value is geometric: 16 or more have probability (1 - density)^16.
         run = (1.0 - tensor.density) ** (1 << INDEX_BITS)
         return nonzero, math.ceil(nonzero * run / max(1.0 - run, 1e-9))
     zero = 0
     if tensor.quantization is not None and tensor.quantization.zero_point.size == 1:
         zero = int(tensor.quantization.zero_point[0])
     values = np.moveaxis(tensor.data, -1, 0) if kind == "DEPTHWISE_CONV_2D" else tensor.data
-    places = np.flatnonzero(values.reshape(-1) != zero)
-    gaps = np.diff(places, prepend=-1) - 1
-    return int(places.size), int((gaps >> INDEX_BITS).sum())
+    positions = np.flatnonzero(values.reshape(-1) != zero)
+    gaps = np.diff(positions, prepend=-1) - 1
+    return int(positions.size), int((gaps >> INDEX_BITS).sum())
 
 
 def _requantization_bytes(graph: Graph, operator: Operator) -> int:

@@ -234,7 +234,7 @@ FLOAT_CONVERSION_LAYER = Struct(
     "QUANTIZE from float32 to int8 or uint8, and DEQUANTIZE back.",
     (
         members(FLOAT, "scale"),
-        members(FLOAT, "zero", note="not always an integer: a camera's is 127.5"),
+        members(FLOAT, "zero", note="not always an integer: 127.5 for a uint8 camera"),
         members(INT32, "channels"),
         members(INT16, "lowest", "highest"),
         members(UINT8, "is_unsigned"),

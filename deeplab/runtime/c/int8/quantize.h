@@ -2,7 +2,7 @@
 /* QUANTIZE from float32 to int8 or uint8, and DEQUANTIZE back. */
 struct float_conversion_layer {
     float scale;
-    float zero;                          /* not always an integer: a camera's is 127.5 */
+    float zero;                          /* not always an integer: 127.5 for a uint8 camera */
     int32_t channels;
     int16_t lowest, highest;
     uint8_t is_unsigned;
