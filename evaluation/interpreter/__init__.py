@@ -1,4 +1,4 @@
-"""The integer reference: a small numpy program that runs a network, whole or by a plan, with TFLite's arithmetic."""
+"""NumPy reference interpreter: runs a network, whole or by a plan, in the arithmetic of TFLite's reference kernels."""
 
 from evaluation.interpreter.run import PlanRun, Trace, execute
 from evaluation.interpreter.whole import run_whole

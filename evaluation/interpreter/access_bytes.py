@@ -1,7 +1,7 @@
-"""Where the part of a tensor that an access names is in the arena: which bytes of which lines.
+"""Byte ranges of the arena that an access reads or writes.
 
-A buffer holds lines, one for each row it has. In a line are the pixels of the host, the tensor that gives the buffer
-its layout, and a pixel has the host's channels; so the channels of a slice are a whole pixel of the host apart.
+A buffer consists of lines, one for each row. A line holds the pixels of the host, the tensor that gives the buffer its
+layout; a pixel has all channels of the host, so a channel slice is strided by a pixel of the host.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Layout:
     columns: int
     """Pixels in a line."""
     pitch: int
-    """Elements of a pixel, those of the host."""
+    """Elements of a pixel of the host."""
     left: int
     right: int
     """First pixel touched, and one past the last."""
     channel: int
     channels: int
-    """First element touched in a pixel, and how many."""
+    """First element touched in a pixel, and number of elements."""
     bits: int
     dtype: str
 
@@ -49,58 +49,59 @@ class Layout:
 
 @dataclass(frozen=True)
 class LineBlock:
-    """The bytes of `rows` consecutive lines, from byte `start` of the memory, that one access touches."""
+    """The bytes that an access touches in `rows` consecutive lines, from byte `start` of the memory on."""
 
     start: int
     rows: int
     layout: Layout
 
     def get(self, array: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
-        """Their entries in an array with one entry for each byte of the memory; first axis the lines."""
+        """Entries of these bytes in an array with one entry for each byte of the memory; the first axis is the
+        lines."""
         lines, index = self._lines(array)
         found: npt.NDArray[ScalarT] = lines[index]
         return found
 
     def set(self, array: npt.NDArray[ScalarT], values: npt.NDArray[ScalarT] | int) -> None:
-        """Give them entries."""
+        """Set the entries of these bytes in an array with one entry for each byte of the memory."""
         lines, index = self._lines(array)
         lines[index] = values
 
     def load(self, memory: npt.NDArray[np.uint8]) -> Values:
-        """The elements there, copied out, (rows, columns, channels)."""
+        """A copy of the elements, (rows, columns, channels)."""
         layout = self.layout
         shape = self.rows, layout.right - layout.left, layout.channels
         if layout.bits >= 8:
             return np.array(self.get(memory), order="C").view(layout.dtype).reshape(shape)
-        return self._codes(memory)[:, layout.left : layout.right, layout.channel : layout.channel + layout.channels]
+        return self._elements(memory)[:, layout.left : layout.right, layout.channel : layout.channel + layout.channels]
 
     def store(self, memory: npt.NDArray[np.uint8], values: Values) -> None:
-        """Write elements (rows, columns, channels); narrow neighbours that share a byte with them stay as they are."""
+        """Write elements (rows, columns, channels); sub-byte neighbours that share a byte are preserved."""
         layout = self.layout
         values = np.ascontiguousarray(values.astype(layout.dtype, copy=False))
         if layout.bits >= 8:
-            touched = self.get(memory)  # a view: whole bytes are never picked one by one
+            touched = self.get(memory)  # a view: only sub-byte slices are indexed by an array
             touched[...] = values.view(np.uint8).reshape(touched.shape)
             return
         if layout.is_whole_pixels and values.shape[1] == layout.columns:
-            codes = values
+            elements = values
         else:
-            codes = self._codes(memory)
-            codes[:, layout.left : layout.right, layout.channel : layout.channel + layout.channels] = values
+            elements = self._elements(memory)
+            elements[:, layout.left : layout.right, layout.channel : layout.channel + layout.channels] = values
         lines = memory[self.start : self.start + self.rows * layout.row_bytes].reshape(self.rows, -1)
-        lines[...] = pack_rows(codes.reshape(self.rows, -1), layout.bits)
+        lines[...] = pack_rows(elements.reshape(self.rows, -1), layout.bits)
 
-    def _codes(self, memory: npt.NDArray[np.uint8]) -> npt.NDArray[np.integer[Any]]:
-        """All narrow elements of the lines, (rows, columns of the line, channels of the host)."""
+    def _elements(self, memory: npt.NDArray[np.uint8]) -> npt.NDArray[np.integer[Any]]:
+        """All sub-byte elements of the lines, (rows, columns of the line, channels of the host)."""
         layout = self.layout
         lines = memory[self.start : self.start + self.rows * layout.row_bytes].reshape(self.rows, -1)
-        codes = unpack_rows(lines, layout.bits, layout.columns * layout.pitch, layout.dtype)
-        return codes.reshape(self.rows, layout.columns, layout.pitch)
+        elements = unpack_rows(lines, layout.bits, layout.columns * layout.pitch, layout.dtype)
+        return elements.reshape(self.rows, layout.columns, layout.pitch)
 
     def _lines(
         self, array: npt.NDArray[ScalarT]
     ) -> tuple[npt.NDArray[ScalarT], tuple[slice | npt.NDArray[np.intp], ...]]:
-        """The lines of an array, and the index of the bytes touched."""
+        """The lines of an array, and the index of the bytes touched in them."""
         layout = self.layout
         lines = array[self.start : self.start + self.rows * layout.row_bytes].reshape(self.rows, -1)
         if layout.is_whole_pixels:
@@ -115,13 +116,13 @@ class LineBlock:
 
 
 def blocks_of(graph: Graph, buffer: Buffer, start: int, access: Access) -> tuple[LineBlock, ...]:
-    """The blocks an access touches, top to bottom: one, or two where a ring of rows begins again.
+    """The blocks that an access touches, top to bottom: one, or two where a row cache wraps around.
 
     Args:
-        start: byte of the memory at which the buffer begins.
+        start: address of the buffer in the memory.
 
     Raises:
-        ValueError: the buffer does not hold what the access names, or is too small for it.
+        ValueError: the buffer does not hold the tensor or region of the access, or is too small.
     """
     tensor, have = graph.tensors[access.tensor], buffer.region
     if access.tensor not in buffer.tensors or have is None:
@@ -141,7 +142,7 @@ def blocks_of(graph: Graph, buffer: Buffer, start: int, access: Access) -> tuple
 
 
 def _layout(graph: Graph, buffer: Buffer, have: Region, access: Access) -> tuple[Region, Layout]:
-    """The region an access touches, in the rows and columns of the buffer's host, and how it is there.
+    """The region of an access in rows and columns of the host, and its layout in the buffer.
 
     Args:
         have: the buffer's region.
@@ -149,7 +150,7 @@ def _layout(graph: Graph, buffer: Buffer, have: Region, access: Access) -> tuple
     tensor, host, want = graph.tensors[access.tensor], graph.tensors[buffer.tensors[0]], access.region
     rows, columns, pitch = extent(host)
     channels = extent(tensor)[2]
-    if extent(tensor)[:2] != (rows, columns):  # renamed in place (RESHAPE): the same elements, in the host's layout
+    if extent(tensor)[:2] != (rows, columns):  # reshaped in place: the same elements in the host's layout
         all_of_it, all_of_host = Region(0, extent(tensor)[0], 0, extent(tensor)[1]), Region(0, rows, 0, columns)
         channels = tensor.elements // (rows * columns)
         if want != all_of_it or have != all_of_host or channels * rows * columns != tensor.elements:
@@ -170,8 +171,8 @@ def _layout(graph: Graph, buffer: Buffer, have: Region, access: Access) -> tuple
 
 
 def _element(tensor: Tensor, buffer: Buffer) -> tuple[str, int]:
-    """(dtype, bits) of an element as it is in a buffer."""
-    if buffer.role is Role.LABELS:  # a byte a pixel, or four by TFLM's accounting, whatever ARG_MAX has in the file
+    """(dtype, bits) of an element of a tensor in a buffer."""
+    if buffer.role is Role.LABELS:  # uint8, or int32 by TFLM's accounting, whatever the type of ARG_MAX in the file
         pixels = buffer.required_region.rows * buffer.required_region.columns
         return ("int32", 32) if buffer.size_bytes >= 4 * pixels else ("uint8", 8)
     return tensor.dtype, tensor.bits if tensor.bits < 8 else np.dtype(tensor.dtype).itemsize * 8
@@ -182,7 +183,7 @@ def _has_rows(outer: Region, inner: Region) -> bool:
 
 
 def _bytes_of_slice(layout: Layout) -> npt.NDArray[np.intp]:
-    """Positions in a line of the bytes in which narrow elements of a channel slice are, in rising order."""
+    """Ascending positions in a line of the bytes that hold the sub-byte elements of a channel slice."""
     pixels = np.arange(layout.left, layout.right)[:, np.newaxis] * layout.pitch
     first_bits = (pixels + np.arange(layout.channel, layout.channel + layout.channels)).reshape(-1) * layout.bits
     touched = np.zeros(layout.row_bytes, bool)

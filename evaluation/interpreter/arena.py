@@ -1,4 +1,4 @@
-"""One block of bytes in which everything is that changes during a run, read and written through a plan's buffers."""
+"""The arena: one block of bytes with everything that changes during a run, accessed through a plan's buffers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from evaluation.planner.ir.steps import Access, Buffer, Role
 
 
 class Arena:
-    """The bytes of a run, and, when traced, a `Watch` over them.
+    """The memory of a run, and a `Watch` of its bytes if the run is traced.
 
-    A frame that is outside the arena (`Role.EXTERNAL_FRAME`) has memory of its own behind it.
+    A frame outside the arena (`Role.EXTERNAL_FRAME`) is stored behind it.
     """
 
     def __init__(
         self, graph: Graph, buffers: tuple[Buffer, ...], arena_bytes: int, *, fill: int = 0xA5, trace: bool = False
     ) -> None:
-        """All bytes hold `fill` before the run."""
+        """Fill the memory with `fill`."""
         self._graph = graph
         self._buffers = buffers
         self._arena_bytes = arena_bytes
@@ -38,26 +38,27 @@ class Arena:
 
     @property
     def memory(self) -> npt.NDArray[np.uint8]:
-        """The arena's bytes, without an external frame."""
+        """The bytes of the arena, without an external frame."""
         return self._memory[: self._arena_bytes]
 
     @property
     def touched(self) -> tuple[npt.NDArray[np.bool], npt.NDArray[np.bool]] | None:
-        """Which bytes of the arena were written, and which read; None if the run is not traced."""
+        """Masks of the bytes of the arena that were written, and that were read; None if the run is not traced."""
         if self._watch is None:
             return None
         return self._watch.written[: self._arena_bytes], self._watch.read[: self._arena_bytes]
 
     def begin_step(self) -> None:
-        """Tell the watch that what comes belongs to another step."""
+        """Begin the next step of the trace."""
         if self._watch is not None:
             self._watch.begin_step()
 
     def load(self, group: Sequence[Access]) -> Patch:
-        """Consecutive rows of one tensor, from one buffer or several, copied out.
+        """A copy of consecutive rows of one tensor, from one buffer or several.
 
         Raises:
-            ValueError: the rows are not consecutive, a buffer does not hold its part or, traced, no longer does.
+            ValueError: the rows are not consecutive, a buffer does not hold its part, or (traced) the part was
+                overwritten.
         """
         tensor, region = _union(self._graph, group)
         values = [block.load(self._memory) for access in group for block in self._read(access)]
@@ -65,10 +66,11 @@ class Arena:
         return Patch(tensor, region, joined.reshape(region.rows, region.columns, -1))
 
     def store(self, group: Sequence[Access], values: Values) -> None:
-        """Write values (rows, columns, channels) of consecutive rows of one tensor where the plan says.
+        """Write values (rows, columns, channels) of consecutive rows of one tensor to the buffers of a group of
+        accesses.
 
         Raises:
-            ValueError: as `load`.
+            ValueError: as of `load`.
         """
         _, region = _union(self._graph, group)
         for access in group:
@@ -86,15 +88,16 @@ class Arena:
                 done += block.rows
 
     def keep(self, buffer: int | None, step: str, values: npt.NDArray[NumberT]) -> npt.NDArray[NumberT]:
-        """Write working values at the start of a scratch buffer and read them back: what is counted is what is used."""
+        """Write working values to a scratch buffer and read them back, so that a run uses the scratch that its plan
+        counts."""
         self.store_raw(buffer, step, values)
         return self.load_raw(buffer, step, values.dtype, values.size).reshape(values.shape)
 
     def store_raw(self, buffer: int | None, step: str, values: Values) -> None:
-        """Write values at the start of a buffer without a tensor.
+        """Write values to the start of a buffer without a tensor: scratch or an accumulator.
 
         Raises:
-            ValueError: the plan gives the step too little of such memory, or none.
+            ValueError: the plan gives the step no such buffer, or a smaller one.
         """
         size_bytes = values.size * values.dtype.itemsize
         given = self._given(buffer, step, size_bytes)
@@ -104,7 +107,7 @@ class Arena:
         blocks[0].set(self._memory, np.ascontiguousarray(values).reshape(1, -1).view(np.uint8))
 
     def load_raw(self, buffer: int | None, step: str, dtype: np.dtype[NumberT], elements: int) -> npt.NDArray[NumberT]:
-        """The values at the start of a buffer without a tensor, (elements,). Raises as `store_raw`."""
+        """A copy of the values at the start of a buffer without a tensor, (elements,). Raises as `store_raw`."""
         size_bytes = elements * dtype.itemsize
         given = self._given(buffer, step, size_bytes)
         blocks = self._line(given, size_bytes)
@@ -124,7 +127,7 @@ class Arena:
         return blocks_of(self._graph, buffer, self._start(buffer), access)
 
     def _given(self, buffer: int | None, step: str, size_bytes: int) -> int:
-        """The buffer that the plan gives a step, which is large enough. Raises as `store_raw`."""
+        """The buffer that the plan gives a step, checked for its size. Raises as `store_raw`."""
         have = 0 if buffer is None else self._buffers[buffer].size_bytes
         if buffer is None or size_bytes > have:
             kind = "scratch" if buffer is None else self._buffers[buffer].role
@@ -137,7 +140,7 @@ class Arena:
         return (LineBlock(self._start(self._buffers[buffer]), 1, line),)
 
     def _start(self, buffer: Buffer) -> int:
-        """The byte of the memory at which a buffer begins."""
+        """Address of a buffer in the memory."""
         if buffer.role is Role.EXTERNAL_FRAME:
             return self._arena_bytes + buffer.offset - self._outside_from
         if buffer.offset < 0 or buffer.offset + buffer.size_bytes > self._arena_bytes:
@@ -147,7 +150,7 @@ class Arena:
 
 @dataclass(frozen=True)
 class ArenaScratch:
-    """The working memory of one step, as a kernel sees it."""
+    """The scratch buffer of one step, as a `Scratch`."""
 
     arena: Arena
     buffer: int | None
@@ -159,7 +162,7 @@ class ArenaScratch:
 
 
 def _union(graph: Graph, group: Sequence[Access]) -> tuple[Tensor, Region]:
-    """The tensor of a group of accesses and the region they make up."""
+    """The tensor of a group of accesses, and the union of their regions."""
     if not group:
         raise ValueError("a step reads or writes a tensor through no buffer at all")
     first, last = group[0], group[-1]

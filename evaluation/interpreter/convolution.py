@@ -1,12 +1,11 @@
 """CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED, integer and float.
 
 Integer: sum((x - zero_point_x) * (w - zero_point_w)) + bias, requantized per output channel. The sum is a float64
-matrix product. Every product is an integer of magnitude at most 2**16 * 2**16, so that up to 2**21 terms keep every
-partial sum within 2**53, where float64 holds each integer: the sum is exact in whatever order BLAS adds. The widest
-kernel of a DeepLab has 2**12 terms.
+matrix product. The magnitude of each product is at most 2**16 * 2**16, so partial sums of up to 2**21 terms are within
+2**53 and therefore exact, in whatever order BLAS adds. The largest kernel of a DeepLab has 2**12 terms.
 
-Float: the reference adds in float32, tap by tap and channel by channel, and so do we; BLAS would choose an order that
-depends on the number of rows, and tiling would then change bits.
+Float: products are added in float32, tap by tap and channel by channel, as in the reference. The order of BLAS depends
+on the number of rows, so that tiling would change results.
 """
 
 from __future__ import annotations
@@ -35,26 +34,25 @@ from evaluation.interpreter.requantize import (
 from evaluation.interpreter.window import taps, window_of
 
 PIXELS_AT_ONCE = 256
-"""Rows of a block whose working values stay in cache; results do not depend on it."""
+"""Rows that are computed together, so that working values stay in cache; results do not depend on it."""
 
 Rounding = Callable[[Integers, Integers, Integers], Integers]
-"""From accumulators, mantissas and exponents to rounded products."""
+"""Requantizes accumulators by mantissas and exponents."""
 
 
 def convolution(call: PatchCall) -> Values:
-    """CONV_2D over a region; weights (out, filter rows, filter columns, in), or, of a convolution in groups, fewer
-    input channels: as many of the output's channels read each group of so many."""
+    """CONV_2D over a region; weights (out, filter rows, filter columns, in / groups)."""
     weights = weights_of(call)
     window = window_of(call, weights.shape[1:3])
     needed = window.needs(call.region)
     channels_in, channels_out = call.first.values.shape[2], weights.shape[0]
     groups, depth = channels_in // weights.shape[3], weights.shape[3]
-    pixels, places = call.region.rows * call.region.columns, [place for _, _, place in taps(window, call.region)]
+    pixels, windows = call.region.rows * call.region.columns, [tap for _, _, tap in taps(window, call.region)]
 
     def columns(rectangle: Values, group: int) -> Values:
-        """What the taps of each pixel read of a group's channels, (pixels, taps * depth)."""
+        """The im2col matrix of a group's channels, (pixels, taps * depth)."""
         channels = rectangle[..., group * depth : (group + 1) * depth]
-        return np.concatenate([channels[place].reshape(pixels, depth) for place in places], axis=1)
+        return np.concatenate([channels[tap].reshape(pixels, depth) for tap in windows], axis=1)
 
     if call.output.dtype == "float32":
         reals, kernels = call.first.rectangle(needed, 0.0), weights.reshape(groups, channels_out // groups, -1)
@@ -84,14 +82,14 @@ def depthwise_convolution(call: PatchCall) -> Values:
     # Output channel i * multiplier + j is computed from input channel i.
     rectangle = np.repeat(rectangle, weights.shape[3] // rectangle.shape[2], axis=2)
     total: Values = np.zeros((call.region.rows, call.region.columns, weights.shape[3]), dtype)
-    for y, x, place in taps(window, call.region):
-        total += rectangle[place] * weights[0, y, x].astype(dtype)
+    for y, x, tap in taps(window, call.region):
+        total += rectangle[tap] * weights[0, y, x].astype(dtype)
     total = total.reshape(-1, weights.shape[3])
     return finish_float(call, total) if is_float else finish_integer(call, total)
 
 
 def fully_connected(call: PatchCall) -> Values:
-    """FULLY_CONNECTED: the whole input as rows of the weights' length; weights (out, in)."""
+    """FULLY_CONNECTED of a whole tensor as rows of the weights' length; weights (out, in)."""
     weights = weights_of(call)
     rows = call.first.values.reshape(-1, weights.shape[1])
     if call.output.dtype == "float32":
@@ -101,9 +99,9 @@ def fully_connected(call: PatchCall) -> Values:
 
 
 def effective_scales(kind: str, source: Tensor, weights: Tensor, output: Tensor) -> npt.NDArray[np.float64]:
-    """s_input * s_weights / s_output for each output channel (or one), float64, in the reference's order of operations.
+    """s_input * s_weights / s_output, float64 (output channels,) or (1,), in the reference's order of operations.
 
-    Where one scale serves all channels (FULLY_CONNECTED, uint8 networks) the reference rounds the product to float32.
+    With one scale for all channels (FULLY_CONNECTED, uint8 networks) the reference rounds the product to float32.
     """
     scale_in, scales = quantization_of(source).scale, quantization_of(weights).scale
     is_single = len(scales) == 1 and (kind == "FULLY_CONNECTED" or output.dtype == "uint8")
@@ -116,10 +114,10 @@ def _scales(call: PatchCall) -> npt.NDArray[np.float64]:
 
 
 def _rounding(call: PatchCall) -> Rounding:
-    """How the reference brings this accumulator to the output's scale.
+    """The rounding with which the reference requantizes the accumulators.
 
-    LiteRT 2.3 rounds an int8 FULLY_CONNECTED once, TFLM's reference twice; they differ by 1 in about one output of a
-    hundred. We follow LiteRT. Convolutions are equal in both.
+    LiteRT 2.3 rounds an int8 FULLY_CONNECTED once, TFLM twice; about 1 % of the outputs differ by 1. This follows
+    LiteRT. Convolutions are equal in both.
     """
     if call.first.tensor.dtype == "int16":
         return multiply_wide
@@ -129,9 +127,9 @@ def _rounding(call: PatchCall) -> Rounding:
 
 
 def weights_of(call: PatchCall) -> Values:
-    """Weights less their zero points (non-zero in uint8 networks only), prepared at the first tile.
+    """Weights less their zero points (non-zero in uint8 networks only), computed at the first tile.
 
-    Where they come through scratch, every tile unpacks them there; of later tiles the first rows show it.
+    Packed weights are unpacked into scratch in every tile; tiles after the first write only the first rows there.
     """
     weights = call.once("weights", lambda: _prepared_weights(call))
     if call.unpacked[0]:
@@ -152,7 +150,7 @@ def _prepared_weights(call: PatchCall) -> Values:
 
 
 def _unpacked(call: PatchCall) -> Values:
-    """The weights, a few output channels' rows at a time unpacked into scratch and taken from there."""
+    """The weights, unpacked into scratch and read back, some output channels at a time."""
     tensor, rows, together = call.required_tensor(1), _rows_of_weights(call), call.unpacked[0]
     kept = np.empty_like(rows)
     for first in range(0, len(rows), together):
@@ -165,7 +163,7 @@ def _unpacked(call: PatchCall) -> Values:
 
 
 def _through_scratch(call: PatchCall, rows: Values) -> Values:
-    """Rows of weights (output channels, ...) as they come back from scratch, (output channels, values)."""
+    """Rows of weights (output channels, ...), written to scratch and read back, (output channels, values)."""
     flat = rows.reshape(len(rows), -1)
     filled = np.zeros((len(rows), call.unpacked[1]), rows.dtype)
     filled[:, : flat.shape[1]] = flat
@@ -173,13 +171,13 @@ def _through_scratch(call: PatchCall, rows: Values) -> Values:
 
 
 def _rows_of_weights(call: PatchCall) -> Values:
-    """The weights, (output channels, ...)."""
+    """The weights with the output channels first, (output channels, ...)."""
     weights = call.required_constant(1)
     return np.moveaxis(weights, -1, 0) if call.operator.kind == "DEPTHWISE_CONV_2D" else weights
 
 
 def _ordered_product(rows: Values, weights: Values) -> npt.NDArray[np.float32]:
-    """rows (n, k) times weights (m, k) transposed, float32, added in the order of k; blocks of rows stay in cache."""
+    """rows (n, k) times transposed weights (m, k), float32 (n, m), added in the order of k."""
     transposed = np.ascontiguousarray(weights.T)
     total = np.zeros((rows.shape[0], weights.shape[0]), np.float32)
     product = np.empty_like(total[:PIXELS_AT_ONCE])
@@ -192,21 +190,21 @@ def _ordered_product(rows: Values, weights: Values) -> npt.NDArray[np.float32]:
 
 
 def finish_float(call: PatchCall, total: Values, *, bias_at: int = 2) -> Values:
-    """Sums (pixels, channels) with bias and activation, as the region."""
+    """Add bias and apply the activation to sums (pixels, channels); returns (rows, columns, channels) of the region."""
     bias = call.constant(bias_at)
     total = total if bias is None else total + bias
     return clamp_real(total, call.activation).reshape(call.region.rows, call.region.columns, -1)
 
 
 def finish_integer(call: PatchCall, total: Values, *, bias_at: int = 2) -> Values:
-    """Sums (pixels, channels) with bias, brought to the output's codes, as the region."""
+    """Add bias to sums (pixels, channels) and requantize them; returns (rows, columns, channels) of the region."""
     bias = call.constant(bias_at)
     mantissas, exponents = call.once("multipliers", lambda: quantize_multipliers(_scales(call)))
     lowest, highest = activation_range(call.activation, call.output)
-    codes = np.empty(total.shape, call.output.dtype)
+    quantized = np.empty(total.shape, call.output.dtype)
     for start in range(0, len(total), PIXELS_AT_ONCE):
         block = slice(start, start + PIXELS_AT_ONCE)
         sums = total[block].astype(np.int64)
         scaled = _rounding(call)(sums if bias is None else sums + bias.astype(np.int64), mantissas, exponents)
-        codes[block] = np.clip(scaled + zero_point_of(call.output), lowest, highest)
-    return codes.reshape(call.region.rows, call.region.columns, -1)
+        quantized[block] = np.clip(scaled + zero_point_of(call.output), lowest, highest)
+    return quantized.reshape(call.region.rows, call.region.columns, -1)

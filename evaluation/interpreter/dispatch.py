@@ -1,4 +1,4 @@
-"""Which function computes which operator: one for each entry of `evaluation.kernels.registry` that has kernels."""
+"""Interpreter functions by operator: one for each entry of `evaluation.kernels.registry` with kernels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from evaluation.kernels.registry import Kinds
 from evaluation.listing import listed, shortened
 
 KernelFunction = Callable[[PatchCall], Values | tuple[Values, ...]]
-"""Several outputs come as a tuple."""
+"""Computes a region of an operator's output; a tuple for several outputs."""
 
 FUNCTIONS: Mapping[Kinds, KernelFunction] = {
     ("ADD",): add,
@@ -89,11 +89,11 @@ FUNCTIONS: Mapping[Kinds, KernelFunction] = {
     ("TRANSPOSE",): transpose,
     ("TRANSPOSE_CONV",): transposed_convolution,
 }
-"""By the TFLite names of the operators of a call: one, or a run that is computed as one."""
+"""Function by the TFLite names of the operators of a call, several if fused."""
 
 
 def function_of(kinds: Kinds, name: str) -> KernelFunction:
-    """The function of an operator, or of a fused run of them.
+    """The function of an operator, or of a fused sequence of operators.
 
     Raises:
         UserError: there is none; names the operator.

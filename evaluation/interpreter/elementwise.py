@@ -1,4 +1,4 @@
-"""Operators that treat each element alone: sums, products and choices, activations, and changes of quantization."""
+"""Element-wise operators: arithmetic, minimum and maximum, activations, and changes of quantization."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from evaluation.interpreter.requantize import (
 )
 
 ADD_LEFT_SHIFT = {8: 20, 16: 15}
-"""Bits both addends are raised by before they are brought to one scale (TFLite `add.cc`), by the width of the type."""
+"""`left_shift` of TFLite's `add.cc`, by the width of the type."""
 
 SQUARE_LEFT_SHIFT = 7
-"""Bits that both operands of a SQUARED_DIFFERENCE of 8 bits are raised by."""
+"""`left_shift` of TFLite's `squared_difference.cc`."""
 
 
 class _Combination(Protocol):
@@ -58,24 +58,24 @@ def product(call: PatchCall) -> Values:
 
 
 def quotient(call: PatchCall) -> Values:
-    """DIV of real numbers, with broadcasting."""
+    """DIV of float32, with broadcasting."""
     if call.output.dtype != "float32":
         raise UserError(f"{call.operator.name}: DIV of {call.output.dtype} cannot be run, only of float32")
     return clamp_real(_operand(call, 0)[1] / _operand(call, 1)[1], call.activation)
 
 
 def smaller(call: PatchCall) -> Values:
-    """MINIMUM with broadcasting; of codes, which the format demands to be quantized alike."""
+    """MINIMUM with broadcasting; quantized operands have one scale, as the format requires."""
     return np.minimum(_operand(call, 0)[1], _operand(call, 1)[1])
 
 
 def larger(call: PatchCall) -> Values:
-    """MAXIMUM, likewise."""
+    """MAXIMUM with broadcasting, as `smaller`."""
     return np.maximum(_operand(call, 0)[1], _operand(call, 1)[1])
 
 
 def squared_difference(call: PatchCall) -> Values:
-    """SQUARED_DIFFERENCE with broadcasting (`squared_difference.cc`)."""
+    """SQUARED_DIFFERENCE with broadcasting (TFLite `squared_difference.cc`)."""
     (a, values_a), (b, values_b) = _operand(call, 0), _operand(call, 1)
     if call.output.dtype == "float32":
         real: Values = values_a - values_b
@@ -90,7 +90,7 @@ def squared_difference(call: PatchCall) -> Values:
 
 
 def prelu(call: PatchCall) -> Values:
-    """PRELU: a slope for each channel (or element) below 0."""
+    """PRELU: values below 0 are multiplied by a slope for each channel or element."""
     (source, values), (slopes, alpha) = _operand(call, 0), _operand(call, 1)
     if call.output.dtype == "float32":
         reals: Values = np.where(values >= 0, values, values * alpha)
@@ -105,7 +105,7 @@ def prelu(call: PatchCall) -> Values:
 
 
 def activation(call: PatchCall) -> Values:
-    """RELU, RELU6 and RELU_N1_TO_1 as operators of their own, with requantization."""
+    """Unfused RELU, RELU6 and RELU_N1_TO_1, with requantization."""
     kind, source = call.operator.kind, call.first.tensor
     values = call.first.rectangle(call.region, 0)
     if call.output.dtype == "float32":
@@ -115,20 +115,20 @@ def activation(call: PatchCall) -> Values:
 
 
 def quantize(call: PatchCall) -> Values:
-    """QUANTIZE: from real numbers, or from one integer quantization to another."""
+    """QUANTIZE from float32, or between integer quantizations."""
     source, output = call.first.tensor, call.output
     values = call.first.rectangle(call.region, 0)
     if source.dtype == "float32":
-        # Rounded in float32 and clamped before it becomes an integer, as far values do not fit one.
+        # Clamped before the conversion to integers, which large values overflow.
         reals = values.astype(np.float32, copy=False) / scale_of(output)
-        codes: npt.NDArray[np.float32] = round_half_away(reals) + np.float32(zero_point_of(output))
-        return np.clip(codes, *integer_range(output)).astype(np.int64)
+        quantized: npt.NDArray[np.float32] = round_half_away(reals) + np.float32(zero_point_of(output))
+        return np.clip(quantized, *integer_range(output)).astype(np.int64)
     scaled = multiply(_centred(source, values), *quantize_multiplier(_ratio(source, output)))
     return np.clip(scaled + zero_point_of(output), *integer_range(output))
 
 
 def dequantize(call: PatchCall) -> Values:
-    """DEQUANTIZE: the product in float64, rounded once to float32. Only here may a zero point are between two codes."""
+    """DEQUANTIZE: the product in float64, rounded once to float32. Only here may the zero point be no integer."""
     source = call.first.tensor
     centred = call.first.rectangle(call.region, 0).astype(np.float64) - float(quantization_of(source).zero_point[0])
     real: npt.NDArray[np.float64] = centred * np.float64(scale_of(source))
@@ -147,12 +147,12 @@ def _sum(call: PatchCall, combine: _Combination) -> Values:
 
 
 def _rescaled(tensor: Tensor, values: Values, left_shift: int, scale: float) -> Integers:
-    """An operand brought to a scale, raised by some bits."""
+    """An operand shifted left and rescaled to a given scale."""
     return multiply(_centred(tensor, values) << left_shift, *quantize_multiplier(float(scale_of(tensor)) / scale))
 
 
 def _operand(call: PatchCall, position: int) -> tuple[Tensor, Values]:
-    """An operand over the output's region, a patch or a constant; an axis of size 1 is broadcast."""
+    """The tensor and values of an operand, a patch or a constant, over the output's region; axes of size 1 stay so."""
     tensor, patch, region = call.required_tensor(position), call.patches[position], call.region
     shape: tuple[int, ...] = extent(tensor)
     if len(tensor.shape) < len(call.output.shape) == 4:  # axes are matched from the last one
@@ -161,7 +161,7 @@ def _operand(call: PatchCall, position: int) -> tuple[Tensor, Values]:
     left, right = (0, 1) if shape[1] == 1 else (region.left, region.right)
     if patch is not None and shape == extent(tensor):
         return tensor, patch.rectangle(Region(top, bottom, left, right), 0)
-    # A patch of other axes is there as a whole.
+    # A patch with fewer axes is the whole tensor.
     values = call.required_constant(position) if patch is None else patch.values
     return tensor, values.reshape(shape)[top:bottom, left:right]
 

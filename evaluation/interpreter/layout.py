@@ -1,4 +1,4 @@
-"""Operators that move values: joins, paddings, slices, blocks, changes of shape; and ARG_MAX."""
+"""Data-movement operators (concatenation, padding, slices, blocks, changes of shape), and ARG_MAX."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from evaluation.interpreter.requantize import (
 
 
 def concatenation(call: PatchCall) -> Values:
-    """CONCATENATION along the channels; inputs of another quantization are brought to the output's."""
+    """CONCATENATION along the channels; inputs are requantized to the output's scale and zero point."""
     call.require_channels_last()
     axis = call.operator.attributes["axis"] % len(call.output.shape)
     if axis != len(call.output.shape) - 1:
@@ -37,7 +37,7 @@ def concatenation(call: PatchCall) -> Values:
 
 
 def pad(call: PatchCall) -> Values:
-    """PAD of rows and columns with zero, that is, with the zero point; PADV2 with a constant."""
+    """PAD of rows and columns with real zero (the zero point); PADV2 with a constant."""
     paddings = call.required_constant(1)
     if len(call.output.shape) != 4 or paddings[[0, 3]].any():
         raise UserError(f"{call.operator.name}: PAD can be run along rows and columns only")
@@ -47,7 +47,7 @@ def pad(call: PatchCall) -> Values:
     (top, left), region, source = paddings[1:3, 0].tolist(), call.region, call.first
     wanted = Region(region.top - top, region.bottom - top, region.left - left, region.right - left)
     rows, columns, channels = extent(source.tensor)
-    if wanted.bottom <= 0 or wanted.top >= rows or wanted.right <= 0 or wanted.left >= columns:  # padding and no more
+    if wanted.bottom <= 0 or wanted.top >= rows or wanted.right <= 0 or wanted.left >= columns:  # only padding
         return np.full((region.rows, region.columns, channels), fill, source.values.dtype)
     return source.rectangle(wanted, fill)
 
@@ -79,7 +79,7 @@ def depth_to_space(call: PatchCall) -> Values:
 
 
 def space_to_depth(call: PatchCall) -> Values:
-    """SPACE_TO_DEPTH, the inverse."""
+    """SPACE_TO_DEPTH, the inverse of DEPTH_TO_SPACE."""
     block, region = call.operator.attributes["block_size"], call.region
     inside = Region(region.top * block, region.bottom * block, region.left * block, region.right * block)
     values = call.first.rectangle(inside, 0)
@@ -88,7 +88,7 @@ def space_to_depth(call: PatchCall) -> Values:
 
 
 def reshape(call: PatchCall) -> Values:
-    """RESHAPE, SQUEEZE, EXPAND_DIMS: the same elements in the same order; the whole tensor at once."""
+    """RESHAPE, SQUEEZE and EXPAND_DIMS of a whole tensor."""
     _require_whole(call)
     return call.first.values.reshape(extent(call.output))
 
@@ -101,7 +101,7 @@ def transpose(call: PatchCall) -> Values:
 
 
 def argmax(call: PatchCall) -> Values:
-    """ARG_MAX over the channels; ties go to the first."""
+    """ARG_MAX over the channels; ties go to the first class."""
     call.require_channels_last()
     source = call.first.tensor
     if call.operator.attributes["axis"] % len(source.shape) != len(source.shape) - 1:
@@ -121,14 +121,14 @@ def _requantized(call: PatchCall, source: Tensor, values: Values) -> Values:
     if same:
         return values
     if output.dtype != "uint8":
-        # TFLite demands one quantization for all; where they differ here, each is brought to the output's by QUANTIZE.
+        # TFLite requires equal quantization; where it differs, each input is requantized as by QUANTIZE.
         ratio = float(scale_of(source)) / float(scale_of(output))
         scaled = multiply(values.astype(np.int64) - zero_point_of(source), *quantize_multiplier(ratio))
         return np.clip(scaled + zero_point_of(output), *integer_range(output))
     scale = scale_of(source) * (np.float32(1.0) / scale_of(output))
     offset = np.float32(-zero_point_of(source)) * scale
-    codes = round_half_away(values.astype(np.float32) * scale + offset).astype(np.int64) + zero_point_of(output)
-    return np.clip(codes, *integer_range(output))
+    quantized = round_half_away(values.astype(np.float32) * scale + offset).astype(np.int64) + zero_point_of(output)
+    return np.clip(quantized, *integer_range(output))
 
 
 def _as_shaped(call: PatchCall) -> Values:
@@ -136,7 +136,7 @@ def _as_shaped(call: PatchCall) -> Values:
 
 
 def _slices(operator: Operator) -> tuple[slice | int | EllipsisType | None, ...]:
-    """The index that takes the part."""
+    """The NumPy index of SLICE or STRIDED_SLICE."""
     if operator.kind == "STRIDED_SLICE":
         return strided_index(operator.attributes)
     sizes = zip(operator.attributes["begin"], operator.attributes["size"], strict=True)

@@ -1,7 +1,7 @@
-"""What a kernel is given: patches of its input tensors, and the region of the output it must produce.
+"""Arguments of an interpreter function: patches of the input tensors, and the region of the output to compute.
 
-A kernel is a pure function `PatchCall -> values`. It knows the global geometry from the tensors' shapes and never
-whether its patch is a tile or the whole, which is why tiling cannot change a bit.
+A function `PatchCall -> values` is pure. It takes the geometry from the shapes of the tensors and does not know whether
+its region is a tile or the whole output, so that tiling cannot change results.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from evaluation.graph.regions import Region, extent
 Made = TypeVar("Made")
 NumberT = TypeVar("NumberT", bound=np.number[Any])
 Values = npt.NDArray[np.number[Any]]
-"""Elements of a tensor, of the tensor's dtype."""
+"""Elements of a tensor, with the tensor's dtype."""
 MOST_PADDED_BYTES = 2**31
-"""Largest rectangle that is filled up with padding, bytes."""
+"""Largest padded rectangle, bytes."""
 
 
 class Scratch(Protocol):
-    """Working memory that a kernel is given."""
+    """Working memory of a call."""
 
     def keep(self, values: npt.NDArray[NumberT]) -> npt.NDArray[NumberT]:
         """Write values to the working memory and read them back."""
@@ -35,17 +35,18 @@ class Scratch(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A rectangle of a tensor with its values, (rows, columns, channels) of the tensor's dtype."""
+    """A rectangle of a tensor, with values (rows, columns, channels) of the tensor's dtype."""
 
     tensor: Tensor
     region: Region
     values: Values
 
     def rectangle(self, wanted: Region, fill: float) -> Values:
-        """Values of `wanted`, which may reach over the tensor's edge, where the result is `fill` (padding).
+        """The values of a rectangle, which may extend beyond the tensor, where they are `fill` (padding).
 
         Raises:
-            ValueError: `wanted` needs a part of the tensor that the patch does not hold, so the plan read too little.
+            ValueError: the rectangle needs a part of the tensor that is not in the patch: the plan reads too little.
+            UserError: the padded rectangle is larger than `MOST_PADDED_BYTES`.
         """
         height, width, _ = extent(self.tensor)
         inside = Region(max(wanted.top, 0), min(wanted.bottom, height), max(wanted.left, 0), min(wanted.right, width))
@@ -68,7 +69,7 @@ class Patch:
         return padded
 
     def at(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Values:
-        """Values at the crossings of tensor rows and columns, (len(rows), len(columns), channels)."""
+        """The values at given rows and columns of the tensor, (len(rows), len(columns), channels)."""
         self._require(Region(rows.min(), rows.max() + 1, columns.min(), columns.max() + 1))
         return self.values[np.ix_(rows - self.region.top, columns - self.region.left)]
 
@@ -87,28 +88,29 @@ class PatchCall:
     graph: Graph
     operator: Operator
     patches: tuple[Patch | None, ...]
-    """In the operator's input order; None for constants and for inputs left out."""
+    """Patches in the operator's input order; None for constants and omitted inputs."""
     region: Region
     """The part of the output to compute."""
     scratch: Scratch | None = None
     """Working memory; None where a network runs without a plan."""
     unpacked: tuple[int, int] = (0, 0)
-    """(output channels, values of each) of weights that are packed or sparse, and come through scratch so many at a
-    time; (0, 0) where they are read as they stand."""
+    """(output channels, values of each) of packed or sparse weights that are unpacked into scratch at a time; (0, 0)
+    where weights are read in place."""
     prepared: dict[tuple[Operator, str], Any] = field(default_factory=dict)
-    """What earlier tiles of the same run have made of constants alone; see `once`."""
+    """Values that earlier tiles of the run computed from constants; see `once`."""
 
     @property
     def output(self) -> Tensor:
+        """The operator's first output tensor."""
         return self.graph.tensors[self.operator.outputs[0]]
 
     @property
     def first(self) -> Patch:
-        """The operator's first activation."""
+        """The patch of the first non-constant input."""
         return next(patch for patch in self.patches if patch is not None)
 
     def tensor(self, position: int) -> Tensor | None:
-        """The operator's input tensor at a position, None if left out."""
+        """The operator's input tensor at a position, None if omitted."""
         inputs = self.operator.inputs
         if position >= len(inputs) or inputs[position] == ABSENT:
             return None
@@ -118,7 +120,7 @@ class PatchCall:
         """The operator's input tensor at a position.
 
         Raises:
-            ValueError: it is left out, though the kernel cannot do without.
+            ValueError: it is omitted, but required.
         """
         tensor = self.tensor(position)
         if tensor is None:
@@ -126,7 +128,7 @@ class PatchCall:
         return tensor
 
     def constant(self, position: int) -> Values | None:
-        """The values of a constant input, None if left out."""
+        """The values of a constant input, None if omitted."""
         tensor = self.tensor(position)
         if tensor is None:
             return None
@@ -140,7 +142,7 @@ class PatchCall:
         """The values of a constant input.
 
         Raises:
-            ValueError: it is left out, though the kernel cannot do without, or has no values.
+            ValueError: it is omitted, but required, or has no values.
         """
         values = self.constant(position)
         if values is None:
@@ -148,7 +150,8 @@ class PatchCall:
         return values
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
-        """What `make` returns, which may depend on the operator's constants only; made at the first tile of a run."""
+        """The result of `make`, which may depend on the operator's constants only; computed at the first tile of a
+        run."""
         key = self.operator, name
         if key not in self.prepared:
             self.prepared[key] = make()
@@ -156,14 +159,14 @@ class PatchCall:
         return made
 
     def keep(self, values: npt.NDArray[NumberT]) -> npt.NDArray[NumberT]:
-        """Working values as they come back from scratch; without a plan, as they are."""
+        """Working values written to scratch and read back; returned unchanged without a plan."""
         return values if self.scratch is None else self.scratch.keep(values)
 
     def require_channels_last(self) -> None:
-        """For kernels that work along the last axis: it must be the channels that `extent` sees.
+        """Check that the last axis of all non-constant tensors is the channel axis of `extent`.
 
         Raises:
-            UserError: it is not, as in a tensor of three axes.
+            UserError: it is not, as in a tensor of rank 3.
         """
         for index in (*self.operator.inputs, *self.operator.outputs[:1]):
             tensor = self.graph.tensors[index] if index != ABSENT else None
@@ -177,12 +180,12 @@ class PatchCall:
 
     @property
     def activation(self) -> str:
-        """The fused activation, "NONE" without one."""
+        """Name of the fused activation, "NONE" without one."""
         name: str = self.operator.attributes.get("activation", "NONE")
         return name
 
 
 def whole(tensor: Tensor) -> Region:
-    """The region that is all of a tensor."""
+    """The region of a whole tensor."""
     rows, columns, _ = extent(tensor)
     return Region(0, rows, 0, columns)

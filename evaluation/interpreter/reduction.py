@@ -1,8 +1,7 @@
-"""Running reductions: a pool over the whole image that takes its input tile by tile.
+"""Tiled reductions: pools over the whole image that add their input tile by tile.
 
-Between two steps there is nothing but the sums in the accumulator's bytes in the arena. Each step reads them from
-there, adds its region and puts them back; the last one makes the output of them, exactly as the kernel does that has
-the image at once.
+Between steps the only state is the accumulator in the arena. Each step reads it, adds a region of the input and writes
+it back; the last step computes the output as the untiled kernel does.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ from evaluation.interpreter.patch import PatchCall, Values
 from evaluation.interpreter.pooling import add_pixels, finish_sums, no_sums
 
 
-class RunningReductions:
-    """Which parts of its input each accumulator has taken in."""
+class TiledReductions:
+    """The reductions of a run, with the pixels that were added to each accumulator."""
 
     def __init__(self) -> None:
         self._taken: dict[int, npt.NDArray[np.bool]] = {}
 
     def add(self, arena: Arena, call: PatchCall, accumulator: int, *, is_last: bool) -> Values | None:
-        """Add the region that a step has read; the output, where the step writes it.
+        """Add the region that a step reads; returns the output where the step writes it.
 
         Args:
-            accumulator: index of its buffer.
+            accumulator: index of the buffer.
             is_last: whether the step writes the output.
 
         Raises:
-            ValueError: the step reads an element for a second time, or writes before all are read; or it reads float
-                elements out of order, which would change the last bits of their sum.
+            ValueError: an element is added twice, the output is written before all are added, or float elements are
+                added out of order, which would change the rounding of their sum.
         """
         name, empty = call.operator.name, no_sums(call)
         sums = empty
@@ -58,5 +57,5 @@ class RunningReductions:
 
 
 def _is_next(taken: npt.NDArray[np.bool], region: Region) -> bool:
-    """Whether a region is whole rows, just below those taken."""
+    """Whether a region consists of whole rows directly below those already added."""
     return (region.left, region.right) == (0, taken.shape[1]) and region.top == np.count_nonzero(taken[:, 0])

@@ -22,7 +22,7 @@ ONE = 1 << 10
 
 
 def resize_bilinear(call: PatchCall) -> Values:
-    """RESIZE_BILINEAR over a region of the output, any dtype; row by row, so that working values stay in cache."""
+    """RESIZE_BILINEAR over a region, any dtype; computed row by row, so that working values stay in cache."""
     return np.concatenate([_resize(call, row) for row in _rows(call.region)])
 
 
@@ -31,15 +31,15 @@ def _rows(region: Region) -> list[Region]:
 
 
 def resize_argmax(call: PatchCall) -> Values:
-    """RESIZE_BILINEAR followed by ARG_MAX over the channels, logits exist for one row only.
+    """RESIZE_BILINEAR followed by ARG_MAX over the channels; logits exist for one row at a time.
 
-    The *rounded* values are compared, as they are when the two run apart; ties go to the first class.
+    Values are compared after rounding, as in the unfused operators; ties go to the first class.
     """
     return np.concatenate([np.argmax(_resize(call, row), axis=2)[..., np.newaxis] for row in _rows(call.region)])
 
 
 def resize_nearest(call: PatchCall) -> Values:
-    """RESIZE_NEAREST_NEIGHBOR over a region of the output, any dtype."""
+    """RESIZE_NEAREST_NEIGHBOR over a region, any dtype."""
     size_in, size_out, region = extent(call.first.tensor), extent(call.output), call.region
     attributes = call.operator.attributes
     align, half = attributes.get("align_corners", False), attributes.get("half_pixel_centers", False)
@@ -71,8 +71,8 @@ def _corners(
     region: Region,
     positions: Callable[[Integers, int, int, bool, bool], tuple[Integers, Integers, npt.NDArray[NumberT]]],
 ) -> tuple[list[Values], npt.NDArray[NumberT], npt.NDArray[NumberT]]:
-    """The corners that a region of the output is interpolated between (top left, top right, bottom left, bottom right),
-    and the weights of the lower and of the right ones, (rows, 1, 1) and (1, columns, 1)."""
+    """The corners (top left, top right, bottom left, bottom right) between which a region is interpolated, and the
+    weights of the bottom and of the right ones, (rows, 1, 1) and (1, columns, 1)."""
     size_in, size_out = extent(call.first.tensor), extent(call.output)
     align, half = call.operator.attributes["align_corners"], call.operator.attributes["half_pixel_centers"]
     top, bottom, down = positions(np.arange(region.top, region.bottom), size_in[0], size_out[0], align, half)
@@ -93,7 +93,7 @@ def _fixed_positions(
         scaled = scaled + step // 2 - ONE // 2
     lower = np.maximum(_truncated(scaled), 0)
     upper = np.minimum(_truncated(scaled + ONE - 1), size_in - 1)
-    # Rounding of the step may carry the last positions beyond the edge; the reference reads the last row there too.
+    # The rounded step can lead beyond the edge; the reference reads the last row there.
     return np.minimum(lower, size_in - 1), upper, scaled - ONE * lower
 
 
@@ -119,7 +119,7 @@ def _real_positions(
 
 
 def _blend_fixed(corners: list[Integers], down: Integers, across: Integers) -> Integers:
-    """Bilinear mean of the corners (top left, top right, bottom left, bottom right), rounded half away from zero."""
+    """Bilinear interpolation of the corners (as of `_corners`), rounded half away from zero."""
     top_left, top_right, bottom_left, bottom_right = corners
     total = (
         top_left * (ONE - down) * (ONE - across)
@@ -132,7 +132,7 @@ def _blend_fixed(corners: list[Integers], down: Integers, across: Integers) -> I
 
 
 def _blend_real(corners: list[Reals], down: Reals, across: Reals) -> Reals:
-    """The same in float32, in the reference's order of additions."""
+    """Bilinear interpolation in float32, in the reference's order of operations."""
     top_left, top_right, bottom_left, bottom_right = corners
     one = np.float32(1.0)
     blended: Reals = (

@@ -1,4 +1,4 @@
-"""Run a plan: its steps in order, tile by tile, in one block of exactly the bytes the plan asks for."""
+"""Run a plan step by step, tile by tile, in an arena of exactly the planned size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evaluation.graph.regions import Region, extent
 from evaluation.interpreter.arena import Arena, ArenaScratch
 from evaluation.interpreter.dispatch import function_of
 from evaluation.interpreter.patch import Patch, PatchCall, Values, whole
-from evaluation.interpreter.reduction import RunningReductions
+from evaluation.interpreter.reduction import TiledReductions
 from evaluation.interpreter.whole import as_input
 from evaluation.kernels.selection import unpacked_shape
 from evaluation.kernels.weights import as_stored
@@ -24,7 +24,7 @@ from evaluation.planner.ir.steps import Access, Role, Step
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """The bytes of the arena that a run touched, bool (arena_bytes,) each."""
+    """Masks of the bytes of the arena that a run wrote and read, bool (arena_bytes,) each."""
 
     written: npt.NDArray[np.bool]
     read: npt.NDArray[np.bool]
@@ -38,12 +38,12 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class PlanRun:
-    """What a run produced."""
+    """Result of a run."""
 
     outputs: dict[int, Values]
-    """The graph's outputs by tensor index, of the tensor's shape; its dtype, but uint8 for a label map."""
+    """The graph's outputs by tensor index, with shape and dtype of the tensor, except uint8 for a label map."""
     arena: npt.NDArray[np.uint8]
-    """uint8 (arena_bytes,), as the run left it."""
+    """Content of the arena after the run, uint8 (arena_bytes,)."""
     trace: Trace | None
 
     @property
@@ -60,12 +60,12 @@ def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False,
         plan: buffers, steps and `arena_bytes`.
         frame: the input's values; uint8 (H, W, 3) for a camera network, see `as_input`.
         trace: record the bytes touched, and check that each byte read was last written through the same buffer.
-        fill: what the arena holds before the run.
+        fill: value of all bytes of the arena before the run.
 
     Raises:
         UserError: an operator has no kernel, or the frame does not fit.
-        ValueError: the plan is wrong: a step reads what is not there, a buffer is too small or ends beyond the arena,
-            scratch is missing, or (traced) another buffer wrote over what is read.
+        ValueError: the plan is invalid: a step reads data that is not there, a buffer is too small or ends beyond the
+            arena, scratch is missing, or (traced) data was overwritten through another buffer before it is read.
     """
     graph = as_stored(graph, plan.target)
     arena = Arena(graph, plan.buffers, plan.arena_bytes, fill=fill, trace=trace)
@@ -85,17 +85,17 @@ def execute(graph: Graph, plan: Plan, frame: np.ndarray, *, trace: bool = False,
 
 
 class _Run:
-    """A run in progress: its arena, and what is known of operators once their first tile is computed."""
+    """A run in progress: its arena, reductions, and values prepared at the first tile of an operator."""
 
     def __init__(self, graph: Graph, arena: Arena) -> None:
         self._graph = graph
         self._arena = arena
-        self._reductions = RunningReductions()
+        self._reductions = TiledReductions()
         self._prepared: dict[tuple[Operator, str], Any] = {}
         self._unpacked: dict[int, tuple[int, int]] = {}
 
     def do(self, step: Step) -> None:
-        """Read all that the step reads, compute, then write: so an output may be where an input was."""
+        """Execute a step: read all inputs, compute, then write, so that an output may overwrite an input."""
         graph, arena = self._graph, self._arena
         patches = [arena.load(group) for group in step.reads]
         if not step.operators:
@@ -120,7 +120,7 @@ class _Run:
             result = self._reductions.add(arena, call, step.accumulator, is_last=bool(step.writes))
         if result is None:
             return
-        if isinstance(result, tuple):  # an operator with several outputs writes each of them whole
+        if isinstance(result, tuple):  # several outputs are each written whole
             for access, values in zip(step.writes, result, strict=True):
                 arena.store([access], values)
         elif step.writes:
@@ -133,7 +133,7 @@ class _Run:
 
 
 def _copy(arena: Arena, step: Step, patches: list[Patch]) -> None:
-    """Rows of one tensor from the buffers read to those written."""
+    """Copy rows of one tensor from the buffers read to the buffers written."""
     read, written = step.reads[0] if step.reads else (), step.writes
     if len(patches) != 1 or not written or {access.tensor for access in (*read, *written)} != {read[0].tensor}:
         raise ValueError(f"a copy in section {step.section}, tile {step.tile}, is not of one tensor")
@@ -143,7 +143,7 @@ def _copy(arena: Arena, step: Step, patches: list[Patch]) -> None:
 
 def _written(graph: Graph, operator: Operator, step: Step) -> Region:
     """The region of the output that a step computes."""
-    if not step.writes:  # a running reduction goes on
+    if not step.writes:  # a reduction that later tiles continue
         return whole(graph.tensors[operator.outputs[0]])
     tensor = step.writes[0].tensor
     if tensor not in operator.outputs:
@@ -157,7 +157,7 @@ def _union(accesses: Sequence[Access]) -> Region:
 
 
 def _in_input_order(graph: Graph, operator: Operator, patches: list[Patch]) -> tuple[Patch | None, ...]:
-    """The patches at the positions of the operator's non-constant inputs."""
+    """The patches at the positions of the operator's non-constant inputs, None elsewhere."""
     wanted = [
         None if index == ABSENT or graph.tensors[index].is_constant else graph.tensors[index]
         for index in operator.inputs
@@ -170,25 +170,25 @@ def _in_input_order(graph: Graph, operator: Operator, patches: list[Patch]) -> t
 
 
 def _rows_at_start(graph: Graph, plan: Plan, tensor: int) -> list[Access]:
-    """Accesses to a tensor that is there before the first step."""
+    """Accesses to a whole tensor that exists before the first step."""
     return _all_rows(graph, plan, tensor, [buffer.lower == 0 for buffer in plan.buffers])
 
 
 def _rows_at_end(graph: Graph, plan: Plan, tensor: int) -> list[Access]:
-    """Accesses to a tensor that is there after the last step."""
+    """Accesses to a whole tensor that exists after the last step."""
     return _all_rows(graph, plan, tensor, [buffer.upper == len(plan.steps) for buffer in plan.buffers])
 
 
 def _all_rows(graph: Graph, plan: Plan, tensor: int, is_there: list[bool]) -> list[Access]:
-    """Accesses to a whole tensor: one, or one for each of the chunks of rows in which it lives."""
+    """Accesses to a whole tensor: one, or one for each buffer of a chunk of its rows."""
     everything = whole(graph.tensors[tensor])
     chunks = []
     for index, buffer in enumerate(plan.buffers):
         if is_there[index] and tensor in buffer.tensors and buffer.role not in (Role.TILE, Role.ROW_CACHE):
-            # Only a tensor with the host's rows can live in chunks; a renamed one is in one buffer.
+            # Only a tensor with the host's rows can be stored in chunks; a reshaped one is in one buffer.
             has_rows = extent(graph.tensors[buffer.tensors[0]])[:2] == extent(graph.tensors[tensor])[:2]
             chunks.append(Access(index, tensor, buffer.required_region if has_rows else everything))
-    # A buffer of its own comes first: elsewhere the tensor may be no more than a copy in its slice.
+    # A buffer of its own is preferred: elsewhere the tensor may be a copy in its slice of a concatenation.
     own = [access for access in chunks if plan.buffers[access.buffer].tensors[0] == tensor]
     chunks = sorted(own or chunks, key=lambda access: access.region.top)
     found: list[Access] = []

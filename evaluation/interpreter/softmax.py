@@ -1,4 +1,4 @@
-"""SOFTMAX: float, and the fixed-point form of TFLite's reference kernels for 8 bits.
+"""SOFTMAX in float32, and for 8 bits in the fixed-point arithmetic of TFLite's reference kernels.
 
 exp and 1/(1 + x) are those of gemmlowp's `fixedpoint.h`: exp by a Taylor polynomial around -1/8 on [-1/4, 0), times
 exp of each set power of two; the reciprocal by three Newton-Raphson steps from 48/17 - 32/17 d. `Qm.n` has m integer
@@ -47,7 +47,7 @@ def softmax(call: PatchCall) -> Values:
         exponents = (values - values.max(axis=2, keepdims=True)) * np.float32(beta)
         powers: npt.NDArray[np.float32] = np.exp(exponents.astype(np.float64)).astype(
             np.float32
-        )  # as C's expf, which rounds right
+        )  # as a correctly rounded expf
         sums: npt.NDArray[np.float32] = np.cumsum(powers, axis=2, dtype=np.float32)[..., -1:]
         return powers / sums
     if call.first.tensor.dtype not in ("int8", "uint8"):
@@ -68,10 +68,10 @@ def _softmax_fixed(values: Integers, beta: float, scale: float, call: PatchCall)
     headroom = 32 - np.frompyfunc(lambda n: int(n).bit_length(), 1, 1)(total).astype(np.int64)
     reciprocal = _reciprocal_of_one_plus((total << headroom) - (1 << 31))
     lowest, highest = integer_range(call.output)
-    # The output's scale is 1/256 by the format's rule: eight bits below the binary point.
+    # The format fixes the output's scale at 1/256: eight bits below the binary point.
     shift = SUM_INTEGER_BITS - headroom + 31 - 8
-    codes = divide_by_power_of_two(_multiply(reciprocal, powers), shift) + lowest
-    return np.where(counted, np.clip(codes, lowest, highest), lowest)
+    quantized = divide_by_power_of_two(_multiply(reciprocal, powers), shift) + lowest
+    return np.where(counted, np.clip(quantized, lowest, highest), lowest)
 
 
 def _multiply(a: Integers, b: Integers | int) -> Integers:

@@ -1,4 +1,4 @@
-"""SPLIT, the kernel with several outputs."""
+"""SPLIT, the operator with several outputs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Operators that send each element through one function: LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU.
+"""Element-wise functions: LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU.
 
-An element of 8 bits has 256 values, so the integer forms compute the output of each of them and look it up. LOGISTIC,
+For 8-bit values the output of each of the 256 inputs is computed and looked up. LOGISTIC,
 TANH and ELU compute it in float32 (`LUTPopulate`), HARD_SWISH in 16-bit fixed point (`reference_ops::HardSwish`), and
 LEAKY_RELU by two multipliers (`reference_ops::QuantizeLeakyRelu`).
 """
@@ -29,11 +29,11 @@ from evaluation.interpreter.requantize import (
 Reals = npt.NDArray[np.float32]
 
 LOGISTIC_ONE_ABOVE = np.float32(16.619047164916992188)
-"""Where 1 / (1 + exp(-x)) rounds to 1 in float32, and the reference says so without computing it."""
+"""Cutoff of the reference above which 1 / (1 + exp(-x)) is 1 in float32."""
 LOGISTIC_EXP_BELOW = np.float32(-9.0)
-"""Where it differs from exp(x) by so little that the reference computes that."""
+"""Cutoff of the reference below which it computes exp(x) instead."""
 HIGHER_RESOLUTION = 7
-"""Bits that HARD_SWISH raises its input by, so that it fills 16."""
+"""Bits by which HARD_SWISH shifts its 8-bit input left, to 16-bit fixed point."""
 LARGEST_16 = (1 << 15) - 1
 
 
@@ -70,9 +70,9 @@ def hard_swish(call: PatchCall) -> Values:
     fine_scale = scale_of(source) * np.float32(1.0 / (1 << HIGHER_RESOLUTION))
     mantissa, exponent = quantize_multiplier(float(fine_scale / scale_of(output)))
     gate_mantissa, gate_exponent = quantize_multiplier(float(fine_scale / np.float32(3.0 / 32768.0)))
-    fine = (_codes(call) - zero_point_of(source)) << HIGHER_RESOLUTION
+    fine = (_all_values(call) - zero_point_of(source)) << HIGHER_RESOLUTION
     scaled = _rounded_product(fine, int(reduced_mantissa(np.asarray(mantissa, np.int64))))
-    # The gate, x / 3 in Q0.15, saturates at -1 and 1, by the doubling after the product if not before.
+    # The gate, x / 3 in Q0.15, saturates at -1 and 1, before the product or when it is doubled after it.
     gate = _saturated(fine << max(gate_exponent - 1, 0))
     gate = _rounded_product(gate, int(reduced_mantissa(np.asarray(gate_mantissa, np.int64))))
     if gate_exponent > 0:
@@ -92,7 +92,7 @@ def leaky_relu(call: PatchCall) -> Values:
         x = call.first.rectangle(call.region, 0)
         return np.where(x > 0, x, x * alpha)
     source, output = call.first.tensor, call.output
-    centred = _codes(call) - zero_point_of(source)
+    centred = _all_values(call) - zero_point_of(source)
     identity = float(scale_of(source) / scale_of(output))
     slope = float(scale_of(source) * alpha / scale_of(output))
     if slope < 0:
@@ -106,9 +106,9 @@ def leaky_relu(call: PatchCall) -> Values:
 
 
 def _looked_up(call: PatchCall, function: Callable[[Values], Reals]) -> Integers:
-    """A float32 function of the real values, rounded to the output's codes."""
+    """A float32 function of the real values, quantized, by a table."""
     source, output = call.first.tensor, call.output
-    real = scale_of(source) * (_codes(call) - zero_point_of(source)).astype(np.float32)
+    real = scale_of(source) * (_all_values(call) - zero_point_of(source)).astype(np.float32)
     rescaled = round_half_away(function(real).astype(np.float32) * (np.float32(1.0) / scale_of(output)))
     return _by_table(call, np.clip(rescaled.astype(np.int64) + zero_point_of(output), *integer_range(output)))
 
@@ -127,13 +127,13 @@ def _elu(x: Values) -> Reals:
 
 
 def _exp(x: Values) -> Reals:
-    """exp rounded to float32, as C's expf does it; what is beyond float32 is infinite."""
+    """exp rounded to float32, as C's expf; infinite beyond the range of float32."""
     with np.errstate(over="ignore"):
         return np.exp(x.astype(np.float64)).astype(np.float32)
 
 
-def _codes(call: PatchCall) -> Integers:
-    """Every code of the input's type, int64 (256,)."""
+def _all_values(call: PatchCall) -> Integers:
+    """Every value of the input's type, int64 (2**bits,)."""
     source = call.first.tensor
     if source.bits > 8:
         raise UserError(
@@ -144,14 +144,14 @@ def _codes(call: PatchCall) -> Integers:
 
 
 def _by_table(call: PatchCall, table: Integers) -> Integers:
-    """The entry of each element's code, the first entry being that of the lowest code."""
-    codes = call.first.rectangle(call.region, 0).astype(np.int64)
-    entries: Integers = table[codes - integer_range(call.first.tensor)[0]]
+    """The table entry of each element; the first entry is that of the smallest value."""
+    values = call.first.rectangle(call.region, 0).astype(np.int64)
+    entries: Integers = table[values - integer_range(call.first.tensor)[0]]
     return entries
 
 
 def _rounded_product(a: Integers, b: int) -> Integers:
-    """a * b / 2**15 of 16-bit numbers, rounded, ties up."""
+    """a * b / 2**15 for 16-bit numbers, rounded, ties up."""
     product: Integers = np.minimum((a * b + (1 << 14)) >> 15, LARGEST_16)
     return product
 

@@ -1,9 +1,9 @@
-"""What a traced run keeps in addition to its bytes: who wrote each of them last, and which were touched at all.
+"""Trace of a run: the buffer through which each byte was last written, and the bytes that were read or written.
 
-The trace makes a run its own judge. A read that meets a byte which its buffer did not write is an error at once,
-whether or not the value happens to be right. So is a read of a ring at a row that another row has replaced, and so is a
-write to a byte that the same step reads through another buffer, which would spoil the input of any kernel that reads
-while it writes. Through the same buffer it is allowed: that is what working in place means.
+Errors are detected whatever the values are: a read of a byte that was last written through another buffer; a read of a
+row that has been replaced in its row cache; and a write to a byte that the same step reads through another buffer,
+which would corrupt the input of a kernel that reads while it writes. Writes through the same buffer are in-place
+operation.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ NOBODY = -1
 
 
 class Watch:
-    """The record of one run."""
+    """Trace of one run."""
 
     def __init__(self, buffers: tuple[Buffer, ...], memory_bytes: int) -> None:
         self._buffers = buffers
         self.written = np.zeros(memory_bytes, bool)
         self.read = np.zeros(memory_bytes, bool)
         self._writer = np.full(memory_bytes, NOBODY, np.int32)
-        self._reader = np.full(memory_bytes, NOBODY, np.int32)  # in the present step
+        self._reader = np.full(memory_bytes, NOBODY, np.int32)  # in the current step
         self._blocks_read: list[LineBlock] = []
         self._rows: dict[int, npt.NDArray[np.int64]] = {}
-        """For each row cache, the row of the tensor that each of its rows holds."""
+        """For each row cache, the row of the tensor in each of its rows."""
 
     def begin_step(self) -> None:
-        """Forget what the step before has read."""
+        """Clear the reads of the step before."""
         for block in self._blocks_read:
             block.set(self._reader, NOBODY)
         self._blocks_read.clear()
 
     def note_read(self, buffer: int, blocks: Sequence[LineBlock]) -> None:
-        """A step reads blocks through a buffer.
+        """Record that a step reads blocks through a buffer.
 
         Raises:
-            ValueError: another buffer, or none, wrote there last.
+            ValueError: bytes of them were last written through another buffer, or never.
         """
         for block in blocks:
             block.set(self.read, True)
@@ -57,10 +57,10 @@ class Watch:
                 )
 
     def note_write(self, buffer: int, blocks: Sequence[LineBlock]) -> None:
-        """A step writes blocks through a buffer.
+        """Record that a step writes blocks through a buffer.
 
         Raises:
-            ValueError: it reads bytes there through another buffer.
+            ValueError: the step reads bytes of them through another buffer.
         """
         for block in blocks:
             readers = block.get(self._reader)
@@ -74,10 +74,10 @@ class Watch:
             block.set(self._writer, buffer)
 
     def note_ring_read(self, access: Access) -> None:
-        """Rows of a ring are read.
+        """Check a read of rows of a row cache.
 
         Raises:
-            ValueError: it holds other rows now.
+            ValueError: the row cache holds other rows.
         """
         buffer = self._buffers[access.buffer]
         if buffer.role is not Role.ROW_CACHE:
@@ -89,7 +89,7 @@ class Watch:
             raise ValueError(f"row cache {buffer.name} is read at row {row}, but that row is not there")
 
     def note_ring_write(self, access: Access) -> None:
-        """Rows of a ring are written."""
+        """Record a write of rows to a row cache."""
         buffer = self._buffers[access.buffer]
         if buffer.role is Role.ROW_CACHE:
             rows = np.arange(access.region.top, access.region.bottom)

@@ -1,8 +1,7 @@
-"""TRANSPOSE_CONV: each input pixel adds its filter's values to the output pixels around it.
+"""TRANSPOSE_CONV, gathered for a region of the output.
 
-Computed here the other way round, for a region of the output: a tap (y, x) of the filter brings input row i to output
-row i * stride - padding + y, so it reaches those output rows that are a whole number of strides from there. Padding is
-that of the convolution that would lead from the output back to the input.
+Tap (y, x) of the filter maps input row i to output row i * stride - padding + y, so it contributes to every stride-th
+output row. The padding is that of the convolution from output to input.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def transposed_convolution(call: PatchCall) -> Values:
     zero_point = 0 if is_float else zero_point_of(source.tensor)
     dtype: type[np.number[Any]] = np.float32 if is_float else np.int64
     total: Values = np.zeros((region.rows, region.columns, weights.shape[0]), dtype)
-    # The last tap comes first: so each output adds its inputs from the top left on, as the reference does.
+    # Taps run from the last to the first, so that inputs are added from the top left on, in the reference's order.
     for y in reversed(range(filter_size[0])):
         rows_out, rows_in = _reached(region.top, region.bottom, y - before[0], stride[0], size_in[0])
         for x in reversed(range(filter_size[1])):
@@ -40,12 +39,12 @@ def transposed_convolution(call: PatchCall) -> Values:
             if not rows_in.size or not columns_in.size:
                 continue
             values = source.at(rows_in, columns_in).astype(dtype) - zero_point
-            place, tap = np.ix_(rows_out - region.top, columns_out - region.left), weights[:, y, x].astype(dtype)
+            target, tap = np.ix_(rows_out - region.top, columns_out - region.left), weights[:, y, x].astype(dtype)
             if is_float:
                 for channel in range(values.shape[2]):
-                    total[place] += values[..., channel, np.newaxis] * tap[:, channel]
+                    total[target] += values[..., channel, np.newaxis] * tap[:, channel]
             else:
-                total[place] += values @ tap.T
+                total[target] += values @ tap.T
     total = total.reshape(-1, weights.shape[0])
     return finish_float(call, total, bias_at=3) if is_float else finish_integer(call, total, bias_at=3)
 

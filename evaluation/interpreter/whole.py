@@ -1,4 +1,4 @@
-"""The network without a plan: each tensor whole, each operator once. What every plan must agree with."""
+"""Run a network without a plan, operator by operator over whole tensors: the reference for every plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_whole(graph: Graph, frame: np.ndarray) -> Mapping[int, Values]:
         Every activation by tensor index, of the tensor's own shape and dtype.
 
     Raises:
-        UserError: an operator has no kernel, or the frame does not fit the input.
+        UserError: an operator cannot be interpreted, or the frame does not fit the input.
     """
     values = {graph.inputs[0]: as_input(graph, frame)}
     for operator in graph.operators:
@@ -46,8 +46,13 @@ def run_whole(graph: Graph, frame: np.ndarray) -> Mapping[int, Values]:
 
 
 def as_input(graph: Graph, frame: np.ndarray) -> Values:
-    """The frame as the input tensor's shape and dtype. Bytes of a camera become int8 by subtracting 128, which is what
-    int8 inputs of the 8-bit image range mean; nothing else is converted."""
+    """The frame with the input tensor's shape and dtype.
+
+    A uint8 frame of an int8 input is converted by subtracting 128; other types must be equal.
+
+    Raises:
+        UserError: the frame has another dtype or number of elements, or the network several inputs.
+    """
     tensor = graph.tensors[_only_input(graph)]
     if frame.dtype == np.uint8 and tensor.dtype == "int8":
         frame = (frame ^ np.uint8(0x80)).view(np.int8)

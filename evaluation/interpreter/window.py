@@ -1,4 +1,4 @@
-"""Where a sliding window is: padding from the global geometry, and the input a region of the output needs."""
+"""Geometry of sliding windows: padding, and the input region under a region of the output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evaluation.interpreter.patch import PatchCall
 
 @dataclass(frozen=True)
 class Window:
-    """A filter's footprint along rows and columns."""
+    """Size, stride, dilation and padding of a filter, (rows, columns) each."""
 
     filter: tuple[int, int]
     stride: tuple[int, int]
@@ -20,7 +20,7 @@ class Window:
     """Padding above and to the left, elements."""
 
     def needs(self, region: Region) -> Region:
-        """The input rectangle under a region of the output; it reaches over the edge where there is padding."""
+        """The input rectangle under a region of the output, padding included."""
         spans = []
         for axis, (first, last) in enumerate(((region.top, region.bottom - 1), (region.left, region.right - 1))):
             reach = (self.filter[axis] - 1) * self.dilation[axis] + 1
@@ -30,7 +30,7 @@ class Window:
 
 
 def padding_before(size_in: int, size_out: int, filter_size: int, stride: int, dilation: int, padding: str) -> int:
-    """Padding above (or left of) a whole tensor: SAME puts the odd element after, VALID has none."""
+    """Padding above (or left of) a tensor; an odd element of SAME padding is below (or right)."""
     if padding == "VALID":
         return 0
     reach = (filter_size - 1) * dilation + 1
