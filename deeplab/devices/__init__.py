@@ -1,6 +1,6 @@
-"""Devices that an exported network is run on: built for the device, started there, and measured.
+"""Runs exported networks on devices, and measures the memory they use.
 
-`run` returns the outputs and the memory used: a `DeviceRun`. The one device so far is a Cortex-M7 without an
+`run` builds a network for a device, runs it there and returns a `DeviceRun`. The only device is a Cortex-M7 without an
 operating system, emulated by QEMU (`board`).
 """
 

@@ -1,8 +1,7 @@
-"""A Cortex-M7 without an operating system: an exported network, linked with exactly the RAM of its plan.
+"""Runs a network on a Cortex-M7 without an operating system, linked into exactly the RAM of its plan.
 
-QEMU emulates the board (ARM's MPS2, image AN500) and gives the same result every time. Arena and stack are the only
-things in the linked RAM; the code that feeds frames and measures has memory of its own, and the network runs on a stack
-whose end is the end of the memory.
+QEMU emulates the board (ARM MPS2, image AN500) deterministically. The linked RAM holds the arena and the stack only,
+the end of the stack at the end of the memory; the code that provides frames and measures has memory of its own.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ class Board:
 
     name: str
     machine: str
-    """QEMU's name of the board."""
+    """Name of the board in QEMU."""
     instruction_set: str
     """Name of the instruction set in the table of stack bounds and in targets."""
     processor: tuple[str, ...]
-    """Flags of compilers that choose the processor."""
+    """Compiler flags that select the processor."""
     flash: tuple[int, int]
-    """First address and bytes of the memory that code and constants are in."""
+    """Address and bytes of the memory of code and constants."""
     memories: tuple[tuple[int, int], ...]
-    """First address and bytes of writable memories: nothing is mapped below any of them."""
+    """Address and bytes of each writable memory; nothing is mapped directly below them."""
 
 
 CORTEX_M7 = Board(
@@ -62,7 +61,7 @@ CORTEX_M7 = Board(
 
 
 def missing_tools() -> str:
-    """The tools to install before a run on a board, in words; "" where none is missing."""
+    """A message with the missing tools and the packages to install; "" if none is missing."""
     tools = {"arm-none-eabi-gcc": "gcc-arm-none-eabi", "qemu-system-arm": "qemu-system-arm"}
     missing = {package: tool for tool, package in tools.items() if shutil.which(tool) is None}
     if not missing:
@@ -85,13 +84,13 @@ def run(
     Args:
         plan: for a target whose weights are in flash, and of this board's instruction set.
         frames: each as `as_input` takes it; at least one.
-        folder: where sources, program and results are written.
-        compiler: compiles network and kernels; flags of the processor are added. The linker is always gcc.
+        folder: for sources, program and results.
+        compiler: command that compiles network and kernels; the flags of the processor are added. The linker is gcc.
         flags: further flags of the compiler.
 
     Raises:
         UserError: a tool is missing, or the plan is for another kind of memory.
-        BrokenProgramError: the program does not fit the planned memory, faulted there, or did not end.
+        BrokenProgramError: the program does not fit the planned memory, faulted, or exceeded its time limit.
     """
     missing = missing_tools()
     if missing:
@@ -155,7 +154,7 @@ def _linked(
 
 
 def _memories(plan: Plan, board: Board) -> tuple[tuple[int, int], tuple[int, int]]:
-    """A memory for the network, the first that is large enough, and another for the measuring code."""
+    """The first memory that is large enough for the network, and another one for the measuring code."""
     needed = plan.peak_memory_bytes + _GUARD_BYTES
     for at, memory in enumerate(board.memories):
         if needed <= memory[1]:

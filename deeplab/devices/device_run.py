@@ -1,4 +1,4 @@
-"""Results of a run on a device."""
+"""Result of a run on a device."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class DeviceRun:
-    """Outputs of a network on a device, and the memory that it took there."""
+    """Outputs of a network on a device, and the memory it used."""
 
     device: str
     outputs: np.ndarray
     """uint8 (frames, bytes of all outputs)."""
     outputs_equal: bool
-    """Whether each frame's outputs are the same with either pattern in the arena before."""
+    """Whether the outputs of each frame are equal with both fill patterns of the arena."""
     ram_bytes: int
-    """Size of the memory that arena and stack were linked into: exactly the RAM of the plan."""
+    """Size of the memory of arena and stack: exactly the RAM of the plan."""
     stack_room_bytes: int
-    """The part of `ram_bytes` left for the stack, at its bottom: a deeper stack leaves the memory and faults."""
+    """Part of `ram_bytes` for the stack, at its bottom; a deeper stack faults."""
     stack_bytes: int
-    """Deepest stack, from the call of `network_run` on."""
+    """Deepest stack below the call of `network_run`."""
     high_water_bytes: int
-    """One past the highest byte of the arena that was touched, on any frame."""
+    """One past the highest byte of the arena that was written for any frame."""
     guards_intact: bool
-    """Whether the memory behind the arena was left as it was."""
+    """Whether the guard after the arena is unchanged."""
 
     @property
     def is_within_plan(self) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m deeplab.runtime NETWORK.tflite --out DIR`: the network as a C program, checked and timed if asked."""
+"""`python -m deeplab.runtime NETWORK.tflite --out DIR`: exports a network as a C program, and checks and times it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from evaluation.planner.show import arguments
 
 DIFFERENT_STATUS = 1
 FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-w")
-"""As the Makefile's; what a compiler of the user's own warns of is no mistake of the user's."""
+"""Flags of the Makefile; warnings are off, since the user cannot act on them."""
 _running = partial(typer.Option, rich_help_panel="Running (needs a C compiler)")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -79,8 +79,8 @@ def runtime(
 
 
 def _inputs(graph: Graph, check: Path | None) -> list[tuple[str, np.ndarray]]:
-    """Read before the work begins, as whatever may be missing is looked for then."""
-    from deeplab.runtime.inputs import random_input, read_inputs  # loads Pillow, only wanted here
+    """The inputs of --check and --bench, read before the network is planned, so that errors are reported early."""
+    from deeplab.runtime.inputs import random_input, read_inputs  # loads Pillow, which is needed only here
     from deeplab.runtime.program import compiler
 
     if compiler() is None:
@@ -106,7 +106,7 @@ def _show_plan(graph: Graph, made: Plan, out: Path, asked: str) -> None:
 def _run(
     graph: Graph, made: Plan, out: Path, inputs: list, timed: Path | None, target: str | None, compared: bool
 ) -> bool:
-    """Build what was written, a copy of it, and check and time it; whether all that was checked is equal."""
+    """Build a copy of the written program, check and time it; returns whether all checked outputs are equal."""
     from rich.console import Console
 
     from deeplab.runtime.agreement import agreements

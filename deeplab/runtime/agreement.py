@@ -1,4 +1,4 @@
-"""How much of what the C program computes equals what the numpy interpreter computes by the same plan."""
+"""Comparison of the outputs of the C program with those of the NumPy interpreter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evaluation.planner.ir.plan_types import Plan
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one input: values of all outputs, label pixels where the output is a label map."""
+    """Number of output values for one input, and how many are equal; the values of a label map are its pixels."""
 
     name: str
     equal: int
@@ -31,7 +31,7 @@ class Agreement:
 def agreements(
     graph: Graph, plan: Plan, program: Program, inputs: Iterable[tuple[str, np.ndarray]]
 ) -> Iterator[Agreement]:
-    """Run both on each (name, input); equal means bit for bit, floats too."""
+    """Run both on each (name, input) by the same plan; equality is bit-exact, for floats, too."""
     for name, values in inputs:
         program.run(values, fill=0xA5)
         equal = total = 0
@@ -49,4 +49,4 @@ def _values(output: Tensor, data: np.ndarray) -> np.ndarray:
         rows, columns, channels = extent(output)
         return unpack_rows(data.reshape(rows, -1), output.bits, columns * channels, output.dtype).reshape(-1)
     width = data.size // output.elements
-    return data.view(output.dtype if width == np.dtype(output.dtype).itemsize else f"<u{width}")  # or a label's
+    return data.view(output.dtype if width == np.dtype(output.dtype).itemsize else f"<u{width}")  # or a label map

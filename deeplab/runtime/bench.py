@@ -1,4 +1,4 @@
-"""The program's time next to that of the same network untiled, and in LiteRT."""
+"""Latency of the program, compared with the untiled program and with LiteRT."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from evaluation.planner.plan import plan
 
 @dataclass(frozen=True)
 class Bench:
+    """Latencies on one input."""
+
     seconds: Mapping[str, float]
-    """Median of each program's turns; the first is the program itself."""
+    """Median seconds of each program; the first is the program itself."""
     problems: Sequence[str]
-    """Why another runtime has no time."""
+    """Reasons for which a runtime was not timed."""
 
 
 def bench(
@@ -36,14 +38,14 @@ def bench(
     folder: Path,
     flags: tuple[str, ...],
 ) -> Bench:
-    """Time one input in all of them, turn by turn.
+    """Time one input in all programs, interleaved.
 
     Args:
-        program: the network as it was planned.
-        network: its file, for LiteRT.
-        values: the input.
-        folder: where the untiled program may be built.
-        flags: the compiler's.
+        program: the network by its plan.
+        network: .tflite file, for LiteRT.
+        values: the input, as `as_input` takes it.
+        folder: for the build of the untiled program.
+        flags: of the compiler.
     """
     untiled_plan = plan(graph, 1, target)
     write_sources(graph, untiled_plan, folder)

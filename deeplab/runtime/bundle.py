@@ -1,4 +1,4 @@
-"""The emitted program as a folder that can be handed on: sources, Makefile, the command's source, plan and README."""
+"""Writes the exported folder: C sources, Makefile, command, plan and README."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from evaluation.planner.ir.plan_types import Plan
 
 SUMS = "SHA256SUMS"
 _PRODUCTS = {"network", "network-static", "network-proof", "main.o", "network.o", "kernels.o", ".flags", SUMS}
-"""What the Makefile makes, and the list of sums itself."""
+"""Files that the Makefile builds, and the list of checksums."""
 
 
 def write_bundle(graph: Graph, plan: Plan, out: Path, companions: Mapping[str, bytes] | None = None) -> None:
-    """Write the program of a planned network to the folder `out`, which may hold an older one, untouched since.
+    """Write the program of a planned network to the folder `out`, which may hold an unmodified older one.
 
     Args:
-        companions: other files that belong to it, by name.
+        companions: contents of further files, by name.
 
     Raises:
-        UserError: the network cannot be emitted, or the folder holds something else or cannot be written.
+        UserError: the network cannot be emitted, or the folder holds other files or cannot be written.
     """
     check_folder(out)
     contents = {name: text.encode() for name, text in bundle_texts(graph, plan).items()} | dict(companions or {})
@@ -44,7 +44,7 @@ def write_bundle(graph: Graph, plan: Plan, out: Path, companions: Mapping[str, b
 
 
 def bundle_texts(graph: Graph, plan: Plan) -> dict[str, str]:
-    """The files of the folder, by name."""
+    """The texts of the files, by name."""
     if len(graph.inputs) != 1:
         raise UserError(f"{graph.name} has {len(graph.inputs)} inputs; the C program takes networks of one input")
     made = tables(graph, plan)
@@ -61,10 +61,10 @@ def bundle_texts(graph: Graph, plan: Plan) -> dict[str, str]:
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a folder in which something would be lost.
+    """Refuse a folder in which other or modified files would be overwritten.
 
     Raises:
-        UserError: it is a file, cannot be made or written, or holds what `write_bundle` did not write.
+        UserError: it is a file, cannot be created or written, or holds files that `write_bundle` did not write.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give the name of a folder")
@@ -82,7 +82,7 @@ def check_folder(out: Path) -> None:
 
 
 def _sums_in(out: Path) -> dict[str, str]:
-    """Sum by file name, as the folder's list says."""
+    """Checksum by file name, from the folder's list."""
     try:
         lines = (out / SUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -94,5 +94,5 @@ def _sums_in(out: Path) -> dict[str, str]:
 def _sum_of(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:  # a folder, or not readable: not ours
+    except OSError:  # a folder, or not readable
         return ""

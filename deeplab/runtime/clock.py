@@ -1,4 +1,4 @@
-"""Times of several programs, taken turn by turn, so that what else the machine does falls on all of them alike."""
+"""Interleaved timing of several programs, so that other load of the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from statistics import median
 
 Run = Callable[[], float]
-"""One run; its seconds."""
+"""Runs once; returns the seconds."""
 
 ROUNDS = 7
 
 
 def interleaved(runs: Mapping[str, Run], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median seconds of each, after one round that does not count."""
+    """Median seconds of each program; the first of `rounds` + 1 rounds is a warm-up."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():

@@ -1,4 +1,4 @@
-"""The text of main.c: the network as a command that reads an image and writes a label map."""
+"""The text of main.c: a command that reads an image and writes a label map."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evaluation.graph.regions import extent
 
 
 def main_c(made: Tables) -> str:
-    """The text of main.c, all of its parts in one file."""
+    """The text of main.c, with its headers inlined."""
     graph, plan = made.graph, made.plan
     source, output = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     values = values_of_pixel(graph, plan)
@@ -37,7 +37,7 @@ def main_c(made: Tables) -> str:
 
 
 def _outputs(made: Tables) -> str:
-    """What --raw writes; a label map's type is what the program keeps, not what the file says."""
+    """Types and shapes of the outputs of --raw; the type of a label map is the program's, not that of the file."""
     described_outputs = [described(made.graph.tensors[index]) for index in made.graph.outputs]
     labels = label_map(made.graph, made.plan)
     if labels is not None:

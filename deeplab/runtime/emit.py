@@ -1,4 +1,4 @@
-"""From a graph and its plan to the text of the C program: constants, tables and entry points."""
+"""Emits the C program of a planned graph: constants, tables and entry points."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ _WIDTH = 116
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """All that the program's text is made of."""
+    """Loops, descriptors and constants from which the text of a program is written."""
 
     graph: Graph
     plan: Plan
     loops: tuple[Loop, ...]
     layers: tuple[tuple[str, KernelDescriptor, str], ...]
-    """(C name, layer, comment), each layer once."""
+    """(C name, descriptor, comment) of each descriptor."""
     names: dict[tuple[int, int], str]
-    """C name of the layer of a call, by (section, position)."""
+    """C name of the descriptor of a call, by (section, position)."""
     constants: tuple[Constant, ...]
 
     @property
     def parts(self) -> list[str]:
-        """The parts of `c/` that its layers need."""
+        """The parts of `c/` with the kernels of the program."""
         return sorted({layer.kernel.part for _, layer, _ in self.layers})
 
 
 def tables(graph: Graph, plan: Plan) -> Tables:
-    """Loops, layers and constants of the program.
+    """Loops, descriptors and constants of the program of a planned graph.
 
     Raises:
-        UserError: an operator has no C kernel, the plan is of another network, or a buffer is where its elements must
-            not begin.
+        UserError: an operator has no C kernel, the plan is of another network, or the address of a buffer is not a
+            multiple of its element size.
     """
     graph = as_stored(graph, plan.target)
     _check_alignment(graph, plan)
@@ -134,24 +134,24 @@ def network_h(made: Tables) -> str:
 
 
 def kernels_h(made: Tables) -> str:
-    """The text of kernels.h, with the layers that the network has."""
+    """The text of kernels.h, with the descriptor structs of the network's kernels."""
     return kernel_texts(made.parts)[0]
 
 
 def kernels_c(made: Tables) -> str:
-    """The text of kernels.c: the interpreter of the tables and the kernels that the network needs."""
+    """The text of kernels.c: the loop over the tables, and the network's kernels."""
     return kernel_texts(made.parts)[1]
 
 
 def outside_bytes(plan: Plan) -> int:
-    """Bytes of a frame outside the arena, 0 if there is none; planned whole, or in chunks that follow one another."""
+    """Bytes of a frame outside the arena, whole or in contiguous chunks; 0 if there is none."""
     outside = [buffer for buffer in plan.buffers if buffer.role is Role.EXTERNAL_FRAME]
     end = max((buffer.offset + buffer.size_bytes for buffer in outside), default=0)
     return end - min((buffer.offset for buffer in outside), default=0)
 
 
 def label_map(graph: Graph, plan: Plan) -> tuple[int, int, int] | None:
-    """(rows, columns, bytes of a label) if the network's first output is a label map."""
+    """(rows, columns, bytes of a label) of a label map as the network's first output, else None."""
     output = graph.tensors[graph.outputs[0]]
     for buffer in plan.buffers:
         if buffer.role is Role.LABELS and graph.outputs[0] in buffer.tensors:
@@ -178,7 +178,7 @@ def _title(graph: Graph, call: LoopCall) -> str:
 
 
 def _safe(text: str) -> str:
-    """Text for a comment."""
+    """Text that is safe in a C comment."""
     return re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
 
 
@@ -203,7 +203,7 @@ def _numbers(values: np.ndarray) -> str:
     elif values.dtype == np.int64:
         items = (f"{value}LL" for value in values.tolist())
     elif values.dtype.itemsize == 1:
-        # wrapped by count: a network has millions of these
+        # wrapped by count, not by width: a network has millions
         text = values.tolist()
         return ",\n".join(",".join(map(str, text[at : at + 32])) for at in range(0, len(text), 32))
     else:
@@ -212,7 +212,7 @@ def _numbers(values: np.ndarray) -> str:
 
 
 def _float(value: float | np.floating) -> str:
-    """A float constant that means exactly this float32."""
+    """A hexadecimal float constant, exact."""
     number = float(value)
     if np.isinf(number) or np.isnan(number):
         raise UserError("a constant of the network is not a finite number; train or export it again")
@@ -319,16 +319,17 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def offset_at_start(graph: Graph, plan: Plan, tensor: int) -> int:
+    """Address of an input before the first step."""
     return _contiguous(graph, plan, tensor, [buffer.lower == 0 for buffer in plan.buffers])[0]
 
 
 def offset_and_size_at_end(graph: Graph, plan: Plan, tensor: int) -> tuple[int, int]:
-    """(byte, size) of an output after the run."""
+    """(address, bytes) of an output after the last step."""
     return _contiguous(graph, plan, tensor, [buffer.upper == len(plan.steps) for buffer in plan.buffers])
 
 
 def _contiguous(graph: Graph, plan: Plan, tensor: int, is_there: Sequence[bool]) -> tuple[int, int]:
-    """(byte, size) of a tensor that is whole in the buffers marked; its chunks follow one another."""
+    """(address, bytes) of a tensor that is stored whole, or in contiguous chunks, in the buffers marked."""
     found = []
     for buffer, there in zip(plan.buffers, is_there, strict=True):
         if there and tensor in buffer.tensors and buffer.role not in (Role.TILE, Role.ROW_CACHE):
@@ -349,7 +350,7 @@ def _contiguous(graph: Graph, plan: Plan, tensor: int, is_there: Sequence[bool])
 
 
 def _check_alignment(graph: Graph, plan: Plan) -> None:
-    """A target may align to less than the elements that are in a buffer; not every processor could read them."""
+    """Refuse buffers that the target aligns to less than their element size, which not every processor can read."""
     has_wide_sums = any(tensor.dtype == "int16" for tensor in graph.tensors)
     for buffer in plan.buffers:
         hosted = [graph.tensors[tensor].bits for tensor in buffer.tensors if tensor < len(graph.tensors)]
@@ -367,7 +368,7 @@ def _check_alignment(graph: Graph, plan: Plan) -> None:
 
 
 def _held_bytes(graph: Graph, buffer: Buffer) -> int:
-    """Bytes that a buffer's rows take, where it may be larger; a label is as wide as its buffer says."""
+    """Bytes of a buffer's rows, without unused bytes at its end; of a label map the whole buffer."""
     if buffer.role is Role.LABELS:
         return buffer.size_bytes
     host = graph.tensors[buffer.tensors[0]]

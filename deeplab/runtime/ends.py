@@ -1,4 +1,4 @@
-"""What goes into a network and what comes out of it, as a person names it: a camera's image, classes of pixels."""
+"""Kinds of a network's input and output: image, label map, class scores of pixels, or tensor."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from evaluation.graph import Graph, Tensor
 from evaluation.planner.ir.plan_types import Plan
 
 _SUFFIXES = {1: "pgm", 3: "ppm"}
-"""Of netpbm's binary images, by channels."""
+"""File suffix of netpbm's binary images, by number of channels."""
 _MOST_CLASSES = 256
 
 
 def takes_images(graph: Graph) -> bool:
-    """Whether the input is a camera's: bytes, of one or three channels."""
+    """Whether the input is an image: int8 or uint8, of one or three channels."""
     source = graph.tensors[graph.inputs[0]]
     return len(source.shape) == 4 and source.dtype in ("uint8", "int8") and source.shape[3] in _SUFFIXES
 
 
 def image_suffix(graph: Graph) -> str:
-    """Of the images it takes; where it takes none, of the usual ones."""
+    """Suffix of input images; that of colour images for a network without image input."""
     return _SUFFIXES.get(graph.tensors[graph.inputs[0]].shape[-1], "ppm")
 
 
 def values_of_pixel(graph: Graph, plan: Plan) -> int:
-    """Of the first output: 1 in a label map, one for each class in logits or probabilities; 0 if it is neither."""
+    """Values of a pixel of the first output: 1 for a label map, the number of classes for scores, 0 for other
+    outputs."""
     if label_map(graph, plan):
         return 1
     output = graph.tensors[graph.outputs[0]]
@@ -33,14 +34,15 @@ def values_of_pixel(graph: Graph, plan: Plan) -> int:
 
 
 def is_segmentation(graph: Graph, plan: Plan) -> bool:
-    """Whether it takes images and says the class of each pixel."""
+    """Whether a network takes images and gives the class, or class scores, of each pixel."""
     return takes_images(graph) and values_of_pixel(graph, plan) > 0
 
 
 def described(tensor: Tensor) -> str:
+    """Dtype and shape of a tensor."""
     return f"{tensor.dtype} {tensor.shape}"
 
 
 def plain(text: str) -> str:
-    """Text that may stand in a comment, or between quotes, of C, and in a line of Markdown."""
+    """Text that is safe in C comments and strings, and in Markdown."""
     return "".join(letter if " " <= letter <= "~" and letter not in '"\\*?`|' else "_" for letter in text)

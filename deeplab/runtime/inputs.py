@@ -1,4 +1,4 @@
-"""Images, and tensors' bytes, as inputs of a network."""
+"""Network inputs from image files and from files of a tensor's bytes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _BYTES = ".bin"
 
 
 def read_inputs(graph: Graph, path: Path) -> list[tuple[str, np.ndarray]]:
-    """(file name, values as `as_input` takes them) of an image, of a tensor's bytes (.bin), or of each in a folder.
+    """(file name, values as `as_input` takes them) of an image, a file of a tensor's bytes (.bin), or a folder of
+    these.
 
-    An image is resized to the network's size as in scoring; for a float network its bytes are brought to [-1, 1].
+    Images are resized to the network's size as in scoring; for a float network pixels are scaled to [-1, 1].
 
     Raises:
-        UserError: there are none, one cannot be read, or does not fit the network's input.
+        UserError: there are no files, or one cannot be read or does not fit the network's input.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; expected images")
@@ -37,7 +38,7 @@ def read_inputs(graph: Graph, path: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def random_input(graph: Graph) -> np.ndarray:
-    """Noise, the same in each run: for the clock, what the input holds makes no difference."""
+    """A fixed random input, for timing, which does not depend on the values."""
     source = graph.tensors[graph.inputs[0]]
     noise = np.random.default_rng(0).integers(0, 256, source.shape, dtype=np.uint8)
     if source.dtype in ("uint8", "int8"):

@@ -1,4 +1,4 @@
-"""What the C program knows of one operator: which kernel runs it, and the constants that the kernel reads."""
+"""Descriptors of kernel calls: the kernel, and the constants that it reads."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """An array of the program. Two of one name hold the same values, or the longer begins with the shorter's."""
+    """A constant array of the program. Of two with one name, the shorter is a prefix of the longer."""
 
     name: str
     values: np.ndarray
-    """One axis, of the type it has in C."""
+    """(n,), of the dtype of the C type."""
 
 
 Value = int | float | bool | np.floating | None | Constant | tuple[int | float, ...]
 Fields = dict[str, Value]
-"""Members of a struct by name; one of `plain` as `plain.NAME`. A `Constant` becomes a pointer to it, None a null
-pointer; what is left out is 0."""
+"""Members of a struct by name, those of `plain` as `plain.NAME`. A `Constant` is emitted as a pointer, None as NULL;
+omitted members are 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class KernelDescriptor:
-    """The kernel of one call and its constants: `static const struct STRUCT layer_N = {FIELDS};`."""
+    """The kernel of a call and the members of its struct: `static const struct STRUCT layer_N = {FIELDS};`."""
 
     kernel: Kernel
     fields: Fields
@@ -48,32 +48,34 @@ class KernelDescriptor:
 
 @dataclass(frozen=True, eq=False)
 class KernelSite:
-    """One call, as those who fill descriptors see it."""
+    """A call and its graph, from which a descriptor is filled."""
 
     graph: Graph
     call: LoopCall
 
     @property
     def number(self) -> int:
-        """Index of the first operator: what the layer is numbered by."""
+        """Index of the first operator, which numbers the descriptor."""
         return self.call.operators[0]
 
     @property
     def operator(self) -> Operator:
+        """The first operator of the call."""
         return self.graph.operators[self.call.operators[0]]
 
     @property
     def last(self) -> Operator:
-        """The operator whose output is written: the second of two that are fused."""
+        """The last operator of the call, whose output is written."""
         return self.graph.operators[self.call.operators[-1]]
 
     @property
     def kinds(self) -> tuple[str, ...]:
+        """TFLite names of the operators of the call."""
         return tuple(self.graph.operators[index].kind for index in self.call.operators)
 
     @property
     def source(self) -> Tensor:
-        """The first input that is not constant.
+        """The first non-constant input.
 
         Raises:
             UserError: there is none.
@@ -84,25 +86,26 @@ class KernelSite:
 
     @property
     def output(self) -> Tensor:
+        """The first output of the last operator."""
         return self.graph.tensors[self.last.outputs[0]]
 
     @property
     def is_packed(self) -> bool:
-        """Whether the weights are narrow or sparse, so that each output channel's come through scratch."""
+        """Whether the weights are narrower than their type or sparse, so that they are unpacked into scratch."""
         return needs_unpacking(self.graph, self.number)
 
     def tensor(self, position: int) -> Tensor | None:
-        """The operator's input at a position, None if left out."""
+        """The operator's input tensor at a position, None if omitted."""
         inputs = self.operator.inputs
         if position >= len(inputs) or inputs[position] == ABSENT:
             return None
         return self.graph.tensors[inputs[position]]
 
     def required_tensor(self, position: int) -> Tensor:
-        """The operator's input at a position.
+        """The operator's input tensor at a position.
 
         Raises:
-            UserError: it is left out, though the kernel cannot do without.
+            UserError: it is omitted, but required.
         """
         tensor = self.tensor(position)
         if tensor is None:
@@ -110,14 +113,14 @@ class KernelSite:
         return tensor
 
     def constant(self, position: int) -> np.ndarray | None:
-        """The values of a constant input, None if left out."""
+        """The values of a constant input, None if omitted."""
         return None if self.tensor(position) is None else self.required_constant(position)
 
     def required_constant(self, position: int) -> np.ndarray:
         """The values of a constant input.
 
         Raises:
-            UserError: it is left out, though the kernel cannot do without, or has no values.
+            UserError: it is omitted, but required, or has no values.
         """
         tensor = self.required_tensor(position)
         if tensor.data is None:
@@ -127,14 +130,15 @@ class KernelSite:
         return tensor.data
 
     def name_of(self, what: str, position: int) -> str:
-        """The C name of what is made of a constant input; the same for all operators that share it."""
+        """C name of an array computed from a constant input; equal for all operators that share the input."""
         return f"{what}_{self.operator.inputs[position]}"
 
     def refused(self, why: str) -> UserError:
+        """An error that names the network and the operator."""
         name = shortened(self.operator.name)
         return UserError(f"{shortened(self.graph.name)}: {name} ({' + '.join(self.kinds)}): {why}")
 
 
 Filler = Callable[[KernelSite], Fields]
-"""Gives the members of the struct of a call's kernel."""
+"""Returns the members of the struct of a call's kernel."""
 Fillers = dict[Kernel, Filler]

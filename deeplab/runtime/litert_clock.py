@@ -1,6 +1,6 @@
-"""LiteRT as a process of its own that runs a network when told, and says how long it took.
+"""Timing of a network in LiteRT, in a subprocess that answers line by line.
 
-A network that LiteRT cannot take may end the process it is loaded in; so it has its own, which answers line by line.
+LiteRT may abort its process on a network that it does not support, so it does not run in this one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _READY = "ready"
 
 
 class LiteRTClock:
-    """Times a network in LiteRT, one thread.
+    """Times a network in LiteRT, single thread.
 
     Raises:
         UserError: LiteRT is not installed, refuses the network, or crashed.
@@ -41,9 +41,9 @@ class LiteRTClock:
             text=True,
             cwd=REPOSITORY,
         )
-        assert self._process.stdin is not None  # a pipe, as the next
+        assert self._process.stdin is not None  # both are pipes
         assert self._process.stdout is not None
-        self._questions, self._answers = self._process.stdin, self._process.stdout
+        self._requests, self._answers = self._process.stdin, self._process.stdout
         try:
             answer = self._answer()
             if answer != _READY:
@@ -53,12 +53,16 @@ class LiteRTClock:
             raise
 
     def seconds(self) -> float:
-        """One run."""
+        """Seconds of one run.
+
+        Raises:
+            UserError: LiteRT crashed.
+        """
         try:
-            self._questions.write("run\n")
-            self._questions.flush()
+            self._requests.write("run\n")
+            self._requests.flush()
         except BrokenPipeError:
-            pass  # it is gone, and its answer says so
+            pass  # the process ended, which `_answer` reports
         return float(self._answer())
 
     def _answer(self) -> str:

@@ -1,4 +1,4 @@
-"""What of a process is resident: all of it, libc and kernel stack pages included, by kind of memory. Linux."""
+"""Resident memory of a whole process, libc and stack included, by kind of memory. Linux only."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ _MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ (\S{4}) \S+ \S+ \S+ *(.*)$")
 
 @dataclass(frozen=True)
 class Resident:
-    """Bytes of pages that a process had in memory when it ended; nothing that it touched had been given back."""
+    """Bytes of the resident pages of a process at its exit, before any are freed."""
 
     code_bytes: int
     constants_bytes: int
-    """Read-only pages of the program's file: weights, tables, libc's own."""
+    """Read-only pages of the program: weights, tables, and those of libc."""
     variables_bytes: int
-    """Writable pages: the arena, and libc's own."""
+    """Writable pages: the arena, and those of libc."""
     stack_bytes: int
-    """Arguments and environment included."""
+    """Pages of the stack, arguments and environment included."""
 
     @property
     def total_bytes(self) -> int:
+        """Bytes of all resident pages."""
         return self.code_bytes + self.constants_bytes + self.variables_bytes + self.stack_bytes
 
 
 class Launcher:
-    """Runs programs and counts their pages."""
+    """Runs programs and measures their resident memory."""
 
     def __init__(self, folder: Path) -> None:
         """Build the launcher (`c/program/resident.c`) in a folder.
@@ -52,10 +53,10 @@ class Launcher:
             raise UserError(f"{cc} refuses {PROGRAM / 'resident.c'}: {done.stderr.strip()[:300]}")
 
     def resident(self, command: Sequence[str]) -> Resident:
-        """Run a command (a program's path, then its arguments) to its end.
+        """Run a command (a program's path, then its arguments) to its end; returns its resident memory.
 
         Raises:
-            UserError: it fails, or the system forbids to look.
+            UserError: the command fails, or its memory map cannot be read.
         """
         done = subprocess.run(
             [str(self._program), *command], capture_output=True, text=True, errors="replace", timeout=TIME_LIMIT_S

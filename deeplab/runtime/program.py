@@ -1,4 +1,4 @@
-"""Build an emitted program as a shared library and run it in this process."""
+"""Builds an emitted program as a shared library and runs it in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-ff
 
 
 def write_sources(graph: Graph, plan: Plan, folder: Path) -> Tables:
-    """network.c, network.h, kernels.c and kernels.h of a planned network; what they were made of."""
+    """Write network.c, network.h, kernels.c and kernels.h of a planned network to a folder; returns their tables."""
     made = tables(graph, plan)
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in (
@@ -41,13 +41,13 @@ def compiler() -> str | None:
 
 
 class Program:
-    """An emitted network, loaded."""
+    """An emitted program, compiled and loaded."""
 
     def __init__(self, graph: Graph, plan: Plan, folder: Path, flags: tuple[str, ...] = FLAGS) -> None:
         """Compile the sources in `folder` and load them.
 
         Raises:
-            UserError: there is no compiler, or it refuses the sources.
+            UserError: there is no compiler, or it rejects the sources.
         """
         self._graph, self._plan = graph, plan
         cc = compiler()
@@ -65,11 +65,16 @@ class Program:
 
     @property
     def arena(self) -> np.ndarray:
-        """The program's own arena, uint8 (arena_bytes,); a view, not a copy."""
+        """The arena of the program, uint8 (arena_bytes,); a view."""
         return self._view(self._library.network_arena(), self._plan.arena_bytes)
 
     def run(self, frame: np.ndarray, fill: int | None = None) -> np.ndarray:
-        """The first output's bytes, uint8 (n,), as they are in the arena."""
+        """Run a frame; returns the bytes of the first output as in the arena, uint8 (n,).
+
+        Args:
+            frame: as `as_input` takes it.
+            fill: value of all bytes of the arena before the run; unchanged if None.
+        """
         if fill is not None:
             self.arena[...] = fill
         self._write(frame)
@@ -77,12 +82,12 @@ class Program:
         return self.output(0)
 
     def output(self, index: int) -> np.ndarray:
-        """After a run: an output's bytes, uint8 (n,)."""
+        """A copy of the bytes of an output after a run, uint8 (n,)."""
         size = offset_and_size_at_end(self._graph, self._plan, self._graph.outputs[index])[1]
         return self._view(self._library.network_output(index), size).copy()
 
     def seconds(self, frame: np.ndarray) -> float:
-        """How long one run takes, the frame's copying not in it."""
+        """Seconds of one run, without copying the frame."""
         self._write(frame)
         begin = time.perf_counter()
         self._library.network_run()
@@ -98,6 +103,7 @@ class Program:
 
     @property
     def output_bytes(self) -> int:
+        """Bytes of the first output."""
         return offset_and_size_at_end(self._graph, self._plan, self._graph.outputs[0])[1]
 
     @staticmethod

@@ -1,9 +1,8 @@
-"""Proof that an emitted network does what its plan promises: compile it, run it in a process of its own, and measure.
+"""Proof that an emitted network uses the memory of its plan: compiled, run in a process of its own, and measured.
 
-Two runs on each frame, the arena and guards around it filled with one pattern and then with another: a byte that both
-runs leave as it was is untouched, and a result that depends on what nobody wrote differs. One pattern alone would miss
-a byte that is written with the pattern's own value. The stack is painted and measured in the same way
-(`c/program/proof.c`).
+Each frame runs twice, with the arena and guards around it filled with one pattern and then with another. A byte that
+keeps both patterns was not written, and outputs that depend on uninitialized bytes differ. One pattern alone would miss
+a byte that is written with the pattern's value. The stack is measured in the same way (`c/program/proof.c`).
 """
 
 from __future__ import annotations
@@ -35,56 +34,56 @@ TIME_LIMIT_S = 600
 RUNS = 5
 _MOST_MESSAGE = 300
 _MOST_PADDING_BYTES = 64
-"""Between the last buffer's end and the arena's: less than one alignment unit of any target we know."""
+"""Limit of the padding between the end of the last buffer and that of the arena: one alignment unit of any target."""
 
 
 class BrokenProgramError(Exception):
-    """The program crashed, hung, or stopped with an error."""
+    """The program crashed, exceeded its time limit, or ended with an error."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What running the program showed."""
+    """Measurements of a run of the program."""
 
     outputs: np.ndarray
     """uint8 (frames, bytes of all outputs)."""
     outputs_equal: bool
-    """Whether the outputs of each frame are the same with either pattern in the arena before."""
+    """Whether the outputs of each frame are equal with both patterns."""
     guards_intact: bool
-    """Whether nothing was written just before or just after the arena."""
+    """Whether the guards before and after the arena are unchanged."""
     high_water_bytes: int
-    """One past the highest byte of the arena that was touched, on any frame; the frame's own bytes included."""
+    """One past the highest byte of the arena that was written for any frame, the frame itself included."""
     stack_bytes: int | None
-    """Deepest use below the caller of network_infer; None where the build has no stack of its own."""
+    """Deepest stack below the caller of network_infer; None where the build does not measure it."""
     latencies_ms: tuple[float, ...]
-    """Of runs on the last frame, one thread."""
+    """Times of runs on the last frame, single thread."""
 
 
 @dataclass(frozen=True, eq=False)
 class Proof:
-    """A plan next to what its program did."""
+    """A plan and the measurements of its program."""
 
     arena_bytes: int
-    """As planned."""
+    """Planned arena."""
     end_bytes: int
     """One past the highest byte of any planned buffer; the arena may end with padding to a whole alignment unit."""
     outside_bytes: int
-    """Of a frame outside the arena, as planned."""
+    """Planned bytes of a frame outside the arena."""
     measured: Measured
     sizes: Sizes
     agreement: float | None
-    """Share of the first output's elements (of pixels, for a label map) that are the reference's; None without one."""
+    """Share of the first output's elements that equal the reference; None without a reference."""
     stack_bound_bytes: int | None = None
-    """What the stack may be, derived from the compiled program; None where that was not asked for."""
+    """Bound on the stack, derived from the compiled program; None if not requested."""
 
     @property
     def latency_ms(self) -> float:
-        """Median of the runs."""
+        """Median latency."""
         return median(self.measured.latencies_ms)
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """Promises broken, in words; none for a program that runs in exactly the planned memory."""
+        """Violations of the plan, in words; empty for a program that uses exactly the planned memory."""
         found = self.measured
         variables = self.sizes.bss_bytes + self.sizes.data_bytes
         checks = (
@@ -127,17 +126,17 @@ def prove(
 
     Args:
         frames: each as `as_input` takes it; at least one.
-        folder: where the sources and the program are written.
-        references: for each frame the first output that is right: labels, or the tensor's values.
-        runs: for the clock, at least one.
-        toolchain: this machine's, if None.
-        compile_kernels: makes the object file of a `kernels.c`, for who has compiled the same before.
-        bound_stack: whether to derive what the stack may be, which takes a second or two; object files that
-            `compile_kernels` makes must come from `stack_host.compiled_with_stack`.
+        folder: for the sources and the program.
+        references: expected first output of each frame: labels, or the tensor's values.
+        runs: timed runs, at least one.
+        toolchain: of this machine if None.
+        compile_kernels: returns the object file of a `kernels.c`, for callers that reuse compiled kernels.
+        bound_stack: whether to derive the stack bound, which takes a second or two; `compile_kernels` must then use
+            `stack_host.compiled_with_stack`.
 
     Raises:
-        UserError: there is no compiler, no kernel for an operator, or a frame of another size.
-        BrokenProgramError: the program crashed, hung, or stopped with an error.
+        UserError: there is no compiler or no kernel for an operator, or a frame has another size.
+        BrokenProgramError: the program crashed, exceeded its time limit, or ended with an error.
     """
     toolchain = native() if toolchain is None else toolchain
     made = write_sources(graph, plan, folder)
@@ -164,11 +163,11 @@ def run_program(
     """Run a program linked from `proof_objects`.
 
     Args:
-        inputs: values of the input tensor, of its type.
-        own_stack: whether it was built so that its stack can be measured.
+        inputs: values of the input tensor, of its dtype.
+        own_stack: whether the program was built to measure its stack.
 
     Raises:
-        BrokenProgramError: it crashed, hung, or stopped with an error.
+        BrokenProgramError: it crashed, exceeded its time limit, or ended with an error.
     """
     with tempfile.TemporaryDirectory() as temporary:
         fed, made = Path(temporary) / "frames", Path(temporary) / "outputs"
@@ -196,7 +195,7 @@ def run_program(
 
 
 def _end_of(code: int) -> str:
-    """How a process ended; an emulator passes a signal on as 128 and its number."""
+    """The end of a process in words; an emulator returns 128 plus the number of a signal."""
     number = -code if code < 0 else code - 128
     if number > 0 and number in set(signal.Signals):
         return f"died of {signal.Signals(number).name}"
@@ -204,7 +203,7 @@ def _end_of(code: int) -> str:
 
 
 def _agreement(graph: Graph, plan: Plan, outputs: np.ndarray, references: Iterable[np.ndarray]) -> float:
-    """Share of elements of the first output that are there as the reference has them."""
+    """Share of the elements of the first output that equal the reference."""
     tensor = graph.tensors[graph.outputs[0]]
     labels = label_map(graph, plan)
     dtype = np.dtype(tensor.dtype if labels is None else f"u{labels[2]}")

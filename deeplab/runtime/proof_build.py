@@ -1,4 +1,4 @@
-"""Compilers, this machine's and others', and the program that a proof runs."""
+"""Compilers of this machine and cross compilers, and the build of the program of a proof."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from deeplab.runtime.sources import PROGRAM
 from evaluation.errors import UserError
 
 GUARD_BYTES = 4096
-"""Before the arena and after it."""
+"""Size of each guard before and after the arena."""
 _OPTIMISED = tuple(flag for flag in FLAGS if flag != "-Werror")
-"""What a compiler that we do not know warns of is no reason not to measure."""
+"""Flags without -Werror: warnings of other compilers must not prevent a measurement."""
 _LINKED_BEFORE_MAIN = "-Wl,-z,now"
-"""A call that is linked when it is first made takes kilobytes of stack, which are not the network's."""
+"""Linker flag against lazy binding, which takes kilobytes of stack at the first call of a function."""
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """A compiler, and how to run what it makes."""
+    """A compiler with its flags and tools, and the emulator for its programs."""
 
     cc: str
     flags: tuple[str, ...]
     size: str = "size"
     nm: str = "nm"
     emulator: tuple[str, ...] = ()
-    """Command before the program's name, where this machine cannot run it."""
+    """Command that runs a program which this machine cannot execute."""
 
     def with_flags(self, *flags: str) -> Toolchain:
-        """The same compiler, told more; later flags win."""
+        """The same compiler with further flags; later flags have precedence."""
         return replace(self, flags=(*self.flags, *flags))
 
 
 def native(flags: tuple[str, ...] = _OPTIMISED) -> Toolchain:
-    """This machine's compiler.
+    """The compiler of this machine.
 
     Raises:
-        UserError: there is none.
+        UserError: none is installed.
     """
     cc = compiler()
     if cc is None:
@@ -49,12 +49,12 @@ def native(flags: tuple[str, ...] = _OPTIMISED) -> Toolchain:
 
 
 def cross(prefix: str, architecture: tuple[str, ...], emulator: str | None) -> Toolchain | None:
-    """A cross compiler that makes static programs, and an emulator for them; None where one of them is not installed.
+    """A cross compiler for static programs and an emulator for them; None where one of them is not installed.
 
     Args:
-        prefix: of the tools' names, as arm-linux-gnueabihf-.
-        architecture: flags that say for which processor.
-        emulator: command that runs a program, None if it is only to be compiled.
+        prefix: of the names of the tools, for example arm-linux-gnueabihf-.
+        architecture: flags that select the processor.
+        emulator: command that runs a program; None to compile only.
     """
     cc = shutil.which(f"{prefix}gcc")
     command = None if emulator is None else shutil.which(emulator)
@@ -67,10 +67,10 @@ def cross(prefix: str, architecture: tuple[str, ...], emulator: str | None) -> T
 
 
 def compiled(source: Path, toolchain: Toolchain, *flags: str) -> Path:
-    """The object file of a source, next to it.
+    """Compile a source to an object file next to it.
 
     Raises:
-        UserError: the compiler refuses it.
+        UserError: the compiler rejects the source.
     """
     made = source.with_suffix(".o")
     _call([toolchain.cc, *toolchain.flags, "-fno-pie", *flags, "-c", "-o", str(made), str(source)], source)
@@ -78,7 +78,7 @@ def compiled(source: Path, toolchain: Toolchain, *flags: str) -> Path:
 
 
 def linked(objects: list[Path], program: Path, toolchain: Toolchain, *flags: str) -> Path:
-    """A program of object files; raises as `compiled`."""
+    """Link object files to a program; raises as `compiled`."""
     files = [str(one) for one in objects]
     _call([toolchain.cc, *toolchain.flags, "-no-pie", _LINKED_BEFORE_MAIN, *flags, *files, "-lm", "-o", str(program)],
           program)  # fmt: skip
@@ -94,19 +94,19 @@ def proof_objects(
     kernels: Sequence[Path] = (),
     compiler: Callable[..., Path] = compiled,
 ) -> list[Path]:
-    """Object files of the emitted sources in a folder and of the program that proves them; raises as `compiled`.
+    """Object files of the emitted sources in a folder, and of proof.c; raises as `compiled`.
 
-    Sections are split by function, so that `sizes` can leave out what only the proof has.
+    Each function has a section of its own, so that `sizes` can exclude those of the proof.
 
     Args:
-        guard_bytes: 0 where a memory checker puts its own guards around the arena.
-        own_stack: whether the program measures its stack; memory checkers do not like it.
-        kernels: object files of the same kernels, if there are any.
-        compiler: makes the network's own object files, as `compiled` does.
+        guard_bytes: 0 where a memory checker has guards of its own around the arena.
+        own_stack: whether the program measures its stack, which memory checkers do not support.
+        kernels: compiled object files of the kernels, if they exist already.
+        compiler: compiles the sources of the network, as `compiled` does.
     """
     defined = ("-DNETWORK_PROOF", f"-DNETWORK_GUARD_BYTES={guard_bytes}", f"-DPROOF_OWN_STACK={int(own_stack)}",
                "-ffunction-sections", *flags)  # fmt: skip
-    # Nothing but constants in network.c is large, and its functions do no work: optimising it gains nothing.
+    # network.c is mostly constants, and its functions do little work: more optimisation gains nothing.
     network = compiler(folder / "network.c", toolchain, *defined, "-O1")
     kernels = kernels or [compiler(folder / "kernels.c", toolchain, *defined)]
     shutil.copyfile(PROGRAM / "proof.c", folder / "proof.c")

@@ -1,4 +1,4 @@
-"""What an emitted network takes as a program: its sections, and its constants one by one."""
+"""Sizes of an emitted network: sections of its object files, constants and structs."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _TABLES = {
     "sections": r"sections",
     "outputs": r"outputs",
 }
-"""Constants of network.c that are not the network's own, by the names that `emit` gives them."""
+"""Patterns of the names that `emit` gives to the tables of network.c, by kind; other constants are weights."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of the network's object files: no main, no libc, no proof."""
+    """Bytes of the network's object files, without main, libc and code of the proof."""
 
     text_bytes: int
     """Machine code."""
     rodata_bytes: int
-    """Constants: weights and tables; in flash, or pages of the file that are read when touched."""
+    """Constants: weights and tables, in flash or in demand-paged memory."""
     data_bytes: int
-    """Variables with initial values. There are none."""
+    """Initialized variables: none."""
     bss_bytes: int
-    """Variables without: the arena, and a frame that is outside it."""
+    """Uninitialized variables: the arena, and a frame outside it."""
 
 
 def sizes(objects: list[Path], toolchain: Toolchain, guard_bytes: int = GUARD_BYTES) -> Sizes:
-    """Of network.o and kernels.o as `proof_objects` makes them."""
+    """Sizes of network.o and kernels.o from `proof_objects`."""
     found: dict[str, int] = {}
     for path in objects:
         for name, size in _sections(path, toolchain).items():
@@ -49,8 +49,7 @@ def sizes(objects: list[Path], toolchain: Toolchain, guard_bytes: int = GUARD_BY
 
 
 def constants(network: Path, toolchain: Toolchain) -> Mapping[str, int]:
-    """Bytes of the constants of network.o: `weights` (kernels, biases, requantization, all that the network brings),
-    then the tables of the runtime by kind."""
+    """Bytes of the constants of network.o: `weights` (with biases and requantization), then tables by kind."""
     command = [toolchain.nm, "--print-size", "--defined-only", str(network)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     total = dict.fromkeys(("weights", *_TABLES), 0)
@@ -62,7 +61,7 @@ def constants(network: Path, toolchain: Toolchain) -> Mapping[str, int]:
 
 
 def struct_sizes(folder: Path, toolchain: Toolchain) -> Mapping[str, int]:
-    """`sizeof` of each struct of kernels.h in a folder of emitted sources, as this compiler lays it out."""
+    """`sizeof` of each struct of kernels.h in a folder of emitted sources, by a compiler."""
     names = re.findall(r"^struct (\w+) \{", (folder / "kernels.h").read_text(), flags=re.MULTILINE)
     probe, made = folder / "struct_sizes.c", folder / "struct_sizes.o"
     arrays = "\n".join(f"const char size_of_{name}[sizeof(struct {name})] = {{1}};" for name in names)

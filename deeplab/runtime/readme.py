@@ -1,4 +1,4 @@
-"""The text of the folder's README.md."""
+"""The text of README.md in an exported folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evaluation.planner.ir.steps import Role
 
 
 def readme(graph: Graph, plan: Plan) -> str:
-    """What is in the folder, what memory it takes, how to build, call and check it."""
+    """The README of a program: files, memory, and how to build, call and check it."""
     source = graph.tensors[graph.inputs[0]]
     image = f"image.{image_suffix(graph)}"
     if is_segmentation(graph, plan):

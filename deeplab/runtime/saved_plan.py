@@ -1,4 +1,4 @@
-"""A plan read back from a file: of this network, or refused."""
+"""Reads a saved plan and checks that it is a valid plan of a network."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from evaluation.planner.ir.plan_types import Plan
 from evaluation.planner.validate import InvalidPlanError, validate
 
 _WRONG = (InvalidPlanError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What a plan of another network, or no plan at all, may lead to."""
+"""Errors that a plan of another network, or another JSON file, may cause."""
 
 
 def read_plan(path: Path, graph: Graph, target: str | None = None) -> Plan:
-    """The plan that `Plan.to_json` wrote, judged by the validator.
+    """Read a plan that `Plan.to_json` wrote, and validate it.
 
     Args:
-        target: a target's name or file, for a plan that was made for one of the user's own.
+        target: name or file of a target, required for plans of targets that are not built in.
 
     Raises:
-        UserError: the file cannot be read, is no plan, or is one of another network or target.
+        UserError: the file cannot be read, is no plan, or is a plan of another network or target.
     """
     try:
         text = path.read_bytes()

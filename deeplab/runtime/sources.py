@@ -1,8 +1,8 @@
-"""The C sources of `c/` as text: headers put in their place, and the kernels that a network needs.
+"""The C sources of `c/` as text, with headers inlined and only the kernels that a network needs.
 
-`c/` has a folder for each family of kernels (`int8`, `low_bit`, `uint8`, `float`), one for what they share of vector
-instructions (`simd`), and one for the program around them (`program`). A part is a file of kernels without its suffix,
-such as `low_bit/convolution`.
+`c/` has a folder for each family of kernels (`int8`, `low_bit`, `uint8`, `float`), one for shared vector code
+(`simd`), and one for the program around them (`program`). A part is a file of kernels without its suffix, such as
+`low_bit/convolution`.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ _RUN, _KERNELS = "program/run", "program/kernels.h"
 
 
 def kernel_files() -> list[Path]:
-    """Every source file that holds kernels."""
+    """All source files of kernels."""
     return sorted(path for path in SOURCES.glob("*/*.c") if path.parent != PROGRAM)
 
 
 def flat_name(part: str) -> str:
-    """A part's name without a folder, for a file of its own: `low_bit_convolution`."""
+    """A file name for a part, without its folder: `low_bit_convolution`."""
     return part.replace("/", "_")
 
 
 def part_of(file: Path) -> str:
-    """The part that a source file of kernels is."""
+    """The part of a source file of kernels."""
     return file.relative_to(SOURCES).with_suffix("").as_posix()
 
 
 def inlined(name: str, done: set[str]) -> str:
-    """A source with its own headers put in their place, each once; all of them are then in `done`."""
+    """A source with the headers of `c/` inlined, except those in `done`, to which all inlined files are added."""
     done.add(name)
 
     def header(match: re.Match[str]) -> str:
@@ -47,7 +47,7 @@ def inlined(name: str, done: set[str]) -> str:
 
 
 def kernel_texts(parts: Sequence[str]) -> tuple[str, str]:
-    """The texts of kernels.h and kernels.c with these parts of `c/`."""
+    """The texts of kernels.h and kernels.c with given parts of `c/`."""
     header, done = _header(parts)
     sources = [inlined(name, done) for part in (_RUN, *parts) if (name := f"{part}.c") not in done]
     pieces = ['#include "kernels.h"\n', *sources]
@@ -55,25 +55,27 @@ def kernel_texts(parts: Sequence[str]) -> tuple[str, str]:
 
 
 def kernel_units(parts: Sequence[str]) -> dict[str, str]:
-    """The same kernels to be compiled one by one and linked: part -> a source that stands alone, and is the same
-    whatever other parts a network needs. A part that is included by another one is in the source of that."""
+    """Self-contained sources, by part, that are compiled separately and linked.
+
+    A source does not depend on the other parts. A part that another one includes is in the source of that part only.
+    """
     included = {name for part in parts for name in _unit(part)[1] if name != f"{part}.c"}
     return {part: text for part, text in separate_units(parts).items() if f"{part}.c" not in included}
 
 
 def separate_units(parts: Sequence[str]) -> dict[str, str]:
-    """A source that stands alone for every part, those that others include among them; not to be linked."""
+    """Self-contained sources of all parts, by part, including those that others include; they cannot be linked."""
     return {part: _unit(part)[0] for part in (_RUN, *parts)}
 
 
 def _unit(part: str) -> tuple[str, set[str]]:
-    """A source of one part, and the files that are in it."""
+    """The source of one part, and the files inlined in it."""
     header, done = _header(() if part == _RUN else (part,))
     return f"{header}\n{inlined(f'{part}.c', done)}", done
 
 
 def _header(parts: Sequence[str]) -> tuple[str, set[str]]:
-    """The text of kernels.h with the layers of these parts, and the files that are in it."""
+    """The text of kernels.h with the structs of given parts, and the files inlined in it."""
     done: set[str] = set()
     text = inlined(_KERNELS, done)
     headers = [inlined(name, done) for part in parts if (name := f"{part}.h") not in done]

@@ -1,9 +1,8 @@
-"""Stack frames and calls of each function, read from the assembly that a compiler wrote.
+"""Stack frames and calls of each function, parsed from a compiler's assembly output.
 
-`-fstack-usage` alone is no bound on x86-64: neither compiler counts what a function that calls none writes below the
-stack pointer, nor all that aligning the stack for wide vectors may cost; clang leaves out return addresses and pushed
-arguments, too. So a frame is the larger of what the compiler says and of what the
-instructions do.
+`-fstack-usage` alone is no bound on x86-64: gcc and clang count neither the red zone of leaf functions nor all that
+aligning the stack for wide vectors may take, and clang omits return addresses and pushed arguments. A frame is
+therefore the larger of the compiler's figure and that of the instructions.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ _NAME = r"([A-Za-z_][\w.]*)"
 _DATA = tuple(
     f"\t.{kind}" for kind in ("byte", "value", "short", "hword", "long", "word", "quad", "ascii", "string", "zero")
 )
-"""Directives of constants: a network has millions of them."""
+"""Data directives, which are skipped: a network has millions."""
 _CALL, _JUMP = "*call", "*jump"
 
 
 class UnknownStackError(Exception):
-    """The stack of a function cannot be bounded; says which, and why."""
+    """The stack of a function has no known bound; the message names the function and the reason."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,13 @@ class Function:
 
     name: str
     frame_bytes: int
-    """Taken below the caller's stack pointer at the call, the return address included."""
+    """Bytes below the caller's stack pointer at the call, the return address included."""
     callees: frozenset[str]
-    """Names that it calls or jumps to."""
+    """Names of functions that it calls or jumps to."""
     calls_pointer: bool = False
     """Whether it calls through a pointer."""
     jumps_indirectly: bool = False
-    """Whether it jumps to an address that it computes: a switch, or a call through a pointer that is its last act."""
+    """Whether it jumps to a computed address: a switch, or a tail call through a pointer."""
 
 
 def functions_of(assembly: str, architecture: str) -> list[Function]:
@@ -48,7 +47,7 @@ def functions_of(assembly: str, architecture: str) -> list[Function]:
         architecture: x86_64, arm or aarch64.
 
     Raises:
-        UnknownStackError: a function changes the stack pointer in a way that is not understood.
+        UnknownStackError: a function changes the stack pointer in an unsupported way.
     """
     comment = {"x86_64": "#", "arm": "@", "aarch64": "//"}[architecture]
     found: list[Function] = []
@@ -71,8 +70,8 @@ def functions_of(assembly: str, architecture: str) -> list[Function]:
 
 
 def library_function(lines: Sequence[str], architecture: str) -> Function:
-    """A function of a library from its disassembly, each instruction in a line of its own: its frame is the sum of all
-    that takes stack, as if each ran once."""
+    """A library function from its disassembly, one instruction a line; its frame is the sum of all instructions that
+    take stack."""
     return Function("", _sum_taken(lines, architecture), *_calls(lines, architecture))
 
 
@@ -97,7 +96,7 @@ def _callee_x86(line: str) -> str | None:
 
 
 def _callee_arm(line: str) -> str | None:
-    """Of Thumb, ARM and AArch64."""
+    """The callee of an instruction of Thumb, ARM or AArch64."""
     words = line.replace(",", " ").split()
     if words[0] == "blr" or (words[0] == "blx" and _is_register(words[1])):
         return _CALL
@@ -122,7 +121,7 @@ def _sum_taken(lines: Sequence[str], architecture: str) -> int:
 
 
 def _below_pointer_x86(line: str) -> int:
-    """Bytes that an instruction reaches below the stack pointer: functions that call none may use 128 there."""
+    """Bytes of the red zone below the stack pointer that an instruction accesses."""
     return max((int(offset, 0) for offset in re.findall(r"-(0x[0-9a-f]+|\d+)\(%rsp[,)]", line)), default=0)
 
 
@@ -159,7 +158,7 @@ def _registers_bytes(listed: str) -> int:
 
 
 def _deepest_x86(name: str, lines: list[str]) -> int:
-    """The deepest the stack can be on any way through a function, in bytes below its caller's stack pointer."""
+    """Deepest stack on any path through a function, in bytes below its caller's stack pointer."""
     labels = {line[:-1]: at for at, line in enumerate(lines) if line.endswith(":")}
     depth_at: dict[int, int] = {}
     waiting, deepest = [(0, 8, 0)], 8
@@ -184,7 +183,7 @@ def _deepest_x86(name: str, lines: list[str]) -> int:
 
 
 def _after_x86(name: str, line: str, depth: int, frame: int) -> tuple[int, int]:
-    """Depth of the stack, and that of the frame pointer, after an instruction."""
+    """Depth of the stack pointer, and of the frame pointer, after an instruction."""
     if "%rsp" not in line and "%rbp" not in line and not re.match(r"push|pop|leave", line):
         return depth, frame
     if re.match(r"push", line):
@@ -205,6 +204,6 @@ def _after_x86(name: str, line: str, depth: int, frame: int) -> tuple[int, int]:
         return (frame if moved[2] == "b" else depth) - int(moved[1] or 0), frame
     if re.match(r"movq\s+%rbp,", line):
         return frame, frame
-    if re.match(r"leaq\s+-?\d*\(%r1[0-5]\),", line):  # gcc's way back from an aligned stack, before it returns
+    if re.match(r"leaq\s+-?\d*\(%r1[0-5]\),", line):  # gcc restores an aligned stack before the return
         return 8, frame
     raise UnknownStackError(f"{name}: the stack pointer is changed by `{line}`; only fixed frames can be bounded")

@@ -1,4 +1,4 @@
-"""The builds of the C program whose stack the table bounds: instruction sets, compilers, flags."""
+"""The builds covered by the table of stack bounds: instruction sets, compilers and flags."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from itertools import product
 from pathlib import Path
 
 PLAIN = ("-std=c99", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections")
-"""Flags of the Makefile of an exported network, but the processor and the level."""
+"""Flags of an exported Makefile, without processor and optimisation level."""
 
 
 @dataclass(frozen=True)
 class InstructionSet:
-    """A variant of the kernels, and how it is asked for."""
+    """An instruction set of the kernels, with the tools and flags that build for it."""
 
     name: str
     architecture: str
     """x86_64, arm or aarch64."""
     prefix: str
-    """Of the GNU tools that compile and link for it."""
+    """Prefix of the names of the GNU tools."""
     triple: str
-    """What clang calls it; "" where it is clang's own machine."""
+    """Target triple for clang; "" for its default."""
     processors: tuple[tuple[str, ...], ...]
-    """Flags that choose the processor; each set is a build of its own."""
+    """Alternative flags that select the processor, each for a build of its own."""
     levels: tuple[str, ...]
-    """Of optimisation; with what else differs from build to build."""
+    """Alternative optimisation flags, each for a build of its own."""
 
 
 _PC = ("x86_64", "", "")
@@ -39,7 +39,7 @@ _BARE_ARM = ("arm", "arm-none-eabi-", "arm-none-eabi")
 _SIZES = ("-O3", "-Os")
 ANYWHERE = "-fpie"
 _BUILDS = ("-fno-pie -O3", f"{ANYWHERE} -O3")
-"""With an operating system: as proofs are built, and as most compilers build a program unless told otherwise."""
+"""Builds for an operating system: those of proofs, and the default of most compilers."""
 
 
 def _with_system(name: str, tools: tuple[str, str, str], *flags: str) -> InstructionSet:
@@ -69,14 +69,14 @@ FAMILIES = ("gcc", "clang")
 
 @dataclass(frozen=True)
 class Compiler:
-    """A compiler that is installed, set up for one instruction set."""
+    """An installed compiler, configured for one instruction set."""
 
     command: tuple[str, ...]
-    """With what it needs to be told but the processor."""
+    """Command with all flags except those of the processor."""
     linker: str
     """The GNU compiler whose libraries are linked."""
     name: str
-    """As the table has it: family and version."""
+    """Family and version, as in the table."""
 
     @property
     def is_clang(self) -> bool:
@@ -84,7 +84,7 @@ class Compiler:
 
 
 def compiler_for(family: str, instruction_set: InstructionSet) -> Compiler | None:
-    """The compiler of a family, None where it or the libraries it links are not installed."""
+    """The compiler of a family; None where it, or the GNU linker that it uses, is not installed."""
     linker = shutil.which(f"{instruction_set.prefix}gcc")
     found = linker if family == "gcc" else shutil.which("clang")
     if found is None or linker is None:
@@ -97,7 +97,7 @@ def compiler_for(family: str, instruction_set: InstructionSet) -> Compiler | Non
 
 @cache
 def described(command: str) -> str:
-    """`gcc 12.2.0` or `clang 14.0.6`; the first line of what an unknown compiler says of itself."""
+    """Family and version, such as `gcc 12.2.0`; for an unknown compiler the first line of its --version."""
     first = _printed(command, "--version").splitlines() or [command]
     clang = re.search(r"clang version (\d+(?:\.\d+)*)", first[0])
     if clang is not None:
@@ -114,8 +114,8 @@ def flag_sets(instruction_set: InstructionSet) -> tuple[tuple[str, ...], ...]:
 
 
 def instruction_set_of(macros: str) -> str | None:
-    """The instruction set that a compiler with these predefined macros builds kernels for, by the rules of
-    `c/simd/lanes.h`; None where the table has none that is the same."""
+    """The instruction set for which a compiler with given predefined macros builds kernels, by the rules of
+    `c/simd/lanes.h`; None where the table does not have it."""
     known = set(re.findall(r"^#define (\w+)", macros, flags=re.MULTILINE))
     if "__x86_64__" in known:
         if "PORTABLE_KERNELS" in known:
@@ -133,13 +133,13 @@ def instruction_set_of(macros: str) -> str | None:
 
 
 def architecture_of(macros: str) -> str | None:
-    """x86_64, arm or aarch64, by a compiler's predefined macros; None for any other."""
+    """x86_64, arm or aarch64, by a compiler's predefined macros; None for others."""
     known = set(re.findall(r"^#define (\w+)", macros, flags=re.MULTILINE))
     return next((name for name in ("x86_64", "aarch64", "arm") if f"__{name}__" in known), None)
 
 
 def _headers(linker: str, instruction_set: InstructionSet) -> tuple[str, ...]:
-    """Where clang finds the C library's headers of a processor without an operating system: where the GNU one does."""
+    """Flags with which clang finds the headers of the bare-metal C library of the GNU tools."""
     if not instruction_set.prefix.startswith("arm-none-eabi"):
         return ()
     printed = subprocess.run(

@@ -1,4 +1,4 @@
-"""The stack bound of a program that is built here, from the very objects it is linked of."""
+"""Stack bound of a program built on this machine, derived from its own object files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from evaluation.json_codec import from_json, to_json
 from evaluation.kernels.stack_bounds import KernelUse, stack_table
 
 SUFFIX = ".stack.json"
-"""Of the file next to an object file that holds its functions' frames and calls."""
+"""Suffix of the file, next to an object file, with the frames and calls of its functions."""
 
 
 def compiled_with_stack(source: Path, toolchain: Toolchain, *flags: str) -> Path:
-    """The object file of a source, with what its functions take from the stack next to it, where that can be derived.
+    """Compile a source, and write the frames and calls of its functions next to the object file where they are known.
 
     Raises:
-        UserError: the compiler refuses the source.
+        UserError: the compiler rejects the source.
     """
     architecture = architecture_of(macros(toolchain))
     if architecture is None or not _tells_stack(toolchain):
@@ -36,7 +36,7 @@ def compiled_with_stack(source: Path, toolchain: Toolchain, *flags: str) -> Path
     try:
         unit = unit_of(made, architecture, return_address_bytes=8 if is_clang_x86 else 0)
         made.with_suffix(SUFFIX).write_bytes(to_json(Unit, unit))
-    except (UnknownStackError, OSError, ValueError):  # or it did not write what it was asked for, or not as others do
+    except (UnknownStackError, OSError, ValueError):  # outputs of the compiler are missing or of another form
         made.with_suffix(SUFFIX).unlink(missing_ok=True)
     for suffix in (".i", ".s", ".su", ".bc"):
         made.with_suffix(suffix).unlink(missing_ok=True)
@@ -44,7 +44,7 @@ def compiled_with_stack(source: Path, toolchain: Toolchain, *flags: str) -> Path
 
 
 def kernel_uses_of(made: Tables) -> frozenset[KernelUse]:
-    """The kernels that a program's tables name."""
+    """The kernels that the tables of a program call."""
     kernels = {name: layer.kernel.function for name, layer, _ in made.layers}
     return frozenset(
         KernelUse(kernels[made.names[section, position]], len(call.reads) + len(call.writes))
@@ -54,10 +54,13 @@ def kernel_uses_of(made: Tables) -> frozenset[KernelUse]:
 
 
 def stack_bound_of(objects: Sequence[Path], uses: Iterable[KernelUse], toolchain: Toolchain) -> int:
-    """The deepest stack of a program: network.o first, then its kernels, as `compiled_with_stack` left them.
+    """Bound on the stack of a program, in bytes.
 
-    Where a compiler does not say enough, it is the table's bound: that of the instruction set the kernels were built
-    for, or the largest of all where the table does not know it.
+    If the compiler's output is not sufficient, it is the bound of the table for the instruction set of the kernels, or
+    the largest of the table where it does not have that instruction set.
+
+    Args:
+        objects: network.o, then those of the kernels, from `compiled_with_stack`.
     """
     uses = list(uses)
     try:
@@ -73,14 +76,14 @@ def stack_bound_of(objects: Sequence[Path], uses: Iterable[KernelUse], toolchain
 
 @cache
 def macros(toolchain: Toolchain) -> str:
-    """What a compiler says of itself and of the machine it compiles for: its predefined macros."""
+    """Predefined macros of a compiler, by which it and its target are identified."""
     command = [toolchain.cc, *toolchain.flags, "-dM", "-E", "-x", "c", "/dev/null"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @cache
 def _tells_stack(toolchain: Toolchain) -> bool:
-    """Whether a compiler knows the options that its stack is derived with."""
+    """Whether a compiler supports the options that the stack is derived from."""
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder) / "nothing.c", Path(folder) / "nothing.o"
         source.write_text("int nothing(void) { return 0; }\n")
@@ -91,8 +94,8 @@ def _tells_stack(toolchain: Toolchain) -> bool:
 
 @cache
 def _library(toolchain: Toolchain, names: tuple[str, ...]) -> Mapping[str, int]:
-    """Of the compiler's own static libraries; where they are not installed, the largest that the table knows."""
-    gnu = f"{toolchain.nm.removesuffix('nm')}gcc"  # clang links the libraries of the GNU compiler, too
+    """Stack bytes of library functions, from the compiler's static libraries, else the largest figures of the table."""
+    gnu = f"{toolchain.nm.removesuffix('nm')}gcc"  # clang also links the libraries of the GNU compiler
     command = [shutil.which(gnu) or toolchain.cc]
     command += [flag for flag in toolchain.flags if flag.startswith(("-mcpu", "-mfpu", "-mthumb", "-mfloat"))]
     found: dict[str, int] = {}

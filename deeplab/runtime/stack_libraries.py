@@ -1,7 +1,7 @@
-"""The stack of functions that a compiler takes from its libraries: memcpy, memset, divisions, float64 arithmetic.
+"""Stack of functions that a compiler links from its libraries: memcpy, memset, divisions, float64 arithmetic.
 
-They are leaves, or nearly: each is disassembled from the static libraries, and counts as the sum of all that any of its
-instructions takes from the stack, with the deepest that it calls.
+They call few others. Each is disassembled from the static libraries and counts as the sum of all bytes that its
+instructions take from the stack, plus the deepest of its callees.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from deeplab.runtime.stack_assembly import Function, UnknownStackError, library_
 
 _LIBRARIES = ("libc.a", "libc_nano.a", "libgcc.a")
 _NEVER_BACK = {"abort", "raise", "__aeabi_idiv0", "__aeabi_ldiv0", "__stack_chk_fail", "__chk_fail"}
-"""Called on a division by zero or a broken frame, which no network has."""
+"""Functions that are called only on errors, such as a division by zero, which do not occur in a network."""
 _CHOSEN_AT_START = re.compile(r"_*(memcpy|memmove|memset)(_[a-z0-9_]+)?")
-"""glibc takes one of several forms of these by the processor: the largest counts."""
+"""Functions of which glibc selects one of several forms by the processor; the largest counts."""
 
 
 def library_stack(names: Iterable[str], command: Sequence[str], architecture: str) -> dict[str, int]:
-    """Bytes of stack of library functions, the return address included.
+    """Stack bytes of library functions, the return address included.
 
     Args:
         command: the compiler (gcc) that links them, with the flags that choose the processor.
@@ -36,6 +36,8 @@ def library_stack(names: Iterable[str], command: Sequence[str], architecture: st
 
 
 class _Libraries:
+    """The object files of static libraries, disassembled on demand."""
+
     def __init__(self, archives: Sequence[Path], nm: str, ar: str, objdump: str, architecture: str) -> None:
         self._ar, self._objdump, self._architecture = ar, objdump, architecture
         self._members: dict[str, list[tuple[Path, str]]] = {}
@@ -46,7 +48,7 @@ class _Libraries:
         self._files: dict[tuple[Path, str], Function] = {}
 
     def deepest(self, name: str, above: tuple[str, ...] = ()) -> int:
-        """Bytes below the caller of a function; `above` are the functions on the way to it."""
+        """Stack bytes below the caller of a function; `above` are the functions of the call chain to it."""
         family = _CHOSEN_AT_START.fullmatch(name)
         names = {name}
         if family is not None:
@@ -64,7 +66,7 @@ class _Libraries:
         return file.frame_bytes + max((self.deepest(callee, above) for callee in callees), default=0)
 
     def _file(self, archive: Path, member: str) -> Function:
-        """All of an object file as one function: those of a file run on into each other, or jump to each other."""
+        """A whole object file as one function, since functions of a file fall through or jump to each other."""
         key = archive, member
         if key not in self._files:
             content = subprocess.run([self._ar, "p", str(archive), member], capture_output=True).stdout

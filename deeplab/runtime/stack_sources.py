@@ -1,7 +1,7 @@
-"""Which functions of a preprocessed C source may be called through a pointer, from the source's own types.
+"""Possible targets of calls through function pointers, from the types of a preprocessed C source.
 
-A pointer to a function always has a named function type here (`gatherer *gather`), so a call through it can only reach
-functions with that type's parameters.
+Function pointers of these sources have named function types (`gatherer *gather`), so a call through one can only reach
+functions with the parameters of its type.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _CALLED = re.compile(r"\b([A-Za-z_]\w*)\s*(?:\[[^\]]*\]\s*)*\(")
 
 @dataclass(frozen=True)
 class Pointers:
-    """Calls through pointers."""
+    """Function types of a source, and the calls through pointers to them."""
 
     types: Mapping[str, frozenset[str]]
-    """The functions with the parameters of each function type."""
+    """Functions with the parameters of each function type."""
     taken: frozenset[str]
-    """Functions whose address is taken somewhere."""
+    """Functions whose address is taken."""
     used: Mapping[str, frozenset[str]]
-    """For each function the types that it, and what it calls by name, may call through."""
+    """Types of the pointers that each function, and the functions it calls by name, may call through."""
 
 
 def pointers_of(preprocessed: str) -> Pointers:
-    """The function types of a source as the preprocessor leaves it; system headers are left out."""
+    """Analyse a preprocessed source, without its system headers."""
     text = _own_text(preprocessed)
     typedefs = {
         match[1]: _parameters(match[2])
@@ -68,7 +68,7 @@ def _own_text(preprocessed: str) -> str:
 
 
 def _definitions(text: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """Parameters and body of each function that is defined."""
+    """Parameters and body of each defined function."""
     parameters, bodies = {}, {}
     for head in re.finditer(r"\b([A-Za-z_]\w*)\s*\(([^(){};]*(?:\([^(){};]*\)[^(){};]*)*)\)\s*\{", text):
         if head[1] in ("if", "for", "while", "switch") or text[: head.start()].count("{") != text[: head.start()].count(
@@ -84,5 +84,5 @@ def _definitions(text: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]
 
 
 def _parameters(listed: str) -> tuple[str, ...]:
-    """The types of parameters, without their names."""
+    """Types of a list of parameters, without names."""
     return tuple(re.sub(r"\s+", " ", _NAME_OF_PARAMETER.sub("", one.strip())) for one in listed.split(","))

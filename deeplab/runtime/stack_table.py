@@ -1,7 +1,7 @@
-"""`python -m deeplab.runtime.stack_table`: derives the table of stack bounds with the compilers that are installed.
+"""`python -m deeplab.runtime.stack_table`: derives the table of stack bounds with the installed compilers.
 
-Each kernel is compiled alone, with all others, and with those that the embedded network needs at different widths:
-what a compiler makes of a function that several kernels share depends on which of them are there. The largest counts.
+Each kernel is compiled alone, with all others, and with those that the embedded network needs at different widths,
+because the code of functions that kernels share depends on the other kernels of a source. The largest figure counts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from evaluation.kernels.uses import kernel_uses
 
 PRETRAINED = SOURCES.parents[1] / "pretrained"
 _RETURN_ADDRESS_BYTES = 8
-"""On x86-64."""
+"""Bytes of a return address on x86-64."""
 TOGETHER, NETWORK = "together", "network"
 _WIDTHS = (
     Compression(weight_bits=8, activation_bits=8),
@@ -54,17 +54,17 @@ _WIDTHS = (
     Compression(weight_bits=8, activation_bits=16),
     Compression(weight_bits=4, activation_bits=6, decoder_activation_bits=8),
 )
-"""At which the embedded network is looked at for the kernels that are found together."""
+"""Widths of the embedded network at which its kernels are compiled together."""
 
 
 def all_parts() -> list[str]:
-    """The parts of `c/`."""
+    """All parts of `c/`."""
     return [part_of(path) for path in kernel_files()]
 
 
 @cache
 def usual_parts() -> list[list[str]]:
-    """Parts of `c/` that the embedded network needs together, for each of some widths."""
+    """Sets of parts of `c/` that the embedded network needs at `_WIDTHS`."""
     spec = load_checkpoint(PRETRAINED / "streets.npz").spec
     parts_of_kernels = {kernel.function: kernel.part for kernel in KERNELS}
     found: dict[tuple[str, ...], None] = {}
@@ -77,14 +77,14 @@ def usual_parts() -> list[list[str]]:
 def derived_row(
     instruction_set: InstructionSet, compiler: Compiler, parts: Sequence[str] | None = None, *, together: bool = True
 ) -> StackRow:
-    """The stack of each kernel, the largest of all builds.
+    """The stack of each kernel on one instruction set with one compiler, the largest of all builds.
 
     Args:
-        parts: of `c/`, to compile, all if None.
-        together: whether to compile several in one source, too, and position-independent code.
+        parts: of `c/` to compile; all if None.
+        together: whether to compile also several parts in one source, and position-independent code.
 
     Raises:
-        UserError: the compiler refuses a source.
+        UserError: the compiler rejects a source.
         UnknownStackError: the stack of a function has no bound.
     """
     stacks: list[BuildStack] = []
@@ -112,7 +112,7 @@ def derived_row(
 
 
 def derived_table(names: Iterable[str]) -> StackTable:
-    """The rows of instruction sets for the compilers that are installed."""
+    """The rows of instruction sets, by name, for the installed compilers."""
     rows: dict[str, tuple[StackRow, ...]] = {}
     for name in names:
         one = INSTRUCTION_SETS[name]
@@ -129,7 +129,7 @@ def derived_table(names: Iterable[str]) -> StackTable:
 
 
 def _sources(folder: Path, parts: Sequence[str], together: bool, alone: bool) -> dict[str, Path]:
-    """One source for each kernel alone, some for several of them, and the entry points of a network."""
+    """Write a source for each part, for several parts together, and for the entry points of networks."""
     texts = separate_units(parts) if alone else {}
     for number, several in enumerate([list(parts), *usual_parts()] if together else []):
         header, whole = kernel_texts(several)
@@ -144,7 +144,7 @@ def _sources(folder: Path, parts: Sequence[str], together: bool, alone: bool) ->
 
 
 def _network(outputs: int) -> str:
-    """network.c with network.h in its place, of a program with one call: the entry points are the same for all."""
+    """network.c, with network.h inlined, of a program with one call; the entry points are the same for all programs."""
     numbers = dict.fromkeys(
         ("arena_bytes", "rows", "columns", "channels", "input_bytes", "output_bytes", "label_rows", "label_columns"),
         4096,

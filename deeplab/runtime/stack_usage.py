@@ -1,7 +1,7 @@
-"""How deep the stack of compiled kernels can be: the deepest call chain of each, from the compiler's own output.
+"""Bounds on the stack of compiled kernels: the deepest call chain of each, from the compiler's output.
 
-A source compiled with `FLAGS` leaves its frames (`.su`), its assembly (`.s`) and its preprocessed text (`.i`) next to
-the object file. Frames and calls come from the first two, the targets of calls through pointers from the third.
+With `FLAGS` a compiler writes stack frames (`.su`), assembly (`.s`) and preprocessed text (`.i`) next to the object
+file. Frames and calls are parsed from the first two, targets of calls through pointers from the third.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from evaluation.kernels.stack_bounds import BuildStack
 
 FLAGS = ("-fstack-usage", "-save-temps=obj")
 KERNEL_TYPE = "kernel"
-"""The function type of `kernels.h` that the tables of a network call through."""
+"""Function type of kernels in `kernels.h`, through which the tables of a network call."""
 FEW, MANY, ENTRY = "run_few", "run_many", "network_infer"
-"""Functions of `c/program/run.c` that call a kernel with few operands or with many, and the program's entry."""
+"""Functions of `c/program/run.c` that call kernels with few and with many operands, and the program's entry point."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Unit:
 
     functions: Mapping[str, Function]
     kernels: frozenset[str]
-    """Those of them that a table can name."""
+    """The kernels among them."""
 
 
 def unit_of(made: Path, architecture: str, *, return_address_bytes: int = 0) -> Unit:
     """The functions of an object file compiled with `FLAGS`.
 
     Args:
-        made: the object file; what the compiler wrote is next to it.
+        made: the object file, with the other outputs of the compiler next to it.
         architecture: x86_64, arm or aarch64.
-        return_address_bytes: what a call pushes and this compiler does not count (clang on x86: 8).
+        return_address_bytes: bytes that a call pushes, if the compiler does not count them (clang on x86: 8).
 
     Raises:
-        UnknownStackError: a frame has no bound, or a call through a pointer no known target.
+        UnknownStackError: a frame has no bound, or a call through a pointer has no known target.
     """
     frames = _frames(made.with_suffix(".su"))
     pointers = pointers_of(made.with_suffix(".i").read_text(errors="replace"))
@@ -57,13 +57,13 @@ def unit_of(made: Path, architecture: str, *, return_address_bytes: int = 0) -> 
 
 
 def build_stack(network: Unit, units: Iterable[Unit], library: Mapping[str, int]) -> BuildStack:
-    """The stack of a program: below the entry of `network`, with the kernels of `units`.
+    """The stack of a program with the entry points of `network` and the kernels of `units`.
 
     Args:
-        library: bytes of each function that is not the program's own.
+        library: stack bytes of functions that are not the program's own.
 
     Raises:
-        UnknownStackError: a function calls itself, or one that is nowhere.
+        UnknownStackError: a function is recursive, or calls an unknown function.
     """
     units = list(units)
     runner = next(unit for unit in units if FEW in unit.functions)
@@ -74,14 +74,14 @@ def build_stack(network: Unit, units: Iterable[Unit], library: Mapping[str, int]
         for name in unit.kernels:
             kernels[name] = max(kernels.get(name, 0), chains.deepest(name))
     return BuildStack(
-        few_bytes=_way_to(base, FEW, library),
-        many_bytes=_way_to(base, MANY, library),
+        few_bytes=_chain_to(base, FEW, library),
+        many_bytes=_chain_to(base, MANY, library),
         kernels=dict(sorted(kernels.items())),
     )
 
 
-def _way_to(unit: Unit, name: str, library: Mapping[str, int]) -> int:
-    """Bytes of the deepest way from the entry to a function, its own frame included, or past it where that is more."""
+def _chain_to(unit: Unit, name: str, library: Mapping[str, int]) -> int:
+    """Bytes of the deepest chain from the entry that avoids the other of `FEW` and `MANY`, kernels excluded."""
     other = {FEW: MANY, MANY: FEW}[name]
     functions = {key: one for key, one in unit.functions.items() if _source_name(key) != other}
     dropped = {key: 0 for key in unit.functions if _source_name(key) == other}
@@ -89,7 +89,7 @@ def _way_to(unit: Unit, name: str, library: Mapping[str, int]) -> int:
 
 
 class _Chains:
-    """The deepest chain below each function."""
+    """Deepest call chains of the functions of a unit, memoised."""
 
     def __init__(self, functions: Mapping[str, Function], library: Mapping[str, int]) -> None:
         self._functions, self._library = functions, library
@@ -114,7 +114,7 @@ class _Chains:
 
 
 def undefined(units: Iterable[Unit]) -> set[str]:
-    """Names that units call and none of them defines."""
+    """Names of functions that units call and none of them defines."""
     units = list(units)
     own = set().union(*(unit.functions for unit in units))
     return {callee for unit in units for one in unit.functions.values() for callee in one.callees} - own
@@ -131,14 +131,14 @@ def _through_pointers(one: Function, found: Mapping[str, Function], pointers: Po
 
 
 def _source_name(name: str, *, numbers_only: bool = False) -> str:
-    """Without what a compiler appends to the name of a function it has made another form of."""
+    """A function's name without the suffix that compilers append to clones."""
     if numbers_only:
         return name.rstrip("0123456789").rstrip(".") if name[-1].isdigit() and "." in name else name
     return name.split(".")[0]
 
 
 def _frames(path: Path) -> dict[str, int]:
-    """Bytes of each function's frame, as a compiler says; of those of one name the largest."""
+    """Bytes of each function's frame by the compiler's figures, the largest of equal names."""
     found: dict[str, int] = {}
     for source, size, kind in (line.split("\t") for line in path.read_text().splitlines()):
         name = source.rsplit(":", 1)[1]

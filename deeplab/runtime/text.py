@@ -1,4 +1,4 @@
-"""What the command shows: where the program is, whether it agrees, how long it takes."""
+"""Terminal output of the command: location of the program, comparison with the interpreter, and latencies."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from deeplab.runtime.agreement import Agreement
 
 
 def show_written(out: Path, is_segmentation: bool, console: Console) -> None:
-    """Where the program is, and what to do with it."""
+    """Print where the program was written, and the commands that build and run it."""
     run = "image.ppm labels.png" if is_segmentation else "--raw input.bin output.bin"
     lines = [f"{out}: written; `make -C {out}` builds it, `{out}/network {run}` runs it, README.md says more"]
     _note(console, *lines)
 
 
 def show_agreement(found: Sequence[Agreement], what: str, console: Console) -> None:
-    """A row for each input, and one line that says whether all agree."""
+    """Print a row for each input, and whether all are equal."""
     table = Table(
         title="the C program next to the numpy interpreter, bit for bit", box=SIMPLE_HEAD, padding=(0, 0, 0, 1)
     )
@@ -44,7 +44,7 @@ def show_agreement(found: Sequence[Agreement], what: str, console: Console) -> N
 
 
 def show_times(seconds: Mapping[str, float], problems: Sequence[str], rounds: int, console: Console) -> None:
-    """A row for each program; the first is the one that all others are compared with."""
+    """Print a row for each program, with its time relative to the first."""
     title = f"ms a run, one thread, median of {rounds} turns"
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     first = next(iter(seconds.values()))

@@ -1,7 +1,7 @@
-"""What fills the descriptor of each kernel of the C program, by the kernel.
+"""Functions that fill the descriptors of the kernels of the C program.
 
-Which kernel runs a call is decided by `evaluation.kernels.selection`; each module here offers `FILLERS`, a function for
-each of its kernels that gives the members of the kernel's struct.
+`evaluation.kernels.selection` selects the kernel of a call; `FILLERS` of each module has a function for each of its
+kernels that returns the members of the kernel's struct.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ FILLERS: Fillers = {
 
 
 def descriptor_of(site: KernelSite) -> KernelDescriptor:
-    """The kernel of a call, and the constants that it reads.
+    """The kernel of a call and the members of its descriptor.
 
     Raises:
-        UserError: the C program has no kernel for the operator, or not for its types; names it.
+        UserError: the C program has no kernel for the operator or its types; names both.
     """
     operators = site.call.operators
     kernel = kernel_of(site.graph, operators) if operators else COPY

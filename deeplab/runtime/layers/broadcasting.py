@@ -1,4 +1,4 @@
-"""Operators of two operands on 8-bit values, with broadcasting and constant operands."""
+"""Descriptors of element-wise operators of two operands on 8-bit values, with broadcasting."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ _AXES = (BroadcastAxis.MOVES_ROWS, BroadcastAxis.MOVES_COLUMNS, BroadcastAxis.MO
 
 
 def broadcast(site: KernelSite) -> Fields:
+    """ADD, SUB, MUL, MINIMUM, MAXIMUM, PRELU or SQUARED_DIFFERENCE."""
     kind, output = site.operator.kind, site.output
     operands = site.required_tensor(0), site.required_tensor(1)
     lowest, highest = integer_range(output)
@@ -82,7 +83,7 @@ def _constant(site: KernelSite, position: int) -> Constant | None:
 
 
 def _moves(site: KernelSite, tensor: Tensor) -> int:
-    """Along which axes an operand moves with the output; those of size 1 are broadcast."""
+    """Bits of `BroadcastAxis` for an operand; axes of size 1 are broadcast."""
     output = site.output
     shape = extent(tensor)
     if len(tensor.shape) < len(output.shape) == 4:  # axes are matched from the last one

@@ -1,4 +1,4 @@
-"""CONV_2D, FULLY_CONNECTED and DEPTHWISE_CONV_2D on int8 codes with 8-bit weights."""
+"""Descriptors of CONV_2D, FULLY_CONNECTED and DEPTHWISE_CONV_2D on int8 with dense int8 weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evaluation.kernels.descriptors import int8
 
 
 def convolution(site: KernelSite) -> Fields:
-    """CONV_2D or FULLY_CONNECTED of int8 by dense int8."""
+    """CONV_2D or FULLY_CONNECTED."""
     weights = site.required_constant(1)
     kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
     if site.operator.kind == "FULLY_CONNECTED":
@@ -40,7 +40,7 @@ def convolution(site: KernelSite) -> Fields:
 
 
 def depthwise(site: KernelSite) -> Fields:
-    """DEPTHWISE_CONV_2D of int8 by dense int8."""
+    """DEPTHWISE_CONV_2D."""
     weights = site.required_constant(1)
     taps = weights.reshape(-1, weights.shape[3])
     return {
@@ -55,7 +55,7 @@ def depthwise(site: KernelSite) -> Fields:
 
 
 def grouped_convolution(site: KernelSite) -> Fields:
-    """CONV_2D in groups; the weights of each group in blocks of their own."""
+    """Grouped CONV_2D; each group has blocks of weights of its own."""
     weights = site.required_constant(1)
     kernels = weights.reshape(groups_of(site), -1, weights[0].size)
     stored = np.concatenate([blocked(group) for group in kernels])
@@ -75,7 +75,7 @@ def groups_of(site: KernelSite) -> int:
 
 
 def in_groups(site: KernelSite, fields: Fields) -> Fields:
-    """The members of a convolution as those of one in groups: `plain` is the first group's."""
+    """The members of a grouped convolution from those of a convolution; `plain` describes the first group."""
     groups, channels = groups_of(site), site.required_tensor(1).shape[3]
     plain = fields | {"in_channels": channels, "out_channels": len(site.required_constant(1)) // groups}
     return {"groups": groups} | {f"plain.{name}": value for name, value in plain.items()}
@@ -84,7 +84,7 @@ def in_groups(site: KernelSite, fields: Fields) -> Fields:
 def blocked(rows: np.ndarray) -> np.ndarray:
     """Kernels (output channels, values) in the order of `struct convolution_layer`, int8 (n,).
 
-    Blocks of 16 channels; in a block, for each group of 4 values, those of each channel. Zeros fill the last group.
+    Blocks of 16 channels, each laid out (group of 4 values, channel, value), the last group padded with zeros.
     """
     values = -(-rows.shape[1] // GROUP) * GROUP
     padded = np.zeros((len(rows), values), np.int8)
@@ -99,8 +99,7 @@ def blocked(rows: np.ndarray) -> np.ndarray:
 def rescaling_fields(site: KernelSite, rows: np.ndarray) -> Fields:
     """Bias and requantization of a convolution with kernels `rows` (output channels, values).
 
-    The input's zero point times each kernel's sum is taken from the bias, so that codes can be multiplied as they are:
-    sum((x - z) w) + b = sum(x w) + (b - z sum(w)).
+    The input's zero point is folded into the bias: sum((x - z) w) + b = sum(x w) + (b - z sum(w)).
     """
     bias = site.constant(2)
     folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * rows.astype(np.int64).sum(1)
@@ -121,7 +120,7 @@ def rescaling_fields(site: KernelSite, rows: np.ndarray) -> Fields:
 
 
 def window_fields(site: KernelSite) -> dict[str, int]:
-    """Input and geometry of a sliding window; the size of the filter excepted."""
+    """Sizes of the input, strides, dilations and padding of a sliding window."""
     rows, columns, channels = extent(site.source)
     attributes = site.operator.attributes
     stride, dilation = attributes["stride"], attributes.get("dilation", (1, 1))
@@ -140,7 +139,7 @@ def window_fields(site: KernelSite) -> dict[str, int]:
 
 
 def padding_of(site: KernelSite, geometry: Mapping[str, int], filter_size: tuple[int, int]) -> Constant | None:
-    """One pixel of zero points, where the filter reaches over an edge."""
+    """One pixel of zero points if a window reaches over an edge, else None."""
     if not reaches_over(site.source, site.output, geometry, filter_size):
         return None
     zero = zero_point_of(site.source)
@@ -149,7 +148,7 @@ def padding_of(site: KernelSite, geometry: Mapping[str, int], filter_size: tuple
 
 
 def reaches_over(source: Tensor, output: Tensor, geometry: Mapping[str, int], filter_size: tuple[int, int]) -> bool:
-    """Whether a sliding window reaches over an edge of its input."""
+    """Whether any window reaches over an edge of its input."""
     for axis, name in enumerate(("rows", "columns")):
         first = -geometry[f"before_{name}"]
         last = first + (extent(output)[axis] - 1) * geometry[f"stride_{name}"]

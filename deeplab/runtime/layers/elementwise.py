@@ -1,4 +1,4 @@
-"""Operators that treat each element alone, on 8-bit codes."""
+"""Descriptors of ADD and requantization on 8-bit values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADD_LEFT_SHIFT = 20
 
 
 def requantize(site: KernelSite) -> Fields:
-    """QUANTIZE between 8-bit values; RELU, RELU6 and RELU_N1_TO_1 as operators of their own are the same with other
+    """QUANTIZE between 8-bit values, and unfused RELU, RELU6 and RELU_N1_TO_1, which differ in multiplier and
     bounds."""
     source, output, kind = site.source, site.output, site.operator.kind
     is_change = kind == "QUANTIZE"

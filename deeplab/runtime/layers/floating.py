@@ -1,4 +1,4 @@
-"""Operators on float32 that have no weights: element by element, pools, resizing, SOFTMAX, ARG_MAX."""
+"""Descriptors of operators on float32 without weights: element-wise, pools, resizing, SOFTMAX and ARG_MAX."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from evaluation.kernels.descriptors.float32 import FloatBinaryKind, FloatUnaryKi
 
 
 def activation_of(site: KernelSite) -> FloatActivation:
-    """The fused activation; of RELU and its like the operator itself."""
+    """The fused activation, or the operator itself for RELU, RELU6 and RELU_N1_TO_1."""
     kind = site.operator.kind
     name = f"FLOAT_{kind if kind.startswith('RELU') else site.operator.attributes.get('activation', 'NONE')}"
     return FloatActivation[name]
 
 
 def binary(site: KernelSite) -> Fields:
-    """Sums, products and choices of two operands, one of which may be constant."""
+    """Element-wise operators of two operands, one of which may be constant."""
     operands = [site.required_tensor(position) for position in (0, 1)]
     shapes = [_broadcast_shape(site, tensor) for tensor in operands]
     kind = site.operator.kind
@@ -39,7 +39,7 @@ def binary(site: KernelSite) -> Fields:
 
 
 def unary(site: KernelSite) -> Fields:
-    """Activations and other functions of one element."""
+    """Activations and other element-wise functions."""
     kind = site.operator.kind
     return {
         "alpha": float(site.operator.attributes.get("alpha", 0.0)),
@@ -50,12 +50,14 @@ def unary(site: KernelSite) -> Fields:
 
 
 def softmax(site: KernelSite) -> Fields:
+    """SOFTMAX over the channels."""
     _require_channels_last(site)
     fields: Fields = {"beta": float(site.operator.attributes["beta"]), "channels": extent(site.source)[2]}
     return fields
 
 
 def argmax(site: KernelSite) -> Fields:
+    """ARG_MAX over the channels."""
     source = site.source
     _require_channels_last(site)
     if site.operator.attributes["axis"] % len(source.shape) != len(source.shape) - 1:
@@ -142,19 +144,19 @@ FILLERS: Fillers = {
 
 
 def _count(site: KernelSite) -> float:
-    """What the sums are divided by."""
+    """Divisor of the sums."""
     return 1.0 if site.operator.kind == "SUM" else float(np.float32(site.source.elements // site.output.elements))
 
 
 def _values_of(site: KernelSite, position: int) -> Constant | None:
-    """A constant operand's values."""
+    """The values of a constant operand, None for a tensor."""
     if not site.required_tensor(position).is_constant:
         return None
     return Constant(site.name_of("values", position), site.required_constant(position).astype(np.float32).reshape(-1))
 
 
 def _broadcast_shape(site: KernelSite, tensor: Tensor) -> tuple[int, int, int]:
-    """Rows, columns and channels of an operand as it is broadcast; axes are matched from the last one."""
+    """(rows, columns, channels) of an operand, its axes matched with the output's from the last on."""
     output = site.output
     shape = extent(tensor)
     if len(tensor.shape) < len(output.shape) == 4:

@@ -1,4 +1,4 @@
-"""Float32 weights as they are stored where a kernel cannot read them as they stand: sparse, or as float16."""
+"""Storage of sparse and float16 weights of float32 kernels."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from evaluation.kernels.weights import INDEX_BITS, Format, layer_storage
 
 
 def stored_fields(site: KernelSite, rows: np.ndarray) -> Fields:
-    """How the weights of a call are: fields of `struct float_packed_layer`.
+    """The members of `struct float_packed_layer` that describe the stored weights of a call.
 
     Args:
         rows: float32 (output channels, values).
     """
     storage, bits = layer_storage(site.graph, site.number), site.required_tensor(1).bits
-    codes = rows.astype(np.float16).view(np.uint16) if bits == 16 else np.ascontiguousarray(rows).view(np.uint32)
+    patterns = rows.astype(np.float16).view(np.uint16) if bits == 16 else np.ascontiguousarray(rows).view(np.uint32)
     entries = 0
     if storage.format is Format.DENSE:
-        stored = _fields(codes.reshape(-1), bits)
+        stored = _fields(patterns.reshape(-1), bits)
     elif storage.format is Format.BITMAP:
         is_kept = rows.reshape(-1) != 0
-        stored = np.concatenate([np.packbits(is_kept, bitorder="little"), _fields(codes.reshape(-1)[is_kept], bits)])
+        stored = np.concatenate([np.packbits(is_kept, bitorder="little"), _fields(patterns.reshape(-1)[is_kept], bits)])
     else:
-        entry_codes = _entries(rows.reshape(-1), codes.reshape(-1))
-        entries = entry_codes.size
-        stored = _fields(entry_codes, bits + INDEX_BITS)
+        listed = _entries(rows.reshape(-1), patterns.reshape(-1))
+        entries = listed.size
+        stored = _fields(listed, bits + INDEX_BITS)
     if stored.size != storage.kernel_bytes:
         raise ValueError(f"{site.operator.name}: {stored.size} bytes of weights, planned were {storage.kernel_bytes}")
     return {
@@ -37,19 +37,19 @@ def stored_fields(site: KernelSite, rows: np.ndarray) -> Fields:
     }
 
 
-def _entries(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """{zeros before a value, the value} of each value that is not zero, uint64; {15, 0} for each 16 zeros more."""
+def _entries(values: np.ndarray, patterns: np.ndarray) -> np.ndarray:
+    """Entries {zeros before the value, bits of the value} of each non-zero value, and fillers {15, 0}; uint64 (n,)."""
     positions = np.flatnonzero(values != 0)
     gaps = np.diff(positions, prepend=-1) - 1
     fillers = gaps >> INDEX_BITS
     ends = np.cumsum(fillers + 1) - 1
     most = (1 << INDEX_BITS) - 1
     entries = np.full(int(ends[-1]) + 1 if ends.size else 0, most, np.uint64)
-    entries[ends] = (gaps & most).astype(np.uint64) | codes[positions].astype(np.uint64) << np.uint64(INDEX_BITS)
+    entries[ends] = (gaps & most).astype(np.uint64) | patterns[positions].astype(np.uint64) << np.uint64(INDEX_BITS)
     return entries
 
 
-def _fields(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Unsigned codes one after another at `bits` each, the low bits of a byte first, uint8 (n,)."""
-    planes = np.unpackbits(codes.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+def _fields(patterns: np.ndarray, bits: int) -> np.ndarray:
+    """Contiguous fields of `bits`, the low bits of a byte first; uint8 (n,)."""
+    planes = np.unpackbits(patterns.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
     return np.packbits(planes[:, :bits], bitorder="little")

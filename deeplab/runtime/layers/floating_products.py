@@ -1,4 +1,4 @@
-"""Operators on float32 that have weights: CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED and TRANSPOSE_CONV."""
+"""Descriptors of CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED and TRANSPOSE_CONV on float32."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evaluation.kernels.constants import FLOAT_LANES, FLOAT_ROWS
 from evaluation.kernels.descriptors import float32
 
 BLOCKS = (FLOAT_LANES, 8, 4, 1)
-"""Output channels that are computed together, as `float_block_lanes` of `c/float/arithmetic.h` says."""
+"""Sizes of blocks of output channels, as in `float_block_lanes` of `c/float/arithmetic.h`."""
 
 
 def convolution(site: KernelSite) -> Fields:
@@ -24,7 +24,7 @@ def convolution(site: KernelSite) -> Fields:
 
 
 def grouped_convolution(site: KernelSite) -> Fields:
-    """CONV_2D in groups; the weights of each group in blocks of their own."""
+    """Grouped CONV_2D; each group has blocks of weights of its own."""
     weights = _weights(site)
     fields = convolution(site)
     if not site.is_packed:
@@ -41,7 +41,7 @@ def depthwise(site: KernelSite) -> Fields:
 
 
 def transposed(site: KernelSite) -> Fields:
-    """TRANSPOSE_CONV, its input at position 2."""
+    """TRANSPOSE_CONV."""
     weights = _weights(site)
     size_in, size_out, filter_size = extent(site.source), extent(site.output), weights.shape[1:3]
     stride, padding = site.operator.attributes["stride"], site.operator.attributes["padding"]
@@ -87,7 +87,7 @@ FILLERS: Fillers = {
 def in_blocks(rows: np.ndarray) -> np.ndarray:
     """Kernels (output channels, values) in the order of `c/float/dot.h`, float32 (n,).
 
-    Blocks of 16 channels, then 8, 4 and 1 for the rest; in a block, for each value, that of each channel.
+    Blocks of 16 channels, then of 8, 4 and 1 for the remainder, each laid out (value, channel).
     """
     blocks, first = [], 0
     while first < len(rows):
@@ -98,7 +98,7 @@ def in_blocks(rows: np.ndarray) -> np.ndarray:
 
 
 def _weights(site: KernelSite) -> np.ndarray:
-    """The values of the weights."""
+    """The values of the weights, which must be float32."""
     tensor = site.required_tensor(1)
     if tensor.dtype != "float32":
         raise site.refused(f"float activations with {tensor.dtype} weights; quantize both or none")
@@ -106,7 +106,7 @@ def _weights(site: KernelSite) -> np.ndarray:
 
 
 def _fields(site: KernelSite, weights: np.ndarray, bias_at: int, geometry: Fields) -> Fields:
-    """The members of a struct for dense weights, or for those that are sparse or as float16."""
+    """The members of a struct, with dense weights or with packed ones."""
     bias = site.constant(bias_at)
     per_tap = site.operator.kind == "DEPTHWISE_CONV_2D"
     rows = np.moveaxis(weights, -1, 0) if per_tap else weights
@@ -134,7 +134,7 @@ def _window(site: KernelSite, weights: np.ndarray) -> Fields:
 
 
 def _columns_of_vectors(site: KernelSite, tensor, operand, values: int) -> int:
-    """Columns of a tensor each of whose pixels is a vector; 0 where the vectors follow one another."""
+    """Columns of a tensor whose pixels are the vectors; 0 where the vectors are contiguous runs of elements."""
     rows, columns, channels = extent(tensor)
     if channels == values:
         return columns

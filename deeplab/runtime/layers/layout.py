@@ -1,4 +1,4 @@
-"""Operators that move values, on elements of any whole number of bytes."""
+"""Descriptors of data-movement operators on elements of any whole number of bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evaluation.kernels.descriptors import int8
 
 
 def moved(site: KernelSite) -> Fields:
-    """RESHAPE, SQUEEZE, EXPAND_DIMS, TRANSPOSE, SLICE, STRIDED_SLICE and SPLIT: what they take, read in strides."""
+    """RESHAPE, SQUEEZE, EXPAND_DIMS, TRANSPOSE, SLICE, STRIDED_SLICE and SPLIT, as strided reads."""
     source, operator = site.source, site.operator
     numbers = np.arange(source.elements, dtype=np.int64).reshape(source.shape)
     parts = moved_parts(operator, numbers)
@@ -39,11 +39,12 @@ def moved(site: KernelSite) -> Fields:
 
 
 def copy(site: KernelSite) -> Fields:
-    """Rows that are kept for the next tile."""
+    """Copies of rows into a row cache."""
     return {"channels": extent(site.source)[2]}
 
 
 def mirror_pad(site: KernelSite) -> Fields:
+    """MIRROR_PAD."""
     source, output = site.source, site.output
     paddings = ((0, 0),) * 3 + tuple(site.operator.attributes["paddings"])
     sizes = (1,) * 3 + source.shape
@@ -96,6 +97,7 @@ def blocks(site: KernelSite) -> Fields:
 
 
 def resize_nearest(site: KernelSite) -> Fields:
+    """RESIZE_NEAREST_NEIGHBOR."""
     source, output, attributes = site.source, site.output, site.operator.attributes
     rows, columns, channels = extent(source)
     fields: Fields = {"in_rows": rows, "in_columns": columns, "channels": channels}
@@ -109,7 +111,7 @@ def resize_nearest(site: KernelSite) -> Fields:
 
 
 def join(site: KernelSite) -> Fields:
-    """CONCATENATION along the channels where it is not elided."""
+    """CONCATENATION along the channels that is not elided."""
     output, operator = site.output, site.operator
     inputs = [site.graph.tensors[operand.tensor] for operand in site.call.reads]
     if len(inputs) != len(operator.inputs):
@@ -123,7 +125,7 @@ def join(site: KernelSite) -> Fields:
         (lowest, highest), zero = integer_range(output), zero_point_of(output)
     fields: Fields = {
         "channels": Constant(f"channels_{site.number}", np.array([extent(t)[2] for t in inputs], np.uint16)),
-        **_brought_to_one_scale(site, inputs),
+        **_requantization(site, inputs),
         "out_zero": zero,
         "lowest": lowest,
         "highest": highest,
@@ -144,8 +146,8 @@ FILLERS: Fillers = {
 }
 
 
-def _brought_to_one_scale(site: KernelSite, inputs: Sequence[Tensor]) -> Fields:
-    """Arrays of what brings each input to the output's quantization; nothing where all have it already."""
+def _requantization(site: KernelSite, inputs: Sequence[Tensor]) -> Fields:
+    """Arrays with the requantization of each input; none where all inputs have the output's quantization."""
     output, number = site.output, site.number
     if output.dtype == "float32" or output.quantization is None:
         return {}

@@ -1,4 +1,4 @@
-"""What is not a convolution, on codes of any width up to 16 bits: sums, means, joins, resizes, changes of width."""
+"""Descriptors of operators without weights on values of up to 16 bits."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ def add(site: KernelSite) -> Fields:
 
 
 def requantize(site: KernelSite) -> Fields:
-    """QUANTIZE to signed codes, from such or from a camera's bytes; RELU, RELU6, RELU_N1_TO_1 as operators of their
-    own are the same with other bounds."""
+    """QUANTIZE to signed values, and unfused RELU, RELU6 and RELU_N1_TO_1, which differ in multiplier and bounds."""
     source, output = site.source, site.output
     is_change = site.operator.kind == "QUANTIZE"
     ratio = float(scale_of(source)) / float(scale_of(output)) if is_change else activation_ratio(source, output)

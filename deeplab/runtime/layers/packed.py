@@ -1,4 +1,4 @@
-"""CONV_2D, FULLY_CONNECTED and DEPTHWISE_CONV_2D on codes of up to 16 bits, with weights of 2 to 16 bits."""
+"""Descriptors of CONV_2D, FULLY_CONNECTED and DEPTHWISE_CONV_2D with packed weights, or values of up to 16 bits."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from evaluation.kernels.descriptors import low_bit
 
 
 def convolution(site: KernelSite) -> Fields:
-    """CONV_2D or FULLY_CONNECTED of signed values."""
+    """CONV_2D or FULLY_CONNECTED on signed values of up to 16 bits."""
     rows, geometry, filter_size, _ = _products(site)
     return _fields(site, rows, geometry, filter_size)
 
 
 def grouped_convolution(site: KernelSite) -> Fields:
-    """CONV_2D in groups."""
+    """Grouped CONV_2D."""
     return in_groups(site, convolution(site))
 
 
 def packed_convolution(site: KernelSite) -> Fields:
-    """The same, of bytes by bytes."""
+    """CONV_2D or FULLY_CONNECTED on values and weights of at most 8 bits."""
     rows, geometry, filter_size, own = _products(site)
-    return _fields_of_bytes(site, rows, {**geometry, **own}, filter_size)
+    return _int8_fields(site, rows, {**geometry, **own}, filter_size)
 
 
 def _products(site: KernelSite) -> tuple[np.ndarray, Mapping[str, int], tuple[int, int], Fields]:
-    """Kernels (output channels, values), geometry, size of the filter, and what is particular to a kernel for bytes."""
+    """Kernels (output channels, values), geometry, size of the filter, and members of int8 kernels only."""
     weights = site.required_constant(1)
     kernel = weights if weights.ndim == 4 else weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
     own: Fields = {"round_once": site.operator.kind == "FULLY_CONNECTED", "padding": None}
@@ -53,16 +53,16 @@ def _products(site: KernelSite) -> tuple[np.ndarray, Mapping[str, int], tuple[in
 
 
 def depthwise(site: KernelSite) -> Fields:
-    """DEPTHWISE_CONV_2D of signed values."""
+    """DEPTHWISE_CONV_2D on signed values of up to 16 bits."""
     rows, filter_size = _taps(site)
     return _fields(site, rows, window_fields(site), filter_size)
 
 
 def packed_depthwise(site: KernelSite) -> Fields:
-    """The same, of bytes by bytes."""
+    """DEPTHWISE_CONV_2D on int8 with weights of at most 8 bits."""
     rows, filter_size = _taps(site)
     own: Fields = {**window_fields(site), "in_zero": zero_point_of(site.source)}
-    return _fields_of_bytes(site, rows, own, filter_size)
+    return _int8_fields(site, rows, own, filter_size)
 
 
 def _taps(site: KernelSite) -> tuple[np.ndarray, tuple[int, int]]:
@@ -84,7 +84,7 @@ FILLERS: Fillers = {
 
 
 def _fields(site: KernelSite, rows: np.ndarray, geometry: Mapping[str, int], filter_size: tuple[int, int]) -> Fields:
-    """The layer of kernels `rows` (output channels, values)."""
+    """The members of a low-bit kernel with weights `rows` (output channels, values)."""
     mantissas, exponents = quantize_multipliers(
         effective_scales(site.operator.kind, site.source, site.required_tensor(1), site.output)
     )
@@ -110,11 +110,11 @@ def _fields(site: KernelSite, rows: np.ndarray, geometry: Mapping[str, int], fil
     return fields
 
 
-def _fields_of_bytes(site: KernelSite, rows: np.ndarray, own: Fields, filter_size: tuple[int, int]) -> Fields:
-    """The layer of kernels `rows` (output channels, values) that a kernel for bytes multiplies, once they are unpacked.
+def _int8_fields(site: KernelSite, rows: np.ndarray, own: Fields, filter_size: tuple[int, int]) -> Fields:
+    """The members of an int8 kernel with packed weights `rows` (output channels, values).
 
     Args:
-        own: what is particular to the kernel for bytes.
+        own: members that low-bit kernels do not have.
     """
     stored = stored_fields(site, rows)
     if stored["format"] == PLAIN:
@@ -133,15 +133,15 @@ def _fields_of_bytes(site: KernelSite, rows: np.ndarray, own: Fields, filter_siz
 
 
 def _rounding(site: KernelSite) -> Rounding:
-    """As the interpreter rounds (`evaluation.interpreter.convolution`)."""
+    """Rounding of the requantization, as in `evaluation.interpreter.convolution`."""
     if site.source.dtype == "int16":
         return Rounding.ROUND_WIDE
     return Rounding.ROUND_ONCE if site.operator.kind == "FULLY_CONNECTED" else Rounding.ROUND_TWICE
 
 
 def _bias(site: KernelSite, rows: np.ndarray) -> np.ndarray:
-    """Bias less the input's zero point times each kernel's sum, so that codes are multiplied as they are; int64 with
-    16-bit activations, and where 16-bit weights would carry it beyond int32."""
+    """Bias with the input's zero point folded in, (output channels,); int64 with 16-bit activations, and where the sum
+    exceeds int32, else int32."""
     bias = site.constant(2)
     folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * rows.astype(np.int64).sum(1)
     wide = site.output.dtype == "int16" or np.abs(folded).max() > np.iinfo(np.int32).max

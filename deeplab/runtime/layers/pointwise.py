@@ -1,4 +1,4 @@
-"""Operators that treat each element, or each pixel, alone, on 8-bit codes."""
+"""Descriptors of point-wise operators on 8-bit values: tables, QUANTIZE, DEQUANTIZE, SOFTMAX and ARG_MAX."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from evaluation.kernels.descriptors import int8
 
 
 def table(site: KernelSite) -> Fields:
-    """LOGISTIC, TANH, HARD_SWISH and LEAKY_RELU: what the interpreter makes of each of the 256 codes."""
+    """LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU: a table of the interpreter's outputs for all 256 inputs."""
     source, output = site.source, site.output
     shape = (1, 1, 256, 1)
     every = np.arange(256, dtype=np.uint8).view(source.dtype).reshape(shape)
@@ -38,7 +38,7 @@ def table(site: KernelSite) -> Fields:
 
 
 def quantize_real(site: KernelSite) -> Fields:
-    """QUANTIZE of float32."""
+    """QUANTIZE from float32."""
     output = site.output
     lowest, highest = integer_range(output)
     fields: Fields = {
@@ -53,7 +53,7 @@ def quantize_real(site: KernelSite) -> Fields:
 
 
 def dequantize(site: KernelSite) -> Fields:
-    """DEQUANTIZE to float32; here a zero point may be between two codes."""
+    """DEQUANTIZE; the zero point need not be an integer."""
     source = site.source
     fields: Fields = {
         "scale": scale_of(source),
@@ -65,6 +65,7 @@ def dequantize(site: KernelSite) -> Fields:
 
 
 def softmax(site: KernelSite) -> Fields:
+    """SOFTMAX over the channels, in fixed point."""
     source, output = site.source, site.output
     _require_channels_last(site)
     real = min(

@@ -1,4 +1,4 @@
-"""Pools over the whole image, on int8 codes."""
+"""Descriptors of pools over the whole image on int8."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evaluation.kernels.descriptors import int8
 
 
 def global_pool(site: KernelSite) -> Fields:
-    """AVERAGE_POOL_2D or MEAN over all rows and columns of int8."""
+    """AVERAGE_POOL_2D or MEAN over all rows and columns."""
     source, output, operator = site.source, site.output, site.operator
     rows, columns, channels = extent(source)
     mantissa, exponent = 0, 0
@@ -40,7 +40,7 @@ def global_pool(site: KernelSite) -> Fields:
 
 
 def mean_multiplier(site: KernelSite) -> tuple[int, int]:
-    """Mantissa and exponent of a MEAN, the number of elements divided away (`reference_integer_ops::Mean`)."""
+    """Mantissa and exponent of a MEAN, divided by the number of elements (`reference_integer_ops::Mean`)."""
     count = site.source.elements // site.output.elements
     mantissa, exponent = quantize_multiplier(float(scale_of(site.source)) / float(scale_of(site.output)))
     shift = min(count.bit_length() - 1, 32, 31 + exponent)

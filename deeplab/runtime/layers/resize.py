@@ -1,4 +1,4 @@
-"""RESIZE_BILINEAR of signed values, alone and fused with ARG_MAX."""
+"""Descriptors of RESIZE_BILINEAR on signed values, alone and fused with ARG_MAX."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ONE = 1 << 10
 
 
 def position_fields(site: KernelSite) -> Fields:
-    """Sizes, and how an output position becomes one of the input: fields of `struct resize_layer`."""
+    """Sizes, steps and offsets in fixed point: the members of `struct resize_layer`."""
     size_in = extent(site.source)
     size_out = extent(site.graph.tensors[site.operator.outputs[0]])
     attributes = site.operator.attributes

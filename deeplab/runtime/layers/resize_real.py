@@ -1,4 +1,4 @@
-"""RESIZE_BILINEAR of uint8, which interpolates in float32, alone and fused with ARG_MAX."""
+"""Descriptors of RESIZE_BILINEAR on uint8, which interpolates in float32, alone and fused with ARG_MAX."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evaluation.kernels.descriptors import uint8
 
 
 def position_fields(site: KernelSite) -> Fields:
-    """Sizes, and how an output position becomes one of the input, in float32."""
+    """Sizes, steps and offset in float32: the members of `struct resize_real_layer`."""
     size_in = extent(site.source)
     size_out = extent(site.graph.tensors[site.operator.outputs[0]])
     attributes = site.operator.attributes

@@ -1,4 +1,4 @@
-"""Convolutions on 8-bit codes that the faster kernels do not take: of uint8, of several rows, transposed ones."""
+"""Descriptors of 8-bit convolutions that the int8 family lacks: uint8, FULLY_CONNECTED of several rows, transposed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def depthwise(site: KernelSite) -> Fields:
 
 
 def rows(site: KernelSite) -> Fields:
-    """FULLY_CONNECTED, of one row or several."""
+    """FULLY_CONNECTED of one row or several."""
     _check_zero_points(site)
     weights = site.required_constant(1)
     outputs, values = weights.shape
@@ -49,7 +49,7 @@ def rows(site: KernelSite) -> Fields:
 
 
 def transposed(site: KernelSite) -> Fields:
-    """TRANSPOSE_CONV; its padding is that of the convolution that leads from the output back to the input."""
+    """TRANSPOSE_CONV; its padding is that of the convolution from output to input."""
     _check_zero_points(site)
     weights, bias = site.required_constant(1), site.constant(3)
     source, output, attributes = site.source, site.output, site.operator.attributes
@@ -86,7 +86,7 @@ FILLERS: Fillers = {
 
 
 def _fields(site: KernelSite, kernels: np.ndarray, sizes: tuple[int, int, int]) -> Fields:
-    """A convolution with kernels (output channels, values) and their (output channels, rows, columns)."""
+    """The members of a convolution with kernels (output channels, values) of sizes (output channels, rows, columns)."""
     fields: Fields = {
         **_weights(site, kernels),
         **_scaling(site),
@@ -104,17 +104,17 @@ def _fields(site: KernelSite, kernels: np.ndarray, sizes: tuple[int, int, int]) 
 
 
 def _weights(site: KernelSite, kernels: np.ndarray) -> Fields:
-    """The weights as they stand in the file; sparse ones, kernels (output channels, values), less their zero point."""
+    """Dense weights as in the file; sparse ones, of kernels (output channels, values), less their zero point."""
     zero = zero_point_of(site.required_tensor(1))
     if not site.is_packed:
-        stand = Constant(site.name_of("kernel", 1), site.required_constant(1).reshape(-1).view(np.uint8))
-        return {"weights": stand, "entries": 0, "format": -1, "weight_zero": zero}
+        dense = Constant(site.name_of("kernel", 1), site.required_constant(1).reshape(-1).view(np.uint8))
+        return {"weights": dense, "entries": 0, "format": -1, "weight_zero": zero}
     stored = stored_fields(site, kernels.view(np.uint8) - np.uint8(zero & 255))
     return {name: stored[name] for name in ("weights", "entries", "format")} | {"weight_zero": zero}
 
 
 def _scaling(site: KernelSite) -> Fields:
-    """What brings the sums to the output's codes."""
+    """The requantization of the sums."""
     output = site.output
     scales = effective_scales(site.operator.kind, site.source, site.required_tensor(1), output)
     mantissas, exponents = quantize_multipliers(scales)
@@ -131,8 +131,8 @@ def _scaling(site: KernelSite) -> Fields:
 
 
 def _folded_bias(site: KernelSite, kernels: np.ndarray) -> Constant:
-    """The bias less the input's zero point times the sum of each of the kernels (output channels, values):
-    sum((x - z) w) + b = sum(x w) + (b - z sum(w)), where w is less its own zero point."""
+    """The bias with the input's zero point folded in, for kernels (output channels, values): sum((x - z) w) + b =
+    sum(x w) + (b - z sum(w)), where w are the weights less their zero point."""
     bias = site.constant(2)
     sums = (kernels.astype(np.int64) - zero_point_of(site.required_tensor(1))).sum(axis=1)
     folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * sums
@@ -140,6 +140,6 @@ def _folded_bias(site: KernelSite, kernels: np.ndarray) -> Constant:
 
 
 def _check_zero_points(site: KernelSite) -> None:
-    """The weights must all have one zero point."""
+    """Refuse weights whose zero points differ."""
     if np.ptp(quantization_of(site.required_tensor(1)).zero_point) != 0:
         raise site.refused("weight zero points differ by channel; quantize symmetrically")

@@ -1,6 +1,6 @@
-"""Integer weights as the program stores them: dense, as a bitmap, or as a relative index.
+"""Encoders of integer weights: dense, bitmap and relative index.
 
-`evaluation.kernels.weights` says which, and what it takes; `c/low_bit/unpack.h` is the reader, and defines every bit.
+`evaluation.kernels.weights` selects the format and counts its bytes; `c/low_bit/unpack.h` specifies and reads it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from evaluation.kernels.constants import GROUP, WeightFormat
 from evaluation.kernels.weights import INDEX_BITS, Format, layer_storage
 
 PLAIN = -1
-"""Dense values of a type of C, read where they stand."""
+"""`format` of dense values of a C type, which are read in place."""
 _AT_ONCE = 1 << 16
-"""Values packed together; a multiple of 8, so that each portion ends on a whole byte."""
+"""Values that are packed at a time; a multiple of 8, so that each portion ends on a whole byte."""
 
 
 def stored_fields(site: KernelSite, rows: np.ndarray) -> Fields:
-    """How the weights of a call are: fields of `struct low_bit_convolution_layer`, `low_bit_depthwise_layer`,
-    `packed_convolution_layer` and `packed_depthwise_layer`.
+    """The members of `struct low_bit_convolution_layer`, `low_bit_depthwise_layer`, `packed_convolution_layer` and
+    `packed_depthwise_layer` that describe the stored weights of a call.
 
     Args:
-        rows: integers (output channels, values), of the type they are computed in.
+        rows: integers (output channels, values), of the dtype they are multiplied in.
     """
     tensor, storage, entries = site.required_tensor(1), layer_storage(site.graph, site.number), 0
     form = WeightFormat[storage.format.name] if site.is_packed else PLAIN
@@ -47,14 +47,14 @@ def stored_fields(site: KernelSite, rows: np.ndarray) -> Fields:
 
 
 def bitmap(values: np.ndarray, bits: int) -> np.ndarray:
-    """A bit for each value (n,) that says whether it is not zero, then those at `bits` each; uint8."""
+    """Bitmap of non-zero values (n,), then these values in fields of `bits`; uint8."""
     return np.concatenate([np.packbits(values != 0, bitorder="little"), packed(values[values != 0], bits)])
 
 
 def relative_index(values: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
-    """{zeros before a value, the value} of each value (n,) that is not zero, uint8, and how many there are.
+    """Entries {zeros before the value, the value} of the non-zero values (n,), uint8, and their number.
 
-    Where more than 15 zeros stand before a value, entries {15, 0} stand for 16 zeros each.
+    For more than 15 zeros before a value, entries {15, 0} represent 16 zeros each.
     """
     positions = np.flatnonzero(values)
     gaps = np.diff(positions, prepend=-1) - 1
@@ -65,14 +65,14 @@ def relative_index(values: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
     return packed(entries, bits + INDEX_BITS), entries.size
 
 
-def packed(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Integers (n,) one after another at `bits` each, the low bits of a byte first, uint8."""
-    portions = [codes[at : at + _AT_ONCE] for at in range(0, codes.size, _AT_ONCE)]
+def packed(values: np.ndarray, bits: int) -> np.ndarray:
+    """Integers (n,) in contiguous fields of `bits`, the low bits of a byte first; uint8."""
+    portions = [values[at : at + _AT_ONCE] for at in range(0, values.size, _AT_ONCE)]
     return np.concatenate([np.zeros(0, np.uint8), *(pack_rows(part[np.newaxis], bits)[0] for part in portions)])
 
 
 def _plain(rows: np.ndarray, kind: str) -> np.ndarray:
-    """Rows of int8, in a convolution filled up to whole groups, or of int16."""
+    """Rows of int16, or of int8, padded to whole groups in a convolution; (n,)."""
     if rows.dtype == np.int8 and kind != "DEPTHWISE_CONV_2D":
         rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % GROUP)))
     return np.ascontiguousarray(rows).reshape(-1)

@@ -1,4 +1,4 @@
-"""Pools with a sliding window, and sums over the image or any axes, on 8-bit codes."""
+"""Descriptors of pools with a sliding window, and of sums over the image or any axes, on 8-bit values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from evaluation.kernels.descriptors.int8 import SumsBecome
 
 
 def geometry(site: KernelSite) -> Fields:
-    """Input and steps of a sliding window."""
+    """Sizes of the input, strides and padding of a sliding window."""
     rows, columns, _ = extent(site.source)
     stride, before = site.operator.attributes["stride"], padding_before(site.graph, site.operator)
     return {
