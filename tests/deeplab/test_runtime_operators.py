@@ -300,9 +300,9 @@ def bytes_of(values: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
 
 
-def one_section(graph: Graph, manner: TilingScheme, target: Target = CAMERA) -> Plan:
-    """All calls as one section in the tiles of `manner`."""
-    everything = SectionChoice(0, len(kernel_calls(graph)), manner)
+def one_section(graph: Graph, scheme: TilingScheme, target: Target = CAMERA) -> Plan:
+    """All calls as one section in the tiles of `scheme`."""
+    everything = SectionChoice(0, len(kernel_calls(graph)), scheme)
     return plan_sections(graph, (everything,), target, tile_count=1)
 
 
@@ -331,15 +331,15 @@ NETWORKS = [
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
-@pytest.mark.parametrize(("network", "manner"), NETWORKS)
-def test_every_operator_equals_the_interpreter(network, manner, dtype, tmp_path):
+@pytest.mark.parametrize(("network", "scheme"), NETWORKS)
+def test_every_operator_equals_the_interpreter(network, scheme, dtype, tmp_path):
     graph = network(dtype)
     wanted = run_whole(graph, image(graph))
     kinds = {tensor: o.kind for o in graph.operators for tensor in o.outputs}
     few = [kinds[t] for t in graph.outputs if len(np.unique(wanted[t])) < 3 and graph.tensors[t].elements > 5]
     assert not few, "equal values would prove little"
-    planned = plan(graph) if manner is UNTILED else one_section(graph, manner)
-    assert planned.sections[0].tiles == manner.tiles
+    planned = plan(graph) if scheme is UNTILED else one_section(graph, scheme)
+    assert planned.sections[0].tiles == scheme.tiles
     assert_equal(graph, planned, tmp_path)
 
 
@@ -355,7 +355,7 @@ def test_values_of_any_size_are_moved(dtype, tmp_path):
 @pytest.mark.parametrize("target", [CAMERA, TFLM], ids=lambda target: target.name)
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize(
-    ("network", "manner"),
+    ("network", "scheme"),
     [
         *NETWORKS,
         (windows, TilingScheme(3, 2, Halo.CACHE)),
@@ -365,10 +365,10 @@ def test_values_of_any_size_are_moved(dtype, tmp_path):
         (pixels, UNTILED),
     ],
 )
-def test_nothing_undefined_is_done_and_labels_may_be_wide(network, manner, dtype, target, tmp_path):
+def test_nothing_undefined_is_done_and_labels_may_be_wide(network, scheme, dtype, target, tmp_path):
     """With the compiler's checks of undefined behaviour, and with labels of one byte and of four."""
     graph = network(dtype)
-    planned = plan(graph, target=target) if manner is UNTILED else one_section(graph, manner, target)
+    planned = plan(graph, target=target) if scheme is UNTILED else one_section(graph, scheme, target)
     assert_equal(graph, planned, tmp_path, SANITIZED)
 
 
