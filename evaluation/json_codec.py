@@ -14,9 +14,14 @@ T = TypeVar("T")
 
 
 def to_json(kind: type[T], value: T) -> bytes:
-    """A value of a dataclass, or of a tuple or mapping of them, as JSON without blanks."""
-    values = _adapter(cast(Hashable, kind)).dump_python(value, mode="json")
-    return json.dumps(values, separators=(",", ":")).encode()  # which writes infinity, where pydantic would write null
+    """A value of a dataclass, or of a tuple or mapping of them, as compact JSON in UTF-8, fields in their order.
+
+    A byte that a file name could not be decoded from, which no JSON can hold, becomes "?".
+    """
+    values = _adapter(cast(Hashable, kind)).dump_python(value)
+    # json writes numbers as they are: pydantic would write an infinite one as null.
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False, default=_sorted_set)
+    return text.encode("utf-8", "replace")
 
 
 def from_json(kind: type[T], text: str | bytes) -> T:
@@ -27,6 +32,12 @@ def from_json(kind: type[T], text: str | bytes) -> T:
     """
     made: T = _adapter(cast(Hashable, kind)).validate_json(text, strict=True)
     return made
+
+
+def _sorted_set(value: object) -> list[str]:
+    if not isinstance(value, frozenset):
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+    return sorted(value)
 
 
 @cache

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, NotRequired, TypedDict
+from dataclasses import dataclass, field
 
-from evaluation.accuracy import Scores, ScoresRecord
+from evaluation.accuracy import Scores
 from evaluation.planner import Plan
 
 NAMED_AT_HIGH_WATER = 4
@@ -136,17 +135,6 @@ class Execution:
         return not self.excesses
 
 
-class MeasurementRecord(TypedDict):
-    """The JSON of `Measurement.to_dict`; `memory`, `cost` and `latency` hold their classes' fields by name."""
-
-    scores: ScoresRecord
-    memory: dict[str, Any]
-    cost: dict[str, Any]
-    label_agreement: float | None
-    stage_seconds: dict[str, float]
-    latency: NotRequired[dict[str, Any] | None]
-
-
 @dataclass(frozen=True)
 class Measurement:
     """Accuracy on the search images, planned memory and cost of one candidate."""
@@ -156,30 +144,7 @@ class Measurement:
     cost: Cost
     label_agreement: float | None = None
     """Share of label pixels equal to the integer interpreter's, in [0, 1]. None where it was not measured."""
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall time of each stage that ran; for a stage answered from the cache, the time of the look-up."""
     latency: Latency | None = None
     """Latency of the C program; None without a C compiler."""
-
-    def to_dict(self) -> MeasurementRecord:
-        """A tree of JSON types, without loss: `Measurement.from_dict(m.to_dict()) == m`."""
-        return {
-            "scores": self.scores.to_dict(),
-            "memory": asdict(self.memory),
-            "cost": asdict(self.cost),
-            "label_agreement": self.label_agreement,
-            "latency": asdict(self.latency) if self.latency else None,
-            "stage_seconds": dict(self.stage_seconds),
-        }
-
-    @classmethod
-    def from_dict(cls, tree: MeasurementRecord) -> Measurement:
-        latency = tree.get("latency")
-        return cls(
-            scores=Scores.from_dict(tree["scores"]),
-            memory=MemoryFigures(**tree["memory"]),
-            cost=Cost(**tree["cost"]),
-            label_agreement=tree["label_agreement"],
-            latency=Latency(**latency) if latency else None,
-            stage_seconds=dict(tree["stage_seconds"]),
-        )
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall time of each stage that ran; for a stage answered from the cache, the time of the look-up."""

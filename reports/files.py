@@ -6,7 +6,6 @@ read or write anything outside that folder.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -134,11 +133,6 @@ def shown(text: object, most: int = 60) -> str:
     """A value of a file on one line, shortened, control characters escaped."""
     written = repr(text)
     return written if len(written) <= most else f"{written[: most - 3]}..."
-
-
-def json_bytes(tree: Any) -> bytes:
-    """Compact JSON in UTF-8. A byte that a file name could not be decoded from, which no JSON can hold, becomes "?"."""
-    return json.dumps(tree, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def printable(tree: Any) -> Any:

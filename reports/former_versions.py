@@ -10,8 +10,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reports.files import json_bytes
-
 FORMER_VERSIONS = (1,)
 
 _OF_RECORD = {"peers": "other_runtimes"}
@@ -38,14 +36,14 @@ def current_record(content: bytes) -> bytes | None:
         tree["executions"] = {number: _renamed(seen, _COUNT) for number, seen in tree["executions"].items()}
     if isinstance(tree.get("trials"), list):
         tree["trials"] = [_current_trial(trial) for trial in tree["trials"]]
-    return json_bytes(tree)
+    return json.dumps(tree).encode()
 
 
 def current_trial(content: bytes) -> bytes | None:
     """The JSON of a journal's trial of a former version, with the names of this one; None where it is none."""
     tree = _tree(content)
     renamed = _current_trial(tree)
-    return None if tree is None or renamed == tree else json_bytes(renamed)
+    return None if tree is None or renamed == tree else json.dumps(renamed).encode()
 
 
 def _current_trial(trial: Any) -> Any:

@@ -1,12 +1,13 @@
 """The record of a study: everything that is known of it once it has ended. `sweeps` writes it, `reports` reads it.
 
-It is one JSON file, `record.json`, and small files next to it (plans, overlays) that it names by relative path.
+It is one JSON file, `record.json`, and small files next to it (plans, overlays) that it names by relative path. The
+fields of these classes are those of the file, in its order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -74,13 +75,13 @@ class Trial:
     """None unless complete."""
     planned: MemoryFigures | None = None
     """Of a pruned trial."""
-    planned_macs: int | None = None
     reason: str | None = None
     """Why it is infeasible, was pruned or failed."""
     seconds: float = 0.0
     """Wall time in its worker."""
     plan_file: str | None = None
     """Its memory plan (JSON), relative to the study's folder."""
+    planned_macs: int | None = None
     bound: Bound | None = None
     """Where screening would have pruned it. Of a complete trial: it was run all the same, to see how often that is
     wrong; so with `early`."""
@@ -120,24 +121,6 @@ class Trial:
     @property
     def memory(self) -> MemoryFigures | None:
         return self.measurement.memory if self.measurement is not None else self.planned
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "number": self.number,
-            "params": dict(self.params),
-            "name": self.name,
-            "state": str(self.state),
-            "feasible": self.feasible,
-            "measurement": self.measurement.to_dict() if self.measurement else None,
-            "planned": asdict(self.planned) if self.planned else None,
-            "reason": self.reason,
-            "seconds": self.seconds,
-            "plan_file": self.plan_file,
-            "planned_macs": self.planned_macs,
-            "bound": asdict(self.bound) if self.bound else None,
-            "early": asdict(self.early) if self.early else None,
-            "finished_s": self.finished_s,
-        }
 
 
 def point_of(trial: Trial, config: Mapping[str, Any]) -> FrontPoint:
@@ -263,6 +246,7 @@ class MeasuredOn:
 class StudyRecord:
     """Everything the report needs."""
 
+    version: int = field(default=RECORD_VERSION, kw_only=True)
     study: str
     config: Mapping[str, Any]
     """The checked configuration, defaults filled in."""
@@ -296,7 +280,6 @@ class StudyRecord:
     the baseline was chosen, or a step could not be measured."""
     other_runtimes: Mapping[int, OtherRuntimes] = field(default_factory=dict)
     """By trial number, of baseline and choice."""
-    version: int = RECORD_VERSION
 
     @property
     def baseline(self) -> Trial | None:
@@ -316,29 +299,3 @@ class StudyRecord:
         return tuple(
             point_of(trial, self.config) for trial in self.trials if trial.feasible and trial.measurement is not None
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types, without loss."""
-        return {
-            "version": self.version,
-            "study": self.study,
-            "config": dict(self.config),
-            "space_size": self.space_size,
-            "trials": [trial.to_dict() for trial in self.trials],
-            "front": [list(numbers) for numbers in self.front],
-            "chosen": self.chosen,
-            "chosen_reason": self.chosen_reason,
-            "heldout": {str(number): scores.to_dict() for number, scores in self.heldout.items()},
-            "data": asdict(self.data) if self.data else None,
-            "import_check": asdict(self.import_check) if self.import_check else None,
-            "overlays": [asdict(row) for row in self.overlays],
-            "environment": asdict(self.environment),
-            "executions": {str(number): asdict(seen) for number, seen in self.executions.items()},
-            "changes": [dict(change) for change in self.changes],
-            "inputs": [asdict(span) for span in self.inputs],
-            "not_executed": self.not_executed,
-            "chain": [asdict(step) for step in self.chain],
-            "other_runtimes": {
-                str(number): asdict(other_runtimes) for number, other_runtimes in self.other_runtimes.items()
-            },
-        }

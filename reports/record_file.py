@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from evaluation.errors import UserError
-from reports.files import existing_file, json_bytes, replace_file
+from evaluation.json_codec import to_json
+from reports.files import existing_file, replace_file
 from reports.record import RECORD_FILE, StudyRecord
 from reports.record_checks import RecordError
 from reports.schema import OtherVersionError, parse_record
@@ -18,7 +19,7 @@ from reports.schema import OtherVersionError, parse_record
 def write_record(record: StudyRecord, folder: Path) -> Path:
     """Write `record.json` into the study's folder, all of it or nothing."""
     path = folder / RECORD_FILE
-    replace_file(path, json_bytes(record.to_dict()) + b"\n")
+    replace_file(path, to_json(StudyRecord, record) + b"\n")
     return path
 
 

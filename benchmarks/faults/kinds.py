@@ -159,7 +159,7 @@ def damage_journal(disturbed: Disturbed, process: subprocess.Popen, rng: random.
     line = bytearray(lines[number])
     line[rng.randrange(len(line) - 1)] ^= 1 << rng.randrange(8)  # not its end: two lines would be one
     damaged = trials[json.loads(lines[number])["number"]]
-    disturbed.finished = {key: trial.to_dict() for key, trial in trials.items() if key != damaged.number}
+    disturbed.finished = {key: trial for key, trial in trials.items() if key != damaged.number}
     disturbed.measured_again.add(damaged.name)
     lines[number] = bytes(line)
     file.write_bytes(b"".join(lines))

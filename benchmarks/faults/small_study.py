@@ -76,7 +76,7 @@ class Disturbed:
     tracking: str | None = None
     storage: str | None = None
     launches: int = 0
-    finished: dict[int, dict] = field(default_factory=dict)
+    finished: dict[int, Trial] = field(default_factory=dict)
     """Trials that were in the journal after a launch, by number."""
     lost: int = 0
     surviving: int = 0
@@ -122,15 +122,11 @@ class Disturbed:
 
         return read_shared_journal(self.storage, self.name) if self.storage else read_journal(self.study)
 
-    def journal(self) -> list[dict]:
-        """The same, as they are written."""
-        return [trial.to_dict() for trial in self.trials().values()]
-
     def until(self, process: subprocess.Popen, finished: int) -> bool:
         """Wait until so many trials have finished; False where the launch ended before."""
         end = time.monotonic() + LAUNCH_LIMIT_S
         while process.poll() is None and time.monotonic() < end:
-            if (self.study / "study.json").exists() and len(self.journal()) >= finished:
+            if (self.study / "study.json").exists() and len(self.trials()) >= finished:
                 return True
             time.sleep(0.2 if self.storage else 0.01)
         return False
@@ -141,11 +137,10 @@ class Disturbed:
         wait(process)
         _, alive = psutil.wait_procs(workers, timeout=10)
         self.surviving += len(alive)
-        found = self.trials()
-        trials = {number: trial.to_dict() for number, trial in found.items()}
+        trials = self.trials()
         self.lost += sum(trials.get(number) != trial for number, trial in self.finished.items())
         self.finished |= trials
-        return process.returncode == 0 and sum(trial.spent for trial in found.values()) >= TRIALS
+        return process.returncode == 0 and sum(trial.spent for trial in trials.values()) >= TRIALS
 
     def forget(self) -> None:
         """The study is removed on purpose: nothing of it is expected any more."""
@@ -154,12 +149,12 @@ class Disturbed:
     def harm(self, undisturbed: Mapping[str, Any]) -> Harm:
         """What came of it, in comparison with the control run."""
         harm = Harm(lost=self.lost, launches=self.launches, running=self.surviving)
-        journal = self.journal()
+        journal = list(self.trials().values())
         evaluated = Counter((self.study / EVALUATIONS).read_text().splitlines())
         harm.rerun = sum(
-            evaluated.get(f"{trial['name']} again", 0) for trial in journal if trial["name"] not in self.measured_again
+            evaluated.get(f"{trial.name} again", 0) for trial in journal if trial.name not in self.measured_again
         )
-        harm.doubled = sum(count - 1 for count in Counter(trial["name"] for trial in journal).values())
+        harm.doubled = sum(count - 1 for count in Counter(trial.name for trial in journal).values())
         harm.running += self._running_trials()
         children, running = self.runs()
         harm.running += running

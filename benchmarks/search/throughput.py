@@ -30,7 +30,9 @@ import typer
 
 from benchmarks.search.evaluators import open_scoring
 from benchmarks.search.isolation import in_its_own_process, made
+from evaluation.accuracy import Scores
 from evaluation.errors import exits_on_user_error
+from reports.record import Trial
 
 SHARE = 0.95
 USEFUL_DROP = 0.1
@@ -107,8 +109,8 @@ class Front:
         return None
 
 
-def measure_all(folder: Path, candidates: int, workers: int) -> list[dict]:
-    """Every trial of the space, as dictionaries; from an earlier run where there is one."""
+def measure_all(folder: Path, candidates: int, workers: int) -> tuple[Trial, ...]:
+    """Every trial of the space; from an earlier run where there is one."""
     from rich.console import Console
 
     from reports.record import RECORD_FILE
@@ -118,10 +120,10 @@ def measure_all(folder: Path, candidates: int, workers: int) -> list[dict]:
     os.chdir(folder)
     study = folder / "studies" / "throughput"
     if (study / RECORD_FILE).exists():
-        return [trial.to_dict() for trial in read_record(study).trials]
+        return read_record(study).trials
     config = load(folder, candidates, 0, workers, sampler="grid", trials=10_000)
     config = config.model_copy(update={"screening": config.screening.model_copy(update={"enabled": False})})
-    return [trial.to_dict() for trial in run_sweep(config, False, Console(), open_scoring).trials]
+    return run_sweep(config, False, Console(), open_scoring).trials
 
 
 def run_engine(folder: Path, candidates: int, seed: int, workers: int, front: Front, begun: float) -> dict:
@@ -200,7 +202,7 @@ def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: floa
     space = config.space.space()
     traces: dict[str, list[Seen]] = {kind: [] for kind in LOOPS}
     saved_s = dict.fromkeys(LOOPS, 0.0)
-    found: dict[str, dict] = {}
+    found: dict[str, Scores] = {}
 
     def objective(trial: optuna.Trial) -> tuple[float, float]:
         levels = {name: trial.suggest_categorical(name, levels) for name, levels in space.levels().items()}
@@ -210,7 +212,7 @@ def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: floa
         measured = evaluator.evaluate(candidate)
         seen, took = (measured.scores.miou, measured.memory.peak_memory_bytes), time.time() - started
         again = took if str(candidate) in found else 0.0
-        found.setdefault(str(candidate), measured.scores.to_dict())
+        found.setdefault(str(candidate), measured.scores)
         saved_s["ranked"] += store.ranked_s
         saved_s["memo"] += again
         saved_s["both"] += max(again, store.ranked_s)
@@ -226,7 +228,7 @@ def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: floa
     return {"traces": traces, "found": found}
 
 
-def compute_again(folder: Path, candidates: int, names: Sequence[str], threads: int) -> dict[str, dict]:
+def compute_again(folder: Path, candidates: int, names: Sequence[str], threads: int) -> dict[str, Scores]:
     """Scores of some candidates, each from an empty cache, by so many threads."""
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     from threadpoolctl import threadpool_limits
@@ -243,7 +245,7 @@ def compute_again(folder: Path, candidates: int, names: Sequence[str], threads: 
     with threadpool_limits(threads, user_api="blas"):
         for name in names:
             evaluator.context.cache = StageCache(Forgetful())
-            found[name] = evaluator.evaluate(wanted[name]).scores.to_dict()
+            found[name] = evaluator.evaluate(wanted[name]).scores
     return found
 
 
@@ -265,13 +267,9 @@ def main(
             whole.mkdir(parents=True, exist_ok=True)
         every = whole.resolve() if whole is not None else made(Path(scratch) / "all")
         trials = in_its_own_process(measure_all, every, candidates, workers)
-        points = {
-            trial["name"]: (_miou(trial), trial["measurement"]["memory"]["peak_memory_bytes"])
-            for trial in trials
-            if trial["measurement"]
-        }
-        exhaustive = {trial["name"]: trial["measurement"]["scores"] for trial in trials if trial["measurement"]}
-        front = Front(list(points.values()), points[trials[0]["name"]])
+        measured = {trial.name: trial.measurement for trial in trials if trial.measurement is not None}
+        points = {name: (seen.scores.miou, seen.memory.peak_memory_bytes) for name, seen in measured.items()}
+        front = Front(list(points.values()), points[trials[0].name])
         console.print(f"{len(points)} candidates measured in {time.time() - begun:.0f} s, {workers} workers")
         console.print("seconds until 95 % of the whole front's hypervolume:")
         console.print(" seed    loop (trials)    memo    ranked once    both    engine (measured of asked)")
@@ -301,7 +299,7 @@ def main(
         chosen = list(looped)[:COMPUTED_AGAIN]
         again = in_its_own_process(compute_again, made(Path(scratch) / "again"), candidates, chosen, threads)
         for title, scores in ((f"again, alone, by {threads} threads as in a worker", again), ("in the loops", looped)):
-            equal = sum(found == exhaustive[name] for name, found in scores.items())
+            equal = sum(found == measured[name].scores for name, found in scores.items())
             console.print(
                 f"{len(scores)} candidates computed {title}: {equal} identical to the engine's to the last bit"
             )
@@ -310,12 +308,6 @@ def main(
 def _row(title: str, seconds: Sequence[float], trials: str) -> str:
     plain, memo, ranked, both, own = seconds
     return f"{title} {plain:8.0f} {trials:5s}   {memo:7.0f}    {ranked:11.0f}    {both:4.0f}    {own:6.0f}"
-
-
-def _miou(trial: dict) -> float:
-    from evaluation.accuracy import Scores
-
-    return Scores.from_dict(trial["measurement"]["scores"]).miou
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from evaluation.accuracy.interval import (
     resampled_mious,
 )
 from evaluation.accuracy.protocol import Predict, Sample, score_images, to_label_size, to_network_size
-from evaluation.accuracy.scores import Scores, ScoresRecord
+from evaluation.accuracy.scores import Scores
 
 __all__ = [
     "LEAST_IMAGES",
@@ -23,7 +23,6 @@ __all__ = [
     "Predict",
     "Sample",
     "Scores",
-    "ScoresRecord",
     "bootstrap_interval",
     "confusion_matrix",
     "enough_images",

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-MOST_CLASSES = 256
-"""Most classes of a data set: label maps are uint8."""
-MOST_PIXELS = 2**34
-"""Largest count in one cell of one image's matrix, so that no sum over `MOST_CELLS` overflows int64."""
-MOST_CELLS = 2**28
-"""Most cells of a split's matrices, 2 GB: a file that states more is refused."""
+from evaluation.accuracy.stored_scores import StoredScores, stored_cells
 
-
-class ScoresRecord(TypedDict):
-    """The JSON of `Scores.to_dict`."""
-
-    classes: int
-    scored_classes: list[int]
-    image_ids: list[str]
-    label_prediction_pixels: list[list[int]] | list[list[list[int]]]
-    """For each image label, prediction, pixels of each cell that is not 0; a list for each triple in old records."""
-
-
-@dataclass(frozen=True)
-class _ScoresTree:
-    """`ScoresRecord` as a class, which pydantic reads."""
-
-    classes: int
-    scored_classes: list[int]
-    image_ids: list[str]
-    label_prediction_pixels: list[list[int]] | list[list[list[int]]]
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,74 +123,27 @@ class Scores:
             tuple(sorted({*self.scored_classes, *other.scored_classes})),
         )
 
-    def to_dict(self) -> ScoresRecord:
-        """Plain JSON values that `from_dict` turns back without loss; zero counts are left out.
-
-        Each image has one flat list, label, prediction, pixels, and so on: a list for each triple takes five times as
-        long to read.
-        """
-        images, rows, columns = np.nonzero(self.confusions)
-        triples = np.column_stack([rows, columns, self.confusions[images, rows, columns]])
-        ends = np.searchsorted(images, np.arange(1, len(self.confusions)))
-        cells = [part.ravel().tolist() for part in np.split(triples, ends)] if len(self.confusions) else []
-        return {
-            "classes": self.classes,
-            "scored_classes": list(self.scored_classes),
-            "image_ids": list(self.image_ids),
-            "label_prediction_pixels": cells,
-        }
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scores) and (
+            (self.image_ids, self.scored_classes) == (other.image_ids, other.scored_classes)
+            and np.array_equal(self.confusions, other.confusions)
+        )
 
     @classmethod
-    def from_dict(cls, record: ScoresRecord) -> Scores:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError: the lists are not those of a confusion per image: lengths that differ, a class out of range, a
-                cell given twice, a count that is negative or beyond `MOST_PIXELS`.
-        """
-        classes, count = record["classes"], len(record["image_ids"])
-        if not 0 <= classes <= MOST_CLASSES:
-            raise ValueError(f"classes must be 0 to {MOST_CLASSES}, found {classes}")
-        if count * classes * classes > MOST_CELLS:
-            raise ValueError(f"{count} images of {classes} classes are more than {MOST_CELLS} cells")
-        images = record["label_prediction_pixels"]
-        if len(images) != count:
-            raise ValueError(f"{count} images but the confusions of {len(images)}")
-        # Records of before 2026-11-29 have a list for each triple; either way it is the same numbers in the same order.
-        try:
-            flat = [np.asarray(image, np.int64).ravel() for image in images]
-        except OverflowError:
-            raise ValueError(f"pixels of label_prediction_pixels must be 0 to {MOST_PIXELS}") from None
-        lengths = np.array([len(cells) for cells in flat], np.int64)
-        if (lengths % 3).any():
-            raise ValueError("label_prediction_pixels must hold three numbers a cell: label, prediction, pixels")
-        rows, columns, pixels = np.concatenate([*flat, np.empty(0, np.int64)]).reshape(-1, 3).T
-        if len(rows):
-            if min(rows.min(), columns.min()) < 0 or max(rows.max(), columns.max()) >= classes:
-                raise ValueError(f"a label or prediction of label_prediction_pixels is not in 0..{classes - 1}")
-            if pixels.min() < 0 or pixels.max() > MOST_PIXELS:
-                raise ValueError(f"pixels of label_prediction_pixels must be 0 to {MOST_PIXELS}")
-        cells = (np.repeat(np.arange(count), lengths // 3) * classes + rows) * classes + columns
-        ordered = cells if (np.diff(cells) > 0).all() else np.sort(cells)
-        if (np.diff(ordered) == 0).any():
-            raise ValueError("a label and prediction occur twice in label_prediction_pixels of one image")
-        confusions = np.zeros((count, classes, classes), np.int64)
-        confusions.reshape(-1)[cells] = pixels
-        return cls(tuple(record["image_ids"]), confusions, tuple(record["scored_classes"]))
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """The pydantic schema of scores in JSON: the lists of `to_dict`, checked by `from_dict`."""
+    def __get_pydantic_core_schema__(cls, source: type[Scores], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """In JSON scores are `StoredScores`."""
         from pydantic_core import core_schema  # imported where it is used: scoring needs no pydantic
 
-        def checked(tree: _ScoresTree) -> Scores:
-            return cls.from_dict(
-                {
-                    "classes": tree.classes,
-                    "scored_classes": tree.scored_classes,
-                    "image_ids": tree.image_ids,
-                    "label_prediction_pixels": tree.label_prediction_pixels,
-                }
-            )
+        def made(stored: StoredScores) -> Scores:
+            return cls(tuple(stored.image_ids), stored.confusions(), tuple(stored.scored_classes))
 
-        return core_schema.no_info_after_validator_function(checked, handler(_ScoresTree))
+        return core_schema.no_info_after_validator_function(
+            made,
+            handler(StoredScores),
+            serialization=core_schema.plain_serializer_function_ser_schema(_stored),
+        )
+
+
+def _stored(scores: Scores) -> dict[str, object]:
+    cells = stored_cells(scores.confusions)
+    return vars(StoredScores(scores.classes, list(scores.scored_classes), list(scores.image_ids), cells))

@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from reports.files import json_bytes
+from evaluation.json_codec import to_json
 from reports.record import Trial
 from reports.record_checks import RecordError
 from reports.schema import parse_trial
@@ -52,7 +52,7 @@ class Lines:
 
 def line_of(trial: Trial) -> bytes:
     """A trial as a line of the journal, its end included."""
-    text = json_bytes(trial.to_dict())
+    text = to_json(Trial, trial)
     return b'%s,"crc32":"%08x"}\n' % (text[:-1], zlib.crc32(text))
 
 
@@ -99,7 +99,7 @@ def read_lines(content: bytes) -> Lines:
         for trial in found:
             if trial.number in lines.trials:
                 reason = f"trial {trial.number} is in an earlier line, too"
-                if lines.trials[trial.number].to_dict() != trial.to_dict():
+                if lines.trials[trial.number] != trial:
                     doubtful.add(trial.number)
                     loses = True
             lines.trials[trial.number] = trial

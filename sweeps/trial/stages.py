@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores, to_network_size
 from evaluation.graph import Graph
 from evaluation.interpreter import execute
+from evaluation.json_codec import from_json, to_json
 from evaluation.planner import Plan
 from reports.record import Early
 from sweeps.storage.stage_cache import digest
@@ -168,13 +169,14 @@ def scores_until(network: Network, context: Context, use: str, check: InterimChe
 
 def _part_scores(network: Network, context: Context, use: str, start: int, end: int) -> Scores:
     parts = {"network": _identity(network), "images": context.fingerprints[use], "part": [start, end]}
-    return context.cache.cached(
+    found: Scores = context.cache.cached(
         "score",
         parts,
         lambda: score(network, context.images.dataset, DatasetPart(getattr(context, use), range(start, end))),
-        lambda found: json.dumps(found.to_dict()).encode(),
-        lambda content: Scores.from_dict(json.loads(content)),
+        partial(to_json, Scores),
+        partial(from_json, Scores),
     )
+    return found
 
 
 def planned(spec: NetworkSpec, compression: Compression, tile_count: int, context: Context) -> Plan:

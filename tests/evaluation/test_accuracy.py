@@ -22,6 +22,7 @@ from evaluation.accuracy import (
     to_network_size,
 )
 from evaluation.errors import UserError
+from evaluation.json_codec import from_json, to_json
 
 VOID = 255
 
@@ -133,7 +134,9 @@ def test_miou_is_of_the_split_not_a_mean_over_images():
 
 def test_record_is_lossless_and_json():
     scores = scores_of(random_pairs(3, 4, 5), 5)
-    again = Scores.from_dict(json.loads(json.dumps(scores.to_dict())))
+    again = from_json(Scores, to_json(Scores, scores))
+    assert again == scores
+    assert again != scores_of(random_pairs(3, 4, 6), 6)
     np.testing.assert_array_equal(again.confusions, scores.confusions)
     assert again.confusions.dtype == np.int64
     assert (again.image_ids, again.scored_classes) == (scores.image_ids, scores.scored_classes)
@@ -145,9 +148,9 @@ def test_record_is_lossless_and_json():
 def test_records_with_a_list_for_each_triple_are_read_as_before(confusions) -> None:
     """As versions before 2026-11-29 wrote them; today the same numbers stand in one flat list."""
     scores = Scores.of(["a", "b", "c"], confusions)
-    today = scores.to_dict()
+    today = json.loads(to_json(Scores, scores))
     triples = [[[int(r), int(c), int(matrix[r, c])] for r, c in np.argwhere(matrix)] for matrix in confusions]
-    again = Scores.from_dict(today | {"label_prediction_pixels": triples})
+    again = from_json(Scores, json.dumps(today | {"label_prediction_pixels": triples}))
     np.testing.assert_array_equal(again.confusions, confusions)
     assert today["label_prediction_pixels"] == [[n for triple in image for n in triple] for image in triples]
 

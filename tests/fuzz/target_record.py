@@ -45,7 +45,7 @@ def run(data: bytes, folder: Path) -> None:
         if not (folder / name).resolve().is_relative_to(folder.resolve()):
             raise WrongResultError(f"{name!r} leads out of the folder")
     write_record(record, folder)
-    if read_record(folder).to_dict() != record.to_dict():
+    if read_record(folder) != record:
         raise WrongResultError("what is written is not read again")
     try:
         settings_of(record, folder, picked(record, folder))

@@ -16,7 +16,7 @@ COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
 def test_what_is_written_is_read_again(study, tmp_path: Path) -> None:
     record = study(COMPLETE, COMPLETE, PRUNED, FAILED)
     again = read_record(tmp_path)
-    assert again.to_dict() == record.to_dict()
+    assert again == record
     assert again.trials[1].measurement.scores.miou == record.trials[1].measurement.scores.miou
     assert again.trials[2].planned == record.trials[2].planned
     assert again.import_check == record.import_check

@@ -197,7 +197,7 @@ def test_records_of_before_are_read(study, tmp_path: Path) -> None:
     again = read_record(tmp_path)
     assert [trial.number for trial in again.trials] == [0, 1, 2]
     for before, after in zip(record.trials[:2], again.trials[:2], strict=True):
-        assert after.measurement.scores.to_dict() == before.measurement.scores.to_dict()
+        assert after.measurement.scores == before.measurement.scores
     use(tmp_path, record)
 
 

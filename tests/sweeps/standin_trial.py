@@ -148,7 +148,7 @@ class StandInEvaluator:
             measured = Scores(measured.image_ids, measured.confusions, ())
         cost = Cost(plan.macs, plan.mac_overhead, 400_000)
         latency = Latency(10.0 + candidate.tile_count, 11.0)
-        return Measurement(measured, memory, cost, 0.999, {"prune": 0.5, "evaluate": 0.25}, latency)
+        return Measurement(measured, memory, cost, 0.999, latency, {"prune": 0.5, "evaluate": 0.25})
 
     def outline(self, candidate: Candidate) -> Measurement:
         plan = plan_of(candidate)

@@ -279,7 +279,7 @@ def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_wh
     CHANGES["heldout mask"].do(data)
     with pytest.raises(UserError, match="heldout masks"):
         sweep(4)
-    assert read_record(study().folder).to_dict() == first.to_dict()
+    assert read_record(study().folder) == first
     second = sweep(4, accept_changes=True)
     assert len(taken()) == len(first.heldout) + len(second.heldout)
     assert [span.trials for span in second.inputs] == [(0, 1, 2), (3,)]

@@ -15,6 +15,7 @@ from standin_trial import open_evaluator
 
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
+from evaluation.json_codec import from_json, to_json
 from reports.record import Trial
 from sweeps.config.schema import SweepConfig
 from sweeps.storage.journal import Journal, read_journal
@@ -59,9 +60,9 @@ def test_lines_of_before_are_read_and_new_ones_hold_the_same() -> None:
     assert list(found.trials) == [json.loads(line)["number"] for line in lines]
     assert not found.damaged
     written = [with_present_names(json.loads(line)) for line in lines]
-    assert [trial.to_dict() for trial in found.trials.values()] == written
+    assert [json.loads(to_json(Trial, trial)) for trial in found.trials.values()] == written
     again = read_lines(b"".join(map(line_of, found.trials.values())))
-    assert [trial.to_dict() for trial in again.trials.values()] == written
+    assert again.trials == found.trials
     assert not again.damaged
 
 
@@ -71,17 +72,16 @@ def test_no_change_of_one_byte_loses_another_trial_or_goes_unnoticed() -> None:
     trials = some_trials()
     lines = [line_of(trial) for trial in trials]
     content = b"".join(lines)
-    whole = {trial.number: trial.to_dict() for trial in trials}
+    whole = {trial.number: trial for trial in trials}
     owners = [trial.number for trial, line in zip(trials, lines, strict=True) for _ in line]
     for position, owner in enumerate(owners):
         for value in {content[position] ^ 1 << position % 8, *b"\n}{"} - {content[position]}:
             found = read_lines(content[:position] + bytes([value]) + content[position + 1 :])
-            read = {number: trial.to_dict() for number, trial in found.trials.items()}
             at = f"byte {position} of trial {owner} changed to {value}"
-            assert read | {owner: whole[owner]} == whole, at
+            assert found.trials | {owner: whole[owner]} == whole, at
             is_last = position == len(content) - 1
             assert found.damaged or is_last, at
-            assert any(damage.loses for damage in found.damaged) == (owner not in read), at
+            assert any(damage.loses for damage in found.damaged) == (owner not in found.trials), at
 
 
 @needs_cases
@@ -90,12 +90,12 @@ def test_no_value_of_any_byte_loses_another_trial() -> None:
     """Of a journal without checksums, too: there a change may go unnoticed, and another trial is still not lost."""
     for lines in ([line_of(trial) for trial in some_trials()], BEFORE.read_bytes().splitlines(keepends=True)[3:5]):
         content = b"".join(lines)
-        whole = {number: trial.to_dict() for number, trial in read_lines(content).trials.items()}
+        whole = read_lines(content).trials
         owners = [number for number, line in zip(whole, lines, strict=True) for _ in line]
         for position, owner in enumerate(owners):
             for value in range(0, 256, 3):
                 found = read_lines(content[:position] + bytes([value]) + content[position + 1 :])
-                read = {number: trial.to_dict() for number, trial in found.trials.items() if number != owner}
+                read = {number: trial for number, trial in found.trials.items() if number != owner}
                 assert read == {number: trial for number, trial in whole.items() if number != owner}, (position, value)
 
 
@@ -131,9 +131,7 @@ def test_a_damaged_line_is_set_aside_and_said(tmp_path: Path, what: str, has_che
     assert file.read_bytes() == damaged, "reading alone writes nothing"
     assert [path.name for path in tmp_path.iterdir()] == ["trials.jsonl"]
     journal = Journal(tmp_path)
-    assert {number: trial.to_dict() for number, trial in journal.trials.items()} == {
-        number: trial.to_dict() for number, trial in before.items() if number not in lost
-    }
+    assert journal.trials == {number: trial for number, trial in before.items() if number not in lost}
     assert f"{file}: damaged in line " in journal.notice
     assert ("no trial is lost" if not lost else "is measured again") in journal.notice
     assert "trials.damaged-1.jsonl" in journal.notice
@@ -239,4 +237,4 @@ def test_what_is_asked_after_a_damaged_trial_is_what_would_have_been(config: Con
 def test_scores_of_an_image_twice_are_refused() -> None:
     cells = {"classes": 2, "scored_classes": [0], "image_ids": ["a"], "label_prediction_pixels": [[0, 0, 5, 0, 0, 6]]}
     with pytest.raises(ValueError, match="occur twice"):
-        Scores.from_dict(cells)
+        from_json(Scores, json.dumps(cells))

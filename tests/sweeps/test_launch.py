@@ -51,7 +51,7 @@ def test_a_sweep_from_config_to_report(config: Config) -> None:
     assert sorted(evaluated(folder)) == sorted(trial.name for trial in record.trials)
     assert set(record.heldout) == {0, *(equal[0] for equal in record.front)}
     assert record.chosen in {number for equal in record.front for number in equal}
-    assert read_record(folder).to_dict() == record.to_dict()
+    assert read_record(folder) == record
     assert (folder / "report.pdf").read_bytes()[:5] == b"%PDF-"
     lock = hashlib.sha256((Path(__file__).parents[2] / "constraints.txt").read_bytes()).hexdigest()
     assert record.environment.lock == lock
@@ -134,7 +134,7 @@ def test_bits_by_stage_go_through_a_sweep_its_mlflow_runs_and_its_resumption(con
     for trial in record.trials:
         assert by_name[trial.label].params == {name: str(value) for name, value in trial.params.items()}
         assert by_name[trial.label].tags["candidate"] == trial.name
-    assert read_record(config().folder).to_dict() == record.to_dict()
+    assert read_record(config().folder) == record
     text = "".join(page_texts(config().folder / "report.pdf"))
     assert all(trial.name in " ".join(text.split()) for trial in named)
 

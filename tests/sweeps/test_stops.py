@@ -89,7 +89,7 @@ def test_a_changed_configuration_is_taken_where_the_user_says_so(config: Config)
     assert change["trials"] == 3
     assert change["keys"] == {"finetune.steps": [60, 61], "space.tile_count": [[1, 2, 4], [1, 2, 8]]}
     assert "changed after 3 trials" in pdf_text(config().folder)
-    assert read_record(config().folder).to_dict() == record.to_dict()
+    assert read_record(config().folder) == record
     with pytest.raises(UserError, match="another configuration"):
         sweep(config("search.trials=7"), resume=True)
 

@@ -129,7 +129,7 @@ def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context
     for stage in ("calibrate", "score", "fine_tune", "prune_channels"):
         monkeypatch.setattr(stages, stage, not_again)
     second = NetworkEvaluator(context).evaluate(Candidate(compression, 8))
-    assert second.scores.to_dict() == first.scores.to_dict()
+    assert second.scores == first.scores
     assert second.memory.arena_bytes < first.memory.arena_bytes
     assert second.cost.mac_overhead > 0
     assert second.label_agreement == first.label_agreement
@@ -201,7 +201,7 @@ def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
     assert seen == [2, 2, 6]
     assert [len(ids) for ids in scored] == [4, 2]
     network = stages.compressed(candidate.compression, context)
-    assert scores.to_dict() == whole(network, context.images.dataset, context.images.search).to_dict()
+    assert scores == whole(network, context.images.dataset, context.images.search)
 
 
 def test_another_context_on_the_same_folder_is_answered_from_the_cache(context, monkeypatch):
@@ -209,7 +209,7 @@ def test_another_context_on_the_same_folder_is_answered_from_the_cache(context, 
     before = NetworkEvaluator(context).evaluate(candidate)
     fresh = open_context(context.config)
     monkeypatch.setattr(stages, "fine_tune", lambda *args, **kwargs: pytest.fail("trained twice"))
-    assert NetworkEvaluator(fresh).evaluate(candidate).scores.to_dict() == before.scores.to_dict()
+    assert NetworkEvaluator(fresh).evaluate(candidate).scores == before.scores
 
 
 CAREFUL = (
@@ -317,12 +317,12 @@ def test_bits_that_differ_by_stage_reach_plan_graph_and_scores(context, monkeypa
     assert bits["aspp/concat"] == bits["decoder/refine_0/depthwise"] == bits["logits"] == 4
     assert bits["block_3/expand"] == 8
     assert measured.memory.weights_bytes < whole.memory.weights_bytes
-    assert measured.scores.to_dict() != whole.scores.to_dict()
+    assert measured.scores != whole.scores
     assert measured.label_agreement == 1.0
 
     monkeypatch.setattr(stages, "score", lambda *args, **kwargs: pytest.fail("scored twice"))
     repeated = Candidate(Compression("channels", 0.0, 8, 8, 8, 8, 8, 8), 1)
-    assert NetworkEvaluator(context).evaluate(repeated).scores.to_dict() == whole.scores.to_dict()
+    assert NetworkEvaluator(context).evaluate(repeated).scores == whole.scores
 
 
 def test_held_out_images_are_other_images(context):
