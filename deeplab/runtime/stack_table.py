@@ -108,7 +108,14 @@ def derived_row(
             if units:
                 stacks.append(build_stack(network, units.values(), library))
     joined = reduce(BuildStack.joined, stacks)
-    return StackRow(compiler.name, flags_of_builds, joined, dict(sorted(library.items())))
+    return StackRow(
+        compiler=compiler.name,
+        flags=flags_of_builds,
+        few_bytes=joined.few_bytes,
+        many_bytes=joined.many_bytes,
+        kernels=joined.kernels,
+        library=dict(sorted(library.items())),
+    )
 
 
 def derived_table(names: Iterable[str]) -> StackTable:
@@ -119,10 +126,9 @@ def derived_table(names: Iterable[str]) -> StackTable:
         found = [compiler_for(family, one) for family in FAMILIES]
         rows[name] = tuple(derived_row(one, compiler) for compiler in found if compiler is not None)
         for row in rows[name]:
-            largest = max(row.stack.kernels, key=lambda kernel: row.stack.kernels[kernel])
+            largest = max(row.kernels, key=lambda kernel: row.kernels[kernel])
             print(
-                f"{name}, {row.compiler}: {row.stack.few_bytes} to the kernel, at most "
-                f"{row.stack.kernels[largest]} in {largest}",
+                f"{name}, {row.compiler}: {row.few_bytes} to the kernel, at most {row.kernels[largest]} in {largest}",
                 file=sys.stderr,
             )
     return StackTable({name: made for name, made in rows.items() if made})
