@@ -25,7 +25,7 @@ def other_runtimes(
     that runs it once. Each figure is measured in a fresh process."""
     surveys = [survey(network) for network in networks]
     if json:
-        print(dumps({"networks": [one.to_dict() for one in surveys]}))
+        print(dumps({"networks": [one.figures() for one in surveys]}))
     elif any(use.arena_bytes is not None for one in surveys for use in one.uses):
         _show(surveys)
     for problem in dict.fromkeys(use.problem for one in surveys for use in one.uses if use.problem):

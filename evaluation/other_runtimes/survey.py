@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import TypeVar
 
 from evaluation.errors import UserError
 from evaluation.other_runtimes.litert import litert_arena
@@ -31,23 +31,6 @@ class RuntimeUse:
     problem: str | None = None
 
 
-class SurveyTree(TypedDict):
-    """The JSON of `Survey.to_dict`, bytes. None where a size could not be measured."""
-
-    network: str
-    litert_arena_bytes: int | None
-    litert_resident_bytes: int | None
-    litert_resident_after_bytes: int | None
-    litert_xnnpack_arena_bytes: int | None
-    litert_xnnpack_resident_bytes: int | None
-    litert_xnnpack_resident_after_bytes: int | None
-    tflm_head_bytes: int | None
-    tflm_tail_bytes: int | None
-    tflm_resident_bytes: int | None
-    tflm_resident_after_bytes: int | None
-    problems: list[str]
-
-
 @dataclass(frozen=True)
 class Survey:
     """A file and its use by each of the runtimes, in the order of `Runtime`."""
@@ -55,8 +38,9 @@ class Survey:
     network: str
     uses: tuple[RuntimeUse, ...]
 
-    def to_dict(self) -> SurveyTree:
-        """One flat object for JSON: `litert_arena_bytes` and `litert_resident_bytes` are those of built-in kernels."""
+    def figures(self) -> dict[str, str | int | list[str] | None]:
+        """One flat object for JSON, bytes; None where a size could not be measured. `litert_arena_bytes` and
+        `litert_resident_bytes` are those of built-in kernels."""
         xnnpack, builtin, tflm = self.uses
         return {
             "network": self.network,

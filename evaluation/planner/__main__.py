@@ -162,7 +162,7 @@ def _other_runtimes(path: str, graph: Graph) -> dict[str, object]:
     none."""
     from evaluation.other_runtimes import survey  # loads interpreters, only wanted here
 
-    return {"ours_tflm_accounting_bytes": plan(graph, 1, TFLM).arena_bytes, **survey(path).to_dict()}
+    return {"ours_tflm_accounting_bytes": plan(graph, 1, TFLM).arena_bytes, **survey(path).figures()}
 
 
 def _solve(path: str, capacity: int | None, timeout_s: float, out: str | None) -> int:

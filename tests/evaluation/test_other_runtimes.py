@@ -119,7 +119,7 @@ def test_a_survey_says_what_could_not_be_measured(tmp_path):
     assert all(
         use.arena_bytes is None and use.resident_bytes is None and "odd.tflite" in use.problem for use in found.uses
     )
-    figures = found.to_dict()
+    figures = found.figures()
     assert figures["litert_arena_bytes"] is None
     assert 1 <= len(figures["problems"]) <= 3
 
