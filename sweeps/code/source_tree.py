@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
+from evaluation.json_codec import from_json, to_json
 from sweeps.code.source_facts import OURS, Imported, ModuleSource, SourceFacts, source_facts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +45,16 @@ class Reach:
     """Shipped files that are no Python source, relative to the tree's root."""
     imports: tuple[str, ...]
     """Top-level names imported of neither ours nor the standard library."""
+
+
+@dataclass(frozen=True)
+class _Memo:
+    """Facts of modules as they are kept for later processes."""
+
+    by: str
+    """The analysis that worked them out."""
+    facts: dict[str, SourceFacts]
+    """By module and digest of its source."""
 
 
 class SourceTree:
@@ -216,10 +225,10 @@ class SourceTree:
     @cached_property
     def _known(self) -> dict[str, SourceFacts]:
         """Facts by the content of their module, as this program worked them out in other processes."""
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            kept = json.loads(self._memo.read_bytes()) if self._memo is not None else {}
-            if kept["by"] == _analysis():
-                return {key: _facts_of(fields) for key, fields in kept["facts"].items()}
+        with suppress(OSError, ValueError):
+            kept = from_json(_Memo, self._memo.read_bytes()) if self._memo is not None else None
+            if kept is not None and kept.by == _analysis():
+                return kept.facts
         return {}
 
     def _keep(self) -> None:
@@ -227,16 +236,12 @@ class SourceTree:
         if self._memo is None or not self._new:
             return
         self._new = False
-        kept = {
-            key: asdict(facts)
-            for key, facts in self._known.items()
-            if self._keys.get(key.partition(" ")[0], key) == key
-        }
+        kept = {key: facts for key, facts in self._known.items() if self._keys.get(key.partition(" ")[0], key) == key}
         with suppress(OSError):
             self._memo.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self._memo.parent)
-            with os.fdopen(handle, "w") as file:
-                json.dump({"by": _analysis(), "facts": kept}, file)
+            with os.fdopen(handle, "wb") as file:
+                file.write(to_json(_Memo, _Memo(_analysis(), kept)))
             os.replace(temporary, self._memo)
 
 
@@ -244,18 +249,6 @@ class SourceTree:
 def _analysis() -> str:
     """What facts depend on besides a module's source: this analysis, and the Python that parses."""
     return hashlib.sha256(sys.version.encode() + ANALYSIS.read_bytes()).hexdigest()
-
-
-def _facts_of(fields: dict[str, Any]) -> SourceFacts:
-    exports = fields["exports"]
-    return SourceFacts(
-        fields["digest"],
-        tuple((base, name) for base, name in fields["imports"]),
-        None if exports is None else tuple((name, base, there) for name, base, there in exports),
-        fields["acts"],
-        fields["unbounded"],
-        tuple(fields["data"]),
-    )
 
 
 @contextmanager
