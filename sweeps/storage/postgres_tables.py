@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import suppress
 
@@ -18,10 +17,9 @@ from sqlalchemy import (
     func,
     inspect,
     select,
-    text,
 )
-from sqlalchemy.engine import Connection, Row
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.engine import Row
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from evaluation.errors import UserError
 from reports.files import shown
@@ -103,14 +101,3 @@ def candidate_in(key: str) -> Candidate:
             f"storage.url: a row of petitlab_claims holds no candidate ({shown(key)}); remove the row, or use "
             "-o study=NAME"
         ) from None
-
-
-def lock_key(name: str) -> int:
-    """The key of an advisory lock, a signed integer of 64 bits."""
-    return int.from_bytes(hashlib.sha256(f"petitlab {name}".encode()).digest()[:8], "big", signed=True)
-
-
-def unlock(connection: Connection, key: int) -> None:
-    """Free an advisory lock; where the server was restarted meanwhile, it has done so itself."""
-    with suppress(DBAPIError):
-        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})

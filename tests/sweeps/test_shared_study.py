@@ -75,9 +75,9 @@ def test_a_candidate_belongs_to_whoever_claims_it_first(url: str) -> None:
     assert claim(b, ONE) == 1
     assert claim(a, TWO) == 2
     assert b.asked[BASELINE] == 0
-    b.refresh()
+    b.claims.refresh()
     assert b.asked == {BASELINE: 0, ONE: 1, TWO: 2}
-    assert b.open_claims == 3
+    assert b.claims.open_count == 3
     assert claim(PostgresCoordinator(url, "another study", "c", 60, 9), BASELINE) == 0
 
 
@@ -105,7 +105,7 @@ def test_a_claim_is_taken_over_once_its_lease_has_run_out_and_not_before(url: st
     assert b.others_at_work()
     pass_time(url, 400)
     assert b.take_over() is None
-    a.renew()
+    a.claims.renew()
     pass_time(url, 400)
     assert b.take_over() is None
     assert b.others_at_work()
@@ -159,7 +159,7 @@ def test_a_trial_is_followed_up_by_one_launch_only_where_no_other_held_its_claim
     for number, candidate in enumerate((BASELINE, ONE)):
         assert claim(a, candidate) == number
     a.append(answered(0, BASELINE))
-    b.refresh()
+    b.claims.refresh()
     assert a.is_ours(0)
     assert not b.is_ours(0)
     pass_time(url, 100)
@@ -216,10 +216,10 @@ def test_a_damaged_row_is_kept_said_and_measured_again(url: str, old: str, new: 
     (notice,) = told["b"]
     assert "trial 1 of 's' is damaged" in notice
     assert "measured again" in notice
-    b.refresh()
+    b.claims.refresh()
     assert len(told["b"]) == 1
     assert b.trials.keys() == {0, 2}
-    assert b.open_claims == 1
+    assert b.claims.open_count == 1
     kept = re.search(r"'(damaged trial 1 \w+)'", notice)[1]
     with create_engine(url).connect() as connection:
         rows = connection.execute(text("SELECT value FROM petitlab_facts WHERE name = :name"), {"name": kept}).all()
