@@ -16,6 +16,7 @@ from rich.console import Console
 from reports.record import DataSet, ImportCheck, StudyRecord
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.fingerprints import Inputs
+from sweeps.search.first_answers import checked_import, described
 from sweeps.search.launch_checks import check_launch
 from sweeps.search.progress import Progress
 from sweeps.storage.coordinator import Coordinator
@@ -119,8 +120,6 @@ def _search_and_report(launch: Launch) -> End | None:
 
 def _first_answers(launch: Launch) -> tuple[DataSet, ImportCheck | None]:
     """What the workers say of images and network. They go on meanwhile with what candidates share."""
-    from sweeps.finish.finalize import checked_import, described
-
     config, executor = launch.config, launch.executor
     first: dict[str, Request[object]] = {"data": request(Evaluator.describe)}
     if config.import_check is not None:

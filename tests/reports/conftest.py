@@ -19,7 +19,7 @@ from reports.overlays import save_row
 from reports.record import ChainStep, Environment, ImportCheck, State, StudyRecord, Trial
 from reports.record_file import write_record
 from sweeps.config.space import BASELINE, Candidate
-from sweeps.finish.finalize import chain_of
+from sweeps.finish.comparison import chain_of
 
 CANDIDATES = (
     BASELINE,

@@ -24,7 +24,8 @@ from evaluation.errors import UserError
 from reports.record import State, Trial
 from reports.record_file import read_record
 from sweeps.config.space import BASELINE, Candidate
-from sweeps.finish.finalize import Basis, FinalResults, collect_final_results
+from sweeps.finish.final_results import Basis, FinalResults
+from sweeps.finish.finalize import collect_final_results
 from sweeps.finish.selection import select
 from sweeps.inputs.fingerprints import require_same_inputs
 from sweeps.inputs.splits import Unchanged
