@@ -5,6 +5,7 @@
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from standin_sweeps import Config
 from standin_trial import open_evaluator
 
 from evaluation.errors import UserError
+from reports.former_versions import current_record
 from reports.record import RECORD_VERSION
 from reports.record_file import read_record, write_record
 from reports.schema import parse_trial
 from sweeps.config.load import load_config
-from sweeps.storage.journal_lines import read_lines
+from sweeps.storage.journal_lines import line_of, read_lines
 from sweeps.sweep import run_sweep
 
 FORMER = Path(__file__).resolve().parents[1] / "data" / "version-1"
@@ -43,6 +45,17 @@ def test_a_record_of_version_1_keeps_every_value(tmp_path: Path) -> None:
     write_record(record, tmp_path)
     assert read_record(tmp_path) == record
     assert json.loads((tmp_path / "record.json").read_text())["version"] == RECORD_VERSION
+
+
+def test_files_have_the_members_of_version_1_in_its_order_and_form(tmp_path: Path) -> None:
+    """Byte for byte, but for the names: the fields of the classes are those of the files."""
+    write_record(read_record(FORMER), tmp_path)
+    present = json.loads(current_record((FORMER / "record.json").read_bytes()))
+    assert (tmp_path / "record.json").read_text() == json.dumps(present, separators=(",", ":")) + "\n"
+    for trial, tree in zip(read_record(FORMER).trials, present["trials"], strict=True):
+        members = json.dumps(tree, separators=(",", ":"))
+        checksum = f',"crc32":"{zlib.crc32(members.encode()):08x}"'
+        assert line_of(trial).decode() == members[:-1] + checksum + "}\n"
 
 
 def test_lines_of_a_journal_of_version_1_are_not_taken_for_damaged() -> None:
