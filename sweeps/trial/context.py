@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from deeplab.image_windows import Read, TrainingBatches, frames, read
 from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.refit import PIXELS_PER_IMAGE
 from deeplab.simulation import simulator
+from evaluation.json_codec import from_json, to_json
 from evaluation.planner import Target, load_target
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.file_facts import facts_of
@@ -148,8 +148,8 @@ class Context:
             "labelled",
             {"images": self.images.search.fingerprint(), "void": self.images.dataset.void},
             lambda: labelled_classes(self.search, self.images.dataset.void),
-            lambda found: json.dumps(found).encode(),
-            lambda content: tuple(json.loads(content)),
+            partial(to_json, tuple[int, ...]),
+            partial(from_json, tuple[int, ...]),
         )
 
     @contextmanager
