@@ -60,7 +60,7 @@ def inject(fault: Fault, folder: Path, rng: random.Random, undisturbed: dict) ->
 def _unwritten(disturbed: Disturbed) -> bool:
     """Whether runs are missing in MLflow, which `--resume` writes as it says."""
     children, running = disturbed.runs()
-    return len(children) != len(disturbed.journal()) or running > 0
+    return len(children) != len(disturbed.trials()) or running > 0
 
 
 def launch(folder: Path, resume: bool, overrides: list[str]) -> None:
