@@ -1,6 +1,8 @@
 """Where the tests find the real images, networks and planner cases, which are not part of the product."""
 
+import gc
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,15 @@ settings.load_profile("ci")
 # Two test processes on two cores: threads of the linear algebra in each would wait for the other's. Read when numpy is
 # imported, here and in what tests start.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Tests start hundreds of Python processes. With this variable, which images of containers set, each compiles our
+# modules anew, which takes as long as the rest of its start, and finds out anew which source a cached stage reaches.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Millions of objects are made by imports and by collecting the tests, none of which is garbage: looking for some among
+# them takes a fifth of that time.
+gc.disable()
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("PETITLAB_SHARED", REPOSITORY.parent / "shared"))
@@ -41,6 +52,11 @@ def stage_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     return f"cache.place={shared / 'stage-cache'}"
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
