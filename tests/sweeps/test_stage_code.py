@@ -39,8 +39,8 @@ def stages_in(root: Path) -> dict[str, Root]:
     """Stage -> (module, top-level definition) of every call of `cached` in the source."""
     found: dict[str, Root] = {}
     for path in sorted(file for package in OURS for file in (root / package).rglob("*.py")):
-        module = ".".join(path.relative_to(root).with_suffix("").parts)
-        for definition in ast.parse(path.read_text()).body:
+        module, source = ".".join(path.relative_to(root).with_suffix("").parts), path.read_text()
+        for definition in ast.parse(source).body if ".cached(" in source else ():
             for node in ast.walk(definition):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cached":
                     assert len(node.args) == 5, f"{module}: stage, parts, compute, encode, decode"
