@@ -26,7 +26,7 @@ from sweeps.storage.study_folder import LOG_FILE, StudyFolder, gone_explained
 from sweeps.trial.evaluator import Evaluator, OpenEvaluator, open_evaluator
 from sweeps.trial.requests import Request, request
 from sweeps.workers.signals import Stop
-from sweeps.workers.start import open_workers
+from sweeps.workers.start import OpenWorkers, open_workers
 from sweeps.workers.worker_pool import WorkerPool, answers_to
 
 if TYPE_CHECKING:
@@ -54,12 +54,14 @@ def run_sweep(
     *,
     accept_changes: bool = False,
     inputs: Inputs | None = None,
+    open_workers: OpenWorkers = open_workers,
 ) -> StudyRecord | None:
     """One sweep, from its configuration to its report; None where another launch on the same study writes that.
 
     Args:
         open_evaluator: opens in each worker what measures the candidates.
         inputs: what `check_launch` found; None: it is asked here.
+        open_workers: starts what answers the requests of the sweep.
 
     Raises:
         UserError: of everything a user can put right, a full disk and a locked database among it. What was measured by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from sweeps.trial.evaluator import OpenEvaluator
 from sweeps.trial.worker import open_worker
 from sweeps.workers.process_pool import ProcessPool
 from sweeps.workers.worker_pool import Limits, WorkerPool
+
+OpenWorkers = Callable[[SweepConfig, OpenEvaluator, Path, Inputs | None], WorkerPool]
+"""As `open_workers`."""
 
 
 def open_workers(

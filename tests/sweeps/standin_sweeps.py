@@ -1,5 +1,6 @@
 """Sweeps with the stand-in trial, in this process or one of their own, and what they leave behind."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+from in_process_pool import open_fewest_processes
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from rich.console import Console
 from standin_trial import open_evaluator
 
+from reports.content import content, intervals
 from reports.record import StudyRecord, Trial
 from sweeps.config.schema import SweepConfig
 from sweeps.sweep import run_sweep
+from sweeps.workers.start import OpenWorkers
 from tests.pdf_text import page_texts
 from tests.waiting import wait_until
 
@@ -40,8 +44,29 @@ Config = Callable[..., SweepConfig]
 """`config("search.trials=4")`, the fixture."""
 
 
-def sweep(config: SweepConfig, resume: bool = False) -> StudyRecord:
-    return run_sweep(config, resume, Console(quiet=True), open_evaluator)
+def sweep(
+    config: SweepConfig,
+    resume: bool = False,
+    console: Console | None = None,
+    accept_changes: bool = False,
+    open_workers: OpenWorkers = open_fewest_processes,
+) -> StudyRecord:
+    """A sweep with the stand-in trial.
+
+    Args:
+        open_workers: the default starts processes only where there are several workers, or PETITLAB_TEST_FAULT is set;
+            `open_in_process` starts none. What is asked, told and found depends on the number of workers alone.
+    """
+    record = run_sweep(
+        config,
+        resume,
+        console or Console(quiet=True),
+        open_evaluator,
+        accept_changes=accept_changes,
+        open_workers=open_workers,
+    )
+    assert record is not None
+    return record
 
 
 def noted(folder: Path) -> list[str]:
@@ -86,6 +111,11 @@ def wait_for_trials(folder: Path, count: int, timeout_s: float = 150) -> None:
 
 def pdf_text(folder: Path) -> str:
     return " ".join(" ".join(page_texts(folder / "report.pdf")).split())
+
+
+def report_text(record: StudyRecord) -> str:
+    """What the report says in words, as JSON. The tests of the reports show that it is typeset."""
+    return json.dumps(content(record, intervals(record), {}), ensure_ascii=False)
 
 
 def essence(trial: Trial) -> Trial:

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import standin_trial
 from PIL import Image
-from rich.console import Console
-from standin_sweeps import DOCUMENTS, Config, pdf_text
+from standin_sweeps import Config, report_text, sweep
 
 from benchmarks.faults import changed_inputs
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -32,7 +31,6 @@ from sweeps.inputs.splits import Unchanged
 from sweeps.storage.journal import Journal
 from sweeps.storage.open_coordinator import open_coordinator
 from sweeps.storage.study_folder import StudyFolder, read_folder
-from sweeps.sweep import run_sweep
 from sweeps.trial.network_evaluator import NetworkEvaluator
 from sweeps.trial.preflight import check_inputs
 from sweeps.workers.worker_pool import Answer, Failure
@@ -262,31 +260,25 @@ def test_a_file_that_changes_while_the_study_runs_is_not_scored(data: Path) -> N
 def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_what_changed(
     study: Callable, data: Path
 ) -> None:
-    def sweep(trials: int, **options: bool):
-        return run_sweep(
-            study(f"search.trials={trials}", DOCUMENTS),
-            trials > 3,
-            Console(quiet=True),
-            standin_trial.open_evaluator,
-            **options,
-        )
+    def sweep_of(trials: int, accept_changes: bool = False):
+        return sweep(study(f"search.trials={trials}"), trials > 3, accept_changes=accept_changes)
 
     def taken() -> list[str]:
         return (study().folder / "heldout.txt").read_text().splitlines()
 
-    first = sweep(3)
+    first = sweep_of(3)
     assert first.inputs[0].trials == (0, 1, 2)
     assert len(taken()) == len(first.heldout)
     CHANGES["heldout mask"].do(data)
     with pytest.raises(UserError, match="heldout masks"):
-        sweep(4)
+        sweep_of(4)
     assert read_record(study().folder) == first
-    second = sweep(4, accept_changes=True)
+    second = sweep_of(4, accept_changes=True)
     assert len(taken()) == len(first.heldout) + len(second.heldout)
     assert [span.trials for span in second.inputs] == [(0, 1, 2), (3,)]
     said = "Inputs were changed after 3 trials, which stay as they were measured; later trials are of other inputs"
-    assert said in pdf_text(study().folder)
-    assert "heldout masks (masks/h0.png)" in pdf_text(study().folder)
+    assert said in report_text(second)
+    assert "heldout masks (masks/h0.png)" in report_text(second)
     assert read_folder(study().folder).stale(["heldout"]) == {0, 1, 2}
     assert read_folder(study().folder).stale(["network", "search"]) == set()
 
@@ -331,7 +323,7 @@ def test_a_network_that_cannot_be_made_again_is_asked_for_nothing(study: Callabl
 
 
 def test_an_export_makes_no_network_from_other_inputs(study: Callable) -> None:
-    record = run_sweep(study("search.trials=2"), False, Console(quiet=True), standin_trial.open_evaluator)
+    record = sweep(study("search.trials=2"))
     then = dict(record.inputs[0].digests)
     require_same_inputs(record, record.trials[1], then)
     require_same_inputs(record, record.trials[1], then | {"search": "other", "heldout": "other"})

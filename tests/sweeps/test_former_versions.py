@@ -9,9 +9,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-from standin_sweeps import Config
-from standin_trial import open_evaluator
+from standin_sweeps import Config, sweep
 
 from evaluation.errors import UserError
 from reports.former_versions import current_record
@@ -20,7 +18,6 @@ from reports.record_file import read_record, write_record
 from reports.schema import parse_trial
 from sweeps.config.load import load_config
 from sweeps.storage.journal_lines import line_of, read_lines
-from sweeps.sweep import run_sweep
 
 FORMER = Path(__file__).resolve().parents[1] / "data" / "version-1"
 WRITTEN = json.loads((FORMER / "record.json").read_text())
@@ -97,8 +94,8 @@ def test_a_study_of_version_1_goes_on_without_measuring_anything_again(config: C
         shutil.copyfile(FORMER / name, study / name)
     settings = load_config(FORMER / "config.yaml", [f"out={tmp_path / 'studies'}"])
     with pytest.raises(UserError, match="other inputs"):  # images are named by the source that draws them
-        run_sweep(settings, True, Console(quiet=True), open_evaluator)
-    record = run_sweep(settings, True, Console(quiet=True), open_evaluator, accept_changes=True)
+        sweep(settings, resume=True)
+    record = sweep(settings, resume=True, accept_changes=True)
     assert not (study / "evaluated.txt").exists()
     former = read_record(FORMER)
     assert [trial.params for trial in record.trials] == [trial.params for trial in former.trials]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import optuna
 import pytest
+from in_process_pool import open_in_process
 from optuna.trial import TrialState
 from rich.console import Console
 from standin_sweeps import assert_nothing_is_running, children, essence, evaluated, mlflow_runs, sweep
-from standin_trial import open_evaluator
 
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
@@ -20,7 +20,6 @@ from reports.record import Trial
 from sweeps.config.schema import SweepConfig
 from sweeps.storage.journal import Journal, read_journal
 from sweeps.storage.journal_lines import line_of, read_lines
-from sweeps.sweep import run_sweep
 from tests.conftest import SHARED
 
 Config = Callable[..., SweepConfig]
@@ -192,7 +191,7 @@ def flipped(line: bytes) -> bytes:
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_resume_measures_a_damaged_trial_again_and_ends_as_before(config: Config, workers: int) -> None:
     settings = (f"search.workers={workers}", "search.sampler=tpe", "screening.enabled=true")
-    before = sweep(config(*settings))
+    before = sweep(config(*settings), open_workers=open_in_process)
     folder = config().folder
     file = folder / "trials.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
@@ -204,7 +203,7 @@ def test_resume_measures_a_damaged_trial_again_and_ends_as_before(config: Config
         {run.info.run_name: run.info.run_id for run in children(mlflow_runs())},
     )
     said = io.StringIO()
-    after = run_sweep(config(*settings), True, Console(file=said, width=400), open_evaluator)
+    after = sweep(config(*settings), True, Console(file=said, width=400))
     assert "trials.jsonl: damaged in lines 1, 4 (its checksum" in said.getvalue()
     assert "the 2 trials that are lost with them are measured again" in said.getvalue()
     assert sorted(evaluated(folder)[measured:]) == sorted(names)
@@ -224,8 +223,8 @@ def test_resume_measures_a_damaged_trial_again_and_ends_as_before(config: Config
 @pytest.mark.slow
 def test_what_is_asked_after_a_damaged_trial_is_what_would_have_been(config: Config) -> None:
     several = ("search.workers=3", "search.sampler=ehvi")
-    sweep(config("search.trials=6", "out=whole", *several))
-    whole = sweep(config("search.trials=10", "out=whole", *several), resume=True)
+    sweep(config("search.trials=6", "study=whole", *several))
+    whole = sweep(config("search.trials=10", "study=whole", *several), resume=True)
     sweep(config("search.trials=6", *several))
     file = config().folder / "trials.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
+from in_process_pool import open_in_process
 from mlflow import MlflowClient
 from rich.console import Console
 from standin_sweeps import (
@@ -26,6 +27,7 @@ from standin_sweeps import (
     mlflow_runs,
     noted,
     pdf_text,
+    report_text,
     sweep,
 )
 from standin_trial import open_evaluator
@@ -37,9 +39,7 @@ from reports.record import State
 from reports.record_file import read_record
 from sweeps.config.space import Candidate
 from sweeps.launch import app
-from sweeps.sweep import run_sweep
 from sweeps.trial.worker import open_worker
-from tests.pdf_text import page_texts
 
 
 def test_a_sweep_from_config_to_report(config: Config) -> None:
@@ -94,7 +94,7 @@ def test_what_trials_share_is_prepared_once_and_before_the_first(config: Config,
 
 def test_where_no_channels_go_nothing_is_prepared(config: Config) -> None:
     for number, space in enumerate(("space.sparsity=[0.0]", "space.pruning=[magnitude]")):
-        whole = config(space, "search.trials=3", f"out=whole{number}")
+        whole = config(space, "search.trials=3", f"study=whole{number}")
         sweep(whole)
         assert len(noted(whole.folder)) == len(evaluated(whole.folder)) == 3
 
@@ -121,7 +121,7 @@ def test_bits_by_stage_go_through_a_sweep_its_mlflow_runs_and_its_resumption(con
         sweep(config(*staged[1:], "space.aspp_weight_bits=[4, 6]", "search.trials=9"), resume=True)
     with pytest.raises(UserError, match=r"space\.aspp_weight_bits \(\[4, 8\] there, null here\)"):
         sweep(config(*staged[1:], "search.trials=9"), resume=True)
-    record = sweep(config(*staged, "search.trials=14", DOCUMENTS), resume=True)
+    record = sweep(config(*staged, "search.trials=14"), resume=True)
     candidates = [Candidate.from_params(trial.params) for trial in record.trials]
     assert len(set(candidates)) == 14
     assert all(candidate == candidate.canonical for candidate in candidates)
@@ -135,8 +135,8 @@ def test_bits_by_stage_go_through_a_sweep_its_mlflow_runs_and_its_resumption(con
         assert by_name[trial.label].params == {name: str(value) for name, value in trial.params.items()}
         assert by_name[trial.label].tags["candidate"] == trial.name
     assert read_record(config().folder) == record
-    text = "".join(page_texts(config().folder / "report.pdf"))
-    assert all(trial.name in " ".join(text.split()) for trial in named)
+    text = report_text(record)
+    assert all(trial.name in text for trial in named)
 
 
 def test_mlflow_shows_the_parent_with_its_children(config: Config) -> None:
@@ -213,7 +213,8 @@ def test_the_same_seed_gives_the_same_trials_and_front_whichever_worker_is_the_f
 ) -> None:
     monkeypatch.setenv("PETITLAB_TEST_JITTER", "0.3")
     settings = (f"search.workers={workers}", "search.trials=12", "screening.enabled=true", EHVI)
-    one, two = (sweep(config(*settings, f"out={name}")) for name in ("a", "b"))
+    one = sweep(config(*settings, "study=a"))
+    two = sweep(config(*settings, "study=b"), open_workers=open_in_process)
     assert [essence(trial) for trial in one.trials] == [essence(trial) for trial in two.trials]
     assert one.front == two.front
 
@@ -238,12 +239,12 @@ def test_screening_leaves_the_front_of_the_whole_space_as_it_is(config: Config) 
     bound = ("screening.enabled=true", "screening.audit=0.0", "screening.margin=0.001")
     fronts = []
     for name, settings in (("all", ()), ("screened", bound)):
-        record = sweep(config(*settings, "search.trials=60", f"out={name}"))
+        record = sweep(config(*settings, "search.trials=60", f"study={name}"))
         assert len(record.trials) == record.space_size
         points = [record.trial(equal[0]) for equal in record.front]
         fronts.append([(p.measurement.scores.miou, p.memory.peak_memory_bytes) for p in points])
         spent = sum(trial.spent for trial in record.trials)
-        assert len(evaluated(config(f"out={name}").folder)) == spent
+        assert len(evaluated(config(f"study={name}").folder)) == spent
         assert (spent < record.space_size) == bool(settings)
     assert fronts[0] == fronts[1]
 
@@ -254,7 +255,7 @@ def test_an_audit_measures_what_would_have_been_pruned(config: Config) -> None:
     assert all(trial.state is State.COMPLETE for trial in record.trials)
     assert any(trial.bound for trial in record.trials)
     assert [trial.params for trial in record.trials] == [
-        trial.params for trial in sweep(config("search.trials=14", "out=without")).trials
+        trial.params for trial in sweep(config("search.trials=14", "study=without")).trials
     ]
 
 
@@ -324,7 +325,7 @@ def test_without_documents_none_is_written_and_none_that_is_out_of_date_stays(co
     folder = config().folder
     sweep(config(DOCUMENTS, "search.trials=2"))
     assert {"front.html", "report.pdf"} <= {path.name for path in folder.iterdir()}
-    run_sweep(config("search.trials=3"), True, console, open_evaluator)
+    sweep(config("search.trials=3"), True, console)
     assert not {"front.html", "report.pdf"} & {path.name for path in folder.iterdir()}
     assert "Report: none (report.documents); petitlab report studies/stand-in" in console.file.getvalue()
     (parent,) = [run for run in mlflow_runs() if "mlflow.parentRunId" not in run.data.tags]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process_pool import open_fewest_processes
 from PIL import Image
 from rich.console import Console
 from standin_sweeps import Config, children, mlflow_runs
@@ -30,7 +31,9 @@ Launch = Callable[..., tuple[int, str, StudyRecord]]
 @pytest.fixture
 def launch(config: Config, monkeypatch: pytest.MonkeyPatch) -> Launch:
     """`launch("study=a", EXCEEDS="...")`: exit status, output and record of the command with the stand-in trial."""
-    monkeypatch.setattr("sweeps.sweep.run_sweep", partial(run_sweep, open_evaluator=open_evaluator))
+    monkeypatch.setattr(
+        "sweeps.sweep.run_sweep", partial(run_sweep, open_evaluator=open_evaluator, open_workers=open_fewest_processes)
+    )
 
     def run(*overrides: str, resume: bool = False, **environment: str) -> tuple[int, str, StudyRecord]:
         overrides = (*overrides, "data.heldout=heldout")

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import faulty_handler
 import psutil
 import pytest
+from in_process_pool import open_in_process
 from rich.console import Console
 from standin_sweeps import EHVI, essence, sweep
 from standin_trial import open_evaluator
@@ -143,9 +144,9 @@ def test_a_sweep_survives_the_loss_of_a_node_and_equals_the_local_one(
 ) -> None:
     """Trials and front are the same, whichever machine measured what, and what the dead node had begun is measured."""
     many = ("search.workers=2", "search.trials=16", "screening.enabled=true", EHVI)
-    local = sweep(config(*many, "out=local"))
+    local = sweep(config(*many, "study=local"), open_workers=open_in_process)
     monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.4")
-    ray = config(*many, "executor.kind=ray", f"executor.address={cluster.address}", "out=ray")
+    ray = config(*many, "executor.kind=ray", f"executor.address={cluster.address}", "study=ray")
     killed = []
 
     class Watching(Console):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import optuna
 import pytest
+from in_process_pool import open_in_process
 from mlflow import MlflowClient
-from rich.console import Console
 from standin_sweeps import (
     DOCUMENTS,
     EHVI,
@@ -18,11 +18,11 @@ from standin_sweeps import (
     evaluated,
     mlflow_runs,
     pdf_text,
+    report_text,
     start,
     sweep,
     wait_for_trials,
 )
-from standin_trial import open_evaluator
 from typer.testing import CliRunner
 
 from evaluation.errors import UserError
@@ -30,7 +30,6 @@ from reports.record import State
 from reports.record_file import read_record
 from sweeps.__main__ import app as commands
 from sweeps.config.schema import SweepConfig
-from sweeps.sweep import run_sweep
 
 
 def test_a_preparation_that_fails_costs_no_trial(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +48,7 @@ def test_resume_counts_the_total_and_runs_nothing_twice(config: Config) -> None:
     again = sweep(config(EHVI, "search.trials=9"), resume=True)
     assert len(evaluated(config().folder)) == 9
     assert again.front == record.front
-    whole = sweep(config(EHVI, "search.trials=9", "out=whole"))
+    whole = sweep(config(EHVI, "search.trials=9", "study=whole"))
     assert [trial.params for trial in whole.trials] == [trial.params for trial in record.trials]
 
 
@@ -76,36 +75,31 @@ def test_another_configuration_is_refused_with_its_keys(config: Config) -> None:
 
 def test_a_changed_configuration_is_taken_where_the_user_says_so(config: Config) -> None:
     sweep(config("search.trials=3"))
-    record = run_sweep(
-        config("search.trials=6", "finetune.steps=61", "space.tile_count=[1, 2, 8]", DOCUMENTS),
-        True,
-        Console(quiet=True),
-        open_evaluator,
-        accept_changes=True,
-    )
+    changed = config("search.trials=6", "finetune.steps=61", "space.tile_count=[1, 2, 8]")
+    record = sweep(changed, resume=True, accept_changes=True)
     assert sum(trial.spent for trial in record.trials) == 6
     assert max(Counter(evaluated(config().folder)).values()) == 1
     (change,) = record.changes
     assert change["trials"] == 3
     assert change["keys"] == {"finetune.steps": [60, 61], "space.tile_count": [[1, 2, 4], [1, 2, 8]]}
-    assert "changed after 3 trials" in pdf_text(config().folder)
+    assert "changed after 3 trials" in report_text(record)
     assert read_record(config().folder) == record
     with pytest.raises(UserError, match="another configuration"):
         sweep(config("search.trials=7"), resume=True)
 
 
 def test_a_fault_costs_one_trial(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = sweep(config("out=sound"))
+    sound = sweep(config("study=sound"))
     reasons = {1: "killed by signal 9", 3: "told to fail", 5: "not a number", 6: "longer than 4 s"}
     faults = zip(("crash", "raise", "nan", "hang"), reasons, strict=True)
     monkeypatch.setenv("PETITLAB_TEST_FAULT", "|".join(f"{fault}:{sound.trials[n].name}" for fault, n in faults))
-    record = sweep(config("search.trial_seconds=4", DOCUMENTS))
+    record = sweep(config("search.trial_seconds=4"))
     assert [trial.name for trial in record.trials] == [trial.name for trial in sound.trials]
     failed = {trial.number: trial.reason for trial in record.trials if trial.state is State.FAILED}
     assert failed.keys() == reasons.keys()
     for number, reason in reasons.items():
         assert reason in failed[number]
-    assert "4 of 8 trials failed" in pdf_text(config().folder)
+    assert "4 of 8 trials failed" in report_text(record)
     assert_nothing_is_running(config())
 
 
@@ -135,7 +129,7 @@ def test_after_a_kill_resume_loses_and_repeats_nothing(
     first.kill()
     first.communicate()
     finished = [line.split('"name":"')[1].split('"')[0] for line in (folder / "trials.jsonl").open()]
-    record = sweep(config(*several), resume=True)
+    record = sweep(config(*several), resume=True, open_workers=open_in_process)
     assert [trial.number for trial in record.trials] == list(range(10))
     counts = Counter(evaluated(folder))
     assert all(counts[name] == 1 for name in finished)
@@ -238,7 +232,7 @@ def test_a_question_asked_after_a_stop_knows_what_it_would_have_known_without_on
         return {question["number"]: question["known"] for question in asked}
 
     several = ("search.workers=2", "search.trials=12", f"search.sampler={sampler}")
-    whole = sweep(config(*several, "out=whole"))
+    whole = sweep(config(*several, "study=whole"), open_workers=open_in_process)
     monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0.3")
     process = start(tmp_path, *several)
     wait_for_trials(config().folder, 5)
@@ -247,8 +241,8 @@ def test_a_question_asked_after_a_stop_knows_what_it_would_have_known_without_on
     assert process.returncode == 0, output
     assert 5 <= len(read_record(config().folder).trials) < 12
     monkeypatch.setenv("PETITLAB_TEST_SECONDS", "0")
-    record = sweep(config(*several), resume=True)
-    assert known(config(*several)) == known(config(*several, "out=whole"))
+    record = sweep(config(*several), resume=True, open_workers=open_in_process)
+    assert known(config(*several)) == known(config(*several, "study=whole"))
     assert [trial.name for trial in record.trials] == [trial.name for trial in whole.trials]
     assert record.front == whole.front
     assert max(Counter(evaluated(config().folder)).values()) == 1
