@@ -236,7 +236,7 @@ def test_status_makes_no_tables(url: str) -> None:
 
 
 def start(folder: Path, url: str, tracking: str, *settings: str) -> subprocess.Popen:
-    command = [sys.executable, str(SCRIPT), str(folder / "config.yaml"), f"storage.url={url}", EHVI, *settings]
+    command = [sys.executable, str(SCRIPT), str(folder / "config.yaml"), f"storage.url={url}", *settings]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking, "PETITLAB_TEST_SECONDS": "0.25"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -270,7 +270,7 @@ def test_two_launches_at_once_share_the_work(config: Config, tmp_path: Path, dat
     """From empty databases, in which both would create the tables."""
     assert config()
     url, tracking = database(), database()
-    launches = [start(tmp_path, url, tracking, "search.trials=18") for _ in range(2)]
+    launches = [start(tmp_path, url, tracking, EHVI, "search.trials=18") for _ in range(2)]
     outputs = [launch.communicate(timeout=170)[0] for launch in launches]
     assert [launch.returncode for launch in launches] == [0, 0], outputs
     assert sum("the last of them writes the report" in " ".join(output.split()) for output in outputs) == 1
