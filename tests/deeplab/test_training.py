@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deeplab.datasets import VOID, open_dataset
-from deeplab.spec import mobilenet_v2_deeplab
+from deeplab.spec import Block
 from deeplab.training.augmentation import augment
 from deeplab.training.batches import Batches, ahead, class_weights
 from deeplab.training.config import AugmentationConfig, TrainConfig, read_config
@@ -317,7 +317,8 @@ def test_training_begins_from_a_checkpoint_of_other_classes_and_another_size(tmp
     from deeplab.checkpoint import save_checkpoint
     from deeplab.training.loop import train
 
-    spec = mobilenet_v2_deeplab(input_height=32, input_width=32, classes=9, **HEAD)
+    blocks = (*tiny_spec().blocks[:4], Block(24, 12, 2, 1, False), Block(24, 12, 1, 1, True))
+    spec = tiny_spec(input_height=32, input_width=32, classes=9, blocks=blocks)
     stored = random_checkpoint(spec)
     save_checkpoint(stored, tmp_path / "start.npz")
     write_folder(tmp_path / "mine", images=10)

@@ -12,6 +12,7 @@ from deeplab.pruning.groups import channel_groups
 from deeplab.quantization import BitWidths
 from deeplab.runtime.program import compiler
 from deeplab.sparsity import WeightSparsity
+from deeplab.spec import Aspp, AtrousBranch
 from evaluation.measurement import MemoryFigures
 from reports.record import Early
 from sweeps.config.compression import ChannelsConfig
@@ -229,25 +230,28 @@ def runs_no_stage_again(monkeypatch):
     monkeypatch.setattr("deeplab.quantization_aware.training.run_steps", not_again)
 
 
-def test_learned_rounding_and_training_through_it_are_stages_like_any_other(tmp_path, monkeypatch):
-    """On a network of five blocks; that it serves a trained one is a longer proof."""
-    spec = tiny_spec(input_height=48, input_width=64, classes=11)
-    save_checkpoint(random_checkpoint(spec), tmp_path / "tiny.npz")
+@pytest.fixture(scope="module")
+def open_tiny(tmp_path_factory, stage_cache):
+    """`open_tiny("finetune.steps=3")`: a context whose network has five blocks; most of its weights are in its ASPP."""
+    folder = tmp_path_factory.mktemp("tiny")
+    aspp = Aspp(pool=16, pointwise=48, atrous=(AtrousBranch(3, 48),), project=64)
+    spec = tiny_spec(input_height=48, input_width=64, classes=11, aspp=aspp)
+    save_checkpoint(random_checkpoint(spec), folder / "tiny.npz")
     overrides = [
-        f"out={tmp_path}",
-        f"network.source={tmp_path / 'tiny.npz'}",
+        stage_cache,
+        f"out={folder}",
+        f"network.source={folder / 'tiny.npz'}",
         "data.search=search[:2]",
         "data.heldout=heldout[:2]",
         "data.train=train[:4]",
-        "quantization.rounding_steps=20",
-        "quantization.aware_steps=2",
-        *CAREFUL,
     ]
-    context = open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
-    base = overrides[:5]
-    plain, rounded = (
-        open_context(load_config(REPOSITORY / "pareto.yaml", base + kept)) for kept in ([], [*CAREFUL[:3]])
-    )
+    return lambda *more: open_context(load_config(REPOSITORY / "pareto.yaml", [*overrides, *more]))
+
+
+def test_learned_rounding_and_training_through_it_are_stages_like_any_other(open_tiny, monkeypatch):
+    """On a network of five blocks; that it serves a trained one is a longer proof."""
+    context = open_tiny("quantization.rounding_steps=20", "quantization.aware_steps=2", *CAREFUL)
+    plain, rounded = open_tiny(), open_tiny(*CAREFUL[:3])
     candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
     assert context.settled(candidate.compression).bits == BitWidths(3, 8, edge_weights=8, depthwise_weights=6)
     planned = NetworkEvaluator(context).plan_candidate(candidate)
@@ -288,7 +292,8 @@ def test_learned_rounding_and_training_through_it_serve_the_shipped_network(cont
     assert measured.scores.miou > NetworkEvaluator(context).evaluate(candidate).scores.miou + 0.02
 
 
-def test_magnitude_pruning_lowers_the_weights_only(context):
+def test_magnitude_pruning_lowers_the_weights_only(open_tiny):
+    context = open_tiny("finetune.steps=3")
     dense = NetworkEvaluator(context).evaluate(Candidate(Compression("channels", 0.0, 8, 8)))
     sparse = NetworkEvaluator(context).evaluate(Candidate(Compression("magnitude", 0.8, 8, 8)))
     assert sparse.memory.weights_bytes < 0.7 * dense.memory.weights_bytes
