@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,12 @@ def places(tree: Any, place: Place = ()) -> Iterator[Place]:
             yield from places(tree[index], (*place, index))
 
 
-def edits(tree: Any, place: Place) -> Iterator[tuple[str, Any]]:
-    """The tree with something else at a place: by what was done, and the edited tree."""
+def edits(text: str, place: Place) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The tree of a JSON text with something else at a place: by what was done, and what makes the edited tree."""
     *parents, last = place
 
     def edited(change: Callable[[Any], None]) -> Any:
-        made = copy.deepcopy(tree)
+        made = json.loads(text)
         holder = made
         for key in parents:
             holder = holder[key]
@@ -60,12 +61,12 @@ def edits(tree: Any, place: Place) -> Iterator[tuple[str, Any]]:
         return made
 
     for name, value in VALUES.items():
-        yield name, edited(lambda holder, value=value: holder.__setitem__(last, value))
-    yield "deleted", edited(lambda holder: holder.__delitem__(last))
+        yield name, partial(edited, lambda holder, value=value: holder.__setitem__(last, value))
+    yield "deleted", partial(edited, lambda holder: holder.__delitem__(last))
     if isinstance(last, int):
-        yield "twice", edited(lambda holder: holder.append(copy.deepcopy(holder[last])))
+        yield "twice", partial(edited, lambda holder: holder.append(copy.deepcopy(holder[last])))
     else:
-        yield "renamed", edited(lambda holder: holder.__setitem__(f"{last} ", holder.pop(last)))
+        yield "renamed", partial(edited, lambda holder: holder.__setitem__(f"{last} ", holder.pop(last)))
 
 
 def use(folder: Path, other: StudyRecord) -> StudyRecord:
@@ -99,13 +100,13 @@ def refusal_of(call: Callable[[], Any], what: str) -> UserError | None:
 def test_every_edit_of_every_value_is_read_or_refused_in_one_line(study, tmp_path: Path) -> None:
     record = study(COMPLETE, COMPLETE, PRUNED, change=bounded, changes=CHANGES)
     file = tmp_path / "record.json"
-    tree = json.loads(file.read_text())
+    text = file.read_text()
     refused = accepted = 0
-    for index, place in enumerate(places(tree)):
-        kinds = list(edits(tree, place))
+    for index, place in enumerate(places(json.loads(text))):
+        kinds = list(edits(text, place))
         # Every kind of edit in turn: neighbours are of one type, so each type meets each kind.
         for name, edited in kinds if len(place) < 3 else [kinds[(3 * index + step) % len(kinds)] for step in range(3)]:
-            file.write_text(json.dumps(edited))
+            file.write_text(json.dumps(edited()))
             refusal = refusal_of(lambda: use(tmp_path, record), f"{place} {name}")
             assert str(file) in str(refusal or file), (place, name)
             refused += refusal is not None
@@ -120,11 +121,11 @@ def test_what_is_accepted_can_be_drawn(study, tmp_path: Path, part: int) -> None
     """Every edit; of those that are read, every twentieth with report and page."""
     record = study(COMPLETE, COMPLETE, COMPLETE, PRUNED, FAILED, change=bounded, changes=CHANGES)
     file = tmp_path / "record.json"
-    tree = json.loads(file.read_text())
+    text = file.read_text()
     accepted = 0
-    for place in list(places(tree))[part::4]:
-        for name, edited in edits(tree, place):
-            file.write_text(json.dumps(edited))
+    for place in list(places(json.loads(text)))[part::4]:
+        for name, edited in edits(text, place):
+            file.write_text(json.dumps(edited()))
             if refusal_of(lambda: use(tmp_path, record), f"{place} {name}") is None:
                 accepted += 1
                 if accepted % 20 == 0:
