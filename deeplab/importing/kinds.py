@@ -10,7 +10,6 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint, load_checkpoint
 from deeplab.importing.backbone import Backbone
-from deeplab.importing.keras_backbone import import_keras_backbone
 from deeplab.importing.slim import Unstated
 from deeplab.importing.slim_checkpoint import checkpoint_prefix, import_checkpoint
 from deeplab.importing.slim_graph import import_frozen_graph
@@ -104,6 +103,8 @@ def _read(path: Path, unstated: Unstated | None) -> Checkpoint | Backbone:
         case "checkpoint":
             return import_checkpoint(path, unstated)
         case "keras":
+            from deeplab.importing.keras_backbone import import_keras_backbone  # loads h5py, which nothing else needs
+
             return import_keras_backbone(path)
 
 

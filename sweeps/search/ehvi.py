@@ -16,7 +16,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from deeplab.compression import STAGE_BITS, Compression
 from reports.front import FrontPoint, staircase
@@ -26,8 +25,8 @@ from sweeps.config.space import Candidate, Space
 
 USEFUL_DROP = 0.1
 """mIoU below the baseline's that is worth nothing."""
-QUANTILES: np.ndarray = ndtri((np.arange(16) + 0.5) / 16)
-"""Of the predicted mIoU, over which the gain is averaged."""
+DRAWS = 16
+"""Quantiles of the predicted mIoU over which the gain is averaged."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,9 @@ def expected_gain(
     front = staircase(useful)
     edges = np.array([*(point.peak_memory_bytes for point in front), most])
     heights = np.array([point.miou for point in front])  # of the front, from edge i to the next
-    draws = miou[:, None] + spread[:, None] * QUANTILES  # (N, draws)
+    from scipy.special import ndtri  # loaded for this sampler alone
+
+    draws = miou[:, None] + spread[:, None] * ndtri((np.arange(DRAWS) + 0.5) / DRAWS)  # (N, DRAWS)
     gain = np.maximum(draws - least, 0) * np.maximum(np.minimum(edges[0], most) - memory, 0)[:, None]
     for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True):
         width = np.maximum(right - np.maximum(left, memory), 0)
