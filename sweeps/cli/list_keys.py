@@ -1,4 +1,4 @@
-"""Every key of a sweep's YAML file with its default and meaning, from the models that check it.
+"""Every key of a sweep's YAML file with its default and meaning, from the pydantic models.
 
 petitlab keys > docs/every-key.yaml
 """
@@ -20,15 +20,15 @@ from evaluation.errors import exits_on_user_error
 from sweeps.config.schema import DataConfig, SweepConfig
 
 EXAMPLES = {"study": "streets", "name": "streets", "miou": "0.5"}
-"""Values of the keys that have no default."""
+"""Example values of the keys without a default."""
 DATA_OPTIONS = (DataConfig, "options")
-"""The key whose own keys are those of the data set."""
+"""The key whose sub-keys are the options of the data set."""
 HEAD = """# Every key of a sweep at its default. Only `study` and `data` are required: a file needs no more than what it
 # changes. `petitlab keys` prints this list, `python -m sweeps.launch --keys` a shorter one."""
 
 
 def describe_keys(model: type[BaseModel] = SweepConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """(key, default, meaning) of every key, sections in place, in the order of the models."""
+    """(key, default, meaning) of every key in the order of the models, sections included."""
     for name, field in model.model_fields.items():
         meaning = " ".join((field.description or "").split())
         section = _section(field.annotation)
@@ -50,7 +50,7 @@ def _describe_options(prefix: str) -> Iterator[tuple[str, str, str]]:
 
 
 def print_keys(console: Console) -> None:
-    """The reference that `--keys` prints."""
+    """Print the list of keys of `--keys`."""
     for key, default, meaning in describe_keys():
         console.print(Text.assemble((key, "bold"), (f"  {default}" if default else "", "cyan")))
         if meaning:
@@ -58,9 +58,9 @@ def print_keys(console: Console) -> None:
 
 
 def documented_yaml(model: type[BaseModel] = SweepConfig, indent: str = "") -> Iterator[str]:
-    """The lines of a file that holds every key at its default, each under a comment that says what it means.
+    """The lines of a YAML file with every key at its default, each after a comment with its meaning.
 
-    The options of every data set are comments below `data.options`.
+    Options of the data sets are comments below `data.options`.
     """
     stated: dict[str, Any] = {}
     for name, field in model.model_fields.items():
@@ -96,7 +96,7 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 
 def _default(field: FieldInfo, stated: Mapping[str, Any] | None = None) -> str:
-    """The default of a key. Where it depends on the data set: that of the one `stated`, else that of each."""
+    """The default of a key. If it depends on the data set: that of the `stated` one, else those of all."""
     if not field.default_factory_takes_validated_data:
         return _written(field.get_default(call_default_factory=True))
     if stated is not None:
@@ -115,7 +115,7 @@ def _section(annotation: Any) -> type[BaseModel] | None:
 
 
 def _written(value: Any) -> str:
-    """A default as it would stand in the file."""
+    """A default in YAML."""
     if value is None:
         return "null"
     if isinstance(value, tuple):

@@ -1,1 +1,1 @@
-"""A sweep's YAML file: its keys, their types and limits, the space that is searched."""
+"""A sweep's YAML file: its keys, their types and limits, and the search space."""

@@ -1,4 +1,4 @@
-"""The keys that say how networks are compressed: the levels that are searched, and how each is reached."""
+"""The keys for compression: the levels to search, and the settings of pruning, fine-tuning and quantization."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sweeps.config.space import Space
 
 STAGE_WEIGHT_BITS = tuple(bits for bits in WEIGHT_BITS if bits != FLOAT_BITS)
 STAGE_ACTIVATION_BITS = tuple(bits for bits in ACTIVATION_BITS if bits < 16)
-"""Of one stage alone: float is all of a network or nothing, and so are activations of 16 bits."""
+"""Levels of a single stage. Float and 16-bit activations apply to the whole network only."""
 MOST_STEPS = 10_000_000
-"""Bound of counts: training steps, trials, images. Above it a number is a slip of the finger."""
+"""Upper bound of counts (training steps, trials, images); a larger number is a typing error."""
 MOST_PIXELS = 16_384
-"""Bound of heights, widths and rates, in pixels."""
+"""Upper bound of heights, widths and dilation rates, in pixels."""
 MOST_WORKERS = 1024
 MOST_MB = 1e9
 Tiles = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
@@ -39,7 +39,7 @@ class StrictModel(BaseModel):
         strict=True,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
-        hide_input_in_errors=True,  # it may be an address with a secret
+        hide_input_in_errors=True,  # the input may be an address with a secret
     )
 
 
@@ -60,22 +60,22 @@ class SpaceConfig(StrictModel):
     """`channels` narrows the network and lowers the arena; `magnitude` zeroes weights and lowers their storage only, as
     does `2:4` (two of any four weights of an output), whatever the level of `sparsity` above 0."""
     sparsity: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.125, 0.25, 0.375, 0.5)
-    """Share removed, in [0, 1). `channels`: of memory or of channels, as `channels.allotment` says. `magnitude`: of
-    the weights of all 1x1 convolutions, most from the largest."""
+    """Removed share, in [0, 1). `channels`: share of memory or of channels, as `channels.allotment` says. `magnitude`:
+    share of the weights of all 1x1 convolutions, most from the largest ones."""
     weight_bits: tuple[int, ...] = (4, 5, 6, 8, 32)
-    """Bits a weight. 32 = float32; then the activations are float too."""
+    """Bits per weight. 32 = float32; then the activations are float too."""
     activation_bits: tuple[int, ...] = (8, 16, 32)
-    """Bits an activation value. 32 only together with a 32 in weight_bits."""
+    """Bits per activation value. 32 only together with a 32 in weight_bits."""
     aspp_weight_bits: tuple[int, ...] | None = None
-    """Bits a weight of the ASPP, searched apart: 2 to 16. null, here and below: those of the rest of the network. A
-    candidate with float weights is float throughout."""
+    """Bits per weight of the ASPP, as a dimension of its own: 2 to 16. null, here and below: as the rest of the
+    network. A candidate with float weights is float throughout."""
     decoder_weight_bits: tuple[int, ...] | None = None
-    """Bits a weight of the decoder, the last layer included: 2 to 16. DeepLab v3 has none."""
+    """Bits per weight of the decoder, the last layer included: 2 to 16. DeepLab v3 has no decoder."""
     aspp_activation_bits: tuple[int, ...] | None = None
-    """Bits an activation value of the ASPP, searched apart: 4, 6, 8. Values that two stages share have the most bits of
-    the two. A candidate with 16-bit activations has them throughout."""
+    """Bits per activation value of the ASPP, as a dimension of its own: 4, 6, 8. Tensors that two stages share take the
+    larger bit-width. A candidate with 16-bit activations has them throughout."""
     decoder_activation_bits: tuple[int, ...] | None = None
-    """Bits an activation value of the decoder: 4, 6, 8. DeepLab v3 has none."""
+    """Bits per activation value of the decoder: 4, 6, 8. DeepLab v3 has no decoder."""
     tile_count: tuple[Tiles, ...] = (1, 2, 4, 8)
     """Upper bound on the spatial tiles each section of the network is computed in."""
 
@@ -115,7 +115,7 @@ class SpaceConfig(StrictModel):
 
     @property
     def prunes_channels(self) -> bool:
-        """Whether any candidate loses channels."""
+        """Whether any candidate is pruned by channels."""
         return "channels" in self.pruning and max(self.sparsity) > 0.0
 
     def space(self) -> Space:
@@ -130,19 +130,21 @@ def _among(levels: tuple[int, ...], allowed: tuple[int, ...]) -> tuple[int, ...]
 
 
 class ChannelsConfig(StrictModel):
-    """What pruning channels removes. Known before anything is trained, from the network and the calibration images,
-    whose labels are never looked at."""
+    """Channel pruning. The channels to remove follow from the network and the calibration images (without labels),
+    before any training."""
 
     allotment: Literal["memory", "uniform"] = "memory"
-    """`memory`: a sparsity is the share of a reference plan's peak memory that must go, taken from the groups of
-    channels where that costs least accuracy. `uniform`: it is the share of channels that every group loses."""
+    """Channel budget. `memory`: sparsity is the share of a reference plan's peak memory to save, taken from the groups
+    of channels where that costs least accuracy. `uniform`: sparsity is the share of channels removed from every
+    group."""
     criterion: Criterion = "repair"
-    """repair: rise of the loss after least squares has re-fitted what is left; fisher: rise of the loss without that;
-    l1: size of the weights, no gradients; it compares channels of one group only, so it goes with `uniform`."""
+    """repair: increase of the loss after the remaining weights are re-fitted by least squares; fisher: increase of the
+    loss without re-fitting; l1: L1 norm of the weights, which compares channels of one group only and so needs
+    `uniform`."""
     tile_count: Tiles = 1
-    """Of the reference plan, for `memory`."""
+    """Tile count of the reference plan, for `memory`."""
     bits: Literal[4, 6, 8, 16, 32] = 8
-    """Of the reference plan's weights and activations, for `memory`. 32 = float."""
+    """Bits of the reference plan's weights and activations, for `memory`. 32 = float."""
 
     @model_validator(mode="after")
     def _comparable(self) -> ChannelsConfig:
@@ -158,37 +160,37 @@ class FineTuneConfig(StrictModel):
     """Training after pruning."""
 
     steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 60
-    """Optimiser steps; 0 = none."""
+    """Optimizer steps; 0 = no fine-tuning."""
     batch: Annotated[int, Field(ge=1, le=4096)] = 8
-    """Images a step."""
+    """Images per step."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-4
     loss: Literal["labels", "distill"] = "labels"
-    """`labels`: cross-entropy on `data.train`; `distill`: the baseline's outputs on the calibration images, whose
-    labels are never looked at."""
+    """`labels`: cross-entropy on `data.train`; `distill`: the baseline's outputs on the calibration images, without
+    labels."""
     crop: Annotated[int, Field(ge=16, le=MOST_PIXELS)] | None = None
     """Side of a square random crop, in pixels. null = the network's input size."""
 
 
 class QuantizationConfig(StrictModel):
-    """How float networks become integers. The bit-widths are `space`'s."""
+    """Quantization of float networks. The bit-widths are in `space`."""
 
     clipping: Literal["mse", "percentile", "range"] = "mse"
-    """Where an activation's range ends: by the squared error, by `percentile`, or at the extremes that were seen."""
+    """Limits of an activation's range: of least squared error, at `percentile`, or the observed extremes."""
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
-    """Per cent of the values that are within either end, for `clipping: percentile`."""
+    """Per cent of the values within each limit, for `clipping: percentile`."""
     equalize: bool = False
-    """Cross-layer equalisation before anything is rounded."""
+    """Cross-layer equalization before quantization."""
     edge_weight_bits: int | None = None
-    """Bits of the first and the last layer's weights. null = those of the candidate."""
+    """Bits per weight of the first and last layers. null = as the candidate."""
     depthwise_weight_bits: int | None = None
-    """Bits of the depthwise convolutions' weights, a few per cent of all and the first to suffer below 8. null = those
-    of the candidate."""
+    """Bits per weight of the depthwise convolutions, a few per cent of all weights and the most sensitive below 8. null
+    = as the candidate."""
     rounding: Literal["nearest", "learned"] = "nearest"
-    """`learned`: AdaRound, wherever a weight has fewer than 8 bits. Minutes a candidate for large networks."""
+    """`learned`: AdaRound for weights of fewer than 8 bits; minutes per candidate for large networks."""
     rounding_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 500
-    """Steps a layer, for `rounding: learned`."""
+    """Steps per layer, for `rounding: learned`."""
     aware_steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
-    """Steps of quantization-aware training after that, on batches, crops and loss of `finetune`; 0 = none."""
+    """Steps of quantization-aware training after rounding, with batches, crops and loss of `finetune`; 0 = none."""
     aware_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-2
     """Peak rate of Adam for weights, in units of their scales; biases and scales learn more slowly."""
 

@@ -1,4 +1,4 @@
-"""Whether a trial keeps the limits of its study, and what it costs in addition to accuracy."""
+"""The limits of a study, and the costs of a trial other than accuracy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from sweeps.config.schema import ConstraintsConfig
 
 PLANNED = ("peak_memory_mb", "flash_mb", "macs")
-"""Limits that a plan alone decides, before anything is trained."""
+"""Limits that a plan alone decides, before any training."""
 
 
 def planned_costs(memory: MemoryFigures, macs: int) -> dict[str, float]:
-    """What a plan tells of a candidate, by the names of `PLANNED`: MB (10^6 bytes), MB, multiply-accumulates."""
+    """The planned costs of a candidate by the names of `PLANNED`: MB (10^6 bytes), MB, multiply-accumulates."""
     return {
         "peak_memory_mb": memory.peak_memory_bytes / 1e6,
         "flash_mb": memory.flash_bytes / 1e6,
@@ -38,7 +38,7 @@ def planned_limits(constraints: ConstraintsConfig) -> dict[str, float]:
 
 
 def excesses(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfig) -> dict[str, float]:
-    """By how much a trial is over each limit, as far as it is known; feasible where none is above 0."""
+    """How far a trial is over each limit, where known; it is feasible if no value is above 0."""
     costs = costs_of(trial)
     over = {name: costs[name] - limit for name, limit in planned_limits(constraints).items() if name in costs}
     measured, reference = trial.measurement, None if baseline is None else baseline.measurement
@@ -49,7 +49,7 @@ def excesses(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfi
 
 
 def judge(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfig) -> Trial:
-    """The trial with `feasible` and, where it is over a limit, the reason."""
+    """The trial with `feasible` set and, where it is over a limit, the reason."""
     if trial.state is State.FAILED:
         return trial
     over = {name: excess for name, excess in excesses(trial, baseline, constraints).items() if excess > 0}
@@ -62,7 +62,7 @@ def judge(trial: Trial, baseline: Trial | None, constraints: ConstraintsConfig) 
 
 
 def over_limits(over: Mapping[str, float], limits: Mapping[str, float]) -> str:
-    """In words: which limits are broken, and by what."""
+    """A text that names each exceeded limit with the trial's value."""
     return "; ".join(
         f"{name} {limits[name] + excess:.4g} is over the limit of {limits[name]:g}" for name, excess in over.items()
     )

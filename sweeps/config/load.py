@@ -19,12 +19,12 @@ from sweeps.config.schema import FORMER_KEYS, SweepConfig
 from sweeps.config.secrets import refuse_secrets
 
 SHOWN = 80
-"""Characters of a value in a message."""
+"""Most characters of a value in a message."""
 EXPECTED = "a sweep's YAML file, such as pareto.yaml"
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> SweepConfig:
-    """The checked configuration in `path`, with `key.sub=value` overrides applied; its paths made absolute.
+    """The validated configuration in `path`, with `key.sub=value` overrides applied and its paths made absolute.
 
     Raises:
         UserError: naming the file, the line and the key, what was expected, and the nearest valid key.
@@ -142,13 +142,13 @@ def _kind(value: Any) -> str:
 
 
 def _short(text: str) -> str:
-    """What a user wrote, as it fits into a line; secrets of addresses go first, or a cut would hide them from that."""
+    """User input shortened to fit a line. Secrets are masked first: a cut one would not be recognised."""
     printable = "".join(character if character.isprintable() else "?" for character in masked_address(text))
     return printable if len(printable) <= SHOWN else f"{printable[:SHOWN]}..."
 
 
 def _with_absolute_paths(config: SweepConfig, folder: Path, overridden: set[KeyPath]) -> SweepConfig:
-    """Paths of the file count from its folder, paths of an override from where the command is started."""
+    """Resolve paths in the file from its folder, and paths of an override from the current folder."""
 
     def absolute(path: Path | str, *keys: str) -> Path:
         return (Path.cwd() if keys in overridden else folder) / _expanded(path, ".".join(keys))
@@ -172,7 +172,7 @@ def _with_absolute_paths(config: SweepConfig, folder: Path, overridden: set[KeyP
 
 
 def _expanded(path: Path | str, key: str) -> Path:
-    """A path with its `~` or `~user` replaced."""
+    """A path with `~` or `~user` expanded."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -180,7 +180,7 @@ def _expanded(path: Path | str, key: str) -> Path:
 
 
 def check_files(config: SweepConfig) -> None:
-    """Raise the `UserError` for a file or folder that is named but not there."""
+    """Raise `UserError` for a file or folder that the configuration names and that does not exist."""
     data = config.data
     folders = [("data.path", data.path)]
     if data.calibration is not None:

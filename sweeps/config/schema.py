@@ -34,7 +34,7 @@ DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folde
 SamplerName = Literal["ehvi", "tpe", "nsga2", "gp", "qmc", "grid", "random"]
 ThirdObjective = Literal["macs", "flash_mb"]
 LONGEST_S = 1e7
-"""Seconds; clocks of the operating system take no more than some 1e9."""
+"""Longest time limit, in seconds; the operating system's timers take at most about 1e9."""
 SPLIT_PATTERN = re.compile(r"(?P<name>\w+)(\[(?P<start>\d{0,9}):(?P<stop>\d{0,9})\])?")
 
 
@@ -53,13 +53,13 @@ def _checked_split(text: str) -> str:
 
 
 def _checked_database(url: str) -> str:
-    from sqlalchemy.engine import make_url  # every worker loads this module, and none of them SQLAlchemy
+    from sqlalchemy.engine import make_url  # imported here: workers load this module and need no SQLAlchemy
     from sqlalchemy.exc import ArgumentError
 
     without_secret(url)
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+    except (ArgumentError, ValueError):  # ValueError: the port is not a number
         raise ValueError(f"{url!r} is no address of a database; write postgresql://USER@HOST/DATABASE") from None
     if not parsed.drivername.startswith("postgresql"):
         raise ValueError(f"must begin with postgresql://, found {parsed.drivername}://")
@@ -69,7 +69,7 @@ def _checked_database(url: str) -> str:
 
 
 def _checked_options(options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-    """The options as they were given: their defaults are the data set's own."""
+    """The options as given; the data set adds its own defaults."""
     if (name := info.data.get("name")) in DATASETS:
         try:
             checked_options(DATASETS[name].options, options)
@@ -86,11 +86,11 @@ def _split_for(use: str) -> Any:
 Split = Annotated[str, AfterValidator(_checked_split)]
 DatasetOptions = Annotated[dict[str, Any], AfterValidator(_checked_options)]
 Address = Annotated[str, AfterValidator(without_secret)]
-"""Of a server or a store; it holds no secret."""
+"""Address of a server or a store, without a secret."""
 
 
 class CalibrationConfig(StrictModel):
-    """Images that set the activation ranges and that `distill` learns from. Their labels are never looked at."""
+    """Images for the activation ranges and for `distill`. Their labels are never used."""
 
     name: DataSetName
     path: Path | None = None
@@ -99,7 +99,7 @@ class CalibrationConfig(StrictModel):
     """Options of this data set, as for `data.options`."""
     split: Split = _split_for("train")
     images: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 64
-    """How many, evenly spaced over the split."""
+    """Number of images, evenly spaced over the split."""
 
 
 class DataConfig(StrictModel):
@@ -112,9 +112,9 @@ class DataConfig(StrictModel):
     options: DatasetOptions = Field(default_factory=dict)
     """Options of this data set, e.g. {seed: 7} for `streets` or {void: 11} for `folder`."""
     search: Split = _split_for("search")
-    """Split the candidates are scored on: a name, or part of one such as val[:27]."""
+    """Split on which candidates are scored: a name, or part of one such as val[:27]."""
     heldout: Split = _split_for("heldout")
-    """Split the final front is scored on, once. Must not overlap `search`."""
+    """Split on which the final front is scored, once. Must not overlap `search`."""
     train: Split | None = _split_for("train")
     """Labelled split for fine-tuning with `loss: labels`. null where there is none."""
     calibration: CalibrationConfig | None = None
@@ -142,20 +142,22 @@ def _overlap(one: tuple[str, slice], other: tuple[str, slice]) -> bool:
 
 
 class NetworkConfig(StrictModel):
-    """Where the trained network comes from."""
+    """The trained network."""
 
     source: str = "streets"
     """`streets` (shipped with the package), or the path of a whole network, relative to the YAML file: a checkpoint
     (.npz), a TFLite file (.tflite), or of `tensorflow/models`' DeepLab a frozen graph (.pb) or a checkpoint
     (model.ckpt)."""
     input_size: tuple[Side, Side] | None = None
-    """Height, width, of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for images of any size."""
+    """Input height and width of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for images of any
+    size."""
     output_stride: Literal[8, 16] | None = None
-    """Of a TensorFlow checkpoint: strides past it become dilations. null: 16."""
+    """Output stride of a TensorFlow checkpoint: strides past it become dilations. null: 16."""
     atrous_rates: tuple[Annotated[int, Field(ge=1, le=MOST_PIXELS)], ...] | None = None
-    """Of a TensorFlow checkpoint with atrous branches. null: [6, 12, 18], twice that at output stride 8."""
+    """Dilation rates of the atrous branches of a TensorFlow checkpoint. null: [6, 12, 18], doubled at output stride
+    8."""
     resize: Literal["legacy", "align_corners", "half_pixel"] | None = None
-    """Of a TensorFlow checkpoint: how it resizes. null: align_corners, as `tensorflow/models` does."""
+    """Bilinear convention of a TensorFlow checkpoint. null: align_corners, as in `tensorflow/models`."""
 
     @model_validator(mode="after")
     def _known(self) -> NetworkConfig:
@@ -175,37 +177,38 @@ class NetworkConfig(StrictModel):
         return self
 
     def unstated(self) -> Unstated:
-        """What a TensorFlow checkpoint does not say of its network."""
+        """The settings that a TensorFlow checkpoint does not contain."""
         return Unstated(**{name: value for name, value in self if name != "source" and value is not None})
 
 
 class SearchConfig(StrictModel):
-    """How the space is searched. Two objectives are fixed: mIoU up, peak memory down."""
+    """The search. Two objectives are fixed: mIoU is maximised, peak memory minimised."""
 
     trials: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 28
-    """Distinct candidates that are measured in all, the baseline included. A repeat is answered from the record, and a
-    candidate that its plan rules out costs about a second: neither counts."""
+    """Total number of distinct measured candidates, the baseline included. Repeats, answered from the journal, and
+    candidates that their plan rules out, in about a second, do not count."""
     sampler: SamplerName | None = None
     """ehvi (greatest expected gain of hypervolume per second), tpe (multivariate), nsga2, gp (needs torch), qmc, grid
     or random. null: ehvi, or tpe where there is a third objective."""
     third_objective: ThirdObjective | None = None
-    """macs or flash_mb: searched for as well, downwards. null: two objectives."""
+    """macs or flash_mb, minimised too. null: two objectives."""
     workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = 1
-    """Processes that evaluate trials side by side, one TensorFlow each."""
+    """Processes that evaluate trials in parallel, each with its own TensorFlow."""
     threads: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None = None
-    """Threads of TensorFlow and of linear algebra in each worker. null: the machine's cores shared out. Another number
-    sums in another order, so results may differ in their last bits."""
+    """Threads of TensorFlow and of linear algebra in each worker. null: the machine's cores divided by the workers. The
+    number of threads changes the order of summation, so results may differ in their last bits."""
     trial_seconds: Annotated[float, Field(gt=0, le=LONGEST_S)] = 3600.0
-    """A trial that takes longer is ended with its worker, and counts as failed."""
+    """Time limit of a trial, in seconds. At the limit its worker is ended and the trial fails."""
     worker_memory_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
-    """MB (10^6 bytes) of resident memory that ends a worker; its trial counts as failed. null: no limit."""
+    """Limit of a worker's resident memory, in MB (10^6 bytes). At the limit the worker is ended and its trial fails.
+    null: no limit."""
     worker_trials: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 200
-    """Trials after which a worker is replaced by a fresh one: TensorFlow grows with every network shape it traces."""
+    """Trials after which a worker is replaced: TensorFlow's memory grows with every network shape it traces."""
     retries: Annotated[int, Field(ge=0, le=100)] = 1
-    """How often a trial is tried again whose worker died, killed for memory by the system or by a crash. One that
-    raises an error, takes too long or passes `worker_memory_mb` would do so again, and is not."""
+    """Retries of a trial whose worker crashed or was killed by the system. A trial that raises an error or exceeds
+    `trial_seconds` or `worker_memory_mb` is not retried, since it would fail again."""
     failures_in_a_row: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 5
-    """After so many nothing is likely to succeed any more, and the sweep stops."""
+    """Consecutive failed trials after which the sweep stops."""
 
     @model_validator(mode="after")
     def _two_objectives(self) -> SearchConfig:
@@ -219,98 +222,99 @@ class SearchConfig(StrictModel):
 
     @property
     def costs(self) -> tuple[str, ...]:
-        """The objectives that are minimised."""
+        """Names of the minimised objectives."""
         return ("peak_memory_mb",) if self.third_objective is None else ("peak_memory_mb", self.third_objective)
 
 
 class ScreeningConfig(StrictModel):
-    """Candidates that are expected to be dominated are not measured, or not to the end."""
+    """Screening: candidates that are predicted to be dominated are not measured, or not on all images."""
 
     enabled: bool = True
-    """false measures every candidate that keeps the limits."""
+    """false: every candidate within the limits is measured."""
     margin: Annotated[float, Field(ge=0, le=1)] = 0.01
     """mIoU (0..1 scale) by which a smaller network may score above a larger one: noise of rounding and training."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.999
-    """How sure it must be, on the images scored so far, that a trial which costs no more is better."""
+    """Confidence, from the images scored so far, with which a trial of no higher cost must be better."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of what would be pruned that is run all the same; the report says how often pruning would have been
-    wrong."""
+    """Share of the candidates to be pruned that is measured nevertheless; the report states how often pruning would
+    have been wrong."""
 
 
 class ConstraintsConfig(StrictModel):
-    """Limits a candidate must keep to be feasible. null = no limit."""
+    """Limits of a feasible candidate. null = no limit."""
 
     peak_memory_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
-    """Most peak memory, in MB (10^6 bytes). Planned first: a candidate above it is pruned before any training."""
+    """Largest peak memory, in MB (10^6 bytes). It is planned first: a candidate above it is pruned before any
+    training."""
     flash_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
-    """Most flash, in MB (10^6 bytes), of a target that keeps its weights there. Planned first, too."""
+    """Most flash, in MB (10^6 bytes), for a target with weights in flash. It is planned first, too."""
     macs: Annotated[float, Field(gt=0, le=1e18)] | None = None
-    """Most multiply-accumulates for one image, rows computed twice included. Planned first, too."""
+    """Most multiply-accumulates for one image, recomputed rows included. It is planned first, too."""
     miou_drop: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Most mIoU that may be lost against the baseline, on the 0..1 scale (0.02 = two points)."""
+    """Largest loss of mIoU against the baseline, on the 0..1 scale (0.02 = two points)."""
 
 
 class ImportCheckConfig(StrictModel):
-    """What an imported network must score before anything is searched."""
+    """Check that an imported network scores its published mIoU, before the search."""
 
     miou: Annotated[float, Field(ge=0, le=1)]
-    """The published figure, on the 0..1 scale."""
+    """Published mIoU, on the 0..1 scale."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.005
     split: Split = "all"
-    """Images the published figure was measured on."""
+    """Images on which the published mIoU was measured."""
 
 
 class ExecutorConfig(StrictModel):
-    """Where trials are evaluated."""
+    """The worker processes."""
 
     kind: Literal["local", "ray"] = "local"
     """local: processes of this machine; ray: actors of a Ray cluster (pip install 'petitlab[cluster]')."""
     address: Address | None = None
-    """Of a running Ray cluster, e.g. auto or 10.0.0.1:6379. null: Ray is started here."""
+    """Address of a running Ray cluster, e.g. auto or 10.0.0.1:6379. null: Ray is started here."""
     gpus: Annotated[float, Field(ge=0, le=MOST_WORKERS)] = 0.0
-    """Of a GPU, for each Ray worker; 0.5 lets two share one."""
+    """GPUs of each Ray worker; with 0.5 two workers share one."""
 
 
 class StorageConfig(StrictModel):
-    """Where a study is that several launches, on this or other machines, work on at once."""
+    """Storage for a study on which several processes, on one or more machines, work at once."""
 
     url: Annotated[str, AfterValidator(_checked_database)] | None = None
-    """postgresql://USER@HOST/DATABASE; its password belongs into PGPASSWORD or ~/.pgpass. Every launch needs the same
-    `out` (for plans and report) and cache, on a disk or address they share. null: files in the study's folder."""
+    """postgresql://USER@HOST/DATABASE; its password belongs into PGPASSWORD or ~/.pgpass. Every process needs the same
+    `out` (for plans and report) and cache, on a shared disk or address. null: files in the study's folder."""
     lease_seconds: Annotated[float, Field(ge=5, le=LONGEST_S)] = 60.0
-    """A launch that gives no sign of life for so long is taken for dead, and others take up what it had begun."""
+    """Seconds without a heartbeat after which a process is considered dead, and others take over its trials."""
 
 
 class CacheConfig(StrictModel):
-    """Where finished stages are kept, so that nothing is computed twice."""
+    """The stage cache: results of finished stages are reused."""
 
     place: Address | None = None
     """Folder (relative to where the command is started), or an address that fsspec knows, such as s3://bucket/cache;
     its keys belong into the store's own configuration. null: .cache in `out`."""
     max_gb: Annotated[float, Field(gt=0, le=1e6)] | None = 20.0
-    """GB (10^9 bytes) past which the least recently used entries go. null: no limit."""
+    """Size in GB (10^9 bytes) above which the least recently used entries are evicted. null: no limit."""
 
 
 class ReportConfig(StrictModel):
     paper: Literal["a4", "letter"] = "a4"
-    """Size of the pages."""
+    """Page size."""
     documents: bool = True
-    """Write `report.pdf` and `front.html` at the end. Without them, `petitlab report STUDY` writes them later."""
+    """Write `report.pdf` and `front.html` at the end. false: `petitlab report STUDY` writes them later."""
     overlays: Annotated[int, Field(ge=0, le=8)] = 4
-    """Rows of image / label / baseline / choice, the image with the lowest score of the choice among them."""
+    """Rows of image / label / baseline / selected configuration; one row is the latter's worst image."""
 
 
 class ChoiceConfig(StrictModel):
-    """The rule by which one point of the front is chosen."""
+    """The rule that selects one point of the front."""
 
     rule: Literal["knee", "budget", "max_drop"] = "knee"
     """knee: farthest from the line between the front's ends; budget: best mIoU within `budget_mb`; max_drop: least
-    memory within `max_drop` of the baseline's mIoU. A point whose C program exceeds its plan is passed over while one
+    memory within `max_drop` of the baseline's mIoU. A point whose C program exceeds its plan is skipped while one
     within plan fits the rule."""
     budget_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = None
-    """MB (10^6 bytes) of peak memory, for `budget`."""
+    """Peak memory in MB (10^6 bytes), for `budget`."""
     max_drop: Annotated[float, Field(ge=0, le=1)] | None = None
-    """mIoU on the 0..1 scale, for `max_drop`."""
+    """Loss of mIoU on the 0..1 scale, for `max_drop`."""
 
     @model_validator(mode="after")
     def _has_its_number(self) -> ChoiceConfig:
@@ -322,14 +326,14 @@ class ChoiceConfig(StrictModel):
 
 
 class SweepConfig(StrictModel):
-    """One sweep. Every path in it is absolute once the file is loaded."""
+    """The configuration of one sweep. Its paths are absolute once the file is loaded."""
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Name of the study, of its folder and of its MLflow experiment: letters, digits, dot, dash, underscore."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the sampler, of fine-tuning and of the bootstrap."""
     out: Path = Path("studies")
-    """Folder the study's folder is made in. Relative to where the command is started, next to mlflow.db."""
+    """Parent of the study's folder. Relative to the current folder, where mlflow.db is too."""
     network: NetworkConfig = NetworkConfig()
     data: DataConfig
     space: SpaceConfig = SpaceConfig()
@@ -342,7 +346,7 @@ class SweepConfig(StrictModel):
     target: str = "camera"
     """camera (weights in RAM), mcu (weights in flash), or the path of a target's YAML file."""
     max_mac_overhead: Annotated[float, Field(ge=0, le=100)] = 0.05
-    """Most extra multiply-accumulates that tiling may cost, as a share of the untiled network's."""
+    """Largest MAC overhead of tiling, as a share of the untiled network's multiply-accumulates."""
     import_check: ImportCheckConfig | None = None
     executor: ExecutorConfig = ExecutorConfig()
     storage: StorageConfig = StorageConfig()
@@ -373,11 +377,11 @@ class SweepConfig(StrictModel):
 
     @property
     def folder(self) -> Path:
-        """Where everything of this study is."""
+        """The study's folder."""
         return self.out / self.study
 
     def identity(self) -> dict[str, Any]:
-        """The flat keys that make this study what it is: those a resumed study may change are left out."""
+        """The flat keys that identify this study: all but those that a resumed study may change."""
         return {key: value for key, value in flatten(self.model_dump(mode="json")).items() if not _may_change(key)}
 
 

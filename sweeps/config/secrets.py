@@ -1,6 +1,6 @@
-"""No secret stands in a configuration: what does is copied into the study, its report and MLflow.
+"""Refuse secrets in a configuration, which is copied into the study, its report and MLflow.
 
-The whole tree of a file is searched before anything of it is checked, so that no other message can repeat a secret.
+The whole tree of a file is searched before it is validated, so that no other message can repeat a secret.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ STORES = "the store's own configuration, such as ~/.aws/credentials or AWS_ACCES
 TRACKING = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 RAY = "~/.ray/auth_token"
 _DEPTH = 100
-"""Levels of a tree that are searched; no key of a sweep is deeper than four."""
+"""Depth to which a tree is searched; no key of a sweep is deeper than four."""
 
 
 def without_secret(value: str) -> str:
-    """A value that holds no secret, as it is.
+    """Return the value unchanged if it holds no secret.
 
     Raises:
-        ValueError: it holds one; the message says where secrets belong, and does not repeat it.
+        ValueError: it holds a secret; the message says where secrets belong, and does not repeat it.
     """
     if found := secret_in(value):
         raise ValueError(_refusal(found, value))
@@ -32,14 +32,14 @@ def without_secret(value: str) -> str:
 
 
 def refuse_secrets(tree: Any, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str], file: object) -> None:
-    """Search a configuration's tree.
+    """Search a configuration's tree for secrets.
 
     Args:
-        lines: of each key in `file`.
-        origins: `-o KEY=...` of each key that was overridden.
+        lines: line number of each key in `file`.
+        origins: text `-o KEY=...` of each overridden key.
 
     Raises:
-        UserError: a value holds a secret, or a key is named as one; with the place of the key.
+        UserError: a value holds a secret, or a key has the name of one; the message names the key and its line.
     """
     for keys, found, value in _secrets(tree, ()):
         remember(value)
@@ -52,7 +52,7 @@ def refuse_secrets(tree: Any, lines: Mapping[KeyPath, int], origins: Mapping[Key
 
 
 def _secrets(tree: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, str, str]]:
-    """(keys, what was found, the value) of every secret."""
+    """(keys, kind, value) of every secret."""
     if len(keys) > _DEPTH:
         return
     if isinstance(tree, dict):

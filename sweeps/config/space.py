@@ -1,4 +1,4 @@
-"""The space that is searched: a finite, ordered grid of levels, and the candidates that are its points."""
+"""The search space: a finite, ordered grid of levels, and the candidates that are its points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deeplab.compression import FLOAT_BITS, STAGE_BITS, Compression, PruningMeth
 
 @dataclass(frozen=True)
 class Candidate:
-    """One setting to measure: how the network is compressed, and in how many tiles at most it is computed."""
+    """One setting to measure: the compression of the network, and an upper bound of its tiles."""
 
     compression: Compression = field(default_factory=Compression)
     tile_count: int = 1
@@ -22,8 +22,8 @@ class Candidate:
             raise ValueError(f"tile_count must be at least 1, got {self.tile_count}")
 
     def as_params(self) -> dict[str, str | float | int]:
-        """The searched values by name, as they stand in Optuna, MLflow and the record. A stage that follows the
-        backbone is not among them."""
+        """The searched values by their names in Optuna, MLflow and the record, without stages that follow the
+        backbone."""
         return {
             "pruning": self.compression.pruning,
             "sparsity": self.compression.sparsity,
@@ -42,8 +42,8 @@ class Candidate:
 
     @property
     def canonical(self) -> Candidate:
-        """The one name of a setting that has several: removing nothing by any method is the same network, and so is a
-        stage that says the backbone's bits over again."""
+        """The canonical form among equal settings: sparsity 0 is the same network for every method, and a stage with
+        the backbone's bits equals one without bits of its own."""
         compression = self.compression
         followed = [name for name in STAGE_BITS if self.bits_of(name) == self.bits_of(backbone_field(name))]
         changes: dict[str, Any] = {name: None for name in followed if getattr(compression, name) is not None}
@@ -52,7 +52,7 @@ class Candidate:
         return Candidate(replace(compression, **changes), self.tile_count) if changes else self
 
     def bits_of(self, name: str) -> int:
-        """Bits by the name of their dimension; a stage that says nothing of its own has the backbone's."""
+        """Bits by the name of their dimension; a stage without bits of its own has the backbone's."""
         own: int | None = getattr(self.compression, name)
         if own is not None:
             return own
@@ -70,7 +70,7 @@ class Candidate:
 
 
 def _own_bits(word: str, stage: str, compression: Compression) -> str | None:
-    """ "ASPP w6 a4": what a stage says otherwise than the backbone."""
+    """Text such as "ASPP w6 a4" for a stage with bits of its own."""
     weights, activations = (getattr(compression, f"{stage}_{what}_bits") for what in ("weight", "activation"))
     said = [f"w{weights}" if weights is not None else "", f"a{activations}" if activations is not None else ""]
     return " ".join([word, *filter(None, said)]) if any(said) else None
@@ -85,8 +85,8 @@ class Space:
     """The levels of each dimension, in ascending order; `SpaceConfig` has checked them.
 
     A float network has 32-bit weights and activations together, so the level 32 of the weights needs no level of the
-    activations: `weight_bits` decides, and `activation_bits` is then 32. Neither a float network nor one of 16-bit
-    activations has bits by stage, the latter's activations only: those stages then follow the backbone.
+    activations: `weight_bits` decides, and `activation_bits` is then 32. In a float network all stages follow the
+    backbone, and with 16-bit activations their activations do.
     """
 
     pruning: tuple[PruningMethod, ...]
@@ -95,7 +95,7 @@ class Space:
     activation_bits: tuple[int, ...]
     tile_count: tuple[int, ...]
     aspp_weight_bits: tuple[int, ...] | None = None
-    """None: the backbone's, here and below; then it is no dimension."""
+    """None, here and below: the stage follows the backbone and is not a dimension."""
     decoder_weight_bits: tuple[int, ...] | None = None
     aspp_activation_bits: tuple[int, ...] | None = None
     decoder_activation_bits: tuple[int, ...] | None = None
@@ -106,7 +106,7 @@ class Space:
 
     @property
     def stage_levels(self) -> dict[str, tuple[int, ...]]:
-        """Levels of the stages that are searched apart from the backbone, by name."""
+        """Levels of the stages that are dimensions of their own, by name."""
         return {name: levels for name in STAGE_BITS if (levels := getattr(self, name)) is not None}
 
     @property
@@ -138,7 +138,7 @@ class Space:
         return tuple(dict.fromkeys(self.candidate(**point) for point in points))
 
     def smallest(self) -> Candidate:
-        """The corner that should need least memory: narrowest, fewest bits, most tiles."""
+        """The candidate that should need least memory: highest sparsity, fewest bits, most tiles."""
         pruning: PruningMethod = "channels" if "channels" in self.pruning else self.pruning[0]
         activation_bits = (self.integer_activation_bits or (FLOAT_BITS,))[0]
         stages = {name: levels[0] for name, levels in self.stage_levels.items()}
@@ -147,7 +147,7 @@ class Space:
         )
 
     def levels(self) -> dict[str, tuple[Any, ...]]:
-        """The searched dimensions by name: what a sampler indexes into. A dimension of one level is still listed."""
+        """The levels of every dimension by name, dimensions of one level included; samplers use their indices."""
         return {
             "pruning": self.pruning,
             "sparsity": self.sparsity,
