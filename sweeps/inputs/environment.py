@@ -1,4 +1,4 @@
-"""Where and how a study is run: what someone else needs to run it again."""
+"""The environment of a study: command, commit, versions and machine, as needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "optuna",
 
 
 def of_run(folder: Path, started: str, seconds: float) -> Environment:
-    """What the record of a study says of this run.
+    """The environment of this run, for the study's record.
 
     Args:
-        folder: of the study.
-        started: when its first run began.
-        seconds: what all its runs took.
+        folder: folder of the study.
+        started: start time of its first run.
+        seconds: wall time of all its runs.
     """
     commit, dirty = git_state()
     return Environment(
@@ -40,23 +40,23 @@ def of_run(folder: Path, started: str, seconds: float) -> Environment:
 
 
 def command_line() -> str:
-    """The command as the user gave it, without secrets."""
+    """The command line, with secrets masked."""
     script, arguments = Path(sys.argv[0]), [masked_address(argument) for argument in sys.argv[1:]]
     if script.name == "launch.py":
         return f"python -m sweeps.launch {shlex.join(arguments)}".strip()
-    if " " in script.name:  # as `petitlab.cli` sets it
+    if " " in script.name:  # set by `petitlab.cli`
         return f"{sys.argv[0]} {shlex.join(arguments)}".strip()
     return shlex.join([script.name, *arguments])
 
 
 def relative(path: Path) -> str:
-    """A path as a command started here would name it: relative where it is below, else whole."""
+    """A path relative to the current folder if it is below it, else absolute."""
     inside = path.resolve().is_relative_to(Path.cwd())
     return str(path.resolve().relative_to(Path.cwd()) if inside else path.resolve())
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """(commit, whether files differ from it) of the checkout this code is in; (None, None) outside one."""
+    """(commit, whether files differ from it) of this code's git checkout; (None, None) outside one."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None, None
@@ -74,13 +74,13 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def lock_digest() -> str | None:
-    """SHA-256 of the lock file next to this code, constraints.txt; None where it was not installed from a checkout."""
+    """SHA-256 of constraints.txt next to this code; None where it was not installed from a checkout."""
     lock = Path(__file__).resolve().parents[2] / "constraints.txt"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries a result depends on."""
+    """Versions of Python and of the libraries on which results depend."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -1,8 +1,8 @@
-"""What is known of the files of data sets on this machine: their digests, and which were decoded and found good.
+"""Stored facts of the files of data sets on this machine: their digests, and the checks that they passed.
 
-One SQLite file in the folder `.cache` of `out`. A digest counts while the file's state is the one it was taken of
-(`deeplab.datasets.digests`); a check counts for the content it was made of, whatever the file is called. The file may
-be removed at any time: everything in it is found again.
+They are in an SQLite file in the folder `.cache` of `out`. A digest is valid while the file's state is unchanged
+(`deeplab.datasets.digests`); a check is valid for its content under any file name. The SQLite file may be deleted at
+any time, since everything in it is recomputed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from deeplab.datasets.digests import FileState, Known, known_digests, learn_dige
 from sweeps.config.schema import SweepConfig
 
 HOME = Path(__file__).resolve().parents[2]
-"""The folder that holds the packages."""
+"""The folder of the packages."""
 FACTS_FILE = "files.sqlite"
 BUSY_S = 5.0
-"""How long to wait for another process that writes; what is not written then is found again next time."""
+"""Seconds to wait for another process that writes; facts not written by then are recomputed next time."""
 _ROWS = 500
-"""Of one query: SQLite allows 999 variables in older versions."""
+"""Rows per query: older versions of SQLite allow 999 variables."""
 _TROUBLE = (sqlite3.Error, OSError, ValueError, OverflowError)
-"""Of the store, and of what it cannot hold: names that are no text, times after the year 2262."""
+"""Errors of the store, and of values it cannot hold: undecodable names, times after the year 2262."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS digests (
     path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER, inode TEXT, digest BLOB, seal BLOB);
@@ -36,14 +36,14 @@ CREATE TABLE IF NOT EXISTS passed (name TEXT PRIMARY KEY, labels BLOB, seal BLOB
 
 
 class FileFacts:
-    """Never raises: a store that cannot be read or written knows nothing, and keeps nothing."""
+    """The store of facts. It never raises: an unreadable store is empty, and an unwritable one stores nothing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stored: dict[str, Known] = {}
 
     def load_digests(self, paths: Iterable[Path]) -> None:
-        """Let `file_digest` know what an earlier process found of these files."""
+        """Give `file_digest` the stored digests of these files."""
         names = [os.path.abspath(path) for path in paths]
         known = {}
         for path, size, modified, changed, inode, digest, seal in self._rows("digests", "path", names):
@@ -54,7 +54,7 @@ class FileFacts:
         learn_digests(known)
 
     def save_digests(self, paths: Iterable[Path]) -> None:
-        """Keep what this process has found of these files."""
+        """Store the digests of these files that this process has computed."""
         rows = [
             (path, *known.state[:3], str(known.state.inode), known.digest, _seal(path, known.state, known.digest))
             for path, known in known_digests(paths).items()
@@ -63,7 +63,7 @@ class FileFacts:
         self._write("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def passed(self, names: Sequence[str]) -> dict[str, bytes]:
-        """Of the checks with these names, those that were passed: what `save_passed` was given with each."""
+        """The passed checks among those with these names, with the labels given to `save_passed`."""
         rows = self._rows("passed", "name", names)
         return {name: labels for name, labels, seal in rows if _seal(name, labels) == seal}
 
@@ -92,7 +92,7 @@ class FileFacts:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """The database; a damaged one is made anew, and a link is not followed."""
+        """The database; a damaged one is replaced, and a link is refused."""
         if self._path.is_symlink():
             raise OSError(f"{self._path} is a link")
         for attempt in range(2):
@@ -111,8 +111,7 @@ class FileFacts:
 
 @cache
 def source_digest(*packages: str) -> str:
-    """SHA-256 of every Python file of some packages: a check or a score that they take part in may come out otherwise
-    where it differs. A comment counts, too."""
+    """SHA-256 of all Python files of packages, comments included; results of their code may differ where it differs."""
     whole = hashlib.sha256()
     for package in packages:
         folder = HOME / package
@@ -122,10 +121,10 @@ def source_digest(*packages: str) -> str:
 
 
 def facts_of(config: SweepConfig) -> FileFacts:
-    """The store of a configuration: next to its studies, wherever its stage cache is. It is of this machine's files."""
+    """The store of a configuration, next to its studies wherever the stage cache is: it describes local files."""
     return FileFacts(config.out / ".cache" / FACTS_FILE)
 
 
 def _seal(*parts: object) -> bytes:
-    """Tells a row that was damaged on the disk: SQLite has no checksums."""
+    """A checksum of a row, which SQLite does not have."""
     return hashlib.sha256(repr(parts).encode()).digest()[:8]

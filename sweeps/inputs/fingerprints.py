@@ -1,7 +1,7 @@
-"""What the scores of a study depend on outside its configuration, by content: network, images, masks, classes, target.
+"""Digests of the inputs of a study outside its configuration: network, images, masks, classes, target, program.
 
-The digests are kept in `study.json` and the record; what each was taken of (a digest a file) in `inputs.json` of the
-study's folder, where it serves to name the files that have changed.
+The digests are stored in `study.json` and the record, and their details (a digest per file) in `inputs.json` of the
+study's folder, for messages that name the changed files.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from sweeps.inputs.splits import Images
 
 INPUTS_FILE = "inputs.json"
 NAMED = 2
-"""Files that a message names."""
+"""Most files that a message names."""
 NETWORK, CLASSES, TARGET, PROGRAM = "network", "class names", "target", "program"
 USES = ("search", "heldout", "train", "calibration")
 MAKES_NETWORK = (NETWORK, CLASSES, TARGET, "train", "calibration")
-"""What the network of a candidate depends on, and its plan."""
+"""Inputs on which a candidate's network and plan depend."""
 _DIGITS = 16
-"""Hexadecimal digits of a file's digest in `inputs.json`: enough to tell which file differs."""
+"""Hexadecimal digits of a file's digest in `inputs.json`."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a study as they are now."""
+    """The present inputs of a study."""
 
     digests: Mapping[str, str]
-    """By what was hashed: `NETWORK`, `CLASSES`, `TARGET` (where it is a file), those of `USES` that it reads, and
-    `PROGRAM`: the source and the libraries that measure."""
+    """Digests by input: `NETWORK`, `CLASSES`, `TARGET` (if it is a file), the `USES` of images, and `PROGRAM`, the
+    measuring source and libraries."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """What each digest was taken of, in JSON types. Images: [id, image, its digest, mask, its digest] for each."""
+    """Details of each digest, in JSON types. Images: a list of [id, image, its digest, mask, its digest]."""
 
 
 def fingerprint(config: SweepConfig, baseline: Checkpoint, images: Images, target: Target) -> Inputs:
-    """The inputs of a study, hashed; files whose digest is known are not read again.
+    """Hash the inputs of a study; files with a known digest are not read again.
 
     Raises:
-        UserError: a file is not there, or cannot be read.
+        UserError: a file is missing or cannot be read.
     """
     details: dict[str, Any] = {
         NETWORK: config.network.source,
@@ -59,8 +59,8 @@ def fingerprint(config: SweepConfig, baseline: Checkpoint, images: Images, targe
     }
     digests = {NETWORK: baseline.fingerprint(), CLASSES: _digest(details[CLASSES]), PROGRAM: _program()}
     if Path(config.target).suffix:
-        # What the file says, not its bytes: and only that which differs from the defaults, so that a field which a
-        # later version adds changes nothing.
+        # Values that differ from the defaults, instead of bytes, so that a field added later does not change the
+        # digest.
         details[TARGET] = {f.name: getattr(target, f.name) for f in fields(target) if _is_set(target, f)}
         digests[TARGET] = _digest(details[TARGET])
     for use, split in image_uses(config, images).items():
@@ -71,7 +71,7 @@ def fingerprint(config: SweepConfig, baseline: Checkpoint, images: Images, targe
 
 
 def image_uses(config: SweepConfig, images: Images) -> dict[str, Split]:
-    """The images that scores depend on, by use. `train` is one of them only where its labels are learned from."""
+    """The images on which scores depend, by use. `train` is included only if training uses its labels."""
     uses = {"search": images.search, "heldout": images.heldout, "calibration": images.calibration}
     trains = bool(config.finetune.steps or config.quantization.aware_steps)
     if images.train is not None and trains and config.finetune.loss == "labels":
@@ -80,7 +80,7 @@ def image_uses(config: SweepConfig, images: Images) -> dict[str, Split]:
 
 
 def read_details(folder: Path) -> Mapping[str, Any]:
-    """What `inputs.json` of a study says; nothing where it is missing or damaged, since it only serves messages."""
+    """The content of `inputs.json`; empty if it is missing or damaged, since it is used in messages only."""
     try:
         file = existing_file(folder, INPUTS_FILE)
         found = None if file is None else json.loads(file.read_text(encoding="utf-8"))
@@ -95,28 +95,28 @@ def write_details(inputs: Inputs, folder: Path) -> None:
 
 
 def changed_inputs(before: Mapping[str, str], details: Mapping[str, Any], now: Inputs) -> dict[str, tuple[str, str]]:
-    """What differs, in words: (digest before, digest now). Empty where nothing does; uses of one side are left out, and
-    so is the program, which nobody can put back.
+    """Changed inputs: description -> (digest before, digest now). Uses that only one side has are omitted, and so is
+    the program, which a user cannot restore.
 
     Args:
-        before: digests of an earlier run.
-        details: of the same run, from `read_details`; where they are missing no file can be named.
-        now: the inputs of this run.
+        before: digests of the earlier run.
+        details: details of the earlier run, from `read_details`; without them no file is named.
+        now: inputs of this run.
     """
     changed = {}
     for what in before:
         old, new = before[what], now.digests.get(what)
-        # A use that the configuration begins or ceases to have is a change of the configuration.
+        # A use on one side only is a change of the configuration.
         if what != PROGRAM and new is not None and old != new:
             changed[_words(what, details.get(what), now.details.get(what))] = old, new
     return changed
 
 
 def require_same_inputs(record: StudyRecord, trial: Trial, present: Mapping[str, str]) -> None:
-    """Raise `UserError` where a trial's network would be made again from another network, or other images, than it was.
+    """Raise `UserError` if the network or images that a trial's network was made from have changed.
 
     Args:
-        present: fingerprints by use, as they are now. Of a study that kept none for each trial, only the network's is
+        present: present fingerprints by use. For a study without fingerprints per trial only that of the network is
             compared.
     """
     known = next((span.digests for span in record.inputs if trial.number in span.trials), None)
@@ -143,7 +143,7 @@ def _words(what: str, before: Any, now: Any) -> str:
                 return f"target file ({', '.join(keys)})"
             case _:
                 return _changed_images(what, before, now)
-    except (TypeError, ValueError, AttributeError, IndexError, KeyError):  # nothing usable is known of before
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError):  # unusable details of the earlier run
         return what if what in (NETWORK, CLASSES, TARGET) else f"{what} images or masks"
 
 
@@ -155,7 +155,7 @@ def _differing(before: Sequence[str], now: Sequence[str]) -> str:
 
 
 def _changed_images(use: str, before: Sequence[Sequence[Any]], now: Sequence[Sequence[Any]]) -> str:
-    """Which images and masks of one use differ, by name."""
+    """The changed images and masks of one use, by name."""
     if not before and not now:
         return f"{use} images (this version draws others)"
     old, new = {row[0]: row for row in before}, {row[0]: row for row in now}

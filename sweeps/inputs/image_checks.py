@@ -1,7 +1,7 @@
-"""Every image and mask that a study will read, decoded and checked before anything is started.
+"""A check of every image and mask that a study will read, before it starts.
 
-Files are checked in parallel, and each content once: what was found good before is not decoded again (`file_facts`).
-Generated images have no files, and nothing to check.
+Files are checked in parallel, and each content once: content that passed before is not decoded again (`file_facts`).
+Generated images have no files and are not checked.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from sweeps.inputs.file_facts import FileFacts, facts_of, source_digest
 from sweeps.inputs.splits import Images, open_part
 
 NAMED = 3
-"""Further bad files that a message names."""
+"""Most further bad files that a message names."""
 LINE_EVERY_S = 10.0
-"""Between two lines of progress where there is no terminal."""
+"""Seconds between two lines of progress without a terminal."""
 _LABELS = 256
 
 T = TypeVar("T")
@@ -42,9 +42,9 @@ class ImageUse:
     """Key of the configuration that names the images, e.g. "data.search"."""
     split: Split
     labelled: bool
-    """Whether the masks are read, too."""
+    """Whether masks are read too."""
     scored: bool = False
-    """Whether scores are taken here, so that a class must occur."""
+    """Whether these images are scored, so that a labelled class must occur."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class _Item:
     index: int
 
     def name(self) -> str:
-        """Of the check: another one where the content, what labels mean, or the code that reads them differs."""
+        """Name of the check; it depends on the content, the label encoding, and the code that reads them."""
         content = self.use.split.part_fingerprint([self.index])
         return f"{source_digest('deeplab.datasets')[:16]}-{'labelled' if self.use.labelled else 'image'}-{content}"
 
     def labels(self) -> bytes:
-        """Decode the image and its mask. Returns which labels occur, a bit each (32 bytes); none without a mask."""
+        """Decode the image and its mask. Returns the labels that occur as 256 bits (32 bytes); b"" without a mask."""
         if not self.use.labelled:
             self.use.split.image(self.index)
             return b""
@@ -73,13 +73,13 @@ class _Bad:
 
     @property
     def file(self) -> str:
-        """Name of the file that the message is about."""
+        """Name of the file in the message."""
         paths = self.item.use.split.files(self.item.index)
         return next((path.name for path in paths if self.message.startswith(f"{path}:")), paths[-1].name)
 
 
 def uses_of(config: SweepConfig, images: Images) -> list[ImageUse]:
-    """What a study reads, in the order in which mistakes are reported."""
+    """The uses of images in a study, in the order in which errors are reported."""
     uses = [ImageUse("data.search", images.search, True, True), ImageUse("data.heldout", images.heldout, True, True)]
     trains = bool(config.finetune.steps or config.quantization.aware_steps)
     if images.train is not None and trains and config.finetune.loss == "labels":
@@ -95,7 +95,7 @@ def check_images(uses: Sequence[ImageUse], facts: FileFacts, console: Console) -
     """Check every image and mask.
 
     Raises:
-        UserError: the first file that cannot be read or used, and how many more there are.
+        UserError: a file cannot be read or used; the message names the first, and the number of others.
     """
     items = _distinct(uses)
     if not items:
@@ -120,7 +120,7 @@ def check_images(uses: Sequence[ImageUse], facts: FileFacts, console: Console) -
 
 
 def _distinct(uses: Sequence[ImageUse]) -> list[_Item]:
-    """Every image in files once, with its mask where any use reads that."""
+    """Every image file once, with its mask if any use reads masks."""
     items: dict[tuple[Path, ...], _Item] = {}
     for use in sorted(uses, key=lambda use: not use.labelled):
         for index in range(len(use.split)):
@@ -135,7 +135,7 @@ def _each(pool: ThreadPoolExecutor, function: Callable[[_Item], R], items: Itera
             return function(item)
         except UserError as error:
             return _Bad(item, str(error))
-        except Exception as error:  # a library's own, from a file that it cannot read
+        except Exception as error:  # any error of a library that cannot read the file
             path = item.use.split.files(item.index)[-1]
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
             return _Bad(item, f"{path}: it or its image cannot be read ({reason}); replace it")
@@ -154,7 +154,7 @@ def _refused(bad: Sequence[_Bad], items: Sequence[_Item]) -> UserError:
 
 
 def _check_scored(uses: Sequence[ImageUse], seen: dict[_Item, bytes]) -> None:
-    """No mIoU can be taken where every label is void."""
+    """Raise `UserError` for scored images whose labels are all void: they have no mIoU."""
     by_image = {item.use.split.files(item.index)[0]: labels for item, labels in seen.items()}
     for use in uses:
         paths = [use.split.files(index) for index in range(len(use.split))] if use.scored else []
@@ -170,7 +170,7 @@ def _check_scored(uses: Sequence[ImageUse], seen: dict[_Item, bytes]) -> None:
 
 
 class _Bar:
-    """A progress bar on a terminal; elsewhere a line when something has to be decoded, and one every few seconds."""
+    """A progress bar on a terminal; elsewhere a line at the start of decoding, and one every few seconds."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console, self._total = console, total
@@ -201,7 +201,7 @@ class _Bar:
 
 
 def checked(config: SweepConfig, images: Images, console: Console | None = None) -> list[ImageUse]:
-    """Check what a study reads; returns its uses."""
+    """Check the images that a study reads; returns their uses."""
     uses = uses_of(config, images)
     check_images(uses, facts_of(config), console or Console(quiet=True))
     return uses

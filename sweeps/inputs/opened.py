@@ -1,7 +1,7 @@
-"""The float network and the images that a study starts from, opened.
+"""Opening the float network and the images of a study.
 
-No TensorFlow here, but to read a frozen graph or a TensorFlow checkpoint; nor the planner, so that cached results of
-what only reads images do not depend on its code.
+TensorFlow is loaded only to read a frozen graph or a TensorFlow checkpoint. The planner is not imported, so that cached
+results of code that only reads images do not depend on it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sweeps.inputs.splits import Images, open_images
 
 
 def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Images]:
-    """The float network and the images. Raises `UserError` for what does not fit together."""
+    """The float network and the images of a study. Raises `UserError` where they do not match."""
     baseline = open_network(config.network.source, config.network.unstated())
     if baseline.spec.decoder is None:
         for name in config.space.space().stage_levels:
@@ -37,7 +37,7 @@ def open_inputs(config: SweepConfig) -> tuple[Checkpoint, Images]:
 
 
 def open_network(source: str, unstated: Unstated | None = None) -> Checkpoint:
-    """The float network of `network.source`: the shipped one, or a file of any kind that holds a whole network."""
+    """The float network of `network.source`: the shipped one, or that of a file of any supported format."""
     if source == "streets":
         return load_checkpoint(Path(str(files("deeplab") / "pretrained" / "streets.npz")))
     path = Path(source)

@@ -1,8 +1,8 @@
-"""The inputs of a study over its life: each span holds those that some of its trials were measured on.
+"""The inputs of a study over time: each span holds the inputs on which some of its trials were measured.
 
-A span is {"at": when they were first seen, "digests": see `fingerprints.Inputs`, "trials": numbers}. The last one of a
-study is open: it has no "trials", and is that of all trials which no other has. Trials of a version that kept no
-digests are in a span without any.
+A span is {"at": time of the first use, "digests": see `fingerprints.Inputs`, "trials": numbers}. The last span is open:
+it has no "trials", and holds for all trials in no other span. Trials of a version that stored no digests are in a span
+with empty digests.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from reports.record import MeasuredOn
 from sweeps.inputs.fingerprints import PROGRAM, Inputs, changed_inputs, read_details, write_details
 
 MOST_LETTERS = 160
-"""Of the inputs that differ, in a message."""
+"""Most letters of the changed inputs in a message."""
 Span = Mapping[str, Any]
 Changed = dict[str, tuple[str, str]]
-"""What differs, in words: digests before and now."""
+"""Description of a changed input -> (digest before, digest now)."""
 
 
 def stale(spans: Sequence[Span], uses: Collection[str]) -> frozenset[int]:
-    """Numbers of the trials that were measured while one of these inputs was another than in the last span."""
+    """Numbers of the trials for which one of these inputs differed from that of the last span."""
     now = spans[-1]["digests"] if spans else {}
     return frozenset(
         number
@@ -33,20 +33,20 @@ def stale(spans: Sequence[Span], uses: Collection[str]) -> frozenset[int]:
 
 
 def measured_on(spans: Sequence[Span], numbers: Collection[int]) -> tuple[MeasuredOn, ...]:
-    """The spans for the record, `numbers` being those of all trials."""
+    """The spans for the record; `numbers` are those of all trials."""
     closed = [*spans[:-1], *(dict(span) | {"trials": set(numbers) - _numbers(spans)} for span in spans[-1:])]
     return tuple(MeasuredOn(span["at"], span["digests"], tuple(sorted(span.get("trials", ())))) for span in closed)
 
 
 def changed(spans: Sequence[Span], inputs: Inputs | None, folder: Path) -> Changed:
-    """What differs from the inputs of the last span; nothing where either is not known."""
+    """The changes since the last span; empty where either side is unknown."""
     if inputs is None or not spans:
         return {}
     return changed_inputs(spans[-1]["digests"], read_details(folder), inputs)
 
 
 def other_program(spans: Sequence[Span], inputs: Inputs | None) -> Changed:
-    """The program, where it is another than in the last span. Nobody can be asked to undo an update: it is said."""
+    """The change of the program since the last span. It is only reported, since a user need not undo an update."""
     before = spans[-1]["digests"].get(PROGRAM) if spans else None
     now = inputs.digests.get(PROGRAM) if inputs is not None else None
     return {PROGRAM: (before, now)} if before is not None and now is not None and before != now else {}
@@ -59,10 +59,10 @@ def begin(spans: list[Span], inputs: Inputs, now: str, folder: Path) -> None:
 
 
 def take(spans: list[Span], inputs: Inputs, now: str, started: str, measured: Collection[int], folder: Path) -> None:
-    """Let what is measured from now on be of these inputs.
+    """Make these inputs those of all trials from now on.
 
     Args:
-        started: when the study began.
+        started: start time of the study.
         measured: numbers of the trials that have been measured.
     """
     if spans and (dict(spans[-1]["digests"]) == dict(inputs.digests) or not measured):
@@ -77,7 +77,7 @@ def take(spans: list[Span], inputs: Inputs, now: str, started: str, measured: Co
 
 
 def listed(changed: Collection[str]) -> str:
-    """The first of what differs, and how much more there is."""
+    """The first changed inputs as text, and the number of others."""
     names = list(changed)
     shown = [name for index, name in enumerate(names) if index == 0 or sum(map(len, names[: index + 1])) < MOST_LETTERS]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
@@ -85,10 +85,10 @@ def listed(changed: Collection[str]) -> str:
 
 
 def end_of(digest: str) -> str:
-    """The last digits of a digest: it may begin with what was counted."""
+    """The last 12 digits of a digest; its beginning may be a count."""
     return digest[-12:]
 
 
 def _numbers(spans: Sequence[Span]) -> set[int]:
-    """Of the trials in closed spans."""
+    """Numbers of the trials in closed spans."""
     return {number for span in spans[:-1] for number in span.get("trials", ())}

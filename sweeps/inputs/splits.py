@@ -1,4 +1,4 @@
-"""The images of a study, by use: search, held-out, training, calibration. Opened once, decoded when needed."""
+"""The images of a study by use: search, held-out, training, calibration. Images are decoded on access."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from sweeps.config.schema import CalibrationConfig, DataConfig, parse_split
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A study's data set and the parts of it that serve each use."""
+    """A study's data set and its split for each use."""
 
     dataset: Dataset
     search: Split
     heldout: Split
     train: Split | None
     calibration: Split
-    """Never scored; `distill` learns from these too."""
+    """Images for activation ranges and `distill`, never scored."""
 
 
 class Unchanged(Split):
-    """Images whose files must stay as they were when this was made: what is read of one that has changed is not used.
+    """A split whose files must not change: reading a changed file raises `UserError`.
 
-    Scores are kept under the fingerprint of the files. It is taken once a process, so a file that is replaced later
-    would be scored under the fingerprint of the one that was there before.
+    Scores are cached by the fingerprint of the files, taken once per process, so a file replaced later would be scored
+    under the fingerprint of the former one.
     """
 
     def __init__(self, whole: Split, states: dict[Path, FileState] | None = None) -> None:
@@ -79,7 +79,7 @@ class Unchanged(Split):
 
 
 def unchanged(images: Images) -> Images:
-    """The same images; those in files are read only as long as they stay as they are now."""
+    """The same images, with a check at each reading that files are unchanged."""
 
     def kept(split: Split) -> Split:
         return Unchanged(split) if split.files(0) else split
@@ -94,7 +94,7 @@ def unchanged(images: Images) -> Images:
 
 
 def open_images(config: DataConfig) -> Images:
-    """Open the data sets of a study. Raises `UserError` for what is missing or does not fit."""
+    """Open the data sets of a study. Raises `UserError` if one is missing, or if uses share images."""
     dataset = open_dataset(config.name, config.path, **config.options)
     search, heldout = open_part(dataset, config.search), open_part(dataset, config.heldout)
     train = open_part(dataset, config.train) if config.train else None
@@ -114,7 +114,7 @@ def open_images(config: DataConfig) -> Images:
 def _check_calibration(
     config: DataConfig, other: CalibrationConfig, calibration: Split, scored: Mapping[str, Split]
 ) -> None:
-    """Raise the `UserError` for images that calibrate and are scored: the network would have seen what scores it."""
+    """Raise `UserError` for images that are both calibration and scored images: scores would be biased."""
     used = _identities(other, calibration)
     for use, split in scored.items():
         if shared := sorted(used[key] for key in used.keys() & _identities(config, split).keys()):
@@ -125,8 +125,8 @@ def _check_calibration(
 
 
 def _identities(config: DataConfig | CalibrationConfig, split: Split) -> dict[tuple[object, ...], str]:
-    """The ids of a split's images by what tells an image from all others: its file, and in a data set that everybody
-    has alike the id itself; of drawn images, with the seed that they are drawn from."""
+    """The ids of a split's images by their identities: the file and, in a public data set, the id; for generated images
+    the id and the seed."""
     seed = getattr(DATASETS[config.name].options(**config.options), "seed", None)
     found: dict[tuple[object, ...], str] = {}
     for index, image_id in enumerate(split.image_ids):
@@ -140,7 +140,7 @@ def _identities(config: DataConfig | CalibrationConfig, split: Split) -> dict[tu
 
 def _calibration(config: CalibrationConfig | None, dataset: Dataset, train: Split | None) -> Split:
     if config is None:
-        assert train is not None  # the configuration has one of the two
+        assert train is not None  # the configuration has `train` or `calibration`
         return spread(train, CalibrationConfig.model_fields["images"].default).unlabelled()
     other = open_dataset(config.name, config.path, **config.options)
     return spread(open_part(other, config.split), config.images).unlabelled()

@@ -1,1 +1,1 @@
-"""The search: which candidate is tried next, and the loop that asks, evaluates and tells."""
+"""The search: the samplers, and the loop that asks, evaluates and tells."""

@@ -1,10 +1,9 @@
-"""What to measure next where candidates do not cost the same: the greatest expected gain of hypervolume per second.
+"""Sampler for candidates of unequal cost: the greatest expected hypervolume improvement per second.
 
-Gaussian processes predict mIoU from compression, and memory from compression and tiles; the gain is the expected
-hypervolume improvement (Emmerich, Giannakoglou & Naujoks 2006, IEEE TEVC 10:421), divided by what the candidate costs
-(expected improvement per second: Snoek, Larochelle & Adams 2012, NeurIPS 25, section 3.2). What makes this pay here is
-known beforehand: tiles change no accuracy, so a network that was measured costs a plan in other tiles, and bits need no
-new pruning, which is what takes the time.
+Gaussian processes predict mIoU from compression, and memory from compression and tiles. The acquisition function is the
+expected hypervolume improvement (Emmerich, Giannakoglou & Naujoks 2006, IEEE TEVC 10:421) divided by the candidate's
+time (expected improvement per second: Snoek, Larochelle & Adams 2012, NeurIPS 25, section 3.2). Times differ much: a
+measured network in other tiles needs a new plan only, and other bits need no new pruning, the longest stage.
 """
 
 from __future__ import annotations
@@ -24,31 +23,31 @@ from sweeps.config.constraints import costs_of
 from sweeps.config.space import Candidate, Space
 
 USEFUL_DROP = 0.1
-"""mIoU below the baseline's that is worth nothing."""
+"""Loss of mIoU against the baseline beyond which a candidate has no value."""
 DRAWS = 16
-"""Quantiles of the predicted mIoU over which the gain is averaged."""
+"""Quantiles of the predicted mIoU over which the improvement is averaged."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Rough seconds, from the configuration alone: what a clock says would be another thing in every run."""
+    """Rough times in seconds, from the configuration alone: measured times would make every run different."""
 
     plan: float = 0.6
     network: float = 2.0
-    """Calibrate, quantize, score."""
+    """Calibration, quantization and scoring."""
     prune: float = 10.0
-    """Besides, where the network's channels or weights were not removed before."""
+    """Added where no earlier candidate had the same pruning."""
 
 
 @dataclass(frozen=True)
 class Worth:
-    """What a candidate costs, and what it must keep to be worth anything."""
+    """Costs and limits of the acquisition function."""
 
     costs: Costs = Costs()
     limits: Mapping[str, float] = field(default_factory=dict)
-    """Of what a plan tells, by the names of `sweeps.config.constraints.PLANNED`."""
+    """Limits by the names of `sweeps.config.constraints.PLANNED`."""
     miou_drop: float | None = None
-    """Most mIoU that may be lost against the baseline."""
+    """Largest loss of mIoU against the baseline."""
 
 
 ANYTHING = Worth()
@@ -57,11 +56,11 @@ ANYTHING = Worth()
 def choose(
     space: Space, told: Sequence[Trial], pending: Sequence[Candidate], untried: Sequence[Candidate], worth: Worth
 ) -> Candidate:
-    """The untried candidate to measure next; the corners of the space before all others.
+    """The untried candidate to measure next: first the corners of the space, then the best by the acquisition function.
 
     Args:
-        told: every trial that has ended.
-        pending: candidates that are being measured: taken to turn out as predicted.
+        told: all finished trials.
+        pending: candidates under measurement, assumed to result in their predicted values.
     """
     left, measured = set(untried), [trial for trial in told if trial.state is State.COMPLETE]
     if corners := [candidate for candidate in _corners(space) if candidate in left]:
@@ -84,7 +83,7 @@ def choose(
     points += list(zip(miou[len(untried) :], memory[len(untried) :], strict=True))
     count = len(untried)
     gains = expected_gain(points, reference, miou[:count], spread[:count], memory[:count])
-    # What failed would fail again in other tiles.
+    # A compression that failed would fail again in other tiles.
     hopeful = np.array([candidate.compression not in failed for candidate in untried])
     for name, limit in worth.limits.items():
         hopeful &= costs[name][:count] <= math.log(limit)
@@ -104,16 +103,16 @@ def expected_gain(
     """Expected hypervolume improvement of each candidate, float64 (N,).
 
     Args:
-        points: mIoU (up) and memory (down) of what is known.
-        reference: the worst of both that is worth anything.
-        miou, spread: mean and standard deviation of what is predicted, (N,) each.
-        memory: predicted, (N,); taken as sure.
+        points: (mIoU, memory) of the known points.
+        reference: least mIoU and largest memory of the dominated box.
+        miou, spread: mean and standard deviation of the predicted mIoU, (N,) each.
+        memory: predicted memory, (N,), taken as exact; in the unit of `points`.
     """
     least, most = reference
     useful = [FrontPoint(n, a, m) for n, (a, m) in enumerate(points) if a > least and m < most]
     front = staircase(useful)
     edges = np.array([*(point.peak_memory_bytes for point in front), most])
-    heights = np.array([point.miou for point in front])  # of the front, from edge i to the next
+    heights = np.array([point.miou for point in front])  # mIoU of the front between edges i and i + 1
     from scipy.special import ndtri  # loaded for this sampler alone
 
     draws = miou[:, None] + spread[:, None] * ndtri((np.arange(DRAWS) + 0.5) / DRAWS)  # (N, DRAWS)
@@ -135,7 +134,7 @@ def _seconds(
 
 
 def _corners(space: Space) -> list[Candidate]:
-    """Where the search begins: most bits and fewest, whole and narrow, in the most tiles."""
+    """The first candidates of a search: most and fewest bits, lowest and highest sparsity, in the most tiles."""
     levels = space.levels()
     activations, tiles = levels["activation_bits"], levels["tile_count"][-1]
     weights = [bits for bits in levels["weight_bits"] if bits != 32] or list(levels["weight_bits"])
@@ -156,9 +155,9 @@ def _corners(space: Space) -> list[Candidate]:
 def _foretold_miou(
     space: Space, measured: Sequence[Trial], told: Sequence[Trial], wanted: Sequence[Candidate]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, (N,) each; sure for networks that were measured, in whatever tiles, and at most what
-    screening has shown."""
-    from sweeps.search.gaussian_process import fitted_process  # loads scikit-learn, which takes seconds
+    """Mean and standard deviation of the predicted mIoU, (N,) each. Exact for networks measured in any tiles, and
+    bounded by screening for pruned ones."""
+    from sweeps.search.gaussian_process import fitted_process  # scikit-learn takes seconds to load
 
     features = _features(space)
     known = {_candidate(trial).compression: trial.measured.scores.miou for trial in measured}
@@ -175,7 +174,7 @@ def _foretold_miou(
 
 
 def _at_most(told: Sequence[Trial]) -> dict[Compression, float]:
-    """mIoU that networks which were pruned can have at most, as far as screening is right."""
+    """Upper bounds from screening on the mIoU of pruned networks."""
     scores = {trial.number: trial.measurement.scores.miou for trial in told if trial.measurement is not None}
     most: dict[Compression, float] = {}
     for trial in told:
@@ -191,7 +190,7 @@ def _at_most(told: Sequence[Trial]) -> dict[Compression, float]:
 
 
 def _foretold_cost(space: Space, told: Sequence[Trial], name: str, wanted: Sequence[Candidate]) -> np.ndarray:
-    """Logarithm of one of `sweeps.config.constraints.PLANNED`, (N,); all are taken to be above 0."""
+    """Predicted logarithm of one of `sweeps.config.constraints.PLANNED`, (N,)."""
     from sweeps.search.gaussian_process import fitted_process
 
     planned = [trial for trial in told if costs_of(trial)]
@@ -212,7 +211,7 @@ def _parsed(params: tuple[tuple[str, Any], ...]) -> Candidate:
 
 
 class _Features:
-    """Candidates as numbers that accuracy and memory depend on smoothly, each worked out once."""
+    """Feature vectors of candidates on which accuracy and memory depend smoothly, each computed once."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -220,12 +219,12 @@ class _Features:
         self._size: dict[Candidate, list[float]] = {}
 
     def coarseness(self, compressions: Iterable[Compression]) -> np.ndarray:
-        """How far networks are from the original, by each means, about 0 to 1: float64 (N, means)."""
+        """Degree of each kind of compression, about 0 to 1: float64 (N, kinds)."""
         known = self._coarseness
         return np.array([known.get(c) or known.setdefault(c, _coarseness(self._space, c)) for c in compressions])
 
     def size(self, candidates: Iterable[Candidate]) -> np.ndarray:
-        """What memory depends on, about linear in its logarithm: float64 (N, features)."""
+        """Features in which the logarithm of memory is about linear: float64 (N, features)."""
         known = self._size
         return np.array([known.get(c) or known.setdefault(c, _size(self._space, c)) for c in candidates])
 
@@ -236,7 +235,7 @@ def _features(space: Space) -> _Features:
 
 
 def _coarseness(space: Space, compression: Compression) -> list[float]:
-    """A grid of b bits errs by 2^-b."""
+    """The features of one compression; the rounding error at b bits is proportional to 2^-b."""
     candidate = Candidate(compression)
     removed = [compression.sparsity * (compression.pruning == method) for method in space.pruning]
     names = ("weight_bits", "activation_bits", *(name for name in STAGE_BITS if getattr(space, name) is not None))

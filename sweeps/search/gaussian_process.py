@@ -1,4 +1,4 @@
-"""Gaussian processes of a search: scales are fitted at ever wider intervals, since that takes the longest."""
+"""Gaussian processes of the sampler. Length scales, the slow part, are refitted at ever wider intervals."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 FITTED = 120
-"""Trials up to which the processes' scales are fitted; with more they hardly move."""
+"""Most trials to which length scales are fitted; with more they hardly change."""
 REFITTED = 1.125
-"""By how much the trials grow before scales are fitted anew: that takes longer than all the rest."""
+"""Growth factor of the number of trials between two fits of the length scales."""
 CONDITIONED = 128
-"""Trials that a process is conditioned on, spread over all: its time grows with their cube."""
+"""Most trials on which a process is conditioned, evenly spread over all: the time is cubic in their number."""
 
 
 def fitted_process(features: np.ndarray, values: np.ndarray) -> GaussianProcessRegressor:
-    """A process through (N, features) and their values, (N,): scales as of the last rung, conditioned on at most
-    `CONDITIONED` of them, spread over all."""
+    """A process for features (N, F) and values (N,): length scales of the last fit, conditioned on at most
+    `CONDITIONED` of the rows, evenly spread."""
     first = fitting_rung(min(len(values), FITTED))
     kernel = _scales(features[:first].tobytes(), values[:first].tobytes(), features.shape[1])
     spread = np.unique(np.linspace(0, len(values) - 1, min(len(values), CONDITIONED)).round().astype(int))
@@ -40,7 +40,7 @@ def _scales(features: bytes, values: bytes, dimensions: int) -> Kernel:
 
 
 def fitting_rung(count: int) -> int:
-    """The last count, up to this one, at which scales are fitted."""
+    """The largest number of trials, at most `count`, at which length scales are fitted."""
     rung = following = 1
     while following <= count:
         rung, following = following, max(following + 1, int(following * REFITTED))

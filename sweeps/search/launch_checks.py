@@ -1,4 +1,4 @@
-"""What a launch and its dry run check before anything is made or started."""
+"""Checks of `launch` and `--dry-run` before any file is written or process started."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from sweeps.trial.preflight import check_inputs
 def check_launch(
     config: SweepConfig, console: Console | None = None, inputs: Inputs | None = None, folder: Path | None = None
 ) -> Inputs:
-    """Check everything that a launch needs, in the order of what is soonest answered: whether its folder can be made,
-    MLflow's store and the database, and what it reads. `--dry-run` checks the same. Nothing of the study is made.
+    """Check the study's folder, MLflow's store, the database and the inputs, fastest first. Nothing of the study is
+    written; `--dry-run` checks the same.
 
     Args:
-        inputs: as they were found before; None: they are checked.
-        folder: of the study; None: the configuration's.
+        inputs: result of an earlier check; None: they are checked here.
+        folder: folder of the study; None: the configuration's.
 
     Returns:
         The inputs, hashed.
 
     Raises:
-        UserError: something cannot be used.
+        UserError: one of them cannot be used.
     """
     require_tensorflow()
     check_writable(folder or config.folder)
@@ -40,10 +40,10 @@ def check_launch(
 
 
 def _check_services(config: SweepConfig) -> None:
-    """Ask MLflow's store and the database of `storage.url`, once and for seconds, whether they can be used.
+    """Probe MLflow's store and the database of `storage.url`, once and for at most a few seconds.
 
     Raises:
-        UserError: one cannot. Nothing of the study was made.
+        UserError: one of them cannot be used.
     """
     check_tracking()
     if (url := config.storage.url) is not None and (problem := server_problem(url, OPTUNA)):

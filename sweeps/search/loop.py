@@ -1,7 +1,7 @@
-"""The engine: ask, hand to a worker, write down, tell. Only this process asks, tells and writes.
+"""The search loop: ask, evaluate in a worker, write to the journal, tell. Only this process asks, tells and writes.
 
-Trials are told in the order they were asked, with a fixed lag, so that the same seed and workers give the same trials
-whichever worker is the faster. What a worker answered is in the journal first; Optuna and MLflow follow it.
+Trials are told in the order they were asked, with a fixed lag, so that a seed and a number of workers give the same
+trials whichever worker is faster. An answer is written to the journal before Optuna and MLflow are told.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from sweeps.workers.signals import Stop
 from sweeps.workers.worker_pool import Answer, Failure, WorkerPool
 
 RULED_OUT_IN_A_ROW = 200
-"""Candidates that cost no measurement; after so many the space holds nothing new."""
+"""Consecutive candidates ruled out without a measurement after which the search ends."""
 POLL_S = 0.2
 SETTLE_S = 10.0
-"""How long the end of the search waits for MLflow, so that a launch which then closes the study finds these runs."""
+"""Seconds to wait for MLflow at the end of the search, so that the process that closes the study finds these runs."""
 PLANS = "plans"
 
 
@@ -47,13 +47,13 @@ def run_trials(
     stop: Stop,
     clock: Callable[[], float],
 ) -> str | None:
-    """Search until the budget of measured candidates is spent; returns why it ended early, or None.
+    """Search until the budget of measured candidates is spent. Returns the reason of an early end, or None.
 
     Args:
-        clock: seconds of the study's wall time until now.
+        clock: returns the study's wall time until now, in seconds.
     """
     search = Search(config, study, coordinator, executor, mirror, progress, clock)
-    # The sampler's small matrices: threads of theirs would only fight the workers for the cores.
+    # The sampler's matrices are small; BLAS threads would only compete with the workers.
     with threadpool_limits(1, user_api="blas"):
         return search.run(stop)
 
@@ -61,9 +61,9 @@ def run_trials(
 class Search:
     """The state of a running search.
 
-    A question is asked, answered (in the journal), told (to the sampler) and handed to MLflow's mirror, the last two in
-    the order of the questions. With one launch, what is told before question n is asked depends on n alone, never on
-    which worker was the faster. With several, each asks, evaluates and tells for itself, and knows what any has found.
+    A trial is asked, answered (in the journal), told (to the sampler) and handed to MLflow's mirror, the last two in
+    the order of asking. With one process, the trials told before trial n is asked depend on n alone, never on the speed
+    of workers. Of several processes each asks, evaluates and tells its own trials, and reads those of all others.
     """
 
     def __init__(
@@ -79,20 +79,21 @@ class Search:
         self.config, self.study, self.coordinator, self.clock = config, study, coordinator, clock
         self.executor, self.mirror, self.progress = executor, mirror, progress
         self.told: dict[int, Trial] = {}
-        """In the order of their numbers; those of other launches as they were read."""
+        """Told trials by number, in ascending order; those of other processes in the order they were read."""
         self.pending: deque[PendingTrial] = deque()
-        """Asked and not told, in order."""
+        """Trials asked and not yet told, in order."""
         self.held: deque[PendingTrial] = deque()
-        """Those of `pending` that wait for the answers they knew when they were asked first: the journal lost these."""
+        """Those of `pending` that wait until the trials they were asked after are told again: the journal lost
+        these."""
         self.reasked: frozenset[int] = frozenset()
-        """Numbers of questions whose answers the journal lost, and that others were told after."""
+        """Numbers of trials that the journal lost, and after which others were told."""
         self.failures = self.ruled_out = 0
-        """In a row, of the trials told last."""
+        """Lengths of the current series of failed, and of ruled-out, trials."""
 
     @property
     def lag(self) -> int:
-        """How many questions are open at once: with one worker each question knows every answer, with more none waits
-        for another while the next in the queue is begun."""
+        """Most pending trials at once. With one worker each trial is asked after all others are told; with more, no
+        worker waits for another."""
         return 2 * self.config.search.workers - 1
 
     def run(self, stop: Stop) -> str | None:
@@ -142,7 +143,7 @@ class Search:
 
     def _wait(self) -> None:
         for answer in self.executor.poll(POLL_S):
-            # Where the preparation failed, the trials that need it try again, and fail with the reason.
+            # If the preparation failed, the trials that need it repeat it, and fail with its reason.
             if isinstance(answer.key, PendingTrial):
                 self.coordinator.append(_trial(answer, self.config.folder, self.clock()))
 
@@ -151,7 +152,7 @@ class Search:
         return self.config.folder / TRACEBACKS
 
     def _defer_pending(self) -> None:
-        """What is open when the search ends before its time; whatever a worker still answers comes too late."""
+        """Tell answered trials and defer the others at an early end of the search; later answers are dropped."""
         while self.pending and self.pending[0].number in self.coordinator.trials:
             self._tell(self.pending.popleft())
         for question in reversed(self.pending):
@@ -162,7 +163,7 @@ class Search:
         self.coordinator.give_up(question.number)
 
     def _end(self) -> None:
-        """What a launch of several answered and was killed before it told, the last one tells."""
+        """The last of several processes tells the trials that a killed one answered and did not tell."""
         if self.coordinator.others_at_work():
             return
         for question in self.study.left_running():
@@ -172,7 +173,7 @@ class Search:
                 self.study.defer(question)
 
     def _look_around(self) -> None:
-        """Take in what other launches have found, and take over what one of them has left."""
+        """Read the trials of other processes, and take over a claim that one of them left."""
         if not self.coordinator.keep_up():
             return
         self._take_in()
@@ -182,7 +183,7 @@ class Search:
             self._submit(question)
 
     def _take_in(self) -> None:
-        """Take in the trials that earlier launches, or others, have answered."""
+        """Add the trials answered by earlier or other processes."""
         answered = self.coordinator.trials
         for number in sorted(answered.keys() - self.told.keys() - {question.number for question in self.pending}):
             trial = self.told[number] = self._judged(answered[number])
@@ -191,7 +192,7 @@ class Search:
                 self._count(trial)
 
     def _begin(self) -> None:
-        """Take up what an earlier launch left: what it told, what it asked, and what it had answers to."""
+        """Restore the state of an earlier process: its told, answered and pending trials."""
         answered = self.coordinator.trials
         self.mirror.keep_only(answered)
         self.pending.extend(self.coordinator.left_open(self.study.unfinished))
@@ -203,26 +204,26 @@ class Search:
         self._submit_held()
 
     def _submit_held(self) -> None:
-        """Hand out what waits, as far as everything is told that it knew."""
+        """Submit the held trials for which all trials that they were asked after are told."""
         while self.held and all(number in self.told for number in range(self.held[0].known)):
             self._submit(self.held.popleft())
 
     def _may_ask(self) -> bool:
-        """Whether a new question may be asked: not while one is open that is older than what was told."""
+        """Whether a new trial may be asked: not while a re-asked one, older than told ones, is pending."""
         if self.pending and self.pending[0].number in self.reasked:
             return False
         return len(self.pending) < self.lag
 
     def _budget_left(self) -> bool:
-        """Whether another question may be asked; open ones are taken to be measured."""
+        """Whether the budget allows another trial; pending ones count as measured."""
         return self.coordinator.budget_left(list(self.told.values()), len(self.pending))
 
     def _ask(self) -> bool:
-        """Ask and hand out the next question; False where none is left."""
+        """Ask and submit the next trial; False where the space is exhausted."""
         try:
             question = self.study.ask(self._known_now())
         except BudgetSpentError:
-            return True  # another launch was sooner
+            return True  # another process claimed the last one
         if question is None:
             return False
         self.pending.append(question)
@@ -230,7 +231,7 @@ class Search:
         return True
 
     def _known_now(self) -> Mapping[int, Trial]:
-        """What the next question may know."""
+        """The told trials on which the next one may depend."""
         number = 1 + max((*self.told, *(question.number for question in self.pending)), default=-1)
         trials = list(self.told.values())
         return {trial.number: trial for trial in trials[: self.coordinator.known_count(trials, number, self.lag)]}
@@ -239,8 +240,8 @@ class Search:
         self.executor.submit(question, self.request_for(question))
 
     def request_for(self, question: PendingTrial) -> Request[Evaluated]:
-        """What a worker is asked, with what was known to the question and may rule its candidate out. The baseline is
-        measured whatever it needs: everything is compared with it."""
+        """The request to a worker, with the limits and the screening from the trials known when it was asked. The
+        baseline has neither: all others are compared with it."""
         config = self.config
         if question.number == 0:
             return request(evaluated, question.candidate, {}, None)
@@ -256,7 +257,7 @@ class Search:
         return request(evaluated, question.candidate, planned_limits(config.constraints), against)
 
     def _known_to(self, question: PendingTrial) -> list[Trial]:
-        """What was told before a question was asked first."""
+        """The trials told before this one was first asked."""
         return list(self.told.values())[: question.known]
 
     def _tell(self, question: PendingTrial) -> None:
@@ -266,20 +267,20 @@ class Search:
         self.mirror.write(trial)
 
     def _tell_study(self, question: PendingTrial) -> Trial:
-        """Tell the sampler how a question was answered; the trial, judged."""
+        """Tell the sampler the answer; returns the judged trial."""
         trial = self._judged(self.coordinator.trials[question.number])
         self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
         return trial
 
     def _learn(self, trial: Trial) -> None:
-        """Take a told trial into account; one that was asked again, at the place that its number has."""
+        """Record a told trial and update the counts; a re-asked one is sorted in by its number."""
         self.told[trial.number] = trial
         if trial.number in self.reasked:
             self.told = dict(sorted(self.told.items()))
             self.failures = self.ruled_out = 0
             for earlier in self.told.values():
                 self._count(earlier)
-            if trial.number == 0:  # limits on what is lost are judged against the baseline
+            if trial.number == 0:  # a limit on the loss of mIoU refers to the baseline
                 self.told = {number: self._judged(told) for number, told in self.told.items()}
         else:
             self._count(trial)
@@ -298,7 +299,7 @@ class Search:
 
 
 def _trial(answer: Answer, folder: Path, finished_s: float) -> Trial:
-    """The trial an answer makes; its plan or traceback is put into the study's folder."""
+    """The trial of an answer; its plan or traceback is written to the study's folder."""
     question = answer.key
     assert isinstance(question, PendingTrial), "other answers make no trial"
     trial = Trial(

@@ -1,8 +1,8 @@
-"""The search itself: what to try next. Optuna's samplers over the levels of the space, each candidate tried once.
+"""Ask and tell: Optuna's samplers over the levels of the space, each candidate tried once.
 
-Optuna keeps a trial of its own for every question, repeats included; the numbers of *our* trials count distinct
-candidates and stand in the user attribute `question`. Each question has a sampler seeded by our number, so that the
-order does not depend on how often the study was stopped and resumed.
+Optuna has a trial of its own for every ask, repeats included. The numbers of *our* trials count distinct candidates and
+are stored in the user attribute `question`. Each ask has a sampler seeded by our number, so that the order does not
+depend on how often the study was stopped and resumed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from sweeps.storage.coordinator import BudgetSpentError, Claim, Coordinator
 from sweeps.storage.known_storage import QUESTION, KnownStorage
 
 REPEATS_BEFORE_RANDOM = 8
-"""Repeats in a row after which an untried candidate is drawn at random: samplers circle where a space runs out."""
+"""Consecutive repeats after which an untried candidate is drawn at random: samplers repeat themselves in a nearly
+exhausted space."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -38,14 +39,14 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 @dataclass(frozen=True)
 class PendingTrial:
-    """A candidate to be evaluated, under its number."""
+    """A candidate to be evaluated, with its number."""
 
     number: int
     candidate: Candidate
     optuna_number: int | None
-    """None for a baseline that is no point of the searched space, and where Optuna has been told already."""
+    """Number of Optuna's trial; None for a baseline outside the space, and where Optuna has been told already."""
     known: int = 0
-    """How many trials were told before it was asked; no others may weigh against the candidate."""
+    """Number of trials told before it was asked; screening uses no others."""
 
 
 def _as_attribute(number: int, candidate: Candidate, known: int) -> dict[str, Any]:
@@ -53,13 +54,13 @@ def _as_attribute(number: int, candidate: Candidate, known: int) -> dict[str, An
 
 
 class Study:
-    """Ask and tell, on a study of Optuna's. Not thread-safe; only the parent process of a launch holds one.
+    """Ask and tell on a study of Optuna's. Not thread-safe; only the parent process has one.
 
     Args:
-        coordinator: says where Optuna's study is, and whose a candidate is.
-        name: of Optuna's study.
+        coordinator: opens Optuna's study and assigns candidates to processes.
+        name: name of Optuna's study.
         costs: objectives other than mIoU, by the names of `sweeps.config.constraints.PLANNED`.
-        worth: what a candidate costs and must keep, for `ehvi`.
+        worth: costs and limits for `ehvi`.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Study:
         self._space, self._sampler, self._seed, self._costs = space, sampler, seed, tuple(costs)
         self._levels = space.levels()
         self._untried = dict.fromkeys(space.candidates())
-        """In the order of the space."""
+        """Untried candidates in the order of the space."""
         self._searched = frozenset(self._untried)
         directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(self._costs)]
 
@@ -87,10 +88,10 @@ class Study:
         self._study_id = self._storage.get_study_id_from_name(name)
         self._study.set_metric_names(["miou", *costs])
         self.asked: dict[Candidate, int] = {}
-        """Every candidate ever asked, and its number."""
+        """Number of every candidate asked so far."""
 
     def _fits(self, study: optuna.Study) -> bool:
-        """Whether what the study holds is of this space; else it is made anew, from the journal."""
+        """Whether the study's trials are of this space; otherwise it is rebuilt from the journal."""
         if len(study.directions) != 1 + len(self._costs):
             return False
         own = self._distributions()
@@ -98,11 +99,11 @@ class Study:
         return all(trial.distributions == own for trial in asked)
 
     def unfinished(self, finished: Mapping[int, Trial]) -> list[PendingTrial]:
-        """After a stop: the questions still open, in order. Those `finished` has an answer to are to be told again.
+        """The pending trials after a stop, in order; those in `finished` are to be told again.
 
-        A finished trial that Optuna has lost, with its database or by a change of the space, is put back. One that
-        Optuna was told and `finished` lacks, since the journal was damaged, is asked again under its number; Optuna
-        keeps the answer it has.
+        A finished trial that Optuna lacks, after a loss of its database or a change of the space, is added. One that
+        Optuna was told and `finished` lacks, after damage to the journal, is asked again under its number; Optuna keeps
+        its answer.
         """
         questions: dict[int, PendingTrial] = {}
         if finished:
@@ -150,14 +151,13 @@ class Study:
     def ask(self, finished: Mapping[int, Trial]) -> PendingTrial | None:
         """The next candidate that was never tried; None once the space is exhausted.
 
-        A repeat is answered at once from `finished`, and does not count.
+        A repeat is answered from `finished` and does not count.
 
         Args:
-            finished: the trials that the choice may rest on, by number; of others that were told the sampler sees no
-                more than that they were asked.
+            finished: the trials that the sampler may use, by number; all others appear to it as running.
 
         Raises:
-            BudgetSpentError: other launches have claimed what was left of the budget.
+            BudgetSpentError: other processes have claimed the rest of the budget.
         """
         self._sync_asked()
         if BASELINE not in self.asked:
@@ -180,10 +180,10 @@ class Study:
                 return question
             if trial is not None:
                 self._answer_repeat(trial, self.asked[candidate], finished)
-        return self.ask(finished)  # another launch was sooner each time
+        return self.ask(finished)  # another process claimed each of them first
 
     def take_up(self, claim: Claim, known: int) -> PendingTrial:
-        """The question of a claim that another launch left behind, or whose answer was damaged."""
+        """The pending trial of a claim that another process left, or whose answer was damaged."""
         own = [
             trial
             for trial in self._study.get_trials(deepcopy=False)
@@ -209,7 +209,7 @@ class Study:
         return self._begin(0, BASELINE, 0)
 
     def _begin(self, number: int, candidate: Candidate, known: int) -> PendingTrial:
-        """A trial of Optuna's for a candidate that was not its to choose, in one transaction."""
+        """Create Optuna's trial for a candidate that its sampler did not propose, in one transaction."""
         if candidate not in self._searched:
             return PendingTrial(number, candidate, None, known)
         trial = optuna.trial.create_trial(
@@ -222,8 +222,8 @@ class Study:
         return PendingTrial(number, candidate, self._storage.get_trial_number_from_id(trial_id), known)
 
     def _ask_optuna(self, number: int, known: Collection[int]) -> OptunaTrial:
-        """A trial of Optuna's choice; another one where the last launch of several ended it, which saw no question in
-        it yet."""
+        """A trial proposed by Optuna's sampler; repeated where the last of several processes ended the trial because it
+        had no attribute yet."""
         while True:
             self._study.sampler = make_sampler(self._sampler, self._seed, number)
             with suppress(UpdateFinishedTrialError), self._storage.showing(known):
@@ -234,7 +234,7 @@ class Study:
         self._untried.pop(candidate, None)
 
     def _claim(self, number: int, candidate: Candidate, trial: OptunaTrial | None, known: int) -> PendingTrial | None:
-        """The question, unless another launch was sooner. `trial`: Optuna's, where the candidate was its choice."""
+        """Claim a candidate; None if another process was first. `trial`: Optuna's, where its sampler proposed it."""
         try:
             claimed = self._coordinator.claim(candidate, number)
         except BudgetSpentError:
@@ -246,29 +246,29 @@ class Study:
             return None
         self._register(candidate, claimed)
         if trial is not None:
-            with suppress(UpdateFinishedTrialError):  # the last launch of several ended it, as no question
+            with suppress(UpdateFinishedTrialError):  # the last of several processes ended it
                 trial.set_user_attr(QUESTION, _as_attribute(claimed, candidate, known))
                 return PendingTrial(claimed, candidate, trial.number, known)
         return self._begin(claimed, candidate, known)
 
     def tell(self, question: PendingTrial, result: Trial, constraints: Mapping[str, float]) -> None:
-        """Tell Optuna how a question ended. Constraints: by name, feasible where <= 0."""
+        """Tell Optuna the result of a trial. `constraints`: excess over each limit by name, feasible if <= 0."""
         if question.optuna_number is None:
             return
         values = self._values(result) if result.state is State.COMPLETE else None
         states = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
-        # The last of several launches tells what others seem to have left, and they may just be telling it.
+        # The last of several processes tells trials that others seem to have left; these may be telling them now.
         with suppress(UpdateFinishedTrialError):
             if constraints:
                 trial = OptunaTrial(self._study, self._trial_id(question.optuna_number))
                 for name, excess in constraints.items():
                     trial.set_constraint(name, excess)
-            # `Study.tell` does the same, but reads the whole trial before and after, and so takes 20 ms and not 4; what
-            # samplers do after a trial serves `constraints_func`, which is not used here.
+            # `Study.tell` does the same in 20 ms instead of 4, since it reads the trial before and after; the samplers'
+            # `after_trial` only serves `constraints_func`, which is not used here.
             self._set_state(question.optuna_number, states[result.state], values)
 
     def left_running(self) -> list[PendingTrial]:
-        """Questions whose trial is still RUNNING in Optuna; a trial that was never a question is ended."""
+        """Pending trials that are still RUNNING in Optuna; a trial of Optuna's without our attribute is ended."""
         questions = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if QUESTION in trial.user_attrs:
@@ -280,8 +280,7 @@ class Study:
         return questions
 
     def defer(self, question: PendingTrial) -> None:
-        """A question that stays unanswered: Optuna has its trial WAITING until `unfinished` takes it up again. Nothing
-        may be asked before."""
+        """Set a trial WAITING in Optuna until `unfinished` returns it again. No trial may be asked before that."""
         if question.optuna_number is not None:
             self._set_state(question.optuna_number, TrialState.WAITING)
 
@@ -289,7 +288,7 @@ class Study:
         self._storage.set_trial_state_values(self._trial_id(optuna_number), state, values)
 
     def _end(self, optuna_number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
-        """End a trial that is no question, unless another launch does so just now."""
+        """End one of Optuna's trials, unless another process has just done so."""
         with suppress(UpdateFinishedTrialError):
             self._set_state(optuna_number, state, values)
 
@@ -300,16 +299,16 @@ class Study:
         if known is not None and known.state is State.COMPLETE:
             self._end(trial.number, TrialState.COMPLETE, self._values(known))
         elif known is None:
-            self._end(trial.number, TrialState.FAIL)  # still running; there is nothing to say yet
+            self._end(trial.number, TrialState.FAIL)  # still running, without a result yet
         else:
-            # TPE ignores FAIL and would ask again (48 of 60 came back, measured); told PRUNED it learns.
+            # TPE ignores FAIL and proposes the candidate again (48 of 60, measured); it avoids PRUNED ones.
             self._end(trial.number, TrialState.PRUNED)
 
     def _trial_id(self, optuna_number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, optuna_number)
 
     def _distributions(self) -> dict[str, BaseDistribution]:
-        """Levels by index: they are ordered but not evenly spaced, and samplers should know their order."""
+        """Distributions over the indices of levels, which are ordered but not evenly spaced."""
         return {
             name: CategoricalDistribution(levels) if name == "pruning" else IntDistribution(0, len(levels) - 1)
             for name, levels in self._levels.items()
@@ -317,7 +316,7 @@ class Study:
         }
 
     def candidate_of(self, params: Mapping[str, Any]) -> Candidate:
-        """The candidate that parameters of Optuna's stand for; a parameter that is missing is at its first level."""
+        """The candidate of Optuna's parameters; a missing parameter is at its first level."""
         chosen = {}
         for name, levels in self._levels.items():
             value = params.get(name, 0)
@@ -325,10 +324,10 @@ class Study:
         return self._space.candidate(**chosen)
 
     def params_of(self, candidate: Candidate) -> dict[str, Any]:
-        """What Optuna knows a candidate by: of every dimension with a choice, the index of its level."""
+        """Optuna's parameters of a candidate: the index of its level in every dimension of several levels."""
         params, values = {}, candidate.as_params()
         for name, levels in self._levels.items():
-            value = values[name] if name in values else candidate.bits_of(name)  # a stage that follows the backbone
+            value = values[name] if name in values else candidate.bits_of(name)  # the stage follows the backbone
             if len(levels) > 1:
                 known = value if value in levels else levels[0]  # e.g. the unused activation level of a float network
                 params[name] = known if name == "pruning" else levels.index(known)

@@ -1,4 +1,4 @@
-"""The live line of a running sweep: trial, best so far, elapsed and expected time."""
+"""The progress line of a running sweep: trial, best so far, elapsed and remaining time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def clock(seconds: float) -> str:
 
 
 def best_so_far(trials: Mapping[int, Trial]) -> str:
-    """The most accurate feasible trial and its memory, in words."""
+    """The most accurate feasible trial and its memory, as text."""
     measured = [t.measurement for t in trials.values() if t.measurement is not None and t.feasible]
     if not measured:
         return "nothing yet"
@@ -32,7 +32,7 @@ def best_so_far(trials: Mapping[int, Trial]) -> str:
 
 
 def one_line(trial: Trial) -> str:
-    """A finished trial, for a log."""
+    """A finished trial as a line of a log."""
     if trial.measurement is not None:
         memory = trial.measurement.memory.peak_memory_bytes / 1e6
         end = f"mIoU {trial.measurement.scores.miou:.3f}  {memory:8.3f} MB"
@@ -43,7 +43,7 @@ def one_line(trial: Trial) -> str:
 
 
 class Progress:
-    """A line that renews itself on a terminal; elsewhere one line for each trial."""
+    """A live line on a terminal; elsewhere one line for each trial."""
 
     def __init__(self, console: Console, budget: int) -> None:
         self._console, self._budget = console, budget
@@ -85,7 +85,7 @@ class Progress:
             self._console.print(phase, markup=False, highlight=False)
 
     def note(self, text: str) -> None:
-        """Print a line that stays, on a terminal, too."""
+        """Print a permanent line."""
         self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def times(self) -> str:

@@ -1,4 +1,4 @@
-"""Optuna's samplers, one for each question, seeded by its number."""
+"""Optuna's samplers, one for each trial, seeded by its number."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from optuna.samplers import (
 
 
 def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
-    """The named sampler for one question. `qmc` keeps one seed: it walks a single scrambled sequence."""
+    """The named sampler for one trial. `qmc` has the same seed for all: it follows a single scrambled sequence."""
     match name:
         case "tpe":
-            # Multivariate: 68 of 80 questions distinct in a 200-point space, against 55 without (measured).
+            # Multivariate: 68 of 80 proposals distinct in a 200-point space, compared with 55 without (measured).
             return TPESampler(seed=mixed_seed(seed, number), multivariate=True)
         case "nsga2":
             return NSGAIISampler(seed=mixed_seed(seed, number), population_size=16)
@@ -24,11 +24,11 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
             return GPSampler(seed=mixed_seed(seed, number), deterministic_objective=True)
         case "qmc":
             return QMCSampler(seed=seed, scramble=True)
-        case "random" | "grid" | "ehvi":  # the latter two choose for themselves
+        case "random" | "grid" | "ehvi":  # `grid` and `ehvi` do not use it
             return RandomSampler(seed=mixed_seed(seed, number))
     raise ValueError(f"no sampler {name!r}")
 
 
 def mixed_seed(seed: int, number: int) -> int:
-    """The seed of one question, from that of the study and the question's number."""
+    """The seed of one trial, from the study's seed and the trial's number."""
     return (seed * 1_000_003 + number * 7919 + 1) % 2**32

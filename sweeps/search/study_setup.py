@@ -1,4 +1,4 @@
-"""The search that a configuration asks for."""
+"""The search of a configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeps.storage.coordinator import Coordinator
 
 
 def open_study(config: SweepConfig, coordinator: Coordinator) -> Study:
-    """The search of a sweep."""
+    """Open the study that a configuration describes."""
     search, space = config.search, config.space.space()
     seed = coordinator.own_seed(config.seed)
     worth = Worth(rough_costs(config), planned_limits(config.constraints), config.constraints.miou_drop)
@@ -18,7 +18,6 @@ def open_study(config: SweepConfig, coordinator: Coordinator) -> Study:
 
 
 def rough_costs(config: SweepConfig) -> Costs:
-    """What trials take, from what a configuration asks for; in seconds of a small network on two cores, and only their
-    ratios count."""
+    """Estimated times of a trial's stages, in seconds for a small network on two cores; only their ratios matter."""
     network = 2.0 + 0.1 * config.quantization.aware_steps + 15.0 * (config.quantization.rounding == "learned")
     return Costs(network=network, prune=2.0 + 0.08 * config.finetune.steps)

@@ -1,4 +1,4 @@
-"""A candidate's C program: how long it takes, and, at the end of a sweep, what it is seen to do."""
+"""Runs of a candidate's C program: its latency and, at the end of a sweep, its memory and labels."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from sweeps.trial.context import Context
 from sweeps.trial.stages import Network, plan_of
 
 PROOF_IMAGES = 16
-"""Search images that a front point's program is run on."""
+"""Number of search images on which the program of a point of the front is run."""
 _KERNEL_FLAGS = ("-DNETWORK_PROOF", "-ffunction-sections")
 _ROUNDS, _RUNS = 3, 3
-"""Turns that the two programs take at the clock, and runs in each."""
+"""Alternations between the two timed programs, and runs in each."""
 NO_COMPILER = "no C compiler (cc, gcc or clang) was installed"
 
 
 def latency(network: Network, graph: Graph, planned: Plan, context: Context) -> Latency | None:
-    """Time of one image in the planned program and in the same network's untiled one; None without a C compiler.
+    """Time of one image in the planned program and in the untiled program of the same network; None without a C
+    compiler.
 
     Raises:
         UserError: the C program has no kernel for an operator of the graph.
-        BrokenProgramError: a program crashed or hung.
+        BrokenProgramError: a program crashed or did not end.
     """
     if compiler() is None:
         return None
@@ -64,10 +65,10 @@ def latency(network: Network, graph: Graph, planned: Plan, context: Context) -> 
 
 
 def execution(network: Network, graph: Graph, planned: Plan, context: Context) -> Execution | str:
-    """What the candidate's program does on search images, compared with the simulated quantization; or why it was not
-    run.
+    """Run the candidate's program on search images and compare its labels with those of the simulated quantization.
+    Returns the reason if it was not run.
 
-    A program that crashes or hangs was run: its `Execution` says how it ended.
+    The `Execution` of a program that crashes or does not end says how it ended.
     """
     if compiler() is None:
         return NO_COMPILER
@@ -111,7 +112,8 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
 
 
 def _kernels(parts: list[str], folder: Path, toolchain: Toolchain, cache: StageCache) -> list[Path]:
-    """Object files of the kernels: each compiled once in a study, several at a time, whatever network needs it."""
+    """Object files of the kernels, compiled in parallel; each is compiled once in a study and shared by its
+    networks."""
 
     def compile_unit(part: str, text: str) -> Path:
         source = folder / f"unit_{flat_name(part)}.c"
@@ -124,17 +126,17 @@ def _kernels(parts: list[str], folder: Path, toolchain: Toolchain, cache: StageC
 
 
 def _with_header(source: Path) -> str:
-    """kernels.c and the one header that it includes."""
+    """The text of kernels.c and of the one header that it includes."""
     return source.read_text() + source.with_suffix(".h").read_text()
 
 
 def _compiled_once(
     source: Path, text: str, toolchain: Toolchain, cache: StageCache, *, with_stack: bool = False
 ) -> Path:
-    """The object file of a source that holds kernels; `text` is all it consists of.
+    """The object file of a source of kernels, from the stage cache if present.
 
     Args:
-        with_stack: whether what its functions take from the stack is wanted next to it.
+        text: the whole text that is compiled, included headers among it.
     """
     made = source.with_suffix(".o")
     known = {

@@ -1,6 +1,6 @@
-"""Which channels a candidate keeps. Known before anything is trained, since its memory is planned first.
+"""The channels that a candidate keeps, determined before any training, since memory is planned first.
 
-What the baseline's channels cost to remove is computed once a study, and so is the order in which memory makes them go.
+The ranking of the baseline's channels and the order in which the memory budget removes them are computed once a study.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _Rankings = dict[str, Ranking]
 
 
 def prepare_narrowing(context: Context) -> None:
-    """Put what all candidates that lose channels share into the cache.
+    """Compute into the cache the ranking, and the pruning path, that all channel-pruned candidates share.
 
     Raises:
-        UserError: a level of sparsity cannot be reached. `sweeps.trial.levels` refuses such before the channels are
-            ranked, but for those within a step of the path of what can be reached.
+        UserError: a level of sparsity cannot be reached. `sweeps.trial.levels` refuses most of these before the
+            ranking, except levels within one step of the path of the largest possible saving.
     """
     if context.config.channels.allotment == "uniform":
         _rankings(context)
@@ -39,7 +39,7 @@ def prepare_narrowing(context: Context) -> None:
 
 
 def pruned_spec(compression: Compression, context: Context) -> NetworkSpec:
-    """The spec of a candidate's network."""
+    """The spec of a candidate's network, pruned by channels where the candidate is."""
     spec = context.baseline.spec
     if compression.pruning != "channels" or compression.sparsity == 0.0:
         return spec
@@ -49,10 +49,10 @@ def pruned_spec(compression: Compression, context: Context) -> NetworkSpec:
 
 
 def channels_left(compression: Compression, context: Context) -> dict[str, np.ndarray]:
-    """Group name -> sorted indices of the channels that stay.
+    """Group name -> sorted indices of the kept channels.
 
     Raises:
-        UserError: pruning channels cannot save so much memory.
+        UserError: channel pruning cannot save this share of memory.
     """
     if context.config.channels.allotment == "uniform":
         return uniform_keep(_rankings(context), compression.sparsity)
@@ -60,7 +60,7 @@ def channels_left(compression: Compression, context: Context) -> dict[str, np.nd
 
 
 def narrowing_parts(context: Context) -> dict[str, Any]:
-    """What the choice of channels depends on, network, images and sparsity apart: for the key of a cached stage."""
+    """The parts of a cache key on which the kept channels depend, other than network, images and sparsity."""
     options = context.config.channels
     parts: dict[str, Any] = {"allotment": options.allotment, "criterion": options.criterion}
     if options.allotment == "memory":

@@ -1,4 +1,4 @@
-"""What every trial of a study shares: network, images, target, stage cache."""
+"""The context that all trials of a study share: network, images, target, stage cache."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from sweeps.storage.blob_store import open_store
 from sweeps.storage.stage_cache import StageCache
 
 SHARED_BYTES = 1 << 26
-"""Of images up to which workers share them through the cache. More are read by each from their files."""
+"""Largest size of images, in bytes, that workers share through the cache; more are read from their files by each."""
 
 
 @dataclass
 class Context:
-    """What every trial of a study shares. Cheap to open: images are decoded when first needed."""
+    """The context of all trials of a study. It opens quickly, since images are decoded on first use."""
 
     config: SweepConfig
     baseline: Checkpoint
@@ -43,10 +43,10 @@ class Context:
     target: Target
     cache: StageCache
     seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time by stage, of the trial that is running."""
+    """Wall time in seconds by stage, of the running trial."""
 
     def settled(self, compression: Compression) -> Compression:
-        """A compression with what the configuration holds fixed; what it names itself stays."""
+        """The compression with the bit-widths that the configuration fixes, where it has none of its own."""
         if compression.is_float:
             return compression
         held = {
@@ -77,12 +77,12 @@ class Context:
 
     @property
     def learns_from(self) -> str:
-        """The use of the images that train: distillation learns from those that calibrate."""
+        """The use of the training images: `calibration` for distillation, else `train`."""
         return "calibration" if self.config.finetune.loss == "distill" else "train"
 
     @cached_property
     def batches(self) -> TrainingBatches:
-        """What fine-tuning learns from, the same for all candidates, so that an image is read once."""
+        """The batches of fine-tuning, the same for all candidates, so that an image is read once."""
         options, spec = self.config.finetune, self.baseline.spec
         split, size = getattr(self.images, self.learns_from), (spec.input_height, spec.input_width)
         labelled = options.loss == "labels"
@@ -97,7 +97,7 @@ class Context:
         )
 
     def _shared(self, split: Split, height: int, width: int, labelled: bool) -> Read:
-        """Images that one worker reads, or draws, for all."""
+        """Images that one worker reads, or generates, for all."""
         return self.cache.cached(
             "read",
             {"images": split.fingerprint(), "size": [height, width], "labelled": labelled},
@@ -108,23 +108,23 @@ class Context:
 
     @cached_property
     def baseline_inputs(self) -> dict[str, np.ndarray]:
-        """What the baseline's convolutions read on the calibration images."""
+        """Sampled inputs of the baseline's convolutions on the calibration images, by layer."""
         runner = simulator(self.baseline.spec)
         return runner.sample_inputs(self.baseline, self.calibration_frames, PIXELS_PER_IMAGE)
 
     @cached_property
     def baseline_fisher(self) -> dict[str, np.ndarray]:
-        """Fisher information of the outputs of the baseline's convolutions, on the calibration images."""
+        """Fisher information of the outputs of the baseline's convolutions on the calibration images, by layer."""
         return output_fisher(self.baseline, self.calibration_frames, self.config.seed)
 
     @cached_property
     def search(self) -> Split:
-        """The search images as they are scored: read, or drawn, by one worker for all, and kept."""
+        """The search images for scoring; one worker reads, or generates, them for all."""
         return self._kept("search")
 
     @cached_property
     def heldout(self) -> Split:
-        """The held-out ones."""
+        """The held-out images for scoring."""
         return self._kept("heldout")
 
     def _kept(self, use: str) -> Split:
@@ -143,7 +143,7 @@ class Context:
 
     @cached_property
     def labelled_classes(self) -> tuple[int, ...]:
-        """Classes that occur in the labels of the search images, ascending; found once for equal images."""
+        """Classes in the labels of the search images, ascending; cached by the images' fingerprint."""
         return self.cache.cached(
             "labelled",
             {"images": self.images.search.fingerprint(), "void": self.images.dataset.void},
@@ -186,7 +186,7 @@ def _parse_samples(content: bytes, image_ids: Sequence[str]) -> list[Sample]:
 
 
 def labelled_classes(split: Split, void: int) -> tuple[int, ...]:
-    """Classes that the labels of a split hold, ascending; every image is read. Raises `UserError` for a bad one."""
+    """Classes in the labels of a split, ascending. Every image is read; raises `UserError` for an unreadable one."""
     found: set[int] = set()
     for sample in split:
         found |= set(np.unique(sample.label).tolist())
@@ -194,7 +194,7 @@ def labelled_classes(split: Split, void: int) -> tuple[int, ...]:
 
 
 def open_context(config: SweepConfig) -> Context:
-    """Open network, images and cache of a study. Raises `UserError` for what does not fit together."""
+    """Open network, images and cache of a study. Raises `UserError` where they do not match."""
     baseline, images = open_inputs(config)
     limit_bytes = None if config.cache.max_gb is None else config.cache.max_gb * 1e9
     cache = StageCache(open_store(config.cache_place), limit_bytes)

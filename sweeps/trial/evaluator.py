@@ -1,6 +1,6 @@
-"""What measures candidates: the interface of a trial, and how the real one is opened.
+"""The interface of evaluators, which measure candidates, and the opening of the real one.
 
-This module is light, so that the parent process, which only names what its workers are to open, never loads TensorFlow.
+This module loads quickly and without TensorFlow, because the parent process imports it to name its workers' evaluator.
 """
 
 from __future__ import annotations
@@ -21,52 +21,52 @@ if TYPE_CHECKING:
 
 
 class Evaluator(Protocol):
-    """Measures the candidates of one study. Each worker opens one, and keeps it.
+    """Measures the candidates of one study. Each worker opens one evaluator.
 
-    An answer depends on the study and on the arguments alone: any process that sees the same files gives the same.
+    An answer depends on the study and the arguments alone, so that any process with the same files gives the same
+    answer.
     """
 
     def require_inputs(self, digests: Mapping[str, str]) -> None:
-        """Compare the network and the images that are read with those that a study is measured on.
+        """Compare the present network and images with those of the study.
 
         Args:
-            digests: by use, see `sweeps.inputs.fingerprints.Inputs`; a use that is missing is not compared.
+            digests: digests by use, see `sweeps.inputs.fingerprints.Inputs`; a missing use is not compared.
 
         Raises:
-            UserError: they are others.
+            UserError: a digest differs.
         """
 
     def prepare(self) -> None:
-        """Compute what the candidates that lose channels share, so that no trial pays for it; the images that they
-        learn from are read by the worker that is asked, others read theirs when first needed."""
+        """Compute the ranking that channel-pruned candidates share, before the first of them, and load the training
+        images into this worker."""
 
     def plan_candidate(self, candidate: Candidate) -> Plan:
-        """The candidate's memory, before anything is trained: from shapes and bit-widths alone."""
+        """The candidate's plan before any training, from shapes and bit-widths alone."""
         ...
 
     def evaluate(self, candidate: Candidate, check: InterimCheck) -> Measurement | Early:
-        """Measure a candidate on the search images; `check` looks at its scores on the way, and may end it."""
+        """Measure a candidate on the search images; `check` may end it at an interim check of its scores."""
         ...
 
     def outline(self, candidate: Candidate) -> Measurement:
-        """Scores, memory and cost of a candidate that is no trial of the study; neither labels are compared nor
-        programs compiled and timed."""
+        """Scores, memory and cost of a candidate, without label agreement and latency. It need not be a trial."""
         ...
 
     def held_out(self, candidate: Candidate) -> Scores:
-        """Scores on the held-out images. For the final front, once."""
+        """Scores on the held-out images, for the final front only."""
         ...
 
     def execution(self, candidate: Candidate) -> Execution | str:
-        """What the candidate's C program does once it is emitted, compiled and run; or why it was not run."""
+        """Emit, compile and run the candidate's C program; returns the reason if it was not run."""
         ...
 
     def other_runtimes(self, candidate: Candidate) -> OtherRuntimes:
-        """What LiteRT and TFLM use for the candidate's network."""
+        """Memory that LiteRT and TFLM use for the candidate's network."""
         ...
 
     def network_files(self, candidate: Candidate) -> dict[str, bytes]:
-        """The candidate's network, to be kept: content by file name."""
+        """The files of the candidate's network: content by file name."""
         ...
 
     def import_check(self) -> Scores:
@@ -74,11 +74,11 @@ class Evaluator(Protocol):
         ...
 
     def scoring_seconds(self) -> float:
-        """Seconds that the float network takes to score a search image."""
+        """Time to score one search image with the float network, in seconds."""
         ...
 
     def describe(self) -> DataSet:
-        """What the report says about the images."""
+        """The description of the images for the record."""
         ...
 
     def image(self, image_index: int) -> tuple[str, np.ndarray, np.ndarray]:
@@ -86,20 +86,20 @@ class Evaluator(Protocol):
         ...
 
     def overlay(self, candidate: Candidate, image_index: int) -> np.ndarray:
-        """Classes the candidate predicts for one search image, uint8 (H, W) at the label's size."""
+        """The candidate's predicted classes for one search image, uint8 (H, W) at the label's size."""
         ...
 
 
 OpenEvaluator = Callable[["SweepConfig"], Evaluator]
-"""Opens the evaluator of a study, in a worker. It is pickled by its name, so it must be a function of a module that
-workers can import; a light one, which imports what is heavy when it is called."""
+"""Opens the evaluator of a study in a worker. It is pickled by name, so it must be a function of a module that workers
+can import, and that imports heavy packages only when it is called."""
 
 
 def open_evaluator(config: SweepConfig) -> Evaluator:
-    """The evaluator of real networks. Loads TensorFlow.
+    """Open the evaluator of real networks; loads TensorFlow.
 
     Raises:
-        UserError: network, images and configuration do not fit together.
+        UserError: network, images and configuration do not match.
     """
     from sweeps.trial.context import open_context
     from sweeps.trial.network_evaluator import NetworkEvaluator

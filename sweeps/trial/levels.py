@@ -1,6 +1,6 @@
-"""Every level of the searched space is planned before anything is ranked or trained: from shapes alone, in one tile.
+"""A plan, from shapes alone, of every level of the space before any ranking or training.
 
-A number of tiles is an upper bound, so every level of it can be planned where one tile can.
+One tile suffices: a tile count is an upper bound, so a network that can be planned in one tile can be in more.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sweeps.storage.stage_cache import digest
 
 
 def check_levels(config: SweepConfig, baseline: Checkpoint, target: Target) -> None:
-    """Plan the space's levels, each with the first level of the other dimensions.
+    """Plan each level of the space with the first levels of the other dimensions.
 
     Raises:
-        UserError: a level cannot be planned, or pruning channels cannot reach a sparsity.
+        UserError: a level cannot be planned, or channel pruning cannot reach a sparsity.
     """
     facts, name = facts_of(config), _name(config, baseline, target)
     if name in facts.passed([name]):
@@ -57,7 +57,7 @@ def check_levels(config: SweepConfig, baseline: Checkpoint, target: Target) -> N
 
 
 def _name(config: SweepConfig, baseline: Checkpoint, target: Target) -> str:
-    """Of this check: another one where anything that it depends on differs, the planner's source among it."""
+    """Name of this check; it depends on all inputs of the check and on the planner's source."""
     source = source_digest("evaluation.planner", "evaluation.graph", "deeplab.pruning", "deeplab.quantization")
     shape = baseline.spec.to_dict()
     settings = config.space.model_dump_json(), config.channels.model_dump_json(), config.max_mac_overhead
@@ -65,7 +65,7 @@ def _name(config: SweepConfig, baseline: Checkpoint, target: Target) -> str:
 
 
 def _each_level(config: SweepConfig) -> Iterator[tuple[str, Candidate]]:
-    """The key of each level, and a candidate that has it."""
+    """The YAML key of each level, and a candidate with that level."""
     space = config.space.space()
     levels = {name: found for name, found in space.levels().items() if name != "tile_count"}
     first = {name: found[0] for name, found in levels.items()} | {"tile_count": 1}
@@ -78,11 +78,12 @@ def _each_level(config: SweepConfig) -> Iterator[tuple[str, Candidate]]:
 
 
 def _check_sparsity(config: SweepConfig, most: float) -> None:
-    """`most` is what the end of the pruning path saves; a step on the way may save a little more."""
+    """Check sparsities against `most`, the saving at the end of the pruning path; a step before may save slightly
+    more."""
     beyond = [level for level in config.space.sparsity if level > most + ROUND]
     if beyond:
         reference = config.channels
-        named = ", ".join(map(str, sorted(beyond)))  # as given: 0.999999999 is not 1
+        named = ", ".join(map(str, sorted(beyond)))  # unrounded: 0.999999999 is not 1
         raise UserError(
             f"space.sparsity: {named} cannot be reached: pruning channels saves at most "
             f"{math.floor(1000 * most) / 10:g} % of this network's peak memory (channels.bits {reference.bits}, "

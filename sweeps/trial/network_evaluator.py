@@ -1,7 +1,7 @@
-"""One trial of a real network: from a candidate to its measurement.
+"""The evaluator of real networks.
 
-Answers depend on candidate and context alone: any process, on any machine that sees the same files, gives the same.
-Candidates that differ in tiles only share everything but the plan.
+Answers depend on candidate and context alone, so that any process with the same files gives the same answers.
+Candidates that differ only in tiles share all stages but the plan.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ from sweeps.trial.stages import (
 )
 
 TIMED_IMAGES = 8
-"""Images by which the time of scoring is found."""
+"""Number of images for timing."""
 
 
 @dataclass(frozen=True)
 class NetworkEvaluator:
-    """The evaluator of real networks, see `sweeps.trial.evaluator.Evaluator`."""
+    """The `sweeps.trial.evaluator.Evaluator` of real networks."""
 
     context: Context
 
     def require_inputs(self, digests: Mapping[str, str]) -> None:
-        """Compare what this process reads with what a study is measured on.
+        """Compare this process's network and images with those of the study.
 
         Raises:
-            UserError: network or images changed since the study began, or differ on this machine.
+            UserError: network or images have changed since the study began, or differ on this machine.
         """
         other = [use for use, found in self.context.fingerprints.items() if digests.get(use, found) != found]
         if other:
@@ -71,18 +71,18 @@ class NetworkEvaluator:
             )
 
     def prepare(self) -> None:
-        """Compute what all candidates that lose channels share, and read what they learn from into this process."""
+        """Compute the ranking that channel-pruned candidates share, and load the training images into this process."""
         prepare_narrowing(self.context)
         if self.context.config.finetune.steps:
             self.context.batches.preload()
 
     def plan_candidate(self, candidate: Candidate) -> Plan:
-        """The candidate's memory, before anything is trained: from shapes and bit-widths alone."""
+        """The candidate's plan before any training, from shapes and bit-widths alone."""
         spec = pruned_spec(candidate.compression, self.context)
         return planned(spec, self.context.settled(candidate.compression), candidate.tile_count, self.context)
 
     def evaluate(self, candidate: Candidate, check: InterimCheck = lambda *_: None) -> Measurement | Early:
-        """Measure a candidate on the search images; `check` looks at its scores on the way, and may end it."""
+        """Measure a candidate on the search images; `check` may end it at an interim check of its scores."""
         self.context.seconds = {}
         network = compressed(candidate.compression, self.context)
         with self.context.timed("score"):
@@ -106,21 +106,21 @@ class NetworkEvaluator:
         )
 
     def outline(self, candidate: Candidate) -> Measurement:
-        """Scores, memory and cost of a candidate; neither labels are compared nor programs compiled and timed."""
+        """Scores, memory and cost of a candidate, without label agreement and latency."""
         network, _, made = self._shipped(candidate)
         cost = Cost(made.macs, made.mac_overhead, parameters(network))
         return Measurement(scores(network, self.context, "search"), MemoryFigures.of_plan(made), cost)
 
     def held_out(self, candidate: Candidate) -> Scores:
-        """Scores on the held-out images. For the final front, once."""
+        """Scores on the held-out images, for the final front only."""
         return scores(compressed(candidate.compression, self.context), self.context, "heldout")
 
     def execution(self, candidate: Candidate) -> Execution | str:
-        """What the candidate's C program does; or why it was not run."""
+        """Emit, compile and run the candidate's C program; returns the reason if it was not run."""
         return programs.execution(*self._shipped(candidate), self.context)
 
     def other_runtimes(self, candidate: Candidate) -> OtherRuntimes:
-        """What LiteRT and TFLM use for the candidate's network, each in a process of its own."""
+        """Memory that LiteRT and TFLM use for the candidate's network, each measured in a process of its own."""
         try:
             content = to_tflite(lower(compressed(candidate.compression, self.context), self.context.config.study))
         except UserError as error:
@@ -131,7 +131,7 @@ class NetworkEvaluator:
             return OtherRuntimes(len(content), survey(path).uses)
 
     def network_files(self, candidate: Candidate) -> dict[str, bytes]:
-        """The candidate's network: as `deeplab.pyfunc` loads it, and as .tflite where that format can carry it."""
+        """The candidate's network as a file of `deeplab.pyfunc`, and as .tflite where that format can represent it."""
         network = compressed(candidate.compression, self.context)
         files = {NETWORK_FILE: saved_network(network)}
         with suppress(UserError):
@@ -139,12 +139,12 @@ class NetworkEvaluator:
         return files
 
     def network_of(self, candidate: Candidate) -> tuple[Graph, Plan]:
-        """The candidate's network as it is shipped, and its plan."""
+        """The integer graph of the candidate's network, and its plan."""
         _, graph, made = self._shipped(candidate)
         return graph, made
 
     def _shipped(self, candidate: Candidate) -> tuple[Network, Graph, Plan]:
-        """The candidate's network, its graph, and the plan of that."""
+        """The candidate's network, its graph, and the graph's plan."""
         network = compressed(candidate.compression, self.context)
         graph = lower(network, self.context.config.study)
         return network, graph, plan_of(graph, candidate.tile_count, self.context)
@@ -156,8 +156,8 @@ class NetworkEvaluator:
         return score(self.context.baseline, self.context.images.dataset, split)
 
     def scoring_seconds(self) -> float:
-        """Seconds that the float network takes to score a search image, by a few of them; what is slow only once, such
-        as the compilation of its graph, is not in it."""
+        """Time to score one search image with the float network, in seconds: a mean over a few images, without one-time
+        costs such as tracing."""
         some = spread(self.context.images.search, TIMED_IMAGES)
         few = Kept(some, list(some))
         score(self.context.baseline, self.context.images.dataset, few)
@@ -166,7 +166,7 @@ class NetworkEvaluator:
         return (time.perf_counter() - begun) / len(few)
 
     def describe(self) -> DataSet:
-        """What the report says about the images."""
+        """The description of the images for the record."""
         dataset = self.context.images.dataset
         return DataSet(
             name=dataset.name,
@@ -185,7 +185,7 @@ class NetworkEvaluator:
         return sample.image_id, sample.image, sample.label
 
     def overlay(self, candidate: Candidate, image_index: int) -> np.ndarray:
-        """Classes the candidate predicts for one search image, uint8 (H, W) at the label's size."""
+        """The candidate's predicted classes for one search image, uint8 (H, W) at the label's size."""
         network = compressed(candidate.compression, self.context)
         sample = self.context.images.search.sample(image_index)
         spec = network.spec

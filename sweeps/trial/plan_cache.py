@@ -1,4 +1,4 @@
-"""Plans from the stage cache: one for all graphs that differ in nothing a plan depends on."""
+"""Plans from the stage cache, shared by all graphs that are equal to the planner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeps.storage.stage_cache import StageCache, digest
 
 
 def cached_plan(graph: Graph, tile_count: int, target: Target, max_mac_overhead: float, cache: StageCache) -> Plan:
-    """The plan of a graph: the one made before training, or for other bits, wherever that is the same.
+    """The plan of a graph, such as the one made before training where it is the same.
 
     Raises:
         UserError: the graph cannot be planned.

@@ -1,4 +1,4 @@
-"""What a study starts from, network and images, checked before anything is started."""
+"""Checks of the inputs of a study before it starts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from sweeps.trial.levels import check_levels
 
 
 def check_inputs(config: SweepConfig, console: Console | None = None) -> Inputs:
-    """Check everything that a study reads: network, target, levels of the space, every image and every mask.
+    """Check network, target, levels of the space, and every image and mask.
 
-    A study is only begun after this, so that a mistake leaves no half-made study behind, and costs no ranking and no
-    trial. What was checked before and has not changed is not read again.
+    This runs before a study is created, so that an error leaves no partial study behind and costs no ranking or trial.
+    Unchanged files that were checked before are not read again.
 
     Args:
-        console: shows how far the images are; None: nothing is shown.
+        console: shows the progress of the images; None: nothing is shown.
 
     Returns:
-        What was found, hashed.
+        The hashed inputs.
 
     Raises:
-        UserError: for anything wrong.
+        UserError: a check fails.
     """
     check_files(config)
     if config.search.sampler == "gp" and find_spec("torch") is None:

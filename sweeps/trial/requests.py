@@ -1,4 +1,4 @@
-"""What workers are asked. A request names a question to an evaluator and its arguments, and is typed by its answer."""
+"""Requests to workers: a function of an evaluator with its arguments, typed by its answer."""
 
 from __future__ import annotations
 
@@ -23,49 +23,49 @@ Ts = TypeVarTuple("Ts")
 
 @dataclass(frozen=True)
 class Request(Generic[T_co]):
-    """A question to whatever evaluator a worker has open. Picklable where its arguments are. Made by `request`."""
+    """A call of a worker's evaluator, made by `request`. It is picklable if its arguments are."""
 
     function: Callable[..., T_co]
     arguments: tuple[object, ...]
 
     def answer(self, evaluator: Evaluator) -> T_co:
-        """What the evaluator answers."""
+        """Call the evaluator and return its answer."""
         function = self.function
-        if getattr(Evaluator, function.__name__, None) is function:  # the interface's own: of this evaluator's class
+        if getattr(Evaluator, function.__name__, None) is function:  # a method of the interface: use the class's own
             function = getattr(type(evaluator), function.__name__)
         return function(evaluator, *self.arguments)
 
 
 def request(function: Callable[[Evaluator, *Ts], T], *arguments: *Ts) -> Request[T]:
-    """A request: `request(Evaluator.held_out, candidate)`, answered by the scores.
+    """A request such as `request(Evaluator.held_out, candidate)`, whose answer is the scores.
 
     Args:
-        function: a method of `Evaluator`, or a function of a module that takes an evaluator first.
+        function: a method of `Evaluator`, or a module's function whose first argument is an evaluator.
     """
     return Request(function, arguments)
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A candidate's plan, and its measurement where it has one."""
+    """A candidate's plan, and its measurement if it was measured."""
 
     memory: MemoryFigures
     macs: int
     plan_json: str
     measurement: Measurement | None = None
-    """None where it was not measured, or not to the end."""
+    """None if it was not measured, or not on all images."""
     bound: Bound | None = None
     early: Early | None = None
-    """Both as in `reports.record.Trial`."""
+    """`bound` and `early` are those of `reports.record.Trial`."""
 
 
 def evaluated(
     evaluator: Evaluator, candidate: Candidate, limits: Mapping[str, float], screen: Screen | None
 ) -> Evaluated:
-    """Plan a candidate, and measure it unless its plan is over a limit, or it is dominated.
+    """Plan a candidate, and measure it unless its plan exceeds a limit or screening ends it.
 
     Args:
-        limits: by the names of `sweeps.config.constraints.PLANNED`.
+        limits: limits by the names of `sweeps.config.constraints.PLANNED`.
     """
     plan = evaluator.plan_candidate(candidate)
     memory = MemoryFigures.of_plan(plan)
@@ -90,14 +90,14 @@ def evaluated(
 
 
 def costs_of_plan(evaluator: Evaluator, candidate: Candidate) -> dict[str, float]:
-    """What a candidate costs by its plan: `sweeps.config.constraints.planned_costs`."""
+    """The planned costs of a candidate, see `sweeps.config.constraints.planned_costs`."""
     plan = evaluator.plan_candidate(candidate)
     return planned_costs(MemoryFigures.of_plan(plan), plan.macs)
 
 
 @dataclass(frozen=True, eq=False)
 class ShownImage:
-    """A search image, and what candidates make of it."""
+    """A search image with its label and the predictions of candidates."""
 
     image_id: str
     image: np.ndarray
@@ -105,7 +105,7 @@ class ShownImage:
     label: np.ndarray
     """uint8 (H, W)."""
     predictions: tuple[np.ndarray, ...]
-    """uint8 (H, W) for each candidate."""
+    """Predicted classes, uint8 (H, W), for each candidate."""
 
 
 def shown_image(evaluator: Evaluator, image_index: int, candidates: tuple[Candidate, ...]) -> ShownImage:

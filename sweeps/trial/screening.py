@@ -1,13 +1,13 @@
-"""Screening: what is known of a candidate before it is measured, and whether it can still reach the front.
+"""Screening: ending candidates early that are predicted not to reach the front.
 
-Two bounds, both of which may be wrong, so a random share of what they would end is run all the same:
+Both bounds may be wrong, so a random share of the candidates they would end is measured nevertheless:
 
-- **Before training.** A network of fewer bits or more sparsity is taken to score at most what the same network at
-  higher precision or lower sparsity scored, plus a margin (noise: 8 bits may beat float). A candidate is dominated
-  where a trial that costs no more already scores that.
-- **While scoring.** After a part of the images, the difference to the best trial that costs no more is bounded by
-  paired bootstrap over those images; where even its upper end is below zero, the rest is not scored. This is
-  racing (Maron & Moore 1994, "Hoeffding races", NeurIPS 6) with the bootstrap in place of Hoeffding's inequality.
+- **Before training.** A network of fewer bits or more sparsity is assumed to score at most the mIoU of the same network
+  at higher precision or lower sparsity, plus a margin (noise: 8 bits may beat float). The candidate is ended if a trial
+  of no higher cost reaches this bound.
+- **While scoring.** After a part of the images, the difference in mIoU to the best trial of no higher cost is bounded
+  by paired bootstrap over those images; if its upper end is below zero, the rest is not scored. This is racing (Maron &
+  Moore 1994, "Hoeffding races", NeurIPS 6) with the bootstrap in place of Hoeffding's inequality.
 """
 
 from __future__ import annotations
@@ -28,49 +28,49 @@ from sweeps.config.space import Candidate
 
 RESAMPLES = 1000
 LOOKS = (0.25, 0.5)
-"""Shares of the images after which scoring may end."""
+"""Shares of the images at which interim checks are made."""
 LEAST_SCORED = 8
-"""A look at fewer says nothing."""
+"""Least number of images of an interim check."""
 InterimCheck = Callable[[Scores, int], Early | None]
-"""From the scores of the first images and the number of all: why the rest need not be scored, or None."""
+"""Takes the scores of the first images and the number of all images; returns why to end scoring, or None."""
 
 
 @dataclass(frozen=True)
 class MeasuredTrial:
-    """A measured, feasible trial."""
+    """Costs and scores of a measured, feasible trial."""
 
     number: int
     costs: tuple[float, ...]
-    """The objectives other than mIoU, in their order."""
+    """Objectives other than mIoU, in the study's order."""
     scores: Scores
 
 
 @dataclass(frozen=True)
 class Screen:
-    """What speaks against a candidate when it is asked. Picklable: a worker decides by it."""
+    """The data for screening one candidate, from the trials known when it was asked. Workers get it pickled."""
 
     objectives: tuple[str, ...]
     """Names of the costs, as in `sweeps.config.constraints.PLANNED`."""
     front_trials: tuple[MeasuredTrial, ...]
-    """The front so far, best mIoU first."""
+    """The present front, best mIoU first."""
     source: int | None
-    """The trial that bounds the candidate's mIoU."""
+    """Number of the trial that bounds the candidate's mIoU."""
     bound: float
-    """Most mIoU expected of it, margin included; infinite where nothing bounds it."""
+    """Upper bound of the candidate's mIoU, margin included; infinite without one."""
     miou_needed: float
-    """Least mIoU that keeps `constraints.miou_drop`; -infinity without."""
+    """Least mIoU within `constraints.miou_drop`; -infinity without that limit."""
     audited: bool
-    """Whether this candidate is run even if it is dominated."""
+    """Whether this candidate is measured even if a bound would end it."""
     confidence: float
-    """Of one look while scoring, one-sided."""
+    """One-sided confidence of one interim check."""
 
     def dominating(self, costs: Mapping[str, float]) -> MeasuredTrial | None:
-        """The most accurate trial that is more expensive in nothing."""
+        """The most accurate trial that is not more expensive in any objective."""
         own = [costs[name] for name in self.objectives]
         return next((r for r in self.front_trials if all(a <= b for a, b in zip(r.costs, own, strict=True))), None)
 
     def predicted_bound(self, costs: Mapping[str, float]) -> Bound | None:
-        """Why the candidate, planned at these costs, need not be measured; or None."""
+        """The bound that rules out the candidate with these planned costs, or None."""
         if self.source is None:
             return None
         dominating = self.dominating(costs)
@@ -81,7 +81,7 @@ class Screen:
         return None
 
     def stop_scoring(self, so_far: Scores, images: int, costs: Mapping[str, float]) -> Early | None:
-        """Why a candidate, scored on the first of `images`, need not be scored on the rest; or None."""
+        """The result of an interim check that ends scoring after the first of `images`, or None."""
         dominating = self.dominating(costs)
         if dominating is None:
             return None
@@ -98,7 +98,7 @@ def screen(
     miou_drop: float | None,
     seed: int,
 ) -> Screen:
-    """What the trials told so far say about a candidate. Depends on nothing else, so it is the same in every run."""
+    """The screening data of a candidate, from the trials told before it alone, so that it is the same in every run."""
     measured = [trial for trial in told if trial.state is State.COMPLETE]
     bounds = [
         (trial.measured.scores.miou + (0.0 if equal else options.margin), trial.number)
@@ -128,9 +128,9 @@ def screen(
 
 
 def compare(one: Candidate, other: Candidate) -> tuple[bool, bool]:
-    """(whether `one` keeps at least as much of the network as `other`, whether both are the same network).
+    """(whether `one` has at most the sparsity and at least the bits of `other`, whether both are the same network).
 
-    Tiles change no output, so they play no part.
+    Tiles are ignored, since they change no output.
     """
     a, b = one.compression, other.compression
     if a == b:
@@ -142,9 +142,9 @@ def compare(one: Candidate, other: Candidate) -> tuple[bool, bool]:
 
 
 def upper_difference(part: Scores, dominating: Scores, confidence: float) -> float:
-    """Upper end of `part.miou - dominating.miou` on the images of `part`, one-sided, by paired bootstrap.
+    """One-sided upper bound of `part.miou - dominating.miou` on the images of `part`, by paired bootstrap.
 
-    Classes that none of these images labels say nothing yet and are left out.
+    Classes without a label in these images are omitted.
     """
     seen = tuple(int(c) for c in np.flatnonzero(part.label_pixels.sum(axis=0)))
     scored = tuple(c for c in dominating.scored_classes if c in seen)
@@ -156,7 +156,7 @@ def upper_difference(part: Scores, dominating: Scores, confidence: float) -> flo
 
 
 def pruning_reason(bound: Bound | None, early: Early | None) -> str | None:
-    """In words, why a candidate was not measured, or not to the end."""
+    """A text that says why a candidate was not measured, or not on all images."""
     if bound is not None:
         most = f"is expected to score at most {bound.miou:.4f} (by trial-{bound.source:03d} and the margin)"
         if bound.dominating is None:
@@ -173,14 +173,14 @@ def pruning_reason(bound: Bound | None, early: Early | None) -> str | None:
 
 
 def looks(images: int, batch: int) -> list[int]:
-    """After how many of the images scoring may end: whole batches, so that no image is scored in another batch than
-    it would be without a look."""
+    """Numbers of images at which interim checks are made: whole batches, so that the batch of an image does not depend
+    on the checks."""
     ends = {-(-max(LEAST_SCORED, round(share * images)) // batch) * batch for share in LOOKS}
     return sorted(end for end in ends if end < images)
 
 
 def _front(front_trials: Sequence[MeasuredTrial]) -> tuple[MeasuredTrial, ...]:
-    """Those that no other dominates, best mIoU first."""
+    """The non-dominated trials, best mIoU first."""
     points = [FrontPoint(r.number, r.scores.miou, r.costs[0], *r.costs[1:]) for r in front_trials]
     numbers = [equal[0].number for equal in pareto_front(points)]
     front = [dominating for dominating in front_trials if dominating.number in numbers]

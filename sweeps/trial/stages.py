@@ -1,6 +1,6 @@
-"""The stages a candidate passes through, each answered from the cache where it was computed before.
+"""The stages of a candidate, each cached.
 
-baseline -> prune + fine-tune -> equalise, calibrate -> quantize, learn the rounding, train through it -> score
+baseline -> prune + fine-tune -> equalize, calibrate -> quantize, AdaRound, QAT -> score
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def compressed(compression: Compression, context: Context) -> Network:
 
 
 def _quantized(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths, context: Context) -> QuantizedNetwork:
-    """Nearest rounding, then what the configuration asks for on top of it: learned rounding, training through it."""
+    """Round to nearest, then apply AdaRound and quantization-aware training (QAT) as configured."""
     options = context.config.quantization
     network = quantize(checkpoint, ranges, bits, Clipping(options.clipping, options.percentile))
     if options.rounding == "learned" and any(bits.weights_of(name) < EXACT_ENOUGH for name in network.kernels):
@@ -74,7 +74,7 @@ def _quantized(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
             parse_network,
         )  # fmt: skip
     if options.aware_steps:
-        from deeplab.quantization_aware import (  # brings in tfmot: seconds, for those who ask for it
+        from deeplab.quantization_aware import (  # loads tfmot, which takes seconds
             QatOptions,
             train_qat,
         )
@@ -154,7 +154,8 @@ def scores(network: Network, context: Context, use: str) -> Scores:
 
 
 def scores_until(network: Network, context: Context, use: str, check: InterimCheck) -> Scores | Early:
-    """The same, looked at on the way: what was scored before it stopped is not scored again by one who goes on."""
+    """Scores of a network with interim checks, one of which may end it. Each part is cached, so that scoring an ended
+    network again continues there."""
     split: Split = getattr(context.images, use)
     whole: Scores | None = None
     ends = [*looks(len(split), simulator(network.spec).batch_size), len(split)]
@@ -180,7 +181,7 @@ def _part_scores(network: Network, context: Context, use: str, start: int, end: 
 
 
 def planned(spec: NetworkSpec, compression: Compression, tile_count: int, context: Context) -> Plan:
-    """Plan of a network that does not exist yet, from shapes and bit-widths alone."""
+    """Plan of a network before training, from shapes and bit-widths alone."""
     return plan_of(lower_untrained(spec, compression, context.config.study), tile_count, context)
 
 
@@ -208,7 +209,7 @@ def _identity(network: Network) -> str:
 
 
 def parameters(network: Network) -> int:
-    """Weights and biases, zeros included."""
+    """Number of weights and biases, zeros included."""
     if isinstance(network, Checkpoint):
         return network.parameters
     return sum(array.size for arrays in (network.kernels, network.biases) for array in arrays.values())

@@ -1,4 +1,4 @@
-"""What a worker process does: open an evaluator once, then answer requests, one candidate after another."""
+"""A worker process: it opens an evaluator once, then answers requests."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sweeps.trial.requests import Request
 def open_worker(
     config: SweepConfig, open_evaluator: OpenEvaluator, digests: Mapping[str, str] | None = None
 ) -> Callable[[Request[object]], object]:
-    """Open an evaluator (and load TensorFlow with it) and return the function that answers requests.
+    """Open an evaluator, which loads TensorFlow, and return the function that answers requests.
 
     Args:
-        digests: of the inputs that the study is measured on, see `fingerprints.Inputs`; None: they are not compared.
+        digests: digests of the study's inputs, see `fingerprints.Inputs`; None: inputs are not compared.
     """
-    # Threads that wait for cores which other workers hold cost more than they bring.
+    # More threads than cores, over all workers, are slower.
     threads = config.search.threads or max(1, (os.cpu_count() or 1) // config.search.workers)
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
-    stage_code.running()  # source that changes from here on is not what this process runs
+    stage_code.running()  # later changes of source files are noticed
     evaluator = open_evaluator(config)
-    threadpool_limits(threads, user_api="blas")  # of the libraries that the evaluator has loaded, too
+    threadpool_limits(threads, user_api="blas")  # after loading, so that it covers the evaluator's libraries
     if digests is not None:
         evaluator.require_inputs(digests)
     return lambda request: request.answer(evaluator)

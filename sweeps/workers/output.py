@@ -1,7 +1,7 @@
-"""Standard output that may end before the command does: a closed pipe, a closed terminal, a full disk.
+"""Standard output that may be lost before the command ends: a closed pipe, a closed terminal, a full disk.
 
-A command that lists something then ends, as every program does that writes into a closed pipe. A study ends as on
-SIGTERM: its running trials finish, and nothing is lost.
+A command that only prints then ends, as programs do on SIGPIPE. A study ends as on SIGTERM: its running trials finish,
+and nothing is lost.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TextIO
 from evaluation.errors import UserError
 
 CLOSED_PIPE_STATUS = 128 + 13
-"""As a shell reports a program that SIGPIPE ended."""
+"""Exit status that a shell reports for a program ended by SIGPIPE."""
 
 
 class Output(io.TextIOBase):
-    """A text stream for a console; once it cannot be written to, `on_loss` is called and the rest is dropped."""
+    """A text stream for a console. At the first failed write `on_loss` is called; further text is dropped."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
@@ -30,7 +30,7 @@ class Output(io.TextIOBase):
 
     @contextmanager
     def losing(self, on_loss: Callable[[OSError], None]) -> Iterator[None]:
-        """Inside, a loss calls `on_loss`."""
+        """Inside, `on_loss` is called when the output is lost."""
         former, self.on_loss = self.on_loss, on_loss
         try:
             yield
@@ -67,7 +67,7 @@ class Output(io.TextIOBase):
 
     def _lose(self, error: OSError) -> None:
         self._lost = True
-        with suppress(OSError, ValueError):  # what is buffered must go somewhere when the interpreter ends
+        with suppress(OSError, ValueError):  # Python flushes its buffer at exit
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
@@ -78,7 +78,7 @@ def end_listing(error: OSError) -> None:
     """End a command that only prints.
 
     Raises:
-        SystemExit: nobody reads on.
+        SystemExit: the pipe is closed.
         UserError: the output cannot be written.
     """
     if error.errno == errno.EPIPE:
@@ -87,6 +87,6 @@ def end_listing(error: OSError) -> None:
 
 
 def say_on_stderr(line: str) -> None:
-    """A line that may matter, where anybody can still read it."""
+    """Print a line to stderr, ignoring errors."""
     with suppress(OSError, ValueError, AttributeError):
         print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""Warm worker processes under supervision: one that crashes, hangs or is killed costs its request and is replaced.
+"""Supervised worker processes: one that crashes, hangs or is killed loses only its request, and is replaced.
 
-`concurrent.futures.ProcessPoolExecutor` would not do: one hard crash breaks the pool for every later task.
+`concurrent.futures.ProcessPoolExecutor` is not used, because one hard crash breaks it for all later tasks.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from sweeps.workers.worker_pool import (
 
 ORPHAN_CHECK_S = 0.5
 FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP)
-"""Signals that reach the whole group; only the parent decides what they mean."""
+"""Signals that a terminal sends to the whole process group; only the parent handles them."""
 
 
 class ProcessPool:
-    """Hands requests to `workers` processes, first come, first served.
+    """Distributes requests to `workers` processes in the order of `submit`.
 
     Args:
-        open_handler: called once in every worker; picklable.
-        workers: processes.
-        log: file that takes the workers' stdout and stderr.
-        limits: see `Limits`; what a worker started, such as a compiler, is not counted as its memory.
+        open_handler: called once in every worker; must be picklable.
+        workers: number of processes.
+        log: file for the workers' stdout and stderr.
+        limits: see `Limits`; memory of a worker's children, such as compilers, does not count.
     """
 
     def __init__(self, open_handler: Callable[[], Handler], workers: int, log: Path, limits: Limits) -> None:
@@ -61,7 +61,7 @@ class ProcessPool:
         self._hand_out()
 
     def withdraw(self) -> list[Hashable]:
-        """Take back what no worker has begun; returns its keys."""
+        """Remove the requests that no worker has begun; returns their keys."""
         keys = [task.key for task in self._queue]
         self._queue.clear()
         return keys
@@ -71,12 +71,12 @@ class ProcessPool:
         return bool(self._queue) or any(worker.task is not None for worker in self._workers)
 
     def poll(self, timeout_s: float) -> list[Answer]:
-        """Answers that arrive within the time; returns with the first.
+        """Wait up to `timeout_s` for answers; returns as soon as there are any.
 
         Raises:
-            UserError: a worker found a mistake of the user's (it ends the sweep), or workers cannot start at all.
+            UserError: a worker found an error of the user's, which ends the sweep, or workers cannot start.
         """
-        self._hand_out()  # not before what came last was written down
+        self._hand_out()  # here, after the caller has written the last answers to the journal
         ready = wait([worker.connection for worker in self._workers], timeout_s)
         answers = []
         for index, worker in enumerate(self._workers):
@@ -131,7 +131,7 @@ class ProcessPool:
             if self._failed_starts >= STARTS_WITHOUT_SUCCESS:
                 raise UserError(f"workers end while they start ({how}); see {self._log}")
             self._replace(index)
-            if task is not None:  # it was never begun
+            if task is not None:  # the worker had not begun it
                 self._queue.appendleft(task)
             return []
         answers = []
@@ -155,7 +155,7 @@ class ProcessPool:
                 worker.give(self._queue.popleft())
 
     def close(self) -> None:
-        """End all workers at once; what they were doing is lost."""
+        """Kill all workers; their requests are lost."""
         for worker in self._workers:
             worker.kill()
 
@@ -167,7 +167,7 @@ class ProcessPool:
 
 
 class _Worker:
-    """One process, its pipe, and the request it holds."""
+    """One process, its pipe, and its current request."""
 
     def __init__(self, open_handler: Callable[[], Handler], log: Path) -> None:
         # spawn: TensorFlow does not survive a fork.
@@ -184,11 +184,11 @@ class _Worker:
 
     def give(self, task: Task) -> None:
         self.task, self.since = task, time.monotonic()
-        with contextlib.suppress(OSError):  # it has just died; the next poll sees its end of the pipe
+        with contextlib.suppress(OSError):  # it has just died, which the next poll notices
             self.connection.send(task.request)
 
     def memory(self) -> int:
-        """Resident bytes; 0 once it has ended."""
+        """Resident memory in bytes; 0 once the process has ended."""
         try:
             resident: int = psutil.Process(self.process.pid).memory_info().rss
         except psutil.Error:
@@ -196,7 +196,7 @@ class _Worker:
         return resident
 
     def answer(self, value: object) -> Answer:
-        """The answer to the request that it holds, which it then does no longer."""
+        """The answer to the current request; the worker is idle afterwards."""
         assert self.task is not None, "it was given a request"
         answer = Answer(self.task.key, value, time.monotonic() - self.since)
         self.task = None
@@ -213,10 +213,9 @@ class _Worker:
 
 @contextlib.contextmanager
 def _held_back(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """Inside, these signals wait; so they do in a process that is started, until it says otherwise.
+    """Block signals inside; a process started meanwhile inherits that.
 
-    `multiprocessing` starts its resource tracker with the first process, and lets SIGINT through again when it has: it
-    is started before.
+    The resource tracker is started before, because `multiprocessing` unblocks SIGINT when it starts it.
     """
     resource_tracker.ensure_running()
     former = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
@@ -227,7 +226,7 @@ def _held_back(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
 
 
 def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path, parent: int) -> None:
-    """The life of a worker process."""
+    """The main function of a worker process."""
     for number in FROM_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, FROM_TERMINAL)
@@ -253,7 +252,7 @@ def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path
 
 
 def _end_with(parent: int) -> None:
-    """A killed parent cannot tell its workers; they look."""
+    """Exit when the parent has died: a killed parent cannot end its workers."""
     while os.getppid() == parent:
         time.sleep(ORPHAN_CHECK_S)
     os._exit(1)

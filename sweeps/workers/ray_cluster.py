@@ -1,8 +1,8 @@
-"""Joining a Ray cluster, or starting one that nobody else can reach.
+"""Joining a Ray cluster, or starting a private one.
 
-Whoever reaches a Ray cluster runs code on it. One that is started here listens on 127.0.0.1 alone and demands a token
-(https://docs.ray.io/en/latest/ray-security/token-auth.html); for one that runs already, the user's token is sent where
-there is one.
+Any client that reaches a Ray cluster can run code on it. A cluster started here listens on 127.0.0.1 only and requires
+a token (https://docs.ray.io/en/latest/ray-security/token-auth.html); a running cluster gets the user's token if there
+is one.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from evaluation.errors import UserError
 INSTALL = "executor.kind: ray is not installed; add it with: pip install 'petitlab[cluster]' -c constraints.txt"
 MODE, TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Set to 0, Ray takes 127.0.0.1 for this machine's address on every system, and listens on it alone. Given as
-`_node_ip_address`, 127.0.0.1 is replaced by the address of the network (`ray._private.services`, Ray 2.60)."""
+"""With 0, Ray uses 127.0.0.1 as this machine's address on every system, and listens on it only. As `_node_ip_address`,
+127.0.0.1 would be replaced by the network address (`ray._private.services`, Ray 2.60)."""
 ANSWER_S = 10.0
 
 
 class Cluster:
-    """Ray, connected. What was put into the environment for it is taken out by `close`.
+    """A connection to Ray. `close` restores the environment variables.
 
     Args:
-        address: "auto", HOST:PORT or ray://HOST:PORT of a running cluster; None starts one here.
-        runtime_env: of its workers.
+        address: "auto", HOST:PORT or ray://HOST:PORT of a running cluster; None: one is started here.
+        runtime_env: runtime environment of its workers.
 
     Raises:
         UserError: Ray is not installed, nothing answers at the address, or it refuses this user.
@@ -62,7 +62,7 @@ class Cluster:
         os.environ.setdefault(MODE, "token")
         ray = _imported()
         if os.environ[MODE] == "token" and not _has_token(ray):
-            # Not `ray get-auth-token --generate`: a token at home would be demanded by every later `ray start`.
+            # Not `ray get-auth-token --generate`: every later `ray start` would require that token too.
             os.environ[TOKEN] = secrets.token_hex(32)
             _read_environment(ray)
         ray.init(address="local", runtime_env=runtime_env, include_dashboard=False, **_QUIET)
@@ -78,7 +78,7 @@ class Cluster:
             raise UserError(f"executor.address: {address!r} is no address; write auto, HOST:PORT or ray://HOST:PORT")
         ray = _imported()
         if MODE not in os.environ and _has_token(ray):
-            os.environ[MODE] = "token"  # a cluster that demands none takes it, too
+            os.environ[MODE] = "token"  # a cluster without authentication accepts it too
             _read_environment(ray)
         try:
             if named and where == address:
@@ -105,7 +105,7 @@ def _imported() -> ModuleType:
 
 
 def _read_environment(ray: ModuleType) -> None:
-    """Ray reads these variables when it is imported."""
+    """Let Ray read the environment variables again, which it does at import only."""
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # Ray's stub of this module leaves them out
 
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = os.environ.get(LOOPBACK_ONLY) != "0"
@@ -129,7 +129,7 @@ def _check_port(address: str, host: str, port: int) -> None:
 
 
 def _check_cluster(ray: ModuleType, address: str) -> None:
-    """Ask the cluster something: `ray.init` says the same of every failure, and after 20 to 80 s."""
+    """Connect to the cluster: `ray.init` has one message for all failures, after 20 to 80 s."""
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # Ray's stub of this module leaves it out
 
     found: list[BaseException | None] = []

@@ -1,6 +1,6 @@
-"""Workers on the machines of a Ray cluster: one actor each, warm over many trials, replaced when it or its node dies.
+"""Workers on the machines of a Ray cluster: one actor each, kept over many trials, and replaced if it or its node dies.
 
-One parent asks, tells and writes; only `evaluate` runs elsewhere, on machines that see the same files.
+Only evaluations run in actors, on machines with access to the same files; the parent asks, tells and writes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sweeps.workers.worker_pool import (
 
 
 class _RayWorker:
-    """The actor. It opens its handler once, at the first call."""
+    """The actor; its handler is opened once, by `open`."""
 
     def __init__(self, open_handler: Callable[[], Handler]) -> None:
         self._open_handler = open_handler
@@ -61,18 +61,18 @@ class _RayWorker:
 
 @dataclass
 class _Slot:
-    """One actor and what it does."""
+    """One actor and its current call."""
 
     actor: Any
     reference: Any
-    """Of the call that runs."""
+    """Ray's reference of the running call, or None."""
     ready: bool = False
     task: Task | None = None
     answered: int = 0
     since: float = field(default_factory=time.monotonic)
 
     def answer(self, value: object) -> Answer:
-        """The answer to the request that it holds, which it then does no longer."""
+        """The answer to the current request; the actor is idle afterwards."""
         assert self.task is not None, "it was given a request"
         answer = Answer(self.task.key, value, time.monotonic() - self.since)
         self.task = None
@@ -80,15 +80,15 @@ class _Slot:
 
 
 class RayPool:
-    """See `sweeps.workers.worker_pool.WorkerPool`.
+    """A `sweeps.workers.worker_pool.WorkerPool` of Ray actors.
 
     Args:
-        open_handler: called once in every actor; picklable.
-        workers: actors.
-        log: file that takes the reasons of lost actors; what they print is in Ray's own logs.
-        limits: see `Limits`; memory is looked at between requests, Ray's memory monitor sees to it meanwhile.
-        address: of a running cluster ("auto": the one of this machine); None starts one here.
-        cpus, gpus: what an actor reserves.
+        open_handler: called once in every actor; must be picklable.
+        workers: number of actors.
+        log: file for the reasons of lost actors; their output is in Ray's own logs.
+        limits: see `Limits`; memory is checked between requests, and by Ray's memory monitor during them.
+        address: address of a running cluster ("auto": that of this machine); None: one is started here.
+        cpus, gpus: resources that each actor reserves.
 
     Raises:
         UserError: see `sweeps.workers.ray_cluster.Cluster`.
@@ -106,7 +106,7 @@ class RayPool:
         gpus: float = 0.0,
     ) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
-        # What a spawned process inherits, an actor is told.
+        # Actors do not inherit the path, as spawned processes do.
         self._cluster = Cluster(address, {"env_vars": {"PYTHONPATH": paths}})
         self._ray, self._log, self._limits = self._cluster.ray, log, limits
         self._open_handler, self._cpus, self._gpus = open_handler, cpus, gpus
@@ -130,7 +130,7 @@ class RayPool:
         return keys
 
     def poll(self, timeout_s: float) -> list[Answer]:
-        self._hand_out()  # not before what came last was written down
+        self._hand_out()  # here, after the caller has written the last answers to the journal
         busy = {slot.reference: index for index, slot in enumerate(self._slots) if slot.reference is not None}
         ready, _ = self._ray.wait(list(busy), num_returns=1, timeout=timeout_s) if busy else ([], [])
         answers: list[Answer] = []
@@ -185,7 +185,7 @@ class RayPool:
         return resident > self._limits.memory_bytes
 
     def _lost(self, index: int, error: Exception) -> list[Answer]:
-        """The actor died, was killed for memory, or its node is gone."""
+        """Handle the loss of an actor: it died, was killed for memory, or its node is gone."""
         slot, reason = self._slots[index], str(error).strip().splitlines()[0]
         with self._log.open("a") as log:
             log.write(f"{type(error).__name__}: {error}\n")

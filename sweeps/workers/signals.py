@@ -1,6 +1,6 @@
-"""What ends a sweep before its budget is spent: a signal, or an output that nobody reads any more.
+"""Early ends of a sweep: signals, and the loss of its output.
 
-The first signal lets the running trials finish, the second ends them.
+After the first signal the running trials finish; the second ends them.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StoppedAtOnceError(UserError):
-    """A second signal came: nothing is waited for."""
+    """A second signal was received; nothing is waited for."""
 
     def __init__(self) -> None:
         super().__init__("stopped at once; what had finished is kept: go on with --resume")
 
 
 class _AtOnce(KeyboardInterrupt):
-    """On its way from a signal's handler. No `Exception`: a library in whose midst it is raised would wrap it in one of
-    its own, as SQLAlchemy does."""
+    """Raised by the signal handler. Not an `Exception`: libraries such as SQLAlchemy would wrap it in one of their
+    own."""
 
 
 def _silence_libraries() -> None:
-    """From now on a library that the end interrupts says nothing about it; the process is about to end.
+    """Suppress the messages of libraries that the end of the process interrupts.
 
-    SQLAlchemy, for one, logs the traceback of a cursor that it cannot close any more, and Python prints what a
-    finalizer raises.
+    SQLAlchemy, for example, logs the traceback of a cursor that it cannot close, and Python prints errors of
+    finalizers.
     """
     logging.disable(logging.CRITICAL)
     sys.unraisablehook = lambda _: None
@@ -44,22 +44,22 @@ def _silence_libraries() -> None:
 
 @dataclass
 class Stop:
-    """What has been asked for: once, the running trials finish; twice, they end."""
+    """Number of requests to stop: after one the running trials finish, after two they are ended."""
 
     asked: int = 0
     reason: str = "stopped by a signal"
 
     def check(self) -> None:
-        """End at once where two signals came, but a finalizer or a callback swallowed what the handler raised."""
+        """End at once after a second signal; a finalizer or callback may have swallowed the handler's exception."""
         if self.asked > 1:
             raise _AtOnce
 
     @contextmanager
     def on_signals(self, notify: Callable[[str], None]) -> Iterator[Stop]:
-        """Inside, signals ask for a stop. SIGHUP stays ignored where it is (`nohup`).
+        """Inside, signals request a stop. SIGHUP stays ignored if it is (`nohup`).
 
         Raises:
-            StoppedAtOnceError: a second signal came.
+            StoppedAtOnceError: a second signal was received.
         """
 
         def handle(number: int, _: object) -> None:
@@ -81,7 +81,7 @@ class Stop:
 
     @contextmanager
     def on_lost_output(self, console: Console) -> Iterator[None]:
-        """Inside, an output that cannot be written asks for a stop, as one signal does."""
+        """Inside, an output that cannot be written requests a stop, as one signal does."""
 
         def lost(error: OSError) -> None:
             if not self.asked:

@@ -1,4 +1,4 @@
-"""Starting the workers of a sweep, as its configuration asks for them."""
+"""Starting the workers that a configuration describes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ OpenWorkers = Callable[[SweepConfig, OpenEvaluator, Path, Inputs | None], Worker
 def open_workers(
     config: SweepConfig, open_evaluator: OpenEvaluator, log: Path, inputs: Inputs | None = None
 ) -> WorkerPool:
-    """The workers of a sweep, here or on a cluster. One that finds other `inputs` than these ends the sweep."""
+    """Start the workers, on this machine or a cluster. A worker that reads other inputs than `inputs` ends the
+    sweep."""
     search, executor = config.search, config.executor
     memory_bytes = None if search.worker_memory_mb is None else search.worker_memory_mb * 1e6
     limits = Limits(search.trial_seconds, memory_bytes, search.worker_trials, search.retries)

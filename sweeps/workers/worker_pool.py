@@ -1,4 +1,4 @@
-"""What answers the engine's requests: processes of this machine (`process_pool`) or of a Ray cluster (`ray_pool`)."""
+"""The interface of worker pools: processes of this machine (`process_pool`) or actors of Ray (`ray_pool`)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from evaluation.errors import UserError
 from sweeps.trial.requests import Request
 
 Handler = Callable[[Request[object]], object]
-"""Answers one request; lives in a worker, with whatever it keeps warm."""
+"""Answers one request in a worker; it may keep state between requests."""
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 POLL_S = 0.5
 STARTS_WITHOUT_SUCCESS = 3
 START_LIMIT_S = 300.0
-"""For opening the context, which is no trial's time: importing TensorFlow takes up to 22 s on a busy machine."""
+"""Seconds for starting a worker, not counted as a trial's: importing TensorFlow takes up to 22 s on a busy machine."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A request, and the key that its answer is to carry."""
+    """A request, and the key of its answer."""
 
     key: Hashable
     request: Request[object]
@@ -45,41 +45,41 @@ class Failure:
 class Answer:
     key: Hashable
     value: object
-    """What the handler returned, or a `Failure`."""
+    """The handler's result, or a `Failure`."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a worker may take."""
+    """Limits of a worker."""
 
     seconds: float
-    """A request that takes longer is ended with its worker."""
+    """Longest time of a request; a worker that exceeds it is ended."""
     memory_bytes: float | None = None
-    """A worker that holds more resident memory is ended with its request."""
+    """Most resident memory; a worker that exceeds it is ended."""
     requests_each: int | None = None
-    """Answers after which a worker is replaced."""
+    """Number of answers after which a worker is replaced."""
     retries: int = 0
-    """How often a request is tried again whose worker died of something else than a limit."""
+    """Retries of a request whose worker died for another reason than a limit."""
 
 
 class WorkerPool(Protocol):
-    """Hands requests to workers, first come, first served; a worker that dies costs at most its request."""
+    """Distributes requests to workers in the order of `submit`; a worker that dies loses at most its request."""
 
     def submit(self, key: Hashable, request: Request[object]) -> None: ...
 
     def withdraw(self) -> list[Hashable]:
-        """Take back what no worker has begun; returns its keys."""
+        """Remove the requests that no worker has begun; returns their keys."""
 
     def poll(self, timeout_s: float) -> list[Answer]:
-        """Answers that arrive within the time; returns with the first.
+        """Wait up to `timeout_s` for answers; returns as soon as there are any.
 
         Raises:
-            UserError: a worker found a mistake of the user's (it ends the sweep), or workers cannot start at all.
+            UserError: a worker found an error of the user's, which ends the sweep, or workers cannot start.
         """
 
     def close(self) -> None:
-        """End all workers at once; what they were doing is lost."""
+        """Kill all workers; their requests are lost."""
 
     def __enter__(self) -> WorkerPool: ...
 
@@ -90,14 +90,14 @@ Response = tuple[Literal["answer"], object] | tuple[Literal["user error"], str]
 
 
 def respond(handler: Handler, request: Request[object]) -> Response:
-    """What a worker sends back: ("answer", value or `Failure`), or ("user error", its message)."""
+    """The response of a worker: ("answer", value or `Failure`), or ("user error", message)."""
     try:
         return "answer", handler(request)
     except UserError as error:
         return "user error", str(error)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            # Every other request would fail alike; none of them is to blame.
+            # It ends the sweep: every other request would fail in the same way.
             return "user error", f"a worker finds no space on the disk ({error.filename or 'temporary files'})"
         text = masked(traceback.format_exc())
         print(text, file=sys.stderr, flush=True)
@@ -105,14 +105,14 @@ def respond(handler: Handler, request: Request[object]) -> Response:
 
 
 def ask_all(executor: WorkerPool, requests: Mapping[K, Request[T]]) -> dict[K, T | Failure]:
-    """Answers of all requests, by key; a lost one is a `Failure`."""
+    """Submit all requests and wait for their answers, by key; a lost request has a `Failure`."""
     for key, request in requests.items():
         executor.submit(key, request)
     return answers_to(executor, requests)
 
 
 def answers_to(executor: WorkerPool, requests: Mapping[K, Request[T]]) -> dict[K, T | Failure]:
-    """Answers of requests that were handed in, by key."""
+    """Wait for the answers of submitted requests, by key."""
     answers: dict[K, T | Failure] = {}
     while len(answers) < len(requests):
         answers |= arrived(executor, requests)
@@ -120,8 +120,8 @@ def answers_to(executor: WorkerPool, requests: Mapping[K, Request[T]]) -> dict[K
 
 
 def arrived(executor: WorkerPool, requests: Mapping[K, Request[T]]) -> dict[K, T | Failure]:
-    """What is answered within `POLL_S` of requests that were handed in, by key. Answers to others are dropped: the
-    preparation of trials may still be under way, and answer in between."""
+    """The answers within `POLL_S` to submitted requests, by key. Answers to others, such as the preparation of trials,
+    are dropped."""
     wanted: Mapping[Hashable, K] = {key: key for key in requests}
     answers = [answer for answer in executor.poll(POLL_S) if answer.key in wanted]
     return {wanted[answer.key]: cast("T | Failure", answer.value) for answer in answers}
