@@ -1,4 +1,4 @@
-"""From the record of a study to its figures and its PDF."""
+"""Reports of a study: record, figures, PDF and HTML."""
 
 from petitlab.namesakes import claim
 

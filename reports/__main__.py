@@ -1,4 +1,4 @@
-"""Write the report of a study anew: `python -m reports studies/streets`."""
+"""Write the report of a study again: `python -m reports studies/streets`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two studies next to each other: their fronts on one axis, their hypervolumes, and what was not the same.
+"""Comparison of two studies: their fronts on one axis, their hypervolumes, and the differences of their settings.
 
 python -m reports.compare studies/streets studies/streets-narrow
 """
@@ -31,19 +31,19 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is the same of two studies and what is not, as text."""
+    """The comparison of two studies as text."""
 
     names: tuple[str, str]
     summary: tuple[tuple[str, str, str], ...]
-    """(what, in the first, in the second)."""
+    """Rows (quantity, value in the first, value in the second)."""
     changed: tuple[tuple[str, str, str], ...]
-    """Configuration, data and code that differ: (key, in the first, in the second)."""
+    """Differences of configuration, data and code: rows (key, value in the first, value in the second)."""
     verdict: str
     """One or two sentences."""
 
 
 def compare(first: StudyRecord, second: StudyRecord, names: tuple[str, str]) -> Comparison:
-    """Both on one reference: the larger of the two baselines' memory, so that the hypervolumes can be compared."""
+    """Compare two studies. Both hypervolumes have one reference, the larger of the two baselines' memory."""
     volumes = _hypervolumes(first, second)
 
     def row(what: str, of: Callable[[StudyRecord], str]) -> tuple[str, str, str]:
@@ -63,7 +63,7 @@ def compare(first: StudyRecord, second: StudyRecord, names: tuple[str, str]) -> 
 
 
 def _hypervolumes(first: StudyRecord, second: StudyRecord) -> tuple[float, float] | None:
-    """Of both fronts, in one box; None where neither has a baseline."""
+    """The hypervolumes of both fronts in one box; None where neither study has a baseline."""
     reference = max(_baseline_bytes(first), _baseline_bytes(second))
     if not reference:
         return None
@@ -86,20 +86,20 @@ def _described(trial: Trial | None) -> str:
 
 
 def _chosen(record: StudyRecord) -> str:
-    """The selected configuration, and its program where that is not within plan."""
+    """The selected configuration, with a note if its program exceeds its plan."""
     status = PlanStatus.WITHIN if record.chosen is None else plan_status(record.executions.get(record.chosen))
     return _described(record.choice) + {"no": " (exceeds plan)"}.get(status.value, "")
 
 
 def _programs(record: StudyRecord) -> str:
-    """ "12 within plan", "2 within plan, 10 exceed plan", "12 not run"."""
+    """Counts by plan status: "12 within plan", "2 within plan, 10 exceed plan", "12 not run"."""
     counts = Counter(plan_status(record.executions.get(equal[0])) for equal in record.front)
     words = {PlanStatus.WITHIN: "within plan", PlanStatus.EXCEEDED: "exceed plan", PlanStatus.NOT_RUN: "not run"}
     return ", ".join(f"{counts[status]} {word}" for status, word in words.items() if counts[status]) or "none"
 
 
 def _changes(first: StudyRecord, second: StudyRecord) -> list[tuple[str, str, str]]:
-    """Every key that differs, but for names and places."""
+    """The differing keys, without names and paths."""
     sides = []
     for record in (first, second):
         environment, data = record.environment, record.data
@@ -136,7 +136,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def _verdict(
     first: StudyRecord, second: StudyRecord, names: tuple[str, str], volumes: tuple[float, float] | None
 ) -> str:
-    """Which front dominates more, and whether the two choices differ by more than chance."""
+    """Sentences on which front dominates more, and on the difference of the selected configurations in mIoU."""
     said = []
     if volumes is not None and volumes[0] != volumes[1]:
         better, worse = (0, 1) if volumes[0] > volumes[1] else (1, 0)
@@ -156,7 +156,8 @@ def _verdict(
             said.append("The two were not scored on the same images, so their scores cannot be paired.")
         else:
             said.append(
-                f"From the choice of {names[0]} to that of {names[1]} mIoU changes by {fmt.signed(interval.estimate)} "
+                f"From the selected configuration of {names[0]} to that of {names[1]} mIoU changes by "
+                f"{fmt.signed(interval.estimate)} "
                 f"(95 % paired interval {fmt.signed_interval(interval)})."
                 + ("" if interval.is_reliable else f" {UNRELIABLE_NOTE}.")
             )
@@ -164,7 +165,7 @@ def _verdict(
 
 
 def _joint_front(first: StudyRecord, second: StudyRecord) -> tuple[int, int] | None:
-    """How many points of each study's front are left where both are put together; equal points count for both."""
+    """Number of points of each study on the front of both together; equal points count for both."""
     pooled: list[FrontPoint] = []
     sides: list[int] = []
     for side, record in enumerate((first, second)):
@@ -178,18 +179,18 @@ def _joint_front(first: StudyRecord, second: StudyRecord) -> tuple[int, int] | N
 
 
 def comparison_figure(first: StudyRecord, second: StudyRecord, names: tuple[str, str]) -> bytes:
-    """Both fronts as staircases in the plane of peak memory and mIoU, other trials pale."""
+    """Figure of both fronts as staircases in the plane of peak memory and mIoU, other trials pale; SVG."""
     import matplotlib
     from matplotlib.figure import Figure
 
     from evaluation.planner.show.figure_style import STYLE
-    from reports.style import BLUE, ORANGE, VERMILION, WIDTH, grid, log_memory_axis, room_above_and_below, svg
+    from reports.style import BLUE, ORANGE, VERMILION, WIDTH, grid, log_memory_axis, pad_vertical_axis, svg
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
         axes = figure.add_subplot()
-        looks = ((BLUE, "o", "-", VERMILION), (ORANGE, "s", "--", VERMILION))
-        for record, name, (colour, marker, line, chosen) in zip((first, second), names, looks, strict=True):
+        styles = ((BLUE, "o", "-", VERMILION), (ORANGE, "s", "--", VERMILION))
+        for record, name, (colour, marker, line, chosen) in zip((first, second), names, styles, strict=True):
             points = record.feasible_points()
             memory, miou = [p.peak_memory_bytes / 1e6 for p in points], [p.miou for p in points]
             axes.plot(memory, miou, marker, color=colour, alpha=0.3, markersize=4, markeredgewidth=0)
@@ -204,7 +205,7 @@ def comparison_figure(first: StudyRecord, second: StudyRecord, names: tuple[str,
                           label=f"chosen in {name}")  # fmt: skip
         if first.feasible_points() or second.feasible_points():
             log_memory_axis(axes)
-            room_above_and_below(axes)
+            pad_vertical_axis(axes)
             handles, labels = axes.get_legend_handles_labels()
             figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=2)
         axes.set_xlabel("peak memory, MB (logarithmic)")
@@ -240,7 +241,7 @@ def write_comparison(first: StudyRecord, second: StudyRecord, names: tuple[str, 
 
 
 def distinct_names(studies: tuple[Path, Path], records: tuple[StudyRecord, StudyRecord]) -> tuple[str, str]:
-    """What to call the two: their names, or where these are equal, their folders."""
+    """The names of the two studies, or their folders if the names are equal."""
     names = records[0].study, records[1].study
     return names if names[0] != names[1] else (str(studies[0]), str(studies[1]))
 
@@ -248,14 +249,14 @@ def distinct_names(studies: tuple[Path, Path], records: tuple[StudyRecord, Study
 @app.command()
 def main_command(
     first: Annotated[Path, typer.Argument(metavar="A", help="Folder of a study, e.g. studies/streets.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Folder of the other.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Folder of the other study.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="PDF to write.")] = Path(COMPARISON_FILE),
     paper: Annotated[str, typer.Option(help="a4 or letter.")] = "a4",
 ) -> None:
     """Print how two studies differ, and write their fronts on one axis as a PDF.
 
-    Both hypervolumes are taken in one box. What is not the same in configuration, data, code and machine is listed, and
-    the two choices are compared on the images they share.
+    Both hypervolumes have one reference. Differences in configuration, data, code and machine are listed, and the two
+    selected configurations are compared on the images they share.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -265,7 +266,7 @@ def main_command(
     names = distinct_names((first, second), records)
     found = compare(*records, names)
     console = Console(highlight=False)
-    for title, rows in (("", found.summary), ("what was not the same", found.changed)):
+    for title, rows in (("", found.summary), ("differences", found.changed)):
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title or None, title_justify="left")
         for name in ("", *names):
             table.add_column(name, overflow="fold")

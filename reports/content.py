@@ -1,4 +1,4 @@
-"""From the record to what the page says: every sentence and every number as it will stand there."""
+"""The content of the report: every sentence and number of the pages, as text, from the record."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Intervals:
     """mIoU against the baseline."""
     heldout_change: Mapping[int, Interval]
     on_front: Mapping[int, float]
-    """Of every feasible trial: share of the resamples in which it is on the front."""
+    """Share of the resamples in which each feasible trial is on the front."""
 
 
 def intervals(record: StudyRecord) -> Intervals:
-    """Of the front's points (the first of each) and the baseline."""
+    """The intervals of the baseline and of the front's points (the first trial of each)."""
     seed = int(record.config.get("seed", 0))
     baseline = record.baseline
     wanted = {equal[0] for equal in record.front} | ({0} if baseline else set())
@@ -58,12 +58,12 @@ def intervals(record: StudyRecord) -> Intervals:
 
 
 def warnings_of(record: StudyRecord, of: Intervals) -> list[str]:
-    """What a reader must know, worst first: the one list that report, terminal, front.html and MLflow show."""
+    """The warnings, worst first, that report, terminal, front.html and MLflow show."""
     return health(record, of.search_change, of.heldout_change, of.on_front)
 
 
 def content(record: StudyRecord, of: Intervals, timelines: Mapping[int, Timeline]) -> dict[str, Any]:
-    """Everything the template prints, ready-made strings but for layout numbers."""
+    """All content of the template `report.typ`: strings, and numbers for layout."""
     marked = any(not interval.is_reliable for split in (of.search, of.heldout) for interval in split.values())
     return {
         "study": record.study,
@@ -155,12 +155,12 @@ def _answer(record: StudyRecord, of: Intervals) -> dict[str, Any]:
 
 
 def _folder(record: StudyRecord) -> str:
-    """The study's folder as it was written to; records of older versions do not say it."""
+    """The study's folder; records of older versions do not contain it."""
     return record.environment.study_folder or f"studies/{record.study}"
 
 
 def _memory(record: StudyRecord) -> list[dict[str, Any]]:
-    """A row for the baseline and one for the choice: what their peak memory is made of."""
+    """The parts of the peak memory of baseline and selected configuration, a row each."""
     rows = []
     named = [("Baseline", record.baseline), ("Chosen", record.choice)]
     if record.choice is not None and record.choice.number == 0:
@@ -231,7 +231,7 @@ def _counts(record: StudyRecord) -> dict[str, int | str]:
 
 
 def _pruned_how(record: StudyRecord) -> str:
-    """ "3 by a plan over the limit, 5 by the score they could reach at most": why trials were not measured."""
+    """Counts of pruned trials by cause, such as "3 by a plan over a limit, 5 by a bound of their score"."""
     pruned = [trial for trial in record.trials if trial.state is State.PRUNED]
     counts = {
         "by the score they could reach at most": sum(trial.bound is not None for trial in pruned),
@@ -264,7 +264,7 @@ def _high_water(record: StudyRecord, number: int, timeline: Timeline) -> dict[st
 
 
 def _classes(record: StudyRecord) -> list[dict[str, str]]:
-    """The legend of the overlays: the classes that are scored."""
+    """The legend of the overlays: names and colours of the scored classes."""
     if record.data is None or record.baseline is None:
         return []
     data, scored = record.data, record.baseline.measured.scores.scored_classes
@@ -272,7 +272,8 @@ def _classes(record: StudyRecord) -> list[dict[str, str]]:
 
 
 def class_ious(record: StudyRecord) -> tuple[list[str], np.ndarray, np.ndarray] | None:
-    """Names and IoU (float64 (scored,)) of the scored classes for baseline and choice; None without two to compare."""
+    """Names and IoU (float64 (classes,)) of the scored classes for baseline and selected configuration; None unless
+    both exist and differ."""
     if record.baseline is None or record.choice is None or record.data is None or record.chosen == 0:
         return None
     scores = record.baseline.measured.scores

@@ -1,4 +1,4 @@
-"""The memory that was allowed, and what would be had for less or more of it: as the page says it."""
+"""Content of the report on memory budgets: the allowed memory, and the best point under other budgets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BUDGETS_LISTED = 8
 
 
 def budget_sentence(record: StudyRecord, memory: MemoryFigures) -> str:
-    """The memory that was allowed, and what of it stays free."""
+    """A sentence on the allowed memory and its free part."""
     rule, limit = record.config.get("choice", {}), record.config.get("constraints", {}).get("peak_memory_mb")
     allowed = {"The limit": limit, "The budget": rule.get("budget_mb") if rule.get("rule") == "budget" else None}
     given = {word: mb for word, mb in allowed.items() if mb is not None}
     if not given:
-        return "No budget was set: constraints.peak_memory_mb limits the search, choice.budget_mb the choice."
+        return "No budget was set: constraints.peak_memory_mb limits the search, choice.budget_mb the selection."
     said = []
     for word, mb in given.items():
         free = mb * 1e6 - memory.peak_memory_bytes
@@ -54,7 +54,8 @@ def budget_rows(record: StudyRecord) -> list[dict[str, str]]:
 
 
 def round_budgets(smallest_mb: float, largest_mb: float) -> list[float]:
-    """1, 1.5, 2, 3, 5, 7 times powers of ten: from the smallest point on, up to the first that holds the largest."""
+    """Budgets in MB: 1, 1.5, 2, 3, 5, 7 times powers of ten, from the first that fits the smallest point to the first
+    that fits the largest."""
     steps = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
     exponent = math.floor(math.log10(smallest_mb))
     ladder = (float(f"{step}e{power}") for power in range(exponent, exponent + 9) for step in steps)

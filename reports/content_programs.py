@@ -1,4 +1,4 @@
-"""What the C programs of the front's points were seen to do: as the page says it."""
+"""Content of the report on the C programs of the front's points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports.record import StudyRecord
 
 
 def program_rows(record: StudyRecord) -> dict[str, Any]:
-    """What the C programs of the front's points were seen to do, and why some were not run."""
+    """The runs of the C programs of the front's points, a row each, and why some were not run."""
     rows = []
     for numbers in record.front:
         seen, trial = record.executions.get(numbers[0]), record.trial(numbers[0])

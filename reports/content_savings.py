@@ -1,4 +1,4 @@
-"""What each technique saved, what other runtimes need, and which tensors are largest: as the page says it."""
+"""Content of the report on the saving of each technique, the memory of other runtimes, and the largest tensors."""
 
 from __future__ import annotations
 
@@ -20,43 +20,47 @@ THESIS = {
     "bits": "2 (a half less)",
     "all": "8.5 (170 MB to 20 MB)",
 }
-"""Factors of Liu & Olsson 2019, of the whole memory of a process."""
+"""Factors of Liu & Olsson 2019, for the whole memory of a process."""
 
 
 @dataclass(frozen=True)
-class Fall:
-    """One row of the waterfall: what a step leaves of the memory."""
+class WaterfallRow:
+    """One row of the waterfall chart: the memory before and after a step."""
 
     title: str
     before_bytes: float | None
-    """None for the first row, which is a state and no step."""
+    """None for the first row, which is the starting point."""
     after_bytes: float
     note: str
 
 
-def falls(record: StudyRecord) -> tuple[Fall, ...]:
-    """The rows of the waterfall, from the float network in LiteRT, where that was measured, to the choice."""
+def waterfall_rows(record: StudyRecord) -> tuple[WaterfallRow, ...]:
+    """The rows of the waterfall chart, from the float network, in LiteRT if measured, to the selected configuration."""
     if not record.chain:
         return ()
-    rows: list[Fall] = []
+    rows: list[WaterfallRow] = []
     theirs = litert_bytes(record)
     start = record.chain[0]
     before = float(start.memory.peak_memory_bytes)
     if theirs is None:
-        rows.append(Fall(TITLES["baseline"], None, before, f"mIoU {fmt.miou(start.miou)}"))
+        rows.append(WaterfallRow(TITLES["baseline"], None, before, f"mIoU {fmt.miou(start.miou)}"))
     else:
-        rows.append(Fall("float, in LiteRT", None, theirs, "tensors and file, built-in kernels"))
-        rows.append(Fall("own program", theirs, before, f"{_factor(theirs, before)}, mIoU {fmt.miou(start.miou)}"))
+        rows.append(WaterfallRow("float, in LiteRT", None, theirs, "tensors and file, built-in kernels"))
+        rows.append(
+            WaterfallRow("own program", theirs, before, f"{_factor(theirs, before)}, mIoU {fmt.miou(start.miou)}")
+        )
     for step in record.chain[1:]:
         after = float(step.memory.peak_memory_bytes)
-        rows.append(Fall(TITLES[step.what], before, after, f"{_factor(before, after)}, mIoU {fmt.miou(step.miou)}"))
+        rows.append(
+            WaterfallRow(TITLES[step.what], before, after, f"{_factor(before, after)}, mIoU {fmt.miou(step.miou)}")
+        )
         before = after
     return tuple(rows)
 
 
 def litert_bytes(record: StudyRecord) -> float | None:
-    """LiteRT's tensors and file for the float baseline, with its built-in kernels: what an arena and weights are there,
-    nothing else of the process."""
+    """Bytes of LiteRT's tensors (built-in kernels) and file for the float baseline, which correspond to arena and
+    weights."""
     other_runtimes = record.other_runtimes.get(0)
     if other_runtimes is None or other_runtimes.file_bytes is None:
         return None
@@ -71,7 +75,8 @@ def _factor(before: float, after: float) -> str:
 
 
 def chain_rows(record: StudyRecord) -> list[list[str]]:
-    """The thesis's chain next to this one: step, factor there, factor here, what it became, mIoU."""
+    """The savings of the thesis compared with those of this study: step, factor there, factor here, memory after it,
+    mIoU."""
     if not record.chain:
         return []
     rows = []
@@ -94,7 +99,7 @@ def chain_rows(record: StudyRecord) -> list[list[str]]:
 
 
 def other_rows(record: StudyRecord) -> list[dict[str, Any]]:
-    """What each runtime needs for baseline and choice, next to our peak memory."""
+    """The memory of each runtime for baseline and selected configuration, compared with our peak memory."""
     rows = []
     for number, other_runtimes in sorted(record.other_runtimes.items()):
         trial = record.trial(number)
@@ -134,13 +139,13 @@ def other_rows(record: StudyRecord) -> list[dict[str, Any]]:
 
 
 def _unmeasured(runtime: str, why: str) -> dict[str, Any]:
-    """A row that says why there are no figures."""
+    """A row with the reason of missing figures."""
     reason = why.split(": ", 1)[-1] if ".tflite: " in why else why
     return {"network": "", "runtime": runtime, "problem": reason}
 
 
 def largest_tensors(timelines: Mapping[int, Timeline]) -> list[dict[str, Any]]:
-    """The largest buffers of baseline and choice, whenever they are alive."""
+    """The largest buffers of baseline and selected configuration."""
     return [
         {
             "title": "Baseline" if number == 0 else "Chosen",
@@ -160,6 +165,6 @@ def largest_tensors(timelines: Mapping[int, Timeline]) -> list[dict[str, Any]]:
 
 
 def _steps(block: TimelineBuffer) -> str:
-    """The steps in which a buffer is alive."""
+    """The steps in which a buffer is live, as text."""
     last = block.upper - 1
     return str(block.lower) if last == block.lower else f"{block.lower}\u2013{last}"

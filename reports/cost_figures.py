@@ -1,4 +1,4 @@
-"""Figures of what saves memory and what that costs in time."""
+"""Figures of the time of candidates, and of the memory saved by each technique."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from evaluation.planner.show.figure_style import INK, MUTED, STYLE
 from reports import format as fmt
-from reports.content_savings import Fall
+from reports.content_savings import WaterfallRow
 from reports.record import State, StudyRecord, Trial
 from reports.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, WIDTH, grid, log_axis, log_memory_axis, svg
 
@@ -17,7 +17,8 @@ _TILE_STYLES = (("o", SKY), ("s", BLUE), ("^", GREEN), ("D", ORANGE), ("v", PURP
 
 
 def time_figure(record: StudyRecord) -> bytes | None:
-    """Time of one image against memory, by number of tiles; MACs where no program was timed. None without either."""
+    """Time per image against memory by tile count, or MACs where not all programs were timed; None without trials.
+    SVG."""
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     if not complete:
         return None
@@ -56,31 +57,32 @@ def _time(trial: Trial, timed: bool) -> float:
     return latency.program_ms if timed and latency is not None else trial.measured.cost.macs / 1e6
 
 
-def waterfall_figure(falls: Sequence[Fall]) -> bytes:
-    """What each step leaves of the memory, on a logarithmic scale: equal factors are equally long."""
+def waterfall_figure(waterfall_rows: Sequence[WaterfallRow]) -> bytes:
+    """Waterfall chart of the memory after each step, on a logarithmic scale, so that equal factors have equal length;
+    SVG."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.42 * len(falls) + 0.75), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.42 * len(waterfall_rows) + 0.75), layout="constrained")
         axes = figure.add_subplot()
-        sizes = [size for fall in falls for size in (fall.before_bytes, fall.after_bytes) if size]
+        sizes = [size for entry in waterfall_rows for size in (entry.before_bytes, entry.after_bytes) if size]
         low, high = min(sizes) / 1e6 / 1.5, max(sizes) / 1e6 * (max(sizes) / min(sizes)) ** 0.45 * 1.4
-        for row, fall in enumerate(falls):
-            after = fall.after_bytes / 1e6
-            if fall.before_bytes is None:
+        for row, entry in enumerate(waterfall_rows):
+            after = entry.after_bytes / 1e6
+            if entry.before_bytes is None:
                 axes.barh(row, after - low, 0.6, left=low, color=INK)
                 end = after
             else:
-                before = fall.before_bytes / 1e6
+                before = entry.before_bytes / 1e6
                 end = max(before, after)
                 axes.barh(row, end - min(before, after), 0.6, left=min(before, after),
                           color=BLUE if after <= before else VERMILION)  # fmt: skip
-            axes.annotate(f"{fmt.megabytes(fall.after_bytes)}  {fall.note}", (end, row), xytext=(5, 0),
+            axes.annotate(f"{fmt.megabytes(entry.after_bytes)}  {entry.note}", (end, row), xytext=(5, 0),
                           textcoords="offset points", va="center", fontsize=8, color=INK)  # fmt: skip
-            if row + 1 < len(falls):
+            if row + 1 < len(waterfall_rows):
                 axes.plot([after, after], [row - 0.3, row + 1.3], color=MUTED, linewidth=0.7, zorder=0)
         axes.set_xscale("log")
         axes.set_xlim(low, high)
         log_axis(axes.xaxis, low, high)
-        axes.set_yticks(range(len(falls)), [fall.title for fall in falls])
+        axes.set_yticks(range(len(waterfall_rows)), [entry.title for entry in waterfall_rows])
         axes.invert_yaxis()
         axes.set_xlabel("memory, MB (logarithmic)")
         grid(axes, "x")

@@ -1,4 +1,4 @@
-"""The PDF: figures and text put into the Typst template `report.typ`. The same record gives the same bytes."""
+"""The PDF report, from figures, text and the Typst template `report.typ`. Equal records give equal bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from evaluation.errors import UserError
 from evaluation.planner.show.timeline import Timeline
 from reports.content import Intervals, class_ious, content, intervals, warnings_of
-from reports.content_savings import falls
+from reports.content_savings import waterfall_rows
 from reports.cost_figures import time_figure, waterfall_figure
 from reports.figures import class_figure, timeline_figure
 from reports.files import REPORT_FILE, existing_file, write_into
@@ -32,7 +32,7 @@ MOST_OVERLAY_PIXELS = 4096
 def write_documents(
     record: StudyRecord, folder: Path, paper: str = "a4", found: Intervals | None = None
 ) -> tuple[Path, Path]:
-    """The report and the page of the front: `report.pdf` and `front.html` in the study's folder."""
+    """Write `report.pdf` and `front.html` into the study's folder, and return their paths."""
     found = intervals(record) if found is None else found
     report = write_report(record, folder, paper, found)
     return report, write_front_page(record, found.search, found.on_front, warnings_of(record, found), folder)
@@ -43,7 +43,7 @@ def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: In
 
     Args:
         paper: a4 or letter.
-        found: intervals of this record, where they are known.
+        found: intervals of this record; None: they are computed.
 
     Raises:
         UserError: the folder cannot be written, or a plan or image that the record names is damaged.
@@ -58,7 +58,7 @@ def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: In
         page["overlays"] = [
             row | {"files": brought}
             for index, (row, files) in enumerate(rows)
-            if (brought := _bring(files, folder, root, index)) is not None
+            if (brought := _copy_images(files, folder, root, index)) is not None
         ]
         drawn = _figures(record, found, timelines)
         page["figures"] = {name: figure is not None for name, figure in drawn.items()}
@@ -70,9 +70,9 @@ def write_report(record: StudyRecord, folder: Path, paper: str = "a4", found: In
 
 
 def _figures(record: StudyRecord, found: Intervals, timelines: Mapping[int, Timeline]) -> dict[str, bytes | None]:
-    """By name; None where the record has nothing to draw."""
+    """Figures as SVG by name; None for a figure without data."""
     titled = [(_title(record, number), timeline) for number, timeline in timelines.items()]
-    ious, saved, grown, shares = class_ious(record), falls(record), growth(record), importance(record)
+    ious, saved, grown, shares = class_ious(record), waterfall_rows(record), growth(record), importance(record)
     return {
         "front": front_figure(record, found.search),
         "falls": waterfall_figure(saved) if saved else None,
@@ -86,7 +86,7 @@ def _figures(record: StudyRecord, found: Intervals, timelines: Mapping[int, Time
 
 
 def _timelines(record: StudyRecord, folder: Path) -> dict[int, Timeline]:
-    """Plans of baseline and choice, as far as their files are there."""
+    """The plans of baseline and selected configuration whose files exist, by trial number."""
     found = {}
     for trial in (record.baseline, record.choice):
         if trial is not None and trial.plan_file:
@@ -101,9 +101,9 @@ def _title(record: StudyRecord, number: int) -> str:
     return f"{'Baseline' if number == 0 else 'Chosen'}: {trial.name}"
 
 
-def _bring(row: OverlayRow, folder: Path, root: Path, index: int) -> list[str] | None:
-    """Copy the images of one row to where the compiler may read them, and return their names there; None where one is
-    missing. The names are ours: whatever a record calls its files, these are PNG images in `root`."""
+def _copy_images(row: OverlayRow, folder: Path, root: Path, index: int) -> list[str] | None:
+    """Copy the images of one row into `root`, which the compiler may read, and return their new names; None if one is
+    missing. The new names do not depend on those in the record."""
     wanted = (row.image_file, row.label_file, row.baseline_file, row.choice_file)
     files = [file for name in wanted if (file := existing_file(folder, name)) is not None]
     if len(files) < len(wanted):

@@ -1,4 +1,4 @@
-"""Figures of single networks: the memory of baseline and choice over time, and the classes they tell apart."""
+"""Figures of baseline and selected configuration: their memory over the schedule, and their IoU by class."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from reports.style import VERMILION, WIDTH, grid, svg
 
 
 def timeline_figure(timelines: Sequence[tuple[str, Timeline]]) -> bytes:
-    """Address over step for each plan (title, plan), one below the other, each to its own scale."""
-    # Margins are fixed, in inches, since names are put into the rectangles where they have room.
+    """Address over step for each (title, plan), below each other, each with its own scale; SVG."""
+    # Fixed margins, in inches: names are drawn into rectangles that have room for them.
     left, right, title, ticks, axis_height, legend = 0.62, 0.2, 0.3, 0.3, 2.0, 0.5
     row = title + axis_height + ticks
     height = row * len(timelines) + legend
@@ -39,7 +39,8 @@ def timeline_figure(timelines: Sequence[tuple[str, Timeline]]) -> bytes:
 
 
 def class_figure(names: Sequence[str], baseline: np.ndarray, choice: np.ndarray) -> bytes:
-    """IoU of each scored class, float64 (classes,), for baseline and choice; the largest loss on top."""
+    """IoU of each scored class, float64 (classes,), for baseline and selected configuration; the largest loss on top;
+    SVG."""
     order = np.argsort(baseline - choice, kind="stable")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.21 * len(names) + 0.85), layout="constrained")

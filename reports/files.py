@@ -1,7 +1,7 @@
-"""Files of a study's folder: names that a record gives are followed inside the folder only, and written without links.
+"""Files of a study's folder: names in a record are resolved inside the folder only, and no link is written through.
 
-A study may come from somebody else. A name in its record, or a symbolic link in its folder, must not make this program
-read or write anything outside that folder.
+A study may come from another person. A name in its record, or a symbolic link in its folder, must not make this program
+read or write files outside that folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_NAME_BYTES = 1024
 
 
 def name_problem(name: str) -> str | None:
-    """Why a text is no name of a file below a folder, or None.
+    """Why a text is not a valid relative file name, or None.
 
     A name is relative, its parts are separated by "/", and it means the same file on every system: no "..", no
     backslash, no drive, no control character.
@@ -48,7 +48,7 @@ def inside(folder: Path, name: str) -> Path:
     """The file `name` of `folder`, with every symbolic link resolved; it need not exist.
 
     Raises:
-        UserError: the name is no relative one, or leads out of the folder, by itself or through a link.
+        UserError: the name is not relative, or leads out of the folder, by itself or through a link.
     """
     problem = name_problem(name)
     if problem is not None:
@@ -56,7 +56,7 @@ def inside(folder: Path, name: str) -> Path:
     try:
         root = folder.resolve()
         path = (root / name).resolve()
-        # Links that lead to each other: an error before Python 3.13, left as they are from 3.13 on.
+        # A loop of links is an error before Python 3.13, and left unresolved from 3.13 on.
         is_resolved = not any(part.is_symlink() for part in (path, *path.parents))
     except (OSError, RuntimeError):
         is_resolved = False
@@ -68,7 +68,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def existing_file(folder: Path, name: str) -> Path | None:
-    """As `inside`; None where no such regular file exists."""
+    """The result of `inside` if it is a regular file, else None."""
     path = inside(folder, name)
     try:
         return path if stat.S_ISREG(path.stat().st_mode) else None
@@ -77,12 +77,12 @@ def existing_file(folder: Path, name: str) -> Path | None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file, all of it or nothing. A link at `path` is replaced, not followed.
+    """Write a file atomically. A link at `path` is replaced, not followed.
 
     Raises:
-        OSError: it cannot be written; what was there stays.
+        OSError: the file cannot be written; a former one is unchanged.
     """
-    # A name that cannot be known before, made only where nothing exists: no link placed there can be written through.
+    # The name is unpredictable and must be new, so that no prepared link is written through.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
@@ -98,7 +98,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def set_aside(path: Path, content: bytes) -> Path:
-    """Keep the content of a damaged file under a name of its own, and return that; no earlier one is overwritten."""
+    """Store the content of a damaged file under a new name, and return its path; no file is overwritten."""
     number = 1
     while True:
         kept = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
@@ -109,14 +109,14 @@ def set_aside(path: Path, content: bytes) -> Path:
                 os.fsync(file.fileno())
             return kept
         except FileExistsError:
-            # A launch that was killed before it wrote the journal anew has kept the same content already.
+            # A process killed before it rewrote the journal has already stored the same content.
             if not kept.is_symlink() and kept.is_file() and kept.read_bytes() == content:
                 return kept
             number += 1
 
 
 def write_into(folder: Path, name: str, content: bytes) -> Path:
-    """Write a file of a study's folder, all of it or nothing, through no link, and return its path.
+    """Write a file of a study's folder atomically, not through a link, and return its path.
 
     Raises:
         UserError: it cannot be written.
@@ -130,14 +130,13 @@ def write_into(folder: Path, name: str, content: bytes) -> Path:
 
 
 def shown(text: object, most: int = 60) -> str:
-    """A value of a file on one line, shortened, control characters escaped."""
+    """The `repr` of a value, shortened to `most` characters."""
     written = repr(text)
     return written if len(written) <= most else f"{written[: most - 3]}..."
 
 
 def printable(tree: Any) -> Any:
-    """A tree of JSON types in which every text can be typeset: a control character but tab and line feed becomes the
-    replacement character."""
+    """A tree of JSON types with control characters in texts, other than tab and line feed, replaced by U+FFFD."""
     if isinstance(tree, str):
         return _UNPRINTABLE.sub("\ufffd", tree)
     if isinstance(tree, list | tuple):
@@ -148,6 +147,6 @@ def printable(tree: Any) -> Any:
 
 
 def remove_documents(folder: Path) -> None:
-    """Remove the documents of a study that is not as it was when they were written."""
+    """Remove the documents of an earlier state of a study."""
     for name in (REPORT_FILE, FRONT_PAGE):
         (folder / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How numbers are written in the report, in one place: the same figure never stands there in two roundings."""
+"""Formats of numbers in reports, defined once, so that a figure has one rounding everywhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def miou(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """ "+0.012", with a real minus sign below zero; what rounds to nothing is "±0.000"."""
+    """ "+0.012", with a typographic minus sign below zero; "±0.000" for values that round to zero."""
     text = f"{abs(value):.3f}"
     if float(text) == 0:
         return f"\u00b1{text}"
@@ -33,17 +33,17 @@ def signed(value: float) -> str:
 
 
 def interval(value: Interval) -> str:
-    """ "0.78 to 0.81" at the estimate's precision, marked where it is unreliable."""
+    """ "0.780 to 0.810", with a mark where it is unreliable."""
     return f"{value.lower:.3f} to {value.upper:.3f}{value.mark}"
 
 
 def signed_interval(value: Interval) -> str:
-    """ "-0.012 to +0.003" with a real minus sign, marked where it is unreliable."""
+    """ "-0.012 to +0.003" with a typographic minus sign, and a mark where it is unreliable."""
     return f"{signed(value.lower)} to {signed(value.upper)}{value.mark}"
 
 
 def resampled_share(value: float, images: int) -> str:
-    """ "97 %": a share of the resamples of so many images, marked where it is unreliable."""
+    """ "97 %": a share of resamples of `images` images, with a mark where it is unreliable."""
     return share(value) + ("" if enough_images(images) else UNRELIABLE)
 
 
@@ -52,7 +52,7 @@ def percent(share: float) -> str:
 
 
 def share(value: float) -> str:
-    """ "97 %": whole per cent, but "<1 %" and ">99 %" for what is neither none nor all."""
+    """ "97 %": whole per cent, but "<1 %" and ">99 %" for shares just above 0 and just below 1."""
     if 0 < value < 0.01:
         return f"<1{THIN}%"
     if 0.99 < value < 1:

@@ -1,4 +1,5 @@
-"""The Pareto front of a study (mIoU up, peak memory down), its hypervolume, and the choice of one point."""
+"""The Pareto front of a study (mIoU maximised, peak memory minimised), its hypervolume, and the selection of one
+point."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from types import MappingProxyType
 import numpy as np
 
 MEGABYTE = 1e6
-NAMED_PASSED_OVER = 3
-"""Points that the reason of a choice names."""
+NAMED_SKIPPED = 3
+"""Most skipped points that the reason of a selection names."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,15 @@ class FrontPoint:
     miou: float
     peak_memory_bytes: float
     third: float = 0.0
-    """A third objective, the less the better; 0 where the study has two."""
+    """A third objective, minimised; 0 in a study of two objectives."""
 
 
 def pareto_front(points: Sequence[FrontPoint]) -> tuple[tuple[FrontPoint, ...], ...]:
-    """The non-dominated points by ascending memory (and, with two objectives, ascending mIoU); exact ties share one
+    """The non-dominated points by ascending memory (with two objectives also by ascending mIoU); exact ties share an
     entry.
 
-    A point is dominated where another is at least as good in every objective and better in one. In the order below a
-    point can only be dominated by one before it.
+    A point is dominated if another is at least as good in every objective and better in one. In the sorted order below,
+    only earlier points can dominate a point.
     """
     front: list[list[FrontPoint]] = []
     for point in sorted(points, key=lambda p: (p.peak_memory_bytes, -p.miou, p.third, p.number)):
@@ -43,7 +44,7 @@ def pareto_front(points: Sequence[FrontPoint]) -> tuple[tuple[FrontPoint, ...], 
 
 
 def staircase(points: Sequence[FrontPoint]) -> tuple[FrontPoint, ...]:
-    """The front in the plane of memory and mIoU, whatever the third objective; the first of equal points each."""
+    """The front in the plane of memory and mIoU, ignoring a third objective; the first of equal points each."""
     return tuple(equal[0] for equal in pareto_front([replace(point, third=0.0) for point in points]))
 
 
@@ -56,7 +57,7 @@ def hypervolume(points: Sequence[FrontPoint], reference_memory_bytes: float) -> 
 
     The reference point is mIoU 0 at the reference memory (the baseline's, in reports); points above it add nothing.
     """
-    # Imported here: whoever only reads a record, such as a worker process, need not load Optuna.
+    # Imported here: processes that only read a record, such as workers, do not load Optuna.
     from optuna._hypervolume import compute_hypervolume
 
     inside = [(-p.miou, p.peak_memory_bytes / reference_memory_bytes) for p in points]
@@ -69,8 +70,9 @@ def hypervolume(points: Sequence[FrontPoint], reference_memory_bytes: float) -> 
 def knee(front: Sequence[FrontPoint]) -> FrontPoint:
     """The point farthest above the line between the front's ends, in (log memory, mIoU), each scaled to [0, 1].
 
-    The logarithm, because what is saved in memory is a factor. Ties, and a front of one or two points, go to the most
-    accurate. The greatest distance from the line of ends is the idea of Das (1999, Structural Optimization 18:107).
+    The logarithm is used because savings of memory are factors. For ties, and a front of one or two points, it is the
+    most accurate point. The greatest distance from the line of ends is due to Das (1999, Structural Optimization
+    18:107).
     """
     first, last = front[0], front[-1]
     width = math.log(last.peak_memory_bytes / first.peak_memory_bytes)
@@ -94,44 +96,44 @@ def choose(
     max_drop: float | None = None,
     exceeded: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[FrontPoint | None, str]:
-    """The chosen point by the stated rule, and why it, or why none. The rules look at memory and mIoU.
+    """Select a point by a rule on memory and mIoU. Returns the point, or None, and the reason.
 
     Args:
-        front: points to choose from.
-        baseline_miou: of the uncompressed network; None where it has no score.
+        front: points to select from.
+        baseline_miou: mIoU of the uncompressed network; None if it was not scored.
         rule: knee, budget or max_drop.
-        budget_mb: peak memory to stay within, MB (10^6 bytes), for `budget`.
-        max_drop: mIoU that may be lost, for `max_drop`.
-        exceeded: by number, in words, the promises that a point's program was seen to exceed. Such a point is passed
-            over while one within plan fits the rule, and the reason says so.
+        budget_mb: largest peak memory in MB (10^6 bytes), for `budget`.
+        max_drop: largest loss of mIoU, for `max_drop`.
+        exceeded: by trial number, a text of the promises that its program exceeds. Such a point is skipped while one
+            within plan fits the rule, and the reason says so.
 
     Raises:
-        ValueError: the rule's own figure is not given.
+        ValueError: the number that the rule needs is not given.
     """
     first, first_reason = _by_rule(staircase(front), baseline_miou, rule, budget_mb, max_drop, of_rest=False)
     found, reason = first, first_reason
     left = list(front)
-    passed: list[FrontPoint] = []
+    skipped: list[FrontPoint] = []
     while found is not None and found.number in exceeded:
-        passed.append(found)
+        skipped.append(found)
         left = [point for point in left if point.number != found.number]
         found, reason = _by_rule(staircase(left), baseline_miou, rule, budget_mb, max_drop, of_rest=True)
-    if first is None or not passed:
+    if first is None or not skipped:
         return first, first_reason
     if found is not None:
-        return found, f"{reason} {_passed_over(passed, exceeded)}"
+        return found, f"{reason} {_skipped_reason(skipped, exceeded)}"
     over = exceeded[first.number]
     return first, f"{first_reason} But its C program exceeds its plan ({over}), and no point that fits is within plan."
 
 
-def _passed_over(passed: Sequence[FrontPoint], exceeded: Mapping[int, str]) -> str:
-    """Which points the rule would have taken first, and why it did not."""
-    named = "; ".join(f"trial-{point.number:03d}: {exceeded[point.number]}" for point in passed[:NAMED_PASSED_OVER])
-    more = len(passed) - NAMED_PASSED_OVER
+def _skipped_reason(skipped: Sequence[FrontPoint], exceeded: Mapping[int, str]) -> str:
+    """A sentence on the skipped points."""
+    named = "; ".join(f"trial-{point.number:03d}: {exceeded[point.number]}" for point in skipped[:NAMED_SKIPPED])
+    more = len(skipped) - NAMED_SKIPPED
     rest = f"; and {more} more" if more > 0 else ""
-    if len(passed) == 1:
-        return f"The rule's first point was passed over, because its C program exceeds its plan ({named})."
-    first = f"The rule's first {len(passed)} points were passed over"
+    if len(skipped) == 1:
+        return f"The rule's first point was skipped, because its C program exceeds its plan ({named})."
+    first = f"The rule's first {len(skipped)} points were skipped"
     return f"{first}, because their C programs exceed their plans ({named}{rest})."
 
 
@@ -143,7 +145,8 @@ def _by_rule(
     max_drop: float | None,
     of_rest: bool,
 ) -> tuple[FrontPoint | None, str]:
-    """The point of a staircase that a rule names, and why; `of_rest`: without points that exceed their plans."""
+    """The point of a staircase that a rule selects, and the reason; `of_rest`: points that exceed their plans are left
+    out."""
     if not front:
         return None, "No feasible trial completed, so there is nothing to choose from."
     rest = " of the rest" if of_rest else ""

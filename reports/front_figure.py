@@ -1,4 +1,4 @@
-"""The figure of the front: every trial, and what other runtimes use, in the plane of memory and accuracy."""
+"""The figure of the front: all trials and other runtimes in the plane of memory and accuracy."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from reports.front import knee, staircase
 from reports.other_runtimes import Mark, other_marks
 from reports.promises import exceeded
 from reports.record import State, StudyRecord
-from reports.style import BLUE, ORANGE, PALE, VERMILION, WIDTH, grid, log_memory_axis, room_above_and_below, svg
+from reports.style import BLUE, ORANGE, PALE, VERMILION, WIDTH, grid, log_memory_axis, pad_vertical_axis, svg
 
 _MARKERS = {Runtime.LITERT_XNNPACK: "^", Runtime.LITERT_BUILTIN: "v", Runtime.TFLM: "P"}
 _LABEL_APART_PT = 15.0
 
 
 def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> bytes:
-    """Every trial in the plane of peak memory (MB, logarithmic) and mIoU; front, knee, baseline, choice, limits and
-    other runtimes marked."""
+    """All trials in the plane of peak memory (MB, logarithmic) and mIoU; front, knee, baseline, selected configuration,
+    limits and other runtimes are marked. SVG."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
         axes = figure.add_subplot()
@@ -33,7 +33,7 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
         grid(axes)
         complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
         pruned = [t.planned.peak_memory_bytes / 1e6 for t in record.trials if t.state is State.PRUNED and t.planned]
-        _beside_the_front(axes, record)
+        _other_trials(axes, record)
         _front(axes, record, intervals)
         _single_trials(axes, record)
         if pruned:
@@ -43,9 +43,9 @@ def front_figure(record: StudyRecord, intervals: Mapping[int, Interval]) -> byte
         _other_runtimes(axes, other_marks(record))
         if complete or pruned:
             log_memory_axis(axes)
-            room_above_and_below(axes)
+            pad_vertical_axis(axes)
             handles, labels = axes.get_legend_handles_labels()
-            # Outside: points may be in any corner.
+            # Outside the axes: points may be in any corner.
             figure.legend(handles, labels, frameon=False, fontsize=7.5, loc="outside upper center", ncols=3)
             _number_front(axes, record)
         else:
@@ -60,7 +60,7 @@ def _place(record: StudyRecord, wanted: Sequence[int]) -> tuple[list[float], lis
     return memory, [trial.measured.scores.miou for trial in trials]
 
 
-def _beside_the_front(axes: Any, record: StudyRecord) -> None:
+def _other_trials(axes: Any, record: StudyRecord) -> None:
     on_front = {number for equal in record.front for number in equal}
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE and trial.number != 0]
     plain = [t.number for t in complete if t.feasible and t.number not in on_front]
@@ -77,7 +77,7 @@ def _front(axes: Any, record: StudyRecord, intervals: Mapping[int, Interval]) ->
     front = [equal[0] for equal in record.front]
     if not front:
         return
-    # The staircase bounds the region the front dominates: nothing found is above and to the left of it.
+    # The staircase bounds the dominated region: no trial is above and to the left of it.
     steps = _place(record, [point.number for point in staircase(record.feasible_points())])
     axes.step(*steps, where="post", color=BLUE, linewidth=1.2, zorder=2)
     memory, miou = _place(record, front)
@@ -95,7 +95,7 @@ def _front(axes: Any, record: StudyRecord, intervals: Mapping[int, Interval]) ->
 
 
 def _single_trials(axes: Any, record: StudyRecord) -> None:
-    """Baseline, choice and knee."""
+    """Draw baseline, selected configuration and knee."""
     if record.baseline is not None:
         axes.plot(*_place(record, [0]), "s", color=INK, markersize=7.5, zorder=4, label="baseline, uncompressed")
     if record.choice is not None:
@@ -126,9 +126,9 @@ def _other_runtimes(axes: Any, marks: Sequence[Mark]) -> None:
 
 
 def _number_front(axes: Any, record: StudyRecord) -> None:
-    """The trial's number next to each point of the front, where it does not meet another's."""
+    """Draw the trial's number next to each point of the front, unless it would overlap another."""
     axes.figure.draw_without_rendering()
-    axes.figure.set_layout_engine("none")  # it has found its places, and would look for them once more
+    axes.figure.set_layout_engine("none")  # the layout is done, and would be computed again
     taken: list[tuple[float, float]] = []
     for equal in reversed(record.front):
         (memory,), (miou,) = _place(record, [equal[0]])

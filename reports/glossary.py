@@ -1,4 +1,4 @@
-"""Words of this project's own, and words that the field uses in several senses: the one list of docs and report.
+"""The glossary of docs and report: this project's own words, and words with several meanings in the field.
 
 python -m reports.glossary > docs/glossary.md
 """
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 
 class Word(NamedTuple):
-    """A word and what it means here; backticks set code."""
+    """A word and its meaning here; backticks mark code."""
 
     word: str
     meaning: str
     in_report: bool = False
-    """Whether the report's last page has it."""
+    """Whether the glossary of the report contains it."""
 
 
 WORDS = (
@@ -27,8 +27,7 @@ WORDS = (
     Word("candidate", "a setting of pruning, bits and tile count; each is tried once", True),
     Word(
         "trial",
-        "a candidate with what was found of it: planned, measured, pruned or failed. `trial-020` is the 21st "
-        "question of a study",
+        "a candidate with its result: planned, measured, pruned or failed. `trial-020` is the 21st trial of a study",
         True,
     ),
     Word("baseline", "trial 0: the network as it was given, in float, untiled"),
@@ -39,7 +38,7 @@ WORDS = (
         True,
     ),
     Word(
-        "choice, selected configuration",
+        "selected configuration",
         "the point of the front that the rule of the study (`choice.rule`) selects",
         True,
     ),
@@ -67,7 +66,7 @@ WORDS = (
     ),
     Word(
         "target",
-        "what the memory of a plan is counted for: alignment, whether weights are in RAM or flash, whether the "
+        "the device for which a plan's memory is counted: alignment, whether weights are in RAM or flash, whether the "
         "frame counts, instruction set",
     ),
     Word("peak memory", "`arena_bytes + weights_bytes + runtime_bytes`, to the byte; MB is 10^6 bytes", True),

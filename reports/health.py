@@ -1,7 +1,7 @@
-"""What a careful reader should know before trusting the front: one sentence each, only where it applies.
+"""The warnings about a study, one sentence each, where they apply.
 
-The same list is on page 1 of the report, at the end of a run in the terminal, in front.html and in MLflow. What is
-known of the images before the first trial (`data_warnings`) is said at the start of a run as well.
+The same list is on page 1 of the report, at the end of a run in the terminal, in front.html and in MLflow. The warnings
+about images (`data_warnings`) are also printed at the start of a run.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def health(
     heldout_change: Mapping[int, Interval],
     on_front: Mapping[int, float],
 ) -> list[str]:
-    """Sentences, worst first.
+    """All warnings, worst first.
 
     Args:
-        change: mIoU against the baseline on the search images, by trial number.
+        change: interval of the change in mIoU against the baseline on the search images, by trial number.
         heldout_change: the same on the held-out images.
         on_front: share of the resamples of the images in which a trial is on the front, by number.
     """
@@ -50,7 +50,7 @@ def health(
 
 
 def urgent_warnings(record: StudyRecord) -> list[str]:
-    """Of `health`, what makes the figures untrue: exceeded promises, and a mean over one class or none."""
+    """The warnings of `health` that invalidate figures: exceeded promises, and a mean over one class or none."""
     shown = record.baseline or record.choice
     of_one = shown is not None and len(shown.measured.scores.scored_classes) < 2
     return promise_warnings(record) + (unlabelled_classes(record) if of_one else [])
@@ -81,26 +81,26 @@ def _trials(record: StudyRecord) -> list[str]:
 
 
 def _changes(record: StudyRecord) -> list[str]:
-    """What was not the same for all trials."""
+    """Changes of configuration or inputs between trials."""
     said = []
     for change in record.changes:
         if change["keys"]:
             said.append(
-                f"The configuration was changed after {change['trials']} trials, which stand as they were measured: "
+                f"The configuration was changed after {change['trials']} trials, which are kept as measured: "
                 + ", ".join(f"{key} from {before} to {after}" for key, (before, after) in change["keys"].items())
                 + "."
             )
         if inputs := change.get("inputs"):
             named = ", ".join(f"{what}, from {before} to {after}" for what, (before, after) in inputs.items())
             said.append(
-                f"Inputs were changed after {change['trials']} trials, which stay as they were measured; later "
-                f"trials are of other inputs, and scores of both do not compare: {named} (ends of the digests)."
+                f"Inputs were changed after {change['trials']} trials, which are kept as measured; later "
+                f"trials have other inputs, and scores of the two cannot be compared: {named} (ends of the digests)."
             )
     return said
 
 
 def _screening(record: StudyRecord) -> list[str]:
-    """How often pruning would have been wrong, seen on the share of candidates that was measured all the same."""
+    """How often pruning was wrong among the audited candidates, which were measured nevertheless."""
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     ended = [trial for trial in record.trials if trial.state is State.PRUNED and (trial.bound or trial.early)]
     audited = [trial for trial in complete if trial.bound or trial.early]
@@ -108,15 +108,15 @@ def _screening(record: StudyRecord) -> list[str]:
         return []
     if not audited:
         return [
-            f"{_candidates(len(ended))} pruned as dominated, and none such was measured all the same; that the "
-            "front lacks nothing is not shown."
+            f"{_candidates(len(ended))} pruned as dominated, and none of them was measured for comparison; the "
+            "front may lack points."
         ]
     on_front = {number for equal in record.front for number in equal}
     above = [trial for trial in audited if trial.bound and trial.measured.scores.miou > trial.bound.miou]
     missed = sum(trial.number in on_front for trial in audited)
     return [
         f"{_candidates(len(ended))} pruned as dominated. {len(audited)} more, drawn at random, "
-        f"{'was' if len(audited) == 1 else 'were'} measured all the same: {len(above)} scored above the bound, "
+        f"{'was' if len(audited) == 1 else 'were'} measured nevertheless: {len(above)} scored above the bound, "
         f"{missed} came on the front."
     ]
 
@@ -139,19 +139,19 @@ def _import(record: StudyRecord) -> list[str]:
 def _baseline(record: StudyRecord, change: Mapping[int, Interval], heldout_change: Mapping[int, Interval]) -> list[str]:
     said = []
     if record.baseline is None:
-        said.append("The baseline did not complete, so nothing can be said of what compression costs.")
+        said.append("The baseline did not complete, so the loss by compression is unknown.")
     interval, unseen = (of.get(record.chosen) if record.chosen else None for of in (change, heldout_change))
     if interval is not None and _holds_zero(interval):
-        told = "On the search images the choice and the baseline cannot be told apart"
+        told = "On the search images the selected configuration does not differ significantly from the baseline"
         if unseen is None or _holds_zero(unseen):
-            said.append(f"{told}: the interval holds 0{interval.mark}.")
+            said.append(f"{told}: the interval contains 0{interval.mark}.")
         else:
             found = f"{fmt.signed(unseen.estimate)}, interval {fmt.signed_interval(unseen)}"
-            said.append(f"{told}, on the held-out images they can: {found}. The latter is the fair figure.")
+            said.append(f"{told}, on the held-out images it does: {found}. The latter figure is unbiased.")
     if record.front:
         said.append(
-            "The points were picked by their search scores, which are therefore a little too kind to them; "
-            "the held-out scores, taken once, are the fair ones."
+            "The points were selected by their search scores, which are therefore biased upwards; "
+            "the held-out scores, taken once, are unbiased."
         )
     return said
 
@@ -161,7 +161,7 @@ def _holds_zero(interval: Interval) -> bool:
 
 
 def data_warnings(data: DataSet) -> list[str]:
-    """What is known of the images of a study before its first trial."""
+    """The warnings about the images of a study that are known before its first trial."""
     return [
         *_unlabelled(data, data.search_classes),
         *_few_images(data.search_images, data.heldout_images),
@@ -169,7 +169,7 @@ def data_warnings(data: DataSet) -> list[str]:
 
 
 def _images(record: StudyRecord) -> list[str]:
-    """The warnings of `data_warnings` once scores are there, and held-out images that hold other classes."""
+    """The warnings about images, from scores if there are any, and different classes in the held-out images."""
     shown, data = record.baseline or record.choice, record.data
     if shown is None:
         return [] if data is None else data_warnings(data)
@@ -185,7 +185,7 @@ def _images(record: StudyRecord) -> list[str]:
 
 
 def unlabelled_classes(record: StudyRecord) -> list[str]:
-    """That a study scores fewer classes than it has, or nothing where it scores all."""
+    """A warning if a study scores fewer classes than it has, else none."""
     shown = record.baseline or record.choice
     if record.data is None or shown is None:
         return []
@@ -193,7 +193,7 @@ def unlabelled_classes(record: StudyRecord) -> list[str]:
 
 
 def _unlabelled(data: DataSet, labelled: Sequence[int] | None) -> list[str]:
-    """Classes that no label of the search images holds, though one might, over which no mean runs."""
+    """A warning about classes in no label of the search images, which are not part of the mIoU."""
     if labelled is None:
         return []
     names = data.class_names
@@ -212,7 +212,7 @@ def _unlabelled(data: DataSet, labelled: Sequence[int] | None) -> list[str]:
 
 
 def _few_images(search: int, heldout: int | None) -> list[str]:
-    """Splits of too few images for an interval to be believed."""
+    """A warning about splits with too few images for reliable intervals."""
     counts = {"search": search, "held-out": heldout}
     few = [f"{count} {use}" for use, count in counts.items() if count is not None and not enough_images(count)]
     if not few:
@@ -224,7 +224,7 @@ def _few_images(search: int, heldout: int | None) -> list[str]:
 
 
 def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
-    """Points whose place on the front, or before a neighbour, may be chance."""
+    """Warnings about points that are on the front, or better than a neighbour, perhaps by chance."""
     said = []
     doubtful = [equal[0] for equal in record.front if on_front.get(equal[0], 1.0) < DOUBTFUL_SHARE]
     if doubtful:
@@ -234,7 +234,7 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
         verb = "is" if len(doubtful) == 1 else "are"
         said.append(
             f"{len(doubtful)} of {len(record.front)} points {verb} on the front in less than half of the resamples of "
-            f"the images{marked} ({numbers}): on other images another trial might stand there."
+            f"the images{marked} ({numbers}): on other images another trial might be in their place."
         )
     seed, pairs = int(record.config.get("seed", 0)), []
     for smaller, larger in itertools.pairwise(equal[0] for equal in record.front):
@@ -244,15 +244,17 @@ def _overlaps(record: StudyRecord, on_front: Mapping[int, float]) -> list[str]:
     together = sum(difference.lower <= 0 for difference in pairs)
     marked = next((difference.mark for difference in pairs if difference.mark), "")
     if together:
-        which = f"Of {len(pairs)} pairs of neighbours on the front these images do not tell {together} apart"
+        which = (
+            f"Of {len(pairs)} pairs of neighbours on the front {together} do not differ significantly on these images"
+        )
         if len(pairs) == 1:
-            which = "These images do not tell the two points of the front apart"
-        said.append(f"{which}: the 95 % interval of their difference in mIoU holds 0{marked}.")
+            which = "The two points of the front do not differ significantly on these images"
+        said.append(f"{which}: the 95 % interval of their difference in mIoU contains 0{marked}.")
     return said
 
 
 def _edges(record: StudyRecord) -> list[str]:
-    """Dimensions whose levels end where the front's smallest point stands: going on might pay."""
+    """A warning about dimensions in which the front's smallest point is at the last level."""
     if not record.front:
         return []
     smallest = record.trial(record.front[0][0])
@@ -266,7 +268,7 @@ def _edges(record: StudyRecord) -> list[str]:
     if not at_edge:
         return []
     return [
-        f"The smallest point of the front is at the edge of the space ({', '.join(at_edge)}); a wider one may go on."
+        f"The smallest point of the front is at the edge of the space ({', '.join(at_edge)}); a wider space may help."
     ]
 
 
@@ -278,7 +280,9 @@ def _agreement(record: StudyRecord) -> list[str]:
     agreement = choice.measured.label_agreement if seen is None else seen.label_agreement
     reference = "the integer interpreter's" if seen is None else "its C program's"
     if agreement is None:
-        return ["The choice's labels were not compared with the integer interpreter's."]
+        return ["The labels of the selected configuration were not compared with the integer interpreter's."]
     if agreement < LOW_AGREEMENT:
-        return [f"Only {fmt.percent(agreement)} of the choice's labels equal {reference}; 99 % is usual."]
-    return [f"{fmt.percent(agreement)} of the choice's labels equal {reference}."]
+        return [
+            f"Only {fmt.percent(agreement)} of the selected configuration's labels equal {reference}; 99 % is usual."
+        ]
+    return [f"{fmt.percent(agreement)} of the selected configuration's labels equal {reference}."]

@@ -1,7 +1,7 @@
-"""Which searched value moves accuracy and memory most: the share of their variance over the tried candidates.
+"""Importance of the searched values for accuracy and memory: their shares of the variance over the measured trials.
 
-fANOVA (Hutter, Hoos & Leyton-Brown 2014, ICML) as Optuna computes it, on a forest fitted to the complete trials. It
-speaks of the candidates that were tried: a sampler that looked at one corner of the space has seen little of the rest.
+They are computed by Optuna's fANOVA (Hutter, Hoos & Leyton-Brown 2014, ICML) on a forest fitted to the complete trials,
+and are valid only for the part of the space that the sampler has explored.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FEWEST = 10
-"""Complete trials below which a forest only repeats them."""
+"""Least number of complete trials; a forest of fewer only memorises them."""
 TREES = 16
 
 
 @dataclass(frozen=True)
 class Importance:
-    """Shares of the variance, by the name of the searched value; each sums to 1."""
+    """Shares of the variance by the name of the searched value; each mapping sums to 1."""
 
     miou: Mapping[str, float]
     memory: Mapping[str, float]
 
 
 def importance(record: StudyRecord) -> Importance | None:
-    """None where there are too few complete trials, or nothing varied."""
+    """The importance of the searched values; None with too few complete trials or without variation."""
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE and trial.measurement is not None]
     levels = searched_levels(record)
     if len(complete) < FEWEST or not levels:
@@ -41,7 +41,7 @@ def importance(record: StudyRecord) -> Importance | None:
     from optuna.distributions import CategoricalDistribution, IntDistribution
     from optuna.importance import FanovaImportanceEvaluator
 
-    # Ordered values by their rank, so that the forest may split between any two.
+    # Ordered values are given by rank, so that the forest can split between any two.
     ordered = {name: not isinstance(values[0], str) for name, values in levels.items()}
     spaces: dict[str, BaseDistribution] = {
         name: IntDistribution(0, len(values) - 1) if ordered[name] else CategoricalDistribution(values)
@@ -81,7 +81,7 @@ def _value(objective: int, trial: FrozenTrial) -> float:
 
 
 def searched_levels(record: StudyRecord) -> dict[str, list]:
-    """The values of each searched name among the complete trials, ascending; names with one value are left out."""
+    """The ascending values of each searched name among the complete trials; names with one value are omitted."""
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     names = dict.fromkeys(name for trial in complete for name in trial.params)
     seen = {name: sorted({trial.value(name) for trial in complete}) for name in names}

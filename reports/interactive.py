@@ -1,4 +1,5 @@
-"""The front as a page to look into: hover shows a trial, a click on the legend hides a group. One file, no network."""
+"""The interactive page of the front: hovering shows a trial, a click on the legend hides a group. One file, usable
+offline."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ _SYMBOLS = {
     Runtime.LITERT_BUILTIN: "triangle-down-open",
     Runtime.TFLM: "cross-open",
 }
-"""As in the report's figure."""
+"""The same markers as in the report's figure."""
 _LOOK = f"body{{font-family:sans-serif;color:{INK};margin:0}}#warnings{{max-width:60em;margin:1em 2em 2em}}"
 _LOOK += f".urgent{{color:{VERMILION};font-weight:bold;margin:.6em 2em 0}}"
 
@@ -36,12 +37,12 @@ def write_front_page(
     warnings: Sequence[str],
     folder: Path,
 ) -> Path:
-    """Write `front.html` into the study's folder, and return its path; raises `UserError` where it cannot be written.
+    """Write `front.html` into the study's folder, and return its path.
 
     Args:
         intervals: 95 % intervals of the mIoU, by trial number.
-        shares: of the resamples of the images in which a trial is on the front, by number.
-        warnings: what a reader must know, one sentence each.
+        shares: share of the resamples of the images in which a trial is on the front, by number.
+        warnings: warnings, one sentence each.
     """
     import plotly.graph_objects as graph
 
@@ -100,13 +101,12 @@ def write_front_page(
 
 
 def _page(record: StudyRecord, drawing: str, warnings: Sequence[str]) -> str:
-    """The whole page: above the drawing what makes its figures untrue, below it the reason of the choice and all
-    warnings."""
+    """The HTML of the page: urgent warnings, the figure, the reason of the selection, and all warnings."""
     choice = record.choice
     chosen = f"Chosen: {choice.label} ({choice.name}). {record.chosen_reason}" if choice else record.chosen_reason
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in warnings)
     urgent = "".join(f"<p class=urgent>{escape(sentence)}</p>" for sentence in urgent_warnings(record))
-    known = f"<h2>What to keep in mind</h2><ul>{items}</ul>" if items else ""
+    known = f"<h2>Warnings</h2><ul>{items}</ul>" if items else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>Memory and accuracy of {escape(record.study)}</title><style>{_LOOK}</style></head>\n"

@@ -1,8 +1,7 @@
-"""How sure it is that a point belongs to the front: its share of the bootstrap resamples in which nothing dominates it.
+"""The probability that a point is on the front: the share of bootstrap resamples in which no other dominates it.
 
-Memory, MACs and flash are known to the byte; accuracy is an estimate on so many images. Every trial is scored anew
-under the same image weights (the paired bootstrap of `evaluation.accuracy.interval`), and each resample has a front
-of its own. A point that owes its place to chance is seldom on it; one far from all others always is.
+Memory, MACs and flash are exact; accuracy is an estimate from a sample of images. All trials are scored with the same
+image weights (the paired bootstrap of `evaluation.accuracy.interval`), and each resample has its own front.
 """
 
 from __future__ import annotations
@@ -18,10 +17,9 @@ RESAMPLES = 1000
 
 
 def front_probability(record: StudyRecord, resamples: int = RESAMPLES) -> Mapping[int, float]:
-    """By number, of every feasible trial: the share of resamples in which it is on the front, in [0, 1].
+    """The share of resamples, in [0, 1], in which each feasible trial is on the front, by trial number.
 
-    Trials that were not scored on the same images and classes as the first feasible one cannot be paired, and are
-    left out.
+    Trials that were scored on other images or classes than the first feasible one cannot be paired, and are omitted.
     """
     trials = [trial for trial in record.trials if trial.feasible and trial.measurement is not None]
     trials = [trial for trial in trials if trial.measured.scores.scored_classes]
@@ -37,11 +35,11 @@ def front_probability(record: StudyRecord, resamples: int = RESAMPLES) -> Mappin
 
 
 def shares_on_front(mious: np.ndarray, costs: np.ndarray) -> Sequence[float]:
-    """The share of columns in which each row is not dominated.
+    """The share of resamples in which each trial is not dominated.
 
     Args:
-        mious: float64 (trials, resamples), the more the better.
-        costs: float64 (trials, objectives), the less the better, the same in all resamples.
+        mious: mIoU, float64 (trials, resamples); maximised.
+        costs: other objectives, float64 (trials, objectives), equal in all resamples; minimised.
     """
     order = np.lexsort(costs.T[::-1])
     mious, costs = mious[order], costs[order]
@@ -52,7 +50,7 @@ def shares_on_front(mious: np.ndarray, costs: np.ndarray) -> Sequence[float]:
     for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
         best = mious[start:end].max(axis=0)
         if not only_first:
-            # Of what stands before in this order, some costs more in a later objective.
+            # Some earlier trials in this order cost more in a later objective.
             cheaper = mious[:start][(costs[:start] <= costs[start]).all(axis=1)]
             cheaper_best = cheaper.max(axis=0, initial=-np.inf)
         is_on = (mious[start:end] >= best) & (mious[start:end] > cheaper_best)

@@ -1,4 +1,4 @@
-"""What LiteRT and TFLM need for the same networks, as the report shows it next to our own."""
+"""Memory of LiteRT and TFLM for the same networks, compared with ours."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from reports.record import OtherRuntimes, StudyRecord
 
 @dataclass(frozen=True)
 class Mark:
-    """One runtime's need for one network."""
+    """One runtime's memory for one network, as a point of the figure of the front."""
 
     number: int
-    """The trial."""
+    """Number of the trial."""
     runtime: Runtime
     title: str
     memory_bytes: int
@@ -21,8 +21,8 @@ class Mark:
 
 
 def total_bytes(use: RuntimeUse, other_runtimes: OtherRuntimes) -> int | None:
-    """What compares with a peak memory: of LiteRT what it adds to a process that is up, file, arena and workspace; of
-    TFLM, which needs no process, its arena and the file that holds the weights. None where it was not measured."""
+    """Bytes that correspond to our peak memory; None if not measured. LiteRT: its addition to a running process (file,
+    arena and workspace). TFLM, which needs no process: its arena and the file with the weights."""
     if use.runtime is Runtime.TFLM:
         if use.arena_bytes is None or other_runtimes.file_bytes is None:
             return None
@@ -31,7 +31,7 @@ def total_bytes(use: RuntimeUse, other_runtimes: OtherRuntimes) -> int | None:
 
 
 def other_marks(record: StudyRecord) -> tuple[Mark, ...]:
-    """Marks for the figure of the front, baseline's first."""
+    """Points for the figure of the front, those of the baseline first."""
     marks = []
     measured = {trial.number: trial.measurement for trial in record.trials if trial.measurement is not None}
     for number in sorted(record.other_runtimes.keys() & measured.keys()):

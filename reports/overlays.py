@@ -1,4 +1,4 @@
-"""Label maps as images: coloured by class and laid over the scene."""
+"""Label maps as images: colours of the classes over the scene."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def colour_of(hexadecimal: str) -> tuple[int, int, int]:
 
 
 def paint(labels: np.ndarray, palette: Sequence[str]) -> np.ndarray:
-    """Classes, uint8 (H, W), to colours, uint8 (H, W, 3); values beyond the palette (void) become dark grey."""
+    """The colours, uint8 (H, W, 3), of classes, uint8 (H, W); values beyond the palette (void) are dark grey."""
     table = np.full((256, 3), VOID_COLOUR, np.uint8)
     for index, colour in enumerate(palette):
         table[index] = colour_of(colour)
@@ -30,7 +30,7 @@ def paint(labels: np.ndarray, palette: Sequence[str]) -> np.ndarray:
 
 
 def lay_over(image: np.ndarray, labels: np.ndarray, palette: Sequence[str]) -> np.ndarray:
-    """The classes over a grey version of the image, uint8 (H, W, 3), so that colour always means class."""
+    """The classes' colours over a grey version of the image, uint8 (H, W, 3)."""
     grey = image.mean(axis=2, keepdims=True)
     return np.rint(OPACITY * paint(labels, palette) + (1 - OPACITY) * grey).astype(np.uint8)
 
@@ -60,7 +60,7 @@ def save_row(
     for name, pixels in drawn.items():
         made = Image.fromarray(pixels)
         height = round(made.height * WIDTH_PIXELS / made.width)
-        # Nearest for coloured maps: a blend of two class colours would look like a third class.
+        # Nearest for label maps: a blend of two colours would look like a third class.
         resampling = Image.Resampling.LANCZOS if name == "image" else Image.Resampling.NEAREST
         path = target / f"{stem}_{name}.png"
         made.resize((WIDTH_PIXELS, height), resampling).save(path, optimize=True)

@@ -1,7 +1,6 @@
-"""A plan as a small SVG of its own, for MLflow: address against step, every buffer a rectangle that names itself.
+"""A plan as an SVG for MLflow: address against step, each buffer a rectangle with a tooltip.
 
-For a browser: hovering names what is pointed at, which the drawing on paper (`evaluation.planner.show.timeline_figure`)
-cannot.
+The drawing of the report, without tooltips, is `evaluation.planner.show.timeline_figure`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _KEY_WIDTH = 110.0
 
 
 def plan_drawing(timeline: Timeline, title: str) -> str:
-    """The SVG's text; hovering over a rectangle shows name, role, bytes, address and steps."""
+    """The text of the SVG; tooltips show name, role, bytes, address and steps of a buffer."""
     arena, steps = max(timeline.arena_bytes, 1), max(timeline.step_count, 1)
     x, y = _WIDTH / steps, _HEIGHT / arena
     peak = timeline.high_water_step

@@ -1,4 +1,4 @@
-"""How the front grew: its hypervolume after every trial, against trials and against time."""
+"""The growth of the front: its hypervolume after each trial, by number of trials and by time."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from reports.record import StudyRecord, point_of
 
 @dataclass(frozen=True)
 class HypervolumeGrowth:
-    """The hypervolume of a study as its trials came in; shares of the box that `reports.front.hypervolume` names."""
+    """The hypervolume of a study after each trial, as a share of the box of `reports.front.hypervolume`."""
 
     trials: tuple[int, ...]
-    """How many trials there were, pruned and failed ones counted, when..."""
+    """Number of trials, pruned and failed ones included."""
     seconds: tuple[float, ...] | None
-    """...so many seconds of the study had passed; None where the record does not say..."""
+    """Wall time of the study in seconds after these trials; None if the record does not contain it."""
     shares: tuple[float, ...]
-    """...and this share was dominated."""
+    """Dominated share of the box after these trials."""
 
 
 def growth(record: StudyRecord) -> HypervolumeGrowth | None:
-    """None without a baseline, whose memory bounds the box."""
+    """The growth of a study's hypervolume; None without a baseline, whose memory bounds the box."""
     if record.baseline is None:
         return None
     reference = record.baseline.measured.memory.peak_memory_bytes
@@ -38,7 +38,7 @@ def growth(record: StudyRecord) -> HypervolumeGrowth | None:
 
 
 def hypervolumes(points: Sequence[FrontPoint | None], reference_memory_bytes: float) -> list[float]:
-    """The hypervolume of the first 1, 2, ... points; None is a trial that gave none."""
+    """The hypervolumes of the first 1, 2, ... points; a point is None for a trial that was not measured."""
     front: list[FrontPoint] = []
     shares: list[float] = []
     share = 0.0

@@ -1,6 +1,6 @@
-"""Whether the C programs of a study are within plan, in words: what every place that shows a promise says of it.
+"""Texts on whether the C programs of a study are within plan, for all outputs that show a promise.
 
-A plan promises how much memory a program takes. The programs of the Pareto front are run at the end of a study
+A plan promises the memory of a program. The programs of the Pareto front are run at the end of a study
 (`evaluation.measurement.Execution`), and one that exceeds its plan is reported wherever the promise is shown: terminal,
 report, front.html, MLflow, model card and exit status.
 """
@@ -14,9 +14,9 @@ from evaluation.measurement import Execution
 from reports.record import StudyRecord
 
 EXCEEDS_PLAN_STATUS = 3
-"""Exit status of `sweeps.launch` and `sweeps.export` where a program exceeds its plan."""
+"""Exit status of `sweeps.launch` and `sweeps.export` if a program exceeds its plan."""
 NAMED = 3
-"""Programs that one sentence names with their figures."""
+"""Most programs that one sentence names with their figures."""
 
 
 class PlanStatus(StrEnum):
@@ -32,19 +32,20 @@ class PlanStatus(StrEnum):
 
 
 def plan_status(seen: Execution | None) -> PlanStatus:
-    """The status of one program; of one without an `Execution`, that it was not run."""
+    """The status of one program; without an `Execution` it was not run."""
     if seen is None:
         return PlanStatus.NOT_RUN
     return PlanStatus.WITHIN if seen.holds else PlanStatus.EXCEEDED
 
 
 def exceeded(executions: Mapping[int, Execution]) -> dict[int, str]:
-    """By trial number, of every program that exceeds its plan: which promises, and by how much."""
+    """The exceeded promises, with figures, of every program that exceeds its plan, by trial number."""
     return {number: "; ".join(seen.excesses) for number, seen in executions.items() if not seen.holds}
 
 
 def told_status(record: StudyRecord, number: int) -> str:
-    """One trial's program: "within plan", "exceeds plan: the stack took ..." or "not run (no C compiler ...)"."""
+    """The status of one trial's program as text: "within plan", "exceeds plan: ..." or "not run (no C compiler
+    ...)"."""
     seen = record.executions.get(number)
     status = plan_status(seen)
     if seen is None:
@@ -54,13 +55,13 @@ def told_status(record: StudyRecord, number: int) -> str:
 
 
 def not_run_reason(record: StudyRecord) -> str:
-    """Why the programs of some points of the front were not run."""
+    """Why programs of points of the front were not run."""
     return record.not_executed or "not executed"
 
 
 def study_status(record: StudyRecord) -> PlanStatus:
-    """The status of a study: exceeded by one program of the front or the selected configuration is exceeded; within
-    plan is only a study of which every program of the front was run."""
+    """The status of a study: EXCEEDED if one program of the front or of the selected configuration exceeds its plan,
+    WITHIN only if all of them were run."""
     wanted = {equal[0] for equal in record.front} | ({record.chosen} if record.chosen is not None else set())
     found = {plan_status(record.executions.get(number)) for number in wanted}
     if PlanStatus.EXCEEDED in found:
@@ -69,8 +70,7 @@ def study_status(record: StudyRecord) -> PlanStatus:
 
 
 def promise_warnings(record: StudyRecord) -> list[str]:
-    """What a reader must know of programs that exceed their plans, or that were not run; the selected configuration
-    first."""
+    """Warnings about programs that exceed their plans or were not run, the selected configuration first."""
     over, said = exceeded(record.executions), []
     if record.chosen in over:
         said.append(
@@ -98,7 +98,7 @@ def promise_warnings(record: StudyRecord) -> list[str]:
 
 
 def listed(over: Mapping[int, str]) -> str:
-    """The first few programs that exceed their plans with figures, the rest by their count."""
+    """The first programs that exceed their plans, with figures, and the number of others."""
     named = [f"trial-{number:03d}: {words}" for number, words in list(over.items())[:NAMED]]
     rest = len(over) - len(named)
     return "; ".join(named) + (f"; and {rest} more" if rest else "")

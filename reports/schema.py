@@ -1,7 +1,7 @@
-"""The schema of `record.json` and of a journal's trials: one reading, one kind of message.
+"""The schema of `record.json` and of a journal's trials, and its messages.
 
-Types and fields are those of the dataclasses in `reports.record`; pydantic checks them strictly, straight from JSON.
-What no type says is checked after that by `reports.record_checks`.
+Types and fields are those of the dataclasses in `reports.record`; pydantic checks them strictly, directly from JSON.
+Conditions that types do not express are checked afterwards by `reports.record_checks`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from reports.record_checks import RecordError, check_record, check_trial, proble
 
 T = TypeVar("T")
 _KEY = secrets.token_hex(8)
-"""Wraps the JSON in an object; no file can hold it, so none can close that object early."""
+"""Key of the object that wraps the JSON. It is random, so that no file can contain it and close the object early."""
 
 
 class OtherVersionError(RecordError):
-    """The file says itself that another version wrote it."""
+    """The file's version is not one that this program reads."""
 
 
 class _Holder(BaseModel, Generic[T]):
-    """Nested standard dataclasses take over this configuration; one that stands alone cannot be given any."""
+    """Gives its configuration to nested standard dataclasses, which cannot have one of their own."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
     value: T = Field(validation_alias=_KEY)
@@ -42,7 +42,7 @@ def parse_record(content: bytes) -> StudyRecord:
     """A study's record from the JSON of `record.json`.
 
     Raises:
-        RecordError: naming the first value that is not what the schema asks for.
+        RecordError: the JSON does not match the schema; the message names the first such value.
     """
     record = _parse(_RECORD, content, current_record)
     if record.version != RECORD_VERSION:
@@ -65,10 +65,10 @@ def _other_version(version: object) -> OtherVersionError:
 
 
 def _parse(adapter: TypeAdapter, content: bytes, current: Callable[[bytes], bytes | None]) -> Any:
-    """The value that some JSON holds.
+    """Parse and validate JSON.
 
     Args:
-        current: JSON of a former version with the names of this one, or None where it is of none.
+        current: converts JSON of a former version to this one; returns None if it is of no former version.
     """
     try:
         return _validated(adapter, content)

@@ -1,4 +1,4 @@
-"""Figures of the search: how the front grew, what each searched value did, and which of them matter."""
+"""Figures of the search: growth of the front, trials by level of each searched value, and importance of the values."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from reports.record import State, StudyRecord, Trial
 from reports.style import BLUE, ORANGE, PALE, PARAMETER_NAMES, WIDTH, grid, log_axis, svg
 
 _SPREAD = 0.28
-"""Half the width over which the trials of one level are spread, of the distance between two levels."""
+"""Half the width over which the trials of one level are spread, relative to the distance of two levels."""
 
 
 def growth_figure(growth: HypervolumeGrowth) -> bytes:
-    """Hypervolume against trials, and against minutes where they are known."""
+    """Hypervolume against the number of trials and, if known, against time; SVG."""
     with matplotlib.rc_context(STYLE):
         axes_of_time: Sequence[tuple[str, Sequence[float]]] = [("trials ended", growth.trials)]
         if growth.seconds is not None:
@@ -43,14 +43,15 @@ def growth_figure(growth: HypervolumeGrowth) -> bytes:
 
 
 def slices_figure(record: StudyRecord) -> bytes | None:
-    """Every complete trial by level of each searched value: mIoU above, peak memory below; None where none varied."""
+    """All complete trials by level of each searched value: mIoU above, peak memory below; SVG. None without
+    variation."""
     levels = searched_levels(record)
     if not levels:
         return None
     complete = [trial for trial in record.trials if trial.state is State.COMPLETE]
     on_front = {number for equal in record.front for number in equal}
     with matplotlib.rc_context(STYLE):
-        # Fixed margins: to find them for so many axes takes as long as to draw it all.
+        # Fixed margins: computing them for so many axes takes as long as drawing.
         figure = Figure(figsize=(WIDTH, 3.2))
         margins = {"left": 0.085, "right": 0.995, "top": 0.91, "bottom": 0.15, "wspace": 0.06, "hspace": 0.1}
         grid_of_axes = figure.subplots(2, len(levels), sharey="row", squeeze=False, gridspec_kw=margins)
@@ -74,7 +75,7 @@ def slices_figure(record: StudyRecord) -> bytes | None:
 
 
 def importance_figure(importance: Importance) -> bytes:
-    """Shares of the variance of mIoU and of memory, a pair of bars for each searched value."""
+    """Shares of the variance of mIoU and of memory, a pair of bars for each searched value; SVG."""
     names = list(importance.miou)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.42 * len(names) + 0.75), layout="constrained")
@@ -99,7 +100,7 @@ def importance_figure(importance: Importance) -> bytes:
 
 
 def _scatter(axes: Any, trials: Sequence[Trial], name: str, values: Sequence, measure: Any, on_front: set[int]) -> None:
-    """The trials of each level side by side, in the order of their numbers, and the level's median."""
+    """Draw the trials of each level next to each other, in the order of their numbers, and the level's median."""
     by_level: Mapping[object, list[Trial]] = {
         value: [trial for trial in trials if trial.value(name) == value] for value in values
     }

@@ -1,5 +1,5 @@
-"""How the report's figures look, on top of `evaluation.planner.show.figure_style`: colours, axes, and bytes that depend
-on the record alone."""
+"""Style of the report's figures, in addition to `evaluation.planner.show.figure_style`: colours, axes, and reproducible
+SVG."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from evaluation.planner.show.figure_style import FAINT
 from reports.files import printable
 
-# Okabe & Ito (2008), "Color universal design": told apart with every common kind of colour blindness.
+# Okabe & Ito (2008), "Color universal design": distinguishable with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442",
 )  # fmt: skip
 PALE = "#A9B4BE"
 WIDTH = 6.9
-"""Inches: the text's width on A4."""
+"""Width of a figure in inches: the text's width on A4."""
 PARAMETER_NAMES = {
     "pruning": "pruning method",
     "sparsity": "sparsity",
@@ -33,14 +33,14 @@ PARAMETER_NAMES = {
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG without a date, so that equal figures are equal bytes."""
+    """The figure as SVG without a date, so that equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return printable(buffer.getvalue().decode()).encode()  # a text stands in a comment, too, where XML takes no control
+    return printable(buffer.getvalue().decode()).encode()  # XML comments allow no control characters
 
 
 def log_axis(axis: Any, low: float, high: float) -> None:
-    """Ticks of a logarithmic axis as plain numbers, more of them where it spans little."""
+    """Set the ticks of a logarithmic axis to plain numbers, more of them on a short range."""
     steps: tuple[float, ...]
     if high / low > 4:
         steps = (1, 2, 5)
@@ -55,7 +55,7 @@ def log_axis(axis: Any, low: float, high: float) -> None:
 
 
 def log_memory_axis(axes: Any) -> None:
-    """A logarithmic horizontal axis in MB, with some room around one point, or around several of one size."""
+    """Make the horizontal axis logarithmic, in MB, with a margin around points of about one size."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     if high / low < 1.5:
@@ -63,7 +63,7 @@ def log_memory_axis(axes: Any) -> None:
     log_axis(axes.xaxis, *axes.get_xlim())
 
 
-def room_above_and_below(axes: Any, least: float = 0.02) -> None:
+def pad_vertical_axis(axes: Any, least: float = 0.02) -> None:
     """A vertical axis that spans at least so much, so that noise does not fill the figure."""
     low, high = axes.get_ylim()
     if high - low < least:

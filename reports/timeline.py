@@ -1,4 +1,4 @@
-"""The memory plans of a study, as far as a report shows them: read from their JSON files."""
+"""Reading the parts of a plan's JSON file that a report shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evaluation.planner.show.timeline import Timeline, TimelineBuffer
 
 
 class _Read(BaseModel):
-    """Of a plan's JSON the report reads these fields; the others it skips."""
+    """A part of a plan's JSON; fields that the report does not use are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -42,10 +42,10 @@ _PLAN = TypeAdapter(_Plan)
 
 
 def read_timeline(path: Path) -> Timeline:
-    """From the JSON of an `evaluation.planner.Plan`.
+    """Read the timeline from the JSON of an `evaluation.planner.Plan`.
 
     Raises:
-        UserError: it is no such plan.
+        UserError: the file cannot be read or is not such a plan.
     """
     try:
         plan = _PLAN.validate_json(path.read_bytes())
@@ -57,7 +57,7 @@ def read_timeline(path: Path) -> Timeline:
         raise UserError(
             f"{path}: damaged plan: {where}: {detail['msg'].lower()}; remove it, and the report is written without it"
         ) from None
-    # A frame that the target does not count is outside the arena.
+    # An external frame is not in the arena.
     inside = [buffer for buffer in plan.buffers if buffer.role is not Role.EXTERNAL_FRAME]
     return Timeline(
         plan.arena_bytes,

@@ -1,4 +1,4 @@
-"""A Typst template and its content as PDF/UA, whatever characters the names in it hold."""
+"""Typesetting a Typst template and its content as PDF/UA, with any characters in names."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from typst import PDFStandard
 
 PDF_STANDARDS: list[PDFStandard] = ["ua-1"]
-"""PDF/UA-1 (ISO 14289-1): the compiler refuses a document that a screen reader could not follow."""
+"""PDF/UA-1 (ISO 14289-1): the compiler refuses a document that is not accessible to screen readers."""
 
 
 def typeset(template: str, content: Mapping[str, Any], root: Path, study: str) -> bytes:
-    """The PDF of `reports/<template>`, which reads `content` from content.json and its figures from the folder `root`.
+    """Compile `reports/<template>` to PDF; it reads `content` from content.json and its figures from the folder `root`.
 
-    A text with a character that no font can show is no PDF/UA, and the compiler refuses it. The fonts of the compiler
-    are tried first, so that the same content gives the same bytes on every machine; then those of the system and of
-    matplotlib; at last what has no glyph, or is no character at all, is written as its code, such as <U+6B69>.
+    PDF/UA requires a glyph for every character, and the compiler refuses others. Its own fonts are tried first, so that
+    equal content gives equal bytes on every machine; then those of the system and of matplotlib; at last characters
+    without a glyph are written as their codes, such as <U+6B69>.
 
     Args:
-        study: for a message.
+        study: name of the study in messages.
 
     Raises:
         UserError: something in the study cannot be typeset.

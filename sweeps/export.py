@@ -1,6 +1,6 @@
-"""Hand over a point of a study: C sources that run in exactly the memory the study promised, and what goes with them.
+"""Export one trial of a study: C sources that run in exactly the planned memory, with the network and its model card.
 
-python -m sweeps.export studies/streets --out network                  the study's choice
+python -m sweeps.export studies/streets --out network                  the selected configuration
 python -m sweeps.export studies/streets --budget 0.2MB --out network   the most accurate within 0.2 MB
 """
 
@@ -20,28 +20,28 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def export(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study, e.g. studies/streets.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; must not hold anything else.")],
-    trial: Annotated[int | None, typer.Option(metavar="N", help="This trial, whatever the rules say.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write: new, empty or of an earlier export.")],
+    trial: Annotated[int | None, typer.Option(metavar="N", help="Number of the trial to export.")] = None,
     pick: Annotated[
         Literal["chosen", "knee", "smallest", "best"] | None,
         typer.Option(
-            help="chosen: the study's choice (the default); knee, smallest, or best (most accurate) of the front, "
+            help="chosen: the selected configuration (default); knee, smallest, or best (most accurate) of the front, "
             "without points that exceed their plans."
         ),
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="The most accurate within so much peak memory, e.g. 4MB or 512kB."),
+        typer.Option(metavar="SIZE", help="The most accurate trial within this peak memory, e.g. 4MB or 512kB."),
     ] = None,
     max_drop: Annotated[
-        float | None, typer.Option(metavar="MIOU", help="The smallest that loses at most this against the baseline.")
+        float | None, typer.Option(metavar="MIOU", help="The smallest trial that loses at most this mIoU.")
     ] = None,
     check: Annotated[bool, typer.Option(help="Compile the program and run it on search images.")] = True,
 ) -> None:
     """Write a trial's network: C sources, Makefile, plan, .tflite, labels and a model card; then run the program.
 
     \b
-    python -m sweeps.export studies/streets --out network                  its choice
+    python -m sweeps.export studies/streets --out network                  the selected configuration
     python -m sweeps.export studies/streets --out network --budget 0.2MB   the best there
 
     Exit status: 0; 1 where the program is within plan, but not as the study's
@@ -51,21 +51,21 @@ def export(
     """
     if sum(given is not None for given in (trial, pick, budget, max_drop)) > 1:
         raise UserError("--trial, --pick, --budget and --max-drop each name one network; give one of them")
-    # Imported here, because `--help` and a mistyped option need none of it.
+    # Imported here: `--help` and a mistyped option need none of these.
     from reports.record_file import read_record
-    from sweeps.finish.picked import picked
+    from sweeps.finish.picked import picked_trial
     from sweeps.finish.study_settings import settings_of, with_own_cache
 
     record = read_record(study)
-    chosen, why = picked(record, study, trial, pick, budget, max_drop)
+    chosen, why = picked_trial(record, study, trial, pick, budget, max_drop)
     if why:
         print(why)
     config, candidate = settings_of(record, study, chosen)
-    from sweeps.finish.export_bundle import hand_over  # TensorFlow, once the request is known to be one
+    from sweeps.finish.export_bundle import export_trial  # loads TensorFlow, so after the options are checked
 
     with tempfile.TemporaryDirectory() as scratch:
         settings = with_own_cache(config, study, Path(scratch)), candidate
-        if status := hand_over(record, study, chosen, out, check, settings):
+        if status := export_trial(record, study, chosen, out, check, settings):
             raise typer.Exit(status)
 
 

@@ -20,13 +20,13 @@ def launch(
     config_file: Annotated[Path | None, typer.Argument(metavar="CONFIG.yaml", show_default=False)] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check all that a launch needs, show what fits which memory, start nothing."),
+        typer.Option("--dry-run", help="Check the inputs, show how many candidates fit which memory, start nothing."),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that exists, up to its budget.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an existing study up to its budget.")] = False,
     accept_changes: Annotated[
         bool,
         typer.Option(
-            "--accept-changes", help="With --resume: go on although the configuration or its inputs have changed."
+            "--accept-changes", help="With --resume: continue although the configuration or its inputs have changed."
         ),
     ] = False,
     trials: Annotated[int | None, typer.Option(help="Distinct trials in all; as search.trials.")] = None,
@@ -52,7 +52,7 @@ def launch(
     something is to be put right; 3 where the study finished, but the C program of a
     point of the Pareto front or of the selected configuration exceeds its plan.
     """
-    # Imported here, because every worker process imports this file once more, and has no use for any of it.
+    # Imported here: every worker process imports this file too, and needs none of these.
     from rich.console import Console
 
     from reports.promises import EXCEEDS_PLAN_STATUS, PlanStatus, study_status
@@ -62,7 +62,7 @@ def launch(
     from sweeps.sweep import run_sweep
     from sweeps.workers.output import Output
 
-    console = Console(file=Output())  # type: ignore[arg-type]  # rich names IO[str], and uses what a TextIOBase has
+    console = Console(file=Output())  # type: ignore[arg-type]  # rich asks for IO[str], and uses a TextIOBase
     if keys:
         return print_keys(console)
     if config_file is None:

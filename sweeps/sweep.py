@@ -1,4 +1,4 @@
-"""One sweep, from its configuration to its report: the story that `launch` tells.
+"""One sweep, from its configuration to its report.
 
 check -> open the folder -> start the workers -> search -> close the study -> report -> print the outcome
 """
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Launch:
-    """What one launch works with, from the start of its workers to its report."""
+class RunningSweep:
+    """A sweep in progress: its configuration, folder, workers and displays."""
 
     config: SweepConfig
     coordinator: Coordinator
@@ -56,16 +56,16 @@ def run_sweep(
     inputs: Inputs | None = None,
     open_workers: OpenWorkers = open_workers,
 ) -> StudyRecord | None:
-    """One sweep, from its configuration to its report; None where another launch on the same study writes that.
+    """Run one sweep, from its configuration to its report.
 
     Args:
-        open_evaluator: opens in each worker what measures the candidates.
-        inputs: what `check_launch` found; None: it is asked here.
-        open_workers: starts what answers the requests of the sweep.
+        open_evaluator: opens the evaluator of the candidates in each worker.
+        inputs: the result of `check_launch`; None: it is called here.
+        open_workers: starts the pool that answers the requests of the sweep.
 
     Raises:
-        UserError: of everything a user can put right, a full disk and a locked database among it. What was measured by
-            then is in the journal, and `--resume` goes on from there.
+        UserError: for every error that the user can correct, a full disk and a locked database among them. Trials
+            measured by then are in the journal, and `--resume` continues from there.
     """
     with explained(config.folder):
         found = check_launch(config, console, inputs)
@@ -80,9 +80,9 @@ def run_sweep(
         ):
             for note in folder.notes:
                 progress.note(note)
-            end = _search_and_report(Launch(config, coordinator, folder, executor, progress, stop))
+            end = _search_and_report(RunningSweep(config, coordinator, folder, executor, progress, stop))
         if end is None:
-            console.print("Other launches work on this study; the last of them writes the report.")
+            console.print("Other processes work on this study; the last of them writes the report.")
             return None
         from sweeps.finish.summary import print_outcome
 
@@ -90,19 +90,19 @@ def run_sweep(
         return end.record
 
 
-def _search_and_report(launch: Launch) -> End | None:
-    """What is done while the workers run; None where another launch on the same study writes the report."""
-    # Imported here: MLflow and Optuna take as long to load as TensorFlow does in the workers, which have begun.
+def _search_and_report(sweep: RunningSweep) -> End | None:
+    """Search and report while the workers run; None where another process on the same study writes the report."""
+    # Imported here: MLflow and Optuna load while the workers, already started, load TensorFlow.
     from reports.health import data_warnings
     from sweeps.search.loop import run_trials
     from sweeps.search.study_setup import open_study
 
-    config, coordinator, folder, progress = launch.config, launch.coordinator, launch.folder, launch.progress
-    # Answered before the databases are opened: what ends the study here leaves no run and no study in them.
-    data, check = _first_answers(launch)
+    config, coordinator, folder, progress = sweep.config, sweep.coordinator, sweep.folder, sweep.progress
+    # Before the databases are opened: an error here leaves no run and no study in them.
+    data, check = _first_answers(sweep)
     coordinator.notify(progress.note)
     with coordinator.setting_up():
-        mirror = _open_mirror(launch, data)
+        mirror = _open_mirror(sweep, data)
         study = open_study(config, coordinator)
     with mirror.ended_on_error():
         for sentence in data_warnings(data):
@@ -110,54 +110,54 @@ def _search_and_report(launch: Launch) -> End | None:
         if config.space.prunes_channels:
             progress.say("ranking the channels and reading images, once for all trials")
         early_end = run_trials(
-            config, study, coordinator, launch.executor, mirror, progress, launch.stop, folder.elapsed_s
+            config, study, coordinator, sweep.executor, mirror, progress, sweep.stop, folder.elapsed_s
         )
         folder.count_time()
         with coordinator.closing() as is_ours:
             if is_ours:
-                return _close_and_report(launch, mirror, data, check, early_end)
+                return _close_and_report(sweep, mirror, data, check, early_end)
         mirror.close()
         return None
 
 
-def _first_answers(launch: Launch) -> tuple[DataSet, ImportCheck | None]:
-    """What the workers say of images and network. They go on meanwhile with what candidates share."""
-    config, executor = launch.config, launch.executor
+def _first_answers(sweep: RunningSweep) -> tuple[DataSet, ImportCheck | None]:
+    """The workers' description of the images, and the import check; shared preparation continues in the background."""
+    config, executor = sweep.config, sweep.executor
     first: dict[str, Request[object]] = {"data": request(Evaluator.describe)}
     if config.import_check is not None:
         first["import check"] = request(Evaluator.import_check)
     for key, asked in first.items():
         executor.submit(key, asked)
     if config.space.prunes_channels:
-        executor.submit("preparation", request(Evaluator.prepare))  # whoever needs it sooner waits for it
+        executor.submit("preparation", request(Evaluator.prepare))  # a trial that needs it earlier waits for it
     if config.import_check is not None:
-        launch.progress.say(f"scoring the imported network on {config.import_check.split!r}")
+        sweep.progress.say(f"scoring the imported network on {config.import_check.split!r}")
     answers = answers_to(executor, first)
-    data = described(answers["data"], launch.folder.path / LOG_FILE)
+    data = described(answers["data"], sweep.folder.path / LOG_FILE)
     return data, checked_import(config, answers.get("import check"))
 
 
-def _open_mirror(launch: Launch, data: DataSet) -> Mirror:
-    """MLflow's runs of the study, which follow the journal from now on."""
+def _open_mirror(sweep: RunningSweep, data: DataSet) -> Mirror:
+    """Open the study's runs in MLflow, and the thread that keeps them equal to the journal."""
     from sweeps.config.schema import flatten
     from sweeps.tracking.mirror import Mirror, open_tracker
     from sweeps.tracking.runs import Tracker
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # one line of ours says what is lost
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # `Mirror` reports a lost store in one line
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # of each attempt to reach a server that is away
-    config, folder = launch.config, launch.folder
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # a warning for each failed attempt to reach a server
+    config, folder = sweep.config, sweep.folder
     settings = {key: str(value) for key, value in flatten(config.model_dump()).items()}
-    tracker = open_tracker(partial(Tracker, config.study, folder.study_id, settings, launch.coordinator))
+    tracker = open_tracker(partial(Tracker, config.study, folder.study_id, settings, sweep.coordinator))
     tracker.class_names = data.class_names
-    return Mirror(tracker, folder.path, launch.progress.note)
+    return Mirror(tracker, folder.path, sweep.progress.note)
 
 
 def _close_and_report(
-    launch: Launch, mirror: Mirror, data: DataSet, check: ImportCheck | None, early_end: str | None
+    sweep: RunningSweep, mirror: Mirror, data: DataSet, check: ImportCheck | None, early_end: str | None
 ) -> End:
-    """Score the front on the held-out images, run its programs, and write what is known: record, documents, MLflow."""
+    """Score the front on the held-out images, run its programs, and write record, documents and MLflow runs."""
     from reports.content import intervals, warnings_of
     from reports.files import remove_documents
     from reports.record import RECORD_FILE
@@ -167,16 +167,16 @@ def _close_and_report(
     from sweeps.storage.local_coordinator import STUDY_DATABASE
     from sweeps.storage.sqlite import fold_log
 
-    config, folder, progress = launch.config, launch.folder, launch.progress
+    config, folder, progress = sweep.config, sweep.folder, sweep.progress
     progress.say("scoring the front on the held-out images")
-    record = close_study(config, launch.coordinator.trials, launch.executor, folder, data, check)
+    record = close_study(config, sweep.coordinator.trials, sweep.executor, folder, data, check)
     write_record(record, folder.path)
     found = intervals(record)
     documents: tuple[Path, ...] = ()
     remove_documents(folder.path)
     if config.report.documents:
         progress.say("writing the report")
-        from reports.document import write_documents  # a second of Matplotlib and Typst, kept from the start
+        from reports.document import write_documents  # Matplotlib and Typst take a second to load
 
         documents = write_documents(record, folder.path, config.report.paper, found)
     fold_log(folder.path / STUDY_DATABASE)

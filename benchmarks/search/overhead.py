@@ -98,7 +98,7 @@ def run_engine(folder: Path, trials: int, workers: int, sampler: str) -> tuple[f
     from sweeps.tracking.runs import Tracker
 
     clock, wall = Clock(), Clock()
-    names = {"ask": (Study, "ask"), "sampler": (study_module, "choose"), "tell": (Study, "tell")}
+    names = {"ask": (Study, "ask"), "sampler": (study_module, "next_candidate"), "tell": (Study, "tell")}
     names |= {"write": (Tracker, "log_trial"), "journal": (Journal, "append")}
     kept = {place: getattr(*place) for place in names.values()}
     search = engine.run_trials

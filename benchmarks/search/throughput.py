@@ -175,7 +175,7 @@ class Forgetful:
             self._kept[stage, name] = content
 
     @contextmanager
-    def alone(self, stage: str, name: str) -> Iterator[None]:
+    def lock(self, stage: str, name: str) -> Iterator[None]:
         """What is computed in here; a stage of the ranking may ask for another one."""
         begun, outermost = time.perf_counter(), not self._working
         if stage in RANKING:

@@ -1,1 +1,1 @@
-"""Commands around a sweep other than launch and export."""
+"""The commands other than launch and export."""

@@ -1,4 +1,4 @@
-"""What is in the stage cache, and how to make room.
+"""List the stage cache, and remove entries from it.
 
 python -m sweeps cache show
 python -m sweeps cache prune --to 2GB
@@ -19,7 +19,7 @@ from evaluation.errors import UserError, exits_on_user_error
 if TYPE_CHECKING:
     from sweeps.storage.blob_store import Entry, Store
 
-app = typer.Typer(help="What is in the stage cache, and how to make room.", no_args_is_help=True)
+app = typer.Typer(help="List the stage cache, and remove entries from it.", no_args_is_help=True)
 
 SIZE = re.compile(r"^(\d+(?:\.\d+)?) ?([kMGT]?)B?$", re.IGNORECASE)
 AGE = re.compile(r"^(\d+(?:\.\d+)?) ?([mhdw])$")
@@ -51,25 +51,25 @@ def show(place: Place = DEFAULT_PLACE) -> None:
 @app.command("prune")
 def prune_command(
     place: Place = DEFAULT_PLACE,
-    to: Annotated[str | None, typer.Option(help="Size to come down to, e.g. 500MB or 2GB.", metavar="SIZE")] = None,
+    to: Annotated[str | None, typer.Option(help="Size to reduce it to, e.g. 500MB or 2GB.", metavar="SIZE")] = None,
     older_than: Annotated[
-        str | None, typer.Option(help="Remove what was not used for so long, e.g. 12h, 30d.", metavar="TIME")
+        str | None, typer.Option(help="Remove entries not used for this time, e.g. 12h, 30d.", metavar="TIME")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
 ) -> None:
-    """Remove entries, the least recently used first. Running sweeps only compute again what they miss."""
-    from sweeps.storage.blob_store import prune
+    """Remove entries, the least recently used first. Running sweeps compute missing entries again."""
+    from sweeps.storage.blob_store import evict
 
     if not everything and to is None and older_than is None:
-        raise UserError("say what may go: --to 2GB, --older-than 30d, or --all")
+        raise UserError("give --to 2GB, --older-than 30d, or --all")
     age = 0.0 if older_than is None else time.time() - _seconds(older_than)
     size = 0.0 if everything else float("inf") if to is None else _bytes(to)
-    gone = prune(_store(place), size, age)
-    print(f"removed {len(gone)} entries, {sum(entry.size_bytes for entry in gone) / 1e6:.1f} MB")
+    evicted = evict(_store(place), size, age)
+    print(f"removed {len(evicted)} entries, {sum(entry.size_bytes for entry in evicted) / 1e6:.1f} MB")
 
 
 def _store(place: str) -> Store:
-    """The store at a place, which must be there."""
+    """The existing store at a folder or address."""
     from sweeps.storage.blob_store import open_store
 
     if "://" not in place and not Path(place).is_dir():

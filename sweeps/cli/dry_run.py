@@ -1,7 +1,7 @@
-"""`--dry-run`: what a sweep would search, how many candidates fit which memory, and how long it may take.
+"""`--dry-run`: the space of a sweep, the number of candidates that fit each memory budget, and the expected time.
 
-It checks what a launch checks, in the same order, trains nothing, and makes nothing: what it computes stays in the
-cache next to the studies where there is one already, and is lost where not.
+It makes the checks of `launch` in the same order, trains nothing and creates no study. Its results stay in the cache
+next to the studies if one exists, and are dropped otherwise.
 """
 
 from __future__ import annotations
@@ -30,42 +30,42 @@ from sweeps.workers.start import open_workers
 from sweeps.workers.worker_pool import Failure, WorkerPool, arrived, ask_all
 
 PLANNING_S = 8.0
-"""How long candidates are planned; what is not planned by then is left out, evenly."""
+"""Time limit of planning, in seconds; the candidates planned by then are an even sample."""
 ROUND = (1, 1.5, 2, 3, 5, 7)
 BUDGETS = 8
-"""Round budgets that are shown, about."""
+"""About the number of budgets shown."""
 
-# What a trial takes on two idle cores besides the work that grows with network and images, most of it TensorFlow's
-# tracing and the C compiler: `stage_seconds` of trials of pareto.yaml, rounded.
+# Constant seconds of a trial on two idle cores, mostly TensorFlow's tracing and the C compiler, without the work that
+# grows with network and images: `stage_seconds` of trials of pareto.yaml, rounded.
 TRIAL_S = 5.0
 PRUNING_S = 6.0
 ADAROUND_S = 15.0
 SCORINGS = 4.0
-"""A network of quantized values takes about so much longer to score than the float one."""
+"""Time to score a quantized network relative to the float one, about."""
 STEP = 3.0
-"""A training step takes about three forward passes: gradients cost about two."""
+"""Forward passes that a training step takes, about: gradients cost about two."""
 
 Costs = Mapping[str, float]
 
 
 def print_dry_run(config: SweepConfig, console: Console, open_evaluator: OpenEvaluator = open_evaluator) -> None:
-    """Check what a launch needs; print the space, what of it fits, and the time a sweep may take.
+    """Make the checks of `launch`; print the space, the candidates that fit, and the expected time.
 
     Raises:
-        UserError: of everything that would end a launch before its first trial.
+        UserError: an error that would end `launch` before its first trial.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        study, config = config.folder, _beside_cache(config, Path(scratch))
+        study, config = config.folder, _with_existing_caches(config, Path(scratch))
         _say(console, "checking the study's folder, MLflow, databases, network, images and levels")
         check_launch(config, console, folder=study)
         if study.exists():
-            console.print(f"{study} exists: a launch on it needs --resume, or -o study=NAME.", soft_wrap=True)
+            console.print(f"{study} exists: launch it with --resume, or use -o study=NAME.", soft_wrap=True)
         _print_plans_and_time(config, console, open_evaluator, Path(scratch))
     console.print("Nothing was started.")
 
 
-def _beside_cache(config: SweepConfig, scratch: Path) -> SweepConfig:
-    """The configuration with studies and caches in a folder that is removed; where there are caches, it keeps them."""
+def _with_existing_caches(config: SweepConfig, scratch: Path) -> SweepConfig:
+    """The configuration with studies and missing caches in a temporary folder; existing caches are used."""
     out = config.out if (config.out / ".cache").is_dir() else scratch
     place = config.cache_place
     if config.cache.place is None:
@@ -87,7 +87,7 @@ def _print_plans_and_time(config: SweepConfig, console: Console, open_evaluator:
         for sentence in data_warnings(described):
             console.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         if config.space.prunes_channels:
-            _say(console, "ranking the channels")  # as the first plan needs it; `prepare` reads training images, too
+            _say(console, "ranking the channels")  # by the first plan; `prepare` would load training images too
         _say(console, f"planning up to {len(candidates)} candidates, for about {PLANNING_S:.0f} s")
         ends = {"baseline": BASELINE, "smallest": space.smallest()}
         planned = ask_all(executor, {name: request(costs_of_plan, candidate) for name, candidate in ends.items()})
@@ -101,12 +101,12 @@ def _print_plans_and_time(config: SweepConfig, console: Console, open_evaluator:
 
 
 def _say(console: Console, what: str) -> None:
-    """What is being done, as a line: it may take seconds, and a pipe shows no spinner."""
+    """Print the present step, which may take seconds, as a line."""
     console.print(f"{what} ...", highlight=False, soft_wrap=True)
 
 
 def evenly_spread(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """All candidates, in an order whose every beginning is an even sample: in steps of the golden ratio."""
+    """All candidates in steps of the golden ratio, an order in which every prefix is an even sample."""
     size = len(candidates)
     step = next(
         step for step in range(max(1, round(size * (math.sqrt(5) - 1) / 2)), size + 1) if math.gcd(step, size) == 1
@@ -117,7 +117,7 @@ def evenly_spread(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _plan_within(
     seconds: float, executor: WorkerPool, candidates: Sequence[Candidate], workers: int
 ) -> dict[Candidate, Costs | Failure]:
-    """Plans of as many candidates as can be made in this time, in their order; of one at least."""
+    """The costs, in order, of the candidates that can be planned within this time, of one at least."""
     end = time.monotonic() + seconds
     waiting = list(reversed(candidates))
     asked: dict[Candidate, Request[Costs]] = {}
@@ -176,7 +176,7 @@ def _print_memory(config: SweepConfig, sample: Sequence[Costs | Failure], size: 
 
 
 def budgets(least: float, most: float) -> list[float]:
-    """Round figures from the first that anything fits to the first that everything fits, about `BUDGETS` of them."""
+    """About `BUDGETS` round budgets in MB, from the first that any candidate fits to the first that all fit."""
     powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
     every = [float(f"{factor}e{power}") for power in powers for factor in ROUND]
     above = [value for value in every if value >= least]
@@ -186,7 +186,7 @@ def budgets(least: float, most: float) -> list[float]:
 
 
 def _print_time(config: SweepConfig, space: Space, scoring_s: float | Failure, console: Console) -> None:
-    """What a study may take, from the time that the float network takes for an image."""
+    """Print the expected time of a study, from the float network's time for one image in seconds."""
     if isinstance(scoring_s, Failure):
         console.print(f"The time cannot be estimated: the float network failed ({scoring_s.reason}).", style="red")
         return
@@ -202,9 +202,9 @@ def _print_time(config: SweepConfig, space: Space, scoring_s: float | Failure, c
     seconds = (prunings * pruning_s + trials * trial_s) / config.search.workers
     console.print(
         f"Expected: roughly {clock(seconds)} for {trials} trials ({prunings} prunings of {pruning_s:.1f} s, "
-        f"{trial_s:.1f} s a trial besides), and the report. Nothing was trained for this: the float network takes "
-        f"{1e3 * scoring_s:.1f} ms an image here, and the rest is as on two idle cores, so that twice or half of it is "
-        "no surprise. What is in the cache already takes no time.",
+        f"{trial_s:.1f} s per trial in addition), and the report. Nothing was trained for this: the float network "
+        f"takes {1e3 * scoring_s:.1f} ms an image here, and the rest is as on two idle cores, so it may take half "
+        "or twice as long. Stages in the cache take no time.",
         highlight=False,
         soft_wrap=True,
     )

@@ -23,8 +23,8 @@ EXAMPLES = {"study": "streets", "name": "streets", "miou": "0.5"}
 """Example values of the keys without a default."""
 DATA_OPTIONS = (DataConfig, "options")
 """The key whose sub-keys are the options of the data set."""
-HEAD = """# Every key of a sweep at its default. Only `study` and `data` are required: a file needs no more than what it
-# changes. `petitlab keys` prints this list, `python -m sweeps.launch --keys` a shorter one."""
+HEAD = """# Every key of a sweep at its default. Only `study` and `data` are required: a file needs only the keys that
+# it changes. `petitlab keys` prints this list, `python -m sweeps.launch --keys` a shorter one."""
 
 
 def describe_keys(model: type[BaseModel] = SweepConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:

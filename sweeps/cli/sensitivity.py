@@ -1,4 +1,4 @@
-"""Which stage of a study's network bears fewer bits worst, measured before anything is searched.
+"""Sensitivity of the stages of a study's network to fewer bits, measured before a search.
 
 petitlab sensitivity pareto.yaml
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sweeps.trial.context import Context
 
 START_BITS = 8
-"""Of weights and activations: what everything is lowered from. With all at 8 bits networks lose next to nothing."""
+"""Bits of weights and activations of the reference network; at 8 bits networks lose next to nothing."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,14 +33,16 @@ def sensitivity(
         list[int] | None, typer.Option(help="Bits to try, below 8; the fewest of the space if left out. Repeatable.")
     ] = None,
     activation_bits: Annotated[list[int] | None, typer.Option(help="The same for activations.")] = None,
-    tiles: Annotated[int | None, typer.Option(min=1, help="Of the plan; the most of the space if left out.")] = None,
+    tiles: Annotated[
+        int | None, typer.Option(min=1, help="Tile count of the plan; the largest of the space if left out.")
+    ] = None,
     override: Annotated[
         list[str] | None, typer.Option("-o", metavar="KEY=VALUE", help="Set a key, e.g. -o data.search=val[:27].")
     ] = None,
 ) -> None:
     """Lower each part of CONFIG.yaml's network alone, from 8 bits: backbone, ASPP, decoder, edges, depthwise layers.
 
-    Prints what each costs on the search images next to what it saves, the most sensitive for each byte first.
+    Prints the loss of each on the search images and its saving, the largest loss per saved byte first.
     """
     import sys
 
@@ -66,10 +68,10 @@ def sensitivity(
 def levels_of(
     config: SweepConfig, weight_bits: list[int] | None, activation_bits: list[int] | None
 ) -> tuple[list[int], list[int]]:
-    """Levels of weights and of activations to try, from the fewest on.
+    """Levels of weights and of activations to try, ascending.
 
     Raises:
-        UserError: one that is asked for is none the runtime supports, or is not below the start.
+        UserError: a given level is not supported, or not below `START_BITS`.
     """
     from deeplab.compression import ACTIVATION_BITS, STAGE_BITS, WEIGHT_BITS, backbone_field
 
@@ -86,13 +88,13 @@ def levels_of(
                 raise UserError(f"{option} {bits}: not below the {START_BITS} bits of the start; choose from {choice}")
         stages = [getattr(config.space, stage) or () for stage in STAGE_BITS if backbone_field(stage) == name]
         searched = {bits for levels in (getattr(config.space, name), *stages) for bits in levels} & set(below)
-        # Four bits are where networks begin to suffer: asked of a space that does not go below 8.
+        # For a space without levels below 8: networks begin to lose accuracy at 4 bits.
         found.append(sorted(set(given)) if given else [min(searched, default=4)])
     return found[0], found[1]
 
 
 def measure(context: Context, weight_bits: list[int], activation_bits: list[int], tile_count: int) -> SensitivityTable:
-    """The table of a study's network: calibrated, rounded and scored as its trials are, and cached with them."""
+    """The sensitivity table of a study's network, whose stages are computed and cached as those of trials."""
     from deeplab.compression import Compression
     from deeplab.image_windows import frames
     from deeplab.lowering import lower
@@ -102,7 +104,7 @@ def measure(context: Context, weight_bits: list[int], activation_bits: list[int]
     from sweeps.trial.stages import compressed, scores
 
     spec, config = context.baseline.spec, context.config
-    start = context.settled(Compression(weight_bits=START_BITS, activation_bits=START_BITS))
+    start = context.with_fixed_bits(Compression(weight_bits=START_BITS, activation_bits=START_BITS))
 
     def memory_bytes(network: QuantizedNetwork) -> int:
         planned = plan(lower(network), tile_count, context.target, max_mac_overhead=config.max_mac_overhead)
@@ -125,7 +127,7 @@ def measure(context: Context, weight_bits: list[int], activation_bits: list[int]
 
 
 def table(measured: SensitivityTable, context: Context, tile_count: int) -> Table:
-    """The rows as they are printed."""
+    """The printed table."""
     from rich.table import Table
 
     images = len(context.images.search)
@@ -156,14 +158,14 @@ def _cells(row: Sensitivity) -> tuple[str, ...]:
 
 
 def caption(measured: SensitivityTable) -> str:
-    """What the figures are counted from."""
+    """The caption, which states the reference of the figures."""
     start = measured.start_distance
     marked = any(row.change is not None and not row.change.is_reliable for row in measured.rows)
     return (
         f"KL: nats a pixel from the float network, above the {start.divergence:.5f} of the start, where "
         f"{100 * start.changed_share:.2f} % of the labels\ndiffer from the float network's and memory is "
-        f"{measured.start_bytes / 1e3:.1f} kB. Edges: first and last layer. What stands first should\n"
-        "keep its bits longest." + (f"\n{UNRELIABLE_NOTE}." if marked else "")
+        f"{measured.start_bytes / 1e3:.1f} kB. Edges: first and last layer. Parts at the top should\n"
+        "keep their bits longest." + (f"\n{UNRELIABLE_NOTE}." if marked else "")
     )
 
 

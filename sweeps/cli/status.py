@@ -1,4 +1,4 @@
-"""How far a study is, from what is in its folder; works next to a running sweep and after a killed one.
+"""The state of a study, from the files in its folder; works during a sweep and after a kill.
 
 python -m sweeps status studies/streets
 """
@@ -33,7 +33,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def status(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of a study, or of several.")] = DEFAULT_FOLDER,
 ) -> None:
-    """Say whether the study runs, how many trials have ended and how, and what its front is by now."""
+    """Print whether the study runs, how many trials have ended and how, and the present front."""
     from rich.console import Console
 
     from sweeps.storage.study_folder import STUDY_FILE
@@ -69,7 +69,7 @@ def _print_status(path: Path, console: Console) -> None:
     elif spent >= launch["trials"] or _is_exhausted(folder, found):
         state = "finished"
     else:
-        state = "stopped; go on with: python -m sweeps.launch CONFIG.yaml --resume"
+        state = "stopped; continue with: python -m sweeps.launch CONFIG.yaml --resume"
     console.print(f"[bold]{path}[/bold]: {state}", soft_wrap=True)
     counts = Counter(str(trial.state) for trial in trials.values())
     ends = ", ".join(f"{counts[name]} {name}" for name in (State.COMPLETE, State.PRUNED, State.FAILED) if counts[name])
@@ -92,13 +92,13 @@ def _print_status(path: Path, console: Console) -> None:
     if len(front) > LISTED:
         console.print(f"  and {len(front) - LISTED} more on the front")
     if (path / RECORD_FILE).exists() and not is_in_use(path):
-        with suppress(UserError):  # a damaged record is told by whoever needs it
+        with suppress(UserError):  # commands that need the record report the damage
             for sentence in urgent_warnings(read_record(path)):
                 console.print(f"  {sentence}", style="red", markup=False, soft_wrap=True)
 
 
 def _is_exhausted(folder: StudyFolder, trials: Mapping[int, Trial]) -> bool:
-    """Whether a study ended before its budget was spent: the space holds no more, or plans rule out what it holds."""
+    """Whether a study ended before its budget was spent, because all candidates were tried or ruled out by plans."""
     from pydantic import ValidationError
 
     from sweeps.config.compression import SpaceConfig
@@ -112,13 +112,13 @@ def _is_exhausted(folder: StudyFolder, trials: Mapping[int, Trial]) -> bool:
     try:
         space = SpaceConfig.model_validate_json(json.dumps(levels)).space()
         tried = {Candidate.from_params(trial.params) for trial in trials.values()}
-    except (ValidationError, TypeError, ValueError, KeyError):  # of another version: what is not known is not said
+    except (ValidationError, TypeError, ValueError, KeyError):  # written by another version
         return False
     return tried.issuperset(space.candidates())
 
 
 def _settings(folder: StudyFolder) -> tuple[ConstraintsConfig, str | None]:
-    """The limits of a study, and its third objective."""
+    """The constraints and the third objective of a study."""
     from pydantic import ValidationError
 
     from sweeps.config.schema import ConstraintsConfig, SearchConfig

@@ -1,1 +1,1 @@
-"""The identity of the code that computes a cached stage, worked out from the source it reaches."""
+"""The identity of the code of a cached stage, derived from the source that it reaches."""

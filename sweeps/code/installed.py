@@ -1,4 +1,4 @@
-"""Versions of the installed distributions that some imports bring in, their requirements included."""
+"""Versions of the installed distributions behind a set of imports, their requirements included."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ _NAME = re.compile(r"[\w.-]+")
 
 
 class Installed:
-    """The distributions on a search path (None: this process's own). They are read once, when first asked for."""
+    """The distributions on a search path (None: that of this process), read on first use."""
 
     def __init__(self, path: list[str] | None = None) -> None:
         self._path = path
 
     def versions(self, imports: Iterable[str]) -> dict[str, str]:
-        """Distribution -> version, of all that top-level imports can bring in; "absent" for an import of none.
+        """Distribution -> version, for the distributions of top-level imports; "absent" for an import of no
+        distribution.
 
-        Requirements are followed, since what computes for one package is often another: numpy under scikit-learn.
+        Requirements are followed, since one package often computes with another, as scikit-learn with numpy.
         """
         found: dict[str, str] = {}
         waiting: list[str] = []
@@ -39,13 +40,13 @@ class Installed:
             waiting += self._by_name[name].requires
         return dict(sorted(found.items()))
 
-    def brings(self, name: str) -> bool:
-        """Whether a top-level import comes from a distribution other than ours."""
+    def provides(self, name: str) -> bool:
+        """Whether a distribution other than ours provides a top-level import."""
         return name in self._owners and name not in OURS
 
     @cached_property
     def _by_name(self) -> Mapping[str, _Metadata]:
-        """By normalised name; the first on the path is the one that is imported."""
+        """Metadata by normalised name, of the first distribution on the path."""
         every = distributions() if self._path is None else distributions(path=self._path)
         found: dict[str, _Metadata] = {}
         for distribution in every:
@@ -55,7 +56,7 @@ class Installed:
 
     @cached_property
     def _owners(self) -> Mapping[str, list[str]]:
-        """Top-level import name -> distributions that bring files under it."""
+        """Top-level import name -> distributions with files of that name."""
         found: dict[str, list[str]] = {}
         for name, metadata in self._by_name.items():
             for imported in metadata.top_level():
@@ -65,12 +66,12 @@ class Installed:
 
 @dataclass(frozen=True)
 class _Metadata:
-    """What is needed of a distribution. Read by hand: the general parser takes half a second for an environment."""
+    """Metadata of a distribution. Parsed here: the general parser takes half a second for an environment."""
 
     name: str
     version: str
     requires: tuple[str, ...]
-    """Names of its requirements, those of its extras apart."""
+    """Names of its requirements, without those of extras."""
     distribution: Distribution
 
     def top_level(self) -> set[str]:
@@ -97,5 +98,5 @@ def _metadata(distribution: Distribution) -> _Metadata | None:
 
 
 def _normal(name: str) -> str:
-    """PEP 503."""
+    """The normalised name, as in PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()

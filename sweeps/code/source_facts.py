@@ -1,7 +1,7 @@
-"""Facts of one Python source file that decide what it can reach: imports, data files, effects of importing it.
+"""Facts of one Python source file that determine its reach: imports, data files, side effects of importing it.
 
-Facts are worked out from the syntax tree. Comments, docstrings, line breaks and quotes are not part of that tree, so a
-change of these changes no fact. Where a construct cannot be followed, the facts say so and the caller takes more.
+Facts are derived from the syntax tree without docstrings, so comments, docstrings and formatting change no fact. Where
+a construct cannot be followed, the facts say so, and the caller assumes more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 OURS = ("evaluation", "deeplab", "petitlab", "reports", "sweeps")
-"""The packages whose source is followed. Everything else is a distribution with a version, or the standard library."""
+"""The packages whose source is followed. All others are distributions with a version, or the standard library."""
 
 _MODULE_NAME = re.compile(rf"({'|'.join(OURS)})(\.\w+)*")
 _ANNOTATION = re.compile(r"[\w.]+(\[.*\])?( \| [\w.]+(\[.*\])?)*")
@@ -22,9 +22,9 @@ _PLAIN_DECORATORS = {
     "dataclass", "cache", "lru_cache", "cached_property", "contextmanager", "property", "staticmethod", "classmethod",
     "abstractmethod", "runtime_checkable", "total_ordering", "njit", "wraps",
 }  # fmt: skip
-"""Decorators that register nothing anywhere."""
+"""Decorators without side effects."""
 _UNFOLLOWED_CALLS = {"exec", "eval", "__import__", "import_module", "run_module", "run_path"}
-"""Calls that run code named by a value: followed where that value is a constant."""
+"""Calls that run code named by a value; followed only where the value is a constant."""
 
 Imported = tuple[str, str | None]
 """(module, name in it), or (module, None) for the module itself. The name may be a submodule."""
@@ -32,23 +32,23 @@ Imported = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """Facts of one module. JSON types alone, so that they can be kept between processes."""
+    """Facts of one module, of JSON types, so that they can be stored for other processes."""
 
     digest: str
     """SHA-256 of the syntax tree without docstrings."""
     imports: tuple[Imported, ...]
     exports: tuple[tuple[str, str, str], ...] | None
-    """(name, module, name there) of a module that only imports, so that it can be looked through. None of others."""
-    acts: bool
+    """(name, module, name there) of a module that only re-exports, so that it can be bypassed. None for others."""
+    has_side_effects: bool
     """Whether importing the module may change another one, such as a registry."""
     unbounded: bool
-    """Whether it may run any module of ours, by a name that is worked out when it runs."""
+    """Whether it may run any module of ours, by a name computed at run time."""
     data: tuple[str, ...]
-    """Files and folders it reads of those that are shipped, relative to the folder that holds the packages."""
+    """Shipped files and folders that it reads, relative to the folder of the packages."""
 
 
 def source_facts(source: bytes, module: str, is_package: bool) -> SourceFacts:
-    """The facts of a module's source. `module` is its dotted name."""
+    """The facts of a module's source; `module` is its dotted name."""
     return ModuleSource(source, module, is_package).facts()
 
 
@@ -71,17 +71,16 @@ class ModuleSource:
             digest=_digest([self.tree]),
             imports=tuple(dict.fromkeys(self._imports(self._nodes))),
             exports=exports,
-            acts=exports is None and self._acts(),
+            has_side_effects=exports is None and self._has_side_effects(),
             unbounded=any(map(_is_unbounded, self._nodes)),
             data=tuple(sorted(set(self._data()))) if self._opens_data else (),
         )
 
     def part(self, definition: str) -> tuple[str, tuple[Imported, ...]] | None:
-        """The digest and the imports of one top-level definition with everything of its module that it names.
+        """The digest and the imports of one top-level definition and of all definitions of its module that it names.
 
-        Statements that define nothing always belong to it. None where the module has no such definition, where names
-        cannot be followed, since the module looks names up by value, or where an argument has no annotation: the class
-        of what is passed may then be one of this module that nothing names.
+        Statements that define nothing are always included. None where the module has no such definition, where it looks
+        names up by value, or where an argument has no annotation: its class may then be an unnamed one of this module.
         """
         if definition not in self._defined or any(map(_looks_names_up, self._nodes)):
             return None
@@ -114,7 +113,7 @@ class ModuleSource:
         return [statement for statement in self.tree.body if not _bound(statement)]
 
     def _imports(self, nodes: Iterable[ast.AST]) -> Iterator[Imported]:
-        """Imports, those within functions too, and modules named by a text, such as one for `python -m`."""
+        """Imports, those within functions included, and modules named by a string, such as for `python -m`."""
         for node in nodes:
             if isinstance(node, ast.Import):
                 yield from ((alias.name, None) for alias in node.names)
@@ -141,10 +140,10 @@ class ModuleSource:
                 return None
         return tuple(found)
 
-    def _acts(self) -> bool:
-        return any(map(self._statement_acts, self.tree.body))
+    def _has_side_effects(self) -> bool:
+        return any(map(self._statement_has_side_effects, self.tree.body))
 
-    def _statement_acts(self, statement: ast.stmt) -> bool:
+    def _statement_has_side_effects(self, statement: ast.stmt) -> bool:
         match statement:
             case ast.Import() | ast.ImportFrom():
                 return False
@@ -162,7 +161,8 @@ class ModuleSource:
                 return True
 
     def _is_own_call(self, node: ast.AST) -> bool:
-        """Whether it calls a function of ours; a class that is made, or a library that is called, registers nothing."""
+        """Whether it calls a function of ours; class instantiations and library calls have no side effects on
+        modules."""
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id[:1].islower()):
             return False
         return any(
@@ -172,7 +172,8 @@ class ModuleSource:
         )
 
     def _data(self) -> Iterator[str]:
-        """Paths below the packages, as far as they are constant: `Path(__file__).parent / "c"`, `files("x") / "y"`."""
+        """Paths below the packages up to their first variable part: `Path(__file__).parent / "c"`, `files("x") /
+        "y"`."""
         within_path: set[int] = set()
         for node in self._nodes:  # the outermost expression of a path comes first
             if id(node) in within_path or not isinstance(node, ast.expr):
@@ -180,17 +181,17 @@ class ModuleSource:
             known = self._path(node)
             if known is not None:
                 within_path |= {id(inner) for inner in ast.walk(node)}
-                if known[0] and known[0][0] in OURS:  # what is outside the packages is not shipped with them
+                if known[0] and known[0][0] in OURS:  # files outside the packages are not shipped
                     yield "/".join(known[0])
 
     @cached_property
     def _files(self) -> set[str]:
-        """Names of `importlib.resources.files`."""
+        """Names bound to `importlib.resources.files`."""
         return {"files", *self._named("files")}
 
     @cached_property
     def _resources(self) -> set[str]:
-        """Names of functions that open what is shipped with a package."""
+        """Names bound to functions that open files shipped with a package."""
         others = ("get_data", "read_text", "read_binary", "open_text", "open_binary", "path", "contents")
         return self._files | {name for other in others for name in self._named(other)} | {"get_data"}
 
@@ -204,7 +205,8 @@ class ModuleSource:
         ]
 
     def _path(self, node: ast.expr) -> tuple[list[str], bool] | None:
-        """The parts of a path below the packages, and whether they are all of it; None for any other expression."""
+        """The constant parts of a path below the packages, and whether they are complete; None for other
+        expressions."""
         match node:
             case ast.Name("__file__"):
                 return [*self._package.split("."), ""], True
@@ -244,7 +246,7 @@ def _digest(statements: Iterable[ast.AST]) -> str:
 
 
 def _bound(statement: ast.stmt) -> list[str]:
-    """The names a top-level statement defines; none where it does something else as well."""
+    """The names that a top-level statement defines; empty if it does anything else."""
     match statement:
         case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
             return [name]
@@ -266,7 +268,7 @@ def _leaves(target: ast.expr) -> list[ast.expr]:
 
 
 def _names(statement: ast.stmt) -> Iterator[str]:
-    """Every name in a statement; those in a text count where it may be an annotation, or an argument of getattr."""
+    """Every name in a statement, names within strings included that may be annotations or arguments of getattr."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Name):
             yield node.id
@@ -275,7 +277,7 @@ def _names(statement: ast.stmt) -> Iterator[str]:
 
 
 def _called(node: ast.expr) -> str:
-    """The last name of what is called or read: `import_module` of `importlib.import_module(x)`."""
+    """The last part of a called or read name: `import_module` of `importlib.import_module(x)`."""
     if isinstance(node, ast.Call):
         return _called(node.func)
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
@@ -307,7 +309,7 @@ def _defines_hook(statement: ast.ClassDef) -> bool:
 
 
 def _is_name_guard(test: ast.expr) -> bool:
-    """`__name__ == "__main__"` and TYPE_CHECKING: not run by an import."""
+    """Whether it is `__name__ == "__main__"` or TYPE_CHECKING, whose body no import runs."""
     return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
         isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
     )

@@ -1,9 +1,9 @@
-"""Which source a function reaches: modules of ours, shipped files, and imports of other distributions.
+"""The source that a function reaches: modules of ours, shipped files, and imports of other distributions.
 
-Reach is worked out from imports, never listed. The function itself is followed by the names it uses within its own
-module; what these import is followed module by module, with everything those import, also within functions. A module
-that does nothing but import is looked through, to the module that defines the name. More than what really runs is
-reached, never less: objects that are passed in are made by modules that annotations and imports lead to.
+Reach is derived from imports. Within its own module the function is followed by the names it uses; imported modules are
+followed as a whole, with all their imports, those within functions included. A module that only re-exports is bypassed,
+to the module that defines the name. The result may contain source that never runs, but omits none that does: the
+classes of arguments are reached by annotations and imports.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from evaluation.json_codec import from_json, to_json
 from sweeps.code.source_facts import OURS, Imported, ModuleSource, SourceFacts, source_facts
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The folder that holds the packages."""
+"""The folder of the packages."""
 ANALYSIS = Path(__file__).with_name("source_facts.py")
 
 Root = tuple[str, str]
-"""(module, top-level definition): where a function is defined."""
+"""(module, top-level definition) of a function."""
 Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What a function reaches."""
+    """The source that a function reaches."""
 
     modules: tuple[str, ...]
     """Whole modules of ours, sorted."""
     parts: tuple[tuple[str, str], ...]
-    """(module, digest) of what is reached of the modules that the functions themselves are in."""
+    """(module, digest) of the reached definitions in the functions' own modules."""
     names: tuple[str, ...]
-    """What names stand for that were looked through."""
+    """Re-exported names with the modules that define them."""
     files: tuple[str, ...]
-    """Shipped files that are no Python source, relative to the tree's root."""
+    """Shipped files other than Python source, relative to the tree's root."""
     imports: tuple[str, ...]
-    """Top-level names imported of neither ours nor the standard library."""
+    """Imported top-level names other than ours and the standard library's."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Memo:
 
 
 class SourceTree:
-    """The source below one folder. Facts of a module are worked out once, and kept for later processes."""
+    """The source below one folder. Facts of modules are cached in memory and, in `memo`, for later processes."""
 
     def __init__(self, root: Path = ROOT, memo: Path | None = None) -> None:
         self.root, self._memo = root, memo
@@ -86,7 +86,7 @@ class SourceTree:
         return self._paths[module]
 
     def reach(self, roots: Iterable[Root], imported: Iterable[Imported] = ()) -> Reach:
-        """Everything that functions defined in `roots` reach, and further imports."""
+        """The reach of the functions defined in `roots` and of further imports."""
         roots = tuple(roots)
         parts: set[tuple[str, str]] = set()
         seen: set[str] = set()
@@ -114,7 +114,7 @@ class SourceTree:
         return Reach(modules, tuple(sorted(parts)), looked_through, shipped, others)
 
     def _follow(self, imported: Iterable[Imported], names: set[str], imports: set[str]) -> list[str]:
-        """The modules that some imports lead to; what was looked through and what is not ours is added to the sets."""
+        """The modules to which imports lead; bypassed names and imports of others are added to the sets."""
         found: list[str] = []
         for base, name in imported:
             top = base.partition(".")[0]
@@ -125,11 +125,11 @@ class SourceTree:
         return found
 
     def _resolve(self, base: str, name: str | None, names: set[str]) -> list[str]:
-        """The modules that `from base import name` leads to."""
+        """The modules to which `from base import name` leads."""
         found = self._parents(base)
         asked = f"{base}.{name}"
         while name is not None and asked not in self and (exports := self._exports(base)) is not None:
-            found += self._acting(base)
+            found += self._with_side_effects(base)
             if name not in exports:
                 break
             base, name = exports[name]
@@ -145,17 +145,18 @@ class SourceTree:
         return None if exports is None else {name: (base, there) for name, base, there in exports}
 
     def _parents(self, module: str) -> list[str]:
-        """The packages above a module, which are imported before it; those that only import act by what they import."""
+        """The packages above a module, which are imported before it; a re-exporting one by its imports with side
+        effects."""
         parts = module.split(".")
         found: list[str] = []
         for length in range(1, len(parts)):
             parent = ".".join(parts[:length])
             if parent in self:
-                found += [parent] if self.facts(parent).exports is None else self._acting(parent)
+                found += [parent] if self.facts(parent).exports is None else self._with_side_effects(parent)
         return found
 
-    def _acting(self, module: str) -> set[str]:
-        """Of everything that is imported with a module: what may change another module by being imported."""
+    def _with_side_effects(self, module: str) -> set[str]:
+        """The modules with side effects among all that are imported with a module."""
         if module not in self._everything:
             seen, waiting = set(), [module]
             while waiting:
@@ -166,11 +167,11 @@ class SourceTree:
                 waiting += [f"{base}.{name}" for base, name in self.facts(one).imports if name is not None]
                 waiting += [base for base, _ in self.facts(one).imports]
                 waiting += [one.rpartition(".")[0]]
-            self._everything[module] = {one for one in seen if self.facts(one).acts}
+            self._everything[module] = {one for one in seen if self.facts(one).has_side_effects}
         return self._everything[module]
 
     def stamps(self) -> dict[str, Stamp]:
-        """The stamp of every file that belongs to the tree."""
+        """The stamp of every file of the tree."""
         found: dict[str, Stamp] = {}
         for package in OURS:
             for folder, folders, names in os.walk(self.root / package):
@@ -180,7 +181,7 @@ class SourceTree:
         return found
 
     def stamp(self, name: str) -> Stamp:
-        """What tells without reading it that a file is no longer the same; None where there is none."""
+        """(modification time in ns, size in bytes, inode) of a file; None where it is missing."""
         try:
             seen = (self.root / name).stat()
         except OSError:
@@ -210,7 +211,7 @@ class SourceTree:
         return ModuleSource(self.path(module).read_bytes(), module, self._is_package(module))
 
     def _files(self, module: str) -> list[str]:
-        """The shipped files that a module reads, or may read."""
+        """The shipped files that a module may read."""
         found = []
         for name in self.facts(module).data:
             place = self.root / name
@@ -224,7 +225,7 @@ class SourceTree:
 
     @cached_property
     def _known(self) -> dict[str, SourceFacts]:
-        """Facts by the content of their module, as this program worked them out in other processes."""
+        """Facts stored by other processes, by module and digest of its content."""
         with suppress(OSError, ValueError):
             kept = from_json(_Memo, self._memo.read_bytes()) if self._memo is not None else None
             if kept is not None and kept.by == _analysis():
@@ -232,7 +233,7 @@ class SourceTree:
         return {}
 
     def _keep(self) -> None:
-        """Write what was worked out, without what is known of older content of the same modules."""
+        """Store the facts, without those of former content of the same modules."""
         if self._memo is None or not self._new:
             return
         self._new = False
@@ -247,13 +248,13 @@ class SourceTree:
 
 @cache
 def _analysis() -> str:
-    """What facts depend on besides a module's source: this analysis, and the Python that parses."""
+    """Digest of the analysis' own source and the version of Python, on which facts depend too."""
     return hashlib.sha256(sys.version.encode() + ANALYSIS.read_bytes()).hexdigest()
 
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Syntax trees are many small objects; looking through them for cycles takes longer than making them."""
+    """Pause garbage collection: scanning the many small objects of syntax trees takes longer than making them."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,19 +1,19 @@
-"""Identity of the code that computes a cached stage: the source it reaches and the packages that compute in it.
+"""The identity of the code of a cached stage: the source it reaches and the packages it uses.
 
-What is in it, worked out from the functions of the stage:
+It is derived from the functions of the stage, and contains:
 
-- the source of ours that they reach (`sweeps.code.source_tree`), as syntax trees without docstrings, so that comments,
-  docstrings and formatting change nothing; and the shipped files which that source reads, byte by byte: C sources with
+- our source that they reach (`sweeps.code.source_tree`), as syntax trees without docstrings, so that comments,
+  docstrings and formatting change nothing; and the shipped files that this source reads, byte by byte: C sources with
   their comments, id lists, weights;
-- the versions of the distributions which that source imports, with their requirements;
-- the version of Python, major and minor: it computes too (`sum` of floats is compensated from 3.12 on), and another one
-  has other syntax trees.
+- the versions of the distributions that this source imports, with their requirements;
+- the major and minor version of Python: results depend on it (`sum` of floats is compensated from 3.12 on), and so do
+  syntax trees.
 
-Not in it: processor, number of threads, operating system. Training on another processor gives other last digits, but
-each is a right result of the stage, and one entry for all is what keeps the candidates of a study comparable when its
-workers are different machines: those that differ in bits or tiles alone then start from the same pruned network.
-Quantized networks are scored in integers, which no processor changes. What is only valid for one processor says so in
-its key: an object file's holds what the compiler predefines (`sweeps.trial.c_program`).
+Processor, number of threads and operating system are not included. Training on another processor changes the last
+digits, but each result is valid, and a shared entry keeps the candidates of a study comparable when its workers run on
+different machines: candidates that differ only in bits or tiles start from the same pruned network. Quantized networks
+are scored in integers, with equal results on every processor. A result that is valid for one processor only has that in
+its key, as an object file has the compiler's predefined macros (`sweeps.trial.c_program`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sweeps.code.source_tree import Root, SourceTree
 
 
 class StageCode:
-    """Digests of the code of stages, for the source below one folder and the distributions on one path."""
+    """Digests of the code of stages, for one source tree and one set of distributions."""
 
     def __init__(self, tree: SourceTree, installed: Installed) -> None:
         self.tree, self._installed = tree, installed
@@ -44,9 +44,9 @@ class StageCode:
         self._digests: dict[frozenset[Root], tuple[str, tuple[str, ...]]] = {}
 
     def of(self, *functions: Callable[..., Any]) -> str | None:
-        """The digest of all that some functions reach, and of what they have been given to use.
+        """The digest of all code that functions, and the objects bound to them, reach.
 
-        None where source has changed since this object was made: what runs is then not what is on disk.
+        None where a source file has changed since this object was made, so that the running code differs from the file.
 
         Raises:
             TypeError: a function has no source, such as one that was typed at a prompt.
@@ -55,19 +55,19 @@ class StageCode:
         return found if all(self.tree.stamp(file) == self._before.get(file) for file in files) else None
 
     def files(self, *functions: Callable[..., Any]) -> tuple[str, ...]:
-        """The files of ours that some functions reach, relative to the tree's root."""
+        """Our files that functions reach, relative to the tree's root."""
         return self._found(_roots_of(functions))[1]
 
     def digest(self, roots: Iterable[Root]) -> str:
-        """The digest of everything that functions reach which are defined in (module, top-level definition)."""
+        """The digest of all code that functions defined in `roots` reach."""
         return self._found(frozenset(roots))[0]
 
     def _found(self, roots: frozenset[Root]) -> tuple[str, tuple[str, ...]]:
-        """The digest, and the files it was made from that are ours, relative to the tree's root."""
+        """The digest, and our files that it covers, relative to the tree's root."""
         if roots not in self._digests:
             own = [root for root in roots if root[0] in self.tree]
             others = sorted({module for module, _ in roots.difference(own)})
-            installed = [module for module in others if self._installed.brings(module.partition(".")[0])]
+            installed = [module for module in others if self._installed.provides(module.partition(".")[0])]
             foreign = [_foreign_facts(module) for module in others if module not in installed]
             imported: list[Imported] = [(module, None) for module in installed]
             reach = self.tree.reach(own, imported + [entry for facts in foreign for entry in facts.imports])
@@ -91,7 +91,7 @@ class StageCode:
 
 @cache
 def running() -> StageCode:
-    """The code of this process. To be called before its modules are imported: what changes on disk later is noticed."""
+    """The code of this process. It must be called before modules are imported, to notice later changes of files."""
     memo = None if sys.dont_write_bytecode else Path(importlib.util.cache_from_source(__file__)).with_suffix(".json")
     return StageCode(SourceTree(memo=memo), Installed())
 
@@ -101,7 +101,7 @@ def _roots_of(functions: Iterable[Callable[..., Any]]) -> frozenset[Root]:
 
 
 def _roots(value: Any, seen: set[int]) -> Iterator[Root]:
-    """Where a function is defined; so are the functions and the classes of the objects that were bound to it."""
+    """The definitions of a function, and of the functions and classes of the objects bound to it."""
     if id(value) in seen or value is None or isinstance(value, str | bytes | int | float | ModuleType):
         return
     seen.add(id(value))
@@ -146,7 +146,7 @@ def _is_filled(cell: Any) -> bool:
 
 
 def _foreign_facts(module: str) -> SourceFacts:
-    """Facts of a module that is neither ours nor of a distribution, such as a test's, from its file."""
+    """Facts, from its file, of a module that is neither ours nor of a distribution, such as a test module."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None or module.partition(".")[0] in OURS:
         raise TypeError(f"{module}: has no source file, so that results of its functions cannot be kept")

@@ -111,7 +111,7 @@ def _reason(detail: Mapping[str, Any]) -> str:
         case "tuple_type" | "list_type":
             return f"expected a list such as [1, 2, 4], found {_kind(given)}"
         case "string_pattern_mismatch":
-            rule = "may hold letters, digits, dots, dashes and underscores only, and begins with a letter"
+            rule = "may contain letters, digits, dots, dashes and underscores only, and begins with a letter"
             return f"{_short(repr(given))} {rule}"
         case kind if kind.endswith("_type") or kind.endswith("_parsing") or kind == "int_from_float":
             expected = {"int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false"}

@@ -1,1 +1,1 @@
-"""The end of a study: final results, summary, and the export of one of its networks."""
+"""The end of a study: final results and summary; and the export of one of its networks."""

@@ -1,4 +1,5 @@
-"""What an export writes and checks: C program, the same network for other runtimes, labels, card, and a run of it."""
+"""The files of an export: C program, the network for other runtimes, labels and model card; and a run of the
+program."""
 
 from __future__ import annotations
 
@@ -34,12 +35,12 @@ from sweeps.trial.stages import Network, compressed, plan_of
 TFLM_FILE = "network-tflm.tflite"
 LABELS_FILE = "labels.txt"
 CARD_FILE = "MODEL_CARD.md"
-KEPT = f"The files are written all the same, and {CARD_FILE} says so."
+KEPT = f"The files are written nevertheless, and {CARD_FILE} says so."
 DIFFERENT_STATUS = 1
-"""Exit status where the program is within plan, but not as the study's report says."""
+"""Exit status if the program is within plan, but differs from the study's report."""
 
 
-def hand_over(
+def export_trial(
     record: StudyRecord,
     study: Path,
     trial: Trial,
@@ -47,20 +48,20 @@ def hand_over(
     check: bool,
     settings: tuple[SweepConfig, Candidate] | None = None,
 ) -> int:
-    """Write a trial's network to the folder `out`, and run its program. The files stay whatever the program does: the
-    model card says it, too.
+    """Write a trial's network to the folder `out`, and run its program. The files are kept whatever the result, which
+    the model card states too.
 
     Returns:
         The exit status of the export: 0, `EXCEEDS_PLAN_STATUS`, or `DIFFERENT_STATUS`.
 
-    A network of the front is in the study's folder; any other is made again, from the stage cache where it is kept.
+    Networks of the front are in the study's folder; others are made again, from the stage cache if present.
 
     Args:
-        settings: the study's configuration and the trial's candidate, where `settings_of` has read them already.
+        settings: the study's configuration and the trial's candidate; None: read by `settings_of`.
 
     Raises:
-        UserError: the folder holds something else, the kept network is damaged or is a link out of the study's folder,
-            or this version makes another network of the trial.
+        UserError: the folder has other files, the stored network is damaged or a link out of the study's folder, or
+            this version plans other memory for the trial.
     """
     check_folder(out)
     console = Console(highlight=False, soft_wrap=True)
@@ -81,7 +82,7 @@ def hand_over(
         )
     files, refusals = _other_formats(graph)
     names = record.data.class_names if record.data else ()
-    files[LABELS_FILE] = "".join(f"{' '.join(name.split())}\n" for name in names).encode()  # a name is a line
+    files[LABELS_FILE] = "".join(f"{' '.join(name.split())}\n" for name in names).encode()  # one line per name
     seen = execution(network, graph, plan, context) if check else "it was not asked for (--no-check)"
     card = model_card(record, trial, sorted(files), refusals, seen if isinstance(seen, Execution) else None)
     write_bundle(graph, plan, out, files | {CARD_FILE: card.encode()})
@@ -114,7 +115,7 @@ def _loaded(file: Path) -> Network:
 
 
 def _other_formats(graph: Graph) -> tuple[dict[str, bytes], dict[str, str]]:
-    """The network as .tflite, plain and with our offsets for TFLM; and why not."""
+    """(files, refusals): the network as .tflite, plain and with our offsets for TFLM; or the reason by file name."""
     try:
         content = to_tflite(graph)
     except UserError as error:
@@ -132,7 +133,7 @@ def _other_formats(graph: Graph) -> tuple[dict[str, bytes], dict[str, str]]:
 
 
 def _report_unchecked(console: Console, record: StudyRecord, trial: Trial, why: str) -> int:
-    """Print why the program was not run, and what the study saw of it; returns the exit status."""
+    """Print why the program was not run, and its status in the study; returns the exit status."""
     status = plan_status(record.executions.get(trial.number))
     if status is PlanStatus.EXCEEDED:
         console.print(
@@ -149,7 +150,7 @@ def _report_unchecked(console: Console, record: StudyRecord, trial: Trial, why: 
 
 
 def _report(console: Console, record: StudyRecord, trial: Trial, seen: Execution) -> bool:
-    """Print what the program did; returns whether the study's report says the same of it."""
+    """Print the result of the program's run; returns whether it equals that in the study's report."""
     console.print(
         f"Self-check on {seen.images} search images: arena {seen.arena_bytes:,} B, written up to byte "
         f"{seen.high_water_bytes:,}, nothing outside it; stack {seen.stack_bytes:,} B: within plan; "
@@ -171,9 +172,9 @@ def _report(console: Console, record: StudyRecord, trial: Trial, seen: Execution
         seen.label_agreement,
     )
     console.print(
-        "The study's report says the same of arena, high water and labels."
+        "Arena, high water and labels equal those in the study's report."
         if same
-        else f"The study's report says otherwise: arena {known.arena_bytes:,} B, written up to byte "
+        else f"The study's report differs: arena {known.arena_bytes:,} B, written up to byte "
         f"{known.high_water_bytes:,}, {100 * known.label_agreement:.3f} % of the labels. It was run on another "
         "machine, or by another version."
     )
@@ -181,8 +182,8 @@ def _report(console: Console, record: StudyRecord, trial: Trial, seen: Execution
 
 
 def _report_tflite(console: Console, network: Network, context: Context, content: bytes) -> None:
-    """How far LiteRT's labels for the exported file are those of the simulated quantization: its faster kernels round
-    differently."""
+    """Print the share of LiteRT's labels that equal those of the simulated quantization; its fast kernels round
+    otherwise."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     from deeplab.simulation import simulator

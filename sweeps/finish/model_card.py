@@ -1,4 +1,4 @@
-"""The card that goes with an exported network, as Mitchell et al. 2019, "Model Cards for Model Reporting", ask for."""
+"""The model card of an exported network, after Mitchell et al. 2019, "Model Cards for Model Reporting"."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _FORMATS = {
 def model_card(
     record: StudyRecord, trial: Trial, files: Sequence[str], refusals: Mapping[str, str], seen: Execution | None
 ) -> str:
-    """The text of the card.
+    """The text of the model card.
 
     Args:
-        files: names of what is next to the C sources.
-        refusals: why a format is missing, by file name.
-        seen: what the exported program was seen to do; None where it was not run.
+        files: names of the other files next to the C sources.
+        refusals: reason of a missing format, by file name.
+        seen: the run of the exported program; None if it was not run.
     """
     parts = (_head(record, trial), _memory(record, trial, seen), _accuracy(record, trial), _classes(record, trial))
     return "\n".join((*parts, _files(files, refusals), _origin(record)))
@@ -67,7 +67,7 @@ def _memory(record: StudyRecord, trial: Trial, seen: Execution | None) -> str:
             ("labels equal to those scored", f"{100 * seen.label_agreement:.3f} %"),
             ("time per image, one thread of the exporting machine", f"{seen.milliseconds:.1f} ms"),
         ]
-    return "## Memory and time\n\n" + _table(("what", "how much"), rows)
+    return "## Memory and time\n\n" + _table(("quantity", "value"), rows)
 
 
 def _accuracy(record: StudyRecord, trial: Trial) -> str:
@@ -98,7 +98,8 @@ def _accuracy(record: StudyRecord, trial: Trial) -> str:
         f"## Accuracy on {name}\n\n"
         + _table(("images", "how many", "mIoU (95 % interval)", "against the uncompressed network (paired)"), rows)
         + (f"\n{UNRELIABLE_NOTE}.\n" if marked else "")
-        + "\nThe network was picked by its score on the search images; the held-out ones are the fairer judge.\n"
+        + "\nThe network was selected by its score on the search images, which is biased upwards; "
+        "that on the held-out images is not.\n"
         + "".join(f"\n**{escape(sentence, quote=False)}**\n" for sentence in unlabelled_classes(record))
     )
 
@@ -121,7 +122,7 @@ def _files(files: Sequence[str], refusals: Mapping[str, str]) -> str:
     rows = [("network.h, network.c, kernels.h, kernels.c", "the program: see README.md")]
     rows += [(f"`{name}`", _FORMATS.get(name, "")) for name in files]
     rows += [(f"`{name}`", f"not written: {_plain(why)}") for name, why in refusals.items()]
-    return "## Files\n\n" + _table(("file", "what it is"), rows)
+    return "## Files\n\n" + _table(("file", "content"), rows)
 
 
 def _origin(record: StudyRecord) -> str:
@@ -135,17 +136,17 @@ def _origin(record: StudyRecord) -> str:
     ]
     if record.data is not None:
         rows += [(f"fingerprint of {name}", f"`{value}`") for name, value in sorted(record.data.fingerprints.items())]
-    return "## Where it comes from\n\n" + _table(("what", "value"), rows)
+    return "## Origin\n\n" + _table(("item", "value"), rows)
 
 
 def _plain(text: str) -> str:
-    """Text in which Markdown and HTML see no markup: a class may be named <script>, *, or [x](y)."""
+    """Escape Markdown and HTML: a class may be named <script>, *, or [x](y)."""
     text = re.sub(r"[\\`*_\[\]#~$!]", r"\\\g<0>", " ".join(text.split()))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _code(text: str) -> str:
-    """A code span, between more back quotes than the text has in a row (CommonMark 0.31, section 6.1)."""
+    """A code span, delimited by more backticks than any run in the text (CommonMark 0.31, section 6.1)."""
     text = " ".join(text.split()) or " "
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"

@@ -1,4 +1,4 @@
-"""The trial of a study that an export is asked for: by its number, or by a rule."""
+"""The selection of the trial to export, by its number or by a rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.record import StudyRecord, Trial
 _UNITS = {"": 1e6, "b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
 
 
-def picked(
+def picked_trial(
     record: StudyRecord,
     study: Path,
     number: int | None = None,
@@ -21,12 +21,12 @@ def picked(
     budget: str | None = None,
     max_drop: float | None = None,
 ) -> tuple[Trial, str]:
-    """The trial that is asked for, once it is known to have a network; and why this one, where a rule picked it.
+    """The selected trial, and the reason if a rule selected it.
 
-    A rule passes over points whose programs were seen to exceed their plans, while another fits.
+    A rule skips points whose programs exceed their plans while another point fits.
 
     Raises:
-        UserError: there is none: no such trial, one that was not measured, or nothing that keeps the rule.
+        UserError: the trial does not exist or was not measured, or no trial fits the rule.
     """
     if number is not None:
         return _numbered(record, study, number), ""
@@ -54,10 +54,10 @@ def picked(
 
 
 def megabytes_of(size: str) -> float:
-    """MB (10^6 bytes) of "4MB", "512kB", "1.5 MiB" or a bare number of MB.
+    """Parse "4MB", "512kB", "1.5 MiB" or a bare number of MB into MB (10^6 bytes).
 
     Raises:
-        UserError: it is no size.
+        UserError: the text is not a size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*", size)
     if match is None or match[2].lower() not in _UNITS or float(match[1]) == 0:

@@ -1,4 +1,4 @@
-"""The search images that a report shows."""
+"""The selection of search images for the report."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from evaluation.accuracy import Scores
 
 
 def pick_images(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]:
-    """Which images to show, by index, and why: the choice's worst, its greatest loss, then an even spread."""
+    """Index -> note of the images to show: of lowest score, greatest loss, median and highest score, then the next
+    lowest."""
     score, loss = image_miou(choice), image_miou(baseline) - image_miou(choice)
     order = np.argsort(score, kind="stable")
     named = [
-        (order[0], "lowest score of the choice"),
+        (order[0], "lowest score"),
         (np.argsort(-loss, kind="stable")[0], "greatest loss against the baseline"),
-        (order[len(order) // 2], "median score of the choice"),
-        (order[-1], "highest score of the choice"),
+        (order[len(order) // 2], "median score"),
+        (order[-1], "highest score"),
         *((index, "") for index in order),
     ]
     picked: dict[int, str] = {}
@@ -26,7 +27,7 @@ def pick_images(baseline: Scores, choice: Scores, rows: int) -> dict[int, str]:
 
 
 def image_miou(scores: Scores) -> np.ndarray:
-    """float64 (N,): each image's mean IoU over the scored classes in its own label; to show, never to rank by."""
+    """Mean IoU of each image over the scored classes in its label, float64 (N,); for display only."""
     scored = list(scores.scored_classes)
     present = scores.label_pixels[:, scored] > 0
     iou = scores.intersections[:, scored] / np.maximum(scores.unions[:, scored], 1)

@@ -1,4 +1,4 @@
-"""Which trials of a study are feasible, which are on the Pareto front, and which one the rule of the study selects."""
+"""The feasible trials, the Pareto front and the selected configuration of a study."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from sweeps.config.schema import SweepConfig
 
 @dataclass(frozen=True)
 class Selection:
-    """The trials of a study, judged; the front they make; and the choice."""
+    """The judged trials of a study, their Pareto front, and the selected configuration."""
 
     trials: tuple[Trial, ...]
     front: tuple[tuple[int, ...], ...]
-    """Numbers of its points, equal ones together, smallest first."""
+    """Trial numbers of its points, equal ones together, smallest memory first."""
     baseline: Trial | None
     choice: Trial | None
     reason: str
-    """Why this one, or why none."""
+    """Why this one was selected, or why none."""
 
     @property
     def on_front(self) -> dict[int, Trial]:
-        """The first of each point of the front, by number."""
+        """The first trial of each point of the front, by number."""
         by_number = {trial.number: trial for trial in self.trials}
         return {equal[0]: by_number[equal[0]] for equal in self.front}
 
     @property
     def baseline_and_choice(self) -> dict[int, Trial]:
-        """Baseline and choice, as far as there are any; one, where they are the same."""
+        """Baseline and selected configuration, those that exist, by number."""
         return {trial.number: trial for trial in (self.baseline, self.choice) if trial is not None}
 
 
 def select(
     config: SweepConfig, trials: Mapping[int, Trial], executions: Mapping[int, Execution] = MappingProxyType({})
 ) -> Selection:
-    """Which trials keep the limits, which of them make the front, and which the configuration's rule picks.
+    """Judge the trials, and select one point of their front by the configuration's rule.
 
     Args:
-        executions: what the C programs were seen to do, by trial number, as far as it is known; a point that exceeds
-            its plan is not picked while one within plan fits the rule.
+        executions: known runs of C programs, by trial number; a point that exceeds its plan is not selected while one
+            within plan fits the rule.
     """
     judged = tuple(judge(trials[number], trials.get(0), config.constraints) for number in sorted(trials))
     settings = config.model_dump(mode="json")

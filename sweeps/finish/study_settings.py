@@ -1,4 +1,4 @@
-"""The settings that a study's record holds, for what is made of one of its trials later."""
+"""The settings in a study's record, for a later export of one of its trials."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sweeps.storage.blob_store import SUFFIX
 
 
 def settings_of(record: StudyRecord, study: Path, trial: Trial) -> tuple[SweepConfig, Candidate]:
-    """The configuration of a study and the candidate of one of its trials, as its record gives them.
+    """The configuration of a study and the candidate of one of its trials, from the record.
 
     Raises:
-        UserError: either is none that this program knows.
+        UserError: either is not valid in this version.
     """
     try:
         settings = copy.deepcopy(dict(record.config))
@@ -39,10 +39,9 @@ def settings_of(record: StudyRecord, study: Path, trial: Trial) -> tuple[SweepCo
 
 
 def with_own_cache(config: SweepConfig, study: Path, scratch: Path) -> SweepConfig:
-    """The configuration of a record with caches that may be written: those next to the study, where they are by default
-    and exist, or a folder that holds nothing but a stage cache. A record may come from somebody else, and must not make
-    an export write to, or remove from, any other folder or address; nor is a cache begun where there is none. It then
-    uses `scratch`.
+    """The configuration of a record with caches that may be written: an existing cache next to the study, a folder that
+    contains only a stage cache, or else `scratch`. A record may come from another person, and must not make an export
+    write to, or remove from, any other folder or address; nor does an export create a cache outside `scratch`.
     """
     place = config.cache.place
     out = study.resolve().parent
@@ -54,7 +53,7 @@ def with_own_cache(config: SweepConfig, study: Path, scratch: Path) -> SweepConf
 
 
 def is_stage_cache(folder: Path) -> bool:
-    """Whether a folder exists and has folders of cache entries in it, and nothing else."""
+    """Whether a folder exists and contains cache entries only."""
     try:
         stages = list(folder.iterdir())
         files = [file for stage in stages for file in stage.iterdir()]

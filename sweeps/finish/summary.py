@@ -1,4 +1,4 @@
-"""What a sweep says at its end: the front, the choice, what to keep in mind, where the report is."""
+"""The printed summary of a sweep: front, selected configuration, warnings, and paths of the results."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from sweeps.tracking.mirror import Unwritten
 
 @dataclass(frozen=True)
 class End:
-    """How a sweep ended."""
+    """The results of a sweep, for the summary."""
 
     record: StudyRecord
     folder: Path
-    """Of the study."""
+    """Folder of the study."""
     documents: tuple[Path, ...]
-    """Report and page of the front; none where the configuration asks for none."""
+    """Report and page of the front; empty if `report.documents` is false."""
     early_end: str | None
-    """Why before its budget was spent."""
+    """Why the sweep ended before its budget was spent, or None."""
     warnings: tuple[str, ...]
-    """What a reader must know, as on page 1 of the report."""
+    """The warnings of page 1 of the report."""
     unwritten: Unwritten | None
-    """What MLflow does not hold of it."""
+    """The runs missing in MLflow, or None."""
 
 
 def print_outcome(end: End, console: Console) -> None:
-    """The short account that ends every launch."""
+    """Print the summary."""
     record = end.record
     if end.early_end:
         console.print(f"Ended early: {end.early_end}", style="red", highlight=False)
@@ -74,7 +74,7 @@ def print_outcome(end: End, console: Console) -> None:
         console.print(f"Chosen: {choice.label} ({choice.name}){saved}.", style="bold", highlight=False)
         console.print(record.chosen_reason, markup=False, highlight=False, soft_wrap=True)
     if end.warnings:
-        console.print("What to keep in mind:", highlight=False)
+        console.print("Warnings:", highlight=False)
     urgent = set(urgent_warnings(record))
     for sentence in end.warnings:
         style = "red" if sentence in urgent else None
@@ -92,6 +92,6 @@ def print_outcome(end: End, console: Console) -> None:
 
 
 def _program(status: PlanStatus) -> Text:
-    """Whether a program is within plan, as a cell of the table."""
+    """The plan status of a program as a cell of the table."""
     words = status.words.removesuffix(" plan")
     return Text(words, style="red" if status is PlanStatus.EXCEEDED else "")

@@ -135,7 +135,7 @@ def _words(what: str, before: Any, now: Any) -> str:
     try:
         match what:
             case "network":
-                return f"network ({now} holds other weights)" if now == before or not before else f"network ({now})"
+                return f"network ({now} has other weights)" if now == before or not before else f"network ({now})"
             case "class names":
                 return f"class names ({_differing(before, now)})"
             case "target":
@@ -167,7 +167,7 @@ def _changed_images(use: str, before: Sequence[Sequence[Any]], now: Sequence[Seq
         f"{use} images removed": [old[name][1] for name in old if name not in new],
     }
     said = [f"{words} ({_named(names)})" for words, names in found.items() if names]
-    return " and ".join(said) or f"{use} images (their order, or what the values of their masks mean)"
+    return " and ".join(said) or f"{use} images (their order, or the meaning of mask values)"
 
 
 def _named(names: Sequence[str]) -> str:

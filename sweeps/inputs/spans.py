@@ -58,7 +58,9 @@ def begin(spans: list[Span], inputs: Inputs, now: str, folder: Path) -> None:
     write_details(inputs, folder)
 
 
-def take(spans: list[Span], inputs: Inputs, now: str, started: str, measured: Collection[int], folder: Path) -> None:
+def switch_inputs(
+    spans: list[Span], inputs: Inputs, now: str, started: str, measured: Collection[int], folder: Path
+) -> None:
     """Make these inputs those of all trials from now on.
 
     Args:
@@ -84,7 +86,7 @@ def listed(changed: Collection[str]) -> str:
     return ", ".join(shown) + more
 
 
-def end_of(digest: str) -> str:
+def digest_suffix(digest: str) -> str:
     """The last 12 digits of a digest; its beginning may be a count."""
     return digest[-12:]
 

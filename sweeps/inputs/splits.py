@@ -59,7 +59,8 @@ class Unchanged(Split):
         for path in paths:
             if file_state(path) != self._states[path]:
                 raise UserError(
-                    f"{path}: was changed while the study ran; put it back and go on with --resume, or begin a new one"
+                    f"{path}: was changed while the study ran; put it back and continue with --resume, or begin a new "
+                    "one"
                 )
 
     def check(self) -> None:

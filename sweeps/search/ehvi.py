@@ -40,7 +40,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Worth:
+class Acquisition:
     """Costs and limits of the acquisition function."""
 
     costs: Costs = Costs()
@@ -50,11 +50,15 @@ class Worth:
     """Largest loss of mIoU against the baseline."""
 
 
-ANYTHING = Worth()
+UNLIMITED = Acquisition()
 
 
-def choose(
-    space: Space, told: Sequence[Trial], pending: Sequence[Candidate], untried: Sequence[Candidate], worth: Worth
+def next_candidate(
+    space: Space,
+    told: Sequence[Trial],
+    pending: Sequence[Candidate],
+    untried: Sequence[Candidate],
+    acquisition: Acquisition,
 ) -> Candidate:
     """The untried candidate to measure next: first the corners of the space, then the best by the acquisition function.
 
@@ -71,26 +75,27 @@ def choose(
     made = {compression for compression, trial in seen if trial.state is State.COMPLETE or trial.early is not None}
     made |= {candidate.compression for candidate in pending}
     failed = {compression for compression, trial in seen if trial.state is State.FAILED}
-    miou, spread = _foretold_miou(space, measured, told, [*untried, *pending])
+    miou, spread = _predicted_miou(space, measured, told, [*untried, *pending])
     costs = {
-        name: _foretold_cost(space, told, name, [*untried, *pending]) for name in ("peak_memory_mb", *worth.limits)
+        name: _predicted_cost(space, told, name, [*untried, *pending])
+        for name in ("peak_memory_mb", *acquisition.limits)
     }
     memory = costs["peak_memory_mb"]
     baseline = next((trial for trial in measured if trial.number == 0), measured[0])
-    drop = min(USEFUL_DROP, worth.miou_drop or USEFUL_DROP)
+    drop = min(USEFUL_DROP, acquisition.miou_drop or USEFUL_DROP)
     reference = baseline.measured.scores.miou - drop, math.log(costs_of(baseline)["peak_memory_mb"])
     points = [(t.measured.scores.miou, math.log(costs_of(t)["peak_memory_mb"])) for t in measured if t.feasible]
     points += list(zip(miou[len(untried) :], memory[len(untried) :], strict=True))
     count = len(untried)
     gains = expected_gain(points, reference, miou[:count], spread[:count], memory[:count])
     # A compression that failed would fail again in other tiles.
-    hopeful = np.array([candidate.compression not in failed for candidate in untried])
-    for name, limit in worth.limits.items():
-        hopeful &= costs[name][:count] <= math.log(limit)
-    gains[~hopeful] = 0.0
+    eligible = np.array([candidate.compression not in failed for candidate in untried])
+    for name, limit in acquisition.limits.items():
+        eligible &= costs[name][:count] <= math.log(limit)
+    gains[~eligible] = 0.0
     pruned = {(compression.pruning, compression.sparsity) for compression in made}
-    seconds = np.array([_seconds(candidate.compression, made, pruned, worth.costs) for candidate in untried])
-    return untried[int(np.argmax((gains if gains.max() > 0 else spread[:count] + hopeful) / seconds))]
+    seconds = np.array([_seconds(candidate.compression, made, pruned, acquisition.costs) for candidate in untried])
+    return untried[int(np.argmax((gains if gains.max() > 0 else spread[:count] + eligible) / seconds))]
 
 
 def expected_gain(
@@ -152,7 +157,7 @@ def _corners(space: Space) -> list[Candidate]:
     return list(dict.fromkeys(made))
 
 
-def _foretold_miou(
+def _predicted_miou(
     space: Space, measured: Sequence[Trial], told: Sequence[Trial], wanted: Sequence[Candidate]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the predicted mIoU, (N,) each. Exact for networks measured in any tiles, and
@@ -189,7 +194,7 @@ def _at_most(told: Sequence[Trial]) -> dict[Compression, float]:
     return most
 
 
-def _foretold_cost(space: Space, told: Sequence[Trial], name: str, wanted: Sequence[Candidate]) -> np.ndarray:
+def _predicted_cost(space: Space, told: Sequence[Trial], name: str, wanted: Sequence[Candidate]) -> np.ndarray:
     """Predicted logarithm of one of `sweeps.config.constraints.PLANNED`, (N,)."""
     from sweeps.search.gaussian_process import fitted_process
 

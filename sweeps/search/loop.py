@@ -103,7 +103,7 @@ class Search:
             while True:
                 stop.check()
                 check_folder(self.config.folder)
-                self._look_around()
+                self._sync_with_others()
                 if self.failures >= self.config.search.failures_in_a_row:
                     last = self.told[max(self.told)]
                     failed = f"the last {self.failures} trials all failed ({last.reason}); see {self._tracebacks}"
@@ -114,9 +114,9 @@ class Search:
                     exhausted = True
                 if stop.asked:
                     withdrawn = [key for key in self.executor.withdraw() if isinstance(key, PendingTrial)]
-                    for question in (*withdrawn, *self.held):
-                        self.pending.remove(question)
-                        self._defer(question)
+                    for pending_trial in (*withdrawn, *self.held):
+                        self.pending.remove(pending_trial)
+                        self._defer(pending_trial)
                     self.held.clear()
                 if not stop.asked and not exhausted and self._budget_left() and self._may_ask():
                     exhausted = not self._ask()
@@ -136,7 +136,7 @@ class Search:
         if failed:
             return failed
         if stop.asked:
-            return f"{stop.reason}; go on with --resume"
+            return f"{stop.reason}; continue with --resume"
         if exhausted and self._budget_left():
             self.progress.say(f"every one of the {len(self.told)} candidates of the space has been tried")
         return None
@@ -155,37 +155,39 @@ class Search:
         """Tell answered trials and defer the others at an early end of the search; later answers are dropped."""
         while self.pending and self.pending[0].number in self.coordinator.trials:
             self._tell(self.pending.popleft())
-        for question in reversed(self.pending):
-            self._defer(question)
+        for pending_trial in reversed(self.pending):
+            self._defer(pending_trial)
 
-    def _defer(self, question: PendingTrial) -> None:
-        self.study.defer(question)
-        self.coordinator.give_up(question.number)
+    def _defer(self, pending_trial: PendingTrial) -> None:
+        self.study.defer(pending_trial)
+        self.coordinator.give_up(pending_trial.number)
 
     def _end(self) -> None:
         """The last of several processes tells the trials that a killed one answered and did not tell."""
         if self.coordinator.others_at_work():
             return
-        for question in self.study.left_running():
-            if question.number in self.coordinator.trials:
-                self._tell_study(question)
+        for pending_trial in self.study.left_running():
+            if pending_trial.number in self.coordinator.trials:
+                self._tell_study(pending_trial)
             else:
-                self.study.defer(question)
+                self.study.defer(pending_trial)
 
-    def _look_around(self) -> None:
+    def _sync_with_others(self) -> None:
         """Read the trials of other processes, and take over a claim that one of them left."""
         if not self.coordinator.keep_up():
             return
-        self._take_in()
+        self._record_answered()
         if len(self.pending) < self.lag and (claim := self.coordinator.take_over()) is not None:
-            question = self.study.take_up(claim, len(self.told))
-            self.pending.append(question)
-            self._submit(question)
+            pending_trial = self.study.pending_trial_of(claim, len(self.told))
+            self.pending.append(pending_trial)
+            self._submit(pending_trial)
 
-    def _take_in(self) -> None:
+    def _record_answered(self) -> None:
         """Add the trials answered by earlier or other processes."""
         answered = self.coordinator.trials
-        for number in sorted(answered.keys() - self.told.keys() - {question.number for question in self.pending}):
+        for number in sorted(
+            answered.keys() - self.told.keys() - {pending_trial.number for pending_trial in self.pending}
+        ):
             trial = self.told[number] = self._judged(answered[number])
             if self.coordinator.is_ours(number):
                 self.mirror.write(trial)
@@ -196,11 +198,11 @@ class Search:
         answered = self.coordinator.trials
         self.mirror.keep_only(answered)
         self.pending.extend(self.coordinator.left_open(self.study.unfinished))
-        self._take_in()
+        self._record_answered()
         last = max(self.told, default=-1)
-        self.reasked = frozenset(question.number for question in self.pending if question.number < last)
+        self.reasked = frozenset(pending_trial.number for pending_trial in self.pending if pending_trial.number < last)
         self.progress.begin(answered)
-        self.held.extend(question for question in self.pending if question.number not in answered)
+        self.held.extend(pending_trial for pending_trial in self.pending if pending_trial.number not in answered)
         self._submit_held()
 
     def _submit_held(self) -> None:
@@ -221,58 +223,58 @@ class Search:
     def _ask(self) -> bool:
         """Ask and submit the next trial; False where the space is exhausted."""
         try:
-            question = self.study.ask(self._known_now())
+            pending_trial = self.study.ask(self._known_now())
         except BudgetSpentError:
             return True  # another process claimed the last one
-        if question is None:
+        if pending_trial is None:
             return False
-        self.pending.append(question)
-        self._submit(question)
+        self.pending.append(pending_trial)
+        self._submit(pending_trial)
         return True
 
     def _known_now(self) -> Mapping[int, Trial]:
         """The told trials on which the next one may depend."""
-        number = 1 + max((*self.told, *(question.number for question in self.pending)), default=-1)
+        number = 1 + max((*self.told, *(pending_trial.number for pending_trial in self.pending)), default=-1)
         trials = list(self.told.values())
         return {trial.number: trial for trial in trials[: self.coordinator.known_count(trials, number, self.lag)]}
 
-    def _submit(self, question: PendingTrial) -> None:
-        self.executor.submit(question, self.request_for(question))
+    def _submit(self, pending_trial: PendingTrial) -> None:
+        self.executor.submit(pending_trial, self.request_for(pending_trial))
 
-    def request_for(self, question: PendingTrial) -> Request[Evaluated]:
+    def request_for(self, pending_trial: PendingTrial) -> Request[Evaluated]:
         """The request to a worker, with the limits and the screening from the trials known when it was asked. The
         baseline has neither: all others are compared with it."""
         config = self.config
-        if question.number == 0:
-            return request(evaluated, question.candidate, {}, None)
+        if pending_trial.number == 0:
+            return request(evaluated, pending_trial.candidate, {}, None)
         against = screen(
-            question.candidate,
-            question.number,
-            self._known_to(question),
+            pending_trial.candidate,
+            pending_trial.number,
+            self._known_to(pending_trial),
             config.search.costs,
             config.screening,
             config.constraints.miou_drop,
             config.seed,
         )
-        return request(evaluated, question.candidate, planned_limits(config.constraints), against)
+        return request(evaluated, pending_trial.candidate, planned_limits(config.constraints), against)
 
-    def _known_to(self, question: PendingTrial) -> list[Trial]:
+    def _known_to(self, pending_trial: PendingTrial) -> list[Trial]:
         """The trials told before this one was first asked."""
-        return list(self.told.values())[: question.known]
+        return list(self.told.values())[: pending_trial.known]
 
-    def _tell(self, question: PendingTrial) -> None:
-        trial = self._tell_study(question)
-        self._learn(trial)
+    def _tell(self, pending_trial: PendingTrial) -> None:
+        trial = self._tell_study(pending_trial)
+        self._record_told(trial)
         self.progress.finished(trial)
         self.mirror.write(trial)
 
-    def _tell_study(self, question: PendingTrial) -> Trial:
+    def _tell_study(self, pending_trial: PendingTrial) -> Trial:
         """Tell the sampler the answer; returns the judged trial."""
-        trial = self._judged(self.coordinator.trials[question.number])
-        self.study.tell(question, trial, excesses(trial, self._baseline, self.config.constraints))
+        trial = self._judged(self.coordinator.trials[pending_trial.number])
+        self.study.tell(pending_trial, trial, excesses(trial, self._baseline, self.config.constraints))
         return trial
 
-    def _learn(self, trial: Trial) -> None:
+    def _record_told(self, trial: Trial) -> None:
         """Record a told trial and update the counts; a re-asked one is sorted in by its number."""
         self.told[trial.number] = trial
         if trial.number in self.reasked:
@@ -300,12 +302,12 @@ class Search:
 
 def _trial(answer: Answer, folder: Path, finished_s: float) -> Trial:
     """The trial of an answer; its plan or traceback is written to the study's folder."""
-    question = answer.key
-    assert isinstance(question, PendingTrial), "other answers make no trial"
+    pending_trial = answer.key
+    assert isinstance(pending_trial, PendingTrial), "other answers make no trial"
     trial = Trial(
-        number=question.number,
-        params=question.candidate.as_params(),
-        name=str(question.candidate),
+        number=pending_trial.number,
+        params=pending_trial.candidate.as_params(),
+        name=str(pending_trial.candidate),
         state=State.FAILED,
         feasible=False,
         seconds=round(answer.seconds, 3),

@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 from reports.record import State, Trial
 from sweeps.config.constraints import costs_of
 from sweeps.config.space import BASELINE, Candidate, Space
-from sweeps.search.ehvi import ANYTHING, Worth, choose
+from sweeps.search.ehvi import UNLIMITED, Acquisition, next_candidate
 from sweeps.search.samplers import make_sampler, mixed_seed
 from sweeps.storage.coordinator import BudgetSpentError, Claim, Coordinator
 from sweeps.storage.known_storage import QUESTION, KnownStorage
@@ -71,9 +71,9 @@ class Study:
         sampler: str,
         seed: int,
         costs: Sequence[str] = ("peak_memory_mb",),
-        worth: Worth = ANYTHING,
+        acquisition: Acquisition = UNLIMITED,
     ) -> None:
-        self._coordinator, self._worth = coordinator, worth
+        self._coordinator, self._acquisition = coordinator, acquisition
         self._space, self._sampler, self._seed, self._costs = space, sampler, seed, tuple(costs)
         self._levels = space.levels()
         self._untried = dict.fromkeys(space.candidates())
@@ -105,11 +105,11 @@ class Study:
         Optuna was told and `finished` lacks, after damage to the journal, is asked again under its number; Optuna keeps
         its answer.
         """
-        questions: dict[int, PendingTrial] = {}
+        pending_trials: dict[int, PendingTrial] = {}
         if finished:
             self._register(BASELINE, 0)
             if 0 not in finished:
-                questions[0] = PendingTrial(0, BASELINE, None)
+                pending_trials[0] = PendingTrial(0, BASELINE, None)
         known: set[int] = set()
         for trial in self._study.get_trials(deepcopy=False):
             if QUESTION not in trial.user_attrs:
@@ -122,20 +122,22 @@ class Study:
             known.add(asked["number"])
             if not trial.state.is_finished():
                 self._set_state(trial.number, TrialState.RUNNING)
-                questions[asked["number"]] = PendingTrial(asked["number"], candidate, trial.number, asked["known"])
+                pending_trials[asked["number"]] = PendingTrial(asked["number"], candidate, trial.number, asked["known"])
             elif asked["number"] not in finished:
-                questions.setdefault(asked["number"], PendingTrial(asked["number"], candidate, None, asked["known"]))
+                pending_trials.setdefault(
+                    asked["number"], PendingTrial(asked["number"], candidate, None, asked["known"])
+                )
         for number, result in finished.items():
             if number not in known:
                 self._restore(result)
-        return [questions[number] for number in sorted(questions)]
+        return [pending_trials[number] for number in sorted(pending_trials)]
 
     def _restore(self, trial: Trial) -> None:
         candidate = Candidate.from_params(trial.params)
         self._register(candidate, trial.number)
         if candidate not in self._searched:
             return
-        question = _as_attribute(trial.number, candidate, trial.number)
+        attribute = _as_attribute(trial.number, candidate, trial.number)
         complete = trial.state is State.COMPLETE
         states = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
         self._study.add_trial(
@@ -144,7 +146,7 @@ class Study:
                 values=self._values(trial) if complete else None,
                 params=self.params_of(candidate),
                 distributions=self._distributions(),
-                user_attrs={QUESTION: question},
+                user_attrs={QUESTION: attribute},
             )
         )
 
@@ -172,17 +174,19 @@ class Study:
                 candidate = rng.choice(list(self._untried))
             elif self._sampler == "ehvi":
                 pending = [asked for asked, number in self.asked.items() if number not in finished]
-                candidate = choose(self._space, list(finished.values()), pending, list(self._untried), self._worth)
+                candidate = next_candidate(
+                    self._space, list(finished.values()), pending, list(self._untried), self._acquisition
+                )
             else:
                 trial = self._ask_optuna(number + 100_003 * attempt, finished)
                 candidate = self.candidate_of(trial.params)
-            if candidate not in self.asked and (question := self._claim(number, candidate, trial, len(finished))):
-                return question
+            if candidate not in self.asked and (pending_trial := self._claim(number, candidate, trial, len(finished))):
+                return pending_trial
             if trial is not None:
                 self._answer_repeat(trial, self.asked[candidate], finished)
         return self.ask(finished)  # another process claimed each of them first
 
-    def take_up(self, claim: Claim, known: int) -> PendingTrial:
+    def pending_trial_of(self, claim: Claim, known: int) -> PendingTrial:
         """The pending trial of a claim that another process left, or whose answer was damaged."""
         own = [
             trial
@@ -251,38 +255,38 @@ class Study:
                 return PendingTrial(claimed, candidate, trial.number, known)
         return self._begin(claimed, candidate, known)
 
-    def tell(self, question: PendingTrial, result: Trial, constraints: Mapping[str, float]) -> None:
+    def tell(self, pending_trial: PendingTrial, result: Trial, constraints: Mapping[str, float]) -> None:
         """Tell Optuna the result of a trial. `constraints`: excess over each limit by name, feasible if <= 0."""
-        if question.optuna_number is None:
+        if pending_trial.optuna_number is None:
             return
         values = self._values(result) if result.state is State.COMPLETE else None
         states = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
         # The last of several processes tells trials that others seem to have left; these may be telling them now.
         with suppress(UpdateFinishedTrialError):
             if constraints:
-                trial = OptunaTrial(self._study, self._trial_id(question.optuna_number))
+                trial = OptunaTrial(self._study, self._trial_id(pending_trial.optuna_number))
                 for name, excess in constraints.items():
                     trial.set_constraint(name, excess)
             # `Study.tell` does the same in 20 ms instead of 4, since it reads the trial before and after; the samplers'
             # `after_trial` only serves `constraints_func`, which is not used here.
-            self._set_state(question.optuna_number, states[result.state], values)
+            self._set_state(pending_trial.optuna_number, states[result.state], values)
 
     def left_running(self) -> list[PendingTrial]:
         """Pending trials that are still RUNNING in Optuna; a trial of Optuna's without our attribute is ended."""
-        questions = []
+        pending_trials = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if QUESTION in trial.user_attrs:
                 asked = trial.user_attrs[QUESTION]
                 candidate = Candidate.from_params(asked["candidate"])
-                questions.append(PendingTrial(asked["number"], candidate, trial.number, asked["known"]))
+                pending_trials.append(PendingTrial(asked["number"], candidate, trial.number, asked["known"]))
             else:
                 self._end(trial.number, TrialState.FAIL)
-        return questions
+        return pending_trials
 
-    def defer(self, question: PendingTrial) -> None:
+    def defer(self, pending_trial: PendingTrial) -> None:
         """Set a trial WAITING in Optuna until `unfinished` returns it again. No trial may be asked before that."""
-        if question.optuna_number is not None:
-            self._set_state(question.optuna_number, TrialState.WAITING)
+        if pending_trial.optuna_number is not None:
+            self._set_state(pending_trial.optuna_number, TrialState.WAITING)
 
     def _set_state(self, optuna_number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
         self._storage.set_trial_state_values(self._trial_id(optuna_number), state, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sweeps.config.constraints import planned_limits
 from sweeps.config.schema import SweepConfig
-from sweeps.search.ehvi import Costs, Worth
+from sweeps.search.ehvi import Acquisition, Costs
 from sweeps.search.optuna_study import Study
 from sweeps.storage.coordinator import Coordinator
 
@@ -13,8 +13,8 @@ def open_study(config: SweepConfig, coordinator: Coordinator) -> Study:
     """Open the study that a configuration describes."""
     search, space = config.search, config.space.space()
     seed = coordinator.own_seed(config.seed)
-    worth = Worth(rough_costs(config), planned_limits(config.constraints), config.constraints.miou_drop)
-    return Study(coordinator, config.study, space, search.sampler_name, seed, search.costs, worth)
+    acquisition = Acquisition(rough_costs(config), planned_limits(config.constraints), config.constraints.miou_drop)
+    return Study(coordinator, config.study, space, search.sampler_name, seed, search.costs, acquisition)
 
 
 def rough_costs(config: SweepConfig) -> Costs:

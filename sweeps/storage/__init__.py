@@ -1,1 +1,1 @@
-"""What a study keeps: its folder, journal, Optuna storage and stage cache."""
+"""Storage of a study: folder, journal, Optuna's storage and stage cache."""

@@ -1,4 +1,4 @@
-"""Where the stage cache keeps its entries: a folder, or whatever fsspec can write to, such as an S3 bucket."""
+"""Stores for the entries of the stage cache: a folder, or an fsspec file system such as an S3 bucket."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from evaluation.errors import UserError
 
 SUFFIX = ".bin"
 _OURS = re.compile(r"(?P<name>[0-9a-f]{64})(?P<suffix>\.bin|\.lock|\.\w+\.part)")
-"""Names of the files in a store: entries are named by a SHA-256. Whatever else is there is nobody's to remove, since a
-cache may be given a folder or bucket that holds other things."""
+"""Names of a store's files: entries are named by a SHA-256. Other files of the folder or bucket are never removed."""
 UNFINISHED_S = 3600.0
-"""A half-written file older than this was left by a kill."""
+"""Age in seconds after which a partly written file is taken to be left by a killed process."""
 
 
 @dataclass(frozen=True)
@@ -32,30 +31,30 @@ class Entry:
     name: str
     size_bytes: int
     used: float
-    """When it was last written or read, seconds since the epoch."""
+    """Time of the last write or read, seconds since the epoch."""
 
 
 class Store(Protocol):
-    """What a `StageCache` needs. Nothing here raises for a store that is full or away: it then knows no entries."""
+    """Store of a `StageCache`. No method raises for a store that is full or unreachable; it then has no entries."""
 
     def read(self, stage: str, name: str) -> bytes | None: ...
 
     def write(self, stage: str, name: str, content: bytes) -> None:
-        """All of it or nothing."""
+        """Write an entry atomically."""
 
     def remove(self, entry: Entry) -> None: ...
 
     def entries(self) -> list[Entry]: ...
 
-    def alone(self, stage: str, name: str) -> AbstractContextManager[None]:
-        """While it is held, nobody else who shares the store computes this entry, where the store can see to that."""
+    def lock(self, stage: str, name: str) -> AbstractContextManager[None]:
+        """A lock on one entry across all users of the store, where the store supports locks."""
 
 
 def open_store(place: Path | str) -> Store:
     """The store at a folder, or at an address with a protocol ("s3://bucket/cache").
 
     Raises:
-        UserError: no such protocol is known, or what it needs is not installed.
+        UserError: the protocol is unknown, or its package is not installed.
     """
     if "://" not in str(place):
         return FolderStore(Path(place))
@@ -69,23 +68,23 @@ def open_store(place: Path | str) -> Store:
     return RemoteStore(filesystem, root)
 
 
-def prune(store: Store, to_bytes: float, older_than: float = 0.0) -> list[Entry]:
-    """Remove the entries that were not used since `older_than` (seconds since the epoch), and of the others the least
-    recently used until those that stay are at most `to_bytes`. Returns what went."""
+def evict(store: Store, to_bytes: float, older_than: float = 0.0) -> list[Entry]:
+    """Remove the entries not used since `older_than` (seconds since the epoch), then the least recently used ones until
+    the rest is at most `to_bytes`. Returns the removed entries."""
     entries = sorted(store.entries(), key=lambda entry: entry.used)
     size = sum(entry.size_bytes for entry in entries)
-    gone = []
+    evicted = []
     for entry in entries:
         if entry.used >= older_than and size <= to_bytes:
             break
-        gone.append(entry)
+        evicted.append(entry)
         size -= entry.size_bytes
         store.remove(entry)
-    return gone
+    return evicted
 
 
 class FolderStore:
-    """A folder with one sub-folder for each stage. Several processes may share it, on one machine or a shared disk."""
+    """A store in a folder, with a sub-folder for each stage. Processes on one machine or a shared disk may share it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -127,7 +126,7 @@ class FolderStore:
         for path in self.folder.glob("*/*"):
             if (ours := _OURS.fullmatch(path.name)) is None:
                 continue
-            with suppress(OSError):  # another process removes it
+            with suppress(OSError):  # another process removed it
                 seen = path.stat()
                 if ours["suffix"] == SUFFIX:
                     found.append(Entry(path.parent.name, ours["name"], seen.st_size, seen.st_mtime))
@@ -136,8 +135,8 @@ class FolderStore:
         return found
 
     @contextmanager
-    def alone(self, stage: str, name: str) -> Iterator[None]:
-        """A lock on a file next to the entry; the kernel frees it when its holder dies."""
+    def lock(self, stage: str, name: str) -> Iterator[None]:
+        """A lock on a file next to the entry; the kernel releases it when its holder dies."""
         path = self._path(stage, name).with_suffix(".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,17 +145,17 @@ class FolderStore:
             yield
             return
         try:
-            with suppress(OSError):  # a file system without locks
+            with suppress(OSError):  # the file system has no locks
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
-            # Whoever waits on the removed file finds the entry and locks nothing.
+            # A process that waits for the removed file then finds the entry.
             path.unlink(missing_ok=True)
             os.close(handle)
 
 
 class _FileSystem(Protocol):
-    """What a `RemoteStore` uses of `fsspec.AbstractFileSystem`, which is not typed."""
+    """The methods of `fsspec.AbstractFileSystem`, which is not typed, that `RemoteStore` uses."""
 
     def unstrip_protocol(self, name: str) -> str: ...
 
@@ -172,7 +171,7 @@ class _FileSystem(Protocol):
 
 
 class RemoteStore:
-    """A store behind fsspec. Objects appear whole; two who need one entry at once both compute it."""
+    """A store behind fsspec. Writes are atomic; there are no locks, so two processes may compute one entry."""
 
     def __init__(self, filesystem: _FileSystem, root: str) -> None:
         self._filesystem, self._root = filesystem, root.rstrip("/")
@@ -186,7 +185,7 @@ class RemoteStore:
     def read(self, stage: str, name: str) -> bytes | None:
         try:
             return self._filesystem.cat_file(self._path(stage, name))
-        except Exception:  # every protocol has errors of its own
+        except Exception:  # every protocol raises its own errors
             return None
 
     def write(self, stage: str, name: str, content: bytes) -> None:
@@ -212,12 +211,13 @@ class RemoteStore:
         return listed
 
     @contextmanager
-    def alone(self, stage: str, name: str) -> Iterator[None]:
+    def lock(self, stage: str, name: str) -> Iterator[None]:
         yield
 
 
 def _modified(seen: dict[str, Any]) -> float:
-    """Protocols name the time of the last change in several ways; there is none of the last use."""
+    """Time of the last change, seconds since the epoch: its key differs by protocol, and there is no time of last
+    use."""
     for key in ("LastModified", "mtime", "created", "updated"):
         value = seen.get(key)
         if value is not None:

@@ -1,7 +1,7 @@
-"""What the launches of a study have to agree on: who measures which candidate, under which number, and what is known.
+"""Coordination of the processes of a study: the claims on candidates, their numbers, and the shared journal.
 
-A study is one launch at a time's (`local_coordinator`), or several launches' at once (`postgres_coordinator`). Nothing
-above this package asks which.
+"Process" here means one run of the `launch` command, without its workers. A study has one process at a time
+(`local_coordinator`) or several at once (`postgres_coordinator`); code above this package does not depend on which.
 """
 
 from __future__ import annotations
@@ -26,141 +26,140 @@ T = TypeVar("T")
 
 
 class BudgetSpentError(Exception):
-    """Nothing more may be claimed for now; an open candidate that is pruned gives its place back."""
+    """The budget is claimed in full for now; a pending candidate that is pruned frees its share."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A candidate that this launch is to evaluate."""
+    """A candidate that this process is to evaluate."""
 
     number: int
     candidate: Candidate
 
 
 class Coordinator(Protocol):
-    """One launch's part in a study: the journal, the claims on candidates, and what they mean for the search.
+    """One process's interface to a study: the journal, the claims on candidates, and the state that the search needs.
 
-    The journal is the truth about a study; Optuna's and MLflow's databases follow it.
+    The journal is authoritative; Optuna's and MLflow's databases are updated from it.
     """
 
     def notify(self, say: Callable[[str], None]) -> None:
-        """From now on hand `say` what the user must know: that a server is waited for, or that a line was damaged."""
+        """Send messages for the user to `say`: that a server does not answer, or that a line was damaged."""
 
     def open_folder(
         self, config: SweepConfig, resume: bool, accept_changes: bool, inputs: Inputs | None
     ) -> AbstractContextManager[StudyFolder]:
-        """The study's folder, begun, resumed or joined, and locked for as long as it is open.
+        """The study's folder, created, resumed or joined, and locked while it is open.
 
         Args:
-            resume: go on with a study that exists.
-            accept_changes: also with one of another configuration or other inputs, which it then has.
-            inputs: network, images and target as they are now; None: they are not compared.
+            resume: continue an existing study.
+            accept_changes: continue it although configuration or inputs differ; the study then takes the new ones.
+            inputs: the present network, images and target; None: they are not compared.
 
         Raises:
-            UserError: it cannot be written, is in use, belongs to another configuration, was measured on other inputs,
-                or exists without `resume`.
+            UserError: the folder cannot be written, is in use, belongs to another configuration, was measured on other
+                inputs, or exists without `resume`.
         """
         ...
 
     def setting_up(self) -> AbstractContextManager[None]:
-        """While it is held, no other launch creates tables or runs: neither Optuna nor MLflow allow two to do so."""
+        """A lock for creating tables and runs: neither Optuna nor MLflow supports two processes that do so at once."""
         ...
 
     def open_study(
         self, load: Callable[[KnownStorage], optuna.Study], fits: Callable[[optuna.Study], bool]
     ) -> tuple[optuna.Study, KnownStorage]:
-        """Optuna's study, and the storage it is in.
+        """Optuna's study and its storage.
 
         Args:
             load: creates the study in a storage, or loads it.
-            fits: whether what it holds is of the space that is searched; else a study that is this launch's alone is
-                made anew.
+            fits: whether the study's trials are of the searched space; if not, a study of this process alone is
+                rebuilt.
         """
         ...
 
     def own_seed(self, seed: int) -> int:
-        """The seed of this launch's sampler, from that of the study."""
+        """The seed of this process's sampler, from the study's seed."""
         ...
 
     def once(self, name: str, value: T) -> T:
-        """The value of a fact of the study, of JSON types: `value`, unless another launch was sooner."""
+        """The value, of JSON types, of a named fact of the study: `value`, unless another process has set it before."""
         ...
 
     def closing(self) -> AbstractContextManager[bool]:
-        """Whether it is this launch that closes the study: no other works on it, or closes it already."""
+        """Whether this process closes the study: true if no other works on it or closes it already."""
         ...
 
     @property
     def trials(self) -> Mapping[int, Trial]:
-        """The finished trials by number, as far as this launch has read them."""
+        """The finished trials by number, as far as this process has read them."""
         ...
 
     def append(self, trial: Trial) -> None:
-        """Write a finished trial down. Returns when it is safe from a kill."""
+        """Write a finished trial to the journal. On return it is durable."""
 
     def is_ours(self, number: int) -> bool:
-        """Whether a finished trial is this launch's to follow up: no other writes its run."""
+        """Whether this process, and no other, writes the MLflow run of a finished trial."""
         ...
 
     @property
     def asked(self) -> Mapping[Candidate, int]:
-        """Candidates that were claimed, and that the search may not know of; and their numbers."""
+        """Numbers of the candidates claimed by any process; the search may not know them yet."""
         ...
 
     def claim(self, candidate: Candidate, number: int) -> int | None:
-        """The number of a candidate that is now this launch's; None where it is, or was, another's.
+        """Claim a candidate. Returns its number; None if another process has claimed it.
 
         Args:
-            number: the next that this launch knows to be free.
+            number: the next number that is free as far as this process knows.
 
         Raises:
-            BudgetSpentError: other launches have claimed what was left of the budget.
+            BudgetSpentError: other processes have claimed the rest of the budget.
         """
         ...
 
     def give_up(self, number: int) -> None:
-        """Leave a claim to whoever comes first: this launch does not answer it."""
+        """Release a claim, so that any process may take it over."""
 
     def left_open(self, unfinished: Callable[[Mapping[int, Trial]], list[T]]) -> list[T]:
-        """What earlier launches left open, and is now this launch's.
+        """The pending trials of earlier processes that this process takes over.
 
         Args:
-            unfinished: takes up all that Optuna's study holds and the given trials do not answer.
+            unfinished: returns the pending trials of Optuna's study, given the finished trials.
         """
         ...
 
     def keep_up(self) -> bool:
-        """Say that this launch lives, and read what others have claimed and answered, as often as is of use; whether
-        it was read just now."""
+        """Send a heartbeat, and read the claims and answers of others at intervals. Returns whether they were read."""
         ...
 
     def take_over(self) -> Claim | None:
-        """A claim of a launch that is taken for dead, or that gave it up; it is this launch's from now on."""
+        """Take over a claim that was released, or whose process is considered dead; None if there is none."""
         ...
 
     @property
     def is_open_elsewhere(self) -> bool:
-        """For a launch that evaluates nothing: whether claims are open all the same."""
+        """Whether other processes have pending claims; asked by a process without any."""
         ...
 
     def others_at_work(self) -> bool:
-        """Whether another launch, alive, evaluates something."""
+        """Whether another live process evaluates a candidate."""
         ...
 
     def budget_left(self, told: Sequence[Trial], open_count: int) -> bool:
-        """Whether one more candidate may be asked; open ones are taken to be measured.
+        """Whether the budget allows one more candidate; pending ones count as measured.
 
         Args:
-            told: what this launch has taken in, in its order.
-            open_count: candidates that this launch evaluates.
+            told: the trials that this process has recorded, in its order.
+            open_count: number of pending candidates of this process.
         """
         ...
 
     def known_count(self, told: Sequence[Trial], number: int, lag: int) -> int:
-        """How many of the first trials of `told` a question may know.
+        """The number n such that a trial may depend on the first n trials of `told`.
 
         Args:
-            number: the question's, as far as this launch knows.
-            lag: how many questions it has open at once.
+            number: number of the trial, as far as this process knows.
+            lag: most pending trials of this process.
         """
         ...

@@ -1,8 +1,8 @@
-"""Databases of MLflow and Optuna: whether one can be used, seen in seconds and before anything is made; and that no two
-processes create its tables at once.
+"""Databases of MLflow and Optuna: a check within seconds, before any file is written, whether one can be used; and a
+lock for creating its tables.
 
-Neither library is imported: each takes seconds. The version of a database is compared with the migrations that the
-installed library brings (Alembic keeps it in the table `alembic_version`).
+Neither library is imported: each takes seconds. The version of a database, in Alembic's table `alembic_version`, is
+compared with the migrations of the installed library.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from evaluation.addresses import masked, remember
 
 CONNECT_S = 5
-"""How long a server may take to answer."""
+"""Timeout of a connection to a server, in seconds."""
 CHECK_S = 2.0
-"""How long an SQLite file is searched for damage."""
+"""Time limit of the search of an SQLite file for damage, in seconds."""
 CREATION_S = 10.0
-"""How long a database that just changed may stay unfinished."""
+"""Seconds to wait for another process to finish a database that has just changed."""
 BUSY_S = 5.0
-"""How long another process may hold an SQLite file."""
+"""Seconds to wait for another process's lock on an SQLite file."""
 INSTALL = "pip install 'petitlab[cluster]' -c constraints.txt"
 _REVISION = re.compile(r"^revision\s*(?::\s*\w+)?\s*=\s*[\"']([^\"']+)[\"']", re.MULTILINE)
 _DOWN_REVISION = re.compile(r"^down_revision\s*(?::[^=]+)?=\s*(.+)$", re.MULTILINE)
@@ -44,11 +44,11 @@ class Schema:
     """The tables of a library.
 
     Attributes:
-        owner: its name.
+        owner: name of the library.
         package: its Python package.
-        migrations: folder of its migrations in the package.
-        table: one of its tables, which no other library has.
-        upgrade: how an older database is brought up to it, with {url}.
+        migrations: folder of migrations in the package.
+        table: name of a table that no other library has.
+        upgrade: command that upgrades an older database, with {url}.
     """
 
     owner: str
@@ -66,7 +66,7 @@ OPTUNA = Schema(
 
 @dataclass(frozen=True)
 class DatabaseProblem:
-    """Why a database cannot be used, and how to put that right, in words that hold no address."""
+    """Why a database cannot be used, and the remedy, both without its address."""
 
     what: str
     remedy: str
@@ -77,7 +77,7 @@ class DatabaseProblem:
 
 @cache
 def revisions(schema: Schema) -> tuple[frozenset[str], str]:
-    """All versions that the installed library knows, and its latest."""
+    """All schema versions that the installed library knows, and the latest one."""
     spec = find_spec(schema.package)
     places = None if spec is None else spec.submodule_search_locations
     assert places is not None, f"{schema.package} is a package, and always installed"
@@ -97,10 +97,10 @@ def revisions(schema: Schema) -> tuple[frozenset[str], str]:
 def _schema_problem(
     schema: Schema, tables: set[str], version: str | None, empty: bool, url: str
 ) -> DatabaseProblem | None:
-    """Whether a library can use a database with these tables, at this version.
+    """Why a library cannot use a database with these tables and this version; None where it can.
 
     Args:
-        empty: nothing was ever written, as where the creation of its tables broke off, which no library completes.
+        empty: the database has no rows, as after an interrupted creation of its tables, which no library completes.
     """
     known, latest = revisions(schema)
     if version is None or version == latest:
@@ -152,9 +152,9 @@ def sqlite_problem(path: Path, schema: Schema) -> DatabaseProblem | None:
                 changed = time.time() - path.stat().st_mtime < CREATION_S
                 if not (found and empty and changed) or time.monotonic() > end:
                     break
-                time.sleep(0.2)  # somebody, such as `mlflow ui`, is just making it
+                time.sleep(0.2)  # another process, such as `mlflow ui`, is creating it
             if found is None:
-                connection.execute("BEGIN IMMEDIATE")  # writable, and not locked for long
+                connection.execute("BEGIN IMMEDIATE")  # fails if the file is read-only or locked
                 connection.execute("ROLLBACK")
             return found
     except sqlite3.DatabaseError as error:
@@ -169,7 +169,7 @@ def sqlite_problem(path: Path, schema: Schema) -> DatabaseProblem | None:
 
 
 def _sqlite_state(connection: sqlite3.Connection, schema: Schema) -> tuple[str | None, set[str], bool]:
-    """(version, tables, whether nothing was ever written); raises `sqlite3.DatabaseError` for a damaged file."""
+    """(version, tables, whether it has no rows); raises `sqlite3.DatabaseError` for a damaged file."""
     end = time.monotonic() + CHECK_S
     connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
     try:
@@ -192,7 +192,7 @@ def _sqlite_state(connection: sqlite3.Connection, schema: Schema) -> tuple[str |
 
 
 def short_lived_engine(url: str) -> Engine:
-    """An engine whose connections are given up after `CONNECT_S`."""
+    """An engine with the connection timeout `CONNECT_S`."""
     remember(url)
     kind = make_url(url).get_backend_name()
     timeout = {"connect_timeout": CONNECT_S} if kind in ("postgresql", "mysql", "mariadb") else {}
@@ -200,7 +200,7 @@ def short_lived_engine(url: str) -> Engine:
 
 
 def server_problem(url: str, schema: Schema) -> DatabaseProblem | None:
-    """Why the library cannot use a database on a server."""
+    """Why the library cannot use a database on a server; None where it can."""
     try:
         engine = short_lived_engine(url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -236,7 +236,7 @@ def _connection_problem(reason: str) -> DatabaseProblem:
 
 
 def first_line(error: SQLAlchemyError) -> str:
-    """What a database said, in one line of at most 160 characters."""
+    """The message of a database, in one line of at most 160 characters."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
     # libpq: 'connection failed: connection to server at "h", port 1 failed: Connection refused'
     return re.sub(r"^(connection failed: )?", "", masked(said[0]))[:160]
@@ -244,14 +244,14 @@ def first_line(error: SQLAlchemyError) -> str:
 
 @contextmanager
 def creating_tables(url: str, create: Callable[[Path], None]) -> Iterator[None]:
-    """While it is held, no other process that asks for it creates the tables of this database.
+    """A lock for creating the tables of a database.
 
-    For SQLite a lock on a file next to the database, which is removed in the end: whoever waited for it finds the
-    tables made. For PostgreSQL an advisory lock. Other databases and servers see to that themselves.
+    For SQLite it locks a file next to the database, removed at the end: a process that waited finds the tables. For
+    PostgreSQL it is an advisory lock. Other databases and servers have locks of their own.
 
     Args:
-        create: makes an SQLite database at a path. It is called for one that is missing, with another path: MLflow
-            takes seconds, and cannot go on where it was killed in between, so a database appears whole or not at all.
+        create: creates an SQLite database at a path. It is called for a missing database, with a temporary path: MLflow
+            takes seconds and cannot continue after a kill, so the database is moved into place when complete.
     """
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///").partition("?")[0])
@@ -265,7 +265,7 @@ def creating_tables(url: str, create: Callable[[Path], None]) -> Iterator[None]:
     elif url.startswith("postgresql"):
         engine = short_lived_engine(url)
         try:
-            with engine.connect() as connection:  # its end frees the lock
+            with engine.connect() as connection:  # closing it releases the lock
                 connection.execute(text("SELECT pg_advisory_lock(hashtext('petitlab: tables of MLflow'))"))
                 yield
         finally:
@@ -275,7 +275,7 @@ def creating_tables(url: str, create: Callable[[Path], None]) -> Iterator[None]:
 
 
 def _create_whole(path: Path, create: Callable[[Path], None]) -> None:
-    """Make a database under another name and copy it: the file that MLflow has open keeps its write-ahead log."""
+    """Create a database under another name and copy it: the original, open in MLflow, has a write-ahead log."""
     made, copy = (path.with_name(f"{path.name}.{os.getpid()}.{kind}") for kind in ("making", "part"))
     try:
         create(made)

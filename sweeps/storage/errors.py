@@ -1,4 +1,4 @@
-"""What a full disk, a locked database or a lost server is called in every library between us and it."""
+"""Errors of disks and databases, as the libraries wrap them, turned into `UserError`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Turn an error of disk or database, however it was wrapped, into a `UserError` that says how to go on."""
+    """Turn an error of a disk or database, however wrapped, into a `UserError` that says how to continue."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        # Imported here, and not before a mistake of the user's is reported: they take seconds.
+        # Imported here: they take seconds, which a user's mistake should not cost.
         from mlflow.exceptions import MlflowException
         from optuna.exceptions import StorageInternalError
 
@@ -31,12 +31,12 @@ def explained(folder: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise UserError(
-            f"{reason}; nothing measured is lost: put it right, and go on with --resume ({folder})"
+            f"{reason}; nothing measured is lost: correct it, and continue with --resume ({folder})"
         ) from error
 
 
 def _reason(error: BaseException | None) -> str | None:
-    """The first of an error and its causes that a user can put right, in words."""
+    """A text for the first in the chain of an error's causes that a user can correct; None if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return f"no space is left on the disk of {error.filename or 'the study'}"

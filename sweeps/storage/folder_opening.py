@@ -1,4 +1,4 @@
-"""Opening the folder of a study: begun, resumed or joined, where what is there belongs to this configuration."""
+"""Opening the folder of a study: creating, resuming or joining it, after a comparison of configuration and inputs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from sweeps.storage.journal import read_journal
 from sweeps.storage.study_folder import LOCK_FILE, LOG_FILE, STUDY_FILE, StudyFolder, read_folder, unwritable
 
 SHOWN = 6
-"""Keys that differ, in a message."""
+"""Most differing keys in a message."""
 
 
 @contextmanager
 def locked(path: Path, exclusive: bool) -> Iterator[bool]:
-    """The folder of a study, made where there is none, and locked; whether it was made here.
+    """Lock the folder of a study, and create it if missing. Yields whether it was created.
 
     Args:
-        exclusive: nobody else may work in it; else whoever does not ask for that, too, may.
+        exclusive: an exclusive lock; otherwise a shared one.
 
     Raises:
-        UserError: it cannot be written, or is in use.
+        UserError: the folder cannot be written, or is in use.
     """
     is_new = not path.exists()
     try:
@@ -47,13 +47,13 @@ def locked(path: Path, exclusive: bool) -> Iterator[bool]:
         try:
             fcntl.flock(lock, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"{path}: another launch works on this study; wait for it, or use -o study=NAME") from None
+            raise UserError(f"{path}: another process works on this study; wait for it, or use -o study=NAME") from None
         yield is_new
 
 
 @contextmanager
 def discarded_if_unused(path: Path, is_new: bool) -> Iterator[None]:
-    """Where an error ends a study before its first trial, its folder is removed if it was made for it."""
+    """Remove a folder that was created here if an error ends the study before its first trial."""
     try:
         yield
     except Exception as error:
@@ -63,7 +63,7 @@ def discarded_if_unused(path: Path, is_new: bool) -> Iterator[None]:
 
 
 def _discard(path: Path, error: Exception) -> None:
-    """Remove the folder of a study that has not begun. The workers' log is kept where the error points to it."""
+    """Remove the folder of a study without trials. The workers' log is kept if the error refers to it."""
     log = path / LOG_FILE
     if str(log) in str(error):
         kept = Path(tempfile.mkdtemp(prefix="petitlab-")) / LOG_FILE
@@ -71,15 +71,15 @@ def _discard(path: Path, error: Exception) -> None:
             shutil.copyfile(log, kept)
         error.args = tuple(str(part).replace(str(log), str(kept)) for part in error.args)
     shutil.rmtree(path, ignore_errors=True)
-    with suppress(OSError):  # other studies may be there
+    with suppress(OSError):  # it may hold other studies
         path.parent.rmdir()
 
 
 def joined(config: SweepConfig, path: Path, coordinator: Coordinator, inputs: Inputs | None) -> StudyFolder:
-    """The folder of a study whose identity all launches agree on: that of whoever came first.
+    """The folder of a study of several processes; the first of them sets its identity.
 
     Raises:
-        UserError: this launch has another configuration, or other inputs.
+        UserError: this process has another configuration, or other inputs.
     """
     identity, launch, now = _this_launch(config)
     own: dict[str, Any] = {"id": uuid.uuid4().hex, "started": now, "config": identity}
@@ -98,7 +98,7 @@ def joined(config: SweepConfig, path: Path, coordinator: Coordinator, inputs: In
             )
         write_details(inputs, path)
         spans.append(first)
-    # One clock for all launches: since the first began.
+    # One clock for all processes, from the start of the first.
     since = datetime.now(UTC) - datetime.fromisoformat(known["started"])
     folder = StudyFolder(path, known["id"], known["started"], since.total_seconds(), identity, launch, inputs=spans)
     folder.save()
@@ -106,7 +106,7 @@ def joined(config: SweepConfig, path: Path, coordinator: Coordinator, inputs: In
 
 
 def _this_launch(config: SweepConfig) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """What makes the study, what this launch says of itself, and the time."""
+    """The study's identity, the description of this process, and the time."""
     identity = json.loads(json.dumps(config.identity()))
     search = config.search
     launch = {"trials": search.trials, "workers": search.workers, "process": os.getpid(), "machine": platform.node()}
@@ -117,10 +117,10 @@ def _this_launch(config: SweepConfig) -> tuple[dict[str, Any], dict[str, Any], s
 def begun_or_resumed(
     config: SweepConfig, path: Path, resume: bool, accept_changes: bool, inputs: Inputs | None
 ) -> StudyFolder:
-    """The folder of a study that this launch begins, or goes on with.
+    """The folder of a study that this process creates or resumes.
 
     Raises:
-        UserError: it belongs to another configuration, was measured on other inputs, or exists without `resume`.
+        UserError: the study has another configuration, was measured on other inputs, or exists without `resume`.
     """
     identity, launch, now = _this_launch(config)
     if not (path / STUDY_FILE).exists():
@@ -138,7 +138,7 @@ def begun_or_resumed(
         raise UserError(
             f"study {config.study!r} in {path} exists with another configuration: {shown}"
             f"{f' and {len(changed) - SHOWN} more' if len(changed) > SHOWN else ''}; use -o study=NAME for a new one, "
-            f"or --resume --accept-changes to go on with this one: what it has measured stays as it is"
+            f"or --resume --accept-changes to continue this one, whose measured trials are kept"
         )
     measured = read_journal(path)
     others = input_spans.changed(folder.inputs, inputs, path) if measured else {}
@@ -146,16 +146,17 @@ def begun_or_resumed(
     if others and not accept_changes:
         raise UserError(
             f"study {config.study!r} in {path} was measured on other inputs: {named} changed since; put them back, use "
-            "-o study=NAME for a new study, or --resume --accept-changes to go on with this one: what it has measured "
-            "stays as it is"
+            "-o study=NAME for a new study, or --resume --accept-changes to continue this one, whose measured "
+            "trials are kept"
         )
     if not resume:
-        raise UserError(f"study {config.study!r} exists in {path}; add --resume to go on, or -o study=NAME")
+        raise UserError(f"study {config.study!r} exists in {path}; add --resume to continue, or -o study=NAME")
     folder.launch, folder.identity = launch, identity
     program = input_spans.other_program(folder.inputs, inputs) if measured else {}
     if changed or others or program:
         ends = {
-            what: [input_spans.end_of(digest) for digest in digests] for what, digests in (others | program).items()
+            what: [input_spans.digest_suffix(digest) for digest in digests]
+            for what, digests in (others | program).items()
         }
         folder.changes.append({"at": now, "trials": len(measured), "keys": changed, "inputs": ends})
     if inputs is not None:
@@ -164,15 +165,15 @@ def begun_or_resumed(
                 f"study {config.study!r} was begun by a version that did not fingerprint network and images: whether "
                 "they are still those of its trials is not known; from now on they are compared"
             )
-        input_spans.take(folder.inputs, inputs, now, folder.started, measured, path)
+        input_spans.switch_inputs(folder.inputs, inputs, now, folder.started, measured, path)
     if program:
         folder.notes.append(
-            f"the {len(measured)} trials of before were measured by another version of the program or its libraries; "
-            "they stay as they are, and the report says so"
+            f"the {len(measured)} earlier trials were measured by another version of the program or its libraries; "
+            "they are kept, and the report says so"
         )
     if others:
         folder.notes.append(
-            f"{named} changed: the {len(measured)} trials of before stay as they were measured, and the report says so"
+            f"{named} changed: the {len(measured)} earlier trials are kept as measured, and the report says so"
         )
     folder.save()
     return folder

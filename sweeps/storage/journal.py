@@ -1,6 +1,6 @@
-"""The journal: one line of JSON for every finished trial, on disk before anyone else is told.
+"""The journal: one line of JSON for every finished trial, on disk before Optuna and MLflow are told.
 
-It is the one truth of a study. Optuna's and MLflow's databases are brought up to it after a kill, never the other way.
+It is authoritative: after a kill, Optuna's and MLflow's databases are updated from it, never the reverse.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from sweeps.storage.journal_lines import Damage, line_of, read_lines
 
 JOURNAL_FILE = "trials.jsonl"
 LISTED = 8
-"""Damaged lines that a message names."""
+"""Most damaged lines that a message lists."""
 
 
 def read_journal(folder: Path) -> dict[int, Trial]:
-    """The finished trials of a study by number, while it runs or after. Nothing is written.
+    """The finished trials of a study by number, during or after the study. Nothing is written.
 
     Raises:
         UserError: the journal is a link that leads out of the folder.
@@ -29,10 +29,10 @@ def read_journal(folder: Path) -> dict[int, Trial]:
 
 
 class Journal:
-    """Append-only. A line that a kill cut short is dropped at the next opening.
+    """An append-only journal. A last line cut by a kill is dropped at the next opening.
 
-    Any other damage loses the trial of its own line: the file is set aside as it was, and written anew without the
-    line. `unfinished` of the study then finds that the trial has no answer, and it is measured again under its number.
+    Other damage loses the trial of its line: the file is set aside, and rewritten without the line. `Study.unfinished`
+    then returns the trial, and it is measured again under its number.
 
     Raises:
         UserError: the journal is a link that leads out of the folder.
@@ -44,7 +44,7 @@ class Journal:
         lines = read_lines(content)
         self.trials = lines.trials
         self.notice: str | None = None
-        """One line for the user about what was found damaged."""
+        """One line for the user about damaged lines; None if there were none."""
         if lines.damaged:
             kept = set_aside(self._path, content)
             self.notice = _notice(folder / JOURNAL_FILE, lines.damaged, kept)
@@ -52,7 +52,7 @@ class Journal:
             replace_file(self._path, b"".join(line_of(trial) for trial in self.trials.values()))
 
     def append(self, trial: Trial) -> None:
-        """Returns when the line is on the disk."""
+        """Append a trial. On return the line is on disk."""
         with self._path.open("ab") as file:
             file.write(line_of(trial))
             file.flush()

@@ -1,8 +1,8 @@
-"""The lines of a journal: a trial and a checksum in each, and what is left of a file that was damaged.
+"""The lines of a journal, a trial with a checksum in each, and the recovery of trials from a damaged file.
 
-A line is the JSON object of a trial with one more field at its end, `crc32`: the CRC-32 of the object without that
-field, as 8 hexadecimal digits. It finds every change of up to 32 bits in a row. Journals of before 2026-12 have no such
-field; their lines are checked by the schema of a trial alone.
+A line is the JSON object of a trial with a last field `crc32`: the CRC-32 of the object without that field, as 8
+hexadecimal digits. It detects every burst error of up to 32 bits. Journals from before 2026-12 have no such field;
+their lines are checked by the schema of a trial alone.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from sweeps.config.space import Candidate
 
 _CHECKSUM = re.compile(rb',\s*"crc32":\s*"([0-9a-f]{8})"\s*\}$')
 _CHECKSUM_BYTES = 24
-"""`,"crc32":"01234567"}` is no longer, however it is damaged."""
+"""Length of `,"crc32":"01234567"}`, with room for damaged characters."""
 _OPENING = re.compile(rb'\{"number":')
 _SPACE = b" \t\r"
 _CLOSINGS = 2
-"""A line end that became a "}" adds one to that of the line."""
+"""Most closing braces at the end of a line: a damaged line end may have become a second "}"."""
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A line that is not as it was written."""
+    """A damaged line."""
 
     line: int
-    """From 1."""
+    """Line number, from 1."""
     reason: str
     loses: bool
-    """Whether a trial was lost with it."""
+    """Whether a trial is lost with it."""
 
 
 @dataclass
 class Lines:
-    """What the bytes of a journal hold."""
+    """The trials and the damage of a journal's bytes."""
 
     trials: dict[int, Trial] = field(default_factory=dict)
-    """By number, in the order of the lines."""
+    """Trials by number, in the order of the lines."""
     damaged: list[Damage] = field(default_factory=list)
     is_cut: bool = False
-    """Whether the last line has no end: its writing was stopped, and nobody was told of its trial."""
+    """Whether the last line is incomplete: its writing was interrupted, and its trial was told to nobody."""
 
 
 def line_of(trial: Trial) -> bytes:
-    """A trial as a line of the journal, its end included."""
+    """A trial as a line of the journal, with its line end."""
     text = to_json(Trial, trial)
     return b'%s,"crc32":"%08x"}\n' % (text[:-1], zlib.crc32(text))
 
 
 def trial_of(text: bytes) -> Trial:
-    """The trial of one line, without the line's end.
+    """The trial of one line, given without its line end.
 
     Raises:
         RecordError: the line is damaged, or has a field of another version.
@@ -81,10 +81,10 @@ def trial_of(text: bytes) -> Trial:
 
 
 def read_lines(content: bytes) -> Lines:
-    """The trials of a journal, whatever happened to it.
+    """The trials of a journal, damaged or not.
 
-    A damaged line loses its own trial only. Where the end of a line was damaged, so that it runs into the next, the
-    trials of both are found. Of two lines that have one number and differ, neither is believed.
+    A damaged line loses its own trial only. Where a damaged line end joins two lines, both trials are recovered. Of two
+    different lines with one number, both are dropped.
     """
     lines = Lines()
     doubtful: set[int] = set()
@@ -111,7 +111,7 @@ def read_lines(content: bytes) -> Lines:
 
 
 def _trials_in(text: bytes) -> tuple[list[Trial], str | None, bool]:
-    """The trials of the text between two line ends, what is wrong with it, and whether a trial is lost."""
+    """The trials in the text between two line ends, the problem with it or None, and whether a trial is lost."""
     try:
         return [trial_of(text)], None, False
     except RecordError as error:
@@ -125,7 +125,7 @@ def _trials_in(text: bytes) -> tuple[list[Trial], str | None, bool]:
 
 
 def _first_trial(text: bytes) -> Trial | None:
-    """A trial at the beginning of a text that has something else at its end."""
+    """The trial at the beginning of a text, or None."""
     end = len(text)
     for _ in range(_CLOSINGS):
         end = text.rfind(b"}", 0, end)
@@ -133,7 +133,7 @@ def _first_trial(text: bytes) -> Trial | None:
             return None
         line, rest = text[: end + 1], text[end + 1 :]
         if len(rest) > 1 and not _CHECKSUM.search(line):
-            continue  # the line may go on: without a checksum it is not known to be whole
+            continue  # without a checksum the line may be incomplete
         try:
             return trial_of(line)
         except RecordError:

@@ -1,4 +1,4 @@
-"""Optuna's storage as a question sees it: trials that it may not know yet are shown as running."""
+"""Optuna's storage as visible to one ask: trials that it may not know yet appear as running."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from optuna.study._frozen import FrozenStudy
 
 QUESTION = "question"
-"""User attribute of an Optuna trial that is one of ours: number, candidate, and how many trials were told before."""
+"""User attribute of Optuna's trials: our number, the candidate, and the number of trials told before."""
 
 
 class KnownStorage(BaseStorage):
-    """A storage that passes everything on, and within `showing` hides how trials ended that a question may not know.
+    """A storage that delegates to another, and within `showing` hides the results of trials that an ask may not know.
 
-    Samplers read what was told from the storage. A sweep that is stopped waits for the trials under way and tells them
-    all; a question asked after the stop would know more than the same question of a sweep that was not stopped.
+    Samplers read told trials from the storage. A stopped sweep waits for the running trials and tells them all, so an
+    ask after the stop would otherwise know more than the same ask of an uninterrupted sweep.
     """
 
     def __init__(self, storage: BaseStorage) -> None:
@@ -33,7 +33,7 @@ class KnownStorage(BaseStorage):
 
     @contextmanager
     def showing(self, known: Collection[int]) -> Iterator[None]:
-        """Show the questions of these numbers as they are, and all others as running."""
+        """Show the trials with these numbers unchanged, and all others as running."""
         self._known = known
         try:
             yield
@@ -58,7 +58,7 @@ class KnownStorage(BaseStorage):
         shown.state, shown.values, shown.datetime_complete = TrialState.RUNNING, None, None
         return shown
 
-    # All below is passed on as it is.
+    # All methods below only delegate.
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         return self.storage.create_new_study(directions, study_name)

@@ -1,4 +1,4 @@
-"""The coordinator of a study that one launch at a time works on, with all it needs in the study's folder."""
+"""The coordinator of a study with one process at a time, stored in the study's folder."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STUDY_DATABASE = "study.db"
-"""Of Optuna."""
+"""File name of Optuna's database."""
 
 
 class LocalCoordinator:
-    """See `sweeps.storage.coordinator.Coordinator`.
+    """The `sweeps.storage.coordinator.Coordinator` of a single process.
 
-    Trials are told in the order of their numbers, and what a question knows depends on its number alone, so that a
-    study does not depend on which worker is the faster, or on how often it was stopped.
+    Trials are told in the order of their numbers, and the trials that an ask may use depend on its number alone. So a
+    study depends neither on the speed of its workers nor on how often it was stopped.
 
     Args:
-        folder: of the study.
-        budget: how many candidates may be measured in all.
+        folder: folder of the study.
+        budget: total number of candidates to measure.
     """
 
     def __init__(self, folder: Path, budget: int) -> None:
         self._folder, self._budget = folder, budget
         self._say: Callable[[str], None] = lambda _: None
         self.asked: Mapping[Candidate, int] = {}
-        """The search knows them all: none but this launch asks."""
+        """Empty, since no other process claims candidates."""
 
     def notify(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -51,8 +51,8 @@ class LocalCoordinator:
     def open_folder(
         self, config: SweepConfig, resume: bool, accept_changes: bool, inputs: Inputs | None
     ) -> Iterator[StudyFolder]:
-        """Locked against a second launch. Where an error ends the study before its first trial, a folder that was
-        created here is removed."""
+        """The study's folder, locked exclusively. A folder created here is removed if an error ends the study before
+        its first trial."""
         with locked(self._folder, exclusive=True) as is_new, discarded_if_unused(self._folder, is_new):
             yield begun_or_resumed(config, self._folder, resume, accept_changes, inputs)
 
@@ -83,7 +83,7 @@ class LocalCoordinator:
 
     @cached_property
     def _journal(self) -> Journal:
-        """Opened, and mended where it is damaged, once the folder is locked."""
+        """The journal, opened and repaired once the folder is locked."""
         journal = Journal(self._folder)
         if journal.notice:
             self._say(journal.notice)
@@ -103,7 +103,7 @@ class LocalCoordinator:
         return number
 
     def give_up(self, number: int) -> None:
-        """Optuna's study says that it is open."""
+        """Nothing to do: the trial stays pending in Optuna's study."""
 
     def left_open(self, unfinished: Callable[[Mapping[int, Trial]], list[T]]) -> list[T]:
         return unfinished(self.trials)
@@ -123,9 +123,9 @@ class LocalCoordinator:
         return sum(trial.spent for trial in told) + open_count < self._budget
 
     def known_count(self, told: Sequence[Trial], number: int, lag: int) -> int:
-        """What was told when the question would be asked in a search that nothing stopped.
+        """The number of trials told before this ask in an uninterrupted search.
 
-        A stop waits for the trials under way and tells them all; a question asked after it knows no more for that.
+        A stop tells all running trials; an ask after it must not use them.
         """
         known = min(max(0, number - lag + 1), len(told))
         while known < len(told) and not self.budget_left(told[:known], number - known):

@@ -1,4 +1,4 @@
-"""The coordinator that a configuration asks for."""
+"""The coordinator of a configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sweeps.storage.postgres_coordinator import PostgresCoordinator
 
 
 def open_coordinator(config: SweepConfig) -> Coordinator:
-    """In the database that `storage.url` names, where several launches meet; else in the study's folder."""
+    """A coordinator in the database of `storage.url`, for several processes; else in the study's folder."""
     storage, trials = config.storage, config.search.trials
     if storage.url is None:
         return LocalCoordinator(config.folder, trials)

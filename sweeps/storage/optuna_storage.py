@@ -1,4 +1,4 @@
-"""Optuna's storages: a file in the study's folder, or a database on a server, which may be restarted in mid-study."""
+"""Optuna's storages: a file in the study's folder, or a database on a server that may restart during the study."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _READS_AND_SETS = (
     "get_all_trials", "set_study_user_attr", "set_study_system_attr", "set_trial_param", "set_trial_user_attr",
     "set_trial_system_attr",
 )  # fmt: skip
-"""What may be done twice as it is."""
+"""Methods that are idempotent."""
 
 
-class LastingStorage(RDBStorage):
-    """`RDBStorage` that waits for its server.
+class ReconnectingStorage(RDBStorage):
+    """An `RDBStorage` that waits for its server.
 
     Args:
-        mark: user attribute that tells one trial from another; of a trial that is created with it there is one only.
+        mark: user attribute that identifies a trial; no two trials are created with one value.
     """
 
     def __init__(self, url: str, patience: Patience, mark: str) -> None:
-        self._patience, self._register = patience, mark
+        self._patience, self._mark = patience, mark
         super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": CONNECTION})
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         def create(again: bool) -> int:
-            if again and template_trial is not None and (wanted := template_trial.user_attrs.get(self._register)):
+            if again and template_trial is not None and (wanted := template_trial.user_attrs.get(self._mark)):
                 for trial in RDBStorage.get_all_trials(self, study_id, deepcopy=False):
-                    if trial.user_attrs.get(self._register) == wanted:
+                    if trial.user_attrs.get(self._mark) == wanted:
                         return trial._trial_id
             return RDBStorage.create_new_trial(self, study_id, template_trial)
 
@@ -63,26 +63,26 @@ class LastingStorage(RDBStorage):
 def _waiting(name: str) -> Callable[..., Any]:
     method = getattr(RDBStorage, name)
 
-    def call(self: LastingStorage, *args: Any, **kwargs: Any) -> Any:
+    def call(self: ReconnectingStorage, *args: Any, **kwargs: Any) -> Any:
         return self._patience.call(lambda _: method(self, *args, **kwargs))
 
     return call
 
 
 for _name in _READS_AND_SETS:
-    setattr(LastingStorage, _name, _waiting(_name))
+    setattr(ReconnectingStorage, _name, _waiting(_name))
 
 
 def known_storage(url: str, patience: Patience) -> KnownStorage:
     """The storage in a database on a server."""
-    return KnownStorage(get_storage(LastingStorage(url, patience, QUESTION)))
+    return KnownStorage(get_storage(ReconnectingStorage(url, patience, QUESTION)))
 
 
 def open_sqlite_study(
     database: Path, load: Callable[[KnownStorage], optuna.Study]
 ) -> tuple[optuna.Study, KnownStorage]:
-    """The study in a file, and its storage. A damaged file is set aside and made anew; the search brings back from the
-    journal what it held.
+    """The study in a file, and its storage. A damaged file is set aside and replaced; the search restores its trials
+    from the journal.
 
     Args:
         load: creates the study in a storage, or loads it.
@@ -106,7 +106,7 @@ def _is_damaged(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, DatabaseError) and re.search("not a database|malformed", str(error)):
             return True
-        if isinstance(error, RuntimeError) and "table schema" in str(error):  # of another version of Optuna
+        if isinstance(error, RuntimeError) and "table schema" in str(error):  # another version of Optuna wrote it
             return True
         error = error.__cause__ or error.__context__
     return False

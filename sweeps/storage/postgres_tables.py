@@ -1,4 +1,4 @@
-"""The tables of a study that several launches work on at once, in PostgreSQL: claims with their answers, and facts."""
+"""The PostgreSQL tables of a study of several processes: claims with their answers, and facts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLAIMS = Table(
     Column("owner", Text, nullable=False),
     Column("lease_until", Float, nullable=False),
     Column("trial", Text),
-    Column("spent", Boolean),  # unknown while it is open
+    Column("spent", Boolean),  # null while pending
     UniqueConstraint("study", "candidate"),
 )
 FACTS = Table(
@@ -50,14 +50,14 @@ FACTS = Table(
     Column("value", Text, nullable=False),
 )
 NOW = func.extract("epoch", func.clock_timestamp())
-"""The server's clock: those of the machines may differ."""
+"""The server's clock; clocks of the machines may differ."""
 
 
 def read_shared_journal(url: str, study: str) -> dict[int, Trial]:
-    """The finished trials of a study by number. Nothing is written: no tables are made, a damaged row stays as it is.
+    """The finished trials of a study by number. Nothing is written; damaged rows are skipped.
 
     Raises:
-        UserError: the address is of no database of PostgreSQL.
+        UserError: the address is not that of a PostgreSQL database.
     """
     try:
         engine = short_lived_engine(url)
@@ -78,10 +78,10 @@ def read_shared_journal(url: str, study: str) -> dict[int, Trial]:
 
 
 def trial_in(row: Row[int, str]) -> Trial:
-    """The trial of a claim that was answered.
+    """The trial of an answered claim.
 
     Raises:
-        RecordError: it is damaged, or of another claim.
+        RecordError: the row is damaged, or holds the trial of another claim.
     """
     trial = trial_of(row.trial.encode())
     if trial.number != row.number:

@@ -1,7 +1,6 @@
-"""A database server that goes away in mid-study, e.g. to be restarted, is waited for.
+"""Waiting for a database server that does not answer during a study, e.g. while it restarts.
 
-Every call that is tried again must be one that may be done twice: its first attempt may have been done, and only the
-answer lost.
+A retried call must be idempotent: its first attempt may have succeeded, with only the answer lost.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from evaluation.addresses import remember
 from sweeps.storage.databases import CONNECT_S
 
 PATIENCE_S = 120.0
-"""How long a server may be away. Workers go on with their trials meanwhile."""
+"""Seconds to wait for a server. Workers continue their trials meanwhile."""
 PAUSE_S = 0.5
 CONNECTION = {
     "connect_timeout": CONNECT_S,
@@ -28,20 +27,20 @@ CONNECTION = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""Of libpq: a server that vanished without a word is noticed in half a minute."""
+"""Options of libpq: a server that vanished without closing the connection is noticed within half a minute."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def lasting_engine(url: str) -> Engine:
-    """An engine whose connections are looked at before each use, and made again where the server has closed them."""
+    """An engine that tests its connections before each use and reopens closed ones."""
     remember(url)
     return create_engine(url, pool_pre_ping=True, connect_args=CONNECTION)
 
 
 def is_away(error: BaseException | None) -> bool:
-    """Whether an error, however it was wrapped, says that the server does not answer."""
+    """Whether an error, however wrapped, means that the server does not answer."""
     while error is not None:
         if isinstance(error, DBAPIError):
             return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
@@ -50,10 +49,10 @@ def is_away(error: BaseException | None) -> bool:
 
 
 class Patience:
-    """Waits for a server, and says so once.
+    """Retries calls while a server does not answer, and tells the user once.
 
     Attributes:
-        say: takes one line when the server is away, and one when it is back; None says nothing.
+        say: takes one line when the server is lost, and one when it answers again; None: nothing is said.
     """
 
     def __init__(self, what: str) -> None:
@@ -64,10 +63,10 @@ class Patience:
         """The result of `function`, called again until the server answers.
 
         Args:
-            function: is told whether it was called before.
+            function: its argument says whether it was called before.
 
         Raises:
-            DBAPIError, or what it is wrapped in: the server was away for longer than `PATIENCE_S`.
+            DBAPIError, or an error that wraps it: the server did not answer within `PATIENCE_S`.
         """
         end, again = time.monotonic() + PATIENCE_S, False
         while True:
@@ -98,7 +97,7 @@ S = TypeVar("S", bound=_Patient)
 
 
 def patient(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """A method that may be done twice, of an object with a `patience`."""
+    """Retry an idempotent method of an object with a `patience` while the server does not answer."""
 
     @functools.wraps(method)
     def waiting(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:

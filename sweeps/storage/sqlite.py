@@ -1,8 +1,8 @@
-"""SQLite as a sweep needs it: Optuna and MLflow both commit many times a trial, and each commit waits for the disk.
+"""SQLite settings of a sweep: Optuna and MLflow commit many times per trial, and each commit waits for the disk.
 
-With a write-ahead log a commit waits for no disk, and a killed process still loses nothing
-(https://www.sqlite.org/wal.html; `synchronous=NORMAL` may lose the last commits to a power cut, which the study's
-journal brings back). Where the file system allows no such log, SQLite keeps its own.
+With a write-ahead log a commit does not wait for the disk, and a killed process loses nothing
+(https://www.sqlite.org/wal.html; with `synchronous=NORMAL` a power failure may lose the last commits, which are
+restored from the study's journal). On file systems without support for it SQLite keeps its rollback journal.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 BUSY_MS = 60_000
-"""How long to wait while another process, such as `mlflow ui`, writes to the same database."""
+"""Milliseconds to wait while another process, such as `mlflow ui`, writes to the same database."""
 
 
 def use_write_ahead_log() -> None:
-    """Every SQLite database this process opens through SQLAlchemy from now on."""
+    """Use a write-ahead log in every SQLite database that this process opens through SQLAlchemy from now on."""
     if not event.contains(Engine, "connect", _on_connect):
         event.listen(Engine, "connect", _on_connect)
 
@@ -35,8 +35,8 @@ def _on_connect(connection: Any, _: Any) -> None:
 
 
 def fold_log(database: Path) -> None:
-    """Bring a database's write-ahead log into its file, so that the file alone may be copied or moved. Where another
-    process reads it just now, that one's end does so instead."""
+    """Merge a database's write-ahead log into its file, so that the file alone may be copied or moved. If another
+    process is reading the database, its exit does so."""
     if database.exists():
         with closing(sqlite3.connect(database)) as connection, suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

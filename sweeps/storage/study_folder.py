@@ -1,4 +1,4 @@
-"""The folder of a study: who may work in it, and whether what is there belongs to this configuration."""
+"""The folder of a study: the content of `study.json`, and checks of the folder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ STUDY_FILE = "study.json"
 LOCK_FILE = ".lock"
 LOG_FILE = "workers.log"
 SHOWN = 6
-"""Keys that differ, in a message."""
+"""Most differing keys in a message."""
 
 
 @dataclass
 class StudyFolder:
-    """An opened study; `seconds` grows with every launch."""
+    """An opened study; `seconds` adds up over all processes."""
 
     path: Path
     study_id: str
@@ -36,28 +36,28 @@ class StudyFolder:
     seconds: float
     identity: Mapping[str, Any]
     launch: Mapping[str, Any]
-    """What the latest launch said of itself: its budget, workers, process and machine."""
+    """Budget, workers, process id and machine of the latest process."""
     changes: list[Mapping[str, Any]] = field(default_factory=list)
-    """Every change of configuration or inputs that the user allowed, as in `StudyRecord.changes`."""
+    """Every change of configuration or inputs that the user accepted, as in `StudyRecord.changes`."""
     inputs: list[Mapping[str, Any]] = field(default_factory=list)
-    """What trials were measured on, in the order of time: {"at", "digests" (see `fingerprints.Inputs`), "trials"}. The
-    last has no "trials": it is of all others. Trials of a version that kept no digests have none."""
+    """Inputs of the trials in order of time: {"at", "digests" (see `fingerprints.Inputs`), "trials"}. The last one has
+    no "trials", and holds for all others. Trials of a version that stored no digests have none."""
     notes: list[str] = field(default_factory=list)
-    """Lines that the user should read before the study goes on."""
+    """Messages for the user before the study continues."""
     _counted: float = field(default_factory=time.monotonic, repr=False)
 
     def elapsed_s(self) -> float:
-        """Wall time of the study until now, the time between launches left out."""
+        """Wall time of the study until now, in seconds, without the time between processes."""
         return self.seconds + time.monotonic() - self._counted
 
     def count_time(self) -> None:
-        """Add the wall time since this was last called, or since the folder was opened."""
+        """Add the wall time since the last call, or since the folder was opened."""
         now = time.monotonic()
         self.seconds, self._counted = self.seconds + now - self._counted, now
         self.save()
 
     def stale(self, uses: Collection[str]) -> frozenset[int]:
-        """Numbers of the trials that were measured while one of these inputs was another than it is now."""
+        """Numbers of the trials that were measured with a former version of one of these inputs."""
         return input_spans.stale(self.inputs, uses)
 
     def measured_on(self, numbers: Collection[int]) -> tuple[MeasuredOn, ...]:
@@ -78,7 +78,7 @@ class StudyFolder:
 
 
 def check_writable(path: Path) -> None:
-    """Whether the folder of a study can be made, or written to where it exists. Nothing is made.
+    """Check that the folder of a study can be created, or written if it exists. Nothing is created.
 
     Raises:
         UserError: it cannot.
@@ -87,7 +87,7 @@ def check_writable(path: Path) -> None:
     while not there.exists() and not there.is_symlink() and there != there.parent:
         there = there.parent
     try:
-        with tempfile.TemporaryFile(dir=there):  # its name is gone before anybody can see it
+        with tempfile.TemporaryFile(dir=there):  # unlinked at once
             pass
     except OSError as error:
         raise unwritable(path, error) from None
@@ -103,19 +103,19 @@ class StudyGoneError(UserError):
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"{path}: the study's folder was removed or moved while it ran, so its workers were stopped; put it back "
-            "and go on with --resume, or start again"
+            "and continue with --resume, or start again"
         )
 
 
 def check_folder(path: Path) -> None:
-    """Raise `StudyGoneError` where an opened study is no longer there."""
+    """Raise `StudyGoneError` if the folder of an opened study no longer exists."""
     if not (path / STUDY_FILE).exists():
         raise StudyGoneError(path)
 
 
 @contextmanager
 def gone_explained(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside because an opened study is no longer there is a `StudyGoneError`."""
+    """Turn any error inside into a `StudyGoneError` if the study's folder no longer exists."""
     try:
         yield
     except Exception as error:
@@ -125,7 +125,7 @@ def gone_explained(path: Path) -> Iterator[None]:
 
 
 def is_in_use(path: Path) -> bool:
-    """Whether a launch works on the study in this folder."""
+    """Whether a process works on the study in this folder."""
     try:
         with (path / LOCK_FILE).open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,10 +174,10 @@ class _StudyFile(_Known):
 
 
 def read_folder(path: Path) -> StudyFolder:
-    """What `study.json` says.
+    """Read `study.json`.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: the file is missing or damaged.
     """
     file = path / STUDY_FILE
     try:

@@ -1,1 +1,1 @@
-"""The study in MLflow."""
+"""The runs of a study in MLflow."""

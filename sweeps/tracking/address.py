@@ -1,4 +1,4 @@
-"""Where a study's MLflow runs are written, and one probe of that place before anything is made."""
+"""The address of the MLflow store of a study, and a probe of it before the study starts."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASES = ("postgresql", "mysql", "mssql")
 UNPROBED = ("databricks", "databricks-uc", "uc")
-"""Services whose clients bring addresses and credentials of their own."""
+"""Services whose clients have addresses and credentials of their own; they are not probed."""
 PROBE_S = 5
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-"""Of every request to a server, unless the user sets others: MLflow's own are 7 and 120, minutes of silence."""
+"""Retries and timeout of requests to a server, unless the user sets them: MLflow's 7 and 120 s take minutes."""
 
 
 def tracking_uri() -> str:
-    """Where `mlflow ui`, started here with no arguments, looks: mlflow.db, unless MLFLOW_TRACKING_URI names a store."""
+    """The store of MLFLOW_TRACKING_URI, or else mlflow.db, the default of `mlflow ui` in the current folder."""
     return os.environ.get(VARIABLE, "").strip() or DEFAULT_URI
 
 
 def absolute(uri: str) -> str:
-    """MLflow keeps one open store for each address, so an address must not depend on the current folder."""
+    """The address with an absolute path: MLflow caches stores by address, whatever the current folder."""
     return f"sqlite:///{Path.cwd() / 'mlflow.db'}" if uri == DEFAULT_URI else uri
 
 
 def shown(uri: str) -> str:
-    """The address as people may see it."""
+    """The address with secrets masked."""
     return "mlflow.db" if uri == DEFAULT_URI else masked_address(uri)
 
 
 def how_to_browse(uri: str) -> str:
-    """What shows the runs at an address."""
+    """The command or address that shows the runs."""
     if uri.startswith(("http://", "https://")):
         return shown(uri)
     if uri.startswith(UNPROBED):
@@ -48,17 +48,17 @@ def how_to_browse(uri: str) -> str:
     return f"mlflow ui{store}   (then http://localhost:5000)"
 
 
-def be_brief() -> None:
-    """Requests to a server are given up after `PATIENCE`."""
+def limit_requests() -> None:
+    """Set the retries and timeout of requests to those of `PATIENCE`."""
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
 
 
 def check_tracking() -> None:
-    """Ask the place of MLflow's runs, once, whether it can take any.
+    """Probe MLflow's store once.
 
     Raises:
-        UserError: it cannot; the message names the address without its secrets, and what to do.
+        UserError: the store cannot be used; the message names its address without secrets, and the remedy.
     """
     uri = tracking_uri()
     if problem := _problem(uri):
@@ -103,8 +103,8 @@ def _plugins() -> set[str]:
 
 def _http_problem(uri: str) -> DatabaseProblem | None:
     correct = f"start it, correct {VARIABLE}, or unset it to write mlflow.db here"
-    with one_brief_request():
-        # Its own client, so that credentials and certificates are taken from where it takes them.
+    with single_short_request():
+        # MLflow's client, for its handling of credentials and certificates.
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -119,14 +119,14 @@ def _http_problem(uri: str) -> DatabaseProblem | None:
             if re.search(r"status [34]|no JSON", reason):
                 return DatabaseProblem(f"is no MLflow server ({reason})", correct)
             return DatabaseProblem(f"does not answer ({reason})", correct)
-        except Exception as error:  # an address that no client can read raises whatever its parser does
+        except Exception as error:  # parsers of malformed addresses raise various errors
             return DatabaseProblem(f"cannot be asked ({short_reason(error)})", correct)
     return None
 
 
 @contextmanager
-def one_brief_request() -> Iterator[None]:
-    """Inside, a request to a server is made once, and given up after `PROBE_S`."""
+def single_short_request() -> Iterator[None]:
+    """Inside, requests have no retries and the timeout `PROBE_S`."""
     values = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PROBE_S)}
     former = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -141,7 +141,7 @@ def one_brief_request() -> Iterator[None]:
 
 
 def short_reason(error: BaseException) -> str:
-    """Why a store could not be reached, in a few words without secrets."""
+    """Why a store could not be reached, as a short text without secrets."""
     whole = " ".join(masked(str(error)).split())
     if match := re.search(r"\[Errno -?\d+\] ([\w ]+)", whole):
         return match[1].strip().lower()

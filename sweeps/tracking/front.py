@@ -1,7 +1,7 @@
-"""What the front's runs and the study's run in MLflow hold besides numbers: data sets, networks, links, and the model.
+"""Data sets, networks, drawings, links and the model in the MLflow runs of the study and its front.
 
-The chosen network is logged as an MLflow model (`mlflow.pyfunc.load_model("models:/ID")`): its data is the file that
-`deeplab.pyfunc` loads, and the packages it needs are saved with it, so that it loads where petitlab is not installed.
+The chosen network is logged as an MLflow model (`mlflow.pyfunc.load_model("models:/ID")`). Its data is a file of
+`deeplab.pyfunc`; the packages it needs are saved with it, so that it loads without petitlab.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from reports.timeline import read_timeline
 from sweeps.tracking.links import MOST_TAG_CHARACTERS, PLAN_TAG, run_link, trials_link
 
 LISTED = 25
-"""Points of the front in the description, at most."""
+"""Most points of the front in the description."""
 DRAWN = 200
-"""Trials up to which each plan is drawn: 10 ms each, which a study of a thousand would feel."""
+"""Most trials for which every plan is drawn, at 10 ms each."""
 MODEL_TYPE = "semantic segmentation"
-_SERVED_PACKAGES = ("deeplab", "evaluation", "petitlab")
-_SERVED_REQUIREMENTS = ("numpy",)
+_MODEL_PACKAGES = ("deeplab", "evaluation", "petitlab")
+_MODEL_REQUIREMENTS = ("numpy",)
 _DIGEST_LENGTH = 36
-"""MLflow's limit."""
+"""MLflow's limit of a data set's digest, in characters."""
 
 
 def data_inputs(record: StudyRecord) -> list[DatasetInput]:
-    """The images of the study, a data set for each use, under the digest that the study knows them by."""
+    """The images of the study: a data set for each use, with the study's digest of it."""
     data = record.data
     if data is None:
         return []
@@ -69,8 +69,8 @@ def study_note(
     shares: Mapping[int, float],
     warnings: Sequence[str] = (),
 ) -> str:
-    """The description of the study's run: the choice, why, what to keep in mind, and the front with a link to each of
-    its runs; as many as MLflow takes."""
+    """The description of the study's run: the selected configuration and the reason, the warnings, and the front with
+    links to its runs, cut to MLflow's limit."""
     listed = min(LISTED, len(record.front))
     while len(note := _note(record, experiment_id, parent_id, runs, shares, warnings, listed)) > MOST_TAG_CHARACTERS:
         if not listed:
@@ -119,8 +119,8 @@ def _note(
         trials_link(experiment_id, parent_id, "as charts", charts=True),
         trials_link(experiment_id, parent_id, "the front only", front_only=True),
     )
-    known = ["", "What to keep in mind:", "", *(f"- {escape(sentence, quote=False)}" for sentence in warnings)]
-    lines[1:1] = ["", f"Look at {', '.join(views)}.", *(known if warnings else [])]
+    known = ["", "Warnings:", "", *(f"- {escape(sentence, quote=False)}" for sentence in warnings)]
+    lines[1:1] = ["", f"See {', '.join(views)}.", *(known if warnings else [])]
     documents = record.config.get("report", {}).get("documents", True)
     named = (
         "`report.pdf`, `front.html` (hover shows a trial) and `record.json` are" if documents else "`record.json` is"
@@ -130,7 +130,7 @@ def _note(
 
 
 def log_networks(client: MlflowClient, record: StudyRecord, runs: Mapping[int, str], folder: Path) -> None:
-    """The network files of the front's points, each to its run."""
+    """Log the network files of the front's points to their runs."""
     for number in sorted({equal[0] for equal in record.front} & set(runs)):
         place = folder / NETWORKS / record.trial(number).label
         if place.is_dir():
@@ -138,7 +138,7 @@ def log_networks(client: MlflowClient, record: StudyRecord, runs: Mapping[int, s
 
 
 def log_drawings(client: MlflowClient, record: StudyRecord, runs: Mapping[int, str], folder: Path) -> None:
-    """A drawing of each trial's plan, to its run; past `DRAWN` trials, of the front's and the baseline's only."""
+    """Log a drawing of each trial's plan to its run; above `DRAWN` trials only for the front and the baseline."""
     wanted = {0, *(equal[0] for equal in record.front)}
     for trial in record.trials:
         if trial.number not in runs or (len(record.trials) > DRAWN and trial.number not in wanted):
@@ -152,10 +152,10 @@ def log_drawings(client: MlflowClient, record: StudyRecord, runs: Mapping[int, s
 def log_model(
     client: MlflowClient, record: StudyRecord, experiment_id: str, run_ids: tuple[str, str], folder: Path
 ) -> None:
-    """Log the chosen network as a model, in place of what an earlier closing of this study logged.
+    """Log the chosen network as a model, and delete the model that an earlier end of this study logged.
 
     Args:
-        run_ids: of the trial, and of the study.
+        run_ids: runs of the trial and of the study.
     """
     choice = record.choice
     if choice is None:
@@ -195,7 +195,7 @@ def log_model(
 def save_model(
     place: Path, network: Path, trial: Trial, model_id: str | None = None, run_id: str | None = None
 ) -> None:
-    """The network as an MLflow model in a folder of its own."""
+    """Write the network as an MLflow model into the folder `place`."""
     import numpy as np
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
@@ -215,14 +215,14 @@ def save_model(
         data.mkdir()
         (data / NETWORK_FILE).write_bytes(network.read_bytes())
         with warnings.catch_warnings():
-            # It asks for an example of the input, whose shape and type the signature states.
+            # MLflow warns that there is no input example; the signature states shape and type.
             warnings.simplefilter("ignore")
             pyfunc.save_model(
                 place,
                 loader_module="deeplab.pyfunc",
                 data_path=str(data),
-                code_paths=[str(packages / name) for name in _SERVED_PACKAGES],
-                pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_REQUIREMENTS],
+                code_paths=[str(packages / name) for name in _MODEL_PACKAGES],
+                pip_requirements=[f"{name}=={version(name)}" for name in _MODEL_REQUIREMENTS],
                 signature=signature,
                 mlflow_model=Model(model_id=model_id, run_id=run_id),
                 metadata={

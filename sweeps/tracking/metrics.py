@@ -1,4 +1,4 @@
-"""The numbers of a trial and of a study, by the names they have in MLflow."""
+"""The metrics of trials and studies by their names in MLflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sweeps.tracking.metric_names import class_metric_names, metric_name
 
 
 def study_metrics(record: StudyRecord) -> dict[str, float]:
-    """The numbers of the study as a whole, for its parent run."""
+    """The metrics of the study's parent run."""
     metrics = {"distinct_trials": float(len(record.trials)), "front_points": float(len(record.front))}
     for name, trial in (("baseline", record.baseline), ("chosen", record.choice)):
         if trial is not None:
@@ -23,7 +23,7 @@ def study_metrics(record: StudyRecord) -> dict[str, float]:
 
 
 def trial_metrics(trial: Trial, class_names: tuple[str, ...] = ()) -> dict[str, float]:
-    """Every number of a trial by name, with its unit; a pruned trial has its planned memory, a failed one its time."""
+    """The metrics of a trial's run, units in their names; a pruned trial has planned memory, a failed one its time."""
     metrics: dict[str, float] = {"trial_seconds": trial.seconds}
     if trial.memory is not None:
         metrics |= memory_metrics(trial.memory)

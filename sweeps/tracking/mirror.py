@@ -1,8 +1,8 @@
-"""MLflow's runs follow the journal, in a thread of their own: the search never waits for MLflow, nor ends with it.
+"""Writing trials to MLflow in a thread of its own, so that the search neither waits for MLflow nor fails with it.
 
-The journal is the truth. A run that cannot be written stays in a queue and is tried again until it can, while trials
-go on; what is not written when the study ends is written by the next launch with `--resume`, which compares the journal
-with the runs there are.
+The journal is authoritative. A run that cannot be written stays in a queue and is retried while trials go on. Runs that
+are missing at the end of the study are written by the next process with `--resume`, which compares the journal with the
+existing runs.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pathlib import Path
 
 from evaluation.errors import UserError
 from reports.record import StudyRecord, Trial
-from sweeps.tracking.address import one_brief_request, short_reason, shown, tracking_uri
+from sweeps.tracking.address import short_reason, shown, single_short_request, tracking_uri
 from sweeps.tracking.runs import Tracker
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
-"""Between attempts to reach a store that is away."""
+"""Shortest and longest pause between attempts to reach a lost store."""
 LAST_TRY_S = 30.0
-"""How long the end of a study waits for an attempt to write what is not written yet."""
+"""Seconds that the end of a study waits for an attempt to write the missing runs."""
 ATTEMPTS_AT_THE_END = 3
 END_ON_ERROR_S = 5.0
 
 
 @dataclass(frozen=True)
 class Unwritten:
-    """What MLflow does not hold at the end of a study."""
+    """The runs missing in MLflow at the end of a study."""
 
     runs: int
-    """Of trials."""
+    """Number of missing runs of trials."""
     of: int
     reason: str
 
@@ -47,10 +47,10 @@ class Unwritten:
 
 
 def open_tracker(open_it: Callable[[], Tracker]) -> Tracker:
-    """An opened tracker.
+    """Open a tracker.
 
     Raises:
-        UserError: the store went away after it was probed.
+        UserError: the store was lost after it was probed.
     """
     from mlflow.exceptions import MlflowException
 
@@ -58,49 +58,49 @@ def open_tracker(open_it: Callable[[], Tracker]) -> Tracker:
         return open_it()
     except MlflowException as error:
         raise UserError(
-            f"MLflow ({shown(tracking_uri())}) cannot be used ({short_reason(error)}); nothing was measured yet: put "
-            "that right, or set MLFLOW_TRACKING_URI to another place, and start again with --resume"
+            f"MLflow ({shown(tracking_uri())}) cannot be used ({short_reason(error)}); nothing was measured yet: "
+            "correct that, or set MLFLOW_TRACKING_URI to another place, and start again with --resume"
         ) from error
 
 
 class Mirror:
-    """Writes trials to MLflow in the order they are handed in. Only its own thread uses the tracker until `finish`.
+    """Writes trials to MLflow in the order of `write`. Only its thread uses the tracker until `finish`.
 
     Args:
-        say: takes one line when MLflow is lost, and one when it has caught up.
+        say: takes one line when MLflow is lost, and one when all runs are written again.
     """
 
     def __init__(self, tracker: Tracker, folder: Path, say: Callable[[str], None]) -> None:
         self._tracker, self._folder, self._say = tracker, folder, say
         self._queue: deque[Trial] = deque()
         self._handed_in: set[int] = set()
-        """Numbers of all trials that were ever in the queue."""
+        """Numbers of all trials ever put into the queue."""
         self._first: deque[Callable[[], None]] = deque()
-        """What is to be done before the next trial is written."""
+        """Calls to be made before the next trial is written."""
         self._changed = threading.Condition()
         self._reason: str | None = None
-        """Why the last attempt failed; None after one that did not."""
+        """Why the last attempt failed; None after a success."""
         self._said_lost = self._stopping = False
         self._last_reason = ""
         self._failures, self._retry_at = 0, 0.0
-        """Failures in a row."""
+        """Consecutive failures, and the time of the next attempt."""
         self._attempts_failed = 0
         self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
         self._thread.start()
 
     def write(self, trial: Trial) -> None:
-        """Hand in a finished trial; returns at once."""
+        """Queue a finished trial; returns at once."""
         with self._changed:
             self._queue.append(trial)
             self._handed_in.add(trial.number)
             self._changed.notify_all()
 
     def keep_only(self, numbers: Iterable[int]) -> None:
-        """See `Tracker.keep_only`; done before anything is written."""
+        """Call `Tracker.keep_only` before the next trial is written."""
         self._first.append(partial(self._tracker.keep_only, frozenset(numbers)))
 
     def settle(self, limit_s: float) -> bool:
-        """Wait until everything handed in is written; False where the store is away, or the time is up."""
+        """Wait until all queued trials are written. Returns False if the store is lost or `limit_s` has passed."""
         end = time.monotonic() + limit_s
         with self._changed:
             while self._queue and self._reason is None and (left := end - time.monotonic()) > 0:
@@ -115,10 +115,10 @@ class Mirror:
         shares: Mapping[int, float],
         warnings: Sequence[str] = (),
     ) -> Unwritten | None:
-        """See `Tracker.finish`. Trials that another launch has measured are handed in before: it may have been killed
-        before it wrote them. Returns what could not be written, or None."""
+        """Write missing runs of all processes, of which some may have been killed, then call `Tracker.finish`. Returns
+        the runs that could not be written, or None."""
         if others := [trial for trial in record.trials if trial.number not in self._handed_in]:
-            self._first.append(self._tracker.take_stock)
+            self._first.append(self._tracker.reload_runs)
             for trial in others:
                 self.write(trial)
         self._try_all_once_more()
@@ -134,25 +134,25 @@ class Mirror:
         return Unwritten(runs, of, self._last_reason) if runs else None
 
     def close(self) -> None:
-        """For a launch that does not finish the study: stop writing; who finishes it writes what is missing."""
+        """Stop writing, for a process that does not finish the study; the one that does writes the missing runs."""
         self._stop(END_ON_ERROR_S)
 
     @contextmanager
     def ended_on_error(self) -> Iterator[None]:
-        """Whatever goes wrong inside, the parent run does not stay RUNNING, where the store answers."""
+        """End the parent run as FAILED after an error inside, if the store answers."""
         try:
             yield
         except BaseException:
             self.settle(END_ON_ERROR_S)
             self._stop(END_ON_ERROR_S)
             if not self._thread.is_alive():
-                with suppress(Exception), one_brief_request():  # the store itself may be what went wrong
+                with suppress(Exception), single_short_request():  # the error may be one of the store
                     self._tracker.fail()
             raise
 
     def _try_all_once_more(self) -> None:
-        """Wait until all is written, until attempts that begin now have failed for each that is not, or until nothing
-        has happened for `LAST_TRY_S`."""
+        """Wait until all runs are written, new attempts have failed for all others, or nothing has happened for
+        `LAST_TRY_S`."""
         with self._changed:
             failures, happened = 0, True
             while self._queue and failures < min(len(self._queue), ATTEMPTS_AT_THE_END) and happened:
@@ -180,7 +180,7 @@ class Mirror:
             try:
                 self._do_first()
                 self._tracker.log_trial(trial, self._folder)
-            except Exception as error:  # whatever a store or a network raises, trials go on
+            except Exception as error:  # no error of a store or network stops the trials
                 self._failed(error)
             else:
                 self._written()
@@ -196,13 +196,13 @@ class Mirror:
             self._attempts_failed += 1
             pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._failures)
             self._failures, self._retry_at = self._failures + 1, time.monotonic() + pause_s
-            self._queue.rotate(-1)  # one that the store will never take holds up no other
+            self._queue.rotate(-1)  # a run that the store refuses must not block the others
             lost, self._said_lost = not self._said_lost, True
             self._changed.notify_all()
         if lost:
             self._tell(
-                f"MLflow ({shown(tracking_uri())}) is lost ({self._reason}): trials go on in the journal, and their "
-                "runs are written once it answers"
+                f"MLflow ({shown(tracking_uri())}) is lost ({self._reason}): trials are still written to the journal, "
+                "and to MLflow once it answers"
             )
 
     def _written(self) -> None:
@@ -216,5 +216,5 @@ class Mirror:
             self._tell(f"MLflow ({shown(tracking_uri())}) answers again: every run is written")
 
     def _tell(self, line: str) -> None:
-        with suppress(OSError):  # the terminal is gone; whoever searches ends because of it
+        with suppress(OSError):  # the terminal is lost, which ends the search elsewhere
             self._say(line)

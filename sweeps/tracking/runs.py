@@ -1,8 +1,8 @@
-"""The study as people browse it in MLflow: one experiment, one parent run, one finished child run for each trial.
+"""The study in MLflow: one experiment, one parent run, and one finished child run for each trial.
 
-A child is created, filled and ended in one go once its trial has ended, so none is ever left RUNNING by a kill but in
-the instant of its writing; such a one is deleted and written again at the next opening, or at the next attempt where
-the store was away meanwhile. `sweeps.tracking.mirror` calls this from a thread of its own.
+A child run is created, filled and ended at once after its trial has ended. A kill during that leaves it RUNNING; it is
+then deleted and written again at the next opening or attempt. `sweeps.tracking.mirror` calls this module from its
+thread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reports.record import State, StudyRecord, Trial
 from sweeps.storage.coordinator import Coordinator
 from sweeps.storage.databases import creating_tables
 from sweeps.storage.sqlite import fold_log, use_write_ahead_log
-from sweeps.tracking.address import absolute, be_brief, tracking_uri
+from sweeps.tracking.address import absolute, limit_requests, tracking_uri
 from sweeps.tracking.links import MOST_TAG_CHARACTERS, PLAN_TAG, run_link
 from sweeps.tracking.metrics import study_metrics, trial_metrics
 
@@ -31,35 +31,35 @@ STUDY_ID = "petitlab.study_id"
 TRIAL_NUMBER = "petitlab.trial"
 RUN_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
 EXCESS_TAG = "exceeded_promises"
-"""Tag of a trial's run: in words and with figures, what its program exceeded; or "none"."""
+"""Tag of a trial's run: the promises that its program exceeded, with figures; or "none"."""
 NOT_ON_FRONT = {"on_front": "false", "chosen": "false", PLAN_TAG: str(PlanStatus.NOT_RUN), EXCESS_TAG: "none"}
 """Tags of a trial's run until the front is known."""
 EXPERIMENT_KIND = "mlflow.experimentKind"
 PAGE = 1000
 GROWTH_STEPS = 900
-"""MLflow takes 1000 metrics at a time."""
+"""Most steps of the hypervolume that are logged: MLflow accepts 1000 metrics per batch."""
 PARENT_RUN = "mlflow parent run"
 TRACEBACKS = "failures"
-"""Folder of a study with the tracebacks of failed trials."""
+"""Folder, in that of the study, with the tracebacks of failed trials."""
 
 
 class Tracker:
-    """Writes one study. Opening it creates the database, once, before anything else could race for it.
+    """Writes the runs of one study. Its constructor creates the database under a lock.
 
     Args:
         study: name of the experiment and of the parent run.
-        study_id: what tells this study from another of the same name.
-        params: of the parent run.
-        coordinator: says which parent run all launches write to, and which trials only this one writes.
+        study_id: unique id of the study among those of one name.
+        params: parameters of the parent run.
+        coordinator: gives the parent run of all processes, and the trials that only this process writes.
     """
 
     def __init__(self, study: str, study_id: str, params: Mapping[str, str], coordinator: Coordinator) -> None:
         self._coordinator = coordinator
         use_write_ahead_log()
-        be_brief()
+        limit_requests()
         self._uri = absolute(tracking_uri())
         with creating_tables(self._uri, _create_database):
-            # Not mlflow.set_tracking_uri: that would also set the environment variable, for everything after.
+            # Not mlflow.set_tracking_uri, which would also set the environment variable.
             self._client = MlflowClient(self._uri)
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
@@ -67,20 +67,20 @@ class Tracker:
         self.experiment_id = experiment.experiment_id if experiment else self._create_experiment(study)
         self.parent_id = self._open_parent(study, study_id, params)
         self._parent_link = run_link(self.experiment_id, self.parent_id, study)
-        self._marks: dict[int, dict[str, str]] = {}
-        """The tags of `NOT_ON_FRONT` of each trial's run, as they stand."""
+        self._tag_values: dict[int, dict[str, str]] = {}
+        """Present values of the tags of `NOT_ON_FRONT` of each trial's run."""
         self._children = self._existing_children(coordinator.is_ours)
-        """Runs by trial, as far as this launch knows."""
+        """Run ids by trial number, as far as known to this process."""
         self._begun: set[int] = set()
-        """Trials whose writing has begun; one that is begun again has broken off, and may have left a run."""
+        """Trials whose writing has begun and not ended; a failed attempt may have left a run."""
         self.class_names: tuple[str, ...] = ()
-        """Names for the metrics of single classes; set once the data set is known."""
+        """Class names for metrics, set once the data set is known."""
 
     def _create_experiment(self, study: str) -> str:
         try:
-            # Else its pages open as those of a language model's application.
+            # Without this tag MLflow shows the experiment as that of a language model's application.
             return self._client.create_experiment(study, tags={EXPERIMENT_KIND: "custom_model_development"})
-        except MlflowException:  # another launch was sooner
+        except MlflowException:  # another process created it first
             experiment = self._client.get_experiment_by_name(study)
             if experiment is None:
                 raise
@@ -102,11 +102,11 @@ class Tracker:
         return made
 
     def _existing_children(self, is_read: Callable[[int], bool]) -> dict[int, str]:
-        """Runs of trials by number. One that was begun and not ended, or is there twice, is deleted.
+        """Run ids by trial number. Unfinished and duplicate runs are deleted.
 
         Args:
-            is_read: whether a trial counts; the runs of others, which another launch may just be writing, stay as they
-                are.
+            is_read: whether a trial counts; runs of other trials, which another process may be writing, are not
+                touched.
         """
         children: dict[int, str] = {}
         for run in self._search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_id}'"):
@@ -117,7 +117,7 @@ class Tracker:
                 self._client.delete_run(run.info.run_id)
             else:
                 children[number] = run.info.run_id
-                self._marks[number] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
+                self._tag_values[number] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
         return children
 
     def _search(self, condition: str) -> list[Run]:
@@ -133,20 +133,20 @@ class Tracker:
                 return runs
 
     def keep_only(self, numbers: Iterable[int]) -> None:
-        """Delete the runs of trials that have other numbers: the journal lost them, and they are measured again."""
+        """Delete the runs of trials with other numbers: the journal lost them, and they are measured again."""
         for number in self._children.keys() - set(numbers):
             self._client.delete_run(self._children[number])
             del self._children[number]
 
-    def take_stock(self) -> None:
-        """Read which runs there are, those of other launches among them. Once none of those is at work."""
+    def reload_runs(self) -> None:
+        """Read the existing runs of all processes, when no other process works on the study."""
         self._children = self._existing_children(lambda _: True)
 
     def log_trial(self, trial: Trial, folder: Path) -> None:
-        """Write a finished trial, unless it is there already.
+        """Write a finished trial's run, unless it exists.
 
         Raises:
-            MlflowException: it could not be written, or not to its end; to be called again.
+            MlflowException: the run could not be written completely; call again.
         """
         is_known = trial.number in self._children or self._coordinator.is_ours(trial.number)
         if trial.number in self._begun or not is_known:
@@ -181,19 +181,18 @@ class Tracker:
         if (traceback := folder / TRACEBACKS / f"{trial.label}.txt").exists():
             artifacts.log_artifact(str(traceback))  # type: ignore[no-untyped-call]  # MLflow has no types for it
         self._client.set_terminated(run_id, RUN_STATUS[trial.state], end_ms)
-        self._children[trial.number], self._marks[trial.number] = run_id, dict(NOT_ON_FRONT)
+        self._children[trial.number], self._tag_values[trial.number] = run_id, dict(NOT_ON_FRONT)
         self._begun.discard(trial.number)
 
     def _remove_broken(self, number: int) -> None:
-        """What an attempt to write a trial has left where it broke off: a run without an end is deleted, and one that
-        had ended, although nobody heard of it, is the trial's."""
+        """Clean up after an interrupted attempt to write a trial: an unfinished run is deleted, a finished one kept."""
         of_trial = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_id}' and tags.`{TRIAL_NUMBER}` = '{number}'"
         for run in self._search(of_trial):
             if run.info.status == "RUNNING" or number in self._children:
                 self._client.delete_run(run.info.run_id)
             else:
                 self._children[number] = run.info.run_id
-                self._marks[number] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
+                self._tag_values[number] = {name: run.data.tags.get(name, "") for name in NOT_ON_FRONT}
         self._begun.discard(number)
 
     def finish(
@@ -205,13 +204,13 @@ class Tracker:
         shares: Mapping[int, float],
         warnings: Sequence[str] = (),
     ) -> None:
-        """Bring tags up to the final front, attach the report, and end the parent run.
+        """Set the tags of the final front, log the report, and end the parent run.
 
         Args:
-            spent: whether the study ran to its budget; else the parent run is KILLED.
-            folder: of the study.
-            shares: of the resamples of the images in which a trial is on the front, by number.
-            warnings: what a reader must know, as on page 1 of the report.
+            spent: whether the budget was spent; if not, the parent run ends as KILLED.
+            folder: folder of the study.
+            shares: share of the resamples of the images in which a trial is on the front, by number.
+            warnings: the warnings of page 1 of the report.
         """
         on_front = {number for equal in record.front for number in equal}
         over = exceeded(record.executions)
@@ -223,10 +222,10 @@ class Tracker:
                 EXCESS_TAG: over.get(number, "none"),
             }
             for name, value in marks.items():
-                if self._marks[number][name] != value:
+                if self._tag_values[number][name] != value:
                     self._client.set_tag(run_id, name, value)
-            self._marks[number] = marks
-        # Imported here: Matplotlib, and what else the end needs, would hold up the start.
+            self._tag_values[number] = marks
+        # Imported here: Matplotlib and others would delay the start.
         from reports.progress import growth
         from sweeps.tracking.front import data_inputs, log_drawings, log_model, log_networks, study_note
 
@@ -275,7 +274,7 @@ class Tracker:
             fold_log(Path(self._uri.removeprefix("sqlite:///")))
 
     def fail(self) -> None:
-        """End the parent run of a study that an error has ended, and remove what an attempt to write has left."""
+        """End the parent run as FAILED, and clean up after interrupted attempts to write."""
         for number in tuple(self._begun):
             self._remove_broken(number)
         self._client.set_terminated(self.parent_id, "FAILED")

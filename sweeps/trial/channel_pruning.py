@@ -23,7 +23,7 @@ from sweeps.trial.context import Context
 _Rankings = dict[str, Ranking]
 
 
-def prepare_narrowing(context: Context) -> None:
+def prepare_channel_pruning(context: Context) -> None:
     """Compute into the cache the ranking, and the pruning path, that all channel-pruned candidates share.
 
     Raises:
@@ -59,7 +59,7 @@ def channels_left(compression: Compression, context: Context) -> dict[str, np.nd
     return keep_for(_path(context), compression.sparsity)
 
 
-def narrowing_parts(context: Context) -> dict[str, Any]:
+def channel_pruning_parts(context: Context) -> dict[str, Any]:
     """The parts of a cache key on which the kept channels depend, other than network, images and sparsity."""
     options = context.config.channels
     parts: dict[str, Any] = {"allotment": options.allotment, "criterion": options.criterion}
@@ -91,7 +91,7 @@ def _rankings(context: Context) -> dict[str, Ranking]:
 
 
 def _path(context: Context) -> PruningPath:
-    parts = {"ranking": _ranking_parts(context), **narrowing_parts(context)}
+    parts = {"ranking": _ranking_parts(context), **channel_pruning_parts(context)}
     found: PruningPath = context.cache.cached(
         "path", parts, lambda: _compute_path(context), partial(to_json, PruningPath), partial(from_json, PruningPath)
     )

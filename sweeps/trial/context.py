@@ -45,7 +45,7 @@ class Context:
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time in seconds by stage, of the running trial."""
 
-    def settled(self, compression: Compression) -> Compression:
+    def with_fixed_bits(self, compression: Compression) -> Compression:
         """The compression with the bit-widths that the configuration fixes, where it has none of its own."""
         if compression.is_float:
             return compression

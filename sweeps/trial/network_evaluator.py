@@ -33,7 +33,7 @@ from reports.record import DataSet, Early, OtherRuntimes
 from sweeps.config.space import Candidate
 from sweeps.inputs.splits import open_part
 from sweeps.trial import c_program as programs
-from sweeps.trial.channel_pruning import prepare_narrowing, pruned_spec
+from sweeps.trial.channel_pruning import prepare_channel_pruning, pruned_spec
 from sweeps.trial.context import Context
 from sweeps.trial.screening import InterimCheck
 from sweeps.trial.stages import (
@@ -67,19 +67,19 @@ class NetworkEvaluator:
         if other:
             raise UserError(
                 f"a worker on {platform.node()} reads other inputs than those the study began with "
-                f"({', '.join(other)}); put them back, and go on with --resume"
+                f"({', '.join(other)}); put them back, and continue with --resume"
             )
 
     def prepare(self) -> None:
         """Compute the ranking that channel-pruned candidates share, and load the training images into this process."""
-        prepare_narrowing(self.context)
+        prepare_channel_pruning(self.context)
         if self.context.config.finetune.steps:
             self.context.batches.preload()
 
     def plan_candidate(self, candidate: Candidate) -> Plan:
         """The candidate's plan before any training, from shapes and bit-widths alone."""
         spec = pruned_spec(candidate.compression, self.context)
-        return planned(spec, self.context.settled(candidate.compression), candidate.tile_count, self.context)
+        return planned(spec, self.context.with_fixed_bits(candidate.compression), candidate.tile_count, self.context)
 
     def evaluate(self, candidate: Candidate, check: InterimCheck = lambda *_: None) -> Measurement | Early:
         """Measure a candidate on the search images; `check` may end it at an interim check of its scores."""

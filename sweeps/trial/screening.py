@@ -27,7 +27,7 @@ from sweeps.config.schema import ScreeningConfig
 from sweeps.config.space import Candidate
 
 RESAMPLES = 1000
-LOOKS = (0.25, 0.5)
+INTERIM_SHARES = (0.25, 0.5)
 """Shares of the images at which interim checks are made."""
 LEAST_SCORED = 8
 """Least number of images of an interim check."""
@@ -172,10 +172,10 @@ def pruning_reason(bound: Bound | None, early: Early | None) -> str | None:
     return None
 
 
-def looks(images: int, batch: int) -> list[int]:
+def interim_checks(images: int, batch: int) -> list[int]:
     """Numbers of images at which interim checks are made: whole batches, so that the batch of an image does not depend
     on the checks."""
-    ends = {-(-max(LEAST_SCORED, round(share * images)) // batch) * batch for share in LOOKS}
+    ends = {-(-max(LEAST_SCORED, round(share * images)) // batch) * batch for share in INTERIM_SHARES}
     return sorted(end for end in ends if end < images)
 
 

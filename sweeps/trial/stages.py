@@ -36,10 +36,10 @@ from evaluation.json_codec import from_json, to_json
 from evaluation.planner import Plan
 from reports.record import Early
 from sweeps.storage.stage_cache import digest
-from sweeps.trial.channel_pruning import channels_left, narrowing_parts
+from sweeps.trial.channel_pruning import channel_pruning_parts, channels_left
 from sweeps.trial.context import Context
 from sweeps.trial.plan_cache import cached_plan
-from sweeps.trial.screening import InterimCheck, looks
+from sweeps.trial.screening import InterimCheck, interim_checks
 
 Network = Checkpoint | QuantizedNetwork
 
@@ -53,7 +53,7 @@ def compressed(compression: Compression, context: Context) -> Network:
         if context.config.quantization.equalize:
             checkpoint = equalize(checkpoint, _ranges(checkpoint, context))
         ranges = _ranges(checkpoint, context)
-    bits = context.settled(compression).bits
+    bits = context.with_fixed_bits(compression).bits
     assert bits is not None, "a float network has been returned"
     with context.timed("quantize"):
         return _quantized(checkpoint, ranges, bits, context)
@@ -109,7 +109,7 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
         "network": context.fingerprints["network"],
         "pruning": compression.pruning,
         "sparsity": compression.sparsity,
-        "channels": narrowing_parts(context) if compression.pruning == "channels" else None,
+        "channels": channel_pruning_parts(context) if compression.pruning == "channels" else None,
         "finetune": options.model_dump(mode="json"),
         "images": [context.fingerprints["calibration"], learned],
         "seed": context.config.seed,
@@ -158,7 +158,7 @@ def scores_until(network: Network, context: Context, use: str, check: InterimChe
     network again continues there."""
     split: Split = getattr(context.images, use)
     whole: Scores | None = None
-    ends = [*looks(len(split), simulator(network.spec).batch_size), len(split)]
+    ends = [*interim_checks(len(split), simulator(network.spec).batch_size), len(split)]
     for start, end in itertools.pairwise([0, *ends]):
         part = _part_scores(network, context, use, start, end)
         whole = part if whole is None else whole.merge(part)

@@ -152,7 +152,7 @@ class ProcessPool:
     def _hand_out(self) -> None:
         for worker in self._workers:
             if self._queue and worker.task is None:
-                worker.give(self._queue.popleft())
+                worker.send(self._queue.popleft())
 
     def close(self) -> None:
         """Kill all workers; their requests are lost."""
@@ -173,8 +173,8 @@ class _Worker:
         # spawn: TensorFlow does not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, open_handler, log, os.getpid()), daemon=True)
-        with _held_back(FROM_TERMINAL):
+        self.process = context.Process(target=_worker_main, args=(theirs, open_handler, log, os.getpid()), daemon=True)
+        with _blocked(FROM_TERMINAL):
             self.process.start()
         theirs.close()
         self.ready = False
@@ -182,7 +182,7 @@ class _Worker:
         self.task: Task | None = None
         self.since = time.monotonic()
 
-    def give(self, task: Task) -> None:
+    def send(self, task: Task) -> None:
         self.task, self.since = task, time.monotonic()
         with contextlib.suppress(OSError):  # it has just died, which the next poll notices
             self.connection.send(task.request)
@@ -212,7 +212,7 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _held_back(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
+def _blocked(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
     """Block signals inside; a process started meanwhile inherits that.
 
     The resource tracker is started before, because `multiprocessing` unblocks SIGINT when it starts it.
@@ -225,7 +225,7 @@ def _held_back(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
-def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path, parent: int) -> None:
+def _worker_main(connection: Connection, open_handler: Callable[[], Handler], log: Path, parent: int) -> None:
     """The main function of a worker process."""
     for number in FROM_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
@@ -233,7 +233,7 @@ def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     try:
         handler = open_handler()
     except UserError as error:
@@ -251,7 +251,7 @@ def _work(connection: Connection, open_handler: Callable[[], Handler], log: Path
         connection.send(respond(handler, request))
 
 
-def _end_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """Exit when the parent has died: a killed parent cannot end its workers."""
     while os.getppid() == parent:
         time.sleep(ORPHAN_CHECK_S)

@@ -145,12 +145,12 @@ class RayPool:
                 self._replace(index)
             elif not any(other.ready for other in self._slots):
                 raise UserError(
-                    f"no Ray worker started within {limit_s:g} s; ask for less than {self._wish}, or add nodes"
+                    f"no Ray worker started within {limit_s:g} s; ask for less than {self._resources}, or add nodes"
                 )
         return answers
 
     @property
-    def _wish(self) -> str:
+    def _resources(self) -> str:
         return f"{len(self._slots)} workers of {self._cpus:g} CPUs and {self._gpus:g} GPUs"
 
     def _receive(self, index: int) -> list[Answer]:
@@ -169,11 +169,11 @@ class RayPool:
             return []
         answer = slot.answer(value)
         slot.answered += 1
-        if self._is_worn(slot):
+        if self._needs_replacement(slot):
             self._replace(index)
         return [answer]
 
-    def _is_worn(self, slot: _Slot) -> bool:
+    def _needs_replacement(self, slot: _Slot) -> bool:
         if self._limits.requests_each is not None and slot.answered >= self._limits.requests_each:
             return True
         if self._limits.memory_bytes is None:

@@ -24,7 +24,7 @@ class StoppedAtOnceError(UserError):
     """A second signal was received; nothing is waited for."""
 
     def __init__(self) -> None:
-        super().__init__("stopped at once; what had finished is kept: go on with --resume")
+        super().__init__("stopped at once; what had finished is kept: continue with --resume")
 
 
 class _AtOnce(KeyboardInterrupt):
@@ -88,7 +88,7 @@ class Stop:
                 self.asked, self.reason = 1, f"stopped because the output cannot be written ({error.strerror})"
             say_on_stderr(
                 f"the output cannot be written ({error.strerror}): the running trials finish, then the study ends; "
-                "go on with --resume"
+                "continue with --resume"
             )
 
         if not isinstance(console.file, Output):

@@ -10,7 +10,7 @@ from reports.compare import compare
 from reports.content import content, intervals
 from reports.record import RECORD_FILE, State, StudyRecord
 from reports.record_file import read_record, write_record
-from sweeps.finish.picked import picked
+from sweeps.finish.picked import picked_trial
 from sweeps.finish.study_settings import settings_of
 from tests.fuzz.harness import FuzzTarget, WrongResultError, edited
 from tests.reports.conftest import CANDIDATES, record_of, trial
@@ -48,7 +48,7 @@ def run(data: bytes, folder: Path) -> None:
     if read_record(folder) != record:
         raise WrongResultError("what is written is not read again")
     try:
-        settings_of(record, folder, picked(record, folder))
+        settings_of(record, folder, picked_trial(record, folder))
     except UserError as error:
         if not str(error).isprintable():
             raise WrongResultError(f"a refusal that is no single line: {error}") from None

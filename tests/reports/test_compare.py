@@ -64,7 +64,7 @@ def test_the_choices_are_compared_in_pairs_of_images(study) -> None:
     first, _ = pair(study)
     other = replace(first, chosen=0)
     verdict = compare(first, other, ("a", "b")).verdict
-    assert "From the choice of a to that of b mIoU changes by +" in verdict
+    assert "From the selected configuration of a to that of b mIoU changes by +" in verdict
     elsewhere = replace(
         other, trials=tuple(_with_other_images(trial) if trial.number == 0 else trial for trial in other.trials)
     )
@@ -83,7 +83,7 @@ def test_the_pdf_says_what_was_found_even_of_a_study_without_a_front(study, tmp_
     for other in (second, empty):
         write_comparison(first, other, ("a", "b"), tmp_path / "c.pdf", "letter")
         text = " ".join(page_texts(tmp_path / "c.pdf"))
-        assert "What was not the same" in text
+        assert "Differences" in text
         assert "space.tile_count" in text.replace("\u200b", "")
 
 

@@ -8,7 +8,7 @@ import pytest
 from evaluation.other_runtimes import Runtime, RuntimeUse
 from reports.content import content, intervals
 from reports.content_budgets import round_budgets
-from reports.content_savings import chain_rows, falls, litert_bytes, other_rows
+from reports.content_savings import chain_rows, litert_bytes, other_rows, waterfall_rows
 from reports.other_runtimes import other_marks
 from reports.record import OtherRuntimes, State
 
@@ -54,7 +54,7 @@ def test_the_margin_to_limit_and_budget_is_said(study) -> None:
 
 def test_the_waterfall_starts_where_litert_stands_and_ends_at_the_choice(study) -> None:
     record = study(*COMPLETE)
-    rows = falls(record)
+    rows = waterfall_rows(record)
     theirs = litert_bytes(record)
     assert theirs == record.other_runtimes[0].uses[1].arena_bytes + record.other_runtimes[0].file_bytes
     assert (rows[0].before_bytes, rows[0].after_bytes) == (None, theirs)
@@ -71,10 +71,10 @@ def test_the_waterfall_starts_where_litert_stands_and_ends_at_the_choice(study) 
 
 def test_without_other_runtimes_the_waterfall_starts_at_the_baseline(study) -> None:
     record = replace(study(*COMPLETE), other_runtimes={})
-    rows = falls(record)
+    rows = waterfall_rows(record)
     assert (rows[0].before_bytes, rows[0].after_bytes) == (None, record.baseline.memory.peak_memory_bytes)
     assert len(chain_rows(record)) == len(rows)
-    assert falls(replace(record, chain=())) == ()
+    assert waterfall_rows(replace(record, chain=())) == ()
 
 
 def test_other_runtimes_count_as_they_are_used(study) -> None:

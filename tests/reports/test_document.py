@@ -78,11 +78,11 @@ def test_a_broken_promise_and_a_program_that_was_not_run_are_said(study, tmp_pat
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        ((), ("No network to choose", "nothing to choose from", "All 0 trials")),
-        ((COMPLETE,), ("It needs 1.470 MB: the choice is the baseline", "1 point, too few for a knee")),
-        ((COMPLETE, COMPLETE), ("the choice is the baseline", "2 points, too few for a knee")),
-        ((FAILED, FAILED), ("No network to choose", "2 of 2 trials failed", "killed by signal 9")),
-        ((PRUNED, PRUNED), ("No network to choose", "over the limit of 1")),
+        ((), ("No network selected", "nothing to choose from", "All 0 trials")),
+        ((COMPLETE,), ("It needs 1.470 MB: the baseline is selected", "1 point, too few for a knee")),
+        ((COMPLETE, COMPLETE), ("the baseline is selected", "2 points, too few for a knee")),
+        ((FAILED, FAILED), ("No network selected", "2 of 2 trials failed", "killed by signal 9")),
+        ((PRUNED, PRUNED), ("No network selected", "over the limit of 1")),
         ((FAILED, COMPLETE, COMPLETE), ("no baseline to compare with", "The baseline did not complete")),
         ((COMPLETE, PRUNED, FAILED), ("1 complete", "1 pruned", "1 failed")),
     ],
@@ -97,7 +97,7 @@ def test_measured_trials_that_all_break_a_limit_leave_nothing_to_choose(study, t
     reason = "miou_drop 0.3 is over the limit of 0.01"
     record = study(*[COMPLETE] * 3, change=lambda made: replace(made, feasible=False, reason=reason))
     text = text_of(record, tmp_path)
-    assert "No network to choose" in text
+    assert "No network selected" in text
     assert "All 3 trials that completed are over a limit" in text
     assert text.count(f"over a limit: {reason}") == 3
     assert fmt.miou(record.trial(1).measurement.scores.miou) in text
@@ -153,7 +153,7 @@ def test_without_images_plans_or_names_there_is_still_a_report(study, tmp_path: 
         overlay.unlink()
     text = text_of(record, tmp_path)
     assert "It runs in" in text, text[:500]
-    assert "What it sees" not in text
+    assert "Predicted classes" not in text
 
 
 def test_the_command_writes_it_anew_and_names_a_missing_study(study, tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ from tests.pdf_text import page_texts
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
 NUMBER = re.compile(r"(?<![\w.])[\u2212+\u00b1]?\d+(?:\.\d+)?")
 SECTIONS = (
-    "What to keep in mind", "Every trial in the plane", "Best under each budget", "The front",
-    "The C program of each point", "What each technique saved", "Next to other runtimes", "Memory and time",
-    "How the search went", "Where the memory goes", "The largest buffers", "What it sees", "Class by class",
-    "All trials", "Words", "How to reproduce", "The configuration, defaults filled in",
+    "Warnings", "Every trial in the plane", "Best under each budget", "The front",
+    "The C program of each point", "Savings by technique", "Comparison with other runtimes", "Memory and time",
+    "Progress of the search", "Memory over the schedule", "The largest buffers", "Predicted classes", "IoU by class",
+    "All trials", "Glossary", "Reproduction", "The configuration, defaults filled in",
 )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ class Oracle:
         tiles = max(self.record.config["space"]["tile_count"])
         if first.params["tile_count"] == tiles:
             said += [f"at the edge: tile_count {tiles}"]
-        return [*said, f"{exact(seen.label_agreement)} % of the choice's labels"]
+        return [*said, f"{exact(seen.label_agreement)} % of the selected configuration's labels"]
 
     def plane(self) -> list[str]:
         said = [f"All {len(self.record.trials)} trials; its {len(self.front)} points", "95 %", "fewer than 20 images"]

@@ -111,7 +111,7 @@ def test_a_point_that_exceeds_its_plan_is_passed_over_while_another_fits(rule, p
     found, why = choose(FRONT, 0.7, **rule, exceeded={preferred: "its stack is too deep", 3: "another"})
     assert found.number == next_best
     assert why.endswith(
-        "The rule's first point was passed over, because its C program exceeds its plan "
+        "The rule's first point was skipped, because its C program exceeds its plan "
         f"(trial-00{preferred}: its stack is too deep)."
     )
     for over in ({next_best: "too deep"}, {}):
@@ -135,7 +135,7 @@ def test_a_knee_that_exceeds_its_plan_gives_way_to_that_of_the_rest() -> None:
     found, why = choose(front, 0.8, "knee", exceeded={1: "too deep", 2: "deeper"})
     assert found.number == 3
     assert "has 2 points, too few for a knee" in why
-    assert "The rule's first 2 points were passed over" in why
+    assert "The rule's first 2 points were skipped" in why
     assert "trial-001: too deep; trial-002: deeper" in why
 
 

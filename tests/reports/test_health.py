@@ -26,12 +26,12 @@ def test_it_says_how_often_screening_was_wrong(study) -> None:
     (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}, {}) if "pruned as dominated" in s]
     assert sentence.startswith("1 candidate was pruned")
     assert (
-        "2 more, drawn at random, were measured all the same: 1 scored above the bound, 2 came on the front" in sentence
+        "2 more, drawn at random, were measured nevertheless: 1 scored above the bound, 2 came on the front" in sentence
     )
     del marks[above], marks[below]
     trials = tuple(replace(trial, **marks.get(trial.number, {})) for trial in record.trials)
     (sentence,) = [s for s in health(replace(record, trials=trials), {}, {}, {}) if "pruned as dominated" in s]
-    assert "none such was measured" in sentence
+    assert "none of them was measured" in sentence
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,17 @@ def test_a_smallest_point_at_the_edge_of_a_stages_levels_is_said(study, own, sai
 @pytest.mark.parametrize(
     ("search", "heldout", "said"),
     [
-        ((-0.002, 0.004), (-0.016, -0.008), "on the held-out images they can: \u22120.012, interval \u22120.016 to"),
-        ((-0.002, 0.004), (-0.016, 0.008), "cannot be told apart: the interval holds 0"),
+        ((-0.002, 0.004), (-0.016, -0.008), "on the held-out images it does: \u22120.012, interval \u22120.016 to"),
+        ((-0.002, 0.004), (-0.016, 0.008), "does not differ significantly from the baseline: the interval contains 0"),
         ((-0.004, -0.001), (-0.016, -0.008), None),
     ],
 )
 def test_the_held_out_images_have_the_last_word_on_what_the_choice_costs(study, search, heldout, said) -> None:
     record = study(State.COMPLETE, State.COMPLETE, State.COMPLETE)
     changes = [{1: Interval(sum(ends) / 2, *ends, 0.95, 50)} for ends in (search, heldout)]
-    found = [sentence for sentence in health(replace(record, chosen=1), *changes, {}) if "told apart" in sentence]
+    found = [
+        sentence for sentence in health(replace(record, chosen=1), *changes, {}) if "differ significantly" in sentence
+    ]
     assert bool(found) == (said is not None)
     assert said is None or said in found[0]
 
@@ -88,8 +90,8 @@ def test_a_class_that_is_void_by_definition_is_not_missed(study) -> None:
 
 
 def overlaps(record, on_front) -> list[str]:
-    """The sentences on points that images do not tell apart, or on the front by chance."""
-    return [s for s in health(record, {}, {}, on_front) if "apart" in s or "of the resamples" in s]
+    """The sentences on points that do not differ significantly, or are on the front by chance."""
+    return [s for s in health(record, {}, {}, on_front) if "differ significantly" in s or "of the resamples" in s]
 
 
 def test_one_pair_of_neighbours_is_spoken_of_as_one(study) -> None:
@@ -101,9 +103,11 @@ def test_one_pair_of_neighbours_is_spoken_of_as_one(study) -> None:
     )
     alike = replace(record, trials=trials)
     (many,) = overlaps(alike, {})
-    assert many.startswith(f"Of {len(record.front) - 1} pairs of neighbours on the front these images do not tell ")
+    assert many.startswith(
+        f"Of {len(record.front) - 1} pairs of neighbours on the front {len(record.front) - 1} do not differ "
+    )
     (one,) = overlaps(replace(alike, front=record.front[:2]), {})
-    assert one.startswith("These images do not tell the two points of the front apart: the 95 % interval")
+    assert one.startswith("The two points of the front do not differ significantly on these images: the 95 % interval")
     text = io.StringIO()
     alone = replace(record, trials=trials[:1], front=(), chosen=None)
     print_outcome(End(alone, Path("r"), (Path("r/r.pdf"),), None, (), None), Console(file=text, width=200))

@@ -17,7 +17,7 @@ from reports.content import content, intervals
 from reports.document import write_documents
 from reports.record import Bound, Early, State, StudyRecord
 from reports.record_file import read_record
-from sweeps.finish.picked import picked
+from sweeps.finish.picked import picked_trial
 from sweeps.finish.study_settings import settings_of
 
 Place = tuple[str | int, ...]
@@ -75,7 +75,7 @@ def use(folder: Path, other: StudyRecord) -> StudyRecord:
     found = intervals(record)
     content(record, found, {})
     compare(record, other, ("a", "b"))
-    refusal_of(lambda: settings_of(record, folder, picked(record, folder)), "export")
+    refusal_of(lambda: settings_of(record, folder, picked_trial(record, folder)), "export")
     return record
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from deeplab.compression import Compression
 from evaluation.errors import UserError
 from sweeps.__main__ import app
-from sweeps.storage.blob_store import Entry, FolderStore, open_store, prune
+from sweeps.storage.blob_store import Entry, FolderStore, evict, open_store
 from sweeps.storage.stage_cache import StageCache, digest
 from tests.waiting import wait_until
 
@@ -154,14 +154,14 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     fill(store, {"old": 300, "older": 400, "read": 500, "new": 10})
     assert store.read("prune", NAMES["read"]) is not None
-    assert {WORDS[entry.name] for entry in prune(store, 2500)} == {"older", "old"}
+    assert {WORDS[entry.name] for entry in evict(store, 2500)} == {"older", "old"}
     assert names(store) == {"read", "new"}
 
 
 def test_what_is_too_old_goes_whatever_the_size(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     fill(store, {"a": 300, "b": 400, "c": 10})
-    prune(store, float("inf"), older_than=time.time() - 350)
+    evict(store, float("inf"), older_than=time.time() - 350)
     assert names(store) == {"a", "c"}
 
 
@@ -203,7 +203,7 @@ def test_files_of_others_in_the_same_folder_are_not_touched(tmp_path: Path) -> N
         file.write_text("mine")
         os.utime(file, (0, 0))
     assert names(store) == {"a"}
-    assert [WORDS[entry.name] for entry in prune(store, 0)] == ["a"]
+    assert [WORDS[entry.name] for entry in evict(store, 0)] == ["a"]
     assert all(file.read_text() == "mine" for file in others)
 
 
@@ -216,7 +216,7 @@ def test_a_store_behind_fsspec(tmp_path: Path) -> None:
         (entry,) = store.entries()
         assert entry == Entry("prune", entry.name, 32 + 6, entry.used)
         assert time.time() - 60 < entry.used < time.time() + 60
-        prune(store, 0)
+        evict(store, 0)
         assert store.entries() == []
         assert get(StageCache(open_store(address)), compute, sparsity=0.5) == b"result"
         assert compute.calls == 2
@@ -247,7 +247,7 @@ def test_the_command_shows_and_prunes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["."], "say what may go"),
+        (["."], "give --to 2GB"),
         ([".", "--to", "two"], "expected a size such as 500MB"),
         ([".", "--older-than", "3"], "expected a time such as 90m"),
         (["nowhere", "--all"], "no stage cache here"),

@@ -119,7 +119,7 @@ CHANGES = {
         lambda root: (root / "classes.txt").write_text("\n".join([*CLASSES[:3], "new", *CLASSES[4:]])),
         r"class names \(class 3 was 'class 3', is 'new'\)",
     ),
-    "network": Change(lambda root: _other_weights(root.parent), r"network \(.*network\.npz holds other weights\)"),
+    "network": Change(lambda root: _other_weights(root.parent), r"network \(.*network\.npz has other weights\)"),
     "target": Change(
         lambda root: (root.parent / "target.yaml").write_text("weights_in_ram: false\n"),
         r"target file \(weights_in_ram\)",
@@ -276,7 +276,7 @@ def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_wh
     second = sweep_of(4, accept_changes=True)
     assert len(taken()) == len(first.heldout) + len(second.heldout)
     assert [span.trials for span in second.inputs] == [(0, 1, 2), (3,)]
-    said = "Inputs were changed after 3 trials, which stay as they were measured; later trials are of other inputs"
+    said = "Inputs were changed after 3 trials, which are kept as measured; later trials have other inputs"
     assert said in report_text(second)
     assert "heldout masks (masks/h0.png)" in report_text(second)
     assert read_folder(study().folder).stale(["heldout"]) == {0, 1, 2}

@@ -10,10 +10,10 @@ from reports.record import Early, State, Trial
 from sweeps.config.constraints import costs_of
 from sweeps.config.space import BASELINE, Candidate, Compression, Space
 from sweeps.search import gaussian_process
-from sweeps.search.ehvi import Costs, Worth, choose, expected_gain
+from sweeps.search.ehvi import Acquisition, Costs, expected_gain, next_candidate
 
 SPACE = Space(("channels",), (0.0, 0.25, 0.5), (4, 6, 8, 32), (6, 8, 32), (1, 2, 4))
-WORTH = Worth()
+ACQUISITION = Acquisition()
 EVALUATOR = StandInEvaluator()
 
 
@@ -22,10 +22,10 @@ def measured(number: int, candidate: Candidate, state: State = State.COMPLETE) -
     return Trial(number, candidate.as_params(), str(candidate), state, state is State.COMPLETE, found)
 
 
-def search(count: int, worth: Worth = WORTH) -> list[Candidate]:
+def search(count: int, acquisition: Acquisition = ACQUISITION) -> list[Candidate]:
     told, untried = [measured(0, BASELINE)], [c for c in SPACE.candidates() if c != BASELINE]
     while len(told) < count:
-        chosen = choose(SPACE, told, [], untried, worth)
+        chosen = next_candidate(SPACE, told, [], untried, acquisition)
         untried.remove(chosen)
         told.append(measured(len(told), chosen))
     return [Candidate.from_params(trial.params) for trial in told]
@@ -72,7 +72,7 @@ def test_the_same_trials_lead_to_the_same_choice() -> None:
 
 def test_where_pruning_is_dear_what_was_pruned_is_used_first() -> None:
     def prunings(costs: Costs) -> list[float]:
-        return [candidate.compression.sparsity for candidate in search(7, Worth(costs))]
+        return [candidate.compression.sparsity for candidate in search(7, Acquisition(costs))]
 
     assert set(prunings(Costs(prune=1000.0))) == {0.0, 0.5}
     assert 0.25 in prunings(Costs(prune=0.0, network=0.0))
@@ -84,7 +84,7 @@ def test_a_measured_network_in_fewer_bytes_costs_a_plan_only() -> None:
     one_tile = Candidate(Compression("channels", 0.25, 6, 8), 1)
     told.append(measured(4, one_tile))
     untried = [c for c in SPACE.candidates() if all(str(c) != trial.name for trial in told)]
-    chosen = choose(SPACE, told, [], untried, Worth(Costs(network=1e6, prune=1e6)))
+    chosen = next_candidate(SPACE, told, [], untried, Acquisition(Costs(network=1e6, prune=1e6)))
     assert chosen.compression in {Candidate.from_params(trial.params).compression for trial in told}
     assert chosen.tile_count == 4
 
@@ -95,7 +95,7 @@ def test_a_network_that_failed_is_left_for_last() -> None:
     told.append(measured(4, Candidate(failing, 4), State.FAILED))
     untried = [c for c in SPACE.candidates() if all(str(c) != trial.name for trial in told)]
     for number in range(5, 12):
-        chosen = choose(SPACE, told, [], untried, WORTH)
+        chosen = next_candidate(SPACE, told, [], untried, ACQUISITION)
         assert chosen.compression != failing
         untried.remove(chosen)
         told.append(measured(number, chosen))
@@ -106,7 +106,7 @@ def test_above_a_limit_nothing_is_worth_anything(name: str, limit: float) -> Non
     told = [measured(n, c) for n, c in enumerate(search(8))]
     untried = [c for c in SPACE.candidates() if all(str(c) != trial.name for trial in told)]
     for number in range(8, 11):
-        chosen = choose(SPACE, told, [], untried, Worth(limits={name: limit}))
+        chosen = next_candidate(SPACE, told, [], untried, Acquisition(limits={name: limit}))
         assert costs_of(measured(0, chosen))[name] < 1.1 * limit
         untried.remove(chosen)
         told.append(measured(number, chosen))
@@ -114,11 +114,11 @@ def test_above_a_limit_nothing_is_worth_anything(name: str, limit: float) -> Non
 
 def test_what_loses_more_than_it_may_is_of_no_use() -> None:
     """The first choice that a limit on the loss changes is of a network that keeps more."""
-    free, bound = search(12), search(12, Worth(miou_drop=0.05))
+    free, bound = search(12), search(12, Acquisition(miou_drop=0.05))
     without, instead = next(pair for pair in zip(free, bound, strict=True) if pair[0] != pair[1])
     scores = [measured(0, candidate).measurement.scores.miou for candidate in (BASELINE, without, instead)]
     assert scores[0] - scores[1] > scores[0] - scores[2]
-    assert search(12, Worth(miou_drop=0.5)) == free
+    assert search(12, Acquisition(miou_drop=0.5)) == free
 
 
 def test_a_network_that_screening_has_ended_is_not_asked_for_in_other_tiles() -> None:
@@ -134,9 +134,9 @@ def test_a_network_that_screening_has_ended_is_not_asked_for_in_other_tiles() ->
               planned_macs=plan.macs, early=early)
     )  # fmt: skip
     untried = [c for c in SPACE.candidates() if all(str(c) != trial.name for trial in told)]
-    free = Worth(Costs(plan=1e-6, network=1.0, prune=1.0))  # a network that is made already costs next to nothing
+    free = Acquisition(Costs(plan=1e-6, network=1.0, prune=1.0))  # a network that is made already costs next to nothing
     for number in range(5, 9):
-        chosen = choose(SPACE, told, [], untried, free)
+        chosen = next_candidate(SPACE, told, [], untried, free)
         assert chosen.compression != ended.compression
         untried.remove(chosen)
         told.append(measured(number, chosen))

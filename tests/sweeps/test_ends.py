@@ -112,7 +112,7 @@ def test_a_closed_terminal_ends_the_study_as_sigterm_does(
     process.send_signal(signal.SIGHUP)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert "stopped by a signal; go on with --resume" in output
+    assert "stopped by a signal; continue with --resume" in output
     ended_in_order(config)
 
 
@@ -156,7 +156,7 @@ def test_ctrl_c_while_the_workers_start_is_no_traceback_of_theirs(config: Config
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "Traceback" not in output
-    assert "stopped by a signal; go on with --resume" in output
+    assert "stopped by a signal; continue with --resume" in output
 
 
 def test_a_second_signal_is_one_line(config: Config, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_second_signal_is_one_line(config: Config, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2, output
-    assert output.splitlines()[-1] == "error: stopped at once; what had finished is kept: go on with --resume"
+    assert output.splitlines()[-1] == "error: stopped at once; what had finished is kept: continue with --resume"
     assert "Traceback" not in output
     assert "RUNNING" not in {run.info.status for run in mlflow_runs()}
 
@@ -208,4 +208,4 @@ def test_a_library_that_a_second_signal_interrupts_prints_no_traceback(where: st
     command = [sys.executable, "-c", SIGNALS_INSIDE_LIBRARIES, where]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "error: stopped at once; what had finished is kept: go on with --resume\n"
+    assert ended.stderr == "error: stopped at once; what had finished is kept: continue with --resume\n"

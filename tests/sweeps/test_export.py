@@ -36,7 +36,7 @@ from sweeps.config.load import load_config
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish import export_bundle
 from sweeps.finish.model_card import model_card
-from sweeps.finish.picked import megabytes_of, picked
+from sweeps.finish.picked import megabytes_of, picked_trial
 from sweeps.tracking.front import log_model
 from sweeps.trial.context import open_context
 from sweeps.trial.network_evaluator import NetworkEvaluator
@@ -114,7 +114,7 @@ def test_the_program_is_written_run_and_found_as_the_report_says(context, study,
     assert f"#define NETWORK_ARENA_BYTES {promised.arena_bytes}" in (out / "network.h").read_text()
     assert f"arena {promised.arena_bytes:,} B, written up to byte {seen.high_water_bytes:,}" in said
     assert f"{100 * seen.label_agreement:.3f} % of the labels are those that were scored" in said
-    assert "The study's report says the same" in said
+    assert "equal those in the study's report" in said
     assert exported(study, "--out", out, "--no-check")[0] == 0, "its own files may be written again"
 
 
@@ -124,7 +124,7 @@ def test_a_program_that_is_not_as_the_report_says_ends_with_1(study, record, tmp
     write_record(replace(record, executions={1: other}), study)
     status, said = exported(study, "--out", tmp_path / "network")
     assert status == 1
-    assert "says otherwise" in said
+    assert "The study's report differs" in said
 
 
 @needs_compiler
@@ -137,7 +137,7 @@ def test_a_program_that_exceeds_its_plan_is_told_in_one_line_and_ends_with_3(stu
     (line,) = [line for line in result.output.splitlines() if "exceeds its plan" in line]
     assert re.fullmatch(
         r"Self-check on 4 search images: trial-001 exceeds its plan: the stack took ([\d,]+) bytes, [\d,]+ over its "
-        r"bound of 10\. The files are written all the same, and MODEL_CARD\.md says so\.",
+        r"bound of 10\. The files are written nevertheless, and MODEL_CARD\.md says so\.",
         line,
     )
     assert "Execution(" not in result.output
@@ -152,7 +152,7 @@ def test_without_a_check_the_export_says_what_the_study_saw(record, study, tmp_p
     status, said = exported(study, "--out", tmp_path / "network", "--no-check")
     assert status == 3
     words = "exceeds plan: the stack took 1,000 bytes, 100 over its bound of 900"
-    assert f"In the study trial-001 {words}. The files are written all the same" in said
+    assert f"In the study trial-001 {words}. The files are written nevertheless" in said
     assert f"| C program, run by the study | {words} |" in (tmp_path / "network" / "MODEL_CARD.md").read_text()
 
 
@@ -174,11 +174,11 @@ def test_a_rule_passes_over_what_exceeds_its_plan_and_says_so(record, study, tmp
     seen = Execution(4, 1.0, 1000, 990, 990, False, True, 1000, 900, 12.34)
     over = replace(record, executions={smallest: seen, best: seen})
     for arguments in ({"pick": "smallest"}, {"pick": "best"}, {"budget": "9999MB"}, {"max_drop": 1.0}):
-        found, why = picked(over, study, **arguments)
+        found, why = picked_trial(over, study, **arguments)
         assert found.number == points[1].number, arguments
         assert "exceed" in why
-        assert picked(record, study, **arguments)[0].number in (smallest, best)
-    assert picked(over, study, number=best)[0].number == best
+        assert picked_trial(record, study, **arguments)[0].number in (smallest, best)
+    assert picked_trial(over, study, number=best)[0].number == best
     write_record(over, study)
     status, said = exported(study, "--pick", "best", "--out", tmp_path / "network", "--no-check")
     assert status == 0
@@ -265,7 +265,8 @@ def test_every_figure_of_the_card_is_the_records(record):
     names = record.data.class_names
     assert record.config["seed"] == 0
     assert rows == {
-        "what": ["value"],
+        "quantity": ["value"],
+        "item": ["value"],
         "peak memory": [f"{memory.arena_bytes + memory.weights_bytes + memory.runtime_bytes:,} B"],
         "arena": [f"{memory.arena_bytes:,} B"],
         "weights": [f"{memory.weights_bytes:,} B"],
@@ -281,7 +282,7 @@ def test_every_figure_of_the_card_is_the_records(record):
         "held out": row(held_out, record.heldout[0]),
         "number": ["class", "IoU on the search images"],
         **{str(c): [names[c], f"{scores.per_class_iou[c]:.3f}"] for c in scores.scored_classes},
-        "file": ["what it is"],
+        "file": ["content"],
         "network.h, network.c, kernels.h, kernels.c": ["the program: see README.md"],
         "`network.tflite`": ["the same network for LiteRT and tools that read TFLite"],
         "`network-tflm.tflite`": ["not written: because"],
@@ -317,7 +318,7 @@ def test_each_rule_names_its_trial(record, study):
     }
     assert len({smallest, best}) == 2
     for arguments, number in expected.items():
-        assert picked(record, study, **dict(arguments))[0].number == number, arguments
+        assert picked_trial(record, study, **dict(arguments))[0].number == number, arguments
 
 
 @pytest.mark.parametrize(

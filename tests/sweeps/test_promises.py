@@ -69,9 +69,9 @@ def test_a_point_that_exceeds_its_plan_is_passed_over_and_said_everywhere(launch
     assert status == EXCEEDS_PLAN_STATUS == 3
     assert record.front == plain.front
     assert record.chosen not in (None, plain.chosen)
-    passed_over = f"passed over, because its C program exceeds its plan ({first.label}: {STACK})"
-    assert passed_over in record.chosen_reason
-    assert passed_over in said
+    skipped = f"skipped, because its C program exceeds its plan ({first.label}: {STACK})"
+    assert skipped in record.chosen_reason
+    assert skipped in said
     sentence = f"The C program of 1 of {len(record.front)} points of the Pareto front exceeds its plan"
     assert sentence in said
     assert sentence in CliRunner().invoke(status_app, ["studies/over"]).output

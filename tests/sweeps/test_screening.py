@@ -14,7 +14,7 @@ from sweeps.config.schema import ScreeningConfig
 from sweeps.config.space import Candidate, Compression
 from sweeps.search.loop import Search
 from sweeps.search.optuna_study import PendingTrial
-from sweeps.trial.screening import Screen, compare, looks, screen, upper_difference
+from sweeps.trial.screening import Screen, compare, interim_checks, screen, upper_difference
 
 OPTIONS = ScreeningConfig(margin=0.01, audit=0.0)
 
@@ -157,11 +157,11 @@ def test_a_class_that_no_scored_image_shows_yet_does_not_count() -> None:
 
 
 def test_looks_end_with_whole_batches() -> None:
-    assert looks(100, 1) == [25, 50]
-    assert looks(100, 32) == [32, 64]
-    assert looks(40, 32) == [32]
-    assert looks(8, 1) == []
-    assert looks(20, 8) == [8, 16]
+    assert interim_checks(100, 1) == [25, 50]
+    assert interim_checks(100, 32) == [32, 64]
+    assert interim_checks(40, 32) == [32]
+    assert interim_checks(8, 1) == []
+    assert interim_checks(20, 8) == [8, 16]
 
 
 def test_only_what_was_known_when_a_candidate_was_asked_weighs_against_it(config) -> None:

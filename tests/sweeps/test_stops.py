@@ -114,7 +114,7 @@ def test_failures_in_a_row_end_the_sweep_with_a_report(
     assert_nothing_is_running(config())
     assert record.front == ()
     assert record.chosen is None
-    assert "No network to choose" in pdf_text(config().folder)
+    assert "No network selected" in pdf_text(config().folder)
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
@@ -148,7 +148,7 @@ def test_ctrl_c_finishes_the_running_trial_and_reports(
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "stopped by a signal; go on with --resume" in output
+    assert "stopped by a signal; continue with --resume" in output
     record = read_record(config().folder)
     assert 2 <= len(record.trials) < 20
     assert all(trial.state is State.COMPLETE for trial in record.trials)
@@ -168,7 +168,7 @@ def test_while_a_launch_runs_another_is_refused_and_status_says_how_far_it_is(
     folder, runner = config().folder, CliRunner()
     process = start(tmp_path, "search.trials=30")
     wait_for_trials(folder, 3)
-    with pytest.raises(UserError, match="another launch works on this study"):
+    with pytest.raises(UserError, match="another process works on this study"):
         sweep(config("search.trials=30"), resume=True)
     running = runner.invoke(commands, ["status", str(folder)]).output
     assert f"running (process {process.pid} on " in running
@@ -176,7 +176,7 @@ def test_while_a_launch_runs_another_is_refused_and_status_says_how_far_it_is(
     process.kill()
     process.communicate()
     stopped = runner.invoke(commands, ["status", str(folder.parent)]).output
-    assert "stopped; go on with" in stopped
+    assert "stopped; continue with" in stopped
     assert "trial-000" in stopped or "trial-001" in stopped
     done = sweep(config("search.trials=3"), resume=True)
     finished = runner.invoke(commands, ["status", str(folder)]).output
@@ -210,7 +210,7 @@ def test_a_locked_database_is_one_line_and_loses_nothing(config: Config, monkeyp
     sweep(config("search.trials=3"))
     held = sqlite3.connect(config().folder / "study.db", isolation_level=None)
     held.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(UserError, match=r"a database cannot be used \(database is locked\).*go on with --resume"):
+    with pytest.raises(UserError, match=r"a database cannot be used \(database is locked\).*continue with --resume"):
         sweep(config("search.trials=5"), resume=True)
     held.rollback()
     held.close()

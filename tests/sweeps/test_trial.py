@@ -253,7 +253,7 @@ def test_learned_rounding_and_training_through_it_are_stages_like_any_other(open
     context = open_tiny("quantization.rounding_steps=20", "quantization.aware_steps=2", *CAREFUL)
     plain, rounded = open_tiny(), open_tiny(*CAREFUL[:3])
     candidate = Candidate(Compression("channels", 0.0, 3, 8), 4)
-    assert context.settled(candidate.compression).bits == BitWidths(3, 8, edge_weights=8, depthwise_weights=6)
+    assert context.with_fixed_bits(candidate.compression).bits == BitWidths(3, 8, edge_weights=8, depthwise_weights=6)
     planned = NetworkEvaluator(context).plan_candidate(candidate)
     measured = NetworkEvaluator(context).evaluate(candidate)
     assert 0.98 * planned.peak_memory_bytes < measured.memory.peak_memory_bytes <= planned.peak_memory_bytes
