@@ -44,10 +44,10 @@ def export(
     python -m sweeps.export studies/streets --out network                  the selected configuration
     python -m sweeps.export studies/streets --out network --budget 0.2MB   the best there
 
-    Exit status: 0; 1 where the program is within plan, but not as the study's
-    report says; 2 and one line where something is to be put right; 3 where the
-    program exceeds its plan, here or, with --no-check, in the study (the files
-    are written all the same).
+    Exit status: 0; 1 if the program is within plan, but differs from the study's
+    report; 2 and one line on an error that the user can correct; 3 if the program
+    exceeds its plan, here or, with --no-check, in the study (the files are
+    written nevertheless).
     """
     if sum(given is not None for given in (trial, pick, budget, max_drop)) > 1:
         raise UserError("--trial, --pick, --budget and --max-drop each name one network; give one of them")

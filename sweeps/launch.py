@@ -42,14 +42,14 @@ def launch(
 
     \b
     python -m sweeps.launch pareto.yaml              the built-in network
-    python -m sweeps.launch pareto.yaml --dry-run    what fits which memory
-    python -m sweeps.launch pareto.yaml --resume     after any stop
-    python -m sweeps.launch pareto.yaml --resume --trials 60    and more
+    python -m sweeps.launch pareto.yaml --dry-run    checks and planned memory
+    python -m sweeps.launch pareto.yaml --resume     continue after any stop
+    python -m sweeps.launch pareto.yaml --resume --trials 60    with a larger budget
     python -m sweeps.launch pareto.yaml -o constraints.peak_memory_mb=0.3
 
     Ctrl-C once (or SIGTERM, SIGHUP, a closed output): the running trials end, and
-    the report is written; twice: stop at once. Exit status: 0; 2 and one line where
-    something is to be put right; 3 where the study finished, but the C program of a
+    the report is written; twice: stop at once. Exit status: 0; 2 and one line on an
+    error that the user can correct; 3 if the study finished, but the C program of a
     point of the Pareto front or of the selected configuration exceeds its plan.
     """
     # Imported here: every worker process imports this file too, and needs none of these.

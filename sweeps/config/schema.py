@@ -301,7 +301,7 @@ class ReportConfig(StrictModel):
     documents: bool = True
     """Write `report.pdf` and `front.html` at the end. false: `petitlab report STUDY` writes them later."""
     overlays: Annotated[int, Field(ge=0, le=8)] = 4
-    """Rows of image / label / baseline / selected configuration; one row is the latter's worst image."""
+    """Rows of image / label / baseline / selected configuration, the image with its lowest score among them."""
 
 
 class ChoiceConfig(StrictModel):
