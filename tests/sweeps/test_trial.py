@@ -186,7 +186,7 @@ def test_images_too_large_to_share_are_read_by_each(context, monkeypatch):
 
 
 def test_scoring_that_was_ended_goes_on_where_it_stopped(context, monkeypatch):
-    monkeypatch.setattr(stages, "looks", lambda images, batch: [2, 6])
+    monkeypatch.setattr(stages, "interim_checks", lambda images, batch: [2, 6])
     candidate = Candidate(Compression("channels", 0.0, 5, 8), 1)
     seen = []
 
