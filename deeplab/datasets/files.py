@@ -197,16 +197,17 @@ def _rank(mask: Path) -> int:
 
 
 def shipped_ids(name: str) -> list[str]:
-    """Ids of a list in `deeplab/datasets/splits/`."""
+    """Ids of a list in `deeplab/datasets/splits/`; none where there is no such list."""
     path = Path(str(package_files("deeplab.datasets") / "splits" / f"{name}.txt"))
-    return [line.text for line in read_id_list(path)]
+    return [line.text for line in read_id_list(path)] if path.exists() else []
 
 
 def search_and_heldout(name: str, pairs: Sequence[ImagePair]) -> tuple[tuple[ImagePair, ...], tuple[ImagePair, ...]]:
-    """Two disjoint halves: by the fixed lists shipped for `name` where all their images are here, else by hash."""
+    """Two disjoint halves: by the lists NAME_search.txt and NAME_heldout.txt in `deeplab/datasets/splits/` where both
+    exist and all their images are here, else by hash."""
     ids = {pair.image_id for pair in pairs}
     lists = [shipped_ids(f"{name}_{half}") for half in ("search", "heldout")]
-    if all(image_id in ids for half in lists for image_id in half):
+    if all(lists) and all(image_id in ids for half in lists for image_id in half):
         by_id = {pair.image_id: pair for pair in pairs}
         return tuple(by_id[i] for i in lists[0]), tuple(by_id[i] for i in lists[1])
     first, second = split_by_hash(pairs, (0.5, 0.5))

@@ -9,7 +9,7 @@ from PIL import Image
 from deeplab.datasets import DATASETS, VOID, checked_options, open_dataset
 from deeplab.datasets.ade20k_classes import CLASS_NAMES as ADE20K_NAMES
 from deeplab.datasets.cityscapes import CLASS_NAMES as CITYSCAPES_NAMES
-from deeplab.datasets.files import shipped_ids, split_by_hash
+from deeplab.datasets.files import ImagePair, search_and_heldout, shipped_ids, split_by_hash
 from deeplab.datasets.palette import palette
 from evaluation.errors import UserError
 
@@ -434,3 +434,10 @@ def test_the_real_sets(shared, name: str, path: str, options: dict, counts: dict
     if name == "ade20k":
         assert set(dataset.split("search").image_ids) == set(shipped_ids("ade20k_search"))
         assert (0 in labels) == (not options)
+
+
+def test_a_data_set_without_fixed_lists_is_halved_by_hash() -> None:
+    pairs = [ImagePair(f"image_{number}", Path(f"{number}.jpg"), Path(f"{number}.png")) for number in range(10)]
+    search, heldout = search_and_heldout("nothing is shipped for this", pairs)
+    assert len(search) == len(heldout) == 5
+    assert {*search, *heldout} == set(pairs)
