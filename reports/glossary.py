@@ -58,7 +58,7 @@ WORDS = (
         "computed again",
         True,
     ),
-    Word("accumulator", "running sum of a reduction (global pool, MEAN) that tiles add to"),
+    Word("accumulator", "partial sums of a reduction (global pool, MEAN), to which tiles add"),
     Word(
         "plan",
         "for a graph and a target: sections, order of steps, and an address for every buffer. A validator that "
