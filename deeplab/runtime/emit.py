@@ -17,6 +17,7 @@ from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import extent
 from evaluation.kernels.constants import MOST_OPERANDS
+from evaluation.kernels.tables import Location
 from evaluation.kernels.weights import as_stored
 from evaluation.planner.ir.loops import Loop, LoopCall, OperandAddress, checked_loops
 from evaluation.planner.ir.plan_types import Plan
@@ -247,7 +248,7 @@ def _section_text(made: Tables, number: int) -> str:
     by_row_tile = list(zip(*(span.rows for span in loop.spans), strict=True))
     by_column_tile = list(zip(*(span.columns for span in loop.spans), strict=True))
     for what, table in (("rows", by_row_tile), ("columns", by_column_tile)):
-        lines.append(f"static const uint16_t {what}_{number}[{len(table) * len(loop.spans)}][2] = {{")
+        lines.append(f"static const interval {what}_{number}[{len(table) * len(loop.spans)}] = {{")
         for at, spans in enumerate(table):
             comment = f" /* tile {at} */" if what == "rows" and section.rows > 1 else ""
             lines.append("    " + ", ".join(f"{{{first}, {end}}}" for first, end in spans) + f",{comment}")
@@ -296,21 +297,36 @@ def _call_comment(graph: Graph, loop: Loop, call: LoopCall) -> str:
     return title
 
 
-def _operand(operand: OperandAddress) -> str:
-    ring = 0 if operand.ring_offset is None else operand.ring_offset
+def operand_members(operand: OperandAddress) -> dict[str, int]:
+    """The members of a `struct operand`, in order.
+
+    Raises:
+        ValueError: the tensor is neither whole nor in the rectangle of a span.
+    """
     if operand.columns is not None:
-        location = "EXTERNAL" if operand.external else "RESIDENT"
+        location = Location.EXTERNAL if operand.external else Location.RESIDENT
         span, columns, offset = 0, operand.columns, operand.required_offset
     elif operand.span is None:
         raise ValueError(f"tensor {operand.tensor} is neither whole nor in the rectangle of a span")
-    elif operand.offset is None:
-        location, span, columns, offset = "RING", operand.span, 0, 0
     else:
-        location, span, columns, offset = "TILE", operand.span, 0, operand.offset
-    return (
-        f"{{{offset}, {ring}, {operand.ring_rows}, {span}, {columns}, {operand.pitch}, {operand.channel}, "
-        f"{operand.bits}, {location}}}"
-    )
+        location = Location.RING if operand.offset is None else Location.TILE
+        span, columns, offset = operand.span, 0, operand.offset or 0
+    return {
+        "offset": offset,
+        "ring_offset": operand.ring_offset or 0,
+        "ring_rows": operand.ring_rows,
+        "span": span,
+        "columns": columns,
+        "pitch": operand.pitch,
+        "channel": operand.channel,
+        "bits": operand.bits,
+        "location": location,
+    }
+
+
+def _operand(operand: OperandAddress) -> str:
+    *numbers, location = operand_members(operand).values()
+    return "{" + ", ".join([*map(str, numbers), Location(location).name]) + "}"
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -18,20 +18,13 @@ from evaluation.kernels.contract import KernelCall, kernel_calls
 from evaluation.kernels.registry import COPY
 from evaluation.kernels.selection import descriptor_bytes, kernel_of
 from evaluation.kernels.stack_bounds import stack_bound_bytes
+from evaluation.kernels.tables import CALL, INTERVAL_BYTES, OPERAND, SECTION
 from evaluation.kernels.targets import Target
 from evaluation.kernels.uses import kernel_uses
 from evaluation.kernels.weights import scalar_bytes, weights_bytes
 from evaluation.planner.ir.loops import Loop, loops_of
 from evaluation.planner.ir.plan_types import Plan
 
-SECTION_BYTES = 24
-"""A section: pointers to calls, rows and columns; five counts."""
-CALL_BYTES = 20
-"""A call: pointers to kernel, layer and operand addresses; working memory, span, counts of operands."""
-OPERAND_BYTES = 20
-"""An operand address: offsets of tile and ring; rows of the ring, span, columns, pitch, channel, bits and kind."""
-SPAN_BYTES = 4
-"""A range: first row (or column) and one past the last, for each row tile (or column tile) and span."""
 OUTPUT_BYTES = 8
 """An output: address and size; those of a single output are in the code."""
 ARENA_ALIGNMENT_BYTES = 16
@@ -88,10 +81,10 @@ def tables_bytes(graph: Graph, loops: Sequence[Loop]) -> int:
     layers = {call.operators for call in calls if call.operators}
     copies = {graph.tensors[call.reads[0].tensor].shape[-1] for call in calls if not call.operators}
     return (
-        SECTION_BYTES * len(loops)
-        + CALL_BYTES * len(calls)
-        + OPERAND_BYTES * operands
-        + SPAN_BYTES * spans
+        SECTION.size_bytes * len(loops)
+        + CALL.size_bytes * len(calls)
+        + OPERAND.size_bytes * operands
+        + INTERVAL_BYTES * spans
         + sum(descriptor_bytes(graph, operators) for operators in layers)
         - sum(scalar_bytes(graph, index) for index in range(len(graph.operators)))  # counted with the weights
         + COPY.descriptor.size_bytes * len(copies)

@@ -52,37 +52,7 @@ static inline uint8_t *pixel_of(const struct view *v, int32_t row, int32_t colum
 typedef void kernel(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                     uint8_t *scratch);
 
-/* Location of the rows of a tensor, for one call in all tiles of its section. */
-enum location {
-    RESIDENT,  /* the whole tensor, or the rows of it that are in memory: row 0 at `offset` */
-    TILE,      /* the rectangle of the span at `offset`, the rows above it in the ring */
-    RING,      /* all rows are in the ring */
-    EXTERNAL   /* the whole tensor, in a frame outside the arena */
-};
-
-struct operand {
-    int32_t offset, ring_offset;         /* bytes into the arena */
-    uint16_t ring_rows, span;
-    uint16_t columns, pitch, channel;    /* columns: of a RESIDENT or EXTERNAL tensor */
-    uint8_t bits, location;
-};
-
-struct call {
-    kernel *run;
-    const void *layer;
-    const struct operand *operands;          /* tensors read, then tensors written */
-    int32_t scratch;                     /* offset of scratch or accumulator, -1 for none */
-    uint16_t span;                       /* index of the rectangle to compute */
-    uint8_t reads, writes;
-};
-
-struct section {
-    const struct call *calls;
-    const uint16_t (*rows)[2];           /* [row tiles][spans]: first row, one past the last */
-    const uint16_t (*columns)[2];        /* [column tiles][spans]: the same of columns */
-    uint16_t row_tiles, column_tiles, spans, call_count;
-    uint16_t rows_outermost;
-};
+#include "program/tables.h"
 
 /* Runs the sections in order. `frame` is the frame outside the arena, or NULL. */
 void run_sections(const struct section *sections, int count, uint8_t *arena, uint8_t *frame);

@@ -1,7 +1,7 @@
 /* Runs the tables of a network: sections, tiles, calls. */
 #include "program/kernels.h"
 
-static struct view view_of(const struct operand *p, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
+static struct view view_of(const struct operand *p, const interval *rows, const interval *columns,
                            uint8_t *arena, uint8_t *frame)
 {
     struct view v;
@@ -30,8 +30,8 @@ static struct view view_of(const struct operand *p, const uint16_t (*rows)[2], c
 #define NOINLINE
 #endif
 
-static inline void run_call(const struct call *c, struct view *views, const uint16_t (*rows)[2],
-                            const uint16_t (*columns)[2], uint8_t *arena, uint8_t *frame)
+static inline void run_call(const struct call *c, struct view *views, const interval *rows,
+                            const interval *columns, uint8_t *arena, uint8_t *frame)
 {
     struct region at = {rows[c->span][0], rows[c->span][1], columns[c->span][0], columns[c->span][1]};
     if (at.top >= at.bottom || at.left >= at.right)
@@ -41,14 +41,14 @@ static inline void run_call(const struct call *c, struct view *views, const uint
     c->run(c->layer, views, views + c->reads, &at, c->scratch < 0 ? NULL : arena + c->scratch);
 }
 
-NOINLINE static void run_few(const struct call *c, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
+NOINLINE static void run_few(const struct call *c, const interval *rows, const interval *columns,
                           uint8_t *arena, uint8_t *frame)
 {
     struct view views[FEW_OPERANDS];
     run_call(c, views, rows, columns, arena, frame);
 }
 
-NOINLINE static void run_many(const struct call *c, const uint16_t (*rows)[2], const uint16_t (*columns)[2],
+NOINLINE static void run_many(const struct call *c, const interval *rows, const interval *columns,
                            uint8_t *arena, uint8_t *frame)
 {
     struct view views[MOST_OPERANDS];
@@ -57,8 +57,8 @@ NOINLINE static void run_many(const struct call *c, const uint16_t (*rows)[2], c
 
 static void run_tile(const struct section *s, int row_tile, int column_tile, uint8_t *arena, uint8_t *frame)
 {
-    const uint16_t (*rows)[2] = s->rows + (size_t)row_tile * s->spans;
-    const uint16_t (*columns)[2] = s->columns + (size_t)column_tile * s->spans;
+    const interval *rows = s->rows + (size_t)row_tile * s->spans;
+    const interval *columns = s->columns + (size_t)column_tile * s->spans;
     for (int index = 0; index < s->call_count; index++) {
         const struct call *c = &s->calls[index];
         if (c->reads + c->writes <= FEW_OPERANDS)
