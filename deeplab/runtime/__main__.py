@@ -80,14 +80,11 @@ def runtime(
 
 def _inputs(graph: Graph, check: Path | None) -> list[tuple[str, np.ndarray]]:
     """The inputs of --check and --bench, read before the network is planned, so that errors are reported early."""
+    from deeplab.runtime.compilers import NO_COMPILER, REMEDY, compiler
     from deeplab.runtime.inputs import random_input, read_inputs  # loads Pillow, which is needed only here
-    from deeplab.runtime.program import compiler
 
     if compiler() is None:
-        raise UserError(
-            "no C compiler (cc, gcc or clang) is installed; install one, or leave --check and --bench out to write the "
-            "sources alone"
-        )
+        raise UserError(f"{NO_COMPILER}; {REMEDY}, or leave --check and --bench out to write the sources alone")
     return [("noise", random_input(graph))] if check is None else read_inputs(graph, check)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.sources import PROGRAM
 from evaluation.errors import UserError
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 
+from deeplab.runtime.compilers import require_compiler
 from deeplab.runtime.emit import Tables, kernels_c, kernels_h, network_c, network_h, offset_and_size_at_end, tables
 from evaluation.errors import UserError
 from evaluation.graph import Graph
@@ -35,11 +35,6 @@ def write_sources(graph: Graph, plan: Plan, folder: Path) -> Tables:
     return made
 
 
-def compiler() -> str | None:
-    """The C compiler of this machine, None if there is none."""
-    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-
-
 class Program:
     """An emitted program, compiled and loaded."""
 
@@ -50,9 +45,7 @@ class Program:
             UserError: there is no compiler, or it rejects the sources.
         """
         self._graph, self._plan = graph, plan
-        cc = compiler()
-        if cc is None:
-            raise UserError("no C compiler (cc, gcc or clang) is installed; install one to build the program")
+        cc = require_compiler()
         library = folder / "network.so"
         sources = [str(folder / "network.c"), str(folder / "kernels.c")]
         command = [cc, *flags, "-DNETWORK_PROOF", "-shared", "-fPIC", "-o", str(library), *sources]

@@ -8,6 +8,7 @@ a byte that is written with the pattern's value. The stack is measured in the sa
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -70,7 +71,8 @@ class Proof:
     outside_bytes: int
     """Planned bytes of a frame outside the arena."""
     measured: Measured
-    sizes: Sizes
+    sizes: Sizes | None
+    """None where the tool `size` of the binutils is not installed."""
     agreement: float | None
     """Share of the first output's elements that equal the reference; None without a reference."""
     stack_bound_bytes: int | None = None
@@ -85,7 +87,8 @@ class Proof:
     def faults(self) -> tuple[str, ...]:
         """Violations of the plan, in words; empty for a program that uses exactly the planned memory."""
         found = self.measured
-        variables = self.sizes.bss_bytes + self.sizes.data_bytes
+        sizes = self.sizes
+        variables = None if sizes is None else sizes.bss_bytes + sizes.data_bytes
         checks = (
             (found.outputs_equal, "the outputs depend on what the arena held before"),
             (found.guards_intact, "memory next to the arena was written"),
@@ -98,7 +101,7 @@ class Proof:
                 f"the arena has {self.arena_bytes} bytes, its buffers end at {self.end_bytes}",
             ),
             (
-                variables == self.arena_bytes + self.outside_bytes,
+                variables in (None, self.arena_bytes + self.outside_bytes),
                 f"the program has {variables} bytes of variables, not only its arena",
             ),
             (
@@ -151,7 +154,7 @@ def prove(
         max((buffer.offset + buffer.size_bytes for buffer in inside), default=0),
         outside_bytes(plan),
         measured,
-        sizes(objects[:2], toolchain),
+        sizes(objects[:2], toolchain) if shutil.which(toolchain.size) else None,
         None if references is None else _agreement(graph, plan, measured.outputs, references),
         stack_bound_of(objects[:2], kernel_uses_of(made), toolchain) if bound_stack else None,
     )

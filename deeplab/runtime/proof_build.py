@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deeplab.runtime.program import FLAGS, compiler
+from deeplab.runtime.compilers import require_compiler
+from deeplab.runtime.program import FLAGS
 from deeplab.runtime.sources import PROGRAM
 from evaluation.errors import UserError
 
@@ -42,10 +43,7 @@ def native(flags: tuple[str, ...] = _OPTIMISED) -> Toolchain:
     Raises:
         UserError: none is installed.
     """
-    cc = compiler()
-    if cc is None:
-        raise UserError("no C compiler (cc, gcc or clang) is installed; install one to build the program")
-    return Toolchain(cc, flags)
+    return Toolchain(require_compiler(), flags)
 
 
 def cross(prefix: str, architecture: tuple[str, ...], emulator: str | None) -> Toolchain | None:

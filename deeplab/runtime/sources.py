@@ -15,7 +15,7 @@ from evaluation.kernels.headers import GENERATED
 
 SOURCES = Path(__file__).parent / "c"
 PROGRAM = SOURCES / "program"
-_RUN, _KERNELS = "program/run", "program/kernels.h"
+RUN, _KERNELS = "program/run", "program/kernels.h"
 
 
 def kernel_files() -> list[Path]:
@@ -49,7 +49,7 @@ def inlined(name: str, done: set[str]) -> str:
 def kernel_texts(parts: Sequence[str]) -> tuple[str, str]:
     """The texts of kernels.h and kernels.c with given parts of `c/`."""
     header, done = _header(parts)
-    sources = [inlined(name, done) for part in (_RUN, *parts) if (name := f"{part}.c") not in done]
+    sources = [inlined(name, done) for part in (RUN, *parts) if (name := f"{part}.c") not in done]
     pieces = ['#include "kernels.h"\n', *sources]
     return header, "\n".join(pieces)
 
@@ -65,12 +65,12 @@ def kernel_units(parts: Sequence[str]) -> dict[str, str]:
 
 def separate_units(parts: Sequence[str]) -> dict[str, str]:
     """Self-contained sources of all parts, by part, including those that others include; they cannot be linked."""
-    return {part: _unit(part)[0] for part in (_RUN, *parts)}
+    return {part: _unit(part)[0] for part in (RUN, *parts)}
 
 
 def _unit(part: str) -> tuple[str, set[str]]:
     """The source of one part, and the files inlined in it."""
-    header, done = _header(() if part == _RUN else (part,))
+    header, done = _header(() if part == RUN else (part,))
     return f"{header}\n{inlined(f'{part}.c', done)}", done
 
 

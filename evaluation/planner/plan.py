@@ -64,6 +64,19 @@ def plan(
     return best
 
 
+def plan_in_order(graph: Graph, target: Target = CAMERA) -> Plan:
+    """An untiled plan whose calls run in the graph's own order, each a section, for a run that is looked into.
+
+    Raises:
+        UserError: the graph cannot be planned.
+    """
+    _require_operators(graph)
+    graph = as_stored(graph, target.name)
+    made = Search(graph, target, 0.0).in_graph_order()
+    validate(made, graph, target.alignment_bytes, target.label_bytes)
+    return made
+
+
 def plan_sections(
     graph: Graph,
     choices: Sequence[SectionChoice],

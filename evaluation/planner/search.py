@@ -88,6 +88,13 @@ class Search:
         better, self._order_proven = least_peak(storage_graph)
         if max(untiled_live_bytes(better)) < max(untiled_live_bytes(storage_graph)):
             storage_graph = better
+        return self._whole(storage_graph)
+
+    def in_graph_order(self) -> Plan:
+        """The plan with every tensor whole, in the graph's own order."""
+        return self._whole(storage_graph_of(self._graph, self._target, self._calls))
+
+    def _whole(self, storage_graph: StorageGraph) -> Plan:
         choices = tuple(SectionChoice(index, index + 1, UNTILED) for index in range(len(storage_graph.calls)))
         return self._place(self.draft(storage_graph, choices))
 

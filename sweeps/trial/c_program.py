@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab.runtime.program import compiler, write_sources
+from deeplab.runtime.compilers import compiler
+from deeplab.runtime.program import write_sources
 from deeplab.runtime.proof import BrokenProgramError, prove, run_program
 from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
 from deeplab.runtime.sources import flat_name, kernel_units

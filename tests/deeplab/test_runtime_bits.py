@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from deeplab.runtime.agreement import agreements
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.emit import tables
-from deeplab.runtime.program import Program, compiler, write_sources
+from deeplab.runtime.program import Program, write_sources
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
 from evaluation.interpreter.packing import pack_rows

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from deeplab.runtime.bundle import SUMS, write_bundle
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.saved_plan import read_plan
 from evaluation.errors import UserError
 from evaluation.graph import read_tflite

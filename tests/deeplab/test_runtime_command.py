@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from deeplab.runtime import __main__ as command
-from deeplab.runtime import bench, clock, program
+from deeplab.runtime import bench, clock, compilers
 from deeplab.runtime.__main__ import DIFFERENT_STATUS, main
 from deeplab.runtime.agreement import agreements
 from deeplab.runtime.bundle import SUMS, write_bundle
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.inputs import random_input, read_inputs
-from deeplab.runtime.program import Program, compiler
+from deeplab.runtime.program import Program
 from evaluation.errors import USER_ERROR_STATUS
 from evaluation.graph import read_tflite, write_tflite
 from evaluation.planner import CAMERA, TFLM, plan
@@ -292,7 +293,7 @@ def test_a_damaged_plan_is_never_run(network, tmp_path, capsys):
 
 
 def test_without_a_compiler_the_sources_are_still_written(network, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(program, "compiler", lambda: None)
+    monkeypatch.setattr(compilers, "compiler", lambda: None)
     call(network, "--tiles", 2, "--out", tmp_path / "net")
     assert (tmp_path / "net" / "network.c").exists()
     capsys.readouterr()

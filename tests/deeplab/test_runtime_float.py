@@ -11,7 +11,8 @@ import pytest
 
 from deeplab.checkpoint import Checkpoint, load_checkpoint
 from deeplab.lowering import lower
-from deeplab.runtime.program import Program, compiler, write_sources
+from deeplab.runtime.compilers import compiler
+from deeplab.runtime.program import Program, write_sources
 from evaluation.errors import UserError
 from evaluation.graph import Graph, read_tflite
 from evaluation.interpreter import execute

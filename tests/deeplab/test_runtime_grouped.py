@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 from evaluation.kernels.descriptors import float32, int8, low_bit
 from evaluation.kernels.kernel import Kernel

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.sources import SOURCES
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C compiler (cc, gcc or clang)")

@@ -19,8 +19,9 @@ from weakref import finalize
 import numpy as np
 import pytest
 
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.emit import offset_and_size_at_end
-from deeplab.runtime.program import compiler, write_sources
+from deeplab.runtime.program import write_sources
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 from evaluation.interpreter import run_whole
 from evaluation.planner import plan

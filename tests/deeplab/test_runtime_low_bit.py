@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab.runtime.program import Program, compiler, write_sources
+from deeplab.runtime.compilers import compiler
+from deeplab.runtime.program import Program, write_sources
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 from evaluation.graph.regions import extent
 from evaluation.interpreter import run_whole

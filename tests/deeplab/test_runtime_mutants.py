@@ -2,7 +2,7 @@
 
 import pytest
 
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from evaluation.graph import write_tflite
 from tests.deeplab.mutants import Mutant, mutants, outcome
 from tests.deeplab.tiny_quantized import tiny_graph

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab.runtime.program import Program, compiler, write_sources
+from deeplab.runtime.compilers import compiler
+from deeplab.runtime.program import Program, write_sources
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Quantization, Tensor, read_tflite
 from evaluation.graph.shapes import window_outputs

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.sources import PROGRAM, SOURCES, kernel_files, kernel_texts, part_of
 
 PARTS = [part_of(path) for path in kernel_files()]

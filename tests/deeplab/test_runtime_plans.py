@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deeplab.runtime.program import Program, compiler, write_sources
+from deeplab.runtime.compilers import compiler
+from deeplab.runtime.program import Program, write_sources
 from evaluation.graph.regions import extent
 from evaluation.interpreter import execute
 from evaluation.interpreter.packing import pack_rows

@@ -5,8 +5,8 @@ import subprocess
 import pytest
 
 from benchmarks.c_program.__main__ import main
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.processes import Launcher
-from deeplab.runtime.program import compiler
 from evaluation.errors import UserError
 
 MEGABYTE = 1 << 20

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deeplab.runtime.program import Program, compiler, write_sources
+from deeplab.runtime.compilers import compiler
+from deeplab.runtime.program import Program, write_sources
 from deeplab.runtime.stack_host import kernel_uses_of
 from evaluation.graph import Graph, Quantization, Tensor
 from evaluation.interpreter import execute

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.proof import Proof, prove
 from deeplab.runtime.proof_build import Toolchain, native
 from evaluation.accuracy import to_network_size

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab.runtime.program import compiler, write_sources
+from deeplab.runtime.compilers import compiler
+from deeplab.runtime.program import write_sources
 from deeplab.runtime.proof import BrokenProgramError, run_program
 from deeplab.runtime.proof_build import Toolchain, linked, native, proof_objects
 from evaluation.graph import Graph, read_tflite

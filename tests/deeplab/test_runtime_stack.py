@@ -8,8 +8,9 @@ import pytest
 
 from benchmarks.c_program.stack_runs import VariantBuilder, variants
 from deeplab.runtime import proof_build
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.emit import tables
-from deeplab.runtime.program import compiler, write_sources
+from deeplab.runtime.program import write_sources
 from deeplab.runtime.proof import prove
 from deeplab.runtime.proof_build import Toolchain, native
 from deeplab.runtime.stack_assembly import UnknownStackError, functions_of

@@ -8,8 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.layers.weight_formats import bitmap, packed, relative_index
-from deeplab.runtime.program import compiler
 from deeplab.runtime.sources import SOURCES
 from evaluation.interpreter.packing import pack_rows, packed_bytes, unpack_rows
 from evaluation.kernels.constants import WeightFormat

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.sources import SOURCES
 from evaluation.errors import UserError
 from tests.deeplab.test_runtime_images import FUZZ, pixels_of

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from benchmarks.c_program import stack_proof
 from deeplab.compression import Compression
 from deeplab.pyfunc import NETWORK_FILE
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.proof import BrokenProgramError
 from evaluation.accuracy import Scores, bootstrap_interval, paired_difference_interval, to_network_size
 from evaluation.errors import UserError

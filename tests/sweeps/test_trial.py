@@ -10,7 +10,7 @@ from deeplab.compression import Compression
 from deeplab.pruning.channels import narrowed
 from deeplab.pruning.groups import channel_groups
 from deeplab.quantization import BitWidths
-from deeplab.runtime.program import compiler
+from deeplab.runtime.compilers import compiler
 from deeplab.sparsity import WeightSparsity
 from deeplab.spec import Aspp, AtrousBranch
 from evaluation.measurement import MemoryFigures
