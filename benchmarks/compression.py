@@ -202,12 +202,12 @@ def compress(
         (network,) = narrower(baseline, (row.saving,), Setting("memory", "repair", row.bits.weights, 1), ranking)
     tuning = FineTuning(row.tuning_steps, row.tuning_rate, "distill")
     if row.sparsity:
+        from deeplab.inference import sample_inputs
         from deeplab.pruning.importance import output_fisher
         from deeplab.pruning.optimal_brain_surgeon import prune_weights
         from deeplab.pruning.refit import PIXELS_PER_IMAGE
-        from deeplab.simulation import simulator
 
-        inputs = simulator(network.spec).sample_inputs(network, ranking, PIXELS_PER_IMAGE)
+        inputs = sample_inputs(network, ranking, PIXELS_PER_IMAGE)
         network = prune_weights(network, row.sparsity, ranking, inputs, output_fisher(network, ranking))
     held = row.sparsity is not None
     network = fine_tune(network, batches(images, _TUNING_BATCH, row.crop), tuning, teacher=baseline, hold_zeros=held)

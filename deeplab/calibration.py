@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.inference import observe
 from deeplab.layers import INPUT
 from deeplab.quantization import INPUT_SCALE, INPUT_ZERO_POINT, Range
-from deeplab.simulation import simulator
 
 
 def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
@@ -18,7 +18,7 @@ def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
         frames: uint8 (N, height, width, 3) at the network's size. A few dozen suffice; they need no labels, and must
             not be images that are scored.
     """
-    seen = simulator(checkpoint.spec).observe(checkpoint, frames)
+    seen = observe(checkpoint, frames)
     ranges = {
         name: Range(
             channel_low=np.min([low for low, _, _, _ in images], axis=0),

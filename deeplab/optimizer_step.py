@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.model import build, load_weights
 from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
-from deeplab.simulation import simulator
+from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
 
 VOID = 255
@@ -92,11 +94,36 @@ class Teacher:
     """Class probabilities of another network at the student's size, float32 (N, h, w, classes)."""
 
     def __init__(self, checkpoint: Checkpoint, height: int, width: int) -> None:
-        self.runner = simulator(checkpoint.spec.with_input_size(height, width))
-        self.checkpoint = Checkpoint(self.runner.spec, checkpoint.weights, checkpoint.notes)
+        self._model = _teaching_model(checkpoint.spec.with_input_size(height, width))
+        self._checkpoint = checkpoint
 
     def __call__(self, frames: np.ndarray) -> tf.Tensor:
-        return self.runner.probabilities(self.checkpoint, frames)
+        return self._model.probabilities(self._checkpoint, frames)
+
+
+class _TeachingModel:
+    """The model of a spec, traced once, whatever weights it is given."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self._spec, self._model = spec, build(spec)
+        self._loaded: Checkpoint | None = None
+        signature = [tf.TensorSpec((None, spec.input_height, spec.input_width, 3), tf.uint8)]
+        self._traced = tf.function(self._probabilities_of, input_signature=signature, autograph=False)
+
+    def probabilities(self, checkpoint: Checkpoint, frames: np.ndarray) -> tf.Tensor:
+        if checkpoint is not self._loaded:
+            load_weights(self._model, self._spec, checkpoint.weights)
+            self._loaded = checkpoint
+        return self._traced(frames)
+
+    def _probabilities_of(self, frames: tf.Tensor) -> tf.Tensor:
+        inputs = (tf.cast(frames, tf.float32) - FLOAT_INPUT_ZERO) * INPUT_SCALE
+        return tf.nn.softmax(self._model(inputs, training=False))
+
+
+@lru_cache(maxsize=2)
+def _teaching_model(spec: NetworkSpec) -> _TeachingModel:
+    return _TeachingModel(spec)
 
 
 def run_steps(

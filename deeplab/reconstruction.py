@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.inference import Walk
 from deeplab.layers import Layer, layers
 from deeplab.quantization import QuantizedNetwork
 from deeplab.quantization.adaround import AdaRoundOptions, LayerProblem, activated, adaround, response
 from deeplab.quantization.post_training import quantize_bias
-from deeplab.simulation import Walk, simulator
 from deeplab.spec import NetworkSpec
 
 EXACT_ENOUGH = 8
@@ -49,8 +49,7 @@ def reconstruct(
         options: of AdaRound, and the number of windows.
     """
     options = options or Reconstruction()
-    runner = simulator(checkpoint.spec)
-    exactly, roughly = Walk(runner, frames), Walk(runner, frames)
+    exactly, roughly = Walk(checkpoint, frames), Walk(network, frames)
     rounded = network
     for number, chain in enumerate(chains(checkpoint.spec)):
         source = chain[0].inputs[0]

@@ -1,22 +1,27 @@
-"""Scores of a network, float or quantized, on labelled images."""
+"""Scores of a network, float or quantized, on labelled images: those of its C program."""
 
 from __future__ import annotations
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.datasets import Dataset, Split
-from deeplab.quantization import QuantizedNetwork
-from deeplab.simulation import simulator
+from deeplab.inference import Network, Runner, runner_of
 from evaluation.accuracy import Scores, score_images
+from evaluation.graph.regions import extent
 
 
-def score(network: Checkpoint | QuantizedNetwork, dataset: Dataset, split: Split) -> Scores:
-    """Scores by the protocol of `evaluation.accuracy`, in the runtime's arithmetic; `split` is one of `dataset`."""
-    runner = simulator(network.spec)
+def score(network: Network, dataset: Dataset, split: Split) -> Scores:
+    """Scores of a network by its untiled program; `split` is one of `dataset`."""
+    return score_program(runner_of(network), dataset, split)
+
+
+def score_program(runner: Runner, dataset: Dataset, split: Split) -> Scores:
+    """Scores by the protocol of `evaluation.accuracy`; `split` is one of `dataset`."""
+    graph = runner.program.graph
+    rows, columns, _ = extent(graph.tensors[graph.inputs[0]])
     return score_images(
-        lambda images: runner.labels(network, images),
+        runner.labels,
         ((sample.image_id, sample.image, sample.label) for sample in split),
         len(dataset.class_names),
         dataset.void,
-        input_size=(network.spec.input_height, network.spec.input_width),
-        batch_size=runner.batch_size,
+        input_size=(rows, columns),
+        batch_size=runner.threads,
     )

@@ -15,11 +15,13 @@ import numpy as np
 
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FIXED_WEIGHT_BITS, Compression
+from deeplab.inference import Classifier
 from deeplab.quantization import QuantizedNetwork
-from deeplab.simulation import simulator
 from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Interval, Scores, paired_difference_interval
 
+_TOGETHER = 4
+"""Images whose probabilities are held at a time."""
 Part = Literal["backbone", "aspp", "decoder", "edges", "depthwise"]
 Kind = Literal["weights", "activations"]
 
@@ -201,14 +203,14 @@ def distances_to_float(
     checkpoint: Checkpoint, networks: Sequence[QuantizedNetwork], frames: np.ndarray
 ) -> list[Distance]:
     """The distance of each network from the float one, on frames uint8 (N, height, width, 3)."""
-    size = simulator(checkpoint.spec).batch_size
     divergence, changed = np.zeros(len(networks)), np.zeros(len(networks), np.int64)
-    for begin in range(0, len(frames), size):
-        batch = frames[begin : begin + size]
-        exact = _probabilities(checkpoint, batch)
+    reference, others = Classifier(checkpoint), [Classifier(network) for network in networks]
+    for begin in range(0, len(frames), _TOGETHER):
+        batch = frames[begin : begin + _TOGETHER]
+        exact = reference.probabilities(batch)
         labels = exact.argmax(axis=-1)
-        for index, network in enumerate(networks):
-            given = _probabilities(network, batch)
+        for index, other in enumerate(others):
+            given = other.probabilities(batch)
             divergence[index] += divergence_sum(exact, given)
             changed[index] += np.count_nonzero(given.argmax(axis=-1) != labels)
     pixels = len(frames) * checkpoint.spec.input_height * checkpoint.spec.input_width
@@ -225,7 +227,3 @@ def divergence_sum(exact: np.ndarray, given: np.ndarray) -> float:
     least = np.finfo(np.float32).tiny
     logs = np.log(np.maximum(exact, least)) - np.log(np.maximum(given, least))
     return float(np.sum(exact * logs, dtype=np.float64))
-
-
-def _probabilities(network: Checkpoint | QuantizedNetwork, frames: np.ndarray) -> np.ndarray:
-    return np.asarray(simulator(network.spec).probabilities(network, frames))

@@ -4,7 +4,7 @@ python -m benchmarks.search.throughput --candidates 260 --seeds 5
 
 1. Every candidate of the space is measured, which gives the whole front and its hypervolume.
 2. A loop as Optuna's manual shows it, with its multivariate TPE: one warm process that keeps its images and models,
-   and in it every candidate ranked, pruned, trained, quantized, scored and planned from the baseline on.
+   and in it every candidate ranked, pruned, trained, quantized, scored (by TensorFlow) and planned from the start.
 3. The same loop where which channels go is worked out once: its times are the loop's less those of working it out
    again, since the sampler is told the same either way.
 4. The loop with a memo from parameters to results, once plain and once on top of 3: less the times of the repeats.
@@ -190,13 +190,13 @@ def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: floa
     """The plain loop's trace, what it measured by name, and the traces of stronger baselines (see above)."""
     import optuna
 
-    from benchmarks.search.scored_trial import ScoringEvaluator
+    from benchmarks.search.scored_trial import LoopEvaluator
     from sweeps.storage.stage_cache import StageCache
     from sweeps.trial.context import open_context
 
     os.chdir(folder)
     config = load(folder, candidates, seed, 1)
-    evaluator, store = ScoringEvaluator(open_context(config)), Forgetful()
+    evaluator, store = LoopEvaluator(open_context(config)), Forgetful()
     evaluator.context.cache = StageCache(store)
     evaluator.prepare()
     space = config.space.space()

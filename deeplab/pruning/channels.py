@@ -41,8 +41,8 @@ def uniform_keep(rankings: Mapping[str, Ranking], sparsity: float) -> dict[str, 
 def prune_channels(checkpoint: Checkpoint, keep: Keep, inputs: Inputs | None = None) -> Checkpoint:
     """Remove all channels but those named; groups not named stay whole, and the order of channels is kept.
 
-    With `inputs` (`Simulator.sample_inputs`), the 1x1 convolutions that lose input channels are re-fitted by least
-    squares to give, from the channels left, their former outputs (He et al. 2017, section 3.1).
+    With `inputs` (`deeplab.inference.sample_inputs`), the 1x1 convolutions that lose input channels are re-fitted by
+    least squares to give, from the channels left, their former outputs (He et al. 2017, section 3.1).
     """
     if inputs is not None:
         checkpoint = refitted(checkpoint, keep, inputs)

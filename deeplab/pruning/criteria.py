@@ -30,7 +30,7 @@ def rank_channels(
         checkpoint: the trained network.
         criterion: the measure of a channel's cost.
         frames: uint8 (N, height, width, 3) at the network's size: where gradients are taken. They need no labels.
-        inputs: inputs of each convolution on them (`Simulator.sample_inputs`).
+        inputs: inputs of each convolution on them (`deeplab.inference.sample_inputs`).
         seed: of the classes that are drawn for the Fisher information.
         fisher: the Fisher information of the outputs, where it is known (`repair` takes it).
     """

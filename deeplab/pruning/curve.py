@@ -12,6 +12,7 @@ from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FLOAT_BITS
 from deeplab.finetuning import fine_tune
+from deeplab.inference import sample_inputs
 from deeplab.optimizer_step import Batches, FineTuning
 from deeplab.pruning.channel_budget import Planned, keep_for, pruning_path, reference_plans
 from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
@@ -19,7 +20,6 @@ from deeplab.pruning.criteria import Criterion, rank_channels
 from deeplab.pruning.ranking import Ranking
 from deeplab.pruning.refit import PIXELS_PER_IMAGE
 from deeplab.quantization import BitWidths, QuantizedNetwork, quantize
-from deeplab.simulation import simulator
 from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
@@ -98,7 +98,7 @@ def narrower(
     baseline: Checkpoint, savings: tuple[float, ...], setting: Setting, frames: np.ndarray
 ) -> Iterator[Checkpoint]:
     """The network less its channels for each saving, re-fitted and not trained on; arguments as for `curve`."""
-    inputs = simulator(baseline.spec).sample_inputs(baseline, frames, PIXELS_PER_IMAGE)
+    inputs = sample_inputs(baseline, frames, PIXELS_PER_IMAGE)
     rankings = rank_channels(baseline, setting.criterion, frames, inputs)
     planned = reference_plans(setting.bits, setting.tile_count)
     for keep in _kept(baseline.spec, rankings, planned, savings, setting):

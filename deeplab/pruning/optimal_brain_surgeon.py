@@ -15,10 +15,10 @@ import numpy as np
 from scipy.linalg import lapack, solve
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.inference import sample_inputs
 from deeplab.pruning.magnitude import largest
 from deeplab.pruning.ranking import Inputs
 from deeplab.pruning.refit import PIXELS_PER_IMAGE, ridge_of
-from deeplab.simulation import simulator
 from deeplab.sparsity import WeightSparsity
 
 PASSES = 4
@@ -38,15 +38,14 @@ def prune_weights(
         checkpoint: a trained network.
         sparsity: the share of each kernel that becomes 0, and its pattern.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed.
-        inputs: inputs of the network's convolutions on them (`Simulator.sample_inputs`, `PIXELS_PER_IMAGE`).
+        inputs: inputs of the network's convolutions on them (`deeplab.inference.sample_inputs`, `PIXELS_PER_IMAGE`).
         fisher: Fisher information of each convolution's outputs (`deeplab.pruning.importance.output_fisher`).
     """
-    runner = simulator(checkpoint.spec)
     weights = dict(checkpoint.weights)
     for name, density in sparsity.densities(checkpoint.spec).items():
         layer, kernel = name.removesuffix("/kernel"), checkpoint.weights[name][0, 0].astype(np.float64)
         present = Checkpoint(checkpoint.spec, weights, checkpoint.notes)
-        given = runner.sample_inputs(present, frames, PIXELS_PER_IMAGE, (layer,))[layer].astype(np.float64)
+        given = sample_inputs(present, frames, PIXELS_PER_IMAGE, (layer,))[layer].astype(np.float64)
         wanted = inputs[layer].astype(np.float64) @ kernel
         fit = LayerFit(given, wanted, kernel)
         passes = PASSES if sparsity.pattern == "magnitude" and density < 1.0 else 1

@@ -11,7 +11,7 @@ from deeplab.pruning.groups import kept_inputs
 from deeplab.pruning.ranking import Inputs
 
 PIXELS_PER_IMAGE = 256
-"""Pixels sampled of each image (`Simulator.sample_inputs`): enough for the covariance of a thousand channels."""
+"""Pixels sampled of each image (`deeplab.inference`): enough for the covariance of a thousand channels."""
 RIDGE = 1e-4
 """Ridge as a share of the mean variance of a channel: keeps the fit from directions the images hardly show."""
 

@@ -35,12 +35,12 @@ ROUND = (1, 1.5, 2, 3, 5, 7)
 BUDGETS = 8
 """About the number of budgets shown."""
 
-# Constant seconds of a trial on two idle cores, mostly TensorFlow's tracing and the C compiler, without the work that
-# grows with network and images: `stage_seconds` of trials of pareto.yaml, rounded.
-TRIAL_S = 5.0
+# Constant seconds of a trial on two idle cores, without the work that grows with network and images: quantization and
+# timing the program; TensorFlow's tracing, where it trains: `stage_seconds` of trials of pareto.yaml, rounded.
+TRIAL_S = 1.5
 PRUNING_S = 6.0
 ADAROUND_S = 15.0
-SCORINGS = 4.0
+SCORINGS = 2.0
 """Time to score a quantized network relative to the float one, about."""
 STEP = 3.0
 """Forward passes that a training step takes, about: gradients cost about two."""

@@ -101,7 +101,7 @@ def measure(context: Context, weight_bits: list[int], activation_bits: list[int]
     from deeplab.quantization import QuantizedNetwork
     from deeplab.sensitivity import lowerings, sensitivity
     from evaluation.planner import plan
-    from sweeps.trial.stages import compressed, scores
+    from sweeps.trial.stages import compressed, scores, shipped_as
 
     spec, config = context.baseline.spec, context.config
     start = context.with_fixed_bits(Compression(weight_bits=START_BITS, activation_bits=START_BITS))
@@ -122,7 +122,7 @@ def measure(context: Context, weight_bits: list[int], activation_bits: list[int]
         frames(context.images.search, spec.input_height, spec.input_width),
         quantized,
         memory_bytes,
-        lambda network: scores(network, context, "search"),
+        lambda network: scores(shipped_as(network, tile_count, context), context, "search"),
     )
 
 

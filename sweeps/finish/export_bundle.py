@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from deeplab.lowering import lower
+from deeplab.inference import Network
 from deeplab.pyfunc import NETWORK_FILE, load_network
 from deeplab.runtime.bundle import check_folder, write_bundle
 from deeplab.tflite_export import TFLITE_FILE, to_tflite
@@ -30,7 +30,7 @@ from sweeps.finish.study_settings import settings_of
 from sweeps.inputs.fingerprints import require_same_inputs
 from sweeps.trial.c_program import PROOF_IMAGES, execution
 from sweeps.trial.context import Context, open_context
-from sweeps.trial.stages import Network, compressed, plan_of
+from sweeps.trial.stages import Shipped, compressed, shipped_as
 
 TFLM_FILE = "network-tflm.tflite"
 LABELS_FILE = "labels.txt"
@@ -71,8 +71,8 @@ def export_trial(
     if kept is None:
         require_same_inputs(record, trial, context.fingerprints)
     network = compressed(candidate.compression, context) if kept is None else _loaded(kept)
-    graph = lower(network, context.config.study)
-    plan = plan_of(graph, candidate.tile_count, context)
+    made = shipped_as(network, candidate.tile_count, context)
+    graph, plan = made.graph, made.plan
     promised = trial.measured.memory
     if (plan.arena_bytes, plan.weights_bytes) != (promised.arena_bytes, promised.weights_bytes):
         raise UserError(
@@ -83,7 +83,7 @@ def export_trial(
     files, refusals = _other_formats(graph)
     names = record.data.class_names if record.data else ()
     files[LABELS_FILE] = "".join(f"{' '.join(name.split())}\n" for name in names).encode()  # one line per name
-    seen = execution(network, graph, plan, context) if check else "it was not asked for (--no-check)"
+    seen = execution(made, context) if check else "it was not asked for (--no-check)"
     card = model_card(record, trial, sorted(files), refusals, seen if isinstance(seen, Execution) else None)
     write_bundle(graph, plan, out, files | {CARD_FILE: card.encode()})
     console.print(f"{trial.label} ({trial.name}), written to {out}:")
@@ -100,7 +100,7 @@ def export_trial(
         return _report_unchecked(console, record, trial, str(seen))
     same = _report(console, record, trial, seen)
     if TFLITE_FILE in files:
-        _report_tflite(console, network, context, files[TFLITE_FILE])
+        _report_tflite(console, made, context, files[TFLITE_FILE])
     return (0 if same else DIFFERENT_STATUS) if seen.holds else EXCEEDS_PLAN_STATUS
 
 
@@ -181,17 +181,14 @@ def _report(console: Console, record: StudyRecord, trial: Trial, seen: Execution
     return same
 
 
-def _report_tflite(console: Console, network: Network, context: Context, content: bytes) -> None:
-    """Print the share of LiteRT's labels that equal those of the simulated quantization; its fast kernels round
-    otherwise."""
+def _report_tflite(console: Console, made: Shipped, context: Context, content: bytes) -> None:
+    """Print the share of LiteRT's labels that equal those of the C program; its fast kernels round otherwise."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    from deeplab.simulation import simulator
-
-    spec, images = network.spec, context.images.search
+    spec, images = made.network.spec, context.images.search
     count = min(PROOF_IMAGES, len(images))
     frames = np.stack([to_network_size(images.image(i), spec.input_height, spec.input_width) for i in range(count)])
-    wanted = simulator(spec).labels(network, frames)
+    wanted = made.runner.labels(frames)
     try:
         interpreter = Interpreter(
             model_content=content,

@@ -2,80 +2,60 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from deeplab.runtime.compilers import compiler
-from deeplab.runtime.program import write_sources
-from deeplab.runtime.proof import BrokenProgramError, prove, run_program
-from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
-from deeplab.runtime.sources import flat_name, kernel_units
+from deeplab.inference import Runner
+from deeplab.runtime.proof import BrokenProgramError, prove
+from deeplab.runtime.proof_build import Toolchain, compiled, native
 from deeplab.runtime.stack_builds import described
 from deeplab.runtime.stack_host import SUFFIX, compiled_with_stack, macros
-from deeplab.simulation import simulator
 from evaluation.accuracy import to_network_size
 from evaluation.graph import Graph
-from evaluation.interpreter.whole import as_input
 from evaluation.measurement import Execution, Latency
-from evaluation.planner import Plan
 from sweeps.storage.stage_cache import StageCache
 from sweeps.trial.context import Context
-from sweeps.trial.stages import Network, plan_of
+from sweeps.trial.stages import Shipped, plan_of
 
 PROOF_IMAGES = 16
 """Number of search images on which the program of a point of the front is run."""
 _KERNEL_FLAGS = ("-DNETWORK_PROOF", "-ffunction-sections")
 _ROUNDS, _RUNS = 3, 3
 """Alternations between the two timed programs, and runs in each."""
-NO_COMPILER = "no C compiler (cc, gcc or clang) was installed"
 
 
-def latency(network: Network, graph: Graph, planned: Plan, context: Context) -> Latency | None:
-    """Time of one image in the planned program and in the untiled program of the same network; None without a C
-    compiler.
+def latency(candidate: Shipped, context: Context) -> Latency:
+    """Time of one image in a candidate's program and in the untiled program of the same network.
 
     Raises:
-        UserError: the C program has no kernel for an operator of the graph.
-        BrokenProgramError: a program crashed or did not end.
+        UserError: there is no C compiler.
     """
-    if compiler() is None:
-        return None
-    frame = as_input(graph, _frame(graph, context, 0))
-    untiled = plan_of(graph, 1, context)
-    plans = {"program": planned, "untiled": untiled}
-    if planned.steps == untiled.steps:
-        del plans["untiled"]
-    toolchain = native()
-    with tempfile.TemporaryDirectory() as folder:
-        programs = {}
-        for name, made in plans.items():
-            sources = Path(folder) / name
-            kernels = _kernels(write_sources(graph, made, sources).parts, sources, toolchain, context.cache)
-            objects = proof_objects(sources, toolchain, kernels=kernels)
-            programs[name] = linked(objects, sources / "program", toolchain)
-        least = dict.fromkeys(programs, float("inf"))
-        for _ in range(_ROUNDS):
-            for name, program in programs.items():
-                times = run_program(program, [frame], toolchain, runs=_RUNS).latencies_ms
-                least[name] = min(least[name], *times)
-    return Latency(least["program"], least.get("untiled", least["program"]))
+    untiled = plan_of(candidate.graph, 1, context)
+    programs = {"program": candidate.runner.program}
+    if candidate.plan.steps != untiled.steps:
+        programs["untiled"] = Runner(candidate.graph, untiled).program
+    frame = _frame(candidate.graph, context, 0)
+    least = dict.fromkeys(programs, float("inf"))
+    for _ in range(_ROUNDS):
+        for name, program in programs.items():
+            times = [program.seconds(frame) for _ in range(_RUNS + 1)][1:]
+            least[name] = min(least[name], *times)
+    milliseconds = {name: 1e3 * seconds for name, seconds in least.items()}
+    return Latency(milliseconds["program"], milliseconds.get("untiled", milliseconds["program"]))
 
 
-def execution(network: Network, graph: Graph, planned: Plan, context: Context) -> Execution | str:
-    """Run the candidate's program on search images and compare its labels with those of the simulated quantization.
-    Returns the reason if it was not run.
+def execution(candidate: Shipped, context: Context) -> Execution:
+    """Compile the program as it is exported, run it on search images, and compare its labels with those that were
+    scored.
 
     The `Execution` of a program that crashes or does not end says how it ended.
     """
-    if compiler() is None:
-        return NO_COMPILER
+    graph, planned = candidate.graph, candidate.plan
     count = min(PROOF_IMAGES, len(context.images.search))
     frames = [_frame(graph, context, index) for index in range(count)]
-    labels = simulator(network.spec).labels(network, np.stack(frames))
+    labels = candidate.runner.labels(frames)
     try:
         with tempfile.TemporaryDirectory() as folder:
             toolchain = native()
@@ -110,20 +90,6 @@ def execution(network: Network, graph: Graph, planned: Plan, context: Context) -
         stack_bound_bytes=proof.stack_bound_bytes,
         milliseconds=min(seen.latencies_ms),
     )
-
-
-def _kernels(parts: list[str], folder: Path, toolchain: Toolchain, cache: StageCache) -> list[Path]:
-    """Object files of the kernels, compiled in parallel; each is compiled once in a study and shared by its
-    networks."""
-
-    def compile_unit(part: str, text: str) -> Path:
-        source = folder / f"unit_{flat_name(part)}.c"
-        source.write_text(text)
-        return _compiled_once(source, text, toolchain, cache)
-
-    longest_first = sorted(kernel_units(parts).items(), key=lambda unit: -len(unit[1]))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(compile_unit, *zip(*longest_first, strict=True)))
 
 
 def _with_header(source: Path) -> str:

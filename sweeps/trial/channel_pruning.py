@@ -18,6 +18,7 @@ from deeplab.pruning.criteria import rank_channels
 from deeplab.pruning.ranking import Ranking
 from deeplab.spec import NetworkSpec
 from evaluation.json_codec import from_json, to_json
+from sweeps.trial.baseline import baseline_fisher, baseline_inputs
 from sweeps.trial.context import Context
 
 _Rankings = dict[str, Ranking]
@@ -81,8 +82,8 @@ def _ranking_parts(context: Context) -> dict[str, Any]:
 def _rankings(context: Context) -> dict[str, Ranking]:
     def compute() -> dict[str, Ranking]:
         criterion, seed = context.config.channels.criterion, context.config.seed
-        fisher = context.baseline_fisher if criterion == "repair" else None
-        frames, inputs = context.calibration_frames, context.baseline_inputs
+        fisher = baseline_fisher(context) if criterion == "repair" else None
+        frames, inputs = context.calibration_frames, baseline_inputs(context)
         return rank_channels(context.baseline, criterion, frames, inputs, seed, fisher)
 
     return context.cache.cached(

@@ -17,9 +17,6 @@ from deeplab.compression import FIXED_WEIGHT_BITS, Compression
 from deeplab.datasets import Sample, Split
 from deeplab.datasets.part import Kept
 from deeplab.image_windows import Read, TrainingBatches, frames, read
-from deeplab.pruning.importance import output_fisher
-from deeplab.pruning.refit import PIXELS_PER_IMAGE
-from deeplab.simulation import simulator
 from evaluation.json_codec import from_json, to_json
 from evaluation.planner import Target, load_target
 from sweeps.config.schema import SweepConfig
@@ -44,6 +41,8 @@ class Context:
     cache: StageCache
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time in seconds by stage, of the running trial."""
+    statistics: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    """Statistics of the baseline by kind and layer, see `sweeps.trial.baseline`."""
 
     def with_fixed_bits(self, compression: Compression) -> Compression:
         """The compression with the bit-widths that the configuration fixes, where it has none of its own."""
@@ -105,17 +104,6 @@ class Context:
             _read_bytes,
             _parse_read,
         )
-
-    @cached_property
-    def baseline_inputs(self) -> dict[str, np.ndarray]:
-        """Sampled inputs of the baseline's convolutions on the calibration images, by layer."""
-        runner = simulator(self.baseline.spec)
-        return runner.sample_inputs(self.baseline, self.calibration_frames, PIXELS_PER_IMAGE)
-
-    @cached_property
-    def baseline_fisher(self) -> dict[str, np.ndarray]:
-        """Fisher information of the outputs of the baseline's convolutions on the calibration images, by layer."""
-        return output_fisher(self.baseline, self.calibration_frames, self.config.seed)
 
     @cached_property
     def search(self) -> Split:

@@ -18,14 +18,15 @@ import numpy as np
 
 from deeplab.datasets.palette import palette
 from deeplab.datasets.part import Kept, spread
+from deeplab.inference import runner_of
 from deeplab.lowering import lower
 from deeplab.pyfunc import NETWORK_FILE, saved_network
-from deeplab.scoring import score
-from deeplab.simulation import simulator
+from deeplab.scoring import score, score_program
 from deeplab.tflite_export import TFLITE_FILE, to_tflite
 from evaluation.accuracy import Scores, to_label_size, to_network_size
 from evaluation.errors import UserError
 from evaluation.graph import Graph
+from evaluation.graph.regions import extent
 from evaluation.measurement import Cost, Execution, Measurement, MemoryFigures
 from evaluation.other_runtimes import survey
 from evaluation.planner import Plan
@@ -37,14 +38,14 @@ from sweeps.trial.channel_pruning import prepare_channel_pruning, pruned_spec
 from sweeps.trial.context import Context
 from sweeps.trial.screening import InterimCheck
 from sweeps.trial.stages import (
-    Network,
+    Shipped,
+    check_arena,
     compressed,
-    label_agreement,
     parameters,
-    plan_of,
     planned,
     scores,
     scores_until,
+    shipped,
 )
 
 TIMED_IMAGES = 8
@@ -84,40 +85,36 @@ class NetworkEvaluator:
     def evaluate(self, candidate: Candidate, check: InterimCheck = lambda *_: None) -> Measurement | Early:
         """Measure a candidate on the search images; `check` may end it at an interim check of its scores."""
         self.context.seconds = {}
-        network = compressed(candidate.compression, self.context)
+        found = shipped(candidate.compression, candidate.tile_count, self.context)
         with self.context.timed("score"):
-            on_search = scores_until(network, self.context, "search", check)
+            on_search = scores_until(found, self.context, "search", check)
         if isinstance(on_search, Early):
             return on_search
-        graph = lower(network, self.context.config.study)
-        with self.context.timed("plan"):
-            made = plan_of(graph, candidate.tile_count, self.context)
-        with self.context.timed("agreement"):
-            agreement = label_agreement(network, graph, made, self.context)
+        with self.context.timed("arena"):
+            check_arena(found, self.context)
         with self.context.timed("latency"):
-            latency = programs.latency(network, graph, made, self.context)
+            latency = programs.latency(found, self.context)
         return Measurement(
             scores=on_search,
-            memory=MemoryFigures.of_plan(made),
-            cost=Cost(made.macs, made.mac_overhead, parameters(network)),
-            label_agreement=agreement,
+            memory=MemoryFigures.of_plan(found.plan),
+            cost=Cost(found.plan.macs, found.plan.mac_overhead, parameters(found.network)),
             latency=latency,
             stage_seconds=dict(self.context.seconds),
         )
 
     def outline(self, candidate: Candidate) -> Measurement:
-        """Scores, memory and cost of a candidate, without label agreement and latency."""
-        network, _, made = self._shipped(candidate)
-        cost = Cost(made.macs, made.mac_overhead, parameters(network))
-        return Measurement(scores(network, self.context, "search"), MemoryFigures.of_plan(made), cost)
+        """Scores, memory and cost of a candidate, without latency."""
+        found = self._shipped(candidate)
+        cost = Cost(found.plan.macs, found.plan.mac_overhead, parameters(found.network))
+        return Measurement(scores(found, self.context, "search"), MemoryFigures.of_plan(found.plan), cost)
 
     def held_out(self, candidate: Candidate) -> Scores:
         """Scores on the held-out images, for the final front only."""
-        return scores(compressed(candidate.compression, self.context), self.context, "heldout")
+        return scores(self._shipped(candidate), self.context, "heldout")
 
     def execution(self, candidate: Candidate) -> Execution | str:
         """Emit, compile and run the candidate's C program; returns the reason if it was not run."""
-        return programs.execution(*self._shipped(candidate), self.context)
+        return programs.execution(self._shipped(candidate), self.context)
 
     def other_runtimes(self, candidate: Candidate) -> OtherRuntimes:
         """Memory that LiteRT and TFLM use for the candidate's network, each measured in a process of its own."""
@@ -140,14 +137,11 @@ class NetworkEvaluator:
 
     def network_of(self, candidate: Candidate) -> tuple[Graph, Plan]:
         """The integer graph of the candidate's network, and its plan."""
-        _, graph, made = self._shipped(candidate)
-        return graph, made
+        found = self._shipped(candidate)
+        return found.graph, found.plan
 
-    def _shipped(self, candidate: Candidate) -> tuple[Network, Graph, Plan]:
-        """The candidate's network, its graph, and the graph's plan."""
-        network = compressed(candidate.compression, self.context)
-        graph = lower(network, self.context.config.study)
-        return network, graph, plan_of(graph, candidate.tile_count, self.context)
+    def _shipped(self, candidate: Candidate) -> Shipped:
+        return shipped(candidate.compression, candidate.tile_count, self.context)
 
     def import_check(self) -> Scores:
         """Scores of the float network on `config.import_check.split`."""
@@ -160,9 +154,10 @@ class NetworkEvaluator:
         costs such as tracing."""
         some = spread(self.context.images.search, TIMED_IMAGES)
         few = Kept(some, list(some))
-        score(self.context.baseline, self.context.images.dataset, few)
+        runner = runner_of(self.context.baseline)
+        score_program(runner, self.context.images.dataset, few)
         begun = time.perf_counter()
-        score(self.context.baseline, self.context.images.dataset, few)
+        score_program(runner, self.context.images.dataset, few)
         return (time.perf_counter() - begun) / len(few)
 
     def describe(self) -> DataSet:
@@ -186,8 +181,8 @@ class NetworkEvaluator:
 
     def overlay(self, candidate: Candidate, image_index: int) -> np.ndarray:
         """The candidate's predicted classes for one search image, uint8 (H, W) at the label's size."""
-        network = compressed(candidate.compression, self.context)
+        found = self._shipped(candidate)
         sample = self.context.images.search.sample(image_index)
-        spec = network.spec
-        frame = to_network_size(sample.image, spec.input_height, spec.input_width)
-        return to_label_size(simulator(spec).labels(network, frame[None])[0], *sample.label.shape)
+        rows, columns, _ = extent(found.graph.tensors[found.graph.inputs[0]])
+        frame = to_network_size(sample.image, rows, columns)
+        return to_label_size(found.runner.program.labels(frame), *sample.label.shape)

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from rich.console import Console
 
+from deeplab.runtime.kernel_library import kernel_library
 from evaluation.errors import UserError
 from evaluation.planner import load_target
 from sweeps.config.load import check_files
@@ -34,6 +35,7 @@ def check_inputs(config: SweepConfig, console: Console | None = None) -> Inputs:
     check_files(config)
     if config.search.sampler == "gp" and find_spec("torch") is None:
         raise UserError("search.sampler: gp needs PyTorch, which is not installed; pip install torch, or choose ehvi")
+    kernel_library().load(())  # a compiler that is missing or fails is told now
     target = load_target(config.target)
     baseline, images = open_inputs(config)
     check_levels(config, baseline, target)

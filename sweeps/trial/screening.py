@@ -172,10 +172,9 @@ def pruning_reason(bound: Bound | None, early: Early | None) -> str | None:
     return None
 
 
-def interim_checks(images: int, batch: int) -> list[int]:
-    """Numbers of images at which interim checks are made: whole batches, so that the batch of an image does not depend
-    on the checks."""
-    ends = {-(-max(LEAST_SCORED, round(share * images)) // batch) * batch for share in INTERIM_SHARES}
+def interim_checks(images: int) -> list[int]:
+    """Numbers of images at which interim checks are made."""
+    ends = {max(LEAST_SCORED, round(share * images)) for share in INTERIM_SHARES}
     return sorted(end for end in ends if end < images)
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import itertools
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -17,31 +17,56 @@ from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
 from deeplab.compression import Compression
 from deeplab.datasets import Split
 from deeplab.datasets.part import DatasetPart
-from deeplab.finetuning import FineTuning, fine_tune
-from deeplab.lowering import lower_untrained
+from deeplab.inference import Network, Runner
+from deeplab.lowering import lower, lower_untrained
 from deeplab.pruning.channels import prune_channels
-from deeplab.pruning.optimal_brain_surgeon import prune_weights
 from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, quantize
 from deeplab.quantization.adaround import AdaRoundOptions
 from deeplab.quantization.equalisation import equalize
 from deeplab.quantization.file import network_bytes, parse_network
 from deeplab.reconstruction import EXACT_ENOUGH, Reconstruction, reconstruct
-from deeplab.scoring import score
-from deeplab.simulation import simulator
+from deeplab.runtime.loaded_program import arena_faults
+from deeplab.runtime.proof import BrokenProgramError
+from deeplab.scoring import score_program
 from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores, to_network_size
 from evaluation.graph import Graph
-from evaluation.interpreter import execute
+from evaluation.graph.regions import extent
 from evaluation.json_codec import from_json, to_json
 from evaluation.planner import Plan
 from reports.record import Early
 from sweeps.storage.stage_cache import digest
+from sweeps.trial.baseline import baseline_fisher, baseline_inputs
 from sweeps.trial.channel_pruning import channel_pruning_parts, channels_left
 from sweeps.trial.context import Context
 from sweeps.trial.plan_cache import cached_plan
 from sweeps.trial.screening import InterimCheck, interim_checks
 
-Network = Checkpoint | QuantizedNetwork
+
+@dataclass(frozen=True)
+class Shipped:
+    """A candidate as it is shipped: its network, the graph of that, and its plan."""
+
+    network: Network
+    graph: Graph
+    plan: Plan
+
+    @cached_property
+    def runner(self) -> Runner:
+        """Its program, in the planned arena."""
+        return Runner(self.graph, self.plan)
+
+
+def shipped(compression: Compression, tile_count: int, context: Context) -> Shipped:
+    """A candidate's network, graph and plan."""
+    return shipped_as(compressed(compression, context), tile_count, context)
+
+
+def shipped_as(network: Network, tile_count: int, context: Context) -> Shipped:
+    """The graph and the plan of a network."""
+    graph = lower(network, context.config.study)
+    with context.timed("plan"):
+        return Shipped(network, graph, plan_of(graph, tile_count, context))
 
 
 def compressed(compression: Compression, context: Context) -> Network:
@@ -125,13 +150,17 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
 
 
 def _prune(compression: Compression, context: Context) -> Checkpoint:
+    # These load TensorFlow: seconds, for those who prune.
+    from deeplab.finetuning import FineTuning, fine_tune
+    from deeplab.pruning.optimal_brain_surgeon import prune_weights
+
     options, baseline = context.config.finetune, context.baseline
     tuning = FineTuning(options.steps, options.learning_rate, options.loss)
     if sparsity := compression.weight_sparsity:
-        inputs, fisher = context.baseline_inputs, context.baseline_fisher
+        inputs, fisher = baseline_inputs(context), baseline_fisher(context)
         sparse = prune_weights(baseline, sparsity, context.calibration_frames, inputs, fisher)
         return fine_tune(sparse, context.batches, tuning, teacher=baseline, hold_zeros=True)
-    narrow = prune_channels(baseline, channels_left(compression, context), context.baseline_inputs)
+    narrow = prune_channels(baseline, channels_left(compression, context), baseline_inputs(context))
     return fine_tune(narrow, context.batches, tuning, teacher=baseline)
 
 
@@ -146,21 +175,21 @@ def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
     )
 
 
-def scores(network: Network, context: Context, use: str) -> Scores:
-    """Scores of a network on the images of one use, `search` or `heldout`."""
-    found = scores_until(network, context, use, lambda *_: None)
+def scores(candidate: Shipped, context: Context, use: str) -> Scores:
+    """Scores of a candidate on the images of one use, `search` or `heldout`."""
+    found = scores_until(candidate, context, use, lambda *_: None)
     assert not isinstance(found, Early), "nothing stops it"
     return found
 
 
-def scores_until(network: Network, context: Context, use: str, check: InterimCheck) -> Scores | Early:
-    """Scores of a network with interim checks, one of which may end it. Each part is cached, so that scoring an ended
+def scores_until(candidate: Shipped, context: Context, use: str, check: InterimCheck) -> Scores | Early:
+    """Scores of a candidate with interim checks, one of which may end it. Each part is cached, so that scoring an ended
     network again continues there."""
     split: Split = getattr(context.images, use)
     whole: Scores | None = None
-    ends = [*interim_checks(len(split), simulator(network.spec).batch_size), len(split)]
+    ends = [*interim_checks(len(split)), len(split)]
     for start, end in itertools.pairwise([0, *ends]):
-        part = _part_scores(network, context, use, start, end)
+        part = _part_scores(candidate, context, use, start, end)
         whole = part if whole is None else whole.merge(part)
         if end < len(split) and (early := check(whole, len(split))) is not None:
             return early
@@ -168,12 +197,14 @@ def scores_until(network: Network, context: Context, use: str, check: InterimChe
     return whole
 
 
-def _part_scores(network: Network, context: Context, use: str, start: int, end: int) -> Scores:
-    parts = {"network": _identity(network), "images": context.fingerprints[use], "part": [start, end]}
+def _part_scores(candidate: Shipped, context: Context, use: str, start: int, end: int) -> Scores:
+    parts = {"network": _identity(candidate.network), "images": context.fingerprints[use], "part": [start, end]}
     found: Scores = context.cache.cached(
         "score",
         parts,
-        lambda: score(network, context.images.dataset, DatasetPart(getattr(context, use), range(start, end))),
+        lambda: score_program(
+            candidate.runner, context.images.dataset, DatasetPart(getattr(context, use), range(start, end))
+        ),
         partial(to_json, Scores),
         partial(from_json, Scores),
     )
@@ -190,15 +221,17 @@ def plan_of(graph: Graph, tile_count: int, context: Context) -> Plan:
     return cached_plan(graph, tile_count, context.target, context.config.max_mac_overhead, context.cache)
 
 
-def label_agreement(network: Network, graph: Graph, planned: Plan, context: Context) -> float:
-    """Share of one search image's label pixels on which the simulated quantization and the plan's execution agree.
+def check_arena(candidate: Shipped, context: Context) -> None:
+    """Run a candidate's program on one search image with two patterns in its arena and the guards around it.
 
-    The plan really runs here, tile by tile in an arena of exactly its size, in the runtime's integer arithmetic.
+    Raises:
+        BrokenProgramError: it does not use its arena to the last planned byte, writes outside of it, or its labels
+            depend on what the arena held before.
     """
-    spec = network.spec
-    frame = to_network_size(context.images.search.image(0), spec.input_height, spec.input_width)
-    executed = execute(graph, planned, frame).output[0]
-    return float(np.mean(executed == simulator(spec).labels(network, frame[None])[0]))
+    rows, columns, _ = extent(candidate.graph.tensors[candidate.graph.inputs[0]])
+    frame = to_network_size(context.images.search.image(0), rows, columns)
+    if faults := arena_faults(candidate.plan, candidate.runner.program.arena_use(frame)):
+        raise BrokenProgramError(f"the program is not within its plan: {'; '.join(faults)}")
 
 
 def _identity(network: Network) -> str:

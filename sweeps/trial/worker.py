@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from threadpoolctl import threadpool_limits
 
+from deeplab.threads import VARIABLE
 from sweeps.code import stage_code
 from sweeps.config.schema import SweepConfig
 from sweeps.trial.evaluator import OpenEvaluator
@@ -23,7 +24,7 @@ def open_worker(
     """
     # More threads than cores, over all workers, are slower.
     threads = config.search.threads or max(1, (os.cpu_count() or 1) // config.search.workers)
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ[VARIABLE] = str(threads)
     stage_code.running()  # later changes of source files are noticed
     evaluator = open_evaluator(config)
     threadpool_limits(threads, user_api="blas")  # after loading, so that it covers the evaluator's libraries

@@ -5,10 +5,10 @@ import pytest
 
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
+from deeplab.inference import labels, probabilities
 from deeplab.layers import LOGITS, layers
 from deeplab.quantization import BitWidths, quantize
 from deeplab.quantization.equalisation import equalize
-from deeplab.simulation import simulator
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,11 @@ def uneven(checkpoint):
 
 
 def test_the_network_computes_the_same(checkpoint, uneven, images):
-    runner = simulator(checkpoint.spec)
     for network in (checkpoint, uneven):
         equal = equalize(network, calibrate(network, images))
         assert any((equal.weights[name] != array).any() for name, array in network.weights.items())
-        exact = runner.probabilities(network, images).numpy()
-        np.testing.assert_allclose(runner.probabilities(equal, images).numpy(), exact, atol=2e-4)
+        exact = probabilities(network, images)
+        np.testing.assert_allclose(probabilities(equal, images), exact, atol=2e-4)
         np.testing.assert_array_equal(equal.weights[f"{LOGITS}/bias"], network.weights[f"{LOGITS}/bias"])
 
 
@@ -72,16 +71,14 @@ def test_the_clamp_of_relu6_stays_where_it_was(clamped, images):
             np.testing.assert_allclose(
                 after[layer.name].channel_mean[clamps], before[layer.name].channel_mean[clamps], rtol=1e-3, atol=1e-4
             )
-    runner = simulator(clamped.spec)
-    exact = runner.probabilities(clamped, images).numpy()
-    np.testing.assert_allclose(runner.probabilities(equal, images).numpy(), exact, atol=1e-3)
+    exact = probabilities(clamped, images)
+    np.testing.assert_allclose(probabilities(equal, images), exact, atol=1e-3)
 
 
 def test_a_badly_scaled_network_loses_less_to_rounding(uneven, images):
-    runner = simulator(uneven.spec)
-    exact = runner.labels(uneven, images)
+    exact = labels(uneven, images)
     agreement = []
     for network in (uneven, equalize(uneven, calibrate(uneven, images))):
         quantized = quantize(network, calibrate(network, images), BitWidths(8, 4))
-        agreement.append((runner.labels(quantized, images) == exact).mean())
+        agreement.append((labels(quantized, images) == exact).mean())
     assert agreement[1] > agreement[0]

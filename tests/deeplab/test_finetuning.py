@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from deeplab import inference
 from deeplab.finetuning import VOID, FineTuning, fine_tune
 from deeplab.pruning.channels import prune_channels, uniform_keep
 from deeplab.pruning.ranking import weight_rankings
-from deeplab.simulation import simulator
 from deeplab.sparsity import WeightSparsity
 from deeplab.tensorflow import tf
 from tests.deeplab.tiny import cut
@@ -20,7 +20,7 @@ def labels(images):
 
 
 def _accuracy(network, images, labels):
-    return (simulator(network.spec).labels(network, images) == labels).mean()
+    return (inference.labels(network, images) == labels).mean()
 
 
 def test_labels_are_learnt(checkpoint, images, labels):
@@ -31,7 +31,7 @@ def test_labels_are_learnt(checkpoint, images, labels):
 
 def test_a_pruned_network_learns_its_teacher_without_labels(checkpoint, images):
     student = prune_channels(checkpoint, uniform_keep(weight_rankings(checkpoint), 0.4))
-    target = simulator(checkpoint.spec).labels(checkpoint, images)
+    target = inference.labels(checkpoint, images)
     tuned = fine_tune(student, lambda step: (images, None), FineTuning(40, 3e-3, "distill"), teacher=checkpoint)
     assert tuned.spec == student.spec
     assert _accuracy(tuned, images, target) > _accuracy(student, images, target) + 0.1

@@ -5,9 +5,8 @@ import pytest
 
 from deeplab.datasets import open_dataset
 from deeplab.importing import import_tflite
-from deeplab.simulation import simulator
+from deeplab.scoring import score
 from deeplab.spec import mobilenet_v2_deeplab
-from evaluation.accuracy import score_images
 from evaluation.errors import UserError
 
 # Parameters, tap and score of each file's float network as its SOURCE.txt states them.
@@ -41,20 +40,8 @@ def _miou(shared, name):
         dataset = open_dataset("camvid", shared("data/camvid"))
     else:
         dataset = open_dataset("voc", shared("data/voc2012_subset"))
-    spec, runner = checkpoint.spec, simulator(checkpoint.spec)
-    dataset.split("val" if "camvid" in name else "all")
-    scores = score_images(
-        lambda images: runner.labels(checkpoint, images),
-        (
-            (sample.image_id, sample.image, sample.label)
-            for sample in dataset.split("val" if "camvid" in name else "all")
-        ),
-        spec.classes,
-        dataset.void,
-        input_size=(spec.input_height, spec.input_width),
-        batch_size=runner.batch_size,
-    )
-    return scores.miou
+    split = dataset.split("val" if "camvid" in name else "all")
+    return score(checkpoint, dataset, split).miou
 
 
 @pytest.mark.parametrize("name", ["deeplabv3_257_mv_gpu"])

@@ -1,12 +1,9 @@
-"""The Keras model: folding, the three resize conventions, requantization on integer codes."""
+"""The Keras model: folding, and the three resize conventions."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from deeplab.model import Requantize, Resize, build, fold, load_weights
-from evaluation.interpreter.requantize import multiply, quantize_multipliers
+from deeplab.model import Resize, build, fold, load_weights
 
 
 def test_folding_batch_norm_changes_nothing(spec):
@@ -56,36 +53,6 @@ def test_resize_follows_its_convention(convention, size):
     image = np.random.default_rng(0).normal(size=(rows, columns, 2)).astype(np.float32)
     got = Resize(height, width, convention)(image[None])[0].numpy()
     np.testing.assert_allclose(got, _slow_resize(image, height, width, convention), atol=1e-5)
-
-
-@pytest.mark.parametrize("activation", ["linear", "relu", "relu6"])
-def test_requantizing_is_the_activation_in_float(activation):
-    layer = Requantize(activation)
-    x = np.linspace(-9, 9, 101, dtype=np.float32).reshape(1, -1)
-    low, high = {"linear": (-9, 9), "relu": (0, 9), "relu6": (0, 6)}[activation]
-    np.testing.assert_array_equal(layer(x), np.clip(x, low, high))
-
-
-@given(st.integers(0, 2**31), st.floats(-14, 1), st.integers(4, 8))
-def test_requantizing_codes_is_tflites_to_the_bit(seed, magnitude, bits):
-    """Against the integer interpreter's own arithmetic: accumulators of every size, multipliers of every shift."""
-    random = np.random.default_rng(seed)
-    reals = 2.0**magnitude * random.uniform(0.5, 2.0, 16)
-    mantissa, exponent = quantize_multipliers(reals)
-    x = random.integers(-(2**23), 2**23, (400, 16)) >> random.integers(0, 22, (400, 16))
-    layer = Requantize()
-    layer(np.zeros((1, 16), np.float32))  # makes the variables
-    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    for variable, value in (
-        (layer.low, low),
-        (layer.high, high),
-        (layer.head, mantissa * np.exp2(np.maximum(exponent, 0) - 31.0)),
-        (layer.guard, np.exp2(np.maximum(-exponent, 0.0))),
-    ):
-        variable.assign(value)
-    layer.active = True
-    got = layer(x.astype(np.float32)).numpy()
-    np.testing.assert_array_equal(got, np.clip(multiply(x, mantissa, exponent), low, high))
 
 
 def test_the_model_of_a_spec_takes_other_sizes_with_the_same_weights(spec, checkpoint):

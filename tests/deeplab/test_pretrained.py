@@ -7,6 +7,7 @@ import pytest
 import deeplab
 from deeplab.checkpoint import load_checkpoint
 from deeplab.datasets import open_dataset
+from deeplab.scoring import score
 from deeplab.training.config import TrainConfig, read_config
 from evaluation.former_keys import OF_STREETS, rename_former_keys
 
@@ -36,11 +37,6 @@ def test_the_configuration_beside_it_is_the_one_it_was_trained_with() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["search", "heldout"])
 def test_it_scores_what_its_notes_say(name: str) -> None:
-    from deeplab.simulation import simulator
-    from evaluation.accuracy import score_images
-
-    network = load_checkpoint(STREETS)
-    runner = simulator(network.spec)
-    samples = [(s.image_id, s.image, s.label) for s in open_dataset("streets").split(name)]
-    scores = score_images(lambda frames: runner.labels(network, frames), samples, 11, 255, batch_size=25)
+    dataset, network = open_dataset("streets"), load_checkpoint(STREETS)
+    scores = score(network, dataset, dataset.split(name))
     assert scores.miou == pytest.approx(network.notes["miou"][name], abs=2e-3)

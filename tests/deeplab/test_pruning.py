@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.inference import sample_inputs
 from deeplab.layers import weight_shapes
 from deeplab.model import build, load_weights
 from deeplab.pruning.channels import kept_channels, narrowed, prune_channels, take_channels, uniform_keep
@@ -11,7 +12,6 @@ from deeplab.pruning.groups import channel_groups, channel_owners
 from deeplab.pruning.magnitude import largest
 from deeplab.pruning.ranking import weight_importance, weight_rankings
 from deeplab.pruning.refit import refitted
-from deeplab.simulation import simulator
 from deeplab.sparsity import MOST_SPARSE_DENSITY, WeightSparsity, prunable_kernels
 from deeplab.spec import mobilenet_v2_deeplab
 from deeplab.tensorflow import keras
@@ -201,7 +201,7 @@ def test_two_of_four_leaves_the_larger_two_of_any_four_inputs(checkpoint):
 
 
 def test_refitting_keeps_more_of_the_network_than_cutting_alone(checkpoint, images):
-    inputs = simulator(checkpoint.spec).sample_inputs(checkpoint, images, 128)
+    inputs = sample_inputs(checkpoint, images, 128)
     exact = _logits(checkpoint, images)
 
     def error(pruned):
@@ -219,7 +219,7 @@ def test_a_channel_the_others_explain_is_lost_without_loss(checkpoint, images):
     weights["block_3/depthwise/kernel"][:, :, 5] = weights["block_3/depthwise/kernel"][:, :, 4]
     weights["block_3/depthwise/bias"][5] = weights["block_3/depthwise/bias"][4]
     twins = Checkpoint(checkpoint.spec, weights)
-    inputs = simulator(twins.spec).sample_inputs(twins, images, 128)
+    inputs = sample_inputs(twins, images, 128)
     keep = {"block_3/expand": np.delete(np.arange(16), 5)}
     narrow = take_channels(refitted(twins, keep, inputs), keep)
     expected = _logits(twins, images)

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.inference import sample_inputs
 from deeplab.pruning.backward_elimination import repaired_ranking
 from deeplab.pruning.criteria import rank_channels
 from deeplab.pruning.groups import channel_groups
 from deeplab.pruning.importance import drawn_loss, gate_importance, loss_gradients, output_fisher
 from deeplab.pruning.ranking import ranked
 from deeplab.pruning.refit import refitted
-from deeplab.simulation import simulator
 from deeplab.tensorflow import tf
 from tests.deeplab.tiny import random_checkpoint, tiny_spec
 
 
 @pytest.fixture(scope="module")
 def inputs(checkpoint, images):
-    return simulator(checkpoint.spec).sample_inputs(checkpoint, images, 10**6)
+    return sample_inputs(checkpoint, images, 10**6)
 
 
 def changed(checkpoint, **arrays):
@@ -137,7 +137,7 @@ def test_twins_cost_nothing_together_with_the_refit_and_gates_do_not_see_it(chec
         weights[name][..., 5] = weights[name][..., 4]
     weights["block_3/depthwise/kernel"][:, :, 5] = weights["block_3/depthwise/kernel"][:, :, 4]
     twins = Checkpoint(checkpoint.spec, weights)
-    inputs = simulator(twins.spec).sample_inputs(twins, images, 10**6)
+    inputs = sample_inputs(twins, images, 10**6)
     repaired = rank_channels(twins, "repair", images, inputs)["block_3/expand"]
     assert repaired.order[0] in (4, 5)
     assert repaired.costs[0] < 1e-3 * np.median(repaired.costs)

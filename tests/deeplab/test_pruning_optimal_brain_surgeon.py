@@ -4,17 +4,13 @@ import numpy as np
 import pytest
 
 from deeplab.checkpoint import Checkpoint
+from deeplab.inference import probabilities, sample_inputs
 from deeplab.pruning import optimal_brain_surgeon
 from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.optimal_brain_surgeon import LayerFit, prune_weights
 from deeplab.pruning.refit import PIXELS_PER_IMAGE, RIDGE
-from deeplab.simulation import simulator
 from deeplab.sparsity import WeightSparsity
 from tests.deeplab.tiny import cut
-
-
-def _probabilities(network, images):
-    return simulator(network.spec).probabilities(network, images).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +20,7 @@ def fisher(checkpoint, images):
 
 @pytest.fixture(scope="module")
 def inputs(checkpoint, images):
-    return simulator(checkpoint.spec).sample_inputs(checkpoint, images, PIXELS_PER_IMAGE)
+    return sample_inputs(checkpoint, images, PIXELS_PER_IMAGE)
 
 
 @pytest.fixture
@@ -76,9 +72,9 @@ def test_the_price_of_a_weight_is_what_its_removal_costs_after_the_fit(problem):
 
 @pytest.mark.parametrize("sparsity", [WeightSparsity(0.5), WeightSparsity(0.7), WeightSparsity(0.5, "2:4")], ids=str)
 def test_surgery_keeps_more_than_cutting_by_size(checkpoint, images, inputs, fisher, sparsity):
-    exact = _probabilities(checkpoint, images)
+    exact = probabilities(checkpoint, images)
     by_size, operated = cut(checkpoint, sparsity), prune_weights(checkpoint, sparsity, images, inputs, fisher)
-    errors = [np.abs(_probabilities(pruned, images) - exact).mean() for pruned in (by_size, operated)]
+    errors = [np.abs(probabilities(pruned, images) - exact).mean() for pruned in (by_size, operated)]
     assert errors[1] < 0.6 * errors[0]
     for name in sparsity.densities(checkpoint.spec):
         assert np.count_nonzero(operated.weights[name]) <= np.count_nonzero(by_size.weights[name])
@@ -86,23 +82,21 @@ def test_surgery_keeps_more_than_cutting_by_size(checkpoint, images, inputs, fis
 
 def test_layers_make_up_for_those_before_them(checkpoint, images, inputs, fisher, monkeypatch):
     """Against layers that are fitted on what the whole network gives."""
-    exact = _probabilities(checkpoint, images)
+    exact = probabilities(checkpoint, images)
     one_by_one = prune_weights(checkpoint, WeightSparsity(0.6), images, inputs, fisher)
-    runner = simulator(checkpoint.spec)
-    sampled = runner.sample_inputs
-    monkeypatch.setattr(runner, "sample_inputs", lambda network, *rest: sampled(checkpoint, *rest))
+    monkeypatch.setattr(optimal_brain_surgeon, "sample_inputs", lambda network, *rest: sample_inputs(checkpoint, *rest))
     apart = prune_weights(checkpoint, WeightSparsity(0.6), images, inputs, fisher)
     monkeypatch.undo()
-    errors = [np.abs(_probabilities(pruned, images) - exact).mean() for pruned in (apart, one_by_one)]
+    errors = [np.abs(probabilities(pruned, images) - exact).mean() for pruned in (apart, one_by_one)]
     assert errors[1] < 0.9 * errors[0]
 
 
 def test_more_passes_choose_better(checkpoint, images, inputs, fisher, monkeypatch):
-    exact, errors = _probabilities(checkpoint, images), []
+    exact, errors = probabilities(checkpoint, images), []
     for passes in (1, 4):
         monkeypatch.setattr(optimal_brain_surgeon, "PASSES", passes)
         pruned = prune_weights(checkpoint, WeightSparsity(0.7), images, inputs, fisher)
-        errors.append(np.abs(_probabilities(pruned, images) - exact).mean())
+        errors.append(np.abs(probabilities(pruned, images) - exact).mean())
     assert errors[1] < errors[0]
 
 
@@ -116,7 +110,7 @@ def test_outputs_that_the_loss_does_not_feel_lose_their_weights_first(checkpoint
 
 def test_weights_that_are_zero_stay_zero(checkpoint, images, inputs, fisher):
     half = prune_weights(checkpoint, WeightSparsity(0.5), images, inputs, fisher)
-    read = simulator(checkpoint.spec).sample_inputs(half, images, PIXELS_PER_IMAGE)
+    read = sample_inputs(half, images, PIXELS_PER_IMAGE)
     less = prune_weights(half, WeightSparsity(0.7), images, read, fisher)
     for name in WeightSparsity(0.7).densities(checkpoint.spec):
         assert not less.weights[name][half.weights[name] == 0].any()

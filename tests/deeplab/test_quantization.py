@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeplab import simulation
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
+from deeplab.inference import labels, observe, probabilities, sample_inputs
 from deeplab.layers import layers
 from deeplab.model import build, load_weights
 from deeplab.quantization import (
@@ -22,8 +22,8 @@ from deeplab.quantization import (
     shared_parameters,
 )
 from deeplab.quantization.file import network_bytes, parse_network
-from deeplab.simulation import Simulator, simulator
-from deeplab.tensorflow import keras, tf
+from deeplab.tensorflow import keras
+from deeplab.threads import VARIABLE
 
 
 @pytest.fixture(scope="module")
@@ -121,33 +121,16 @@ def test_bias_correction_removes_the_mean_error_of_rounding(checkpoint, images, 
     corrected = quantize(checkpoint, ranges, BitWidths(3, 16))
     silent = {name: replace(seen, channel_mean=np.zeros_like(seen.channel_mean)) for name, seen in ranges.items()}
     uncorrected = quantize(checkpoint, silent, BitWidths(3, 16))
-    runner = simulator(checkpoint.spec)
-    means = [
-        runner.probabilities(network, images).numpy().mean(axis=(0, 1, 2))
-        for network in (checkpoint, corrected, uncorrected)
-    ]
+    means = [probabilities(network, images).mean(axis=(0, 1, 2)) for network in (checkpoint, corrected, uncorrected)]
     assert np.abs(means[1] - means[0]).sum() < np.abs(means[2] - means[0]).sum()
 
 
-def test_other_bits_and_other_weights_trace_nothing_anew(checkpoint, images, ranges, monkeypatch):
-    """One trace in float and one on codes: each begins by writing out, in Python, how frames are normalised."""
-    traces, normalise = [], Simulator.normalise
-    monkeypatch.setattr(Simulator, "normalise", lambda self, frames: traces.append(frames) or normalise(self, frames))
-    runner = Simulator(checkpoint.spec)
-    runner.labels(checkpoint, images)
-    for weight_bits, activation_bits in ((8, 8), (4, 8), (8, 4), (16, 16)):
-        runner.labels(quantize(checkpoint, ranges, BitWidths(weight_bits, activation_bits)), images)
-        runner.labels(checkpoint, images[:2])
-    assert len(traces) == 2
-
-
-@pytest.mark.parametrize("together", [1, simulation.VALUES_TOGETHER])
-def test_what_is_seen_inside_is_what_the_plain_model_passes_on(checkpoint, images, ranges, together, monkeypatch):
-    """However many images run together, and whatever ran before; in their order."""
-    monkeypatch.setattr(simulation, "VALUES_TOGETHER", together)
-    runner, spec = Simulator(checkpoint.spec), checkpoint.spec
-    runner.labels(quantize(checkpoint, ranges, BitWidths(8, 8)), images)
-    read, seen = runner.sample_inputs(checkpoint, images, 10**6), runner.observe(checkpoint, images)
+@pytest.mark.parametrize("together", [1, 3])
+def test_what_is_seen_inside_is_what_the_plain_model_passes_on(checkpoint, images, together, monkeypatch):
+    """However many images run together; in their order."""
+    monkeypatch.setenv(VARIABLE, str(together))
+    spec = checkpoint.spec
+    read, seen = sample_inputs(checkpoint, images, 10**6), observe(checkpoint, images)
     plain = build(spec)
     load_weights(plain, spec, checkpoint.weights)
     names = [layer.name for layer in layers(spec) if layer.kind == "conv"]
@@ -168,34 +151,16 @@ def test_what_is_seen_inside_is_what_the_plain_model_passes_on(checkpoint, image
             assert flat.min() - 1e-4 <= sample.min() <= sample.max() <= flat.max() + 1e-4
 
 
-def test_the_traced_function_rounds_as_written(checkpoint, images, ranges, monkeypatch):
-    """Graph optimisers have rewritten the rounding before: one step off in the first layers moves many labels."""
-    runner = Simulator(checkpoint.spec)
-    network = quantize(checkpoint, ranges, BitWidths(8, 4))
-    traced = runner.labels(network, images)
-    runs, normalise = [], runner.normalise
-    monkeypatch.setattr(runner, "normalise", lambda frames: runs.append(tf.executing_eagerly()) or normalise(frames))
-    tf.config.run_functions_eagerly(True)
-    try:
-        eager = runner.labels(network, images)
-    finally:
-        tf.config.run_functions_eagerly(False)
-    assert runs
-    assert all(runs)
-    np.testing.assert_array_equal(traced, eager)
-
-
 def test_equal_logits_go_to_the_first_class(checkpoint, images):
     weights = {name: np.zeros_like(array) for name, array in checkpoint.weights.items()}
     silent = Checkpoint(checkpoint.spec, weights)
-    assert (simulator(checkpoint.spec).labels(silent, images) == 0).all()
+    assert (labels(silent, images) == 0).all()
 
 
 def test_more_bits_come_nearer_to_float(checkpoint, images, ranges):
-    runner = simulator(checkpoint.spec)
-    exact = runner.labels(checkpoint, images)
+    exact = labels(checkpoint, images)
     agreement = [
-        (runner.labels(quantize(checkpoint, ranges, BitWidths(w, a)), images) == exact).mean()
+        (labels(quantize(checkpoint, ranges, BitWidths(w, a)), images) == exact).mean()
         for w, a in ((2, 4), (4, 6), (8, 8), (16, 16))
     ]
     assert agreement == sorted(agreement)

@@ -5,12 +5,12 @@ import pytest
 
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
+from deeplab.inference import labels, probabilities
 from deeplab.layers import layers
 from deeplab.quantization import ActivationQuantization, BitWidths, quantize
 from deeplab.quantization_aware import QatOptions, train_qat
 from deeplab.quantization_aware.quantizers import ActivationScale, KernelQuantizer
 from deeplab.quantization_aware.training import QatStudent
-from deeplab.simulation import simulator
 from deeplab.sparsity import WeightSparsity
 from deeplab.tensorflow import keras, tf
 from tests.deeplab.tiny import cut
@@ -24,8 +24,7 @@ def network(checkpoint, images):
 
 
 def _distance(checkpoint, network, images):
-    runner = simulator(checkpoint.spec)
-    exact, given = (runner.probabilities(which, images).numpy() for which in (checkpoint, network))
+    exact, given = (probabilities(which, images) for which in (checkpoint, network))
     return float((exact * (np.log(exact + 1e-6) - np.log(given + 1e-6))).sum(-1).mean())
 
 
@@ -38,9 +37,9 @@ def test_it_starts_as_the_network_it_is_given(checkpoint, network, images):
         assert np.abs(untrained.biases[name] - network.biases[name].astype(np.int64)).max() <= 64  # float32's precision
     assert untrained.activations == network.activations
     inputs = (images.astype(np.float32) - 127.0) / 127.5
-    labels = student.model(inputs).numpy().argmax(axis=-1)
+    trained = student.model(inputs).numpy().argmax(axis=-1)
     # What it trains on is what is shipped, but for requantization's own rounding.
-    assert (labels == simulator(checkpoint.spec).labels(network, images)).mean() > 0.9
+    assert (trained == labels(network, images)).mean() > 0.9
 
 
 @pytest.mark.parametrize("exponent", [-3.0, 0.0, 2.0])

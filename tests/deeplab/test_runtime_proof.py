@@ -1,5 +1,6 @@
 """The emitted program runs in exactly the planned memory, and a plan that is wrong never goes unseen."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -151,6 +152,8 @@ def test_kernels_compiled_one_by_one_are_the_same_program(networks, tmp_path):
 
 def test_without_a_compiler_the_message_says_so(graph, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setitem(sys.modules, "ziglang", None)  # as if it were not installed
     with pytest.raises(UserError, match=r"no C compiler .* pip install ziglang"):
         prove(graph, plan(graph, 1), FRAMES, tmp_path)
 

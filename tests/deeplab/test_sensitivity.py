@@ -9,11 +9,11 @@ import pytest
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import Checkpoint
 from deeplab.compression import Compression
+from deeplab.inference import labels, probabilities
 from deeplab.layers import layers
 from deeplab.lowering import lower
 from deeplab.quantization import STAGES, BitWidths, quantize, stage_of
 from deeplab.sensitivity import Distance, Lowering, Sensitivity, divergence_sum, lowerings, sensitivity
-from deeplab.simulation import simulator
 from evaluation.accuracy import Scores, paired_difference_interval
 from evaluation.planner import plan
 from tests.deeplab.tiny import tiny_spec
@@ -101,8 +101,8 @@ class Bench:
 
     def scores(self, network) -> Scores:
         """Against the float network's labels, as if they were the truth."""
-        runner, classes = simulator(network.spec), network.spec.classes
-        truth, given = (runner.labels(net, self.scored) for net in (self.checkpoint, network))
+        classes = network.spec.classes
+        truth, given = (labels(net, self.scored) for net in (self.checkpoint, network))
         cells = truth.astype(np.int64) * classes + given
         confusions = [np.bincount(c.ravel(), minlength=classes**2).reshape(classes, classes) for c in cells]
         return Scores.of([str(index) for index in range(len(truth))], np.array(confusions))
@@ -117,17 +117,16 @@ class Bench:
 def test_every_figure_is_what_it_is_measured_by_hand(checkpoint, images) -> None:
     bench = Bench(checkpoint, images)
     table = bench.table((4, 2), (4,), scored=bench.scores)
-    runner = simulator(checkpoint.spec)
-    exact = np.array(runner.probabilities(checkpoint, bench.scored), np.float64)
+    exact = np.array(probabilities(checkpoint, bench.scored), np.float64)
     start = bench.quantized(START)
     assert len(table.rows) == 5 * 2 + 3
     assert table.start_bytes == bench.memory_bytes(start)
     for row in table.rows:
         network = bench.quantized(row.lowering.compression)
-        given = np.array(runner.probabilities(network, bench.scored), np.float64)
+        given = np.array(probabilities(network, bench.scored), np.float64)
         divergence = np.sum(exact * (np.log(exact) - np.log(given)), axis=-1).mean()
         assert row.distance.divergence == pytest.approx(divergence, rel=1e-3, abs=1e-6)
-        changed = np.mean(runner.labels(network, bench.scored) != runner.labels(checkpoint, bench.scored))
+        changed = np.mean(labels(network, bench.scored) != labels(checkpoint, bench.scored))
         assert row.distance.changed_share == pytest.approx(changed, abs=1e-9)
         assert row.added_divergence == row.distance.divergence - table.start_distance.divergence
         assert row.saved_bytes == table.start_bytes - bench.memory_bytes(network)
@@ -165,7 +164,6 @@ def made_to_suffer(checkpoint: Checkpoint, silent: str, convolution: str, channe
 )
 def test_a_stage_that_is_made_to_suffer_comes_first(checkpoint, images, part, silent, convolution, channel) -> None:
     suffering = made_to_suffer(checkpoint, silent, convolution, channel)
-    runner = simulator(checkpoint.spec)
     table = Bench(suffering, images).table((5,))
     assert table.rows[0].lowering.part == part, [(row.lowering.part, row.added_divergence) for row in table.rows]
     worst = max(table.rows, key=lambda row: row.added_divergence)
@@ -173,5 +171,5 @@ def test_a_stage_that_is_made_to_suffer_comes_first(checkpoint, images, part, si
     # In float the large weight is never seen: the same labels with a small one in its place.
     quiet = {name: array.copy() for name, array in suffering.weights.items()}
     quiet[f"{convolution}/kernel"][..., channel, :] = 0.0
-    labels = runner.labels(replace(suffering, weights=quiet), images)
-    np.testing.assert_array_equal(runner.labels(suffering, images), labels)
+    expected = labels(replace(suffering, weights=quiet), images)
+    np.testing.assert_array_equal(labels(suffering, images), expected)

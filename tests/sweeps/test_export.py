@@ -38,6 +38,7 @@ from sweeps.finish import export_bundle
 from sweeps.finish.model_card import model_card
 from sweeps.finish.picked import megabytes_of, picked_trial
 from sweeps.tracking.front import log_model
+from sweeps.trial import stages
 from sweeps.trial.context import open_context
 from sweeps.trial.network_evaluator import NetworkEvaluator
 
@@ -358,7 +359,7 @@ def test_a_study_that_chose_nothing_asks_for_a_trial(record, study, tmp_path):
 
 def test_another_plan_than_promised_is_refused(context, study, tmp_path, monkeypatch):
     planned: Plan = NetworkEvaluator(context).plan_candidate(replace(SMALL, tile_count=1))
-    monkeypatch.setattr(export_bundle, "plan_of", lambda *_: planned)
+    monkeypatch.setattr(stages, "plan_of", lambda *_: planned)
     status, said = exported(study, "--out", tmp_path / "network")
     assert status == 2
     assert "was promised an arena of" in said

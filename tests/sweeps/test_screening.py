@@ -156,12 +156,10 @@ def test_a_class_that_no_scored_image_shows_yet_does_not_count() -> None:
     assert upper_difference(unseen, Scores.of(dominating.image_ids, dominating.confusions), 0.99) > -0.05
 
 
-def test_looks_end_with_whole_batches() -> None:
-    assert interim_checks(100, 1) == [25, 50]
-    assert interim_checks(100, 32) == [32, 64]
-    assert interim_checks(40, 32) == [32]
-    assert interim_checks(8, 1) == []
-    assert interim_checks(20, 8) == [8, 16]
+def test_interim_checks_are_at_shares_of_the_images() -> None:
+    assert interim_checks(100) == [25, 50]
+    assert interim_checks(20) == [8, 10]
+    assert interim_checks(8) == []
 
 
 def test_only_what_was_known_when_a_candidate_was_asked_weighs_against_it(config) -> None:
