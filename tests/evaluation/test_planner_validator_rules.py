@@ -306,6 +306,14 @@ def test_an_external_frame_is_outside_and_is_not_written():
     assert broken_rule(rewritten, buffers=(outside, *rewritten.plan.buffers[1:])) == "wrong buffer"
 
 
+def test_labels_in_a_larger_buffer_are_found():
+    """The program would take the second half of the map for labels of two bytes."""
+    hand = PLANS["labels"]()
+    number = next(n for n, b in reversed(list(enumerate(hand.plan.buffers))) if b.role is Role.LABELS)
+    size_bytes = hand.plan.buffers[number].size_bytes
+    assert rule_of(hand.graph, with_buffer(hand.graph, hand.plan, number, size_bytes=2 * size_bytes)) == "layout"
+
+
 def test_alignment_and_width_of_labels_are_the_targets():
     hand = PLANS["untiled"]()
     with pytest.raises(InvalidPlanError, match="misaligned"):

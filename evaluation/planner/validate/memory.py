@@ -92,7 +92,13 @@ def _check_layout(plan: Plan, graph: Graph, number: int, label_bytes: int) -> in
 
 
 def _check_labels(plan: Plan, graph: Graph, number: int, label_bytes: int) -> None:
-    """Check that narrower labels than the graph's integers hold every class, and that no operator reads them."""
+    """Check that narrower labels than the graph's integers hold every class, that no operator reads them, and that the
+    buffer is not larger than they are: the program takes their width from its size."""
+    buffer = plan.buffers[number]
+    region = buffer.required_region
+    size_bytes = (region.bottom - region.top) * (region.right - region.left) * label_bytes
+    if buffer.size_bytes > size_bytes:
+        refuse("layout", f"{named(plan, number)} has {buffer.size_bytes} bytes, its labels take {size_bytes}")
     for tensor in plan.buffers[number].tensors:
         maker = next((o for o in graph.operators if tensor in o.outputs), None)
         is_result = tensor in graph.outputs and not any(tensor in o.inputs for o in graph.operators)
