@@ -61,9 +61,7 @@ def test_the_command_prints_every_part_of_the_shipped_network_in_order(tmp_path,
     options = [word for override in overrides for word in ("-o", override)]
     arguments = [str(REPOSITORY / "pareto.yaml"), "--weight-bits", "3", "--activation-bits", "4", "--tiles", "1"]
     monkeypatch.setattr(sys, "argv", ["sensitivity", *arguments, *options])
-    with pytest.raises(SystemExit) as ended:
-        sensitivity.main()
-    assert ended.value.code == 0
+    sensitivity.main()
     printed = capsys.readouterr().out
     assert "streets: each part alone from 8 bits; 6 search images, 1 tile" in printed
     row = re.compile(

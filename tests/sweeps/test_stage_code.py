@@ -379,5 +379,6 @@ def test_what_runs_in_any_stage_is_reached_by_it(tmp_path: Path) -> None:
     )  # fmt: skip
     for compression in (Compression("channels", 0.25, 3, 8), Compression("magnitude", 0.5, 3, 8)):
         NetworkEvaluator(context).evaluate(Candidate(compression, 2))
+    NetworkEvaluator(context).execution(Candidate(Compression("channels", 0.25, 3, 8), 2))
     assert context.labelled_classes
     assert_what_is_used_was_reached(context.cache, set(STAGES))
