@@ -12,8 +12,8 @@ from hypothesis import settings
 # The same examples on every run, so that a run that passes passes again; `--hypothesis-profile=default` draws new ones.
 settings.load_profile("ci")
 
-# Two test processes on two cores: threads of the linear algebra in each would wait for the other's. Read when numpy is
-# imported, here and in what tests start.
+# Three test processes on two cores: threads of the linear algebra in each would wait for the others'. Read when numpy
+# is imported, here and in what tests start.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Tests start hundreds of Python processes. With this variable, which images of containers set, each compiles our

@@ -43,7 +43,7 @@ def test_it_counts_what_fits_by_plans_and_starts_nothing(config: Config) -> None
     assert max(shown.values()) == 27
     assert f"Within the limits (peak_memory_mb 0.4): {sum(value <= 0.4 for value in memory)} of 27." in said
     # 60 steps of 8 images, 3 ms each for a gradient; 4 ms for each of 200 search images
-    assert "Expected: roughly 0:31 for 8 trials (2 prunings of 7.4 s, 5.8 s per trial in addition)" in said
+    assert "Expected: roughly 0:15 for 8 trials (2 prunings of 7.4 s, 1.9 s per trial in addition)" in said
     assert not limited.out.exists()
 
 

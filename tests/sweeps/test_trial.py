@@ -409,7 +409,9 @@ def test_without_a_compiler_no_study_is_begun(context, monkeypatch):
 
 
 @needs_compiler
-@pytest.mark.parametrize("bits", [(32, 32), (8, 8), (5, 6), (8, 16)], ids=str)
+@pytest.mark.parametrize(
+    "bits", [(8, 8), *(pytest.param(bits, marks=pytest.mark.slow) for bits in ((32, 32), (5, 6), (8, 16)))], ids=str
+)
 def test_the_exported_program_gives_the_score_on_a_whole_split(context, tmp_path, bits):
     """Its sources are compiled whole, as a user does."""
     found = stages.shipped(Compression("channels", 0.0, *bits), 4, context)
