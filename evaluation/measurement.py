@@ -80,7 +80,7 @@ class Execution:
 
     images: int
     label_agreement: float
-    """Share of those images' label pixels equal to the simulated quantization's, in [0, 1]."""
+    """Share of those images' label pixels that equal those that were scored, in [0, 1]."""
     arena_bytes: int
     """Bytes of the planned arena."""
     end_bytes: int
