@@ -144,6 +144,12 @@ def kernels_c(made: Tables) -> str:
     return kernel_texts(made.parts)[1]
 
 
+def end_bytes(plan: Plan) -> int:
+    """One past the highest byte of any planned buffer; the arena may end with padding to a whole alignment unit."""
+    inside = [buffer for buffer in plan.buffers if buffer.role is not Role.EXTERNAL_FRAME]
+    return max((buffer.offset + buffer.size_bytes for buffer in inside), default=0)
+
+
 def outside_bytes(plan: Plan) -> int:
     """Bytes of a frame outside the arena, whole or in contiguous chunks; 0 if there is none."""
     outside = [buffer for buffer in plan.buffers if buffer.role is Role.EXTERNAL_FRAME]

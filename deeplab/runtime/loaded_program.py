@@ -18,6 +18,7 @@ from functools import cache
 import numpy as np
 
 from deeplab.runtime.emit import (
+    end_bytes,
     label_map,
     offset_and_size_at_end,
     offset_at_start,
@@ -35,7 +36,6 @@ from evaluation.kernels.structs import CType, Struct
 from evaluation.kernels.tables import CALL, OPERAND, SECTION
 from evaluation.planner.ir.loops import Loop, LoopCall, OperandAddress
 from evaluation.planner.ir.plan_types import Plan
-from evaluation.planner.ir.steps import Role
 
 GUARD_BYTES = 4096
 _ALIGNMENT_BYTES = 16
@@ -53,12 +53,6 @@ class ArenaUse:
     """Whether nothing was written just before or just after the arena."""
     outputs_equal: bool
     """Whether the outputs do not depend on what the arena held before."""
-
-
-def end_bytes(plan: Plan) -> int:
-    """One past the highest byte of any planned buffer; the arena may end with padding to a whole alignment unit."""
-    inside = [buffer for buffer in plan.buffers if buffer.role is not Role.EXTERNAL_FRAME]
-    return max((buffer.offset + buffer.size_bytes for buffer in inside), default=0)
 
 
 def arena_faults(plan: Plan, use: ArenaUse) -> tuple[str, ...]:

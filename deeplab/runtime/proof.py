@@ -19,7 +19,7 @@ from statistics import median
 
 import numpy as np
 
-from deeplab.runtime.emit import label_map, offset_and_size_at_end, outside_bytes
+from deeplab.runtime.emit import end_bytes, label_map, offset_and_size_at_end, outside_bytes
 from deeplab.runtime.program import write_sources
 from deeplab.runtime.proof_build import Toolchain, compiled, linked, native, proof_objects
 from deeplab.runtime.proof_sizes import Sizes, sizes
@@ -29,7 +29,6 @@ from evaluation.graph.regions import extent
 from evaluation.interpreter.packing import pack_rows
 from evaluation.interpreter.whole import as_input
 from evaluation.planner.ir.plan_types import Plan
-from evaluation.planner.ir.steps import Role
 
 TIME_LIMIT_S = 600
 RUNS = 5
@@ -148,10 +147,9 @@ def prove(
     objects = proof_objects(folder, toolchain, kernels=kernels, compiler=compiler)
     program = linked(objects, folder / "proof", toolchain)
     measured = run_program(program, [as_input(graph, frame) for frame in frames], toolchain, runs=runs)
-    inside = [buffer for buffer in plan.buffers if buffer.role is not Role.EXTERNAL_FRAME]
     return Proof(
         plan.arena_bytes,
-        max((buffer.offset + buffer.size_bytes for buffer in inside), default=0),
+        end_bytes(plan),
         outside_bytes(plan),
         measured,
         sizes(objects[:2], toolchain) if shutil.which(toolchain.size) else None,
