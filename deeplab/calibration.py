@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.inference import observe
-from deeplab.layers import INPUT
-from deeplab.quantization import INPUT_SCALE, INPUT_ZERO_POINT, Range
+from deeplab.network import INPUT, INPUT_SCALE, INPUT_ZERO_POINT
+from deeplab.quantization import Range
+from evaluation.graph import Graph
 
 
-def calibrate(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, Range]:
-    """Run the float network over images and record each layer's range.
+def calibrate(network: Graph, frames: np.ndarray) -> dict[str, Range]:
+    """Run the float network over images and record the range of each activation.
 
     Args:
-        checkpoint: the float network.
+        network: in float.
         frames: uint8 (N, height, width, 3) at the network's size. A few dozen suffice; they need no labels, and must
             not be images that are scored.
     """
-    seen = observe(checkpoint, frames)
+    seen = observe(network, frames)
     ranges = {
         name: Range(
             channel_low=np.min([low for low, _, _, _ in images], axis=0),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from deeplab.network import tensor_indices, with_tensors, without_weights
+from deeplab.quantization.integers import integer_graph
 from deeplab.quantization.types import BitWidths
 from deeplab.sparsity import WeightSparsity
+from evaluation.graph import Graph
 
 PruningMethod = Literal["channels", "magnitude", "2:4"]
 
@@ -90,3 +93,24 @@ class Compression:
             self.edge_weight_bits,
             self.depthwise_weight_bits,
         )
+
+
+def compressed_shapes(network: Graph, compression: Compression) -> Graph:
+    """The graph that a compressed network will have, without values: for planning before anything is trained.
+
+    Args:
+        network: in float, its channels pruned already where the compression removes channels.
+        compression: of it only the bits count, and the sparsity of methods that leave all channels.
+    """
+    bits, sparsity = compression.bits, compression.weight_sparsity
+    graph = without_weights(network) if bits is None else integer_graph(network, bits)
+    if sparsity is None:
+        return graph
+    indices = tensor_indices(graph)
+    return with_tensors(
+        graph,
+        {
+            indices[name]: replace(graph.tensors[indices[name]], density=density)
+            for name, density in sparsity.densities(network).items()
+        },
+    )

@@ -6,31 +6,31 @@ variables, so a second network of the same shape trains without a new trace.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.model import build, fold, load_weights
+from deeplab.network import weights, with_weights, without_weights
 from deeplab.optimizer_step import VOID, Batches, FineTuning, OptimizerStep, Teacher, run_steps
-from deeplab.spec import NetworkSpec
+from deeplab.sizes import with_input_size
 from deeplab.tensorflow import keras, tf
+from deeplab.traced import once_a_structure
+from evaluation.graph import Graph
 
 __all__ = ["VOID", "Batches", "FineTuning", "fine_tune"]
 
 
 def fine_tune(
-    checkpoint: Checkpoint,
+    network: Graph,
     batches: Batches,
     options: FineTuning,
     *,
-    teacher: Checkpoint | None = None,
+    teacher: Graph | None = None,
     hold_zeros: bool = False,
-) -> Checkpoint:
+) -> Graph:
     """Train a folded network a little further.
 
     Args:
-        checkpoint: where to start; its spec stays.
+        network: in float, where to start; its shape stays.
         batches: the images of each step; their size may differ from the network's (it is fully convolutional).
         options: steps, rate and loss.
         teacher: the network to imitate, for `distill`.
@@ -40,27 +40,27 @@ def fine_tune(
         The trained network; kernels are exactly 0 where they are masked.
     """
     if options.steps == 0:
-        return checkpoint
+        return network
     height, width = batches(0)[0].shape[1:3]
-    tuner = _tuner(checkpoint.spec.with_input_size(height, width))
-    tuner.start(checkpoint)
+    start = with_input_size(network, height, width)
+    tuner = _tuner(start)
+    tuner.start(start)
     if hold_zeros:
-        tuner.hold(checkpoint)
+        tuner.hold(start)
     imitated = None
     if options.loss == "distill":
         assert teacher is not None, "distillation needs a teacher"
         imitated = Teacher(teacher, height, width)
     run_steps(tuner.optimizer_step, batches, options, imitated, after=tuner.hold_masks)
-    trained = tuner.checkpoint()
-    return Checkpoint(checkpoint.spec, trained.weights, checkpoint.notes)
+    return with_weights(network, weights(tuner.network()))
 
 
 class _Tuner:
     """One traced training step, and the network it trains."""
 
-    def __init__(self, spec: NetworkSpec) -> None:
-        self.spec = spec
-        self.model = build(spec)
+    def __init__(self, network: Graph) -> None:
+        self._shape = without_weights(network)
+        self.model = build(network)
         self.optimizer_step = OptimizerStep(self.model, self.model.trainable_variables)
         self.kernels = {
             f"{layer.name}/kernel": layer.kernel
@@ -70,15 +70,16 @@ class _Tuner:
         self.masks = {name: tf.Variable(tf.ones_like(kernel), trainable=False) for name, kernel in self.kernels.items()}
         self.masked = False
 
-    def start(self, checkpoint: Checkpoint) -> None:
-        load_weights(self.model, self.spec, checkpoint.weights)
+    def start(self, network: Graph) -> None:
+        load_weights(self.model, network)
         self.masked = False
         self.optimizer_step.restart()
 
-    def hold(self, checkpoint: Checkpoint) -> None:
-        """Keep the weights that are 0 in `checkpoint` at 0 from now on."""
+    def hold(self, network: Graph) -> None:
+        """Keep the weights that are 0 in `network` at 0 from now on."""
+        present = weights(network)
         for name, mask in self.masks.items():
-            mask.assign((checkpoint.weights[name] != 0.0).astype(np.float32))
+            mask.assign((present[name] != 0.0).astype(np.float32))
         self.masked = True
 
     def hold_masks(self) -> None:
@@ -86,10 +87,9 @@ class _Tuner:
             for name, kernel in self.kernels.items():
                 kernel.assign(kernel * self.masks[name])
 
-    def checkpoint(self) -> Checkpoint:
-        return fold(self.model, self.spec)
+    def network(self) -> Graph:
+        """The network as the last step left it."""
+        return fold(self.model, self._shape)
 
 
-@lru_cache(maxsize=2)
-def _tuner(spec: NetworkSpec) -> _Tuner:
-    return _Tuner(spec)
+_tuner = once_a_structure(_Tuner, most=2)

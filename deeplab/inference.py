@@ -15,18 +15,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
-from deeplab.layers import OUTPUT, Layer, layers
-from deeplab.lowering import lower
-from deeplab.quantization import QuantizedNetwork
+from deeplab.network import INPUT, convolutions, is_depthwise, is_float, logits, window
+from deeplab.quantization import ActivationQuantization
 from deeplab.runtime.kernel_library import kernel_library
 from deeplab.runtime.loaded_program import LoadedProgram
 from deeplab.threads import threads
-from evaluation.graph import Graph
+from evaluation.graph import Graph, Operator
 from evaluation.planner import Plan
 from evaluation.planner.plan import plan_in_order
 
-Network = Checkpoint | QuantizedNetwork
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 _SAMPLED_VALUES_PER_IMAGE = 1024
@@ -65,19 +62,19 @@ class Runner:
         return np.stack(list(self.map(LoadedProgram.labels, frames))).astype(np.uint8)
 
 
-def runner_of(network: Network) -> Runner:
+def runner_of(network: Graph) -> Runner:
     """The program of a network, untiled."""
-    graph = lower(network)
-    return Runner(graph, plan_in_order(graph))
+    return Runner(network, plan_in_order(network))
 
 
 class Classifier:
     """Class probabilities of a network."""
 
-    def __init__(self, network: Network) -> None:
-        graph = _until(lower(network), OUTPUT)
-        self._runner, self._output = Runner(graph, plan_in_order(graph)), graph.outputs[0]
-        self._scale = np.float32(1.0 if isinstance(network, Checkpoint) else network.activations[OUTPUT].scale)
+    def __init__(self, network: Graph) -> None:
+        self._output = logits(network)
+        self._runner = runner_of(_until(network, self._output))
+        parameters = network.tensors[self._output].quantization
+        self._scale = np.float32(1.0 if parameters is None else parameters.scale[0])
 
     def probabilities(self, frames: np.ndarray) -> np.ndarray:
         """Class probabilities of images, uint8 (N, height, width, 3): float32 (N, height, width, classes)."""
@@ -89,12 +86,12 @@ class Classifier:
         return _softmax(logits.astype(np.float32) * self._scale)
 
 
-def labels(network: Network, frames: np.ndarray) -> np.ndarray:
+def labels(network: Graph, frames: np.ndarray) -> np.ndarray:
     """Class of every pixel: uint8 (N, height, width, 3) at the network's size -> uint8 (N, height, width)."""
     return runner_of(network).labels(frames)
 
 
-def probabilities(network: Network, frames: np.ndarray) -> np.ndarray:
+def probabilities(network: Graph, frames: np.ndarray) -> np.ndarray:
     """Class probabilities of images, uint8 (N, height, width, 3): float32 (N, height, width, classes)."""
     return Classifier(network).probabilities(frames)
 
@@ -102,22 +99,22 @@ def probabilities(network: Network, frames: np.ndarray) -> np.ndarray:
 Seen = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def observe(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, list[Seen]]:
+def observe(network: Graph, frames: np.ndarray) -> dict[str, list[Seen]]:
     """Ranges of a float network's activations.
 
     Args:
-        checkpoint: the network.
+        network: in float.
         frames: uint8 (N, height, width, 3) at the network's size.
 
     Returns:
-        Of each layer that computes and each image: least and largest value of each channel (channels,), evenly spaced
-        values (n,), mean of each channel (channels,).
+        Of each activation but the input and concatenations and of each image: least and largest value of each channel
+        (channels,), evenly spaced values (n,), mean of each channel (channels,).
     """
-    graph = _until(lower(checkpoint), OUTPUT)
+    graph = _until(network, logits(network))
     names = {
-        number: tensor.name
-        for number, tensor in enumerate(graph.tensors)
-        if tensor.name in {layer.name for layer in layers(checkpoint.spec) if layer.kind not in ("input", "concat")}
+        operator.outputs[0]: operator.name
+        for operator in graph.operators
+        if operator.name != INPUT and operator.kind != "CONCATENATION"
     }
 
     def seen(program: LoadedProgram, frame: np.ndarray) -> dict[int, Seen]:
@@ -126,35 +123,34 @@ def observe(checkpoint: Checkpoint, frames: np.ndarray) -> dict[str, list[Seen]]
         return {number: _seen(value) for number, value in program.advance(calls, names)}
 
     found: dict[str, list[Seen]] = {name: [] for name in names.values()}
-    for image in Runner(graph, plan_in_order(graph)).map(seen, frames):
+    for image in runner_of(graph).map(seen, frames):
         for number, one in image.items():
             found[names[number]].append(one)
     return found
 
 
 def sample_inputs(
-    checkpoint: Checkpoint, frames: np.ndarray, pixels: int, names: tuple[str, ...] = ()
+    network: Graph, frames: np.ndarray, pixels: int, names: tuple[str, ...] = ()
 ) -> dict[str, np.ndarray]:
     """Inputs of convolutions of a float network.
 
     Args:
-        checkpoint: the network.
+        network: in float.
         frames: uint8 (N, height, width, 3) at the network's size.
         pixels: of each image, about, evenly spaced; maps with fewer give all that they have.
         names: of the convolutions; all but depthwise ones, if empty.
 
     Returns:
-        By layer, float32 (samples, input channels).
+        By convolution, float32 (samples, input channels).
     """
     found: dict[str, list[np.ndarray]] = {}
-    reads = {
-        layer.name: layer.inputs[0]
-        for layer in layers(checkpoint.spec)
-        if (layer.name in names if names else layer.kind == "conv")
-    }
-    graph = _until(lower(checkpoint), list(reads)[-1])
-    indices = {tensor.name: number for number, tensor in enumerate(graph.tensors)}
-    wanted = {indices[name] for name in reads.values()}
+    chosen = [
+        operator
+        for operator in convolutions(network)
+        if (operator.name in names if names else not is_depthwise(operator))
+    ]
+    graph = _until(network, chosen[-1].outputs[0])
+    wanted = {operator.inputs[0] for operator in chosen}
 
     def sampled(program: LoadedProgram, frame: np.ndarray) -> dict[int, np.ndarray]:
         program.start(frame)
@@ -164,9 +160,9 @@ def sample_inputs(
         )
         return {number: value[:: max(1, len(value) // pixels)].copy() for number, value in flat}
 
-    for image in Runner(graph, plan_in_order(graph)).map(sampled, frames):
-        for name, source in reads.items():
-            found.setdefault(name, []).append(image[indices[source]])
+    for image in runner_of(graph).map(sampled, frames):
+        for operator in chosen:
+            found.setdefault(operator.name, []).append(image[operator.inputs[0]])
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
@@ -178,30 +174,27 @@ class Walk:
     that were rounded before it.
 
     Args:
-        network: of the spec whose networks run.
+        network: one of the networks that run, which all have its shape.
         frames: uint8 (N, height, width, 3) at the network's size.
     """
 
-    def __init__(self, network: Network, frames: np.ndarray) -> None:
-        graph = lower(network)
-        self._layers = {layer.name: layer for layer in layers(network.spec)}
-        self._plan = plan_in_order(graph)
-        self._names = {tensor.name: number for number, tensor in enumerate(graph.tensors)}
+    def __init__(self, network: Graph, frames: np.ndarray) -> None:
+        self._plan = plan_in_order(network)
         self._frames, self._reached = frames, 0
         self._arenas: dict[int, np.ndarray] = {}
 
     def sample_windows(
-        self, network: Network, source: str, window: Layer, count: int, seed: int
+        self, network: Graph, source: int, reader: Operator, count: int, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What a layer's windows see of another layer's output, which has the size of the layer's input.
+        """What a convolution's windows see of an activation, which has the size of the convolution's input.
 
-        Sources are asked for in the network's order. The positions are drawn from `seed` alone, so two networks of one
-        spec are seen at the same ones.
+        Activations are asked for in the network's order. The positions are drawn from `seed` alone, so two networks of
+        one shape are seen at the same ones.
 
         Args:
             network: runs, from where the last call left it to `source`.
-            source: the layer whose output is read.
-            window: the layer whose kernel, stride and dilation make the window.
+            source: the activation that is read.
+            reader: the convolution whose kernel, stride and dilation make the window.
             count: windows of each image, with replacement.
             seed: of the positions.
 
@@ -209,34 +202,33 @@ class Walk:
             Real values, float32 (N * count, taps, channels), zeros outside the image; and what is inside, float32
             (N * count, taps) of 0 and 1.
         """
-        before = self._layers[window.inputs[0]]
-        size = np.array([before.height, before.width])
-        reach = (window.kernel - 1) * window.dilation
-        pads = np.maximum(0, (np.array([window.height, window.width]) - 1) * window.stride + reach + 1 - size)
-        steps = np.arange(window.kernel) * window.dilation
-        taps = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+        size, outputs = (np.array(network.tensors[index].shape[1:3]) for index in (reader.inputs[0], reader.outputs[0]))
+        stride, dilation = (np.array(reader.attributes[name]) for name in ("stride", "dilation"))
+        reach = (np.array(window(network, reader)) - 1) * dilation
+        pads = np.maximum(0, (outputs - 1) * stride + reach + 1 - size)
+        steps = [np.arange(0, ends + 1, step) for ends, step in zip(reach, dilation, strict=True)]
+        taps = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 2)
         random = np.random.default_rng(seed)
         values, inside = [], []
         for value in self._outputs(network, source):
-            positions = random.integers([window.height, window.width], size=(count, 2))
-            rows = positions[:, None] * window.stride + taps - pads // 2
+            positions = random.integers(outputs, size=(count, 2))
+            rows = positions[:, None] * stride + taps - pads // 2
             within = ((rows >= 0) & (rows < size)).all(axis=-1)
             clipped = np.clip(rows, 0, size - 1)
             values.append(value[clipped[..., 0], clipped[..., 1]] * within[..., None].astype(np.float32))
             inside.append(within)
         return np.concatenate(values), np.concatenate(inside).astype(np.float32)
 
-    def _outputs(self, network: Network, source: str) -> list[np.ndarray]:
-        """Real values of a layer's output on each image, float32 (height, width, channels)."""
-        graph = lower(network)
-        runner, tensor = Runner(graph, self._plan), self._names[source]
+    def _outputs(self, network: Graph, tensor: int) -> list[np.ndarray]:
+        """Real values of an activation on each image, float32 (height, width, channels)."""
+        runner = Runner(network, self._plan)
         calls = runner.program.calls
         reader = next(
             number
             for number in range(self._reached, len(calls))
-            if any(tensor in graph.operators[index].inputs for index in calls[number])
+            if any(tensor in network.operators[index].inputs for index in calls[number])
         )
-        written = _written_by(graph, calls, tensor)
+        written = _written_by(network, calls, tensor)
         begin, self._reached = self._reached, max(self._reached, written + 1)
 
         def advanced(program: LoadedProgram, number: int) -> np.ndarray:
@@ -250,12 +242,11 @@ class Walk:
             return program.read(reader, tensor)
 
         found = runner.map(advanced, range(len(self._frames)))
-        if isinstance(network, Checkpoint):
+        if is_float(network):
             return list(found)
-        quantization = network.activations[source]
+        parameters = ActivationQuantization.of(network.tensors[tensor])
         return [
-            np.asarray((value - np.float32(quantization.zero_point)) * np.float32(quantization.scale))
-            for value in found
+            np.asarray((value - np.float32(parameters.zero_point)) * np.float32(parameters.scale)) for value in found
         ]
 
 
@@ -266,9 +257,8 @@ def _written_by(graph: Graph, calls: Sequence[tuple[int, ...]], tensor: int) -> 
     return found[0] if found else max(_written_by(graph, calls, one) for one in graph.operators[producer].inputs)
 
 
-def _until(graph: Graph, name: str) -> Graph:
-    """The graph whose output is the tensor of this name."""
-    output = next(number for number, tensor in enumerate(graph.tensors) if tensor.name == name)
+def _until(graph: Graph, output: int) -> Graph:
+    """The graph whose output is this tensor."""
     end = next(number for number, operator in enumerate(graph.operators) if output in operator.outputs)
     return replace(graph, operators=graph.operators[: end + 1], outputs=(output,))
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.model import build, load_weights
-from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
-from deeplab.spec import NetworkSpec
+from deeplab.network import FLOAT_INPUT_ZERO, INPUT_SCALE, input_size
+from deeplab.sizes import with_input_size
 from deeplab.tensorflow import keras, tf
+from deeplab.traced import once_a_structure
+from evaluation.graph import Graph
 
 VOID = 255
 
@@ -93,27 +93,27 @@ class OptimizerStep:
 class Teacher:
     """Class probabilities of another network at the student's size, float32 (N, h, w, classes)."""
 
-    def __init__(self, checkpoint: Checkpoint, height: int, width: int) -> None:
-        self._model = _teaching_model(checkpoint.spec.with_input_size(height, width))
-        self._checkpoint = checkpoint
+    def __init__(self, network: Graph, height: int, width: int) -> None:
+        self._network = with_input_size(network, height, width)
+        self._model = _teaching_model(self._network)
 
     def __call__(self, frames: np.ndarray) -> tf.Tensor:
-        return self._model.probabilities(self._checkpoint, frames)
+        return self._model.probabilities(self._network, frames)
 
 
 class _TeachingModel:
-    """The model of a spec, traced once, whatever weights it is given."""
+    """The model of networks of one shape, traced once, whatever weights it is given."""
 
-    def __init__(self, spec: NetworkSpec) -> None:
-        self._spec, self._model = spec, build(spec)
-        self._loaded: Checkpoint | None = None
-        signature = [tf.TensorSpec((None, spec.input_height, spec.input_width, 3), tf.uint8)]
+    def __init__(self, network: Graph) -> None:
+        self._model = build(network)
+        self._loaded: Graph | None = None
+        signature = [tf.TensorSpec((None, *input_size(network), 3), tf.uint8)]
         self._traced = tf.function(self._probabilities_of, input_signature=signature, autograph=False)
 
-    def probabilities(self, checkpoint: Checkpoint, frames: np.ndarray) -> tf.Tensor:
-        if checkpoint is not self._loaded:
-            load_weights(self._model, self._spec, checkpoint.weights)
-            self._loaded = checkpoint
+    def probabilities(self, network: Graph, frames: np.ndarray) -> tf.Tensor:
+        if network is not self._loaded:
+            load_weights(self._model, network)
+            self._loaded = network
         return self._traced(frames)
 
     def _probabilities_of(self, frames: tf.Tensor) -> tf.Tensor:
@@ -121,9 +121,7 @@ class _TeachingModel:
         return tf.nn.softmax(self._model(inputs, training=False))
 
 
-@lru_cache(maxsize=2)
-def _teaching_model(spec: NetworkSpec) -> _TeachingModel:
-    return _TeachingModel(spec)
+_teaching_model = once_a_structure(_TeachingModel, most=2)
 
 
 def run_steps(

@@ -1,6 +1,6 @@
 """A network of a study behind MLflow's `pyfunc` interface: camera frames in, label maps out.
 
-The model's folder holds `network.npz`; it is lowered to the graph that planner and C emitter work on and computed by
+The model's folder holds `network.npz`, the graph that planner and C emitter work on; it is computed by
 the numpy interpreter, in the runtime's integer arithmetic, so that predictions are the shipped program's bit for bit
 (float networks: but for the order of sums). No TensorFlow is needed.
 """
@@ -12,33 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
-from deeplab.lowering import lower
-from deeplab.quantization import QuantizedNetwork
-from deeplab.quantization.file import is_quantized, network_bytes, parse_network
+from deeplab.checkpoint import checkpoint_bytes, parse_checkpoint
+from evaluation.graph import Graph
 from evaluation.interpreter import run_whole
 
 NETWORK_FILE = "network.npz"
 
 
-def saved_network(network: Checkpoint | QuantizedNetwork) -> bytes:
+def saved_network(network: Graph) -> bytes:
     """The bytes of the file that `load_network` reads."""
-    return checkpoint_bytes(network) if isinstance(network, Checkpoint) else network_bytes(network)
+    return checkpoint_bytes(network)
 
 
-def load_network(folder: Path) -> Checkpoint | QuantizedNetwork:
+def load_network(folder: Path) -> Graph:
     """The network in the model's folder."""
-    content = (folder / NETWORK_FILE).read_bytes()
-    if is_quantized(content, NETWORK_FILE):
-        return parse_network(content, NETWORK_FILE)
-    return parse_checkpoint(content, NETWORK_FILE)
+    return parse_checkpoint((folder / NETWORK_FILE).read_bytes(), NETWORK_FILE).network
 
 
 class Segmenter:
     """Predicts label maps."""
 
-    def __init__(self, network: Checkpoint | QuantizedNetwork) -> None:
-        self._graph = lower(network)
+    def __init__(self, network: Graph) -> None:
+        self._graph = network
         self.shape = self._graph.tensors[self._graph.inputs[0]].shape[1:]
 
     def predict(self, frames: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:

@@ -9,22 +9,28 @@ the errors that are left of those before it, and no layer is computed twice.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.inference import Walk
-from deeplab.layers import Layer, layers
-from deeplab.quantization import QuantizedNetwork
+from deeplab.network import bias, convolutions, is_depthwise, kernel, window
 from deeplab.quantization.adaround import AdaRoundOptions, LayerProblem, activated, adaround, response
-from deeplab.quantization.post_training import quantize_bias
-from deeplab.spec import NetworkSpec
+from deeplab.quantization.integers import (
+    IntegerWeights,
+    accumulator_scales,
+    integer_weights,
+    quantize_bias,
+    with_integers,
+)
+from deeplab.quantization.multipliers import multipliers
+from deeplab.quantization.types import ActivationQuantization, clamp
+from evaluation.graph import Graph, Operator
 
 EXACT_ENOUGH = 8
 """Bits of a weight from which on nearest rounding is as good as AdaRound; the bias is fitted all the same."""
 _NEAREST = AdaRoundOptions(steps=0)
-_CEILINGS = {"linear": None, "relu": np.inf, "relu6": 6.0}
+_CEILINGS = {"NONE": None, "RELU": np.inf, "RELU6": 6.0}
 
 
 @dataclass(frozen=True)
@@ -37,97 +43,96 @@ class Reconstruction:
     seed: int = 0
 
 
-def reconstruct(
-    checkpoint: Checkpoint, network: QuantizedNetwork, frames: np.ndarray, options: Reconstruction | None = None
-) -> QuantizedNetwork:
+def reconstruct(network: Graph, integers: Graph, frames: np.ndarray, options: Reconstruction | None = None) -> Graph:
     """Learn the rounding of every weight of fewer than 8 bits by AdaRound, and fit each bias to it.
 
     Args:
-        checkpoint: the float network.
-        network: the same, quantized: its scales and zero points stay, its weights and biases are replaced.
+        network: in float.
+        integers: the same, quantized: its scales and zero points stay, its weights and biases are replaced.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed, never images that are scored.
         options: of AdaRound, and the number of windows.
     """
     options = options or Reconstruction()
-    exactly, roughly = Walk(checkpoint, frames), Walk(network, frames)
-    rounded = network
-    for number, chain in enumerate(chains(checkpoint.spec)):
+    exactly, roughly = Walk(network, frames), Walk(integers, frames)
+    rounded = integers
+    for number, chain in enumerate(chains(network)):
         source = chain[0].inputs[0]
-        window = next((layer for layer in chain if layer.kind == "depthwise"), chain[0])
+        seen_by = next((operator for operator in chain if is_depthwise(operator)), chain[0])
         seed = options.seed + number
-        exact, inside = exactly.sample_windows(checkpoint, source, window, options.windows, seed)
-        given, _ = roughly.sample_windows(rounded, source, window, options.windows, seed)
-        kernels, biases = dict(rounded.kernels), dict(rounded.biases)
-        for layer in chain:
-            if layer.kind == "depthwise":  # outside the image it reads zeros, whatever a convolution makes of zeros
+        exact, inside = exactly.sample_windows(network, source, seen_by, options.windows, seed)
+        given, _ = roughly.sample_windows(rounded, source, seen_by, options.windows, seed)
+        learned: dict[str, IntegerWeights] = {}
+        for operator in chain:
+            if is_depthwise(operator):  # outside the image it reads zeros, whatever a convolution makes of zeros
                 exact, given = exact * inside[..., None], given * inside[..., None]
-            problem = _problem(checkpoint, network, layer, exact, given)
-            learns = network.bits.weights_of(layer.name) < EXACT_ENOUGH
-            quantized, bias = adaround(problem, options.rounding if learns else _NEAREST, seed)
-            kernel = network.kernels[layer.name]
-            kernels[layer.name] = quantized.reshape(kernel.shape).astype(kernel.dtype)
-            scale = np.float64(network.activations[layer.inputs[0]].scale) * network.kernel_scales[layer.name]
-            biases[layer.name] = quantize_bias(bias, scale, network.bits)
-            if layer is not chain[-1]:
-                own = checkpoint.weights[f"{layer.name}/bias"]
-                exact = activated(_outputs(exact, problem.kernel, layer) + own, problem.ceiling)
-                given = _integer_outputs(given, quantized, biases[layer.name], layer, network)
-        rounded = replace(rounded, kernels=kernels, biases=biases)
+            problem = _problem(network, integers, operator, exact, given)
+            learns = integers.tensors[operator.inputs[1]].bits < EXACT_ENOUGH
+            quantized, fitted = adaround(problem, options.rounding if learns else _NEAREST, seed)
+            own = integer_weights(integers, operator)
+            integer_bias = quantize_bias(fitted, accumulator_scales(integers, operator), str(own.bias.dtype))
+            shaped = quantized.reshape(own.kernel.shape).astype(own.kernel.dtype)
+            learned[operator.name] = IntegerWeights(shaped, own.scales, integer_bias)
+            if operator is not chain[-1]:
+                outputs = _outputs(exact, problem.kernel, operator, network)
+                exact = activated(outputs + bias(network, operator), problem.ceiling)
+                given = _integer_outputs(given, quantized, integer_bias, operator, integers)
+        rounded = with_integers(rounded, learned)
     return rounded
 
 
-def chains(spec: NetworkSpec) -> Iterator[tuple[Layer, ...]]:
-    """The layers with weights, in network order, in runs that one window of the first one's input determines."""
-    chain: list[Layer] = []
-    for layer in layers(spec):
-        if not layer.has_weights:
-            continue
-        follows = bool(chain) and layer.inputs[0] == chain[-1].name and (layer.kind != chain[-1].kind)
-        one_window = layer.kernel == 1 or all(before.kernel == 1 for before in chain)
+def chains(network: Graph) -> Iterator[tuple[Operator, ...]]:
+    """The convolutions, in network order, in runs that one window of the first one's input determines."""
+    chain: list[Operator] = []
+    for operator in convolutions(network):
+        follows = bool(chain) and operator.inputs[0] == chain[-1].outputs[0] and operator.kind != chain[-1].kind
+        one_window = _is_pointwise(network, operator) or all(_is_pointwise(network, before) for before in chain)
         if chain and not (follows and one_window):
             yield tuple(chain)
             chain = []
-        chain.append(layer)
+        chain.append(operator)
     yield tuple(chain)
 
 
-def _problem(
-    checkpoint: Checkpoint, network: QuantizedNetwork, layer: Layer, exact: np.ndarray, given: np.ndarray
-) -> LayerProblem:
-    """The layer as a matrix, from windows of the float and of the quantized network, (n, taps, channels)."""
-    kernel, bias = checkpoint.weights[f"{layer.name}/kernel"], checkpoint.weights[f"{layer.name}/bias"]
-    if layer.kind == "depthwise":
-        matrix = kernel.reshape(-1, kernel.shape[2])
+def _is_pointwise(network: Graph, operator: Operator) -> bool:
+    return window(network, operator) == (1, 1)
+
+
+def _problem(network: Graph, integers: Graph, operator: Operator, exact: np.ndarray, given: np.ndarray) -> LayerProblem:
+    """The convolution as a matrix, from windows of the float and of the quantized network, (n, taps, channels)."""
+    whole, own = kernel(network, operator), bias(network, operator)
+    if is_depthwise(operator):
+        matrix = whole.reshape(-1, whole.shape[2])
     else:
-        matrix = kernel.reshape(-1, kernel.shape[3])
-        if layer.kernel == 1:  # a window of several positions shows it several times: its middle will do
+        matrix = whole.reshape(-1, whole.shape[3])
+        if _is_pointwise(network, operator):  # a window of several positions shows it several times: the middle will do
             middle = slice(exact.shape[1] // 2, exact.shape[1] // 2 + 1)
             exact, given = exact[:, middle], given[:, middle]
         exact, given = exact.reshape(len(exact), -1), given.reshape(len(given), -1)
-    limit = (1 << (network.bits.weights_of(layer.name) - 1)) - 1
-    target = response(exact, matrix) + bias
-    return LayerProblem(
-        given, target, matrix, network.kernel_scales[layer.name], bias, limit, _CEILINGS[layer.activation]
-    )
+    stored = integers.tensors[operator.inputs[1]]
+    limit = (1 << (stored.bits - 1)) - 1
+    target = response(exact, matrix) + own
+    ceiling = _CEILINGS[operator.attributes["activation"]]
+    return LayerProblem(given, target, matrix, stored.required_quantization.scale, own, limit, ceiling)
 
 
-def _outputs(windows: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarray:
-    """Outputs of a layer at every position of its windows: (n, taps, channels), one tap after a depthwise layer."""
-    if layer.kind == "depthwise":
-        return response(windows, kernel)[:, None]
-    if layer.kernel == 1:
-        return windows @ kernel
-    return (windows.reshape(len(windows), -1) @ kernel)[:, None]
+def _outputs(windows: np.ndarray, matrix: np.ndarray, operator: Operator, network: Graph) -> np.ndarray:
+    """Outputs of a convolution at every position of its windows: (n, taps, channels), one tap after a depthwise one."""
+    if is_depthwise(operator):
+        return response(windows, matrix)[:, None]
+    if _is_pointwise(network, operator):
+        return windows @ matrix
+    return (windows.reshape(len(windows), -1) @ matrix)[:, None]
 
 
 def _integer_outputs(
-    windows: np.ndarray, quantized: np.ndarray, bias: np.ndarray, layer: Layer, network: QuantizedNetwork
+    windows: np.ndarray, quantized: np.ndarray, fitted: np.ndarray, operator: Operator, integers: Graph
 ) -> np.ndarray:
     """Outputs of the integer layer, real values (n, taps, channels). TFLite rounds twice, which at few bits shows."""
-    read, output = network.activations[layer.inputs[0]], network.activations[layer.name]
-    accumulator = _outputs(np.rint(windows / np.float32(read.scale)), quantized, layer).astype(np.float64) + bias
-    head, guard = network.multipliers()[layer.name]
+    read, output = (ActivationQuantization.of(integers.tensors[i]) for i in (operator.inputs[0], operator.outputs[0]))
+    steps_in = np.rint(windows / np.float32(read.scale))
+    accumulator = _outputs(steps_in, quantized, operator, integers).astype(np.float64) + fitted
+    head, guard = multipliers(integers, operator)
     steps = np.floor(accumulator * head + 0.5) / guard
     rounded = np.sign(steps) * np.floor(np.abs(steps) + 0.5)
-    low, high = network.clamp(layer)
+    low, high = clamp(integers, operator.outputs[0])
     return (np.clip(rounded, low - output.zero_point, high - output.zero_point) * output.scale).astype(np.float32)

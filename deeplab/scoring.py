@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from deeplab.datasets import Dataset, Split
-from deeplab.inference import Network, Runner, runner_of
+from deeplab.inference import Runner, runner_of
 from evaluation.accuracy import Scores, score_images
+from evaluation.graph import Graph
 from evaluation.graph.regions import extent
 
 
-def score(network: Network, dataset: Dataset, split: Split) -> Scores:
+def score(network: Graph, dataset: Dataset, split: Split) -> Scores:
     """Scores of a network by its untiled program; `split` is one of `dataset`."""
     return score_program(runner_of(network), dataset, split)
 

@@ -13,12 +13,12 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FIXED_WEIGHT_BITS, Compression
 from deeplab.inference import Classifier
-from deeplab.quantization import QuantizedNetwork
-from deeplab.spec import NetworkSpec
+from deeplab.network import input_size
+from deeplab.stages import STAGES, has_stage
 from evaluation.accuracy import Interval, Scores, paired_difference_interval
+from evaluation.graph import Graph
 
 _TOGETHER = 4
 """Images whose probabilities are held at a time."""
@@ -112,19 +112,20 @@ class SensitivityTable:
 
 
 def lowerings(
-    spec: NetworkSpec, start: Compression, weight_bits: Sequence[int], activation_bits: Sequence[int]
+    network: Graph, start: Compression, weight_bits: Sequence[int], activation_bits: Sequence[int]
 ) -> Iterator[Lowering]:
-    """Every part alone at each of the levels below the bits it starts with; no decoder where the network has none.
+    """Every part alone at each of the levels below the bits it starts with; no stage that the network does not have.
 
     Args:
-        spec: of the network.
+        network: in float.
         start: quantized; each lowering changes one field of it.
         weight_bits: levels for the weights.
         activation_bits: levels for the activations.
     """
     spread = _spread(start)
+    missing = [stage for stage in STAGES if not has_stage(network, stage)]
     for (part, kind), name in _FIELDS.items():
-        if part == "decoder" and spec.decoder is None:
+        if part in missing:
             continue
         for bits in weight_bits if kind == "weights" else activation_bits:
             if bits < getattr(spread, name):
@@ -147,33 +148,33 @@ def _spread(start: Compression) -> Compression:
         decoder_weight_bits=bits.weights if bits.decoder_weights is None else bits.decoder_weights,
         aspp_activation_bits=bits.activations_of("aspp"),
         decoder_activation_bits=bits.activations_of("decoder"),
-        edge_weight_bits=max(bits.weights_of("stem"), bits.weights_of("logits")),
-        depthwise_weight_bits=max(bits.weights_of(f"{stage}/depthwise") for stage in ("block_0", "aspp", "decoder")),
+        edge_weight_bits=bits.edge_weights or max(bits.weights_of("backbone"), bits.weights_of("decoder")),
+        depthwise_weight_bits=bits.depthwise_weights or max(bits.weights_of(stage) for stage in STAGES),
     )
 
 
 def sensitivity(
-    checkpoint: Checkpoint,
+    network: Graph,
     start: Compression,
     tried: Sequence[Lowering],
     frames: np.ndarray,
-    quantized: Callable[[Compression], QuantizedNetwork],
-    memory_bytes: Callable[[QuantizedNetwork], int],
-    scored: Callable[[QuantizedNetwork], Scores] | None = None,
+    quantized: Callable[[Compression], Graph],
+    memory_bytes: Callable[[Graph], int],
+    scored: Callable[[Graph], Scores] | None = None,
 ) -> SensitivityTable:
     """Measure each lowering against the network of `start`, and order them.
 
-        ranges = calibrate(checkpoint, other_frames)
+        ranges = calibrate(network, other_frames)
         start = Compression(weight_bits=8, activation_bits=8)
-        tried = tuple(lowerings(checkpoint.spec, start, [4], [6]))
+        tried = tuple(lowerings(network, start, [4], [6]))
         table = sensitivity(
-            checkpoint, start, tried, frames,
-            lambda compression: quantize(checkpoint, ranges, compression.bits),
-            lambda network: plan(lower(network)).peak_memory_bytes,
+            network, start, tried, frames,
+            lambda compression: quantize(network, ranges, compression.bits),
+            lambda lowered: plan(lowered).peak_memory_bytes,
         )
 
     Args:
-        checkpoint: the float network.
+        network: in float.
         start: quantized, nothing lowered.
         tried: of `lowerings`.
         frames: uint8 (N, height, width, 3) at the network's size, without labels; not those that calibrated.
@@ -182,7 +183,7 @@ def sensitivity(
         scored: its scores on labelled images, the same for all; without it mIoU is not measured.
     """
     first, *others = (quantized(compression) for compression in (start, *(one.compression for one in tried)))
-    start_distance, *distances = distances_to_float(checkpoint, (first, *others), frames)
+    start_distance, *distances = distances_to_float(network, (first, *others), frames)
     start_bytes = memory_bytes(first)
     start_scores = scored(first) if scored else None
     rows = [
@@ -190,30 +191,28 @@ def sensitivity(
             lowering,
             distance,
             distance.divergence - start_distance.divergence,
-            start_bytes - memory_bytes(network),
-            paired_difference_interval(scored(network), start_scores) if scored and start_scores else None,
+            start_bytes - memory_bytes(lowered),
+            paired_difference_interval(scored(lowered), start_scores) if scored and start_scores else None,
         )
-        for lowering, network, distance in zip(tried, others, distances, strict=True)
+        for lowering, lowered, distance in zip(tried, others, distances, strict=True)
     ]
     rows.sort(key=lambda row: (row.cost_per_byte, row.added_divergence), reverse=True)
     return SensitivityTable(start, start_distance, start_bytes, tuple(rows))
 
 
-def distances_to_float(
-    checkpoint: Checkpoint, networks: Sequence[QuantizedNetwork], frames: np.ndarray
-) -> list[Distance]:
-    """The distance of each network from the float one, on frames uint8 (N, height, width, 3)."""
-    divergence, changed = np.zeros(len(networks)), np.zeros(len(networks), np.int64)
-    reference, others = Classifier(checkpoint), [Classifier(network) for network in networks]
+def distances_to_float(network: Graph, others: Sequence[Graph], frames: np.ndarray) -> list[Distance]:
+    """The distance of each other network from the float one, on frames uint8 (N, height, width, 3)."""
+    divergence, changed = np.zeros(len(others)), np.zeros(len(others), np.int64)
+    reference, classifiers = Classifier(network), [Classifier(other) for other in others]
     for begin in range(0, len(frames), _TOGETHER):
         batch = frames[begin : begin + _TOGETHER]
         exact = reference.probabilities(batch)
         labels = exact.argmax(axis=-1)
-        for index, other in enumerate(others):
-            given = other.probabilities(batch)
+        for index, classifier in enumerate(classifiers):
+            given = classifier.probabilities(batch)
             divergence[index] += divergence_sum(exact, given)
             changed[index] += np.count_nonzero(given.argmax(axis=-1) != labels)
-    pixels = len(frames) * checkpoint.spec.input_height * checkpoint.spec.input_width
+    pixels = len(frames) * math.prod(input_size(network))
     return [
         Distance(float(total) / pixels, int(count) / pixels) for total, count in zip(divergence, changed, strict=True)
     ]

@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from deeplab.layers import layers, weight_shapes
-from deeplab.spec import NetworkSpec
+from deeplab.network import convolutions, is_depthwise, weight_shapes, window
+from evaluation.graph import Graph
 from evaluation.kernels.weights import WORTH_UNPACKING
 
 MOST_SPARSE_DENSITY = WORTH_UNPACKING - 1 / 8
 """Density from which on 8-bit weights are stored dense all the same: a bitmap takes 1 + 8 * density bits a weight."""
 
 
-def prunable_kernels(spec: NetworkSpec) -> tuple[str, ...]:
+def prunable_kernels(network: Graph) -> tuple[str, ...]:
     """Kernels whose weights are pruned: all 1x1 convolutions. The others, depthwise kernels and the stem, have few
     weights, each of which matters much."""
-    return tuple(f"{layer.name}/kernel" for layer in layers(spec) if layer.kind == "conv" and layer.kernel == 1)
+    return tuple(
+        f"{operator.name}/kernel"
+        for operator in convolutions(network)
+        if not is_depthwise(operator) and window(network, operator) == (1, 1)
+    )
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,15 @@ class WeightSparsity:
     """`magnitude`: wherever they are. `2:4`: two of any four input channels in a row, for each output; `sparsity` is
     0.5 then."""
 
-    def densities(self, spec: NetworkSpec) -> dict[str, float]:
+    def densities(self, network: Graph) -> dict[str, float]:
         """By kernel, the share of weights left.
 
         `magnitude`: in proportion to (in + out) / (in * out), the density of an Erdős-Rényi graph (Mocanu et al. 2018,
         "Scalable training of artificial neural networks with adaptive sparse connectivity"): large kernels, which hold
         most, lose most. A kernel that would be denser than `MOST_SPARSE_DENSITY` stays whole.
         """
-        shapes = {name: weight_shapes(spec)[name][2:] for name in prunable_kernels(spec)}
+        whole = weight_shapes(network)
+        shapes = {name: whole[name][2:] for name in prunable_kernels(network)}
         if self.pattern == "2:4":
             # Of a last group that is not full, two stay too.
             return {name: (2 * (inputs // 4) + min(2, inputs % 4)) / inputs for name, (inputs, _) in shapes.items()}

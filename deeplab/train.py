@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from deeplab.network import parameters
 from deeplab.training.config import read_config
 from evaluation.errors import exits_on_user_error
 
@@ -45,7 +46,7 @@ def main(
             console.print(f"stopped; go on with: {command}{'' if resume else ' --resume'}")
             raise typer.Exit(130) from None
     scores = ", ".join(f"{split} {miou:.4f}" for split, miou in best.notes["miou"].items())
-    console.print(f"{os.path.join(config.output, 'best.npz')}: {best.parameters:,} parameters, mIoU {scores}")
+    console.print(f"{os.path.join(config.output, 'best.npz')}: {parameters(best.network):,} parameters, mIoU {scores}")
 
 
 def _display(bar: Bar, console: Console) -> Callable[[TrainingProgress], None]:

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from deeplab.checkpoint import load_checkpoint
-from deeplab.lowering import lower_untrained
+from deeplab.compression import compressed_shapes
 from deeplab.pruning.channels import narrowed
-from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores
+from evaluation.graph import Graph
 from evaluation.measurement import Cost, Measurement, MemoryFigures
 from evaluation.planner import Plan, Target, load_target
 from reports.record import DataSet, Early, OtherRuntimes
@@ -41,7 +41,7 @@ CLASS_NAMES, PALETTE = ("one", "other"), ("#0072B2", "#E69F00")
 class PlanningEvaluator:
     """See `sweeps.trial.evaluator.Evaluator`."""
 
-    spec: NetworkSpec
+    network: Graph
     target: Target
     cache: StageCache
     max_mac_overhead: float
@@ -57,8 +57,8 @@ class PlanningEvaluator:
         """The candidate's plan, each group of channels narrowed alike."""
         compression = candidate.compression
         sparsity = compression.sparsity if compression.pruning == "channels" else 0.0
-        spec = narrowed(self.spec, sparsity) if sparsity else self.spec
-        graph = lower_untrained(spec, compression, "planned")
+        network = narrowed(self.network, sparsity) if sparsity else self.network
+        graph = compressed_shapes(network, compression)
         return cached_plan(graph, candidate.tile_count, self.target, self.max_mac_overhead, self.cache)
 
     def evaluate(self, candidate: Candidate, check: InterimCheck = lambda *_: None) -> Measurement | Early:
@@ -102,9 +102,9 @@ class PlanningEvaluator:
 
 
 def open_planning_evaluator(config: SweepConfig) -> PlanningEvaluator:
-    spec = load_checkpoint(Path(str(files("deeplab") / "pretrained" / "streets.npz"))).spec
+    network = load_checkpoint(Path(str(files("deeplab") / "pretrained" / "streets.npz"))).network
     cache = StageCache(open_store(config.cache_place))
-    return PlanningEvaluator(spec, load_target(config.target), cache, config.max_mac_overhead, config.folder)
+    return PlanningEvaluator(network, load_target(config.target), cache, config.max_mac_overhead, config.folder)
 
 
 def scores_of(candidate: Candidate, seed: int = 0) -> Scores:

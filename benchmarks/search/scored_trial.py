@@ -5,12 +5,13 @@ What is left is what a search is steered by, so that it can be timed next to a l
 
 from __future__ import annotations
 
+from deeplab.network import parameters
 from evaluation.measurement import Cost, Measurement, MemoryFigures
 from reports.record import Early, OtherRuntimes
 from sweeps.config.space import Candidate
 from sweeps.trial.network_evaluator import NetworkEvaluator
 from sweeps.trial.screening import InterimCheck
-from sweeps.trial.stages import compressed, parameters, scores_until, shipped
+from sweeps.trial.stages import compressed, scores_until, shipped
 
 
 class ScoringEvaluator(NetworkEvaluator):
@@ -23,7 +24,7 @@ class ScoringEvaluator(NetworkEvaluator):
             on_search = scores_until(found, self.context, "search", check)
         if isinstance(on_search, Early):
             return on_search
-        cost = Cost(found.plan.macs, found.plan.mac_overhead, parameters(found.network))
+        cost = Cost(found.plan.macs, found.plan.mac_overhead, parameters(found.graph))
         return Measurement(on_search, MemoryFigures.of_plan(found.plan), cost, stage_seconds=dict(self.context.seconds))
 
     def other_runtimes(self, candidate: Candidate) -> OtherRuntimes:
@@ -43,7 +44,7 @@ class LoopEvaluator(ScoringEvaluator):
         from benchmarks.search.tensorflow_scorer import simulator
 
         network = compressed(candidate.compression, self.context)
-        on_search = simulator(network.spec).score(network, self.context.images.dataset, self.context.search)
+        on_search = simulator(network).score(network, self.context.images.dataset, self.context.search)
         made = self.plan_candidate(candidate)
         cost = Cost(made.macs, made.mac_overhead, parameters(network))
         return Measurement(on_search, MemoryFigures.of_plan(made), cost)

@@ -7,19 +7,20 @@ quantized values, so another candidate of the same shape traces nothing anew.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.datasets import Dataset, Split
-from deeplab.layers import Activation, Layer, layers
 from deeplab.model import build, load_weights
-from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, INPUT_ZERO_POINT, QuantizedNetwork
-from deeplab.spec import NetworkSpec
+from deeplab.network import CONVOLUTIONS, FLOAT_INPUT_ZERO, INPUT_SCALE, INPUT_ZERO_POINT, input_size, is_float
+from deeplab.quantization import ActivationQuantization
+from deeplab.quantization.multipliers import multipliers, sum_multipliers
+from deeplab.quantization.types import clamp
 from deeplab.tensorflow import keras, tf
+from deeplab.traced import once_a_structure
 from evaluation.accuracy import Scores, score_images
+from evaluation.graph import Graph, Operator
 
 _PIXELS_PER_BATCH = 1 << 20
 _RESOLUTION = 2.0**12
@@ -63,12 +64,12 @@ class Requantize(_OnIntegers):
     """The operation after a layer: its activation function in float, TFLite's requantization on quantized values.
 
     TFLite rounds twice: the accumulator times a 31-bit multiplier, then the right shift, halves away from zero. `head`
-    and `guard` are that multiplier and shift per channel (`QuantizedNetwork.multipliers`). `origin` is 0 for
+    and `guard` are that multiplier and shift per channel (`deeplab.quantization.multipliers`). `origin` is 0 for
     convolutions, which round before they add the zero point, and the zero point for pooling and resizing, which round
     the quantized values themselves.
     """
 
-    def __init__(self, activation: Activation = "linear", **kwargs: Any) -> None:
+    def __init__(self, activation: str = "NONE", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activation
 
@@ -81,11 +82,11 @@ class Requantize(_OnIntegers):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         def on_integers() -> tf.Tensor:
             steps = _scaled(tf.cast(inputs, tf.float64), self.head, self.guard)
-            if self.activation != "linear":  # negative values are clipped to 0, so away from zero is up
+            if self.activation != "NONE":  # negative values are clipped to 0, so away from zero is up
                 return tf.floor(steps + 0.5)
             return _half_away(steps + self.origin) - self.origin
 
-        real = {"linear": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}[self.activation]
+        real = {"NONE": tf.identity, "RELU": tf.nn.relu, "RELU6": tf.nn.relu6}[self.activation]
         return self._choose(on_integers, lambda: real(inputs))
 
 
@@ -110,79 +111,81 @@ class AddOnIntegers(_OnIntegers):
 
 
 class Simulator:
-    """Runs any network of one spec."""
+    """Runs any network of one shape."""
 
-    def __init__(self, spec: NetworkSpec) -> None:
-        self.spec = spec
+    def __init__(self, network: Graph) -> None:
+        self._network = network
         self._requantizers: dict[str, Any] = {}
-        self.model = build(spec, wrap=self._wrapped)
+        self.model = build(network, wrap=self._wrapped)
         self.input_zero = tf.Variable(FLOAT_INPUT_ZERO, dtype=tf.float32)
         self.input_scale = tf.Variable(INPUT_SCALE, dtype=tf.float32)
-        signature = [tf.TensorSpec((None, spec.input_height, spec.input_width, 3), tf.uint8)]
+        signature = [tf.TensorSpec((None, *input_size(network), 3), tf.uint8)]
         self._labels = {
             on_integers: tf.function(self._labels_of, input_signature=signature, autograph=False)
             for on_integers in (False, True)
         }
 
-    def _wrapped(self, layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> Callable[[Any], Any]:
+    def _wrapped(self, operator: Operator, part: keras.layers.Layer, *, rounds: bool) -> Any:
         """Requantize where an integer runtime rounds; a sum requantizes itself, a concatenation moves values."""
-        if not rounds or layer.kind == "concat":
+        if not rounds or operator.kind == "CONCATENATION":
             return part
-        if layer.kind == "add":
-            self._requantizers[layer.name] = AddOnIntegers(name=f"{layer.name}/requantize")
-            return self._requantizers[layer.name]
-        requantizer = self._requantizers[layer.name] = Requantize(layer.activation, name=f"{layer.name}/requantize")
-        return requantizer if layer.activation != "linear" else lambda inputs: requantizer(part(inputs))
+        name, activation = operator.name, operator.attributes.get("activation", "NONE")
+        if operator.kind == "ADD":
+            self._requantizers[name] = AddOnIntegers(name=f"{name}/requantize")
+            return self._requantizers[name]
+        requantizer = self._requantizers[name] = Requantize(activation, name=f"{name}/requantize")
+        return requantizer if activation != "NONE" else lambda inputs: requantizer(part(inputs))
 
     def _labels_of(self, frames: tf.Tensor) -> tf.Tensor:
         logits = self.model((tf.cast(frames, tf.float32) - self.input_zero) * self.input_scale, training=False)
         # Not tf.argmax: among equal logits, which rounding makes common, it takes any; top_k takes the first class.
         return tf.cast(tf.math.top_k(logits, k=1, sorted=False).indices[..., 0], tf.uint8)
 
-    def load(self, network: Checkpoint | QuantizedNetwork) -> None:
+    def load(self, network: Graph) -> None:
         """Make `network` the one that runs."""
-        on_integers = isinstance(network, QuantizedNetwork)
-        weights = network.quantized_values() if isinstance(network, QuantizedNetwork) else network.weights
-        load_weights(self.model, self.spec, weights)
+        on_integers = not is_float(network)
+        load_weights(self.model, network)
         self.input_zero.assign(float(INPUT_ZERO_POINT) if on_integers else FLOAT_INPUT_ZERO)
         self.input_scale.assign(1.0 if on_integers else INPUT_SCALE)
         for requantizer in self._requantizers.values():
             requantizer.active = on_integers
-        if isinstance(network, QuantizedNetwork):
+        if on_integers:
             self._load_scales(network)
 
-    def _load_scales(self, network: QuantizedNetwork) -> None:
-        multipliers, parameters = network.multipliers(), network.activations
-        for layer in layers(self.spec):
-            if layer.name not in self._requantizers:
+    def _load_scales(self, network: Graph) -> None:
+        for operator in network.operators:
+            if operator.name not in self._requantizers:
                 continue
-            requantizer, own = self._requantizers[layer.name], parameters[layer.name]
-            low, high = network.clamp(layer)
+            requantizer = self._requantizers[operator.name]
+            own = ActivationQuantization.of(network.tensors[operator.outputs[0]])
+            low, high = clamp(network, operator.outputs[0])
             requantizer.low.assign(low - own.zero_point)
             requantizer.high.assign(high - own.zero_point)
-            if layer.kind == "add":
-                shifted, heads, guards = network.sum_multipliers(layer)
+            if operator.kind == "ADD":
+                shifted, heads, guards = sum_multipliers(network, operator)
                 requantizer.shifted.assign(shifted)
                 for variables, values in ((requantizer.heads, heads), (requantizer.guards, guards)):
                     for variable, value in zip(variables, values, strict=True):
                         variable.assign(value)
                 continue
-            fine = tf.fill(requantizer.head.shape, tf.constant(_RESOLUTION, tf.float64))
-            head, guard = multipliers.get(layer.name, (fine, fine))
-            requantizer.origin.assign(own.zero_point if layer.kind in ("pool", "resize") else 0)
+            if operator.kind in CONVOLUTIONS:
+                head, guard = multipliers(network, operator)
+            else:
+                head = guard = tf.fill(requantizer.head.shape, tf.constant(_RESOLUTION, tf.float64))
+            requantizer.origin.assign(0 if operator.kind in CONVOLUTIONS else own.zero_point)
             requantizer.head.assign(head)
             requantizer.guard.assign(guard)
 
-    def labels(self, network: Checkpoint | QuantizedNetwork, frames: np.ndarray) -> np.ndarray:
+    def labels(self, network: Graph, frames: np.ndarray) -> np.ndarray:
         """Class of every pixel: uint8 (N, height, width, 3) at the network's size -> uint8 (N, height, width)."""
         self.load(network)
-        return np.asarray(self._labels[isinstance(network, QuantizedNetwork)](frames))
+        return np.asarray(self._labels[not is_float(network)](frames))
 
-    def score(self, network: Checkpoint | QuantizedNetwork, dataset: Dataset, split: Split) -> Scores:
+    def score(self, network: Graph, dataset: Dataset, split: Split) -> Scores:
         """Scores of a network on a split of `dataset`."""
         self.load(network)
-        run = self._labels[isinstance(network, QuantizedNetwork)]
-        rows, columns = self.spec.input_height, self.spec.input_width
+        run = self._labels[not is_float(network)]
+        rows, columns = input_size(self._network)
         return score_images(
             lambda images: np.asarray(run(images)),
             ((sample.image_id, sample.image, sample.label) for sample in split),
@@ -193,7 +196,9 @@ class Simulator:
         )
 
 
-@lru_cache(maxsize=8)
-def simulator(spec: NetworkSpec) -> Simulator:
-    """The simulator of a spec; kept, since building and tracing one costs more than many evaluations."""
-    return Simulator(spec)
+def _widths(network: Graph) -> str:
+    return str([(tensor.name, tensor.shape) for tensor in network.tensors])
+
+
+simulator = once_a_structure(Simulator, most=8, key=_widths)
+"""The simulator of networks of one shape; kept, since building and tracing one costs more than many evaluations."""

@@ -1,7 +1,7 @@
-"""Trained networks in the files of others: whole DeepLabs, and MobileNetV2 backbones to begin a training from.
+"""Trained networks in the files of others as float graphs: whole ones, and backbones to begin a training from.
 
-    checkpoint = load_network(Path("frozen_inference_graph.pb"))   # spec and folded float weights
-    start = load_start(Path("mobilenet_v2.h5"))                    # a Checkpoint, or a Backbone without a head
+    network = load_network(Path("frozen_inference_graph.pb"))   # a float graph
+    start = load_start(Path("mobilenet_v2.h5"))                 # a graph, or a Backbone without a head
 
 TensorFlow is imported only to read a frozen graph or a TensorFlow checkpoint.
 """

@@ -18,8 +18,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from deeplab.importing.backbone import BLOCKS, Backbone, backbone_layers
+from deeplab.architectures.mobilenet_v2 import backbone_widths
+from deeplab.importing.backbone import Backbone, backbone_graph
 from deeplab.importing.folding import BatchNorm
+from deeplab.network import is_depthwise, weight_shapes
 from deeplab.npz_file import MOST_BYTES
 from evaluation.errors import UserError
 
@@ -86,18 +88,22 @@ def _backbone(arrays: Arrays, path: str) -> Backbone:
     def width(layer: str) -> int:
         return taken(f"{keras_names(layer)[0]}/kernel").shape[-1]
 
-    widths = tuple(
-        (width(f"block_{i}/expand") if block.expand else 0, width(f"block_{i}/project"))
-        for i, block in enumerate(BLOCKS)
+    blocks = tuple(
+        (width(f"block_{i}/expand") if expand else 0, width(f"block_{i}/project"))
+        for i, (expand, _) in enumerate(backbone_widths()[1])
     )
+    widths = width("stem"), blocks
+    graph, own = backbone_graph(widths)
+    shapes = weight_shapes(graph)
     weights: dict[str, np.ndarray] = {}
-    for layer, shape in backbone_layers(stem := width("stem"), widths).items():
-        convolution, normalised = keras_names(layer.name)
-        kernel = taken(f"{convolution}/kernel", shape)
-        norm = [taken(f"{normalised}/{part}", (layer.channels,)) for part in _WEIGHTS["BatchNormalization"]]
-        folded = BatchNorm(*norm, EPSILON).folded_into(kernel, layer.kind == "depthwise")
-        weights[f"{layer.name}/kernel"], weights[f"{layer.name}/bias"] = folded
-    return Backbone(stem, widths, weights)
+    for operator in own:
+        convolution, normalised = keras_names(operator.name)
+        kernel = taken(f"{convolution}/kernel", shapes[f"{operator.name}/kernel"])
+        size = shapes[f"{operator.name}/bias"]
+        norm = [taken(f"{normalised}/{part}", size) for part in _WEIGHTS["BatchNormalization"]]
+        folded = BatchNorm(*norm, EPSILON).folded_into(kernel, is_depthwise(operator))
+        weights[f"{operator.name}/kernel"], weights[f"{operator.name}/bias"] = folded
+    return Backbone(widths, weights)
 
 
 # -- the two file formats ----------------------------------------------------------------------------------------------
@@ -173,8 +179,8 @@ def _numbered(group: h5py.Group, configs: list[dict[str, Any]]) -> dict[str, h5p
 def _known_layers() -> list[dict[str, Any]]:
     """The layers of MobileNetV2 in the order they are made, for weights that come without a config."""
     order = ["stem"]
-    for i, block in enumerate(BLOCKS):
-        order += [f"block_{i}/{part}" for part in (("expand",) if block.expand else ()) + ("depthwise", "project")]
+    for i, (expand, _) in enumerate(backbone_widths()[1]):
+        order += [f"block_{i}/{part}" for part in (("expand",) if expand else ()) + ("depthwise", "project")]
     configs = []
     for layer in order:
         convolution, normalised = keras_names(layer)

@@ -8,14 +8,16 @@ from typing import Literal
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint, load_checkpoint
+from deeplab.checkpoint import load_checkpoint
 from deeplab.importing.backbone import Backbone
 from deeplab.importing.slim import Unstated
 from deeplab.importing.slim_checkpoint import checkpoint_prefix, import_checkpoint
 from deeplab.importing.slim_graph import import_frozen_graph
 from deeplab.importing.tflite import import_tflite
+from deeplab.network import is_float, weights
 from deeplab.npz_file import MOST_BYTES
 from evaluation.errors import UserError
+from evaluation.graph import Graph
 
 Kind = Literal["petitlab", "tflite", "frozen graph", "checkpoint", "keras"]
 
@@ -69,7 +71,7 @@ def network_file(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def load_start(path: Path, unstated: Unstated | None = None) -> Checkpoint | Backbone:
+def load_start(path: Path, unstated: Unstated | None = None) -> Graph | Backbone:
     """Anything a training can begin from.
 
     Args:
@@ -77,7 +79,7 @@ def load_start(path: Path, unstated: Unstated | None = None) -> Checkpoint | Bac
         unstated: properties of the network that a TensorFlow checkpoint does not state.
 
     Raises:
-        UserError: an unknown kind, a file that is missing or damaged, or a network that no spec describes.
+        UserError: an unknown kind, a file that is missing or damaged, or no network that can be imported.
     """
     try:
         if path.is_file() and (size := path.stat().st_size) > MOST_BYTES:
@@ -86,16 +88,19 @@ def load_start(path: Path, unstated: Unstated | None = None) -> Checkpoint | Bac
     except _DAMAGED as error:
         reason = f"{type(error).__name__}: {error}"[:_MOST_REASON]
         raise UserError(f"{path}: damaged, or not built as such a network is ({reason}); export it again") from error
-    for name, array in start.weights.items():
+    for name, array in (start.weights if isinstance(start, Backbone) else weights(start)).items():
         if not np.isfinite(array).all():
             raise UserError(f"{path}: weight {name} holds values that are not finite; export the network again")
     return start
 
 
-def _read(path: Path, unstated: Unstated | None) -> Checkpoint | Backbone:
+def _read(path: Path, unstated: Unstated | None) -> Graph | Backbone:
     match kind_of(path):
         case "petitlab":
-            return load_checkpoint(path)
+            network = load_checkpoint(path).network
+            if not is_float(network):
+                raise UserError(f"{path}: a quantized network; give the float one that it was made from")
+            return network
         case "tflite":
             return import_tflite(path)
         case "frozen graph":
@@ -108,11 +113,11 @@ def _read(path: Path, unstated: Unstated | None) -> Checkpoint | Backbone:
             return import_keras_backbone(path)
 
 
-def load_network(path: Path, unstated: Unstated | None = None) -> Checkpoint:
+def load_network(path: Path, unstated: Unstated | None = None) -> Graph:
     """A whole network, from a file of any kind but those of backbones. Arguments and errors as `load_start`."""
     if kind_of(path) != "keras":
         network = load_start(path, unstated)
-        if isinstance(network, Checkpoint):
+        if isinstance(network, Graph):
             return network
     raise UserError(
         f"{path}: a backbone without a head; train a network from it (network.start of python -m deeplab.train), and "

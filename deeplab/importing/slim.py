@@ -1,4 +1,4 @@
-"""Names and rules of DeepLab as `tensorflow/models` trains it (research/deeplab, TF-Slim), and specs made by them.
+"""Names and rules of DeepLab as `tensorflow/models` trains it (research/deeplab, TF-Slim), and graphs made by them.
 
 Shared by the checkpoint and the frozen graph: both hold the same variables. The properties that they do not hold
 (strides, rates, the skip) come from the graph, or from `Unstated`.
@@ -7,17 +7,19 @@ Shared by the checkpoint and the frozen graph: both hold the same variables. The
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from deeplab.importing.backbone import BLOCKS, Backbone, backbone_layers
+from deeplab.architectures import BackboneWidths, GraphBuilder, ResizeConvention, SkipTap
+from deeplab.architectures.mobilenet_v2 import STRIDES, aspp, classified, decoded, inverted_residual
+from deeplab.importing.backbone import Backbone, backbone_graph
 from deeplab.importing.folding import BatchNorm
 from deeplab.importing.slim_names import count, default_epsilon, kernel_name, scope_of
-from deeplab.layers import Layer, layers, weight_shapes
-from deeplab.spec import Aspp, AtrousBranch, Block, Decoder, NetworkSpec, ResizeConvention, SkipTap
+from deeplab.network import convolutions, is_depthwise, weight_shapes
 from evaluation.errors import UserError
+from evaluation.graph import Graph, Operator
 
 Variables = Mapping[str, np.ndarray]
 
@@ -74,8 +76,8 @@ def taken(variables: Variables, name: str, path: str) -> np.ndarray:
     return variables[name]
 
 
-def spec_of(variables: Variables, geometry: Geometry, path: str) -> NetworkSpec:
-    """The spec that the shapes of the kernels and a geometry make.
+def graph_of(variables: Variables, geometry: Geometry, path: str) -> Graph:
+    """The network, without weights, that the shapes of the kernels and a geometry make.
 
     Raises:
         UserError: a variable is missing, or one with weights belongs to no layer of a DeepLab v3 or v3+.
@@ -84,34 +86,27 @@ def spec_of(variables: Variables, geometry: Geometry, path: str) -> NetworkSpec:
     def width(layer: str) -> int:
         return taken(variables, kernel_name(layer), path).shape[-1]
 
-    blocks, channels = [], width("stem")
-    for number, (stride, dilation) in enumerate(geometry.windows):
-        expand = width(f"block_{number}/expand") if kernel_name(f"block_{number}/expand") in variables else 0
-        project = width(f"block_{number}/project")
-        blocks.append(Block(expand, project, stride, dilation, stride == 1 and channels == project))
-        channels = project
-    refine = tuple(
-        width(f"decoder/refine_{i}/pointwise") for i in range(count(variables, "decoder/refine_{}/pointwise"))
-    )
-    pooled = kernel_name("aspp/pool/pointwise") in variables
-    branches = enumerate(geometry.rates)
-    spec = NetworkSpec(
-        input_height=geometry.input_size[0],
-        input_width=geometry.input_size[1],
-        classes=width("logits"),
-        stem=width("stem"),
-        blocks=tuple(blocks),
-        aspp=Aspp(
-            pool=width("aspp/pool/pointwise") if pooled else 0,
-            pointwise=width("aspp/pointwise"),
-            atrous=tuple(AtrousBranch(rate, width(f"aspp/atrous_{i}/pointwise")) for i, rate in branches),
-            project=width("aspp/project"),
-        ),
-        decoder=Decoder(*geometry.skip, width("decoder/skip"), refine) if geometry.skip else None,
-        resize=geometry.resize,
-    )
-    _check_nothing_is_left(variables, [layer.name for layer in layers(spec) if layer.has_weights], path)
-    return spec
+    net = GraphBuilder("deeplab", *geometry.input_size)
+    x, skip = net.convolution("stem", net.input, width("stem"), "RELU6", window=3, stride=2), None
+    for number, window in enumerate(geometry.windows):
+        name = f"block_{number}"
+        expand = width(f"{name}/expand") if kernel_name(f"{name}/expand") in variables else 0
+        project = width(f"{name}/project")
+        residual = window[0] == 1 and net.shape(x)[2] == project
+        x, taps = inverted_residual(net, name, x, expand, project, *window, residual=residual)
+        if geometry.skip is not None and geometry.skip[0] == number:
+            skip = taps[geometry.skip[1]]
+    pool = width("aspp/pool/pointwise") if kernel_name("aspp/pool/pointwise") in variables else 0
+    atrous = [(rate, width(f"aspp/atrous_{i}/pointwise")) for i, rate in enumerate(geometry.rates)]
+    x = aspp(net, x, pool, width("aspp/pointwise"), atrous, width("aspp/project"), geometry.resize)
+    if skip is not None:
+        refine = [
+            width(f"decoder/refine_{i}/pointwise") for i in range(count(variables, "decoder/refine_{}/pointwise"))
+        ]
+        x = decoded(net, x, skip, width("decoder/skip"), refine, geometry.resize)
+    graph = classified(net, x, width("logits"), geometry.resize)
+    _check_nothing_is_left(variables, [operator.name for operator in convolutions(graph)], path)
+    return graph
 
 
 def _check_nothing_is_left(variables: Variables, names: list[str], path: str) -> None:
@@ -127,12 +122,13 @@ def _check_nothing_is_left(variables: Variables, names: list[str], path: str) ->
 
 
 def folded_weights(
-    kernels: Mapping[Layer, tuple[int, ...]],
+    graph: Graph,
+    chosen: Iterable[Operator],
     variables: Variables,
     path: str,
     epsilon: Callable[[str], float] = default_epsilon,
 ) -> dict[str, np.ndarray]:
-    """Weights of the layers, each kernel of the shape given with its layer, BatchNorm folded in.
+    """Weights of some convolutions of a graph, BatchNorm folded in.
 
     Raises:
         UserError: a variable is missing or has another shape.
@@ -145,22 +141,18 @@ def folded_weights(
         return array
 
     weights: dict[str, np.ndarray] = {}
-    for layer, shape in kernels.items():
-        kernel, size = shaped(kernel_name(layer.name), shape), (layer.channels,)
-        if layer.name == "logits":
-            bias = shaped(f"{scope_of(layer.name)}/biases", size)
+    shapes, last = weight_shapes(graph), convolutions(graph)[-1].name
+    for operator in chosen:
+        name, size = operator.name, shapes[f"{operator.name}/bias"]
+        kernel = shaped(kernel_name(name), shapes[f"{name}/kernel"])
+        if name == last:
+            bias = shaped(f"{scope_of(name)}/biases", size)
         else:
-            norm = [shaped(f"{scope_of(layer.name)}/BatchNorm/{part}", size) for part in _NORM]
-            kernel, bias = BatchNorm(*norm, epsilon(layer.name)).folded_into(kernel, layer.kind == "depthwise")
-        weights[f"{layer.name}/kernel"] = np.asarray(kernel, np.float32)
-        weights[f"{layer.name}/bias"] = np.asarray(bias, np.float32)
+            norm = [shaped(f"{scope_of(name)}/BatchNorm/{part}", size) for part in _NORM]
+            kernel, bias = BatchNorm(*norm, epsilon(name)).folded_into(kernel, is_depthwise(operator))
+        weights[f"{name}/kernel"] = np.asarray(kernel, np.float32)
+        weights[f"{name}/bias"] = np.asarray(bias, np.float32)
     return weights
-
-
-def kernel_shapes(spec: NetworkSpec) -> dict[Layer, tuple[int, ...]]:
-    """Each convolution of a network with the shape of its kernel."""
-    shapes = weight_shapes(spec)
-    return {layer: shapes[f"{layer.name}/kernel"] for layer in layers(spec) if layer.has_weights}
 
 
 def backbone_of(variables: Variables, path: str) -> Backbone:
@@ -170,17 +162,17 @@ def backbone_of(variables: Variables, path: str) -> Backbone:
     def width(layer: str) -> int:
         return taken(variables, kernel_name(layer), path).shape[-1] if kernel_name(layer) in variables else 0
 
-    stem = width("stem")
-    widths = tuple((width(f"block_{i}/expand"), width(f"block_{i}/project")) for i in range(len(BLOCKS)))
-    return Backbone(stem, widths, folded_weights(backbone_layers(stem, widths), variables, path))
+    blocks = tuple((width(f"block_{i}/expand"), width(f"block_{i}/project")) for i in range(len(STRIDES)))
+    widths: BackboneWidths = (width("stem"), blocks)
+    return Backbone(widths, folded_weights(*backbone_graph(widths), variables, path))
 
 
 def check_depth(variables: Variables, path: str) -> None:
     """Strides are those of MobileNetV2's table only if there are as many blocks as in it."""
     found = count(variables, "block_{}/project")
-    if found != len(BLOCKS):
+    if found != len(STRIDES):
         name = kernel_name(f"block_{found}/project")
         raise UserError(
             f"{path}: variable {name} is missing or one too many: {found} inverted residuals, expected the "
-            f"{len(BLOCKS)} of MobileNetV2; give the frozen graph, which tells the strides of any other number"
+            f"{len(STRIDES)} of MobileNetV2; give the frozen graph, which tells the strides of any other number"
         )

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
+from deeplab.architectures import SkipTap
+from deeplab.architectures.mobilenet_v2 import SKIP_BLOCK, windows
 from deeplab.importing import slim
 from deeplab.importing.backbone import Backbone
 from deeplab.importing.slim import Geometry, Unstated
 from deeplab.importing.slim_names import count, kernel_name
-from deeplab.spec import SkipTap, mobilenet_v2_deeplab
+from deeplab.network import convolutions, with_weights
 from evaluation.errors import UserError
+from evaluation.graph import Graph
 
 _PUBLISHED_SIZE = (513, 513)
 _AVERAGE = "/ExponentialMovingAverage"
 _TRAINED = re.compile(r"(^|/)(weights|depthwise_weights|biases|gamma|beta|moving_mean|moving_variance)$")
-_SKIP_BLOCK = 2  # core/feature_extractor.py: layer_4/depthwise_output at decoder output stride 4
 
 
 def checkpoint_prefix(path: Path) -> Path | None:
@@ -44,7 +45,7 @@ def checkpoint_prefix(path: Path) -> Path | None:
     return found[0].with_suffix("") if found else None
 
 
-def import_checkpoint(path: Path, unstated: Unstated | None = None) -> Checkpoint | Backbone:
+def import_checkpoint(path: Path, unstated: Unstated | None = None) -> Graph | Backbone:
     """Read a checkpoint with the variables of research/deeplab; without a head it is a `Backbone`.
 
     Moving averages (`.../ExponentialMovingAverage`) are taken where there are some, as for evaluation in
@@ -56,7 +57,7 @@ def import_checkpoint(path: Path, unstated: Unstated | None = None) -> Checkpoin
 
     Raises:
         UserError: no checkpoint or a damaged one, not MobileNetV2, or a variable that is missing, of another shape or
-            of a layer that no spec has.
+            of a layer that no DeepLab has.
     """
     prefix = checkpoint_prefix(path)
     if prefix is None:
@@ -65,9 +66,8 @@ def import_checkpoint(path: Path, unstated: Unstated | None = None) -> Checkpoin
     if not slim.has_head(variables):
         return slim.backbone_of(variables, str(path))
     geometry = _geometry(variables, unstated or Unstated(), str(path))
-    spec = slim.spec_of(variables, geometry, str(path))
-    weights = slim.folded_weights(slim.kernel_shapes(spec), variables, str(path))
-    return Checkpoint(spec, weights, {"source": prefix.name})
+    graph = slim.graph_of(variables, geometry, str(path))
+    return with_weights(graph, slim.folded_weights(graph, convolutions(graph), variables, str(path)))
 
 
 def _read(prefix: Path) -> dict[str, np.ndarray]:
@@ -96,9 +96,7 @@ def _geometry(variables: slim.Variables, unstated: Unstated, path: str) -> Geome
     if len(rates) != branches:
         raise UserError(f"{path}: has {branches} atrous branches; give network.atrous_rates with {branches} rates")
     size = unstated.input_size or _PUBLISHED_SIZE
-    table = mobilenet_v2_deeplab(input_height=32, input_width=32, classes=1, output_stride=stride).blocks
-    windows = tuple((block.stride, block.dilation) for block in table)
-    return Geometry(size, windows, rates, _skip(variables, path), unstated.resize)
+    return Geometry(size, windows(stride), rates, _skip(variables, path), unstated.resize)
 
 
 def _skip(variables: slim.Variables, path: str) -> tuple[int, SkipTap] | None:
@@ -108,13 +106,13 @@ def _skip(variables: slim.Variables, path: str) -> tuple[int, SkipTap] | None:
         return None
     channels = variables[name].shape[2]
     taps: dict[SkipTap, int] = {
-        tap: slim.taken(variables, kernel_name(f"block_{_SKIP_BLOCK}/{tap}"), path).shape[axis]
+        tap: slim.taken(variables, kernel_name(f"block_{SKIP_BLOCK}/{tap}"), path).shape[axis]
         for tap, axis in (("depthwise", 2), ("project", 3))
     }
     for tap, width in taps.items():
         if width == channels:
-            return _SKIP_BLOCK, tap
+            return SKIP_BLOCK, tap
     raise UserError(
-        f"{path}: variable {name} takes {channels} channels, expected the {taps['depthwise']} of block {_SKIP_BLOCK}'s "
+        f"{path}: variable {name} takes {channels} channels, expected the {taps['depthwise']} of block {SKIP_BLOCK}'s "
         "depthwise convolution (decoder_output_stride 4); give the frozen graph, which tells where the skip is taken"
     )

@@ -6,6 +6,6 @@ of a removal), `ranking` and `criteria` (the order of removal), `channel_budget`
 each kernel), `optimal_brain_surgeon` (weights to remove, and the fit of the others), `magnitude` (tfmot's masks).
 """
 
-from deeplab.pruning.channels import narrowed, narrowed_to, prune_channels, uniform_keep
+from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
 
-__all__ = ["narrowed", "narrowed_to", "prune_channels", "uniform_keep"]
+__all__ = ["narrowed", "prune_channels", "uniform_keep"]

@@ -50,12 +50,13 @@ def main(
     # Here, since they bring in TensorFlow.
     from deeplab.image_windows import TrainingBatches, frames
     from deeplab.importing import load_network
+    from deeplab.network import input_size
     from deeplab.optimizer_step import FineTuning
     from deeplab.pruning.curve import Setting, curve
     from deeplab.scoring import score
 
     baseline = load_network(network)
-    size = baseline.spec.input_height, baseline.spec.input_width
+    size = input_size(baseline)
     dataset = open_dataset(*data)
     learned, shown = dataset.split(train), dataset.split(split)
     scored = DatasetPart(shown, range(0, len(shown), every))

@@ -13,21 +13,23 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
+from deeplab.network import weights
 from deeplab.pruning.groups import ChannelGroup, channel_groups
 from deeplab.pruning.ranking import Inputs, Ranking
 from deeplab.pruning.refit import ridge_of
+from evaluation.graph import Graph
 
 
-def repaired_ranking(checkpoint: Checkpoint, inputs: Inputs, fisher: Mapping[str, np.ndarray]) -> dict[str, Ranking]:
+def repaired_ranking(network: Graph, inputs: Inputs, fisher: Mapping[str, np.ndarray]) -> dict[str, Ranking]:
     """Rank the channels of every group.
 
     Args:
-        checkpoint: the trained network.
+        network: in float, trained.
         inputs: inputs of each convolution.
         fisher: Fisher information of each convolution's outputs (`deeplab.pruning.importance.output_fisher`).
     """
-    return {group.name: _eliminated(group, checkpoint, inputs, fisher) for group in channel_groups(checkpoint.spec)}
+    present = weights(network)
+    return {group.name: _eliminated(group, present, inputs, fisher) for group in channel_groups(network)}
 
 
 class _Reader:
@@ -62,12 +64,9 @@ class _Reader:
 
 
 def _eliminated(
-    group: ChannelGroup, checkpoint: Checkpoint, inputs: Inputs, fisher: Mapping[str, np.ndarray]
+    group: ChannelGroup, present: Mapping[str, np.ndarray], inputs: Inputs, fisher: Mapping[str, np.ndarray]
 ) -> Ranking:
-    readers = [
-        _Reader(checkpoint.weights[f"{name}/kernel"], start, inputs[name], fisher[name])
-        for name, start in group.readers
-    ]
+    readers = [_Reader(present[f"{name}/kernel"], start, inputs[name], fisher[name]) for name, start in group.readers]
     order: list[int] = []
     costs: list[float] = []
     gone = np.zeros(group.channels)

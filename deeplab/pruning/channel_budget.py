@@ -19,19 +19,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeplab.compression import Compression
-from deeplab.layers import weight_shapes
-from deeplab.lowering import lower_untrained
-from deeplab.pruning.groups import ChannelGroup, channel_groups, channel_owners, with_widths
+from deeplab.compression import Compression, compressed_shapes
+from deeplab.network import weight_shapes
+from deeplab.pruning.channels import with_widths
+from deeplab.pruning.groups import ChannelGroup, channel_groups, channel_owners
 from deeplab.pruning.ranking import Ranking
-from deeplab.spec import NetworkSpec
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.planner import CAMERA, Plan, Target, plan
 from evaluation.planner.plan import DEFAULT_MAX_MAC_OVERHEAD
 
-Planned = Callable[[NetworkSpec], tuple[Graph, Plan]]
-"""From a spec to the graph of such a network, shapes only, and its reference plan."""
+Planned = Callable[[Graph], tuple[Graph, Plan]]
+"""From a float network to the graph that is planned, shapes only, and its reference plan."""
 
 TEMPERATURE = 0.03
 """t as a share of the fullest step: so far below it a step still counts."""
@@ -92,16 +91,16 @@ def reference_plans(
     """Plans in `tile_count` tiles, at equal bits of weights and activations (32 = float)."""
     compression = Compression(weight_bits=bits, activation_bits=bits)
 
-    def planned(spec: NetworkSpec) -> tuple[Graph, Plan]:
-        graph = lower_untrained(spec, compression)
+    def planned(network: Graph) -> tuple[Graph, Plan]:
+        graph = compressed_shapes(network, compression)
         return graph, plan(graph, tile_count, target, max_mac_overhead=max_mac_overhead)
 
     return planned
 
 
-def narrowest(spec: NetworkSpec) -> NetworkSpec:
+def narrowest(network: Graph) -> Graph:
     """The network at the end of its pruning path, every group at its fewest channels. Needs no ranking."""
-    return with_widths(spec, {writer: _floor(group) for group in channel_groups(spec) for writer in group.writers})
+    return with_widths(network, {group.name: _floor(group) for group in channel_groups(network)})
 
 
 def keep_for(path: PruningPath, saving: float) -> dict[str, np.ndarray]:
@@ -111,22 +110,22 @@ def keep_for(path: PruningPath, saving: float) -> dict[str, np.ndarray]:
 
 
 def pruning_path(
-    spec: NetworkSpec, rankings: Mapping[str, Ranking], planned: Planned, *, weight_bytes: float, until: float = 1.0
+    network: Graph, rankings: Mapping[str, Ranking], planned: Planned, *, weight_bytes: float, until: float = 1.0
 ) -> PruningPath:
     """The path from the whole network downwards, a chunk at a time of the group that saves most for the chunk's cost.
 
     Args:
-        spec: the network.
+        network: in float.
         rankings: of every group.
         planned: asked once a round.
         weight_bytes: memory of one weight, or 0 where weights are in flash.
         until: saving at which the path may end; by default it does where every group has reached its floor.
     """
-    groups = channel_groups(spec)
+    groups = channel_groups(network)
     removed = {group.name: 0 for group in groups}
     costs = {group.name: np.cumsum([0.0, *rankings[group.name].costs]) for group in groups}
     steps: list[PathStep] = []
-    present = spec
+    present = network
     while True:
         graph, reference = planned(present)
         steps.append(PathStep(tuple(removed.items()), reference.peak_memory_bytes))
@@ -137,9 +136,7 @@ def pruning_path(
         if narrower == removed:
             break
         removed = narrower
-        present = with_widths(
-            spec, {writer: group.channels - removed[group.name] for group in groups for writer in group.writers}
-        )
+        present = with_widths(network, {group.name: group.channels - removed[group.name] for group in groups})
     return PruningPath(tuple(rankings[group.name] for group in groups), tuple(steps))
 
 
@@ -177,20 +174,20 @@ def _floor(group: ChannelGroup) -> int:
     return min(group.channels, max(_LEAST, int(group.channels * _FLOOR)))
 
 
-def channel_worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: float) -> dict[str, float]:
+def channel_worth(network: Graph, graph: Graph, plan: Plan, weight_bytes: float) -> dict[str, float]:
     """By group, the bytes that one channel is worth: of the steps near the plan's peak, and of its weights.
 
     Args:
-        spec: the network.
+        network: in float.
         graph: the graph of it that was planned.
         plan: its reference plan.
         weight_bytes: memory of one weight, or 0 where weights are in flash.
     """
-    owners = channel_owners(spec)
+    owners = channel_owners(network)
     live = np.array(plan.live_bytes, np.float64)
     prices = np.exp((live / live.max() - 1.0) / TEMPERATURE)
     before = np.concatenate([[0.0], np.cumsum(prices / prices.sum())])  # price of all steps before each
-    worth = {group.name: weight_bytes * weights_a_channel(spec, group) for group in channel_groups(spec)}
+    worth = {group.name: weight_bytes * weights_a_channel(network, group) for group in channel_groups(network)}
     for buffer in plan.buffers:
         # A buffer has the channels of its first tensor. Scratch has none, and is small.
         runs = owners.get(graph.tensors[buffer.tensors[0]].name, ()) if buffer.tensors else ()
@@ -201,9 +198,9 @@ def channel_worth(spec: NetworkSpec, graph: Graph, plan: Plan, weight_bytes: flo
     return worth
 
 
-def weights_a_channel(spec: NetworkSpec, group: ChannelGroup) -> float:
+def weights_a_channel(network: Graph, group: ChannelGroup) -> float:
     """Weights removed with one channel of a group: of its writers, depthwise convolutions and readers; no biases."""
-    shapes = weight_shapes(spec)
+    shapes = weight_shapes(network)
     written = sum(np.prod(shapes[f"{name}/kernel"][:3]) for name in group.writers)
     passed = sum(np.prod(shapes[f"{name}/kernel"][:2]) for name in group.depthwise)
     return float(written + passed + sum(shapes[f"{name}/kernel"][3] for name, _ in group.readers))

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.pruning.backward_elimination import repaired_ranking
 from deeplab.pruning.ranking import Inputs, Ranking, ranked, weight_rankings
+from evaluation.graph import Graph
 
 Criterion = Literal["repair", "fisher", "l1"]
 """`repair`: rise of the loss after the re-fit; `fisher`: rise of the loss without it; `l1`: size of the weights and of
@@ -17,7 +17,7 @@ their inputs, which needs no gradients, knows nothing of the loss, and compares 
 
 
 def rank_channels(
-    checkpoint: Checkpoint,
+    network: Graph,
     criterion: Criterion,
     frames: np.ndarray,
     inputs: Inputs,
@@ -27,7 +27,7 @@ def rank_channels(
     """Rank the channels of every group.
 
     Args:
-        checkpoint: the trained network.
+        network: in float, trained.
         criterion: the measure of a channel's cost.
         frames: uint8 (N, height, width, 3) at the network's size: where gradients are taken. They need no labels.
         inputs: inputs of each convolution on them (`deeplab.inference.sample_inputs`).
@@ -35,10 +35,10 @@ def rank_channels(
         fisher: the Fisher information of the outputs, where it is known (`repair` takes it).
     """
     if criterion == "l1":
-        return weight_rankings(checkpoint, inputs)
+        return weight_rankings(network, inputs)
     # Here, since it brings in TensorFlow.
     from deeplab.pruning.importance import gate_importance, output_fisher
 
     if criterion == "repair":
-        return repaired_ranking(checkpoint, inputs, fisher or output_fisher(checkpoint, frames, seed))
-    return ranked(gate_importance(checkpoint, frames, seed))
+        return repaired_ranking(network, inputs, fisher or output_fisher(network, frames, seed))
+    return ranked(gate_importance(network, frames, seed))

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 
 from deeplab.calibration import calibrate
-from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FLOAT_BITS
 from deeplab.finetuning import fine_tune
 from deeplab.inference import sample_inputs
@@ -19,10 +18,10 @@ from deeplab.pruning.channels import narrowed, prune_channels, uniform_keep
 from deeplab.pruning.criteria import Criterion, rank_channels
 from deeplab.pruning.ranking import Ranking
 from deeplab.pruning.refit import PIXELS_PER_IMAGE
-from deeplab.quantization import BitWidths, QuantizedNetwork, quantize
-from deeplab.spec import NetworkSpec
+from deeplab.quantization import BitWidths, quantize
 from evaluation.accuracy import Scores
 from evaluation.errors import UserError
+from evaluation.graph import Graph
 from evaluation.planner import Plan
 
 Allotment = Literal["memory", "uniform"]
@@ -57,11 +56,11 @@ class CurvePoint:
 
 
 def curve(
-    baseline: Checkpoint,
+    baseline: Graph,
     savings: tuple[float, ...],
     setting: Setting,
     frames: np.ndarray,
-    score: Callable[[Checkpoint | QuantizedNetwork], Scores],
+    score: Callable[[Graph], Scores],
     tuning: FineTuning,
     batches: Batches,
 ) -> Iterator[CurvePoint]:
@@ -80,33 +79,31 @@ def curve(
         UserError: channels cannot save so much.
     """
 
-    def scores(network: Checkpoint) -> Scores:
+    def scores(network: Graph) -> Scores:
         if setting.bits == FLOAT_BITS:
             return score(network)
         return score(quantize(network, calibrate(network, frames), BitWidths(setting.bits, setting.bits)))
 
     planned = reference_plans(setting.bits, setting.tile_count)
-    yield CurvePoint(0.0, planned(baseline.spec)[1], scores(baseline), None)
+    yield CurvePoint(0.0, planned(baseline)[1], scores(baseline), None)
     for saving, network in zip(savings, narrower(baseline, savings, setting, frames), strict=True):
         pruned, tuned = scores(network), None
         if tuning.steps:
             tuned = scores(fine_tune(network, batches, tuning, teacher=baseline))
-        yield CurvePoint(saving, planned(network.spec)[1], pruned, tuned)
+        yield CurvePoint(saving, planned(network)[1], pruned, tuned)
 
 
-def narrower(
-    baseline: Checkpoint, savings: tuple[float, ...], setting: Setting, frames: np.ndarray
-) -> Iterator[Checkpoint]:
+def narrower(baseline: Graph, savings: tuple[float, ...], setting: Setting, frames: np.ndarray) -> Iterator[Graph]:
     """The network less its channels for each saving, re-fitted and not trained on; arguments as for `curve`."""
     inputs = sample_inputs(baseline, frames, PIXELS_PER_IMAGE)
     rankings = rank_channels(baseline, setting.criterion, frames, inputs)
     planned = reference_plans(setting.bits, setting.tile_count)
-    for keep in _kept(baseline.spec, rankings, planned, savings, setting):
+    for keep in _kept(baseline, rankings, planned, savings, setting):
         yield prune_channels(baseline, keep, inputs)
 
 
 def _kept(
-    spec: NetworkSpec,
+    network: Graph,
     rankings: Mapping[str, Ranking],
     planned: Planned,
     savings: tuple[float, ...],
@@ -114,21 +111,21 @@ def _kept(
 ) -> list[dict[str, np.ndarray]]:
     """The channels that stay for each saving. All are known before the first network is trained."""
     if setting.allotment == "uniform":
-        return [uniform_keep(rankings, uniform_sparsity(spec, planned, saving)) for saving in savings]
-    path = pruning_path(spec, rankings, planned, weight_bytes=setting.bits / 8)
+        return [uniform_keep(rankings, uniform_sparsity(network, planned, saving)) for saving in savings]
+    path = pruning_path(network, rankings, planned, weight_bytes=setting.bits / 8)
     return [keep_for(path, saving) for saving in savings]
 
 
-def uniform_sparsity(spec: NetworkSpec, planned: Planned, saving: float) -> float:
+def uniform_sparsity(network: Graph, planned: Planned, saving: float) -> float:
     """The least share of every group that saves so much of the peak memory, by bisection.
 
     Raises:
         UserError: no share does.
     """
-    whole = planned(spec)[1].peak_memory_bytes
+    whole = planned(network)[1].peak_memory_bytes
 
     def saved(share: int) -> float:
-        return 1.0 - planned(narrowed(spec, share / _SHARES))[1].peak_memory_bytes / whole
+        return 1.0 - planned(narrowed(network, share / _SHARES))[1].peak_memory_bytes / whole
 
     low, high = 0, _SHARES - 1
     if saved(high) < saving:

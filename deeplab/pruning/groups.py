@@ -2,24 +2,29 @@
 
 A *group* is a set of channels that one decision removes: the output channels of every convolution that writes them
 (several, where residual sums tie a chain of blocks together), with the depthwise convolutions they pass through, and
-the input channels of every convolution that reads them, also from inside a concat.
+the input channels of every convolution that reads them, also from inside a concatenation.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from deeplab.layers import INPUT, LOGITS, layers
-from deeplab.spec import NetworkSpec
+from deeplab.channels import ELEMENTWISE, PASSES_CHANNELS, channel_numbers
+from deeplab.network import convolutions, is_depthwise, logits, with_tensors
+from evaluation.graph import Graph, Tensor
+
+_KNOWN = (*ELEMENTWISE, *PASSES_CHANNELS, "CONV_2D", "DEPTHWISE_CONV_2D", "CONCATENATION", "ARG_MAX")
+"""Operators whose input channels can be removed."""
 
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels kept or removed together, named after the first layer that writes them."""
+    """Channels kept or removed together, named after the first convolution that writes them."""
 
     name: str
     channels: int
@@ -31,109 +36,121 @@ class ChannelGroup:
     """(convolution, first input channel) for each convolution that reads them."""
 
 
-@lru_cache(maxsize=64)
-def channel_groups(spec: NetworkSpec) -> tuple[ChannelGroup, ...]:
-    """All prunable groups in network order. The image's and the classes' channels belong to none."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    # The runs of channels in each layer's output, each owned by the layer that first wrote it.
-    runs: dict[str, tuple[str, ...]] = {}
-    width: dict[str, int] = {}
-    depthwise: list[tuple[str, str]] = []
-    readers: list[tuple[str, str, int]] = []
-    for layer in layers(spec):
-        if layer.kind in ("input", "conv"):
-            parent[layer.name], width[layer.name], runs[layer.name] = layer.name, layer.channels, (layer.name,)
-        elif layer.kind == "concat":
-            runs[layer.name] = tuple(run for source in layer.inputs for run in runs[source])
-        else:
-            runs[layer.name] = runs[layer.inputs[0]]
-        if layer.kind == "add":
-            for first, second in zip(runs[layer.inputs[0]], runs[layer.inputs[1]], strict=True):
-                first, second = root(first), root(second)
-                parent[max(first, second, key=list(parent).index)] = min(first, second, key=list(parent).index)
-        elif layer.kind == "depthwise":
-            depthwise += [(layer.name, run) for run in runs[layer.name]]
-        elif layer.kind == "conv":
-            start = 0
-            for run in runs[layer.inputs[0]]:
-                readers.append((layer.name, run, start))
-                start += width[run]
-    fixed = {root(INPUT), root(LOGITS)}
+@lru_cache(maxsize=16)
+def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
+    """All prunable groups in network order. The image's and the classes' channels belong to none, nor do those that an
+    operator reads through which pruning does not go."""
+    numbers = _numbers(graph)
+    fixed = _fixed(graph, numbers)
+    members: dict[bytes, list[str]] = {}
+    found: dict[bytes, np.ndarray] = {}
+    taken: set[int] = set()
+    for operator in convolutions(graph):
+        own = numbers[operator.outputs[0]]
+        if is_depthwise(operator) or fixed & set(own.tolist()):
+            continue
+        if (key := own.tobytes()) not in found and not taken & set(own.tolist()):
+            found[key] = own
+            taken |= set(own.tolist())
+        members.setdefault(key, []).append(operator.name)
     return tuple(
         ChannelGroup(
-            name=name,
-            channels=width[name],
-            writers=tuple(writer for writer in parent if root(writer) == name),
-            depthwise=tuple(layer for layer, run in depthwise if root(run) == name),
-            readers=tuple((reader, start) for reader, run, start in readers if root(run) == name),
+            name=members[key][0],
+            channels=len(own),
+            writers=tuple(members[key]),
+            depthwise=tuple(
+                operator.name
+                for operator in convolutions(graph)
+                if is_depthwise(operator)
+                for _ in _runs(numbers[operator.outputs[0]], own)
+            ),
+            readers=tuple(
+                (operator.name, start)
+                for operator in convolutions(graph)
+                if not is_depthwise(operator)
+                for start in _runs(numbers[operator.inputs[0]], own)
+            ),
         )
-        for name in parent
-        if root(name) == name and name not in fixed
+        for key, own in found.items()
     )
 
 
-@lru_cache(maxsize=64)
-def channel_owners(spec: NetworkSpec) -> dict[str, tuple[tuple[str | None, int], ...]]:
-    """By layer, the runs of (group or None, channels) that its output channels consist of, in order."""
-    groups = {writer: group.name for group in channel_groups(spec) for writer in group.writers}
-    found: dict[str, tuple[tuple[str | None, int], ...]] = {}
-    for layer in layers(spec):
-        if layer.kind in ("input", "conv"):
-            found[layer.name] = ((groups.get(layer.name), layer.channels),)
-        elif layer.kind == "concat":
-            found[layer.name] = tuple(run for source in layer.inputs for run in found[source])
-        else:
-            found[layer.name] = found[layer.inputs[0]]
+@lru_cache(maxsize=16)
+def channel_owners(graph: Graph) -> dict[str, tuple[tuple[str | None, int], ...]]:
+    """By activation, the runs of (group or None, channels) that its channels consist of, in order."""
+    numbers = _numbers(graph)
+    owner_of = {number: name for name, own in _group_numbers(graph).items() for number in own.tolist()}
+    found = {}
+    for index, own in numbers.items():
+        runs: list[tuple[str | None, int]] = []
+        owners = [owner_of.get(number) for number in own.tolist()]
+        changes = [at for at in range(1, len(own)) if owners[at] != owners[at - 1] or own[at] != own[at - 1] + 1]
+        for begin, end in itertools.pairwise([0, *changes, len(own)]):
+            runs.append((owners[begin], end - begin))
+        found[graph.tensors[index].name] = tuple(runs)
     return found
 
 
-def kept_inputs(spec: NetworkSpec, keep: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """For every convolution that reads groups, the indices of its input channels that stay."""
-    runs: dict[str, list[tuple[int, np.ndarray]]] = {}
-    for group in channel_groups(spec):
-        for name, start in group.readers:  # several groups, where it reads a concat
-            runs.setdefault(name, []).append((start, start + keep.get(group.name, np.arange(group.channels))))
-    return {
-        name: np.concatenate([indices for _, indices in sorted(parts, key=lambda part: part[0])])
-        for name, parts in runs.items()
+def kept_channels_of(graph: Graph, keep: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
+    """By activation, the indices of its channels that stay when of the named groups only these do."""
+    numbers = _numbers(graph)
+    stays = np.ones(1 + max(int(own.max()) for own in numbers.values()), bool)
+    for name, own in _group_numbers(graph).items():
+        if name in keep:
+            stays[own] = False
+            stays[own[keep[name]]] = True
+    return {index: np.flatnonzero(stays[own]) for index, own in numbers.items()}
+
+
+def take_channels(graph: Graph, keep: Mapping[str, np.ndarray]) -> Graph:
+    """The network less all channels but those named; groups not named stay whole, and the order of channels is kept.
+
+    Constants without values, of a network for plans only, have none afterwards.
+    """
+    kept = kept_channels_of(graph, keep)
+    tensors: dict[int, Tensor] = {
+        index: replace(graph.tensors[index], shape=(*graph.tensors[index].shape[:-1], len(stays)))
+        for index, stays in kept.items()
     }
-
-
-def with_widths(spec: NetworkSpec, widths: Mapping[str, int]) -> NetworkSpec:
-    """The spec with other output channels for the named convolutions (all writers of a group alike)."""
-
-    def width(name: str, present: int) -> int:
-        return widths.get(name, present)
-
-    blocks = tuple(
-        replace(
-            block,
-            expand=width(f"block_{index}/expand", block.expand) if block.expand else 0,
-            project=width(f"block_{index}/project", block.project),
+    for operator in convolutions(graph):
+        kernel, bias = operator.inputs[1:3]
+        written, read = kept[operator.outputs[0]], kept[operator.inputs[0]]
+        own = graph.tensors[kernel]
+        if is_depthwise(operator):
+            shape = (*own.shape[:3], len(written))
+            data = None if own.data is None else own.data[..., written]
+        else:
+            shape = (len(written), *own.shape[1:3], len(read))
+            data = None if own.data is None else own.data[written][..., read]
+        tensors[kernel] = replace(own, shape=shape, data=None if data is None else np.ascontiguousarray(data))
+        values = graph.tensors[bias].data
+        tensors[bias] = replace(
+            graph.tensors[bias], shape=(len(written),), data=None if values is None else values[written]
         )
-        for index, block in enumerate(spec.blocks)
-    )
-    aspp = replace(
-        spec.aspp,
-        pool=width("aspp/pool/pointwise", spec.aspp.pool),
-        pointwise=width("aspp/pointwise", spec.aspp.pointwise),
-        atrous=tuple(
-            replace(branch, width=width(f"aspp/atrous_{index}/pointwise", branch.width))
-            for index, branch in enumerate(spec.aspp.atrous)
-        ),
-        project=width("aspp/project", spec.aspp.project),
-    )
-    decoder = spec.decoder and replace(
-        spec.decoder,
-        skip=width("decoder/skip", spec.decoder.skip),
-        refine=tuple(
-            width(f"decoder/refine_{index}/pointwise", channels) for index, channels in enumerate(spec.decoder.refine)
-        ),
-    )
-    return replace(spec, stem=width("stem", spec.stem), blocks=blocks, aspp=aspp, decoder=decoder)
+    return with_tensors(graph, tensors)
+
+
+def _numbers(graph: Graph) -> dict[int, np.ndarray]:
+    return channel_numbers(graph, through_depthwise=True)
+
+
+def _group_numbers(graph: Graph) -> dict[str, np.ndarray]:
+    """By group, the numbers of its channels."""
+    numbers = _numbers(graph)
+    written = {operator.name: numbers[operator.outputs[0]] for operator in convolutions(graph)}
+    return {group.name: written[group.name] for group in channel_groups(graph)}
+
+
+def _fixed(graph: Graph, numbers: Mapping[int, np.ndarray]) -> set[int]:
+    """Numbers of channels that may not be removed."""
+    tensors = {logits(graph)}
+    for operator in graph.operators:
+        if operator.kind not in _KNOWN:
+            tensors |= {index for index in (*operator.inputs, *operator.outputs) if index in numbers}
+    return {number for index in tensors for number in numbers[index].tolist()}
+
+
+def _runs(numbers: np.ndarray, own: np.ndarray) -> list[int]:
+    """Where a group's channels begin among those of an activation."""
+    starts = np.flatnonzero(numbers == own[0]).tolist()
+    return [start for start in starts if np.array_equal(numbers[start : start + len(own)], own)]

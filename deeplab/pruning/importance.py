@@ -15,33 +15,30 @@ whole regions, which shows the labels' errors rather than the network's.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
-from deeplab.layers import layers
 from deeplab.model import build, load_weights
+from deeplab.network import FLOAT_INPUT_ZERO, INPUT_SCALE, convolutions, input_size, is_depthwise
 from deeplab.pruning.groups import channel_groups
-from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
-from deeplab.spec import NetworkSpec
 from deeplab.tensorflow import keras, tf
+from deeplab.traced import once_a_structure
+from evaluation.graph import Graph
 
 
-def gate_importance(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+def gate_importance(network: Graph, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     """By group, the cost of shutting each channel: float64 (channels,), half the mean of (dL/dgate)^2.
 
     A gate scales the outputs of all writers of a group before their activation function, so its derivative is the sum
     over writers of kernel * dL/dkernel + bias * dL/dbias. Importances add up, and compare across groups.
 
     Args:
-        checkpoint: the trained network.
+        network: in float, trained.
         frames: uint8 (N, height, width, 3) at the network's size.
         seed: of the drawn classes.
     """
-    groups = channel_groups(checkpoint.spec)
-    runner = loss_gradients(checkpoint.spec)
-    runner.load(checkpoint)
+    groups = channel_groups(network)
+    runner = loss_gradients(network)
+    runner.load(network)
     total = {group.name: np.zeros(group.channels) for group in groups}
     for number, frame in enumerate(frames):
         derivative = runner.gates(frame, (seed, number))
@@ -50,14 +47,14 @@ def gate_importance(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -
     return {name: sums / (2 * len(frames)) for name, sums in total.items()}
 
 
-def output_fisher(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+def output_fisher(network: Graph, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     """By convolution, Fisher information of its outputs before the activation function: float64 (out, out).
 
     Where the outputs change by x with covariance C over pixels and images, the loss rises by trace(fisher @ C) / 2
     nats a pixel, as long as the changes of different pixels are independent. Arguments as `gate_importance`.
     """
-    runner = loss_gradients(checkpoint.spec)
-    runner.load(checkpoint)
+    runner = loss_gradients(network)
+    runner.load(network)
     total: dict[str, np.ndarray] = {}
     for number, frame in enumerate(frames):
         for name, moments in runner.outputs(frame, (seed, number)).items():
@@ -66,22 +63,21 @@ def output_fisher(checkpoint: Checkpoint, frames: np.ndarray, seed: int = 0) -> 
 
 
 class LossGradients:
-    """Derivatives of one image's loss, for networks of one spec; traced once."""
+    """Derivatives of one image's loss, for networks of one shape; traced once."""
 
-    def __init__(self, spec: NetworkSpec) -> None:
-        self.spec = spec
-        self.model = build(spec)
-        self.names = [layer.name for layer in layers(spec) if layer.kind == "conv"]
+    def __init__(self, network: Graph) -> None:
+        self.model = build(network)
+        self.names = [operator.name for operator in convolutions(network) if not is_depthwise(operator)]
         outputs = [self.model.get_layer(name).output for name in self.names]
         self.inner = keras.Model(self.model.input, [*outputs, self.model.output])
-        frame = tf.TensorSpec((1, spec.input_height, spec.input_width, 3), tf.uint8)
+        frame = tf.TensorSpec((1, *input_size(network), 3), tf.uint8)
         signature = [frame, tf.TensorSpec((2,), tf.int32)]
         self._gates = tf.function(self._gates_of, input_signature=signature, autograph=False)
         self._outputs = tf.function(self._outputs_of, input_signature=signature, autograph=False)
 
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Make `checkpoint` the network whose loss is differentiated."""
-        load_weights(self.model, self.spec, checkpoint.weights)
+    def load(self, network: Graph) -> None:
+        """Make `network` the one whose loss is differentiated."""
+        load_weights(self.model, network)
 
     def gates(self, frame: np.ndarray, seed: tuple[int, int]) -> dict[str, np.ndarray]:
         """dL/dgate of each convolution's output channels."""
@@ -130,7 +126,5 @@ def _normalised(frame: tf.Tensor) -> tf.Tensor:
     return (tf.cast(frame, tf.float32) - FLOAT_INPUT_ZERO) * INPUT_SCALE
 
 
-@lru_cache(maxsize=2)
-def loss_gradients(spec: NetworkSpec) -> LossGradients:
-    """The derivatives of a spec; kept, since tracing them costs more than some images."""
-    return LossGradients(spec)
+loss_gradients = once_a_structure(LossGradients, most=2)
+"""The derivatives of networks of one shape; kept, since tracing them costs more than some images."""

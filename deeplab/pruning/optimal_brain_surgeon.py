@@ -14,38 +14,38 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from scipy.linalg import lapack, solve
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.inference import sample_inputs
+from deeplab.network import weights, with_weights
 from deeplab.pruning.magnitude import largest
 from deeplab.pruning.ranking import Inputs
 from deeplab.pruning.refit import PIXELS_PER_IMAGE, ridge_of
 from deeplab.sparsity import WeightSparsity
+from evaluation.graph import Graph
 
 PASSES = 4
 """Passes that prune one layer, each the same share of the weights that are left."""
 
 
 def prune_weights(
-    checkpoint: Checkpoint,
+    network: Graph,
     sparsity: WeightSparsity,
     frames: np.ndarray,
     inputs: Inputs,
     fisher: Mapping[str, np.ndarray],
-) -> Checkpoint:
+) -> Graph:
     """Set the weights to 0 that the network misses least once the others are fitted; those that are 0 stay 0.
 
     Args:
-        checkpoint: a trained network.
+        network: in float, trained.
         sparsity: the share of each kernel that becomes 0, and its pattern.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed.
         inputs: inputs of the network's convolutions on them (`deeplab.inference.sample_inputs`, `PIXELS_PER_IMAGE`).
         fisher: Fisher information of each convolution's outputs (`deeplab.pruning.importance.output_fisher`).
     """
-    weights = dict(checkpoint.weights)
-    for name, density in sparsity.densities(checkpoint.spec).items():
-        layer, kernel = name.removesuffix("/kernel"), checkpoint.weights[name][0, 0].astype(np.float64)
-        present = Checkpoint(checkpoint.spec, weights, checkpoint.notes)
-        given = sample_inputs(present, frames, PIXELS_PER_IMAGE, (layer,))[layer].astype(np.float64)
+    trained, pruned = weights(network), network
+    for name, density in sparsity.densities(network).items():
+        layer, kernel = name.removesuffix("/kernel"), trained[name][0, 0].astype(np.float64)
+        given = sample_inputs(pruned, frames, PIXELS_PER_IMAGE, (layer,))[layer].astype(np.float64)
         wanted = inputs[layer].astype(np.float64) @ kernel
         fit = LayerFit(given, wanted, kernel)
         passes = PASSES if sparsity.pattern == "magnitude" and density < 1.0 else 1
@@ -53,11 +53,12 @@ def prune_weights(
             worth = np.sqrt(fit.costs() * np.diagonal(fisher[layer]))
             fit.keep(largest(worth[None, None], density ** (number / passes), sparsity.pattern)[0, 0] > 0.0)
         fitted = fit.kernel()
-        weights = weights | {
+        changed = {
             name: fitted[None, None].astype(np.float32),
-            f"{layer}/bias": (checkpoint.weights[f"{layer}/bias"] + fit.shift(fitted)).astype(np.float32),
+            f"{layer}/bias": (trained[f"{layer}/bias"] + fit.shift(fitted)).astype(np.float32),
         }
-    return Checkpoint(checkpoint.spec, weights, checkpoint.notes)
+        pruned = with_weights(pruned, changed)
+    return pruned
 
 
 class LayerFit:

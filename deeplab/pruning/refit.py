@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
-from deeplab.pruning.groups import kept_inputs
+from deeplab.network import convolutions, is_depthwise, weights, with_weights
+from deeplab.pruning.groups import kept_channels_of
 from deeplab.pruning.ranking import Inputs
+from evaluation.graph import Graph
 
 PIXELS_PER_IMAGE = 256
 """Pixels sampled of each image (`deeplab.inference`): enough for the covariance of a thousand channels."""
@@ -21,22 +22,24 @@ def ridge_of(covariance: np.ndarray) -> float:
     return float(RIDGE * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny)
 
 
-def refitted(checkpoint: Checkpoint, keep: Mapping[str, np.ndarray], inputs: Inputs) -> Checkpoint:
+def refitted(network: Graph, keep: Mapping[str, np.ndarray], inputs: Inputs) -> Graph:
     """Weights of the whole network such that the kept channels alone explain each 1x1 convolution's output best."""
-    weights = dict(checkpoint.weights)
-    for name, kept in kept_inputs(checkpoint.spec, keep).items():
-        kernel = weights[f"{name}/kernel"].astype(np.float64)
-        if kernel.shape[:2] != (1, 1) or len(kept) == kernel.shape[2]:
+    present, changed = weights(network), {}
+    stays = kept_channels_of(network, keep)
+    for operator in convolutions(network):
+        name, kept = operator.name, stays[operator.inputs[0]]
+        kernel = present[f"{name}/kernel"].astype(np.float64)
+        if is_depthwise(operator) or kernel.shape[:2] != (1, 1) or len(kept) == kernel.shape[2]:
             continue
         x = inputs[name].astype(np.float64)
         mean = x.mean(axis=0)
         covariance = (x - mean).T @ (x - mean) / len(x)
-        present = covariance[np.ix_(kept, kept)]
-        fitted = np.linalg.solve(present + ridge_of(present) * np.eye(len(kept)), covariance[kept] @ kernel[0, 0])
+        left = covariance[np.ix_(kept, kept)]
+        fitted = np.linalg.solve(left + ridge_of(left) * np.eye(len(kept)), covariance[kept] @ kernel[0, 0])
         # The mean of the channels that are removed is added to the bias.
         shift = mean @ kernel[0, 0] - mean[kept] @ fitted
         whole = np.zeros_like(kernel)
         whole[0, 0, kept] = fitted
-        weights[f"{name}/kernel"] = whole.astype(np.float32)
-        weights[f"{name}/bias"] = (weights[f"{name}/bias"] + shift).astype(np.float32)
-    return Checkpoint(checkpoint.spec, weights, checkpoint.notes)
+        changed[f"{name}/kernel"] = whole.astype(np.float32)
+        changed[f"{name}/bias"] = (present[f"{name}/bias"] + shift).astype(np.float32)
+    return with_weights(network, changed)

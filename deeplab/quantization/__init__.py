@@ -1,35 +1,22 @@
-"""Quantization of float networks to the integers that the runtime computes with. No TensorFlow in the types."""
+"""Quantization of float networks to the integers that the runtime computes with. No TensorFlow."""
 
-from deeplab.quantization.activations import Clipping, activation_parameters, shared_parameters
+from deeplab.quantization.activations import Clipping, activation_parameters
+from deeplab.quantization.integers import IntegerWeights, integer_graph, integer_weights
 from deeplab.quantization.kernels import quantize_kernel
 from deeplab.quantization.post_training import quantize
-from deeplab.quantization.types import (
-    FLOAT_INPUT_ZERO,
-    INPUT_BITS,
-    INPUT_SCALE,
-    INPUT_ZERO_POINT,
-    STAGES,
-    ActivationQuantization,
-    BitWidths,
-    QuantizedNetwork,
-    Range,
-    stage_of,
-)
+from deeplab.quantization.shared import shared_tensors
+from deeplab.quantization.types import ActivationQuantization, BitWidths, Range
 
 __all__ = [
-    "FLOAT_INPUT_ZERO",
-    "INPUT_BITS",
-    "INPUT_SCALE",
-    "INPUT_ZERO_POINT",
-    "STAGES",
     "ActivationQuantization",
     "BitWidths",
     "Clipping",
-    "QuantizedNetwork",
+    "IntegerWeights",
     "Range",
     "activation_parameters",
+    "integer_graph",
+    "integer_weights",
     "quantize",
     "quantize_kernel",
-    "shared_parameters",
-    "stage_of",
+    "shared_tensors",
 ]

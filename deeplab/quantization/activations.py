@@ -1,4 +1,4 @@
-"""Quantization parameters of the activations: tensors that share them, and the range at which values are clipped."""
+"""Quantization parameters of the activations: the range at which values are clipped."""
 
 from __future__ import annotations
 
@@ -8,16 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from deeplab.layers import INPUT, layers
-from deeplab.quantization.types import (
-    INPUT_BITS,
-    INPUT_SCALE,
-    INPUT_ZERO_POINT,
-    ActivationQuantization,
-    BitWidths,
-    Range,
-)
-from deeplab.spec import NetworkSpec
+from deeplab.network import INPUT, INPUT_BITS, INPUT_SCALE, INPUT_ZERO_POINT, tensor_indices
+from deeplab.quantization.shared import shared_tensors
+from deeplab.quantization.types import ActivationQuantization, BitWidths, Range
+from evaluation.graph import Graph
 
 _CLIPPING_FACTORS = np.linspace(1.0, 0.3, 36)
 
@@ -33,38 +27,30 @@ class Clipping:
     """Per cent, for `percentile`."""
 
 
+def input_parameters(bits: BitWidths) -> ActivationQuantization:
+    """The quantization of the network's input, which the camera fixes. At 8 bits it is the frame's bytes less 128; with
+    16-bit activations it has 16 bits."""
+    scale = float(np.float32(INPUT_SCALE))
+    if bits.activations == 16:
+        return ActivationQuantization(scale, 0, 16)
+    return ActivationQuantization(scale, INPUT_ZERO_POINT - 128, INPUT_BITS)
+
+
 def activation_parameters(
-    spec: NetworkSpec, ranges: Mapping[str, Range], bits: BitWidths, clipping: Clipping | None = None
-) -> dict[str, ActivationQuantization]:
-    """The quantization of each layer's output; layers that only move values (pool, resize, concat) have their
-    inputs'."""
-    parameters = {}
-    for members in shared_parameters(spec):
-        if INPUT in members:
-            shared = ActivationQuantization(float(np.float32(INPUT_SCALE)), INPUT_ZERO_POINT - 128, INPUT_BITS)
-            if bits.activations == 16:
-                shared = ActivationQuantization(float(np.float32(INPUT_SCALE)), 0, 16)
+    network: Graph, ranges: Mapping[str, Range], bits: BitWidths, clipping: Clipping | None = None
+) -> dict[int, ActivationQuantization]:
+    """The quantization of each activation of a float network; tensors whose values are only moved share one."""
+    parameters: dict[int, ActivationQuantization] = {}
+    widths, entry = bits.by_activation(network), tensor_indices(network)[INPUT]
+    for members in shared_tensors(network):
+        if entry in members:
+            shared = input_parameters(bits)
         else:
-            seen = [ranges[name] for name in members if name in ranges]
-            shared = clipped_parameters(seen, bits.shared_bits(members), clipping or Clipping())
+            names = (network.tensors[member].name for member in members)
+            seen = [ranges[name] for name in names if name in ranges]
+            shared = clipped_parameters(seen, widths[members[0]], clipping or Clipping())
         parameters.update(dict.fromkeys(members, shared))
     return parameters
-
-
-def shared_parameters(spec: NetworkSpec) -> list[tuple[str, ...]]:
-    """Layers whose outputs must share scale and zero point, in network order of their first member."""
-    member_of: dict[str, list[str]] = {}
-    for layer in layers(spec):
-        group = [layer.name]
-        if layer.kind in ("pool", "resize", "concat"):
-            for source in dict.fromkeys(layer.inputs):
-                if member_of[source] is not group:
-                    group = member_of[source] + group
-                    for name in group:
-                        member_of[name] = group
-        for name in group:
-            member_of[name] = group
-    return list(dict.fromkeys(tuple(group) for group in member_of.values()))
 
 
 def clipped_parameters(ranges: list[Range], bits: int, clipping: Clipping) -> ActivationQuantization:

@@ -16,71 +16,53 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
-from deeplab.layers import INPUT, LOGITS, layers
+from deeplab.channels import channel_numbers
+from deeplab.network import INPUT, bias, convolutions, is_depthwise, kernel, logits, with_weights
 from deeplab.quantization.types import Range
-from deeplab.spec import NetworkSpec
+from evaluation.graph import Graph
 
 _CLAMP, _BELOW_CLAMP = 6.0, 5.9
 _LARGEST_FACTOR = 32.0
 
 
-def equalize(checkpoint: Checkpoint, ranges: Mapping[str, Range]) -> Checkpoint:
+def equalize(network: Graph, ranges: Mapping[str, Range]) -> Graph:
     """The same network with its channels' ranges evened out. Calibrate the result anew."""
-    channels, count = _channels(checkpoint.spec)
-    factor = _factors(checkpoint, ranges, channels, count)
-    weights = dict(checkpoint.weights)
-    for layer in layers(checkpoint.spec):
-        if not layer.has_weights:
-            continue
-        written, read = factor[channels[layer.name]], factor[channels[layer.inputs[0]]]
-        kernel = weights[f"{layer.name}/kernel"]
-        ratio = (written / read)[:, None] if layer.kind == "depthwise" else written / read[:, None]
-        weights[f"{layer.name}/kernel"] = (kernel * ratio).astype(np.float32)
-        weights[f"{layer.name}/bias"] = (weights[f"{layer.name}/bias"] * written).astype(np.float32)
-    return Checkpoint(checkpoint.spec, weights, checkpoint.notes)
+    channels = channel_numbers(network, through_depthwise=False)
+    factor = _factors(network, ranges, channels)
+    changed = {}
+    for operator in convolutions(network):
+        written, read = factor[channels[operator.outputs[0]]], factor[channels[operator.inputs[0]]]
+        ratio = (written / read)[:, None] if is_depthwise(operator) else written / read[:, None]
+        changed[f"{operator.name}/kernel"] = (kernel(network, operator) * ratio).astype(np.float32)
+        changed[f"{operator.name}/bias"] = (bias(network, operator) * written).astype(np.float32)
+    return with_weights(network, changed)
 
 
-def _channels(spec: NetworkSpec) -> tuple[dict[str, np.ndarray], int]:
-    """By layer, a number for each output channel, int (channels,), and the count of numbers. Channels that must have
-    one factor have one number: those that a layer only moves, and those that are added together.
-    """
-    numbers: dict[str, np.ndarray] = {}
-    count = 0
-    for layer in layers(spec):
-        if layer.kind in ("input", "conv", "depthwise"):
-            numbers[layer.name] = np.arange(count, count + layer.channels)
-            count += layer.channels
-        elif layer.kind == "concat":
-            numbers[layer.name] = np.concatenate([numbers[source] for source in layer.inputs])
-        else:
-            numbers[layer.name] = numbers[layer.inputs[0]]
-        if layer.kind == "add":
-            same = np.arange(count)
-            same[numbers[layer.inputs[1]]] = numbers[layer.inputs[0]]
-            numbers = {name: same[of] for name, of in numbers.items()}
-    return numbers, count
-
-
-def _factors(
-    checkpoint: Checkpoint, ranges: Mapping[str, Range], channels: Mapping[str, np.ndarray], count: int
-) -> np.ndarray:
+def _factors(network: Graph, ranges: Mapping[str, Range], channels: Mapping[int, np.ndarray]) -> np.ndarray:
+    """By channel number, what its values are multiplied by."""
+    count = 1 + max(int(numbers.max()) for numbers in channels.values())
     reach, demand, clamped = np.zeros(count), np.zeros(count), np.zeros(count, bool)
-    for layer in layers(checkpoint.spec):
-        own = channels[layer.name]
-        if layer.name in ranges and layer.name != INPUT:
-            np.maximum.at(reach, own, np.maximum(-ranges[layer.name].channel_low, ranges[layer.name].channel_high))
-        clamped[own] |= layer.activation == "relu6"
-        if layer.kind == "conv":
-            size = np.abs(checkpoint.weights[f"{layer.name}/kernel"]).max(axis=(0, 1))  # (in, out)
+    last = logits(network)
+    fixed = [channels[last]]
+    for operator in network.operators:
+        if operator.outputs[0] not in channels:
+            continue
+        own = channels[operator.outputs[0]]
+        if operator.name in ranges and operator.name != INPUT:
+            seen = ranges[operator.name]
+            np.maximum.at(reach, own, np.maximum(-seen.channel_low, seen.channel_high))
+        if operator.name == INPUT:
+            fixed.append(own)
+        clamped[own] |= operator.attributes.get("activation") == "RELU6"
+        if operator.kind == "CONV_2D":
+            size = np.abs(kernel(network, operator)).max(axis=(0, 1))  # (in, out)
             share = size / np.maximum(size.max(axis=0), np.finfo(np.float32).tiny)
-            np.maximum.at(demand, channels[layer.inputs[0]], share.max(axis=1))
+            np.maximum.at(demand, channels[operator.inputs[0]], share.max(axis=1))
     factor = np.ones(count)
-    for layer in layers(checkpoint.spec):
-        if layer.has_weights and layer.name != LOGITS:
-            own = channels[layer.name]
-            factor[own] = _evened(reach[own], demand[own], clamped[own])
-    factor[channels[INPUT]] = factor[channels[LOGITS]] = 1.0
+    for operator in convolutions(network):
+        own = channels[operator.outputs[0]]
+        factor[own] = _evened(reach[own], demand[own], clamped[own])
+    factor[np.concatenate(fixed)] = 1.0
     return factor
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.layers import Layer
-
 _CLIPPING_FACTORS = np.linspace(1.0, 0.3, 36)
 
 
-def quantize_kernel(kernel: np.ndarray, bits: int, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+def quantize_kernel(kernel: np.ndarray, bits: int, *, depthwise: bool) -> tuple[np.ndarray, np.ndarray]:
     """Quantized values and float32 scales per output channel. Below 8 bits, clipping minimises the squared error.
 
     A channel of zeros gets scale 1, so that no multiplier degenerates. Zeros stay 0: pruned kernels stay sparse.
+
+    Args:
+        kernel: float32 (h, w, in, out), or depthwise (h, w, channels, 1).
+        bits: of a quantized value.
+        depthwise: whether the kernel is that of a depthwise convolution.
     """
     limit = (1 << (bits - 1)) - 1
-    columns = outputs_last(kernel, layer).astype(np.float64)
+    columns = kernel.reshape(-1, kernel.shape[2] if depthwise else kernel.shape[3]).astype(np.float64)
     largest = np.abs(columns).max(axis=0)
     largest[largest == 0.0] = limit
     best_scale = largest / limit
@@ -27,15 +30,10 @@ def quantize_kernel(kernel: np.ndarray, bits: int, layer: Layer) -> tuple[np.nda
             better = error < best_error
             best_scale[better], best_error[better] = scale[better], error[better]
     scales = best_scale.astype(np.float32)
-    quantized = np.clip(np.rint(kernel / along_outputs(scales, layer)), -limit, limit)
+    quantized = np.clip(np.rint(kernel / along_outputs(scales, depthwise=depthwise)), -limit, limit)
     return quantized.astype(np.int16 if bits > 8 else np.int8), scales
 
 
-def outputs_last(kernel: np.ndarray, layer: Layer) -> np.ndarray:
-    """The kernel as (weights of one output channel, output channels)."""
-    return kernel.reshape(-1, kernel.shape[3] if layer.kind == "conv" else kernel.shape[2])
-
-
-def along_outputs(scales: np.ndarray, layer: Layer) -> np.ndarray:
+def along_outputs(values: np.ndarray, *, depthwise: bool) -> np.ndarray:
     """Values of each output channel (out channels,), shaped to go with the kernel."""
-    return scales if layer.kind == "conv" else scales[:, None]
+    return values[:, None] if depthwise else values

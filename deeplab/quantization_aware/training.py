@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
-from deeplab.layers import INPUT, Layer, layers
 from deeplab.model import build
+from deeplab.network import INPUT, INPUT_ZERO_POINT, convolutions, is_depthwise, kernel, tensor_indices
 from deeplab.optimizer_step import Batches, FineTuning, OptimizerStep, Teacher, run_steps
-from deeplab.quantization import INPUT_ZERO_POINT, QuantizedNetwork, shared_parameters
-from deeplab.quantization.post_training import quantize_bias
+from deeplab.quantization import ActivationQuantization, IntegerWeights, integer_weights, shared_tensors
+from deeplab.quantization.integers import accumulator_scales, quantize_bias, with_integers
 from deeplab.quantization_aware.quantizers import (
     BIAS_STEP,
     ActivationQuantizer,
@@ -20,7 +19,9 @@ from deeplab.quantization_aware.quantizers import (
     KernelQuantizer,
     RoundingConfig,
 )
+from deeplab.sizes import with_input_size
 from deeplab.tensorflow import keras, tf
+from evaluation.graph import Graph, Operator
 
 _NEAR = 0.25
 """Largest distance of a weight's start from its quantized value, in steps; at 0.5 it would be rounded to the next."""
@@ -30,30 +31,30 @@ QatOptions = FineTuning
 
 
 def train_qat(
-    checkpoint: Checkpoint,
-    network: QuantizedNetwork,
+    network: Graph,
+    integers: Graph,
     batches: Batches,
     options: QatOptions,
     *,
-    teacher: Checkpoint | None = None,
-) -> QuantizedNetwork:
+    teacher: Graph | None = None,
+) -> Graph:
     """Quantization-aware training.
 
     Args:
-        checkpoint: the float network `network` was made from; its weights are trained, those that are 0 stay 0.
-        network: the post-training result, whose scales and biases are the start of the learned ones.
+        network: the float network `integers` was made from; its weights are trained, those that are 0 stay 0.
+        integers: the post-training result, whose scales and biases are the start of the learned ones.
         batches: the images of each step.
         options: steps, rate and loss.
-        teacher: the network to imitate, for `distill`: `checkpoint` itself, or the network it was pruned from.
+        teacher: the network to imitate, for `distill`: `network` itself, or the one it was pruned from.
 
     Returns:
-        The trained network with its learned scales.
+        The trained integer network with its learned scales.
     """
     if options.steps == 0:
-        return network
+        return integers
     height, width = batches(0)[0].shape[1:3]
-    student = QatStudent(checkpoint, network, height, width)
-    imitated = Teacher(teacher or checkpoint, height, width) if options.loss == "distill" else None
+    student = QatStudent(network, integers, height, width)
+    imitated = Teacher(teacher or network, height, width) if options.loss == "distill" else None
     run_steps(student.optimizer_step, batches, options, imitated)
     return student.network()
 
@@ -76,75 +77,73 @@ class QatStudent:
     """The network with tfmot's wrappers around every layer that rounds; `optimizer_step` trains it.
 
     Args:
-        checkpoint: the float network; its weights are trained, those that are 0 stay 0.
-        network: its post-training result, where weights, biases and scales start.
+        network: in float; its weights are trained, those that are 0 stay 0.
+        integers: its post-training result, where weights, biases and scales start.
         height, width: of the images it trains on.
     """
 
-    def __init__(self, checkpoint: Checkpoint, network: QuantizedNetwork, height: int, width: int) -> None:
+    def __init__(self, network: Graph, integers: Graph, height: int, width: int) -> None:
         from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
-        self.start = network
+        self.start = integers
+        entry = tensor_indices(integers)[INPUT]
         self.scales = {
-            name: scale
-            for members in shared_parameters(network.spec)
-            if INPUT not in members
-            for scale in [ActivationScale(members[0], network.activations[members[0]])]
-            for name in members
+            tensor: scale
+            for members in shared_tensors(integers)
+            if entry not in members
+            for first in [integers.tensors[members[0]]]
+            for scale in [ActivationScale(first.name, ActivationQuantization.of(first))]
+            for tensor in members
         }
         self.wrapped: dict[str, _Wrapped] = {}
 
-        def wrap(layer: Layer, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
-            output = ActivationQuantizer(self.scales[layer.name]) if rounds and layer.kind != "concat" else None
-            kernel = None
+        def wrap(operator: Operator, part: keras.layers.Layer, *, rounds: bool) -> keras.layers.Layer:
+            moves = operator.kind == "CONCATENATION" or operator.outputs[0] not in self.scales
+            output = ActivationQuantizer(self.scales[operator.outputs[0]]) if rounds and not moves else None
+            quantizer = None
             if isinstance(part, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-                weights = checkpoint.weights[f"{layer.name}/kernel"]
-                limit = (1 << (network.bits.weights_of(layer.name) - 1)) - 1
-                mask = (weights != 0.0).astype(np.float32)
-                depthwise = layer.kind == "depthwise"
-                kernel = KernelQuantizer(network.kernel_scales[layer.name], limit, mask, depthwise=depthwise)
-            if kernel is None and output is None:
+                limit = (1 << (integers.tensors[operator.inputs[1]].bits - 1)) - 1
+                mask = (kernel(network, operator) != 0.0).astype(np.float32)
+                scales = integer_weights(integers, operator).scales
+                quantizer = KernelQuantizer(scales, limit, mask, depthwise=is_depthwise(operator))
+            if quantizer is None and output is None:
                 return part
-            unit = BiasUnit(BIAS_STEP * network.activations[layer.name].scale)
-            wrapped = QuantizeWrapperV2(part, RoundingConfig(kernel, output, unit))
-            if kernel is not None:
-                self.wrapped[layer.name] = _Wrapped(kernel, unit, wrapped)
+            step = ActivationQuantization.of(integers.tensors[operator.outputs[0]]).scale
+            unit = BiasUnit(BIAS_STEP * step)
+            wrapped = QuantizeWrapperV2(part, RoundingConfig(quantizer, output, unit))
+            if quantizer is not None:
+                self.wrapped[operator.name] = _Wrapped(quantizer, unit, wrapped)
             return wrapped
 
-        self.model = build(network.spec.with_input_size(height, width), wrap=wrap)
-        for layer in layers(network.spec):
-            if layer.has_weights:
-                self._start(checkpoint, layer)
+        self.model = build(with_input_size(network, height, width), wrap=wrap)
+        for operator in convolutions(network):
+            self._start(network, operator)
         exponents = {id(scale): scale.exponent for scale in self.scales.values()}
         trained = [*self.model.trainable_variables, *exponents.values()]
         self.optimizer_step = OptimizerStep(self.model, trained, INPUT_ZERO_POINT)
 
-    def _start(self, checkpoint: Checkpoint, layer: Layer) -> None:
+    def _start(self, network: Graph, operator: Operator) -> None:
         """Start each weight at its quantized value, moved towards its real value but well within half a step: AdaRound
         leaves many at the edge, and the first small steps of training would undo its decisions."""
-        wrapped = self.wrapped[layer.name]
-        kernel, bias = wrapped.variables()
-        real = checkpoint.weights[f"{layer.name}/kernel"] / wrapped.kernel.start
-        quantized = self.start.kernels[layer.name].astype(np.float32)
-        kernel.assign(np.clip(real, quantized - _NEAR, quantized + _NEAR) * wrapped.kernel.mask)
-        accumulator = np.float64(self.start.activations[layer.inputs[0]].scale) * self.start.kernel_scales[layer.name]
-        bias.assign((self.start.biases[layer.name] * accumulator / wrapped.bias.step).astype(np.float32))
+        wrapped, own = self.wrapped[operator.name], integer_weights(self.start, operator)
+        variable, bias = wrapped.variables()
+        real = kernel(network, operator) / wrapped.kernel.start
+        quantized = own.kernel.astype(np.float32)
+        variable.assign(np.clip(real, quantized - _NEAR, quantized + _NEAR) * wrapped.kernel.mask)
+        bias.assign((own.bias * accumulator_scales(self.start, operator) / wrapped.bias.step).astype(np.float32))
 
-    def network(self) -> QuantizedNetwork:
-        """The network with its learned weights, biases and scales."""
-        activations = {
-            name: self.scales[name].learned() if name in self.scales else fixed
-            for name, fixed in self.start.activations.items()
-        }
-        kernels, scales, biases = {}, {}, {}
-        for layer in layers(self.start.spec):
-            if not layer.has_weights:
-                continue
-            wrapped = self.wrapped[layer.name]
-            kernel, bias = wrapped.variables()
-            scales[layer.name] = wrapped.kernel.scales()
-            dtype = self.start.kernels[layer.name].dtype
-            kernels[layer.name] = wrapped.kernel.quantized_values(kernel.numpy()).astype(dtype)
-            accumulator = np.float64(activations[layer.inputs[0]].scale) * scales[layer.name]
-            biases[layer.name] = quantize_bias(bias.numpy() * wrapped.bias.step, accumulator, self.start.bits)
-        return replace(self.start, kernels=kernels, kernel_scales=scales, biases=biases, activations=activations)
+    def network(self) -> Graph:
+        """The integer network with its learned weights, biases and scales."""
+        learned = {tensor: scale.learned() for tensor, scale in self.scales.items()}
+        weights = {}
+        for operator in convolutions(self.start):
+            wrapped, own = self.wrapped[operator.name], integer_weights(self.start, operator)
+            variable, bias = wrapped.variables()
+            scales = wrapped.kernel.scales()
+            quantized = wrapped.kernel.quantized_values(variable.numpy()).astype(own.kernel.dtype)
+            given = learned.get(operator.inputs[0])
+            read = given.scale if given else ActivationQuantization.of(self.start.tensors[operator.inputs[0]]).scale
+            real = bias.numpy() * wrapped.bias.step
+            integer_bias = quantize_bias(real, np.float64(read) * scales, str(own.bias.dtype))
+            weights[operator.name] = IntegerWeights(quantized, scales, integer_bias)
+        return with_integers(self.start, weights, learned)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from deeplab.datasets.images import IMAGE_SUFFIXES, read_image
-from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
+from deeplab.network import FLOAT_INPUT_ZERO, INPUT_SCALE
 from evaluation.accuracy import to_network_size
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Tensor

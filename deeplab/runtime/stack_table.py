@@ -20,8 +20,7 @@ from typing import Annotated
 import typer
 
 from deeplab.checkpoint import load_checkpoint
-from deeplab.compression import Compression
-from deeplab.lowering import lower_untrained
+from deeplab.compression import Compression, compressed_shapes
 from deeplab.runtime.sources import PROGRAM, SOURCES, flat_name, kernel_files, kernel_texts, part_of, separate_units
 from deeplab.runtime.stack_builds import (
     ANYWHERE,
@@ -65,11 +64,11 @@ def all_parts() -> list[str]:
 @cache
 def usual_parts() -> list[list[str]]:
     """Sets of parts of `c/` that the embedded network needs at `_WIDTHS`."""
-    spec = load_checkpoint(PRETRAINED / "streets.npz").spec
+    network = load_checkpoint(PRETRAINED / "streets.npz").network
     parts_of_kernels = {kernel.function: kernel.part for kernel in KERNELS}
     found: dict[tuple[str, ...], None] = {}
     for widths in _WIDTHS:
-        graph = lower_untrained(spec, widths)
+        graph = compressed_shapes(network, widths)
         found[tuple(sorted({parts_of_kernels[use.kernel] for use in kernel_uses(graph, kernel_calls(graph))}))] = None
     return [list(parts) for parts in found]
 

@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from deeplab.architectures import mobilenet_v2_deeplab
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from deeplab.datasets import Dataset, Split, open_dataset
 from deeplab.importing import Backbone, Unstated, load_start
+from deeplab.network import classes, input_size, weight_shapes, weights, without_weights
 from deeplab.scoring import score
-from deeplab.spec import NetworkSpec, mobilenet_v2_deeplab
+from deeplab.sizes import with_classes, with_input_size, with_output_stride
 from deeplab.training.batches import Batches, ahead, class_weights
 from deeplab.training.config import TrainConfig
 from deeplab.training.provenance import provenance
@@ -21,6 +23,7 @@ from deeplab.training.state import TrainingState, load_state, save_state, write_
 from deeplab.training.trainer import Trainer
 from evaluation.accuracy import Predict, Scores, score_images
 from evaluation.errors import UserError
+from evaluation.graph import Graph
 
 BEST, STATE, CURVE = "best.npz", "state.npz", "curve.json"
 _SCORING_BATCH = 25
@@ -66,13 +69,13 @@ def train(
     train_split, val_split = dataset.split(config.data.train), dataset.split(config.data.val)
     for name in config.data.score:
         dataset.split(name)
-    spec, weights = starting_network(config, dataset)
+    network, start = starting_network(config, dataset)
     state = _starting_state(config, resume)
 
     origin = {"command": command, **provenance()}  # now: the checkout may move on while this process trains
     options, crop = config.training, config.augmentation.crop or config.network.input_size
-    balance = class_weights(train_split, spec.classes, options.class_weights)
-    trainer = Trainer(spec, crop, options, balance, weights)
+    balance = class_weights(train_split, classes(network), options.class_weights)
+    trainer = Trainer(network, crop, options, balance, start)
     if state.arrays:
         trainer.restore(state.arrays)
     cache_bytes = int(options.cache_mb * 1e6)
@@ -93,13 +96,13 @@ def train(
         state = replace(state, step=done, seconds=before + seconds)
         validated = None
         if done % options.validate_every == 0 or done == options.steps:
-            validated = _score(trainer.predict, spec, val_split).miou
+            validated = _score(trainer.predict, network, val_split).miou
             entry = {"step": done, "loss": round(loss, 4), "miou": round(validated, 5), "seconds": round(state.seconds)}
             state = replace(state, curve=(*state.curve, entry))
             if math.isnan(state.best_miou) or validated > state.best_miou:
                 state = replace(state, best_miou=validated)
                 notes = {**origin, **_notes(config, dataset, state)}
-                save_checkpoint(trainer.checkpoint(notes), config.output / BEST, config.checkpoint_dtype)
+                save_checkpoint(trainer.network(), config.output / BEST, notes, config.checkpoint_dtype)
         if done % options.save_every == 0 or done == last or validated is not None:
             save_state(replace(state, arrays=trainer.variables()), config.output / STATE)
             write_atomically(config.output / CURVE, json.dumps(state.curve, indent=1).encode())
@@ -107,36 +110,38 @@ def train(
         rate = (len(ends) - 1) * options.batch_size / max(ends[-1] - ends[0], 1e-9)
         show(TrainingProgress(done, options.steps, loss, rate, state.best_miou, validated))
     if state.step < options.steps:
-        return trainer.checkpoint({})
+        return Checkpoint(trainer.network())
     return _score_best(config, dataset)
 
 
-def starting_network(config: TrainConfig, dataset: Dataset) -> tuple[NetworkSpec, dict | None]:
-    """The spec to train, and the weights to start from (None: from scratch).
+def starting_network(config: TrainConfig, dataset: Dataset) -> tuple[Graph, dict | None]:
+    """The network to train, without weights, and the weights to start from (None: from scratch).
 
     Raises:
         UserError: the start file is no network, or is a whole one and keys of the configuration say otherwise.
     """
-    options, classes = config.network, len(dataset.class_names)
+    options, outputs = config.network, len(dataset.class_names)
     height, width = options.input_size
     if options.start is None:
         shape = options.model_dump(exclude={"start", "input_size"})
-        return mobilenet_v2_deeplab(input_height=height, input_width=width, classes=classes, **shape), None
+        return mobilenet_v2_deeplab(input_height=height, input_width=width, classes=outputs, **shape), None
     given = options.model_dump(include={"output_stride", "atrous_rates", "resize"}, exclude_unset=True)
     start = load_start(options.start, Unstated((height, width), **given))
     if isinstance(start, Backbone):
         head = options.model_dump(exclude={"start", "input_size", "width_multiplier"})
-        spec = mobilenet_v2_deeplab(input_height=height, input_width=width, classes=classes, **head)
-        return start.put_into(spec), dict(start.weights)
+        built = mobilenet_v2_deeplab(
+            input_height=height, input_width=width, classes=outputs, backbone=start.widths, **head
+        )
+        return built, dict(start.weights)
     if unused := sorted(options.model_fields_set - {"start", "input_size", *given}):
         raise UserError(f"network.{unused[0]}: {options.start} is a whole network, which fixes it; remove the key")
-    spec, weights = start.spec.with_input_size(height, width), dict(start.weights)
+    network, trained = with_input_size(start, height, width), weights(start)
     if "output_stride" in given:
-        spec = spec.with_output_stride(options.output_stride)
-    if spec.classes != classes:  # another task: the head starts anew
-        spec = replace(spec, classes=classes)
-        weights = {name: array for name, array in weights.items() if not name.startswith("logits/")}
-    return spec, weights
+        network = with_output_stride(network, options.output_stride)
+    if classes(network) != outputs:  # another task: the last convolution starts anew
+        network = with_classes(network, outputs)
+        trained = {name: array for name, array in trained.items() if array.shape == weight_shapes(network)[name]}
+    return without_weights(network), trained
 
 
 def _starting_state(config: TrainConfig, resume: bool) -> TrainingState:
@@ -170,10 +175,10 @@ def _first_difference(was: dict, is_now: dict, prefix: str = "") -> tuple[str, o
     return None
 
 
-def _score(predict: Predict, spec: NetworkSpec, split: Split) -> Scores:
+def _score(predict: Predict, network: Graph, split: Split) -> Scores:
     samples = ((sample.image_id, sample.image, sample.label) for sample in split)
-    size = spec.input_height, spec.input_width
-    return score_images(predict, samples, spec.classes, 255, input_size=size, batch_size=_SCORING_BATCH)
+    size = input_size(network)
+    return score_images(predict, samples, classes(network), 255, input_size=size, batch_size=_SCORING_BATCH)
 
 
 def _notes(config: TrainConfig, dataset: Dataset, state: TrainingState) -> dict[str, object]:
@@ -196,7 +201,7 @@ def _score_best(config: TrainConfig, dataset: Dataset) -> Checkpoint:
         return best
     scores = dict(best.notes["miou"])
     for name in config.data.score:
-        scores[name] = round(score(best, dataset, dataset.split(name)).miou, 5)
-    best = Checkpoint(best.spec, best.weights, {**best.notes, "miou": scores})
-    save_checkpoint(best, path, config.checkpoint_dtype)
+        scores[name] = round(score(best.network, dataset, dataset.split(name)).miou, 5)
+    best = replace(best, notes={**best.notes, "miou": scores})
+    save_checkpoint(best.network, path, best.notes, config.checkpoint_dtype)
     return best

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.datasets import VOID
 from deeplab.model import build, fold, load_weights
-from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE
-from deeplab.spec import NetworkSpec
+from deeplab.network import FLOAT_INPUT_ZERO, INPUT_SCALE, input_size, with_weights
+from deeplab.sizes import with_input_size
 from deeplab.tensorflow import keras, tf
 from deeplab.training.config import OptimiserConfig
+from evaluation.graph import Graph
 
 _GRADIENT_NORM = 5.0
 
@@ -23,17 +23,17 @@ class Trainer:
 
     def __init__(
         self,
-        spec: NetworkSpec,
+        network: Graph,
         crop: tuple[int, int],
         options: OptimiserConfig,
         class_weights: np.ndarray,
         weights: dict[str, np.ndarray] | None,
     ) -> None:
         keras.utils.set_random_seed(options.seed)
-        self.spec, self._options = spec, options
-        self._model = build(spec.with_input_size(*crop), batch_norm=weights is None)
+        self._network, self._options = network, options
+        self._model = build(with_input_size(network, *crop), batch_norm=weights is None)
         # Weights do not depend on the size: a second model of the network's own size is given them to predict with.
-        own_size = crop == (spec.input_height, spec.input_width)
+        own_size = crop == input_size(network)
         self._predictor = self._model if own_size and not options.averaging else None
         if weights is not None:
             self._load_folded(weights)
@@ -50,8 +50,7 @@ class Trainer:
 
     def _load_folded(self, weights: dict[str, np.ndarray]) -> None:
         """Load folded weights; missing ones (a head for other classes) stay as they were initialised."""
-        own = fold(self._model, self.spec).weights
-        load_weights(self._model, self.spec, {**own, **weights})
+        load_weights(self._model, with_weights(fold(self._model, self._network), weights))
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then the configured decay to 0 at the last step."""
@@ -96,18 +95,20 @@ class Trainer:
     def predict(self, frames: np.ndarray) -> np.ndarray:
         """Classes uint8 (N, height, width) of images uint8 of the network's own size."""
         if self._predictor is None:
-            self._predictor = build(self.spec, batch_norm=any("/norm" in layer.name for layer in self._model.layers))
+            self._predictor = build(
+                self._network, batch_norm=any("/norm" in layer.name for layer in self._model.layers)
+            )
         if self._predictor is not self._model:
             self._predictor.set_weights([variable.numpy() for variable in self._kept()])
         return self._labels(tf.constant(frames)).numpy()
 
-    def checkpoint(self, notes: dict[str, object]) -> Checkpoint:
+    def network(self) -> Graph:
         """The network as it is now, or its average over the steps, BatchNorm folded."""
         if not self._averages:
-            return fold(self._model, self.spec, notes)
+            return fold(self._model, self._network)
         present = self._model.get_weights()
         self._model.set_weights([variable.numpy() for variable in self._averages])
-        folded = fold(self._model, self.spec, notes)
+        folded = fold(self._model, self._network)
         self._model.set_weights(present)
         return folded
 

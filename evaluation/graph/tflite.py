@@ -16,6 +16,7 @@ import numpy as np
 
 from evaluation.errors import UserError
 from evaluation.graph.attributes import AttributeRefusedError, read_attributes
+from evaluation.graph.executable import check_order
 from evaluation.graph.flatbuffer import DAMAGE, RefusedError, count, enum_name, indices, locating, printable, reason_of
 from evaluation.graph.folding import fold_dequantized_constants
 from evaluation.graph.quantization_rules import check_quantization
@@ -195,18 +196,7 @@ def _options(operator: Any, schema: Any) -> Any | None:
 
 
 def _check_order(graph: Graph) -> None:
-    """Check that operators are in an executable order, each tensor is written once, and constants never."""
-    known = {index for index, tensor in enumerate(graph.tensors) if tensor.is_constant} | set(graph.inputs)
-    for index, operator in enumerate(graph.operators):
-        for tensor in operator.inputs:
-            if tensor != ABSENT and tensor not in known:
-                raise ValueError(f"operator {index} ({operator.kind}) reads tensor {tensor} before it is written")
-        for tensor in operator.outputs:
-            if tensor in known:
-                raise ValueError(f"operator {index} ({operator.kind}) writes tensor {tensor} a second time")
-            known.add(tensor)
-    if not graph.inputs or not graph.outputs or any(tensor not in known for tensor in graph.outputs):
-        raise ValueError("the network has no input, no output, or an output that nothing writes")
+    check_order(graph)
     for output in graph.outputs:
         if graph.tensors[output].is_constant:
             raise RefusedError(f"output {graph.tensors[output].name} is a constant, which no operator computes")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from deeplab.sensitivity import Sensitivity, SensitivityTable
+    from evaluation.graph import Graph
     from sweeps.config.schema import SweepConfig
     from sweeps.trial.context import Context
 
@@ -97,32 +98,26 @@ def measure(context: Context, weight_bits: list[int], activation_bits: list[int]
     """The sensitivity table of a study's network, whose stages are computed and cached as those of trials."""
     from deeplab.compression import Compression
     from deeplab.image_windows import frames
-    from deeplab.lowering import lower
-    from deeplab.quantization import QuantizedNetwork
+    from deeplab.network import input_size
     from deeplab.sensitivity import lowerings, sensitivity
     from evaluation.planner import plan
     from sweeps.trial.stages import compressed, scores, shipped_as
 
-    spec, config = context.baseline.spec, context.config
+    network, config = context.baseline, context.config
     start = context.with_fixed_bits(Compression(weight_bits=START_BITS, activation_bits=START_BITS))
 
-    def memory_bytes(network: QuantizedNetwork) -> int:
-        planned = plan(lower(network), tile_count, context.target, max_mac_overhead=config.max_mac_overhead)
+    def memory_bytes(lowered: Graph) -> int:
+        planned = plan(lowered, tile_count, context.target, max_mac_overhead=config.max_mac_overhead)
         return planned.peak_memory_bytes + planned.flash_bytes
 
-    def quantized(compression: Compression) -> QuantizedNetwork:
-        network = compressed(compression, context)
-        assert isinstance(network, QuantizedNetwork), "every part starts from fewer bits than float"
-        return network
-
     return sensitivity(
-        context.baseline,
+        network,
         start,
-        tuple(lowerings(spec, start, weight_bits, activation_bits)),
-        frames(context.images.search, spec.input_height, spec.input_width),
-        quantized,
+        tuple(lowerings(network, start, weight_bits, activation_bits)),
+        frames(context.images.search, *input_size(network)),
+        lambda compression: compressed(compression, context),
         memory_bytes,
-        lambda network: scores(shipped_as(network, tile_count, context), context, "search"),
+        lambda lowered: scores(shipped_as(lowered, tile_count, context), context, "search"),
     )
 
 

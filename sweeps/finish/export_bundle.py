@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from deeplab.inference import Network
+from deeplab.network import input_size
 from deeplab.pyfunc import NETWORK_FILE, load_network
 from deeplab.runtime.bundle import check_folder, write_bundle
 from deeplab.tflite_export import TFLITE_FILE, to_tflite
@@ -104,7 +104,7 @@ def export_trial(
     return (0 if same else DIFFERENT_STATUS) if seen.holds else EXCEEDS_PLAN_STATUS
 
 
-def _loaded(file: Path) -> Network:
+def _loaded(file: Path) -> Graph:
     try:
         return load_network(file.parent)
     except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -185,9 +185,9 @@ def _report_tflite(console: Console, made: Shipped, context: Context, content: b
     """Print the share of LiteRT's labels that equal those of the C program; its fast kernels round otherwise."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    spec, images = made.network.spec, context.images.search
+    size, images = input_size(made.graph), context.images.search
     count = min(PROOF_IMAGES, len(images))
-    frames = np.stack([to_network_size(images.image(i), spec.input_height, spec.input_width) for i in range(count)])
+    frames = np.stack([to_network_size(images.image(i), *size) for i in range(count)])
     wanted = made.runner.labels(frames)
     try:
         interpreter = Interpreter(

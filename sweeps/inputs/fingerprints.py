@@ -13,10 +13,11 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.datasets import Split
 from deeplab.datasets.digests import file_digest
+from deeplab.network import fingerprint as network_fingerprint
 from evaluation.errors import UserError
+from evaluation.graph import Graph
 from evaluation.planner import Target
 from reports.files import existing_file, replace_file
 from reports.record import StudyRecord, Trial
@@ -28,7 +29,7 @@ from sweeps.inputs.splits import Images
 INPUTS_FILE = "inputs.json"
 NAMED = 2
 """Most files that a message names."""
-NETWORK, CLASSES, TARGET, PROGRAM = "network", "class names", "target", "program"
+NETWORK, CLASSES, TARGET, PROGRAM = "network graph", "class names", "target", "program"
 USES = ("search", "heldout", "train", "calibration")
 MAKES_NETWORK = (NETWORK, CLASSES, TARGET, "train", "calibration")
 """Inputs on which a candidate's network and plan depend."""
@@ -47,7 +48,7 @@ class Inputs:
     """Details of each digest, in JSON types. Images: a list of [id, image, its digest, mask, its digest]."""
 
 
-def fingerprint(config: SweepConfig, baseline: Checkpoint, images: Images, target: Target) -> Inputs:
+def fingerprint(config: SweepConfig, baseline: Graph, images: Images, target: Target) -> Inputs:
     """Hash the inputs of a study; files with a known digest are not read again.
 
     Raises:
@@ -57,7 +58,7 @@ def fingerprint(config: SweepConfig, baseline: Checkpoint, images: Images, targe
         NETWORK: config.network.source,
         CLASSES: list(images.dataset.class_names),
     }
-    digests = {NETWORK: baseline.fingerprint(), CLASSES: _digest(details[CLASSES]), PROGRAM: _program()}
+    digests = {NETWORK: network_fingerprint(baseline), CLASSES: _digest(details[CLASSES]), PROGRAM: _program()}
     if Path(config.target).suffix:
         # Values that differ from the defaults, instead of bytes, so that a field added later does not change the
         # digest.
@@ -133,16 +134,14 @@ def require_same_inputs(record: StudyRecord, trial: Trial, present: Mapping[str,
 
 def _words(what: str, before: Any, now: Any) -> str:
     try:
-        match what:
-            case "network":
-                return f"network ({now} has other weights)" if now == before or not before else f"network ({now})"
-            case "class names":
-                return f"class names ({_differing(before, now)})"
-            case "target":
-                keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-                return f"target file ({', '.join(keys)})"
-            case _:
-                return _changed_images(what, before, now)
+        if what == NETWORK:
+            return f"network ({now} has other weights)" if now == before or not before else f"network ({now})"
+        if what == CLASSES:
+            return f"class names ({_differing(before, now)})"
+        if what == TARGET:
+            keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+            return f"target file ({', '.join(keys)})"
+        return _changed_images(what, before, now)
     except (TypeError, ValueError, AttributeError, IndexError, KeyError):  # unusable details of the earlier run
         return what if what in (NETWORK, CLASSES, TARGET) else f"{what} images or masks"
 

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from deeplab.compression import Compression
+from deeplab.network import without_weights
 from deeplab.pruning.channel_budget import PruningPath, keep_for, pruning_path, reference_plans
-from deeplab.pruning.channels import narrowed, narrowed_to, uniform_keep
+from deeplab.pruning.channels import narrowed, uniform_keep
 from deeplab.pruning.criteria import rank_channels
+from deeplab.pruning.groups import take_channels
 from deeplab.pruning.ranking import Ranking
-from deeplab.spec import NetworkSpec
+from evaluation.graph import Graph
 from evaluation.json_codec import from_json, to_json
+from sweeps.inputs.fingerprints import NETWORK
 from sweeps.trial.baseline import baseline_fisher, baseline_inputs
 from sweeps.trial.context import Context
 
@@ -39,14 +42,14 @@ def prepare_channel_pruning(context: Context) -> None:
             path.step_for(sparsity)
 
 
-def pruned_spec(compression: Compression, context: Context) -> NetworkSpec:
-    """The spec of a candidate's network, pruned by channels where the candidate is."""
-    spec = context.baseline.spec
+def pruned_shapes(compression: Compression, context: Context) -> Graph:
+    """A candidate's float network for plans, pruned by channels where the candidate is."""
+    network = context.baseline
     if compression.pruning != "channels" or compression.sparsity == 0.0:
-        return spec
+        return network
     if context.config.channels.allotment == "uniform":
-        return narrowed(spec, compression.sparsity)
-    return narrowed_to(spec, channels_left(compression, context))
+        return narrowed(network, compression.sparsity)
+    return take_channels(without_weights(network), channels_left(compression, context))
 
 
 def channels_left(compression: Compression, context: Context) -> dict[str, np.ndarray]:
@@ -72,7 +75,7 @@ def channel_pruning_parts(context: Context) -> dict[str, Any]:
 
 def _ranking_parts(context: Context) -> dict[str, Any]:
     return {
-        "network": context.fingerprints["network"],
+        "network": context.fingerprints[NETWORK],
         "images": context.fingerprints["calibration"],
         "criterion": context.config.channels.criterion,
         "seed": context.config.seed,
@@ -103,4 +106,4 @@ def _compute_path(context: Context) -> PruningPath:
     options, rankings = context.config.channels, _rankings(context)
     planned = reference_plans(options.bits, options.tile_count, context.target, context.config.max_mac_overhead)
     weight_bytes = options.bits / 8 if context.target.weights_in_ram else 0.0
-    return pruning_path(context.baseline.spec, rankings, planned, weight_bytes=weight_bytes)
+    return pruning_path(context.baseline, rankings, planned, weight_bytes=weight_bytes)

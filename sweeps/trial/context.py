@@ -12,15 +12,17 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.compression import FIXED_WEIGHT_BITS, Compression
 from deeplab.datasets import Sample, Split
 from deeplab.datasets.part import Kept
 from deeplab.image_windows import Read, TrainingBatches, frames, read
+from deeplab.network import fingerprint, input_size
+from evaluation.graph import Graph
 from evaluation.json_codec import from_json, to_json
 from evaluation.planner import Target, load_target
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.file_facts import facts_of
+from sweeps.inputs.fingerprints import NETWORK
 from sweeps.inputs.opened import open_inputs
 from sweeps.inputs.splits import Images, unchanged
 from sweeps.storage.blob_store import open_store
@@ -35,7 +37,8 @@ class Context:
     """The context of all trials of a study. It opens quickly, since images are decoded on first use."""
 
     config: SweepConfig
-    baseline: Checkpoint
+    baseline: Graph
+    """The float network, nothing removed."""
     images: Images
     target: Target
     cache: StageCache
@@ -63,13 +66,12 @@ class Context:
         facts.load_digests(paths)
         found = {use: split.fingerprint() for use, split in uses.items() if split is not None}
         facts.save_digests(paths)
-        return {"network": self.baseline.fingerprint(), **found}
+        return {NETWORK: fingerprint(self.baseline), **found}
 
     @cached_property
     def calibration_frames(self) -> np.ndarray:
         """The calibration images at the network's size, uint8 (N, height, width, 3)."""
-        spec, split = self.baseline.spec, self.images.calibration
-        size = spec.input_height, spec.input_width
+        split, size = self.images.calibration, input_size(self.baseline)
         if 3 * len(split) * math.prod(size) > SHARED_BYTES:
             return frames(split, *size)
         return self._shared(split, *size, labelled=False).images
@@ -82,8 +84,8 @@ class Context:
     @cached_property
     def batches(self) -> TrainingBatches:
         """The batches of fine-tuning, the same for all candidates, so that an image is read once."""
-        options, spec = self.config.finetune, self.baseline.spec
-        split, size = getattr(self.images, self.learns_from), (spec.input_height, spec.input_width)
+        options = self.config.finetune
+        split, size = getattr(self.images, self.learns_from), input_size(self.baseline)
         labelled = options.loss == "labels"
         return TrainingBatches(
             split,

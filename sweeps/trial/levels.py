@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deeplab.checkpoint import Checkpoint
-from deeplab.compression import Compression
-from deeplab.lowering import lower_untrained
+from deeplab.compression import Compression, compressed_shapes
+from deeplab.network import structure
 from deeplab.pruning.channel_budget import ROUND, narrowest
 from deeplab.pruning.channels import narrowed
-from deeplab.spec import NetworkSpec
 from evaluation.errors import UserError
+from evaluation.graph import Graph
 from evaluation.planner import Target, plan
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
@@ -22,7 +21,7 @@ from sweeps.inputs.file_facts import facts_of, source_digest
 from sweeps.storage.stage_cache import digest
 
 
-def check_levels(config: SweepConfig, baseline: Checkpoint, target: Target) -> None:
+def check_levels(config: SweepConfig, baseline: Graph, target: Target) -> None:
     """Plan each level of the space with the first levels of the other dimensions.
 
     Raises:
@@ -32,34 +31,34 @@ def check_levels(config: SweepConfig, baseline: Checkpoint, target: Target) -> N
     if name in facts.passed([name]):
         return
 
-    def peak_bytes(spec: NetworkSpec, compression: Compression, tile_count: int = 1) -> int:
-        graph = lower_untrained(spec, compression, config.study)
+    def peak_bytes(network: Graph, compression: Compression, tile_count: int = 1) -> int:
+        graph = compressed_shapes(network, compression)
         return plan(graph, tile_count, target, max_mac_overhead=config.max_mac_overhead).peak_memory_bytes
 
     by_memory = config.channels.allotment == "memory"
     levels = {candidate: key for key, candidate in _each_level(config)}
     for candidate, key in levels.items():
-        compression, spec = candidate.compression, baseline.spec
+        compression, network = candidate.compression, baseline
         if compression.pruning == "channels" and not by_memory:
-            spec = narrowed(spec, compression.sparsity)
+            network = narrowed(network, compression.sparsity)
         try:
-            peak_bytes(spec, compression)
+            peak_bytes(network, compression)
         except UserError as error:
             raise UserError(f"{key}: {candidate} cannot be planned: {error}") from None
     if by_memory and config.space.prunes_channels:
         reference = config.channels
         compression = Compression(weight_bits=reference.bits, activation_bits=reference.bits)
         whole, least = (
-            peak_bytes(spec, compression, reference.tile_count) for spec in (baseline.spec, narrowest(baseline.spec))
+            peak_bytes(network, compression, reference.tile_count) for network in (baseline, narrowest(baseline))
         )
         _check_sparsity(config, 1.0 - least / whole)
     facts.save_passed({name: b""})
 
 
-def _name(config: SweepConfig, baseline: Checkpoint, target: Target) -> str:
+def _name(config: SweepConfig, baseline: Graph, target: Target) -> str:
     """Name of this check; it depends on all inputs of the check and on the planner's source."""
     source = source_digest("evaluation.planner", "evaluation.graph", "deeplab.pruning", "deeplab.quantization")
-    shape = baseline.spec.to_dict()
+    shape = structure(baseline)
     settings = config.space.model_dump_json(), config.channels.model_dump_json(), config.max_mac_overhead
     return f"levels-{digest(source, shape, settings, target)}"
 

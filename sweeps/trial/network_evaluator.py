@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from deeplab.datasets.palette import palette
 from deeplab.datasets.part import Kept, spread
 from deeplab.inference import runner_of
-from deeplab.lowering import lower
+from deeplab.network import parameters
 from deeplab.pyfunc import NETWORK_FILE, saved_network
 from deeplab.scoring import score, score_program
 from deeplab.tflite_export import TFLITE_FILE, to_tflite
@@ -34,14 +34,13 @@ from reports.record import DataSet, Early, OtherRuntimes
 from sweeps.config.space import Candidate
 from sweeps.inputs.splits import open_part
 from sweeps.trial import c_program as programs
-from sweeps.trial.channel_pruning import prepare_channel_pruning, pruned_spec
+from sweeps.trial.channel_pruning import prepare_channel_pruning, pruned_shapes
 from sweeps.trial.context import Context
 from sweeps.trial.screening import InterimCheck
 from sweeps.trial.stages import (
     Shipped,
     check_arena,
     compressed,
-    parameters,
     planned,
     scores,
     scores_until,
@@ -79,8 +78,8 @@ class NetworkEvaluator:
 
     def plan_candidate(self, candidate: Candidate) -> Plan:
         """The candidate's plan before any training, from shapes and bit-widths alone."""
-        spec = pruned_spec(candidate.compression, self.context)
-        return planned(spec, self.context.with_fixed_bits(candidate.compression), candidate.tile_count, self.context)
+        network = pruned_shapes(candidate.compression, self.context)
+        return planned(network, self.context.with_fixed_bits(candidate.compression), candidate.tile_count, self.context)
 
     def evaluate(self, candidate: Candidate, check: InterimCheck = lambda *_: None) -> Measurement | Early:
         """Measure a candidate on the search images; `check` may end it at an interim check of its scores."""
@@ -97,7 +96,7 @@ class NetworkEvaluator:
         return Measurement(
             scores=on_search,
             memory=MemoryFigures.of_plan(found.plan),
-            cost=Cost(found.plan.macs, found.plan.mac_overhead, parameters(found.network)),
+            cost=Cost(found.plan.macs, found.plan.mac_overhead, parameters(found.graph)),
             latency=latency,
             stage_seconds=dict(self.context.seconds),
         )
@@ -105,7 +104,7 @@ class NetworkEvaluator:
     def outline(self, candidate: Candidate) -> Measurement:
         """Scores, memory and cost of a candidate, without latency."""
         found = self._shipped(candidate)
-        cost = Cost(found.plan.macs, found.plan.mac_overhead, parameters(found.network))
+        cost = Cost(found.plan.macs, found.plan.mac_overhead, parameters(found.graph))
         return Measurement(scores(found, self.context, "search"), MemoryFigures.of_plan(found.plan), cost)
 
     def held_out(self, candidate: Candidate) -> Scores:
@@ -119,7 +118,7 @@ class NetworkEvaluator:
     def other_runtimes(self, candidate: Candidate) -> OtherRuntimes:
         """Memory that LiteRT and TFLM use for the candidate's network, each measured in a process of its own."""
         try:
-            content = to_tflite(lower(compressed(candidate.compression, self.context), self.context.config.study))
+            content = to_tflite(self._named(candidate))
         except UserError as error:
             return OtherRuntimes(None, (), str(error))
         with tempfile.TemporaryDirectory() as folder:
@@ -129,16 +128,19 @@ class NetworkEvaluator:
 
     def network_files(self, candidate: Candidate) -> dict[str, bytes]:
         """The candidate's network as a file of `deeplab.pyfunc`, and as .tflite where that format can represent it."""
-        network = compressed(candidate.compression, self.context)
+        network = self._named(candidate)
         files = {NETWORK_FILE: saved_network(network)}
         with suppress(UserError):
-            files[TFLITE_FILE] = to_tflite(lower(network, self.context.config.study))
+            files[TFLITE_FILE] = to_tflite(network)
         return files
 
     def network_of(self, candidate: Candidate) -> tuple[Graph, Plan]:
         """The integer graph of the candidate's network, and its plan."""
         found = self._shipped(candidate)
         return found.graph, found.plan
+
+    def _named(self, candidate: Candidate) -> Graph:
+        return replace(compressed(candidate.compression, self.context), name=self.context.config.study)
 
     def _shipped(self, candidate: Candidate) -> Shipped:
         return shipped(candidate.compression, candidate.tile_count, self.context)

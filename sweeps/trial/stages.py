@@ -7,35 +7,33 @@ from __future__ import annotations
 
 import io
 import itertools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 
 from deeplab.calibration import calibrate
-from deeplab.checkpoint import Checkpoint, checkpoint_bytes, parse_checkpoint
-from deeplab.compression import Compression
+from deeplab.checkpoint import checkpoint_bytes, parse_network
+from deeplab.compression import Compression, compressed_shapes
 from deeplab.datasets import Split
 from deeplab.datasets.part import DatasetPart
-from deeplab.inference import Network, Runner
-from deeplab.lowering import lower, lower_untrained
+from deeplab.inference import Runner
+from deeplab.network import convolutions, fingerprint
 from deeplab.pruning.channels import prune_channels
-from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork, Range, quantize
+from deeplab.quantization import BitWidths, Clipping, Range, quantize
 from deeplab.quantization.adaround import AdaRoundOptions
 from deeplab.quantization.equalisation import equalize
-from deeplab.quantization.file import network_bytes, parse_network
 from deeplab.reconstruction import EXACT_ENOUGH, Reconstruction, reconstruct
 from deeplab.runtime.loaded_program import arena_faults
 from deeplab.runtime.proof import BrokenProgramError
 from deeplab.scoring import score_program
-from deeplab.spec import NetworkSpec
 from evaluation.accuracy import Scores, to_network_size
 from evaluation.graph import Graph
 from evaluation.graph.regions import extent
 from evaluation.json_codec import from_json, to_json
 from evaluation.planner import Plan
 from reports.record import Early
-from sweeps.storage.stage_cache import digest
+from sweeps.inputs.fingerprints import NETWORK
 from sweeps.trial.baseline import baseline_fisher, baseline_inputs
 from sweeps.trial.channel_pruning import channel_pruning_parts, channels_left
 from sweeps.trial.context import Context
@@ -45,10 +43,10 @@ from sweeps.trial.screening import InterimCheck, interim_checks
 
 @dataclass(frozen=True)
 class Shipped:
-    """A candidate as it is shipped: its network, the graph of that, and its plan."""
+    """A candidate as it is shipped: its network and its plan."""
 
-    network: Network
     graph: Graph
+    """Float or integer, named as the study."""
     plan: Plan
 
     @cached_property
@@ -58,44 +56,46 @@ class Shipped:
 
 
 def shipped(compression: Compression, tile_count: int, context: Context) -> Shipped:
-    """A candidate's network, graph and plan."""
+    """A candidate's network and plan."""
     return shipped_as(compressed(compression, context), tile_count, context)
 
 
-def shipped_as(network: Network, tile_count: int, context: Context) -> Shipped:
-    """The graph and the plan of a network."""
-    graph = lower(network, context.config.study)
+def shipped_as(network: Graph, tile_count: int, context: Context) -> Shipped:
+    """A network with its plan."""
+    graph = replace(network, name=context.config.study)
     with context.timed("plan"):
-        return Shipped(network, graph, plan_of(graph, tile_count, context))
+        return Shipped(graph, plan_of(graph, tile_count, context))
 
 
-def compressed(compression: Compression, context: Context) -> Network:
+def compressed(compression: Compression, context: Context) -> Graph:
     """The candidate's network: pruned, fine-tuned, quantized."""
-    checkpoint = _pruned(compression, context)
+    network = _pruned(compression, context)
     if compression.is_float:
-        return checkpoint
+        return network
     with context.timed("calibrate"):
         if context.config.quantization.equalize:
-            checkpoint = equalize(checkpoint, _ranges(checkpoint, context))
-        ranges = _ranges(checkpoint, context)
+            network = equalize(network, _ranges(network, context))
+        ranges = _ranges(network, context)
     bits = context.with_fixed_bits(compression).bits
     assert bits is not None, "a float network has been returned"
     with context.timed("quantize"):
-        return _quantized(checkpoint, ranges, bits, context)
+        return _quantized(network, ranges, bits, context)
 
 
-def _quantized(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths, context: Context) -> QuantizedNetwork:
+def _quantized(network: Graph, ranges: dict[str, Range], bits: BitWidths, context: Context) -> Graph:
     """Round to nearest, then apply AdaRound and quantization-aware training (QAT) as configured."""
     options = context.config.quantization
-    network = quantize(checkpoint, ranges, bits, Clipping(options.clipping, options.percentile))
-    if options.rounding == "learned" and any(bits.weights_of(name) < EXACT_ENOUGH for name in network.kernels):
+    rounded = quantize(network, ranges, bits, Clipping(options.clipping, options.percentile))
+    widths = {rounded.tensors[operator.inputs[1]].bits for operator in convolutions(rounded)}
+    if options.rounding == "learned" and min(widths) < EXACT_ENOUGH:
         learned = Reconstruction(AdaRoundOptions(steps=options.rounding_steps), seed=context.config.seed)
-        network = context.cache.cached(
+        nearest = rounded
+        rounded = context.cache.cached(
             "round",
-            {"network": _identity(network), "float": checkpoint.fingerprint(), "options": learned,
+            {"network": fingerprint(nearest), "float": fingerprint(network), "options": learned,
              "images": context.fingerprints["calibration"]},
-            lambda: reconstruct(checkpoint, network, context.calibration_frames, learned),
-            network_bytes,
+            lambda: reconstruct(network, nearest, context.calibration_frames, learned),
+            checkpoint_bytes,
             parse_network,
         )  # fmt: skip
     if options.aware_steps:
@@ -106,32 +106,33 @@ def _quantized(checkpoint: Checkpoint, ranges: dict[str, Range], bits: BitWidths
 
         finetune = context.config.finetune
         parts = {
-            "network": _identity(network),
-            "float": checkpoint.fingerprint(),
-            "teacher": context.fingerprints["network"],
+            "network": fingerprint(rounded),
+            "float": fingerprint(network),
+            "teacher": context.fingerprints[NETWORK],
             "steps": [options.aware_steps, options.aware_learning_rate],
             "finetune": finetune.model_dump(mode="json"),
             "images": context.fingerprints[context.learns_from],
             "seed": context.config.seed,
         }
         training = QatOptions(options.aware_steps, options.aware_learning_rate, finetune.loss)
-        network = context.cache.cached(
+        start = rounded
+        rounded = context.cache.cached(
             "aware",
             parts,
-            lambda: train_qat(checkpoint, network, context.batches, training, teacher=context.baseline),
-            network_bytes,
+            lambda: train_qat(network, start, context.batches, training, teacher=context.baseline),
+            checkpoint_bytes,
             parse_network,
         )
-    return network
+    return rounded
 
 
-def _pruned(compression: Compression, context: Context) -> Checkpoint:
+def _pruned(compression: Compression, context: Context) -> Graph:
     if compression.sparsity == 0.0:
         return context.baseline
     options = context.config.finetune
     learned = context.fingerprints[context.learns_from] if options.steps else None
     parts = {
-        "network": context.fingerprints["network"],
+        "network": context.fingerprints[NETWORK],
         "pruning": compression.pruning,
         "sparsity": compression.sparsity,
         "channels": channel_pruning_parts(context) if compression.pruning == "channels" else None,
@@ -145,11 +146,11 @@ def _pruned(compression: Compression, context: Context) -> Checkpoint:
             parts,
             lambda: _prune(compression, context),
             checkpoint_bytes,
-            lambda content: parse_checkpoint(content, "stage cache"),
+            parse_network,
         )
 
 
-def _prune(compression: Compression, context: Context) -> Checkpoint:
+def _prune(compression: Compression, context: Context) -> Graph:
     # These load TensorFlow: seconds, for those who prune.
     from deeplab.finetuning import FineTuning, fine_tune
     from deeplab.pruning.optimal_brain_surgeon import prune_weights
@@ -164,12 +165,12 @@ def _prune(compression: Compression, context: Context) -> Checkpoint:
     return fine_tune(narrow, context.batches, tuning, teacher=baseline)
 
 
-def _ranges(checkpoint: Checkpoint, context: Context) -> dict[str, Range]:
-    parts = {"network": checkpoint.fingerprint(), "images": context.fingerprints["calibration"]}
+def _ranges(network: Graph, context: Context) -> dict[str, Range]:
+    parts = {"network": fingerprint(network), "images": context.fingerprints["calibration"]}
     return context.cache.cached(
         "calibrate",
         parts,
-        lambda: calibrate(checkpoint, context.calibration_frames),
+        lambda: calibrate(network, context.calibration_frames),
         _ranges_bytes,
         _parse_ranges,
     )
@@ -198,7 +199,7 @@ def scores_until(candidate: Shipped, context: Context, use: str, check: InterimC
 
 
 def _part_scores(candidate: Shipped, context: Context, use: str, start: int, end: int) -> Scores:
-    parts = {"network": _identity(candidate.network), "images": context.fingerprints[use], "part": [start, end]}
+    parts = {"network": fingerprint(candidate.graph), "images": context.fingerprints[use], "part": [start, end]}
     found: Scores = context.cache.cached(
         "score",
         parts,
@@ -211,9 +212,10 @@ def _part_scores(candidate: Shipped, context: Context, use: str, start: int, end
     return found
 
 
-def planned(spec: NetworkSpec, compression: Compression, tile_count: int, context: Context) -> Plan:
+def planned(network: Graph, compression: Compression, tile_count: int, context: Context) -> Plan:
     """Plan of a network before training, from shapes and bit-widths alone."""
-    return plan_of(lower_untrained(spec, compression, context.config.study), tile_count, context)
+    graph = replace(compressed_shapes(network, compression), name=context.config.study)
+    return plan_of(graph, tile_count, context)
 
 
 def plan_of(graph: Graph, tile_count: int, context: Context) -> Plan:
@@ -232,20 +234,6 @@ def check_arena(candidate: Shipped, context: Context) -> None:
     frame = to_network_size(context.images.search.image(0), rows, columns)
     if faults := arena_faults(candidate.plan, candidate.runner.program.arena_use(frame)):
         raise BrokenProgramError(f"the program is not within its plan: {'; '.join(faults)}")
-
-
-def _identity(network: Network) -> str:
-    if isinstance(network, Checkpoint):
-        return network.fingerprint()
-    scales = {name: asdict(one) for name, one in network.activations.items()}
-    return digest(network.spec.to_dict(), network.kernels, network.kernel_scales, network.biases, scales)
-
-
-def parameters(network: Network) -> int:
-    """Number of weights and biases, zeros included."""
-    if isinstance(network, Checkpoint):
-        return network.parameters
-    return sum(array.size for arrays in (network.kernels, network.biases) for array in arrays.values())
 
 
 def _ranges_bytes(ranges: dict[str, Range]) -> bytes:

@@ -1,0 +1,213 @@
+"""A graph as a file holds it -> the float network of `deeplab.network`.
+
+Quantized constants become real values. QUANTIZE, DEQUANTIZE, RESHAPE of nothing and resizes to the size that is there
+compute nothing in float and are passed over. Operators of the file come over one by one, with their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from deeplab.architectures.builder import GraphBuilder
+from deeplab.network import FRAME, INPUT, LABELS
+from evaluation.errors import UserError
+from evaluation.graph import ABSENT, Graph, Operator, Tensor
+
+_PASSED_OVER = ("QUANTIZE", "DEQUANTIZE")
+_ACTIVATIONS = ("NONE", "RELU", "RELU6")
+
+
+def float_network(graph: Graph, source: str) -> Graph:
+    """The float network of a file's graph.
+
+    Args:
+        graph: with one image as its input, float in [-1, 1] or quantized, and labels, class probabilities or logits as
+            its output.
+        source: the file, for messages.
+
+    Raises:
+        UserError: naming the operator that cannot come over, and what was expected.
+    """
+    return _Import(graph, source).network()
+
+
+class _Import:
+    def __init__(self, graph: Graph, source: str) -> None:
+        self._graph, self._source = graph, source
+        shape = graph.tensors[graph.inputs[0]].shape
+        if len(graph.inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+            raise UserError(
+                f"{source}: no network that can be imported: its input is {list(shape)}, expected [1, height, width, 3]"
+            )
+        self._size = shape[1], shape[2]
+        self._net = GraphBuilder(graph.name, *self._size)
+        self._values: dict[int, int] = {graph.inputs[0]: self._net.input}
+        self._names = {FRAME, INPUT, LABELS}
+        self._convert: dict[str, Callable[[int, Operator], int]] = {
+            "CONV_2D": self._convolution,
+            "DEPTHWISE_CONV_2D": self._convolution,
+            "ADD": self._sum,
+            "CONCATENATION": self._concatenation,
+            "AVERAGE_POOL_2D": self._global_pool,
+            "MEAN": self._global_pool,
+            "RESIZE_BILINEAR": self._resize,
+        }
+
+    def network(self) -> Graph:
+        needed, output = self._needed()
+        for index, operator in enumerate(self._graph.operators):
+            if index not in needed:
+                continue
+            (result,) = operator.outputs
+            first = self._values.get(operator.inputs[0])
+            if first is not None and self._changes_nothing(operator):
+                self._values[result] = first
+                continue
+            if operator.kind not in self._convert:
+                self.refuse(index, f"one of {', '.join(self._convert)}")
+            self._values[result] = self._convert[operator.kind](index, operator)
+        if self._net.shape(logits := self._values[output])[:2] != self._size:
+            height, width = self._size
+            raise UserError(
+                f"{self._source}: no network that can be imported: it ends at tensor "
+                f"'{self._graph.tensors[output].name}', expected logits of {height} x {width}, the size of the image"
+            )
+        return self._net.finished(logits)
+
+    def refuse(self, index: int, expected: str) -> NoReturn:
+        operator = self._graph.operators[index]
+        raise UserError(
+            f"{self._source}: no network that can be imported: operator {index} ({operator.kind} "
+            f"'{operator.name.split(';')[0]}') does not fit, expected {expected}"
+        )
+
+    def _needed(self) -> tuple[set[int], int]:
+        """The operators that the logits depend on, and the logits: before SOFTMAX, ARG_MAX and what follows them."""
+        written = {tensor: index for index, operator in enumerate(self._graph.operators) for tensor in operator.outputs}
+        if len(self._graph.outputs) > 1:
+            names = ", ".join(self._graph.tensors[index].name for index in self._graph.outputs)
+            raise UserError(f"{self._source}: no network that can be imported: outputs {names}, expected one")
+        before = self._before(written, self._graph.outputs[0])
+        ends = [index for index in before if self._graph.operators[index].kind in ("ARG_MAX", "SOFTMAX")]
+        output = self._graph.operators[min(ends)].inputs[0] if ends else self._graph.outputs[0]
+        return self._before(written, output), output
+
+    def _before(self, written: dict[int, int], tensor: int) -> set[int]:
+        found: set[int] = set()
+        open_tensors = [tensor]
+        while open_tensors:
+            index = written.get(open_tensors.pop())
+            if index is not None and index not in found:
+                found.add(index)
+                open_tensors += self._graph.operators[index].inputs
+        return found
+
+    def _changes_nothing(self, operator: Operator) -> bool:
+        if operator.kind in _PASSED_OVER:
+            return True
+        given, result = (self._graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
+        return operator.kind in ("RESHAPE", "RESIZE_BILINEAR") and given == result
+
+    def _name(self, operator: Operator) -> str:
+        """The operator's name in the file, as tf_keras and TFLite both take it, and once only."""
+        plain = re.sub(r"[^A-Za-z0-9_./-]", "_", operator.name.split(";")[0]).strip("/") or operator.kind.lower()
+        plain = plain if plain[0].isalnum() else f"x{plain}"
+        name, number = plain, 1
+        while name in self._names:
+            name, number = f"{plain}_{number}", number + 1
+        self._names.add(name)
+        return name
+
+    def _activation_of(self, index: int, operator: Operator) -> str:
+        """The activation function. A quantized file may carry a clamp in the range of its output alone."""
+        stated = operator.attributes.get("activation", "NONE")
+        if stated not in _ACTIVATIONS:
+            self.refuse(index, f"an activation of {', '.join(_ACTIVATIONS)}, not {stated}")
+        output = self._graph.tensors[operator.outputs[0]]
+        if stated != "NONE" or output.quantization is None or not np.issubdtype(output.dtype, np.integer):
+            return stated
+        limits, scale = np.iinfo(output.dtype), float(output.quantization.scale[0])
+        low, high = (scale * (limit - int(output.quantization.zero_point[0])) for limit in (limits.min, limits.max))
+        if abs(low) >= scale:
+            return "NONE"
+        return "RELU6" if high < 6.0 + scale else "RELU"
+
+    # -- operators -----------------------------------------------------------------------------------------------------
+
+    def _convolution(self, index: int, operator: Operator) -> int:
+        attributes = operator.attributes
+        kernel = self._graph.tensors[operator.inputs[1]]
+        if not kernel.is_constant or kernel.data is None:
+            self.refuse(index, "constant weights")
+        if operator.kind == "DEPTHWISE_CONV_2D" and attributes["depth_multiplier"] != 1:
+            self.refuse(index, f"depth multiplier 1, not {attributes['depth_multiplier']}")
+        values = real(kernel)
+        has_bias = len(operator.inputs) > 2 and operator.inputs[2] != ABSENT
+        channels = self._graph.tensors[operator.outputs[0]].shape[3]
+        bias = real(self._graph.tensors[operator.inputs[2]]) if has_bias else np.zeros(channels, np.float32)
+        if values.shape[1:3] == (1, 1):
+            attributes = {**attributes, "padding": "SAME", "dilation": (1, 1)}
+        return self._net.weighted(
+            operator.kind,
+            self._name(operator),
+            self._values[operator.inputs[0]],
+            values,
+            bias.reshape(channels),
+            stride=attributes["stride"],
+            dilation=attributes["dilation"],
+            padding=attributes["padding"],
+            activation=self._activation_of(index, operator),
+        )
+
+    def _sum(self, index: int, operator: Operator) -> int:
+        given = [self._values.get(tensor) for tensor in operator.inputs]
+        if None in given or len({self._graph.tensors[tensor].shape for tensor in operator.inputs}) > 1:
+            self.refuse(index, "a sum of two activations of one shape")
+        if self._activation_of(index, operator) != "NONE":
+            self.refuse(index, "a sum without an activation function")
+        first, second = (self._values[tensor] for tensor in operator.inputs)
+        return self._net.add(self._name(operator), first, second)
+
+    def _concatenation(self, index: int, operator: Operator) -> int:
+        if operator.attributes["axis"] != 3 or any(tensor not in self._values for tensor in operator.inputs):
+            self.refuse(index, "a concatenation of activations over channels")
+        if operator.attributes.get("activation", "NONE") != "NONE":
+            self.refuse(index, "a concatenation without an activation function")
+        return self._net.concatenation(self._name(operator), [self._values[tensor] for tensor in operator.inputs])
+
+    def _global_pool(self, index: int, operator: Operator) -> int:
+        shape = self._graph.tensors[operator.inputs[0]].shape
+        covers = (
+            operator.attributes["axes"] == (1, 2)
+            if operator.kind == "MEAN"
+            else operator.attributes["filter"] == shape[1:3] and operator.attributes["padding"] == "VALID"
+        )
+        if not covers or self._graph.tensors[operator.outputs[0]].shape != (1, 1, 1, shape[3]):
+            self.refuse(index, "an average over all of the image")
+        return self._net.global_pool(self._name(operator), self._values[operator.inputs[0]])
+
+    def _resize(self, index: int, operator: Operator) -> int:
+        _, height, width, _ = self._graph.tensors[operator.outputs[0]].shape
+        convention: Any = "legacy"
+        if operator.attributes["align_corners"]:
+            convention = "align_corners"
+        elif operator.attributes["half_pixel_centers"]:
+            convention = "half_pixel"
+        given = self._values[operator.inputs[0]]
+        return self._net.resize(self._name(operator), given, (height, width), convention)
+
+
+def real(tensor: Tensor) -> np.ndarray:
+    """A constant's real values, float32."""
+    if tensor.quantization is None or not np.issubdtype(tensor.dtype, np.integer):
+        return tensor.required_data.astype(np.float32)
+    scale, zero = tensor.quantization.scale, tensor.quantization.zero_point
+    if scale.size > 1:
+        shape = [1] * tensor.required_data.ndim
+        shape[tensor.quantization.axis or 0] = scale.size
+        scale, zero = scale.reshape(shape), zero.reshape(shape)
+    return np.asarray(((tensor.required_data.astype(np.float64) - zero) * scale).astype(np.float32))

@@ -1,0 +1,114 @@
+"""The integer graph of a float network: types and bits of every tensor, before and after there are values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deeplab.network import FRAME, INPUT, INPUT_ZERO_POINT, convolutions, is_depthwise, tensor_indices, with_tensors
+from deeplab.quantization.activations import input_parameters
+from deeplab.quantization.types import ActivationQuantization, BitWidths
+from evaluation.graph import Graph, Operator, Quantization, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerWeights:
+    """Weights of one convolution in integers."""
+
+    kernel: np.ndarray
+    """int8 or int16 values in [-(2^(w-1) - 1), 2^(w-1) - 1], shaped as `deeplab.network.kernel`."""
+    scales: np.ndarray
+    """float32 (out channels,)."""
+    bias: np.ndarray
+    """int32, or int64 with 16-bit activations, (out channels,)."""
+
+
+def integer_weights(graph: Graph, operator: Operator) -> IntegerWeights:
+    """The weights of one convolution of an integer network."""
+    kernel, bias = (graph.tensors[index] for index in operator.inputs[1:3])
+    values = np.ascontiguousarray(kernel.required_data.transpose(1, 2, 3, 0))
+    return IntegerWeights(values, kernel.required_quantization.scale, bias.required_data)
+
+
+def stored_type(bits: int) -> str:
+    """numpy type that quantized values of so many bits compute as."""
+    return "int16" if bits == 16 else "int8"
+
+
+def integer_graph(network: Graph, bits: BitWidths) -> Graph:
+    """The integer network that `quantize` will give, with the types and bits of all tensors and without values: for
+    planning before anything is trained. Scales are placeholders."""
+    tensors = list(network.tensors)
+    names = tensor_indices(network)
+    placeholder = ActivationQuantization(1.0, 0, 8).parameters
+    for index, width in bits.by_activation(network).items():
+        tensors[index] = replace(tensors[index], dtype=stored_type(width), bits=width, quantization=placeholder)
+    entry = input_parameters(bits)
+    tensors[names[INPUT]] = replace(
+        tensors[names[INPUT]], dtype=stored_type(entry.bits), bits=entry.bits, quantization=entry.parameters
+    )
+    frame = tensors[names[FRAME]]
+    zero = np.array([INPUT_ZERO_POINT], np.int64)
+    tensors[names[FRAME]] = replace(frame, quantization=Quantization(frame.required_quantization.scale, zero))
+    widths = bits.by_kernel(network)
+    for operator in convolutions(network):
+        kernel, bias = operator.inputs[1:3]
+        width, (channels,) = widths[operator.name], tensors[bias].shape
+        scales = Quantization(np.ones(channels, np.float32), np.zeros(channels, np.int64), _axis(operator))
+        tensors[kernel] = replace(tensors[kernel], dtype=stored_type(width), bits=width, quantization=scales, data=None)
+        bias_bits = 64 if bits.activations == 16 else 32
+        tensors[bias] = replace(tensors[bias], dtype=f"int{bias_bits}", bits=bias_bits, data=None)
+        tensors[bias] = replace(tensors[bias], quantization=_bias_scales(tensors, operator))
+    operators = tuple(
+        replace(operator, kind="QUANTIZE") if operator.kind == "DEQUANTIZE" else operator
+        for operator in network.operators
+    )
+    return replace(network, tensors=tuple(tensors), operators=operators)
+
+
+def with_integers(
+    graph: Graph,
+    weights: Mapping[str, IntegerWeights],
+    activations: Mapping[int, ActivationQuantization] | None = None,
+) -> Graph:
+    """An integer graph with other weights, by convolution, and other parameters of activations; the rest stays."""
+    tensors = list(graph.tensors)
+    for index, parameters in (activations or {}).items():
+        tensors[index] = replace(
+            tensors[index],
+            dtype=stored_type(parameters.bits),
+            bits=parameters.bits,
+            quantization=parameters.parameters,
+        )
+    for operator in convolutions(graph):
+        kernel, bias = operator.inputs[1:3]
+        if (own := weights.get(operator.name)) is not None:
+            data = np.ascontiguousarray(own.kernel.transpose(3, 0, 1, 2), tensors[kernel].dtype)
+            scales = Quantization(own.scales, np.zeros(own.scales.size, np.int64), _axis(operator))
+            tensors[kernel] = replace(tensors[kernel], data=data, quantization=scales)
+            tensors[bias] = replace(tensors[bias], data=own.bias)
+        tensors[bias] = replace(tensors[bias], quantization=_bias_scales(tensors, operator))
+    return with_tensors(graph, dict(enumerate(tensors)))
+
+
+def accumulator_scales(graph: Graph, operator: Operator) -> np.ndarray:
+    """Scales of a convolution's accumulators, float64 (out channels,): those of its input times those of its kernel."""
+    given, kernel = (graph.tensors[index].required_quantization for index in operator.inputs[:2])
+    return np.asarray(np.float64(given.scale[0]) * kernel.scale)
+
+
+def quantize_bias(bias: np.ndarray, scales: np.ndarray, dtype: str) -> np.ndarray:
+    """Quantized values of a bias at the accumulator's scales: int32, or int64 with 16-bit activations."""
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(bias / scales), limits.min, limits.max).astype(dtype)
+
+
+def _axis(operator: Operator) -> int:
+    return 3 if is_depthwise(operator) else 0
+
+
+def _bias_scales(tensors: list[Tensor], operator: Operator) -> Quantization:
+    given, kernel = (tensors[index].required_quantization for index in operator.inputs[:2])
+    return Quantization(kernel.scale * given.scale[0], kernel.zero_point, 0)
