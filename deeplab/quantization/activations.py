@@ -64,10 +64,15 @@ def clipped_parameters(ranges: list[Range], bits: int, clipping: Clipping) -> Ac
         tails = np.percentile(sample, [100.0 - clipping.percentile, clipping.percentile])
         return _parameters(max(low, min(0.0, tails[0])), min(high, max(0.0, tails[1])), bits)
     best: tuple[float, ActivationQuantization] | None = None
+    rounded = np.empty_like(sample)  # written in place: fresh arrays of this size cost more than the arithmetic
     for factor in _CLIPPING_FACTORS:
         tried = _parameters(low * factor, high * factor, bits)
-        steps = np.clip(np.rint(sample / tried.scale), tried.low - tried.zero_point, tried.high - tried.zero_point)
-        error = float(((steps * tried.scale - sample) ** 2).sum())
+        np.divide(sample, tried.scale, out=rounded)
+        np.rint(rounded, out=rounded)
+        np.clip(rounded, tried.low - tried.zero_point, tried.high - tried.zero_point, out=rounded)
+        rounded *= tried.scale
+        rounded -= sample
+        error = float(np.square(rounded, out=rounded).sum())
         if best is None or error < best[0]:
             best = error, tried
     assert best is not None
