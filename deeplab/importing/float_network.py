@@ -1,7 +1,8 @@
 """A graph as a file holds it -> the float network of `deeplab.network`.
 
 Quantized constants become real values. QUANTIZE, DEQUANTIZE, RESHAPE of nothing and resizes to the size that is there
-compute nothing in float and are passed over. Operators of the file come over one by one, with their names.
+compute nothing in float and are passed over. Operators of the file come over one by one, with their names, in the order
+of `operator_order`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from deeplab.architectures.builder import GraphBuilder
+from deeplab.importing.operator_order import depth_first
 from deeplab.network import CONVOLUTIONS, FRAME, INPUT, LABELS
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
@@ -76,7 +78,7 @@ class _Import:
                 f"it ends at tensor '{self._graph.tensors[output].name}', expected logits of {height} x {width}, the "
                 "size of the image, by convolutions"
             )
-        return self._net.finished(logits)
+        return depth_first(self._net.finished(logits))
 
     def _input_size(self) -> tuple[int, int]:
         inputs = [self._graph.tensors[index] for index in self._graph.inputs]

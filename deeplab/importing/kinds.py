@@ -104,8 +104,6 @@ def _read(path: Path, unstated: Unstated | None) -> Graph | Backbone:
         case "tflite":
             return import_tflite(path)
         case "frozen graph":
-            from deeplab.importing.slim_graph import import_frozen_graph
-
             return import_frozen_graph(path, unstated)
         case "checkpoint":
             return import_checkpoint(path, unstated)
