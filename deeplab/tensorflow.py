@@ -14,10 +14,14 @@ _NOTICE = re.compile(rb"(I\d{4} |WARNING: All log messages before absl::Initiali
 
 
 @contextmanager
-def _without_notices() -> Iterator[None]:
-    """Drop the notices that TensorFlow writes to file descriptor 2 while it is imported.
+def without_notices(notices: re.Pattern[bytes]) -> Iterator[None]:
+    """Drop lines that TensorFlow writes to file descriptor 2 meanwhile. Every other line is passed on.
 
-    TensorFlow 2.21 tells of its build there whatever `TF_CPP_MIN_LOG_LEVEL` says. Every other line is passed on.
+    TensorFlow 2.21 tells of its build there while it is imported, and its converter of errors that it raises too,
+    whatever `TF_CPP_MIN_LOG_LEVEL` says; but for 0, with which all lines are passed on.
+
+    Args:
+        notices: matches the beginning of a line to drop.
     """
     try:
         stderr = os.dup(2)
@@ -34,7 +38,7 @@ def _without_notices() -> Iterator[None]:
             os.dup2(stderr, 2)
             written.seek(0)
             for line in written:
-                if not _NOTICE.match(line):
+                if not notices.match(line):
                     os.write(stderr, line)
             os.close(stderr)
 
@@ -45,8 +49,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 require_tensorflow()
-with _without_notices():
+with without_notices(_NOTICE):
     import tensorflow as tf
     import tf_keras as keras
 
-__all__ = ["keras", "tf"]
+__all__ = ["keras", "tf", "without_notices"]

@@ -13,11 +13,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from deeplab.architectures.builder import GraphBuilder
-from deeplab.network import FRAME, INPUT, LABELS
+from deeplab.network import CONVOLUTIONS, FRAME, INPUT, LABELS
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
 
 _PASSED_OVER = ("QUANTIZE", "DEQUANTIZE")
+_INPUT_TOLERANCE = 0.02
 _ACTIVATIONS = ("NONE", "RELU", "RELU6")
 
 
@@ -38,12 +39,7 @@ def float_network(graph: Graph, source: str) -> Graph:
 class _Import:
     def __init__(self, graph: Graph, source: str) -> None:
         self._graph, self._source = graph, source
-        shape = graph.tensors[graph.inputs[0]].shape
-        if len(graph.inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
-            raise UserError(
-                f"{source}: no network that can be imported: its input is {list(shape)}, expected [1, height, width, 3]"
-            )
-        self._size = shape[1], shape[2]
+        self._size = self._input_size()
         self._net = GraphBuilder(graph.name, *self._size)
         self._values: dict[int, int] = {graph.inputs[0]: self._net.input}
         self._names = {FRAME, INPUT, LABELS}
@@ -62,38 +58,57 @@ class _Import:
         for index, operator in enumerate(self._graph.operators):
             if index not in needed:
                 continue
-            (result,) = operator.outputs
-            first = self._values.get(operator.inputs[0])
-            if first is not None and self._changes_nothing(operator):
-                self._values[result] = first
-                continue
-            if operator.kind not in self._convert:
-                self.refuse(index, f"one of {', '.join(self._convert)}")
-            self._values[result] = self._convert[operator.kind](index, operator)
-        if self._net.shape(logits := self._values[output])[:2] != self._size:
+            changes_nothing = self._changes_nothing(operator)
+            if not changes_nothing and operator.kind not in self._convert:
+                self._refuse(index, f"one of {', '.join(self._convert)}")
+            if (first := self._values.get(operator.inputs[0])) is None:
+                self._refuse(index, "an input that is computed from the image")
+            value = first if changes_nothing else self._convert[operator.kind](index, operator)
+            self._values[operator.outputs[0]] = value
+        kinds = {self._graph.operators[index].kind for index in needed}
+        logits = self._values.get(output)
+        if logits is None or self._net.shape(logits)[:2] != self._size or not kinds.intersection(CONVOLUTIONS):
             height, width = self._size
-            raise UserError(
-                f"{self._source}: no network that can be imported: it ends at tensor "
-                f"'{self._graph.tensors[output].name}', expected logits of {height} x {width}, the size of the image"
+            raise self._refusal(
+                f"it ends at tensor '{self._graph.tensors[output].name}', expected logits of {height} x {width}, the "
+                "size of the image, by convolutions"
             )
         return self._net.finished(logits)
 
-    def refuse(self, index: int, expected: str) -> NoReturn:
+    def _input_size(self) -> tuple[int, int]:
+        inputs = [self._graph.tensors[index] for index in self._graph.inputs]
+        shapes = [list(tensor.shape) for tensor in inputs]
+        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] != 1 or shapes[0][3] != 3:
+            found = " and ".join(map(str, shapes)) or "nothing"
+            raise self._refusal(f"its input is {found}, expected [1, height, width, 3]")
+        low, high = real_range(inputs[0]) or (-1.0, 1.0)
+        if max(abs(low + 1.0), abs(high - 1.0)) > _INPUT_TOLERANCE:
+            raise self._refusal(f"its input has values of {low:.3g} to {high:.3g}, expected an image in [-1, 1]")
+        return shapes[0][1], shapes[0][2]
+
+    def _refusal(self, reason: str) -> UserError:
+        return UserError(f"{self._source}: no network that can be imported: {reason}")
+
+    def _refuse(self, index: int, expected: str) -> NoReturn:
         operator = self._graph.operators[index]
-        raise UserError(
-            f"{self._source}: no network that can be imported: operator {index} ({operator.kind} "
-            f"'{operator.name.split(';')[0]}') does not fit, expected {expected}"
-        )
+        name = operator.name.split(";")[0]
+        raise self._refusal(f"operator {index} ({operator.kind} '{name}') does not fit, expected {expected}")
 
     def _needed(self) -> tuple[set[int], int]:
-        """The operators that the logits depend on, and the logits: before SOFTMAX, ARG_MAX and what follows them."""
+        """The operators that the logits depend on, and the logits: before a SOFTMAX, an ARG_MAX and what follows it."""
         written = {tensor: index for index, operator in enumerate(self._graph.operators) for tensor in operator.outputs}
-        if len(self._graph.outputs) > 1:
-            names = ", ".join(self._graph.tensors[index].name for index in self._graph.outputs)
-            raise UserError(f"{self._source}: no network that can be imported: outputs {names}, expected one")
-        before = self._before(written, self._graph.outputs[0])
-        ends = [index for index in before if self._graph.operators[index].kind in ("ARG_MAX", "SOFTMAX")]
-        output = self._graph.operators[min(ends)].inputs[0] if ends else self._graph.outputs[0]
+        if len(self._graph.outputs) != 1:
+            names = ", ".join(f"'{self._graph.tensors[index].name}'" for index in self._graph.outputs[:3])
+            raise self._refusal(f"{len(self._graph.outputs)} outputs ({names}), expected one")
+        output = self._graph.outputs[0]
+        for index in sorted(self._before(written, output)):
+            if (operator := self._graph.operators[index]).kind == "ARG_MAX":
+                if operator.attributes["axis"] != 3:
+                    self._refuse(index, "the largest of the channels (axis 3)")
+                output = operator.inputs[0]
+                break
+        if output in written and (last := self._graph.operators[written[output]]).kind == "SOFTMAX":
+            output = last.inputs[0]
         return self._before(written, output), output
 
     def _before(self, written: dict[int, int], tensor: int) -> set[int]:
@@ -126,12 +141,12 @@ class _Import:
         """The activation function. A quantized file may carry a clamp in the range of its output alone."""
         stated = operator.attributes.get("activation", "NONE")
         if stated not in _ACTIVATIONS:
-            self.refuse(index, f"an activation of {', '.join(_ACTIVATIONS)}, not {stated}")
+            self._refuse(index, f"an activation of {', '.join(_ACTIVATIONS)}, not {stated}")
         output = self._graph.tensors[operator.outputs[0]]
-        if stated != "NONE" or output.quantization is None or not np.issubdtype(output.dtype, np.integer):
+        limits = real_range(output)
+        if stated != "NONE" or limits is None:
             return stated
-        limits, scale = np.iinfo(output.dtype), float(output.quantization.scale[0])
-        low, high = (scale * (limit - int(output.quantization.zero_point[0])) for limit in (limits.min, limits.max))
+        (low, high), scale = limits, float(output.required_quantization.scale[0])
         if abs(low) >= scale:
             return "NONE"
         return "RELU6" if high < 6.0 + scale else "RELU"
@@ -142,9 +157,11 @@ class _Import:
         attributes = operator.attributes
         kernel = self._graph.tensors[operator.inputs[1]]
         if not kernel.is_constant or kernel.data is None:
-            self.refuse(index, "constant weights")
+            self._refuse(index, "constant weights")
         if operator.kind == "DEPTHWISE_CONV_2D" and attributes["depth_multiplier"] != 1:
-            self.refuse(index, f"depth multiplier 1, not {attributes['depth_multiplier']}")
+            self._refuse(index, f"depth multiplier 1, not {attributes['depth_multiplier']}")
+        if operator.kind == "CONV_2D" and kernel.shape[3] != self._graph.tensors[operator.inputs[0]].shape[3]:
+            self._refuse(index, "weights for all channels of the input, not groups")
         values = real(kernel)
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] != ABSENT
         channels = self._graph.tensors[operator.outputs[0]].shape[3]
@@ -166,17 +183,17 @@ class _Import:
     def _sum(self, index: int, operator: Operator) -> int:
         given = [self._values.get(tensor) for tensor in operator.inputs]
         if None in given or len({self._graph.tensors[tensor].shape for tensor in operator.inputs}) > 1:
-            self.refuse(index, "a sum of two activations of one shape")
+            self._refuse(index, "a sum of two activations of one shape")
         if self._activation_of(index, operator) != "NONE":
-            self.refuse(index, "a sum without an activation function")
+            self._refuse(index, "a sum without an activation function")
         first, second = (self._values[tensor] for tensor in operator.inputs)
         return self._net.add(self._name(operator), first, second)
 
     def _concatenation(self, index: int, operator: Operator) -> int:
         if operator.attributes["axis"] != 3 or any(tensor not in self._values for tensor in operator.inputs):
-            self.refuse(index, "a concatenation of activations over channels")
+            self._refuse(index, "a concatenation of activations over channels")
         if operator.attributes.get("activation", "NONE") != "NONE":
-            self.refuse(index, "a concatenation without an activation function")
+            self._refuse(index, "a concatenation without an activation function")
         return self._net.concatenation(self._name(operator), [self._values[tensor] for tensor in operator.inputs])
 
     def _global_pool(self, index: int, operator: Operator) -> int:
@@ -186,8 +203,9 @@ class _Import:
             if operator.kind == "MEAN"
             else operator.attributes["filter"] == shape[1:3] and operator.attributes["padding"] == "VALID"
         )
+        covers = covers and operator.attributes.get("activation", "NONE") == "NONE"
         if not covers or self._graph.tensors[operator.outputs[0]].shape != (1, 1, 1, shape[3]):
-            self.refuse(index, "an average over all of the image")
+            self._refuse(index, "an average over all of the image")
         return self._net.global_pool(self._name(operator), self._values[operator.inputs[0]])
 
     def _resize(self, index: int, operator: Operator) -> int:
@@ -199,6 +217,14 @@ class _Import:
             convention = "half_pixel"
         given = self._values[operator.inputs[0]]
         return self._net.resize(self._name(operator), given, (height, width), convention)
+
+
+def real_range(tensor: Tensor) -> tuple[float, float] | None:
+    """The least and the largest real value that a quantized activation can have; None for a float one."""
+    if tensor.quantization is None or not np.issubdtype(tensor.dtype, np.integer):
+        return None
+    limits, scale, zero = np.iinfo(tensor.dtype), tensor.quantization.scale[0], tensor.quantization.zero_point[0]
+    return float(scale) * (limits.min - int(zero)), float(scale) * (limits.max - int(zero))
 
 
 def real(tensor: Tensor) -> np.ndarray:

@@ -100,8 +100,9 @@ def _backbone(arrays: Arrays, path: str) -> Backbone:
         convolution, normalised = keras_names(operator.name)
         kernel = taken(f"{convolution}/kernel", shapes[f"{operator.name}/kernel"])
         size = shapes[f"{operator.name}/bias"]
-        norm = [taken(f"{normalised}/{part}", size) for part in _WEIGHTS["BatchNormalization"]]
-        folded = BatchNorm(*norm, EPSILON).folded_into(kernel, is_depthwise(operator))
+        parts = _WEIGHTS["BatchNormalization"]
+        gamma, beta, mean, variance = (taken(f"{normalised}/{part}", size) for part in parts)
+        folded = BatchNorm(gamma, beta, mean, variance, EPSILON).folded_into(kernel, is_depthwise(operator))
         weights[f"{operator.name}/kernel"], weights[f"{operator.name}/bias"] = folded
     return Backbone(widths, weights)
 

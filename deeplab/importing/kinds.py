@@ -10,9 +10,9 @@ import numpy as np
 
 from deeplab.checkpoint import load_checkpoint
 from deeplab.importing.backbone import Backbone
+from deeplab.importing.frozen_network import import_frozen_graph
 from deeplab.importing.slim import Unstated
 from deeplab.importing.slim_checkpoint import checkpoint_prefix, import_checkpoint
-from deeplab.importing.slim_graph import import_frozen_graph
 from deeplab.importing.tflite import import_tflite
 from deeplab.network import is_float, weights
 from deeplab.npz_file import MOST_BYTES

@@ -1,13 +1,12 @@
-"""Names and rules of DeepLab as `tensorflow/models` trains it (research/deeplab, TF-Slim), and graphs made by them.
+"""Names and rules of DeepLab as `tensorflow/models` trains it (research/deeplab, TF-Slim), and graphs of its variables.
 
-Shared by the checkpoint and the frozen graph: both hold the same variables. The properties that they do not hold
-(strides, rates, the skip) come from the graph, or from `Unstated`.
+What the variables do not hold (strides, rates, the resize convention) comes from `Unstated`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,13 +120,7 @@ def _check_nothing_is_left(variables: Variables, names: list[str], path: str) ->
             )
 
 
-def folded_weights(
-    graph: Graph,
-    chosen: Iterable[Operator],
-    variables: Variables,
-    path: str,
-    epsilon: Callable[[str], float] = default_epsilon,
-) -> dict[str, np.ndarray]:
+def folded_weights(graph: Graph, chosen: Iterable[Operator], variables: Variables, path: str) -> dict[str, np.ndarray]:
     """Weights of some convolutions of a graph, BatchNorm folded in.
 
     Raises:
@@ -148,8 +141,9 @@ def folded_weights(
         if name == last:
             bias = shaped(f"{scope_of(name)}/biases", size)
         else:
-            norm = [shaped(f"{scope_of(name)}/BatchNorm/{part}", size) for part in _NORM]
-            kernel, bias = BatchNorm(*norm, epsilon(name)).folded_into(kernel, is_depthwise(operator))
+            gamma, beta, mean, variance = (shaped(f"{scope_of(name)}/BatchNorm/{part}", size) for part in _NORM)
+            norm = BatchNorm(gamma, beta, mean, variance, default_epsilon(name))
+            kernel, bias = norm.folded_into(kernel, is_depthwise(operator))
         weights[f"{name}/kernel"] = np.asarray(kernel, np.float32)
         weights[f"{name}/bias"] = np.asarray(bias, np.float32)
     return weights

@@ -105,10 +105,10 @@ def _skip(variables: slim.Variables, path: str) -> tuple[int, SkipTap] | None:
     if name not in variables:
         return None
     channels = variables[name].shape[2]
-    taps: dict[SkipTap, int] = {
-        tap: slim.taken(variables, kernel_name(f"block_{SKIP_BLOCK}/{tap}"), path).shape[axis]
-        for tap, axis in (("depthwise", 2), ("project", 3))
-    }
+    depthwise, project = (
+        slim.taken(variables, kernel_name(f"block_{SKIP_BLOCK}/{tap}"), path) for tap in ("depthwise", "project")
+    )
+    taps: dict[SkipTap, int] = {"depthwise": depthwise.shape[2], "project": project.shape[3]}
     for tap, width in taps.items():
         if width == channels:
             return SKIP_BLOCK, tap
