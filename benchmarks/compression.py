@@ -17,13 +17,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.datasets import Split, open_dataset
 from deeplab.datasets.interface import nearest
 from deeplab.datasets.joined import Joined
 from deeplab.datasets.part import spread
-from deeplab.lowering import lower
-from deeplab.quantization import BitWidths, Clipping, QuantizedNetwork
+from deeplab.network import input_size
+from deeplab.quantization import BitWidths, Clipping
 from deeplab.sparsity import WeightSparsity
 from evaluation.accuracy import UNRELIABLE_NOTE, Scores, enough_images, paired_difference_interval, to_network_size
 from evaluation.errors import UserError, exits_on_user_error
@@ -140,7 +139,7 @@ ROUNDING_STEPS, ROUNDING_WINDOWS = 500, 128
 """A layer, and an image."""
 
 
-def measure(row: Row, shared: Path) -> tuple[Scores, list[Scores], QuantizedNetwork]:
+def measure(row: Row, shared: Path) -> tuple[Scores, list[Scores], Graph]:
     """Scores of the float network and of each compressed one on the row's images, and the last of these."""
     from deeplab.importing import load_network
     from deeplab.scoring import score
@@ -169,9 +168,7 @@ def joined(parts: Sequence[Unlabelled], shared: Path) -> Split:
     )  # fmt: skip
 
 
-def compress(
-    row: Row, baseline: Checkpoint, images: Split, rounding: Split | None = None
-) -> tuple[QuantizedNetwork, ...]:
+def compress(row: Row, baseline: Graph, images: Split, rounding: Split | None = None) -> tuple[Graph, ...]:
     """Prune channels and weights, equalise, calibrate, quantize, learn the rounding, train through it: what is asked.
 
     Where it is trained through its rounding, the network before that comes first.
@@ -193,7 +190,7 @@ def compress(
     def batches(split: Split, batch: int, crop: int | None) -> TrainingBatches:
         return TrainingBatches(split, *size, batch=batch, crop=crop, labelled=False, seed=0)
 
-    size = baseline.spec.input_height, baseline.spec.input_width
+    size = input_size(baseline)
     seen = frames(spread(images, _CALIBRATION_IMAGES), *size)
     network, ranking = baseline, frames(spread(images, _RANKING_IMAGES), *size)
     if row.saving:
@@ -251,7 +248,7 @@ def main(
             f"{scored.miou - exact.miou:+.4f}",
             f"{change.lower:+.4f} to {change.upper:+.4f}{change.mark}",
         )
-        last = (f"{stored_bits(lower(network)):.1f}", f"{time.monotonic() - begun:.0f}") if number == len(given) else ()
+        last = (f"{stored_bits(network):.1f}", f"{time.monotonic() - begun:.0f}") if number == len(given) else ()
         table.add_row(*map(str, cells), *last)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     if not enough_images(len(exact.image_ids)):
@@ -260,19 +257,17 @@ def main(
         print(_memory(ROWS[row], network, shared))
 
 
-def _memory(row: Row, network: QuantizedNetwork, shared: Path) -> str:
+def _memory(row: Row, network: Graph, shared: Path) -> str:
     """What the whole process of the C program takes, and what LiteRT adds to a process for the float network."""
     from benchmarks.c_program.__main__ import footprint
     from benchmarks.c_program.networks import Subject
     from deeplab.runtime.processes import Launcher
     from evaluation.other_runtimes.resident import Runtime, resident_growth
 
-    frame = to_network_size(
-        joined(row.bench.unlabelled, shared).image(0), network.spec.input_height, network.spec.input_width
-    )
+    frame = to_network_size(joined(row.bench.unlabelled, shared).image(0), *input_size(network))
     file = shared / "weights" / row.bench.network
     with tempfile.TemporaryDirectory() as folder:
-        ours = footprint(Subject("this row", lower(network), frame, file), Path(folder), Launcher(Path(folder)))
+        ours = footprint(Subject("this row", network, frame, file), Path(folder), Launcher(Path(folder)))
     parts = ours.plan.arena_bytes, ours.weights_bytes, ours.tables_bytes, ours.rest_bytes
     arena, weights, tables, rest = (f"{size / 1e6:.3f}" for size in parts)
     whole = ours.process.total_bytes

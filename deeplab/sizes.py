@@ -13,6 +13,7 @@ import numpy as np
 
 from deeplab.network import CONVOLUTIONS, convolutions, input_size, window, with_tensors
 from deeplab.stages import stages
+from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Tensor
 from evaluation.graph.shape_rules import window_outputs
 
@@ -27,34 +28,84 @@ def with_input_size(graph: Graph, height: int, width: int) -> Graph:
 def _with_shapes(graph: Graph, operators: Sequence[Operator], frame_size: tuple[int, int]) -> Graph:
     """The graph with other attributes of its operators, and the shapes that they compute for frames of some size.
 
-    A resize goes to the size that the first activation of its former target's size has now, so that it still meets what
-    it is concatenated with; a global pool stays global.
+    A resize goes to the size that what it is joined with has now, or the frame; a global pool stays global.
     """
+    sizes = _Sizes(graph, operators, frame_size)
     tensors: dict[int, Tensor] = {}
-    sizes: dict[tuple[int, ...], tuple[int, int]] = {}
-
-    def put(index: int, size: tuple[int, int]) -> None:
+    for index in (*graph.inputs, *(operator.outputs[0] for operator in operators)):
         shape = graph.tensors[index].shape
-        sizes.setdefault(shape[1:3], size)
-        tensors[index] = replace(graph.tensors[index], shape=(1, *size, *shape[3:]))
-
-    put(graph.inputs[0], frame_size)
+        tensors[index] = replace(graph.tensors[index], shape=(1, *sizes.of(index), *shape[3:]))
     changed = []
     for operator in operators:
-        (result,) = operator.outputs
-        _, rows, columns, *_ = tensors[operator.inputs[0]].shape
-        after = rows, columns
         if operator.kind == "RESIZE_BILINEAR":
-            after = sizes[graph.tensors[result].shape[1:3]]
-            target = operator.inputs[1]
-            tensors[target] = replace(graph.tensors[target], data=np.array(after, np.int32))
+            target = np.array(sizes.of(operator.outputs[0]), np.int32)
+            tensors[operator.inputs[1]] = replace(graph.tensors[operator.inputs[1]], data=target)
         elif operator.kind == "AVERAGE_POOL_2D":
-            operator, after = replace(operator, attributes={**operator.attributes, "filter": after}), (1, 1)
-        elif operator.kind in CONVOLUTIONS:
-            after = _outputs(graph, operator, after)
-        put(result, after)
+            operator = replace(operator, attributes={**operator.attributes, "filter": sizes.of(operator.inputs[0])})
         changed.append(operator)
     return replace(with_tensors(graph, tensors), operators=tuple(changed))
+
+
+class _Sizes:
+    """Heights and widths of the activations of a graph whose operators' attributes changed, or its frame's size."""
+
+    def __init__(self, graph: Graph, operators: Sequence[Operator], frame_size: tuple[int, int]) -> None:
+        self._graph = graph
+        self._written = {operator.outputs[0]: operator for operator in operators}
+        self._found = {graph.inputs[0]: frame_size}
+
+    def of(self, tensor: int) -> tuple[int, int]:
+        size = self._solved(tensor, frozenset())
+        if size is None:
+            raise UserError(
+                f"the network's resize {self._graph.tensors[tensor].name!r} goes to {self._size_before(tensor)}, which "
+                "nothing else has: it can run on frames of its own size only"
+            )
+        return size
+
+    def _solved(self, tensor: int, asked: frozenset[int]) -> tuple[int, int] | None:
+        """The size of an activation; None if it depends on those of resizes that are asked for already."""
+        if tensor in self._found:
+            return self._found[tensor]
+        if tensor in asked:
+            return None
+        operator = self._written[tensor]
+        size: tuple[int, int] | None
+        if operator.kind == "AVERAGE_POOL_2D":
+            size = (1, 1)
+        else:
+            sources = [index for index in operator.inputs if index in self._found or index in self._written]
+            if operator.kind == "RESIZE_BILINEAR":
+                sources = self._met(tensor)
+            solved = (self._solved(source, asked | {tensor}) for source in sources)
+            size = next((one for one in solved if one is not None), None)
+            if size is not None and operator.kind in CONVOLUTIONS:
+                size = _outputs(self._graph, operator, size)
+        if size is not None:
+            self._found[tensor] = size
+        return size
+
+    def _met(self, resized: int) -> list[int]:
+        """Activations that an operator joins with what a resize gives; if none, those of its size."""
+        size, made = self._size_before(resized), {resized}
+        found: list[int] = []
+        for operator in self._graph.operators:
+            (result,) = operator.outputs
+            if made.isdisjoint(operator.inputs) or self._size_before(result) != size:
+                continue
+            found += [
+                index
+                for index in operator.inputs
+                if index in self._written and index not in made and self._size_before(index) == size
+            ]
+            if operator.kind != "RESIZE_BILINEAR":
+                made.add(result)
+        if made & set(self._graph.outputs):
+            found += self._graph.inputs
+        return found or [index for index in self._written if index not in made and self._size_before(index) == size]
+
+    def _size_before(self, tensor: int) -> tuple[int, ...]:
+        return self._graph.tensors[tensor].shape[1:3]
 
 
 def _outputs(graph: Graph, operator: Operator, size: tuple[int, int]) -> tuple[int, int]:
@@ -74,11 +125,13 @@ def with_output_stride(graph: Graph, output_stride: int) -> Graph:
     The atrous rates of the ASPP grow as the grid gets finer, so that they reach as far. What a convolution of the
     backbone strides natively is its stride, or the step in dilation from it to the next one.
     """
-    spatial = [
-        operator
-        for operator, stage in zip(graph.operators, stages(graph), strict=True)
-        if stage == "backbone" and operator.kind in CONVOLUTIONS and window(graph, operator) != (1, 1)
-    ]
+    enlarged: set[int] = set()
+    spatial = []
+    for operator, stage in zip(graph.operators, stages(graph), strict=True):
+        if operator.kind == "RESIZE_BILINEAR" or not enlarged.isdisjoint(operator.inputs):
+            enlarged.update(operator.outputs)
+        elif stage == "backbone" and operator.kind in CONVOLUTIONS and window(graph, operator) != (1, 1):
+            spatial.append(operator)
     dilations = [operator.attributes["dilation"][0] for operator in spatial]
     after = [*dilations[1:], dilations[-1]]
     changed: dict[str, dict[str, Any]] = {}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab.checkpoint import Checkpoint
+from deeplab.calibration import calibrate
 from deeplab.datasets.images import read_image
 from deeplab.importing import import_tflite
-from deeplab.lowering import lower
-from deeplab.quantization import FLOAT_INPUT_ZERO, INPUT_SCALE, BitWidths, quantize
+from deeplab.network import FLOAT_INPUT_ZERO, INPUT_SCALE, input_size
+from deeplab.quantization import BitWidths, quantize
 from evaluation.accuracy import to_network_size
 from evaluation.graph import Graph, read_tflite
 from evaluation.interpreter.whole import as_input
@@ -40,6 +40,7 @@ class Subject:
     @property
     def other_values(self) -> np.ndarray:
         """The input as the file takes it: in float, where ours takes a camera's bytes, what those mean."""
+        assert self.file is not None, "another runtime runs a file"
         theirs = read_tflite(self.file)
         is_real = theirs.tensors[theirs.inputs[0]].dtype == "float32"
         return as_input(theirs, _real(self.values) if is_real and self.values.dtype == np.uint8 else self.values)
@@ -48,37 +49,35 @@ class Subject:
 def subjects(shared: Path, folder: Path) -> tuple[Subject, ...]:
     """The ADE20K network as it is, with 4-bit weights and in float, and a float network that comes as a file."""
     image = sorted((shared / IMAGES).glob("*.jpg"))[0]
-    quantized, checkpoint = read_tflite(shared / ADE20K), import_tflite(shared / ADE20K)
+    quantized, network = read_tflite(shared / ADE20K), import_tflite(shared / ADE20K)
     frame = _frame(image, quantized)
     camvid = read_tflite(shared / CAMVID)
-    narrow = _four_bit_weights(checkpoint, sorted((shared / IMAGES).glob("*.jpg"))[-_CALIBRATION_IMAGES:])
+    narrow = _four_bit_weights(network, sorted((shared / IMAGES).glob("*.jpg"))[-_CALIBRATION_IMAGES:])
     return (
         Subject("ADE20K 512x512, int8", quantized, frame, shared / ADE20K, PROMISED_BYTES["int8"]),
         Subject("the same, 4-bit weights", narrow, frame, None, PROMISED_BYTES["4-bit weights"]),
-        Subject("the same, float32", lower(checkpoint), frame, float_tflite(checkpoint, folder / "float.tflite")),
+        Subject("the same, float32", network, frame, float_tflite(network, folder / "float.tflite")),
         Subject("CamVid 360x480, float32", camvid, _real(_frame(image, camvid)), shared / CAMVID),
     )
 
 
-def float_tflite(checkpoint: Checkpoint, path: Path) -> Path:
+def float_tflite(network: Graph, path: Path) -> Path:
     """The float network with its ARG_MAX as a `.tflite` file, by TensorFlow's converter (half a minute)."""
     from deeplab.model import build, load_weights
     from deeplab.tensorflow import keras, tf
 
-    model = build(checkpoint.spec, batch_size=1)
-    load_weights(model, checkpoint.spec, checkpoint.weights)
+    model = build(network, batch_size=1)
+    load_weights(model, network)
     labels = keras.layers.Lambda(lambda logits: tf.argmax(logits, axis=-1, output_type=tf.int32))(model.output)
     path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras.Model(model.input, labels)).convert())
     return path
 
 
-def _four_bit_weights(checkpoint: Checkpoint, images: Sequence[Path]) -> Graph:
+def _four_bit_weights(network: Graph, images: Sequence[Path]) -> Graph:
     """Quantized as a study would, to 4-bit weights and 8-bit activations."""
-    from deeplab.calibration import calibrate  # loads TensorFlow
-
-    size = checkpoint.spec.input_height, checkpoint.spec.input_width
+    size = input_size(network)
     frames = np.stack([to_network_size(_read(image), *size) for image in images])
-    return lower(quantize(checkpoint, calibrate(checkpoint, frames), BitWidths(4, 8)))
+    return quantize(network, calibrate(network, frames), BitWidths(4, 8))
 
 
 def _frame(image: Path, graph: Graph) -> np.ndarray:

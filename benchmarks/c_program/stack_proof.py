@@ -80,8 +80,8 @@ class Shipped:
 
 def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
     import json
+    from dataclasses import replace
 
-    from deeplab.lowering import lower
     from deeplab.pyfunc import NETWORK_FILE, load_network
     from evaluation.accuracy import to_network_size
     from reports.front import staircase
@@ -99,7 +99,7 @@ def _networks(study: Path, most: int | None) -> Iterator[Shipped]:
         candidate, kept = Candidate.from_params(trial.params), study / NETWORKS / trial.label
         is_kept = (kept / NETWORK_FILE).exists()
         network = load_network(kept) if is_kept else compressed(candidate.compression, context)
-        graph = lower(network, context.config.study)
+        graph = replace(network, name=context.config.study)
         _, rows, columns, _ = graph.tensors[graph.inputs[0]].shape
         yield Shipped(graph, candidate.tile_count, to_network_size(context.images.search.image(0), rows, columns))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from deeplab.checkpoint import load_checkpoint, save_checkpoint
+from deeplab.network import weights, with_weights
 from evaluation.errors import USER_ERROR_STATUS
 from sweeps.storage.journal import read_journal
 
@@ -71,10 +72,9 @@ def _repaint(path: Path) -> None:
 
 
 def _other_weights(path: Path) -> None:
-    known = load_checkpoint(path)
-    name = sorted(known.weights)[0]
-    weights: Mapping[str, np.ndarray] = dict(known.weights) | {name: known.weights[name] + 1}
-    save_checkpoint(Checkpoint(known.spec, weights), path)
+    network = load_checkpoint(path).network
+    name, values = min(weights(network).items())
+    save_checkpoint(with_weights(network, {name: values + 1}), path)
 
 
 def _shorter_list(path: Path) -> None:

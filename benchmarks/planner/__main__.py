@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -21,17 +22,16 @@ from rich.table import Table
 
 from benchmarks.planner import network_folder, offsets
 from benchmarks.planner.published import Comparison, ade20k, mcunet_v2_patches, msf_cnn_curve
+from deeplab.architectures import mobilenet_v2_deeplab
 from deeplab.checkpoint import load_checkpoint
-from deeplab.compression import Compression
-from deeplab.lowering import lower_untrained
-from deeplab.spec import mobilenet_v2_deeplab
+from deeplab.compression import Compression, compressed_shapes
 from evaluation.errors import UserError, exits_on_user_error
 from evaluation.graph import Graph
 from evaluation.other_runtimes import tflm_arena
 from evaluation.planner import plan
 
-LADDER = (1, 2, 4, 8, 16, 32, "auto")
-TILINGS = ("recompute", "cache", "mixed")
+LADDER: tuple[int | Literal["auto"], ...] = (1, 2, 4, 8, 16, 32, "auto")
+TILINGS: tuple[Literal["recompute", "cache", "mixed"], ...] = ("recompute", "cache", "mixed")
 _INT8 = Compression(weight_bits=8, activation_bits=8)
 _IMPORT = (
     "import sys, time; began = time.perf_counter(); import evaluation.planner; "
@@ -42,10 +42,10 @@ _IMPORT = (
 def deeplab_v3_plus() -> Graph:
     """DeepLab v3+ 513x513 int8: MobileNetV2 1.0, output stride 16, five ASPP branches of 256 (rates 6, 12, 18), a skip
     of 24 channels projected to 48, decoder of 256, 21 classes."""
-    spec = mobilenet_v2_deeplab(
+    network = mobilenet_v2_deeplab(
         input_height=513, input_width=513, classes=21, atrous_rates=(6, 12, 18), skip_tap="project"
     )
-    return lower_untrained(spec, _INT8, "deeplab_v3plus_513")
+    return replace(compressed_shapes(network, _INT8), name="deeplab_v3plus_513")
 
 
 def ladder(graph: Graph) -> Table:
@@ -71,15 +71,16 @@ def comparisons(title: str, rows: Iterable[Comparison]) -> Table:
 
 def times(large: Graph) -> Table:
     """Seconds that planning takes, validation included; the import in a fresh process, least of three."""
-    embedded = load_checkpoint(str(files("deeplab") / "pretrained" / "streets.npz")).spec
-    small = lower_untrained(embedded, _INT8, "streets")
+    embedded = load_checkpoint(Path(str(files("deeplab") / "pretrained" / "streets.npz"))).network
+    small = compressed_shapes(embedded, _INT8)
     table = _table("planning time", "what", "seconds")
-    for what, graph, tiles in (
+    timed: tuple[tuple[str, Graph, int | Literal["auto"]], ...] = (
         ("DeepLab v3+ 513x513, 16 tiles", large, 16),
         ("DeepLab v3+ 513x513, auto", large, "auto"),
         ("embedded network, untiled", small, 1),
         ("embedded network, 8 tiles", small, 8),
-    ):
+    )
+    for what, graph, tiles in timed:
         began = time.perf_counter()
         plan(graph, tiles)
         table.add_row(what, f"{time.perf_counter() - began:.3f}")

@@ -100,7 +100,7 @@ def mobilenet_v2_deeplab(
         skip_width: channels of the skip's projection.
         decoder_width: channels of the decoder's two separable convolutions.
         resize: convention of all resizes.
-        backbone: other widths than the multiplier's.
+        backbone: widths of a backbone that was trained at the strides of the classifier, instead of the multiplier's.
     """
     net = GraphBuilder("deeplab", input_height, input_width)
     stem, widths = backbone or backbone_widths(width_multiplier, width_divisor)
@@ -109,8 +109,8 @@ def mobilenet_v2_deeplab(
     for index, ((expand, project), window, native) in enumerate(
         zip(widths, windows(output_stride), STRIDES, strict=True)
     ):
-        # A block that strides in the classifier has no sum, whatever its stride is here.
-        residual = native == 1 and net.shape(x)[2] == project
+        # A block that strode when its weights were trained had no sum, whatever its stride is here.
+        residual = (window[0] if backbone is None else native) == 1 and net.shape(x)[2] == project
         x, taps = inverted_residual(net, f"block_{index}", x, expand, project, *window, residual=residual)
         skip = taps[skip_tap] if index == SKIP_BLOCK else skip
     pool = aspp_width if image_pooling else 0

@@ -60,16 +60,13 @@ class _Import:
         for index, operator in enumerate(self._graph.operators):
             if index not in needed:
                 continue
-            if operator.kind not in (*self._convert, *_PASSED_OVER, "RESHAPE"):
+            changes_nothing = self._changes_nothing(operator)
+            if not changes_nothing and operator.kind not in self._convert:
                 self._refuse(index, f"one of {', '.join(self._convert)}")
             if (first := self._values.get(operator.inputs[0])) is None:
                 self._refuse(index, "an input that is computed from the image")
-            if self._changes_nothing(operator):
-                self._values[operator.outputs[0]] = first
-            elif operator.kind == "RESHAPE":
-                self._refuse(index, "the shape that is there")
-            else:
-                self._values[operator.outputs[0]] = self._convert[operator.kind](index, operator)
+            value = first if changes_nothing else self._convert[operator.kind](index, operator)
+            self._values[operator.outputs[0]] = value
         kinds = {self._graph.operators[index].kind for index in needed}
         logits = self._values.get(output)
         if logits is None or self._net.shape(logits)[:2] != self._size or not kinds.intersection(CONVOLUTIONS):
@@ -100,14 +97,20 @@ class _Import:
         raise self._refusal(f"operator {index} ({operator.kind} '{name}') does not fit, expected {expected}")
 
     def _needed(self) -> tuple[set[int], int]:
-        """The operators that the logits depend on, and the logits: before SOFTMAX, ARG_MAX and what follows them."""
+        """The operators that the logits depend on, and the logits: before a SOFTMAX, an ARG_MAX and what follows it."""
         written = {tensor: index for index, operator in enumerate(self._graph.operators) for tensor in operator.outputs}
         if len(self._graph.outputs) != 1:
             names = ", ".join(f"'{self._graph.tensors[index].name}'" for index in self._graph.outputs[:3])
             raise self._refusal(f"{len(self._graph.outputs)} outputs ({names}), expected one")
-        before = self._before(written, self._graph.outputs[0])
-        ends = [index for index in before if self._graph.operators[index].kind in ("ARG_MAX", "SOFTMAX")]
-        output = self._graph.operators[min(ends)].inputs[0] if ends else self._graph.outputs[0]
+        output = self._graph.outputs[0]
+        for index in sorted(self._before(written, output)):
+            if (operator := self._graph.operators[index]).kind == "ARG_MAX":
+                if operator.attributes["axis"] != 3:
+                    self._refuse(index, "the largest of the channels (axis 3)")
+                output = operator.inputs[0]
+                break
+        if output in written and (last := self._graph.operators[written[output]]).kind == "SOFTMAX":
+            output = last.inputs[0]
         return self._before(written, output), output
 
     def _before(self, written: dict[int, int], tensor: int) -> set[int]:
@@ -202,6 +205,7 @@ class _Import:
             if operator.kind == "MEAN"
             else operator.attributes["filter"] == shape[1:3] and operator.attributes["padding"] == "VALID"
         )
+        covers = covers and operator.attributes.get("activation", "NONE") == "NONE"
         if not covers or self._graph.tensors[operator.outputs[0]].shape != (1, 1, 1, shape[3]):
             self._refuse(index, "an average over all of the image")
         return self._net.global_pool(self._name(operator), self._values[operator.inputs[0]])

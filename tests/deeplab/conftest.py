@@ -3,25 +3,22 @@
 import numpy as np
 import pytest
 
-from deeplab.checkpoint import Checkpoint
-from deeplab.spec import NetworkSpec
-from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from deeplab.network import input_size
+from evaluation.graph import Graph
+from tests.deeplab.tiny import random_network, tiny_network
 
 
 @pytest.fixture(scope="session")
-def spec() -> NetworkSpec:
-    return tiny_spec()
+def network() -> Graph:
+    """In float, with weights."""
+    return random_network(tiny_network())
 
 
 @pytest.fixture(scope="session")
-def checkpoint(spec) -> Checkpoint:
-    return random_checkpoint(spec)
-
-
-@pytest.fixture(scope="session")
-def images(spec) -> np.ndarray:
+def images(network) -> np.ndarray:
     """uint8 (6, height, width, 3): smooth blobs with noise, not white noise, so that ranges look like a camera's."""
     random = np.random.default_rng(1)
+    height, width = input_size(network)
     coarse = random.uniform(0, 255, (6, 4, 5, 3))
-    big = np.kron(coarse, np.ones((1, 10, 10, 1)))[:, : spec.input_height, : spec.input_width]
+    big = np.kron(coarse, np.ones((1, 10, 10, 1)))[:, :height, :width]
     return np.clip(big + random.normal(0, 12, big.shape), 0, 255).astype(np.uint8)

@@ -50,10 +50,12 @@ class SlimNetwork:
         """The frozen GraphDef."""
         return self.graph.as_graph_def()
 
-    def logits(self, image: np.ndarray) -> np.ndarray:
-        """Logits (1, height, width, classes) of one image uint8 (height, width, 3)."""
-        with tf.compat.v1.Session(graph=self.graph) as session:
-            return session.run(self._logits, {"ImageTensor:0": image[None]})
+    def logits(self, image: np.ndarray, definition=None) -> np.ndarray:
+        """Logits (1, height, width, classes) of one image uint8 (height, width, 3), of an edited GraphDef if given."""
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(definition or self.definition, name="")
+        with tf.compat.v1.Session(graph=graph) as session:
+            return session.run(self._logits.name, {"ImageTensor:0": image[None]})
 
     def write_graph(self, path: Path, definition=None) -> Path:
         path.write_bytes((definition or self.definition).SerializeToString())

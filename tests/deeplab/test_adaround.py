@@ -7,16 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deeplab.architectures import mobilenet_v2_deeplab
 from deeplab.calibration import calibrate
-from deeplab.checkpoint import Checkpoint
 from deeplab.inference import Walk, probabilities
-from deeplab.layers import layers
-from deeplab.lowering import lower
-from deeplab.quantization import BitWidths, quantize
+from deeplab.network import convolutions, is_depthwise, is_float, kernel, output, window
+from deeplab.quantization import ActivationQuantization, BitWidths, integer_weights, quantize
 from deeplab.quantization.adaround import AdaRoundOptions, LayerProblem, activated, adaround, response
 from deeplab.reconstruction import Reconstruction, chains, reconstruct
 from deeplab.runtime.loaded_program import LoadedProgram
-from deeplab.spec import mobilenet_v2_deeplab
 from evaluation.interpreter import run_whole
 
 
@@ -26,11 +24,11 @@ def problem(seed=0, weights=6, outputs=3, ceiling=None, samples=400, depthwise=F
     shape = (samples, weights, outputs) if depthwise else (samples, weights)
     common = random.normal(size=(samples, 1, 1) if depthwise else (samples, 1))
     windows = (common + 0.4 * random.normal(size=shape)).astype(np.float32)
-    kernel = random.normal(size=(weights, outputs)).astype(np.float32)
-    scales = (np.abs(kernel).max(axis=0) / limit).astype(np.float32)
+    real = random.normal(size=(weights, outputs)).astype(np.float32)
+    scales = (np.abs(real).max(axis=0) / limit).astype(np.float32)
     bias = random.normal(size=outputs).astype(np.float32)
-    target = response(windows, kernel) + bias
-    return LayerProblem(windows, target, kernel, scales, bias, limit, ceiling)
+    target = response(windows, real) + bias
+    return LayerProblem(windows, target, real, scales, bias, limit, ceiling)
 
 
 def error(of, quantized, bias):
@@ -84,9 +82,9 @@ def test_the_bias_fits_what_comes_through(ceiling):
 
 def test_pruned_weights_stay_pruned():
     of = problem(1, weights=16)
-    kernel = of.kernel.copy()
-    kernel[::2] = 0.0
-    quantized, _ = adaround(replace(of, kernel=kernel), AdaRoundOptions(steps=100), 0)
+    pruned = of.kernel.copy()
+    pruned[::2] = 0.0
+    quantized, _ = adaround(replace(of, kernel=pruned), AdaRoundOptions(steps=100), 0)
     assert (quantized[::2] == 0).all()
 
 
@@ -98,8 +96,8 @@ def test_the_same_seed_gives_the_same_codes():
 
 
 def test_chains_are_the_blocks_of_the_network():
-    spec = mobilenet_v2_deeplab(input_height=64, input_width=64, classes=5, atrous_rates=(6,))
-    found = [tuple(layer.name for layer in chain) for chain in chains(spec)]
+    graph = mobilenet_v2_deeplab(input_height=64, input_width=64, classes=5, atrous_rates=(6,))
+    found = [tuple(operator.name for operator in chain) for chain in chains(graph)]
     assert found[:3] == [
         ("stem",),
         ("block_0/depthwise", "block_0/project"),
@@ -107,48 +105,44 @@ def test_chains_are_the_blocks_of_the_network():
     ]
     assert ("aspp/atrous_0/depthwise", "aspp/atrous_0/pointwise") in found
     assert found[-2:] == [("decoder/refine_1/depthwise", "decoder/refine_1/pointwise"), ("logits",)]
-    assert sorted(name for chain in found for name in chain) == sorted(
-        layer.name for layer in layers(spec) if layer.has_weights
-    )
+    assert sorted(name for chain in found for name in chain) == sorted(one.name for one in convolutions(graph))
 
 
-def interpreted(network, layer, frame):
-    """Real values of a layer's output by the interpreter, float32 (height, width, channels)."""
-    graph = lower(network)
-    number = next(number for number, tensor in enumerate(graph.tensors) if tensor.name == layer)
+def interpreted(graph, number, frame):
+    """Real values of an activation by the interpreter, float32 (height, width, channels)."""
     values = run_whole(graph, frame)[number][0].astype(np.float32)
-    if isinstance(network, Checkpoint):
+    if is_float(graph):
         return values
-    parameters = network.activations[layer]
+    parameters = ActivationQuantization.of(graph.tensors[number])
     return (values - parameters.zero_point) * np.float32(parameters.scale)
 
 
-def test_windows_are_what_the_layers_read(checkpoint, images):
-    """A layer's response to its sampled windows is its output at the sampled places, float and on quantized values."""
-    network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(8, 8))
-    for layer in layers(checkpoint.spec):
-        if not layer.has_weights or layer.kernel == 1:
-            continue
-        for running in (checkpoint, network):
-            windows, inside = Walk(running, images[:1]).sample_windows(running, layer.inputs[0], layer, 40, seed=5)
-            source = interpreted(running, layer.inputs[0], images[0])
-            kernel = checkpoint.weights[f"{layer.name}/kernel"]
-            places = np.random.default_rng(5).integers([layer.height, layer.width], size=(40, 2))
-            import tensorflow as tf
+def test_windows_are_what_the_convolutions_read(network, images):
+    """The response to sampled windows is the output at the sampled places, in float and on quantized values."""
+    import tensorflow as tf
 
-            options = {"strides": (1, layer.stride, layer.stride, 1), "padding": "SAME"}
-            if layer.kind == "conv":
-                output = tf.nn.conv2d(source[None], kernel, dilations=layer.dilation, **options).numpy()
-                given = windows.reshape(len(windows), -1) @ kernel.reshape(-1, kernel.shape[3])
+    integers = quantize(network, calibrate(network, images), BitWidths(8, 8))
+    spatial = [operator for operator in convolutions(network) if window(network, operator) != (1, 1)]
+    assert len(spatial) == 8
+    for operator in spatial:
+        (read, *_), real = operator.inputs, kernel(network, operator)
+        for running in (network, integers):
+            windows, inside = Walk(running, images[:1]).sample_windows(running, read, operator, 40, seed=5)
+            values = interpreted(running, read, images[0])[None]
+            places = np.random.default_rng(5).integers(output(network, operator).shape[1:3], size=(40, 2))
+            dilations = operator.attributes["dilation"]
+            options = {"strides": (1, *operator.attributes["stride"], 1), "padding": "SAME", "dilations": dilations}
+            if is_depthwise(operator):
+                expected = tf.nn.depthwise_conv2d(values, real, **options).numpy()
+                given = response(windows, real.reshape(-1, real.shape[2]))
             else:
-                dilations = (layer.dilation, layer.dilation)
-                output = tf.nn.depthwise_conv2d(source[None], kernel, dilations=dilations, **options).numpy()
-                given = response(windows, kernel.reshape(-1, kernel.shape[2]))
-            np.testing.assert_allclose(given, output[0, places[:, 0], places[:, 1]], rtol=1e-3, atol=1e-4)
+                expected = tf.nn.conv2d(values, real, **options).numpy()
+                given = windows.reshape(len(windows), -1) @ real.reshape(-1, real.shape[3])
+            np.testing.assert_allclose(given, expected[0, places[:, 0], places[:, 1]], rtol=1e-3, atol=1e-4)
             assert (windows[inside == 0] == 0).all()
 
 
-def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(checkpoint, images, monkeypatch):
+def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(network, images, monkeypatch):
     """The inputs worked out along a chain against those sampled from the finished network, on 4-bit activations."""
     import deeplab.reconstruction as module
 
@@ -159,21 +153,21 @@ def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(checkpoi
         return adaround(layer_problem, options, seed)
 
     monkeypatch.setattr(module, "adaround", noted)
-    network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(4, 4))
+    integers = quantize(network, calibrate(network, images), BitWidths(4, 4))
     frames = images[:2]
-    finished = reconstruct(checkpoint, network, frames, Reconstruction(AdaRoundOptions(steps=20), windows=50))
+    finished = reconstruct(network, integers, frames, Reconstruction(AdaRoundOptions(steps=20), windows=50))
     number, seen = 0, 0
-    for seed, chain in enumerate(chains(checkpoint.spec)):
-        for layer in chain:
-            if layer is not chain[0] and layer.kind == "conv":
-                given, _ = Walk(finished, frames).sample_windows(finished, layer.inputs[0], layer, 50, seed)
-                np.testing.assert_allclose(problems[number].windows, given[:, 0], atol=1e-5, err_msg=layer.name)
+    for seed, chain in enumerate(chains(network)):
+        for operator in chain:
+            if operator is not chain[0] and not is_depthwise(operator):
+                given, _ = Walk(finished, frames).sample_windows(finished, operator.inputs[0], operator, 50, seed)
+                np.testing.assert_allclose(problems[number].windows, given[:, 0], atol=1e-5, err_msg=operator.name)
                 seen += 1
             number += 1
     assert seen >= 4
 
 
-def test_learning_the_rounding_runs_every_layer_once(checkpoint, images, monkeypatch):
+def test_learning_the_rounding_runs_every_layer_once(network, images, monkeypatch):
     """Once in float and once rounded: not the network again for every chain."""
     runs, advance = Counter(), LoadedProgram.advance
 
@@ -182,32 +176,46 @@ def test_learning_the_rounding_runs_every_layer_once(checkpoint, images, monkeyp
         return advance(program, calls, wanted)
 
     monkeypatch.setattr(LoadedProgram, "advance", noted)
-    network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(4, 8))
+    integers = quantize(network, calibrate(network, images), BitWidths(4, 8))
     runs.clear()
-    reconstruct(checkpoint, network, images[:2], Reconstruction(AdaRoundOptions(steps=0), windows=20))
+    reconstruct(network, integers, images[:2], Reconstruction(AdaRoundOptions(steps=0), windows=20))
     assert set(runs.values()) == {2}, "each call once an image"
     assert len(runs) > 2 * 10
 
 
-def test_a_reconstructed_network_comes_nearer_to_float(checkpoint, images):
-    network = quantize(checkpoint, calibrate(checkpoint, images), BitWidths(3, 8))
+def changed(before, after, part):
+    """Convolutions of two integer networks whose kernels, or biases, differ."""
+    return {
+        operator.name
+        for operator in convolutions(before)
+        for own, other in [(integer_weights(before, operator), integer_weights(after, operator))]
+        if (getattr(own, part) != getattr(other, part)).any()
+    }
+
+
+def test_a_reconstructed_network_comes_nearer_to_float(network, images):
+    integers = quantize(network, calibrate(network, images), BitWidths(3, 8))
     options = Reconstruction(AdaRoundOptions(steps=200), windows=200)
-    learned = reconstruct(checkpoint, network, images, options)
-    assert learned.activations == network.activations
-    assert any((learned.kernels[name] != quantized).any() for name, quantized in network.kernels.items())
+    learned = reconstruct(network, integers, images, options)
+    for before, after in zip(integers.tensors, learned.tensors, strict=True):
+        assert (after.dtype, after.bits) == (before.dtype, before.bits)
+        if before.quantization is not None:
+            np.testing.assert_array_equal(after.quantization.scale, before.quantization.scale)
+            np.testing.assert_array_equal(after.quantization.zero_point, before.quantization.zero_point)
+    assert changed(integers, learned, "kernel")
 
     def distance(candidate):
-        exact, given = (probabilities(which, images) for which in (checkpoint, candidate))
+        exact, given = (probabilities(which, images) for which in (network, candidate))
         return float((exact * (np.log(exact + 1e-6) - np.log(given + 1e-6))).sum(-1).mean())
 
-    assert distance(learned) < 0.6 * distance(network)
+    assert distance(learned) < 0.6 * distance(integers)
 
 
-def test_layers_of_eight_bits_keep_their_codes(checkpoint, images):
+def test_layers_of_eight_bits_keep_their_codes(network, images):
     bits = BitWidths(4, 8, edge_weights=8, depthwise_weights=8)
-    nearest = quantize(checkpoint, calibrate(checkpoint, images), bits)
-    learned = reconstruct(checkpoint, nearest, images, Reconstruction(AdaRoundOptions(20)))
-    changed = {name for name, quantized in learned.kernels.items() if (quantized != nearest.kernels[name]).any()}
-    assert changed <= {name for name in nearest.kernels if bits.weights_of(name) == 4}
-    assert len(changed) > 5
-    assert all((learned.biases[name] != nearest.biases[name]).any() for name in ("block_1/depthwise", "logits"))
+    nearest = quantize(network, calibrate(network, images), bits)
+    learned = reconstruct(network, nearest, images, Reconstruction(AdaRoundOptions(20)))
+    moved = changed(nearest, learned, "kernel")
+    assert moved <= {name for name, width in bits.by_kernel(network).items() if width == 4}
+    assert len(moved) > 5
+    assert {"block_1/depthwise", "logits"} <= changed(nearest, learned, "bias")

@@ -12,18 +12,38 @@ import pytest
 from benchmarks import compression
 from benchmarks.compression import ROWS, Bench, Row, compress, stored_bits
 from deeplab.calibration import calibrate
-from deeplab.compression import Compression
+from deeplab.compression import Compression, compressed_shapes
 from deeplab.datasets import open_dataset
 from deeplab.datasets.joined import Joined
 from deeplab.datasets.part import spread
 from deeplab.image_windows import frames
-from deeplab.layers import weight_shapes
-from deeplab.lowering import lower, lower_untrained
+from deeplab.network import convolutions, input_size, tensor_indices, weight_shapes, weights
 from deeplab.pruning.channel_budget import reference_plans
-from deeplab.quantization import BitWidths, Clipping, quantize
+from deeplab.pruning.channels import with_widths
+from deeplab.pruning.groups import channel_groups
+from deeplab.quantization import ActivationQuantization, BitWidths, Clipping, integer_weights, quantize
 from deeplab.sparsity import WeightSparsity
+from evaluation.graph import Graph
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def activations(integers: Graph) -> dict[str, ActivationQuantization]:
+    """Parameters of the activations of an integer network, by name."""
+    return {
+        tensor.name: ActivationQuantization.of(tensor)
+        for operator in integers.operators
+        for tensor in (integers.tensors[index] for index in operator.outputs)
+        if tensor.quantization is not None
+    }
+
+
+def biases_differ(first: Graph, second: Graph) -> bool:
+    """Whether any convolution has another integer bias."""
+    return any(
+        (integer_weights(first, operator).bias != integer_weights(second, operator).bias).any()
+        for operator in convolutions(first)
+    )
 
 
 def test_an_unknown_row_is_one_clear_line():
@@ -51,36 +71,41 @@ def test_no_image_that_is_scored_calibrates_or_teaches(bench, shared):
         assert not scored & {(other, image_id) for image_id in taught.image_ids}
 
 
-def test_a_row_of_pruned_weights_states_what_they_are_stored_in(checkpoint):
+def test_a_row_of_pruned_weights_states_what_they_are_stored_in(network):
     none = Bench("none", ("none", "none", {}), "none", ())
     train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
     for sparsity in (WeightSparsity(0.7), WeightSparsity(0.5, "2:4")):
         row = Row(none, BitWidths(8, 8), aware_steps=2, sparsity=sparsity, tuning_steps=4)
-        _, network = compress(row, checkpoint, train)
-        for name, density in sparsity.densities(network.spec).items():  # training through the rounding leaves them 0
-            quantized = network.kernels[name.removesuffix("/kernel")]
-            assert np.count_nonzero(quantized) <= round(density * quantized.size)
-        planned = lower_untrained(network.spec, Compression(sparsity.pattern, sparsity.sparsity, 8, 8))
-        assert stored_bits(lower(network)) == pytest.approx(stored_bits(planned), rel=0.03)
-        sizes = {name: math.prod(shape) for name, shape in weight_shapes(network.spec).items() if "kernel" in name}
-        densities = sparsity.densities(network.spec)  # each weight of these has a bitmap's bits at most
+        _, compressed = compress(row, network, train)
+        densities = sparsity.densities(network)
+        quantized = weights(compressed)
+        for name, density in densities.items():  # training through the rounding leaves them 0
+            assert np.count_nonzero(quantized[name]) <= round(density * quantized[name].size)
+        planned = compressed_shapes(network, Compression(sparsity.pattern, sparsity.sparsity, 8, 8))
+        assert stored_bits(compressed) == pytest.approx(stored_bits(planned), rel=0.03)
+        sizes = {name: math.prod(shape) for name, shape in weight_shapes(network).items() if "kernel" in name}
+        # Each weight of the kernels that are pruned has a bitmap's bits at most.
         bitmaps = sum(size * min(8, 1 + 8 * densities.get(name, 1.0)) for name, size in sizes.items())
         assert stored_bits(planned) <= 1.005 * bitmaps / sum(sizes.values())
 
 
-def test_a_row_may_lose_channels_and_weights(checkpoint):
+def test_a_row_may_lose_channels_and_weights(network):
     row = Row(
         Bench("none", ("none", "none", {}), "none", ()), BitWidths(8, 8), saving=0.2, sparsity=WeightSparsity(0.5)
     )
     train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
-    (network,) = compress(row, checkpoint, train)
-    before, after = (reference_plans(8, 1)(spec)[1].peak_memory_bytes for spec in (checkpoint.spec, network.spec))
+    (compressed,) = compress(row, network, train)
+    left = tensor_indices(compressed)
+    widths = {group.name: compressed.tensors[left[group.name]].shape[3] for group in channel_groups(network)}
+    narrow = with_widths(network, widths)
+    assert weight_shapes(narrow) == weight_shapes(compressed)
+    before, after = (reference_plans(8, 1)(graph)[1].peak_memory_bytes for graph in (network, narrow))
     assert after <= 0.8 * before
-    planned = lower_untrained(network.spec, Compression("magnitude", 0.5, 8, 8))
-    assert stored_bits(lower(network)) == pytest.approx(stored_bits(planned), rel=0.03)
+    planned = compressed_shapes(narrow, Compression("magnitude", 0.5, 8, 8))
+    assert stored_bits(compressed) == pytest.approx(stored_bits(planned), rel=0.03)
 
 
-def test_eight_bits_are_calibrated_as_the_row_says(checkpoint):
+def test_eight_bits_are_calibrated_as_the_row_says(network):
     row = Row(
         Bench("none", ("none", "none", {}), "none", ()),
         BitWidths(8, 8),
@@ -88,30 +113,36 @@ def test_eight_bits_are_calibrated_as_the_row_says(checkpoint):
         clipping=Clipping("percentile", 99.0),
     )
     train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
-    (network,) = compress(row, checkpoint, train)
-    ranges = calibrate(checkpoint, frames(train, checkpoint.spec.input_height, checkpoint.spec.input_width))
-    assert network.activations == quantize(checkpoint, ranges, row.bits, row.clipping).activations
-    assert network.activations != quantize(checkpoint, ranges, row.bits).activations
-    (equalised,) = compress(replace(row, equalize=True), checkpoint, train)
-    assert any((equalised.kernel_scales[name] != scale).any() for name, scale in network.kernel_scales.items())
+    (compressed,) = compress(row, network, train)
+    ranges = calibrate(network, frames(train, *input_size(network)))
+    assert activations(compressed) == activations(quantize(network, ranges, row.bits, row.clipping))
+    assert activations(compressed) != activations(quantize(network, ranges, row.bits))
+    (equalised,) = compress(replace(row, equalize=True), network, train)
+    assert any(
+        (integer_weights(equalised, operator).scales != integer_weights(compressed, operator).scales).any()
+        for operator in convolutions(network)
+    )
 
 
 @pytest.mark.parametrize("step", [{"adaround": True}, {"aware_steps": 3}], ids=lambda step: next(iter(step)))
-def test_a_rounding_has_images_of_its_own(checkpoint, monkeypatch, step):
+def test_a_rounding_has_images_of_its_own(network, monkeypatch, step):
     monkeypatch.setattr(compression, "ROUNDING_STEPS", 20)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), **step)
     train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
-    own, shared = (compress(row, checkpoint, train.take(2), rounding) for rounding in (train, None))
+    own, shared = (compress(row, network, train.take(2), rounding) for rounding in (train, None))
     if not row.aware_steps:  # what calibrates stays
-        assert own[0].activations == shared[0].activations
-    assert any((own[-1].biases[name] != quantized).any() for name, quantized in shared[-1].biases.items())
+        assert activations(own[0]) == activations(shared[0])
+    assert biases_differ(own[-1], shared[-1])
 
 
-def test_a_row_goes_through_every_step(checkpoint, monkeypatch):
+def test_a_row_goes_through_every_step(network, monkeypatch):
     monkeypatch.setattr(compression, "ROUNDING_STEPS", 40)
     row = Row(Bench("none", ("none", "none", {}), "none", ()), BitWidths(3, 8), adaround=True, aware_steps=3)
     train = open_dataset("streets", height=48, width=64, train_images=6).split("train")
-    before, network = compress(row, checkpoint, Joined(train.take(2), train))
-    assert any((before.biases[name] != quantized).any() for name, quantized in network.biases.items())
-    assert network.bits == row.bits
-    assert all(np.abs(quantized).max() <= 3 for quantized in network.kernels.values())
+    before, compressed = compress(row, network, Joined(train.take(2), train))
+    assert biases_differ(before, compressed)
+    for operator in convolutions(compressed):
+        kernel = compressed.tensors[operator.inputs[1]]
+        assert kernel.bits == 3
+        assert np.abs(kernel.data).max() <= 3
+    assert {one.bits for one in activations(compressed).values()} == {8}

@@ -4,34 +4,40 @@ import numpy as np
 import pytest
 
 from deeplab.calibration import calibrate
-from deeplab.checkpoint import Checkpoint
 from deeplab.inference import labels, probabilities
-from deeplab.layers import LOGITS, layers
+from deeplab.network import weights, with_weights
 from deeplab.quantization import BitWidths, quantize
 from deeplab.quantization.equalisation import equalize
 
 
 @pytest.fixture(scope="module")
-def uneven(checkpoint):
-    """The same function as `checkpoint`, badly scaled: linear channels up to 30 times apart."""
+def uneven(network):
+    """The same function as `network`, badly scaled: linear channels up to 30 times apart."""
     random = np.random.default_rng(0)
-    weights = dict(checkpoint.weights)
-    readers = [layer for layer in layers(checkpoint.spec) if layer.inputs and layer.inputs[0] == "block_3/project"]
-    assert [layer.kind for layer in readers] == ["conv"]
-    factor = np.exp(random.uniform(0, np.log(30), weights["block_3/project/bias"].size)).astype(np.float32)
-    weights["block_3/project/kernel"] = weights["block_3/project/kernel"] * factor
-    weights["block_3/project/bias"] = weights["block_3/project/bias"] * factor
-    weights[f"{readers[0].name}/kernel"] = weights[f"{readers[0].name}/kernel"] / factor[:, None]
-    return Checkpoint(checkpoint.spec, weights)
+    present = weights(network)
+    written = next(operator.outputs[0] for operator in network.operators if operator.name == "block_3/project")
+    readers = [operator for operator in network.operators if operator.inputs[0] == written]
+    assert [operator.kind for operator in readers] == ["CONV_2D"]
+    factor = np.exp(random.uniform(0, np.log(30), present["block_3/project/bias"].size)).astype(np.float32)
+    reader = f"{readers[0].name}/kernel"
+    return with_weights(
+        network,
+        {
+            "block_3/project/kernel": present["block_3/project/kernel"] * factor,
+            "block_3/project/bias": present["block_3/project/bias"] * factor,
+            reader: present[reader] / factor[:, None],
+        },
+    )
 
 
-def test_the_network_computes_the_same(checkpoint, uneven, images):
-    for network in (checkpoint, uneven):
-        equal = equalize(network, calibrate(network, images))
-        assert any((equal.weights[name] != array).any() for name, array in network.weights.items())
-        exact = probabilities(network, images)
+def test_the_network_computes_the_same(network, uneven, images):
+    for given in (network, uneven):
+        equal = equalize(given, calibrate(given, images))
+        before, after = weights(given), weights(equal)
+        assert any((after[name] != array).any() for name, array in before.items())
+        exact = probabilities(given, images)
         np.testing.assert_allclose(probabilities(equal, images), exact, atol=2e-4)
-        np.testing.assert_array_equal(equal.weights[f"{LOGITS}/bias"], network.weights[f"{LOGITS}/bias"])
+        np.testing.assert_array_equal(after["logits/bias"], before["logits/bias"])
 
 
 def test_ranges_become_even_and_the_widest_stays(uneven, images):
@@ -48,14 +54,14 @@ def test_ranges_become_even_and_the_widest_stays(uneven, images):
 
 
 @pytest.fixture(scope="module")
-def clamped(checkpoint):
+def clamped(network):
     """Channels that the ReLU6 clamps next to others that it leaves alone."""
-    weights = dict(checkpoint.weights)
+    present, changed = weights(network), {}
     for name in ("stem", "block_1/expand", "block_2/depthwise"):
-        kernel = weights[f"{name}/kernel"]
-        factor = np.geomspace(0.5, 20, weights[f"{name}/bias"].size).astype(np.float32)
-        weights[f"{name}/kernel"] = kernel * (factor[:, None] if "depthwise" in name else factor)
-    return Checkpoint(checkpoint.spec, weights)
+        factor = np.geomspace(0.5, 20, present[f"{name}/bias"].size).astype(np.float32)
+        by_channel = factor[:, None] if "depthwise" in name else factor
+        changed[f"{name}/kernel"] = present[f"{name}/kernel"] * by_channel
+    return with_weights(network, changed)
 
 
 def test_the_clamp_of_relu6_stays_where_it_was(clamped, images):
@@ -64,12 +70,13 @@ def test_the_clamp_of_relu6_stays_where_it_was(clamped, images):
     after = calibrate(equal, images)
     reached = [before[name].channel_high >= 5.9 for name in ("stem", "block_1/expand", "block_2/depthwise")]
     assert all(clamps.any() and not clamps.all() for clamps in reached)
-    for layer in layers(clamped.spec):
-        if layer.activation == "relu6":
-            clamps = before[layer.name].channel_high >= 5.9
-            assert (after[layer.name].channel_high[~clamps] < 6.0).all(), layer.name
+    for operator in clamped.operators:
+        if operator.attributes.get("activation") == "RELU6":
+            name = operator.name
+            clamps = before[name].channel_high >= 5.9
+            assert (after[name].channel_high[~clamps] < 6.0).all(), name
             np.testing.assert_allclose(
-                after[layer.name].channel_mean[clamps], before[layer.name].channel_mean[clamps], rtol=1e-3, atol=1e-4
+                after[name].channel_mean[clamps], before[name].channel_mean[clamps], rtol=1e-3, atol=1e-4
             )
     exact = probabilities(clamped, images)
     np.testing.assert_allclose(probabilities(equal, images), exact, atol=1e-3)

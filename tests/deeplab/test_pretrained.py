@@ -7,6 +7,7 @@ import pytest
 import deeplab
 from deeplab.checkpoint import load_checkpoint
 from deeplab.datasets import open_dataset
+from deeplab.network import classes, input_size, parameters
 from deeplab.scoring import score
 from deeplab.training.config import TrainConfig, read_config
 from evaluation.former_keys import OF_STREETS, rename_former_keys
@@ -16,15 +17,15 @@ STREETS = PACKAGE / "pretrained" / "streets.npz"
 
 
 def test_it_is_small_and_says_where_it_comes_from() -> None:
-    network = load_checkpoint(STREETS)
+    checkpoint = load_checkpoint(STREETS)
     assert STREETS.stat().st_size <= 2_000_000
-    assert network.parameters <= 450_000
-    assert (network.spec.input_height, network.spec.input_width, network.spec.classes) == (96, 128, 11)
-    assert network.notes["command"] == "python -m deeplab.train deeplab/training/streets.yaml"
-    assert network.notes["class_names"] == list(open_dataset("streets").class_names)
+    assert parameters(checkpoint.network) <= 450_000
+    assert (input_size(checkpoint.network), classes(checkpoint.network)) == ((96, 128), 11)
+    assert checkpoint.notes["command"] == "python -m deeplab.train deeplab/training/streets.yaml"
+    assert checkpoint.notes["class_names"] == list(open_dataset("streets").class_names)
     # Size, seed, stream and count; that the generator has not changed since is tested with its images.
     drawn = open_dataset("streets").split("val").fingerprint().split("-", 2)[2]
-    assert network.notes["data"]["val"].split("-", 2)[2] == drawn == "96x128-seed0-stream1-200"
+    assert checkpoint.notes["data"]["val"].split("-", 2)[2] == drawn == "96x128-seed0-stream1-200"
 
 
 def test_the_configuration_beside_it_is_the_one_it_was_trained_with() -> None:
@@ -37,6 +38,6 @@ def test_the_configuration_beside_it_is_the_one_it_was_trained_with() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["search", "heldout"])
 def test_it_scores_what_its_notes_say(name: str) -> None:
-    dataset, network = open_dataset("streets"), load_checkpoint(STREETS)
-    scores = score(network, dataset, dataset.split(name))
-    assert scores.miou == pytest.approx(network.notes["miou"][name], abs=2e-3)
+    dataset, checkpoint = open_dataset("streets"), load_checkpoint(STREETS)
+    scores = score(checkpoint.network, dataset, dataset.split(name))
+    assert scores.miou == pytest.approx(checkpoint.notes["miou"][name], abs=2e-3)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from deeplab.checkpoint import Checkpoint
 from deeplab.inference import probabilities, sample_inputs
+from deeplab.network import structure, weights
 from deeplab.pruning import optimal_brain_surgeon
 from deeplab.pruning.importance import output_fisher
 from deeplab.pruning.optimal_brain_surgeon import LayerFit, prune_weights
@@ -14,13 +14,13 @@ from tests.deeplab.tiny import cut
 
 
 @pytest.fixture(scope="module")
-def fisher(checkpoint, images):
-    return output_fisher(checkpoint, images)
+def fisher(network, images):
+    return output_fisher(network, images)
 
 
 @pytest.fixture(scope="module")
-def inputs(checkpoint, images):
-    return sample_inputs(checkpoint, images, PIXELS_PER_IMAGE)
+def inputs(network, images):
+    return sample_inputs(network, images, PIXELS_PER_IMAGE)
 
 
 @pytest.fixture
@@ -71,53 +71,53 @@ def test_the_price_of_a_weight_is_what_its_removal_costs_after_the_fit(problem):
 
 
 @pytest.mark.parametrize("sparsity", [WeightSparsity(0.5), WeightSparsity(0.7), WeightSparsity(0.5, "2:4")], ids=str)
-def test_surgery_keeps_more_than_cutting_by_size(checkpoint, images, inputs, fisher, sparsity):
-    exact = probabilities(checkpoint, images)
-    by_size, operated = cut(checkpoint, sparsity), prune_weights(checkpoint, sparsity, images, inputs, fisher)
+def test_surgery_keeps_more_than_cutting_by_size(network, images, inputs, fisher, sparsity):
+    exact = probabilities(network, images)
+    by_size, operated = cut(network, sparsity), prune_weights(network, sparsity, images, inputs, fisher)
     errors = [np.abs(probabilities(pruned, images) - exact).mean() for pruned in (by_size, operated)]
     assert errors[1] < 0.6 * errors[0]
-    for name in sparsity.densities(checkpoint.spec):
-        assert np.count_nonzero(operated.weights[name]) <= np.count_nonzero(by_size.weights[name])
+    for name in sparsity.densities(network):
+        assert np.count_nonzero(weights(operated)[name]) <= np.count_nonzero(weights(by_size)[name])
 
 
-def test_layers_make_up_for_those_before_them(checkpoint, images, inputs, fisher, monkeypatch):
+def test_layers_make_up_for_those_before_them(network, images, inputs, fisher, monkeypatch):
     """Against layers that are fitted on what the whole network gives."""
-    exact = probabilities(checkpoint, images)
-    one_by_one = prune_weights(checkpoint, WeightSparsity(0.6), images, inputs, fisher)
-    monkeypatch.setattr(optimal_brain_surgeon, "sample_inputs", lambda network, *rest: sample_inputs(checkpoint, *rest))
-    apart = prune_weights(checkpoint, WeightSparsity(0.6), images, inputs, fisher)
+    exact = probabilities(network, images)
+    one_by_one = prune_weights(network, WeightSparsity(0.6), images, inputs, fisher)
+    monkeypatch.setattr(optimal_brain_surgeon, "sample_inputs", lambda present, *rest: sample_inputs(network, *rest))
+    apart = prune_weights(network, WeightSparsity(0.6), images, inputs, fisher)
     monkeypatch.undo()
     errors = [np.abs(probabilities(pruned, images) - exact).mean() for pruned in (apart, one_by_one)]
     assert errors[1] < 0.9 * errors[0]
 
 
-def test_more_passes_choose_better(checkpoint, images, inputs, fisher, monkeypatch):
-    exact, errors = probabilities(checkpoint, images), []
+def test_more_passes_choose_better(network, images, inputs, fisher, monkeypatch):
+    exact, errors = probabilities(network, images), []
     for passes in (1, 4):
         monkeypatch.setattr(optimal_brain_surgeon, "PASSES", passes)
-        pruned = prune_weights(checkpoint, WeightSparsity(0.7), images, inputs, fisher)
+        pruned = prune_weights(network, WeightSparsity(0.7), images, inputs, fisher)
         errors.append(np.abs(probabilities(pruned, images) - exact).mean())
     assert errors[1] < errors[0]
 
 
-def test_outputs_that_the_loss_does_not_feel_lose_their_weights_first(checkpoint, images, inputs, fisher):
+def test_outputs_that_the_loss_does_not_feel_lose_their_weights_first(network, images, inputs, fisher):
     deaf = dict(fisher)
     deaf["aspp/project"] = np.diag(np.arange(len(fisher["aspp/project"])) % 2).astype(np.float64)
-    pruned = prune_weights(checkpoint, WeightSparsity(0.5), images, inputs, deaf).weights["aspp/project/kernel"][0, 0]
+    pruned = weights(prune_weights(network, WeightSparsity(0.5), images, inputs, deaf))["aspp/project/kernel"][0, 0]
     heard, unheard = np.count_nonzero(pruned[:, 1::2]), np.count_nonzero(pruned[:, ::2])
     assert heard > 10 * max(1, unheard)
 
 
-def test_weights_that_are_zero_stay_zero(checkpoint, images, inputs, fisher):
-    half = prune_weights(checkpoint, WeightSparsity(0.5), images, inputs, fisher)
+def test_weights_that_are_zero_stay_zero(network, images, inputs, fisher):
+    half = prune_weights(network, WeightSparsity(0.5), images, inputs, fisher)
     read = sample_inputs(half, images, PIXELS_PER_IMAGE)
     less = prune_weights(half, WeightSparsity(0.7), images, read, fisher)
-    for name in WeightSparsity(0.7).densities(checkpoint.spec):
-        assert not less.weights[name][half.weights[name] == 0].any()
+    for name in WeightSparsity(0.7).densities(network):
+        assert not weights(less)[name][weights(half)[name] == 0].any()
 
 
-def test_a_network_that_nothing_is_taken_from_stays_as_it_is(checkpoint, images, inputs, fisher):
-    same = prune_weights(checkpoint, WeightSparsity(0.0), images, inputs, fisher)
-    for name, before in checkpoint.weights.items():
-        np.testing.assert_allclose(same.weights[name], before, rtol=1e-3, atol=1e-4, err_msg=name)
-    assert isinstance(same, Checkpoint)
+def test_a_network_that_nothing_is_taken_from_stays_as_it_is(network, images, inputs, fisher):
+    same = prune_weights(network, WeightSparsity(0.0), images, inputs, fisher)
+    for name, before in weights(network).items():
+        np.testing.assert_allclose(weights(same)[name], before, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert structure(same) == structure(network)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from deeplab.calibration import calibrate
-from deeplab.checkpoint import Checkpoint
 from deeplab.inference import labels, probabilities
-from deeplab.layers import layers
-from deeplab.quantization import ActivationQuantization, BitWidths, quantize
+from deeplab.network import INPUT, convolutions, input_size, output, weights
+from deeplab.quantization import ActivationQuantization, BitWidths, integer_weights, quantize
+from deeplab.quantization.integers import accumulator_scales
 from deeplab.quantization_aware import QatOptions, train_qat
 from deeplab.quantization_aware.quantizers import ActivationScale, KernelQuantizer
 from deeplab.quantization_aware.training import QatStudent
@@ -19,27 +19,41 @@ BITS = BitWidths(3, 6, edge_weights=8)
 
 
 @pytest.fixture(scope="module")
-def network(checkpoint, images):
-    return quantize(checkpoint, calibrate(checkpoint, images), BITS)
+def integers(network, images):
+    return quantize(network, calibrate(network, images), BITS)
 
 
-def _distance(checkpoint, network, images):
-    exact, given = (probabilities(which, images) for which in (checkpoint, network))
+def _activations(graph):
+    """Parameters of each activation of an integer network but the frame, by name."""
+    return {
+        tensor.name: ActivationQuantization.of(tensor)
+        for tensor in (output(graph, operator) for operator in graph.operators[:-1])
+    }
+
+
+def _integer_weights(graph):
+    """Weights of each convolution of an integer network, by name."""
+    return {operator.name: integer_weights(graph, operator) for operator in convolutions(graph)}
+
+
+def _distance(network, integers, images):
+    exact, given = (probabilities(which, images) for which in (network, integers))
     return float((exact * (np.log(exact + 1e-6) - np.log(given + 1e-6))).sum(-1).mean())
 
 
-def test_it_starts_as_the_network_it_is_given(checkpoint, network, images):
-    student = QatStudent(checkpoint, network, checkpoint.spec.input_height, checkpoint.spec.input_width)
+def test_it_starts_as_the_network_it_is_given(network, integers, images):
+    student = QatStudent(network, integers, *input_size(network))
     untrained = student.network()
-    for name in network.kernels:
-        np.testing.assert_array_equal(untrained.kernels[name], network.kernels[name])
-        np.testing.assert_array_equal(untrained.kernel_scales[name], network.kernel_scales[name])
-        assert np.abs(untrained.biases[name] - network.biases[name].astype(np.int64)).max() <= 64  # float32's precision
-    assert untrained.activations == network.activations
+    for name, own in _integer_weights(integers).items():
+        found = _integer_weights(untrained)[name]
+        np.testing.assert_array_equal(found.kernel, own.kernel)
+        np.testing.assert_array_equal(found.scales, own.scales)
+        assert np.abs(found.bias - own.bias.astype(np.int64)).max() <= 64  # float32's precision
+    assert _activations(untrained) == _activations(integers)
     inputs = (images.astype(np.float32) - 127.0) / 127.5
     trained = student.model(inputs).numpy().argmax(axis=-1)
     # What it trains on is what is shipped, but for requantization's own rounding.
-    assert (trained == labels(network, images)).mean() > 0.9
+    assert (trained == labels(integers, images)).mean() > 0.9
 
 
 @pytest.mark.parametrize("exponent", [-3.0, 0.0, 2.0])
@@ -70,54 +84,53 @@ def test_a_kernel_is_rounded_to_what_is_shipped_wherever_training_went(depthwise
     np.testing.assert_allclose(given, quantized * step, rtol=1e-5)
 
 
-def test_training_through_the_rounding_comes_nearer_to_the_teacher(checkpoint, network, images):
+def test_training_through_the_rounding_comes_nearer_to_the_teacher(network, integers, images):
     options = QatOptions(120, 1e-2, "distill")
-    trained = train_qat(checkpoint, network, lambda step: (images, None), options, teacher=checkpoint)
-    assert _distance(checkpoint, trained, images) < 0.5 * _distance(checkpoint, network, images)
-    assert trained.bits == network.bits
-    for name, quantized in trained.kernels.items():
-        assert np.abs(quantized).max() <= 2 ** (BITS.weights_of(name) - 1) - 1
-    moved = [trained.activations[name].scale != start.scale for name, start in network.activations.items()]
-    assert any(moved)
-    assert trained.activations["input"] == network.activations["input"]
-    for name, learned in trained.activations.items():
-        assert learned.zero_point == network.activations[name].zero_point
-    assert trained.activations["aspp/concat"] == trained.activations["aspp/pointwise"]  # still one quantization
+    trained = train_qat(network, integers, lambda step: (images, None), options, teacher=network)
+    assert _distance(network, trained, images) < 0.5 * _distance(network, integers, images)
+    assert [tensor.bits for tensor in trained.tensors] == [tensor.bits for tensor in integers.tensors]
+    widths = BITS.by_kernel(network)
+    for name, own in _integer_weights(trained).items():
+        assert np.abs(own.kernel).max() <= 2 ** (widths[name] - 1) - 1
+    before, after = _activations(integers), _activations(trained)
+    assert any(after[name].scale != start.scale for name, start in before.items())
+    assert after[INPUT] == before[INPUT]
+    for name, learned in after.items():
+        assert learned.zero_point == before[name].zero_point
+    assert after["aspp/concat"] == after["aspp/pointwise"]  # still one quantization
 
 
-def test_biases_and_scales_learn_more_slowly_than_weights(checkpoint, network, images):
-    def bias(which, name):
-        source = next(layer.inputs[0] for layer in layers(which.spec) if layer.name == name)
-        accumulator = np.float64(which.activations[source].scale) * which.kernel_scales[name]
-        return which.biases[name] * accumulator, accumulator
+def test_biases_and_scales_learn_more_slowly_than_weights(network, integers, images):
+    def bias(which, operator):
+        accumulator = accumulator_scales(which, operator)
+        return integer_weights(which, operator).bias * accumulator, accumulator
 
     rate = 0.2  # Adam's first step changes everything by this, in its own unit, or by less where gradients are tiny
-    trained = train_qat(
-        checkpoint, network, lambda step: (images, None), QatOptions(1, rate, "distill"), teacher=checkpoint
-    )
+    options = QatOptions(1, rate, "distill")
+    trained = train_qat(network, integers, lambda step: (images, None), options, teacher=network)
     moved = []
-    for name in network.kernels:
-        (before, _), (after, resolution) = bias(network, name), bias(trained, name)
-        unit = network.activations[name].scale
+    for operator in convolutions(integers):
+        (before, _), (after, resolution) = bias(integers, operator), bias(trained, operator)
+        unit = ActivationQuantization.of(output(integers, operator)).scale
         assert (np.abs(after - before) <= 0.11 * rate * unit + 0.6 * resolution).all()
         moved.append((np.abs(after - before) - resolution).max() / unit)
-        growth = np.log(trained.kernel_scales[name].astype(np.float64) / network.kernel_scales[name])
-        assert np.abs(growth).max() <= 0.11 * rate
+        scales, start = (integer_weights(which, operator).scales.astype(np.float64) for which in (trained, integers))
+        assert np.abs(np.log(scales / start)).max() <= 0.11 * rate
     assert max(moved) > 0.05 * rate
-    grown = [np.log(trained.activations[name].scale / start.scale) for name, start in network.activations.items()]
+    learned = _activations(trained)
+    grown = [np.log(learned[name].scale / start.scale) for name, start in _activations(integers).items()]
     assert 0.005 * rate < np.abs(grown).max() <= 0.011 * rate
 
 
-def test_pruned_weights_stay_pruned(checkpoint, images):
-    sparse = cut(checkpoint, WeightSparsity(0.5))
-    network = quantize(sparse, calibrate(sparse, images), BITS)
+def test_pruned_weights_stay_pruned(network, images):
+    sparse = cut(network, WeightSparsity(0.5))
+    integers = quantize(sparse, calibrate(sparse, images), BITS)
     options = QatOptions(5, 2e-2, "distill")
-    trained = train_qat(sparse, network, lambda step: (images, None), options, teacher=checkpoint)
-    for name, quantized in trained.kernels.items():
-        assert (quantized[sparse.weights[f"{name}/kernel"] == 0] == 0).all()
+    trained = train_qat(sparse, integers, lambda step: (images, None), options, teacher=network)
+    for name, own in _integer_weights(trained).items():
+        assert (own.kernel[weights(sparse)[f"{name}/kernel"] == 0] == 0).all()
 
 
-def test_no_steps_change_nothing(checkpoint, network, images):
-    same = train_qat(checkpoint, network, lambda step: (images, None), QatOptions(0, 1e-3, "distill"))
-    assert same is network
-    assert isinstance(checkpoint, Checkpoint)
+def test_no_steps_change_nothing(network, integers, images):
+    same = train_qat(network, integers, lambda step: (images, None), QatOptions(0, 1e-3, "distill"))
+    assert same is integers

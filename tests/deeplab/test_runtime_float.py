@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab.checkpoint import Checkpoint, load_checkpoint
-from deeplab.lowering import lower
+from deeplab.checkpoint import load_checkpoint
+from deeplab.network import weights, with_weights
 from deeplab.runtime.compilers import compiler
 from deeplab.runtime.program import Program, write_sources
 from evaluation.errors import UserError
@@ -19,7 +19,7 @@ from evaluation.interpreter import execute
 from evaluation.kernels.weights import Format, layer_storage
 from evaluation.planner import plan
 from tests.deeplab.float_networks import KINDS, FloatNetwork, random_float_network
-from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from tests.deeplab.tiny import random_network, tiny_network
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C compiler (cc, gcc or clang) is installed")
 
@@ -69,7 +69,7 @@ def logits_of(graph: Graph) -> Graph:
     return replace(graph, operators=operators, outputs=operators[-1].outputs)
 
 
-def thinned(checkpoint: Checkpoint, sparsity: float) -> Checkpoint:
+def thinned(network: Graph, sparsity: float) -> Graph:
     """The smallest weights of each convolution set to 0, as magnitude pruning does."""
 
     def pruned(name: str, kernel: np.ndarray) -> np.ndarray:
@@ -77,8 +77,7 @@ def thinned(checkpoint: Checkpoint, sparsity: float) -> Checkpoint:
             return kernel
         return np.where(np.abs(kernel) > np.quantile(np.abs(kernel), sparsity), kernel, np.float32(0))
 
-    weights = {name: pruned(name, array) for name, array in checkpoint.weights.items()}
-    return Checkpoint(checkpoint.spec, weights)
+    return with_weights(network, {name: pruned(name, array) for name, array in weights(network).items()})
 
 
 def formats_of(graph: Graph) -> set[Format]:
@@ -89,8 +88,8 @@ def formats_of(graph: Graph) -> set[Format]:
     ("resize", "sparsity", "tiles"),
     [("legacy", 0.0, 1), ("half_pixel", 0.0, 8), ("align_corners", 0.0, 4), ("legacy", 0.7, 8), ("legacy", 0.93, 1)],
 )
-def test_a_lowered_network(resize, sparsity, tiles, tmp_path):
-    graph = lower(thinned(random_checkpoint(tiny_spec(resize=resize)), sparsity))
+def test_a_deeplab(resize, sparsity, tiles, tmp_path):
+    graph = thinned(random_network(tiny_network(resize=resize)), sparsity)
     if sparsity > 0:
         assert (Format.BITMAP if sparsity < 0.9 else Format.RELATIVE_INDEX) in formats_of(graph)
     assert agrees(graph, tiles, tmp_path / "labels")
@@ -218,7 +217,7 @@ def test_many_random_networks(seed, tmp_path):
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.7, 0.9, 0.97])
 @pytest.mark.parametrize("tiles", [1, 4, 8])
 def test_the_streets_network(sparsity, tiles, tmp_path):
-    graph = lower(thinned(load_checkpoint(STREETS), sparsity))
+    graph = thinned(load_checkpoint(STREETS).network, sparsity)
     assert agrees(graph, tiles, tmp_path / "labels")
     assert agrees(logits_of(graph), tiles, tmp_path / "logits")
 

@@ -7,7 +7,6 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from deeplab.calibration import calibrate
-from deeplab.lowering import lower
 from deeplab.quantization import BitWidths, quantize
 from deeplab.tflite_export import to_tflite
 from evaluation.errors import UserError
@@ -36,13 +35,13 @@ def tflm_labels(data: bytes, frame: np.ndarray) -> np.ndarray:
     return interpreter.get_output(0)[0]
 
 
-def quantized(checkpoint, images, weights, activations, **bits):
-    return lower(quantize(checkpoint, calibrate(checkpoint, images), BitWidths(weights, activations, **bits)))
+def quantized(network, images, weights, activations, **bits):
+    return quantize(network, calibrate(network, images), BitWidths(weights, activations, **bits))
 
 
 @pytest.mark.parametrize("weight_bits", [8, 6, 5, 3, 2])
-def test_labels_are_those_of_litert_and_of_tflm(checkpoint, images, weight_bits):
-    graph = quantized(checkpoint, images, weight_bits, 8)
+def test_labels_are_those_of_litert_and_of_tflm(network, images, weight_bits):
+    graph = quantized(network, images, weight_bits, 8)
     data = to_tflite(graph)
     ours = execute(graph, plan(graph, 4), images[0]).output[0]
     assert len(np.unique(ours)) > 1
@@ -50,9 +49,9 @@ def test_labels_are_those_of_litert_and_of_tflm(checkpoint, images, weight_bits)
     np.testing.assert_array_equal(tflm_labels(data, images[0]), ours)
 
 
-def test_four_bit_kernels_are_packed_and_read_as_such(checkpoint, images):
+def test_four_bit_kernels_are_packed_and_read_as_such(network, images):
     """LiteRT's reference kernels know no packed depthwise kernel; TFLM does."""
-    graph = quantized(checkpoint, images, 4, 8, edge_weights=8)
+    graph = quantized(network, images, 4, 8, edge_weights=8)
     data = to_tflite(graph)
     np.testing.assert_array_equal(tflm_labels(data, images[0]), execute(graph, plan(graph, 1), images[0]).output[0])
     back = read_tflite(data)
@@ -62,21 +61,20 @@ def test_four_bit_kernels_are_packed_and_read_as_such(checkpoint, images):
         if tensor.name in kernels:
             np.testing.assert_array_equal(kernels[tensor.name].data, tensor.data)
             np.testing.assert_array_equal(kernels[tensor.name].quantization.scale, tensor.quantization.scale)
-    assert len(data) < len(to_tflite(quantized(checkpoint, images, 8, 8)))
+    assert len(data) < len(to_tflite(quantized(network, images, 8, 8)))
 
 
-def test_sixteen_bit_activations_pass_through_types_that_kernels_take(checkpoint, images):
-    graph = quantized(checkpoint, images, 8, 16)
+def test_sixteen_bit_activations_pass_through_types_that_kernels_take(network, images):
+    graph = quantized(network, images, 8, 16)
     np.testing.assert_array_equal(
         litert_labels(to_tflite(graph), images[0]), execute(graph, plan(graph, 1), images[0]).output[0]
     )
 
 
-def test_a_float_network_takes_float_images(checkpoint, images):
-    graph = lower(checkpoint)
+def test_a_float_network_takes_float_images(network, images):
     scaled = (images[0] / np.float32(127.5) - 1).astype(np.float32)
-    theirs = litert_labels(to_tflite(graph), scaled)
-    ours = execute(graph, plan(graph, 1), images[0]).output[0]
+    theirs = litert_labels(to_tflite(network), scaled)
+    ours = execute(network, plan(network, 1), images[0]).output[0]
     assert (theirs == ours).mean() > 0.999  # sums in another order
 
 
@@ -87,13 +85,13 @@ def test_a_float_network_takes_float_images(checkpoint, images):
         (16, 16, r"stem: \.tflite has no convolution with 16-bit weights"),
     ],
 )
-def test_what_the_format_cannot_carry_is_refused(checkpoint, images, weights, activations, message):
+def test_what_the_format_cannot_carry_is_refused(network, images, weights, activations, message):
     with pytest.raises(UserError, match=message):
-        to_tflite(quantized(checkpoint, images, weights, activations))
+        to_tflite(quantized(network, images, weights, activations))
 
 
-def test_tflm_takes_our_offsets(checkpoint, images):
-    graph = quantized(checkpoint, images, 8, 8)
+def test_tflm_takes_our_offsets(network, images):
+    graph = quantized(network, images, 8, 8)
     data = to_tflite(graph)
     placed = with_offline_plan(data, offline_plan(data).offsets)
     np.testing.assert_array_equal(tflm_labels(placed, images[0]), tflm_labels(data, images[0]))

@@ -10,13 +10,15 @@ import pytest
 from PIL import Image
 
 from deeplab.datasets import VOID, open_dataset
-from deeplab.spec import Block
+from deeplab.network import classes, convolutions, input_size, weights
+from deeplab.sizes import with_output_stride
 from deeplab.training.augmentation import augment
 from deeplab.training.batches import Batches, ahead, class_weights
 from deeplab.training.config import AugmentationConfig, TrainConfig, read_config
 from deeplab.training.state import TrainingState, load_state, save_state
 from evaluation.errors import UserError
-from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from evaluation.graph import Graph
+from tests.deeplab.tiny import BLOCKS, random_network, tiny_network
 from tests.waiting import wait_until
 
 CONFIGS = Path(__file__).resolve().parents[2] / "deeplab" / "training"
@@ -228,8 +230,8 @@ def test_the_average_is_kept_and_the_weights_go_on(tmp_path: Path) -> None:
     from deeplab.training.trainer import Trainer
 
     options = tiny(tmp_path, averaging=0.5, steps=3).training
-    spec = tiny_spec(input_height=32, input_width=32, classes=3)
-    trainer = Trainer(spec, (32, 32), options, np.ones(3, np.float32), None)
+    network = tiny_network(input_height=32, input_width=32, classes=3)
+    trainer = Trainer(network, (32, 32), options, np.ones(3, np.float32), None)
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     labels = rng.integers(0, 3, (2, 32, 32)).astype(np.uint8)
@@ -242,7 +244,7 @@ def test_the_average_is_kept_and_the_weights_go_on(tmp_path: Path) -> None:
     averages, before = trainer.averages, trainer.weights
     for name, average in expected.items():
         np.testing.assert_allclose(averages[name], average, rtol=1e-5, atol=1e-6)
-    kept = trainer.checkpoint({}).weights["logits/kernel"]
+    kept = weights(trainer.network())["logits/kernel"]
     np.testing.assert_allclose(kept, expected["logits/kernel:0"], rtol=1e-5, atol=1e-6)
     assert np.abs(kept - before["logits/kernel:0"]).max() > 0
     for name, weight in trainer.weights.items():
@@ -279,7 +281,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, start: s
     from deeplab.checkpoint import load_checkpoint, save_checkpoint
     from deeplab.training.loop import train
 
-    save_checkpoint(random_checkpoint(tiny_spec(input_height=32, input_width=32)), tmp_path / "start.npz")
+    save_checkpoint(random_network(tiny_network(input_height=32, input_width=32)), tmp_path / "start.npz")
 
     def tiny(output: Path, **training: object) -> TrainConfig:
         network = {"input_size": [32, 32], "start": str(tmp_path / "start.npz")}
@@ -296,8 +298,8 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, start: s
     for a, b in zip(states[0].arrays, states[1].arrays, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     assert any(np.abs(array).max() > 0 for array in states[0].arrays[-10:])  # the optimiser's moments are in it
-    for name, array in whole.weights.items():
-        np.testing.assert_allclose(array, parts.weights[name], rtol=1e-3, atol=1e-4)
+    for name, array in weights(whole.network).items():
+        np.testing.assert_allclose(array, weights(parts.network)[name], rtol=1e-3, atol=1e-4)
     assert [entry["step"] for entry in json.loads((tmp_path / "parts" / "curve.json").read_text())] == [2, 4]
     stored = load_checkpoint(tmp_path / "parts" / "best.npz")
     assert stored.notes["config"]["training"]["steps"] == 4
@@ -317,20 +319,27 @@ def test_training_begins_from_a_checkpoint_of_other_classes_and_another_size(tmp
     from deeplab.checkpoint import save_checkpoint
     from deeplab.training.loop import train
 
-    blocks = (*tiny_spec().blocks[:4], Block(24, 12, 2, 1, False), Block(24, 12, 1, 1, True))
-    spec = tiny_spec(input_height=32, input_width=32, classes=9, blocks=blocks)
-    stored = random_checkpoint(spec)
+    blocks = (*BLOCKS[:4], (24, 12, 2, 1, False), (24, 12, 1, 1, True))
+    stored = random_network(tiny_network(input_height=32, input_width=32, classes=9, blocks=blocks))
     save_checkpoint(stored, tmp_path / "start.npz")
     write_folder(tmp_path / "mine", images=10)
     fields = tiny(tmp_path / "tuned", steps=1, learning_rate=1e-9).model_dump(mode="json")
     fields["network"] = {"start": str(tmp_path / "start.npz"), "input_size": [48, 32], "output_stride": 8}
     fields["data"] = {"name": "folder", "path": str(tmp_path / "mine"), "val": "search"}
-    tuned = train(TrainConfig.model_validate(fields))
-    assert tuned.spec.blocks == spec.with_output_stride(8).blocks != spec.blocks
-    assert (tuned.spec.input_height, tuned.spec.input_width, tuned.spec.classes) == (48, 32, 3)
-    for name, array in tuned.weights.items():
+    tuned = train(TrainConfig.model_validate(fields)).network
+    assert windows(tuned) == windows(with_output_stride(stored, 8)) != windows(stored)
+    assert (*input_size(tuned), classes(tuned)) == (48, 32, 3)
+    for name, array in weights(tuned).items():
         if not name.startswith("logits/"):
-            np.testing.assert_allclose(array, stored.weights[name], atol=1e-6)
+            np.testing.assert_allclose(array, weights(stored)[name], atol=1e-6)
+
+
+def windows(network: Graph) -> dict[str, tuple[object, object]]:
+    """Stride and dilation of each convolution."""
+    return {
+        operator.name: (operator.attributes["stride"], operator.attributes["dilation"])
+        for operator in convolutions(network)
+    }
 
 
 def write_folder(root: Path, images: int) -> None:

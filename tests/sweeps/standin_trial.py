@@ -26,6 +26,7 @@ from evaluation.planner.ir.former_plans import groups_of, sections_of
 from reports.record import DataSet, Early, OtherRuntimes
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
+from sweeps.inputs.fingerprints import NETWORK
 from sweeps.trial.evaluator import Evaluator
 from sweeps.trial.screening import InterimCheck
 
@@ -204,7 +205,7 @@ class StandInEvaluator:
             os.kill(os.getpid(), signal.SIGKILL)
         labelled = os.environ.get("PETITLAB_TEST_LABELLED")
         return DataSet(
-            "standin", CLASS_NAMES, PALETTE, IMAGES, IMAGES + 2, {"search": "0" * 64, "network": "1" * 64},
+            "standin", CLASS_NAMES, PALETTE, IMAGES, IMAGES + 2, {"search": "0" * 64, NETWORK: "1" * 64},
             None if labelled is None else tuple(map(int, labelled.split(","))),
         )  # fmt: skip
 

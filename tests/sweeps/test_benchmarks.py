@@ -13,7 +13,7 @@ from benchmarks.search.throughput import SPACES, Front, load
 from deeplab.calibration import calibrate
 from deeplab.inference import labels
 from deeplab.quantization import BitWidths, quantize
-from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from tests.deeplab.tiny import random_network, tiny_network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -45,11 +45,11 @@ def test_a_trace_reaches_the_front_when_its_points_hold_the_share() -> None:
 
 def test_the_loops_scorer_gives_the_labels_of_the_c_program() -> None:
     """A third implementation of the arithmetic, where every resize is by 2 or 4."""
-    checkpoint = random_checkpoint(tiny_spec(input_height=32, input_width=48))
+    network = random_network(tiny_network(input_height=32, input_width=48))
     frames = np.random.default_rng(2).integers(0, 256, (4, 32, 48, 3)).astype(np.uint8)
-    runner = simulator(checkpoint.spec)
+    runner = simulator(network)
     for bits in ((8, 8), (4, 8), (6, 6), (8, 4), (2, 8)):
-        network = quantize(checkpoint, calibrate(checkpoint, frames), BitWidths(*bits))
-        found = runner.labels(network, frames)
+        integers = quantize(network, calibrate(network, frames), BitWidths(*bits))
+        found = runner.labels(integers, frames)
         assert len(np.unique(found)) > 1
-        np.testing.assert_array_equal(found, labels(network, frames), err_msg=str(bits))
+        np.testing.assert_array_equal(found, labels(integers, frames), err_msg=str(bits))

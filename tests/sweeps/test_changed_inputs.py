@@ -16,9 +16,10 @@ from PIL import Image
 from standin_sweeps import Config, report_text, sweep
 
 from benchmarks.faults import changed_inputs
-from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from deeplab.checkpoint import load_checkpoint, save_checkpoint
 from deeplab.compression import FLOAT_BITS, Compression
 from deeplab.datasets import open_dataset
+from deeplab.network import weights, with_weights
 from evaluation.errors import UserError
 from reports.record import State, Trial
 from reports.record_file import read_record
@@ -26,7 +27,7 @@ from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish.final_results import Basis, FinalResults
 from sweeps.finish.finalize import collect_final_results
 from sweeps.finish.selection import select
-from sweeps.inputs.fingerprints import require_same_inputs
+from sweeps.inputs.fingerprints import NETWORK, require_same_inputs
 from sweeps.inputs.splits import Unchanged
 from sweeps.storage.journal import Journal
 from sweeps.storage.open_coordinator import open_coordinator
@@ -37,6 +38,8 @@ from sweeps.workers.worker_pool import Answer, Failure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = [f"class {index}" for index in range(11)]
+FORMER_NETWORK = "network"
+"""The input whose digest was one of spec and weights, before networks were graphs."""
 IDS = {"train": ("t0", "t1"), "search": ("s0", "s1", "s2"), "heldout": ("h0", "h1")}
 
 
@@ -85,11 +88,9 @@ def _measure(config, *numbers: int) -> None:
 
 
 def _other_weights(tmp_path: Path) -> None:
-    known = load_checkpoint(tmp_path / "network.npz")
-    name = next(iter(known.weights))
-    save_checkpoint(
-        Checkpoint(known.spec, dict(known.weights) | {name: known.weights[name] * 2}), tmp_path / "network.npz"
-    )
+    network = load_checkpoint(tmp_path / "network.npz").network
+    name, values = next(iter(weights(network).items()))
+    save_checkpoint(with_weights(network, {name: values * 2}), tmp_path / "network.npz")
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,8 @@ def test_what_changes_no_score_is_not_compared(study: Callable, data: Path, tmp_
     _open(study())
     _measure(study(), 0)
     (tmp_path / "target.yaml").write_text("# as before\nweights_in_ram: true\nalignment_bytes: 16\n")
-    known = load_checkpoint(tmp_path / "network.npz")
-    save_checkpoint(Checkpoint(known.spec, known.weights, {"note": "written again"}), tmp_path / "network.npz")
+    network = load_checkpoint(tmp_path / "network.npz").network
+    save_checkpoint(network, tmp_path / "network.npz", {"note": "written again"})
     _image(data / "images" / "unlisted.png", 5, "RGB")
     _image(data / "masks" / "unlisted.png", 5)
     os.utime(data / "masks" / "s0.png")
@@ -207,14 +208,37 @@ def test_a_study_of_before_goes_on_with_one_line_said_and_is_compared_from_then_
     assert "from now on they are compared" in note
     unknown, known = folder.measured_on([0, 1])
     assert (unknown.digests, unknown.trials, known.trials) == ({}, (0,), (1,))
-    assert folder.stale(["network", "search"]) == set()
+    assert folder.stale([NETWORK, "search"]) == set()
     assert _open(study(), resume=True).notes == []
     CHANGES["search mask"].do(data)
     with pytest.raises(UserError, match="search masks"):
         _open(study(), resume=True)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"search": [["s0"]]}', '{"search": 3, "network": null}'])
+def test_a_study_whose_network_digest_meant_another_thing_goes_on_and_is_compared_from_then_on(
+    study: Callable, data: Path
+) -> None:
+    _open(study())
+    _measure(study(), 0)
+    file, details = study().folder / "study.json", study().folder / "inputs.json"
+    tree, named = json.loads(file.read_text()), json.loads(details.read_text())
+    del tree["inputs"][0]["digests"][NETWORK]
+    tree["inputs"][0]["digests"][FORMER_NETWORK] = "2" * 64
+    named[FORMER_NETWORK] = named.pop(NETWORK)
+    file.write_text(json.dumps(tree))
+    details.write_text(json.dumps(named))
+    folder = _open(study(), resume=True)
+    assert (folder.changes, folder.notes) == ([], [])
+    earlier, later = folder.measured_on([0, 1])
+    assert (earlier.trials, later.trials) == ((0,), (1,))
+    assert {use for use in earlier.digests if use not in later.digests} == {FORMER_NETWORK}
+    assert folder.stale([NETWORK, "search"]) == set()
+    CHANGES["network"].do(data)
+    with pytest.raises(UserError, match=CHANGES["network"].said):
+        _open(study(), resume=True)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"search": [["s0"]]}', f'{{"search": 3, "{NETWORK}": null}}'])
 def test_lost_details_cost_the_names_of_files_only(study: Callable, data: Path, content: str) -> None:
     _open(study())
     _measure(study(), 0)
@@ -235,7 +259,7 @@ def test_another_program_is_said_and_not_refused(study: Callable) -> None:
         (change,) = folder.changes
         assert (change["keys"], list(change["inputs"])) == ({}, ["program"])
         assert [span.trials for span in folder.measured_on([0, 1])] == [(0,), (1,)]
-        assert folder.stale(["network", "search"]) == set()
+        assert folder.stale([NETWORK, "search"]) == set()
 
 
 def test_inputs_may_change_before_anything_was_measured(study: Callable, data: Path) -> None:
@@ -280,7 +304,7 @@ def test_a_sweep_scores_the_held_out_images_again_where_they_changed_and_says_wh
     assert said in report_text(second)
     assert "heldout masks (masks/h0.png)" in report_text(second)
     assert read_folder(study().folder).stale(["heldout"]) == {0, 1, 2}
-    assert read_folder(study().folder).stale(["network", "search"]) == set()
+    assert read_folder(study().folder).stale([NETWORK, "search"]) == set()
 
 
 def _measured(number: int, bits: int) -> Trial:
@@ -327,19 +351,36 @@ def test_an_export_makes_no_network_from_other_inputs(study: Callable) -> None:
     then = dict(record.inputs[0].digests)
     require_same_inputs(record, record.trials[1], then)
     require_same_inputs(record, record.trials[1], then | {"search": "other", "heldout": "other"})
-    with pytest.raises(UserError, match=r"trial-001 cannot be made again: the study's network and calibration changed"):
-        require_same_inputs(record, record.trials[1], then | {"network": "other", "calibration": "other"})
+    with pytest.raises(
+        UserError, match=rf"trial-001 cannot be made again: the study's {NETWORK} and calibration changed"
+    ):
+        require_same_inputs(record, record.trials[1], then | {NETWORK: "other", "calibration": "other"})
     before = replace(record, inputs=())  # a record of an earlier version; the stand-in's fingerprints
-    require_same_inputs(before, record.trials[1], {"network": "1" * 64, "calibration": "other"})
-    with pytest.raises(UserError, match="the study's network changed"):
-        require_same_inputs(before, record.trials[1], {"network": "other"})
+    require_same_inputs(before, record.trials[1], {NETWORK: "1" * 64, "calibration": "other"})
+    with pytest.raises(UserError, match=f"the study's {NETWORK} changed"):
+        require_same_inputs(before, record.trials[1], {NETWORK: "other"})
+
+
+def test_an_export_compares_no_digest_of_a_network_that_meant_another_thing(study: Callable) -> None:
+    record = sweep(study("search.trials=2"))
+    then = dict(record.inputs[0].digests)
+    former = {use: digest for use, digest in then.items() if use != NETWORK} | {FORMER_NETWORK: "2" * 64}
+    spans = (replace(record.inputs[0], digests=former),)
+    assert record.data is not None
+    for before in (
+        replace(record, inputs=spans),
+        replace(record, inputs=(), data=replace(record.data, fingerprints={FORMER_NETWORK: "2" * 64})),
+    ):
+        require_same_inputs(before, record.trials[1], then)
+    with pytest.raises(UserError, match="the study's calibration changed"):
+        require_same_inputs(replace(record, inputs=spans), record.trials[1], then | {"calibration": "other"})
 
 
 def test_a_worker_that_reads_other_inputs_ends_the_sweep() -> None:
-    evaluator = NetworkEvaluator(SimpleNamespace(fingerprints={"network": "1", "search": "2", "train": "3"}))
-    evaluator.require_inputs({"network": "1", "search": "2", "class names": "9"})
+    evaluator = NetworkEvaluator(SimpleNamespace(fingerprints={NETWORK: "1", "search": "2", "train": "3"}))
+    evaluator.require_inputs({NETWORK: "1", "search": "2", "class names": "9"})
     with pytest.raises(UserError, match=r"reads other inputs than those the study began with \(search\)"):
-        evaluator.require_inputs({"network": "1", "search": "other"})
+        evaluator.require_inputs({NETWORK: "1", "search": "other"})
 
 
 @pytest.mark.parametrize("number", range(len(changed_inputs.CHANGES)))

@@ -37,6 +37,7 @@ from sweeps.config.space import BASELINE, Candidate
 from sweeps.finish import export_bundle
 from sweeps.finish.model_card import model_card
 from sweeps.finish.picked import megabytes_of, picked_trial
+from sweeps.inputs.fingerprints import NETWORK
 from sweeps.tracking.front import log_model
 from sweeps.trial import stages
 from sweeps.trial.context import open_context
@@ -216,7 +217,7 @@ def test_the_card_says_what_the_record_says_and_what_is_missing(study, record, t
         f"{measured.scores.miou:.4f}",
         record.trial(2).name,
         "`network.tflite` | not written: stem: .tflite has no 6-bit activations",
-        record.data.fingerprints["network"],
+        record.data.fingerprints[NETWORK],
         "pedestrian",
     ):
         assert words in card, words

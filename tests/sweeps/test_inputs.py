@@ -12,6 +12,7 @@ from rich.console import Console
 
 from deeplab.checkpoint import save_checkpoint
 from deeplab.datasets.files import FileSplit, ImagePair, label_encoding
+from deeplab.network import classes, input_size
 from evaluation.errors import UserError
 from sweeps import launch
 from sweeps.cli import sensitivity
@@ -22,7 +23,7 @@ from sweeps.inputs.opened import open_network
 from sweeps.inputs.splits import open_images
 from sweeps.trial.preflight import check_inputs
 from tests.deeplab.slim_network import SlimNetwork
-from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from tests.deeplab.tiny import random_network, tiny_network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
@@ -74,13 +75,13 @@ def test_a_network_with_other_classes_than_the_images_is_refused(tmp_path):
 @pytest.mark.parametrize("key", ["decoder_weight_bits", "decoder_activation_bits"])
 def test_bits_of_a_decoder_that_is_not_there_are_refused(tmp_path, monkeypatch, capsys, command, key):
     path = tmp_path / "v3.npz"
-    save_checkpoint(random_checkpoint(tiny_spec(decoder=None, classes=11)), path)
+    save_checkpoint(random_network(tiny_network(decoder=False, classes=11)), path)
     arguments = [str(REPOSITORY / "pareto.yaml"), "-o", f"network.source={path}", "-o", f"space.{key}=[4, 8]"]
     monkeypatch.setattr(sys, "argv", ["command", *arguments, "-o", f"out={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == 2
-    said = f"error: space.{key}: the network {path} is a DeepLab v3, which has no decoder; remove the key\n"
+    said = f"error: space.{key}: the network {path} has no decoder; remove the key\n"
     assert capsys.readouterr().err == said
     stages = ["space.aspp_weight_bits=[4, 8]", "space.aspp_activation_bits=[4, 8]"]
     _check(f"network.source={path}", "space.sparsity=[0.0, 0.25]", *stages)
@@ -94,7 +95,7 @@ def test_a_truncated_network_is_refused_by_name(shared, tmp_path):
 
 
 def test_the_shipped_network_opens():
-    assert open_network("streets").spec.classes == 11
+    assert classes(open_network("streets")) == 11
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +116,12 @@ def test_keys_beside_a_checkpoint_say_what_it_does_not(slim_files):
     source = f"network.source={slim_files / 'model.ckpt-30000'}"
     keys = ["network.input_size=[96, 128]", "network.output_stride=8", "network.resize=legacy"]
     network = load_config(REPOSITORY / "pareto.yaml", [source, *keys]).network
-    spec = open_network(network.source, network.unstated()).spec
-    assert (spec.input_height, spec.input_width, spec.resize) == (96, 128, "legacy")
-    assert spec.blocks[16].dilation == 4
+    opened = open_network(network.source, network.unstated())
+    operators = {operator.name: operator for operator in opened.operators}
+    assert input_size(opened) == (96, 128)
+    flags = [operators["logits/resize"].attributes[flag] for flag in ("align_corners", "half_pixel_centers")]
+    assert flags == [False, False]  # legacy
+    assert operators["block_16/depthwise"].attributes["dilation"] == (4, 4)
 
 
 @pytest.mark.parametrize(

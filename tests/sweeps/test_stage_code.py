@@ -28,7 +28,7 @@ from sweeps.storage.stage_cache import StageCache
 from sweeps.trial import plan_cache
 from sweeps.trial.context import Context, open_context
 from sweeps.trial.network_evaluator import NetworkEvaluator
-from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from tests.deeplab.tiny import random_network, tiny_network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDERS = tuple(f"{REPOSITORY / package}/" for package in (*sorted(OURS), "tests"))
@@ -344,8 +344,8 @@ class Watched(StageCache):
 
 def watched(tmp_path: Path, *overrides: str) -> Context:
     """The context of a study of a network of five blocks, its cache watched."""
-    spec = tiny_spec(input_height=48, input_width=64, classes=11)
-    save_checkpoint(random_checkpoint(spec), tmp_path / "tiny.npz")
+    network = random_network(tiny_network(input_height=48, input_width=64, classes=11))
+    save_checkpoint(network, tmp_path / "tiny.npz")
     images = ("data.search=search[:2]", "data.heldout=heldout[:2]", "data.train=train[:4]")
     settings = [f"out={tmp_path}", f"network.source={tmp_path / 'tiny.npz'}", *images, *overrides]
     context = open_context(load_config(REPOSITORY / "pareto.yaml", settings))

@@ -9,6 +9,7 @@ import pytest
 from deeplab import finetuning
 from deeplab.checkpoint import save_checkpoint
 from deeplab.compression import Compression
+from deeplab.network import input_size, parameters, structure, weights
 from deeplab.pruning.channels import narrowed
 from deeplab.pruning.groups import channel_groups
 from deeplab.quantization import BitWidths
@@ -19,7 +20,6 @@ from deeplab.runtime.program import FLAGS, Program, write_sources
 from deeplab.runtime.proof import BrokenProgramError
 from deeplab.scoring import score, score_program
 from deeplab.sparsity import WeightSparsity
-from deeplab.spec import Aspp, AtrousBranch
 from evaluation.accuracy import score_images
 from evaluation.errors import UserError
 from evaluation.measurement import MemoryFigures
@@ -32,7 +32,7 @@ from sweeps.trial import c_program, channel_pruning, plan_cache, stages
 from sweeps.trial.context import open_context
 from sweeps.trial.network_evaluator import NetworkEvaluator
 from sweeps.trial.preflight import check_inputs
-from tests.deeplab.tiny import random_checkpoint, tiny_spec
+from tests.deeplab.tiny import random_network, tiny_network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -54,7 +54,7 @@ def test_the_baseline_is_the_float_network_untiled(context):
     measured = NetworkEvaluator(context).evaluate(BASELINE)
     assert measured.scores.image_ids == context.images.search.image_ids
     assert 0.4 < measured.scores.miou < 0.8
-    assert measured.memory.weights_bytes == pytest.approx(4 * context.baseline.parameters, rel=0.01)
+    assert measured.memory.weights_bytes == pytest.approx(4 * parameters(context.baseline), rel=0.01)
     assert measured.cost.mac_overhead == 0.0
 
 
@@ -64,7 +64,7 @@ def test_memory_planned_first_is_the_memory_measured(context):
     measured = NetworkEvaluator(context).evaluate(candidate)
     assert measured.memory.peak_memory_bytes == planned.peak_memory_bytes
     assert measured.memory.arena_bytes == planned.arena_bytes
-    assert measured.cost.parameters < context.baseline.parameters
+    assert measured.cost.parameters < parameters(context.baseline)
 
 
 def test_a_sparsity_is_a_share_of_the_reference_plans_memory(context):
@@ -77,10 +77,10 @@ def test_a_sparsity_is_a_share_of_the_reference_plans_memory(context):
         for sparsity in (0.0, 0.25)
     )
     assert 0.70 * whole.peak_memory_bytes < narrow.peak_memory_bytes <= 0.75 * whole.peak_memory_bytes
-    spec, baseline = channel_pruning.pruned_spec(Compression("channels", 0.25), context), context.baseline.spec
+    pruned = channel_pruning.pruned_shapes(Compression("channels", 0.25), context)
     shares = {
         group.channels / whole.channels
-        for group, whole in zip(channel_groups(spec), channel_groups(baseline), strict=True)
+        for group, whole in zip(channel_groups(pruned), channel_groups(context.baseline), strict=True)
     }
     assert max(shares) == 1.0
     assert min(shares) < 0.75
@@ -123,9 +123,9 @@ def test_a_uniform_sparsity_is_the_share_of_every_group(context, monkeypatch):
     uniform = open_context(config)
     compression = Compression("channels", 0.25)
     pruned = stages.compressed(compression, uniform)
-    assert pruned.spec == narrowed(context.baseline.spec, 0.25)
+    assert structure(pruned) == structure(narrowed(context.baseline, 0.25))
     monkeypatch.setattr(channel_pruning, "rank_channels", lambda *args: pytest.fail("shapes need no ranking"))
-    assert channel_pruning.pruned_spec(compression, uniform) == pruned.spec
+    assert structure(channel_pruning.pruned_shapes(compression, uniform)) == structure(pruned)
 
 
 def test_a_trial_that_differs_in_tiles_costs_a_plan_and_keeps_its_scores(context, monkeypatch):
@@ -244,9 +244,9 @@ def runs_no_stage_again(monkeypatch):
 def open_tiny(tmp_path_factory, stage_cache):
     """`open_tiny("finetune.steps=3")`: a context whose network has five blocks; most of its weights are in its ASPP."""
     folder = tmp_path_factory.mktemp("tiny")
-    aspp = Aspp(pool=16, pointwise=48, atrous=(AtrousBranch(3, 48),), project=64)
-    spec = tiny_spec(input_height=48, input_width=64, classes=11, aspp=aspp)
-    save_checkpoint(random_checkpoint(spec), folder / "tiny.npz")
+    aspp = {"pool": 16, "pointwise": 48, "atrous": [(3, 48)], "project": 64}
+    network = tiny_network(input_height=48, input_width=64, classes=11, **aspp)
+    save_checkpoint(random_network(network), folder / "tiny.npz")
     overrides = [
         stage_cache,
         f"out={folder}",
@@ -309,10 +309,10 @@ def test_magnitude_pruning_lowers_the_weights_only(open_tiny):
     assert sparse.memory.arena_bytes == pytest.approx(dense.memory.arena_bytes, rel=0.01)
     zeros = [
         (array == 0).mean()
-        for name, array in stages.compressed(Compression("magnitude", 0.8), context).weights.items()
+        for name, array in weights(stages.compressed(Compression("magnitude", 0.8), context)).items()
         if name == "aspp/project/kernel"
     ]
-    densities = WeightSparsity(0.8).densities(context.baseline.spec)
+    densities = WeightSparsity(0.8).densities(context.baseline)
     assert zeros == [pytest.approx(1 - densities["aspp/project/kernel"], abs=0.01)]
 
 
@@ -417,7 +417,7 @@ def test_the_exported_program_gives_the_score_on_a_whole_split(context, tmp_path
     found = stages.shipped(Compression("channels", 0.0, *bits), 4, context)
     write_sources(found.graph, found.plan, tmp_path)
     program = Program(found.graph, found.plan, tmp_path, FLAGS)
-    rows, columns = context.baseline.spec.input_height, context.baseline.spec.input_width
+    rows, columns = input_size(context.baseline)
     split, dataset = context.images.dataset.split("heldout"), context.images.dataset
     exported = score_images(
         lambda images: np.stack([program.run(image).reshape(rows, columns) for image in images]),
