@@ -8,6 +8,7 @@ or source has files of its own, and none is ever out of date.
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -28,7 +29,10 @@ from evaluation.errors import UserError
 from evaluation.kernels.kernel import Kernel
 
 _SHARED = ("-shared", "-fPIC")
-_MOST_MESSAGE = 2000
+_MOST_MESSAGE = 200
+REFUSED = "refused"
+"""Folder, within that of the libraries, of sources that a compiler refused."""
+_NO_ROOM = os.strerror(errno.ENOSPC)
 
 RunSections = Callable[[int, int, int, int], None]
 """`run_sections` of `c/program/kernels.h`: address of sections, their count, addresses of arena and outside frame."""
@@ -99,15 +103,29 @@ class KernelLibrary:
                 source.write_text(text)
                 command = [self._toolchain.cc, *self._toolchain.flags, *_SHARED, "-o", str(made), str(source), "-lm"]
                 done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+                if done.returncode and _NO_ROOM in done.stderr:
+                    raise OSError(errno.ENOSPC, _NO_ROOM)
                 if done.returncode:
-                    said = done.stderr.strip()[:_MOST_MESSAGE]
-                    raise UserError(f"{part}.c: {self._toolchain.cc} refuses it: {said}")
+                    kept = path.parent / REFUSED / source.name
+                    kept.parent.mkdir(exist_ok=True)
+                    os.replace(source, kept)
+                    raise UserError(
+                        f"{kept}: {self._toolchain.cc} refuses it: {_first_error(done.stderr, done.returncode)}; the "
+                        "file is kept; try another compiler (CC)"
+                    )
                 os.replace(made, path)
         except OSError as error:
             raise UserError(
                 f"{path.parent}: the kernels cannot be compiled there ({error.strerror}); make room, or name another "
                 f"folder with {CACHE_VARIABLE}"
             ) from None
+
+
+def _first_error(said: str, status: int) -> str:
+    """The first line of a compiler's messages that tells an error, else the first line, else its exit status."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    first = next((line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit status {status}")
+    return first[:_MOST_MESSAGE]
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deeplab.runtime.compilers import CACHE_VARIABLE, cache_folder, compiler
-from deeplab.runtime.kernel_library import KernelLibrary, kernel_library
+from deeplab.runtime.kernel_library import REFUSED, KernelLibrary, kernel_library
 from deeplab.runtime.loaded_program import LoadedProgram, arena_faults, host_type
 from deeplab.runtime.proof_build import Toolchain, native
 from deeplab.runtime.proof_sizes import struct_sizes
@@ -129,9 +129,29 @@ def test_a_compiler_that_fails_is_one_line_with_its_first_error(tmp_path: Path, 
     fails = 'case "$*" in *-shared*) echo "cc: internal error: it is Monday" >&2; exit 1;; esac'
     broken.write_text(f'#!/bin/sh\n{fails}\nexec cc "$@"\n')
     broken.chmod(0o755)
-    with pytest.raises(UserError, match=r"refuses it: cc: internal error: it is Monday$"):
-        KernelLibrary(Toolchain(str(broken), native().flags), tmp_path / "kernels").load(parts)
-    assert not list((tmp_path / "kernels").iterdir())
+    folder = tmp_path / "kernels"
+    with pytest.raises(UserError, match=r"refuses it: cc: internal error: it is Monday; the file is kept") as caught:
+        KernelLibrary(Toolchain(str(broken), native().flags), folder).load(parts)
+    kept = Path(str(caught.value).split(":")[0])
+    assert kept.parent == folder / REFUSED
+    assert kept.read_text().strip()
+    assert "\n" not in str(caught.value)
+    assert not list(folder.glob("*.so"))
+
+
+def test_a_disk_that_fills_up_in_mid_compile_is_one_line(tmp_path: Path, parts: list[str]) -> None:
+    """The real linker's own error: it writes to a device that is always full."""
+    full = tmp_path / "cc"
+    full.write_text(
+        "#!/bin/bash\nlast=; arguments=()\n"
+        'for one in "$@"; do if [ "$last" = -o ] && [[ "$*" == *-shared* ]]; then one=/dev/full; fi; '
+        'arguments+=("$one"); last=$one; done\nexec cc "${arguments[@]}"\n'
+    )
+    full.chmod(0o755)
+    folder = tmp_path / "kernels"
+    with pytest.raises(UserError, match=rf"{folder}: the kernels cannot be compiled there \(No space left on device\)"):
+        KernelLibrary(Toolchain(str(full), native().flags), folder).load(parts)
+    assert not list(folder.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, parts: list[str]) -> None:
