@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Literal
 
 from deeplab.network import CONVOLUTIONS, convolutions
 from evaluation.graph import Graph
+from evaluation.graph.memo import once_a_graph
 
 Stage = Literal["backbone", "aspp", "decoder"]
 STAGES: tuple[Stage, ...] = ("backbone", "aspp", "decoder")
 
 
-@lru_cache(maxsize=16)
+@once_a_graph
 def stages(graph: Graph) -> tuple[Stage, ...]:
     """The stage of each operator.
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
 from deeplab.channels import ELEMENTWISE, PASSES_CHANNELS, channel_numbers
 from deeplab.network import convolutions, is_depthwise, logits, with_tensors
 from evaluation.graph import Graph, Tensor
+from evaluation.graph.memo import once_a_graph
 
 _KNOWN = (*ELEMENTWISE, *PASSES_CHANNELS, "CONV_2D", "DEPTHWISE_CONV_2D", "CONCATENATION", "ARG_MAX")
 """Operators whose input channels can be removed."""
@@ -36,7 +36,7 @@ class ChannelGroup:
     """(convolution, first input channel) for each convolution that reads them."""
 
 
-@lru_cache(maxsize=16)
+@once_a_graph
 def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
     """All prunable groups in network order. The image's and the classes' channels belong to none, nor do those that an
     operator reads through which pruning does not go."""
@@ -75,7 +75,7 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
     )
 
 
-@lru_cache(maxsize=16)
+@once_a_graph
 def channel_owners(graph: Graph) -> dict[str, tuple[tuple[str | None, int], ...]]:
     """By activation, the runs of (group or None, channels) that its channels consist of, in order."""
     numbers = _numbers(graph)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from evaluation.graph import Graph
+from evaluation.graph.memo import once_a_graph
 
 MOVES_VALUES = (
     "AVERAGE_POOL_2D",
@@ -17,7 +16,7 @@ MOVES_VALUES = (
 """Operators that TFLite's quantization specification gives the same scale on both sides."""
 
 
-@lru_cache(maxsize=16)
+@once_a_graph
 def shared_tensors(graph: Graph) -> tuple[tuple[int, ...], ...]:
     """Activations in groups of equal parameters, in the order of their first members; neither the frame nor labels."""
     group_of: dict[int, list[int]] = {}
