@@ -1,4 +1,4 @@
-"""A network that files of format 1 could not describe, from its builder to its C program: two skips, three refinements."""
+"""A network that format 1 could not describe, from its builder to its C program: two skips, three refinements."""
 
 from dataclasses import replace
 
