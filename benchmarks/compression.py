@@ -185,7 +185,7 @@ def compress(row: Row, baseline: Graph, images: Split, rounding: Split | None = 
     from deeplab.quantization import quantize
     from deeplab.quantization.adaround import AdaRoundOptions
     from deeplab.quantization.equalisation import equalize
-    from deeplab.reconstruction import Reconstruction, reconstruct
+    from deeplab.quantization.reconstruction import AdaRound, reconstruct
 
     def batches(split: Split, batch: int, crop: int | None) -> TrainingBatches:
         return TrainingBatches(split, *size, batch=batch, crop=crop, labelled=False, seed=0)
@@ -212,7 +212,7 @@ def compress(row: Row, baseline: Graph, images: Split, rounding: Split | None = 
         network = equalize(network, calibrate(network, seen))
     quantized = quantize(network, calibrate(network, seen), row.bits, row.clipping)
     if row.adaround:
-        learned = Reconstruction(AdaRoundOptions(ROUNDING_STEPS), ROUNDING_WINDOWS)
+        learned = AdaRound(AdaRoundOptions(ROUNDING_STEPS), ROUNDING_WINDOWS)
         quantized = reconstruct(network, quantized, seen if rounding is None else frames(rounding, *size), learned)
     if row.aware_steps:
         from deeplab.quantization_aware import QatOptions, train_qat

@@ -1,6 +1,6 @@
 """The stages of a candidate, each cached.
 
-baseline -> prune + fine-tune -> equalize, calibrate -> quantize, AdaRound, QAT -> score
+baseline -> prune + fine-tune -> equalize, calibrate -> quantize, round -> score
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from deeplab.compression import Compression, compressed_shapes
 from deeplab.datasets import Split
 from deeplab.datasets.part import DatasetPart
 from deeplab.inference import Runner
-from deeplab.network import convolutions, fingerprint
+from deeplab.network import fingerprint
 from deeplab.pruning.channels import prune_channels
-from deeplab.quantization import BitWidths, Clipping, Range, quantize
-from deeplab.quantization.adaround import AdaRoundOptions
+from deeplab.quantization import Clipping, Range, quantize
 from deeplab.quantization.equalisation import equalize
-from deeplab.reconstruction import EXACT_ENOUGH, Reconstruction, reconstruct
 from deeplab.runtime.loaded_program import arena_faults
 from deeplab.runtime.proof import BrokenProgramError
 from deeplab.scoring import score_program
@@ -38,6 +36,7 @@ from sweeps.trial.baseline import baseline_fisher, baseline_inputs
 from sweeps.trial.channel_pruning import channel_pruning_parts, channels_left
 from sweeps.trial.context import Context
 from sweeps.trial.plan_cache import cached_plan
+from sweeps.trial.roundings import rounded
 from sweeps.trial.screening import InterimCheck, interim_checks
 
 
@@ -69,61 +68,18 @@ def shipped_as(network: Graph, tile_count: int, context: Context) -> Shipped:
 
 def compressed(compression: Compression, context: Context) -> Graph:
     """The candidate's network: pruned, fine-tuned, quantized."""
-    network = _pruned(compression, context)
+    network, options = _pruned(compression, context), context.config.quantization
     if compression.is_float:
         return network
     with context.timed("calibrate"):
-        if context.config.quantization.equalize:
+        if options.equalize:
             network = equalize(network, _ranges(network, context))
         ranges = _ranges(network, context)
     bits = context.with_fixed_bits(compression).bits
     assert bits is not None, "a float network has been returned"
     with context.timed("quantize"):
-        return _quantized(network, ranges, bits, context)
-
-
-def _quantized(network: Graph, ranges: dict[str, Range], bits: BitWidths, context: Context) -> Graph:
-    """Round to nearest, then apply AdaRound and quantization-aware training (QAT) as configured."""
-    options = context.config.quantization
-    rounded = quantize(network, ranges, bits, Clipping(options.clipping, options.percentile))
-    widths = {rounded.tensors[operator.inputs[1]].bits for operator in convolutions(rounded)}
-    if options.rounding == "learned" and min(widths) < EXACT_ENOUGH:
-        learned = Reconstruction(AdaRoundOptions(steps=options.rounding_steps), seed=context.config.seed)
-        nearest = rounded
-        rounded = context.cache.cached(
-            "round",
-            {"network": fingerprint(nearest), "float": fingerprint(network), "options": learned,
-             "images": context.fingerprints["calibration"]},
-            lambda: reconstruct(network, nearest, context.calibration_frames, learned),
-            checkpoint_bytes,
-            parse_network,
-        )  # fmt: skip
-    if options.aware_steps:
-        from deeplab.quantization_aware import (  # loads tfmot, which takes seconds
-            QatOptions,
-            train_qat,
-        )
-
-        finetune = context.config.finetune
-        parts = {
-            "network": fingerprint(rounded),
-            "float": fingerprint(network),
-            "teacher": context.fingerprints[NETWORK],
-            "steps": [options.aware_steps, options.aware_learning_rate],
-            "finetune": finetune.model_dump(mode="json"),
-            "images": context.fingerprints[context.learns_from],
-            "seed": context.config.seed,
-        }
-        training = QatOptions(options.aware_steps, options.aware_learning_rate, finetune.loss)
-        start = rounded
-        rounded = context.cache.cached(
-            "aware",
-            parts,
-            lambda: train_qat(network, start, context.batches, training, teacher=context.baseline),
-            checkpoint_bytes,
-            parse_network,
-        )
-    return rounded
+        nearest = quantize(network, ranges, bits, Clipping(options.clipping, options.percentile))
+        return rounded(network, nearest, context)
 
 
 def _pruned(compression: Compression, context: Context) -> Graph:

@@ -13,7 +13,7 @@ from deeplab.inference import Walk, probabilities
 from deeplab.network import convolutions, is_depthwise, is_float, kernel, output, window
 from deeplab.quantization import ActivationQuantization, BitWidths, integer_weights, quantize
 from deeplab.quantization.adaround import AdaRoundOptions, LayerProblem, activated, adaround, response
-from deeplab.reconstruction import Reconstruction, chains, reconstruct
+from deeplab.quantization.reconstruction import AdaRound, chains, reconstruct
 from deeplab.runtime.loaded_program import LoadedProgram
 from evaluation.interpreter import run_whole
 
@@ -144,7 +144,7 @@ def test_windows_are_what_the_convolutions_read(network, images):
 
 def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(network, images, monkeypatch):
     """The inputs worked out along a chain against those sampled from the finished network, on 4-bit activations."""
-    import deeplab.reconstruction as module
+    import deeplab.quantization.reconstruction as module
 
     problems = {}
 
@@ -155,7 +155,7 @@ def test_within_a_chain_each_layer_reads_what_the_rounded_network_gives(network,
     monkeypatch.setattr(module, "adaround", noted)
     integers = quantize(network, calibrate(network, images), BitWidths(4, 4))
     frames = images[:2]
-    finished = reconstruct(network, integers, frames, Reconstruction(AdaRoundOptions(steps=20), windows=50))
+    finished = reconstruct(network, integers, frames, AdaRound(AdaRoundOptions(steps=20), windows=50))
     number, seen = 0, 0
     for seed, chain in enumerate(chains(network)):
         for operator in chain:
@@ -178,7 +178,7 @@ def test_learning_the_rounding_runs_every_layer_once(network, images, monkeypatc
     monkeypatch.setattr(LoadedProgram, "advance", noted)
     integers = quantize(network, calibrate(network, images), BitWidths(4, 8))
     runs.clear()
-    reconstruct(network, integers, images[:2], Reconstruction(AdaRoundOptions(steps=0), windows=20))
+    reconstruct(network, integers, images[:2], AdaRound(AdaRoundOptions(steps=0), windows=20))
     assert set(runs.values()) == {2}, "each call once an image"
     assert len(runs) > 2 * 10
 
@@ -195,7 +195,7 @@ def changed(before, after, part):
 
 def test_a_reconstructed_network_comes_nearer_to_float(network, images):
     integers = quantize(network, calibrate(network, images), BitWidths(3, 8))
-    options = Reconstruction(AdaRoundOptions(steps=200), windows=200)
+    options = AdaRound(AdaRoundOptions(steps=200), windows=200)
     learned = reconstruct(network, integers, images, options)
     for before, after in zip(integers.tensors, learned.tensors, strict=True):
         assert (after.dtype, after.bits) == (before.dtype, before.bits)
@@ -214,7 +214,7 @@ def test_a_reconstructed_network_comes_nearer_to_float(network, images):
 def test_layers_of_eight_bits_keep_their_codes(network, images):
     bits = BitWidths(4, 8, edge_weights=8, depthwise_weights=8)
     nearest = quantize(network, calibrate(network, images), bits)
-    learned = reconstruct(network, nearest, images, Reconstruction(AdaRoundOptions(20)))
+    learned = reconstruct(network, nearest, images, AdaRound(AdaRoundOptions(20)))
     moved = changed(nearest, learned, "kernel")
     assert moved <= {name for name, width in bits.by_kernel(network).items() if width == 4}
     assert len(moved) > 5

@@ -1,5 +1,7 @@
 """Trials of the real thing: the shipped network on a few images, every stage."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import pytest
 from deeplab import finetuning
 from deeplab.checkpoint import save_checkpoint
 from deeplab.compression import Compression
-from deeplab.network import input_size, parameters, structure, weights
+from deeplab.network import fingerprint, input_size, parameters, structure, weights
 from deeplab.pruning.channels import narrowed
 from deeplab.pruning.groups import channel_groups
 from deeplab.quantization import BitWidths
+from deeplab.quantization.aware import QuantizationAwareTraining
 from deeplab.runtime import compilers
 from deeplab.runtime.compilers import compiler
 from deeplab.runtime.kernel_library import kernel_library
@@ -235,8 +238,9 @@ def runs_no_stage_again(monkeypatch):
     def not_again(*args, **kwargs):
         raise AssertionError("a stage ran twice")
 
-    for stage in ("calibrate", "reconstruct", "score_program"):
+    for stage in ("calibrate", "score_program"):
         monkeypatch.setattr(stages, stage, not_again)
+    monkeypatch.setattr("deeplab.quantization.reconstruction.reconstruct", not_again)
     monkeypatch.setattr("deeplab.quantization_aware.training.run_steps", not_again)
 
 
@@ -279,6 +283,48 @@ def test_learned_rounding_and_training_through_it_are_stages_like_any_other(open
     assert any((learned[name] != nearest[name]).any() for name in learned if name.endswith("/kernel"))
     runs_no_stage_again(monkeypatch)
     assert NetworkEvaluator(context).evaluate(Candidate(candidate.compression, 1)).scores.miou == measured.scores.miou
+
+
+def test_a_rounding_method_begins_with_the_result_of_the_one_before(open_tiny, monkeypatch):
+    """And that result is a stage of its own, which is not computed again for other steps of training."""
+    rounding = ("quantization.rounding=learned", "quantization.rounding_steps=20")
+    compression = Compression("channels", 0.0, 3, 8)
+    learned = stages.compressed(compression, open_tiny(*rounding))
+    monkeypatch.setattr("deeplab.quantization.reconstruction.reconstruct", lambda *args: pytest.fail("rounded again"))
+    seen = []
+    train = QuantizationAwareTraining.rounded
+    monkeypatch.setattr(
+        QuantizationAwareTraining, "rounded", lambda self, *given: (seen.append(given[1]), train(self, *given))[1]
+    )
+    trained = [
+        stages.compressed(compression, open_tiny(*rounding, f"quantization.aware_steps={steps}")) for steps in (3, 4)
+    ]
+    assert [fingerprint(integers) for integers in seen] == [fingerprint(learned)] * 2
+    assert len({fingerprint(network) for network in (learned, *trained)}) == 3
+
+
+def test_weights_of_eight_bits_are_rounded_to_the_nearest_whatever_is_asked(open_tiny, monkeypatch):
+    monkeypatch.setattr("deeplab.quantization.reconstruction.reconstruct", lambda *args: pytest.fail("rounded"))
+    compression = Compression("channels", 0.0, 8, 8)
+    networks = [stages.compressed(compression, open_tiny(*more)) for more in ((), ("quantization.rounding=learned",))]
+    assert fingerprint(networks[0]) == fingerprint(networks[1])
+
+
+def test_learned_rounding_needs_no_tensorflow(open_tiny):
+    """Only training does, also by the imports of the modules that know of it."""
+    config = open_tiny("quantization.rounding=learned", "quantization.rounding_steps=7").config
+    program = (
+        "import sys; from deeplab.compression import Compression; from sweeps.config.schema import SweepConfig; "
+        "from sweeps.trial.context import open_context; from sweeps.trial.stages import compressed; "
+        "context = open_context(SweepConfig.model_validate_json(sys.argv[1])); "
+        "graph = compressed(Compression('channels', 0.0, 3, 8), context); "
+        "bits = {tensor.bits for tensor in graph.tensors if tensor.name.endswith('/kernel')}; "
+        "print(bits, 'tensorflow' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program, config.model_dump_json()], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert said.stdout == "{3} False\n", said.stderr
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from deeplab.quantization.integers import (
     with_integers,
 )
 from deeplab.quantization.multipliers import multipliers
+from deeplab.quantization.rounding import Examples, Use
 from deeplab.quantization.types import ActivationQuantization, clamp
 from evaluation.graph import Graph, Operator
 
@@ -34,25 +36,36 @@ _CEILINGS = {"NONE": None, "RELU": np.inf, "RELU6": 6.0}
 
 
 @dataclass(frozen=True)
-class Reconstruction:
-    """Options of AdaRound for a whole network."""
+class AdaRound:
+    """AdaRound as a rounding method."""
 
-    rounding: AdaRoundOptions = field(default_factory=AdaRoundOptions)
+    name: ClassVar[str] = "round"
+    learns_from: ClassVar[Use] = "calibration"
+
+    layers: AdaRoundOptions = field(default_factory=AdaRoundOptions)
+    """Options for each layer."""
     windows: int = 64
     """Windows of each image, at random positions, for each chain."""
     seed: int = 0
 
+    def applies_to(self, integers: Graph) -> bool:
+        kernels = (integers.tensors[operator.inputs[1]] for operator in convolutions(integers))
+        return any(kernel.bits < EXACT_ENOUGH for kernel in kernels)
 
-def reconstruct(network: Graph, integers: Graph, frames: np.ndarray, options: Reconstruction | None = None) -> Graph:
+    def rounded(self, network: Graph, integers: Graph, examples: Examples) -> Graph:
+        return reconstruct(network, integers, examples.calibration_frames, self)
+
+
+def reconstruct(network: Graph, integers: Graph, frames: np.ndarray, options: AdaRound | None = None) -> Graph:
     """Learn the rounding of every weight of fewer than 8 bits by AdaRound, and fit each bias to it.
 
     Args:
         network: in float.
         integers: the same, quantized: its scales and zero points stay, its weights and biases are replaced.
         frames: uint8 (N, height, width, 3) at the network's size; no labels needed, never images that are scored.
-        options: of AdaRound, and the number of windows.
+        options: of the layers, and the number of windows.
     """
-    options = options or Reconstruction()
+    options = options or AdaRound()
     exactly, roughly = Walk(network, frames), Walk(integers, frames)
     rounded = integers
     for number, chain in enumerate(chains(network)):
@@ -67,7 +80,7 @@ def reconstruct(network: Graph, integers: Graph, frames: np.ndarray, options: Re
                 exact, given = exact * inside[..., None], given * inside[..., None]
             problem = _problem(network, integers, operator, exact, given)
             learns = integers.tensors[operator.inputs[1]].bits < EXACT_ENOUGH
-            quantized, fitted = adaround(problem, options.rounding if learns else _NEAREST, seed)
+            quantized, fitted = adaround(problem, options.layers if learns else _NEAREST, seed)
             own = integer_weights(integers, operator)
             integer_bias = quantize_bias(fitted, accumulator_scales(integers, operator), str(own.bias.dtype))
             shaped = quantized.reshape(own.kernel.shape).astype(own.kernel.dtype)
