@@ -14,7 +14,7 @@ from deeplab.network import bias, convolutions, is_depthwise, kernel
 from deeplab.quantization.activations import Clipping, activation_parameters
 from deeplab.quantization.integers import IntegerWeights, integer_graph, quantize_bias, with_integers
 from deeplab.quantization.kernels import along_outputs, quantize_kernel
-from deeplab.quantization.types import BitWidths, Range
+from deeplab.quantization.types import ActivationQuantization, BitWidths, Range
 from evaluation.graph import Graph
 
 
@@ -29,7 +29,14 @@ def quantize(network: Graph, ranges: Mapping[str, Range], bits: BitWidths, clipp
         bits: of weights and activations.
         clipping: rule for the activations' ranges; by the squared error if None.
     """
-    activations = activation_parameters(network, ranges, bits, clipping)
+    return round_to_nearest(network, ranges, activation_parameters(network, ranges, bits, clipping), bits)
+
+
+def round_to_nearest(
+    network: Graph, ranges: Mapping[str, Range], activations: Mapping[int, ActivationQuantization], bits: BitWidths
+) -> Graph:
+    """As `quantize`, with the parameters of the activations (`activation_parameters`), which do not depend on the bits
+    of weights."""
     integers = integer_graph(network, bits)
     means = _channel_means(network, ranges)
     weights = {}

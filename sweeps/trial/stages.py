@@ -20,8 +20,9 @@ from deeplab.datasets.part import DatasetPart
 from deeplab.inference import Runner
 from deeplab.network import fingerprint
 from deeplab.pruning.channels import prune_channels
-from deeplab.quantization import Clipping, Range, quantize
+from deeplab.quantization import ActivationQuantization, BitWidths, Clipping, Range, activation_parameters
 from deeplab.quantization.equalisation import equalize
+from deeplab.quantization.post_training import round_to_nearest
 from deeplab.runtime.loaded_program import arena_faults
 from deeplab.runtime.proof import BrokenProgramError
 from deeplab.scoring import score_program
@@ -38,6 +39,8 @@ from sweeps.trial.context import Context
 from sweeps.trial.plan_cache import cached_plan
 from sweeps.trial.roundings import rounded
 from sweeps.trial.screening import InterimCheck, interim_checks
+
+_Activations = dict[int, ActivationQuantization]
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def compressed(compression: Compression, context: Context) -> Graph:
     bits = context.with_fixed_bits(compression).bits
     assert bits is not None, "a float network has been returned"
     with context.timed("quantize"):
-        nearest = quantize(network, ranges, bits, Clipping(options.clipping, options.percentile))
+        nearest = round_to_nearest(network, ranges, _activations(network, ranges, bits, context), bits)
         return rounded(network, nearest, context)
 
 
@@ -130,6 +133,28 @@ def _ranges(network: Graph, context: Context) -> dict[str, Range]:
         _ranges_bytes,
         _parse_ranges,
     )
+
+
+def _activations(
+    network: Graph, ranges: dict[str, Range], bits: BitWidths, context: Context
+) -> dict[int, ActivationQuantization]:
+    """Parameters of the activations, the same for all bits of weights."""
+    options = context.config.quantization
+    clipping = Clipping(options.clipping, options.percentile)
+    parts = {
+        "network": fingerprint(network),
+        "images": context.fingerprints["calibration"],
+        "bits": bits.by_activation(network),
+        "clipping": clipping,
+    }
+    found: dict[int, ActivationQuantization] = context.cache.cached(
+        "clip",
+        parts,
+        lambda: activation_parameters(network, ranges, bits, clipping),
+        partial(to_json, _Activations),
+        partial(from_json, _Activations),
+    )
+    return found
 
 
 def scores(candidate: Shipped, context: Context, use: str) -> Scores:

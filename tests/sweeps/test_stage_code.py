@@ -146,6 +146,7 @@ REACHED = [
     ("prune", "deeplab/pruning/optimal_brain_surgeon.py"),
     ("prune", "deeplab/pruning/channel_budget.py"),
     ("prune", "evaluation/planner/tiling/row_tiles.py"),  # plans decide which channels go
+    ("clip", "deeplab/quantization/activations.py"),
     ("round", "deeplab/quantization/adaround.py"),
     ("round", "deeplab/quantization/reconstruction.py"),
     ("aware", "deeplab/quantization_aware/training.py"),  # imported within the function
@@ -241,7 +242,7 @@ def distribution(folder: Path, name: str, version: str, *requires: str, top: str
         ("numpy", set(STAGES)),
         ("tensorflow", set(STAGES) - {"plan", "kernels"}),
         ("pillow", set(STAGES) - {"plan", "kernels"}),
-        ("llvmlite", set(STAGES) - {"read", "samples", "labelled", "kernels", "aware"}),  # numba requires it
+        ("llvmlite", set(STAGES) - {"read", "samples", "labelled", "kernels", "aware", "clip"}),  # numba requires it
         ("typst", set()),
     ],
 )
