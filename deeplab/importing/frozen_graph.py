@@ -49,8 +49,12 @@ class FrozenGraph:
                 node.op, node.input[:] = "Identity", node.input[:1]
                 node.attr.clear()
                 node.attr["T"].type = tf.float32.as_datatype_enum
-        constants = [node.attr["value"].tensor.tensor_shape for node in self.nodes.values() if node.op == "Const"]
-        if sum(math.prod(max(axis.size, 0) for axis in shape.dim) for shape in constants) > _MOST_ELEMENTS:
+        constants = [node for node in self.nodes.values() if node.op == "Const"]
+        for node in constants:
+            if node.attr["dtype"].type != node.attr["value"].tensor.dtype:  # TensorFlow would end the process
+                self.refuse(node.name, "a constant of the type that it states")
+        shapes = [node.attr["value"].tensor.tensor_shape for node in constants]
+        if sum(math.prod(max(axis.size, 0) for axis in shape.dim) for shape in shapes) > _MOST_ELEMENTS:
             raise UserError(f"{path}: states more than {_MOST_ELEMENTS:,} weights; the file is damaged")
 
     def refuse(self, name: str, expected: str) -> NoReturn:
