@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from evaluation.graph import Graph
+from evaluation.graph import Graph, Operator
 
 ELEMENTWISE = ("ADD", "SUB", "MUL")
 """Operators of two activations whose channels belong together, one to one."""
@@ -22,30 +24,50 @@ def channel_numbers(graph: Graph, *, through_depthwise: bool) -> dict[int, np.nd
             are removed, and not where they are scaled.
     """
     numbers: dict[int, np.ndarray] = {}
-    count = 0
-
-    def new(channels: int) -> np.ndarray:
-        nonlocal count
-        count += channels
-        return np.arange(count - channels, count)
-
+    same = np.empty(0, np.int64)
+    """By number, the least one that stands for the same channel."""
     for operator in graph.operators:
         (output,) = operator.outputs
         if output in graph.outputs:
             continue
-        channels = graph.tensors[output].shape[-1]
         read = [index for index in operator.inputs if index in numbers]
         passes = operator.kind in PASSES_CHANNELS or (operator.kind == "DEPTHWISE_CONV_2D" and through_depthwise)
-        if operator.kind == "CONCATENATION":
+        if operator.kind == "CONCATENATION" and is_followed(graph, operator):
             numbers[output] = np.concatenate([numbers[index] for index in read])
-        elif operator.kind in ELEMENTWISE and [len(numbers[index]) for index in read] == [channels, channels]:
+        elif operator.kind in ELEMENTWISE and is_followed(graph, operator):
             first, second = (numbers[index] for index in read)
-            same = np.arange(count)
-            same[second] = first
-            numbers = {index: same[own] for index, own in numbers.items()}
-            numbers[output] = same[first]
-        elif passes:
+            for pair in zip(first.tolist(), second.tolist(), strict=True):
+                low, high = sorted(same[list(pair)].tolist())
+                same[same == high] = low
+            numbers[output] = first
+        elif passes and is_followed(graph, operator):
             numbers[output] = numbers[read[0]]
         else:
-            numbers[output] = new(channels)
-    return numbers
+            numbers[output] = np.arange(same.size, same.size + graph.tensors[output].shape[-1])
+            same = np.concatenate([same, numbers[output]])
+    return {index: same[own] for index, own in numbers.items()}
+
+
+def is_followed(graph: Graph, operator: Operator) -> bool:
+    """Whether what an operator does with channels is known here."""
+    channels = [graph.tensors[index].shape[-1:] for index in operator.inputs if not graph.tensors[index].is_constant]
+    written = graph.tensors[operator.outputs[0]].shape
+    if operator.kind == "CONCATENATION":
+        return len(channels) == len(operator.inputs) and operator.attributes["axis"] in (-1, len(written) - 1)
+    if operator.kind in ELEMENTWISE:
+        return channels == [written[-1:], written[-1:]]
+    if operator.kind == "DEPTHWISE_CONV_2D" or operator.kind in PASSES_CHANNELS:
+        return channels == [written[-1:]]
+    return operator.kind in ("CONV_2D", "ARG_MAX")
+
+
+def unfollowed(graph: Graph, numbers: Mapping[int, np.ndarray]) -> set[int]:
+    """Numbers of the channels that other operators read or write: these must stay as they are."""
+    tensors = {
+        index
+        for operator in graph.operators
+        if not is_followed(graph, operator)
+        for index in (*operator.inputs, *operator.outputs)
+        if index in numbers
+    }
+    return {number for index in tensors for number in numbers[index].tolist()}

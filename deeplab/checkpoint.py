@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from deeplab.former_checkpoint import QUANTIZED_HEADER, former_network, former_quantized_network
+from deeplab.former_checkpoint import HEADER, QUANTIZED_HEADER, former_network, former_quantized_network
 from deeplab.graph_header import described, parse_graph
 from deeplab.json_header import parse_header
 from deeplab.npz_file import ArrayFile
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 
-HEADER = "petitlab"
 FORMAT_VERSION = 2
 
 

@@ -13,17 +13,24 @@ import numpy as np
 from deeplab.architectures.builder import GraphBuilder
 from deeplab.architectures.mobilenet_v2 import SkipTap, aspp, classified, decoded, inverted_residual
 from deeplab.json_header import parse_header, refused, short
-from deeplab.network import tensor_indices, weight_shapes, with_weights
+from deeplab.network import convolutions, weight_shapes, with_weights
 from deeplab.npz_file import ArrayFile
 from deeplab.quantization.integers import IntegerWeights, integer_graph, with_integers
 from deeplab.quantization.types import ActivationQuantization, BitWidths
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 
+HEADER = "petitlab"
 QUANTIZED_HEADER = "petitlab-quantized"
+_PARTS = ("kernels", "kernel_scales", "biases")
 MOST_EXTENT = 16_384
 """Bound of input height and width, of widths, rates and dilations."""
 MOST_PARAMETERS = 500_000_000
+_FIELDS = ("input_height", "input_width", "classes", "stem", "blocks", "aspp", "decoder", "resize")
+_BLOCK = ("expand", "project", "stride", "dilation", "residual")
+_ASPP = ("pool", "pointwise", "atrous", "project")
+_BRANCH = ("rate", "width")
+_DECODER = ("skip_block", "skip_tap", "skip", "refine")
 
 
 def former_network(spec: Any, archive: ArrayFile, source: str) -> Graph:
@@ -34,12 +41,7 @@ def former_network(spec: Any, archive: ArrayFile, source: str) -> Graph:
     """
     graph = network_of_spec(spec, source)
     expected = weight_shapes(graph)
-    found = {name: array.shape for name, array in archive.arrays.items() if name != "petitlab"}
-    for name in (*expected, *found):  # before any weight is read
-        if found.get(name) != expected.get(name):
-            has = f"has the shape {found[name]}" if name in found else "is missing"
-            wanted = expected.get(name, "no such weight")
-            raise UserError(f"{source}: damaged checkpoint: {name} {has}, its network has {wanted}; write it again")
+    _check_arrays(archive, expected, source)
     with np.errstate(over="ignore"):  # a float64 beyond float32: users of the weights refuse values that are not finite
         return with_weights(graph, {name: archive.read(name).astype(np.float32) for name in expected})
 
@@ -54,35 +56,57 @@ def former_quantized_network(archive: ArrayFile, source: str) -> Graph:
     try:
         network = network_of_spec(header["spec"], source)
         integers = integer_graph(network, BitWidths(**header["bits"]))
-        indices = tensor_indices(integers)
+        stated = {name: ActivationQuantization(**fields) for name, fields in header["activations"].items()}
         activations = {
-            indices[name]: ActivationQuantization(**fields) for name, fields in header["activations"].items()
+            index: stated.pop(integers.tensors[index].name)
+            for index in (operator.outputs[0] for operator in integers.operators)
+            if index not in integers.outputs
         }
-        names = {name.split(":", 1)[1] for name in archive.arrays if name != QUANTIZED_HEADER}
+        if stated:
+            raise ValueError(f"no activation {short(next(iter(stated)))}")
+        shapes = weight_shapes(network)
+        expected = {}
+        for operator in convolutions(network):
+            name = operator.name
+            expected[f"kernels:{name}"] = shapes[f"{name}/kernel"]
+            expected[f"kernel_scales:{name}"] = expected[f"biases:{name}"] = shapes[f"{name}/bias"]
+        _check_arrays(archive, expected, source)
         weights = {
-            name: IntegerWeights(*(archive.read(f"{part}:{name}") for part in ("kernels", "kernel_scales", "biases")))
-            for name in names
+            operator.name: IntegerWeights(*(archive.read(f"{part}:{operator.name}") for part in _PARTS))
+            for operator in convolutions(network)
         }
         return with_integers(integers, weights, activations)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise UserError(f"{source}: damaged quantized network ({error}); write it again") from None
 
 
+def _check_arrays(archive: ArrayFile, expected: Mapping[str, tuple[int, ...]], source: str) -> None:
+    """Compare shapes with those that the network has, before any array is read."""
+    found = {name: array.shape for name, array in archive.arrays.items() if name not in (HEADER, QUANTIZED_HEADER)}
+    for name in (*expected, *found):
+        if found.get(name) != expected.get(name):
+            has = f"has the shape {found[name]}" if name in found else "is missing"
+            wanted = expected.get(name, "no such weight")
+            raise UserError(
+                f"{source}: damaged checkpoint: {short(name)} {has}, its network has {wanted}; write it again"
+            )
+
+
 def network_of_spec(spec: Any, source: str) -> Graph:
     """The float graph, without weights, that a spec of format 1 describes.
 
     Raises:
-        UserError: naming `source` and the field: missing, of another type, or out of range.
+        UserError: naming `source` and the field: missing, unknown, of another type, or out of range.
     """
-    read = _Spec(spec, "spec", source)
+    read = _Spec(spec, _FIELDS, "spec", source)
     height, width = read.whole("input_height", 16), read.whole("input_width", 16)
     resize = read.word("resize", ("legacy", "align_corners", "half_pixel"))
     net = GraphBuilder("deeplab", height, width)
-    decoder = read.within("decoder") if read.has("decoder") else None
+    decoder = read.within("decoder", _DECODER) if read.has("decoder") else None
     skip_block = decoder.whole("skip_block", 0) if decoder else -1
     tap = decoder.word("skip_tap", ("expand", "depthwise", "project")) if decoder else "project"
     x, skip = net.convolution("stem", net.input, read.whole("stem"), "RELU6", window=3, stride=2), None
-    blocks = read.each("blocks")
+    blocks = read.each("blocks", _BLOCK)
     if not blocks:
         raise refused(source, "spec.blocks", "is 0, expected 1 or more")
     for index, block in enumerate(blocks):
@@ -93,8 +117,8 @@ def network_of_spec(spec: Any, source: str) -> Graph:
         expand, dilation = block.whole("expand", 0), block.whole("dilation")
         x, taps = inverted_residual(net, f"block_{index}", x, expand, project, stride, dilation, residual=residual)
         skip = taps[_tap(tap)] if index == skip_block else skip
-    pyramid = read.within("aspp")
-    atrous = [(branch.whole("rate"), branch.whole("width")) for branch in pyramid.each("atrous")]
+    pyramid = read.within("aspp", _ASPP)
+    atrous = [(branch.whole("rate"), branch.whole("width")) for branch in pyramid.each("atrous", _BRANCH)]
     x = aspp(net, x, pyramid.whole("pool", 0), pyramid.whole("pointwise"), atrous, pyramid.whole("project"), resize)
     if decoder:
         if skip is None:
@@ -115,10 +139,13 @@ def _tap(word: str) -> SkipTap:
 class _Spec:
     """One object of a spec; every field is checked as it is read."""
 
-    def __init__(self, value: Any, name: str, source: str) -> None:
+    def __init__(self, value: Any, fields: tuple[str, ...], name: str, source: str) -> None:
         self._name, self._source = name, source
         if not isinstance(value, dict):
             raise refused(source, name, f"is {short(value)}, expected an object")
+        for key in value:
+            if key not in fields:
+                raise refused(source, f"{name}.{short(key)}", "is unknown")
         self._value = value
 
     def has(self, key: str) -> bool:
@@ -162,11 +189,13 @@ class _Spec:
             self._bounded(f"{key}.{index}", width, 1, MOST_EXTENT)
         return found
 
-    def within(self, key: str) -> _Spec:
-        return _Spec(self._field(key), f"{self._name}.{key}", self._source)
+    def within(self, key: str, fields: tuple[str, ...]) -> _Spec:
+        return _Spec(self._field(key), fields, f"{self._name}.{key}", self._source)
 
-    def each(self, key: str) -> list[_Spec]:
-        return [_Spec(one, f"{self._name}.{key}.{index}", self._source) for index, one in enumerate(self._list(key))]
+    def each(self, key: str, fields: tuple[str, ...]) -> list[_Spec]:
+        return [
+            _Spec(one, fields, f"{self._name}.{key}.{index}", self._source) for index, one in enumerate(self._list(key))
+        ]
 
     def _list(self, key: str) -> list[Any]:
         value = self._field(key)

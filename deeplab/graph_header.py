@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deeplab.graph_attributes import parse_attributes
 from deeplab.json_header import refused, short
 from deeplab.network import check_network
 from deeplab.npz_file import ArrayFile
@@ -20,8 +21,15 @@ from evaluation.graph.shapes import check_shapes
 
 MOST_EXTENT = 16_384
 """Bound of the height, width and channels of an activation."""
-_DTYPES = ("float32", "int8", "uint8", "int16", "int32", "int64")
-_BITS = (2, 3, 4, 5, 6, 8, 16, 32, 64)
+_BITS = {
+    "float32": (32,),
+    "int8": (2, 3, 4, 5, 6, 8),
+    "uint8": (8,),
+    "int16": (16,),
+    "int32": (32,),
+    "int64": (64,),
+}
+"""By type, the bits that its values may have."""
 _UNFIT = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError)
 
 
@@ -80,7 +88,7 @@ def parse_graph(description: Any, archive: ArrayFile, source: str) -> Graph:
         where = f"network.operators.{index}"
         found = _fields(entry, where, source, {"kind": str, "name": str, "attributes": dict})
         inputs, outputs = (_indices(entry, key, where, count, source) for key in ("inputs", "outputs"))
-        attributes = {str(key): _plain(value) for key, value in found["attributes"].items()}
+        attributes = parse_attributes(found["attributes"], found["kind"], f"{where}.attributes", source)
         operators.append(Operator(found["kind"], found["name"], inputs, outputs, attributes))
     ends = (_indices(description, key, "network", count, source) for key in ("inputs", "outputs"))
     graph = Graph(top["name"], tensors, tuple(operators), *ends)
@@ -89,7 +97,7 @@ def parse_graph(description: Any, archive: ArrayFile, source: str) -> Graph:
         check_shapes(graph)
         check_network(graph)
     except _UNFIT as error:
-        raise refused(source, "network", f"does not fit together: {short(str(error))}") from None
+        raise refused(source, "network", f"does not fit together: {short(str(error), 160)}") from None
     return graph
 
 
@@ -98,12 +106,19 @@ def _tensor(entry: Any, index: int, archive: ArrayFile, where: str, source: str)
     shape = tuple(found["shape"])
     if len(shape) > 4 or not all(type(extent) is int and 1 <= extent <= MOST_EXTENT for extent in shape):
         raise refused(source, f"{where}.shape", f"is {short(shape)}, expected up to four sizes of 1 to {MOST_EXTENT}")
-    if found["dtype"] not in _DTYPES:
-        raise refused(source, f"{where}.dtype", f"is {short(found['dtype'])}, expected {', '.join(_DTYPES)}")
-    if found["bits"] not in _BITS:
-        raise refused(source, f"{where}.bits", f"is {found['bits']}, expected {', '.join(map(str, _BITS))}")
+    if found["dtype"] not in _BITS:
+        raise refused(source, f"{where}.dtype", f"is {short(found['dtype'])}, expected {', '.join(_BITS)}")
+    bits, known = found["bits"], _BITS[found["dtype"]]
+    if bits not in known:
+        raise refused(source, f"{where}.bits", f"is {short(bits)}, expected {', '.join(map(str, known))}")
     constant = entry.get("constant", False) is True
     data = _array(archive, f"data{index}", shape, found["dtype"], source) if constant else None
+    if (
+        data is not None
+        and data.dtype == np.int8
+        and not (-(1 << bits - 1) <= data.min() <= data.max() < 1 << bits - 1)
+    ):
+        raise refused(source, f"data{index}", f"holds values of more than {bits} bits")
     quantization = None
     if "axis" in entry:
         axis = entry["axis"]
@@ -115,7 +130,7 @@ def _tensor(entry: Any, index: int, archive: ArrayFile, where: str, source: str)
         if not (np.isfinite(scale).all() and (scale > 0.0).all()):
             raise refused(source, f"scale{index}", "holds a scale that is not finite and above 0")
         quantization = Quantization(scale, _array(archive, f"zero{index}", size, zero_type, source), axis)
-    return Tensor(found["name"], shape, found["dtype"], found["bits"], quantization, constant, data)
+    return Tensor(found["name"], shape, found["dtype"], bits, quantization, constant, data)
 
 
 def _declared(archive: ArrayFile, name: str, source: str) -> np.dtype[Any]:
@@ -153,8 +168,3 @@ def _indices(value: Mapping[str, Any], key: str, where: str, count: int, source:
     if not isinstance(found, list) or not all(type(index) is int and ABSENT <= index < count for index in found):
         raise refused(source, f"{where}.{key}", f"is {short(found)}, expected a list of tensors, 0 to {count - 1}")
     return tuple(found)
-
-
-def _plain(value: Any) -> Any:
-    """Attributes are tuples, which JSON writes as lists."""
-    return tuple(_plain(one) for one in value) if isinstance(value, list) else value

@@ -31,6 +31,6 @@ def refused(source: str, name: str, why: str) -> UserError:
     return UserError(f"{source}: damaged network: {name} {why}; write the file again")
 
 
-def short(value: Any) -> str:
+def short(value: Any, most: int = _SHOWN) -> str:
     text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -4,7 +4,7 @@
   of it: real values in [-1, 1], or integers.
 - One output, the label map: ARG_MAX over the logits, which have the size of the frame.
 - Every operator is named as its output, and every name occurs once.
-- CONV_2D and DEPTHWISE_CONV_2D have constant weights and a bias; depthwise ones have the multiplier 1.
+- CONV_2D and DEPTHWISE_CONV_2D have constant weights and a bias, one group, and depthwise ones the multiplier 1.
 
 A float network becomes an integer one operator by operator: its tensors keep their indices and names.
 """
@@ -111,6 +111,12 @@ def check_network(graph: Graph) -> None:
             len(operator.inputs) == 3 and graph.tensors[index].is_constant for index in operator.inputs[1:]
         ):
             raise ValueError(f"convolution {operator.name!r} has no constant weights and bias")
+        if operator.kind in CONVOLUTIONS:
+            read, written = source(graph, operator).shape[3], output(graph, operator).shape[3]
+            if is_depthwise(operator) and (operator.attributes["depth_multiplier"] != 1 or written != read):
+                raise ValueError(f"depthwise convolution {operator.name!r} has another multiplier than 1")
+            if not is_depthwise(operator) and graph.tensors[operator.inputs[1]].shape[3] != read:
+                raise ValueError(f"convolution {operator.name!r} has more than one group")
     if not convolutions(graph):
         raise ValueError("no convolution")
 

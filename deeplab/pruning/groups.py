@@ -14,12 +14,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from deeplab.channels import ELEMENTWISE, PASSES_CHANNELS, channel_numbers
+from deeplab.channels import channel_numbers, unfollowed
 from deeplab.network import convolutions, is_depthwise, logits, with_tensors
 from evaluation.graph import Graph, Tensor
-
-_KNOWN = (*ELEMENTWISE, *PASSES_CHANNELS, "CONV_2D", "DEPTHWISE_CONV_2D", "CONCATENATION", "ARG_MAX")
-"""Operators whose input channels can be removed."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +36,16 @@ class ChannelGroup:
 @lru_cache(maxsize=16)
 def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
     """All prunable groups in network order. The image's and the classes' channels belong to none, nor do those that an
-    operator reads through which pruning does not go."""
+    operator reads through which pruning does not go, nor those of convolutions that share some channels and not all."""
     numbers = _numbers(graph)
     fixed = _fixed(graph, numbers)
     members: dict[bytes, list[str]] = {}
     found: dict[bytes, np.ndarray] = {}
-    taken: set[int] = set()
     for operator in convolutions(graph):
         own = numbers[operator.outputs[0]]
-        if is_depthwise(operator) or fixed & set(own.tolist()):
-            continue
-        if (key := own.tobytes()) not in found and not taken & set(own.tolist()):
-            found[key] = own
-            taken |= set(own.tolist())
-        members.setdefault(key, []).append(operator.name)
+        if not is_depthwise(operator) and fixed.isdisjoint(own.tolist()):
+            found[own.tobytes()] = own
+            members.setdefault(own.tobytes(), []).append(operator.name)
     return tuple(
         ChannelGroup(
             name=members[key][0],
@@ -143,11 +136,18 @@ def _group_numbers(graph: Graph) -> dict[str, np.ndarray]:
 
 def _fixed(graph: Graph, numbers: Mapping[int, np.ndarray]) -> set[int]:
     """Numbers of channels that may not be removed."""
-    tensors = {logits(graph)}
-    for operator in graph.operators:
-        if operator.kind not in _KNOWN:
-            tensors |= {index for index in (*operator.inputs, *operator.outputs) if index in numbers}
-    return {number for index in tensors for number in numbers[index].tolist()}
+    fixed = unfollowed(graph, numbers) | set(numbers[logits(graph)].tolist())
+    written_as: dict[int, bytes] = {}
+    for operator in convolutions(graph):
+        own = numbers[operator.outputs[0]]
+        if is_depthwise(operator):
+            continue
+        members = own.tolist()
+        others = [number for number in members if written_as.setdefault(number, own.tobytes()) != own.tobytes()]
+        if others or len(set(members)) < len(members):
+            keys = {written_as[number] for number in members}
+            fixed |= {number for number, key in written_as.items() if key in keys}
+    return fixed
 
 
 def _runs(numbers: np.ndarray, own: np.ndarray) -> list[int]:

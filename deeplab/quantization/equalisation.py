@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deeplab.channels import channel_numbers
+from deeplab.channels import channel_numbers, unfollowed
 from deeplab.network import INPUT, bias, convolutions, is_depthwise, kernel, logits, with_weights
 from deeplab.quantization.types import Range
 from evaluation.graph import Graph
@@ -43,7 +43,7 @@ def _factors(network: Graph, ranges: Mapping[str, Range], channels: Mapping[int,
     count = 1 + max(int(numbers.max()) for numbers in channels.values())
     reach, demand, clamped = np.zeros(count), np.zeros(count), np.zeros(count, bool)
     last = logits(network)
-    fixed = [channels[last]]
+    fixed = [channels[last], np.array(sorted(unfollowed(network, channels)), np.int64)]
     for operator in network.operators:
         if operator.outputs[0] not in channels:
             continue
@@ -51,7 +51,7 @@ def _factors(network: Graph, ranges: Mapping[str, Range], channels: Mapping[int,
         if operator.name in ranges and operator.name != INPUT:
             seen = ranges[operator.name]
             np.maximum.at(reach, own, np.maximum(-seen.channel_low, seen.channel_high))
-        if operator.name == INPUT:
+        if operator.kind == "MUL":
             fixed.append(own)
         clamped[own] |= operator.attributes.get("activation") == "RELU6"
         if operator.kind == "CONV_2D":
