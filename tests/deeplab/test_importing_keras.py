@@ -9,16 +9,19 @@ import h5py
 import numpy as np
 import pytest
 
-from deeplab.checkpoint import Checkpoint
+from deeplab.architectures import mobilenet_v2_deeplab
+from deeplab.architectures.mobilenet_v2 import backbone_widths
 from deeplab.datasets import open_dataset
 from deeplab.importing import Backbone, load_network, load_start
 from deeplab.model import build
-from deeplab.spec import mobilenet_v2_deeplab
+from deeplab.network import classes, convolutions, input_size, weight_shapes, weights
 from deeplab.tensorflow import keras
 from deeplab.training.config import OptimiserConfig, TrainConfig
 from deeplab.training.loop import starting_network
 from deeplab.training.trainer import Trainer
 from evaluation.errors import UserError
+from evaluation.graph import Graph
+from tests.deeplab.graph_comparison import described
 
 SIZE = (48, 40)  # 40 becomes 5, so that both paddings of a stride occur: (0, 1) for even sizes, (1, 1) for odd ones
 FILES = ("whole.h5", "weights.h5", "whole.keras", "k2.weights.h5", "nested.h5", "nested.keras")
@@ -63,7 +66,7 @@ def backbone(files: Path) -> Backbone:
 
 
 def assert_same(one: Backbone, other: Backbone) -> None:
-    assert (one.stem, one.widths) == (other.stem, other.widths)
+    assert one.widths == other.widths
     assert set(one.weights) == set(other.weights)
     for name, array in one.weights.items():
         np.testing.assert_array_equal(array, other.weights[name])
@@ -71,10 +74,11 @@ def assert_same(one: Backbone, other: Backbone) -> None:
 
 def test_features_are_the_same(keras_2, backbone: Backbone) -> None:
     """At the classifier's strides, after the last inverted residual: DeepLab drops the convolution after it."""
+    head = {"classes": 2, "output_stride": 32, "aspp_width": 8, "decoder": False}
     size = {"input_height": SIZE[0], "input_width": SIZE[1]}
-    spec = backbone.put_into(mobilenet_v2_deeplab(**size, classes=2, output_stride=32, aspp_width=8, decoder=False))
-    assert spec.blocks == mobilenet_v2_deeplab(**size, classes=2, output_stride=32, width_multiplier=0.35).blocks
-    model = build(spec)
+    graph = mobilenet_v2_deeplab(**size, **head, backbone=backbone.widths)
+    assert described(graph) == described(mobilenet_v2_deeplab(**size, **head, width_multiplier=0.35))
+    model = build(graph)
     for name in {name.rsplit("/", 1)[0] for name in backbone.weights}:
         model.get_layer(name).set_weights([backbone.weights[f"{name}/{part}"] for part in ("kernel", "bias")])
     images = np.random.default_rng(0).uniform(-1, 1, (2, *SIZE, 3)).astype(np.float32)
@@ -197,19 +201,31 @@ def config(tmp_path: Path, **network: object) -> TrainConfig:
     })  # fmt: skip
 
 
+def dilations(network: Graph) -> dict[str, int]:
+    return {operator.name: operator.attributes["dilation"][0] for operator in convolutions(network)}
+
+
 def test_a_training_begins_with_the_backbone_and_a_new_head(files: Path, backbone: Backbone, tmp_path: Path) -> None:
     head = {"aspp_width": 8, "skip_width": 4, "decoder_width": 8, "output_stride": 8, "atrous_rates": [2]}
     settings = config(tmp_path, start=files / "weights.h5", **head)
-    spec, weights = starting_network(settings, open_dataset("streets", **settings.data.options))
-    assert (spec.input_height, spec.input_width, spec.classes) == (32, 48, 11)
-    assert [branch.rate for branch in spec.aspp.atrous] == [2]
-    assert spec.blocks[16].dilation == 4
+    network, start = starting_network(settings, open_dataset("streets", **settings.data.options))
+    assert (input_size(network), classes(network)) == ((32, 48), 11)
+    assert dilations(network)["aspp/atrous_0/depthwise"] == 2
+    assert dilations(network)["block_16/depthwise"] == 4
     options = OptimiserConfig(steps=1)
-    checkpoint = Trainer(spec, (32, 48), options, np.ones(11, np.float32), weights).checkpoint({})
-    assert isinstance(checkpoint, Checkpoint)
+    trained = weights(Trainer(network, (32, 48), options, np.ones(11, np.float32), start).network())
     for name, array in backbone.weights.items():
-        np.testing.assert_array_equal(checkpoint.weights[name], array)
-    assert checkpoint.weights["aspp/pointwise/kernel"].std() > 0
+        np.testing.assert_array_equal(trained[name], array)
+    assert trained["aspp/pointwise/kernel"].std() > 0
+
+
+def test_a_block_that_strode_in_the_classifier_has_no_sum_where_it_is_dilated(backbone: Backbone) -> None:
+    """At a multiplier of 0.1 its channels are those of the block before it: a network of its own has a sum there."""
+    size = {"input_height": 32, "input_width": 32, "classes": 2, "output_stride": 8, "width_multiplier": 0.1}
+    own = mobilenet_v2_deeplab(**size)
+    after = mobilenet_v2_deeplab(**size, backbone=backbone_widths(0.1))
+    names = [{operator.name for operator in graph.operators if operator.kind == "ADD"} for graph in (own, after)]
+    assert names[0] - names[1] == {"block_6/add", "block_13/add"}
 
 
 @pytest.mark.parametrize(
@@ -234,9 +250,10 @@ def test_keys_of_a_head_beside_a_whole_network_are_refused(tmp_path: Path) -> No
     settings = config(tmp_path, start=path, output_stride=8, aspp_width=16)
     with pytest.raises(UserError, match=r"network\.aspp_width: .*model\.ckpt is a whole network"):
         starting_network(settings, dataset)
-    spec, weights = starting_network(config(tmp_path, start=path, output_stride=8), dataset)
-    assert (spec.input_height, spec.blocks[16].dilation, spec.classes) == (32, 4, 11)
-    assert not any(name.startswith("logits/") for name in weights)
+    network, start = starting_network(config(tmp_path, start=path, output_stride=8), dataset)
+    assert (input_size(network), classes(network)) == ((32, 48), 11)
+    assert dilations(network)["block_16/depthwise"] == 4
+    assert start.keys() == {name for name in weight_shapes(network) if not name.startswith("logits/")}
 
 
 def test_sizes_and_places_of_weights_are_judged_before_they_are_read(files: Path, tmp_path: Path) -> None:

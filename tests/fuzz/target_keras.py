@@ -11,23 +11,28 @@ import h5py
 import numpy as np
 from hypothesis import strategies as st
 
+from deeplab.architectures.mobilenet_v2 import backbone_widths
 from deeplab.importing import load_start
-from deeplab.importing.backbone import BLOCKS, backbone_layers
+from deeplab.importing.backbone import backbone_graph
 from deeplab.importing.keras_backbone import keras_names
+from deeplab.network import is_depthwise, weight_shapes
 from tests.fuzz.harness import FuzzTarget, edited
 
 
 @cache
 def h5() -> bytes:
-    widths = tuple((2 if block.expand else 0, 1) for block in BLOCKS)
+    graph, own = backbone_graph((1, tuple((2 if expand else 0, 1) for expand, _ in backbone_widths()[1])))
+    shapes = weight_shapes(graph)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        for layer, shape in backbone_layers(1, widths).items():
-            convolution, normalised = keras_names(layer.name)
-            kernel = "depthwise_kernel" if layer.kind == "depthwise" else "kernel"
-            file[f"model_weights/{convolution}/{convolution}/{kernel}:0"] = np.ones(shape, np.float32)
+        for operator in own:
+            convolution, normalised = keras_names(operator.name)
+            kernel = "depthwise_kernel" if is_depthwise(operator) else "kernel"
+            values = np.ones(shapes[f"{operator.name}/kernel"], np.float32)
+            file[f"model_weights/{convolution}/{convolution}/{kernel}:0"] = values
             for part in ("gamma", "beta", "moving_mean", "moving_variance"):
-                file[f"model_weights/{normalised}/{normalised}/{part}:0"] = np.ones(layer.channels, np.float32)
+                values = np.ones(shapes[f"{operator.name}/bias"], np.float32)
+                file[f"model_weights/{normalised}/{normalised}/{part}:0"] = values
     return buffer.getvalue()
 
 
