@@ -1,4 +1,4 @@
-"""A lowered network for other runtimes: values that the `.tflite` format cannot hold are converted, or refused.
+"""A network for other runtimes: values that the `.tflite` format cannot hold are converted, or refused.
 
 The camera's frame goes in as uint8 and labels come out as int32, the narrowest type that ARG_MAX gives. A float network
 takes its images as float32 in [-1, 1] instead, since its zero is between two values of a uint8 frame. With 16-bit
@@ -18,7 +18,7 @@ CARRIED_ACTIVATION_BITS = (8, 16, 32)
 
 
 def to_tflite(graph: Graph) -> bytes:
-    """The lowered network as a `.tflite` file, which computes the same labels.
+    """A network, float or integer, as a `.tflite` file, which computes the same labels.
 
     Raises:
         UserError: the format cannot carry it: activations of fewer than 8 bits, or 16-bit weights.

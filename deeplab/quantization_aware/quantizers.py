@@ -1,8 +1,9 @@
 """tfmot quantizers and quantize configurations with this project's quantization parameters.
 
-tfmot's own n-bit scheme has the parameters that TFLite's converter knows. Ours are those of `QuantizedNetwork`: one
-symmetric scale per output channel for weights, one scale and zero point for all tensors that must share them. A scale
-starts where post-training quantization left it and is learned: scale = start * exp(factor * t), the zero point stays.
+tfmot's own n-bit scheme has the parameters that TFLite's converter knows. Ours are those of an integer network here:
+one symmetric scale per output channel for weights, one scale and zero point for all tensors that must share them. A
+scale starts where post-training quantization left it and is learned: scale = start * exp(factor * t), the zero point
+stays.
 
 Trained variables are counted in steps of these scales, weights and biases too: folded kernels differ by orders of
 magnitude, and one learning rate for real values would move some of them by many steps before others move by one. A

@@ -1,7 +1,7 @@
 """The network as the planner, the interpreter and the C emitter see it: tensors and operators, nothing else.
 
-Operator kinds and attribute names are those of the TFLite schema (`schema.fbs`), so that a graph read from a file
-and a graph lowered from a `NetworkSpec` are the same thing. Activations are NHWC with N = 1.
+Operator kinds and attribute names are those of the TFLite schema (`schema.fbs`), so that a graph read from a file and
+one built or quantized here are the same thing. Activations are NHWC with N = 1.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ class NetworkConfig(StrictModel):
 
     source: str = "streets"
     """`streets` (shipped with the package), or the path of a whole network, relative to the YAML file: a checkpoint
-    (.npz), a TFLite file (.tflite), or of `tensorflow/models`' DeepLab a frozen graph (.pb) or a checkpoint
+    (.npz), a TFLite file (.tflite), a frozen graph (.pb), or a checkpoint of `tensorflow/models`' DeepLab
     (model.ckpt)."""
     input_size: tuple[Side, Side] | None = None
     """Input height and width of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for images of any

@@ -72,19 +72,26 @@ def test_a_network_with_other_classes_than_the_images_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("command", [launch, sensitivity])
-@pytest.mark.parametrize("key", ["decoder_weight_bits", "decoder_activation_bits"])
-def test_bits_of_a_decoder_that_is_not_there_are_refused(tmp_path, monkeypatch, capsys, command, key):
-    path = tmp_path / "v3.npz"
-    save_checkpoint(random_network(tiny_network(decoder=False, classes=11)), path)
+@pytest.mark.parametrize(
+    ("key", "without", "stage"),
+    [
+        ("decoder_weight_bits", {"decoder": False}, "decoder"),
+        ("decoder_activation_bits", {"decoder": False}, "decoder"),
+        ("aspp_weight_bits", {"pool": 0, "atrous": ()}, "ASPP"),
+    ],
+)
+def test_bits_of_a_stage_that_is_not_there_are_refused(tmp_path, monkeypatch, capsys, command, key, without, stage):
+    path = tmp_path / "net.npz"
+    save_checkpoint(random_network(tiny_network(classes=11, **without)), path)
     arguments = [str(REPOSITORY / "pareto.yaml"), "-o", f"network.source={path}", "-o", f"space.{key}=[4, 8]"]
     monkeypatch.setattr(sys, "argv", ["command", *arguments, "-o", f"out={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == 2
-    said = f"error: space.{key}: the network {path} has no decoder; remove the key\n"
+    said = f"error: space.{key}: the network {path} has no {stage}; remove the key\n"
     assert capsys.readouterr().err == said
-    stages = ["space.aspp_weight_bits=[4, 8]", "space.aspp_activation_bits=[4, 8]"]
-    _check(f"network.source={path}", "space.sparsity=[0.0, 0.25]", *stages)
+    aspp = ["space.aspp_weight_bits=[4, 8]", "space.aspp_activation_bits=[4, 8]"]
+    _check(f"network.source={path}", "space.sparsity=[0.0, 0.25]", *(aspp if stage == "decoder" else []))
 
 
 def test_a_truncated_network_is_refused_by_name(shared, tmp_path):
