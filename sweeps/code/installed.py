@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import Distribution, distributions
+from pathlib import Path
 
 from sweeps.code.source_facts import OURS
 
 _NAME = re.compile(r"[\w.-]+")
+_VENDORED = "_vendor"
 
 
 class Installed:
@@ -47,7 +50,9 @@ class Installed:
     @cached_property
     def _by_name(self) -> Mapping[str, _Metadata]:
         """Metadata by normalised name, of the first distribution on the path."""
-        every = distributions() if self._path is None else distributions(path=self._path)
+        # setuptools puts copies of its own on the path when it is imported: a version must not depend on that.
+        path = [entry for entry in sys.path if Path(entry).name != _VENDORED] if self._path is None else self._path
+        every = distributions(path=path)
         found: dict[str, _Metadata] = {}
         for distribution in every:
             if (metadata := _metadata(distribution)) is not None:

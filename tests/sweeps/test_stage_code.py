@@ -272,6 +272,16 @@ def test_versions_are_those_of_what_is_imported_and_what_it_requires(tmp_path: P
     }
 
 
+def test_copies_that_a_package_brings_for_itself_are_no_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """setuptools puts such a folder on the path of every process that imports it, as tfmot does."""
+    before = Installed().versions(["yaml", "numpy"])
+    distribution(tmp_path / "_vendor", "copy-of-yaml", "1.0", top="yaml")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "_vendor"), *sys.path])
+    assert Installed().versions(["yaml", "numpy"]) == before
+
+
 def test_every_process_finds_the_same_digests_wherever_the_packages_are(code: Code) -> None:
     program = (
         "import json, sys; from pathlib import Path; from sweeps.code.stage_code import running; "
