@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
-from deeplab.architectures.builder import GraphBuilder
+from deeplab.architectures.builder import GraphBuilder, ResizeConvention
 from deeplab.importing.operator_order import depth_first
 from deeplab.network import CONVOLUTIONS, FRAME, INPUT, LABELS
 from evaluation.errors import UserError
@@ -22,6 +22,12 @@ from evaluation.graph import ABSENT, Graph, Operator, Tensor
 _PASSED_OVER = ("QUANTIZE", "DEQUANTIZE")
 _INPUT_TOLERANCE = 0.02
 _ACTIVATIONS = ("NONE", "RELU", "RELU6")
+_CONVENTIONS: dict[tuple[bool, bool], ResizeConvention] = {
+    (False, False): "legacy",
+    (True, False): "align_corners",
+    (False, True): "half_pixel",
+}
+"""By align_corners and half_pixel_centers of a RESIZE_BILINEAR."""
 
 
 def float_network(graph: Graph, source: str) -> Graph:
@@ -170,14 +176,17 @@ class _Import:
         bias = real(self._graph.tensors[operator.inputs[2]]) if has_bias else np.zeros(channels, np.float32)
         if values.shape[1:3] == (1, 1):
             attributes = {**attributes, "padding": "SAME", "dilation": (1, 1)}
+        stride, dilation = attributes["stride"], attributes["dilation"]
+        if len(set(stride)) > 1 or len(set(dilation)) > 1 or (max(stride) > 1 and max(dilation) > 1):
+            self._refuse(index, "equal strides and dilations in both directions, and one of them 1")
         return self._net.weighted(
             operator.kind,
             self._name(operator),
             self._values[operator.inputs[0]],
             values,
             bias.reshape(channels),
-            stride=attributes["stride"],
-            dilation=attributes["dilation"],
+            stride=stride,
+            dilation=dilation,
             padding=attributes["padding"],
             activation=self._activation_of(index, operator),
         )
@@ -212,13 +221,11 @@ class _Import:
 
     def _resize(self, index: int, operator: Operator) -> int:
         _, height, width, _ = self._graph.tensors[operator.outputs[0]].shape
-        convention: Any = "legacy"
-        if operator.attributes["align_corners"]:
-            convention = "align_corners"
-        elif operator.attributes["half_pixel_centers"]:
-            convention = "half_pixel"
+        flags = operator.attributes["align_corners"], operator.attributes["half_pixel_centers"]
+        if flags not in _CONVENTIONS:
+            self._refuse(index, "align_corners or half_pixel_centers, not both")
         given = self._values[operator.inputs[0]]
-        return self._net.resize(self._name(operator), given, (height, width), convention)
+        return self._net.resize(self._name(operator), given, (height, width), _CONVENTIONS[flags])
 
 
 def real_range(tensor: Tensor) -> tuple[float, float] | None:

@@ -193,6 +193,15 @@ def with_logits_of_another_size() -> Graph:
         (lambda: edited("block_2/add", "MUL"), "(MUL 'block_2/add') does not fit, expected one of CONV_2D, "),
         (lambda: edited("block_2/add", activation="RELU"), "expected a sum without an activation function"),
         (lambda: edited("block_1/depthwise", depth_multiplier=2), "expected depth multiplier 1, not 2"),
+        (
+            lambda: edited("stem", dilation=(2, 2)),
+            "expected equal strides and dilations in both directions, and one of",
+        ),
+        (lambda: edited("stem", stride=(2, 1)), "expected equal strides and dilations in both directions, and one of"),
+        (
+            lambda: edited("decoder/resize", align_corners=True, half_pixel_centers=True),
+            "(RESIZE_BILINEAR 'decoder/resize') does not fit, expected align_corners or half_pixel_centers, not both",
+        ),
         (lambda: edited("aspp/pool", activation="RELU"), "expected an average over all of the image"),
         (lambda: edited("aspp/pool", filter=(2, 2)), "expected an average over all of the image"),
         (lambda: edited("aspp/concat", axis=2), "expected a concatenation of activations over channels"),

@@ -263,6 +263,10 @@ def test_full_kernels_in_the_aspp_are_imported_from_a_graph(tmp_path: Path) -> N
         ),
         (rewire("MobilenetV2/expanded_conv_5/add", 1, "image_pooling/Relu"), ("in a cycle",)),
         (set_offset, ("node Cast (Cast) does not fit, expected images scaled to [-1, 1]",)),
+        (
+            set_attribute("MobilenetV2/Conv/weights", "dtype", "type", 3),
+            ("node MobilenetV2/Conv/weights (Const)", "expected a constant of the type that it states"),
+        ),
         (rewire("MobilenetV2/Conv/Conv2D", 0, "gone"), ("node gone is missing",)),
         (rewire("concat", 1, "decoder/concat"), ("in a cycle",)),
         (
@@ -275,7 +279,7 @@ def test_full_kernels_in_the_aspp_are_imported_from_a_graph(tmp_path: Path) -> N
         ),
         (set_kind("ArgMax", "ArgMin"), ("(ARG_MIN 'SemanticPredictions') does not fit",)),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_graph_that_no_network_can_compute_is_refused_by_its_node(
     v3_plus: SlimNetwork, tmp_path: Path, edit, words: tuple[str, ...]
