@@ -18,7 +18,8 @@ from tests.sweeps.own_network import own_network, with_random_weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = Candidate(Compression("channels", 0.25, 4, 8, decoder_weight_bits=8), 4)
-FEW = ["data.search=search[:4]", "data.heldout=heldout[:4]", "data.train=train[:8]", "finetune.steps=2"]
+FEW = ["data.search=search[:4]", "data.heldout=heldout[:4]", "data.train=train[:8]"]
+UNTRAINED = ["finetune.steps=0", "channels.criterion=l1", "channels.allotment=uniform"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,9 @@ def test_its_decoder_has_two_skips_and_three_refine_stages():
 
 @pytest.mark.skipif(compiler() is None, reason="there is no C compiler")
 def test_it_is_pruned_quantized_planned_scored_and_run_in_its_arena(source, stage_cache, tmp_path):
-    context = open_context(load_config(REPOSITORY / "pareto.yaml", [stage_cache, f"out={tmp_path}", source, *FEW]))
+    context = open_context(
+        load_config(REPOSITORY / "pareto.yaml", [stage_cache, f"out={tmp_path}", source, *FEW, *UNTRAINED])
+    )
     evaluator = NetworkEvaluator(context)
     before, after = evaluator.evaluate(BASELINE), evaluator.evaluate(SMALL)
     assert after.memory == type(after.memory).of_plan(evaluator.plan_candidate(SMALL))
@@ -54,7 +57,7 @@ def test_it_is_pruned_quantized_planned_scored_and_run_in_its_arena(source, stag
 
 @pytest.mark.slow
 def test_a_sweep_over_it_ends_in_a_program_that_keeps_its_promise(source, tmp_path):
-    overrides = [source, "study=own", "search.trials=4", "report.overlays=1", *FEW]
+    overrides = [source, "study=own", "search.trials=4", "report.overlays=1", "finetune.steps=2", *FEW]
     chosen = [argument for override in overrides for argument in ("-o", override)]
     launch = [sys.executable, "-m", "sweeps.launch", str(REPOSITORY / "pareto.yaml"), *chosen]
     subprocess.run(launch, cwd=tmp_path, check=True, capture_output=True)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from deeplab.compression import Compression
-from deeplab.quantization import STAGES
+from deeplab.stages import STAGES
 from sweeps.config.space import BASELINE, Candidate, Space
 
 SPACE = Space(("channels", "magnitude"), (0.5, 0.0), (32, 8, 4), (8, 16, 32), (4, 1))

@@ -286,7 +286,7 @@ def test_learned_rounding_and_training_through_it_are_stages_like_any_other(open
 
 
 def test_a_rounding_method_begins_with_the_result_of_the_one_before(open_tiny, monkeypatch):
-    """And that result is a stage of its own, which is not computed again for other steps of training."""
+    """And that result is a stage of its own, which is not computed again for a training behind it."""
     rounding = ("quantization.rounding=learned", "quantization.rounding_steps=20")
     compression = Compression("channels", 0.0, 3, 8)
     learned = stages.compressed(compression, open_tiny(*rounding))
@@ -296,11 +296,9 @@ def test_a_rounding_method_begins_with_the_result_of_the_one_before(open_tiny, m
     monkeypatch.setattr(
         QuantizationAwareTraining, "rounded", lambda self, *given: (seen.append(given[1]), train(self, *given))[1]
     )
-    trained = [
-        stages.compressed(compression, open_tiny(*rounding, f"quantization.aware_steps={steps}")) for steps in (3, 4)
-    ]
-    assert [fingerprint(integers) for integers in seen] == [fingerprint(learned)] * 2
-    assert len({fingerprint(network) for network in (learned, *trained)}) == 3
+    trained = stages.compressed(compression, open_tiny(*rounding, "quantization.aware_steps=2"))
+    assert [fingerprint(integers) for integers in seen] == [fingerprint(learned)]
+    assert fingerprint(trained) != fingerprint(learned)
 
 
 def test_weights_of_eight_bits_are_rounded_to_the_nearest_whatever_is_asked(open_tiny, monkeypatch):
