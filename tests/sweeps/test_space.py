@@ -73,13 +73,12 @@ def test_stages_multiply_the_space_and_no_network_is_in_it_twice() -> None:
     # 2 weights x (6, 8 bits x 2 of the decoder, or 16) x 2 of the ASPP x 2 tiles, and float in 1 and 2 tiles
     candidates = STAGED.candidates()
     assert len(candidates) == len(set(candidates)) == 2 * (2 * 2 + 1) * 2 * 2 + 2
-    layers = ("stem", "block_0/project", "aspp/project", "decoder/skip", "logits")
 
     def every_width(candidate: Candidate) -> tuple[object, ...]:
         bits = candidate.compression.bits
         if bits is None:
             return ("float", candidate.tile_count)
-        weights = tuple(bits.weights_of(layer) for layer in layers)
+        weights = tuple(bits.weights_of(stage) for stage in STAGES)
         return (*weights, *(bits.activations_of(stage) for stage in STAGES), candidate.tile_count)
 
     assert len({every_width(candidate) for candidate in candidates}) == len(candidates)
