@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from deeplab.checkpoint import parse_header
 from deeplab.npz_file import ArrayFile
 from evaluation.errors import UserError
 
@@ -52,7 +51,7 @@ def load_state(path: Path) -> TrainingState:
         archive = ArrayFile(path.read_bytes(), str(path), "the state of a training")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected the state of a training") from None
-    header = parse_header(archive.text(_HEADER), str(path))
+    header = archive.description(_HEADER)
     arrays = tuple(archive.read(name) for name in sorted(archive.arrays) if name != _HEADER)
     try:
         return TrainingState(**{**header, "curve": tuple(header["curve"])}, arrays=arrays)
