@@ -83,11 +83,19 @@ def parse_network(content: bytes) -> Graph:
 
 def save_checkpoint(network: Graph, path: Path, notes: Mapping[str, Any] | None = None, dtype: str = "float32") -> None:
     """Write one `.npz`, atomically."""
+    content = checkpoint_bytes(network, notes, dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file: a kill leaves the old one or the new one, never half of one."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(checkpoint_bytes(network, notes, dtype))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

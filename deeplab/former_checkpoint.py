@@ -13,17 +13,7 @@ from pydantic import Field
 
 from deeplab.architectures.builder import GraphBuilder, ResizeConvention
 from deeplab.architectures.mobilenet_v2 import SkipTap, aspp, classified, decoded, inverted_residual
-from deeplab.graph_description import (
-    MOST_EXTENT,
-    Description,
-    Size,
-    Whole,
-    check_values,
-    read_array,
-    refused,
-    short,
-    validated,
-)  # fmt: skip
+from deeplab.graph_description import Description, Size, Whole, check_values, read_array, refused, short, validated
 from deeplab.network import convolutions, output, parameters, weight_shapes, with_weights
 from deeplab.npz_file import HEADER, QUANTIZED_HEADER, ArrayFile
 from deeplab.quantization.integers import IntegerWeights, integer_graph, with_integers
@@ -33,7 +23,7 @@ from evaluation.graph import Graph
 
 MOST_PARAMETERS = 500_000_000
 _PARTS = ("kernels", "kernel_scales", "biases")
-_FrameSize = Annotated[int, Field(ge=16, le=MOST_EXTENT)]
+_FrameSize = Annotated[Size, Field(ge=16)]
 _Bits = Literal[2, 3, 4, 5, 6, 8, 16]
 
 

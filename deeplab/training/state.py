@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deeplab.checkpoint import write_atomically
 from deeplab.npz_file import ArrayFile
 from evaluation.errors import UserError
 
@@ -57,16 +56,3 @@ def load_state(path: Path) -> TrainingState:
         return TrainingState(**{**header, "curve": tuple(header["curve"])}, arrays=arrays)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: not the state of a training ({error}); start again in another folder") from None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
