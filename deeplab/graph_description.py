@@ -8,15 +8,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deeplab.network import check_network
+from deeplab.network import MOST_EXTENT, check_network
 from deeplab.npz_file import ArrayFile
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Quantization, Tensor
 from evaluation.graph.executable import check_order
 from evaluation.graph.shapes import check_shapes
 
-MOST_EXTENT = 16_384
-"""Bound of the height, width and channels of an activation, and of strides, dilations and windows."""
 _BITS = {
     "float32": (32,), "int8": (2, 3, 4, 5, 6, 8), "uint8": (8,), "int16": (16,), "int32": (32,), "int64": (64,),
 }  # fmt: skip
