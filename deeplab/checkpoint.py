@@ -13,10 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplab.former_checkpoint import HEADER, QUANTIZED_HEADER, former_network, former_quantized_network
-from deeplab.graph_header import described, parse_graph
-from deeplab.json_header import parse_header
-from deeplab.npz_file import ArrayFile
+from deeplab.npz_file import HEADER, QUANTIZED_HEADER, ArrayFile
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 
@@ -41,6 +38,8 @@ def checkpoint_bytes(network: Graph, notes: Mapping[str, Any] | None = None, dty
         notes: JSON values.
         dtype: of float weights; "float16" halves the file, which loads as float32 again.
     """
+    from deeplab.graph_description import described  # loads pydantic, which planning a .tflite file never needs
+
     description, arrays = described(network)
     header = {"format": FORMAT_VERSION, "network": description, "notes": dict(notes or {})}
     stored = {
@@ -59,13 +58,16 @@ def parse_checkpoint(content: bytes, source: str) -> Checkpoint:
     Raises:
         UserError: not a checkpoint, damaged, or of another format version.
     """
+    from deeplab.former_checkpoint import former_network, former_quantized_network
+    from deeplab.graph_description import parse_graph, short
+
     archive = ArrayFile(content, source)
     if QUANTIZED_HEADER in archive.arrays:
-        return Checkpoint(former_quantized_network(archive, source))
-    header = parse_header(archive.text(HEADER), source)
+        return Checkpoint(former_quantized_network(archive.description(QUANTIZED_HEADER), archive, source))
+    header = archive.description(HEADER)
     version = header.get("format")
     if version not in (1, FORMAT_VERSION):
-        raise UserError(f"{source}: checkpoint format {version!r}, this version reads 1 to {FORMAT_VERSION}")
+        raise UserError(f"{source}: checkpoint format {short(repr(version))}, this version reads 1 to {FORMAT_VERSION}")
     notes = header.get("notes")
     if not isinstance(notes, dict):
         raise UserError(f"{source}: damaged checkpoint: notes are no JSON object; write it again")
@@ -81,11 +83,19 @@ def parse_network(content: bytes) -> Graph:
 
 def save_checkpoint(network: Graph, path: Path, notes: Mapping[str, Any] | None = None, dtype: str = "float32") -> None:
     """Write one `.npz`, atomically."""
+    content = checkpoint_bytes(network, notes, dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file: a kill leaves the old one or the new one, never half of one."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(checkpoint_bytes(network, notes, dtype))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -6,31 +6,76 @@ Float ones are checkpoints of format 1, quantized ones the `network.npz` of stud
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
-from deeplab.architectures.builder import GraphBuilder
+from deeplab.architectures.builder import GraphBuilder, ResizeConvention
 from deeplab.architectures.mobilenet_v2 import SkipTap, aspp, classified, decoded, inverted_residual
-from deeplab.json_header import parse_header, refused, short
-from deeplab.network import convolutions, weight_shapes, with_weights
-from deeplab.npz_file import ArrayFile
+from deeplab.graph_description import Description, Size, Whole, check_values, read_array, refused, short, validated
+from deeplab.network import convolutions, output, parameters, weight_shapes, with_weights
+from deeplab.npz_file import HEADER, QUANTIZED_HEADER, ArrayFile
 from deeplab.quantization.integers import IntegerWeights, integer_graph, with_integers
 from deeplab.quantization.types import ActivationQuantization, BitWidths
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 
-HEADER = "petitlab"
-QUANTIZED_HEADER = "petitlab-quantized"
-_PARTS = ("kernels", "kernel_scales", "biases")
-MOST_EXTENT = 16_384
-"""Bound of input height and width, of widths, rates and dilations."""
 MOST_PARAMETERS = 500_000_000
-_FIELDS = ("input_height", "input_width", "classes", "stem", "blocks", "aspp", "decoder", "resize")
-_BLOCK = ("expand", "project", "stride", "dilation", "residual")
-_ASPP = ("pool", "pointwise", "atrous", "project")
-_BRANCH = ("rate", "width")
-_DECODER = ("skip_block", "skip_tap", "skip", "refine")
+_PARTS = ("kernels", "kernel_scales", "biases")
+_FrameSize = Annotated[Size, Field(ge=16)]
+_Bits = Literal[2, 3, 4, 5, 6, 8, 16]
+
+
+class _Block(Description):
+    expand: Whole
+    project: Size
+    stride: Annotated[int, Field(ge=1, le=2)]
+    dilation: Size
+    residual: bool
+
+
+class _Branch(Description):
+    rate: Size
+    width: Size
+
+
+class _Aspp(Description):
+    pool: Whole
+    pointwise: Size
+    atrous: list[_Branch]
+    project: Size
+
+
+class _Decoder(Description):
+    skip_block: Whole
+    skip_tap: SkipTap
+    skip: Size
+    refine: list[Size]
+
+
+class _Spec(Description):
+    input_height: _FrameSize
+    input_width: _FrameSize
+    classes: Size
+    stem: Size
+    blocks: Annotated[list[_Block], Field(min_length=1)]
+    aspp: _Aspp
+    decoder: _Decoder | None
+    resize: ResizeConvention
+
+
+class _Activation(Description):
+    scale: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    zero_point: Annotated[int, Field(ge=-(1 << 15), lt=1 << 15)]
+    bits: _Bits
+
+
+class _Quantized(Description):
+    spec: Any
+    bits: dict[str, _Bits | None]
+    """By field of `BitWidths`."""
+    activations: dict[str, _Activation]
 
 
 def former_network(spec: Any, archive: ArrayFile, source: str) -> Graph:
@@ -40,56 +85,51 @@ def former_network(spec: Any, archive: ArrayFile, source: str) -> Graph:
         UserError: naming `source` and the field of the spec, or the weight that does not fit it.
     """
     graph = network_of_spec(spec, source)
-    expected = weight_shapes(graph)
-    _check_arrays(archive, expected, source)
-    with np.errstate(over="ignore"):  # a float64 beyond float32: users of the weights refuse values that are not finite
-        return with_weights(graph, {name: archive.read(name).astype(np.float32) for name in expected})
+    shapes = weight_shapes(graph)
+    return with_weights(graph, _read(archive, {name: (shape, "float32") for name, shape in shapes.items()}, source))
 
 
-def former_quantized_network(archive: ArrayFile, source: str) -> Graph:
+def former_quantized_network(header: Any, archive: ArrayFile, source: str) -> Graph:
     """The integer network of a file of before.
 
     Raises:
-        UserError: damaged.
+        UserError: naming `source` and what is damaged.
     """
-    header = parse_header(archive.text(QUANTIZED_HEADER), source)
+    stated = validated(_Quantized, header, "description", source)
+    network = network_of_spec(stated.spec, source)
     try:
-        network = network_of_spec(header["spec"], source)
-        integers = integer_graph(network, BitWidths(**header["bits"]))
-        stated = {name: ActivationQuantization(**fields) for name, fields in header["activations"].items()}
-        activations = {
-            index: stated.pop(integers.tensors[index].name)
-            for index in (operator.outputs[0] for operator in integers.operators)
-            if index not in integers.outputs
-        }
-        if stated:
-            raise ValueError(f"no activation {short(next(iter(stated)))}")
-        shapes = weight_shapes(network)
-        expected = {}
-        for operator in convolutions(network):
-            name = operator.name
-            expected[f"kernels:{name}"] = shapes[f"{name}/kernel"]
-            expected[f"kernel_scales:{name}"] = expected[f"biases:{name}"] = shapes[f"{name}/bias"]
-        _check_arrays(archive, expected, source)
-        weights = {
-            operator.name: IntegerWeights(*(archive.read(f"{part}:{operator.name}") for part in _PARTS))
-            for operator in convolutions(network)
-        }
-        return with_integers(integers, weights, activations)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise UserError(f"{source}: damaged quantized network ({error}); write it again") from None
+        graph = integer_graph(network, BitWidths(**stated.bits))  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise refused(source, "description.bits", f"are those of no network: {short(str(error), 160)}") from None
+    indices = {output(graph, operator).name: operator.outputs[0] for operator in graph.operators[:-1]}
+    for name in sorted(indices.keys() ^ stated.activations.keys()):
+        where = f"description.activations.{short(name)}"
+        raise refused(source, where, "is missing" if name in indices else "is unknown")
+    shapes, expected = weight_shapes(graph), {}
+    for operator in convolutions(graph):
+        kernel, bias = (graph.tensors[index] for index in operator.inputs[1:3])
+        expected[f"kernels:{operator.name}"] = shapes[f"{operator.name}/kernel"], kernel.dtype
+        expected[f"kernel_scales:{operator.name}"] = bias.shape, "float32"
+        expected[f"biases:{operator.name}"] = bias.shape, bias.dtype
+    arrays = _read(archive, expected, source)
+    weights = {
+        operator.name: IntegerWeights(*(arrays[f"{part}:{operator.name}"] for part in _PARTS))
+        for operator in convolutions(graph)
+    }
+    activations = {indices[name]: ActivationQuantization(**dict(fields)) for name, fields in stated.activations.items()}
+    graph = with_integers(graph, weights, activations)
+    check_values(graph, source)
+    return graph
 
 
-def _check_arrays(archive: ArrayFile, expected: Mapping[str, tuple[int, ...]], source: str) -> None:
-    """Compare shapes with those that the network has, before any array is read."""
-    found = {name: array.shape for name, array in archive.arrays.items() if name not in (HEADER, QUANTIZED_HEADER)}
-    for name in (*expected, *found):
-        if found.get(name) != expected.get(name):
-            has = f"has the shape {found[name]}" if name in found else "is missing"
-            wanted = expected.get(name, "no such weight")
-            raise UserError(
-                f"{source}: damaged checkpoint: {short(name)} {has}, its network has {wanted}; write it again"
-            )
+def _read(
+    archive: ArrayFile, expected: Mapping[str, tuple[tuple[int, ...], str]], source: str
+) -> dict[str, np.ndarray]:
+    """All arrays of the network by name, from their shapes and types; the file has no others."""
+    for name in sorted(archive.arrays.keys() - expected.keys() - {HEADER, QUANTIZED_HEADER}):
+        has = f"{short(name)} has the shape {archive.arrays[name].shape}"
+        raise UserError(f"{source}: damaged checkpoint: {has}, its network has no such weight; write it again")
+    return {name: read_array(archive, name, shape, dtype, source) for name, (shape, dtype) in expected.items()}
 
 
 def network_of_spec(spec: Any, source: str) -> Graph:
@@ -98,107 +138,23 @@ def network_of_spec(spec: Any, source: str) -> Graph:
     Raises:
         UserError: naming `source` and the field: missing, unknown, of another type, or out of range.
     """
-    read = _Spec(spec, _FIELDS, "spec", source)
-    height, width = read.whole("input_height", 16), read.whole("input_width", 16)
-    resize = read.word("resize", ("legacy", "align_corners", "half_pixel"))
-    net = GraphBuilder("deeplab", height, width)
-    decoder = read.within("decoder", _DECODER) if read.has("decoder") else None
-    skip_block = decoder.whole("skip_block", 0) if decoder else -1
-    tap = decoder.word("skip_tap", ("expand", "depthwise", "project")) if decoder else "project"
-    x, skip = net.convolution("stem", net.input, read.whole("stem"), "RELU6", window=3, stride=2), None
-    blocks = read.each("blocks", _BLOCK)
-    if not blocks:
-        raise refused(source, "spec.blocks", "is 0, expected 1 or more")
-    for index, block in enumerate(blocks):
-        stride, residual = block.whole("stride", most=2), block.truth("residual")
-        project = block.whole("project")
-        if residual and (stride != 1 or project != net.shape(x)[2]):
+    stated = validated(_Spec, spec, "spec", source)
+    decoder, resize, pyramid = stated.decoder, stated.resize, stated.aspp
+    net = GraphBuilder("deeplab", stated.input_height, stated.input_width)
+    x, skip = net.convolution("stem", net.input, stated.stem, "RELU6", window=3, stride=2), None
+    for index, block in enumerate(stated.blocks):
+        if block.residual and (block.stride != 1 or block.project != net.shape(x)[2]):
             raise refused(source, f"spec.blocks.{index}.residual", "adds two tensors of different shapes")
-        expand, dilation = block.whole("expand", 0), block.whole("dilation")
-        x, taps = inverted_residual(net, f"block_{index}", x, expand, project, stride, dilation, residual=residual)
-        skip = taps[_tap(tap)] if index == skip_block else skip
-    pyramid = read.within("aspp", _ASPP)
-    atrous = [(branch.whole("rate"), branch.whole("width")) for branch in pyramid.each("atrous", _BRANCH)]
-    x = aspp(net, x, pyramid.whole("pool", 0), pyramid.whole("pointwise"), atrous, pyramid.whole("project"), resize)
+        x, taps = inverted_residual(net, f"block_{index}", x, **dict(block))
+        if decoder and index == decoder.skip_block:
+            skip = taps[decoder.skip_tap]
+    atrous = [(branch.rate, branch.width) for branch in pyramid.atrous]
+    x = aspp(net, x, pyramid.pool, pyramid.pointwise, atrous, pyramid.project, resize)
     if decoder:
         if skip is None:
-            raise refused(source, "spec.decoder.skip_block", f"is {skip_block}, no block of this network")
-        x = decoded(net, x, skip, decoder.whole("skip"), decoder.widths("refine"), resize)
-    graph = classified(net, x, read.whole("classes"), resize)
-    parameters = sum(int(np.prod(shape)) for shape in weight_shapes(graph).values())
-    if parameters > MOST_PARAMETERS:
-        raise refused(source, "spec", f"has {parameters:,} weights, at most {MOST_PARAMETERS:,} are read")
+            raise refused(source, "spec.decoder.skip_block", f"is {decoder.skip_block}, no block of this network")
+        x = decoded(net, x, skip, decoder.skip, decoder.refine, resize)
+    graph = classified(net, x, stated.classes, resize)
+    if (count := parameters(graph)) > MOST_PARAMETERS:
+        raise refused(source, "spec", f"has {count:,} weights, at most {MOST_PARAMETERS:,} are read")
     return graph
-
-
-def _tap(word: str) -> SkipTap:
-    taps: Mapping[str, SkipTap] = {"expand": "expand", "depthwise": "depthwise", "project": "project"}
-    return taps[word]
-
-
-class _Spec:
-    """One object of a spec; every field is checked as it is read."""
-
-    def __init__(self, value: Any, fields: tuple[str, ...], name: str, source: str) -> None:
-        self._name, self._source = name, source
-        if not isinstance(value, dict):
-            raise refused(source, name, f"is {short(value)}, expected an object")
-        for key in value:
-            if key not in fields:
-                raise refused(source, f"{name}.{short(key)}", "is unknown")
-        self._value = value
-
-    def has(self, key: str) -> bool:
-        return self._field(key) is not None
-
-    def _field(self, key: str) -> Any:
-        if key not in self._value:
-            raise refused(self._source, f"{self._name}.{key}", "is missing")
-        return self._value[key]
-
-    def whole(self, key: str, least: int = 1, most: int = MOST_EXTENT) -> int:
-        value = self._field(key)
-        if type(value) is not int:
-            raise refused(self._source, f"{self._name}.{key}", f"is {short(value)}, expected a whole number")
-        return self._bounded(key, value, least, most)
-
-    def _bounded(self, key: str, value: int, least: int, most: int) -> int:
-        if not least <= value <= most:
-            raise refused(self._source, f"{self._name}.{key}", f"is {value}, expected {least} to {most}")
-        return value
-
-    def truth(self, key: str) -> bool:
-        value = self._field(key)
-        if type(value) is not bool:
-            raise refused(self._source, f"{self._name}.{key}", f"is {short(value)}, expected true or false")
-        return value
-
-    def word(self, key: str, known: tuple[str, ...]) -> Any:
-        value = self._field(key)
-        if not isinstance(value, str) or value not in known:
-            raise refused(self._source, f"{self._name}.{key}", f"is {short(value)}, expected {', '.join(known)}")
-        return value
-
-    def widths(self, key: str) -> list[int]:
-        found = self._list(key)
-        for index, width in enumerate(found):
-            if type(width) is not int:
-                raise refused(
-                    self._source, f"{self._name}.{key}.{index}", f"is {short(width)}, expected a whole number"
-                )
-            self._bounded(f"{key}.{index}", width, 1, MOST_EXTENT)
-        return found
-
-    def within(self, key: str, fields: tuple[str, ...]) -> _Spec:
-        return _Spec(self._field(key), fields, f"{self._name}.{key}", self._source)
-
-    def each(self, key: str, fields: tuple[str, ...]) -> list[_Spec]:
-        return [
-            _Spec(one, fields, f"{self._name}.{key}.{index}", self._source) for index, one in enumerate(self._list(key))
-        ]
-
-    def _list(self, key: str) -> list[Any]:
-        value = self._field(key)
-        if not isinstance(value, list):
-            raise refused(self._source, f"{self._name}.{key}", f"is {short(value)}, expected a list")
-        return value

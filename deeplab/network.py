@@ -31,6 +31,8 @@ INPUT_ZERO_POINT = 127
 """The same in an integer network, whose zero point is whole: the uint8 p enters as the int8 p - 128, at the same
 scale."""
 INPUT_BITS = 8
+MOST_EXTENT = 16_384
+"""Bound of the height, width and channels of a tensor, and of strides, dilations and windows, in a file."""
 
 
 def convolutions(graph: Graph) -> tuple[Operator, ...]:

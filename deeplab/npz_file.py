@@ -8,16 +8,20 @@ archive declares, and only then may the values be read.
 from __future__ import annotations
 
 import io
+import json
 import math
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from evaluation.errors import UserError
 
+HEADER, QUANTIZED_HEADER = "petitlab", "petitlab-quantized"
+"""Names of the JSON text that describes a network: of checkpoints, and of integer networks before format 2."""
 MOST_HEADER_BYTES = 1 << 20
 """Most bytes of the JSON text that describes a network."""
 MOST_BYTES = 2 << 30
@@ -89,11 +93,11 @@ class ArrayFile:
         except _DAMAGED as error:
             raise self._damaged(f"array {name!r}: {error}") from None
 
-    def text(self, name: str) -> str:
-        """UTF-8 text that is stored as an array of bytes.
+    def description(self, name: str) -> dict[str, Any]:
+        """The JSON object that is stored as an array of bytes.
 
         Raises:
-            UserError: there is no such array of bytes, it is longer than `MOST_HEADER_BYTES`, or it is no UTF-8.
+            UserError: there is no such array of bytes, it is longer than `MOST_HEADER_BYTES`, or holds something else.
         """
         declared = self.arrays.get(name)
         if declared is None or len(declared.shape) != 1 or declared.dtype != np.uint8:
@@ -101,9 +105,12 @@ class ArrayFile:
         if declared.bytes > MOST_HEADER_BYTES:
             raise self._damaged(f"text {name!r} of {declared.bytes:,} bytes, at most {MOST_HEADER_BYTES:,} are read")
         try:
-            return self.read(name).tobytes().decode("utf-8")
-        except UnicodeDecodeError:
-            raise self._damaged(f"{name!r} is not UTF-8 text") from None
+            found = json.loads(self.read(name).tobytes().decode("utf-8"))
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise UserError(f"{self._source}: damaged: its description is no JSON object; write it again")
+        return found
 
     def _declared(self, member: zipfile.ZipInfo) -> ArrayShape:
         name = member.filename

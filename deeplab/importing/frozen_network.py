@@ -10,12 +10,11 @@ import numpy as np
 from deeplab.importing.float_network import float_network
 from deeplab.importing.frozen_graph import CONVOLUTIONS, FrozenGraph
 from deeplab.importing.slim import Unstated
+from deeplab.network import MOST_EXTENT
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.graph.tflite import read_tflite
 
-_MOST_EXTENT = 16_384
-"""Bound of the image's height and width."""
 _MOST_REASON = 200
 _NODE = re.compile(r"""loc\((?:fused\[".*?:", )?"(?P<name>[^"]+)".*?'tf\.(?P<kind>\w+)' op""")
 """What the converter says of a node that TFLite has no operator for."""
@@ -37,8 +36,8 @@ def import_frozen_graph(path: Path, unstated: Unstated | None = None) -> Graph:
     image = _image(graph, logits)
     _check_scaling(graph, image)
     size = (unstated or Unstated()).input_size or _input_size(graph, image, logits)
-    if not all(1 <= side <= _MOST_EXTENT for side in size):
-        raise UserError(f"{path}: takes images of {size[0]} x {size[1]}, expected sides of 1 to {_MOST_EXTENT:,}")
+    if not all(1 <= side <= MOST_EXTENT for side in size):
+        raise UserError(f"{path}: takes images of {size[0]} x {size[1]}, expected sides of 1 to {MOST_EXTENT:,}")
     content = _converted(graph, image, logits, size)
     return float_network(read_tflite(content, str(path)), str(path))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from deeplab.architectures import mobilenet_v2_deeplab
-from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
 from deeplab.datasets import Dataset, Split, open_dataset
 from deeplab.importing import Backbone, Unstated, load_start
 from deeplab.network import classes, input_size, weight_shapes, weights, without_weights
@@ -19,7 +19,7 @@ from deeplab.sizes import with_classes, with_input_size, with_output_stride
 from deeplab.training.batches import Batches, ahead, class_weights
 from deeplab.training.config import TrainConfig
 from deeplab.training.provenance import provenance
-from deeplab.training.state import TrainingState, load_state, save_state, write_atomically
+from deeplab.training.state import TrainingState, load_state, save_state
 from deeplab.training.trainer import Trainer
 from evaluation.accuracy import Predict, Scores, score_images
 from evaluation.errors import UserError

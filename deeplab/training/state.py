@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deeplab.checkpoint import parse_header
+from deeplab.checkpoint import write_atomically
 from deeplab.npz_file import ArrayFile
 from evaluation.errors import UserError
 
@@ -52,22 +50,9 @@ def load_state(path: Path) -> TrainingState:
         archive = ArrayFile(path.read_bytes(), str(path), "the state of a training")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected the state of a training") from None
-    header = parse_header(archive.text(_HEADER), str(path))
+    header = archive.description(_HEADER)
     arrays = tuple(archive.read(name) for name in sorted(archive.arrays) if name != _HEADER)
     try:
         return TrainingState(**{**header, "curve": tuple(header["curve"])}, arrays=arrays)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: not the state of a training ({error}); start again in another folder") from None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

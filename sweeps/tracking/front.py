@@ -33,7 +33,7 @@ DRAWN = 200
 """Most trials for which every plan is drawn, at 10 ms each."""
 MODEL_TYPE = "semantic segmentation"
 _MODEL_PACKAGES = ("deeplab", "evaluation", "petitlab")
-_MODEL_REQUIREMENTS = ("numpy",)
+_MODEL_REQUIREMENTS = ("numpy", "pydantic")
 _DIGEST_LENGTH = 36
 """MLflow's limit of a data set's digest, in characters."""
 

@@ -120,15 +120,39 @@ EDITS = {
     "network as a list": (lambda h: h.update(network=[]), "network is [], expected an object"),
     "no name": (lambda h: h["network"].pop("name"), "network.name is missing"),
     "no tensors": (lambda h: h["network"].pop("tensors"), "network.tensors is missing"),
-    "tensors of nothing": (lambda h: h["network"].update(tensors=None), "network.tensors is None, expected list"),
-    "a tensor as text": (lambda h: h["network"]["tensors"].insert(0, "frame"), "network.tensors.0 is frame, expected"),
-    "operators as text": (lambda h: h["network"].update(operators="x"), "network.operators is x, expected list"),
+    "tensors of nothing": (
+        lambda h: h["network"].update(tensors=None),
+        "network.tensors is None, expected a valid list",
+    ),
+    "a tensor as text": (
+        lambda h: h["network"]["tensors"].insert(0, "frame"),
+        "network.tensors.0 is 'frame', expected",
+    ),
+    "operators as text": (
+        lambda h: h["network"].update(operators="x"),
+        "network.operators is 'x', expected a valid list",
+    ),
     "no operators": (lambda h: h["network"].update(operators=[]), "network does not fit together"),
-    "height 0": (lambda h: tensor(h, "frame")["shape"].__setitem__(1, 0), "network.tensors.0.shape is (1, 0, 48, 3)"),
-    "height 2.5": (lambda h: tensor(h, "frame")["shape"].__setitem__(1, 2.5), "network.tensors.0.shape is (1, 2.5"),
-    "height true": (lambda h: tensor(h, "frame")["shape"].__setitem__(1, True), "network.tensors.0.shape is (1, Tr"),
-    "height as text": (lambda h: tensor(h, "frame")["shape"].__setitem__(1, "33"), "shape is (1, '33', 48, 3)"),
-    "five axes": (lambda h: tensor(h, "frame")["shape"].append(1), "expected up to four sizes of 1 to 16384"),
+    "height 0": (
+        lambda h: tensor(h, "frame")["shape"].__setitem__(1, 0),
+        "network.tensors.0.shape.1 is 0, expected greater",
+    ),
+    "height 2.5": (
+        lambda h: tensor(h, "frame")["shape"].__setitem__(1, 2.5),
+        "network.tensors.0.shape.1 is 2.5, expected",
+    ),
+    "height true": (
+        lambda h: tensor(h, "frame")["shape"].__setitem__(1, True),
+        "network.tensors.0.shape.1 is True, expected",
+    ),
+    "height as text": (
+        lambda h: tensor(h, "frame")["shape"].__setitem__(1, "33"),
+        "network.tensors.0.shape.1 is '33', expected",
+    ),
+    "five axes": (
+        lambda h: tensor(h, "frame")["shape"].append(1),
+        "network.tensors.0.shape is [1, 33, 48, 3, 1], it should have at most 4",
+    ),
     "another height": (
         lambda h: tensor(h, "frame")["shape"].__setitem__(1, 34),
         "network does not fit together: operator 0 (DEQUANTIZE) computes",
@@ -137,11 +161,28 @@ EDITS = {
         lambda h: tensor(h, "stem")["shape"].__setitem__(3, 16000),
         "network does not fit together: operator 1 (CONV_2D) computes",
     ),
-    "a type nobody knows": (lambda h: tensor(h, "stem").update(dtype="float64"), "dtype is float64, expected float32"),
+    "a width too large": (
+        lambda h: tensor(h, "stem")["shape"].__setitem__(3, 16385),
+        "network.tensors.2.shape.3 is 16385, expected less than or equal to 16384",
+    ),
+    "a field nobody knows": (lambda h: tensor(h, "stem").update(mood=1), "network.tensors.2.mood is unknown"),
+    "a constant as a number": (lambda h: tensor(h, "stem/kernel").update(constant=1), "constant is 1, expected"),
+    "an output before the first": (lambda h: h["network"].update(outputs=[-1]), "network.outputs.0 is -1, expected"),
+    "a type nobody knows": (
+        lambda h: tensor(h, "stem").update(dtype="float64"),
+        "dtype is 'float64', expected 'float32'",
+    ),
     "bits of another type": (lambda h: tensor(h, "stem").update(bits=8), "network.tensors.2.bits is 8, expected 32"),
-    "bits as text": (lambda h: tensor(h, "stem").update(bits="32"), "network.tensors.2.bits is 32, expected int"),
-    "an axis past the last": (lambda h: tensor(h, "frame").update(axis=4), "network.tensors.0.axis is 4, expected an"),
-    "a zero point that is not there": (lambda h: tensor(h, "stem").update(axis=None), "zero2 is missing"),
+    "bits as text": (
+        lambda h: tensor(h, "stem").update(bits="32"),
+        "network.tensors.2.bits is '32', expected a valid int",
+    ),
+    "an axis past the last": (lambda h: tensor(h, "frame").update(axis=4), "network.tensors.0.axis is 4, expected"),
+    "an axis past those of a bias": (
+        lambda h: tensor(h, "stem/bias").update(axis=1),
+        "axis is 1, expected an axis of [8], or null",
+    ),
+    "a zero point that is not there": (lambda h: tensor(h, "stem").update(axis=None), "scale2 is missing"),
     "weights that are not there": (
         lambda h: h["network"]["tensors"].append(tensor(h, "stem/kernel") | {"name": "other"}),
         "is missing; write it again",
@@ -150,10 +191,19 @@ EDITS = {
         lambda h: tensor(h, "stem").update(name="block_0/add"),
         "network does not fit together",
     ),
-    "an input nobody has": (lambda h: operator(h, "stem")["inputs"].__setitem__(0, 10_000), "expected a list of tens"),
-    "an input before the first": (lambda h: operator(h, "stem")["inputs"].__setitem__(0, -2), "expected a list of ten"),
-    "an output as text": (lambda h: operator(h, "stem").update(outputs="stem"), "network.operators.1.outputs is stem"),
-    "no inputs": (lambda h: operator(h, "stem").pop("inputs"), "network.operators.1.inputs is None, expected a list"),
+    "an input nobody has": (
+        lambda h: operator(h, "stem")["inputs"].__setitem__(0, 10_000),
+        "network.operators.1.inputs has 10000, expected tensors of 0 to",
+    ),
+    "an input before the first": (
+        lambda h: operator(h, "stem")["inputs"].__setitem__(0, -2),
+        "network.operators.1.inputs.0 is -2, expected",
+    ),
+    "an output as text": (
+        lambda h: operator(h, "stem").update(outputs="stem"),
+        "network.operators.1.outputs is 'stem'",
+    ),
+    "no inputs": (lambda h: operator(h, "stem").pop("inputs"), "network.operators.1.inputs is missing"),
     "operators out of order": (
         lambda h: h["network"]["operators"].reverse(),
         "network does not fit together: operator 0 (ARG_MAX) reads tensor",
@@ -171,37 +221,45 @@ EDITS = {
         "network does not fit together: the first",
     ),
     "a kind of another shape": (lambda h: operator(h, "stem").update(kind="ADD"), "network does not fit together"),
-    "attributes as a list": (lambda h: operator(h, "stem").update(attributes=[]), "attributes is [], expected dict"),
+    "attributes as a list": (
+        lambda h: operator(h, "stem").update(attributes=[]),
+        "attributes is [], expected a valid dict",
+    ),
     "no stride": (lambda h: operator(h, "stem")["attributes"].pop("stride"), "attributes.stride is missing"),
     "stride 0": (
         lambda h: operator(h, "stem")["attributes"].update(stride=[0, 1]),
-        "network.operators.1.attributes.stride is [0, 1], expected two whole numbers of 1 to 16384",
+        "network.operators.1.attributes.stride.0 is 0, expected greater than or equal to 1",
     ),
     "stride 1": (
         lambda h: operator(h, "stem")["attributes"].update(stride=[1, 1]),
         "network does not fit together: operator 1 (CONV_2D) computes",
     ),
+    "stride of three": (
+        lambda h: operator(h, "stem")["attributes"].update(stride=[1, 1, 1]),
+        "network.operators.1.attributes.stride is [1, 1, 1], it should have at most 2",
+    ),
     "dilation as text": (
         lambda h: operator(h, "stem")["attributes"].update(dilation=["1", 1]),
-        "network.operators.1.attributes.dilation is ['1', 1], expected two whole",
+        "network.operators.1.attributes.dilation.0 is '1', expected a valid integer",
     ),
     "a padding nobody knows": (
         lambda h: operator(h, "stem")["attributes"].update(padding="REFLECT"),
-        "attributes.padding is REFLECT, expected SAME, VALID",
+        "attributes.padding is 'REFLECT', expected 'SAME' or 'VALID'",
     ),
     "an activation nobody knows": (
         lambda h: operator(h, "stem")["attributes"].update(activation="SWISH"),
-        "attributes.activation is SWISH, expected NONE, RELU, RELU6",
+        "attributes.activation is 'SWISH', expected 'NONE', 'RELU', 'RELU6'",
     ),
     "a resize by no convention": (
         lambda h: operator(h, "logits/resize")["attributes"].update(align_corners=1),
-        "attributes.align_corners is 1, expected true or false",
+        "attributes.align_corners is 1, expected a valid boolean",
     ),
     "a depthwise that multiplies": (
         lambda h: operator(h, "block_0/depthwise")["attributes"].update(depth_multiplier=2),
         "network does not fit together: depthwise convolution 'block_0/depthwise' has another multiplier",
     ),
     "a format of the future": (lambda h: h.update(format=99), "checkpoint format 99, this version reads 1 to 2"),
+    "a format of many words": (lambda h: h.update(format="x" * 500), "checkpoint format 'xxx"),
     "a format as text": (lambda h: h.update(format="2"), "checkpoint format '2'"),
     "notes as text": (lambda h: h.update(notes="good"), "notes are no JSON object"),
 }
@@ -235,6 +293,7 @@ ARRAYS = {
         "a scale that is not fin",
     ),
     "too few scales": (changed(("scale", "stem/kernel"), np.ones(7, np.float32)), "has the shape (7,) of float32"),
+    "no scale": (lambda h, arrays: arrays.pop(f"scale{number(h, 'stem')}"), "is missing; write it again"),
     "no zero point": (lambda h, arrays: arrays.pop(f"zero{number(h, 'stem')}"), "is missing; write it again"),
 }
 

@@ -57,17 +57,23 @@ def test_a_quantized_network_comes_back_bit_for_bit(bits, mixed):
 EDITS = {
     "no spec": (lambda header: header.pop("spec"), "spec is None, expected an object"),
     "spec as a list": (lambda header: header.update(spec=[]), "spec is [], expected an object"),
-    "no blocks": (lambda header: header["spec"].update(blocks=[]), "spec.blocks is 0"),
-    "blocks of nothing": (lambda header: header["spec"].update(blocks=None), "spec.blocks is None, expected a list"),
-    "height 0": (lambda header: header["spec"].update(input_height=0), "spec.input_height is 0, expected 16"),
+    "no blocks": (lambda header: header["spec"].update(blocks=[]), "spec.blocks is [], it should have at least 1"),
+    "blocks of nothing": (
+        lambda header: header["spec"].update(blocks=None),
+        "spec.blocks is None, expected a valid list",
+    ),
+    "height 0": (
+        lambda header: header["spec"].update(input_height=0),
+        "spec.input_height is 0, expected greater than or equal to 16",
+    ),
     "height 2.5": (
         lambda header: header["spec"].update(input_height=2.5),
-        "spec.input_height is 2.5, expected a whole",
+        "spec.input_height is 2.5, expected a valid integer",
     ),
     "height true": (lambda header: header["spec"].update(input_height=True), "spec.input_height is True"),
     "height as text": (
         lambda header: header["spec"].update(input_height="64"),
-        "spec.input_height is 64, expected a whol",
+        "spec.input_height is '64', expected a valid integer",
     ),
     "no classes": (lambda header: header["spec"].update(classes=float("nan")), "spec.classes is nan"),
     "unknown field": (lambda header: header["spec"].update(mood="good"), "spec.mood is unknown"),
@@ -89,11 +95,11 @@ EDITS = {
     ),
     "a sum as a number": (
         lambda header: header["spec"]["blocks"][3].update(residual=1),
-        "spec.blocks.3.residual is 1, expected true or false",
+        "spec.blocks.3.residual is 1, expected a valid boolean",
     ),
     "a branch of width 0": (
         lambda header: header["spec"]["aspp"]["atrous"][0].update(width=0),
-        "spec.aspp.atrous.0.width is 0, expected 1",
+        "spec.aspp.atrous.0.width is 0, expected greater than or equal to 1",
     ),
     "a skip of no block": (
         lambda header: header["spec"]["decoder"].update(skip_block=5),
@@ -101,11 +107,11 @@ EDITS = {
     ),
     "a skip nobody knows": (
         lambda header: header["spec"]["decoder"].update(skip_tap="pool"),
-        "spec.decoder.skip_tap is pool, expected expand, depthwise, project",
+        "spec.decoder.skip_tap is 'pool', expected 'expand', 'depthwise' or 'project'",
     ),
     "a refinement as text": (
         lambda header: header["spec"]["decoder"].update(refine=["12"]),
-        "spec.decoder.refine.0 is 12, expected a whole number",
+        "spec.decoder.refine.0 is '12', expected a valid integer",
     ),
     "negative width": (lambda header: header["spec"].update(stem=-8), "spec.stem is -8"),
     "a wide network": (lambda header: header["spec"].update(stem=16000), "stem/kernel has the shape"),
@@ -115,7 +121,7 @@ EDITS = {
     ),
     "a resize nobody knows": (
         lambda header: header["spec"].update(resize="cubic"),
-        "spec.resize is cubic, expected legacy",
+        "spec.resize is 'cubic', expected 'legacy'",
     ),
     "notes as text": (lambda header: header.update(notes="good"), "notes are no JSON object"),
 }
@@ -134,7 +140,7 @@ def test_a_description_that_no_network_has_is_refused_by_field(network, edit, wo
 
 def test_weights_that_do_not_fit_the_network_are_refused(network):
     for changes, words in [
-        ({"stem/bias": np.zeros(9, np.float32)}, r"stem/bias has the shape \(9,\), its network has \(8,\)"),
+        ({"stem/bias": np.zeros(9, np.float32)}, r"stem/bias has the shape \(9,\) of float32, its network has \(8,\)"),
         ({"stem/scale": np.zeros(8, np.float32)}, "stem/scale has the shape .8,., its network has no such weight"),
     ]:
         with pytest.raises(UserError, match=rf"a\.npz: damaged checkpoint: {words}"):
@@ -153,20 +159,55 @@ def test_a_weight_beyond_float32_becomes_infinite_without_a_warning(network):
 
 
 QUANTIZED_EDITS = {
-    "no bits": (lambda header, arrays: header.pop("bits"), "'bits'"),
+    "no bits": (lambda header, arrays: header.pop("bits"), "description.bits is missing"),
     "bits nobody knows": (lambda header, arrays: header["bits"].update(mood=8), "mood"),
-    "no spec": (lambda header, arrays: header.pop("spec"), "'spec'"),
-    "a spec that no network has": (lambda header, arrays: header["spec"].update(stem=0), "spec.stem is 0, expected 1"),
-    "an activation that is missing": (lambda header, arrays: header["activations"].pop("stem"), "'stem'"),
+    "no spec": (lambda header, arrays: header.pop("spec"), "description.spec is missing"),
+    "bits of no kernel": (lambda header, arrays: header["bits"].update(weights=9), "description.bits.weights is 9"),
+    "bits that cannot be mixed": (
+        lambda header, arrays: header["bits"].update(aspp_activations=16),
+        "description.bits are those of no network: 16-bit activations cannot be mixed",
+    ),
+    "a field nobody knows": (lambda header, arrays: header.update(mood=8), "description.mood is unknown"),
+    "a spec that no network has": (
+        lambda header, arrays: header["spec"].update(stem=0),
+        "spec.stem is 0, expected greater than or equal to 1",
+    ),
+    "an activation that is missing": (
+        lambda header, arrays: header["activations"].pop("stem"),
+        "description.activations.stem is missing",
+    ),
     "an activation of nothing": (
         lambda header, arrays: header["activations"].update(other=header["activations"]["stem"]),
-        "no activation other",
+        "description.activations.other is unknown",
     ),
-    "activations as a list": (lambda header, arrays: header.update(activations=[]), "items"),
+    "a scale of 0": (
+        lambda header, arrays: header["activations"]["stem"].update(scale=0.0),
+        "description.activations.stem.scale is 0.0, expected greater than 0",
+    ),
+    "a zero point beyond 16 bits": (
+        lambda header, arrays: header["activations"]["stem"].update(zero_point=10**30),
+        "description.activations.stem.zero_point is 1000000",
+    ),
+    "a scale of nothing": (
+        lambda header, arrays: arrays.update({"kernel_scales:stem": np.full(8, np.nan, np.float32)}),
+        "stem/kernel holds a scale that is not finite and above 0",
+    ),
+    "more than the bits hold": (
+        lambda header, arrays: header["bits"].update(edge_weights=2),
+        "stem/kernel holds values of more than 2 bits",
+    ),
+    "real numbers for integers": (
+        lambda header, arrays: arrays.update({"biases:stem": np.zeros(8, np.float32)}),
+        "biases:stem has the shape (8,) of float32",
+    ),
+    "activations as a list": (
+        lambda header, arrays: header.update(activations=[]),
+        "description.activations is [], expected a valid dict",
+    ),
     "a kernel that is missing": (lambda header, arrays: arrays.pop("kernels:stem"), "kernels:stem is missing"),
     "too few scales": (
         lambda header, arrays: arrays.update({"kernel_scales:stem": np.ones(7, np.float32)}),
-        "kernel_scales:stem has the shape (7,), its network has (8,)",
+        "kernel_scales:stem has the shape (7,) of float32, its network has (8,)",
     ),
     "a bias of nothing": (
         lambda header, arrays: arrays.update({"biases:other": np.ones(7, np.int32)}),
