@@ -53,8 +53,8 @@ def has_stage(graph: Graph, stage: Stage) -> bool:
 
 def edges(graph: Graph) -> frozenset[str]:
     """Names of the first and of the last convolution, which the image and the classes meet directly."""
-    first, *_, last = convolutions(graph)
-    return frozenset((first.name, last.name))
+    found = convolutions(graph)
+    return frozenset((found[0].name, found[-1].name))
 
 
 def _ancestors(graph: Graph) -> list[set[int]]:
@@ -75,7 +75,7 @@ def _branches(graph: Graph, ancestors: list[set[int]]) -> tuple[int, int] | None
         return graph.tensors[tensor].shape[1:3]
 
     maps = [size(tensor) for operator in graph.operators for tensor in operator.outputs]
-    smallest = min((shape for shape in maps if len(shape) == 2 and shape != (1, 1)), key=math.prod)
+    smallest = min((shape for shape in maps if len(shape) == 2 and shape != (1, 1)), key=math.prod, default=())
     for joined, operator in enumerate(graph.operators):
         if operator.kind != "CONCATENATION" or size(operator.outputs[0]) != smallest:
             continue

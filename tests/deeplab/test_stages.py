@@ -128,3 +128,11 @@ def renumbered(graph: Graph) -> Graph:
         graph.inputs,
         graph.outputs,
     )
+
+
+def test_a_network_of_one_convolution_on_one_pixel_is_all_decoder():
+    net = GraphBuilder("least", 1, 1)
+    graph = net.finished(net.convolution("logits", net.input, 2))
+    assert stages(graph) == ("backbone", "decoder", "decoder")
+    assert edges(graph) == {"logits"}
+    assert not any(has_stage(graph, stage) for stage in STAGES)
