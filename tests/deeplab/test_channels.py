@@ -187,7 +187,7 @@ def test_neither_the_images_nor_the_classes_channels_are_pruned(made, writers):
 
 
 def test_a_network_that_reads_the_image_twice_keeps_its_channels():
-    """Directly, beside the stem, by a concatenation."""
+    """Directly, next to the stem, by a concatenation."""
     net, x = builder()
     small = net.depthwise("frame/small", net.input, stride=2)
     graph = finished(net, net.convolution("mixed", net.concatenation("both", (small, x)), 6, "RELU"))

@@ -9,7 +9,7 @@ from deeplab.importing.operator_order import depth_first
 from deeplab.network import structure
 from evaluation.graph import Graph
 from evaluation.graph.executable import check_order
-from tests.sweeps.own_network import own_network
+from tests.deeplab.own_network import own_network
 
 
 def shuffled(graph: Graph, seed: int) -> Graph:

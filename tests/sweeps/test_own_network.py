@@ -14,7 +14,7 @@ from sweeps.config.load import load_config
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.trial.context import open_context
 from sweeps.trial.network_evaluator import NetworkEvaluator
-from tests.sweeps.own_network import own_network, with_random_weights
+from tests.deeplab.own_network import own_network, with_random_weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = Candidate(Compression("channels", 0.25, 4, 8, decoder_weight_bits=8), 4)

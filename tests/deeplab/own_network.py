@@ -1,6 +1,6 @@
 """A network that no importer knows and no format of before could describe: two skips, three refine stages.
 
-python -m tests.sweeps.own_network own.npz
+python -m tests.deeplab.own_network own.npz
 """
 
 import sys
