@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,10 @@ class Scores:
             np.concatenate([self.confusions, other.confusions]),
             tuple(sorted({*self.scored_classes, *other.scored_classes})),
         )
+
+    def __getstate__(self) -> dict[str, object]:
+        """The stored fields alone: pickling must not meet a figure that another thread computes meanwhile."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Scores) and (

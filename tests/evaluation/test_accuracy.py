@@ -1,6 +1,7 @@
 """Accuracy against a slow pixel-by-pixel version, scikit-learn, closed forms, and repeated sampling."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -163,6 +164,15 @@ def test_subset_and_merge_undo_each_other():
     assert both.miou == scores.miou
     with pytest.raises(ValueError, match="nowhere"):
         scores.subset(["nowhere"])
+
+
+def test_figures_computed_from_scores_are_not_pickled_with_them() -> None:
+    """Another thread may compute one meanwhile, and an attribute that appears then ends the pickling."""
+    scores = Scores.of(["a"], np.array([[[3, 1], [0, 2]]]))
+    message = pickle.dumps(scores)
+    assert scores.miou > 0
+    assert pickle.dumps(scores) == message
+    assert pickle.loads(message) == scores
 
 
 def test_scores_freeze_their_shape():
