@@ -26,6 +26,27 @@ static void depthwise_slow(const struct taps *t, const struct view *out, const s
             }
 }
 
+/* Pointers to the taps of one pixel, and their steps to the next pixel while the window is inside the image. Taps in
+ * the padding, and slots that fill a group, point to `padding`. */
+static void point_taps(const struct taps *t, int32_t row, int32_t column, int first, const int8_t *padding,
+                       const int8_t **from, ptrdiff_t *step)
+{
+    const struct depthwise_layer *l = t->layer;
+    for (int slot = 0; slot < t->slots; slot++)
+        from[slot] = padding, step[slot] = 0;
+    for (int y = 0; y < l->filter_rows; y++) {
+        const int8_t *line = line_under(t, row, y);
+        for (int x = 0; x < l->filter_columns; x++) {
+            const int8_t *at = tap_of(t, line, column, x);
+            int slot = slot_of(t, y, x);
+            if (at)
+                from[slot] = at + first;
+            if (line)
+                step[slot] = l->stride_columns * (ptrdiff_t)t->in->pitch;
+        }
+    }
+}
+
 /* One row of a block of channels. */
 static void depthwise_row(const struct channels *b, const struct taps *t, const struct view *out, int32_t row,
                           int32_t left, int32_t right)

@@ -33,7 +33,7 @@ static inline int slot_of(const struct taps *t, int y, int x)
 }
 
 /* Column 0 of the input row under row `y` of the filter, NULL above and below the image. */
-static const int8_t *line_under(const struct taps *t, int32_t row, int y)
+static inline const int8_t *line_under(const struct taps *t, int32_t row, int y)
 {
     const struct depthwise_layer *l = t->layer;
     int32_t at = row * l->stride_rows - l->before_rows + y * l->dilation_rows;
@@ -42,32 +42,11 @@ static const int8_t *line_under(const struct taps *t, int32_t row, int y)
 }
 
 /* The input pixel under column `x` of the filter, NULL outside the image. */
-static const int8_t *tap_of(const struct taps *t, const int8_t *line, int32_t column, int x)
+static inline const int8_t *tap_of(const struct taps *t, const int8_t *line, int32_t column, int x)
 {
     const struct depthwise_layer *l = t->layer;
     int32_t at = column * l->stride_columns - l->before_columns + x * l->dilation_columns;
     return line == NULL || at < 0 || at >= l->in_columns ? NULL : line + at * (ptrdiff_t)t->in->pitch;
-}
-
-/* Pointers to the taps of one pixel, and their steps to the next pixel while the window is inside the image. Taps in
- * the padding, and slots that fill a group, point to `padding`. */
-static void point_taps(const struct taps *t, int32_t row, int32_t column, int first, const int8_t *padding,
-                       const int8_t **from, ptrdiff_t *step)
-{
-    const struct depthwise_layer *l = t->layer;
-    for (int slot = 0; slot < t->slots; slot++)
-        from[slot] = padding, step[slot] = 0;
-    for (int y = 0; y < l->filter_rows; y++) {
-        const int8_t *line = line_under(t, row, y);
-        for (int x = 0; x < l->filter_columns; x++) {
-            const int8_t *at = tap_of(t, line, column, x);
-            int slot = slot_of(t, y, x);
-            if (at)
-                from[slot] = at + first;
-            if (line)
-                step[slot] = l->stride_columns * (ptrdiff_t)t->in->pitch;
-        }
-    }
 }
 
 #endif

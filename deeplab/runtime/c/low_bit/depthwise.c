@@ -1,9 +1,123 @@
-/* DEPTHWISE_CONV_2D on values of any width: blocks of up to 16 channels, whose weights fit the stack, each over all
- * pixels of the rectangle. */
+/* DEPTHWISE_CONV_2D on values of any width: blocks of channels, whose weights fit the stack, each over all pixels of the
+ * rectangle.
+ *
+ * Values and weights of at most a byte are computed as in int8/depthwise.c: the values under the filter are widened to
+ * int8 on the stack, each once for all the pixels of a row that read it, and the results packed pixel by pixel. */
 #include "program/kernels.h"
+#include "int8/arithmetic.h"
+#include "int8/depthwise.h"
+#include "simd/depthwise.h"
 #include "low_bit/elements.h"
 #include "low_bit/rescale.h"
 #include "low_bit/unpack.h"
+
+/* A block of channels of at most a byte, as a layer of its own. */
+struct byte_block {
+    struct depthwise_layer layer;
+    struct taps taps;
+    struct channels channels;
+    int first, lanes;
+    int8_t weights[TAPS * CHANNELS];   /* (tap, channel) */
+    int32_t bias[CHANNELS], multipliers[CHANNELS];
+    int8_t shifts[CHANNELS];
+    int8_t values[TAPS][CHANNELS];     /* under the filter: (filter row, input column in turn) */
+};
+
+/* Opens the next `lanes` channels; channels that only fill a vector have weights of zero. */
+static void open_byte_block(const struct low_bit_depthwise_layer *l, struct byte_block *b, struct unpacker *u,
+                            uint8_t *scratch, const struct view *in)
+{
+    int count = l->filter_rows * l->filter_columns, channels = at_least(b->lanes, FEWEST_CHANNELS);
+    struct depthwise_layer layer = {0};
+    memset(b->weights, 0, (size_t)(count * channels));
+    for (int lane = 0; lane < channels; lane++) {
+        int channel = b->first + at_most(lane, b->lanes - 1), index = l->per_channel ? channel : 0;
+        b->bias[lane] = ((const int32_t *)l->bias)[channel];
+        b->multipliers[lane] = l->multipliers[index];
+        b->shifts[lane] = l->shifts[index];
+    }
+    for (int lane = 0; lane < b->lanes; lane++) {
+        const int8_t *row = (const int8_t *)l->weights + (ptrdiff_t)(b->first + lane) * count;
+        if (l->format >= 0) {
+            unpack_row(u, scratch, count, 1);
+            row = (const int8_t *)scratch;
+        }
+        for (int tap = 0; tap < count; tap++)
+            b->weights[tap * channels + lane] = row[tap];
+    }
+    layer.weights = b->weights, layer.bias = b->bias, layer.multipliers = b->multipliers, layer.shifts = b->shifts;
+    layer.in_rows = l->in_rows, layer.in_columns = l->in_columns;
+    layer.in_channels = layer.out_channels = (uint16_t)channels;
+    layer.filter_rows = l->filter_rows, layer.filter_columns = l->filter_columns;
+    layer.stride_rows = l->stride_rows, layer.stride_columns = l->stride_columns;
+    layer.dilation_rows = l->dilation_rows, layer.dilation_columns = l->dilation_columns;
+    layer.before_rows = l->before_rows, layer.before_columns = l->before_columns;
+    layer.in_zero = l->in_zero, layer.out_zero = l->out_zero, layer.lowest = l->lowest, layer.highest = l->highest;
+    layer.per_channel = 1;
+    b->layer = layer;
+    open_taps(&b->taps, &b->layer, in);
+    open_channels(&b->channels, &b->taps, 0);
+}
+
+/* Widens the values of one input column under the filter, into place `turn` of each filter row. */
+static void load_byte_column(struct byte_block *b, const struct view *in, int32_t row, int32_t column, int turn)
+{
+    const struct depthwise_layer *l = &b->layer;
+    int32_t top = row * l->stride_rows - l->before_rows;
+    for (int y = 0; y < l->filter_rows; y++, top += l->dilation_rows) {
+        int8_t *to = b->values[y * l->filter_columns + turn];
+        if (top < 0 || top >= l->in_rows || column < 0 || column >= l->in_columns)
+            memset(to, l->in_zero, CHANNELS);
+        else if (in->bits == 8)
+            memcpy(to, row_of(in, top) + element_index(in, column) + b->first, (size_t)b->lanes);
+        else
+            load_subbyte_elements(row_of(in, top), in->bits, element_index(in, column) + b->first, b->lanes, to);
+    }
+}
+
+/* Every `step`-th pixel of a row from `left` on, where the filter moves on by whole columns of its own: the columns
+ * it keeps stay where they are, in turn. */
+static void byte_pixels(struct byte_block *b, const struct view *in, const struct view *out, int32_t row,
+                        int32_t left, int32_t right, int32_t step)
+{
+    const struct depthwise_layer *l = &b->layer;
+    int columns = l->filter_columns, stride = l->stride_columns, first = 0, loaded = 0;
+    const int8_t *from[TAPS];
+    for (int slot = 0; slot < b->taps.slots; slot++)
+        from[slot] = b->channels.padding;
+    for (int32_t column = left; column < right; column += step) {
+        int8_t values[CHANNELS];
+        int32_t at = column * stride - l->before_columns;
+        for (; loaded < columns; loaded++)
+            load_byte_column(b, in, row, at + loaded * l->dilation_columns, (first + loaded) % columns);
+        for (int y = 0; y < l->filter_rows; y++)
+            for (int x = 0; x < columns; x++)
+                from[slot_of(&b->taps, y, x)] = b->values[y * columns + (first + x) % columns];
+        depthwise_pixel(&b->channels, from, values);
+        if (out->bits == 8)
+            memcpy(row_of(out, row) + element_index(out, column) + b->first, values, (size_t)b->lanes);
+        else
+            store_subbyte_elements(row_of(out, row), out->bits, element_index(out, column) + b->first, b->lanes,
+                                   values);
+        first = (first + stride) % columns;
+        loaded = at_least(columns - stride, 0);
+    }
+}
+
+static void byte_depthwise(const struct low_bit_depthwise_layer *l, struct unpacker *u, const struct view *in,
+                           const struct view *out, const struct region *at, uint8_t *scratch)
+{
+    int32_t step = l->dilation_columns;
+    struct byte_block b;
+    memset(&b, 0, sizeof b);
+    for (b.first = 0; b.first < l->out_channels; b.first += b.lanes) {
+        b.lanes = at_most(CHANNELS, l->out_channels - b.first);
+        open_byte_block(l, &b, u, scratch, in);
+        for (int32_t row = at->top; row < at->bottom; row++)
+            for (int32_t left = at->left; left < at_most(at->left + step, at->right); left++)
+                byte_pixels(&b, in, out, row, left, at->right, step);
+    }
+}
 
 enum { DEPTHWISE_LANES = 16 };
 
@@ -85,9 +199,14 @@ void low_bit_depthwise(const void *layer, const struct view *in, const struct vi
     int most = at_most(DEPTHWISE_LANES, MOST_DEPTHWISE_TAPS / taps);
     struct unpacker u;
     struct depthwise_block b;
-    memset(&b, 0, sizeof b);
     if (l->format >= 0)
         begin_unpacking(&u, l->weights, l->format, l->weight_bits, (uint32_t)taps * l->out_channels, l->entries);
+    if (in->bits <= 8 && out->bits <= 8 && l->weight_bytes == 1 && l->rounding == ROUND_TWICE && !l->wide_bias
+        && l->out_channels == l->in_channels && taps <= TAPS - 3) {
+        byte_depthwise(l, &u, in, out, at, scratch);
+        return;
+    }
+    memset(&b, 0, sizeof b);
     for (b.first = 0; b.first < l->out_channels; b.first += b.lanes) {
         b.lanes = at_most(most, l->out_channels - b.first);
         open_depthwise_block(l, &b, &u, scratch);

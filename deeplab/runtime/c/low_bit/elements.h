@@ -7,6 +7,7 @@
 #include "int8/arithmetic.h"
 
 enum { ELEMENTS_AT_ONCE = 64 }; /* elements that a kernel converts to int16 on its stack */
+enum { GROUP_ELEMENTS = 8 };     /* elements of a group, which fills as many bytes as an element has bits */
 
 /* Index in its row of a pixel's first element. */
 static inline ptrdiff_t element_index(const struct view *v, int32_t column)
@@ -48,53 +49,88 @@ static inline void put_element(uint8_t *row, int bits, ptrdiff_t index, int32_t 
         put_subbyte_element(row, bits, index, element);
 }
 
-/* Loads `count` sub-byte elements from element `first` on: single ones up to a byte boundary, then runs that fill whole
- * bytes. The loops for 2, 4 and 6 bits have forms that compilers vectorize. */
+/* The little-endian word of the first `bytes` bytes, at most 8; no byte beyond them is read. */
+static inline uint64_t word_at(const uint8_t *from, int bytes)
+{
+    uint64_t word = 0;
+    if (bytes >= 4) { /* one load, where the compiler knows the byte order */
+        word = (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+        for (int i = 4; i < bytes; i++)
+            word |= (uint64_t)from[i] << 8 * i;
+    } else {
+        for (int i = 0; i < bytes; i++)
+            word |= (uint64_t)from[i] << 8 * i;
+    }
+    return word;
+}
+
+static inline void put_word(uint8_t *to, int bytes, uint64_t word)
+{
+    for (int i = 0; i < bytes; i++)
+        to[i] = (uint8_t)(word >> 8 * i);
+}
+
+/* A sub-byte group, 8 elements of `bits` bits, as 8 signed bytes: halves, quarters and single elements move apart. */
+static inline uint64_t spread_group(uint64_t group, int bits)
+{
+    const uint64_t half = ((uint64_t)1 << 4 * bits) - 1;
+    const uint64_t quarters = (((uint64_t)1 << 2 * bits) - 1) * 0x0000000100000001u;
+    const uint64_t elements = (((uint64_t)1 << bits) - 1) * 0x0001000100010001u;
+    const uint64_t signs = ((uint64_t)1 << (bits - 1)) * 0x0101010101010101u, carries = 0x8080808080808080u;
+    group = (group & half) | (group & ~half) << (32 - 4 * bits);
+    group = (group & quarters) | (group & ~quarters) << (16 - 2 * bits);
+    group = (group & elements) | (group & ~elements) << (8 - bits);
+    return (((group ^ signs) | carries) - signs) ^ carries; /* sign-extended; no byte borrows from the next */
+}
+
+/* The inverse of `spread_group`; what exceeds `bits` bits is dropped. */
+static inline uint64_t joined_group(uint64_t bytes, int bits)
+{
+    bytes &= (((uint64_t)1 << bits) - 1) * 0x0101010101010101u;
+    bytes = (bytes & 0x00FF00FF00FF00FFu) | (bytes & 0xFF00FF00FF00FF00u) >> (8 - bits);
+    bytes = (bytes & 0x0000FFFF0000FFFFu) | (bytes & 0xFFFF0000FFFF0000u) >> (16 - 2 * bits);
+    return (bytes & 0xFFFFFFFFu) | bytes >> 32 << 4 * bits;
+}
+
+/* Groups from a whole byte on, and elements that begin or end inside one. */
+static inline void load_groups(const uint8_t *row, int bits, ptrdiff_t first, int count, int8_t *to)
+{
+    const uint8_t *from = row + (first * bits >> 3);
+    int phase = (int)(first * bits & 7), i = 0;
+    if (phase == 0)
+        for (; i + GROUP_ELEMENTS <= count; i += GROUP_ELEMENTS, from += bits)
+            put_word((uint8_t *)to + i, GROUP_ELEMENTS, spread_group(word_at(from, bits), bits));
+    for (; i < count; i += GROUP_ELEMENTS, from += bits) {
+        int some = at_most(GROUP_ELEMENTS, count - i), used = some * bits;
+        uint64_t group = word_at(from, (phase + used + 7) >> 3) >> phase & (((uint64_t)1 << used) - 1);
+        put_word((uint8_t *)to + i, some, spread_group(group, bits));
+    }
+}
+
+static inline void store_groups(uint8_t *row, int bits, ptrdiff_t first, int count, const int8_t *from)
+{
+    uint8_t *to = row + (first * bits >> 3);
+    int phase = (int)(first * bits & 7), i = 0;
+    if (phase == 0)
+        for (; i + GROUP_ELEMENTS <= count; i += GROUP_ELEMENTS, to += bits)
+            put_word(to, bits, joined_group(word_at((const uint8_t *)from + i, GROUP_ELEMENTS), bits));
+    for (; i < count; i += GROUP_ELEMENTS, to += bits) {
+        int some = at_most(GROUP_ELEMENTS, count - i), used = some * bits, bytes = (phase + used + 7) >> 3;
+        uint64_t mask = (((uint64_t)1 << used) - 1) << phase;
+        uint64_t group = joined_group(word_at((const uint8_t *)from + i, some), bits) << phase;
+        put_word(to, bytes, (word_at(to, bytes) & ~mask) | group);
+    }
+}
+
+/* Loads `count` sub-byte elements from element `first` on, with constants for the common widths. */
 static inline void load_subbyte_elements(const uint8_t *row, int bits, ptrdiff_t first, int count, int8_t *to)
 {
-    int i = 0;
-    for (; i < count && (first + i) * bits % 8; i++)
-        to[i] = (int8_t)subbyte_element(row, bits, first + i);
-    const uint8_t *from = row + (first + i) * bits / 8;
-    int8_t *at = to + i;
-    if (bits == 4) {
-        int pairs = (count - i) / 2;
-        for (int k = 0; k < pairs; k++) {
-            at[2 * k] = (int8_t)(((from[k] & 15) ^ 8) - 8);
-            at[2 * k + 1] = (int8_t)(((from[k] >> 4) ^ 8) - 8);
-        }
-        i += 2 * pairs;
-    } else if (bits == 2) {
-        int fours = (count - i) / 4;
-        for (int k = 0; k < fours; k++) {
-            at[4 * k] = (int8_t)(((from[k] & 3) ^ 2) - 2);
-            at[4 * k + 1] = (int8_t)(((from[k] >> 2 & 3) ^ 2) - 2);
-            at[4 * k + 2] = (int8_t)(((from[k] >> 4 & 3) ^ 2) - 2);
-            at[4 * k + 3] = (int8_t)(((from[k] >> 6) ^ 2) - 2);
-        }
-        i += 4 * fours;
-    } else if (bits == 6) {
-        int fours = (count - i) / 4;
-        for (int k = 0; k < fours; k++) {
-            uint8_t low = from[3 * k], middle = from[3 * k + 1], high = from[3 * k + 2];
-            at[4 * k] = (int8_t)(((low & 63) ^ 32) - 32);
-            at[4 * k + 1] = (int8_t)(((low >> 6 | (middle & 15) << 2) ^ 32) - 32);
-            at[4 * k + 2] = (int8_t)(((middle >> 4 | (high & 3) << 4) ^ 32) - 32);
-            at[4 * k + 3] = (int8_t)(((high >> 2) ^ 32) - 32);
-        }
-        i += 4 * fours;
-    } else {
-        uint32_t mask = ((uint32_t)1 << bits) - 1, sign = (uint32_t)1 << (bits - 1);
-        for (; i + 8 <= count; i += 8) {
-            uint64_t word = 0;
-            for (int byte = 0; byte < bits; byte++)
-                word |= (uint64_t)*from++ << 8 * byte;
-            for (int k = 0; k < 8; k++, word >>= bits)
-                to[i + k] = (int8_t)((((uint32_t)word & mask) ^ sign) - sign);
-        }
-    }
-    for (; i < count; i++)
-        to[i] = (int8_t)subbyte_element(row, bits, first + i);
+    if (bits == 4)
+        load_groups(row, 4, first, count, to);
+    else if (bits == 6)
+        load_groups(row, 6, first, count, to);
+    else
+        load_groups(row, bits, first, count, to);
 }
 
 /* Loads `count` elements from element `first` on; at most ELEMENTS_AT_ONCE sub-byte ones. */
@@ -116,26 +152,12 @@ static inline void load_elements(const uint8_t *row, int bits, ptrdiff_t first, 
 /* Stores `count` sub-byte elements from element `first` on. */
 static inline void store_subbyte_elements(uint8_t *row, int bits, ptrdiff_t first, int count, const int8_t *from)
 {
-    int i = 0;
-    for (; i < count && (first + i) * bits % 8; i++)
-        put_subbyte_element(row, bits, first + i, from[i]);
-    uint8_t *to = row + (first + i) * bits / 8;
-    if (bits == 4) {
-        const int8_t *values = from + i;
-        int pairs = (count - i) / 2;
-        for (int k = 0; k < pairs; k++)
-            to[k] = (uint8_t)((values[2 * k] & 15) | (values[2 * k + 1] & 15) << 4);
-        i += 2 * pairs;
-    } else if (bits == 6) {
-        for (; i + 4 <= count; i += 4, to += 3) {
-            int a = from[i] & 63, b = from[i + 1] & 63, c = from[i + 2] & 63, d = from[i + 3] & 63;
-            to[0] = (uint8_t)(a | b << 6);
-            to[1] = (uint8_t)(b >> 2 | c << 4);
-            to[2] = (uint8_t)(c >> 4 | d << 2);
-        }
-    }
-    for (; i < count; i++)
-        put_subbyte_element(row, bits, first + i, from[i]);
+    if (bits == 4)
+        store_groups(row, 4, first, count, from);
+    else if (bits == 6)
+        store_groups(row, 6, first, count, from);
+    else
+        store_groups(row, bits, first, count, from);
 }
 
 static inline void store_elements(uint8_t *row, int bits, ptrdiff_t first, int count, const int16_t *from)

@@ -197,7 +197,7 @@ INLINED void slide(const struct channels *b, const struct taps *t, int32_t row, 
     }
 }
 
-static int depthwise_slide(const struct channels *b, const struct taps *t, int32_t row, int32_t left, int32_t right,
+static inline int depthwise_slide(const struct channels *b, const struct taps *t, int32_t row, int32_t left, int32_t right,
                            int8_t *to, int pitch)
 {
     const struct depthwise_layer *l = t->layer;
