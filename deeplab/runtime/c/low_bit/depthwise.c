@@ -4,9 +4,11 @@
  * Values and weights of at most a byte are computed as in int8/depthwise.c: the values under the filter are widened to
  * int8 on the stack, each once for all the pixels of a row that read it, and the results packed pixel by pixel. */
 #include "program/kernels.h"
+#include "program/noinline.h"
 #include "int8/arithmetic.h"
 #include "int8/depthwise.h"
 #include "simd/depthwise.h"
+#include "simd/wide.h"
 #include "low_bit/elements.h"
 #include "low_bit/rescale.h"
 #include "low_bit/unpack.h"
@@ -104,7 +106,7 @@ static void byte_pixels(struct byte_block *b, const struct view *in, const struc
     }
 }
 
-static void byte_depthwise(const struct low_bit_depthwise_layer *l, struct unpacker *u, const struct view *in,
+static NOINLINE void byte_depthwise(const struct low_bit_depthwise_layer *l, struct unpacker *u, const struct view *in,
                            const struct view *out, const struct region *at, uint8_t *scratch)
 {
     int32_t step = l->dilation_columns;
@@ -119,7 +121,7 @@ static void byte_depthwise(const struct low_bit_depthwise_layer *l, struct unpac
     }
 }
 
-enum { DEPTHWISE_LANES = 16 };
+enum { DEPTHWISE_LANES = WIDE_LANES };
 
 struct depthwise_block {
     int16_t weights[MOST_DEPTHWISE_TAPS]; /* (tap, channel) */
@@ -191,40 +193,116 @@ static inline void low_bit_pixel(const struct low_bit_depthwise_layer *l, const 
         sums[lane] += narrow[lane];
 }
 
+/* A block of channels over the rectangle. */
+static inline void low_bit_pixels(const struct low_bit_depthwise_layer *l, const struct depthwise_block *b, int lanes,
+                                  const struct view *in, const struct view *out, const struct region *at)
+{
+    for (int32_t row = at->top; row < at->bottom; row++) {
+        for (int32_t column = at->left; column < at->right; column++) {
+            int64_t sums[DEPTHWISE_LANES];
+            int16_t values[DEPTHWISE_LANES];
+            low_bit_pixel(l, b, lanes, in, row, column, sums);
+            for (int lane = 0; lane < lanes; lane++) {
+                int index = l->per_channel ? b->first + lane : 0;
+                values[lane] = (int16_t)rescaled(sums[lane], l->rounding, l->multipliers[index], l->shifts[index],
+                                                 l->out_zero, l->lowest, l->highest);
+            }
+            store_elements(row_of(out, row), out->bits, element_index(out, column) + b->first, lanes, values);
+        }
+    }
+}
+
+/* Opens the scaling of a block of 16-bit values; returns 0 where a bias or a shift needs more than 32 bits. */
+static int open_wide_scaling(const struct low_bit_depthwise_layer *l, const struct depthwise_block *b,
+                             struct wide_scaling *s)
+{
+    s->zero = l->out_zero, s->lowest = l->lowest, s->highest = l->highest;
+    for (int lane = 0; lane < WIDE_LANES; lane++) {
+        int index = l->per_channel ? b->first + lane : 0, shift = 15 - l->shifts[index];
+        if (shift < WIDE_SHIFT || shift > WIDE_SHIFT + 29 || b->start[lane] >= 1 << 29 || b->start[lane] <= -(1 << 29))
+            return 0;
+        s->start[lane] = (int32_t)b->start[lane];
+        s->mantissas[lane] = wide_mantissa(l->multipliers[index]);
+        s->halves[lane] = (int32_t)1 << (shift - WIDE_SHIFT);
+        s->shifts[lane] = shift - 16;
+    }
+    return 1;
+}
+
+/* Pointers to the 16-bit values under the taps of one pixel; taps outside the image point to `padding`. */
+static void point_wide_taps(const struct low_bit_depthwise_layer *l, const struct view *in, int first, int32_t row,
+                            int32_t left, const int16_t *padding, const int16_t **from)
+{
+    int32_t y = row * l->stride_rows - l->before_rows;
+    for (int r = 0; r < l->filter_rows; r++, y += l->dilation_rows) {
+        int32_t x = left;
+        for (int c = 0; c < l->filter_columns; c++, x += l->dilation_columns)
+            *from++ = y < 0 || y >= l->in_rows || x < 0 || x >= l->in_columns
+                ? padding : (const int16_t *)(const void *)row_of(in, y) + element_index(in, x) + first;
+    }
+}
+
+/* A block of 16 channels over the rectangle. */
+static void wide_depthwise(const struct low_bit_depthwise_layer *l, const struct depthwise_block *b,
+                           const struct wide_scaling *s, const struct view *in, const struct view *out,
+                           const struct region *at)
+{
+    const int16_t *from[MOST_DEPTHWISE_TAPS / DEPTHWISE_LANES];
+    int16_t padding[DEPTHWISE_LANES], values[DEPTHWISE_LANES];
+    int32_t step = l->stride_columns * (int32_t)in->pitch, reach = (l->filter_columns - 1) * l->dilation_columns;
+    int taps = l->filter_rows * l->filter_columns;
+    for (int lane = 0; lane < DEPTHWISE_LANES; lane++)
+        padding[lane] = l->in_zero;
+    for (int32_t row = at->top; row < at->bottom; row++) {
+        int known = 0;
+        for (int32_t column = at->left; column < at->right; column++) {
+            int32_t left = column * l->stride_columns - l->before_columns;
+            int inside = left >= 0 && left + reach < l->in_columns;
+            if (inside && known)
+                for (int tap = 0; tap < taps; tap++)
+                    from[tap] += from[tap] == padding ? 0 : step;
+            else
+                point_wide_taps(l, in, b->first, row, left, padding, from);
+            known = inside;
+            wide_pixel(s, b->weights, from, taps, values);
+            store_elements(row_of(out, row), out->bits, element_index(out, column) + b->first, DEPTHWISE_LANES, values);
+        }
+    }
+}
+
+/* Values or weights of any width. */
+static NOINLINE void any_depthwise(const struct low_bit_depthwise_layer *l, struct unpacker *u, const struct view *in,
+                                   const struct view *out, const struct region *at, uint8_t *scratch)
+{
+    int most = at_most(DEPTHWISE_LANES, MOST_DEPTHWISE_TAPS / (l->filter_rows * l->filter_columns));
+    int is_wide = in->bits == 16 && l->weight_bytes == 1 && l->rounding == ROUND_WIDE
+        && l->out_channels == l->in_channels;
+    struct depthwise_block b;
+    struct wide_scaling s;
+    memset(&b, 0, sizeof b);
+    for (b.first = 0; b.first < l->out_channels; b.first += b.lanes) {
+        b.lanes = at_most(most, l->out_channels - b.first);
+        open_depthwise_block(l, &b, u, scratch);
+        if (is_wide && b.lanes == DEPTHWISE_LANES && open_wide_scaling(l, &b, &s))
+            wide_depthwise(l, &b, &s, in, out, at);
+        else if (b.lanes == DEPTHWISE_LANES) /* a constant trip count for the compiler */
+            low_bit_pixels(l, &b, DEPTHWISE_LANES, in, out, at);
+        else
+            low_bit_pixels(l, &b, b.lanes, in, out, at);
+    }
+}
+
 void low_bit_depthwise(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                      uint8_t *scratch)
 {
     const struct low_bit_depthwise_layer *l = layer;
     int taps = l->filter_rows * l->filter_columns;
-    int most = at_most(DEPTHWISE_LANES, MOST_DEPTHWISE_TAPS / taps);
     struct unpacker u;
-    struct depthwise_block b;
     if (l->format >= 0)
         begin_unpacking(&u, l->weights, l->format, l->weight_bits, (uint32_t)taps * l->out_channels, l->entries);
     if (in->bits <= 8 && out->bits <= 8 && l->weight_bytes == 1 && l->rounding == ROUND_TWICE && !l->wide_bias
-        && l->out_channels == l->in_channels && taps <= TAPS - 3) {
+        && l->out_channels == l->in_channels && taps <= TAPS - 3)
         byte_depthwise(l, &u, in, out, at, scratch);
-        return;
-    }
-    memset(&b, 0, sizeof b);
-    for (b.first = 0; b.first < l->out_channels; b.first += b.lanes) {
-        b.lanes = at_most(most, l->out_channels - b.first);
-        open_depthwise_block(l, &b, &u, scratch);
-        for (int32_t row = at->top; row < at->bottom; row++) {
-            for (int32_t column = at->left; column < at->right; column++) {
-                int64_t sums[DEPTHWISE_LANES];
-                int16_t values[DEPTHWISE_LANES];
-                if (b.lanes == DEPTHWISE_LANES) /* a constant trip count for the compiler */
-                    low_bit_pixel(l, &b, DEPTHWISE_LANES, in, row, column, sums);
-                else
-                    low_bit_pixel(l, &b, b.lanes, in, row, column, sums);
-                for (int lane = 0; lane < b.lanes; lane++) {
-                    int index = l->per_channel ? b.first + lane : 0;
-                    values[lane] = (int16_t)rescaled(sums[lane], l->rounding, l->multipliers[index], l->shifts[index],
-                                                    l->out_zero, l->lowest, l->highest);
-                }
-                store_elements(row_of(out, row), out->bits, element_index(out, column) + b.first, b.lanes, values);
-            }
-        }
-    }
+    else
+        any_depthwise(l, &u, in, out, at, scratch);
 }

@@ -4,6 +4,12 @@
 
 #include "int8/arithmetic.h"
 
+/* The multiplier of ROUND_WIDE, 15 bits of a mantissa of 31. */
+static inline int32_t wide_mantissa(int32_t mantissa)
+{
+    return mantissa < 0x7FFF0000 ? (mantissa + (1 << 15)) >> 16 : 0x7FFF;
+}
+
 /* ROUND_TWICE: CONV_2D and DEPTHWISE_CONV_2D of at most 8 bits; ROUND_ONCE: FULLY_CONNECTED of 8 bits; ROUND_WIDE:
  * 16-bit activations, 48-bit sums times a 15-bit multiplier. */
 static inline int32_t rescaled(int64_t sum, int rounding, int32_t mantissa, int exponent, int32_t zero, int32_t lowest,
@@ -12,8 +18,7 @@ static inline int32_t rescaled(int64_t sum, int rounding, int32_t mantissa, int 
     int64_t scaled;
     if (rounding == ROUND_WIDE) {
         int shift = 15 - exponent;
-        int64_t reduced = mantissa < 0x7FFF0000 ? (mantissa + (1 << 15)) >> 16 : 0x7FFF;
-        scaled = (sum * reduced + ((int64_t)1 << (shift - 1))) >> shift;
+        scaled = (sum * wide_mantissa(mantissa) + ((int64_t)1 << (shift - 1))) >> shift;
     } else if (rounding == ROUND_ONCE) {
         scaled = multiplied_once(sum, mantissa, exponent);
     } else {

@@ -1,5 +1,6 @@
 /* Runs the tables of a network: sections, tiles, calls. */
 #include "program/kernels.h"
+#include "program/noinline.h"
 
 static struct view view_of(const struct operand *p, const interval *rows, const interval *columns,
                            uint8_t *arena, uint8_t *frame)
@@ -24,12 +25,6 @@ static struct view view_of(const struct operand *p, const interval *rows, const 
 
 /* Only concatenations of many inputs have more than FEW_OPERANDS operands. Their views are on the stack of a function
  * of its own, which is not inlined, so that other calls do not pay for it. */
-#if defined(__GNUC__)
-#define NOINLINE __attribute__((noinline))
-#else
-#define NOINLINE
-#endif
-
 static inline void run_call(const struct call *c, struct view *views, const interval *rows,
                             const interval *columns, uint8_t *arena, uint8_t *frame)
 {

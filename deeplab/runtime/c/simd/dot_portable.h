@@ -2,6 +2,8 @@
 #ifndef DOT_PORTABLE_H
 #define DOT_PORTABLE_H
 
+#include "program/noinline.h"
+
 struct block { /* at most 16 output channels */
     const int8_t *weights;
     const int32_t *start;
@@ -21,7 +23,7 @@ static void open_block(struct block *b, const struct walk *w, int channel, int c
 
 /* Inner products of two pixels with two channels, whose weights are `other` bytes apart. Not inlined, so that the sums
  * stay in registers. */
-static __attribute__((noinline)) void add_products_of(const int8_t *x, const int8_t *y, const int8_t *v, int groups,
+static NOINLINE void add_products_of(const int8_t *x, const int8_t *y, const int8_t *v, int groups,
                                                       ptrdiff_t step, ptrdiff_t other, int32_t *sums)
 {
     int32_t xv = 0, xw = 0, yv = 0, yw = 0;
