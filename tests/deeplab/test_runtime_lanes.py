@@ -80,6 +80,9 @@ class Net:
     """A network of int8 operators, of which every one's result is an output."""
 
     seed: int
+    bits: int = 8
+    """Of the activations that are added."""
+    weight_bits: int = 8
     tensors: list[Tensor] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
 
@@ -88,14 +91,18 @@ class Net:
 
     def tensor(self, shape, dtype="int8", scale=None, zero=None) -> int:
         scale = self.random.uniform(0.02, 0.1) if scale is None else scale
+        bits = {"int8": self.bits, "int32": 32}.get(dtype, 8)
+        if bits == 16:
+            dtype, scale, zero = "int16", scale / 256, 0
+        elif bits < 8:
+            scale, zero = scale * 2 ** (8 - bits), int(self.random.integers(-(1 << bits - 1), 1 << bits - 1))
         zero = int(self.random.integers(-100, 100)) if zero is None else zero
         grid = Quantization(np.array([scale], np.float32), np.array([zero], np.int64)) if dtype != "int32" else None
-        bits = 32 if dtype == "int32" else 8
         self.tensors.append(Tensor(f"t{len(self.tensors)}", tuple(shape), dtype, bits, grid))
         return len(self.tensors) - 1
 
-    def constant(self, data, grid=None) -> int:
-        bits = 8 * data.dtype.itemsize
+    def constant(self, data, grid=None, bits=None) -> int:
+        bits = bits or 8 * data.dtype.itemsize
         self.tensors.append(Tensor(f"c{len(self.tensors)}", data.shape, data.dtype.name, bits, grid, True, data))
         return len(self.tensors) - 1
 
@@ -116,12 +123,14 @@ class Net:
             scales = self.random.uniform(0.5, 2.0, channels) * 0.02 / np.sqrt(values)
         scales = np.asarray(scales, np.float32).reshape(-1)
         weights = self.random.integers(lowest, max(lowest + 1, highest), shape).astype(np.int8)
+        weights >>= 8 - self.weight_bits
         axis = (3 if is_deep else 0) if scales.size > 1 else None
         biases = self.random.integers(-bias, bias, channels).astype(np.int32) if np.isscalar(bias) else bias
+        biases = biases.astype(np.int64 if self.bits == 16 else np.int32)
         bias_axis = None if axis is None else 0
         inputs = (
             source,
-            self.constant(weights, Quantization(scales, np.zeros(scales.size, np.int64), axis)),
+            self.constant(weights, Quantization(scales, np.zeros(scales.size, np.int64), axis), self.weight_bits),
             self.constant(biases, Quantization(scales, np.zeros(scales.size, np.int64), bias_axis)),
         )
         attributes = {"stride": (stride, stride), "dilation": (dilation, dilation), "padding": padding,
@@ -222,6 +231,45 @@ def side_by_side(seed: int) -> Graph:
     return Graph(graph.name, graph.tensors, graph.operators, graph.inputs, graph.outputs[-2:])
 
 
+def every_width(seed: int) -> Graph:
+    """Kernels for activations of other widths, in the cases that they and their variants tell apart. Results of less
+    than 8 bits are requantized to int8."""
+    net = Net(seed)
+    frame = net.tensor(IMAGE, "uint8", 1 / 255, 0)
+    outputs = []
+    for net.bits, net.weight_bits in ((4, 8), (5, 3), (6, 8), (6, 4), (7, 7), (16, 8), (16, 4)):
+        x = net.apply("QUANTIZE", (frame,), net.tensor(IMAGE, scale=1 / 255))
+        wide = net.convolve(x, 83, (3, 3), activation="RELU6")  # whole blocks of 16 and 64 channels, and 3 more
+        whole = net.convolve(wide, 64, activation="RELU")
+        results = [
+            wide,
+            net.convolve(x, 5),
+            net.convolve(whole, 21, (3, 3), 2),
+            net.convolve(whole, 6, (2, 3), dilation=2),
+            net.convolve(wide, 64, scales=dead_scales(net.random, 64) * 0.5, bias=1 << 30, out_scale=0.5),
+            net.convolve(whole, 16, scales=net.random.uniform(2, 9, 16), out_scale=0.01),  # scaled up
+            net.convolve(whole, 3, (3, 3), lowest=-128, highest=-127),
+            net.deep(wide, activation="RELU6"),
+            net.deep(whole, stride=2, lowest=-128, activation="RELU"),
+            net.deep(whole, dilation=3),
+            net.deep(wide, (5, 5), 4, scales=[0.002]),  # a stride from one window to the next but one pixel
+            net.deep(wide, (3, 1), 2, dilation=2),
+            net.deep(whole, (4, 2), padding="VALID"),
+            net.deep(x, multiple=6),
+            net.deep(x, (6, 5)),
+            net.deep(wide, scales=dead_scales(net.random, 83) * 0.5, bias=1 << 30, out_scale=0.5),
+            net.deep(whole, scales=net.random.uniform(2, 9, 64), out_scale=0.01),
+            net.deep(whole, lowest=-128, highest=-127, scales=[0.0001]),
+        ]
+        if net.bits == 16:
+            far = np.where(np.arange(64) % 16, 1000, 1 << 33)  # one needs more than 32 bits
+            outputs += [*results, net.deep(whole, scales=np.full(64, 2.0**-20), bias=far)]
+        else:
+            net.bits = 8
+            outputs += [net.apply("QUANTIZE", (y,), net.tensor(net.tensors[y].shape, zero=-90)) for y in results]
+    return Graph("widths", tuple(net.tensors), tuple(net.operators), (0,), tuple(outputs))
+
+
 @cache
 def prepared(make: Callable[[int], Graph], seed: int, tiles: int | str) -> tuple[Graph, bytes, list[np.ndarray], Path]:
     """A network, a frame, its outputs by the interpreter, and the folder with its program's sources."""
@@ -276,6 +324,11 @@ def test_every_kernel_equals_the_interpreter(name, tmp_path):
     assert_equal(every_kernel, 1, 1, tmp_path, KINDS[name])
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_every_width_equals_the_interpreter(name, tmp_path):
+    assert_equal(every_width, 1, 1, tmp_path, KINDS[name])
+
+
 @pytest.mark.parametrize("name", ["avx2", "avx512"])
 def test_slices_and_kept_rows_change_nothing(name, tmp_path):
     assert_equal(side_by_side, 2, 5, tmp_path, KINDS[name])
@@ -284,7 +337,7 @@ def test_slices_and_kept_rows_change_nothing(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("tiles", [1, 4, "auto"])
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("make", [every_kernel, side_by_side])
+@pytest.mark.parametrize("make", [every_kernel, side_by_side, every_width])
 def test_at_every_tiling(make, name, tiles, tmp_path):
     for seed in (3, 4):
         assert_equal(make, seed, tiles, tmp_path, KINDS[name])
@@ -292,7 +345,7 @@ def test_at_every_tiling(make, name, tiles, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["portable", "sse2", "avx2", "avx512"])
-@pytest.mark.parametrize("make", [every_kernel, side_by_side])
+@pytest.mark.parametrize("make", [every_kernel, side_by_side, every_width])
 def test_nothing_is_read_or_written_beyond_an_array(make, name, tmp_path):
     sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     assert_equal(make, 5, 3, tmp_path, KINDS[name], *sanitizers)

@@ -83,26 +83,29 @@ static void byte_pixels(struct byte_block *b, const struct view *in, const struc
                         int32_t left, int32_t right, int32_t step)
 {
     const struct depthwise_layer *l = &b->layer;
-    int columns = l->filter_columns, stride = l->stride_columns, first = 0, loaded = 0;
+    int columns = l->filter_columns, stride = l->stride_columns, first = 0, kept = 0;
     const int8_t *from[TAPS];
     for (int slot = 0; slot < b->taps.slots; slot++)
         from[slot] = b->channels.padding;
     for (int32_t column = left; column < right; column += step) {
         int8_t values[CHANNELS];
         int32_t at = column * stride - l->before_columns;
-        for (; loaded < columns; loaded++)
-            load_byte_column(b, in, row, at + loaded * l->dilation_columns, (first + loaded) % columns);
-        for (int y = 0; y < l->filter_rows; y++)
-            for (int x = 0; x < columns; x++)
-                from[slot_of(&b->taps, y, x)] = b->values[y * columns + (first + x) % columns];
+        for (int x = 0, turn = first; x < columns; x++, turn++) {
+            turn = turn < columns ? turn : 0;
+            if (x >= kept)
+                load_byte_column(b, in, row, at + x * l->dilation_columns, turn);
+            for (int y = 0; y < l->filter_rows; y++)
+                from[slot_of(&b->taps, y, x)] = b->values[y * columns + turn];
+        }
         depthwise_pixel(&b->channels, from, values);
         if (out->bits == 8)
             memcpy(row_of(out, row) + element_index(out, column) + b->first, values, (size_t)b->lanes);
         else
             store_subbyte_elements(row_of(out, row), out->bits, element_index(out, column) + b->first, b->lanes,
                                    values);
-        first = (first + stride) % columns;
-        loaded = at_least(columns - stride, 0);
+        kept = at_least(columns - stride, 0);
+        first = kept ? first + stride : 0;
+        first = first < columns ? first : first - columns;
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
+#include "simd/elements.h"
 
 enum { ELEMENTS_AT_ONCE = 64 }; /* elements that a kernel converts to int16 on its stack */
 enum { GROUP_ELEMENTS = 8 };     /* elements of a group, which fills as many bytes as an element has bits */
@@ -96,7 +97,9 @@ static inline uint64_t joined_group(uint64_t bytes, int bits)
 static inline void load_groups(const uint8_t *row, int bits, ptrdiff_t first, int count, int8_t *to)
 {
     const uint8_t *from = row + (first * bits >> 3);
-    int phase = (int)(first * bits & 7), i = 0;
+    int phase = (int)(first * bits & 7);
+    int i = bits >= LEAST_VECTOR_BITS ? load_vectors(from, bits, phase, count, to) : 0;
+    from += i / 8 * bits;
     if (phase == 0)
         for (; i + GROUP_ELEMENTS <= count; i += GROUP_ELEMENTS, from += bits)
             put_word((uint8_t *)to + i, GROUP_ELEMENTS, spread_group(word_at(from, bits), bits));
