@@ -251,7 +251,7 @@ def every_width(seed: int) -> Graph:
             net.convolve(whole, 3, (3, 3), lowest=-128, highest=-127),
             net.deep(wide, activation="RELU6"),
             net.deep(whole, stride=2, lowest=-128, activation="RELU"),
-            net.deep(whole, dilation=3),
+            net.deep(whole, dilation=3, scales=[0.02]),  # more than the largest value
             net.deep(wide, (5, 5), 4, scales=[0.002]),  # a stride from one window to the next but one pixel
             net.deep(wide, (3, 1), 2, dilation=2),
             net.deep(whole, (4, 2), padding="VALID"),
