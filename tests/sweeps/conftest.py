@@ -15,14 +15,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from standin_sweeps import CONFIG
 
+from deeplab.checkpoint import save_checkpoint
 from evaluation.planner import load_target
 from sweeps.config.load import load_config
 from sweeps.config.schema import SweepConfig
 from sweeps.inputs.file_facts import FACTS_FILE
 from sweeps.inputs.opened import open_inputs
 from sweeps.storage.sqlite import fold_log
+from sweeps.trial.context import Context, open_context
 from sweeps.trial.levels import check_levels
+from tests.deeplab.tiny import random_network, tiny_network
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT_LEVELS = Path(".cache") / FACTS_FILE
 """In `out`."""
 
@@ -75,3 +79,35 @@ def config(
     (tmp_path / "studies" / KEPT_LEVELS).parent.mkdir(parents=True)
     shutil.copyfile(checked_levels, tmp_path / "studies" / KEPT_LEVELS)
     return lambda *overrides: load_config(tmp_path / "config.yaml", overrides)
+
+
+@pytest.fixture(scope="session")
+def context(tmp_path_factory: pytest.TempPathFactory, stage_cache: str) -> Context:
+    """The trials of the shipped network on a few images."""
+    overrides = [
+        stage_cache,
+        f"out={tmp_path_factory.mktemp('studies')}",
+        "data.search=search[:8]",
+        "data.heldout=heldout[:4]",
+        "data.train=train[:8]",
+        "finetune.steps=3",
+    ]
+    return open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
+
+
+@pytest.fixture(scope="session")
+def open_tiny(tmp_path_factory: pytest.TempPathFactory, stage_cache: str) -> Callable[..., Context]:
+    """`open_tiny("finetune.steps=3")`: a context whose network has five blocks; most of its weights are in its ASPP."""
+    folder = tmp_path_factory.mktemp("tiny")
+    aspp = {"pool": 16, "pointwise": 48, "atrous": [(3, 48)], "project": 64}
+    network = tiny_network(input_height=48, input_width=64, classes=11, **aspp)
+    save_checkpoint(random_network(network), folder / "tiny.npz")
+    overrides = [
+        stage_cache,
+        f"out={folder}",
+        f"network.source={folder / 'tiny.npz'}",
+        "data.search=search[:2]",
+        "data.heldout=heldout[:2]",
+        "data.train=train[:4]",
+    ]
+    return lambda *more: open_context(load_config(REPOSITORY / "pareto.yaml", [*overrides, *more]))
