@@ -5,21 +5,6 @@
 
 enum { COLUMNS = 32 };
 
-struct neighbours { /* two input positions along one axis, and the weight of the upper in 1/1024 */
-    int32_t lower, upper, weight;
-};
-
-static struct neighbours neighbours_of(int32_t out, int32_t step, int32_t offset, int32_t size)
-{
-    int32_t scaled = out * step + offset;
-    struct neighbours n;
-    n.lower = at_least(scaled / ONE, 0);
-    n.weight = scaled - ONE * n.lower;
-    n.upper = at_most((scaled + ONE - 1) / ONE, size - 1);
-    n.lower = at_most(n.lower, size - 1);
-    return n;
-}
-
 /* A block of channels of two input rows, interpolated at two adjacent input columns. */
 struct ramp {
     const int8_t *top, *bottom;          /* column 0 of the two rows, at the first channel */

@@ -4,9 +4,10 @@
 #include "low_bit/elements.h"
 #include "low_bit/rescale.h"
 #include "low_bit/unpack.h"
+#include "simd/dot_int16.h"
 
-enum { LOW_BIT_PIXELS = 8 };
-enum { EXACT_TERMS = 256 }; /* most products of 16 by 8 bits whose sum fits 32 bits */
+enum { LOW_BIT_PIXELS = DOT_PIXELS };
+enum { LOW_BIT_CACHED = 1 << 14 }; /* bytes of input that stay in a cache with some weights */
 
 /* sums[pixel] += the inner product of a pixel's values with the weights. Only outputs of 16 bits use int8 by int8 here
  * (others use `packed_convolution`); the sum fits 32 bits. */
@@ -17,19 +18,6 @@ static inline void dot_8_8(int64_t *sums, const int8_t *const *x, int pixels, co
         for (int i = 0; i < count; i++)
             sum += x[pixel][i] * w[i];
         sums[pixel] += sum;
-    }
-}
-
-static inline void dot_16_8(int64_t *sums, const int16_t *const *x, int pixels, const int8_t *w, int count)
-{
-    for (int done = 0; done < count; done += EXACT_TERMS) {
-        int end = at_most(done + EXACT_TERMS, count);
-        for (int pixel = 0; pixel < pixels; pixel++) {
-            int32_t sum = 0;
-            for (int i = done; i < end; i++)
-                sum += x[pixel][i] * w[i];
-            sums[pixel] += sum;
-        }
     }
 }
 
@@ -75,13 +63,14 @@ static void dot_elements(int64_t *sums, const uint8_t *row, int bits, ptrdiff_t 
 {
     if (bits == 16) {
         const int16_t *at = (const int16_t *)(const void *)row + first;
-        const int16_t *x[LOW_BIT_PIXELS];
-        for (int pixel = 0; pixel < pixels; pixel++)
-            x[pixel] = at + pixel * step;
-        if (weight_bytes == 1)
-            dot_16_8(sums, x, pixels, weights, count);
-        else
+        if (weight_bytes == 1) {
+            dot_16_8(sums, at, step, pixels, weights, count);
+        } else {
+            const int16_t *x[LOW_BIT_PIXELS];
+            for (int pixel = 0; pixel < pixels; pixel++)
+                x[pixel] = at + pixel * step;
             dot_16_16(sums, x, pixels, weights, count);
+        }
     } else if (bits == 8 && weight_bytes == 1) {
         const int8_t *at = (const int8_t *)row + first;
         const int8_t *x[LOW_BIT_PIXELS];
@@ -107,22 +96,32 @@ static void low_bit_sum_taps(const struct low_bit_convolution_layer *l, int64_t 
                            const uint8_t *row, int32_t left, int pixels, const uint8_t *weights, int width)
 {
     int channels = l->in_channels, bytes = l->weight_bytes, stride = l->stride_columns;
-    if (left >= 0 && left + (pixels - 1) * stride + width <= l->in_columns) {
-        dot_elements(sums, row, in->bits, element_index(in, left), (ptrdiff_t)stride * in->pitch, pixels, weights,
-                     bytes, width * channels);
-        return;
-    }
-    for (int pixel = 0; pixel < pixels; pixel++, left += stride) {
-        int before = at_most(at_least(-left, 0), width), end = at_least(at_most(l->in_columns - left, width), before);
+    for (int pixel = 0; pixel < pixels;) {
+        int32_t at = left + pixel * stride, last = l->in_columns - width; /* last: where all columns are inside */
+        int before = at_most(at_least(-at, 0), width), end = at_least(at_most(l->in_columns - at, width), before);
+        if (at >= 0 && at <= last) {
+            int run = at_most((last - at) / stride + 1, pixels - pixel);
+            dot_elements(sums + pixel, row, in->bits, element_index(in, at), (ptrdiff_t)stride * in->pitch, run,
+                         weights, bytes, width * channels);
+            pixel += run;
+            continue;
+        }
         const uint8_t *inside = weights + (ptrdiff_t)before * channels * bytes;
         const uint8_t *after = weights + (ptrdiff_t)end * channels * bytes;
         if (end > before)
-            dot_elements(sums + pixel, row, in->bits, element_index(in, left + before), 0, 1, inside, bytes,
+            dot_elements(sums + pixel, row, in->bits, element_index(in, at + before), 0, 1, inside, bytes,
                          (end - before) * channels);
         if (l->in_zero)
             sums[pixel] += l->in_zero * (sum_of_weights(weights, bytes, before * channels)
                                          + sum_of_weights(after, bytes, (width - end) * channels));
+        pixel++;
     }
+}
+
+/* Whether the taps of a filter row are contiguous. */
+static int low_bit_taps_are_joined(const struct low_bit_convolution_layer *l, const struct view *in)
+{
+    return l->dilation_columns == 1 && in->pitch == l->in_channels;
 }
 
 /* The sums of at most LOW_BIT_PIXELS pixels of an output row. */
@@ -130,7 +129,7 @@ static void low_bit_sum_pixels(const struct low_bit_convolution_layer *l, int64_
                                 const uint8_t *weights, int32_t row, int32_t column, int pixels)
 {
     int32_t top = row * l->stride_rows - l->before_rows, left = column * l->stride_columns - l->before_columns;
-    int joined = l->dilation_columns == 1 && in->pitch == l->in_channels; /* the taps of a filter row are contiguous */
+    int joined = low_bit_taps_are_joined(l, in);
     int taps = joined ? 1 : l->filter_columns, width = joined ? l->filter_columns : 1;
     ptrdiff_t filter_row = (ptrdiff_t)l->filter_columns * l->in_channels * l->weight_bytes;
     for (int y = 0; y < l->filter_rows; y++, weights += filter_row) {
@@ -149,37 +148,158 @@ static void low_bit_sum_pixels(const struct low_bit_convolution_layer *l, int64_
     }
 }
 
+/* An output channel. */
+struct low_bit_filter {
+    const uint8_t *weights;
+    int64_t bias;
+    int32_t mantissa;
+    int channel, exponent;
+    int is_narrow;               /* whether int16 values are multiplied by int8 weights with sums that fit 32 bits */
+    struct wide_scaling scaling; /* if so */
+};
+
+/* Whether no sum of products of 16-bit values exceeds a limit. */
+static int low_bit_sums_fit(const int8_t *weights, int length, int64_t limit)
+{
+    int64_t most = limit >> 15;
+    if (length <= most >> 7)
+        return 1;
+    for (int i = 0; i < length && most >= 0; i++)
+        most -= weights[i] < 0 ? -weights[i] : weights[i];
+    return most >= 0;
+}
+
+static void open_filter(const struct low_bit_convolution_layer *l, struct low_bit_filter *f, int bits, int length)
+{
+    int index = l->per_channel ? f->channel : 0;
+    f->bias = l->wide_bias ? ((const int64_t *)l->bias)[f->channel] : ((const int32_t *)l->bias)[f->channel];
+    f->mantissa = l->multipliers[index];
+    f->exponent = l->shifts[index];
+    f->is_narrow = bits == 16 && l->weight_bytes == 1 && l->rounding == ROUND_WIDE && fits_wide_scaling(f->exponent)
+                   && f->bias <= INT32_MAX && f->bias >= -INT32_MAX
+                   && low_bit_sums_fit((const int8_t *)f->weights, length,
+                                       INT32_MAX - (f->bias < 0 ? -f->bias : f->bias));
+    if (f->is_narrow)
+        f->scaling = wide_scaling_of(f->mantissa, f->exponent, l->out_zero, l->lowest, l->highest);
+}
+
+/* Writes a channel of consecutive pixels. */
+static inline void put_pixels(const struct view *out, uint8_t *row, int32_t column, int channel, int pixels,
+                              const int32_t *values)
+{
+    ptrdiff_t at = element_index(out, column) + channel;
+    if (out->bits == 16) {
+        uint8_t *to = row + 2 * at;
+        for (int pixel = 0; pixel < pixels; pixel++, to += 2 * (ptrdiff_t)out->pitch) {
+            int16_t value = (int16_t)values[pixel];
+            memcpy(to, &value, sizeof value);
+        }
+    } else {
+        for (int pixel = 0; pixel < pixels; pixel++, at += out->pitch)
+            put_element(row, out->bits, at, values[pixel]);
+    }
+}
+
+/* An output channel of columns [left, right) of a row. */
+static void low_bit_columns(const struct low_bit_convolution_layer *l, const struct low_bit_filter *f,
+                            const struct view *in, const struct view *out, int32_t row, int32_t left, int32_t right)
+{
+    for (int32_t column = left; column < right; column += LOW_BIT_PIXELS) {
+        int pixels = at_most(LOW_BIT_PIXELS, right - column);
+        int64_t sums[LOW_BIT_PIXELS];
+        int32_t values[LOW_BIT_PIXELS];
+        for (int pixel = 0; pixel < LOW_BIT_PIXELS; pixel++)
+            sums[pixel] = f->bias;
+        low_bit_sum_pixels(l, sums, in, f->weights, row, column, pixels);
+        rescale_sums(sums, LOW_BIT_PIXELS, l->rounding, f->mantissa, f->exponent, l->out_zero, l->lowest, l->highest,
+                     values);
+        put_pixels(out, row_of(out, row), column, f->channel, pixels, values);
+    }
+}
+
+/* The same for a narrow channel, where no tap is outside of the input. */
+static void low_bit_columns_inside(const struct low_bit_convolution_layer *l, const struct low_bit_filter *f,
+                                   const struct view *in, const struct view *out, int32_t row, int32_t left,
+                                   int32_t right)
+{
+    int joined = low_bit_taps_are_joined(l, in);
+    int taps = joined ? 1 : l->filter_columns, count = joined ? l->filter_columns * l->in_channels : l->in_channels;
+    int32_t top = row * l->stride_rows - l->before_rows;
+    ptrdiff_t step = (ptrdiff_t)l->stride_columns * in->pitch;
+    uint8_t *to = row_of(out, row);
+    for (int32_t column = left; column < right; column += LOW_BIT_PIXELS) {
+        int pixels = at_most(LOW_BIT_PIXELS, right - column);
+        ptrdiff_t first = element_index(in, column * l->stride_columns - l->before_columns);
+        const int8_t *weights = (const int8_t *)f->weights;
+        int32_t sums[LOW_BIT_PIXELS], values[LOW_BIT_PIXELS];
+        for (int pixel = 0; pixel < LOW_BIT_PIXELS; pixel++)
+            sums[pixel] = (int32_t)f->bias;
+        for (int y = 0; y < l->filter_rows; y++) {
+            const int16_t *x = (const int16_t *)(const void *)row_of(in, top + y * l->dilation_rows) + first;
+            for (int tap = 0; tap < taps; tap++, weights += count, x += (ptrdiff_t)l->dilation_columns * in->pitch)
+                dot_narrow(sums, x, step, pixels, weights, count);
+        }
+        for (int pixel = 0; pixel < LOW_BIT_PIXELS; pixel++)
+            values[pixel] = scaled_wide(&f->scaling, sums[pixel]);
+        put_pixels(out, to, column, f->channel, pixels, values);
+    }
+}
+
+/* The part of an output rectangle for which no tap is outside of the input. */
+static struct region low_bit_inside(const struct low_bit_convolution_layer *l, const struct region *at)
+{
+    int32_t last_row = l->in_rows - 1 - (l->filter_rows - 1) * l->dilation_rows + l->before_rows;
+    int32_t last_column = l->in_columns - 1 - (l->filter_columns - 1) * l->dilation_columns + l->before_columns;
+    struct region r;
+    r.top = clamped((l->before_rows + l->stride_rows - 1) / l->stride_rows, at->top, at->bottom);
+    r.left = clamped((l->before_columns + l->stride_columns - 1) / l->stride_columns, at->left, at->right);
+    r.bottom = last_row < 0 ? r.top : clamped(last_row / l->stride_rows + 1, r.top, at->bottom);
+    r.right = last_column < 0 ? r.left : clamped(last_column / l->stride_columns + 1, r.left, at->right);
+    return r;
+}
+
+/* An output channel of a rectangle. */
+static void low_bit_channel(const struct low_bit_convolution_layer *l, const struct low_bit_filter *f,
+                            const struct view *in, const struct view *out, const struct region *at,
+                            const struct region *inside)
+{
+    for (int32_t row = at->top; row < at->bottom; row++) {
+        if (f->is_narrow && row >= inside->top && row < inside->bottom) {
+            low_bit_columns(l, f, in, out, row, at->left, inside->left);
+            low_bit_columns_inside(l, f, in, out, row, inside->left, inside->right);
+            low_bit_columns(l, f, in, out, row, inside->right, at->right);
+        } else {
+            low_bit_columns(l, f, in, out, row, at->left, at->right);
+        }
+    }
+}
+
 void low_bit_convolution(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                        uint8_t *scratch)
 {
     const struct low_bit_convolution_layer *l = layer;
     int length = l->filter_rows * l->filter_columns * l->in_channels;
     int stride = l->weight_bytes == 1 ? (length + 3) / 4 * 4 : 2 * length; /* bytes of a row of unpacked weights */
-    struct unpacker u;
+    struct region inside = low_bit_inside(l, at), some = *at;
+    /* Weights that need no unpacking are read for some rows of the image at a time, which stay in the cache. */
+    int32_t rows = at_least(LOW_BIT_CACHED / (in->row_bytes * l->stride_rows + 1), 1);
     if (l->format >= 0)
-        begin_unpacking(&u, l->weights, l->format, l->weight_bits, (uint32_t)length * l->out_channels, l->entries);
-    for (int channel = 0; channel < l->out_channels; channel++) {
-        const uint8_t *weights = scratch;
-        int index = l->per_channel ? channel : 0;
-        int64_t bias = l->wide_bias ? ((const int64_t *)l->bias)[channel] : ((const int32_t *)l->bias)[channel];
+        rows = at->bottom - at->top;
+    for (; some.top < at->bottom; some.top = some.bottom) {
+        struct low_bit_filter f;
+        struct unpacker u;
+        memset(&f, 0, sizeof f);
+        some.bottom = at_most(some.top + rows, at->bottom);
         if (l->format >= 0)
-            unpack_row(&u, scratch, length, l->weight_bytes);
-        else
-            weights = (const uint8_t *)l->weights + (ptrdiff_t)channel * stride;
-        for (int32_t row = at->top; row < at->bottom; row++) {
-            uint8_t *to = row_of(out, row);
-            for (int32_t column = at->left; column < at->right; column += LOW_BIT_PIXELS) {
-                int pixels = at_most(LOW_BIT_PIXELS, at->right - column);
-                int64_t sums[LOW_BIT_PIXELS];
-                int32_t values[LOW_BIT_PIXELS];
-                for (int pixel = 0; pixel < LOW_BIT_PIXELS; pixel++)
-                    sums[pixel] = bias;
-                low_bit_sum_pixels(l, sums, in, weights, row, column, pixels);
-                rescale_sums(sums, LOW_BIT_PIXELS, l->rounding, l->multipliers[index], l->shifts[index], l->out_zero,
-                             l->lowest, l->highest, values);
-                for (int pixel = 0; pixel < pixels; pixel++)
-                    put_element(to, out->bits, element_index(out, column + pixel) + channel, values[pixel]);
-            }
+            begin_unpacking(&u, l->weights, l->format, l->weight_bits, (uint32_t)length * l->out_channels, l->entries);
+        for (; f.channel < l->out_channels; f.channel++) {
+            f.weights = scratch;
+            if (l->format >= 0)
+                unpack_row(&u, scratch, length, l->weight_bytes);
+            else
+                f.weights = (const uint8_t *)l->weights + (ptrdiff_t)f.channel * stride;
+            open_filter(l, &f, in->bits, length);
+            low_bit_channel(l, &f, in, out, &some, &inside);
         }
     }
 }

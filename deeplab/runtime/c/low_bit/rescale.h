@@ -28,6 +28,40 @@ static inline int32_t rescaled(int64_t sum, int rounding, int32_t mantissa, int 
     return (int32_t)(scaled < lowest ? lowest : scaled > highest ? highest : scaled);
 }
 
+/* ROUND_WIDE for sums of 32 bits and exponents from -31 to 0, whose results fit 32 bits. Sums are taken as unsigned
+ * numbers, 2**31 larger, since these are what vector instructions multiply and shift. */
+struct wide_scaling {
+    uint64_t add; /* to a product: one half and 2**62, less what the 2**31 amount to */
+    uint32_t factor, less;
+    int shift;
+    int32_t lowest, highest;
+};
+
+static inline int fits_wide_scaling(int exponent)
+{
+    return exponent <= 0 && exponent >= -31;
+}
+
+static inline struct wide_scaling wide_scaling_of(int32_t mantissa, int exponent, int32_t zero, int32_t lowest,
+                                                  int32_t highest)
+{
+    const uint64_t large = (uint64_t)1 << 62;
+    struct wide_scaling s;
+    s.shift = 15 - exponent;
+    s.factor = mantissa < 0x7FFF0000 ? (uint32_t)(mantissa + (1 << 15)) >> 16 : 0x7FFF;
+    s.add = large + ((uint64_t)1 << (s.shift - 1)) - ((uint64_t)s.factor << 31);
+    s.less = (uint32_t)(large >> s.shift) - (uint32_t)zero;
+    s.lowest = lowest;
+    s.highest = highest;
+    return s;
+}
+
+static inline int32_t scaled_wide(const struct wide_scaling *s, int32_t sum)
+{
+    uint64_t total = (uint64_t)((uint32_t)sum ^ (uint32_t)1 << 31) * s->factor + s->add;
+    return clamped((int32_t)((uint32_t)(total >> s->shift) - s->less), s->lowest, s->highest);
+}
+
 /* Several sums of one channel; one loop for each kind of rounding, so that compilers vectorize it. */
 static inline void rescale_sums(const int64_t *sums, int count, int rounding, int32_t mantissa, int exponent,
                                 int32_t zero, int32_t lowest, int32_t highest, int32_t *values)

@@ -16,7 +16,7 @@ struct lane_scaling {
 };
 
 /* From 8 mantissas and exponents (a right shift is negative). */
-static struct lane_scaling lane_scaling_of(const int32_t *mantissas, const int32_t *shifts, int32_t zero)
+static inline struct lane_scaling lane_scaling_of(const int32_t *mantissas, const int32_t *shifts, int32_t zero)
 {
     struct lane_scaling s;
     __m256i one = _mm256_set1_epi32(1), half = _mm256_set1_epi64x(1LL << 31), high;

@@ -5,9 +5,10 @@
 #ifndef RESIZE_LANES_H
 #define RESIZE_LANES_H
 
+#include "int8/neighbours.h"
 #include "simd/lanes.h"
 
-enum { ONE = 1 << 10, HALF = ONE * ONE / 2, TOGETHER = 32 };
+enum { HALF = ONE * ONE / 2, TOGETHER = 32 };
 
 #if defined(LANES_AVX512)
 struct slopes {
