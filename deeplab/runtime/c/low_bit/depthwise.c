@@ -216,8 +216,8 @@ static inline void low_bit_pixels(const struct low_bit_depthwise_layer *l, const
 }
 
 /* Opens the scaling of a block of 16-bit values; returns 0 where a bias or a shift needs more than 32 bits. */
-static int open_wide_scaling(const struct low_bit_depthwise_layer *l, const struct depthwise_block *b,
-                             struct wide_scaling *s)
+static int open_wide_lanes(const struct low_bit_depthwise_layer *l, const struct depthwise_block *b,
+                             struct wide_lanes *s)
 {
     s->zero = l->out_zero, s->lowest = l->lowest, s->highest = l->highest;
     for (int lane = 0; lane < WIDE_LANES; lane++) {
@@ -247,7 +247,7 @@ static void point_wide_taps(const struct low_bit_depthwise_layer *l, const struc
 
 /* A block of 16 channels over the rectangle. */
 static void wide_depthwise(const struct low_bit_depthwise_layer *l, const struct depthwise_block *b,
-                           const struct wide_scaling *s, const struct view *in, const struct view *out,
+                           const struct wide_lanes *s, const struct view *in, const struct view *out,
                            const struct region *at)
 {
     const int16_t *from[MOST_DEPTHWISE_TAPS / DEPTHWISE_LANES];
@@ -281,12 +281,12 @@ static NOINLINE void any_depthwise(const struct low_bit_depthwise_layer *l, stru
     int is_wide = in->bits == 16 && l->weight_bytes == 1 && l->rounding == ROUND_WIDE
         && l->out_channels == l->in_channels;
     struct depthwise_block b;
-    struct wide_scaling s;
+    struct wide_lanes s;
     memset(&b, 0, sizeof b);
     for (b.first = 0; b.first < l->out_channels; b.first += b.lanes) {
         b.lanes = at_most(most, l->out_channels - b.first);
         open_depthwise_block(l, &b, u, scratch);
-        if (is_wide && b.lanes == DEPTHWISE_LANES && open_wide_scaling(l, &b, &s))
+        if (is_wide && b.lanes == DEPTHWISE_LANES && open_wide_lanes(l, &b, &s))
             wide_depthwise(l, &b, &s, in, out, at);
         else if (b.lanes == DEPTHWISE_LANES) /* a constant trip count for the compiler */
             low_bit_pixels(l, &b, DEPTHWISE_LANES, in, out, at);

@@ -48,7 +48,7 @@ static inline struct wide_scaling wide_scaling_of(int32_t mantissa, int exponent
     const uint64_t large = (uint64_t)1 << 62;
     struct wide_scaling s;
     s.shift = 15 - exponent;
-    s.factor = mantissa < 0x7FFF0000 ? (uint32_t)(mantissa + (1 << 15)) >> 16 : 0x7FFF;
+    s.factor = (uint32_t)wide_mantissa(mantissa);
     s.add = large + ((uint64_t)1 << (s.shift - 1)) - ((uint64_t)s.factor << 31);
     s.less = (uint32_t)(large >> s.shift) - (uint32_t)zero;
     s.lowest = lowest;

@@ -11,7 +11,7 @@
 
 enum { WIDE_LANES = 16, WIDE_SHIFT = 17 };
 
-struct wide_scaling {
+struct wide_lanes {
     int32_t start[WIDE_LANES];           /* bias */
     int32_t mantissas[WIDE_LANES];       /* of 15 bits */
     int32_t halves[WIDE_LANES];          /* rounding, added before the shift */
@@ -22,7 +22,7 @@ struct wide_scaling {
 /* From pointers to the values under each tap, and weights (tap, channel). */
 #if defined(__GNUC__) && (defined(LANES_AVX512) || defined(LANES_AVX2) || defined(LANES_SSE2) || defined(LANES_NEON))
 
-static inline void wide_pixel(const struct wide_scaling *s, const int16_t *weights, const int16_t *const *from,
+static inline void wide_pixel(const struct wide_lanes *s, const int16_t *weights, const int16_t *const *from,
                               int taps, int16_t *to)
 {
     typedef int16_t shorts __attribute__((vector_size(2 * WIDE_LANES)));
@@ -51,7 +51,7 @@ static inline void wide_pixel(const struct wide_scaling *s, const int16_t *weigh
 
 #else
 
-static inline void wide_pixel(const struct wide_scaling *s, const int16_t *weights, const int16_t *const *from,
+static inline void wide_pixel(const struct wide_lanes *s, const int16_t *weights, const int16_t *const *from,
                               int taps, int16_t *to)
 {
     for (int lane = 0; lane < WIDE_LANES; lane++) {
