@@ -113,6 +113,7 @@ def convolutions(seed: int) -> Graph:
     net.convolve(wide, 4, (2, 3), stride=3, padding="VALID")
     net.convolve(wide, 4, (3, 3), multipliers=[1e-4])
     net.convolve(wide, 4, multipliers=net.random.uniform(1, 3, 4), bias=0)  # to the left
+    net.convolve(x, 6, weights=(-1, 2), multipliers=[0.125], bias=np.array([4, -4, 3, 5, 12, -5]))  # ties and near them
     net.convolve(wide, 24, multipliers=2.0 ** net.random.uniform(-34, -8, 24), bias=1 << 30)
     net.convolve(wide, 6, multipliers=[2.0**-18], bias=np.array([1, -1, 1, -1, 1, -1]) << 37)  # no sum fits 32 bits
     return net.graph()
@@ -128,6 +129,7 @@ def largest_sums(seed: int) -> Graph:
         for lowest in (-128, -127, 127):
             bias = np.array([fits, fits + 1, -fits, -fits - 1, -fits - 2, 0, (1 << 32) - 1, -(1 << 32)])
             net.convolve(least, 8, weights=(lowest, lowest + 1), bias=bias, multipliers=[2.0**-18])
+        net.convolve(least, 6, weights=(-128, -127), multipliers=[0.6, 0.9, 1.2, 1.9, 2.5, 3.3])  # beyond 32 bits
     kept = net.convolve(x, 64, weights=(0, 1), bias=-(1 << 31), multipliers=[0.5], hidden=True)
     net.convolve(kept, 3, (3, 3), weights=(-1, 2), multipliers=[2.0**-9])  # more than 511 terms of small weights
     net.convolve(kept, 3, (3, 3), weights=(-128, -127), multipliers=[2.0**-18])
@@ -150,6 +152,9 @@ def resizes(bits: int, zero: int):
         net.resize(x, 25, 65, align_corners=True)
         net.resize(x, 4, 5)
         net.labels(x, 36, 84)
+        few = net.apply("QUANTIZE", (frame,), net.tensor(IMAGE, bits, 64.0, zero), hidden=True)
+        net.resize(few, 36, 84)  # means of few codes: ties of both signs
+        net.resize(few, 27, 84)
         return net.graph()
 
     return make

@@ -176,7 +176,6 @@ static void open_filter(const struct low_bit_convolution_layer *l, struct low_bi
     f->mantissa = l->multipliers[index];
     f->exponent = l->shifts[index];
     f->is_narrow = bits == 16 && l->weight_bytes == 1 && l->rounding == ROUND_WIDE && fits_wide_scaling(f->exponent)
-                   && f->bias <= INT32_MAX && f->bias >= -INT32_MAX
                    && low_bit_sums_fit((const int8_t *)f->weights, length,
                                        INT32_MAX - (f->bias < 0 ? -f->bias : f->bias));
     if (f->is_narrow)
