@@ -217,10 +217,12 @@ static void low_bit_columns(const struct low_bit_convolution_layer *l, const str
     }
 }
 
-/* The same for a narrow channel, where no tap is outside of the input. */
-static void low_bit_columns_inside(const struct low_bit_convolution_layer *l, const struct low_bit_filter *f,
-                                   const struct view *in, const struct view *out, int32_t row, int32_t left,
-                                   int32_t right)
+/* The same for a narrow channel, where no tap is outside of the input. Many pixels are scaled together: meanwhile a
+ * processor adds up the next ones. Not inlined, so that its sums are not on the stack of the others. */
+static __attribute__((noinline)) void low_bit_columns_inside(const struct low_bit_convolution_layer *l,
+                                                             const struct low_bit_filter *f, const struct view *in,
+                                                             const struct view *out, int32_t row, int32_t left,
+                                                             int32_t right)
 {
     int joined = low_bit_taps_are_joined(l, in);
     int taps = joined ? 1 : l->filter_columns, count = joined ? l->filter_columns * l->in_channels : l->in_channels;
