@@ -11,7 +11,11 @@ import pytest
 
 from deeplab.runtime.compilers import compiler
 from evaluation.graph import Graph, Operator, Quantization, Tensor
+from evaluation.planner import Halo, plan
+from evaluation.planner.tiling.section_costs import UNTILED, TilingScheme
 from tests.deeplab.test_runtime_lanes import KINDS, assert_equal
+from tests.deeplab.test_runtime_operators import SANITIZED, one_section
+from tests.deeplab.test_runtime_operators import assert_equal as assert_program_equal
 
 IMAGE = (1, 9, 21, 3)
 FULL, FINE = 1.0, 1.0 / 256
@@ -61,7 +65,9 @@ class Net:
         old = self.tensors[source]
         _, rows, columns, depth = old.shape
         reach = [(size - 1) * dilation + 1 for size in window]
-        out = [-(-(n - (padding == "VALID") * (r - 1)) // stride) for n, r in zip((rows, columns), reach, strict=True)]
+        steps = (stride, stride) if isinstance(stride, int) else stride
+        inner = [n - (padding == "VALID") * (r - 1) for n, r in zip((rows, columns), reach, strict=True)]
+        out = [-(-n // step) for n, step in zip(inner, steps, strict=True)]
         terms = window[0] * window[1] * depth
         is_wide = old.bits == 16
         if multipliers is None:
@@ -73,7 +79,7 @@ class Net:
             bias = self.random.integers(-(1 << 20), 1 << 20, channels) if is_wide else 0
         bias = np.broadcast_to(bias, channels).astype(np.int64 if is_wide else np.int32)
         inputs = (source, *(self.constant(data, scales.astype(np.float32), axis) for data in (kernel, bias)))
-        attributes = {"stride": (stride, stride), "dilation": (dilation, dilation), "padding": padding,
+        attributes = {"stride": steps, "dilation": (dilation, dilation), "padding": padding,
                       "activation": activation}  # fmt: skip
         to = self.tensor((1, *out, channels), old.bits, OUT, 0 if is_wide else 5)
         return self.apply("CONV_2D", inputs, to, hidden=hidden, **attributes)
@@ -113,8 +119,21 @@ def convolutions(seed: int) -> Graph:
     net.convolve(wide, 4, (2, 3), stride=3, padding="VALID")
     net.convolve(wide, 4, (3, 3), multipliers=[1e-4])
     net.convolve(wide, 4, multipliers=net.random.uniform(1, 3, 4), bias=0)  # to the left
+    net.convolve(x, 6, weights=(-1, 2), multipliers=[0.125], bias=np.array([4, -4, 3, 5, 12, -5]))  # ties and near them
     net.convolve(wide, 24, multipliers=2.0 ** net.random.uniform(-34, -8, 24), bias=1 << 30)
     net.convolve(wide, 6, multipliers=[2.0**-18], bias=np.array([1, -1, 1, -1, 1, -1]) << 37)  # no sum fits 32 bits
+    return net.graph()
+
+
+def halos(seed: int) -> Graph:
+    """Convolutions of single pixels over rows that are wider than they need, or kept from the tile above."""
+    net = Net(seed)
+    first = net.convolve(net.convolve(net.frame(), 8, (3, 3), hidden=True), 12, hidden=True)
+    net.convolve(first, 6, (3, 3))
+    net.convolve(first, 5)
+    net.convolve(net.convolve(net.convolve(first, 7, hidden=True), 9, (5, 5), hidden=True), 4)
+    net.convolve(net.convolve(first, 10, hidden=True), 4)
+    net.convolve(first, 5, stride=(2, 1))
     return net.graph()
 
 
@@ -128,6 +147,7 @@ def largest_sums(seed: int) -> Graph:
         for lowest in (-128, -127, 127):
             bias = np.array([fits, fits + 1, -fits, -fits - 1, -fits - 2, 0, (1 << 32) - 1, -(1 << 32)])
             net.convolve(least, 8, weights=(lowest, lowest + 1), bias=bias, multipliers=[2.0**-18])
+        net.convolve(least, 6, weights=(-128, -127), multipliers=[0.6, 0.9, 1.2, 1.9, 2.5, 3.3])  # beyond 32 bits
     kept = net.convolve(x, 64, weights=(0, 1), bias=-(1 << 31), multipliers=[0.5], hidden=True)
     net.convolve(kept, 3, (3, 3), weights=(-1, 2), multipliers=[2.0**-9])  # more than 511 terms of small weights
     net.convolve(kept, 3, (3, 3), weights=(-128, -127), multipliers=[2.0**-18])
@@ -150,6 +170,9 @@ def resizes(bits: int, zero: int):
         net.resize(x, 25, 65, align_corners=True)
         net.resize(x, 4, 5)
         net.labels(x, 36, 84)
+        few = net.apply("QUANTIZE", (frame,), net.tensor(IMAGE, bits, 64.0, zero), hidden=True)
+        net.resize(few, 36, 84)  # means of few codes: ties of both signs
+        net.resize(few, 27, 84)
         return net.graph()
 
     return make
@@ -161,6 +184,12 @@ SIXTEEN, SIX, FIVE = resizes(16, 0), resizes(6, 3), resizes(5, -7)
 @pytest.mark.parametrize("name", KINDS)
 def test_convolutions_of_16_bit_values_equal_the_interpreter(name, tmp_path):
     assert_equal(convolutions, 1, 1, tmp_path, KINDS[name])
+
+
+@pytest.mark.parametrize("scheme", [UNTILED, TilingScheme(4, 1, Halo.CACHE), TilingScheme(3, 2, Halo.RECOMPUTE)])
+def test_pixels_of_tiles_are_not_taken_for_one_row(scheme, tmp_path):
+    graph = halos(5)
+    assert_program_equal(graph, plan(graph) if scheme is UNTILED else one_section(graph, scheme), tmp_path, SANITIZED)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -7,6 +7,7 @@
 #include "simd/dot_int16.h"
 
 enum { LOW_BIT_PIXELS = DOT_PIXELS };
+enum { LOW_BIT_TOGETHER = 4 * LOW_BIT_PIXELS }; /* pixels that are scaled together */
 enum { LOW_BIT_CACHED = 1 << 14 }; /* bytes of input that stay in a cache with some weights */
 
 /* sums[pixel] += the inner product of a pixel's values with the weights. Only outputs of 16 bits use int8 by int8 here
@@ -176,7 +177,6 @@ static void open_filter(const struct low_bit_convolution_layer *l, struct low_bi
     f->mantissa = l->multipliers[index];
     f->exponent = l->shifts[index];
     f->is_narrow = bits == 16 && l->weight_bytes == 1 && l->rounding == ROUND_WIDE && fits_wide_scaling(f->exponent)
-                   && f->bias <= INT32_MAX && f->bias >= -INT32_MAX
                    && low_bit_sums_fit((const int8_t *)f->weights, length,
                                        INT32_MAX - (f->bias < 0 ? -f->bias : f->bias));
     if (f->is_narrow)
@@ -217,31 +217,36 @@ static void low_bit_columns(const struct low_bit_convolution_layer *l, const str
     }
 }
 
-/* The same for a narrow channel, where no tap is outside of the input. */
-static void low_bit_columns_inside(const struct low_bit_convolution_layer *l, const struct low_bit_filter *f,
-                                   const struct view *in, const struct view *out, int32_t row, int32_t left,
-                                   int32_t right)
+/* The same for a narrow channel, where no tap is outside of the input. Many pixels are scaled together: meanwhile a
+ * processor adds up the next ones. Not inlined, so that its sums are not on the stack of the others. */
+static __attribute__((noinline)) void low_bit_columns_inside(const struct low_bit_convolution_layer *l,
+                                                             const struct low_bit_filter *f, const struct view *in,
+                                                             const struct view *out, int32_t row, int32_t left,
+                                                             int32_t right)
 {
     int joined = low_bit_taps_are_joined(l, in);
     int taps = joined ? 1 : l->filter_columns, count = joined ? l->filter_columns * l->in_channels : l->in_channels;
     int32_t top = row * l->stride_rows - l->before_rows;
     ptrdiff_t step = (ptrdiff_t)l->stride_columns * in->pitch;
     uint8_t *to = row_of(out, row);
-    for (int32_t column = left; column < right; column += LOW_BIT_PIXELS) {
-        int pixels = at_most(LOW_BIT_PIXELS, right - column);
+    for (int32_t column = left; column < right; column += LOW_BIT_TOGETHER) {
+        int pixels = at_most(LOW_BIT_TOGETHER, right - column);
         ptrdiff_t first = element_index(in, column * l->stride_columns - l->before_columns);
         const int8_t *weights = (const int8_t *)f->weights;
-        int32_t sums[LOW_BIT_PIXELS], values[LOW_BIT_PIXELS];
-        for (int pixel = 0; pixel < LOW_BIT_PIXELS; pixel++)
+        int32_t sums[LOW_BIT_TOGETHER];
+        for (int pixel = 0; pixel < LOW_BIT_TOGETHER; pixel++)
             sums[pixel] = (int32_t)f->bias;
         for (int y = 0; y < l->filter_rows; y++) {
             const int16_t *x = (const int16_t *)(const void *)row_of(in, top + y * l->dilation_rows) + first;
             for (int tap = 0; tap < taps; tap++, weights += count, x += (ptrdiff_t)l->dilation_columns * in->pitch)
-                dot_narrow(sums, x, step, pixels, weights, count);
+                for (int pixel = 0; pixel < pixels; pixel += LOW_BIT_PIXELS)
+                    dot_narrow(sums + pixel, x + pixel * step, step, at_most(LOW_BIT_PIXELS, pixels - pixel), weights,
+                               count);
         }
-        for (int pixel = 0; pixel < LOW_BIT_PIXELS; pixel++)
-            values[pixel] = scaled_wide(&f->scaling, sums[pixel]);
-        put_pixels(out, to, column, f->channel, pixels, values);
+        for (int some = 0; some < pixels; some += LOW_BIT_PIXELS)
+            for (int pixel = 0; pixel < LOW_BIT_PIXELS; pixel++)
+                sums[some + pixel] = scaled_wide(&f->scaling, sums[some + pixel]);
+        put_pixels(out, to, column, f->channel, pixels, sums);
     }
 }
 
@@ -274,32 +279,58 @@ static void low_bit_channel(const struct low_bit_convolution_layer *l, const str
     }
 }
 
+/* Whether a convolution treats each pixel alone, and pixels of 16 bits follow each other without gaps, from row to row
+ * as well. */
+static int low_bit_is_one_row(const struct low_bit_convolution_layer *l, const struct view *in, const struct view *out,
+                              const struct region *at)
+{
+    int32_t columns = at->right - at->left;
+    return l->filter_rows == 1 && l->filter_columns == 1 && l->stride_rows == 1 && l->stride_columns == 1
+           && l->before_rows == 0 && l->before_columns == 0 && in->bits == 16 && out->bits == 16
+           && in->row_bytes == 2 * columns * in->pitch && out->row_bytes == 2 * columns * out->pitch
+           && at->top >= in->top && at->top >= out->top && at->left + columns * (at->bottom - at->top) <= UINT16_MAX;
+}
+
+/* All channels of a rectangle. */
+static void low_bit_rectangle(struct low_bit_convolution_layer l, const struct view *in, const struct view *out,
+                              struct region at, uint8_t *scratch)
+{
+    int length = l.filter_rows * l.filter_columns * l.in_channels;
+    int stride = l.weight_bytes == 1 ? (length + 3) / 4 * 4 : 2 * length; /* bytes of a row of unpacked weights */
+    struct region inside;
+    struct low_bit_filter f;
+    struct unpacker u;
+    if (low_bit_is_one_row(&l, in, out, &at)) {
+        at.right = at.left + (at.right - at.left) * (at.bottom - at.top);
+        at.bottom = at.top + 1;
+        l.in_columns = (uint16_t)at.right;
+    }
+    inside = low_bit_inside(&l, &at);
+    memset(&f, 0, sizeof f);
+    if (l.format >= 0)
+        begin_unpacking(&u, l.weights, l.format, l.weight_bits, (uint32_t)length * l.out_channels, l.entries);
+    for (; f.channel < l.out_channels; f.channel++) {
+        f.weights = scratch;
+        if (l.format >= 0)
+            unpack_row(&u, scratch, length, l.weight_bytes);
+        else
+            f.weights = (const uint8_t *)l.weights + (ptrdiff_t)f.channel * stride;
+        open_filter(&l, &f, in->bits, length);
+        low_bit_channel(&l, &f, in, out, &at, &inside);
+    }
+}
+
 void low_bit_convolution(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                        uint8_t *scratch)
 {
     const struct low_bit_convolution_layer *l = layer;
-    int length = l->filter_rows * l->filter_columns * l->in_channels;
-    int stride = l->weight_bytes == 1 ? (length + 3) / 4 * 4 : 2 * length; /* bytes of a row of unpacked weights */
-    struct region inside = low_bit_inside(l, at), some = *at;
+    struct region some = *at;
     /* Weights that need no unpacking are read for some rows of the image at a time, which stay in the cache. */
     int32_t rows = at_least(LOW_BIT_CACHED / (in->row_bytes * l->stride_rows + 1), 1);
     if (l->format >= 0)
         rows = at->bottom - at->top;
     for (; some.top < at->bottom; some.top = some.bottom) {
-        struct low_bit_filter f;
-        struct unpacker u;
-        memset(&f, 0, sizeof f);
         some.bottom = at_most(some.top + rows, at->bottom);
-        if (l->format >= 0)
-            begin_unpacking(&u, l->weights, l->format, l->weight_bits, (uint32_t)length * l->out_channels, l->entries);
-        for (; f.channel < l->out_channels; f.channel++) {
-            f.weights = scratch;
-            if (l->format >= 0)
-                unpack_row(&u, scratch, length, l->weight_bytes);
-            else
-                f.weights = (const uint8_t *)l->weights + (ptrdiff_t)f.channel * stride;
-            open_filter(l, &f, in->bits, length);
-            low_bit_channel(l, &f, in, out, &some, &inside);
-        }
+        low_bit_rectangle(*l, in, out, some, scratch);
     }
 }

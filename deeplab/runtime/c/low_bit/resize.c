@@ -34,8 +34,9 @@ static void low_bit_open_ramp(struct low_bit_ramp *r, const struct low_bit_resiz
     memset(&r->slopes, 0, sizeof r->slopes);
 }
 
-/* Values as int8: in place, or converted to `to`. */
-static inline const int8_t *low_bit_bytes(const uint8_t *row, int bits, ptrdiff_t first, int count, int8_t *to)
+/* Values as int8: in place, or converted to `to`. Not inlined, since gcc warns of more values than `to` can hold. */
+static __attribute__((noinline)) const int8_t *low_bit_bytes(const uint8_t *row, int bits, ptrdiff_t first, int count,
+                                                             int8_t *to)
 {
     if (bits == 8)
         return (const int8_t *)row + first;
