@@ -1,6 +1,7 @@
 /* CONV_2D and FULLY_CONNECTED on values of any width: one output channel after another, each over all pixels of the
  * rectangle, a few pixels at a time. */
 #include "program/kernels.h"
+#include "program/noinline.h"
 #include "low_bit/elements.h"
 #include "low_bit/rescale.h"
 #include "low_bit/unpack.h"
@@ -219,10 +220,9 @@ static void low_bit_columns(const struct low_bit_convolution_layer *l, const str
 
 /* The same for a narrow channel, where no tap is outside of the input. Many pixels are scaled together: meanwhile a
  * processor adds up the next ones. Not inlined, so that its sums are not on the stack of the others. */
-static __attribute__((noinline)) void low_bit_columns_inside(const struct low_bit_convolution_layer *l,
-                                                             const struct low_bit_filter *f, const struct view *in,
-                                                             const struct view *out, int32_t row, int32_t left,
-                                                             int32_t right)
+static NOINLINE void low_bit_columns_inside(const struct low_bit_convolution_layer *l, const struct low_bit_filter *f,
+                                            const struct view *in, const struct view *out, int32_t row, int32_t left,
+                                            int32_t right)
 {
     int joined = low_bit_taps_are_joined(l, in);
     int taps = joined ? 1 : l->filter_columns, count = joined ? l->filter_columns * l->in_channels : l->in_channels;

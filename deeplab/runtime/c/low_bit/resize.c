@@ -1,6 +1,7 @@
 /* RESIZE_BILINEAR of values of any width, alone and fused with ARG_MAX, as in int8/resize.c: the values interpolated at
  * an input column serve all outputs on both sides of it. Values of less than 16 bits are interpolated as int8. */
 #include "program/kernels.h"
+#include "program/noinline.h"
 #include "low_bit/elements.h"
 #include "simd/resize_int16.h"
 
@@ -35,8 +36,7 @@ static void low_bit_open_ramp(struct low_bit_ramp *r, const struct low_bit_resiz
 }
 
 /* Values as int8: in place, or converted to `to`. Not inlined, since gcc warns of more values than `to` can hold. */
-static __attribute__((noinline)) const int8_t *low_bit_bytes(const uint8_t *row, int bits, ptrdiff_t first, int count,
-                                                             int8_t *to)
+static NOINLINE const int8_t *low_bit_bytes(const uint8_t *row, int bits, ptrdiff_t first, int count, int8_t *to)
 {
     if (bits == 8)
         return (const int8_t *)row + first;

@@ -5,6 +5,7 @@
 #ifndef DOT_INT16_H
 #define DOT_INT16_H
 
+#include "program/noinline.h"
 #include "simd/lanes.h"
 
 #ifndef INLINED
@@ -260,14 +261,12 @@ INLINED void dot_vectors(int32_t *sums, const int16_t *x, ptrdiff_t step, const 
 }
 
 /* Not inlined, so that the sums stay in registers. */
-static __attribute__((noinline)) void dot_eight(int32_t *sums, const int16_t *x, ptrdiff_t step, const int8_t *w,
-                                                int count)
+static NOINLINE void dot_eight(int32_t *sums, const int16_t *x, ptrdiff_t step, const int8_t *w, int count)
 {
     dot_vectors(sums, x, step, w, count, 1);
 }
 
-static __attribute__((noinline)) void dot_four(int32_t *sums, const int16_t *x, ptrdiff_t step, const int8_t *w,
-                                               int count)
+static NOINLINE void dot_four(int32_t *sums, const int16_t *x, ptrdiff_t step, const int8_t *w, int count)
 {
     dot_vectors(sums, x, step, w, count, 0);
 }
@@ -297,8 +296,7 @@ static inline int32_t with_four(int32_t sum, const int16_t *x, int16x2_t first, 
 #endif
 
 /* Four pixels, so that each weight read is used four times. */
-static __attribute__((noinline)) void dot_four(int32_t *sums, const int16_t *x, ptrdiff_t step, const int8_t *w,
-                                               int count)
+static NOINLINE void dot_four(int32_t *sums, const int16_t *x, ptrdiff_t step, const int8_t *w, int count)
 {
     const int16_t *x0 = x, *x1 = x0 + step, *x2 = x1 + step, *x3 = x2 + step;
     int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
