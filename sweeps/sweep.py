@@ -129,7 +129,9 @@ def _first_answers(sweep: RunningSweep) -> tuple[DataSet, ImportCheck | None]:
     for key, asked in first.items():
         executor.submit(key, asked)
     if config.space.prunes_channels:
-        executor.submit("preparation", request(Evaluator.prepare))  # a trial that needs it earlier waits for it
+        # Two workers do these side by side; a trial that needs one earlier waits for it.
+        executor.submit("preparation", request(Evaluator.prepare))
+        executor.submit("training images", request(Evaluator.read_training_images))
     if config.import_check is not None:
         sweep.progress.say(f"scoring the imported network on {config.import_check.split!r}")
     answers = answers_to(executor, first)

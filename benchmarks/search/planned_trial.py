@@ -53,6 +53,9 @@ class PlanningEvaluator:
     def prepare(self) -> None:
         """Nothing is shared."""
 
+    def read_training_images(self) -> None:
+        """Nothing is trained."""
+
     def plan_candidate(self, candidate: Candidate) -> Plan:
         """The candidate's plan, each group of channels narrowed alike."""
         compression = candidate.compression

@@ -199,6 +199,7 @@ def run_loop(folder: Path, candidates: int, seed: int, front: Front, begun: floa
     evaluator, store = LoopEvaluator(open_context(config)), Forgetful()
     evaluator.context.cache = StageCache(store)
     evaluator.prepare()
+    evaluator.read_training_images()
     space = config.space.space()
     traces: dict[str, list[Seen]] = {kind: [] for kind in LOOPS}
     saved_s = dict.fromkeys(LOOPS, 0.0)

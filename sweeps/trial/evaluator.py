@@ -38,8 +38,10 @@ class Evaluator(Protocol):
         """
 
     def prepare(self) -> None:
-        """Compute the ranking that channel-pruned candidates share, before the first of them, and load the training
-        images into this worker."""
+        """Compute the ranking that channel-pruned candidates share, before the first of them."""
+
+    def read_training_images(self) -> None:
+        """Read, or generate, the training images that candidates share, before the first of them is trained."""
 
     def plan_candidate(self, candidate: Candidate) -> Plan:
         """The candidate's plan before any training, from shapes and bit-widths alone."""

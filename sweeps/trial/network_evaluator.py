@@ -71,8 +71,11 @@ class NetworkEvaluator:
             )
 
     def prepare(self) -> None:
-        """Compute the ranking that channel-pruned candidates share, and load the training images into this process."""
+        """Compute the ranking that channel-pruned candidates share."""
         prepare_channel_pruning(self.context)
+
+    def read_training_images(self) -> None:
+        """Read the training images for all processes, or, if they are too large to share, for this one."""
         if self.context.config.finetune.steps:
             self.context.batches.preload()
 

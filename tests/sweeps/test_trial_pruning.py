@@ -61,6 +61,7 @@ def test_what_all_trials_share_is_computed_before_the_first(allotment, tmp_path,
     ]
     first = open_context(load_config(REPOSITORY / "pareto.yaml", overrides))
     NetworkEvaluator(first).prepare()
+    NetworkEvaluator(first).read_training_images()
     with monkeypatch.context() as patch:
         patch.setattr(type(first.images.train), "sample", lambda *args: pytest.fail("read by a trial"))
         assert first.batches(0)[0].shape == (8, 96, 128, 3)
