@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -231,13 +231,17 @@ def side_by_side(seed: int) -> Graph:
     return Graph(graph.name, graph.tensors, graph.operators, graph.inputs, graph.outputs[-2:])
 
 
-def every_width(seed: int) -> Graph:
+WIDTHS = ((8, 4), (3, 5), (8, 6), (4, 6), (7, 7), (8, 16), (4, 16))
+"""Bits of weights and of activations."""
+
+
+def every_width(seed: int, widths: Sequence[tuple[int, int]] = WIDTHS) -> Graph:
     """Kernels for activations of other widths, in the cases that they and their variants tell apart. Results of less
     than 8 bits are requantized to int8."""
     net = Net(seed)
     frame = net.tensor(IMAGE, "uint8", 1 / 255, 0)
     outputs = []
-    for net.bits, net.weight_bits in ((4, 8), (5, 3), (6, 8), (6, 4), (7, 7), (16, 8), (16, 4)):
+    for net.weight_bits, net.bits in widths:
         x = net.apply("QUANTIZE", (frame,), net.tensor(IMAGE, scale=1 / 255))
         wide = net.convolve(x, 83, (3, 3), activation="RELU6")  # whole blocks of 16 and 64 channels, and 3 more
         whole = net.convolve(wide, 64, activation="RELU")
@@ -268,6 +272,9 @@ def every_width(seed: int) -> Graph:
             net.bits = 8
             outputs += [net.apply("QUANTIZE", (y,), net.tensor(net.tensors[y].shape, zero=-90)) for y in results]
     return Graph("widths", tuple(net.tensors), tuple(net.operators), (0,), tuple(outputs))
+
+
+ONE_WIDTH = {f"w{widths[0]} a{widths[1]}": partial(every_width, widths=(widths,)) for widths in WIDTHS}
 
 
 @cache
@@ -337,7 +344,7 @@ def test_slices_and_kept_rows_change_nothing(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("tiles", [1, 4, "auto"])
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("make", [every_kernel, side_by_side, every_width])
+@pytest.mark.parametrize("make", [every_kernel, side_by_side])
 def test_at_every_tiling(make, name, tiles, tmp_path):
     for seed in (3, 4):
         assert_equal(make, seed, tiles, tmp_path, KINDS[name])
@@ -345,7 +352,22 @@ def test_at_every_tiling(make, name, tiles, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["portable", "sse2", "avx2", "avx512"])
-@pytest.mark.parametrize("make", [every_kernel, side_by_side, every_width])
+@pytest.mark.parametrize("make", [every_kernel, side_by_side])
 def test_nothing_is_read_or_written_beyond_an_array(make, name, tmp_path):
     sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     assert_equal(make, 5, 3, tmp_path, KINDS[name], *sanitizers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("widths", ONE_WIDTH)
+def test_a_width_in_tiles_equals_the_interpreter(widths, name, tmp_path):
+    assert_equal(ONE_WIDTH[widths], 6, 3, tmp_path, KINDS[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["portable", "sse2", "avx2", "avx512"])
+@pytest.mark.parametrize("widths", ONE_WIDTH)
+def test_a_width_reads_and_writes_nothing_beyond_an_array(widths, name, tmp_path):
+    sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    assert_equal(ONE_WIDTH[widths], 7, 1, tmp_path, KINDS[name], *sanitizers)
