@@ -13,11 +13,15 @@ from deeplab.importing import import_tflite
 from deeplab.importing.float_network import float_network
 from deeplab.model import build, load_weights
 from deeplab.network import check_network, convolutions, fingerprint, input_size, is_float, parameters
+from deeplab.runtime.kernel_library import kernel_library
+from deeplab.runtime.loaded_program import LoadedProgram, arena_faults
 from deeplab.scoring import score
 from deeplab.stages import stages
 from deeplab.tflite_export import portable, to_tflite
+from evaluation.accuracy import to_network_size
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator
+from evaluation.planner import plan
 from tests.deeplab.graph_comparison import assert_same_weights, described
 from tests.deeplab.tiny import random_network, tiny_network
 
@@ -51,6 +55,18 @@ def test_the_network_is_found(shared, name):
     assert is_float(graph)
     assert parameters(graph) == expected
     assert skips(graph) == skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_its_program_gives_the_same_labels_in_tiles(shared, name):
+    """In some the rows that a tile keeps are all that the next one reads: one pixel, the mean of the image."""
+    graph = import_tflite(shared(f"weights/{name}.tflite"))
+    image = open_dataset("voc", shared("data/voc2012_subset")).split("search").sample(0).image
+    frame = to_network_size(image, *input_size(graph))
+    whole, tiled = (LoadedProgram(graph, plan(graph, tiles), kernel_library()) for tiles in (1, 4))
+    np.testing.assert_array_equal(tiled.labels(frame), whole.labels(frame))
+    assert len(np.unique(whole.labels(frame))) > 1
+    assert arena_faults(tiled.plan, tiled.arena_use(frame)) == ()
 
 
 def test_the_ade20k_file_is_the_network_the_builder_makes(shared):

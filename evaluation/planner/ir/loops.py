@@ -9,7 +9,7 @@ compares every address that they give with the plan's own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.regions import Region, extent
@@ -170,7 +170,8 @@ class _Addresses:
         ring_rows = _same((b.required_region.bottom for b in rings), f"the ring of {tensor.name}") if rings else 0
         role = Role.TILE if tiles else Role.ROW_CACHE
         group = next(access.group for access in accesses if self._held(access.group)[0].role is role)
-        span = self._span_of(group, whole=bool(tiles))
+        kept = self._kept_alone(accesses, group) if tiles and rings else {}
+        span = self._span_of(group, kept, whole=bool(tiles))
         return OperandAddress(
             first.tensor, offset, span, None, extent(host)[2], first.channel, bits, ring_offset, ring_rows
         )
@@ -195,22 +196,36 @@ class _Addresses:
         )
         return OperandAddress(access.tensor, offset, None, columns, pitch, access.channel, bits, external=external)
 
-    def _span_of(self, group: int, *, whole: bool) -> int:
-        """The span whose rectangles a group's tiles hold; or, where not `whole`, any with the columns that its rings
-        hold. The latter is not always the call's own: where it strides, what it reads has more columns than what it
-        computes."""
+    def _kept_alone(self, accesses: Sequence[TiledAccess], group: int) -> dict[tuple[int, int], Region]:
+        """What is read in the tiles, by (row tile, column tile), where rings hold all of it: nothing is new in the
+        group's tile."""
+        section, found = self._section, {}
+        for tile in map(section.tile, range(section.tiles)):
+            regions = {access.group: section.regions[access.regions].at(*tile) for access in accesses}
+            kept = [region for of, region in regions.items() if of != group and not region.is_empty]
+            if kept and regions[group].is_empty:
+                found[tile] = kept[-1]
+        return found
+
+    def _span_of(self, group: int, kept: Mapping[tuple[int, int], Region], *, whole: bool) -> int:
+        """The span whose rectangles a group's tiles hold, which begins below what is `kept` alone; or, where not
+        `whole`, any with the columns that its rings hold. The latter is not always the call's own: where it strides,
+        what it reads has more columns than what it computes."""
         section, found = self._section, self._groups[group].buffers
         regions: dict[tuple[int, int], Region] = {}
         for tile in range(section.tiles):
             row_tile, column_tile = section.tile(tile)
             at = 0 if len(found) == 1 else tile if whole else column_tile
             number = found[at] if at < len(found) else None
-            if number is not None:
+            if number is not None and (row_tile, column_tile) not in kept:
                 regions[row_tile, column_tile] = self._buffers[number].required_region
         for span, number_of_span in self._spans.items():
-            if all(_holds(span.at(*tile), region, whole=whole) for tile, region in regions.items()):
+            if all(_holds(span.at(*tile), region, whole=whole) for tile, region in regions.items()) and all(
+                span.at(*tile).top >= region.bottom for tile, region in kept.items()
+            ):
                 return number_of_span
-        return self._number(_table(section, regions))
+        below = {tile: replace(region, top=region.bottom) for tile, region in kept.items()}
+        return self._number(_table(section, regions | below))
 
 
 def _holds(rectangle: Region, region: Region, *, whole: bool) -> bool:
