@@ -3,7 +3,7 @@
  * The vector code is written in the vector extensions of GCC and clang, which compile for any instruction set.
  *
  * A sum times its multiplier of 15 bits is computed in 32 bits: the product of the sum's upper half, plus the upper half
- * of the product of its lower half. What that drops lies below the shift, which is at least WIDE_SHIFT bits. */
+ * of the product of its lower half. The bits left out are below the shift, which is at least WIDE_SHIFT bits. */
 #ifndef WIDE_H
 #define WIDE_H
 
