@@ -128,11 +128,17 @@ def test_nohup_stays_what_it_is(config: Config, tmp_path: Path) -> None:
     assert len(read_record(config().folder).trials) == 6
 
 
+def is_removed(folder: Path) -> bool:
+    """Remove the folder. One pass fails ("Directory not empty") if the study writes a file into it meanwhile."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
 def test_a_folder_that_is_removed_in_mid_study_is_one_line(config: Config, tmp_path: Path) -> None:
     process = start(tmp_path, "search.trials=40", "search.workers=2")
     wait_for_trials(config().folder, 3)
     workers = psutil.Process(process.pid).children()
-    shutil.rmtree(config().folder)
+    wait_until(lambda: is_removed(config().folder), 60, "the folder is removed")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2, output
     assert "Traceback" not in output
