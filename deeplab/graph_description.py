@@ -34,6 +34,7 @@ M = TypeVar("M", bound=BaseModel)
 Whole = Annotated[int, Field(ge=0, le=MOST_EXTENT)]
 Size = Annotated[int, Field(ge=1, le=MOST_EXTENT)]
 _Pair = Annotated[list[Size], Field(min_length=2, max_length=2)]
+_Pads = Annotated[list[Whole], Field(min_length=2, max_length=2)]
 _Index = Annotated[int, Field(ge=0)]
 _UNSTATED: Any = None
 
@@ -72,7 +73,8 @@ class _Attributes(BaseModel):
     stride: _Pair = _UNSTATED
     dilation: _Pair = _UNSTATED
     filter: _Pair = _UNSTATED
-    padding: Literal["SAME", "VALID"] = _UNSTATED
+    padding: Literal["SAME", "VALID", "EXPLICIT"] = _UNSTATED
+    pads: Annotated[list[_Pads], Field(min_length=2, max_length=2)] = _UNSTATED
     activation: Literal["NONE", "RELU", "RELU6", "RELU_N1_TO_1"] = _UNSTATED
     align_corners: bool = _UNSTATED
     half_pixel_centers: bool = _UNSTATED
@@ -129,7 +131,8 @@ def parse_graph(description: Any, archive: ArrayFile, source: str) -> Graph:
     operators = []
     for index, operator in enumerate(stated.operators):
         where = f"network.operators.{index}"
-        for name in _REQUIRED.get(operator.kind, ()):
+        stated_padding = ("pads",) if operator.attributes.get("padding") == "EXPLICIT" else ()
+        for name in (*_REQUIRED.get(operator.kind, ()), *stated_padding):
             if name not in operator.attributes:
                 raise refused(source, f"{where}.attributes.{name}", "is missing")
         validated(_Attributes, operator.attributes, f"{where}.attributes", source)

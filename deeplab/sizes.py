@@ -15,6 +15,7 @@ from deeplab.network import CONVOLUTIONS, convolutions, input_size, window, with
 from deeplab.stages import stages
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Tensor
+from evaluation.graph.padding import padding_along
 from evaluation.graph.shape_rules import window_outputs
 
 
@@ -111,10 +112,9 @@ class _Sizes:
 def _outputs(graph: Graph, operator: Operator, size: tuple[int, int]) -> tuple[int, int]:
     attributes = operator.attributes
     rows, columns = (
-        window_outputs(one, taps, stride, dilation, attributes["padding"])
-        for one, taps, stride, dilation in zip(
-            size, window(graph, operator), attributes["stride"], attributes["dilation"], strict=True
-        )
+        window_outputs(size[axis], taps, attributes["stride"][axis], attributes["dilation"][axis], padding)
+        for axis, taps in enumerate(window(graph, operator))
+        for padding in [padding_along(attributes, axis)]
     )
     return rows, columns
 

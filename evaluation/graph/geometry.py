@@ -6,7 +6,8 @@ position needed, and `end`, one past the last. A region [top, bottom) needs [fir
 
 Padding follows from the whole tensor's geometry and never from a tile's: positions outside the tensor are clipped
 away here, and the kernel puts the pad value where they would have been. SAME padding puts the odd position at the
-end (TFLite `ComputePaddingWithOffset`), so an even stride on an even size pads bottom and right only.
+end (TFLite `ComputePaddingWithOffset`), so an even stride on an even size pads bottom and right only; EXPLICIT padding
+is stated.
 """
 
 from __future__ import annotations
@@ -97,6 +98,9 @@ def padding_before(graph: Graph, operator: Operator) -> tuple[int, int]:
     """Padded positions above and left of the input, from the whole tensor's geometry."""
     if operator.attributes["padding"] == "VALID":
         return 0, 0
+    if operator.attributes["padding"] == "EXPLICIT":
+        (above, _), (left, _) = operator.attributes["pads"]
+        return above, left
     source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
     window, stride = window_size(graph, operator), operator.attributes["stride"]
     dilation = operator.attributes.get("dilation", (1, 1))

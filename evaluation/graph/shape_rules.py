@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from evaluation.graph.padding import AxisPadding, padding_along
 from evaluation.graph.types import Operator, Tensor
 
 Shape = Sequence[int]
@@ -52,11 +53,12 @@ class InputShapes:
 Rule = Callable[[Operator, InputShapes, list[Tensor]], list[Shape]]
 
 
-def window_outputs(size: int, window: int, stride: int, dilation: int, padding: str) -> int:
+def window_outputs(size: int, window: int, stride: int, dilation: int, padding: AxisPadding) -> int:
     """Output positions of a sliding window along one axis of `size` (TFLite's ComputeOutSize)."""
     if padding == "SAME":
         return -(-size // stride)
-    return -(-(size - (window - 1) * dilation) // stride)
+    padded = size if isinstance(padding, str) else size + sum(padding)
+    return -(-(padded - (window - 1) * dilation) // stride)
 
 
 def require(condition: bool, what: str) -> None:
@@ -148,10 +150,14 @@ def _transposed_convolution(operator: Operator, inputs: InputShapes, outputs: li
 
 
 def _window_shape(operator: Operator, source: Shape, window: Shape, channels: int) -> Shape:
-    strides, padding = operator.attributes["stride"], operator.attributes["padding"]
+    strides = operator.attributes["stride"]
     dilations = operator.attributes.get("dilation", (1,) * len(strides))
-    axes = zip(source[1:-1], window, strides, dilations, strict=True)
-    return (source[0], *(window_outputs(*axis, padding) for axis in axes), channels)
+    paddings = (padding_along(operator.attributes, axis) for axis in range(len(strides)))
+    axes = list(zip(source[1:-1], window, strides, dilations, paddings, strict=True))
+    for _, taps, _, dilation, padding in axes:
+        fits = isinstance(padding, str) or max(padding) <= (taps - 1) * dilation
+        require(fits, f"padding of {padding} around windows that reach over {(taps - 1) * dilation + 1}")
+    return (source[0], *(window_outputs(*axis) for axis in axes), channels)
 
 
 def _fully_connected(operator: Operator, inputs: InputShapes, outputs: list[Tensor]) -> list[Shape]:

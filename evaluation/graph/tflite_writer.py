@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.errors import UserError
+from evaluation.graph.padding import with_padding_operators
 from evaluation.graph.types import ABSENT, Graph, Operator, Tensor
 
 BUFFER_ALIGNMENT = 16
@@ -89,7 +90,8 @@ _VERSION_TO_INT16 = 2
 
 
 def write_tflite(graph: Graph) -> bytes:
-    """The graph as the bytes of a `.tflite` file; `read_tflite` gives the same graph back.
+    """The graph as the bytes of a `.tflite` file; `read_tflite` gives the same graph back, but for explicit padding,
+    which is written as a PAD.
 
     Raises:
         UserError: a constant has no values yet, or a type that the format does not have.
@@ -97,6 +99,7 @@ def write_tflite(graph: Graph) -> bytes:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
+    graph = with_padding_operators(graph)
     model, subgraph = schema.ModelT(), schema.SubGraphT()
     model.version, model.description = 3, graph.name
     model.subgraphs, model.operatorCodes, model.buffers = [subgraph], [], [AlignedBuffer(schema.BufferT())]

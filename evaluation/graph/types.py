@@ -90,8 +90,9 @@ class Operator:
     outputs: tuple[int, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Attributes by kind:
-    CONV_2D, DEPTHWISE_CONV_2D: stride (h, w), dilation (h, w), padding "SAME" | "VALID", activation
-        "NONE" | "RELU" | "RELU6" | "RELU_N1_TO_1"; DEPTHWISE_CONV_2D also depth_multiplier.
+    CONV_2D, DEPTHWISE_CONV_2D: stride (h, w), dilation (h, w), padding "SAME" | "VALID" | "EXPLICIT", with
+        the last pads ((above, below), (left, right)), activation "NONE" | "RELU" | "RELU6" | "RELU_N1_TO_1";
+        DEPTHWISE_CONV_2D also depth_multiplier.
     AVERAGE_POOL_2D, MAX_POOL_2D: filter (h, w), stride, padding, activation.
     ADD, SUB, MUL, FULLY_CONNECTED: activation.  CONCATENATION: axis, activation.
     RESIZE_BILINEAR: align_corners, half_pixel_centers (both False = TFLite's legacy convention).

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from evaluation.graph.padding import AxisPadding, padding_along
 from evaluation.graph.regions import Region, extent
 from evaluation.interpreter.patch import PatchCall
 
@@ -29,10 +30,14 @@ class Window:
         return Region(*spans[0], *spans[1])
 
 
-def padding_before(size_in: int, size_out: int, filter_size: int, stride: int, dilation: int, padding: str) -> int:
+def padding_before(
+    size_in: int, size_out: int, filter_size: int, stride: int, dilation: int, padding: AxisPadding
+) -> int:
     """Padding above (or left of) a tensor; an odd element of SAME padding is below (or right)."""
     if padding == "VALID":
         return 0
+    if not isinstance(padding, str):
+        return padding[0]
     reach = (filter_size - 1) * dilation + 1
     return max((size_out - 1) * stride + reach - size_in, 0) // 2
 
@@ -43,7 +48,7 @@ def window_of(call: PatchCall, filter_size: tuple[int, int]) -> Window:
     stride, dilation = tuple(attributes["stride"]), tuple(attributes.get("dilation", (1, 1)))
     size_in, size_out = extent(call.first.tensor), extent(call.output)
     above, left = (
-        padding_before(size_in[a], size_out[a], filter_size[a], stride[a], dilation[a], attributes["padding"])
+        padding_before(size_in[a], size_out[a], filter_size[a], stride[a], dilation[a], padding_along(attributes, a))
         for a in (0, 1)
     )
     return Window(filter_size, stride, dilation, (above, left))

@@ -183,12 +183,20 @@ def check_random(seed: int, folder, flags=QUICK) -> Plan:
     return made
 
 
-@pytest.mark.parametrize(("seed", "bits"), [(33, 4), (39, 6)])
+@pytest.mark.parametrize(("seed", "bits"), [(461, 4), (39, 6)])
 def test_strips_of_columns_begin_inside_a_byte(seed, bits, tmp_path):
     """3 channels of 4 or 6 bits, so that of two neighbouring pixels one begins inside a byte."""
-    assert bits in {tensor.bits for tensor in random_network(seed).tensors}
-    made = check_random(seed, tmp_path)
-    assert max(section.columns for section in made.sections) > 1
+    assert bits in bits_of_inner_columns(random_network(seed), check_random(seed, tmp_path))
+
+
+def bits_of_inner_columns(graph: Graph, made: Plan) -> set[int]:
+    """Widths of the activations that a step reads from inside a byte on."""
+    found = set()
+    for access in (access for step in made.steps for group in step.reads for access in group):
+        tensor, left = graph.tensors[access.tensor], made.buffers[access.buffer].required_region.left
+        if len(tensor.shape) == 4 and (access.region.left - left) * tensor.shape[3] * tensor.bits % 8:
+            found.add(tensor.bits)
+    return found
 
 
 @pytest.mark.slow

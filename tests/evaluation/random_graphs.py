@@ -3,6 +3,7 @@
 import random
 
 from evaluation.graph import Graph, Operator, Tensor
+from evaluation.graph.padding import padding_along
 from evaluation.graph.shapes import window_outputs
 
 
@@ -28,18 +29,32 @@ class _Sketch:
         _, rows, columns, channels = self.tensors[source].shape
         kind = self.random.choice(["CONV_2D", "CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D"])
         kernel = self.random.choice([1, 3, 3, 5])
-        stride, padding = self.random.choice([1, 1, 2]), self.random.choice(["SAME", "SAME", "VALID"])
+        stride, padding = self.random.choice([1, 1, 2]), self.random.choice(["SAME", "SAME", "VALID", "EXPLICIT"])
         dilation = 1 if kind == "AVERAGE_POOL_2D" else self.random.choice([1, 1, 2])
-        if padding == "VALID" and (kernel - 1) * dilation + 1 > min(rows, columns):
+        reach = (kernel - 1) * dilation
+        if (padding == "VALID" and reach + 1 > min(rows, columns)) or (
+            kind == "AVERAGE_POOL_2D" and padding == "EXPLICIT"
+        ):
             padding = "SAME"
-        outputs = channels if kind != "CONV_2D" else self.random.choice([4, 8, 16])
-        shape = (1, *(window_outputs(size, kernel, stride, dilation, padding) for size in (rows, columns)), outputs)
         common = {"stride": (stride, stride), "padding": padding, "activation": "NONE"}
+        if padding == "EXPLICIT":
+            common["pads"] = tuple(self.pads(size, reach) for size in (rows, columns))
+        outputs = channels if kind != "CONV_2D" else self.random.choice([4, 8, 16])
+        sizes = (
+            window_outputs(size, kernel, stride, dilation, padding_along(common, axis))
+            for axis, size in enumerate((rows, columns))
+        )
+        shape = (1, *sizes, outputs)
         if kind == "AVERAGE_POOL_2D":
             return self.operator(kind, (source,), shape, filter=(kernel, kernel), **common)
         kernel_shape = (outputs, kernel, kernel, channels) if kind == "CONV_2D" else (1, kernel, kernel, channels)
         weights = self.tensor(kernel_shape, bits=self.random.choice([4, 8]), constant=True)
         return self.operator(kind, (source, weights), shape, dilation=(dilation, dilation), **common)
+
+    def pads(self, size: int, reach: int) -> tuple[int, int]:
+        """Elements before and behind an axis, together enough for one window at least."""
+        before = self.random.randint(0, reach)
+        return before, self.random.randint(min(max(0, reach + 1 - size - before), reach), reach)
 
     def resize(self, source: int, rows: int, columns: int) -> int:
         convention = self.random.choice([(False, False), (True, False), (False, True)])

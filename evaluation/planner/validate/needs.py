@@ -67,7 +67,8 @@ def span(graph: Graph, operator: Operator, position: int, axis: int) -> NeedSpan
         reach = (window - 1) * dilation
         # An odd position of padding goes to the end (TFLite, ComputePaddingWithOffset).
         padded = max((outputs - 1) * stride + reach + 1 - size, 0) if attributes["padding"] == "SAME" else 0
-        return NeedSpan(partial(_window, stride, padded // 2, reach))
+        before = attributes["pads"][axis][0] if attributes["padding"] == "EXPLICIT" else padded // 2
+        return NeedSpan(partial(_window, stride, before, reach))
     if kind in ("PAD", "PADV2"):
         return NeedSpan(partial(_window, 1, attributes["paddings"][1 + axis][0], 0))
     if kind in ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH"):
