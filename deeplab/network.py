@@ -1,10 +1,12 @@
 """A segmentation network as a `Graph`, from import to C: the form that every step here takes and gives.
 
 - One input, the camera's frame (uint8, RGB, NHWC). The first operator, DEQUANTIZE or QUANTIZE, makes the tensor `input`
-  of it: real values in [-1, 1], or integers.
+  of it: real values, or integers. The frame's quantization parameters say what a pixel means to the network (its input
+  contract): scale * (pixel - zero point), of a float network by channel where it was trained so.
 - One output, the label map: ARG_MAX over the logits, which have the size of the frame.
-- Every operator is named as its output, and every name occurs once.
-- CONV_2D and DEPTHWISE_CONV_2D have constant weights and a bias, one group, and depthwise ones the multiplier 1.
+- Every operator is of one of the kinds `OPERATORS`, is named as its one output, and every name occurs once.
+- CONV_2D and DEPTHWISE_CONV_2D have constant weights and a bias; a CONV_2D may have groups, depthwise ones have the
+  multiplier 1. Any other constant operand is a scalar or has one value a channel.
 
 A float network becomes an integer one operator by operator: its tensors keep their indices and names.
 """
@@ -23,10 +25,23 @@ from evaluation.graph import Graph, Operator, Tensor
 
 FRAME, INPUT, LABELS = "frame", "input", "labels"
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+SUMS = ("ADD", "SUB")
+PRODUCTS = ("MUL", "PRELU")
+BINARY = (*SUMS, *PRODUCTS)
+"""Operators of two operands: activations of one shape, or one with a value a channel, or a constant."""
+UNARY = ("RELU", "RELU6", "HARD_SWISH", "LOGISTIC", "TANH", "LEAKY_RELU", "ELU")
+"""Activation functions that are operators of their own."""
+POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+RESIZES = ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+OPERATORS = (
+    "DEQUANTIZE", "QUANTIZE", *CONVOLUTIONS, *BINARY, *UNARY, *POOLS, *RESIZES, "CONCATENATION", "PAD", "STRIDED_SLICE",
+    "ARG_MAX",
+)  # fmt: skip
+"""Kinds of operators of a network."""
 
 INPUT_SCALE = 1.0 / 127.5
 FLOAT_INPUT_ZERO = 127.5
-"""The pixel value of real 0 in a float network: real = pixel / 127.5 - 1, as the networks were trained."""
+"""The pixel value of real 0 in a float network trained on [-1, 1]: real = pixel / 127.5 - 1."""
 INPUT_ZERO_POINT = 127
 """The same in an integer network, whose zero point is whole: the uint8 p enters as the int8 p - 128, at the same
 scale."""
@@ -81,6 +96,45 @@ def input_size(graph: Graph) -> tuple[int, int]:
     return rows, columns
 
 
+def pixel_parameters(graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero of the frame's pixels, float32 (1,) or (3,): a real value is scale * (pixel - zero)."""
+    parameters = graph.tensors[graph.inputs[0]].required_quantization
+    return parameters.scale.astype(np.float32), parameters.zero_point.astype(np.float32)
+
+
+def real_pixels(graph: Graph, frames: np.ndarray) -> np.ndarray:
+    """What frames are to the network: uint8 (..., 3) -> float32 (..., 3)."""
+    scale, zero = pixel_parameters(graph)
+    return np.asarray((frames.astype(np.float32) - zero) * scale)
+
+
+def constant_operands(graph: Graph, operator: Operator) -> tuple[int, ...]:
+    """Constant operands of an operator of two operands: positions among its inputs."""
+    if operator.kind not in BINARY:
+        return ()
+    return tuple(at for at, index in enumerate(operator.inputs) if graph.tensors[index].is_constant)
+
+
+def is_global_pool(graph: Graph, operator: Operator) -> bool:
+    """Whether an operator is the average of the whole map, one pixel."""
+    size = source(graph, operator).shape[1:3]
+    attributes = operator.attributes
+    return operator.kind == "AVERAGE_POOL_2D" and (attributes["filter"], attributes["padding"]) == (size, "VALID")
+
+
+def groups(graph: Graph, operator: Operator) -> int:
+    """Groups of channels of a CONV_2D; 1 where each output reads all inputs."""
+    return source(graph, operator).shape[3] // graph.tensors[operator.inputs[1]].shape[3]
+
+
+def read_channels(graph: Graph, operator: Operator) -> np.ndarray:
+    """The input channel that each weight of a CONV_2D's window reads, int (in / groups, out or 1)."""
+    depth, outputs = graph.tensors[operator.inputs[1]].shape[3], output(graph, operator).shape[3]
+    inside = np.arange(depth)[:, None]
+    count = groups(graph, operator)
+    return inside if count == 1 else inside + depth * (np.arange(outputs) // (outputs // count))
+
+
 def is_float(graph: Graph) -> bool:
     return graph.tensors[logits(graph)].dtype == "float32"
 
@@ -113,12 +167,17 @@ def check_network(graph: Graph) -> None:
             len(operator.inputs) == 3 and graph.tensors[index].is_constant for index in operator.inputs[1:]
         ):
             raise ValueError(f"convolution {operator.name!r} has no constant weights and bias")
+        if operator.kind not in OPERATORS:
+            raise ValueError(f"operator {operator.name!r} is {operator.kind}, expected one of {', '.join(OPERATORS)}")
         if operator.kind in CONVOLUTIONS:
             read, written = source(graph, operator).shape[3], output(graph, operator).shape[3]
             if is_depthwise(operator) and (operator.attributes["depth_multiplier"] != 1 or written != read):
                 raise ValueError(f"depthwise convolution {operator.name!r} has another multiplier than 1")
-            if not is_depthwise(operator) and graph.tensors[operator.inputs[1]].shape[3] != read:
-                raise ValueError(f"convolution {operator.name!r} has more than one group")
+            if not is_depthwise(operator) and written % groups(graph, operator):
+                raise ValueError(f"convolution {operator.name!r} has groups of unequal size")
+        for position in constant_operands(graph, operator):
+            if graph.tensors[operator.inputs[position]].elements not in (1, output(graph, operator).shape[3]):
+                raise ValueError(f"operator {operator.name!r} has a constant of more than one value a channel")
     if not convolutions(graph):
         raise ValueError("no convolution")
 
@@ -202,10 +261,16 @@ def parameters(graph: Graph) -> int:
 
 
 def structure(graph: Graph) -> str:
-    """What a graph computes apart from the values of weights and scales, as text: equal for networks of one shape."""
+    """What a graph computes apart from the values of weights and scales, as text: equal for networks of one shape that
+    read pixels alike."""
     tensors = [[t.name, t.shape, t.dtype, t.bits, t.is_constant] for t in graph.tensors]
     operators = [[o.kind, o.name, o.inputs, o.outputs, dict(o.attributes)] for o in graph.operators]
-    return json.dumps([tensors, operators, graph.inputs, graph.outputs], sort_keys=True, default=_plain)
+    parts = [tensors, operators, graph.inputs, graph.outputs]
+    if graph.tensors[graph.inputs[0]].quantization is not None:
+        scale, zero = pixel_parameters(graph)
+        if scale.size > 1 or float(zero[0]) not in (FLOAT_INPUT_ZERO, INPUT_ZERO_POINT):
+            parts.append([scale.tolist(), zero.tolist()])
+    return json.dumps(parts, sort_keys=True, default=_plain)
 
 
 def fingerprint(graph: Graph) -> str:

@@ -244,7 +244,7 @@ EDITS = {
     ),
     "a padding nobody knows": (
         lambda h: operator(h, "stem")["attributes"].update(padding="REFLECT"),
-        "attributes.padding is 'REFLECT', expected 'SAME' or 'VALID'",
+        "attributes.padding is 'REFLECT', expected 'SAME', 'VALID' or 'EXPLICIT'",
     ),
     "an activation nobody knows": (
         lambda h: operator(h, "stem")["attributes"].update(activation="SWISH"),

