@@ -61,7 +61,7 @@ class _Tuner:
     def __init__(self, network: Graph) -> None:
         self._shape = without_weights(network)
         self.model = build(network)
-        self.optimizer_step = OptimizerStep(self.model, self.model.trainable_variables)
+        self.optimizer_step = OptimizerStep(self.model, self.model.trainable_variables, network)
         self.kernels = {
             f"{layer.name}/kernel": layer.kernel
             for layer in self.model.layers

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
+from deeplab.layers import layer_of, padding_layer
 from deeplab.network import (
     CONVOLUTIONS,
     INPUT,
     bias,
+    constant_operands,
     convolutions,
+    groups,
     input_size,
     is_depthwise,
     kernel,
     logits,
     output,
+    pixel_parameters,
     source,
     window,
     with_weights,
@@ -27,31 +32,6 @@ from evaluation.graph import Graph, Operator
 BATCH_NORM_MOMENTUM = 0.95
 BATCH_NORM_EPSILON = 1e-3
 _CLAMPS = {"RELU": None, "RELU6": 6.0}
-
-
-@keras.utils.register_keras_serializable("petitlab")
-class Resize(keras.layers.Layer):
-    """Bilinear resize to a fixed size in any of the three conventions; (N, h, w, C) -> (N, height, width, C)."""
-
-    def __init__(
-        self, height: int, width: int, *, align_corners: bool, half_pixel_centers: bool, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.height, self.width = height, width
-        self.align_corners, self.half_pixel_centers = align_corners, half_pixel_centers
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return tf.raw_ops.ResizeBilinear(
-            images=inputs,
-            size=(self.height, self.width),
-            align_corners=self.align_corners,
-            half_pixel_centers=self.half_pixel_centers,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"height": self.height, "width": self.width}
-        flags = {"align_corners": self.align_corners, "half_pixel_centers": self.half_pixel_centers}
-        return {**super().get_config(), **own, **flags}
 
 
 class Wrap(Protocol):
@@ -82,7 +62,8 @@ def build(
         batch_size: fixed batch size of the input; None = any.
 
     Returns:
-        float32 (N, height, width, 3) in [-1, 1] -> float32 logits (N, height, width, classes) at the image's size.
+        float32 (N, height, width, 3), of `pixel_values` -> float32 logits (N, height, width, classes) at the image's
+        size.
     """
     inputs = keras.Input((*input_size(graph), 3), batch_size=batch_size, name=INPUT)
     tensors: dict[int, Any] = {}
@@ -102,6 +83,8 @@ def build(
 
 
 def _apply(graph: Graph, operator: Operator, sources: list[Any], batch_norm: bool, wrap: Wrap) -> Any:
+    if operator.attributes.get("padding") == "EXPLICIT":
+        sources = [padding_layer(operator)(*sources)]
     normalise = batch_norm and _is_normalised(graph, operator)
     part = _part(graph, operator, normalise)
     rounds = operator.attributes.get("activation", "NONE") == "NONE"
@@ -115,27 +98,19 @@ def _apply(graph: Graph, operator: Operator, sources: list[Any], batch_norm: boo
 
 def _part(graph: Graph, operator: Operator, normalise: bool) -> keras.layers.Layer:
     attributes, name = operator.attributes, operator.name
-    _, height, width, channels = output(graph, operator).shape
-    if operator.kind == "ADD":
-        return keras.layers.Add(name=name)
-    if operator.kind == "CONCATENATION":
-        return keras.layers.Concatenate(name=name)
-    if operator.kind == "AVERAGE_POOL_2D":
-        return keras.layers.GlobalAveragePooling2D(keepdims=True, name=name)
-    if operator.kind == "RESIZE_BILINEAR":
-        flags = {key: attributes[key] for key in ("align_corners", "half_pixel_centers")}
-        return Resize(height, width, name=name, **flags)
+    channels = output(graph, operator).shape[3]
     if operator.kind not in CONVOLUTIONS:
-        raise ValueError(f"{name}: {operator.kind} has no tf_keras layer here")
+        return layer_of(graph, operator)
     common = {
         "strides": attributes["stride"],
-        "padding": attributes["padding"].lower(),
+        "padding": "same" if attributes["padding"] == "SAME" else "valid",
         "dilation_rate": attributes["dilation"],
         "use_bias": not normalise,
         "name": name,
     }
     if is_depthwise(operator):
         return keras.layers.DepthwiseConv2D(window(graph, operator), depthwise_initializer="he_normal", **common)
+    common["groups"] = groups(graph, operator)
     return keras.layers.Conv2D(channels, window(graph, operator), kernel_initializer="he_normal", **common)
 
 
@@ -146,10 +121,25 @@ def _is_normalised(graph: Graph, operator: Operator) -> bool:
     return operator.kind in CONVOLUTIONS and operator is not found[-1] and source(graph, operator).shape[1:3] != (1, 1)
 
 
+def pixel_values(graph: Graph) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What frames are at a model's input: uint8 (N, h, w, 3) -> float32 (N, h, w, 3)."""
+    scale, zero = pixel_parameters(graph)
+    return lambda frames: (tf.cast(frames, tf.float32) - zero) * scale
+
+
 def load_weights(model: keras.Model, graph: Graph) -> None:
-    """Put the weights of a graph into a model built without BatchNorm of one of its shape."""
+    """Put the weights and constants of a graph into a model built without BatchNorm of one of its shape."""
     for operator in convolutions(graph):
         model.get_layer(operator.name).set_weights([kernel(graph, operator), bias(graph, operator)])
+    load_constants(model, graph)
+
+
+def load_constants(model: keras.Model, graph: Graph) -> None:
+    """Put the constant operands of a graph into a model of one of its shape."""
+    for operator in graph.operators:
+        for position in constant_operands(graph, operator):
+            values = graph.tensors[operator.inputs[position]].required_data
+            model.get_layer(operator.name).set_weights([values.reshape(-1)])
 
 
 def fold(model: keras.Model, graph: Graph) -> Graph:

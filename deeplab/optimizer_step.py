@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from deeplab.model import build, load_weights
-from deeplab.network import FLOAT_INPUT_ZERO, INPUT_SCALE, input_size
+from deeplab.model import build, load_weights, pixel_values
+from deeplab.network import input_size
 from deeplab.sizes import with_input_size
 from deeplab.tensorflow import keras, tf
 from deeplab.traced import once_a_structure
@@ -41,11 +41,11 @@ class OptimizerStep:
     Args:
         model: float32 (N, h, w, 3) -> logits (N, h, w, classes).
         variables: trained.
-        input_zero: pixel value that is 0 at the model's input.
+        network: the model's, float or integer, whose frame says what a pixel is at the model's input.
     """
 
-    def __init__(self, model: keras.Model, variables: list[tf.Variable], input_zero: float = FLOAT_INPUT_ZERO) -> None:
-        self.model, self.variables, self._input_zero = model, variables, input_zero
+    def __init__(self, model: keras.Model, variables: list[tf.Variable], network: Graph) -> None:
+        self.model, self.variables, self._pixels = model, variables, pixel_values(network)
         self.optimizer = keras.optimizers.legacy.Adam(learning_rate=tf.Variable(0.0))
         self.optimizer._create_all_weights(variables)  # slots made inside the first call would cost a second trace
         self._labels_step = tf.function(self._step_on_labels, reduce_retracing=True, autograph=False)
@@ -82,7 +82,7 @@ class OptimizerStep:
         )
 
     def _descend(self, frames: tf.Tensor, loss: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-        inputs = (tf.cast(frames, tf.float32) - self._input_zero) * INPUT_SCALE
+        inputs = self._pixels(frames)
         with tf.GradientTape() as tape:
             value = loss(self.model(inputs, training=False))
         gradients, _ = tf.clip_by_global_norm(tape.gradient(value, self.variables), _GRADIENT_NORM)
@@ -105,7 +105,7 @@ class _TeachingModel:
     """The model of networks of one shape, traced once, whatever weights it is given."""
 
     def __init__(self, network: Graph) -> None:
-        self._model = build(network)
+        self._model, self._pixels = build(network), pixel_values(network)
         self._loaded: Graph | None = None
         signature = [tf.TensorSpec((None, *input_size(network), 3), tf.uint8)]
         self._traced = tf.function(self._probabilities_of, input_signature=signature, autograph=False)
@@ -117,8 +117,7 @@ class _TeachingModel:
         return self._traced(frames)
 
     def _probabilities_of(self, frames: tf.Tensor) -> tf.Tensor:
-        inputs = (tf.cast(frames, tf.float32) - FLOAT_INPUT_ZERO) * INPUT_SCALE
-        return tf.nn.softmax(self._model(inputs, training=False))
+        return tf.nn.softmax(self._model(self._pixels(frames), training=False))
 
 
 _teaching_model = once_a_structure(_TeachingModel, most=2)

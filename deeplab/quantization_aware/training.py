@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeplab.model import build
-from deeplab.network import INPUT, INPUT_ZERO_POINT, convolutions, is_depthwise, kernel, tensor_indices
+from deeplab.network import INPUT, convolutions, is_depthwise, kernel, tensor_indices
 from deeplab.optimizer_step import Batches, FineTuning, OptimizerStep, Teacher, run_steps
 from deeplab.quantization import ActivationQuantization, IntegerWeights, integer_weights, shared_tensors
+from deeplab.quantization.activations import has_fixed_parameters
 from deeplab.quantization.integers import accumulator_scales, quantize_bias, with_integers
 from deeplab.quantization_aware.quantizers import (
     BIAS_STEP,
@@ -118,9 +119,13 @@ class QatStudent:
         self.model = build(with_input_size(network, height, width), wrap=wrap)
         for operator in convolutions(network):
             self._start(network, operator)
-        exponents = {id(scale): scale.exponent for scale in self.scales.values()}
+        exponents = {
+            id(scale): scale.exponent
+            for tensor, scale in self.scales.items()
+            if not has_fixed_parameters(integers, tensor)
+        }
         trained = [*self.model.trainable_variables, *exponents.values()]
-        self.optimizer_step = OptimizerStep(self.model, trained, INPUT_ZERO_POINT)
+        self.optimizer_step = OptimizerStep(self.model, trained, integers)
 
     def _start(self, network: Graph, operator: Operator) -> None:
         """Start each weight at its quantized value, moved towards its real value but well within half a step: AdaRound

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.datasets import VOID
-from deeplab.model import build, fold, load_weights
-from deeplab.network import FLOAT_INPUT_ZERO, INPUT_SCALE, input_size, with_weights
+from deeplab.model import build, fold, load_weights, pixel_values
+from deeplab.network import input_size, with_weights
 from deeplab.sizes import with_input_size
 from deeplab.tensorflow import keras, tf
 from deeplab.training.config import OptimiserConfig
@@ -30,7 +30,7 @@ class Trainer:
         weights: dict[str, np.ndarray] | None,
     ) -> None:
         keras.utils.set_random_seed(options.seed)
-        self._network, self._options = network, options
+        self._network, self._options, self._pixels = network, options, pixel_values(network)
         self._model = build(with_input_size(network, *crop), batch_norm=weights is None)
         # Weights do not depend on the size: a second model of the network's own size is given them to predict with.
         own_size = crop == input_size(network)
@@ -74,7 +74,7 @@ class Trainer:
         weight = tf.gather(self._class_weights, classes) * tf.cast(seen, tf.float32)
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            logits = self._model(_normalise(frames), training=True)
+            logits = self._model(self._pixels(frames), training=True)
             pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
             loss = tf.reduce_sum(pixels * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
             if self._options.jaccard_weight:
@@ -90,7 +90,7 @@ class Trainer:
 
     def _predict(self, frames: tf.Tensor) -> tf.Tensor:
         model = self._predictor or self._model
-        return tf.cast(tf.argmax(model(_normalise(frames), training=False), axis=-1), tf.uint8)
+        return tf.cast(tf.argmax(model(self._pixels(frames), training=False), axis=-1), tf.uint8)
 
     def predict(self, frames: np.ndarray) -> np.ndarray:
         """Classes uint8 (N, height, width) of images uint8 of the network's own size."""
@@ -154,7 +154,3 @@ def jaccard_loss(logits: tf.Tensor, classes: tf.Tensor, seen: tf.Tensor) -> tf.T
     union = tf.reduce_sum(probabilities, [0, 1, 2]) + area - both
     occurs = tf.cast(area > 0.0, tf.float32)
     return 1.0 - tf.reduce_sum(occurs * both / tf.maximum(union, 1.0)) / tf.maximum(tf.reduce_sum(occurs), 1.0)
-
-
-def _normalise(frames: tf.Tensor) -> tf.Tensor:
-    return (tf.cast(frames, tf.float32) - FLOAT_INPUT_ZERO) * INPUT_SCALE

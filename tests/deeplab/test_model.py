@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from deeplab.model import Resize, build, fold, load_weights
+from deeplab.layers import Resize
+from deeplab.model import build, fold, load_weights
 from deeplab.network import classes, convolutions, input_size, logits, weights, without_weights
 from deeplab.sizes import with_input_size
 from evaluation.interpreter import run_whole
