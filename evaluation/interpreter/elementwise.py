@@ -128,10 +128,11 @@ def quantize(call: PatchCall) -> Values:
 
 
 def dequantize(call: PatchCall) -> Values:
-    """DEQUANTIZE: the product in float64, rounded once to float32. Only here may the zero point be no integer."""
-    source = call.first.tensor
-    centred = call.first.rectangle(call.region, 0).astype(np.float64) - float(quantization_of(source).zero_point[0])
-    real: npt.NDArray[np.float64] = centred * np.float64(scale_of(source))
+    """DEQUANTIZE: the product in float64, rounded once to float32. Only here may the zero point be no integer, and both
+    parameters those of a channel."""
+    parameters = quantization_of(call.first.tensor)
+    zero, scale = (one.astype(np.float32).astype(np.float64) for one in (parameters.zero_point, parameters.scale))
+    real: npt.NDArray[np.float64] = (call.first.rectangle(call.region, 0).astype(np.float64) - zero) * scale
     return real.astype(np.float32)
 
 

@@ -43,6 +43,11 @@ def low_bit_joined_bytes(signature: CallSignature) -> int:
     return (2 + 4 + 1 + 2) * len(signature.inputs)
 
 
+def channel_parameter_bytes(signature: CallSignature) -> int:
+    """Bytes of the arrays of `dequantize_channels`: scale and zero point (float32) of each channel."""
+    return (4 + 4) * signature.source.shape[-1]
+
+
 def differ_in_quantization(inputs: Sequence[Tensor], output: Tensor) -> list[bool]:
     """For each input whether its scale or zero point differs from the output's; False where the output has none."""
     if output.quantization is None or output.dtype == "float32":

@@ -148,6 +148,11 @@ def dequantized(signature: CallSignature) -> bool:
     return is_eight_bit(signature.source) and is_float(signature.output)
 
 
+def scaled_by_channel(signature: CallSignature) -> bool:
+    """The input has a scale and a zero point for each of its last axis."""
+    return signature.source.quantization is not None and signature.source.quantization.scale.size > 1
+
+
 def reads_uint8(signature: CallSignature) -> bool:
     """The first input is uint8."""
     return is_eight_bit(signature.source) and signature.source.dtype == "uint8"

@@ -181,7 +181,13 @@ ENTRIES: tuple[OperatorEntry, ...] = (
         in_place=InPlace.REWRITES,
         multipliers=1,
     ),
-    OperatorEntry(("DEQUANTIZE",), (choice(int8.DEQUANTIZE, when.dequantized),)),
+    OperatorEntry(
+        ("DEQUANTIZE",),
+        (
+            choice(int8.DEQUANTIZE_CHANNELS, when.dequantized, when.scaled_by_channel),
+            choice(int8.DEQUANTIZE, when.dequantized),
+        ),
+    ),
     OperatorEntry(("CAST",)),
     *(OperatorEntry((kind,), _ACTIVATION, in_place=InPlace.REWRITES) for kind in ("RELU", "RELU6", "RELU_N1_TO_1")),
     *(

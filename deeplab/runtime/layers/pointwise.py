@@ -64,6 +64,18 @@ def dequantize(site: KernelSite) -> Fields:
     return fields
 
 
+def dequantize_channels(site: KernelSite) -> Fields:
+    """DEQUANTIZE by channel."""
+    source, number = site.source, site.number
+    parameters = quantization_of(source)
+    return {
+        "scales": Constant(f"pixel_scales_{number}", parameters.scale.astype(np.float32)),
+        "zeros": Constant(f"pixel_zeros_{number}", parameters.zero_point.astype(np.float32)),
+        "channels": extent(source)[2],
+        "is_unsigned": source.dtype == "uint8",
+    }
+
+
 def softmax(site: KernelSite) -> Fields:
     """SOFTMAX over the channels, in fixed point."""
     source, output = site.source, site.output
@@ -102,6 +114,7 @@ FILLERS: Fillers = {
     int8.TABLE: table,
     int8.QUANTIZE_REAL: quantize_real,
     int8.DEQUANTIZE: dequantize,
+    int8.DEQUANTIZE_CHANNELS: dequantize_channels,
     int8.SOFTMAX: softmax,
     int8.ARGMAX: argmax,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from evaluation.kernels.arrays import joined_bytes, moved_axes_bytes, summed_axes_bytes
+from evaluation.kernels.arrays import channel_parameter_bytes, joined_bytes, moved_axes_bytes, summed_axes_bytes
 from evaluation.kernels.descriptors.window import WINDOW
 from evaluation.kernels.kernel import Kernel
 from evaluation.kernels.structs import FLOAT, INT8, INT16, INT32, UINT8, UINT16, UINT32, Struct, members, pointer
@@ -242,6 +242,19 @@ FLOAT_CONVERSION_LAYER = Struct(
 )
 QUANTIZE_REAL = Kernel("quantize_real", FLOAT_CONVERSION_LAYER)
 DEQUANTIZE = Kernel("dequantize", FLOAT_CONVERSION_LAYER)
+
+CHANNEL_CONVERSION_LAYER = Struct(
+    "int8/quantize",
+    "channel_conversion_layer",
+    "DEQUANTIZE of int8 or uint8 with a scale and a zero point for each channel: a camera's frame, for a network that "
+    "was trained on normalised channels.",
+    (
+        members(pointer("float"), "scales", "zeros"),
+        members(INT32, "channels"),
+        members(UINT8, "is_unsigned"),
+    ),
+)
+DEQUANTIZE_CHANNELS = Kernel("dequantize_channels", CHANNEL_CONVERSION_LAYER, channel_parameter_bytes)
 
 SUMS_LAYER = Struct(
     "int8/reduce",

@@ -9,3 +9,12 @@ struct float_conversion_layer {
 };
 kernel quantize_real;
 kernel dequantize;
+
+/* DEQUANTIZE of int8 or uint8 with a scale and a zero point for each channel: a camera's frame, for a network that
+ * was trained on normalised channels. */
+struct channel_conversion_layer {
+    const float *scales, *zeros;
+    int32_t channels;
+    uint8_t is_unsigned;
+};
+kernel dequantize_channels;
