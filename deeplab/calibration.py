@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.inference import observe
-from deeplab.network import INPUT, INPUT_SCALE, INPUT_ZERO_POINT
+from deeplab.network import INPUT, INPUT_SCALE
 from deeplab.quantization import Range
+from deeplab.quantization.camera import whole_pixels
 from evaluation.graph import Graph
 
 
@@ -28,11 +29,13 @@ def calibrate(network: Graph, frames: np.ndarray) -> dict[str, Range]:
         )
         for name, images in seen.items()
     }
-    return {INPUT: _input_range(frames), **ranges}
+    return {INPUT: _input_range(network, frames), **ranges}
 
 
-def _input_range(frames: np.ndarray) -> Range:
+def _input_range(network: Graph, frames: np.ndarray) -> Range:
     """The range of the input, of which only the mean is used: its scale and zero point are fixed by the camera."""
-    mean = (frames.mean(axis=(0, 1, 2)) - INPUT_ZERO_POINT) * INPUT_SCALE
+    pixels = whole_pixels(network)
+    scale = INPUT_SCALE if pixels.scale[0] == np.float32(INPUT_SCALE) else np.float64(pixels.scale[0])
+    mean = (frames.mean(axis=(0, 1, 2)) - pixels.zero_point[0]) * scale
     ends = np.ones(3, np.float32)
     return Range(-ends, ends, np.zeros(0, np.float32), mean.astype(np.float32))

@@ -21,6 +21,7 @@ from deeplab.runtime.kernel_library import kernel_library
 from deeplab.runtime.loaded_program import LoadedProgram
 from deeplab.threads import threads
 from evaluation.graph import Graph, Operator
+from evaluation.graph.geometry import padding_before
 from evaluation.planner import Plan
 from evaluation.planner.plan import plan_in_order
 
@@ -204,15 +205,14 @@ class Walk:
         """
         size, outputs = (np.array(network.tensors[index].shape[1:3]) for index in (reader.inputs[0], reader.outputs[0]))
         stride, dilation = (np.array(reader.attributes[name]) for name in ("stride", "dilation"))
-        reach = (np.array(window(network, reader)) - 1) * dilation
-        pads = np.maximum(0, (outputs - 1) * stride + reach + 1 - size)
+        reach, before = (np.array(window(network, reader)) - 1) * dilation, padding_before(network, reader)
         steps = [np.arange(0, ends + 1, step) for ends, step in zip(reach, dilation, strict=True)]
         taps = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 2)
         random = np.random.default_rng(seed)
         values, inside = [], []
         for value in self._outputs(network, source):
             positions = random.integers(outputs, size=(count, 2))
-            rows = positions[:, None] * stride + taps - pads // 2
+            rows = positions[:, None] * stride + taps - before
             within = ((rows >= 0) & (rows < size)).all(axis=-1)
             clipped = np.clip(rows, 0, size - 1)
             values.append(value[clipped[..., 0], clipped[..., 1]] * within[..., None].astype(np.float32))

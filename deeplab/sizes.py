@@ -11,12 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from deeplab.network import CONVOLUTIONS, convolutions, input_size, window, with_tensors
+from deeplab.network import (
+    BINARY,
+    CONVOLUTIONS,
+    POOLS,
+    RESIZES,
+    convolutions,
+    input_size,
+    is_global_pool,
+    window,
+    with_tensors,
+)
 from deeplab.stages import stages
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Tensor
+from evaluation.graph.geometry import window_size
 from evaluation.graph.padding import padding_along
 from evaluation.graph.shape_rules import window_outputs
+
+WINDOWED = (*CONVOLUTIONS, *POOLS)
 
 
 def with_input_size(graph: Graph, height: int, width: int) -> Graph:
@@ -38,11 +51,15 @@ def _with_shapes(graph: Graph, operators: Sequence[Operator], frame_size: tuple[
         tensors[index] = replace(graph.tensors[index], shape=(1, *sizes.of(index), *shape[3:]))
     changed = []
     for operator in operators:
-        if operator.kind == "RESIZE_BILINEAR":
+        if operator.kind in RESIZES:
             target = np.array(sizes.of(operator.outputs[0]), np.int32)
             tensors[operator.inputs[1]] = replace(graph.tensors[operator.inputs[1]], data=target)
-        elif operator.kind == "AVERAGE_POOL_2D":
+        elif is_global_pool(graph, operator):
             operator = replace(operator, attributes={**operator.attributes, "filter": sizes.of(operator.inputs[0])})
+        elif operator.kind == "STRIDED_SLICE":
+            end = (1, *sizes.of(operator.outputs[0]), operator.attributes["end"][3])
+            operator = replace(operator, attributes={**operator.attributes, "end": end})
+            tensors[operator.inputs[2]] = replace(graph.tensors[operator.inputs[2]], data=np.array(end, np.int32))
         changed.append(operator)
     return replace(with_tensors(graph, tensors), operators=tuple(changed))
 
@@ -72,18 +89,33 @@ class _Sizes:
             return None
         operator = self._written[tensor]
         size: tuple[int, int] | None
-        if operator.kind == "AVERAGE_POOL_2D":
+        if is_global_pool(self._graph, operator):
             size = (1, 1)
         else:
             sources = [index for index in operator.inputs if index in self._found or index in self._written]
-            if operator.kind == "RESIZE_BILINEAR":
+            if operator.kind in RESIZES:
                 sources = self._met(tensor)
+            if operator.kind in BINARY:  # of two operands, the one that is no single pixel
+                sources.sort(key=lambda source: self._size_before(source) == (1, 1))
             solved = (self._solved(source, asked | {tensor}) for source in sources)
             size = next((one for one in solved if one is not None), None)
-            if size is not None and operator.kind in CONVOLUTIONS:
-                size = _outputs(self._graph, operator, size)
+            if size is not None:
+                size = self._written_from(operator, size)
         if size is not None:
             self._found[tensor] = size
+        return size
+
+    def _written_from(self, operator: Operator, size: tuple[int, int]) -> tuple[int, int]:
+        """The size of what an operator writes of an activation of some size."""
+        if operator.kind in WINDOWED:
+            return _outputs(self._graph, operator, size)
+        if operator.kind == "PAD":
+            (above, below), (left, right) = operator.attributes["paddings"][1:3]
+            return size[0] + above + below, size[1] + left + right
+        if operator.kind == "STRIDED_SLICE":
+            before = self._size_before(operator.inputs[0])
+            cut = [one - other for one, other in zip(before, self._size_before(operator.outputs[0]), strict=True)]
+            return size[0] - cut[0], size[1] - cut[1]
         return size
 
     def _met(self, resized: int) -> list[int]:
@@ -99,7 +131,7 @@ class _Sizes:
                 for index in operator.inputs
                 if index in self._written and index not in made and self._size_before(index) == size
             ]
-            if operator.kind != "RESIZE_BILINEAR":
+            if operator.kind not in RESIZES:
                 made.add(result)
         if made & set(self._graph.outputs):
             found += self._graph.inputs
@@ -111,9 +143,10 @@ class _Sizes:
 
 def _outputs(graph: Graph, operator: Operator, size: tuple[int, int]) -> tuple[int, int]:
     attributes = operator.attributes
+    dilation = attributes.get("dilation", (1, 1))
     rows, columns = (
-        window_outputs(size[axis], taps, attributes["stride"][axis], attributes["dilation"][axis], padding)
-        for axis, taps in enumerate(window(graph, operator))
+        window_outputs(size[axis], taps, attributes["stride"][axis], dilation[axis], padding)
+        for axis, taps in enumerate(window_size(graph, operator))
         for padding in [padding_along(attributes, axis)]
     )
     return rows, columns
@@ -128,7 +161,7 @@ def with_output_stride(graph: Graph, output_stride: int) -> Graph:
     enlarged: set[int] = set()
     spatial = []
     for operator, stage in zip(graph.operators, stages(graph), strict=True):
-        if operator.kind == "RESIZE_BILINEAR" or not enlarged.isdisjoint(operator.inputs):
+        if operator.kind in RESIZES or not enlarged.isdisjoint(operator.inputs):
             enlarged.update(operator.outputs)
         elif stage == "backbone" and operator.kind in CONVOLUTIONS and window(graph, operator) != (1, 1):
             spatial.append(operator)
@@ -141,7 +174,7 @@ def with_output_stride(graph: Graph, output_stride: int) -> Graph:
         before *= operator.attributes["stride"][0]
         strides = stride * native <= output_stride
         step = native if strides else 1
-        changed[operator.name] = {"stride": (step, step), "dilation": (dilation, dilation)}
+        changed[operator.name] = {"stride": (step, step), **_dilated(operator, dilation)}
         if strides:
             stride *= native
         else:
@@ -149,12 +182,24 @@ def with_output_stride(graph: Graph, output_stride: int) -> Graph:
     for operator, stage in zip(graph.operators, stages(graph), strict=True):
         if stage == "aspp" and operator.kind in CONVOLUTIONS and window(graph, operator) != (1, 1):
             rate = operator.attributes["dilation"][0] * before // stride
-            changed[operator.name] = {"dilation": (rate, rate)}
+            changed[operator.name] = _dilated(operator, rate)
     operators = [
         replace(operator, attributes={**operator.attributes, **changed.get(operator.name, {})})
         for operator in graph.operators
     ]
     return _with_shapes(graph, operators, input_size(graph))
+
+
+def _dilated(operator: Operator, dilation: int) -> dict[str, Any]:
+    """Attributes of a convolution at another dilation, with explicit padding that reaches as far beyond an edge."""
+    found: dict[str, Any] = {"dilation": (dilation, dilation)}
+    if operator.attributes["padding"] == "EXPLICIT":
+        own = operator.attributes["dilation"]
+        found["pads"] = tuple(
+            tuple(side * dilation // old for side in sides)
+            for sides, old in zip(operator.attributes["pads"], own, strict=True)
+        )
+    return found
 
 
 def with_classes(graph: Graph, classes: int) -> Graph:

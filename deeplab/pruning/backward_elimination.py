@@ -35,8 +35,10 @@ def repaired_ranking(network: Graph, inputs: Inputs, fisher: Mapping[str, np.nda
 class _Reader:
     """One convolution that reads a group, as channels are removed: inverse covariance of its inputs, and its weights.
 
-    With H the inverse and W the weights, removing input c and re-fitting the rest costs |W_c|^2 / H_cc / 2 and leaves
-    W - H_:c W_c / H_cc; H loses what c explained in the same way. Inputs of other groups (in a concat) stay.
+    With H the inverse and W the weights, (in, taps * out), removing input c and re-fitting the rest costs
+    |W_c|^2 / H_cc / 2 and leaves W - H_:c W_c / H_cc; H loses what c explained in the same way. Inputs of other groups
+    (in a concat) stay. The taps of a window are taken as if their inputs were independent: their covariance is that of
+    a pixel.
     """
 
     def __init__(self, kernel: np.ndarray, start: int, inputs: np.ndarray, fisher: np.ndarray) -> None:
@@ -46,7 +48,8 @@ class _Reader:
         self.inverse = np.linalg.inv(covariance + ridge_of(covariance) * np.eye(len(covariance)))
         # Weights times the root of the Fisher information: squared rows are then costs.
         values, vectors = np.linalg.eigh(fisher)
-        self.weights = kernel[0, 0].astype(np.float64) @ (vectors * np.sqrt(np.maximum(values, 0.0)))
+        weighted = kernel.astype(np.float64) @ (vectors * np.sqrt(np.maximum(values, 0.0)))  # (h, w, in, out)
+        self.weights = np.concatenate([tap for row in weighted for tap in row], axis=1)
         self.start = start
 
     def costs(self, channels: int) -> np.ndarray:

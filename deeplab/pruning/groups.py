@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deeplab.channels import channel_numbers, unfollowed
-from deeplab.network import convolutions, is_depthwise, logits, with_tensors
+from deeplab.network import constant_operands, convolutions, groups, is_depthwise, logits, with_tensors
 from evaluation.graph import Graph, Tensor
 from evaluation.graph.memo import once_a_graph
 
@@ -109,6 +109,8 @@ def take_channels(graph: Graph, keep: Mapping[str, np.ndarray]) -> Graph:
         kernel, bias = operator.inputs[1:3]
         written, read = kept[operator.outputs[0]], kept[operator.inputs[0]]
         own = graph.tensors[kernel]
+        if groups(graph, operator) > 1 and not is_depthwise(operator):
+            continue  # all of its channels stay
         if is_depthwise(operator):
             shape = (*own.shape[:3], len(written))
             data = None if own.data is None else own.data[..., written]
@@ -120,11 +122,32 @@ def take_channels(graph: Graph, keep: Mapping[str, np.ndarray]) -> Graph:
         tensors[bias] = replace(
             graph.tensors[bias], shape=(len(written),), data=None if values is None else values[written]
         )
-    return with_tensors(graph, tensors)
+    for operator in graph.operators:
+        for position in constant_operands(graph, operator):
+            index, stays = operator.inputs[position], kept[operator.outputs[0]]
+            own = graph.tensors[index]
+            if own.shape[-1] > 1:
+                shape = (*own.shape[:-1], len(stays))
+                tensors[index] = replace(own, shape=shape, data=None if own.data is None else own.data[..., stays])
+    return _with_slices(with_tensors(graph, tensors))
+
+
+def _with_slices(graph: Graph) -> Graph:
+    """The graph whose STRIDED_SLICE operators end at the channels that there are."""
+    operators, tensors = [], {}
+    for operator in graph.operators:
+        if operator.kind == "STRIDED_SLICE":
+            end = (*operator.attributes["end"][:3], graph.tensors[operator.outputs[0]].shape[3])
+            index = operator.inputs[2]
+            if operator.attributes["begin"][3] == 0:
+                operator = replace(operator, attributes={**operator.attributes, "end": end})
+                tensors[index] = replace(graph.tensors[index], data=np.array(end, np.int32))
+        operators.append(operator)
+    return replace(with_tensors(graph, tensors), operators=tuple(operators))
 
 
 def _numbers(graph: Graph) -> dict[int, np.ndarray]:
-    return channel_numbers(graph, through_depthwise=True)
+    return channel_numbers(graph, removed=True)
 
 
 def _group_numbers(graph: Graph) -> dict[str, np.ndarray]:
@@ -136,7 +159,7 @@ def _group_numbers(graph: Graph) -> dict[str, np.ndarray]:
 
 def _fixed(graph: Graph, numbers: Mapping[int, np.ndarray]) -> set[int]:
     """Numbers of channels that may not be removed."""
-    fixed = unfollowed(graph, numbers) | set(numbers[logits(graph)].tolist())
+    fixed = unfollowed(graph, numbers, removed=True) | set(numbers[logits(graph)].tolist())
     written_as: dict[int, bytes] = {}
     for operator in convolutions(graph):
         own = numbers[operator.outputs[0]]

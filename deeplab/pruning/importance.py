@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab.model import build, load_weights
-from deeplab.network import FLOAT_INPUT_ZERO, INPUT_SCALE, convolutions, input_size, is_depthwise
-from deeplab.pruning.groups import channel_groups
+from deeplab.model import build, load_weights, pixel_values
+from deeplab.network import convolutions, input_size, is_depthwise, output
+from deeplab.pruning.groups import ChannelGroup, channel_groups
 from deeplab.tensorflow import keras, tf
 from deeplab.traced import once_a_structure
 from evaluation.graph import Graph
@@ -43,8 +43,16 @@ def gate_importance(network: Graph, frames: np.ndarray, seed: int = 0) -> dict[s
     for number, frame in enumerate(frames):
         derivative = runner.gates(frame, (seed, number))
         for group in groups:
-            total[group.name] += np.square(sum(derivative[writer] for writer in group.writers))
+            total[group.name] += np.square(sum(derivative[writer] for writer in _gated(network, group)))
     return {name: sums / (2 * len(frames)) for name, sums in total.items()}
+
+
+def _gated(network: Graph, group: ChannelGroup) -> tuple[str, ...]:
+    """The writers of a group that its gates are on: of channels that are products, those of the map, since a gate on
+    both factors would count twice."""
+    sizes = {operator.name: output(network, operator).shape[1:3] for operator in convolutions(network)}
+    of_map = tuple(name for name in group.writers if sizes[name] != (1, 1))
+    return of_map or group.writers
 
 
 def output_fisher(network: Graph, frames: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
@@ -66,7 +74,7 @@ class LossGradients:
     """Derivatives of one image's loss, for networks of one shape; traced once."""
 
     def __init__(self, network: Graph) -> None:
-        self.model = build(network)
+        self.model, self._pixels = build(network), pixel_values(network)
         self.names = [operator.name for operator in convolutions(network) if not is_depthwise(operator)]
         outputs = [self.model.get_layer(name).output for name in self.names]
         self.inner = keras.Model(self.model.input, [*outputs, self.model.output])
@@ -94,7 +102,7 @@ class LossGradients:
         convolutions = [self.model.get_layer(name) for name in self.names]
         weights = [(layer.kernel, layer.bias) for layer in convolutions]
         with tf.GradientTape() as tape:
-            loss = drawn_loss(self.model(_normalised(frame), training=False), seed)
+            loss = drawn_loss(self.model(self._pixels(frame), training=False), seed)
         return [
             tf.reduce_sum(kernel * by_kernel, axis=[0, 1, 2]) + bias * by_bias
             for (kernel, bias), (by_kernel, by_bias) in zip(weights, tape.gradient(loss, weights), strict=True)
@@ -102,7 +110,7 @@ class LossGradients:
 
     def _outputs_of(self, frame: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            *outputs, logits = self.inner(_normalised(frame), training=False)
+            *outputs, logits = self.inner(self._pixels(frame), training=False)
             loss = drawn_loss(logits, seed)
         flat = [tf.reshape(by, [-1, by.shape[-1]]) for by in tape.gradient(loss, outputs)]
         return [tf.matmul(by, by, transpose_a=True) for by in flat]
@@ -120,10 +128,6 @@ def drawn_loss(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     drawn = tf.argmax(logits - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)  # Gumbel-max sampling
     pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(drawn, logits)
     return tf.reduce_sum(pixels) / tf.sqrt(tf.cast(tf.size(pixels), tf.float32))
-
-
-def _normalised(frame: tf.Tensor) -> tf.Tensor:
-    return (tf.cast(frame, tf.float32) - FLOAT_INPUT_ZERO) * INPUT_SCALE
 
 
 loss_gradients = once_a_structure(LossGradients, most=2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deeplab.network import convolutions, is_depthwise, weights, with_weights
+from deeplab.network import convolutions, groups, is_depthwise, weights, with_weights
 from deeplab.pruning.groups import kept_channels_of
 from deeplab.pruning.ranking import Inputs
 from evaluation.graph import Graph
@@ -23,23 +23,30 @@ def ridge_of(covariance: np.ndarray) -> float:
 
 
 def refitted(network: Graph, keep: Mapping[str, np.ndarray], inputs: Inputs) -> Graph:
-    """Weights of the whole network such that the kept channels alone explain each 1x1 convolution's output best."""
+    """Weights of the whole network such that the kept channels alone explain each convolution's output best.
+
+    The taps of a window are fitted one by one, each as if the others' errors did not depend on its own. A convolution
+    that reads fewer samples than channels (of a pooled map) keeps its weights.
+    """
     present, changed = weights(network), {}
     stays = kept_channels_of(network, keep)
     for operator in convolutions(network):
         name, kept = operator.name, stays[operator.inputs[0]]
         kernel = present[f"{name}/kernel"].astype(np.float64)
-        if is_depthwise(operator) or kernel.shape[:2] != (1, 1) or len(kept) == kernel.shape[2]:
+        if is_depthwise(operator) or len(kept) == kernel.shape[2] or groups(network, operator) > 1:
             continue
         x = inputs[name].astype(np.float64)
+        if len(x) <= len(kept):
+            continue
         mean = x.mean(axis=0)
         covariance = (x - mean).T @ (x - mean) / len(x)
         left = covariance[np.ix_(kept, kept)]
-        fitted = np.linalg.solve(left + ridge_of(left) * np.eye(len(kept)), covariance[kept] @ kernel[0, 0])
+        taps = kernel.transpose(2, 0, 1, 3).reshape(kernel.shape[2], -1)
+        fitted = np.linalg.solve(left + ridge_of(left) * np.eye(len(kept)), covariance[kept] @ taps)
         # The mean of the channels that are removed is added to the bias.
-        shift = mean @ kernel[0, 0] - mean[kept] @ fitted
+        shift = (mean @ taps - mean[kept] @ fitted).reshape(-1, kernel.shape[3]).sum(axis=0)
         whole = np.zeros_like(kernel)
-        whole[0, 0, kept] = fitted
+        whole[:, :, kept] = fitted.reshape(len(kept), *kernel.shape[:2], -1).transpose(1, 2, 0, 3)
         changed[f"{name}/kernel"] = whole.astype(np.float32)
         changed[f"{name}/bias"] = (present[f"{name}/bias"] + shift).astype(np.float32)
     return with_weights(network, changed)

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from deeplab.network import INPUT, INPUT_BITS, INPUT_SCALE, INPUT_ZERO_POINT, tensor_indices
-from deeplab.quantization.shared import shared_tensors
+from deeplab.network import INPUT, INPUT_BITS, tensor_indices
+from deeplab.quantization.camera import whole_pixels
+from deeplab.quantization.shared import MOVES_VALUES, shared_tensors
 from deeplab.quantization.types import ActivationQuantization, BitWidths, Range
 from evaluation.graph import Graph
 
@@ -27,13 +28,14 @@ class Clipping:
     """Per cent, for `percentile`."""
 
 
-def input_parameters(bits: BitWidths) -> ActivationQuantization:
+def input_parameters(network: Graph, bits: BitWidths) -> ActivationQuantization:
     """The quantization of the network's input, which the camera fixes. At 8 bits it is the frame's bytes less 128; with
     16-bit activations it has 16 bits."""
-    scale = float(np.float32(INPUT_SCALE))
+    pixels = whole_pixels(network)
+    scale = float(pixels.scale[0])
     if bits.activations == 16:
         return ActivationQuantization(scale, 0, 16)
-    return ActivationQuantization(scale, INPUT_ZERO_POINT - 128, INPUT_BITS)
+    return ActivationQuantization(scale, int(pixels.zero_point[0]) - 128, INPUT_BITS)
 
 
 def activation_parameters(
@@ -44,7 +46,9 @@ def activation_parameters(
     widths, entry = bits.by_activation(network), tensor_indices(network)[INPUT]
     for members in shared_tensors(network):
         if entry in members:
-            shared = input_parameters(bits)
+            shared = input_parameters(network, bits)
+        elif (fixed := fixed_parameters(network, members, widths[members[0]])) is not None:
+            shared = fixed
         else:
             names = (network.tensors[member].name for member in members)
             seen = [ranges[name] for name in names if name in ranges]
@@ -53,20 +57,40 @@ def activation_parameters(
     return parameters
 
 
+def fixed_parameters(network: Graph, members: tuple[int, ...], bits: int) -> ActivationQuantization | None:
+    """The parameters that TFLite's specification fixes for LOGISTIC and TANH, whose values are in (0, 1) and (-1, 1);
+    None where tensors of other operators share them."""
+    kinds = {
+        operator.kind
+        for operator in network.operators
+        if operator.outputs[0] in members and operator.kind not in MOVES_VALUES
+    }
+    if kinds == {"LOGISTIC"}:
+        scale, zero_point = (2.0**-15, 0) if bits == 16 else (2.0**-bits, -(1 << (bits - 1)))
+        return ActivationQuantization(scale, zero_point, bits)
+    return ActivationQuantization(2.0 ** (1 - bits), 0, bits) if kinds == {"TANH"} else None
+
+
+def has_fixed_parameters(network: Graph, tensor: int) -> bool:
+    """Whether TFLite's specification fixes the parameters of an activation."""
+    members = next(members for members in shared_tensors(network) if tensor in members)
+    return fixed_parameters(network, members, network.tensors[tensor].bits) is not None
+
+
 def clipped_parameters(ranges: list[Range], bits: int, clipping: Clipping) -> ActivationQuantization:
     """The quantization of values that were seen to span `ranges`."""
     low = min(0.0, *(seen.low for seen in ranges))
     high = max(0.0, *(seen.high for seen in ranges))
     sample = np.concatenate([seen.sample for seen in ranges]).astype(np.float64)
     if clipping.rule == "range" or not sample.size:
-        return _parameters(low, high, bits)
+        return spanning(low, high, bits)
     if clipping.rule == "percentile":
         tails = np.percentile(sample, [100.0 - clipping.percentile, clipping.percentile])
-        return _parameters(max(low, min(0.0, tails[0])), min(high, max(0.0, tails[1])), bits)
+        return spanning(max(low, min(0.0, tails[0])), min(high, max(0.0, tails[1])), bits)
     best: tuple[float, ActivationQuantization] | None = None
     rounded = np.empty_like(sample)  # written in place: fresh arrays of this size cost more than the arithmetic
     for factor in _CLIPPING_FACTORS:
-        tried = _parameters(low * factor, high * factor, bits)
+        tried = spanning(low * factor, high * factor, bits)
         np.divide(sample, tried.scale, out=rounded)
         np.rint(rounded, out=rounded)
         np.clip(rounded, tried.low - tried.zero_point, tried.high - tried.zero_point, out=rounded)
@@ -79,7 +103,8 @@ def clipped_parameters(ranges: list[Range], bits: int, clipping: Clipping) -> Ac
     return best[1]
 
 
-def _parameters(low: float, high: float, bits: int) -> ActivationQuantization:
+def spanning(low: float, high: float, bits: int) -> ActivationQuantization:
+    """The quantization of values from `low`, at most 0, to `high`, at least 0."""
     lowest, highest = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     if high - low == 0.0:
         return ActivationQuantization(1.0, 0, bits)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from deeplab.channels import channel_numbers, unfollowed
-from deeplab.network import INPUT, bias, convolutions, is_depthwise, kernel, logits, with_weights
+from deeplab.network import INPUT, bias, convolutions, is_depthwise, kernel, logits, read_channels, with_weights
 from deeplab.quantization.types import Range
 from evaluation.graph import Graph
 
@@ -27,12 +27,14 @@ _LARGEST_FACTOR = 32.0
 
 def equalize(network: Graph, ranges: Mapping[str, Range]) -> Graph:
     """The same network with its channels' ranges evened out. Calibrate the result anew."""
-    channels = channel_numbers(network, through_depthwise=False)
+    channels = channel_numbers(network, removed=False)
     factor = _factors(network, ranges, channels)
     changed = {}
     for operator in convolutions(network):
         written, read = factor[channels[operator.outputs[0]]], factor[channels[operator.inputs[0]]]
-        ratio = (written / read)[:, None] if is_depthwise(operator) else written / read[:, None]
+        ratio = (
+            (written / read)[:, None] if is_depthwise(operator) else written / read[read_channels(network, operator)]
+        )
         changed[f"{operator.name}/kernel"] = (kernel(network, operator) * ratio).astype(np.float32)
         changed[f"{operator.name}/bias"] = (bias(network, operator) * written).astype(np.float32)
     return with_weights(network, changed)
@@ -43,7 +45,7 @@ def _factors(network: Graph, ranges: Mapping[str, Range], channels: Mapping[int,
     count = 1 + max(int(numbers.max()) for numbers in channels.values())
     reach, demand, clamped = np.zeros(count), np.zeros(count), np.zeros(count, bool)
     last = logits(network)
-    fixed = [channels[last], np.array(sorted(unfollowed(network, channels)), np.int64)]
+    fixed = [channels[last], np.array(sorted(unfollowed(network, channels, removed=False)), np.int64)]
     for operator in network.operators:
         if operator.outputs[0] not in channels:
             continue
@@ -57,7 +59,8 @@ def _factors(network: Graph, ranges: Mapping[str, Range], channels: Mapping[int,
         if operator.kind == "CONV_2D":
             size = np.abs(kernel(network, operator)).max(axis=(0, 1))  # (in, out)
             share = size / np.maximum(size.max(axis=0), np.finfo(np.float32).tiny)
-            np.maximum.at(demand, channels[operator.inputs[0]], share.max(axis=1))
+            read = channels[operator.inputs[0]][read_channels(network, operator)]
+            np.maximum.at(demand, np.broadcast_to(read, share.shape), share)
     factor = np.ones(count)
     for operator in convolutions(network):
         own = channels[operator.outputs[0]]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deeplab.network import FRAME, INPUT, INPUT_ZERO_POINT, convolutions, is_depthwise, tensor_indices, with_tensors
-from deeplab.quantization.activations import input_parameters
+from deeplab.network import FRAME, INPUT, constant_operands, convolutions, is_depthwise, tensor_indices, with_tensors
+from deeplab.quantization.activations import input_parameters, spanning
+from deeplab.quantization.camera import whole_pixels
 from deeplab.quantization.types import ActivationQuantization, BitWidths
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 
@@ -45,13 +46,12 @@ def integer_graph(network: Graph, bits: BitWidths) -> Graph:
     placeholder = ActivationQuantization(1.0, 0, 8).parameters
     for index, width in bits.by_activation(network).items():
         tensors[index] = replace(tensors[index], dtype=stored_type(width), bits=width, quantization=placeholder)
-    entry = input_parameters(bits)
+    entry = input_parameters(network, bits)
     tensors[names[INPUT]] = replace(
         tensors[names[INPUT]], dtype=stored_type(entry.bits), bits=entry.bits, quantization=entry.parameters
     )
     frame = tensors[names[FRAME]]
-    zero = np.array([INPUT_ZERO_POINT], np.int64)
-    tensors[names[FRAME]] = replace(frame, quantization=Quantization(frame.required_quantization.scale, zero))
+    tensors[names[FRAME]] = replace(frame, quantization=whole_pixels(network))
     widths = bits.by_kernel(network)
     for operator in convolutions(network):
         kernel, bias = operator.inputs[1:3]
@@ -61,11 +61,24 @@ def integer_graph(network: Graph, bits: BitWidths) -> Graph:
         bias_bits = 64 if bits.activations == 16 else 32
         tensors[bias] = replace(tensors[bias], dtype=f"int{bias_bits}", bits=bias_bits, data=None)
         tensors[bias] = replace(tensors[bias], quantization=_bias_scales(tensors, operator))
+    for operator in network.operators:
+        for position in constant_operands(network, operator):
+            index = operator.inputs[position]
+            tensors[index] = _quantized_constant(tensors[index], tensors[operator.outputs[0]].bits)
     operators = tuple(
         replace(operator, kind="QUANTIZE") if operator.kind == "DEQUANTIZE" else operator
         for operator in network.operators
     )
     return replace(network, tensors=tuple(tensors), operators=operators)
+
+
+def _quantized_constant(tensor: Tensor, bits: int) -> Tensor:
+    """A constant operand in the type of an activation of so many bits, which holds its values and zero."""
+    values = tensor.required_data.astype(np.float64)
+    parameters = spanning(min(0.0, float(values.min())), max(0.0, float(values.max())), bits)
+    data = np.clip(np.rint(values / parameters.scale) + parameters.zero_point, parameters.low, parameters.high)
+    dtype = stored_type(bits)
+    return replace(tensor, dtype=dtype, bits=bits, quantization=parameters.parameters, data=data.astype(dtype))
 
 
 def with_integers(

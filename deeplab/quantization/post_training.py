@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deeplab.network import bias, convolutions, is_depthwise, kernel
+from deeplab.network import bias, convolutions, groups, is_depthwise, kernel, read_channels
 from deeplab.quantization.activations import Clipping, activation_parameters
 from deeplab.quantization.integers import IntegerWeights, integer_graph, quantize_bias, with_integers
 from deeplab.quantization.kernels import along_outputs, quantize_kernel
 from deeplab.quantization.types import ActivationQuantization, BitWidths, Range
-from evaluation.graph import Graph
+from evaluation.graph import Graph, Operator
 
 
 def quantize(network: Graph, ranges: Mapping[str, Range], bits: BitWidths, clipping: Clipping | None = None) -> Graph:
@@ -44,7 +44,7 @@ def round_to_nearest(
         depthwise, real = is_depthwise(operator), kernel(network, operator)
         quantized, scales = quantize_kernel(real, integers.tensors[operator.inputs[1]].bits, depthwise=depthwise)
         error = quantized * along_outputs(scales, depthwise=depthwise) - real
-        corrected = bias(network, operator) - _mean_response(error, means[operator.inputs[0]], depthwise=depthwise)
+        corrected = bias(network, operator) - _mean_response(network, operator, error, means[operator.inputs[0]])
         accumulator = np.float64(activations[operator.inputs[0]].scale) * scales
         dtype = integers.tensors[operator.inputs[2]].dtype
         weights[operator.name] = IntegerWeights(quantized, scales, quantize_bias(corrected, accumulator, dtype))
@@ -63,8 +63,11 @@ def _channel_means(network: Graph, ranges: Mapping[str, Range]) -> dict[int, np.
     return means
 
 
-def _mean_response(kernel: np.ndarray, input_mean: np.ndarray, *, depthwise: bool) -> np.ndarray:
-    """The output of a convolution whose input is everywhere at its mean, (out channels,). Padding is left out."""
-    if depthwise:
+def _mean_response(graph: Graph, operator: Operator, kernel: np.ndarray, input_mean: np.ndarray) -> np.ndarray:
+    """The output of a convolution with another kernel whose input is everywhere at its mean, (out channels,). Padding
+    is left out."""
+    if is_depthwise(operator):
         return kernel.sum(axis=(0, 1, 3)) * input_mean
-    return np.einsum("hwio,i->o", kernel, input_mean)
+    if groups(graph, operator) == 1:
+        return np.einsum("hwio,i->o", kernel, input_mean)
+    return np.asarray((kernel.sum(axis=(0, 1)) * input_mean[read_channels(graph, operator)]).sum(axis=0))

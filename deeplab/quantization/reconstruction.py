@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from deeplab.inference import Walk
-from deeplab.network import bias, convolutions, is_depthwise, kernel, window
+from deeplab.network import bias, convolutions, groups, is_depthwise, kernel, read_channels, source, window
 from deeplab.quantization.adaround import AdaRoundOptions, LayerProblem, activated, adaround, response
 from deeplab.quantization.integers import (
     IntegerWeights,
@@ -69,11 +69,11 @@ def reconstruct(network: Graph, integers: Graph, frames: np.ndarray, options: Ad
     exactly, roughly = Walk(network, frames), Walk(integers, frames)
     rounded = integers
     for number, chain in enumerate(chains(network)):
-        source = chain[0].inputs[0]
+        given_to = chain[0].inputs[0]
         seen_by = next((operator for operator in chain if is_depthwise(operator)), chain[0])
         seed = options.seed + number
-        exact, inside = exactly.sample_windows(network, source, seen_by, options.windows, seed)
-        given, _ = roughly.sample_windows(rounded, source, seen_by, options.windows, seed)
+        exact, inside = exactly.sample_windows(network, given_to, seen_by, options.windows, seed)
+        given, _ = roughly.sample_windows(rounded, given_to, seen_by, options.windows, seed)
         learned: dict[str, IntegerWeights] = {}
         for operator in chain:
             if is_depthwise(operator):  # outside the image it reads zeros, whatever a convolution makes of zeros
@@ -83,7 +83,7 @@ def reconstruct(network: Graph, integers: Graph, frames: np.ndarray, options: Ad
             quantized, fitted = adaround(problem, options.layers if learns else _NEAREST, seed)
             own = integer_weights(integers, operator)
             integer_bias = quantize_bias(fitted, accumulator_scales(integers, operator), str(own.bias.dtype))
-            shaped = quantized.reshape(own.kernel.shape).astype(own.kernel.dtype)
+            shaped = _as_kernel(network, operator, quantized).astype(own.kernel.dtype)
             learned[operator.name] = IntegerWeights(shaped, own.scales, integer_bias)
             if operator is not chain[-1]:
                 outputs = _outputs(exact, problem.kernel, operator, network)
@@ -116,7 +116,7 @@ def _problem(network: Graph, integers: Graph, operator: Operator, exact: np.ndar
     if is_depthwise(operator):
         matrix = whole.reshape(-1, whole.shape[2])
     else:
-        matrix = whole.reshape(-1, whole.shape[3])
+        matrix = _as_matrix(network, operator, whole)
         if _is_pointwise(network, operator):  # a window of several positions shows it several times: the middle will do
             middle = slice(exact.shape[1] // 2, exact.shape[1] // 2 + 1)
             exact, given = exact[:, middle], given[:, middle]
@@ -126,6 +126,25 @@ def _problem(network: Graph, integers: Graph, operator: Operator, exact: np.ndar
     target = response(exact, matrix) + own
     ceiling = _CEILINGS[operator.attributes["activation"]]
     return LayerProblem(given, target, matrix, stored.required_quantization.scale, own, limit, ceiling)
+
+
+def _as_matrix(network: Graph, operator: Operator, whole: np.ndarray) -> np.ndarray:
+    """The kernel of a CONV_2D as a matrix, (taps * in, out), with zeros for what other groups read."""
+    if groups(network, operator) == 1:
+        return whole.reshape(-1, whole.shape[3])
+    inputs, outputs = source(network, operator).shape[3], np.arange(whole.shape[3])
+    matrix = np.zeros((whole.shape[0] * whole.shape[1], inputs, whole.shape[3]), whole.dtype)
+    matrix[:, read_channels(network, operator), outputs] = whole.reshape(-1, *whole.shape[2:])
+    return matrix.reshape(-1, whole.shape[3])
+
+
+def _as_kernel(network: Graph, operator: Operator, matrix: np.ndarray) -> np.ndarray:
+    """Inverse of `_as_matrix`; the kernel of a depthwise convolution as it is."""
+    shape = kernel(network, operator).shape
+    if is_depthwise(operator) or groups(network, operator) == 1:
+        return matrix.reshape(shape)
+    by_tap = matrix.reshape(shape[0] * shape[1], -1, shape[3])
+    return by_tap[:, read_channels(network, operator), np.arange(shape[3])].reshape(shape)
 
 
 def _outputs(windows: np.ndarray, matrix: np.ndarray, operator: Operator, network: Graph) -> np.ndarray:

@@ -11,7 +11,9 @@ MOVES_VALUES = (
     "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR",
     "CONCATENATION",
+    "PAD",
     "RESHAPE",
+    "STRIDED_SLICE",
 )
 """Operators that TFLite's quantization specification gives the same scale on both sides."""
 

@@ -21,6 +21,7 @@ from deeplab.inference import Runner
 from deeplab.network import fingerprint
 from deeplab.pruning.channels import prune_channels
 from deeplab.quantization import ActivationQuantization, BitWidths, Clipping, Range, activation_parameters
+from deeplab.quantization.camera import with_whole_pixels
 from deeplab.quantization.equalisation import equalize
 from deeplab.quantization.post_training import round_to_nearest
 from deeplab.runtime.loaded_program import arena_faults
@@ -74,6 +75,7 @@ def compressed(compression: Compression, context: Context) -> Graph:
     network, options = _pruned(compression, context), context.config.quantization
     if compression.is_float:
         return network
+    network = with_whole_pixels(network)
     with context.timed("calibrate"):
         if options.equalize:
             network = equalize(network, _ranges(network, context))

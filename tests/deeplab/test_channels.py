@@ -23,7 +23,7 @@ from deeplab.pruning.channels import kept_channels, narrowed, uniform_keep
 from deeplab.pruning.groups import channel_groups, kept_channels_of, take_channels
 from deeplab.pruning.ranking import weight_rankings
 from deeplab.quantization.equalisation import equalize
-from evaluation.graph import Graph, Operator, Tensor
+from evaluation.graph import Graph
 from evaluation.graph.executable import check_order
 from evaluation.graph.shapes import check_shapes
 from evaluation.interpreter import run_whole
@@ -115,6 +115,28 @@ def shifted_runs() -> Graph:
     return finished(net, net.add("sum", first, second))
 
 
+def excited() -> Graph:
+    """A squeeze-excite block: a map times what two convolutions make of its average, and a dense window behind it."""
+    net, x = builder()
+    x = net.depthwise("spatial", net.convolution("expand", x, 12, "RELU"), "RELU")
+    squeezed = net.convolution("squeeze", net.global_pool("pool", x), 5, "RELU")
+    gate = net.unary("LOGISTIC", "gate", net.convolution("excite", squeezed, 12))
+    x = net.binary("MUL", "gated", x, gate, activation="NONE")
+    return finished(net, net.convolution("dense", x, 6, "RELU", window=3, dilation=2))
+
+
+def hard_swished() -> Graph:
+    """Activation functions that are operators, a product with constants, and padding of both kinds."""
+    net, x = builder()
+    x = net.unary("HARD_SWISH", "swish", net.convolution("wide", x, 12))
+    x = net.binary("MUL", "weighted", x, np.linspace(0.5, 2.0, 12), activation="NONE")
+    x = net.pool(
+        "MAX_POOL_2D", "largest", net.pad("around", x, ((0, 0), (1, 2), (0, 1), (0, 0))), (3, 2), (2, 2), "SAME"
+    )
+    x = net.unary("LEAKY_RELU", "leaky", x, alpha=0.1)
+    return finished(net, net.convolution("narrow", x, 6, "RELU"))
+
+
 NETWORKS = {
     "plain": (plain, {"stem": 1, "wide": 1, "narrow": 1}),
     "summed": (summed, {"stem": 1, "first": 3}),
@@ -126,6 +148,8 @@ NETWORKS = {
     "repeated runs": (lambda: repeated_runs(whole_first=True), {"stem": 1}),
     "repeated runs, parts first": (lambda: repeated_runs(whole_first=False), {"stem": 1}),
     "shifted runs": (shifted_runs, {"stem": 1}),
+    "squeeze-excite": (excited, {"stem": 1, "expand": 2, "squeeze": 1, "dense": 1}),
+    "hard swish": (hard_swished, {"stem": 1, "wide": 1, "narrow": 1}),
 }
 """Networks, and how many convolutions write each of their groups."""
 
@@ -180,7 +204,7 @@ def test_neither_the_images_nor_the_classes_channels_are_pruned(made, writers):
     pruned = take_channels(graph, {name: np.arange(1) for name in writers})
     assert source(pruned, convolutions(pruned)[0]).shape[3] == 3
     assert output(pruned, convolutions(pruned)[-1]).shape[3] == 5
-    numbers, names = channel_numbers(graph, through_depthwise=True), tensor_indices(graph)
+    numbers, names = channel_numbers(graph, removed=True), tensor_indices(graph)
     written = {number for name in writers for number in numbers[names[name]].tolist()}
     assert written.isdisjoint(numbers[names["input"]].tolist())
     assert written.isdisjoint(numbers[names["logits"]].tolist())
@@ -202,35 +226,35 @@ def replaced(graph: Graph, name: str, kind: str, **attributes) -> Graph:
     return replace(graph, operators=tuple(operators))
 
 
-def softened() -> Graph:
-    """A network with LOGISTIC behind one of its convolutions, which no step here follows."""
-    graph = plain()
-    read = tensor_indices(graph)["wide"]
-    own = Tensor("soft", graph.tensors[read].shape, "float32", 32)
-    at = next(index for index, one in enumerate(graph.operators) if one.name == "wide") + 1
-    logistic = Operator("LOGISTIC", "soft", (read,), (len(graph.tensors),))
-    operators = [
-        replace(one, inputs=(len(graph.tensors), *one.inputs[1:])) if one.name == "spatial" else one
-        for one in graph.operators
-    ]
-    return replace(graph, tensors=(*graph.tensors, own), operators=(*operators[:at], logistic, *operators[at:]))
-
-
 def shifted_by_a_constant() -> Graph:
     """A network with the sum of an activation and a constant of its channels."""
-    graph = softened()
-    constant = Tensor("shift", (8 + 4,), "float32", 32, is_constant=True, data=np.ones(12, np.float32))
-    graph = replace(graph, tensors=(*graph.tensors, constant))
-    operators = [
-        replace(one, kind="ADD", inputs=(*one.inputs, len(graph.tensors) - 1), attributes={"activation": "NONE"})
-        if one.name == "soft"
-        else one
-        for one in graph.operators
-    ]
-    return replace(graph, operators=tuple(operators))
+    net, x = builder()
+    x = net.binary("ADD", "shifted", net.convolution("wide", x, 12), np.linspace(-1, 1, 12), activation="RELU")
+    return finished(net, net.convolution("narrow", net.depthwise("spatial", x, "RELU"), 6))
 
 
-@pytest.mark.parametrize("made", [softened, shifted_by_a_constant])
+def grouped() -> Graph:
+    """A convolution in three groups, of which no step here removes channels."""
+    net, x = builder()
+    wide = net.convolution("wide", x, 12, "RELU")
+    kernel, bias = np.zeros((12, 3, 3, 4), np.float32), np.zeros(12, np.float32)
+    x = net.weighted(
+        "CONV_2D", "spatial", wide, kernel, bias, stride=(1, 1), dilation=(1, 1), padding="SAME", activation="RELU"
+    )
+    return finished(net, net.convolution("narrow", x, 6))
+
+
+def sliced() -> Graph:
+    """A part of a convolution's channels, and all of them on fewer rows."""
+    net, x = builder()
+    wide = net.convolution("wide", x, 12, "RELU")
+    rows, columns, _ = net.shape(wide)
+    x = net.slice("part", wide, (0, 0, 0, 4), (1, rows, columns, 12))
+    x = net.slice("rows", net.convolution("narrow", x, 6), (0, 2, 1, 0), (1, rows, columns, 6))
+    return finished(net, x)
+
+
+@pytest.mark.parametrize("made", [grouped, sliced])
 def test_channels_past_which_nothing_is_known_stay(made):
     graph = made()
     for check in (check_order, check_shapes, check_network):
@@ -269,7 +293,9 @@ def product() -> Graph:
     return replaced(equal_runs(), "sum", "MUL", activation="NONE")
 
 
-@pytest.mark.parametrize("made", [softened, shifted_by_a_constant, crossed_runs, shifted_runs, summed, product])
+@pytest.mark.parametrize(
+    "made", [hard_swished, excited, grouped, sliced, shifted_by_a_constant, crossed_runs, shifted_runs, summed, product]
+)
 def test_an_equalized_network_computes_the_same(made):
     graph = made()
     equal = equalize(graph, interpreted_ranges(graph))
