@@ -128,6 +128,12 @@ def operands_alike(signature: CallSignature) -> bool:
     return is_eight_bit_alike(signature.required(0), signature.required(1), signature.output)
 
 
+def operands_signed(signature: CallSignature) -> bool:
+    """Both operands, constants included, and the output are int8 of at most 8 bits, or all are int16."""
+    tensors = signature.required(0), signature.required(1), signature.output
+    return is_signed(*tensors) and len({tensor.dtype for tensor in tensors}) == 1
+
+
 def to_float(signature: CallSignature) -> bool:
     """The output is float32."""
     return is_float(signature.output)

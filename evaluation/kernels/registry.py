@@ -79,7 +79,11 @@ class OperatorEntry:
         return any(one.kernel is int8.TABLE for one in self.choices)
 
 
-_BINARY = (choice(float32.BINARY, when.to_float), choice(int8.BROADCAST, when.operands_alike))
+_BINARY = (
+    choice(float32.BINARY, when.to_float),
+    choice(int8.BROADCAST, when.operands_alike),
+    choice(low_bit.BROADCAST, when.operands_signed),
+)
 _ACTIVATION = (
     choice(float32.UNARY, when.floats),
     choice(low_bit.REQUANTIZE, when.requantized),

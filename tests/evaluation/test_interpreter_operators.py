@@ -440,7 +440,7 @@ def test_functions_of_real_numbers(kind, seed):
         np.testing.assert_allclose(run_whole(graph, frame)[1], theirs, rtol=3e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "float32"])
 @pytest.mark.parametrize("kind", ["MINIMUM", "MAXIMUM"])
 @pytest.mark.parametrize("shape", [(1, 4, 5, 3), (1, 1, 1, 3), (1, 1, 5, 1), (3,), ()])
 def test_choices(shape, kind, dtype):

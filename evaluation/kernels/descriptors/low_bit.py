@@ -36,6 +36,19 @@ ADD_LAYER = Struct(
 )
 ADD = Kernel("low_bit_add", ADD_LAYER)
 
+BROADCAST_LAYER = Struct(
+    "low_bit/binary",
+    "low_bit_broadcast_layer",
+    "ADD, SUB, MUL, MINIMUM, MAXIMUM, PRELU and SQUARED_DIFFERENCE of values of up to 16 bits, with broadcasting. "
+    "Values of a constant operand are packed as one row, with its `bits`.",
+    (
+        members(UINT8, "bits", count=2, note="of constant operands"),
+        members(UINT8, "left_shift", note="of both operands of ADD and SUB, as in TFLite's add.cc"),
+    ),
+    extends=int8.BROADCAST_LAYER,
+)
+BROADCAST = Kernel("low_bit_broadcast", BROADCAST_LAYER)
+
 CONCATENATION_LAYER = Struct(
     "low_bit/concatenation",
     "low_bit_concatenation_layer",

@@ -1,0 +1,181 @@
+"""Operators of two operands on values of 4, 6 and 16 bits: the C program's
+bytes are the interpreter's, whole and in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab.runtime.compilers import compiler
+from deeplab.runtime.program import Program, write_sources
+from evaluation.graph import Graph, Operator, Quantization, Tensor
+from evaluation.graph.regions import extent
+from evaluation.interpreter import execute, run_whole
+from evaluation.interpreter.packing import unpack_rows
+from evaluation.kernels.contract import kernel_calls
+from evaluation.kernels.descriptors import low_bit
+from evaluation.kernels.selection import kernel_of
+from evaluation.planner import CAMERA, Halo, plan, plan_sections
+from evaluation.planner.ir.plan_types import Plan
+from evaluation.planner.tiling.path import SectionChoice
+from evaluation.planner.tiling.section_costs import UNTILED, TilingScheme
+from tests.deeplab.test_runtime_bits import QUICK
+from tests.deeplab.test_runtime_operators import one_section, outputs_of
+
+SANITIZED = (*QUICK, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+IMAGE = (1, 12, 9, 5)
+"""Rows of 45 values, which at 4 or 6 bits end inside a byte, and pixels that begin there."""
+KEPT = replace(CAMERA, name="kept", keep_frame=True)
+TILED = TilingScheme(5, 2, Halo.RECOMPUTE)
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler (cc, gcc or clang)")
+
+
+@dataclass
+class Bench:
+    """Operators side by side on values of `bits`, each result an output; tensor 0 is a camera's image of bytes."""
+
+    bits: int
+    seed: int = 0
+    tensors: list[Tensor] = field(default_factory=list)
+    operators: list[Operator] = field(default_factory=list)
+    results: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(self.seed)
+        camera = Quantization(np.array([0.03], np.float32), np.array([128]))
+        self.tensors.append(Tensor("camera", IMAGE, "uint8", 8, camera))
+
+    def grid(self, largest: float, bits: int | None = None, zero: int | None = None) -> Quantization:
+        """Of real numbers up to about `largest`; a random zero point unless one is given."""
+        bits = bits or self.bits
+        quarter = 1 << (bits - 3)
+        if zero is None:
+            zero = 0 if bits == 16 else int(self.random.integers(-quarter, quarter + 1))
+        return Quantization(np.array([largest / (1 << (bits - 1))], np.float32), np.array([zero], np.int64))
+
+    def tensor(self, shape: tuple[int, ...], grid: Quantization | None = None, bits: int | None = None) -> int:
+        bits = bits or self.bits
+        grid = grid or self.grid(self.random.uniform(2.0, 5.0), bits)
+        self.tensors.append(Tensor(f"t{len(self.tensors)}", shape, "int16" if bits == 16 else "int8", bits, grid))
+        return len(self.tensors) - 1
+
+    def constant(self, shape: tuple[int, ...], grid: Quantization, bits: int | None = None) -> int:
+        """Values of all magnitudes."""
+        bits = bits or self.bits
+        dtype, half = "int16" if bits == 16 else "int8", 1 << (bits - 1)
+        data = self.random.integers(-half, half, shape).astype(dtype)
+        self.tensors.append(Tensor(f"c{len(self.tensors)}", shape, dtype, bits, grid, True, np.asarray(data)))
+        return len(self.tensors) - 1
+
+    def apply(self, kind: str, inputs: tuple[int, ...], *outputs: int, shown: bool = True, **attributes: object) -> int:
+        self.operators.append(Operator(kind, f"{kind.lower()}_{len(self.operators)}", inputs, outputs, attributes))
+        self.results += outputs if shown else ()
+        return outputs[0]
+
+    def image(self, bits: int | None = None) -> int:
+        """The camera's image, quantized to almost all values."""
+        return self.apply("QUANTIZE", (0,), self.tensor(IMAGE, self.grid(3.5, bits), bits), shown=False)
+
+    def pooled(self, source: int) -> int:
+        """One value for each channel."""
+        window = {"filter": IMAGE[1:3], "stride": (1, 1), "padding": "VALID", "activation": "NONE"}
+        y = self.tensor((1, 1, 1, IMAGE[3]), self.tensors[source].quantization)
+        return self.apply("AVERAGE_POOL_2D", (source,), y, shown=False, **window)
+
+    def graph(self, name: str) -> Graph:
+        return Graph(f"{name}_{self.bits}", tuple(self.tensors), tuple(self.operators), (0,), tuple(self.results))
+
+
+def pairs(bits: int) -> Graph:
+    """Operators of two operands: of one shape, for each channel, for each row or column, and of one constant."""
+    bench = Bench(bits, 2)
+    x = bench.image()
+    smooth = {"filter": (2, 3), "stride": (1, 1), "padding": "SAME", "activation": "NONE"}
+    same = bench.tensors[x].quantization
+    y = bench.apply("MAX_POOL_2D", (x,), bench.tensor(IMAGE, same), shown=False, **smooth)
+    pooled = bench.pooled(x)
+    kinds = ["ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "PRELU"] + ["SQUARED_DIFFERENCE"] * (bits < 16)
+    for kind in kinds:
+        is_choice = kind in ("MINIMUM", "MAXIMUM")
+        others = [y, pooled]
+        for shape in (IMAGE, (1, 1, 1, 5), (), (1, 12, 1, 1), (9, 5), (1, 12, 9, 1)):
+            others.append(bench.constant(shape, same if is_choice else bench.grid(2.0)))
+        for other in others:
+            rank = len(bench.tensors[other].shape)
+            swapped = (other, x) if kind in ("SUB", "MUL") and rank != 0 else (x, other)
+            large = {"MUL": 8.0, "SQUARED_DIFFERENCE": 30.0}.get(kind, 5.0)
+            out = bench.tensor(IMAGE, same if is_choice else bench.grid(large))
+            has_activation = kind in ("ADD", "SUB", "MUL")
+            attributes = {"activation": "RELU6" if other == y else "NONE"} if has_activation else {}
+            bench.apply(kind, swapped, out, **attributes)
+    if bits < 16:  # operands of several widths
+        for first, second, third in ((4, 8, 6), (8, 4, 8), (6, 6, 4)):
+            a, b = bench.image(first), bench.image(second)
+            scale = bench.constant((1, 1, 1, 5), bench.grid(1.0, second), second)
+            for kind in ("ADD", "MUL"):
+                bench.apply(kind, (a, b), bench.tensor(IMAGE, bench.grid(8.0, third), third), activation="NONE")
+            bench.apply("MUL", (a, scale), bench.tensor(IMAGE, bench.grid(3.0, third), third), activation="NONE")
+    return bench.graph("pairs")
+
+
+def check(graph: Graph, made: Plan, folder: Path, flags: tuple[str, ...] = QUICK) -> None:
+    """Every output of the program, whatever the arena held before."""
+    frame = np.random.default_rng(5).integers(0, 256, IMAGE, dtype=np.uint8)
+    write_sources(graph, made, folder)
+    program, wanted = Program(graph, made, folder, flags), run_whole(graph, frame)
+    np.testing.assert_array_equal(execute(graph, made, frame).output, wanted[graph.outputs[0]])
+    for fill in (0xA5, 0x5A):
+        program.run(frame, fill)
+        for index, data in outputs_of(program, graph).items():
+            tensor = graph.tensors[index]
+            operator = next(operator for operator in graph.operators if index in operator.outputs)
+            found = data.view(tensor.dtype if tensor.bits >= 8 else np.uint8)
+            if tensor.bits < 8:
+                rows, columns, channels = extent(tensor)
+                found = unpack_rows(data.reshape(rows, -1), tensor.bits, columns * channels, tensor.dtype)
+            np.testing.assert_array_equal(found.reshape(-1), wanted[index].reshape(-1), operator.name)
+            assert wanted[index].size < 20 or len(np.unique(wanted[index])) > 3, operator.name
+
+
+def check_tiled(graph: Graph, scheme: TilingScheme, folder: Path, flags: tuple[str, ...] = QUICK) -> None:
+    """All calls as one section in tiles, from the pool over the image on where there is one."""
+    calls = kernel_calls(graph)
+    pools = [at for at, call in enumerate(calls) if call.reduces]
+    if scheme is UNTILED:
+        made = plan(graph)
+    elif pools:
+        parts = (SectionChoice(0, pools[-1] + 1, UNTILED), SectionChoice(pools[-1] + 1, len(calls), scheme))
+        made = plan_sections(graph, parts, CAMERA, tile_count=1)
+    else:
+        made = one_section(graph, scheme, KEPT)
+    check(graph, made, folder, flags)
+
+
+@pytest.mark.parametrize("bits", [4, 6, 8, 16])
+@pytest.mark.parametrize("make", [pairs], ids=lambda made: made.__name__)
+def test_every_width_of_an_operator_equals_the_interpreter_in_tiles(make: Callable[[int], Graph], bits, tmp_path):
+    check_tiled(make(bits), TILED, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 16])
+@pytest.mark.parametrize("scheme", [UNTILED, TILED, TilingScheme(4, 1, Halo.CACHE)])
+@pytest.mark.parametrize("make", [pairs], ids=lambda made: made.__name__)
+def test_every_width_is_clean_under_sanitizers(make, scheme, bits, tmp_path):
+    check_tiled(make(bits), scheme, tmp_path, SANITIZED)
+
+
+@pytest.mark.parametrize(
+    ("make", "bits", "kernels"),
+    [
+        (pairs, 6, {low_bit.BROADCAST}),
+    ],
+)
+def test_the_kernels_of_up_to_16_bits_are_taken(make, bits, kernels):
+    graph = make(bits)
+    assert kernels <= {kernel_of(graph, call.operators) for call in kernel_calls(graph)}
