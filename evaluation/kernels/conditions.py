@@ -13,6 +13,7 @@ from evaluation.kernels.signature import (
     is_float,
     is_in_groups,
     is_int8,
+    is_int16,
     is_low_bit,
     is_of_whole_bytes,
     is_signed,
@@ -44,6 +45,16 @@ def eight_bit_alike(signature: CallSignature) -> bool:
 def low_bits(signature: CallSignature) -> bool:
     """The non-constant inputs and the output are signed, of at most 16 bits, and not all of 8."""
     return is_low_bit(*signature.reads, signature.output)
+
+
+def signed_bytes(signature: CallSignature) -> bool:
+    """The first input and the output are int8 of at most 8 bits."""
+    return all(tensor.dtype == "int8" for tensor in (signature.source, signature.output))
+
+
+def sixteen_bits(signature: CallSignature) -> bool:
+    """The first input and the output are int16."""
+    return is_int16(signature.source, signature.output)
 
 
 def whole_bytes(signature: CallSignature) -> bool:

@@ -1,4 +1,4 @@
-"""Operators of two operands on values of 4, 6 and 16 bits: the C program's
+"""Functions and operators of two operands on values of 4, 6 and 16 bits: the C program's
 bytes are the interpreter's, whole and in tiles."""
 
 from __future__ import annotations
@@ -91,6 +91,22 @@ class Bench:
         return Graph(f"{name}_{self.bits}", tuple(self.tensors), tuple(self.operators), (0,), tuple(self.results))
 
 
+def functions(bits: int) -> Graph:
+    """Functions of one value, and from one width to another."""
+    bench = Bench(bits, 1)
+    x = bench.image()
+    for narrow in {4, 6, 8} if bits < 16 else {16}:
+        least = 0 if narrow == 16 else -(1 << (narrow - 1))
+        for kind in ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "ELU"):
+            grid = {
+                "LOGISTIC": bench.grid(1.0 if narrow == 16 else 0.5, narrow, least),
+                "TANH": bench.grid(1.0, narrow, 0),
+            }.get(kind)
+            attributes = {"alpha": 0.2} if kind == "LEAKY_RELU" else {}
+            bench.apply(kind, (x,), bench.tensor(IMAGE, grid, narrow), **attributes)
+    return bench.graph("functions")
+
+
 def pairs(bits: int) -> Graph:
     """Operators of two operands: of one shape, for each channel, for each row or column, and of one constant."""
     bench = Bench(bits, 2)
@@ -157,7 +173,7 @@ def check_tiled(graph: Graph, scheme: TilingScheme, folder: Path, flags: tuple[s
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8, 16])
-@pytest.mark.parametrize("make", [pairs], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("make", [functions, pairs], ids=lambda made: made.__name__)
 def test_every_width_of_an_operator_equals_the_interpreter_in_tiles(make: Callable[[int], Graph], bits, tmp_path):
     check_tiled(make(bits), TILED, tmp_path)
 
@@ -165,7 +181,7 @@ def test_every_width_of_an_operator_equals_the_interpreter_in_tiles(make: Callab
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 16])
 @pytest.mark.parametrize("scheme", [UNTILED, TILED, TilingScheme(4, 1, Halo.CACHE)])
-@pytest.mark.parametrize("make", [pairs], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("make", [functions, pairs], ids=lambda made: made.__name__)
 def test_every_width_is_clean_under_sanitizers(make, scheme, bits, tmp_path):
     check_tiled(make(bits), scheme, tmp_path, SANITIZED)
 
@@ -173,6 +189,8 @@ def test_every_width_is_clean_under_sanitizers(make, scheme, bits, tmp_path):
 @pytest.mark.parametrize(
     ("make", "bits", "kernels"),
     [
+        (functions, 4, {low_bit.TABLE}),
+        (functions, 16, {low_bit.SIGMOID, low_bit.INTERPOLATION, low_bit.BROADCAST}),
         (pairs, 6, {low_bit.BROADCAST}),
     ],
 )

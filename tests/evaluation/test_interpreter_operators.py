@@ -426,6 +426,38 @@ def test_functions_of_one_byte(kind, dtype, seed):
     assert_equal(network(kind, tensors, (0,), 1, attributes), frame)
 
 
+@pytest.mark.parametrize("scale", [2.0**-11, 2.0**-12, 2.0**-13, 0.01, 1e-3, 3e-4, 3e-5, 1e-6])
+@pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "LEAKY_RELU"])
+def test_functions_of_two_bytes(kind, scale):
+    """All 65536 values bit for bit."""
+    frame = np.arange(-(2**15), 2**15).astype(np.int16).reshape(1, 256, 128, 2)
+    output_scale = 0.7 * scale if kind == "LEAKY_RELU" else 2.0**-15
+    tensors = [activation("x", frame.shape, "int16", scale), activation("y", frame.shape, "int16", output_scale)]
+    assert_equal(network(kind, tensors, (0,), 1, {"alpha": 0.3} if kind == "LEAKY_RELU" else {}), frame)
+
+
+@pytest.mark.parametrize("scale", [3e-4, 1e-3])
+@pytest.mark.parametrize("kind", ["HARD_SWISH", "ELU"])
+def test_interpolated_functions_of_two_bytes_are_near_the_real_ones(kind, scale):
+    """LiteRT has none of 16 bits. HARD_SWISH is off the most next to its corners, where its slope changes by one
+    half: by at most an eighth of the 128 steps of an interval."""
+    frame = np.arange(-(2**15), 2**15).astype(np.int16).reshape(1, 256, 128, 2)
+    tensors = [activation("x", frame.shape, "int16", scale), activation("y", frame.shape, "int16", scale)]
+    x = frame.astype(np.float64) * np.float32(scale)
+    exact = x * np.clip(x + 3, 0, 6) / 6 if kind == "HARD_SWISH" else np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+    found = run_whole(network(kind, tensors, (0,), 1, {}), frame)[1]
+    steps = np.abs(found - np.clip(exact / np.float32(scale), -(2**15), 2**15 - 1))
+    assert steps.max() < (128 / 8 if kind == "HARD_SWISH" else 3)
+    assert steps.mean() < 1.0
+
+
+@pytest.mark.parametrize("kind", ["LOGISTIC", "TANH"])
+def test_a_sigmoid_of_two_bytes_has_the_output_scale_of_the_reference(kind):
+    tensors = [activation("x", (1, 2, 2, 1), "int16", 0.01), activation("y", (1, 2, 2, 1), "int16", 0.01)]
+    with pytest.raises(UserError, match=rf"{kind.lower()}: {kind} from int16 to int16 of scale 0.01 cannot be run"):
+        run_whole(network(kind, tensors, (0,), 1, {}), np.zeros((1, 2, 2, 1), np.int16))
+
+
 @given(st.integers(0, 2**32))
 @few
 @pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "ELU"])

@@ -60,6 +60,8 @@ def broadcast(site: KernelSite) -> Fields:
 
 def low_bit_broadcast(site: KernelSite) -> Fields:
     """The same operators on values of up to 16 bits."""
+    if site.operator.kind == "LEAKY_RELU":
+        return _leaky_relu(site)
     fields: Fields = {f"plain.{name}": value for name, value in broadcast(site).items()}
     operands = site.required_tensor(0), site.required_tensor(1)
     for tensor in operands:
@@ -75,6 +77,29 @@ def low_bit_broadcast(site: KernelSite) -> Fields:
 
 
 FILLERS: Fillers = {int8.BROADCAST: broadcast, low_bit.BROADCAST: low_bit_broadcast}
+
+
+def _leaky_relu(site: KernelSite) -> Fields:
+    """LEAKY_RELU of int16: PRELU with a slope of 1, whose multiplier below 0 is alpha's."""
+    source, output = site.source, site.output
+    slope = float(scale_of(source) * np.float32(site.operator.attributes["alpha"]) / scale_of(output))
+    if slope < 0:
+        raise site.refused("a negative alpha cannot be run")
+    pairs = [quantize_multiplier(real) for real in (float(scale_of(source) / scale_of(output)), slope)]
+    every = sum(_AXES)
+    lowest, highest = integer_range(output)
+    return {
+        "plain.right": Constant(f"table_{site.number}", np.ones(1, np.int16).view(np.uint8)),
+        "plain.multipliers": (*(mantissa for mantissa, _ in pairs), 0),
+        "plain.shifts": (*(exponent for _, exponent in pairs), 0),
+        "plain.channels": extent(output)[2],
+        "plain.columns": extent(output)[1],
+        "plain.lowest": lowest,
+        "plain.highest": highest,
+        "plain.moves": (every, 0),
+        "plain.kind": BroadcastKind.BINARY_PRELU,
+        "bits": (16, 16),
+    }
 
 
 def _ratios(kind: str, a: Tensor, b: Tensor, output: Tensor) -> list[float]:

@@ -107,6 +107,30 @@ DEPTHWISE_LAYER = Struct(
 )
 DEPTHWISE = Kernel("low_bit_depthwise", DEPTHWISE_LAYER)
 
+INTERPOLATION_LAYER = Struct(
+    "low_bit/interpolation",
+    "low_bit_interpolation_layer",
+    "HARD_SWISH and ELU of 16-bit values by a table of 513 outputs, for every 128th input.",
+    (
+        members(pointer("int16_t"), "entries"),
+        members(INT32, "channels"),
+    ),
+)
+INTERPOLATION = Kernel("low_bit_interpolation", INTERPOLATION_LAYER)
+
+TABLE_LAYER = Struct(
+    "low_bit/lookup",
+    "low_bit_table_layer",
+    "LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU of values of at most 8 bits by a table of the output for each "
+    "input, from `lowest` on.",
+    (
+        members(pointer("int8_t"), "entries"),
+        members(INT32, "channels"),
+        members(INT16, "lowest"),
+    ),
+)
+TABLE = Kernel("low_bit_table", TABLE_LAYER)
+
 PACKED_CONVOLUTION_LAYER = Struct(
     "low_bit/packed_convolution",
     "packed_convolution_layer",
@@ -178,6 +202,20 @@ RESIZE_LAYER = Struct(
 )
 RESIZE = Kernel("low_bit_resize", RESIZE_LAYER)
 RESIZE_ARGMAX = Kernel("low_bit_resize_argmax", RESIZE_LAYER)
+
+SIGMOID_LAYER = Struct(
+    "low_bit/sigmoid",
+    "low_bit_sigmoid_layer",
+    "LOGISTIC and TANH of 16-bit values. `entries` are the sigmoid at multiples of 1/24 with 16 fraction bits; (input "
+    "* multiplier + half) >> shift is in units of 1/12288.",
+    (
+        members(pointer("uint16_t"), "entries"),
+        members(INT32, "multiplier", "half"),
+        members(INT32, "channels"),
+        members(UINT8, "shift", "is_tanh"),
+    ),
+)
+SIGMOID = Kernel("low_bit_sigmoid", SIGMOID_LAYER)
 
 WINDOW_POOL_LAYER = Struct(
     "low_bit/window_pool",
