@@ -17,6 +17,7 @@ from evaluation.kernels.signature import (
     is_low_bit,
     is_of_whole_bytes,
     is_signed,
+    is_subbyte,
 )
 
 Condition = Callable[[CallSignature], bool]
@@ -55,6 +56,12 @@ def signed_bytes(signature: CallSignature) -> bool:
 def sixteen_bits(signature: CallSignature) -> bool:
     """The first input and the output are int16."""
     return is_int16(signature.source, signature.output)
+
+
+def subbyte(signature: CallSignature) -> bool:
+    """The non-constant inputs and the output are signed, of one width below 8 bits."""
+    tensors = (*signature.reads, signature.output)
+    return is_subbyte(*tensors) and len({tensor.bits for tensor in tensors}) == 1
 
 
 def whole_bytes(signature: CallSignature) -> bool:

@@ -100,7 +100,7 @@ _TABLE = (
     choice(int8.TABLE, when.eight_bit),
     choice(low_bit.TABLE, when.signed_bytes),
 )
-_MOVED = (choice(int8.STRIDED, when.whole_bytes),)
+_MOVED = (choice(int8.STRIDED, when.whole_bytes), choice(low_bit.STRIDED, when.subbyte))
 _SUMS = (
     choice(int8.RUNNING_SUMS, when.eight_bit_alike, when.sums_image),
     choice(int8.AXIS_SUMS, when.eight_bit_alike),
@@ -275,7 +275,9 @@ ENTRIES: tuple[OperatorEntry, ...] = (
         ),
     ),
     OperatorEntry(
-        ("RESIZE_NEAREST_NEIGHBOR",), (choice(int8.RESIZE_NEAREST, when.whole_bytes),), constants_are_parameters=True
+        ("RESIZE_NEAREST_NEIGHBOR",),
+        (choice(int8.RESIZE_NEAREST, when.whole_bytes), choice(low_bit.RESIZE_NEAREST, when.subbyte)),
+        constants_are_parameters=True,
     ),
     OperatorEntry(
         ("CONCATENATION",),
@@ -285,7 +287,11 @@ ENTRIES: tuple[OperatorEntry, ...] = (
         ),
     ),
     *(
-        OperatorEntry((kind,), (choice(int8.PAD, when.whole_bytes),), constants_are_parameters=True)
+        OperatorEntry(
+            (kind,),
+            (choice(int8.PAD, when.whole_bytes), choice(low_bit.PAD, when.subbyte)),
+            constants_are_parameters=True,
+        )
         for kind in ("PAD", "PADV2")
     ),
     OperatorEntry(

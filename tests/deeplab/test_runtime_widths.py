@@ -1,4 +1,4 @@
-"""Functions and operators of two operands on values of 4, 6 and 16 bits: the C program's
+"""Functions, operators of two operands and data movement on values of 4, 6 and 16 bits: the C program's
 bytes are the interpreter's, whole and in tiles."""
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ class Bench:
         self.tensors.append(Tensor(f"c{len(self.tensors)}", shape, dtype, bits, grid, True, np.asarray(data)))
         return len(self.tensors) - 1
 
+    def integers(self, *values: object) -> int:
+        data = np.array(values[0] if len(values) == 1 else values, np.int32)
+        self.tensors.append(Tensor(f"c{len(self.tensors)}", data.shape, "int32", 32, None, True, data))
+        return len(self.tensors) - 1
+
     def apply(self, kind: str, inputs: tuple[int, ...], *outputs: int, shown: bool = True, **attributes: object) -> int:
         self.operators.append(Operator(kind, f"{kind.lower()}_{len(self.operators)}", inputs, outputs, attributes))
         self.results += outputs if shown else ()
@@ -139,6 +144,60 @@ def pairs(bits: int) -> Graph:
     return bench.graph("pairs")
 
 
+def borders(bits: int) -> Graph:
+    """Paddings, resizes to the nearest pixel, and joins of such."""
+    bench = Bench(bits, 3)
+    x = bench.image()
+    grid = bench.tensors[x].quantization
+    paddings = ((0, 0), (2, 1), (1, 3), (0, 0))
+    table, larger = bench.integers(paddings), (1, 15, 13, 5)
+    bench.apply("PAD", (x, table), bench.tensor(larger, grid), paddings=paddings)
+    fill = bench.constant((), grid)
+    padded = bench.apply("PADV2", (x, table, fill), bench.tensor(larger, grid), paddings=paddings)
+    for convention in ((False, False), (True, False), (False, True)):
+        flags = dict(zip(("align_corners", "half_pixel_centers"), convention, strict=True))
+        for size in ((24, 18), (15, 13), (7, 5)):
+            y = bench.tensor((1, *size, 5), grid)
+            bench.apply("RESIZE_NEAREST_NEIGHBOR", (x, bench.integers(*size)), y, **flags)
+    parts = (padded, bench.apply("PAD", (x, table), bench.tensor(larger, grid), shown=False, paddings=paddings))
+    bench.apply("CONCATENATION", parts, bench.tensor((1, 15, 13, 10), grid), axis=3, activation="NONE")
+    for filter_size, padding, size in (((2, 2), "VALID", (6, 4)), ((3, 3), "SAME", (6, 5))):
+        window = {"filter": filter_size, "stride": (2, 2), "padding": padding, "activation": "NONE"}
+        for kind in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+            bench.apply(kind, (x,), bench.tensor((1, *size, 5), grid), **window)
+    return bench.graph("borders")
+
+
+def moves(bits: int) -> Graph:
+    """Slices, parts, changes of shape and of the order of axes."""
+    bench = Bench(bits, 4)
+    x = bench.image()
+    grid = bench.tensors[x].quantization
+
+    def move(kind: str, inputs: tuple[int, ...], shape: tuple[int, ...], count: int = 1, **attributes: object) -> int:
+        return bench.apply(kind, inputs, *(bench.tensor(shape, grid) for _ in range(count)), **attributes)
+
+    move("RESHAPE", (x,), (1, 12, 45, 1))
+    move("RESHAPE", (x,), (1, 9, 12, 5))
+    flat = move("RESHAPE", (x,), (1, 540))
+    move("RESHAPE", (flat,), (1, 27, 20))
+    move("SQUEEZE", (x,), (108, 5))
+    move("EXPAND_DIMS", (flat,), (1, 1, 540))
+    move("TRANSPOSE", (x, bench.integers(0, 3, 1, 2)), (1, 5, 12, 9), permutation=(0, 3, 1, 2))
+    move("TRANSPOSE", (x, bench.integers(0, 2, 1, 3)), (1, 9, 12, 5), permutation=(0, 2, 1, 3))
+    for begin, size in (((0, 0, 0, 2), (1, 12, 9, 3)), ((0, 3, 0, 0), (1, 7, 9, 5)), ((0, 1, 2, 1), (1, 3, -1, 2))):
+        sizes = tuple(n - b if s == -1 else s for s, n, b in zip(size, IMAGE, begin, strict=True))
+        move("SLICE", (x,), sizes, begin=begin, size=size)
+    part = {"begin": (0, 1, 8, 0), "end": (1, 9, 0, 3), "strides": (1, 2, -3, 1)}
+    move("STRIDED_SLICE", (x,), (1, 4, 3, 3), **part)
+    for axis, shape, count in ((1, (1, 4, 9, 5), 3), (2, (1, 12, 3, 5), 3), (3, (1, 12, 9, 1), 5)):
+        move("SPLIT", (bench.integers(axis), x), shape, count, axis=axis)
+    halves = [bench.tensor((1, 6, 9, 5), grid) for _ in "ab"]
+    bench.apply("SPLIT", (bench.integers(1), x), *halves, shown=False, axis=1)
+    bench.apply("CONCATENATION", tuple(halves), bench.tensor((1, 6, 9, 10), grid), axis=3, activation="NONE")
+    return bench.graph("moves")
+
+
 def check(graph: Graph, made: Plan, folder: Path, flags: tuple[str, ...] = QUICK) -> None:
     """Every output of the program, whatever the arena held before."""
     frame = np.random.default_rng(5).integers(0, 256, IMAGE, dtype=np.uint8)
@@ -173,16 +232,23 @@ def check_tiled(graph: Graph, scheme: TilingScheme, folder: Path, flags: tuple[s
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8, 16])
-@pytest.mark.parametrize("make", [functions, pairs], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("make", [functions, pairs, borders], ids=lambda made: made.__name__)
 def test_every_width_of_an_operator_equals_the_interpreter_in_tiles(make: Callable[[int], Graph], bits, tmp_path):
     check_tiled(make(bits), TILED, tmp_path)
+
+
+@pytest.mark.parametrize("bits", [4, 6, 16])
+def test_every_width_of_a_move_equals_the_interpreter(bits, tmp_path):
+    check_tiled(moves(bits), UNTILED, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 16])
 @pytest.mark.parametrize("scheme", [UNTILED, TILED, TilingScheme(4, 1, Halo.CACHE)])
-@pytest.mark.parametrize("make", [functions, pairs], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("make", [functions, pairs, borders, moves], ids=lambda made: made.__name__)
 def test_every_width_is_clean_under_sanitizers(make, scheme, bits, tmp_path):
+    if make is moves and scheme is not UNTILED:
+        scheme = UNTILED
     check_tiled(make(bits), scheme, tmp_path, SANITIZED)
 
 
@@ -192,6 +258,8 @@ def test_every_width_is_clean_under_sanitizers(make, scheme, bits, tmp_path):
         (functions, 4, {low_bit.TABLE}),
         (functions, 16, {low_bit.SIGMOID, low_bit.INTERPOLATION, low_bit.BROADCAST}),
         (pairs, 6, {low_bit.BROADCAST}),
+        (moves, 6, {low_bit.STRIDED}),
+        (borders, 6, {low_bit.PAD, low_bit.RESIZE_NEAREST, low_bit.WINDOW_POOL}),
     ],
 )
 def test_the_kernels_of_up_to_16_bits_are_taken(make, bits, kernels):

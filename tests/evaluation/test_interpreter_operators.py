@@ -364,10 +364,11 @@ def test_activations(kind, dtype):
     assert_equal(network(kind, tensors, (0,), 1, {}), frame)
 
 
-def test_pad_fills_with_the_zero_point():
-    frame = values(np.random.default_rng(0), (1, 4, 5, 3), "int8")
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_pad_fills_with_the_zero_point(dtype):
+    frame = values(np.random.default_rng(0), (1, 4, 5, 3), dtype)
     paddings = np.array([[0, 0], [1, 2], [0, 3], [0, 0]], np.int32)
-    tensors = [activation("x", frame.shape, "int8"), constant("p", paddings), activation("y", (1, 7, 8, 3), "int8")]
+    tensors = [activation("x", frame.shape, dtype), constant("p", paddings), activation("y", (1, 7, 8, 3), dtype)]
     assert_equal(network("PAD", tensors, (0, 1), 2, {"paddings": tuple(map(tuple, paddings))}), frame)
 
 
@@ -513,7 +514,7 @@ def test_blocks(kind, block, dtype):
 
 @given(st.data())
 @few
-@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
 def test_resize_nearest_neighbor(dtype, data):
     convention = data.draw(st.sampled_from([(False, False), (True, False), (False, True)]))
     size = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluation.kernels.arrays import low_bit_joined_bytes
+from evaluation.kernels.arrays import low_bit_joined_bytes, moved_axes_bytes
 from evaluation.kernels.constants import GROUP, LANES, LEAST_REMAINDER, PACKED_DEPTHWISE_CHANNELS
 from evaluation.kernels.descriptors import int8
 from evaluation.kernels.descriptors.window import WINDOW
@@ -161,6 +161,14 @@ PACKED_DEPTHWISE_LAYER = Struct(
 )
 PACKED_DEPTHWISE = Kernel("packed_depthwise", PACKED_DEPTHWISE_LAYER, unpacked_shape=some_channels)
 
+PAD_LAYER = Struct(
+    "low_bit/pad",
+    "low_bit_pad_layer",
+    "PAD and PADV2 of rows and columns of sub-byte values.",
+    int8.PAD_LAYER.members,
+)
+PAD = Kernel("low_bit_pad", PAD_LAYER)
+
 POOL_LAYER = Struct(
     "low_bit/pool",
     "low_bit_pool_layer",
@@ -203,6 +211,14 @@ RESIZE_LAYER = Struct(
 RESIZE = Kernel("low_bit_resize", RESIZE_LAYER)
 RESIZE_ARGMAX = Kernel("low_bit_resize_argmax", RESIZE_LAYER)
 
+NEAREST_LAYER = Struct(
+    "low_bit/resize_nearest",
+    "low_bit_nearest_layer",
+    "RESIZE_NEAREST_NEIGHBOR of sub-byte values. Positions are as in nearest_layer.",
+    int8.NEAREST_LAYER.members,
+)
+RESIZE_NEAREST = Kernel("low_bit_resize_nearest", NEAREST_LAYER)
+
 SIGMOID_LAYER = Struct(
     "low_bit/sigmoid",
     "low_bit_sigmoid_layer",
@@ -216,6 +232,16 @@ SIGMOID_LAYER = Struct(
     ),
 )
 SIGMOID = Kernel("low_bit_sigmoid", SIGMOID_LAYER)
+
+STRIDED_LAYER = Struct(
+    "low_bit/strided",
+    "low_bit_strided_layer",
+    "RESHAPE, SQUEEZE, EXPAND_DIMS, TRANSPOSE, SLICE, STRIDED_SLICE and SPLIT of whole tensors of sub-byte values, "
+    "whose rows begin on whole bytes. `plain` is as for whole bytes.",
+    (members(INT32, "in_columns", "out_columns"),),
+    extends=int8.STRIDED_LAYER,
+)
+STRIDED = Kernel("low_bit_strided", STRIDED_LAYER, moved_axes_bytes)
 
 WINDOW_POOL_LAYER = Struct(
     "low_bit/window_pool",
