@@ -1,4 +1,4 @@
-"""Functions, operators of two operands and data movement on values of 4, 6 and 16 bits: the C program's
+"""Functions, operators of two operands, data movement and TRANSPOSE_CONV on values of 4, 6 and 16 bits: the C program's
 bytes are the interpreter's, whole and in tiles."""
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Bench:
 
     bits: int
     seed: int = 0
+    weight_bits: int = 8
     tensors: list[Tensor] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
     results: list[int] = field(default_factory=list)
@@ -91,6 +92,25 @@ class Bench:
         window = {"filter": IMAGE[1:3], "stride": (1, 1), "padding": "VALID", "activation": "NONE"}
         y = self.tensor((1, 1, 1, IMAGE[3]), self.tensors[source].quantization)
         return self.apply("AVERAGE_POOL_2D", (source,), y, shown=False, **window)
+
+    def transposed(self, source: int, weights: tuple[int, ...], size: tuple[int, int], density: float, **attributes):
+        """A TRANSPOSE_CONV with bias and one scale for each output channel."""
+        half, channels = 1 << (self.weight_bits - 1), weights[0]
+        data = self.random.integers(1 - half, half, weights).astype(np.int8)
+        data[self.random.random(weights) > density] = 0
+        scales = self.random.uniform(0.5, 1.5, channels).astype(np.float32) / np.float32(half)
+        grid = Quantization(scales, np.zeros(channels, np.int64), 0)
+        self.tensors.append(Tensor(f"w{len(self.tensors)}", weights, "int8", self.weight_bits, grid, True, data))
+        products = self.tensors[source].quantization.scale[0] * scales
+        bias = np.rint(self.random.uniform(-1, 1, channels) / products)
+        bias = bias.astype(np.int64 if self.bits == 16 else np.int32)
+        self.tensors.append(
+            Tensor(f"b{len(self.tensors)}", bias.shape, bias.dtype.name, 8 * bias.itemsize, None, True, bias)
+        )
+        kernel, offset = len(self.tensors) - 2, len(self.tensors) - 1
+        shape = (1, *size, channels)
+        y = self.tensor(shape, self.grid(8.0))
+        return self.apply("TRANSPOSE_CONV", (self.integers(*shape), kernel, source, offset), y, **attributes)
 
     def graph(self, name: str) -> Graph:
         return Graph(f"{name}_{self.bits}", tuple(self.tensors), tuple(self.operators), (0,), tuple(self.results))
@@ -198,6 +218,19 @@ def moves(bits: int) -> Graph:
     return bench.graph("moves")
 
 
+def transposed(bits: int, weight_bits: int = 8) -> Graph:
+    """TRANSPOSE_CONV with windows larger and smaller than its strides, dense and sparse."""
+    bench = Bench(bits, 5, weight_bits)
+    x = bench.image()
+    none = {"activation": "NONE"}
+    bench.transposed(x, (4, 2, 2, 5), (24, 18), 1.0, stride=(2, 2), padding="VALID", **none)
+    bench.transposed(x, (7, 3, 3, 5), (24, 18), 1.0, stride=(2, 2), padding="SAME", activation="RELU")
+    bench.transposed(x, (3, 3, 4, 5), (24, 27), 0.3, stride=(2, 3), padding="SAME", **none)
+    bench.transposed(x, (3, 4, 2, 5), (37, 10), 0.1, stride=(3, 1), padding="VALID", **none)
+    bench.transposed(x, (2, 1, 2, 5), (24, 27), 1.0, stride=(2, 3), padding="SAME", **none)
+    return bench.graph("transposed")
+
+
 def check(graph: Graph, made: Plan, folder: Path, flags: tuple[str, ...] = QUICK) -> None:
     """Every output of the program, whatever the arena held before."""
     frame = np.random.default_rng(5).integers(0, 256, IMAGE, dtype=np.uint8)
@@ -232,7 +265,7 @@ def check_tiled(graph: Graph, scheme: TilingScheme, folder: Path, flags: tuple[s
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8, 16])
-@pytest.mark.parametrize("make", [functions, pairs, borders], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("make", [functions, pairs, borders, transposed], ids=lambda made: made.__name__)
 def test_every_width_of_an_operator_equals_the_interpreter_in_tiles(make: Callable[[int], Graph], bits, tmp_path):
     check_tiled(make(bits), TILED, tmp_path)
 
@@ -242,10 +275,15 @@ def test_every_width_of_a_move_equals_the_interpreter(bits, tmp_path):
     check_tiled(moves(bits), UNTILED, tmp_path)
 
 
+@pytest.mark.parametrize(("bits", "weight_bits"), [(4, 3), (6, 6), (8, 4), (16, 2)])
+def test_every_width_of_transposed_weights_equals_the_interpreter(bits, weight_bits, tmp_path):
+    check_tiled(transposed(bits, weight_bits), UNTILED, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 16])
 @pytest.mark.parametrize("scheme", [UNTILED, TILED, TilingScheme(4, 1, Halo.CACHE)])
-@pytest.mark.parametrize("make", [functions, pairs, borders, moves], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("make", [functions, pairs, borders, transposed, moves], ids=lambda made: made.__name__)
 def test_every_width_is_clean_under_sanitizers(make, scheme, bits, tmp_path):
     if make is moves and scheme is not UNTILED:
         scheme = UNTILED
@@ -260,6 +298,7 @@ def test_every_width_is_clean_under_sanitizers(make, scheme, bits, tmp_path):
         (pairs, 6, {low_bit.BROADCAST}),
         (moves, 6, {low_bit.STRIDED}),
         (borders, 6, {low_bit.PAD, low_bit.RESIZE_NEAREST, low_bit.WINDOW_POOL}),
+        (transposed, 16, {low_bit.TRANSPOSED}),
     ],
 )
 def test_the_kernels_of_up_to_16_bits_are_taken(make, bits, kernels):

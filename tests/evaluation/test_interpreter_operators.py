@@ -528,7 +528,7 @@ def test_resize_nearest_neighbor(dtype, data):
 
 @given(st.data())
 @few
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "float32"])
 def test_transposed_convolution(dtype, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     window = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
@@ -537,23 +537,24 @@ def test_transposed_convolution(dtype, data):
     out = data.draw(st.tuples(st.integers(5, 12), st.integers(5, 12)))
     channels, filters = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
     size = [size_after(out[a], window[a], stride[a], padding) for a in (0, 1)]
-    weights, weights_grid = values(rng, (filters, *window, channels), dtype), None
+    weights, weights_grid = values(rng, (filters, *window, channels), "int8" if dtype == "int16" else dtype), None
     bias, bias_grid = rng.normal(size=filters).astype(np.float32), None
     if dtype == "uint8":
         weights_grid = grid(rng.uniform(0.001, 0.02), int(rng.integers(100, 150)))
-    elif dtype == "int8":
+    elif dtype in ("int8", "int16"):
         weights = np.maximum(weights, -127)
         scales = rng.uniform(0.001, 0.02, filters).astype(np.float32)
         weights_grid = Quantization(scales, np.zeros(filters, np.int64), 0)
     if weights_grid is not None:
-        bias, scales = rng.integers(-3000, 3000, filters).astype(np.int32), weights_grid.scale * np.float32(0.05)
+        bias = rng.integers(-3000, 3000, filters).astype(np.int64 if dtype == "int16" else np.int32)
+        scales = weights_grid.scale * np.float32(0.05)
         bias_grid = Quantization(scales, np.zeros(scales.size, np.int64), 0 if scales.size > 1 else None)
     tensors = [
         activation("x", (1, *size, channels), dtype),
         constant("shape", np.array((1, *out, filters), np.int32)),
         constant("w", weights, weights_grid),
         constant("b", bias, bias_grid),
-        activation("y", (1, *out, filters), dtype, 0.3, -7 if dtype == "int8" else 120),
+        activation("y", (1, *out, filters), dtype, 2.0 if dtype == "int16" else 0.3, -7 if dtype == "int8" else 120),
     ]
     attributes = {"stride": stride, "padding": padding, "activation": data.draw(st.sampled_from(["NONE", "RELU"]))}
     graph = network("TRANSPOSE_CONV", tensors, (1, 2, 0, 3), 4, attributes)

@@ -243,6 +243,17 @@ STRIDED_LAYER = Struct(
 )
 STRIDED = Kernel("low_bit_strided", STRIDED_LAYER, moved_axes_bytes)
 
+TRANSPOSED_LAYER = Struct(
+    "low_bit/transposed",
+    "low_bit_transposed_layer",
+    "TRANSPOSE_CONV on values of up to 16 bits, with weights of 2 to 16 bits. Weights are as in "
+    "low_bit_convolution_layer, without padding; the zero point is not folded into `bias`, and `before` is the padding "
+    "of the convolution from output to input.",
+    (),
+    extends=CONVOLUTION_LAYER,
+)
+TRANSPOSED = Kernel("low_bit_transposed", TRANSPOSED_LAYER)
+
 WINDOW_POOL_LAYER = Struct(
     "low_bit/window_pool",
     "low_bit_window_pool_layer",
