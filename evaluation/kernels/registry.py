@@ -162,8 +162,8 @@ ENTRIES: tuple[OperatorEntry, ...] = (
         (
             choice(float32.PACKED_TRANSPOSED, when.floats, when.packed),
             choice(float32.TRANSPOSED, when.floats),
-            choice(uint8.TRANSPOSED, when.weights_alike),
             choice(low_bit.TRANSPOSED, when.symmetric(is_signed)),
+            choice(uint8.TRANSPOSED, when.weights_alike),
         ),
         weights_at=1,
         bias_at=3,
