@@ -233,7 +233,7 @@ def side_by_side(seed: int) -> Graph:
 
 
 def element_by_element(seed: int) -> Graph:
-    """Products of int8 by an operand of one shape, of channels and of one value, and tables, in runs of many lengths."""
+    """Products of int8 by operands of one shape, of channels and of one value, and tables, in runs of many lengths."""
     net = Net(seed)
     frame = net.tensor(IMAGE, "uint8", 1 / 255, 0)
     x = net.apply("QUANTIZE", (frame,), net.tensor(IMAGE, scale=1 / 255, zero=-128))
