@@ -66,12 +66,12 @@ def quotient(call: PatchCall) -> Values:
 
 def smaller(call: PatchCall) -> Values:
     """MINIMUM with broadcasting; quantized operands have one scale, as the format requires."""
-    return np.minimum(_operand(call, 0)[1], _operand(call, 1)[1])
+    return _within_range(call, np.minimum(_operand(call, 0)[1], _operand(call, 1)[1]))
 
 
 def larger(call: PatchCall) -> Values:
     """MAXIMUM with broadcasting, as `smaller`."""
-    return np.maximum(_operand(call, 0)[1], _operand(call, 1)[1])
+    return _within_range(call, np.maximum(_operand(call, 0)[1], _operand(call, 1)[1]))
 
 
 def squared_difference(call: PatchCall) -> Values:
@@ -169,6 +169,11 @@ def _operand(call: PatchCall, position: int) -> tuple[Tensor, Values]:
 
 def _centred(tensor: Tensor, values: Values) -> Integers:
     return values.astype(np.int64) - zero_point_of(tensor)
+
+
+def _within_range(call: PatchCall, values: Values) -> Values:
+    """Values within the range of an integer output, which a constant of more bits can leave."""
+    return values if call.output.dtype == "float32" else np.clip(values, *integer_range(call.output))
 
 
 def _ratio(source: Tensor, output: Tensor) -> float:

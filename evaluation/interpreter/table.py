@@ -1,8 +1,11 @@
 """Element-wise functions: LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU.
 
-For 8-bit values the output of each of the 256 inputs is computed and looked up. LOGISTIC,
-TANH and ELU compute it in float32 (`LUTPopulate`), HARD_SWISH in 16-bit fixed point (`reference_ops::HardSwish`), and
-LEAKY_RELU by two multipliers (`reference_ops::QuantizeLeakyRelu`).
+For values of at most 8 bits the output of each of the 2^bits inputs is computed and looked up. LOGISTIC, TANH and ELU
+compute it in float32 (`LUTPopulate`), HARD_SWISH in 16-bit fixed point (`reference_ops::HardSwish`), and LEAKY_RELU by
+two multipliers (`reference_ops::QuantizeLeakyRelu`). Narrower values follow the rules of 8 bits; the output of a
+LOGISTIC of `bits` bits has the scale 2^-bits and the zero point -2^(bits - 1), that of a TANH 2^(1 - bits) and 0.
+
+16-bit values are in `table16.py`, except those of LEAKY_RELU, which has the same two multipliers.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from evaluation.interpreter.requantize import (
     scale_of,
     zero_point_of,
 )
+from evaluation.interpreter.table16 import interpolated16, sigmoid16, tanh16
 
 Reals = npt.NDArray[np.float32]
 
@@ -39,6 +43,8 @@ LARGEST_16 = (1 << 15) - 1
 
 def logistic(call: PatchCall) -> Values:
     """LOGISTIC: 1 / (1 + exp(-x))."""
+    if call.output.dtype == "int16":
+        return sigmoid16(call)
     if call.output.dtype != "float32":
         return _looked_up(call, _logistic)
     x = call.first.rectangle(call.region, 0)
@@ -50,23 +56,23 @@ def tanh(call: PatchCall) -> Values:
     """TANH."""
     if call.output.dtype == "float32":
         return _tanh(call.first.rectangle(call.region, 0))
-    return _looked_up(call, _tanh)
+    return tanh16(call) if call.output.dtype == "int16" else _looked_up(call, _tanh)
 
 
 def elu(call: PatchCall) -> Values:
     """ELU: exp(x) - 1 below 0 (`EluPrepare` and `EluEval` of `activations.cc`)."""
     if call.output.dtype == "float32":
-        return _elu(call.first.rectangle(call.region, 0))
-    return _looked_up(call, _elu)
+        return elu_real(call.first.rectangle(call.region, 0))
+    return interpolated16(call, elu_real) if call.output.dtype == "int16" else _looked_up(call, elu_real)
 
 
 def hard_swish(call: PatchCall) -> Values:
     """HARD_SWISH: x * min(max(x + 3, 0), 6) / 6."""
     if call.output.dtype == "float32":
-        x = call.first.rectangle(call.region, 0)
-        gated: Values = np.clip(x + np.float32(3.0), np.float32(0.0), np.float32(6.0))
-        return x * gated / np.float32(6.0)
+        return hard_swish_real(call.first.rectangle(call.region, 0))
     source, output = call.first.tensor, call.output
+    if output.dtype == "int16":
+        return interpolated16(call, hard_swish_real)
     fine_scale = scale_of(source) * np.float32(1.0 / (1 << HIGHER_RESOLUTION))
     mantissa, exponent = quantize_multiplier(float(fine_scale / scale_of(output)))
     gate_mantissa, gate_exponent = quantize_multiplier(float(fine_scale / np.float32(3.0 / 32768.0)))
@@ -92,7 +98,9 @@ def leaky_relu(call: PatchCall) -> Values:
         x = call.first.rectangle(call.region, 0)
         return np.where(x > 0, x, x * alpha)
     source, output = call.first.tensor, call.output
-    centred = _all_values(call) - zero_point_of(source)
+    is_wide = source.dtype == "int16"
+    values = call.first.rectangle(call.region, 0).astype(np.int64) if is_wide else _all_values(call)
+    centred = values - zero_point_of(source)
     identity = float(scale_of(source) / scale_of(output))
     slope = float(scale_of(source) * alpha / scale_of(output))
     if slope < 0:
@@ -102,7 +110,8 @@ def leaky_relu(call: PatchCall) -> Values:
         multiply(centred, *quantize_multiplier(identity)),
         multiply(centred, *quantize_multiplier(slope)),
     )
-    return _by_table(call, np.clip(scaled + zero_point_of(output), *integer_range(output)))
+    clipped = np.clip(scaled + zero_point_of(output), *integer_range(output))
+    return clipped if is_wide else _by_table(call, clipped)
 
 
 def _looked_up(call: PatchCall, function: Callable[[Values], Reals]) -> Integers:
@@ -121,7 +130,14 @@ def _tanh(x: Values) -> Reals:
     return np.tanh(x.astype(np.float64)).astype(np.float32)
 
 
-def _elu(x: Values) -> Reals:
+def hard_swish_real(x: Values) -> Reals:
+    """HARD_SWISH of float32 values."""
+    gated: Values = np.clip(x + np.float32(3.0), np.float32(0.0), np.float32(6.0))
+    return (x * gated / np.float32(6.0)).astype(np.float32)
+
+
+def elu_real(x: Values) -> Reals:
+    """ELU of float32 values."""
     below = np.expm1(np.minimum(x, 0).astype(np.float64)).astype(np.float32)
     return np.where(x < 0, below, x).astype(np.float32)
 
@@ -137,7 +153,7 @@ def _all_values(call: PatchCall) -> Integers:
     source = call.first.tensor
     if source.bits > 8:
         raise UserError(
-            f"{call.operator.name}: {call.operator.kind} of {source.dtype} cannot be run, only int8, uint8 and float32"
+            f"{call.operator.name}: {call.operator.kind} from {source.dtype} to {call.output.dtype} cannot be run"
         )
     lowest, highest = integer_range(source)
     return np.arange(lowest, highest + 1, dtype=np.int64)

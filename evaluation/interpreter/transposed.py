@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.errors import UserError
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import finish_float, finish_integer, weights_of
 from evaluation.interpreter.patch import PatchCall, Values
@@ -26,8 +25,6 @@ def transposed_convolution(call: PatchCall) -> Values:
     size_in, size_out, filter_size = extent(source.tensor), extent(call.output), weights.shape[1:3]
     before = [padding_before(size_out[a], size_in[a], filter_size[a], stride[a], 1, padding) for a in (0, 1)]
     is_float = call.output.dtype == "float32"
-    if not is_float and source.tensor.bits > 8:
-        raise UserError(f"{call.operator.name}: TRANSPOSE_CONV of {source.tensor.dtype} cannot be run")
     zero_point = 0 if is_float else zero_point_of(source.tensor)
     dtype: type[np.number[Any]] = np.float32 if is_float else np.int64
     total: Values = np.zeros((region.rows, region.columns, weights.shape[0]), dtype)

@@ -13,9 +13,11 @@ from evaluation.kernels.signature import (
     is_float,
     is_in_groups,
     is_int8,
+    is_int16,
     is_low_bit,
     is_of_whole_bytes,
     is_signed,
+    is_subbyte,
 )
 
 Condition = Callable[[CallSignature], bool]
@@ -44,6 +46,22 @@ def eight_bit_alike(signature: CallSignature) -> bool:
 def low_bits(signature: CallSignature) -> bool:
     """The non-constant inputs and the output are signed, of at most 16 bits, and not all of 8."""
     return is_low_bit(*signature.reads, signature.output)
+
+
+def signed_bytes(signature: CallSignature) -> bool:
+    """The first input and the output are int8 of at most 8 bits."""
+    return all(tensor.dtype == "int8" for tensor in (signature.source, signature.output))
+
+
+def sixteen_bits(signature: CallSignature) -> bool:
+    """The first input and the output are int16."""
+    return is_int16(signature.source, signature.output)
+
+
+def subbyte(signature: CallSignature) -> bool:
+    """The non-constant inputs and the output are signed, of one width below 8 bits."""
+    tensors = (*signature.reads, signature.output)
+    return is_subbyte(*tensors) and len({tensor.bits for tensor in tensors}) == 1
 
 
 def whole_bytes(signature: CallSignature) -> bool:
@@ -126,6 +144,12 @@ def of_one_shape(signature: CallSignature) -> bool:
 def operands_alike(signature: CallSignature) -> bool:
     """Both operands, constants included, and the output are all int8 or all uint8."""
     return is_eight_bit_alike(signature.required(0), signature.required(1), signature.output)
+
+
+def operands_signed(signature: CallSignature) -> bool:
+    """Both operands, constants included, and the output are int8 of at most 8 bits, or all are int16."""
+    tensors = signature.required(0), signature.required(1), signature.output
+    return is_signed(*tensors) and len({tensor.dtype for tensor in tensors}) == 1
 
 
 def to_float(signature: CallSignature) -> bool:

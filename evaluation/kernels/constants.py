@@ -15,6 +15,8 @@ LEAST_REMAINDER = 16
 """A remainder of fewer channels is unpacked together with the block before it."""
 MOST_DEPTHWISE_TAPS = 256
 """Largest number of taps of a low-bit depthwise filter."""
+SIGMOID_ENTRIES = 256
+"""Entries of the table from which LOGISTIC and TANH of 16-bit values are computed."""
 FLOAT_LANES = 16
 """Largest number of output channels that a float convolution computes together; the remainder is in blocks of 8, 4 and
 1."""

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from evaluation.graph import Tensor
 from evaluation.kernels import conditions as when
 from evaluation.kernels.conditions import Condition
+from evaluation.kernels.constants import SIGMOID_ENTRIES
 from evaluation.kernels.descriptors import float32, int8, low_bit, uint8
 from evaluation.kernels.kernel import Kernel
 from evaluation.kernels.signature import CallSignature, is_int8, is_signed
@@ -68,25 +70,37 @@ class OperatorEntry:
     """Whether it needs an accumulator for each output value."""
     constants_are_parameters: bool = False
     """Whether its constant inputs are counted with the descriptor, not as weights."""
+    wide_table_bytes: int = 0
+    """Bytes of the table of a call on 16-bit values: outputs, or the one constant operand of LEAKY_RELU."""
 
     def stores(self, position: int) -> bool:
         """Whether the constant input at a position is stored unchanged, in addition to the weights."""
         return position == self.bias_at if self.weights_at is not None else not self.constants_are_parameters
 
-    @property
-    def is_looked_up(self) -> bool:
-        """Whether 8-bit values are mapped by a table."""
-        return any(one.kernel is int8.TABLE for one in self.choices)
+    def table_bytes(self, source: Tensor) -> int:
+        """Bytes of the table of a function of values of this type, 0 without one."""
+        if source.dtype == "int16":
+            return self.wide_table_bytes
+        is_looked_up = any(one.kernel in (int8.TABLE, low_bit.TABLE) for one in self.choices)
+        return 1 << source.bits if is_looked_up and source.dtype in ("int8", "uint8") else 0
 
 
-_BINARY = (choice(float32.BINARY, when.to_float), choice(int8.BROADCAST, when.operands_alike))
+_BINARY = (
+    choice(float32.BINARY, when.to_float),
+    choice(int8.BROADCAST, when.operands_alike),
+    choice(low_bit.BROADCAST, when.operands_signed),
+)
 _ACTIVATION = (
     choice(float32.UNARY, when.floats),
     choice(low_bit.REQUANTIZE, when.requantized),
     choice(int8.REQUANTIZE, when.eight_bit_alike),
 )
-_TABLE = (choice(float32.UNARY, when.floats), choice(int8.TABLE, when.eight_bit))
-_MOVED = (choice(int8.STRIDED, when.whole_bytes),)
+_TABLE = (
+    choice(float32.UNARY, when.floats),
+    choice(int8.TABLE, when.eight_bit),
+    choice(low_bit.TABLE, when.signed_bytes),
+)
+_MOVED = (choice(int8.STRIDED, when.whole_bytes), choice(low_bit.STRIDED, when.subbyte))
 _SUMS = (
     choice(int8.RUNNING_SUMS, when.eight_bit_alike, when.sums_image),
     choice(int8.AXIS_SUMS, when.eight_bit_alike),
@@ -148,9 +162,9 @@ ENTRIES: tuple[OperatorEntry, ...] = (
         (
             choice(float32.PACKED_TRANSPOSED, when.floats, when.packed),
             choice(float32.TRANSPOSED, when.floats),
+            choice(low_bit.TRANSPOSED, when.symmetric(is_signed)),
             choice(uint8.TRANSPOSED, when.weights_alike),
         ),
-        by_rows=False,
         weights_at=1,
         bias_at=3,
     ),
@@ -191,8 +205,14 @@ ENTRIES: tuple[OperatorEntry, ...] = (
     OperatorEntry(("CAST",)),
     *(OperatorEntry((kind,), _ACTIVATION, in_place=InPlace.REWRITES) for kind in ("RELU", "RELU6", "RELU_N1_TO_1")),
     *(
-        OperatorEntry((kind,), _TABLE, in_place=InPlace.REWRITES)
-        for kind in ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "ELU")
+        OperatorEntry((kind,), (*_TABLE, wide), in_place=InPlace.REWRITES, wide_table_bytes=wide_table_bytes)
+        for kind, wide, wide_table_bytes in (
+            ("LOGISTIC", choice(low_bit.SIGMOID, when.sixteen_bits), 2 * SIGMOID_ENTRIES),
+            ("TANH", choice(low_bit.SIGMOID, when.sixteen_bits), 2 * SIGMOID_ENTRIES),
+            ("HARD_SWISH", choice(low_bit.INTERPOLATION, when.sixteen_bits), 2 * 513),
+            ("LEAKY_RELU", choice(low_bit.BROADCAST, when.sixteen_bits), 2),
+            ("ELU", choice(low_bit.INTERPOLATION, when.sixteen_bits), 2 * 513),
+        )
     ),
     *(
         OperatorEntry((kind,), in_place=InPlace.REWRITES)
@@ -261,7 +281,9 @@ ENTRIES: tuple[OperatorEntry, ...] = (
         ),
     ),
     OperatorEntry(
-        ("RESIZE_NEAREST_NEIGHBOR",), (choice(int8.RESIZE_NEAREST, when.whole_bytes),), constants_are_parameters=True
+        ("RESIZE_NEAREST_NEIGHBOR",),
+        (choice(int8.RESIZE_NEAREST, when.whole_bytes), choice(low_bit.RESIZE_NEAREST, when.subbyte)),
+        constants_are_parameters=True,
     ),
     OperatorEntry(
         ("CONCATENATION",),
@@ -271,7 +293,11 @@ ENTRIES: tuple[OperatorEntry, ...] = (
         ),
     ),
     *(
-        OperatorEntry((kind,), (choice(int8.PAD, when.whole_bytes),), constants_are_parameters=True)
+        OperatorEntry(
+            (kind,),
+            (choice(int8.PAD, when.whole_bytes), choice(low_bit.PAD, when.subbyte)),
+            constants_are_parameters=True,
+        )
         for kind in ("PAD", "PADV2")
     ),
     OperatorEntry(

@@ -74,6 +74,16 @@ def is_low_bit(*tensors: Tensor) -> bool:
     return is_signed(*tensors) and any(tensor.bits != 8 for tensor in tensors)
 
 
+def is_int16(*tensors: Tensor) -> bool:
+    """Whether all are int16."""
+    return all((tensor.dtype, tensor.bits) == ("int16", 16) for tensor in tensors)
+
+
+def is_subbyte(*tensors: Tensor) -> bool:
+    """Whether all are signed integers of fewer than 8 bits, which are packed."""
+    return all(tensor.dtype == "int8" and tensor.bits < 8 for tensor in tensors)
+
+
 def is_of_whole_bytes(*tensors: Tensor) -> bool:
     """Whether elements fill the bytes of their type."""
     return all(tensor.bits == 8 * np.dtype(tensor.dtype).itemsize for tensor in tensors)

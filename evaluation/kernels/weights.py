@@ -18,8 +18,8 @@ channels that the kernel computes together (`Kernel.unpacked_shape`).
 
 In addition to weights there are biases (int32, or int64 with 16-bit activations, as in the graph), requantization (an
 int32 multiplier and an int8 shift for each output channel, or one pair for weights quantized per tensor), and zero
-points (int16, for every quantized tensor that an operator reads or writes). Functions of one 8-bit value are tables of
-256 bytes.
+points (int16, for every quantized tensor that an operator reads or writes). Functions of one value of at most 8 bits
+are tables of a byte for each value.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from evaluation.kernels.targets import TFLM
 MULTIPLIER_BYTES = 4 + 1
 ZERO_POINT_BYTES = 2
 INDEX_BITS = 4
-TABLE_BYTES = 256
 WORTH_UNPACKING = 0.75
 """Largest ratio to the dense size at which a sparse format is used where dense weights are read in place."""
 
@@ -97,8 +96,8 @@ def layer_storage(graph: Graph, index: int) -> LayerStorage:
             chosen, kernel_bytes = _smallest(graph, tensor, operator)
         elif entry is None or entry.stores(position):
             bias_bytes += (tensor.elements * tensor.bits + 7) // 8
-    if entry is not None and entry.is_looked_up and graph.tensors[operator.outputs[0]].dtype in ("int8", "uint8"):
-        kernel_bytes = TABLE_BYTES
+    if entry is not None:
+        kernel_bytes += entry.table_bytes(graph.tensors[operator.inputs[0]])
     if bias_bytes == 0:
         bias_bytes = _bias_of_zero_points(graph, operator)
     return LayerStorage(index, chosen, kernel_bytes, bias_bytes, _requantization_bytes(graph, operator))

@@ -62,6 +62,7 @@ KINDS = {
     "sse2": Kind("LANES_SSE2", ("-march=x86-64",), needs="sse2"),
     "avx2": Kind("LANES_AVX2", ("-mavx2",), needs="avx2"),
     "avx512": Kind("LANES_AVX512", VNNI, needs="avx512_vnni"),
+    "avx512, bytes permuted": Kind("LANES_AVX512", (*VNNI, "-mavx512vbmi"), needs="avx512vbmi"),
     "arm, pairs of 16 bits": Kind(
         "LANES_SIMD32", ("-march=armv7-a+fp", "-static"), "arm-linux-gnueabihf-gcc", ("qemu-arm",)
     ),
@@ -231,6 +232,29 @@ def side_by_side(seed: int) -> Graph:
     return Graph(graph.name, graph.tensors, graph.operators, graph.inputs, graph.outputs[-2:])
 
 
+def element_by_element(seed: int) -> Graph:
+    """Products of int8 by operands of one shape, of channels and of one value, and tables, in runs of many lengths."""
+    net = Net(seed)
+    frame = net.tensor(IMAGE, "uint8", 1 / 255, 0)
+    x = net.apply("QUANTIZE", (frame,), net.tensor(IMAGE, scale=1 / 255, zero=-128))
+    outputs = []
+    for channels in (3, 16, 33, 64, 83):
+        shape = (1, 14, 23, channels)
+        a, b = net.convolve(x, channels, (3, 3)), net.convolve(x, channels)
+        pooled = net.apply("AVERAGE_POOL_2D", (b,), net.tensor((1, 1, 1, channels), scale=0.08), filter=(14, 23),
+                           stride=(1, 1), padding="VALID", activation="NONE")  # fmt: skip
+        grid = Quantization(np.array([0.03], np.float32), np.array([-11]))
+        column = net.constant(net.random.integers(-128, 128, (1, 14, 1, 1)).astype(np.int8), grid)
+        one = net.constant(np.array(-128, np.int8), grid)
+        for pair in ((a, b), (a, pooled), (pooled, a), (a, column), (one, a)):
+            out = net.tensor(shape, scale=net.random.uniform(0.05, 0.3))
+            outputs.append(net.apply("MUL", pair, out, activation="NONE"))
+        for scale in (0.0005, 1e4):  # scaled up; further down than vectors shift
+            outputs.append(net.apply("MUL", (a, b), net.tensor(shape, scale=scale, zero=3), activation="NONE"))
+        outputs += [net.apply(kind, (a,), net.tensor(shape)) for kind in ("HARD_SWISH", "TANH")]
+    return Graph("elements", tuple(net.tensors), tuple(net.operators), (0,), tuple(outputs))
+
+
 WIDTHS = ((8, 4), (3, 5), (8, 6), (4, 6), (7, 7), (8, 16), (4, 16))
 """Bits of weights and of activations."""
 
@@ -336,6 +360,11 @@ def test_every_width_equals_the_interpreter(name, tmp_path):
     assert_equal(every_width, 1, 1, tmp_path, KINDS[name])
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_products_and_tables_equal_the_interpreter(name, tmp_path):
+    assert_equal(element_by_element, 1, 1, tmp_path, KINDS[name])
+
+
 @pytest.mark.parametrize("name", ["avx2", "avx512"])
 def test_slices_and_kept_rows_change_nothing(name, tmp_path):
     assert_equal(side_by_side, 2, 5, tmp_path, KINDS[name])
@@ -351,8 +380,8 @@ def test_at_every_tiling(make, name, tiles, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["portable", "sse2", "avx2", "avx512"])
-@pytest.mark.parametrize("make", [every_kernel, side_by_side])
+@pytest.mark.parametrize("name", ["portable", "sse2", "avx2", "avx512", "avx512, bytes permuted"])
+@pytest.mark.parametrize("make", [every_kernel, side_by_side, element_by_element])
 def test_nothing_is_read_or_written_beyond_an_array(make, name, tmp_path):
     sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     assert_equal(make, 5, 3, tmp_path, KINDS[name], *sanitizers)

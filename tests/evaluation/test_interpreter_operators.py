@@ -364,10 +364,11 @@ def test_activations(kind, dtype):
     assert_equal(network(kind, tensors, (0,), 1, {}), frame)
 
 
-def test_pad_fills_with_the_zero_point():
-    frame = values(np.random.default_rng(0), (1, 4, 5, 3), "int8")
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_pad_fills_with_the_zero_point(dtype):
+    frame = values(np.random.default_rng(0), (1, 4, 5, 3), dtype)
     paddings = np.array([[0, 0], [1, 2], [0, 3], [0, 0]], np.int32)
-    tensors = [activation("x", frame.shape, "int8"), constant("p", paddings), activation("y", (1, 7, 8, 3), "int8")]
+    tensors = [activation("x", frame.shape, dtype), constant("p", paddings), activation("y", (1, 7, 8, 3), dtype)]
     assert_equal(network("PAD", tensors, (0, 1), 2, {"paddings": tuple(map(tuple, paddings))}), frame)
 
 
@@ -426,6 +427,38 @@ def test_functions_of_one_byte(kind, dtype, seed):
     assert_equal(network(kind, tensors, (0,), 1, attributes), frame)
 
 
+@pytest.mark.parametrize("scale", [2.0**-11, 2.0**-12, 2.0**-13, 0.01, 1e-3, 3e-4, 3e-5, 1e-6])
+@pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "LEAKY_RELU"])
+def test_functions_of_two_bytes(kind, scale):
+    """All 65536 values bit for bit."""
+    frame = np.arange(-(2**15), 2**15).astype(np.int16).reshape(1, 256, 128, 2)
+    output_scale = 0.7 * scale if kind == "LEAKY_RELU" else 2.0**-15
+    tensors = [activation("x", frame.shape, "int16", scale), activation("y", frame.shape, "int16", output_scale)]
+    assert_equal(network(kind, tensors, (0,), 1, {"alpha": 0.3} if kind == "LEAKY_RELU" else {}), frame)
+
+
+@pytest.mark.parametrize("scale", [3e-4, 1e-3])
+@pytest.mark.parametrize("kind", ["HARD_SWISH", "ELU"])
+def test_interpolated_functions_of_two_bytes_are_near_the_real_ones(kind, scale):
+    """LiteRT has none of 16 bits. HARD_SWISH is off the most next to its corners, where its slope changes by one
+    half: by at most an eighth of the 128 steps of an interval."""
+    frame = np.arange(-(2**15), 2**15).astype(np.int16).reshape(1, 256, 128, 2)
+    tensors = [activation("x", frame.shape, "int16", scale), activation("y", frame.shape, "int16", scale)]
+    x = frame.astype(np.float64) * np.float32(scale)
+    exact = x * np.clip(x + 3, 0, 6) / 6 if kind == "HARD_SWISH" else np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+    found = run_whole(network(kind, tensors, (0,), 1, {}), frame)[1]
+    steps = np.abs(found - np.clip(exact / np.float32(scale), -(2**15), 2**15 - 1))
+    assert steps.max() < (128 / 8 if kind == "HARD_SWISH" else 3)
+    assert steps.mean() < 1.0
+
+
+@pytest.mark.parametrize("kind", ["LOGISTIC", "TANH"])
+def test_a_sigmoid_of_two_bytes_has_the_output_scale_of_the_reference(kind):
+    tensors = [activation("x", (1, 2, 2, 1), "int16", 0.01), activation("y", (1, 2, 2, 1), "int16", 0.01)]
+    with pytest.raises(UserError, match=rf"{kind.lower()}: {kind} from int16 to int16 of scale 0.01 cannot be run"):
+        run_whole(network(kind, tensors, (0,), 1, {}), np.zeros((1, 2, 2, 1), np.int16))
+
+
 @given(st.integers(0, 2**32))
 @few
 @pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "ELU"])
@@ -440,7 +473,7 @@ def test_functions_of_real_numbers(kind, seed):
         np.testing.assert_allclose(run_whole(graph, frame)[1], theirs, rtol=3e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "float32"])
 @pytest.mark.parametrize("kind", ["MINIMUM", "MAXIMUM"])
 @pytest.mark.parametrize("shape", [(1, 4, 5, 3), (1, 1, 1, 3), (1, 1, 5, 1), (3,), ()])
 def test_choices(shape, kind, dtype):
@@ -481,7 +514,7 @@ def test_blocks(kind, block, dtype):
 
 @given(st.data())
 @few
-@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
 def test_resize_nearest_neighbor(dtype, data):
     convention = data.draw(st.sampled_from([(False, False), (True, False), (False, True)]))
     size = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
@@ -495,7 +528,7 @@ def test_resize_nearest_neighbor(dtype, data):
 
 @given(st.data())
 @few
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "float32"])
 def test_transposed_convolution(dtype, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     window = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
@@ -504,23 +537,24 @@ def test_transposed_convolution(dtype, data):
     out = data.draw(st.tuples(st.integers(5, 12), st.integers(5, 12)))
     channels, filters = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
     size = [size_after(out[a], window[a], stride[a], padding) for a in (0, 1)]
-    weights, weights_grid = values(rng, (filters, *window, channels), dtype), None
+    weights, weights_grid = values(rng, (filters, *window, channels), "int8" if dtype == "int16" else dtype), None
     bias, bias_grid = rng.normal(size=filters).astype(np.float32), None
     if dtype == "uint8":
         weights_grid = grid(rng.uniform(0.001, 0.02), int(rng.integers(100, 150)))
-    elif dtype == "int8":
+    elif dtype in ("int8", "int16"):
         weights = np.maximum(weights, -127)
         scales = rng.uniform(0.001, 0.02, filters).astype(np.float32)
         weights_grid = Quantization(scales, np.zeros(filters, np.int64), 0)
     if weights_grid is not None:
-        bias, scales = rng.integers(-3000, 3000, filters).astype(np.int32), weights_grid.scale * np.float32(0.05)
+        bias = rng.integers(-3000, 3000, filters).astype(np.int64 if dtype == "int16" else np.int32)
+        scales = weights_grid.scale * np.float32(0.05)
         bias_grid = Quantization(scales, np.zeros(scales.size, np.int64), 0 if scales.size > 1 else None)
     tensors = [
         activation("x", (1, *size, channels), dtype),
         constant("shape", np.array((1, *out, filters), np.int32)),
         constant("w", weights, weights_grid),
         constant("b", bias, bias_grid),
-        activation("y", (1, *out, filters), dtype, 0.3, -7 if dtype == "int8" else 120),
+        activation("y", (1, *out, filters), dtype, 2.0 if dtype == "int16" else 0.3, -7 if dtype == "int8" else 120),
     ]
     attributes = {"stride": stride, "padding": padding, "activation": data.draw(st.sampled_from(["NONE", "RELU"]))}
     graph = network("TRANSPOSE_CONV", tensors, (1, 2, 0, 3), 4, attributes)

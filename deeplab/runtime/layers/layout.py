@@ -1,4 +1,4 @@
-"""Descriptors of data-movement operators on elements of any whole number of bytes."""
+"""Descriptors of data-movement operators on elements of any whole number of bytes, and on sub-byte ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import integer_range, quantize_multiplier, scale_of, zero_point_of
 from evaluation.kernels.arrays import differ_in_quantization, moved_axes, moved_parts
 from evaluation.kernels.constants import MOST_AXES
-from evaluation.kernels.descriptors import int8
+from evaluation.kernels.descriptors import int8, low_bit
 
 
 def moved(site: KernelSite) -> Fields:
@@ -36,6 +36,12 @@ def moved(site: KernelSite) -> Fields:
         "outputs": len(operator.outputs),
     }
     return fields
+
+
+def low_bit_moved(site: KernelSite) -> Fields:
+    """The same of sub-byte elements, whose rows begin on whole bytes."""
+    fields: Fields = {f"plain.{name}": value for name, value in moved(site).items()}
+    return fields | {"in_columns": extent(site.source)[1], "out_columns": extent(site.output)[1]}
 
 
 def copy(site: KernelSite) -> Fields:
@@ -136,11 +142,14 @@ def join(site: KernelSite) -> Fields:
 
 FILLERS: Fillers = {
     int8.STRIDED: moved,
+    low_bit.STRIDED: low_bit_moved,
     int8.MIRROR_PAD: mirror_pad,
     int8.PAD: pad,
+    low_bit.PAD: pad,
     int8.DEPTH_TO_SPACE: blocks,
     int8.SPACE_TO_DEPTH: blocks,
     int8.RESIZE_NEAREST: resize_nearest,
+    low_bit.RESIZE_NEAREST: resize_nearest,
     int8.JOIN: join,
     int8.COPY: copy,
 }

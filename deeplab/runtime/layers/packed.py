@@ -1,4 +1,5 @@
-"""Descriptors of CONV_2D, FULLY_CONNECTED and DEPTHWISE_CONV_2D with packed weights, or values of up to 16 bits."""
+"""Descriptors of CONV_2D, FULLY_CONNECTED, DEPTHWISE_CONV_2D and TRANSPOSE_CONV with packed weights, or values of up to
+16 bits."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from deeplab.runtime.layers.weight_formats import PLAIN, stored_fields
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
 from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of
+from evaluation.interpreter.window import padding_before as same_padding
 from evaluation.kernels.constants import MOST_DEPTHWISE_TAPS, Rounding
 from evaluation.kernels.descriptors import low_bit
 
@@ -19,12 +21,36 @@ from evaluation.kernels.descriptors import low_bit
 def convolution(site: KernelSite) -> Fields:
     """CONV_2D or FULLY_CONNECTED on signed values of up to 16 bits."""
     rows, geometry, filter_size, _ = _products(site)
-    return _fields(site, rows, geometry, filter_size)
+    return _fields(site, rows, geometry, filter_size, _bias(site, rows))
 
 
 def grouped_convolution(site: KernelSite) -> Fields:
     """Grouped CONV_2D."""
     return in_groups(site, convolution(site))
+
+
+def transposed(site: KernelSite) -> Fields:
+    """TRANSPOSE_CONV on signed values of up to 16 bits; its padding is that of the convolution from output to input."""
+    weights, bias = site.required_constant(1), site.constant(3)
+    rows, filter_size = weights.reshape(len(weights), -1), weights.shape[1:3]
+    source, output, attributes = site.source, site.output, site.operator.attributes
+    (in_rows, in_columns, in_channels), stride = extent(source), attributes["stride"]
+    before = [
+        same_padding(extent(output)[a], extent(source)[a], filter_size[a], stride[a], 1, attributes["padding"])
+        for a in (0, 1)
+    ]
+    geometry = {
+        "in_rows": in_rows,
+        "in_columns": in_columns,
+        "in_channels": in_channels,
+        "stride_rows": stride[0],
+        "stride_columns": stride[1],
+        "before_rows": before[0],
+        "before_columns": before[1],
+    }
+    values = np.zeros(len(weights), np.int64) if bias is None else bias.reshape(-1)
+    values = values.astype(np.int64 if output.dtype == "int16" else np.int32)
+    return {f"plain.{name}": value for name, value in _fields(site, rows, geometry, filter_size, values).items()}
 
 
 def packed_convolution(site: KernelSite) -> Fields:
@@ -55,7 +81,7 @@ def _products(site: KernelSite) -> tuple[np.ndarray, Mapping[str, int], tuple[in
 def depthwise(site: KernelSite) -> Fields:
     """DEPTHWISE_CONV_2D on signed values of up to 16 bits."""
     rows, filter_size = _taps(site)
-    return _fields(site, rows, window_fields(site), filter_size)
+    return _fields(site, rows, window_fields(site), filter_size, _bias(site, rows))
 
 
 def packed_depthwise(site: KernelSite) -> Fields:
@@ -78,18 +104,24 @@ FILLERS: Fillers = {
     low_bit.CONVOLUTION: convolution,
     low_bit.GROUPED_CONVOLUTION: grouped_convolution,
     low_bit.DEPTHWISE: depthwise,
+    low_bit.TRANSPOSED: transposed,
     low_bit.PACKED_CONVOLUTION: packed_convolution,
     low_bit.PACKED_DEPTHWISE: packed_depthwise,
 }
 
 
-def _fields(site: KernelSite, rows: np.ndarray, geometry: Mapping[str, int], filter_size: tuple[int, int]) -> Fields:
+def _fields(
+    site: KernelSite,
+    rows: np.ndarray,
+    geometry: Mapping[str, int],
+    filter_size: tuple[int, int],
+    bias: np.ndarray,
+) -> Fields:
     """The members of a low-bit kernel with weights `rows` (output channels, values)."""
     mantissas, exponents = quantize_multipliers(
         effective_scales(site.operator.kind, site.source, site.required_tensor(1), site.output)
     )
     lowest, highest = activation_range(site.operator.attributes.get("activation", "NONE"), site.output)
-    bias = _bias(site, rows)
     fields: Fields = {
         **stored_fields(site, rows),
         "bias": Constant(f"bias_{site.number}", bias),

@@ -1,14 +1,10 @@
-"""Descriptors of point-wise operators on 8-bit values: tables, QUANTIZE, DEQUANTIZE, SOFTMAX and ARG_MAX."""
+"""Descriptors of point-wise operators on 8-bit values: QUANTIZE, DEQUANTIZE, SOFTMAX and ARG_MAX."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
-import numpy as np
-
-from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
-from evaluation.graph import Graph
+from deeplab.runtime.layer import Fields, Fillers, KernelSite
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (
     integer_range,
@@ -18,23 +14,7 @@ from evaluation.interpreter.requantize import (
     zero_point_of,
 )
 from evaluation.interpreter.softmax import INPUT_INTEGER_BITS, LARGEST
-from evaluation.interpreter.whole import run_whole
 from evaluation.kernels.descriptors import int8
-
-
-def table(site: KernelSite) -> Fields:
-    """LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU: a table of the interpreter's outputs for all 256 inputs."""
-    source, output = site.source, site.output
-    shape = (1, 1, 256, 1)
-    every = np.arange(256, dtype=np.uint8).view(source.dtype).reshape(shape)
-    operator = replace(site.operator, inputs=(0,), outputs=(1,))
-    tensors = replace(source, shape=shape), replace(output, shape=shape)
-    entries = run_whole(Graph(site.graph.name, tensors, (operator,), (0,), (1,)), every)[1]
-    fields: Fields = {
-        "entries": Constant(f"table_{site.number}", entries.reshape(-1).view(np.uint8)),
-        "channels": extent(source)[2],
-    }
-    return fields
 
 
 def quantize_real(site: KernelSite) -> Fields:
@@ -111,7 +91,6 @@ def argmax(site: KernelSite) -> Fields:
 
 
 FILLERS: Fillers = {
-    int8.TABLE: table,
     int8.QUANTIZE_REAL: quantize_real,
     int8.DEQUANTIZE: dequantize,
     int8.DEQUANTIZE_CHANNELS: dequantize_channels,

@@ -73,6 +73,6 @@ def packed(values: np.ndarray, bits: int) -> np.ndarray:
 
 def _plain(rows: np.ndarray, kind: str) -> np.ndarray:
     """Rows of int16, or of int8, padded to whole groups in a convolution; (n,)."""
-    if rows.dtype == np.int8 and kind != "DEPTHWISE_CONV_2D":
+    if rows.dtype == np.int8 and kind not in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"):
         rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % GROUP)))
     return np.ascontiguousarray(rows).reshape(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluation.kernels.arrays import low_bit_joined_bytes
+from evaluation.kernels.arrays import low_bit_joined_bytes, moved_axes_bytes
 from evaluation.kernels.constants import GROUP, LANES, LEAST_REMAINDER, PACKED_DEPTHWISE_CHANNELS
 from evaluation.kernels.descriptors import int8
 from evaluation.kernels.descriptors.window import WINDOW
@@ -35,6 +35,19 @@ ADD_LAYER = Struct(
     ),
 )
 ADD = Kernel("low_bit_add", ADD_LAYER)
+
+BROADCAST_LAYER = Struct(
+    "low_bit/binary",
+    "low_bit_broadcast_layer",
+    "ADD, SUB, MUL, MINIMUM, MAXIMUM, PRELU and SQUARED_DIFFERENCE of values of up to 16 bits, with broadcasting. "
+    "Values of a constant operand are packed as one row, with its `bits`.",
+    (
+        members(UINT8, "bits", count=2, note="of constant operands"),
+        members(UINT8, "left_shift", note="of both operands of ADD and SUB, as in TFLite's add.cc"),
+    ),
+    extends=int8.BROADCAST_LAYER,
+)
+BROADCAST = Kernel("low_bit_broadcast", BROADCAST_LAYER)
 
 CONCATENATION_LAYER = Struct(
     "low_bit/concatenation",
@@ -94,6 +107,30 @@ DEPTHWISE_LAYER = Struct(
 )
 DEPTHWISE = Kernel("low_bit_depthwise", DEPTHWISE_LAYER)
 
+INTERPOLATION_LAYER = Struct(
+    "low_bit/interpolation",
+    "low_bit_interpolation_layer",
+    "HARD_SWISH and ELU of 16-bit values by a table of 513 outputs, for every 128th input.",
+    (
+        members(pointer("int16_t"), "entries"),
+        members(INT32, "channels"),
+    ),
+)
+INTERPOLATION = Kernel("low_bit_interpolation", INTERPOLATION_LAYER)
+
+TABLE_LAYER = Struct(
+    "low_bit/lookup",
+    "low_bit_table_layer",
+    "LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU and ELU of values of at most 8 bits by a table of the output for each "
+    "input, from `lowest` on.",
+    (
+        members(pointer("int8_t"), "entries"),
+        members(INT32, "channels"),
+        members(INT16, "lowest"),
+    ),
+)
+TABLE = Kernel("low_bit_table", TABLE_LAYER)
+
 PACKED_CONVOLUTION_LAYER = Struct(
     "low_bit/packed_convolution",
     "packed_convolution_layer",
@@ -123,6 +160,14 @@ PACKED_DEPTHWISE_LAYER = Struct(
     extends=int8.DEPTHWISE_LAYER,
 )
 PACKED_DEPTHWISE = Kernel("packed_depthwise", PACKED_DEPTHWISE_LAYER, unpacked_shape=some_channels)
+
+PAD_LAYER = Struct(
+    "low_bit/pad",
+    "low_bit_pad_layer",
+    "PAD and PADV2 of rows and columns of sub-byte values.",
+    int8.PAD_LAYER.members,
+)
+PAD = Kernel("low_bit_pad", PAD_LAYER)
 
 POOL_LAYER = Struct(
     "low_bit/pool",
@@ -165,6 +210,49 @@ RESIZE_LAYER = Struct(
 )
 RESIZE = Kernel("low_bit_resize", RESIZE_LAYER)
 RESIZE_ARGMAX = Kernel("low_bit_resize_argmax", RESIZE_LAYER)
+
+NEAREST_LAYER = Struct(
+    "low_bit/resize_nearest",
+    "low_bit_nearest_layer",
+    "RESIZE_NEAREST_NEIGHBOR of sub-byte values. Positions are as in nearest_layer.",
+    int8.NEAREST_LAYER.members,
+)
+RESIZE_NEAREST = Kernel("low_bit_resize_nearest", NEAREST_LAYER)
+
+SIGMOID_LAYER = Struct(
+    "low_bit/sigmoid",
+    "low_bit_sigmoid_layer",
+    "LOGISTIC and TANH of 16-bit values. `entries` are the sigmoid at multiples of 1/24 with 16 fraction bits; (input "
+    "* multiplier + half) >> shift is in units of 1/12288.",
+    (
+        members(pointer("uint16_t"), "entries"),
+        members(INT32, "multiplier", "half"),
+        members(INT32, "channels"),
+        members(UINT8, "shift", "is_tanh"),
+    ),
+)
+SIGMOID = Kernel("low_bit_sigmoid", SIGMOID_LAYER)
+
+STRIDED_LAYER = Struct(
+    "low_bit/strided",
+    "low_bit_strided_layer",
+    "RESHAPE, SQUEEZE, EXPAND_DIMS, TRANSPOSE, SLICE, STRIDED_SLICE and SPLIT of whole tensors of sub-byte values, "
+    "whose rows begin on whole bytes. `plain` is as for whole bytes.",
+    (members(INT32, "in_columns", "out_columns"),),
+    extends=int8.STRIDED_LAYER,
+)
+STRIDED = Kernel("low_bit_strided", STRIDED_LAYER, moved_axes_bytes)
+
+TRANSPOSED_LAYER = Struct(
+    "low_bit/transposed",
+    "low_bit_transposed_layer",
+    "TRANSPOSE_CONV on values of up to 16 bits, with weights of 2 to 16 bits. Weights are as in "
+    "low_bit_convolution_layer, without padding; the zero point is not folded into `bias`, and `before` is the padding "
+    "of the convolution from output to input.",
+    (),
+    extends=CONVOLUTION_LAYER,
+)
+TRANSPOSED = Kernel("low_bit_transposed", TRANSPOSED_LAYER)
 
 WINDOW_POOL_LAYER = Struct(
     "low_bit/window_pool",

@@ -69,6 +69,11 @@ def span(graph: Graph, operator: Operator, position: int, axis: int) -> NeedSpan
         padded = max((outputs - 1) * stride + reach + 1 - size, 0) if attributes["padding"] == "SAME" else 0
         before = attributes["pads"][axis][0] if attributes["padding"] == "EXPLICIT" else padded // 2
         return NeedSpan(partial(_window, stride, before, reach))
+    if kind == "TRANSPOSE_CONV" and position == 2:
+        window, stride = graph.tensors[operator.inputs[1]].shape[1 + axis], attributes["stride"][axis]
+        # The convolution from output to input is padded so that it has as many outputs as the input.
+        padded = max((size - 1) * stride + window - outputs, 0) if attributes["padding"] == "SAME" else 0
+        return NeedSpan(partial(_reached, window, stride, padded // 2))
     if kind in ("PAD", "PADV2"):
         return NeedSpan(partial(_window, 1, attributes["paddings"][1 + axis][0], 0))
     if kind in ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH"):
@@ -95,6 +100,11 @@ def _zero(o: int) -> tuple[int, int]:
 
 def _window(stride: int, before: int, reach: int, o: int) -> tuple[int, int]:
     return o * stride - before, o * stride - before + reach
+
+
+def _reached(window: int, stride: int, before: int, o: int) -> tuple[int, int]:
+    """Input position i reaches output positions i * stride - before + tap; the first and last i that reach `o`."""
+    return -((window - 1 - o - before) // stride), (o + before) // stride
 
 
 def _part(block: int, o: int) -> tuple[int, int]:

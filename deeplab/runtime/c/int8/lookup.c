@@ -1,6 +1,7 @@
 /* Element-wise functions of a byte, by a table. */
 #include "program/kernels.h"
 #include "int8/runs.h"
+#include "simd/table.h"
 
 void table(const void *layer, const struct view *in, const struct view *out, const struct region *at, uint8_t *scratch)
 {
@@ -8,10 +9,6 @@ void table(const void *layer, const struct view *in, const struct view *out, con
     int32_t pixels = pixels_in_a_run(in, out, l->channels, at);
     (void)scratch;
     for (int32_t row = at->top; row < at->bottom; row++)
-        for (int32_t column = at->left; column < at->right; column += pixels) {
-            const uint8_t *from = pixel_of(in, row, column);
-            uint8_t *to = pixel_of(out, row, column);
-            for (int32_t i = 0; i < pixels * l->channels; i++)
-                to[i] = l->entries[from[i]];
-        }
+        for (int32_t column = at->left; column < at->right; column += pixels)
+            look_up_run(l->entries, pixel_of(in, row, column), pixel_of(out, row, column), pixels * l->channels);
 }

@@ -1,13 +1,6 @@
-/* RESIZE_NEAREST_NEIGHBOR (`GetNearestNeighbor` of TFLite). */
+/* RESIZE_NEAREST_NEIGHBOR. */
 #include "program/kernels.h"
-#include "int8/arithmetic.h"
-#include "int8/rounding.h"
-
-static int32_t nearest_to(int32_t out, float step, float offset, int rounds, int32_t size)
-{
-    float position = ((float)out + offset) * step;
-    return at_most(rounds ? (int32_t)rounded(position) : (int32_t)position, size - 1);
-}
+#include "int8/nearest.h"
 
 void resize_nearest(const void *layer, const struct view *in, const struct view *out, const struct region *at,
                     uint8_t *scratch)

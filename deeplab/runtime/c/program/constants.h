@@ -8,6 +8,7 @@ enum { GROUP = 4 };
 enum { PACKED_DEPTHWISE_CHANNELS = 64 };
 enum { LEAST_REMAINDER = 16 };
 enum { MOST_DEPTHWISE_TAPS = 256 };
+enum { SIGMOID_ENTRIES = 256 };
 enum { FLOAT_LANES = 16 };
 enum { FLOAT_ROWS = 16 };
 enum { MOST_AXES = 6 };
