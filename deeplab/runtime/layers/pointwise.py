@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from deeplab.runtime.layer import Fields, Fillers, KernelSite
+import numpy as np
+
+from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import (
     integer_range,
