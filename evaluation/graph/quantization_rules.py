@@ -59,6 +59,21 @@ def check_quantization(graph: Graph) -> None:
             raise RefusedError(f"operator {index} ({operator.kind}): {refusal}") from None
 
 
+def fixed_output(kind: str, bits: int) -> tuple[float, int] | None:
+    """(scale, zero point) that the output of an operator has whatever its values are, of a signed type of `bits`.
+
+    Those of 8 and 16 bits are TFLite's; other widths follow 8 bits: the values reach over the operator's range.
+
+    Returns:
+        None for an operator whose output has any scale.
+    """
+    if kind in ("LOGISTIC", "TANH") and bits == 16:
+        return 2.0**-15, 0
+    if kind == "LOGISTIC" or (kind == "SOFTMAX" and bits <= 8):
+        return 2.0**-bits, -(1 << (bits - 1))
+    return (2.0 ** (1 - bits), 0) if kind == "TANH" else None
+
+
 def exponent_of(real: float) -> int:
     """The power of two of a multiplier: real = fraction * 2^exponent, fraction in [1/2, 1) when rounded to 31 bits."""
     fraction, exponent = math.frexp(real)

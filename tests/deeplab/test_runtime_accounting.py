@@ -13,6 +13,7 @@ from evaluation.graph import read_tflite
 from evaluation.planner import MCU, plan
 from tests.deeplab.float_networks import random_float_network
 from tests.deeplab.test_runtime_operators import layouts, pixels, slices, sparse, wholes, windows
+from tests.deeplab.test_runtime_widths import borders, functions, moves, pairs, transposed
 from tests.deeplab.tiny_quantized import tiny_graph
 
 CORTEX_M7 = ("-mcpu=cortex-m7", "-mthumb", "-std=c99", "-O1")
@@ -43,6 +44,14 @@ def test_flash_of_a_quantized_network_is_what_was_promised(bits, tmp_path):
 @pytest.mark.parametrize("network", [windows, pixels, wholes, sparse, layouts, slices], ids=lambda made: made.__name__)
 def test_flash_of_every_operator_is_what_was_promised(network, dtype, tmp_path):
     check(network(dtype), 2, tmp_path)
+
+
+@pytest.mark.parametrize("bits", [4, 6, 8, 16])
+@pytest.mark.parametrize(
+    "network", [functions, pairs, borders, moves, transposed], ids=lambda made: getattr(made, "__name__", None)
+)
+def test_flash_of_an_operator_of_another_width_is_what_was_promised(network, bits, tmp_path):
+    check(network(bits), 2, tmp_path)
 
 
 @pytest.mark.parametrize("seed", [2, 5, 11])

@@ -7,6 +7,7 @@ import pytest
 
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Quantization, Tensor, quantization_notes, read_tflite, write_tflite
+from evaluation.graph.quantization_rules import fixed_output
 from tests.fuzz.target_tflite import small_network
 
 IMAGE, KERNEL, BIAS, CONV = 0, 1, 2, 3
@@ -118,6 +119,23 @@ def of_two(kind: str, scales: tuple[float, float, float], **attributes) -> Graph
 )
 def test_multipliers_beyond_the_reference_are_refused(kind, scales, attributes, says):
     assert says in refusal(of_two(kind, scales, **attributes))
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits", "scale", "zero_point"),
+    [
+        ("LOGISTIC", 8, 1 / 256, -128),
+        ("LOGISTIC", 4, 1 / 16, -8),
+        ("LOGISTIC", 16, 2.0**-15, 0),
+        ("TANH", 8, 1 / 128, 0),
+        ("TANH", 6, 1 / 32, 0),
+        ("TANH", 16, 2.0**-15, 0),
+        ("SOFTMAX", 8, 1 / 256, -128),
+    ],
+)
+def test_some_functions_have_an_output_scale_of_their_own(kind, bits, scale, zero_point):
+    assert fixed_output(kind, bits) == (scale, zero_point)
+    assert fixed_output("HARD_SWISH", bits) is None
 
 
 def test_a_resize_that_changes_its_scale_is_noted():

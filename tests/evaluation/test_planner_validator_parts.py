@@ -100,6 +100,26 @@ def test_every_position_of_small_resizes_is_that_of_the_planners_geometry(dtype,
             assert [along.taken(o, o + 1, size) for o in range(outputs)] == list(zip(first, end, strict=True))
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("window", [1, 2, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_every_position_of_a_transposed_convolution_is_that_of_the_planners_geometry(stride, window, padding):
+    """A stride longer than the window leaves outputs that no input reaches: the planner keeps a row for them."""
+    for outputs in range(window, 24):
+        size = -(-outputs // stride) if padding == "SAME" else -(-(outputs - window + 1) // stride)
+        weights = Tensor("w", (1, window, window, 1), "int8", 8, is_constant=True)
+        tensors = (Tensor("x", (1, size, 1, 1), "int8", 8), weights, Tensor("y", (1, outputs, 1, 1), "int8", 8))
+        operator = Operator("TRANSPOSE_CONV", "y", (1, 1, 0), (2,), {"stride": (stride, stride), "padding": padding})
+        graph = Graph("g", tensors, (operator,), (0,), (2,))
+        first, end = geometry.need(graph, operator, 2, geometry.ROWS)
+        along = span(graph, operator, 2, 0)
+        for top in range(outputs):
+            for bottom in range(top + 1, outputs + 1):
+                taken, kept = along.taken(top, bottom, size), (first[top], end[bottom - 1])
+                if taken[0] < taken[1]:
+                    assert taken == kept if window >= stride else kept[0] <= taken[0] < taken[1] <= kept[1]
+
+
 def test_the_validator_shares_no_code_with_the_planner():
     """From the planner it takes the data types alone; of the graph neither the planner's geometry nor `extent`."""
     files = list(Path(memory.__file__).parent.glob("*.py"))

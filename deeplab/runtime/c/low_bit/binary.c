@@ -1,6 +1,6 @@
 /* Element-wise operators of two operands with broadcasting, values of any width. */
 #include "program/kernels.h"
-#include "int8/arithmetic.h"
+#include "int8/scaling.h"
 #include "low_bit/elements.h"
 
 /* `left_shift` of TFLite's squared_difference.cc. */
@@ -72,6 +72,8 @@ static inline int32_t low_bit_combined(const struct low_bit_broadcast_layer *l, 
     case BINARY_MAXIMUM:
         return at_least(a, b);
     case BINARY_MUL:
+        if (l->plain.shifts[0] <= 0)
+            return multiplied_down(x * y, l->plain.multipliers[0], -l->plain.shifts[0]) + l->plain.zeros[2];
         result = x * y, at = 0;
         break;
     case BINARY_PRELU:
