@@ -36,6 +36,6 @@ def _input_range(network: Graph, frames: np.ndarray) -> Range:
     """The range of the input, of which only the mean is used: its scale and zero point are fixed by the camera."""
     pixels = whole_pixels(network)
     scale = INPUT_SCALE if pixels.scale[0] == np.float32(INPUT_SCALE) else np.float64(pixels.scale[0])
-    mean = (frames.mean(axis=(0, 1, 2)) - pixels.zero_point[0]) * scale
+    mean = (frames.mean(axis=(0, 1, 2)) - pixels.zero_point) * scale
     ends = np.ones(3, np.float32)
     return Range(-ends, ends, np.zeros(0, np.float32), mean.astype(np.float32))

@@ -16,7 +16,6 @@ from typing import TypeVar
 import numpy as np
 
 from deeplab.network import INPUT, convolutions, is_depthwise, is_float, logits, window
-from deeplab.quantization import ActivationQuantization
 from deeplab.runtime.kernel_library import kernel_library
 from deeplab.runtime.loaded_program import LoadedProgram
 from deeplab.threads import threads
@@ -244,10 +243,9 @@ class Walk:
         found = runner.map(advanced, range(len(self._frames)))
         if is_float(network):
             return list(found)
-        parameters = ActivationQuantization.of(network.tensors[tensor])
-        return [
-            np.asarray((value - np.float32(parameters.zero_point)) * np.float32(parameters.scale)) for value in found
-        ]
+        parameters = network.tensors[tensor].required_quantization
+        zero, scale = parameters.zero_point.astype(np.float32), parameters.scale.astype(np.float32)
+        return [np.asarray((value - zero) * scale) for value in found]
 
 
 def _written_by(graph: Graph, calls: Sequence[tuple[int, ...]], tensor: int) -> int:

@@ -31,8 +31,8 @@ class Clipping:
 def input_parameters(network: Graph, bits: BitWidths) -> ActivationQuantization:
     """The quantization of the network's input, which the camera fixes. At 8 bits it is the frame's bytes less 128; with
     16-bit activations it has 16 bits."""
-    pixels = whole_pixels(network)
-    scale = float(pixels.scale[0])
+    pixels = whole_pixels(network, by_channel=bits.activations != 16)
+    scale = float(pixels.scale[0])  # zero points by channel are those of the graph (`integer_graph`)
     if bits.activations == 16:
         return ActivationQuantization(scale, 0, 16)
     return ActivationQuantization(scale, int(pixels.zero_point[0]) - 128, INPUT_BITS)

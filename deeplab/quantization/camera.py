@@ -1,9 +1,10 @@
-"""The camera's pixels in an integer network: one scale and one whole zero point, whatever the float network reads.
+"""The camera's pixels in an integer network: whole zero points and one scale, whatever the float network reads.
 
 An integer network reads the frame's bytes p as the int8 p - 128, so that nothing is computed of them. A float network
-may read scale_c (p - zero_c), with other parameters for each channel, or a zero between two bytes. What differs is
-folded into the kernels and biases that read the input, exactly but at the edges: padding has the one zero point there,
-not zero_c.
+may read scale_c (p - zero_c), with other parameters for each channel, and a zero between two bytes. The scales are
+folded into the kernels that read the input, and what rounding moves a zero by into their biases. Zero points may differ
+by channel in front of dense convolutions, of which padding is a pixel of its own; elsewhere, and with 16-bit
+activations, all channels have one, and padding differs from that of the float network by what is left.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from deeplab.network import (
     INPUT_SCALE,
     INPUT_ZERO_POINT,
     bias,
+    groups,
     is_depthwise,
     kernel,
     pixel_parameters,
@@ -32,46 +34,48 @@ from evaluation.graph import Graph, Quantization
 _MOST = 255
 
 
-def whole_pixels(network: Graph) -> Quantization:
-    """Scale, float32 (1,), and zero point, int64 (1,), of a network's pixels in integers."""
+def whole_pixels(network: Graph, *, by_channel: bool = True) -> Quantization:
+    """Parameters of a network's pixels in integers: scale, float32, and zero point, int64, each (1,) or (3,).
+
+    Args:
+        network: in float.
+        by_channel: whether zero points may differ (activations of at most 8 bits).
+    """
     scale, zero = pixel_parameters(network)
+    if _is_symmetric(network):  # 127 is taken for 127.5, as by TFLite's converter; nothing is folded
+        return Quantization(scale, np.array([INPUT_ZERO_POINT], np.int64))
     if scale.size > 1:
-        scale = np.array([INPUT_SCALE], np.float32)
-    # Networks trained on [-1, 1] take 127 for 127.5, as TFLite's converter does; nothing is folded for them.
-    whole = INPUT_ZERO_POINT if _is_symmetric(network) else int(np.clip(np.rint(zero.mean()), 0, _MOST))
-    return Quantization(scale, np.array([whole], np.int64))
+        scale = scale if np.ptp(scale) == 0.0 else np.full(3, INPUT_SCALE, np.float32)
+    if scale.size > 1 and not (by_channel and _is_read_by_dense_convolutions(network)):
+        scale, zero = scale[:1], zero.mean(keepdims=True)
+    whole = np.clip(np.rint(zero), 0, _MOST).astype(np.int64)
+    return Quantization(scale, whole, 3 if scale.size > 1 else None)
 
 
-def reads_whole_pixels(network: Graph) -> bool:
-    """Whether a float network's pixels have parameters that integers can have, or those of [-1, 1]."""
-    scale, zero = pixel_parameters(network)
-    return scale.size == 1 and (_is_symmetric(network) or (float(zero[0]).is_integer() and 0 <= zero[0] <= _MOST))
-
-
-def with_whole_pixels(network: Graph) -> Graph:
+def with_whole_pixels(network: Graph, *, by_channel: bool = True) -> Graph:
     """The float network whose pixels have the parameters `whole_pixels`, the difference folded into what reads them.
 
     Raises:
         ValueError: an operator that is no convolution reads them; names it.
     """
-    if reads_whole_pixels(network):
+    pixels, entry = whole_pixels(network, by_channel=by_channel), tensor_indices(network)[INPUT]
+    scale, zero = pixel_parameters(network)
+    if _is_symmetric(network) or (np.array_equal(scale, pixels.scale) and np.array_equal(zero, pixels.zero_point)):
         return network
-    pixels, entry = whole_pixels(network), tensor_indices(network)[INPUT]
-    scale, zero = (np.broadcast_to(one.astype(np.float64), (3,)) for one in pixel_parameters(network))
-    whole = float(pixels.zero_point[0])
     changed = {}
     for operator in network.operators:
         if entry not in operator.inputs:
             continue
-        if operator.kind not in CONVOLUTIONS or kernel(network, operator).shape[2] != len(scale):
+        if operator.kind not in CONVOLUTIONS or kernel(network, operator).shape[2] != 3:
             raise ValueError(f"{operator.kind} {operator.name!r} reads the image")
         own = kernel(network, operator).astype(np.float64)
-        by_channel = own * scale[:, None]
-        shift = (by_channel * (whole - zero)[:, None]).sum(axis=(0, 1, 3) if is_depthwise(operator) else (0, 1, 2))
-        changed[f"{operator.name}/kernel"] = (by_channel / float(pixels.scale[0])).astype(np.float32)
+        by_channel_scaled = own * np.broadcast_to(scale.astype(np.float64), (3,))[:, None]
+        moved = np.broadcast_to(pixels.zero_point - zero.astype(np.float64), (3,))
+        shift = (by_channel_scaled * moved[:, None]).sum(axis=(0, 1, 3) if is_depthwise(operator) else (0, 1, 2))
+        changed[f"{operator.name}/kernel"] = (by_channel_scaled / np.float64(pixels.scale[0])).astype(np.float32)
         changed[f"{operator.name}/bias"] = (bias(network, operator) + shift).astype(np.float32)
     frame = tensor_indices(network)[FRAME]
-    camera = Quantization(pixels.scale, pixels.zero_point.astype(np.float64))
+    camera = replace(pixels, zero_point=pixels.zero_point.astype(np.float64))
     network = with_tensors(network, {frame: replace(network.tensors[frame], quantization=camera)})
     return with_weights(network, changed)
 
@@ -80,3 +84,9 @@ def _is_symmetric(network: Graph) -> bool:
     """Whether a float network reads values in [-1, 1]."""
     _, zero = pixel_parameters(network)
     return zero.size == 1 and float(zero[0]) == FLOAT_INPUT_ZERO
+
+
+def _is_read_by_dense_convolutions(network: Graph) -> bool:
+    entry = tensor_indices(network)[INPUT]
+    readers = [operator for operator in network.operators if entry in operator.inputs]
+    return all(operator.kind == "CONV_2D" and groups(network, operator) == 1 for operator in readers)

@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deeplab.network import FRAME, INPUT, constant_operands, convolutions, is_depthwise, tensor_indices, with_tensors
+from deeplab.network import (
+    FRAME,
+    INPUT,
+    INPUT_BITS,
+    constant_operands,
+    convolutions,
+    is_depthwise,
+    tensor_indices,
+    with_tensors,
+)
 from deeplab.quantization.activations import input_parameters, spanning
 from deeplab.quantization.camera import whole_pixels
 from deeplab.quantization.types import ActivationQuantization, BitWidths
@@ -50,8 +59,11 @@ def integer_graph(network: Graph, bits: BitWidths) -> Graph:
     tensors[names[INPUT]] = replace(
         tensors[names[INPUT]], dtype=stored_type(entry.bits), bits=entry.bits, quantization=entry.parameters
     )
-    frame = tensors[names[FRAME]]
-    tensors[names[FRAME]] = replace(frame, quantization=whole_pixels(network))
+    pixels = whole_pixels(network, by_channel=entry.bits <= INPUT_BITS)
+    tensors[names[FRAME]] = replace(tensors[names[FRAME]], quantization=pixels)
+    if pixels.axis is not None:
+        codes = replace(pixels, zero_point=pixels.zero_point - 128)
+        tensors[names[INPUT]] = replace(tensors[names[INPUT]], quantization=codes)
     widths = bits.by_kernel(network)
     for operator in convolutions(network):
         kernel, bias = operator.inputs[1:3]
@@ -89,6 +101,9 @@ def with_integers(
     """An integer graph with other weights, by convolution, and other parameters of activations; the rest stays."""
     tensors = list(graph.tensors)
     for index, parameters in (activations or {}).items():
+        own = tensors[index].quantization
+        if own is not None and own.axis is not None:
+            continue  # the camera's, by channel
         tensors[index] = replace(
             tensors[index],
             dtype=stored_type(parameters.bits),
@@ -97,11 +112,11 @@ def with_integers(
         )
     for operator in convolutions(graph):
         kernel, bias = operator.inputs[1:3]
-        if (own := weights.get(operator.name)) is not None:
-            data = np.ascontiguousarray(own.kernel.transpose(3, 0, 1, 2), tensors[kernel].dtype)
-            scales = Quantization(own.scales, np.zeros(own.scales.size, np.int64), _axis(operator))
+        if (found := weights.get(operator.name)) is not None:
+            data = np.ascontiguousarray(found.kernel.transpose(3, 0, 1, 2), tensors[kernel].dtype)
+            scales = Quantization(found.scales, np.zeros(found.scales.size, np.int64), _axis(operator))
             tensors[kernel] = replace(tensors[kernel], data=data, quantization=scales)
-            tensors[bias] = replace(tensors[bias], data=own.bias)
+            tensors[bias] = replace(tensors[bias], data=found.bias)
         tensors[bias] = replace(tensors[bias], quantization=_bias_scales(tensors, operator))
     return with_tensors(graph, dict(enumerate(tensors)))
 

@@ -30,6 +30,7 @@ from evaluation.interpreter.requantize import (
     quantization_of,
     quantize_multipliers,
     zero_point_of,
+    zero_points_of,
 )
 from evaluation.interpreter.window import taps, window_of
 
@@ -58,8 +59,8 @@ def convolution(call: PatchCall) -> Values:
         reals, kernels = call.first.rectangle(needed, 0.0), weights.reshape(groups, channels_out // groups, -1)
         sums = [_ordered_product(columns(reals, group), kernels[group]) for group in range(groups)]
         return finish_float(call, np.concatenate(sums, axis=1))
-    zero_point = zero_point_of(call.first.tensor)
-    rectangle = call.first.rectangle(needed, zero_point).astype(np.float64) - zero_point
+    zero_points = zero_points_of(call.first.tensor)
+    rectangle = call.first.rectangle(needed, zero_points).astype(np.float64) - zero_points
     matrices = call.once(
         "matrices", lambda: weights.reshape(groups, channels_out // groups, -1).swapaxes(1, 2).astype(np.float64)
     )
@@ -103,7 +104,7 @@ def effective_scales(kind: str, source: Tensor, weights: Tensor, output: Tensor)
 
     With one scale for all channels (FULLY_CONNECTED, uint8 networks) the reference rounds the product to float32.
     """
-    scale_in, scales = quantization_of(source).scale, quantization_of(weights).scale
+    scale_in, scales = quantization_of(source).scale[:1], quantization_of(weights).scale
     is_single = len(scales) == 1 and (kind == "FULLY_CONNECTED" or output.dtype == "uint8")
     product = scale_in * scales if is_single else scale_in.astype(np.float64) * scales.astype(np.float64)
     return product.astype(np.float64) / np.float64(quantization_of(output).scale[0])

@@ -41,8 +41,9 @@ class Patch:
     region: Region
     values: Values
 
-    def rectangle(self, wanted: Region, fill: float) -> Values:
-        """The values of a rectangle, which may extend beyond the tensor, where they are `fill` (padding).
+    def rectangle(self, wanted: Region, fill: float | Values) -> Values:
+        """The values of a rectangle, which may extend beyond the tensor, where they are `fill` (padding), one value or
+        one a channel.
 
         Raises:
             ValueError: the rectangle needs a part of the tensor that is not in the patch: the plan reads too little.

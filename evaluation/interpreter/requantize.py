@@ -123,6 +123,11 @@ def zero_point_of(tensor: Tensor) -> int:
     return int(quantization_of(tensor).zero_point[0])
 
 
+def zero_points_of(tensor: Tensor) -> Integers:
+    """The zero points of a tensor, int64 (1,), or (channels,) of a camera's frame that has one for each channel."""
+    return quantization_of(tensor).zero_point.astype(np.int64)
+
+
 def quantization_of(tensor: Tensor) -> Quantization:
     """A tensor's quantization parameters.
 

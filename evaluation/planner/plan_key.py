@@ -27,7 +27,9 @@ def plan_cache_key(graph: Graph) -> dict[str, Any]:
     not their values. It is a tree of plain values.
     """
     zeros = padding_zeros(graph)
-    names: dict[int | None, int] = {zero: number for number, zero in enumerate(dict.fromkeys(zeros.values()))}
+    names: dict[int | tuple[int, ...] | None, int] = {
+        zero: number for number, zero in enumerate(dict.fromkeys(zeros.values()))
+    }
     return {
         "tensors": [_tensor(tensor) for tensor in graph.tensors],
         "operators": [

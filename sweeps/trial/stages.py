@@ -75,13 +75,13 @@ def compressed(compression: Compression, context: Context) -> Graph:
     network, options = _pruned(compression, context), context.config.quantization
     if compression.is_float:
         return network
-    network = with_whole_pixels(network)
+    bits = context.with_fixed_bits(compression).bits
+    assert bits is not None, "a float network has been returned"
+    network = with_whole_pixels(network, by_channel=bits.activations != 16)
     with context.timed("calibrate"):
         if options.equalize:
             network = equalize(network, _ranges(network, context))
         ranges = _ranges(network, context)
-    bits = context.with_fixed_bits(compression).bits
-    assert bits is not None, "a float network has been returned"
     with context.timed("quantize"):
         nearest = round_to_nearest(network, ranges, _activations(network, ranges, bits, context), bits)
         return rounded(network, nearest, context)

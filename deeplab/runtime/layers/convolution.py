@@ -11,7 +11,7 @@ from evaluation.graph import Tensor
 from evaluation.graph.geometry import padding_before
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
-from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of
+from evaluation.interpreter.requantize import activation_range, quantize_multipliers, zero_point_of, zero_points_of
 from evaluation.kernels.constants import GROUP, LANES
 from evaluation.kernels.descriptors import int8
 
@@ -102,7 +102,7 @@ def rescaling_fields(site: KernelSite, rows: np.ndarray) -> Fields:
     The input's zero point is folded into the bias: sum((x - z) w) + b = sum(x w) + (b - z sum(w)).
     """
     bias = site.constant(2)
-    folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * rows.astype(np.int64).sum(1)
+    folded = (0 if bias is None else bias.astype(np.int64)) - of_zero(site, rows)
     mantissas, exponents = quantize_multipliers(
         effective_scales(site.operator.kind, site.source, site.required_tensor(1), site.output)
     )
@@ -117,6 +117,19 @@ def rescaling_fields(site: KernelSite, rows: np.ndarray) -> Fields:
         "highest": highest,
         "per_channel": mantissas.size > 1,
     }
+
+
+def of_zero(site: KernelSite, rows: np.ndarray) -> np.ndarray:
+    """What a convolution's products sum up to where its input is at its zero points, int64 (output channels,).
+
+    Args:
+        site: the convolution.
+        rows: its kernels, (output channels, values), the channels of a tap one after another.
+    """
+    zeros, whole = zero_points_of(site.source), rows.astype(np.int64)
+    if zeros.size == 1:
+        return np.asarray(zeros[0] * whole.sum(1))
+    return np.asarray((whole.reshape(len(rows), -1, zeros.size) * zeros).sum(axis=(1, 2)))
 
 
 def window_fields(site: KernelSite) -> dict[str, int]:
@@ -142,9 +155,9 @@ def padding_of(site: KernelSite, geometry: Mapping[str, int], filter_size: tuple
     """One pixel of zero points if a window reaches over an edge, else None."""
     if not reaches_over(site.source, site.output, geometry, filter_size):
         return None
-    zero = zero_point_of(site.source)
-    name = f"padding_{'minus_' if zero < 0 else ''}{abs(zero)}"
-    return Constant(name, np.full(geometry["in_channels"], zero, np.int8))
+    zeros = zero_points_of(site.source)
+    name = "_".join(["padding", *(f"{'minus_' if zero < 0 else ''}{abs(zero)}" for zero in zeros.tolist())])
+    return Constant(name, np.broadcast_to(zeros, (geometry["in_channels"],)).astype(np.int8))
 
 
 def reaches_over(source: Tensor, output: Tensor, geometry: Mapping[str, int], filter_size: tuple[int, int]) -> bool:

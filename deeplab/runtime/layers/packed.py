@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
-from deeplab.runtime.layers.convolution import blocked, in_groups, padding_of, rescaling_fields, window_fields
+from deeplab.runtime.layers.convolution import blocked, in_groups, of_zero, padding_of, rescaling_fields, window_fields
 from deeplab.runtime.layers.weight_formats import PLAIN, stored_fields
 from evaluation.graph.regions import extent
 from evaluation.interpreter.convolution import effective_scales
@@ -175,6 +175,6 @@ def _bias(site: KernelSite, rows: np.ndarray) -> np.ndarray:
     """Bias with the input's zero point folded in, (output channels,); int64 with 16-bit activations, and where the sum
     exceeds int32, else int32."""
     bias = site.constant(2)
-    folded = (0 if bias is None else bias.astype(np.int64)) - zero_point_of(site.source) * rows.astype(np.int64).sum(1)
+    folded = (0 if bias is None else bias.astype(np.int64)) - of_zero(site, rows)
     wide = site.output.dtype == "int16" or np.abs(folded).max() > np.iinfo(np.int32).max
     return folded.astype(np.int64 if wide else np.int32)

@@ -96,21 +96,23 @@ def tables_bytes(graph: Graph, loops: Sequence[Loop]) -> int:
 def _padding_bytes(graph: Graph) -> int:
     """Bytes of the pixels of zero points that convolutions read beyond an edge; those of one value share the
     longest."""
-    longest: dict[int, int] = {}
+    longest: dict[int | tuple[int, ...], int] = {}
     for index, zero in padding_zeros(graph).items():
         channels = graph.tensors[graph.operators[index].inputs[0]].shape[-1]
         longest[zero] = max(longest.get(zero, 0), channels)
     return sum(longest.values())
 
 
-def padding_zeros(graph: Graph) -> dict[int, int]:
-    """The quantized value of zero, for each operator that reads pixels of it beyond an edge."""
-    zeros = {}
+def padding_zeros(graph: Graph) -> dict[int, int | tuple[int, ...]]:
+    """The quantized value of zero, or those of the channels, for each operator that reads pixels of it beyond an
+    edge."""
+    zeros: dict[int, int | tuple[int, ...]] = {}
     for index, operator in enumerate(graph.operators):
         source = graph.tensors[operator.inputs[0]]
         kernel = kernel_of(graph, (index,)) if operator.kind == "CONV_2D" else None
         if kernel is not None and kernel.reads_padding and _reaches_over_an_edge(graph, operator):
-            zeros[index] = int(source.quantization.zero_point[0]) if source.quantization is not None else 0
+            points = (0,) if source.quantization is None else tuple(map(int, source.quantization.zero_point))
+            zeros[index] = points[0] if len(points) == 1 else points
     return zeros
 
 
