@@ -222,7 +222,11 @@ ENTRIES: tuple[OperatorEntry, ...] = (
     OperatorEntry(("LOG_SOFTMAX",)),
     OperatorEntry(
         ("ARG_MAX",),
-        (choice(float32.ARGMAX, when.reads_floats), choice(int8.ARGMAX, when.reads_eight_bit)),
+        (
+            choice(float32.ARGMAX, when.reads_floats),
+            choice(int8.ARGMAX, when.reads_eight_bit),
+            choice(low_bit.ARGMAX, when.reads_low_bit),
+        ),
         constants_are_parameters=True,
     ),
     OperatorEntry(("ARG_MIN",), constants_are_parameters=True),

@@ -16,7 +16,7 @@ from evaluation.interpreter.requantize import (
     zero_point_of,
 )
 from evaluation.interpreter.softmax import INPUT_INTEGER_BITS, LARGEST
-from evaluation.kernels.descriptors import int8
+from evaluation.kernels.descriptors import int8, low_bit
 
 
 def quantize_real(site: KernelSite) -> Fields:
@@ -92,12 +92,18 @@ def argmax(site: KernelSite) -> Fields:
     return fields
 
 
+def low_bit_argmax(site: KernelSite) -> Fields:
+    """ARG_MAX over the channels of values of any width."""
+    return {"channels": argmax(site)["channels"]}
+
+
 FILLERS: Fillers = {
     int8.QUANTIZE_REAL: quantize_real,
     int8.DEQUANTIZE: dequantize,
     int8.DEQUANTIZE_CHANNELS: dequantize_channels,
     int8.SOFTMAX: softmax,
     int8.ARGMAX: argmax,
+    low_bit.ARGMAX: low_bit_argmax,
 }
 
 

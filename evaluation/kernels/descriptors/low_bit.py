@@ -21,6 +21,14 @@ def some_channels(rows: int, length: int) -> tuple[int, int]:
     return min(rows, PACKED_DEPTHWISE_CHANNELS + (over if over < LEAST_REMAINDER else 0)), length
 
 
+ARGMAX_LAYER = Struct(
+    "low_bit/argmax",
+    "low_bit_argmax_layer",
+    "ARG_MAX over the channels of values of up to 16 bits; a label has 1, 4 or 8 bytes.",
+    (members(INT32, "channels"),),
+)
+ARGMAX = Kernel("low_bit_argmax", ARGMAX_LAYER)
+
 ADD_LAYER = Struct(
     "low_bit/add",
     "low_bit_add_layer",

@@ -9,15 +9,10 @@ void argmax(const void *layer, const struct view *in, const struct view *out, co
     for (int32_t row = at->top; row < at->bottom; row++)
         for (int32_t column = at->left; column < at->right; column++) {
             const uint8_t *from = pixel_of(in, row, column);
-            uint8_t *to = pixel_of(out, row, column);
             int32_t best = value_of(from[0], l->is_unsigned), label = 0;
             for (int32_t c = 1; c < l->channels; c++)
                 if (value_of(from[c], l->is_unsigned) > best)
                     best = value_of(from[c], l->is_unsigned), label = c;
-            int64_t wide = label;
-            if (out->bits == 8)
-                *to = (uint8_t)label;
-            else
-                memcpy(to, out->bits == 64 ? (const void *)&wide : (const void *)&label, (size_t)out->bits / 8);
+            put_label(pixel_of(out, row, column), out->bits, label);
         }
 }

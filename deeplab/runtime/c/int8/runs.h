@@ -18,6 +18,16 @@ static inline uint8_t *whole_element(const struct view *v, int32_t channels, int
     return v->rows + (element + v->channel) * (v->bits / 8);
 }
 
+/* Writes a label of 8, 32 or 64 bits. */
+static inline void put_label(uint8_t *to, int bits, int32_t label)
+{
+    int64_t wide = label;
+    if (bits == 8)
+        *to = (uint8_t)label;
+    else
+        memcpy(to, bits == 64 ? (const void *)&wide : (const void *)&label, (size_t)bits / 8);
+}
+
 /* An int8 or uint8 byte as a number. */
 static inline int32_t value_of(uint8_t byte, int is_unsigned)
 {
