@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 MOST_REASON = 200
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NODE = re.compile(r"""loc\((?:fused\[".*?:", )?"(?P<name>[^"]+)".*?'tf\.(?P<kind>\w+)' op""")
 _KIND = re.compile(r"""error: 'tf\.(?P<kind>\w+)' op is neither a custom op""")
 """What the converter says of a node that TFLite has no operator for; the latter of a network with its Python source."""
@@ -23,4 +24,10 @@ def converter_reason(error: BaseException, nodes: Iterable[tuple[str, str]] = ()
     if found := _KIND.search(text):
         name = next((f"{name} " for name, kind in nodes if kind == found["kind"]), "")
         return f"node {name}({found['kind']}) has no TFLite operator"
-    return " ".join(text.split())[:MOST_REASON] or type(error).__name__
+    return one_line(text) or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """The beginning of a text, without line breaks, colours and other characters that cannot be printed."""
+    words = _COLOUR.sub("", text).split()
+    return "".join(character for character in " ".join(words) if character.isprintable())[:MOST_REASON]

@@ -17,8 +17,9 @@ from deeplab.importing.conversion.keras_config import checked_config
 from deeplab.importing.conversion.keras_file import read_keras_file, write_weights
 from deeplab.runtime.compilers import CACHE_VARIABLE
 from deeplab.tensorflow import keras as keras_2
+from deeplab.tensorflow import tf
 from evaluation.errors import UserError
-from tests.deeplab.keras_networks import LARGE, Network, deeplab_v3_plus, differences, small
+from tests.deeplab.keras_networks import LARGE, Network, deeplab_v3_plus, differences, randomised, small
 
 keras_3 = pytest.importorskip("keras", minversion="3")
 
@@ -89,7 +90,7 @@ def test_a_model_that_was_converted_is_not_converted_again(
 
 
 def test_what_acts_in_training_alone_is_no_obstacle(tmp_path: Path) -> None:
-    """A loss, a regulariser and an initialiser of the user's own, and mixed precision."""
+    """A loss and a regulariser of the user's own, mixed precision, and a number of images."""
     layers = keras_3.layers
 
     @keras_3.saving.register_keras_serializable(package="own")
@@ -100,15 +101,33 @@ def test_what_acts_in_training_alone_is_no_obstacle(tmp_path: Path) -> None:
         def get_config(self) -> dict:
             return {}
 
-    image = keras_3.Input((16, 16, 3))
+    image = keras_3.Input((16, 16, 3), batch_size=4)
     x = layers.Conv2D(4, 3, padding="same", kernel_regularizer=Own(), dtype="mixed_float16")(image)
     model = keras_3.Model(image, layers.Conv2D(3, 1, dtype="float32")(x))
     model.compile(loss=lambda labels, logits: keras_3.ops.mean(logits - labels))
     model.save(path := tmp_path / "trained.keras")
     content = converted(path, "keras")
+    image = keras_3.Input((16, 16, 3))
     whole = keras_3.Model(image, layers.Conv2D(3, 1)(layers.Conv2D(4, 3, padding="same")(image)))
     whole.set_weights(model.get_weights())
     assert differences(content, whole) <= 1e-4
+
+
+@pytest.mark.parametrize(("version", "suffix"), [(2, ".h5"), (3, ".keras"), (3, ".h5")])
+def test_functions_between_the_layers_are_converted(version: int, suffix: str, tmp_path: Path) -> None:
+    """Slices, arithmetic and activations as functions: Keras 2 calls TensorFlow's, Keras 3 has operations of its own,
+    which it cannot read from an .h5 file itself."""
+    keras = VERSIONS[version]
+    image = keras.Input((12, 16, 3))
+    x = keras.applications.resnet50.preprocess_input(image) / 100.0  # BGR less the mean of ImageNet
+    x = keras.layers.Conv2D(4, 3, padding="same")(x)
+    x = tf.nn.relu(x) + 3.0 if version == 2 else keras.ops.nn.relu(x) + 3.0
+    x = keras.layers.Add()([x, keras.layers.Conv2D(4, 1)(x)])
+    x = tf.image.resize(x, (24, 32)) if version == 2 else keras.ops.image.resize(x, (24, 32))
+    model = randomised(keras.Model(image, keras.layers.Conv2D(3, 1)(x)))
+    model.save(path := tmp_path / f"model{suffix}")
+    assert is_whole_model(path)
+    assert differences(converted(path, "keras"), model) <= 1e-4
 
 
 # -------------------------------------------------------------------------------------------------- whole models or not
@@ -195,7 +214,7 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "lambda": (replaced(class_name="Lambda", config=LAMBDA), r"(Lambda) holds Python code, which is not run"),
     "registered": (replaced(registered_name="own>Rescaling"), "(Rescaling) is of a class of its own"),
     "elsewhere": (replaced(module="os", class_name="Rescaling"), "(Rescaling) is of a class of its own"),
-    "unknown": (replaced(class_name="Attack"), "(Attack) is not among the layers that are imported"),
+    "unknown": (replaced(class_name="At\n\x1b[1mtack"), "(At tack) is not among the layers that are imported"),
     "another model": (replaced(class_name="TFSMLayer"), "(TFSMLayer) is not among the layers that are imported"),
     "subclassed": (replaced(class_name="Functional"), "(Functional) is a model of a class of its own"),
     "function": (

@@ -38,7 +38,7 @@ def convert(request: Request, folder: Path) -> bytes:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     if request.format == "keras":
-        model = _keras_model(json.loads((folder / CONFIG).read_text()), request)
+        model = _keras_model((folder / CONFIG).read_text(), request)
         dtype = tf.as_dtype(model.inputs[0].dtype)
 
         def network(image: Any) -> Any:
@@ -64,15 +64,15 @@ def convert(request: Request, folder: Path) -> bytes:
     return content
 
 
-def _keras_model(config: dict[str, Any], request: Request) -> Any:
+def _keras_model(text: str, request: Request) -> Any:
     if request.legacy:
         import tf_keras as keras
     else:
         import keras  # type: ignore[no-redef]
-    if "module" in config:
+    if "module" in (config := json.loads(text)):
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
     else:  # Keras 2, in an HDF5 file
-        model = keras.models.model_from_config(config)
+        model = keras.models.model_from_json(text)
     if len(model.inputs or ()) != 1:
         raise ValueError(f"it has {len(model.inputs or ())} inputs, expected one, the image")
     model.load_weights(request.path)

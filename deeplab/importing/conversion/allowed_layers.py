@@ -76,5 +76,5 @@ ACTIVATIONS = _listed("""
 """)
 """Functions of `keras.activations`, by name."""
 
-VALUES = _listed("__keras_tensor__ __tensor__ __numpy__ __ellipsis__ __slice__")
+VALUES = _listed("__keras_tensor__ __tensor__ __numpy__ __ellipsis__ __slice__ __tuple__ TensorShape")
 """Names of stored values in place of a class."""

@@ -21,11 +21,11 @@ from deeplab.importing.conversion.keras_config import checked_config, image_shap
 from deeplab.importing.conversion.keras_file import read_keras_file, write_weights
 from deeplab.importing.conversion.request import CONFIG, CONVERTED, REFUSED, Format, Request
 from deeplab.importing.conversion.saved_model import checked_signature, files
+from deeplab.importing.converter_errors import one_line
 from deeplab.importing.repeated_pixels import with_nearest_resizes
 from deeplab.network import MOST_EXTENT
 from deeplab.requirements import require_tensorflow
 from deeplab.runtime.compilers import cache_folder
-from deeplab.source_digest import source_digest
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.graph.tflite import read_tflite
@@ -128,7 +128,7 @@ def _convert(request: Request, folder: Path, path: Path) -> bytes:
     elif done.returncode or not (folder / CONVERTED).exists():
         last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-        reason = f"the converter ended with {how}: {last.strip()[:200]}"
+        reason = f"the converter ended with {how}: {one_line(last)}"
     else:
         return (folder / CONVERTED).read_bytes()
     raise UserError(f"{path}: no network that can be imported: {reason}; export it for inference") from None
@@ -152,7 +152,8 @@ def _environment(legacy: bool, folder: Path) -> dict[str, str]:
 def _key(request: Request, content: str) -> str:
     """The name of a cache entry."""
     versions = [version(name) for name in ("tensorflow", "keras", "tf_keras")]
-    parts = [request.format, request.size, request.legacy, content, versions, source_digest(Path(__file__).parent)]
+    source = _digest(sorted(Path(__file__).parent.glob("*.py")))
+    parts = [request.format, request.size, request.legacy, content, versions, source]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -19,6 +19,7 @@ from deeplab.importing.conversion.allowed_layers import (
     TENSORFLOW_LAYERS,
     VALUES,
 )
+from deeplab.importing.converter_errors import one_line
 from deeplab.network import MOST_EXTENT
 from evaluation.errors import UserError
 
@@ -30,8 +31,8 @@ _MOST_DEPTH = 60
 _FUNCTIONAL = {2: "tf_keras.src.engine.functional", 3: "keras.src.models.functional"}
 _SEQUENTIAL = {2: "tf_keras.src.engine.sequential", 3: "keras.src.models.sequential"}
 _TENSORFLOW_LAYER = "tf_keras.src.layers.core.tf_op_layer"
-_SIZES = frozenset({"filters", "units", "kernel_size", "pool_size", "groups", "depth_multiplier", "batch_shape",
-                    "batch_input_shape"})  # fmt: skip
+_SIZES = frozenset({"filters", "units", "kernel_size", "pool_size", "groups", "depth_multiplier"})
+_SHAPES = frozenset({"batch_shape", "batch_input_shape", "build_input_shape"})
 _POLICIES = frozenset({"Policy", "DTypePolicy", "FloatDTypePolicy"})
 _REDUCED = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
 _REMEDY = "build it of layers of Keras, or export it as a SavedModel"
@@ -50,7 +51,7 @@ def checked_config(config: Any, generation: Generation, path: str) -> Config:
     try:
         return _Check(generation, path).layer(config, 0)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"[:160]
+        reason = one_line(f"{type(error).__name__}: {error}")
         raise UserError(f"{path}: its configuration describes no model of Keras ({reason}); save it again") from None
 
 
@@ -114,6 +115,8 @@ class _Check:
                 found[key] = None
             elif key == "dtype":
                 found[key] = self._dtype(value, name, kind)
+            elif key in _SHAPES and isinstance(value, list):
+                found[key] = [None, *self._value(value[1:], name, kind, depth + 1)]  # one image is converted
             elif key.endswith("activation") and value is not None:
                 found[key] = self._activation(value, name, kind, depth)
             else:
@@ -154,7 +157,7 @@ class _Check:
         return value
 
     def _refuse(self, name: str, kind: str, why: str) -> NoReturn:
-        raise UserError(f"{self.path}: layer {name!r} ({kind[:60]}) {why}; {_REMEDY}")
+        raise UserError(f"{self.path}: layer {name!r} ({one_line(kind)}) {one_line(why)}; {_REMEDY}")
 
 
 def image_shape(config: Config) -> list[int | None] | None:

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 
 from deeplab.importing.conversion.keras_config import Generation
+from deeplab.importing.converter_errors import one_line
 from deeplab.npz_file import MOST_BYTES
 from evaluation.errors import UserError
 
@@ -82,7 +83,7 @@ def is_archive(path: Path) -> bool:
 
 
 def unreadable(path: Path, error: BaseException) -> UserError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = one_line(str(error)) or type(error).__name__
     return UserError(f"{path}: not a readable Keras file ({reason}); save it again, as .keras or .h5")
 
 

@@ -16,6 +16,7 @@ Scale = Fraction | None
 
 BACKBONE_SCALE = Fraction(1, 32)
 """Scale of the features of every backbone of `keras.applications`."""
+_MOST_LAYERS = 5000
 
 
 def is_whole_model(path: Path) -> bool:
@@ -35,7 +36,7 @@ def is_whole_model(path: Path) -> bool:
         shape = image_shape(found.config)
         height = shape[1] if shape and len(shape) == 4 else None
         scales = _model(found.config, Fraction(1), height, 0)
-    except (UserError, LookupError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+    except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return False
     return any(scale is not None and scale > BACKBONE_SCALE for scale in scales)
 
@@ -51,13 +52,15 @@ def _model(entry: dict[str, Any], given: Scale, height: int | None, depth: int) 
             given = _layer(layer, [given], height, depth)
         return [given]
     by_name = {layer.get("name") or layer["config"]["name"]: layer for layer in layers}
+    if len(by_name) > _MOST_LAYERS:
+        raise ValueError(f"{len(by_name):,} layers")
+    before = {name: set(_sources(layer.get("inbound_nodes"), by_name)) for name, layer in by_name.items()}
     scales: dict[str, Scale] = {}
     waiting = list(by_name)
     while waiting:
         left = []
         for name in waiting:
-            sources = list(dict.fromkeys(_sources(by_name[name].get("inbound_nodes"), by_name)))
-            if not sources:
+            if not (sources := before[name]):
                 scales[name] = given
             elif all(source in scales for source in sources):
                 scales[name] = _layer(by_name[name], [scales[source] for source in sources], height, depth)
