@@ -1,6 +1,7 @@
 """Whole Keras models as float networks: what LiteRT computes of them, what is refused, and that nothing is run."""
 
 import json
+import os
 import shutil
 import sys
 import zipfile
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from deeplab.importing.conversion import converted, file_graph, is_whole_model
+from deeplab.importing.conversion.cached_conversion import MOST_CACHE_BYTES
 from deeplab.importing.conversion.keras_config import checked_config
 from deeplab.importing.conversion.keras_file import read_keras_file, write_weights
 from deeplab.runtime.compilers import CACHE_VARIABLE
@@ -87,6 +89,37 @@ def test_a_model_that_was_converted_is_not_converted_again(
     with pytest.raises(OSError, match="none"):
         converted(tmp_path / "trained.keras", "keras")
     assert [path.suffix for path in (cache / "converted").iterdir()].count(".tflite") >= 1
+
+
+def test_the_cache_gives_up_what_was_not_used_for_longest(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    (folder := tmp_path / "converted").mkdir()
+    for name, time in (("new", 2e9), ("old", 1e9)):
+        with (folder / f"{name}.tflite").open("wb") as file:
+            file.truncate(MOST_CACHE_BYTES // 2 + 1)  # of which nothing is stored
+        os.utime(folder / f"{name}.tflite", (time, time))
+    converted(files / "keras3.keras", "keras")
+    assert (folder / "new.tflite").exists()
+    assert not (folder / "old.tflite").exists()
+    assert len(list(folder.glob("*.tflite"))) == 2
+
+
+def test_a_converter_that_ends_or_hangs_is_told_in_a_line(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    shutil.copy(files / "keras3.keras", path := tmp_path / "model.keras")
+    (program := tmp_path / "python").write_text("#!/bin/sh\necho first >&2\necho the reason >&2\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert "the converter ended with signal 9: the reason" in refusal(path)
+    program.write_text("#!/bin/sh\nexit 3\n")
+    assert "the converter ended with status 3: no message" in refusal(path)
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr("deeplab.importing.conversion.cached_conversion.TIME_LIMIT_S", 0.1)
+    assert "not converted within 0.1 s" in refusal(path)
 
 
 def test_what_acts_in_training_alone_is_no_obstacle(tmp_path: Path) -> None:
