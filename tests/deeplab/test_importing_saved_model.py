@@ -230,7 +230,7 @@ def damaged(source: Path, folder: Path, count: int, action: Callable[[Path], obj
 
 @pytest.mark.slow
 def test_flipped_bits_never_end_in_anything_but_a_line(folders: dict[int, Path], tmp_path: Path) -> None:
-    for _, line in damaged(folders[3], tmp_path, 30, lambda path: converted(path, "saved model")):
+    for _, line in damaged(folders[3], tmp_path, 15, lambda path: converted(path, "saved model")):
         assert "\n" not in line
 
 

@@ -36,7 +36,7 @@ def is_whole_model(path: Path) -> bool:
         shape = image_shape(found.config)
         height = shape[1] if shape and len(shape) == 4 else None
         scales = _model(found.config, Fraction(1), height, 0)
-    except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+    except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return False
     return any(scale is not None and scale > BACKBONE_SCALE for scale in scales)
 
