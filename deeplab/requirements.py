@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from evaluation.errors import UserError
 
 TRAINING = {
+    "keras": "keras",
     "tensorflow": "tensorflow",
     "tensorflow-model-optimization": "tensorflow_model_optimization",
     "tf-keras": "tf_keras",

@@ -12,7 +12,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("deeplab", "evaluation", "reports", "sweeps")
-OPTIONAL = {"pgserver", "ray", "tensorflow", "tensorflow_model_optimization", "tf_keras"}
+OPTIONAL = {"keras", "pgserver", "ray", "tensorflow", "tensorflow_model_optimization", "tf_keras"}
 """Imported where they are used, and asked for in words where they are missing."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deeplab.importing.converter_errors import converter_reason
 from deeplab.importing.float_network import float_network
 from deeplab.importing.frozen_graph import CONVOLUTIONS, FrozenGraph
 from deeplab.importing.slim import Unstated
@@ -14,10 +15,6 @@ from deeplab.network import MOST_EXTENT
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.graph.tflite import read_tflite
-
-_MOST_REASON = 200
-_NODE = re.compile(r"""loc\((?:fused\[".*?:", )?"(?P<name>[^"]+)".*?'tf\.(?P<kind>\w+)' op""")
-"""What the converter says of a node that TFLite has no operator for."""
 
 
 def import_frozen_graph(path: Path, unstated: Unstated | None = None) -> Graph:
@@ -154,9 +151,5 @@ def _converted(graph: FrozenGraph, image: str, logits: str, size: tuple[int, int
             with tf.compat.v1.Session(graph=own) as session:
                 return tf.compat.v1.lite.TFLiteConverter.from_session(session, [frame], [output]).convert()
     except Exception as error:  # the converter raises errors of every kind
-        text = str(error)
-        node = _NODE.search(text)
-        reason = f"node {node['name']} ({node['kind']}) has no TFLite operator" if node else " ".join(text.split())
-        raise UserError(
-            f"{graph.path}: no network that can be imported: {reason[:_MOST_REASON]}; export it for inference"
-        ) from None
+        reason = converter_reason(error)
+        raise UserError(f"{graph.path}: no network that can be imported: {reason}; export it for inference") from None
