@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator, Quantization, Tensor, write_tflite
 
@@ -29,6 +31,7 @@ def to_tflite(graph: Graph) -> bytes:
 def portable(graph: Graph) -> Graph:
     """The graph with a frame and labels of types that TFLite's kernels take; all between is left as it is."""
     _check(graph)
+    graph = _with_one_zero(graph)
     tensors, operators = list(graph.tensors), list(graph.operators)
     (frame,), (labels,) = graph.inputs, graph.outputs
     tensors[labels] = replace(tensors[labels], dtype="int32", bits=32)
@@ -56,6 +59,29 @@ def portable(graph: Graph) -> Graph:
             replace(last, inputs=(logits, *last.inputs[1:])),
         ]
     return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
+
+
+def _with_one_zero(graph: Graph) -> Graph:
+    """An integer network whose input has one zero point for all channels, which is all that TFLite's kernels take: that
+    between those of the channels. What it differs by is folded into the biases of the convolutions that read it, so
+    that labels are the same but for what padding does at the edges."""
+    (frame,) = graph.inputs
+    entry = next(operator.outputs[0] for operator in graph.operators if operator.inputs[0] == frame)
+    own = graph.tensors[entry].quantization
+    if own is None or own.axis is None:
+        return graph
+    zero = int(np.rint(own.zero_point.mean()))
+    tensors = list(graph.tensors)
+    for index, offset in ((frame, 128), (entry, 0)):
+        one = Quantization(own.scale[:1], np.array([zero + offset], np.int64))
+        tensors[index] = replace(tensors[index], quantization=one)
+    for operator in graph.operators:
+        if entry in operator.inputs:
+            kernel, bias = (tensors[index] for index in operator.inputs[1:3])
+            moved = (kernel.required_data.astype(np.int64) * (zero - own.zero_point)).sum(axis=(1, 2, 3))
+            data = (bias.required_data + moved).astype(bias.dtype)
+            tensors[operator.inputs[2]] = replace(bias, data=data)
+    return replace(graph, tensors=tuple(tensors))
 
 
 def _check(graph: Graph) -> None:

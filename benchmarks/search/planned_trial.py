@@ -29,6 +29,7 @@ from sweeps.config.space import BASELINE, Candidate
 from sweeps.storage.blob_store import open_store
 from sweeps.storage.journal import read_journal
 from sweeps.storage.stage_cache import StageCache
+from sweeps.trial.evaluator import ImportScores
 from sweeps.trial.plan_cache import cached_plan
 from sweeps.trial.screening import InterimCheck
 
@@ -88,8 +89,8 @@ class PlanningEvaluator:
     def network_files(self, candidate: Candidate) -> dict[str, bytes]:
         return {}
 
-    def import_check(self) -> Scores:
-        return scores_of(BASELINE)
+    def import_check(self) -> ImportScores:
+        return ImportScores(scores_of(BASELINE))
 
     def scoring_seconds(self) -> float:
         return 0.0

@@ -7,13 +7,16 @@ TensorFlow is imported only to read a frozen graph or a TensorFlow checkpoint.
 """
 
 from deeplab.importing.backbone import Backbone
+from deeplab.importing.input_contract import ChannelOrder, InputContract
 from deeplab.importing.kinds import KINDS, Kind, kind_of, load_network, load_start, network_file
-from deeplab.importing.slim import Unstated
 from deeplab.importing.tflite import import_tflite
+from deeplab.importing.unstated import Unstated
 
 __all__ = [
     "KINDS",
     "Backbone",
+    "ChannelOrder",
+    "InputContract",
     "Kind",
     "Unstated",
     "import_tflite",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,10 @@ from deeplab.importing.file_network import (
     with_real_constants,
     with_two_classes,
 )
-from deeplab.importing.input_contract import SYMMETRIC, Affine, InputContract, of_pixels
+from deeplab.importing.input_contract import SYMMETRIC, Affine, of_pixels
 from deeplab.importing.operator_order import depth_first
 from deeplab.importing.simplify import simplified
+from deeplab.importing.unstated import Unstated
 from deeplab.network import BINARY, CONVOLUTIONS, FRAME, INPUT, LABELS, POOLS, RESIZES, UNARY
 from evaluation.errors import UserError
 from evaluation.graph import ABSENT, Graph, Operator
@@ -39,43 +40,33 @@ _CONVENTIONS: dict[tuple[bool, bool], ResizeConvention] = {
 """By align_corners and half_pixel_centers of a resize."""
 
 
-@dataclass(frozen=True)
-class Stated:
-    """What a user says of a file's network, where the file does not."""
-
-    contract: InputContract | None = None
-    """None: that of the file's own scaling or quantization; without these, values in [-1, 1]."""
-    output: str | None = None
-    """Name of the output that labels are taken of; needed where there are several."""
-    resize: ResizeConvention = "half_pixel"
-    """Convention by which logits of another size than the image's are brought to it."""
-
-
-def float_network(graph: Graph, source: str, stated: Stated | None = None) -> Graph:
+def float_network(graph: Graph, source: str, unstated: Unstated | None = None) -> Graph:
     """The float network of a file's graph.
 
     Args:
         graph: with one image as its input, float or quantized, and labels, class probabilities or logits as its output.
         source: the file, for messages.
-        stated: what the file does not say.
+        unstated: what the file does not say.
 
     Raises:
         UserError: naming the operator that cannot come over, and what was expected.
     """
-    stated = stated or Stated()
+    unstated = unstated or Unstated()
     file = FileNetwork(graph, source)
     size = image_size(file)
-    values, calibrated = stated_values(file, stated.contract)
+    values, calibrated = stated_values(file, unstated.contract)
     real = with_real_constants(file)
-    output = before_labels(FileNetwork(real, source), chosen_output(file, stated.output))
+    output = before_labels(FileNetwork(real, source), chosen_output(file, unstated.output))
     plain = with_two_classes(FileNetwork(simplified(replace(real, outputs=(output,))), source))
     scaling, image = scaling_of(plain)
     if values is None:  # a file that scales its input itself takes pixels
         values = of_pixels(SYMMETRIC) if image == plain.inputs[0] else Affine(np.ones(1), np.zeros(1))
     pixels = pixel_parameters(file, values, scaling, calibrated=calibrated)
-    is_bgr = stated.contract is not None and stated.contract.order == "bgr"
+    is_bgr = unstated.contract is not None and unstated.contract.order == "bgr"
+    if is_bgr and pixels.axis is not None:  # the frame's channels are the camera's, RGB
+        pixels = replace(pixels, scale=pixels.scale[::-1], zero_point=pixels.zero_point[::-1])
     net = GraphBuilder(graph.name, *size, pixels)
-    return _Conversion(FileNetwork(plain, source), image, net, is_bgr).network(stated.resize)
+    return _Conversion(FileNetwork(plain, source), image, net, is_bgr).network(unstated.resize or "half_pixel")
 
 
 class _Conversion:

@@ -10,7 +10,7 @@ import numpy as np
 from deeplab.importing.converter_errors import converter_reason
 from deeplab.importing.float_network import float_network
 from deeplab.importing.frozen_graph import CONVOLUTIONS, FrozenGraph
-from deeplab.importing.slim import Unstated
+from deeplab.importing.unstated import Unstated
 from deeplab.network import MOST_EXTENT
 from evaluation.errors import UserError
 from evaluation.graph import Graph
@@ -23,7 +23,7 @@ def import_frozen_graph(path: Path, unstated: Unstated | None = None) -> Graph:
 
     Args:
         path: the file.
-        unstated: only `input_size` is used, for a graph that fixes none.
+        unstated: what the graph leaves open.
 
     Raises:
         UserError: no such graph; names the first node or operator that does not fit.
@@ -36,7 +36,7 @@ def import_frozen_graph(path: Path, unstated: Unstated | None = None) -> Graph:
     if not all(1 <= side <= MOST_EXTENT for side in size):
         raise UserError(f"{path}: takes images of {size[0]} x {size[1]}, expected sides of 1 to {MOST_EXTENT:,}")
     content = _converted(graph, image, logits, size)
-    return float_network(read_tflite(content, str(path)), str(path))
+    return float_network(read_tflite(content, str(path)), str(path), unstated)
 
 
 def _logits(graph: FrozenGraph) -> str:

@@ -28,18 +28,6 @@ _UNUSED_SCOPES = ("MobilenetV2/Conv_1", "MobilenetV2/Logits", "MobilenetV2/Predi
 
 
 @dataclass(frozen=True)
-class Unstated:
-    """Properties that a checkpoint does not state; by default those of the published networks."""
-
-    input_size: tuple[int, int] | None = None
-    """Height, width; None: 513 x 513."""
-    output_stride: int = 16
-    atrous_rates: tuple[int, ...] | None = None
-    """None: where there are three branches, 6, 12, 18 at output stride 16 and twice that at 8 (Chen et al. 2017)."""
-    resize: ResizeConvention = "align_corners"
-
-
-@dataclass(frozen=True)
 class Geometry:
     """Everything of a network that is not in the shapes of its weights."""
 

@@ -11,8 +11,9 @@ from deeplab.architectures import SkipTap
 from deeplab.architectures.mobilenet_v2 import SKIP_BLOCK, windows
 from deeplab.importing import slim
 from deeplab.importing.backbone import Backbone
-from deeplab.importing.slim import Geometry, Unstated
+from deeplab.importing.slim import Geometry
 from deeplab.importing.slim_names import count, kernel_name
+from deeplab.importing.unstated import Unstated
 from deeplab.network import convolutions, with_weights
 from evaluation.errors import UserError
 from evaluation.graph import Graph
@@ -96,7 +97,7 @@ def _geometry(variables: slim.Variables, unstated: Unstated, path: str) -> Geome
     if len(rates) != branches:
         raise UserError(f"{path}: has {branches} atrous branches; give network.atrous_rates with {branches} rates")
     size = unstated.input_size or _PUBLISHED_SIZE
-    return Geometry(size, windows(stride), rates, _skip(variables, path), unstated.resize)
+    return Geometry(size, windows(stride), rates, _skip(variables, path), unstated.resize or "align_corners")
 
 
 def _skip(variables: slim.Variables, path: str) -> tuple[int, SkipTap] | None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from deeplab.datasets import DATASETS, checked_options
-from deeplab.importing import Unstated, kind_of
+from deeplab.importing import ChannelOrder, InputContract, Kind, Unstated, kind_of
 from evaluation.errors import UserError
 from evaluation.former_keys import OF_STREETS, FormerKeys
 from sweeps.config.compression import (
@@ -33,6 +33,8 @@ DataSetName = Literal["streets", "camvid", "cityscapes", "voc", "ade20k", "folde
 """The keys of `deeplab.datasets.DATASETS`."""
 SamplerName = Literal["ehvi", "tpe", "nsga2", "gp", "qmc", "grid", "random"]
 ThirdObjective = Literal["macs", "flash_mb"]
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+Above0 = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 LONGEST_S = 1e7
 """Longest time limit, in seconds; the operating system's timers take at most about 1e9."""
 SPLIT_PATTERN = re.compile(r"(?P<name>\w+)(\[(?P<start>\d{0,9}):(?P<stop>\d{0,9})\])?")
@@ -141,23 +143,63 @@ def _overlap(one: tuple[str, slice], other: tuple[str, slice]) -> bool:
     return not stops or start < min(stops)
 
 
+_OF_A_FILE = ("input", "output", "resize")
+_LEFT_OPEN: dict[Kind, tuple[str, ...]] = {
+    "tflite": _OF_A_FILE,
+    **dict.fromkeys(("onnx", "keras", "saved model"), (*_OF_A_FILE, "input_size")),
+    "frozen graph": ("input_size", "output", "resize"),
+    "checkpoint": ("input_size", "output_stride", "atrous_rates", "resize"),
+}
+"""Keys of `NetworkConfig` by kind of file."""
+
+
+class InputConfig(StrictModel):
+    """What a pixel is to an imported network: (scale * pixel - mean) / std."""
+
+    mean: Annotated[tuple[Finite, ...], Field(min_length=1, max_length=3)] = (0.0,)
+    """One for all channels or one for each, in the order of the network's channels; torchvision's is
+    [0.485, 0.456, 0.406]."""
+    std: Annotated[tuple[Above0, ...], Field(min_length=1, max_length=3)] = (1.0,)
+    """As mean; torchvision's is [0.229, 0.224, 0.225]."""
+    scale: Above0 = 1.0 / 255.0
+    """What pixels of 0 to 255 are multiplied by, before mean and std."""
+    order: ChannelOrder = "rgb"
+    """Order of the network's input channels."""
+
+    @model_validator(mode="after")
+    def _one_for_each(self) -> InputConfig:
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) == 2:
+                raise ValueError(f"{name} has 2 values, expected one for all channels or one for each of the three")
+        return self
+
+    def contract(self) -> InputContract:
+        return InputContract(self.mean, self.std, self.scale, self.order)
+
+
 class NetworkConfig(StrictModel):
     """The trained network."""
 
     source: str = "streets"
     """`streets` (shipped with the package), or the path of a whole network, relative to the YAML file: a checkpoint
-    (.npz), a TFLite file (.tflite), a frozen graph (.pb), or a checkpoint of `tensorflow/models`' DeepLab
-    (model.ckpt)."""
+    (.npz), a TFLite file (.tflite), an ONNX file (.onnx; float, or QDQ int8), a Keras model (.keras, .h5), the folder
+    of a SavedModel, a frozen graph (.pb), or a checkpoint of `tensorflow/models`' DeepLab (model.ckpt)."""
+    input: InputConfig | None = None
+    """What a pixel is to a network of a TFLite, ONNX, Keras or SavedModel file. null: what the file's own scaling or
+    quantization of its input says; without these, values in [-1, 1]."""
+    output: str | None = None
+    """Name of the output whose largest channel is the label, of a file with several (such as that of an auxiliary
+    head)."""
     input_size: tuple[Side, Side] | None = None
-    """Input height and width of a TensorFlow checkpoint (null: 513 x 513), or of a frozen graph for images of any
-    size."""
+    """Input height and width of a TensorFlow checkpoint (null: 513 x 513), or of another file that leaves them open."""
     output_stride: Literal[8, 16] | None = None
     """Output stride of a TensorFlow checkpoint: strides past it become dilations. null: 16."""
     atrous_rates: tuple[Annotated[int, Field(ge=1, le=MOST_PIXELS)], ...] | None = None
     """Dilation rates of the atrous branches of a TensorFlow checkpoint. null: [6, 12, 18], doubled at output stride
     8."""
     resize: Literal["legacy", "align_corners", "half_pixel"] | None = None
-    """Bilinear convention of a TensorFlow checkpoint. null: align_corners, as in `tensorflow/models`."""
+    """Bilinear convention of a TensorFlow checkpoint (null: align_corners, as in `tensorflow/models`), or of the resize
+    that brings another network's logits to the size of its image, where they have another (null: half_pixel)."""
 
     @model_validator(mode="after")
     def _known(self) -> NetworkConfig:
@@ -165,20 +207,22 @@ class NetworkConfig(StrictModel):
             kind = "petitlab" if self.source == "streets" else kind_of(Path(self.source))
         except UserError as error:
             raise ValueError(f"source must be 'streets' or the path of a network file; {error}") from None
-        if kind == "keras":
-            raise ValueError(
-                f"source {self.source} is a backbone; train a network from it with python -m deeplab.train"
-            )
         stated = [name for name, value in self if name != "source" and value is not None]
-        allowed = {"checkpoint": stated, "frozen graph": ["input_size"]}.get(kind, [])
+        allowed = _LEFT_OPEN.get(kind, ())
         for name in stated:
             if name not in allowed:
                 raise ValueError(f"source {self.source} says its {name} itself; remove {name}")
         return self
 
     def unstated(self) -> Unstated:
-        """The settings that a TensorFlow checkpoint does not contain."""
-        return Unstated(**{name: value for name, value in self if name != "source" and value is not None})
+        """The settings that the file does not contain."""
+        given = {name: getattr(self, name) for name in ("input_size", "output_stride", "atrous_rates")}
+        return Unstated(
+            **{name: value for name, value in given.items() if value is not None},
+            resize=self.resize,
+            contract=None if self.input is None else self.input.contract(),
+            output=self.output,
+        )
 
 
 class SearchConfig(StrictModel):

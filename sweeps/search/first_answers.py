@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from evaluation.accuracy import Scores
 from evaluation.errors import UserError
 from reports.record import DataSet, ImportCheck
 from sweeps.config.schema import SweepConfig
+from sweeps.trial.evaluator import CONTRACT_IMAGES, ImportScores
 from sweeps.workers.worker_pool import Failure
 
 
@@ -43,11 +44,21 @@ def checked_import(config: SweepConfig, answer: object) -> ImportCheck | None:
         return None
     if isinstance(answer, Failure):
         raise UserError(f"import_check: {answer.reason}; see {config.folder / 'workers.log'}")
-    assert isinstance(answer, Scores), "that is what it answers"
-    result = ImportCheck(check.split, len(answer.image_ids), answer.miou, check.miou, check.tolerance)
+    assert isinstance(answer, ImportScores), "that is what it answers"
+    result = ImportCheck(check.split, len(answer.scores.image_ids), answer.scores.miou, check.miou, check.tolerance)
     if not result.passed:
         raise UserError(
             f"import_check: {config.network.source} scores mIoU {result.miou:.4f} on {result.images} images of "
             f"{check.split!r}, expected {check.miou} +- {check.tolerance}; check network, data, or import_check.miou"
+            f"{_of_contracts(answer.contracts, min(CONTRACT_IMAGES, result.images))}"
         )
     return result
+
+
+def _of_contracts(scores: Mapping[str, float], images: int) -> str:
+    """What the network scores under other input contracts, the best first."""
+    if not scores:
+        return ""
+    ordered = sorted(scores.items(), key=lambda item: -item[1])
+    said = ", ".join(f"{miou:.3f} for {name}" for name, miou in ordered)
+    return f". On {images} of them, by what pixels are to the network (network.input): {said}"

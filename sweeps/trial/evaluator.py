@@ -6,7 +6,11 @@ This module loads quickly and without TensorFlow, because the parent process imp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+CONTRACT_IMAGES = 20
+"""Images on which other input contracts are tried where an imported network does not score what it should."""
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +22,16 @@ if TYPE_CHECKING:
     from sweeps.config.schema import SweepConfig
     from sweeps.config.space import Candidate
     from sweeps.trial.screening import InterimCheck
+
+
+@dataclass(frozen=True, eq=False)
+class ImportScores:
+    """Scores of an imported network, and what it scores if pixels mean something else to it."""
+
+    scores: Scores
+    contracts: Mapping[str, float] = field(default_factory=dict)
+    """mIoU on `CONTRACT_IMAGES` of the same images by name of an input contract, the network's own among them; empty
+    where `scores` are as published."""
 
 
 class Evaluator(Protocol):
@@ -71,7 +85,7 @@ class Evaluator(Protocol):
         """The files of the candidate's network: content by file name."""
         ...
 
-    def import_check(self) -> Scores:
+    def import_check(self) -> ImportScores:
         """Scores of the float network on `config.import_check.split`."""
         ...
 

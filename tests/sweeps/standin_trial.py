@@ -27,7 +27,7 @@ from reports.record import DataSet, Early, OtherRuntimes
 from sweeps.config.schema import SweepConfig
 from sweeps.config.space import BASELINE, Candidate
 from sweeps.inputs.fingerprints import NETWORK
-from sweeps.trial.evaluator import Evaluator
+from sweeps.trial.evaluator import Evaluator, ImportScores
 from sweeps.trial.screening import InterimCheck
 
 IMAGES, CLASSES, SIDE = 6, 4, 48
@@ -193,8 +193,8 @@ class StandInEvaluator:
     def network_files(self, candidate: Candidate) -> dict[str, bytes]:
         return {"network.tflite": str(candidate).encode()}
 
-    def import_check(self) -> Scores:
-        return scores(BASELINE)
+    def import_check(self) -> ImportScores:
+        return ImportScores(scores(BASELINE))
 
     def scoring_seconds(self) -> float:
         """As if every image took 1 ms."""
