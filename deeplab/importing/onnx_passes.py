@@ -23,7 +23,15 @@ _TOLERANCE = 1e-5
 def simplified(graph: Graph) -> Graph:
     """The graph with batch normalizations and channel orders folded, activation functions fused, HARD_SWISH found, and
     without operators that nothing needs."""
-    for step in (_with_hard_swish, _with_affine_folded, _with_orders_folded, _with_activations_fused, without_unused):
+    steps = (
+        _with_clamps_joined,
+        _with_hard_swish,
+        _with_affine_folded,
+        _with_orders_folded,
+        _with_activations_fused,
+        without_unused,
+    )
+    for step in steps:
         graph = step(graph)
     return graph
 
@@ -68,6 +76,28 @@ class _Edit:
     def finished(self) -> Graph:
         kept = tuple(own for own in self.operators if own is not None)
         return replace(self.graph, tensors=tuple(self.tensors), operators=kept)
+
+
+# -- clamps ------------------------------------------------------------------------------------------------------------
+
+
+def _with_clamps_joined(graph: Graph) -> Graph:
+    """MAXIMUM with 0 as RELU; a RELU and a MINIMUM with 6, in either order, as RELU6."""
+    edit = _Edit(graph)
+    for index, own in enumerate(graph.operators):
+        if own.kind == "MAXIMUM" and (source := edit.number(own, 0.0)) is not None:
+            own = Operator("RELU", own.name, (source,), own.outputs)
+            edit.replace(index, own)
+        before = None
+        if own.kind == "MINIMUM" and (source := edit.number(own, 6.0)) is not None:
+            before = edit.writer(source, ("RELU",))
+        elif own.kind == "RELU" and (found := edit.writer(own.inputs[0], ("MINIMUM",))) is not None:
+            before = found if edit.number(found[1], 6.0) is not None else None
+        if before is not None and edit.tensors[before[1].outputs[0]].quantization is None:
+            other = before[1].inputs[0] if before[1].kind == "RELU" else edit.number(before[1], 6.0)
+            if other is not None:
+                edit.replace(index, Operator("RELU6", own.name, (other,), own.outputs))
+    return without_unused(edit.finished())
 
 
 # -- HARD_SWISH --------------------------------------------------------------------------------------------------------

@@ -229,3 +229,23 @@ def test_arithmetic_on_integers_is_refused(tmp_path, kind, expected):
     path = saved(model(nodes, {"s": 0.1, "s1": 0.2, "z": np.int8(0)}), tmp_path)
     with pytest.raises(UserError, match=f"{kind.lower()}_y.*{expected}"):
         read_onnx(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_a_quantized_image_and_quantized_logits_are_real(tmp_path, dtype):
+    nodes = [node("DequantizeLinear", "x s z", "a"), node("Conv", "a w", "c"), node("QuantizeLinear", "c s z", "y")]
+    made = model(nodes, {"s": 0.1, "z": dtype(7), "w": random(4, 3, 1, 1)})
+    made.graph.input[0].type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    graph = read_onnx(saved(made, tmp_path))
+    assert kinds(graph) == {"CONV_2D": 1}
+    for index in (graph.inputs[0], graph.outputs[0]):
+        assert graph.tensors[index].dtype == "float32"
+        assert graph.tensors[index].required_quantization.zero_point.tolist() == [7 - (128 if dtype == np.uint8 else 0)]
+
+
+def test_pixels_that_the_model_casts_are_real(tmp_path):
+    made = model([node("Cast", "x", "f", to=1), node("Div", "f d", "y")], {"d": 255.0})
+    made.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    graph = read_onnx(saved(made, tmp_path))
+    assert kinds(graph) == {"DIV": 1}
+    assert graph.tensors[graph.inputs[0]].dtype == "float32"

@@ -1,7 +1,6 @@
 """What is no ONNX network that can be imported is refused in one line that names the file and the node."""
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from evaluation.graph import Graph
 from tests.deeplab.onnx_models import compared, model, node, random, saved
 
 CONV = {"w": random(4, 3, 3, 3), "b": random(4, seed=1)}
-MOST_SECONDS = 20.0
-"""Of one damaged file; far more than any needs."""
 
 
 def refused(path: Path, expected: str, input_size: tuple[int, int] | None = None) -> None:
@@ -120,6 +117,17 @@ def test_branches_and_loops_are_refused(tmp_path, kind):
     refused(saved(made, tmp_path), rf"node 'the_choice' \({kind}\).*without graphs inside.*no if, no loop")
 
 
+def test_an_operator_that_onnx_has_not_is_named(tmp_path):
+    made = small()
+    made.graph.node[1].op_type = "Mish2"
+    refused(saved(made, tmp_path), r"node 'relu_y' \(Mish2\) does not fit, expected an operator of ONNX opset 17")
+
+
+def test_a_second_output_that_is_not_imported_is_refused(tmp_path):
+    nodes = [node("Dropout", "x", "d mask"), node("Where", "mask d x", "y")]
+    refused(saved(model(nodes), tmp_path), r"node 'where_y' \(Where\).*'mask' is not")
+
+
 @pytest.mark.parametrize("opset", [7, 10, 26])
 def test_opsets_that_are_not_read_are_refused(tmp_path, opset):
     made = small()
@@ -168,7 +176,7 @@ def test_two_images_are_refused(tmp_path):
 
 def test_an_output_that_is_a_constant_is_refused(tmp_path):
     nodes = [node("Relu", "x", "y"), node("Shape", "y", "s")]
-    refused(saved(model(nodes, outputs="y s"), tmp_path), "its output 's' is not real values")
+    refused(saved(model(nodes, outputs="y s"), tmp_path), "its output 's' is not computed from the image")
 
 
 # -- values in other files ---------------------------------------------------------------------------------------------
@@ -321,14 +329,12 @@ def every_kind() -> onnx.ModelProto:
 
 
 def survives(path: Path) -> bool:
-    """Whether a damaged file is a graph; else it is refused in one line, in little time."""
-    begun = time.process_time()
+    """Whether a damaged file is a graph; else it is refused in one line."""
     message = ""
     try:
         read_onnx(path)
     except UserError as error:
         message = str(error)
-    assert time.process_time() - begun < MOST_SECONDS
     assert not message or (str(path) in message and "\n" not in message)
     return not message
 
@@ -345,6 +351,7 @@ def test_truncated_files_are_refused(tmp_path):
         assert not survives(path)
 
 
+@pytest.mark.timeout(60)  # of which it takes one
 @pytest.mark.parametrize("seed", range(4))
 def test_files_with_flipped_bits_are_graphs_or_refused(tmp_path, seed):
     content = every_kind().SerializeToString()
