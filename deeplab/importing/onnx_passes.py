@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.graph.input_counts import ANY
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 _ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
@@ -29,7 +30,7 @@ def simplified(graph: Graph) -> Graph:
         _with_affine_folded,
         _with_orders_folded,
         _with_activations_fused,
-        without_unused,
+        _with_reshapes_joined,
     )
     for step in steps:
         graph = step(graph)
@@ -250,6 +251,21 @@ def _with_activations_fused(graph: Graph) -> Graph:
 
 
 # -- end ---------------------------------------------------------------------------------------------------------------
+
+
+def _with_reshapes_joined(graph: Graph) -> Graph:
+    """A RESHAPE of a RESHAPE reads what that one reads; one to the shape that is there already is passed over."""
+    edit, same = _Edit(graph), dict[int, int]()
+    for index, own in enumerate(graph.operators):
+        inputs = tuple(same.get(tensor, tensor) for tensor in own.inputs)
+        if own.kind == "RESHAPE" and (found := edit.writer(inputs[0], ("RESHAPE",), ANY)) is not None:
+            inputs = (found[1].inputs[0], *inputs[1:])
+        edit.replace(index, replace(own, inputs=inputs))
+        source, result = edit.tensors[inputs[0]], edit.tensors[own.outputs[0]]
+        is_plain = own.kind == "RESHAPE" and own.outputs[0] not in graph.outputs and result.quantization is None
+        if is_plain and source.shape == result.shape:
+            same[own.outputs[0]] = inputs[0]
+    return without_unused(edit.finished())
 
 
 def without_unused(graph: Graph) -> Graph:
