@@ -84,6 +84,11 @@ class FileGraphBuilder:
         own = self.operators[index]
         self.operators[index] = replace(own, attributes={**own.attributes, **attributes})
 
+    def quantize(self, tensor: int, quantization: Quantization | None) -> None:
+        """Give an activation quantization parameters; the first that a file states for it stay."""
+        if self.tensors[tensor].quantization is None:
+            self.tensors[tensor] = replace(self.tensors[tensor], quantization=quantization)
+
     # -- layouts -------------------------------------------------------------------------------------------------------
 
     def reshape(self, name: str, tensor: int, shape: Sequence[int]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from deeplab.importing.onnx_call import Call
-from deeplab.importing.onnx_values import INSERTED, NHWC, Activation, Constant, Value
+from deeplab.importing.onnx_values import NHWC, Activation, Constant, Value, as_image
 from deeplab.importing.onnx_windows import Pairs, Window, is_same, padded, stated_padding, window_of
 from deeplab.network import MOST_EXTENT
 from evaluation.graph import Quantization
@@ -120,7 +120,7 @@ def _product(call: Call, value: Activation, weights: Constant, bias: np.ndarray)
         call.refuse(f"weights for rows of {list(value.shape)[-1:]} values, not {list(weights.shape)}")
     last = len(value.shape) - 1
     rows = [axis for axis in value.order if axis != last]
-    pixels = (INSERTED,) * max(0, 3 - len(rows)) + (*rows, last)
+    pixels = as_image((*rows, last))
     if len(pixels) > 4:
         call.refuse("a product of at most three axes of rows")
     source = call.graph.arranged(value, pixels, call.node.name)

@@ -146,11 +146,12 @@ def batch_normalization(call: Call) -> Value:
     channels = value.shape[1]
     if any(array.shape != (channels,) for array in (scale, shift, mean, variance)):
         call.refuse(f"scale, B, mean and var of {channels} channels")
-    factor = scale / np.sqrt(variance + call.node.attribute("epsilon", 1e-5))
+    with np.errstate(all="ignore"):  # values that are not finite are refused by name where the network is read
+        factor = scale / np.sqrt(variance + call.node.attribute("epsilon", 1e-5))
+        offset = shift - mean * factor
     wide = (channels,) + (1,) * (len(value.shape) - 2)
     value = combined(call, "MUL", value, Constant(factor.reshape(wide).astype(np.float32)), "factor")
-    offset = (shift - mean * factor).reshape(wide)
-    return combined(call, "ADD", value, Constant(offset.astype(np.float32)))
+    return combined(call, "ADD", value, Constant(offset.reshape(wide).astype(np.float32)))
 
 
 def _number(value: float) -> Constant:

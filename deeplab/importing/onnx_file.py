@@ -68,13 +68,18 @@ class _Conversion:
 
     def graph(self) -> Graph:
         for node in self._model.nodes:
-            inputs = tuple(self._values[name] if name else None for name in node.definition.input)
+            inputs = tuple(self._value(node, name) if name else None for name in node.definition.input)
             results = self._converted(node, inputs)
             self._values.update(zip(node.definition.output, results, strict=False))
         outputs: list[int] = []
         for name in self._model.outputs:
             outputs.append(self._output(name, outputs))
         return self._builder.finished([self._input], outputs)
+
+    def _value(self, node: Node, name: str) -> Value:
+        if name not in self._values:  # a second output of a node that is converted to one
+            node.refuse(f"inputs that are imported; '{name}' is not")
+        return self._values[name]
 
     def _converted(self, node: Node, inputs: tuple[Value | None, ...]) -> tuple[Value, ...]:
         folded = self._folding.folded(node, inputs)
@@ -91,11 +96,11 @@ class _Conversion:
 
     def _output(self, name: str, others: list[int]) -> int:
         """The tensor of an output, which has its name; an image is NHWC."""
-        value = self._values[name]
-        if isinstance(value, Constant) or value.stored is not None:
+        value = self._values.get(name)
+        if not isinstance(value, Activation):
             raise UserError(
-                f"{self._model.file}: no network that can be imported: its output '{name}' is not real values that are "
-                "computed from the image; export it without"
+                f"{self._model.file}: no network that can be imported: its output '{name}' is not computed from the "
+                "image; export it without"
             )
         tensor = self._builder.arranged(value, self._output_axes(value), name)
         if tensor == self._input or tensor in others:

@@ -55,11 +55,10 @@ class Folding:
             for name, value in zip(node.definition.input, inputs, strict=True)
             if isinstance(value, Constant)
         }
-        model = self._model(node, arrays)
         self._check_size(node, arrays)
         try:
             with np.errstate(all="ignore"):
-                results = ReferenceEvaluator(model).run(None, dict(arrays))
+                results = ReferenceEvaluator(self._model(node, arrays)).run(None, dict(arrays))
         except Exception as error:  # of another project, about whatever is wrong in the file
             node.refuse(f"constants that it can be computed from ({_reason(error)})")
         kept = _kept_quantization(node, inputs[0] if inputs else None)
@@ -77,16 +76,13 @@ class Folding:
 
     def _check_size(self, node: Node, arrays: Mapping[str, np.ndarray]) -> None:
         """Refuse what would fill the memory, by ONNX's shape inference, which computes nothing."""
-        types = {
-            name: onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-            for name, array in arrays.items()
-        }
-        data = {
-            name: numpy_helper.from_array(array, name)
-            for name, array in arrays.items()
-            if array.size <= _MOST_SHAPE_ELEMENTS
-        }
         try:
+            types = {
+                name: onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+                for name, array in arrays.items()
+            }
+            small = {name: array for name, array in arrays.items() if array.size <= _MOST_SHAPE_ELEMENTS}
+            data = {name: numpy_helper.from_array(array, name) for name, array in small.items()}
             schema = onnx.defs.get_schema(node.kind, self._opset, "")
             opsets = [onnx.helper.make_opsetid("", self._opset)]
             inferred = onnx.shape_inference.infer_node_outputs(schema, node.definition, types, data, None, opsets)

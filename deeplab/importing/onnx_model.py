@@ -25,6 +25,10 @@ from evaluation.errors import UserError
 LEAST_OPSET, MOST_OPSET = 11, 25
 """Versions of the ONNX operator set that are read."""
 _STANDARD = ("", "ai.onnx")
+_GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+_IMAGES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE,
+           onnx.TensorProto.UINT8, onnx.TensorProto.INT8)  # fmt: skip
+"""Types of the input. Integers are a quantized image, or pixels that the model casts."""
 _MOST_NODES = 100_000
 _CHANNELS = 3
 
@@ -59,7 +63,7 @@ def load_model(path: Path, input_size: tuple[int, int] | None) -> OnnxModel:
     opset = _opset(path, model)
     _read_external(path, model)
     model = _inlined(path, model)
-    _check(path, model)
+    _check(path, model, opset)
     if model.graph.sparse_initializer:
         raise UserError(f"{path}: holds sparse weights; export it with dense ones")
     constants = {tensor.name: _array(path, tensor) for tensor in model.graph.initializer}
@@ -140,7 +144,7 @@ def _calls_itself(bodies: dict[tuple[str, str], Any]) -> bool:
     return False
 
 
-def _check(path: Path, model: onnx.ModelProto) -> None:
+def _check(path: Path, model: onnx.ModelProto, opset: int) -> None:
     nodes = [Node(definition, str(path)) for definition in model.graph.node]
     if len(nodes) > _MOST_NODES:
         raise UserError(f"{path}: {len(nodes):,} nodes; a network of at most {_MOST_NODES:,} is read")
@@ -152,13 +156,14 @@ def _check(path: Path, model: onnx.ModelProto) -> None:
             )
         if any(attribute.type in _GRAPHS for attribute in node.definition.attribute):
             node.refuse("an operator without graphs inside; export the model with a fixed course (no if, no loop)")
+        try:
+            onnx.defs.get_schema(node.kind, opset, "")
+        except (onnx.defs.SchemaError, TypeError):  # a name that is no text is bytes
+            node.refuse(f"an operator of ONNX opset {opset}")
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # of another project, about whatever is wrong in the file
         raise _damaged(path, error) from None
-
-
-_GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
@@ -275,6 +280,8 @@ def _input_shape(
     said = (
         f"{path}: its input '{value.name}' is [{', '.join('?' if size is None else str(size) for size in dimensions)}]"
     )
+    if value.type.tensor_type.elem_type not in _IMAGES:
+        raise UserError(f"{said} of no real numbers, expected an image; export the network with a float input")
     if len(dimensions) != 4 or _CHANNELS not in (dimensions[1], dimensions[3]):
         raise UserError(f"{said}, expected an image [1, {_CHANNELS}, height, width] or [1, height, width, {_CHANNELS}]")
     if dimensions[0] not in (1, None):

@@ -10,7 +10,15 @@ import numpy as np
 
 from deeplab.importing.onnx_call import Call
 from deeplab.importing.onnx_shapes import reshaped
-from deeplab.importing.onnx_values import Activation, Constant, Value, common_axes, default_axes
+from deeplab.importing.onnx_values import (
+    Activation,
+    Constant,
+    Value,
+    arranged_constant,
+    as_image,
+    common_axes,
+    default_axes,
+)
 from evaluation.graph.slicing import MASKS
 
 _MOST_RUNS = 64
@@ -27,21 +35,31 @@ def concat(call: Call) -> Value:
     return _joined(call, values, axis, tuple(shape))
 
 
-def _joined(call: Call, values: Sequence[Value], axis: int, shape: tuple[int, ...]) -> Value:
+def _joined(call: Call, values: Sequence[Value], axis: int, shape: tuple[int, ...]) -> Activation:
     if len(values) == 1 and isinstance(values[0], Activation):
         return values[0]
-    axes = common_axes([value for value in values if isinstance(value, Activation)], shape, (axis,))
+    axes = _joint_axes([value for value in values if isinstance(value, Activation)], axis, shape)
     tensors = []
     for place, value in enumerate(values):
         name = f"{call.node.name}/input{place}"
         if isinstance(value, Constant):
-            array = value.array.transpose(axes) if len(axes) == len(shape) else value.array
-            tensors.append(call.graph.constant(name, array))
+            tensors.append(call.graph.constant(name, arranged_constant(value.array, len(shape), axes)))
         else:
             tensors.append(call.graph.arranged(value, axes, name))
     result = Activation(0, shape, axes)
     attributes: dict[str, Any] = {"axis": axes.index(axis), "activation": "NONE"}
     return replace(result, tensor=call.operate("CONCATENATION", tensors, result.physical_shape, **attributes))
+
+
+def _joint_axes(values: Sequence[Activation], axis: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The layout in which values are joined: with the axis last, as kernels join channels. Rows and columns of images
+    that are NHWC are joined as they are."""
+    default, common = default_axes(len(shape)), common_axes(values, shape, (axis,))
+    if default[-1] == axis or common[-1] == axis:
+        return default if default[-1] == axis else common
+    if common == default:
+        return common
+    return as_image([*(other for other in range(len(shape)) if other != axis), axis])
 
 
 def split(call: Call) -> tuple[Value, ...]:
@@ -139,7 +157,6 @@ def gather(call: Call) -> Value:
     shape = list(value.shape)
     shape[axis] = len(taken)
     joined = _joined(call, parts, axis, tuple(shape))
-    assert isinstance(joined, Activation)
     return reshaped(call, joined, (*shape[:axis], *indices.shape, *shape[axis + 1 :]))
 
 

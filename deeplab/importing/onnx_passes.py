@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.graph import ABSENT, Graph, Operator, Tensor
+from evaluation.graph.input_counts import ANY
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 _ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
@@ -23,7 +24,15 @@ _TOLERANCE = 1e-5
 def simplified(graph: Graph) -> Graph:
     """The graph with batch normalizations and channel orders folded, activation functions fused, HARD_SWISH found, and
     without operators that nothing needs."""
-    for step in (_with_hard_swish, _with_affine_folded, _with_orders_folded, _with_activations_fused, without_unused):
+    steps = (
+        _with_clamps_joined,
+        _with_hard_swish,
+        _with_affine_folded,
+        _with_orders_folded,
+        _with_activations_fused,
+        _with_reshapes_joined,
+    )
+    for step in steps:
         graph = step(graph)
     return graph
 
@@ -68,6 +77,28 @@ class _Edit:
     def finished(self) -> Graph:
         kept = tuple(own for own in self.operators if own is not None)
         return replace(self.graph, tensors=tuple(self.tensors), operators=kept)
+
+
+# -- clamps ------------------------------------------------------------------------------------------------------------
+
+
+def _with_clamps_joined(graph: Graph) -> Graph:
+    """MAXIMUM with 0 as RELU; a RELU and a MINIMUM with 6, in either order, as RELU6."""
+    edit = _Edit(graph)
+    for index, own in enumerate(graph.operators):
+        if own.kind == "MAXIMUM" and (source := edit.number(own, 0.0)) is not None:
+            own = Operator("RELU", own.name, (source,), own.outputs)
+            edit.replace(index, own)
+        before = None
+        if own.kind == "MINIMUM" and (source := edit.number(own, 6.0)) is not None:
+            before = edit.writer(source, ("RELU",))
+        elif own.kind == "RELU" and (found := edit.writer(own.inputs[0], ("MINIMUM",))) is not None:
+            before = found if edit.number(found[1], 6.0) is not None else None
+        if before is not None and edit.tensors[before[1].outputs[0]].quantization is None:
+            other = before[1].inputs[0] if before[1].kind == "RELU" else edit.number(before[1], 6.0)
+            if other is not None:
+                edit.replace(index, Operator("RELU6", own.name, (other,), own.outputs))
+    return without_unused(edit.finished())
 
 
 # -- HARD_SWISH --------------------------------------------------------------------------------------------------------
@@ -220,6 +251,21 @@ def _with_activations_fused(graph: Graph) -> Graph:
 
 
 # -- end ---------------------------------------------------------------------------------------------------------------
+
+
+def _with_reshapes_joined(graph: Graph) -> Graph:
+    """A RESHAPE of a RESHAPE reads what that one reads; one to the shape that is there already is passed over."""
+    edit, same = _Edit(graph), dict[int, int]()
+    for index, own in enumerate(graph.operators):
+        inputs = tuple(same.get(tensor, tensor) for tensor in own.inputs)
+        if own.kind == "RESHAPE" and (found := edit.writer(inputs[0], ("RESHAPE",), ANY)) is not None:
+            inputs = (found[1].inputs[0], *inputs[1:])
+        edit.replace(index, replace(own, inputs=inputs))
+        source, result = edit.tensors[inputs[0]], edit.tensors[own.outputs[0]]
+        is_plain = own.kind == "RESHAPE" and own.outputs[0] not in graph.outputs and result.quantization is None
+        if is_plain and source.shape == result.shape:
+            same[own.outputs[0]] = inputs[0]
+    return without_unused(edit.finished())
 
 
 def without_unused(graph: Graph) -> Graph:

@@ -28,9 +28,7 @@ def quantize(call: Call) -> Value:
     value, stored = call.activation(), _parameters(call)
     if stored.least == 0.0:
         value = _clamped(call, value, stored)
-    tensor = call.graph.tensors[value.tensor]
-    if tensor.quantization is None:  # else another pair is before this one, and the file states both
-        call.graph.tensors[value.tensor] = replace(tensor, quantization=stored.as_int8)
+    call.graph.quantize(value.tensor, stored.as_int8)
     return replace(value, stored=stored)
 
 
@@ -39,7 +37,11 @@ def dequantize(call: Call) -> Value:
     value = call.inputs[0]
     if isinstance(value, Constant):
         return _real(call, value.array)
-    if value is None or value.stored is None or value.stored != _parameters(call):
+    stored = _parameters(call)
+    if value is not None and value.stored is None and call.graph.writer(value.tensor) is None:  # an image of integers
+        call.graph.quantize(value.tensor, stored.as_int8)
+        return value
+    if value is None or value.stored != stored:
         call.refuse("integers of a constant, or of a QuantizeLinear of the same scale and zero point")
     return replace(value, stored=None)
 
@@ -60,6 +62,9 @@ def _parameters(call: Call) -> StoredAs:
 def _real(call: Call, array: np.ndarray) -> Constant:
     """(q - zero point) * scale in float32, per tensor or along an axis (ONNX operators, DequantizeLinear)."""
     scale, zero = call.constant(1, "a scale"), call.optional(2, "a zero point")
+    narrow = array.dtype.name in ("int4", "uint4")
+    if narrow:
+        array, zero = array.astype(np.int8), None if zero is None else zero.astype(np.int8)
     if call.node.attribute("block_size", 0):
         call.refuse("a scale per tensor or per channel, not per block")
     if array.dtype.kind not in "iu" or (zero is not None and zero.shape != scale.shape):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deeplab.importing.onnx_call import Call
-from deeplab.importing.onnx_values import INSERTED, NHWC, Activation, Value, widened
+from deeplab.importing.onnx_values import INSERTED, NHWC, Activation, Value, as_image, widened
 
 
 def reshape(call: Call) -> Value:
@@ -47,6 +47,8 @@ def unsqueeze(call: Call) -> Value:
     stated = call.integers(1, "axes") or ()
     rank = len(value.shape) + len(stated)
     axes, sizes = call.axes(stated, rank), iter(value.shape)
+    if len(axes) != len(stated):
+        call.refuse(f"each axis once, not {list(stated)}")
     return reshaped(call, value, [1 if axis in axes else next(sizes) for axis in range(rank)])
 
 
@@ -100,7 +102,7 @@ def reshaped(call: Call, value: Activation, shape: Sequence[int]) -> Activation:
         return replace(value, shape=shape, axes=tuple(renamed.get(axis, INSERTED) for axis in value.axes))
     ordered = sorted(blocks, key=lambda block: min(value.order.index(axis) for axis in block[0]))
     before = (INSERTED, *(axis for old, _ in ordered for axis in old))
-    after = (INSERTED, *(axis for _, new in ordered for axis in new))
+    after = as_image((INSERTED, *(axis for _, new in ordered for axis in new)))
     source = replace(value, axes=before)
     moved = call.graph.arranged(value, before, call.node.name) if source.order != value.order else value.tensor
     result = Activation(0, shape, after, value.stored)

@@ -102,7 +102,12 @@ def physical_shape(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]
 
 def default_axes(rank: int) -> tuple[int, ...]:
     """The layout of a value about which nothing is known: NHWC where there are four axes, else ONNX's."""
-    return NHWC if rank == 4 else tuple(range(rank))
+    return NHWC if rank == 4 else as_image(range(rank))
+
+
+def as_image(axes: Sequence[int]) -> tuple[int, ...]:
+    """A layout with axes of size 1 before the others, so that there are four at least: kernels are made for images."""
+    return (INSERTED,) * (4 - len(axes)) + tuple(axes)
 
 
 def widened(value: Activation, rank: int) -> Activation:

@@ -137,6 +137,16 @@ def test_a_reshape_that_moves_values_is_right(tmp_path, shape):
     compared(model([node("Reshape", "x s", "r"), node("Relu", "r", "y")], {"s": np.array(shape)}), tmp_path)
 
 
+@pytest.mark.parametrize("last", [(1, 3, 63), (1, 3, 7, 9)])
+def test_reshapes_of_reshapes_are_one_or_none(tmp_path, last):
+    nodes = [node("Reshape", "x a", "p"), node("Reshape", "p b", "q"), node("Relu", "q", "y")]
+    graph = compared(model(nodes, {"a": np.array((1, 63, 3)), "b": np.array(last)}), tmp_path)
+    assert kinds(graph)["RESHAPE"] <= 2
+    there = [node("Reshape", "x a", "p"), node("Reshape", "p b", "q"), node("Relu", "q", "y")]
+    graph = compared(model(there, {"a": np.array((1, 3, 63)), "b": np.array((1, 3, 7, 9))}), tmp_path)
+    assert kinds(graph) == {"RELU": 1}
+
+
 def test_a_pixel_shuffle_by_reshapes(tmp_path):
     nodes = [
         node("Conv", "x w", "c"),

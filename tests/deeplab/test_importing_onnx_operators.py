@@ -136,7 +136,7 @@ def test_activation_functions(tmp_path, kind, attributes, made):
         (0.0, None, {"RELU": 1}),
         (None, 6.0, {"MINIMUM": 1}),
         (-1.0, 1.0, {"RELU_N1_TO_1": 1}),
-        (0.0, 1.0, {"MAXIMUM": 1, "MINIMUM": 1}),
+        (0.0, 1.0, {"RELU": 1, "MINIMUM": 1}),
         (0.0, float(np.finfo(np.float32).max), {"RELU": 1}),
         (2.0, -2.0, None),
     ],
@@ -146,6 +146,15 @@ def test_clip(tmp_path, opset, least, most, made):
     inputs = f"x {'low' if least is not None else '-'}{' high' if most is not None else ''}"
     graph = compared(model([node("Clip", inputs, "y")], bounds, opset=opset), tmp_path)
     assert made is None or kinds(graph) == made
+
+
+@pytest.mark.parametrize("kinds_in_order", [("Max", "Min"), ("Min", "Max"), ("Relu", "Min"), ("Min", "Relu")])
+def test_a_clamp_in_two_steps_is_one(tmp_path, kinds_in_order):
+    bounds = {"Max": " zero", "Min": " six", "Relu": ""}
+    first, last = kinds_in_order
+    nodes = [node(first, f"x{bounds[first]}", "a"), node(last, f"a{bounds[last]}", "y")]
+    used = {name: value for name, value in (("zero", 0.0), ("six", 6.0)) if any(name in own.input for own in nodes)}
+    assert kinds(compared(model(nodes, used), tmp_path)) == {"RELU6": 1}
 
 
 @pytest.mark.parametrize("attributes", [{}, {"alpha": 1 / 6}, {"alpha": 0.5, "beta": 0.25}])
