@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from deeplab.network import tensor_indices, with_tensors, without_weights
+from deeplab.network import tensor_indices, with_tensors, without_stated_parameters, without_weights
 from deeplab.quantization.integers import integer_graph
 from deeplab.quantization.types import BitWidths
 from deeplab.sparsity import WeightSparsity
@@ -103,7 +103,7 @@ def compressed_shapes(network: Graph, compression: Compression) -> Graph:
         compression: of it only the bits count, and the sparsity of methods that leave all channels.
     """
     bits, sparsity = compression.bits, compression.weight_sparsity
-    graph = without_weights(network) if bits is None else integer_graph(network, bits)
+    graph = without_weights(without_stated_parameters(network)) if bits is None else integer_graph(network, bits)
     if sparsity is None:
         return graph
     indices = tensor_indices(graph)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from deeplab.network import INPUT, convolutions, is_depthwise, is_float, logits, window
+from deeplab.network import INPUT, convolutions, is_depthwise, is_float, logits, window, without_stated_parameters
 from deeplab.runtime.kernel_library import kernel_library
 from deeplab.runtime.loaded_program import LoadedProgram
 from deeplab.threads import threads
@@ -64,6 +64,7 @@ class Runner:
 
 def runner_of(network: Graph) -> Runner:
     """The program of a network, untiled."""
+    network = without_stated_parameters(network)
     return Runner(network, plan_in_order(network))
 
 
@@ -71,6 +72,7 @@ class Classifier:
     """Class probabilities of a network."""
 
     def __init__(self, network: Graph) -> None:
+        network = without_stated_parameters(network)
         self._output = logits(network)
         self._runner = runner_of(_until(network, self._output))
         parameters = network.tensors[self._output].quantization
@@ -179,7 +181,7 @@ class Walk:
     """
 
     def __init__(self, network: Graph, frames: np.ndarray) -> None:
-        self._plan = plan_in_order(network)
+        self._plan = plan_in_order(without_stated_parameters(network))
         self._frames, self._reached = frames, 0
         self._arenas: dict[int, np.ndarray] = {}
 
@@ -220,7 +222,7 @@ class Walk:
 
     def _outputs(self, network: Graph, tensor: int) -> list[np.ndarray]:
         """Real values of an activation on each image, float32 (height, width, channels)."""
-        runner = Runner(network, self._plan)
+        runner = Runner(without_stated_parameters(network), self._plan)
         calls = runner.program.calls
         reader = next(
             number

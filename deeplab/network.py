@@ -8,7 +8,9 @@
 - CONV_2D and DEPTHWISE_CONV_2D have constant weights and a bias; a CONV_2D may have groups, depthwise ones have the
   multiplier 1. Any other constant operand is a scalar or has one value a channel.
 
-A float network becomes an integer one operator by operator: its tensors keep their indices and names.
+A float network becomes an integer one operator by operator: its tensors keep their indices and names. A float32
+activation or kernel may carry quantization parameters of int8: those that the network's file states for it (a QDQ
+file), which the integer network of 8 bits then has.
 """
 
 from __future__ import annotations
@@ -238,12 +240,31 @@ def with_weights(graph: Graph, changed: Mapping[str, np.ndarray]) -> Graph:
 
 def _valued(graph: Graph, index: int, array: np.ndarray) -> Tensor:
     tensor = graph.tensors[index]
-    return replace(tensor, data=np.ascontiguousarray(array, tensor.dtype), density=1.0)
+    stated = None if tensor.dtype == "float32" else tensor.quantization  # a file's scale was for its own values
+    data = np.ascontiguousarray(array, tensor.dtype)
+    return replace(tensor, data=data, density=1.0, quantization=stated)
 
 
 def with_tensors(graph: Graph, changed: Mapping[int, Tensor]) -> Graph:
     """The graph with other tensors at some indices."""
     return replace(graph, tensors=tuple(changed.get(index, tensor) for index, tensor in enumerate(graph.tensors)))
+
+
+def states_parameters(graph: Graph) -> bool:
+    """Whether tensors of a float network carry parameters of its file."""
+    return any(tensor.dtype == "float32" and tensor.quantization is not None for tensor in graph.tensors)
+
+
+def without_stated_parameters(graph: Graph) -> Graph:
+    """The network without what its file states of quantization: for its float program, and once its values change."""
+    if not states_parameters(graph):
+        return graph
+    stated = {
+        index: replace(tensor, quantization=None)
+        for index, tensor in enumerate(graph.tensors)
+        if tensor.dtype == "float32"
+    }
+    return with_tensors(graph, stated)
 
 
 def without_weights(graph: Graph) -> Graph:

@@ -100,10 +100,12 @@ class GraphBuilder:
         dilation: tuple[int, int],
         padding: Padding,
         activation: str,
+        stated: Quantization | None = None,
     ) -> int:
         """CONV_2D or DEPTHWISE_CONV_2D with its values, the kernel in TFLite's order: (out, h, w, in / groups),
-        depthwise (1, h, w, channels)."""
-        own = Tensor("", kernel.shape, "float32", 32, is_constant=True, data=np.ascontiguousarray(kernel, np.float32))
+        depthwise (1, h, w, channels); `stated` are the kernel's parameters of a quantized file."""
+        data = np.ascontiguousarray(kernel, np.float32)
+        own = Tensor("", kernel.shape, "float32", 32, stated, is_constant=True, data=data)
         return self._convolution(kind, name, source, own, bias, stride, dilation, padding, activation)
 
     @staticmethod
@@ -223,6 +225,10 @@ class GraphBuilder:
         channels = sum(self.shape(source)[2] for source in sources)
         shape = (1, height, width, channels)
         return self._operate("CONCATENATION", name, tuple(sources), shape, axis=3, activation="NONE")
+
+    def state(self, tensor: int, parameters: Quantization | None) -> None:
+        """Let an activation carry the parameters that its file states for it."""
+        self._tensors[tensor] = replace(self._tensors[tensor], quantization=parameters)
 
     def finished(self, logits: int) -> Graph:
         """The graph from the frame to the label map, the largest of `logits` for each pixel.

@@ -96,7 +96,9 @@ class _Conversion:
                 continue
             if operator.kind not in self._convert:
                 self._file.refuse(operator, f"one of {', '.join(self._convert)}")
-            self._values[operator.outputs[0]] = self._convert[operator.kind](operator)
+            value = self._convert[operator.kind](operator)
+            self._net.state(value, self._graph.tensors[operator.outputs[0]].quantization)
+            self._values[operator.outputs[0]] = value
         logits = self._values.get(output)
         if logits is None:
             raise self._no_map(output)
@@ -149,7 +151,7 @@ class _Conversion:
 
     def _convolution(self, operator: Operator) -> int:
         given, attributes, kind = self._given(operator), operator.attributes, operator.kind
-        values = self._constant(operator, 1, "constant weights")
+        values, stored = self._constant(operator, 1, "constant weights"), self._graph.tensors[operator.inputs[1]]
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] != ABSENT
         channels = self._graph.tensors[operator.outputs[0]].shape[3]
         bias = self._constant(operator, 2, "a constant bias") if has_bias else np.zeros(channels, np.float32)
@@ -177,6 +179,7 @@ class _Conversion:
             dilation=dilation,
             padding=padding,
             activation=attributes["activation"],
+            stated=None if values is not stored.data else stored.quantization,
         )
 
     def _binary(self, operator: Operator) -> int:

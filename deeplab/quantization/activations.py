@@ -47,6 +47,8 @@ def activation_parameters(
     for members in shared_tensors(network):
         if entry in members:
             shared = input_parameters(network, bits)
+        elif (stated := _stated_parameters(network, members, widths[members[0]])) is not None:
+            shared = stated
         elif (fixed := fixed_parameters(network, members, widths[members[0]])) is not None:
             shared = fixed
         else:
@@ -55,6 +57,31 @@ def activation_parameters(
             shared = clipped_parameters(seen, widths[members[0]], clipping or Clipping())
         parameters.update(dict.fromkeys(members, shared))
     return parameters
+
+
+def _stated_parameters(network: Graph, members: tuple[int, ...], bits: int) -> ActivationQuantization | None:
+    """The parameters of 8 bits that the network's file states for an activation, or those of what it states for all
+    that share them; None where it states nothing for one of them."""
+    parameters = [
+        network.tensors[member].quantization
+        for member in members
+        if network.tensors[member].dtype == "float32" and not _only_moves(network, member)
+    ]
+    stated = [one for one in parameters if one is not None]
+    if bits != INPUT_BITS or not stated or len(stated) < len(parameters):
+        return None
+    found = {(float(one.scale[0]), int(one.zero_point[0])) for one in stated}
+    if len(found) == 1:
+        (scale, zero_point), *_ = found
+        return ActivationQuantization(scale, zero_point, bits)
+    lowest, highest = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    ends = [(scale * (lowest - zero_point), scale * (highest - zero_point)) for scale, zero_point in found]
+    return spanning(min(low for low, _ in ends), max(high for _, high in ends), bits)
+
+
+def _only_moves(network: Graph, tensor: int) -> bool:
+    operator = next(operator for operator in network.operators if tensor in operator.outputs)
+    return operator.kind in MOVES_VALUES
 
 
 def fixed_parameters(network: Graph, members: tuple[int, ...], bits: int) -> ActivationQuantization | None:

@@ -29,9 +29,16 @@ def quantize_kernel(kernel: np.ndarray, bits: int, *, depthwise: bool) -> tuple[
             error = ((np.clip(np.rint(columns / scale), -limit, limit) * scale - columns) ** 2).sum(axis=0)
             better = error < best_error
             best_scale[better], best_error[better] = scale[better], error[better]
-    scales = best_scale.astype(np.float32)
+    return with_scales(kernel, best_scale.astype(np.float32), bits, depthwise=depthwise)
+
+
+def with_scales(kernel: np.ndarray, scales: np.ndarray, bits: int, *, depthwise: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Quantized values of a kernel at given scales, float32 (1,) or (out channels,), and those of each output
+    channel."""
+    limit = (1 << (bits - 1)) - 1
+    scales = np.broadcast_to(scales, (kernel.shape[2] if depthwise else kernel.shape[3],))
     quantized = np.clip(np.rint(kernel / along_outputs(scales, depthwise=depthwise)), -limit, limit)
-    return quantized.astype(np.int16 if bits > 8 else np.int8), scales
+    return quantized.astype(np.int16 if bits > 8 else np.int8), np.ascontiguousarray(scales, np.float32)
 
 
 def along_outputs(values: np.ndarray, *, depthwise: bool) -> np.ndarray:

@@ -13,9 +13,12 @@ import numpy as np
 from deeplab.network import bias, convolutions, groups, is_depthwise, kernel, read_channels
 from deeplab.quantization.activations import Clipping, activation_parameters
 from deeplab.quantization.integers import IntegerWeights, integer_graph, quantize_bias, with_integers
-from deeplab.quantization.kernels import along_outputs, quantize_kernel
+from deeplab.quantization.kernels import along_outputs, quantize_kernel, with_scales
 from deeplab.quantization.types import ActivationQuantization, BitWidths, Range
 from evaluation.graph import Graph, Operator
+
+STATED_BITS = 8
+"""Bits of the parameters that files state."""
 
 
 def quantize(network: Graph, ranges: Mapping[str, Range], bits: BitWidths, clipping: Clipping | None = None) -> Graph:
@@ -42,7 +45,14 @@ def round_to_nearest(
     weights = {}
     for operator in convolutions(network):
         depthwise, real = is_depthwise(operator), kernel(network, operator)
-        quantized, scales = quantize_kernel(real, integers.tensors[operator.inputs[1]].bits, depthwise=depthwise)
+        bits_of_kernel, stated = (
+            integers.tensors[operator.inputs[1]].bits,
+            network.tensors[operator.inputs[1]].quantization,
+        )
+        if stated is not None and bits_of_kernel == STATED_BITS:
+            quantized, scales = with_scales(real, stated.scale, bits_of_kernel, depthwise=depthwise)
+        else:
+            quantized, scales = quantize_kernel(real, bits_of_kernel, depthwise=depthwise)
         error = quantized * along_outputs(scales, depthwise=depthwise) - real
         corrected = bias(network, operator) - _mean_response(network, operator, error, means[operator.inputs[0]])
         accumulator = np.float64(activations[operator.inputs[0]].scale) * scales

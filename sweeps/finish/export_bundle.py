@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from deeplab.network import input_size
+from deeplab.network import input_size, real_pixels
 from deeplab.pyfunc import NETWORK_FILE, load_network
 from deeplab.runtime.bundle import check_folder, write_bundle
 from deeplab.tflite_export import TFLITE_FILE, to_tflite
@@ -198,7 +198,7 @@ def _report_tflite(console: Console, made: Shipped, context: Context, content: b
         entry, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
         equal = []
         for frame, labels in zip(frames, wanted, strict=True):
-            values = frame if entry["dtype"] is np.uint8 else (frame / np.float32(127.5) - 1).astype(np.float32)
+            values = frame if entry["dtype"] is np.uint8 else real_pixels(made.graph, frame)
             interpreter.set_tensor(entry["index"], values[None])
             interpreter.invoke()
             equal.append(np.mean(interpreter.get_tensor(result["index"])[0] == labels))

@@ -18,7 +18,7 @@ from deeplab.compression import Compression, compressed_shapes
 from deeplab.datasets import Split
 from deeplab.datasets.part import DatasetPart
 from deeplab.inference import Runner
-from deeplab.network import fingerprint
+from deeplab.network import fingerprint, states_parameters, without_stated_parameters
 from deeplab.pruning.channels import prune_channels
 from deeplab.quantization import ActivationQuantization, BitWidths, Clipping, Range, activation_parameters
 from deeplab.quantization.camera import with_whole_pixels
@@ -74,12 +74,12 @@ def compressed(compression: Compression, context: Context) -> Graph:
     """The candidate's network: pruned, fine-tuned, quantized."""
     network, options = _pruned(compression, context), context.config.quantization
     if compression.is_float:
-        return network
+        return without_stated_parameters(network)
     bits = context.with_fixed_bits(compression).bits
     assert bits is not None, "a float network has been returned"
     network = with_whole_pixels(network, by_channel=bits.activations != 16)
     with context.timed("calibrate"):
-        if options.equalize:
+        if options.equalize and not states_parameters(network):
             network = equalize(network, _ranges(network, context))
         ranges = _ranges(network, context)
     with context.timed("quantize"):
@@ -116,7 +116,7 @@ def _prune(compression: Compression, context: Context) -> Graph:
     from deeplab.finetuning import FineTuning, fine_tune
     from deeplab.pruning.optimal_brain_surgeon import prune_weights
 
-    options, baseline = context.config.finetune, context.baseline
+    options, baseline = context.config.finetune, without_stated_parameters(context.baseline)
     tuning = FineTuning(options.steps, options.learning_rate, options.loss)
     if sparsity := compression.weight_sparsity:
         inputs, fisher = baseline_inputs(context), baseline_fisher(context)
