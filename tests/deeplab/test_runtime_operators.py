@@ -118,7 +118,7 @@ class Bench:
 
 
 def windows(dtype: str) -> Graph:
-    """Convolutions and pools, and resizes."""
+    """Convolutions and pools, resizes, and transposed convolutions."""
     bench = Bench(dtype)
     x = bench.frame()
     for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
@@ -141,6 +141,8 @@ def windows(dtype: str) -> Graph:
         logits = bench.tensor((1, 17, 19, 6), bench.tensors[x].quantization)
         bench.apply("RESIZE_BILINEAR", (x, size), logits, shown=False, **flags)
         bench.apply("ARG_MAX", (logits, bench.integers(3)), bench.tensor((1, 17, 19), dtype="int32"), axis=3)
+    for window, stride, padding, size in (((3, 4), (2, 3), "SAME", (24, 24)), ((2, 2), (2, 2), "VALID", (24, 16))):
+        bench.weighted("TRANSPOSE_CONV", x, (5, *window, 6), (1, *size, 5), stride=stride, padding=padding)
     return bench.graph(f"windows_{dtype}")
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from deeplab.runtime.compilers import compiler
 from deeplab.runtime.program import Program, write_sources
+from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 from evaluation.graph.regions import extent
 from evaluation.interpreter import execute, run_whole
@@ -241,7 +242,9 @@ def check(graph: Graph, made: Plan, folder: Path, how: Kind | None = None, *, le
     for index in graph.outputs:
         several = min(least, 1 << (graph.tensors[index].bits - 2))
         assert wanted[index].size < 20 or len(np.unique(wanted[index])) >= several, "equal values would prove little"
-    np.testing.assert_array_equal(execute(graph, made, frame).output, wanted[graph.outputs[0]])
+    planned = execute(graph, made, frame).outputs
+    for index in graph.outputs:
+        np.testing.assert_array_equal(planned[index], wanted[index])
     if how is None:
         program = Program(graph, made, folder, QUICK)
         for fill in (0xA5, 0x5A):
@@ -324,3 +327,24 @@ def test_every_width_is_clean_under_sanitizers(make, scheme, bits, tmp_path):
 def test_the_kernels_of_up_to_16_bits_are_taken(make, bits, kernels):
     graph = make(bits)
     assert kernels <= {kernel_of(graph, call.operators) for call in kernel_calls(graph)}
+
+
+def test_a_sigmoid_of_16_bits_with_another_output_scale_is_refused(tmp_path):
+    bench = Bench(16)
+    bench.apply("LOGISTIC", (bench.image(),), bench.tensor(IMAGE, bench.grid(2.0)))
+    graph = bench.graph("coarse")
+    with pytest.raises(UserError, match=r"coarse_16: logistic_1 \(LOGISTIC\): the scale of its output of 16 bits is"):
+        write_sources(graph, plan(graph), tmp_path)
+
+
+def test_an_operand_whose_rows_end_inside_a_byte_is_refused(tmp_path):
+    """Of fewer axes than the output, so that its values are read as one run."""
+    bench = Bench(6)
+    x = bench.image()
+    rows = bench.apply("RESHAPE", (x,), bench.tensor((1, 12, 45)), shown=False)
+    bench.apply("RESHAPE", (rows,), bench.tensor(IMAGE), shown=False)
+    part = bench.apply("SLICE", (rows,), bench.tensor((1, 9, 5)), shown=False, begin=(0, 0, 0), size=(1, 9, 5))
+    bench.apply("ADD", (x, part), bench.tensor(IMAGE), activation="NONE")
+    graph = bench.graph("ragged")
+    with pytest.raises(UserError, match=r"has rows that end inside a byte; give it the output's axes"):
+        write_sources(graph, plan(graph), tmp_path)

@@ -532,6 +532,8 @@ KERNELS_IN_PARTS = {
     "softmax": lambda: alone("SOFTMAX", beta=1.0),
     "argmax": lambda: alone("ARG_MAX", axis=3),
     "relu": lambda: alone("RELU"),
+    "hard swish": lambda: alone("HARD_SWISH"),
+    "leaky relu": lambda: alone("LEAKY_RELU", alpha=0.5),
 }
 
 

@@ -11,7 +11,7 @@ from evaluation.graph import Graph
 from evaluation.graph.regions import extent
 from evaluation.interpreter.requantize import integer_range, scale_of
 from evaluation.interpreter.table import elu_real, hard_swish_real
-from evaluation.interpreter.table16 import function_table, sigmoid_scaling, sigmoid_table
+from evaluation.interpreter.table16 import OUTPUT_SCALE, function_table, sigmoid_scaling, sigmoid_table
 from evaluation.interpreter.whole import run_whole
 from evaluation.kernels.descriptors import int8, low_bit
 
@@ -39,6 +39,8 @@ def low_bit_table(site: KernelSite) -> Fields:
 
 def sigmoid(site: KernelSite) -> Fields:
     """LOGISTIC or TANH of int16."""
+    if scale_of(site.output) != OUTPUT_SCALE:
+        raise site.refused(f"the scale of its output of 16 bits is {scale_of(site.output):g}; quantize it with 2^-15")
     multiplier, shift = sigmoid_scaling(scale_of(site.source))
     fields: Fields = {
         "entries": Constant(f"table_{site.number}", sigmoid_table()),

@@ -1,7 +1,7 @@
 /* Element-wise operators of two operands with broadcasting, values of any width. */
 #include "program/kernels.h"
 #include "int8/scaling.h"
-#include "low_bit/elements.h"
+#include "low_bit/values.h"
 
 /* `left_shift` of TFLite's squared_difference.cc. */
 enum { LOW_BIT_SQUARE_SHIFT = 7 };
@@ -47,10 +47,10 @@ static void load_operand(const struct low_bit_operand *o, int32_t pixel, int32_t
 {
     ptrdiff_t at = o->first + pixel * o->step;
     if (o->moves) {
-        load_elements(o->row, o->bits, at + done, count, to);
+        load_values(o->row, o->bits, at + done, count, to);
         return;
     }
-    load_elements(o->row, o->bits, at, 1, to);
+    load_values(o->row, o->bits, at, 1, to);
     for (int i = 1; i < count; i++)
         to[i] = to[0];
 }
@@ -112,7 +112,7 @@ void low_bit_broadcast(const void *layer, const struct view *in, const struct vi
                     load_operand(&b, pixel, done, run, y);
                 for (int i = 0; i < run; i++)
                     x[i] = (int16_t)clamped(low_bit_combined(l, x[i], y[i]), l->plain.lowest, l->plain.highest);
-                store_elements(to, out->bits, element_index(out, at->left + pixel) + done, run, x);
+                store_values(to, out->bits, element_index(out, at->left + pixel) + done, run, x);
             }
         }
     }

@@ -4,7 +4,7 @@
 
 #include "program/kernels.h"
 #include "int8/arithmetic.h"
-#include "low_bit/elements.h"
+#include "low_bit/values.h"
 
 typedef void low_bit_function(const void *layer, int16_t *values, int count);
 
@@ -21,9 +21,9 @@ static inline void low_bit_each(const void *layer, int32_t channels, const struc
             for (int32_t done = 0; done < count; done += ELEMENTS_AT_ONCE) {
                 int run = at_most(ELEMENTS_AT_ONCE, count - done);
                 int16_t values[ELEMENTS_AT_ONCE];
-                load_elements(from, in->bits, element_index(in, column) + done, run, values);
+                load_values(from, in->bits, element_index(in, column) + done, run, values);
                 function(layer, values, run);
-                store_elements(to, out->bits, element_index(out, column) + done, run, values);
+                store_values(to, out->bits, element_index(out, column) + done, run, values);
             }
         }
     }

@@ -8,11 +8,11 @@ static void fill_columns(const struct low_bit_pad_layer *l, const struct view *o
 {
     if (out->pitch == l->channels) {
         fill_elements(row_of(out, row), element_index(out, left), out->bits, (ptrdiff_t)(right - left) * l->channels,
-                      (int8_t)l->fill);
+                      (int16_t)l->fill);
         return;
     }
     for (; left < right; left++)
-        fill_elements(row_of(out, row), element_index(out, left), out->bits, l->channels, (int8_t)l->fill);
+        fill_elements(row_of(out, row), element_index(out, left), out->bits, l->channels, (int16_t)l->fill);
 }
 
 void low_bit_pad(const void *layer, const struct view *in, const struct view *out, const struct region *at,
