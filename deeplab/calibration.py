@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab.inference import observe
-from deeplab.network import INPUT, INPUT_SCALE
+from deeplab.network import FLOAT_INPUT_ZERO, INPUT, INPUT_SCALE, INPUT_ZERO_POINT, pixel_parameters
 from deeplab.quantization import Range
-from deeplab.quantization.camera import whole_pixels
 from evaluation.graph import Graph
 
 
@@ -34,8 +33,9 @@ def calibrate(network: Graph, frames: np.ndarray) -> dict[str, Range]:
 
 def _input_range(network: Graph, frames: np.ndarray) -> Range:
     """The range of the input, of which only the mean is used: its scale and zero point are fixed by the camera."""
-    pixels = whole_pixels(network)
-    scale = INPUT_SCALE if pixels.scale[0] == np.float32(INPUT_SCALE) else np.float64(pixels.scale[0])
-    mean = (frames.mean(axis=(0, 1, 2)) - pixels.zero_point) * scale
+    scale, zero = (one.astype(np.float64) for one in pixel_parameters(network))
+    if zero.size == 1 and zero[0] == FLOAT_INPUT_ZERO:  # which an integer network takes for 127
+        scale, zero = np.array([INPUT_SCALE]), np.array([float(INPUT_ZERO_POINT)])
+    mean = (frames.mean(axis=(0, 1, 2)) - zero) * scale
     ends = np.ones(3, np.float32)
     return Range(-ends, ends, np.zeros(0, np.float32), mean.astype(np.float32))

@@ -90,6 +90,7 @@ class _Conversion:
         kinds, shape = {operator.kind for operator in self._graph.operators}, self._graph.tensors[output].shape
         if not kinds.intersection(CONVOLUTIONS) or len(shape) != 4 or shape[1:3] == (1, 1):
             raise self._no_map(output)
+        self._net.state(self._net.input, self._graph.tensors[self._image].quantization)
         after_image = self._after_image()
         for operator in self._graph.operators:
             if operator.outputs[0] not in after_image:

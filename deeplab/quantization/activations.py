@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from deeplab.network import INPUT, INPUT_BITS, tensor_indices
-from deeplab.quantization.camera import whole_pixels
-from deeplab.quantization.shared import MOVES_VALUES, shared_tensors
+from deeplab.network import INPUT, INPUT_BITS, pixel_parameters, tensor_indices
+from deeplab.quantization.camera import read_by_table, whole_pixels
+from deeplab.quantization.shared import moves_values, shared_tensors
 from deeplab.quantization.types import ActivationQuantization, BitWidths, Range
 from evaluation.graph import Graph
 
@@ -31,7 +31,14 @@ class Clipping:
 def input_parameters(network: Graph, bits: BitWidths) -> ActivationQuantization:
     """The quantization of the network's input, which the camera fixes. At 8 bits it is the frame's bytes less 128; with
     16-bit activations it has 16 bits."""
-    pixels = whole_pixels(network, by_channel=bits.activations != 16)
+    if read_by_table(network, bits.activations):
+        stated = network.tensors[tensor_indices(network)[INPUT]].quantization
+        if stated is not None and bits.activations == INPUT_BITS:
+            return ActivationQuantization(float(stated.scale[0]), int(stated.zero_point[0]), INPUT_BITS)
+        factor, zero = pixel_parameters(network)
+        most = float(np.abs(factor * (np.array([0.0, 255.0])[:, None] - zero)).max())
+        return spanning(-most, most, bits.activations)
+    pixels = whole_pixels(network)
     scale = float(pixels.scale[0])  # zero points by channel are those of the graph (`integer_graph`)
     if bits.activations == 16:
         return ActivationQuantization(scale, 0, 16)
@@ -81,7 +88,7 @@ def _stated_parameters(network: Graph, members: tuple[int, ...], bits: int) -> A
 
 def _only_moves(network: Graph, tensor: int) -> bool:
     operator = next(operator for operator in network.operators if tensor in operator.outputs)
-    return operator.kind in MOVES_VALUES
+    return moves_values(network, operator)
 
 
 def fixed_parameters(network: Graph, members: tuple[int, ...], bits: int) -> ActivationQuantization | None:
@@ -90,7 +97,7 @@ def fixed_parameters(network: Graph, members: tuple[int, ...], bits: int) -> Act
     kinds = {
         operator.kind
         for operator in network.operators
-        if operator.outputs[0] in members and operator.kind not in MOVES_VALUES
+        if operator.outputs[0] in members and not moves_values(network, operator)
     }
     if kinds == {"LOGISTIC"}:
         scale, zero_point = (2.0**-15, 0) if bits == 16 else (2.0**-bits, -(1 << (bits - 1)))

@@ -1,10 +1,13 @@
-"""The camera's pixels in an integer network: whole zero points and one scale, whatever the float network reads.
+"""The camera's pixels in an integer network: whole zero points and one scale, or a table for each channel.
 
 An integer network reads the frame's bytes p as the int8 p - 128, so that nothing is computed of them. A float network
 may read scale_c (p - zero_c), with other parameters for each channel, and a zero between two bytes. The scales are
 folded into the kernels that read the input, and what rounding moves a zero by into their biases. Zero points may differ
-by channel in front of dense convolutions, of which padding is a pixel of its own; elsewhere, and with 16-bit
-activations, all channels have one, and padding differs from that of the float network by what is left.
+by channel in front of dense convolutions, of which padding is a pixel of its own; in front of others all channels have
+one, and padding differs from that of the float network by what is left.
+
+Where the network's file states parameters of the input, and with 16-bit activations, each pixel value of a channel is
+quantized by a table instead, and nothing is folded.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from deeplab.network import (
     FLOAT_INPUT_ZERO,
     FRAME,
     INPUT,
+    INPUT_BITS,
     INPUT_SCALE,
     INPUT_ZERO_POINT,
     bias,
@@ -34,31 +38,44 @@ from evaluation.graph import Graph, Quantization
 _MOST = 255
 
 
-def whole_pixels(network: Graph, *, by_channel: bool = True) -> Quantization:
+def read_by_table(network: Graph, activation_bits: int) -> bool:
+    """Whether the integer network's input is quantized from the frame by tables."""
+    stated = network.tensors[tensor_indices(network)[INPUT]].quantization is not None
+    if activation_bits == 16:
+        scale, zero = pixel_parameters(network)
+        return scale.size > 1 or not (_is_symmetric(network) or float(zero[0]).is_integer())
+    return stated and activation_bits == INPUT_BITS
+
+
+def whole_pixels(network: Graph) -> Quantization:
     """Parameters of a network's pixels in integers: scale, float32, and zero point, int64, each (1,) or (3,).
 
     Args:
         network: in float.
-        by_channel: whether zero points may differ (activations of at most 8 bits).
     """
     scale, zero = pixel_parameters(network)
     if _is_symmetric(network):  # 127 is taken for 127.5, as by TFLite's converter; nothing is folded
         return Quantization(scale, np.array([INPUT_ZERO_POINT], np.int64))
     if scale.size > 1:
         scale = scale if np.ptp(scale) == 0.0 else np.full(3, INPUT_SCALE, np.float32)
-    if scale.size > 1 and not (by_channel and _is_read_by_dense_convolutions(network)):
+    if scale.size > 1 and not _is_read_by_dense_convolutions(network):
         scale, zero = scale[:1], zero.mean(keepdims=True)
     whole = np.clip(np.rint(zero), 0, _MOST).astype(np.int64)
     return Quantization(scale, whole, 3 if scale.size > 1 else None)
 
 
-def with_whole_pixels(network: Graph, *, by_channel: bool = True) -> Graph:
+def for_integers(network: Graph, activation_bits: int) -> Graph:
+    """The float network that an integer one is made of."""
+    return network if read_by_table(network, activation_bits) else with_whole_pixels(network)
+
+
+def with_whole_pixels(network: Graph) -> Graph:
     """The float network whose pixels have the parameters `whole_pixels`, the difference folded into what reads them.
 
     Raises:
         ValueError: an operator that is no convolution reads them; names it.
     """
-    pixels, entry = whole_pixels(network, by_channel=by_channel), tensor_indices(network)[INPUT]
+    pixels, entry = whole_pixels(network), tensor_indices(network)[INPUT]
     scale, zero = pixel_parameters(network)
     if _is_symmetric(network) or (np.array_equal(scale, pixels.scale) and np.array_equal(zero, pixels.zero_point)):
         return network
@@ -76,7 +93,8 @@ def with_whole_pixels(network: Graph, *, by_channel: bool = True) -> Graph:
         changed[f"{operator.name}/bias"] = (bias(network, operator) + shift).astype(np.float32)
     frame = tensor_indices(network)[FRAME]
     camera = replace(pixels, zero_point=pixels.zero_point.astype(np.float64))
-    network = with_tensors(network, {frame: replace(network.tensors[frame], quantization=camera)})
+    read = replace(network.tensors[entry], quantization=None)  # what a file states is of other values
+    network = with_tensors(network, {frame: replace(network.tensors[frame], quantization=camera), entry: read})
     return with_weights(network, changed)
 
 

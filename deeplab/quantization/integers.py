@@ -10,7 +10,6 @@ import numpy as np
 from deeplab.network import (
     FRAME,
     INPUT,
-    INPUT_BITS,
     constant_operands,
     convolutions,
     is_depthwise,
@@ -18,7 +17,8 @@ from deeplab.network import (
     with_tensors,
 )
 from deeplab.quantization.activations import input_parameters, spanning
-from deeplab.quantization.camera import whole_pixels
+from deeplab.quantization.camera import read_by_table, whole_pixels
+from deeplab.quantization.shared import is_rescaled_mean
 from deeplab.quantization.types import ActivationQuantization, BitWidths
 from evaluation.graph import Graph, Operator, Quantization, Tensor
 
@@ -59,9 +59,10 @@ def integer_graph(network: Graph, bits: BitWidths) -> Graph:
     tensors[names[INPUT]] = replace(
         tensors[names[INPUT]], dtype=stored_type(entry.bits), bits=entry.bits, quantization=entry.parameters
     )
-    pixels = whole_pixels(network, by_channel=entry.bits <= INPUT_BITS)
-    tensors[names[FRAME]] = replace(tensors[names[FRAME]], quantization=pixels)
-    if pixels.axis is not None:
+    by_table = read_by_table(network, bits.activations)
+    pixels = network.tensors[names[FRAME]].required_quantization if by_table else whole_pixels(network)
+    tensors[names[FRAME]] = replace(tensors[names[FRAME]], quantization=_by_channel(pixels) if by_table else pixels)
+    if pixels.axis is not None and not by_table:
         codes = replace(pixels, zero_point=pixels.zero_point - 128)
         tensors[names[INPUT]] = replace(tensors[names[INPUT]], quantization=codes)
     widths = bits.by_kernel(network)
@@ -77,11 +78,22 @@ def integer_graph(network: Graph, bits: BitWidths) -> Graph:
         for position in constant_operands(network, operator):
             index = operator.inputs[position]
             tensors[index] = _quantized_constant(tensors[index], tensors[operator.outputs[0]].bits)
-    operators = tuple(
-        replace(operator, kind="QUANTIZE") if operator.kind == "DEQUANTIZE" else operator
-        for operator in network.operators
-    )
-    return replace(network, tensors=tuple(tensors), operators=operators)
+    operators = []
+    for operator in network.operators:
+        if operator.kind == "DEQUANTIZE":
+            operator = replace(operator, kind="QUANTIZE")
+        elif is_rescaled_mean(network, operator):
+            axes = np.array([1, 2], np.int32)
+            tensors.append(Tensor(f"{operator.name}/axes", (2,), "int32", 32, is_constant=True, data=axes))
+            inputs, attributes = (operator.inputs[0], len(tensors) - 1), {"axes": (1, 2), "keep_dims": True}
+            operator = replace(operator, kind="MEAN", inputs=inputs, attributes=attributes)
+        operators.append(operator)
+    return replace(network, tensors=tuple(tensors), operators=tuple(operators))
+
+
+def _by_channel(pixels: Quantization) -> Quantization:
+    """Parameters of a frame with a scale and a zero for each channel."""
+    return Quantization(np.broadcast_to(pixels.scale, (3,)).copy(), np.broadcast_to(pixels.zero_point, (3,)).copy(), 3)
 
 
 def _quantized_constant(tensor: Tensor, bits: int) -> Tensor:

@@ -123,8 +123,22 @@ def quantize(call: PatchCall) -> Values:
         reals = values.astype(np.float32, copy=False) / scale_of(output)
         quantized: npt.NDArray[np.float32] = round_half_away(reals) + np.float32(zero_point_of(output))
         return np.clip(quantized, *integer_range(output)).astype(np.int64)
+    if quantization_of(source).scale.size > 1 and quantization_of(output).scale.size == 1:
+        channels = np.arange(values.shape[2])
+        return pixel_tables(source, output)[channels, values.astype(np.int64)].astype(np.int64)
     scaled = multiply(_centred(source, values), *quantize_multiplier(_ratio(source, output)))
     return np.clip(scaled + zero_point_of(output), *integer_range(output))
+
+
+def pixel_tables(source: Tensor, output: Tensor) -> npt.NDArray[np.int64]:
+    """QUANTIZE of each value that each channel of a uint8 frame can have, int64 (channels, 256): the real value in
+    float64, divided by the output's scale and rounded half away from zero."""
+    parameters = quantization_of(source)
+    scale, zero = (one.astype(np.float32).astype(np.float64) for one in (parameters.scale, parameters.zero_point))
+    steps = scale[:, None] * (np.arange(256) - zero[:, None]) / np.float64(scale_of(output))
+    rounded = np.sign(steps) * np.floor(np.abs(steps) + 0.5) + zero_point_of(output)
+    values: npt.NDArray[np.int64] = np.clip(rounded, *integer_range(output)).astype(np.int64)
+    return values
 
 
 def dequantize(call: PatchCall) -> Values:

@@ -48,6 +48,11 @@ def channel_parameter_bytes(signature: CallSignature) -> int:
     return (4 + 4) * signature.source.shape[-1]
 
 
+def pixel_tables_bytes(signature: CallSignature) -> int:
+    """Bytes of the tables of `pixel_tables`: a value of the output's type for each pixel value of each channel."""
+    return 256 * signature.source.shape[-1] * np.dtype(signature.output.dtype).itemsize
+
+
 def differ_in_quantization(inputs: Sequence[Tensor], output: Tensor) -> list[bool]:
     """For each input whether its scale or zero point differs from the output's; False where the output has none."""
     if output.quantization is None or output.dtype == "float32":

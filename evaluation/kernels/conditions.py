@@ -177,6 +177,13 @@ def scaled_by_channel(signature: CallSignature) -> bool:
     return signature.source.quantization is not None and signature.source.quantization.scale.size > 1
 
 
+def to_one_scale(signature: CallSignature) -> bool:
+    """The input is uint8, and the output is int8 or int16 with one scale."""
+    quantization = signature.output.quantization
+    signed = signature.source.dtype == "uint8" and signature.output.dtype in ("int8", "int16")
+    return signed and quantization is not None and quantization.scale.size == 1
+
+
 def reads_uint8(signature: CallSignature) -> bool:
     """The first input is uint8."""
     return is_eight_bit(signature.source) and signature.source.dtype == "uint8"

@@ -188,6 +188,7 @@ ENTRIES: tuple[OperatorEntry, ...] = (
     OperatorEntry(
         ("QUANTIZE",),
         (
+            choice(int8.PIXEL_TABLES, when.scaled_by_channel, when.to_one_scale, when.whole_bytes_throughout),
             choice(int8.REQUANTIZE, when.eight_bit),
             choice(low_bit.REQUANTIZE, when.requantized),
             choice(int8.QUANTIZE_REAL, when.quantized),

@@ -21,7 +21,7 @@ from deeplab.inference import Runner
 from deeplab.network import fingerprint, states_parameters, without_stated_parameters
 from deeplab.pruning.channels import prune_channels
 from deeplab.quantization import ActivationQuantization, BitWidths, Clipping, Range, activation_parameters
-from deeplab.quantization.camera import with_whole_pixels
+from deeplab.quantization.camera import for_integers
 from deeplab.quantization.equalisation import equalize
 from deeplab.quantization.post_training import round_to_nearest
 from deeplab.runtime.loaded_program import arena_faults
@@ -77,7 +77,7 @@ def compressed(compression: Compression, context: Context) -> Graph:
         return without_stated_parameters(network)
     bits = context.with_fixed_bits(compression).bits
     assert bits is not None, "a float network has been returned"
-    network = with_whole_pixels(network, by_channel=bits.activations != 16)
+    network = for_integers(network, bits.activations)
     with context.timed("calibrate"):
         if options.equalize and not states_parameters(network):
             network = equalize(network, _ranges(network, context))

@@ -8,6 +8,7 @@ import numpy as np
 
 from deeplab.runtime.layer import Constant, Fields, Fillers, KernelSite
 from evaluation.graph.regions import extent
+from evaluation.interpreter.elementwise import pixel_tables
 from evaluation.interpreter.requantize import (
     integer_range,
     quantization_of,
@@ -58,6 +59,15 @@ def dequantize_channels(site: KernelSite) -> Fields:
     }
 
 
+def tables_of_pixels(site: KernelSite) -> Fields:
+    """QUANTIZE of a frame by a table for each channel."""
+    entries = pixel_tables(site.source, site.output).astype(np.dtype(site.output.dtype).newbyteorder("<"))
+    return {
+        "entries": Constant(f"pixel_tables_{site.number}", entries.reshape(-1).view(np.uint8)),
+        "channels": extent(site.source)[2],
+    }
+
+
 def softmax(site: KernelSite) -> Fields:
     """SOFTMAX over the channels, in fixed point."""
     source, output = site.source, site.output
@@ -101,6 +111,7 @@ FILLERS: Fillers = {
     int8.QUANTIZE_REAL: quantize_real,
     int8.DEQUANTIZE: dequantize,
     int8.DEQUANTIZE_CHANNELS: dequantize_channels,
+    int8.PIXEL_TABLES: tables_of_pixels,
     int8.SOFTMAX: softmax,
     int8.ARGMAX: argmax,
     low_bit.ARGMAX: low_bit_argmax,

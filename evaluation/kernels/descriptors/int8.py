@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from evaluation.kernels.arrays import channel_parameter_bytes, joined_bytes, moved_axes_bytes, summed_axes_bytes
+from evaluation.kernels.arrays import (
+    channel_parameter_bytes,
+    joined_bytes,
+    moved_axes_bytes,
+    pixel_tables_bytes,
+    summed_axes_bytes,
+)
 from evaluation.kernels.descriptors.window import WINDOW
 from evaluation.kernels.kernel import Kernel
 from evaluation.kernels.structs import FLOAT, INT8, INT16, INT32, UINT8, UINT16, UINT32, Struct, members, pointer
@@ -255,6 +261,18 @@ CHANNEL_CONVERSION_LAYER = Struct(
     ),
 )
 DEQUANTIZE_CHANNELS = Kernel("dequantize_channels", CHANNEL_CONVERSION_LAYER, channel_parameter_bytes)
+
+PIXEL_TABLES_LAYER = Struct(
+    "int8/pixel_tables",
+    "pixel_tables_layer",
+    "QUANTIZE of a camera's uint8 frame, whose channels have scales and zero points of their own, to int8 or int16: "
+    "`entries` has the 256 results of each channel, the low byte first.",
+    (
+        members(pointer("uint8_t"), "entries"),
+        members(INT32, "channels"),
+    ),
+)
+PIXEL_TABLES = Kernel("pixel_tables", PIXEL_TABLES_LAYER, pixel_tables_bytes)
 
 SUMS_LAYER = Struct(
     "int8/reduce",
