@@ -117,7 +117,7 @@ def _inlined(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
     if _expanded_nodes(model) > _MOST_NODES:
         raise UserError(f"{path}: its functions call each other without end, or make more than {_MOST_NODES:,} nodes")
     try:
-        return onnx.inliner.inline_local_functions(model)
+        return onnx.inliner.inline_local_functions(model, convert_version=True)
     except Exception as error:  # of another project, about whatever is wrong in the file
         raise _damaged(path, error) from None
 

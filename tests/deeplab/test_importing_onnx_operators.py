@@ -301,6 +301,13 @@ def test_max_pool(tmp_path, size, kernel, stride, pads, ceil, opset):
     compared(model([own], shape=(1, 3, *size), opset=opset), tmp_path)
 
 
+@pytest.mark.parametrize(("before", "made"), [("Relu", "PAD"), ("Sigmoid", "PAD"), ("LeakyRelu", "PADV2")])
+def test_a_max_pool_behind_a_relu_is_padded_with_zeros(tmp_path, before, made):
+    pool = node("MaxPool", "r", "y", kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    graph = compared(model([node(before, "x", "r"), pool], shape=(1, 3, 8, 8)), tmp_path)
+    assert kinds(graph)[made] == 1
+
+
 @pytest.mark.parametrize(("kernel", "stride", "pads"), POOLS)
 def test_average_pool_that_counts_its_padding(tmp_path, kernel, stride, pads):
     own = node("AveragePool", "x", "y", kernel_shape=kernel, strides=stride, pads=pads, count_include_pad=1)
