@@ -94,6 +94,15 @@ def test_conv_transpose(tmp_path, opset, kernel, stride, pads, extra):
     assert set(kinds(graph)) <= {"TRANSPOSE_CONV", "SLICE"}
 
 
+def test_the_usual_upsampling_by_two_needs_no_slice(tmp_path):
+    """As PyTorch users write it: 3 x 3, stride 2, padding 1, output_padding 1."""
+    own = node("ConvTranspose", "x w", "c", strides=(2, 2), pads=(1, 1, 1, 1), output_padding=(1, 1))
+    nodes = [own, node("BatchNormalization", "c scale shift mean var", "n"), node("Relu", "n", "y")]
+    graph = compared(model(nodes, {"w": random(3, 4, 3, 3), **norm(4)}, shape=(1, 3, 5, 6)), tmp_path)
+    assert kinds(graph) == {"TRANSPOSE_CONV": 1}
+    assert graph.operators[0].attributes["padding"] == "SAME"
+
+
 @pytest.mark.parametrize(("groups", "dilation"), [(3, (1, 1)), (1, (2, 2)), (3, (2, 1))])
 def test_conv_transpose_with_groups_and_dilations(tmp_path, groups, dilation):
     own = node("ConvTranspose", "x w", "y", strides=(2, 2), pads=(1, 1, 1, 1), group=groups, dilations=dilation)
