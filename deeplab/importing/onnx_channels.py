@@ -13,13 +13,21 @@ from deeplab.importing.onnx_values import Activation, Value, default_axes
 
 
 def softmax(call: Call) -> Value:
+    return call.unary("SOFTMAX", _normalized_last(call), beta=1.0)
+
+
+def log_softmax(call: Call) -> Value:
+    return call.unary("LOG_SOFTMAX", _normalized_last(call))
+
+
+def _normalized_last(call: Call) -> Activation:
+    """The input of a softmax in a layout whose last axis is the one that it runs over."""
     value = call.activation()
     rank = len(value.shape)
     axis = call.axis(call.node.attribute("axis", 1 if call.opset < 13 else -1), rank)
     if call.opset < 13 and any(size != 1 for size in value.shape[axis + 1 :]):
         call.refuse("a softmax over one axis; export with opset 17")  # older ones are over all axes from there on
-    value = _with_last(call, value, axis)
-    return call.unary("SOFTMAX", value, beta=1.0)
+    return _with_last(call, value, axis)
 
 
 def argmax(call: Call) -> Value:

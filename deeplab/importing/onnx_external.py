@@ -45,7 +45,7 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 def _read_values(path: Path, tensor: onnx.TensorProto, most: int) -> int:
     """Read the values of a tensor from its own file; the number of bytes."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location, name = entries.get("location", ""), tensor.name
+    location, name = str(entries.get("location", "")), tensor.name  # bytes where the file is damaged
     file = _inside(path, location, name)
     try:
         size = file.stat().st_size

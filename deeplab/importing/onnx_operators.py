@@ -79,6 +79,7 @@ CONVERSIONS: Mapping[str, Conversion] = {
     "Identity": identity,
     "LeakyRelu": onnx_elementwise.leaky_relu,
     "Log": unary("LOG"),
+    "LogSoftmax": onnx_channels.log_softmax,
     "MatMul": onnx_convolutions.matrix_product,
     "Max": chain("MAXIMUM"),
     "MaxPool": onnx_pools.max_pool,
