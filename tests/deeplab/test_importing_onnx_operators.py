@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from deeplab.importing.onnx_file import read_onnx
 from evaluation.errors import UserError
+from evaluation.graph import Graph, write_tflite
 from evaluation.graph.geometry import nearest_tap
 from tests.deeplab.onnx_models import compared, kinds, model, node, random, reference, saved
 
@@ -543,3 +545,40 @@ def test_matmul_over_channels_of_an_nhwc_image_is_a_convolution(tmp_path):
         node("Transpose", "a", "y", perm=(0, 3, 1, 2)),
     ]
     assert kinds(compared(model(nodes, {"w": random(3, 5), "b": random(5)}), tmp_path)) == {"CONV_2D": 1}
+
+
+# -- what LiteRT alone runs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "attributes", "made"), [
+    ("Exp", {}, "EXP"), ("Log", {}, "LOG"), ("Sqrt", {}, "SQRT"), ("Abs", {}, "ABS"), ("Neg", {}, "NEG"),
+    ("Floor", {}, "FLOOR"), ("Ceil", {}, "CEIL"), ("LogSoftmax", {"axis": 1}, "LOG_SOFTMAX"),
+    ("ReduceMax", {"axes": (2, 3)}, "REDUCE_MAX"), ("ReduceMin", {"axes": (1,)}, "REDUCE_MIN"),
+])  # fmt: skip
+def test_operators_that_the_interpreter_does_not_run(tmp_path, kind, attributes, made):
+    nodes = [node("Sigmoid", "x", "a"), node("Add", "a k", "b"), node(kind, "b", "y", **attributes)]
+    original = model(nodes, {"k": 0.5})
+    graph = read_onnx(saved(original, tmp_path))
+    assert kinds(graph)[made] == 1
+    image = random(1, 7, 9, 3, seed=1)
+    (expected,) = reference(original, image.transpose(0, 3, 1, 2))
+    np.testing.assert_allclose(run_by_litert(graph, image), expected.transpose(0, 2, 3, 1), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("target", "dtype"), [(6, "int32"), (2, "uint8"), (7, "int64")])
+def test_labels_keep_the_type_that_they_are_cast_to(tmp_path, target, dtype):
+    nodes = [node("ArgMax", "x", "a", axis=1, keepdims=0), node("Cast", "a", "y", to=target)]
+    original = model(nodes)
+    graph = read_onnx(saved(original, tmp_path))
+    assert graph.tensors[graph.outputs[0]].dtype == dtype
+    image = random(1, 7, 9, 3, seed=1)
+    (expected,) = reference(original, image.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(run_by_litert(graph, image), expected)
+
+
+def run_by_litert(graph: Graph, image: np.ndarray) -> np.ndarray:
+    interpreter = Interpreter(model_content=write_tflite(graph))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
