@@ -12,6 +12,7 @@ import onnx
 from deeplab.importing.onnx_builder import FileGraphBuilder
 from deeplab.importing.onnx_values import NHWC, Activation, Constant, Value
 from evaluation.errors import UserError
+from evaluation.listing import shortened
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,8 @@ class Node:
 
     def refuse(self, expected: str) -> NoReturn:
         raise UserError(
-            f"{self.file}: no network that can be imported: node '{self.name}' ({self.kind}) does not fit, expected "
-            f"{expected}"
+            f"{self.file}: no network that can be imported: node '{shortened(str(self.name))}' "
+            f"({shortened(str(self.kind))}) does not fit, expected {expected}"
         )
 
     def attribute(self, name: str, default: Any = None) -> Any:

@@ -135,7 +135,7 @@ def reciprocal(call: Call) -> Value:
 
 
 def batch_normalization(call: Call) -> Value:
-    """BatchNormalization as MUL and ADD, which a convolution before them takes over where it can (`onnx_passes`)."""
+    """BatchNormalization as MUL and ADD, which a convolution before them takes over where it can (`onnx_affine`)."""
     value = call.activation()
     scale, shift, mean, variance = (
         call.constant(position, what).astype(np.float64)

@@ -6,10 +6,8 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,6 +16,8 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from deeplab.importing.onnx_call import Node
+from deeplab.importing.onnx_external import read_external
+from deeplab.importing.onnx_functions import MOST_NODES, damaged, inlined
 from deeplab.network import MOST_EXTENT
 from deeplab.npz_file import MOST_BYTES
 from evaluation.errors import UserError
@@ -29,7 +29,6 @@ _GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 _IMAGES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE,
            onnx.TensorProto.UINT8, onnx.TensorProto.INT8)  # fmt: skip
 """Types of the input. Integers are a quantized image, or pixels that the model casts."""
-_MOST_NODES = 100_000
 _CHANNELS = 3
 
 
@@ -61,8 +60,8 @@ def load_model(path: Path, input_size: tuple[int, int] | None) -> OnnxModel:
     """
     model = _parsed(path)
     opset = _opset(path, model)
-    _read_external(path, model)
-    model = _inlined(path, model)
+    read_external(path, model)
+    model = inlined(path, model)
     _check(path, model, opset)
     if model.graph.sparse_initializer:
         raise UserError(f"{path}: holds sparse weights; export it with dense ones")
@@ -110,44 +109,10 @@ def _opset(path: Path, model: onnx.ModelProto) -> int:
     return versions[0]
 
 
-def _inlined(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without functions of its own: each call replaced by the nodes of the function."""
-    if not model.functions:
-        return model
-    if _expanded_nodes(model) > _MOST_NODES:
-        raise UserError(f"{path}: its functions call each other without end, or make more than {_MOST_NODES:,} nodes")
-    try:
-        return onnx.inliner.inline_local_functions(model)
-    except Exception as error:  # of another project, about whatever is wrong in the file
-        raise _damaged(path, error) from None
-
-
-def _expanded_nodes(model: onnx.ModelProto) -> int:
-    """Number of nodes with all functions in their place; more than the most where they call each other in a circle."""
-    bodies = {(own.domain, own.name): own.node for own in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-    for _ in range(len(bodies) + 1):
-        for key, body in bodies.items():
-            called = [(node.domain, node.op_type) for node in body]
-            sizes[key] = min(sum(sizes.get(name, 1) if name in bodies else 1 for name in called), _MOST_NODES + 1)
-    nodes = sum(sizes.get((node.domain, node.op_type), 1) for node in model.graph.node)
-    return _MOST_NODES + 1 if _calls_itself(bodies) else nodes
-
-
-def _calls_itself(bodies: dict[tuple[str, str], Any]) -> bool:
-    calls = {key: {(node.domain, node.op_type) for node in body} & bodies.keys() for key, body in bodies.items()}
-    while calls:
-        ends = {key for key, called in calls.items() if not called & calls.keys()}
-        if not ends:
-            return True
-        calls = {key: called for key, called in calls.items() if key not in ends}
-    return False
-
-
 def _check(path: Path, model: onnx.ModelProto, opset: int) -> None:
     nodes = [Node(definition, str(path)) for definition in model.graph.node]
-    if len(nodes) > _MOST_NODES:
-        raise UserError(f"{path}: {len(nodes):,} nodes; a network of at most {_MOST_NODES:,} is read")
+    if len(nodes) > MOST_NODES:
+        raise UserError(f"{path}: {len(nodes):,} nodes; a network of at most {MOST_NODES:,} is read")
     for node in nodes:
         if node.definition.domain not in _STANDARD:
             raise UserError(
@@ -163,19 +128,14 @@ def _check(path: Path, model: onnx.ModelProto, opset: int) -> None:
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # of another project, about whatever is wrong in the file
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:160]
-    return UserError(f"{path}: damaged, or not built as an ONNX model is ({reason}); export it again")
+        raise damaged(path, error) from None
 
 
 def _array(path: Path, tensor: onnx.TensorProto) -> np.ndarray:
     try:
         return numpy_helper.to_array(tensor)
     except Exception as error:  # of another project, about whatever is wrong in the file
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
 def _needed(path: Path, model: onnx.ModelProto, known: set[str]) -> tuple[Node, ...]:
@@ -190,80 +150,6 @@ def _needed(path: Path, model: onnx.ModelProto, known: set[str]) -> tuple[Node, 
     if missing:
         raise UserError(f"{path}: value '{missing[0]}' is missing; the file is cut off or only a part of a graph")
     return tuple(reversed(kept))
-
-
-# -- values in other files ---------------------------------------------------------------------------------------------
-
-
-def _read_external(path: Path, model: onnx.ModelProto) -> None:
-    """Put the values that are stored in other files into their tensors."""
-    left = MOST_BYTES
-    for tensor in _tensors(model):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            left -= _read_values(path, tensor, left)
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    yield from model.graph.initializer
-    for sparse in model.graph.sparse_initializer:
-        yield sparse.values
-        yield sparse.indices
-    bodies: list[Sequence[onnx.NodeProto]] = [model.graph.node, *(own.node for own in model.functions)]
-    for body in bodies:
-        for node in body:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
-
-
-def _read_values(path: Path, tensor: onnx.TensorProto, most: int) -> int:
-    """Read the values of a tensor from its own file; the number of bytes."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location, name = entries.get("location", ""), tensor.name
-    file = _inside(path, location, name)
-    try:
-        size = file.stat().st_size
-        offset = int(entries.get("offset", "0"))
-        length = int(entries.get("length", str(size - offset)))
-        if not (0 <= offset <= size and 0 <= length <= size - offset):
-            raise UserError(f"{path}: tensor '{name}' is beyond the end of {location}; the file is cut off")
-        if length > most:
-            raise UserError(f"{path}: weights of more than {MOST_BYTES:,} bytes; a smaller network is expected")
-        with file.open("rb") as opened:
-            opened.seek(offset)
-            tensor.raw_data = opened.read(length)
-    except OSError as error:
-        raise UserError(
-            f"{path}: tensor '{name}' is stored in {location}: {error.strerror}; put that file next to the model, or "
-            "export it into one file"
-        ) from None
-    except ValueError:
-        raise UserError(f"{path}: tensor '{name}' states no place in {location}; the file is damaged") from None
-    del tensor.external_data[:]
-    tensor.ClearField("data_location")
-    return length
-
-
-def _inside(path: Path, location: str, name: str) -> Path:
-    """The file of values, which must be in the model's folder, where a link leads to, too."""
-    parts = PurePosixPath(location)
-    is_local = location and "\0" not in location and not parts.is_absolute() and ".." not in parts.parts
-    windows = PureWindowsPath(location)
-    folder = path.parent.resolve()
-    file = folder / location if is_local else folder
-    try:
-        is_local = (
-            is_local and not windows.drive and ".." not in windows.parts and file.resolve().is_relative_to(folder)
-        )
-    except (OSError, RuntimeError):
-        is_local = False
-    if not is_local:
-        raise UserError(
-            f"{path}: tensor '{name}' is stored in '{location}', outside the model's folder; put that file next to the "
-            "model, or export it into one file"
-        )
-    return file
 
 
 # -- input -------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from deeplab.importing import onnx_convolutions, onnx_elementwise, onnx_parts, onnx_pools, onnx_quantization
+from deeplab.importing import (
+    onnx_channels,
+    onnx_convolutions,
+    onnx_elementwise,
+    onnx_parts,
+    onnx_pools,
+    onnx_quantization,
+    onnx_transposed,
+)
 from deeplab.importing import onnx_shapes as shapes
 from deeplab.importing.onnx_call import Call
 from deeplab.importing.onnx_elementwise import binary, chain, unary
@@ -43,7 +51,7 @@ def cast(call: Call) -> Value:
 CONVERSIONS: Mapping[str, Conversion] = {
     "Abs": unary("ABS"),
     "Add": binary("ADD"),
-    "ArgMax": onnx_parts.argmax,
+    "ArgMax": onnx_channels.argmax,
     "AveragePool": onnx_pools.average_pool,
     "BatchNormalization": onnx_elementwise.batch_normalization,
     "Cast": cast,
@@ -51,8 +59,8 @@ CONVERSIONS: Mapping[str, Conversion] = {
     "Clip": onnx_elementwise.clip,
     "Concat": onnx_parts.concat,
     "Conv": onnx_convolutions.convolution,
-    "ConvTranspose": onnx_convolutions.transposed_convolution,
-    "DepthToSpace": onnx_parts.depth_to_space,
+    "ConvTranspose": onnx_transposed.transposed_convolution,
+    "DepthToSpace": onnx_channels.depth_to_space,
     "DequantizeLinear": onnx_quantization.dequantize,
     "Div": binary("DIV"),
     "Dropout": identity,
@@ -71,6 +79,7 @@ CONVERSIONS: Mapping[str, Conversion] = {
     "Identity": identity,
     "LeakyRelu": onnx_elementwise.leaky_relu,
     "Log": unary("LOG"),
+    "LogSoftmax": onnx_channels.log_softmax,
     "MatMul": onnx_convolutions.matrix_product,
     "Max": chain("MAXIMUM"),
     "MaxPool": onnx_pools.max_pool,
@@ -91,8 +100,8 @@ CONVERSIONS: Mapping[str, Conversion] = {
     "Resize": resize,
     "Sigmoid": unary("LOGISTIC"),
     "Slice": onnx_parts.slice_,
-    "Softmax": onnx_parts.softmax,
-    "SpaceToDepth": onnx_parts.space_to_depth,
+    "Softmax": onnx_channels.softmax,
+    "SpaceToDepth": onnx_channels.space_to_depth,
     "Split": onnx_parts.split,
     "Sqrt": unary("SQRT"),
     "Squeeze": shapes.squeeze,

@@ -8,6 +8,7 @@ from typing import Any
 
 from deeplab.importing.onnx_call import Call
 from deeplab.importing.onnx_shapes import reshaped
+from deeplab.importing.onnx_signs import is_not_negative
 from deeplab.importing.onnx_values import NHWC, Activation, Value, default_axes
 from deeplab.importing.onnx_windows import LEAST_FLOAT, Pairs, Window, is_same, padded, stated_padding, window_of
 
@@ -15,11 +16,13 @@ Convert = Callable[[Call], Value]
 
 
 def max_pool(call: Call) -> Value:
-    """MaxPool: MAX_POOL_2D, behind a PADV2 with the least float where the padding is not TFLite's SAME."""
+    """MaxPool: MAX_POOL_2D. Padding that is not TFLite's SAME is a PAD with zeros where no value is below them, as
+    behind a ReLU, else a PADV2 with the least float."""
     image, window, pads, _ = _pool(call)
     if is_same(window, image.shape[2:], pads):
         return _pooled(call, "MAX_POOL_2D", image.tensor, (1, *image.shape[2:], image.shape[1]), window, "SAME")
-    tensor, shape = padded(call, image.tensor, image.physical_shape, pads, LEAST_FLOAT)
+    fill = 0.0 if is_not_negative(call.graph, image.tensor) else LEAST_FLOAT
+    tensor, shape = padded(call, image.tensor, image.physical_shape, pads, fill)
     return _pooled(call, "MAX_POOL_2D", tensor, shape, window, "VALID")
 
 

@@ -11,16 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeplab.importing.onnx_builder import FileGraphBuilder
 from deeplab.importing.onnx_call import Call
+from deeplab.importing.onnx_signs import is_not_negative
 from deeplab.importing.onnx_values import Activation, Constant, StoredAs, Value, int8_quantization
 
 _CLAMPABLE = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "ADD", "SUB", "MUL", "DIV")
 """Kinds that make negative values of others."""
-_MOVES = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "CONCATENATION", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR",
-          "RESHAPE", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT", "PAD", "ADD", "MUL")  # fmt: skip
-"""Kinds whose output is not negative where their activations are not."""
-_NOT_NEGATIVE = ("RELU", "RELU6", "LOGISTIC", "SOFTMAX")
 
 
 def quantize(call: Call) -> Value:
@@ -95,25 +91,3 @@ def _clamped(call: Call, value: Activation, stored: StoredAs) -> Activation:
     clamped = call.unary(kind, value)
     call.graph.rename(clamped.tensor, name)  # the file has one value here, behind the clamp
     return clamped
-
-
-def is_not_negative(graph: FileGraphBuilder, tensor: int) -> bool:
-    """Whether no value of an activation can be below zero, by the operators before it."""
-    seen, open_tensors = {tensor}, [tensor]
-    while open_tensors:
-        index = open_tensors.pop()
-        if graph.tensors[index].is_constant:
-            data = graph.tensors[index].data
-            if data is None or (data.dtype.kind == "f" and (data < 0).any()):
-                return False
-            continue
-        writer = graph.writer(index)
-        if writer is None:
-            return False
-        if writer.kind in _NOT_NEGATIVE or writer.attributes.get("activation") in _NOT_NEGATIVE:
-            continue
-        if writer.kind not in _MOVES:
-            return False
-        open_tensors += [source for source in writer.inputs if source not in seen]
-        seen.update(writer.inputs)
-    return True

@@ -116,3 +116,40 @@ def as_nhwc(values: np.ndarray, image: Sequence[int]) -> np.ndarray:
 
 def kinds(graph: Graph) -> Counter:
     return Counter(operator.kind for operator in graph.operators)
+
+
+def every_kind() -> onnx.ModelProto:
+    """A model of many operators, for files that are damaged."""
+    nodes = [
+        node("Conv", "x w b", "c", pads=(1, 1, 1, 1), strides=(2, 2)),
+        node("BatchNormalization", "c g h i j", "n"),
+        node("Clip", "n low high", "r"),
+        node("MaxPool", "r", "m", kernel_shape=(3, 3), pads=(1, 1, 1, 1)),
+        node("GlobalAveragePool", "m", "p"),
+        node("Flatten", "p", "f"),
+        node("Gemm", "f w2", "e"),
+        node("HardSigmoid", "e", "s"),
+        node("Reshape", "s v", "t"),
+        node("Mul", "m t", "u"),
+        node("Concat", "u r", "k", axis=1),
+        node("ConvTranspose", "k w3", "d", strides=(2, 2)),
+        node("Shape", "x", "size"),
+        node("Slice", "size two four", "end"),
+        node("Concat", "front end", "all", axis=0),
+        node("Resize", "d - - all", "z", mode="linear"),
+        node("Softmax", "z", "y", axis=1),
+    ]
+    constants = {
+        "w": random(4, 3, 3, 3),
+        "b": random(4, seed=1),
+        **{name: np.abs(random(4, seed=place)) for place, name in enumerate("ghij")},
+        "low": 0.0,
+        "high": 6.0,
+        "w2": random(4, 4),
+        "v": np.array((1, 4, 1, 1)),
+        "w3": random(8, 2, 2, 2),
+        "two": np.array([2]),
+        "four": np.array([4]),
+        "front": np.array((1, 2)),
+    }
+    return model(nodes, constants, shape=(1, 3, 8, 8))

@@ -12,7 +12,9 @@ from deeplab.importing.onnx_file import read_onnx
 from evaluation.errors import UserError
 from evaluation.graph import Graph, Operator, Tensor
 from evaluation.interpreter import run_whole
-from tests.deeplab.onnx_models import compared, kinds, model, node, random, saved
+from evaluation.interpreter.dispatch import function_of
+from evaluation.interpreter.patch import Patch, PatchCall, whole
+from tests.deeplab.onnx_models import compared, kinds, model, node, random, reference, saved
 
 FLOAT_FILES = ["tv_lraspp_mnv3l", "smp_deeplabv3plus_mnv2", "torch_deeplabv3plus_dense_mnv2", "smp_unet_mnv2"]
 QDQ_FILE = "torch_deeplabv3plus_dense_mnv2_qdq_int8"
@@ -129,6 +131,50 @@ def test_a_quantized_file_has_the_activation_functions_that_its_quantizer_left_o
     # A range that ends below 6 says no more of what is above than a ReLU6 does.
     pairs = {(expected[name], function) for name, function in found.items()}
     assert pairs <= {("NONE", "NONE"), ("RELU", "RELU"), ("RELU6", "RELU6"), ("RELU", "RELU6")}
+
+
+def quantized_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Every activation behind its pair, as onnxruntime computes it, by the name of what is quantized; NHWC."""
+    original = onnx.load(path)
+    names = {own.output[0]: own.input[0] for own in original.graph.node if own.op_type == "QuantizeLinear"}
+    pairs = {own.output[0]: names[own.input[0]] for own in original.graph.node if own.input[0] in names}
+    del original.graph.output[:]
+    for name in pairs:
+        original.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    results = reference(original, image.transpose(2, 0, 1)[np.newaxis])
+    return {name: result.transpose(0, 2, 3, 1) for name, result in zip(pairs.values(), results, strict=True)}
+
+
+def test_each_operator_of_a_quantized_file_computes_what_onnxruntime_does(shared):
+    """Given its inputs from there, and its output rounded as the file states; sums in another order round a value at a
+    boundary to its neighbour. (From input to output these add up: after ten blocks a tenth of the values differ.)"""
+    path = shared(f"networks/{QDQ_FILE}.onnx")
+    with np.load(shared(f"networks/{QDQ_FILE}.npz")) as stored:
+        image = ((stored["frames"][0] / 255 - stored["mean"]) / stored["std"]).astype(np.float32)
+    graph, expected = read_onnx(path), quantized_values(path, image)
+    expected["logits"] = expected["logits_QuantizeLinear_Input"]
+    values = {graph.inputs[0]: expected["image"]}
+    for own in graph.operators:
+        output = graph.tensors[own.outputs[0]]
+        patches = tuple(
+            Patch(graph.tensors[index], whole(graph.tensors[index]), values[index][0]) if index in values else None
+            for index in own.inputs
+        )
+        result = function_of((own.kind,), own.name)(PatchCall(graph, own, patches, whole(output)))
+        values[own.outputs[0]] = np.asarray(result).reshape(output.shape)
+        if output.name in expected:
+            steps = steps_between(output, values[own.outputs[0]], expected[output.name])
+            assert steps.max() <= 1, own.name
+            assert np.count_nonzero(steps) <= 1e-3 * steps.size, own.name
+            values[own.outputs[0]] = expected[output.name]
+    assert len(expected) == 78 + 1
+
+
+def steps_between(tensor: Tensor, values: np.ndarray, quantized: np.ndarray) -> np.ndarray:
+    """How many integers are between real values, when they are rounded, and others that are rounded already."""
+    scale, zero = tensor.required_quantization.scale[0], tensor.required_quantization.zero_point[0]
+    own, other = (np.clip(np.round(array / scale) + zero, -128, 127) for array in (values, quantized))
+    return np.abs(own - other)
 
 
 def quantized_pair(name: str, of: str, parameters: str) -> list[onnx.NodeProto]:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from deeplab.importing.onnx_file import read_onnx
 from evaluation.errors import UserError
+from evaluation.graph import Graph, write_tflite
 from evaluation.graph.geometry import nearest_tap
 from tests.deeplab.onnx_models import compared, kinds, model, node, random, reference, saved
 
@@ -92,6 +94,15 @@ def test_conv_transpose(tmp_path, opset, kernel, stride, pads, extra):
     constants = {"w": random(3, 4, *kernel), "b": random(4, seed=3)}
     graph = compared(model([own], constants, shape=(1, 3, 5, 6), opset=opset), tmp_path)
     assert set(kinds(graph)) <= {"TRANSPOSE_CONV", "SLICE"}
+
+
+def test_the_usual_upsampling_by_two_needs_no_slice(tmp_path):
+    """As PyTorch users write it: 3 x 3, stride 2, padding 1, output_padding 1."""
+    own = node("ConvTranspose", "x w", "c", strides=(2, 2), pads=(1, 1, 1, 1), output_padding=(1, 1))
+    nodes = [own, node("BatchNormalization", "c scale shift mean var", "n"), node("Relu", "n", "y")]
+    graph = compared(model(nodes, {"w": random(3, 4, 3, 3), **norm(4)}, shape=(1, 3, 5, 6)), tmp_path)
+    assert kinds(graph) == {"TRANSPOSE_CONV": 1}
+    assert graph.operators[0].attributes["padding"] == "SAME"
 
 
 @pytest.mark.parametrize(("groups", "dilation"), [(3, (1, 1)), (1, (2, 2)), (3, (2, 1))])
@@ -299,6 +310,13 @@ POOLS = [
 def test_max_pool(tmp_path, size, kernel, stride, pads, ceil, opset):
     own = node("MaxPool", "x", "y", kernel_shape=kernel, strides=stride, pads=pads, ceil_mode=ceil)
     compared(model([own], shape=(1, 3, *size), opset=opset), tmp_path)
+
+
+@pytest.mark.parametrize(("before", "made"), [("Relu", "PAD"), ("Sigmoid", "PAD"), ("LeakyRelu", "PADV2")])
+def test_a_max_pool_behind_a_relu_is_padded_with_zeros(tmp_path, before, made):
+    pool = node("MaxPool", "r", "y", kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    graph = compared(model([node(before, "x", "r"), pool], shape=(1, 3, 8, 8)), tmp_path)
+    assert kinds(graph)[made] == 1
 
 
 @pytest.mark.parametrize(("kernel", "stride", "pads"), POOLS)
@@ -527,3 +545,40 @@ def test_matmul_over_channels_of_an_nhwc_image_is_a_convolution(tmp_path):
         node("Transpose", "a", "y", perm=(0, 3, 1, 2)),
     ]
     assert kinds(compared(model(nodes, {"w": random(3, 5), "b": random(5)}), tmp_path)) == {"CONV_2D": 1}
+
+
+# -- what LiteRT alone runs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "attributes", "made"), [
+    ("Exp", {}, "EXP"), ("Log", {}, "LOG"), ("Sqrt", {}, "SQRT"), ("Abs", {}, "ABS"), ("Neg", {}, "NEG"),
+    ("Floor", {}, "FLOOR"), ("Ceil", {}, "CEIL"), ("LogSoftmax", {"axis": 1}, "LOG_SOFTMAX"),
+    ("ReduceMax", {"axes": (2, 3)}, "REDUCE_MAX"), ("ReduceMin", {"axes": (1,)}, "REDUCE_MIN"),
+])  # fmt: skip
+def test_operators_that_the_interpreter_does_not_run(tmp_path, kind, attributes, made):
+    nodes = [node("Sigmoid", "x", "a"), node("Add", "a k", "b"), node(kind, "b", "y", **attributes)]
+    original = model(nodes, {"k": 0.5})
+    graph = read_onnx(saved(original, tmp_path))
+    assert kinds(graph)[made] == 1
+    image = random(1, 7, 9, 3, seed=1)
+    (expected,) = reference(original, image.transpose(0, 3, 1, 2))
+    np.testing.assert_allclose(run_by_litert(graph, image), expected.transpose(0, 2, 3, 1), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("target", "dtype"), [(6, "int32"), (2, "uint8"), (7, "int64")])
+def test_labels_keep_the_type_that_they_are_cast_to(tmp_path, target, dtype):
+    nodes = [node("ArgMax", "x", "a", axis=1, keepdims=0), node("Cast", "a", "y", to=target)]
+    original = model(nodes)
+    graph = read_onnx(saved(original, tmp_path))
+    assert graph.tensors[graph.outputs[0]].dtype == dtype
+    image = random(1, 7, 9, 3, seed=1)
+    (expected,) = reference(original, image.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(run_by_litert(graph, image), expected)
+
+
+def run_by_litert(graph: Graph, image: np.ndarray) -> np.ndarray:
+    interpreter = Interpreter(model_content=write_tflite(graph))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])

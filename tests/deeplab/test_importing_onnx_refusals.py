@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from deeplab.importing.onnx_file import read_onnx
 from evaluation.errors import UserError
 from evaluation.graph import Graph
-from tests.deeplab.onnx_models import compared, model, node, random, saved
+from tests.deeplab.onnx_models import compared, every_kind, model, node, random, saved
 
 CONV = {"w": random(4, 3, 3, 3), "b": random(4, seed=1)}
 
@@ -291,41 +291,6 @@ def test_a_function_that_calls_itself_is_refused(tmp_path):
     made.opset_import.append(helper.make_opsetid("own", 1))
     made.graph.node[1].domain, made.graph.node[1].op_type = "own", "f"
     refused(saved(made, tmp_path), "functions call each other without end")
-
-
-def every_kind() -> onnx.ModelProto:
-    """A model of many operators, whose bytes are damaged below."""
-    nodes = [
-        node("Conv", "x w b", "c", pads=(1, 1, 1, 1), strides=(2, 2)),
-        node("BatchNormalization", "c g h i j", "n"),
-        node("Clip", "n low high", "r"),
-        node("MaxPool", "r", "m", kernel_shape=(3, 3), pads=(1, 1, 1, 1)),
-        node("GlobalAveragePool", "m", "p"),
-        node("Flatten", "p", "f"),
-        node("Gemm", "f w2", "e"),
-        node("HardSigmoid", "e", "s"),
-        node("Reshape", "s v", "t"),
-        node("Mul", "m t", "u"),
-        node("Concat", "u r", "k", axis=1),
-        node("ConvTranspose", "k w3", "d", strides=(2, 2)),
-        node("Shape", "x", "size"),
-        node("Slice", "size two four", "end"),
-        node("Concat", "front end", "all", axis=0),
-        node("Resize", "d - - all", "z", mode="linear"),
-        node("Softmax", "z", "y", axis=1),
-    ]
-    constants = CONV | {
-        **{name: np.abs(random(4, seed=place)) for place, name in enumerate("ghij")},
-        "low": 0.0,
-        "high": 6.0,
-        "w2": random(4, 4),
-        "v": np.array((1, 4, 1, 1)),
-        "w3": random(8, 2, 2, 2),
-        "two": np.array([2]),
-        "four": np.array([4]),
-        "front": np.array((1, 2)),
-    }
-    return model(nodes, constants, shape=(1, 3, 8, 8))
 
 
 def survives(path: Path) -> bool:
