@@ -155,7 +155,8 @@ def test_functions_between_the_layers_are_converted(version: int, suffix: str, t
     x = keras.applications.resnet50.preprocess_input(image) / 100.0  # BGR less the mean of ImageNet
     x = keras.layers.Conv2D(4, 3, padding="same")(x)
     x = tf.nn.relu(x) + 3.0 if version == 2 else keras.ops.nn.relu(x) + 3.0
-    x = keras.layers.Add()([x, keras.layers.Conv2D(4, 1)(x)])
+    shared = keras.layers.Conv2D(4, 1)
+    x = keras.layers.Add()([shared(shared(x)), shared(x)])
     x = tf.image.resize(x, (24, 32)) if version == 2 else keras.ops.image.resize(x, (24, 32))
     model = randomised(keras.Model(image, keras.layers.Conv2D(3, 1)(x)))
     model.save(path := tmp_path / f"model{suffix}")

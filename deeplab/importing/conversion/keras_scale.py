@@ -16,7 +16,9 @@ Scale = Fraction | None
 
 BACKBONE_SCALE = Fraction(1, 32)
 """Scale of the features of every backbone of `keras.applications`."""
-_MOST_LAYERS = 5000
+_MOST_CALLS = 5000
+_Call = tuple[str, int]
+"""A layer's name, and which of its calls: a layer may be used several times."""
 
 
 def is_whole_model(path: Path) -> bool:
@@ -52,39 +54,42 @@ def _model(entry: dict[str, Any], given: Scale, height: int | None, depth: int) 
             given = _layer(layer, [given], height, depth)
         return [given]
     by_name = {layer.get("name") or layer["config"]["name"]: layer for layer in layers}
-    if len(by_name) > _MOST_LAYERS:
-        raise ValueError(f"{len(by_name):,} layers")
-    before = {name: set(_sources(layer.get("inbound_nodes"), by_name)) for name, layer in by_name.items()}
-    scales: dict[str, Scale] = {}
-    waiting = list(by_name)
+    before: dict[_Call, set[_Call]] = {}
+    for name, layer in by_name.items():
+        for index, node in enumerate(layer.get("inbound_nodes") or [None]):
+            before[name, index] = set(_calls(node, by_name))
+    if len(before) > _MOST_CALLS:
+        raise ValueError(f"{len(before):,} calls of layers")
+    scales: dict[_Call, Scale] = {}
+    waiting = list(before)
     while waiting:
         left = []
-        for name in waiting:
-            if not (sources := before[name]):
-                scales[name] = given
+        for call in waiting:
+            if not (sources := before[call]):
+                scales[call] = given
             elif all(source in scales for source in sources):
-                scales[name] = _layer(by_name[name], [scales[source] for source in sources], height, depth)
+                scales[call] = _layer(by_name[call[0]], [scales[source] for source in sources], height, depth)
             else:
-                left.append(name)
+                left.append(call)
         if len(left) == len(waiting):
             raise ValueError("layers that depend on each other")
         waiting = left
-    return [scales[name] for name in dict.fromkeys(_sources(config["output_layers"], by_name))]
+    return [scales[call] for call in _calls(config["output_layers"], by_name)]
 
 
-def _sources(value: Any, names: dict[str, Any]) -> Iterator[str]:
-    """Names of the layers that are referred to: `[name, node, tensor]` at any depth, in every version of Keras."""
+def _calls(value: Any, layers: dict[str, Any]) -> Iterator[_Call]:
+    """The calls of layers that are referred to: `[name, call, tensor]` at any depth, in every version of Keras."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            waiting += list(value.values())[::-1]
+            waiting += value.values()
         elif isinstance(value, list):
-            if len(value) >= 3 and isinstance(value[0], str) and value[0] in names and isinstance(value[1], int):
-                yield value[0]
+            if len(value) >= 3 and isinstance(value[0], str) and value[0] in layers and isinstance(value[1], int):
+                yield value[0], min(value[1], max(len(layers[value[0]].get("inbound_nodes") or ()) - 1, 0))
                 waiting += value[3:]
             else:
-                waiting += value[::-1]
+                waiting += value
 
 
 def _layer(entry: dict[str, Any], given: list[Scale], height: int | None, depth: int) -> Scale:
