@@ -229,8 +229,10 @@ class Walk:
             for number in range(self._reached, len(calls))
             if any(tensor in network.operators[index].inputs for index in calls[number])
         )
-        written = _written_by(network, calls, tensor)
-        begin, self._reached = self._reached, max(self._reached, written + 1)
+        end = _written_by(network, calls, tensor) + 1
+        while end < reader and not calls[end]:  # a copy of an input into its place in a concatenation
+            end += 1
+        begin, self._reached = self._reached, max(self._reached, end)
 
         def advanced(program: LoadedProgram, number: int) -> np.ndarray:
             if begin:

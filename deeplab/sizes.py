@@ -57,7 +57,9 @@ def _with_shapes(graph: Graph, operators: Sequence[Operator], frame_size: tuple[
         elif is_global_pool(graph, operator):
             operator = replace(operator, attributes={**operator.attributes, "filter": sizes.of(operator.inputs[0])})
         elif operator.kind == "STRIDED_SLICE":
-            end = (1, *sizes.of(operator.outputs[0]), operator.attributes["end"][3])
+            rows, columns = sizes.of(operator.outputs[0])
+            _, top, left, _ = operator.attributes["begin"]
+            end = (1, top + rows, left + columns, operator.attributes["end"][3])
             operator = replace(operator, attributes={**operator.attributes, "end": end})
             tensors[operator.inputs[2]] = replace(graph.tensors[operator.inputs[2]], data=np.array(end, np.int32))
         changed.append(operator)

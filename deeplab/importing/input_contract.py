@@ -67,7 +67,7 @@ class Affine:
         factor, offset = np.broadcast_arrays(self.factor, self.offset)
         if not (np.isfinite(factor) & np.isfinite(offset) & (factor > 0.0)).all():
             raise ValueError(f"factors of {factor.tolist()} and offsets of {offset.tolist()}")
-        zero = -offset / factor
+        zero = 0.0 - offset / factor  # never -0.0
         if np.ptp(factor) <= 1e-6 * factor.max() and np.ptp(zero) <= 1e-4:
             factor, zero = factor[:1], zero[:1]
         if factor.size == 1 and _is_symmetric(float(factor[0]), float(zero[0]), _ROUNDED if calibrated else _EXACT):

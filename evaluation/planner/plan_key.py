@@ -16,7 +16,6 @@ from evaluation.kernels.contract import alike
 from evaluation.kernels.selection import kernel_of
 from evaluation.kernels.targets import Target
 from evaluation.kernels.weights import layer_storage, needs_unpacking, weights_bytes
-from evaluation.planner.cost.accounting import padding_zeros
 from evaluation.planner.ir.plan_types import Plan
 
 
@@ -26,15 +25,9 @@ def plan_cache_key(graph: Graph) -> dict[str, Any]:
     The key holds the storage format of a constant and not its values, and whether quantization parameters are equal and
     not their values. It is a tree of plain values.
     """
-    zeros = padding_zeros(graph)
-    names: dict[int | tuple[int, ...] | None, int] = {
-        zero: number for number, zero in enumerate(dict.fromkeys(zeros.values()))
-    }
     return {
         "tensors": [_tensor(tensor) for tensor in graph.tensors],
-        "operators": [
-            _operator(graph, index) | {"padding": names.get(zeros.get(index))} for index in range(len(graph.operators))
-        ],
+        "operators": [_operator(graph, index) for index in range(len(graph.operators))],
         "inputs": graph.inputs,
         "outputs": graph.outputs,
     }

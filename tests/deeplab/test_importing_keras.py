@@ -145,7 +145,8 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_network_is_refused_by_its_layers(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="first")])
+    layers = [keras.layers.Conv2D(4, 3, name="first"), keras.layers.GlobalAveragePooling2D()]
+    model = keras.Sequential([keras.layers.Input((8, 8, 3)), *layers])
     for name in ("other.h5", "other.keras"):
         model.save(tmp_path / name)
         message = refusal(tmp_path / name)
@@ -234,7 +235,7 @@ def test_a_block_that_strode_in_the_classifier_has_no_sum_where_it_is_dilated(ba
         ({"start": "net.h5", "width_multiplier": 0.35}, "start fixes the network; remove width_multiplier"),
         ({"start": "model.ckpt", "width_multiplier": 0.35}, "start fixes the network; remove width_multiplier"),
         ({"start": "graph.pb", "atrous_rates": [6]}, "start fixes the network; remove atrous_rates"),
-        ({"start": "net.onnx"}, "start: net.onnx: no kind of network file that is known"),
+        ({"start": "net.mlmodel"}, "start: net.mlmodel: no kind of network file that is known"),
     ],
 )
 def test_keys_beside_a_start(tmp_path: Path, network: dict, words: str) -> None:

@@ -374,8 +374,8 @@ def test_a_classifier_is_a_backbone(v3: SlimNetwork, tmp_path: Path) -> None:
     assert "a backbone without a head" in refusal(path)
 
 
-@pytest.mark.parametrize("name", ["net.onnx", "net.pt", "net.ckpt", "nothing", "gone.pb", "gone.npz", "gone.tflite"])
+@pytest.mark.parametrize("name", ["net.mlmodel", "net.pt", "net.ckpt", "nothing", "gone.pb", "gone.npz", "gone.tflite"])
 def test_unknown_and_missing_files_are_refused_by_name(tmp_path: Path, name: str) -> None:
     message = refusal(tmp_path / name)
-    if name in ("net.onnx", "net.pt"):
+    if name in ("net.mlmodel", "net.pt"):
         assert "no kind of network file that is known; give a petitlab checkpoint (.npz), a TFLite file" in message

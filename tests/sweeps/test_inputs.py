@@ -134,8 +134,8 @@ def test_keys_beside_a_checkpoint_say_what_it_does_not(slim_files):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["network.source=net.h5"], "net.h5 is a backbone; train a network from it"),
-        (["network.source=net.onnx"], "no kind of network file that is known"),
+        (["network.source=net.h5", "network.output_stride=8"], "net.h5 says its output_stride itself"),
+        (["network.source=net.mlmodel"], "no kind of network file that is known"),
         (["network.source=graph.pb", "network.output_stride=8"], "graph.pb says its output_stride itself"),
         (["network.source=net.npz", "network.input_size=[32, 32]"], "net.npz says its input_size itself"),
         (["network.output_stride=8"], "streets says its output_stride itself; remove output_stride"),

@@ -156,8 +156,7 @@ def padding_of(site: KernelSite, geometry: Mapping[str, int], filter_size: tuple
     if not reaches_over(site.source, site.output, geometry, filter_size):
         return None
     zeros = zero_points_of(site.source)
-    name = "_".join(["padding", *(f"{'minus_' if zero < 0 else ''}{abs(zero)}" for zero in zeros.tolist())])
-    return Constant(name, np.broadcast_to(zeros, (geometry["in_channels"],)).astype(np.int8))
+    return Constant(f"padding_{site.number}", np.broadcast_to(zeros, (geometry["in_channels"],)).astype(np.int8))
 
 
 def reaches_over(source: Tensor, output: Tensor, geometry: Mapping[str, int], filter_size: tuple[int, int]) -> bool:

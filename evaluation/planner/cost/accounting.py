@@ -94,26 +94,19 @@ def tables_bytes(graph: Graph, loops: Sequence[Loop]) -> int:
 
 
 def _padding_bytes(graph: Graph) -> int:
-    """Bytes of the pixels of zero points that convolutions read beyond an edge; those of one value share the
-    longest."""
-    longest: dict[int | tuple[int, ...], int] = {}
-    for index, zero in padding_zeros(graph).items():
-        channels = graph.tensors[graph.operators[index].inputs[0]].shape[-1]
-        longest[zero] = max(longest.get(zero, 0), channels)
-    return sum(longest.values())
+    """Bytes of the pixels of zero points that convolutions read beyond an edge. Each has its own, so that a plan counts
+    them before zero points are known."""
+    return sum(graph.tensors[operator.inputs[0]].shape[-1] for operator in padded_operators(graph))
 
 
-def padding_zeros(graph: Graph) -> dict[int, int | tuple[int, ...]]:
-    """The quantized value of zero, or those of the channels, for each operator that reads pixels of it beyond an
-    edge."""
-    zeros: dict[int, int | tuple[int, ...]] = {}
+def padded_operators(graph: Graph) -> list[Operator]:
+    """Operators whose kernels read a pixel of zero points beyond an edge."""
+    found = []
     for index, operator in enumerate(graph.operators):
-        source = graph.tensors[operator.inputs[0]]
         kernel = kernel_of(graph, (index,)) if operator.kind == "CONV_2D" else None
         if kernel is not None and kernel.reads_padding and _reaches_over_an_edge(graph, operator):
-            points = (0,) if source.quantization is None else tuple(map(int, source.quantization.zero_point))
-            zeros[index] = points[0] if len(points) == 1 else points
-    return zeros
+            found.append(operator)
+    return found
 
 
 def _reaches_over_an_edge(graph: Graph, operator: Operator) -> bool:
