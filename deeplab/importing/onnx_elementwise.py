@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,32 +10,27 @@ import numpy as np
 from deeplab.importing.onnx_call import Call
 from deeplab.importing.onnx_values import Activation, Constant, Value, common_axes, widened
 
-Convert = Callable[[Call], Value]
 _SIXTH_TOLERANCE = 1e-6
 _FUSED = ("ADD", "SUB", "MUL", "DIV")
 """Kinds with a fused activation function in their option table."""
 
 
-def binary(kind: str) -> Convert:
+def binary(call: Call, kind: str) -> Activation:
     """ADD, MUL, ... of an activation and a constant, or of two activations."""
-    return lambda call: combined(call, kind, call.value(0), call.value(1))
+    return combined(call, kind, call.value(0), call.value(1))
 
 
-def chain(kind: str) -> Convert:
+def chain(call: Call, kind: str) -> Value:
     """Sum, Max and Min of any number of inputs, two by two."""
-
-    def convert(call: Call) -> Value:
-        result = call.value(0)
-        for position in range(1, len(call.inputs)):
-            last = position == len(call.inputs) - 1
-            result = combined(call, kind, result, call.value(position), "" if last else str(position))
-        return result
-
-    return convert
+    result = call.value(0)
+    for position in range(1, len(call.inputs)):
+        last = position == len(call.inputs) - 1
+        result = combined(call, kind, result, call.value(position), "" if last else str(position))
+    return result
 
 
-def unary(kind: str) -> Convert:
-    return lambda call: call.unary(kind, call.activation())
+def unary(call: Call, kind: str) -> Activation:
+    return call.unary(kind, call.activation())
 
 
 def combined(call: Call, kind: str, first: Value, second: Value, part: str = "") -> Activation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +10,6 @@ from deeplab.importing.onnx_shapes import reshaped
 from deeplab.importing.onnx_signs import is_not_negative
 from deeplab.importing.onnx_values import NHWC, Activation, Value, default_axes
 from deeplab.importing.onnx_windows import LEAST_FLOAT, Pairs, Window, is_same, padded, stated_padding, window_of
-
-Convert = Callable[[Call], Value]
 
 
 def max_pool(call: Call) -> Value:
@@ -37,43 +34,35 @@ def average_pool(call: Call) -> Value:
     return _pooled(call, "AVERAGE_POOL_2D", image.tensor, image.physical_shape, window, "SAME")
 
 
-def global_pool(kind: str) -> Convert:
+def global_pool(call: Call, kind: str) -> Value:
     """GlobalAveragePool and GlobalMaxPool as a pool over all of the image."""
-
-    def convert(call: Call) -> Value:
-        image = call.image()
-        window = Window((image.shape[2], image.shape[3]), (1, 1), (1, 1))
-        return _pooled(call, kind, image.tensor, image.physical_shape, window, "VALID")
-
-    return convert
+    image = call.image()
+    window = Window((image.shape[2], image.shape[3]), (1, 1), (1, 1))
+    return _pooled(call, kind, image.tensor, image.physical_shape, window, "VALID")
 
 
-def reduction(kind: str) -> Convert:
+def reduction(call: Call, kind: str) -> Value:
     """ReduceMean, ReduceSum, ReduceMax and ReduceMin. The tensor keeps its axes, so that what is reduced over rows and
     columns stays an image of 1 x 1."""
-
-    def convert(call: Call) -> Value:
-        value = call.activation()
-        rank = len(value.shape)
-        stated = call.integers(1, "axes")
-        if not stated and call.node.attribute("noop_with_empty_axes", 0):
-            return value
-        axes = call.axes(stated or range(rank), rank)
-        kept = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape))
-        if not set(axes) <= set(value.axes):
-            default = default_axes(rank)
-            value = replace(value, tensor=call.graph.arranged(value, default, call.node.name), axes=default)
-        places = tuple(place for place, axis in enumerate(value.axes) if axis in axes)
-        stated_axes = call.graph.integers(f"{call.node.name}/axes", places)
-        result = Activation(0, kept, value.axes)
-        attributes: dict[str, Any] = {"axes": places, "keep_dims": True}
-        written = call.operate(kind, (value.tensor, stated_axes), result.physical_shape, **attributes)
-        result = replace(result, tensor=written)
-        if call.node.attribute("keepdims", 1):
-            return result
-        return reshaped(call, result, tuple(size for axis, size in enumerate(kept) if axis not in axes))
-
-    return convert
+    value = call.activation()
+    rank = len(value.shape)
+    stated = call.integers(1, "axes")
+    if not stated and call.node.attribute("noop_with_empty_axes", 0):
+        return value
+    axes = call.axes(stated or range(rank), rank)
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape))
+    if not set(axes) <= set(value.axes):
+        default = default_axes(rank)
+        value = replace(value, tensor=call.graph.arranged(value, default, call.node.name), axes=default)
+    places = tuple(place for place, axis in enumerate(value.axes) if axis in axes)
+    stated_axes = call.graph.integers(f"{call.node.name}/axes", places)
+    result = Activation(0, kept, value.axes)
+    attributes: dict[str, Any] = {"axes": places, "keep_dims": True}
+    written = call.operate(kind, (value.tensor, stated_axes), result.physical_shape, **attributes)
+    result = replace(result, tensor=written)
+    if call.node.attribute("keepdims", 1):
+        return result
+    return reshaped(call, result, tuple(size for axis, size in enumerate(kept) if axis not in axes))
 
 
 def _pool(call: Call) -> tuple[Activation, Window, Pairs, tuple[int, int]]:

@@ -5,44 +5,17 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import stat
-import tempfile
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from deeplab.user_cache import cache_folder
 from evaluation.errors import UserError
 
-CACHE_VARIABLE = "PETITLAB_CACHE"
-"""Environment variable that names another folder than the user's cache."""
 NO_COMPILER = "no C compiler (cc, gcc or clang) is installed"
 REMEDY = "install one, or pip install ziglang, or name one with CC"
-
-
-def cache_folder() -> Path:
-    """The folder for what is compiled on this machine: the named one, or the user's cache, or, where that cannot be
-    written, a folder of this process alone."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    folder = user_cache_path("petitlab")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return _own_folder()
-    return folder if os.access(folder, os.W_OK | os.X_OK) else _own_folder()
-
-
-@lru_cache(maxsize=1)
-def _own_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="petitlab-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def compiler() -> str | None:

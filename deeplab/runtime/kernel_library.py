@@ -20,11 +20,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from deeplab.runtime.compilers import CACHE_VARIABLE, cache_folder
 from deeplab.runtime.proof_build import Toolchain, native
 from deeplab.runtime.sources import RUN, flat_name, kernel_units
 from deeplab.runtime.stack_builds import described
 from deeplab.runtime.stack_host import macros
+from deeplab.user_cache import CACHE_VARIABLE, cache_folder
 from evaluation.errors import UserError
 from evaluation.kernels.kernel import Kernel
 

@@ -10,7 +10,7 @@ import pytest
 
 from deeplab.importing.conversion import converted, file_graph, is_saved_model
 from deeplab.importing.conversion.saved_model import checked_signature
-from deeplab.runtime.compilers import CACHE_VARIABLE
+from deeplab.user_cache import CACHE_VARIABLE
 from deeplab.tensorflow import keras as keras_2
 from deeplab.tensorflow import tf
 from evaluation.errors import UserError

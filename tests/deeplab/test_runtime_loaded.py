@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab.runtime.compilers import CACHE_VARIABLE, cache_folder, compiler
+from deeplab.runtime.compilers import compiler
 from deeplab.runtime.kernel_library import REFUSED, KernelLibrary, kernel_library
 from deeplab.runtime.loaded_program import LoadedProgram, arena_faults, host_type
 from deeplab.runtime.proof_build import Toolchain, native
 from deeplab.runtime.proof_sizes import struct_sizes
 from deeplab.runtime.sources import kernel_texts
+from deeplab.user_cache import CACHE_VARIABLE, cache_folder
 from evaluation.errors import UserError
 from evaluation.graph.regions import extent
 from evaluation.interpreter import execute, run_whole

@@ -20,12 +20,12 @@ from pathlib import Path
 from deeplab.importing.conversion.keras_config import checked_config, image_shape
 from deeplab.importing.conversion.keras_file import read_keras_file, write_weights
 from deeplab.importing.conversion.request import CONFIG, CONVERTED, REFUSED, Format, Request
-from deeplab.importing.conversion.saved_model import checked_signature, files
+from deeplab.importing.conversion.saved_model import checked_signature, files_of
 from deeplab.importing.converter_errors import one_line
 from deeplab.importing.repeated_pixels import with_nearest_resizes
 from deeplab.network import MOST_EXTENT
 from deeplab.requirements import require_tensorflow
-from deeplab.runtime.compilers import cache_folder
+from deeplab.user_cache import cache_folder
 from evaluation.errors import UserError
 from evaluation.graph import Graph
 from evaluation.graph.tflite import read_tflite
@@ -36,7 +36,6 @@ CACHE = "converted"
 MOST_CACHE_BYTES = 4 << 30
 """Size of that folder; the entries that were not used for longest are removed."""
 _CONVERTER = "deeplab.importing.conversion"
-_REPOSITORY = Path(__file__).resolve().parents[3]
 _BLOCK_BYTES = 1 << 20
 
 
@@ -89,7 +88,7 @@ def _keras(path: Path, input_size: tuple[int, int] | None, folder: Path) -> tupl
 
 
 def _saved_model(path: Path, input_size: tuple[int, int] | None, folder: Path) -> tuple[Request, list[Path]]:
-    read = files(path)
+    read = files_of(path)
     found = checked_signature(path)
     size = _size(path, found.shape, input_size)
     request = Request("saved model", str(path.resolve()), size, False, found.name, found.argument, found.dtype)
@@ -117,7 +116,7 @@ def _convert(request: Request, folder: Path, path: Path) -> bytes:
             capture_output=True,
             text=True,
             errors="replace",
-            cwd=_REPOSITORY,
+            cwd=folder,
             env=_environment(request.legacy, folder),
             timeout=TIME_LIMIT_S,
         )
@@ -140,6 +139,7 @@ def _environment(legacy: bool, folder: Path) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "-1",  # nothing is computed; the memory of a processor is left to trainings
         "KERAS_BACKEND": "tensorflow",
         "KERAS_HOME": str(folder),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_USE_LEGACY_KERAS": "1" if legacy else "0",
     }

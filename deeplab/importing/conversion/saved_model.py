@@ -47,7 +47,7 @@ def is_saved_model(path: Path) -> bool:
     return (path / FILE).is_file()
 
 
-def files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
     """The files of a SavedModel that its signature depends on.
 
     Raises:
