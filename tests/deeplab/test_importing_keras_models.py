@@ -17,9 +17,9 @@ from deeplab.importing.conversion import converted, file_graph, is_whole_model
 from deeplab.importing.conversion.cached_conversion import MOST_CACHE_BYTES
 from deeplab.importing.conversion.keras_config import checked_config
 from deeplab.importing.conversion.keras_file import read_keras_file, write_weights
-from deeplab.user_cache import CACHE_VARIABLE
 from deeplab.tensorflow import keras as keras_2
 from deeplab.tensorflow import tf
+from deeplab.user_cache import CACHE_VARIABLE
 from evaluation.errors import UserError
 from tests.deeplab.keras_networks import LARGE, Network, deeplab_v3_plus, differences, randomised, small
 

@@ -10,9 +10,9 @@ import pytest
 
 from deeplab.importing.conversion import converted, file_graph, is_saved_model
 from deeplab.importing.conversion.saved_model import checked_signature
-from deeplab.user_cache import CACHE_VARIABLE
 from deeplab.tensorflow import keras as keras_2
 from deeplab.tensorflow import tf
+from deeplab.user_cache import CACHE_VARIABLE
 from evaluation.errors import UserError
 from tests.deeplab.keras_networks import LARGE, Network, differences, small, write_saved_model
 
