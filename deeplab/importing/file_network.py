@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -112,30 +112,72 @@ def stated_values(network: FileNetwork, contract: InputContract | None) -> tuple
     return Affine(np.array([scale]), np.array([-scale * of_zero])), True
 
 
-def scaling_of(graph: Graph) -> tuple[Affine, int]:
-    """The scaling that a file does to its input before anything else reads it, and the tensor that it ends at."""
-    found, at = Affine(np.ones(1), np.zeros(1)), graph.inputs[0]
+@dataclass(frozen=True)
+class Scaling:
+    """What a file does to its input before anything else reads it."""
+
+    values: Affine
+    """Of the input, in the order of the channels that are read."""
+    is_reversed: bool
+    """Whether these are the input's in reverse, as a file has them that takes RGB for a network trained on BGR."""
+    image: int
+    """The tensor that it ends at."""
+
+
+def scaling_of(graph: Graph) -> Scaling:
+    """The scaling of the input of a simplified graph."""
+    found, at, is_reversed = Affine(np.ones(1), np.zeros(1)), graph.inputs[0], False
     while True:
+        if (turned := _reversed_channels(graph, at)) is not None:
+            found, at, is_reversed = found.reversed(), turned, not is_reversed
+            continue
         readers = [operator for operator in graph.operators if at in operator.inputs]
         if len(readers) != 1 or readers[0].kind not in ("MUL", "ADD") or len(readers[0].inputs) != 2:
-            return found, at
+            return Scaling(found, is_reversed, at)
         (operator,) = readers
         values = graph.tensors[operator.inputs[1]].data
         if values is None or values.size not in (1, 3) or operator.attributes.get("activation", "NONE") != "NONE":
-            return found, at
+            return Scaling(found, is_reversed, at)
         flat, one, none = values.reshape(-1).astype(np.float64), np.ones(1), np.zeros(1)
         found = found.then(flat, none) if operator.kind == "MUL" else found.then(one, flat)
         (at,) = operator.outputs
 
 
-def pixel_parameters(network: FileNetwork, stated: Affine, scaling: Affine, *, calibrated: bool) -> Quantization:
-    """The parameters of the frame's pixels for values that the file scales further.
+def _reversed_channels(graph: Graph, at: int) -> int | None:
+    """The tensor that holds the channels of another in reverse, by a slice of steps of -1 or by slices of one channel
+    each, if all that reads the other are these."""
+    readers, shape = [operator for operator in graph.operators if at in operator.inputs], graph.tensors[at].shape
+    if not readers or any(operator.kind != "STRIDED_SLICE" for operator in readers):
+        return None
+    if len(readers) == 1:
+        (result,) = readers[0].outputs
+        backwards = tuple(readers[0].attributes["strides"]) == (1, 1, 1, -1)
+        return result if backwards and graph.tensors[result].shape == shape else None
+    parts = {operator.outputs[0]: operator for operator in readers}
+    packed = [operator for operator in graph.operators if not parts.keys().isdisjoint(operator.inputs)]
+    if len(packed) != 1 or packed[0].kind != "PACK" or graph.tensors[packed[0].outputs[0]].shape != shape:
+        return None
+    channels = [_channel(graph, parts[part], shape) for part in packed[0].inputs if part in parts]
+    return packed[0].outputs[0] if channels == list(range(shape[3]))[::-1] else None
+
+
+def _channel(graph: Graph, operator: Operator, shape: tuple[int, ...]) -> int | None:
+    """The one channel that a STRIDED_SLICE takes of a map of a shape, None where it takes anything else."""
+    attributes = operator.attributes
+    if graph.tensors[operator.outputs[0]].shape != shape[:3] or attributes.get("shrink_axis_mask", 0) != 1 << 3:
+        return None
+    return int(attributes["begin"][3]) % shape[3]
+
+
+def pixel_parameters(network: FileNetwork, stated: Affine, scaling: Scaling, *, calibrated: bool) -> Quantization:
+    """The parameters of pixels for values that the file scales further, in the order of the channels that are read.
 
     Raises:
         UserError: the two together do not rise with the pixel.
     """
     try:
-        return stated.then(scaling.factor, scaling.offset).parameters(calibrated=calibrated)
+        given = stated.reversed() if scaling.is_reversed else stated
+        return given.then(scaling.values.factor, scaling.values.offset).parameters(calibrated=calibrated)
     except ValueError as error:
         raise network.refusal(
             f"its input is scaled by {error}, expected factors above 0; correct network.input"

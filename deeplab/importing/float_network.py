@@ -58,15 +58,15 @@ def float_network(graph: Graph, source: str, unstated: Unstated | None = None) -
     real = with_real_constants(file)
     output = before_labels(FileNetwork(real, source), chosen_output(file, unstated.output))
     plain = with_two_classes(FileNetwork(simplified(replace(real, outputs=(output,))), source))
-    scaling, image = scaling_of(plain)
+    scaling = scaling_of(plain)
     if values is None:  # a file that scales its input itself takes pixels
-        values = of_pixels(SYMMETRIC) if image == plain.inputs[0] else Affine(np.ones(1), np.zeros(1))
+        values = of_pixels(SYMMETRIC) if scaling.image == plain.inputs[0] else Affine(np.ones(1), np.zeros(1))
     pixels = pixel_parameters(file, values, scaling, calibrated=calibrated)
-    is_bgr = unstated.contract is not None and unstated.contract.order == "bgr"
+    is_bgr = (unstated.contract is not None and unstated.contract.order == "bgr") != scaling.is_reversed
     if is_bgr and pixels.axis is not None:  # the frame's channels are the camera's, RGB
         pixels = replace(pixels, scale=pixels.scale[::-1], zero_point=pixels.zero_point[::-1])
     net = GraphBuilder(graph.name, *size, pixels)
-    return _Conversion(FileNetwork(plain, source), image, net, is_bgr).network(unstated.resize or "half_pixel")
+    return _Conversion(FileNetwork(plain, source), scaling.image, net, is_bgr).network(unstated.resize or "half_pixel")
 
 
 class _Conversion:

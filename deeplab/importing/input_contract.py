@@ -55,6 +55,10 @@ class Affine:
         """The values multiplied and shifted once more."""
         return Affine(self.factor * factor, self.offset * factor + offset)
 
+    def reversed(self) -> Affine:
+        """The values with their channels in reverse."""
+        return Affine(self.factor[::-1], self.offset[::-1])
+
     def parameters(self, *, calibrated: bool = False) -> Quantization:
         """The same as scale * (x - zero), with one scale and zero where those of all channels are equal.
 

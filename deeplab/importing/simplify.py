@@ -36,7 +36,7 @@ def simplified(graph: Graph) -> Graph:
         graph: in float, constants real.
     """
     edited = EditedGraph(without_padding_operators(graph))
-    for step in (_pass_over, _as_maps, _as_pools, _split_apart, _with_constant_second, _as_hard_swish):
+    for step in (_pass_over, _as_maps, _as_pools, _split_apart, _with_constant_second, _as_hard_swish, _as_relu6):
         step(edited)
     changed = True
     while changed:
@@ -312,6 +312,53 @@ def _clamp_of(edited: EditedGraph, operator: Operator) -> str | None:
     before = edited.writer(operator.inputs[0])
     positive = before is not None and (before.kind in _CLAMPS or before.attributes.get("activation") in _CLAMPS)
     return "RELU6" if positive else None
+
+
+def _as_relu6(edited: EditedGraph) -> None:
+    """clamp(x, 0, most), of a RELU before or behind a MINIMUM, as RELU6(x * 6 / most) * most / 6."""
+    for operator in edited.each():
+        limit = _operand(edited, operator, "MINIMUM")
+        if limit is None or limit.size != 1 or float(limit.item()) <= 0.0:
+            continue
+        before, behind = edited.writer(operator.inputs[0]), edited.only_reader(operator.outputs[0])
+        if before is not None and _is_relu(edited, before) and edited.only_reader(operator.inputs[0]) is operator:
+            source, outputs, gone = before.inputs[0], operator.outputs, before
+        elif behind is not None and _is_relu(edited, behind):
+            source, outputs, gone = operator.inputs[0], behind.outputs, behind
+        else:
+            continue
+        edited.remove(gone)
+        _replace_by_relu6(edited, operator, source, outputs, float(limit.item()))
+
+
+def _is_relu(edited: EditedGraph, operator: Operator) -> bool:
+    return operator.kind == "RELU" or _operand(edited, operator, "MAXIMUM", 0.0) is not None
+
+
+def _replace_by_relu6(
+    edited: EditedGraph, operator: Operator, source: int, outputs: tuple[int, ...], most: float
+) -> None:
+    name = operator.name
+    if math.isclose(most, _SIXTH, rel_tol=1e-6):
+        edited.replace(operator, Operator("RELU6", name, (source,), outputs))
+        return
+    made = []
+    for part in ("widened", "clamped"):
+        edited.tensors.append(replace(edited.tensors[outputs[0]], name=f"{name}/{part}", quantization=None))
+        made.append(len(edited.tensors) - 1)
+    widened, clamped = made
+    factors = (
+        edited.add_constant(f"{name}/{part}_by", np.array([value], np.float32))
+        for part, value in (("widened", _SIXTH / most), ("narrowed", most / _SIXTH))
+    )
+    wide, narrow = factors
+    plain = {"activation": "NONE"}
+    edited.replace(
+        operator,
+        Operator("MUL", f"{name}/widened", (source, wide), (widened,), plain),
+        Operator("RELU6", f"{name}/clamped", (widened,), (clamped,)),
+        Operator("MUL", name, (clamped, narrow), outputs, plain),
+    )
 
 
 def _as_hard_swish(edited: EditedGraph) -> None:

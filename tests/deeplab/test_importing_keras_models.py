@@ -13,14 +13,17 @@ import h5py
 import numpy as np
 import pytest
 
+from deeplab.importing import load_network
 from deeplab.importing.conversion import converted, file_graph, is_whole_model
 from deeplab.importing.conversion.cached_conversion import MOST_CACHE_BYTES
 from deeplab.importing.conversion.keras_config import checked_config
 from deeplab.importing.conversion.keras_file import read_keras_file, write_weights
+from deeplab.network import check_network, logits, pixel_parameters
 from deeplab.tensorflow import keras as keras_2
 from deeplab.tensorflow import tf
 from deeplab.user_cache import CACHE_VARIABLE
 from evaluation.errors import UserError
+from evaluation.interpreter import run_whole
 from tests.deeplab.keras_networks import LARGE, Network, deeplab_v3_plus, differences, randomised, small
 
 keras_3 = pytest.importorskip("keras", minversion="3")
@@ -440,3 +443,31 @@ def test_published_networks_compute_what_they_compute_in_keras(
     assert differences(converted(path, "keras"), model) <= 1e-4
     kinds = {operator.kind for operator in file_graph(path, "keras").operators}
     assert not kinds & {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"}
+
+
+@pytest.mark.parametrize("name", ["keras2.h5", "keras3.keras"])
+def test_it_is_a_network_that_reads_the_cameras_bytes(models: dict[str, Any], files: Path, name: str) -> None:
+    network = load_network(files / name)
+    check_network(network)
+    frame = np.random.default_rng(5).integers(0, 256, (32, 24, 3)).astype(np.uint8)
+    expected = np.asarray(models[name.split(".")[0]](frame[None].astype(np.float32)))
+    found = run_whole(network, frame)[logits(network)]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    assert [operator.kind for operator in network.operators][:2] == ["DEQUANTIZE", "CONV_2D"]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_network_trained_on_bgr_reads_rgb(tmp_path: Path, version: int) -> None:
+    """With the preprocessing of ResNet50 inside: channels in reverse, less their means."""
+    keras = VERSIONS[version]
+    image = keras.Input((32, 24, 3))
+    x = keras.applications.resnet50.preprocess_input(image)
+    x = keras.layers.Conv2D(6, 3, padding="same", activation="relu")(x)
+    model = randomised(keras.Model(image, keras.layers.Conv2D(4, 1)(x)))
+    model.save(path := tmp_path / "bgr.h5")
+    network = load_network(path)
+    frame = np.random.default_rng(5).integers(0, 256, (32, 24, 3)).astype(np.uint8)
+    expected = np.asarray(model(frame[None].astype(np.float32)))
+    found = run_whole(network, frame)[logits(network)]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(pixel_parameters(network)[1], [123.68, 116.779, 103.939], rtol=1e-5)
