@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from deeplab.architectures.builder import GraphBuilder, ResizeConvention
-from deeplab.architectures.mobilenet_v2 import SkipTap, aspp, classified, decoded, inverted_residual
+from deeplab.architectures.heads import aspp, classified, decoded
+from deeplab.architectures.mobilenet_v2 import SkipTap, inverted_residual
 from deeplab.graph_description import Description, Size, Whole, check_values, read_array, refused, short, validated
 from deeplab.network import convolutions, output, parameters, weight_shapes, with_weights
 from deeplab.npz_file import HEADER, QUANTIZED_HEADER, ArrayFile

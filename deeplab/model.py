@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from deeplab.network import (
     CONVOLUTIONS,
     INPUT,
     bias,
+    classifiers,
     constant_operands,
     convolutions,
     groups,
@@ -48,7 +49,7 @@ def _bare(operator: Operator, part: keras.layers.Layer, *, rounds: bool) -> kera
 def build(
     graph: Graph,
     *,
-    batch_norm: bool = False,
+    batch_norm: bool | frozenset[str] = False,
     wrap: Wrap = _bare,
     batch_size: int | None = None,
 ) -> keras.Model:
@@ -56,8 +57,9 @@ def build(
 
     Args:
         graph: in float; only its shape counts.
-        batch_norm: put a BatchNorm after every convolution but the last (for training from scratch); without it the
-            convolutions carry biases, as in a folded or imported network.
+        batch_norm: put a BatchNorm behind every convolution, or behind those of these names, for training from
+            scratch; the convolutions of the classes and of single pixels have none ever. Those without one carry
+            biases, as in a folded or imported network.
         wrap: goes around each Keras layer before it is used (for quantization-aware training).
         batch_size: fixed batch size of the input; None = any.
 
@@ -82,10 +84,11 @@ def build(
     return keras.Model(inputs, tensors[logits(graph)], name="network")
 
 
-def _apply(graph: Graph, operator: Operator, sources: list[Any], batch_norm: bool, wrap: Wrap) -> Any:
+def _apply(graph: Graph, operator: Operator, sources: list[Any], batch_norm: bool | frozenset[str], wrap: Wrap) -> Any:
     if operator.attributes.get("padding") == "EXPLICIT":
         sources = [padding_layer(operator)(*sources)]
-    normalise = batch_norm and _is_normalised(graph, operator)
+    chosen = batch_norm if isinstance(batch_norm, bool) else operator.name in batch_norm
+    normalise = chosen and _is_normalised(graph, operator)
     part = _part(graph, operator, normalise)
     rounds = operator.attributes.get("activation", "NONE") == "NONE"
     x = wrap(operator, part, rounds=rounds)(sources if len(sources) > 1 else sources[0])
@@ -111,14 +114,16 @@ def _part(graph: Graph, operator: Operator, normalise: bool) -> keras.layers.Lay
     if is_depthwise(operator):
         return keras.layers.DepthwiseConv2D(window(graph, operator), depthwise_initializer="he_normal", **common)
     common["groups"] = groups(graph, operator)
+    if attributes["activation"] == "RELU6" and source(graph, operator).shape[1:3] == (1, 1):
+        common["bias_initializer"] = keras.initializers.Constant(3.0)  # a hard sigmoid: begin in its middle
     return keras.layers.Conv2D(channels, window(graph, operator), kernel_initializer="he_normal", **common)
 
 
 def _is_normalised(graph: Graph, operator: Operator) -> bool:
     # A branch of the image's average sees one value per image and channel: batch statistics of it are noise, and its
     # moving averages do not fit inference. It keeps a bias, like the logits.
-    found = convolutions(graph)
-    return operator.kind in CONVOLUTIONS and operator is not found[-1] and source(graph, operator).shape[1:3] != (1, 1)
+    is_pooled = source(graph, operator).shape[1:3] == (1, 1)
+    return operator.kind in CONVOLUTIONS and operator not in classifiers(graph) and not is_pooled
 
 
 def pixel_values(graph: Graph) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -129,9 +134,16 @@ def pixel_values(graph: Graph) -> Callable[[tf.Tensor], tf.Tensor]:
 
 def load_weights(model: keras.Model, graph: Graph) -> None:
     """Put the weights and constants of a graph into a model built without BatchNorm of one of its shape."""
-    for operator in convolutions(graph):
-        model.get_layer(operator.name).set_weights([kernel(graph, operator), bias(graph, operator)])
+    load_folded(model, graph, (operator.name for operator in convolutions(graph)))
     load_constants(model, graph)
+
+
+def load_folded(model: keras.Model, graph: Graph, names: Iterable[str]) -> None:
+    """Put kernel and bias of some convolutions of a graph into a model that has no BatchNorm behind these."""
+    chosen = set(names)
+    for operator in convolutions(graph):
+        if operator.name in chosen:
+            model.get_layer(operator.name).set_weights([kernel(graph, operator), bias(graph, operator)])
 
 
 def load_constants(model: keras.Model, graph: Graph) -> None:

@@ -92,6 +92,22 @@ def classes(graph: Graph) -> int:
     return graph.tensors[logits(graph)].shape[3]
 
 
+def classifiers(graph: Graph) -> tuple[Operator, ...]:
+    """The convolutions whose channels are the classes: the last of a DeepLab; of an LR-ASPP two, whose sum the logits
+    are."""
+    written = {operator.outputs[0]: operator for operator in graph.operators}
+    found, waiting = set(), [logits(graph)]
+    while waiting:
+        operator = written.get(waiting.pop())
+        if operator is None:
+            continue
+        if operator.kind in CONVOLUTIONS:
+            found.add(operator.name)
+        else:
+            waiting += operator.inputs
+    return tuple(operator for operator in convolutions(graph) if operator.name in found)
+
+
 def input_size(graph: Graph) -> tuple[int, int]:
     """Height and width of the frame."""
     _, rows, columns, _ = graph.tensors[graph.inputs[0]].shape

@@ -5,7 +5,7 @@ It is fully convolutional, so all weights stay but those of other classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +16,11 @@ from deeplab.network import (
     CONVOLUTIONS,
     POOLS,
     RESIZES,
-    convolutions,
+    classifiers,
+    constant_operands,
+    groups,
     input_size,
+    is_depthwise,
     is_global_pool,
     window,
     with_tensors,
@@ -158,17 +161,21 @@ def with_output_stride(graph: Graph, output_stride: int) -> Graph:
     """The same weights at another output stride: strides past it become dilations (Chen et al. 2017, section 3.1).
 
     The atrous rates of the ASPP grow as the grid gets finer, so that they reach as far. What a convolution of the
-    backbone strides natively is its stride, or the step in dilation from it to the next one.
+    backbone strides natively is its stride, or the step in dilation from it to the next one. A 1x1 shortcut strides as
+    what it is added to.
+
+    Raises:
+        UserError: a pool would have to be dilated.
     """
     enlarged: set[int] = set()
     spatial = []
     for operator, stage in zip(graph.operators, stages(graph), strict=True):
         if operator.kind in RESIZES or not enlarged.isdisjoint(operator.inputs):
             enlarged.update(operator.outputs)
-        elif stage == "backbone" and operator.kind in CONVOLUTIONS and window(graph, operator) != (1, 1):
+        elif stage == "backbone" and _is_spatial(graph, operator):
             spatial.append(operator)
-    dilations = [operator.attributes["dilation"][0] for operator in spatial]
-    after = [*dilations[1:], dilations[-1]]
+    dilations = [operator.attributes.get("dilation", (1, 1))[0] for operator in spatial]
+    after = [*dilations[1:], dilations[-1]] if dilations else []
     changed: dict[str, dict[str, Any]] = {}
     stride = dilation = before = 1
     for operator, own, later in zip(spatial, dilations, after, strict=True):
@@ -176,11 +183,20 @@ def with_output_stride(graph: Graph, output_stride: int) -> Graph:
         before *= operator.attributes["stride"][0]
         strides = stride * native <= output_stride
         step = native if strides else 1
-        changed[operator.name] = {"stride": (step, step), **_dilated(operator, dilation)}
+        if operator.kind in POOLS:
+            if dilation > 1 or not strides:
+                raise UserError(
+                    f"output stride {output_stride}: the pool {operator.name!r} would have to be dilated; the least "
+                    f"here is {stride * dilation * native}"
+                )
+            changed[operator.name] = {"stride": (step, step)}
+        else:
+            changed[operator.name] = {"stride": (step, step), **_dilated(operator, dilation)}
         if strides:
             stride *= native
         else:
             dilation *= native
+    changed |= _shortcuts(graph, changed)
     for operator, stage in zip(graph.operators, stages(graph), strict=True):
         if stage == "aspp" and operator.kind in CONVOLUTIONS and window(graph, operator) != (1, 1):
             rate = operator.attributes["dilation"][0] * before // stride
@@ -190,6 +206,38 @@ def with_output_stride(graph: Graph, output_stride: int) -> Graph:
         for operator in graph.operators
     ]
     return _with_shapes(graph, operators, input_size(graph))
+
+
+def _is_spatial(graph: Graph, operator: Operator) -> bool:
+    """Whether an operator reads more than a pixel for each of its own, and not the whole map."""
+    if operator.kind in POOLS:
+        return not is_global_pool(graph, operator)
+    return operator.kind in CONVOLUTIONS and window(graph, operator) != (1, 1)
+
+
+def _shortcuts(graph: Graph, changed: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Strides of the 1x1 convolutions of a map that are joined with what else is computed of it, at changed strides."""
+    written = {operator.outputs[0]: operator for operator in graph.operators}
+    spacing = dict.fromkeys(graph.inputs, 1)
+    """Pixels of the frame from one of a map to the next; of neither resized nor pooled maps."""
+    ancestors: dict[int, set[int]] = {index: set() for index in graph.inputs}
+    found: dict[str, dict[str, Any]] = {}
+    for operator in graph.operators:
+        read = [index for index in operator.inputs if index in spacing]
+        ancestors[operator.outputs[0]] = {*read, *(one for index in read for one in ancestors[index])}
+        if operator.kind in RESIZES or is_global_pool(graph, operator) or not read:
+            continue
+        if operator.kind in BINARY and len(read) == 2:
+            for index, other in (read, read[::-1]):
+                source = written[index]
+                is_pointwise = source.kind == "CONV_2D" and window(graph, source) == (1, 1)
+                if is_pointwise and source.inputs[0] in ancestors[other]:
+                    step = source.attributes["stride"][0] * spacing[other] // spacing[index]
+                    found[source.name] = {"stride": (step, step)}
+                    spacing[index] = spacing[other]
+        attributes = {**operator.attributes, **changed.get(operator.name, {})}
+        spacing[operator.outputs[0]] = spacing[read[0]] * attributes.get("stride", (1, 1))[0]
+    return found
 
 
 def _dilated(operator: Operator, dilation: int) -> dict[str, Any]:
@@ -205,16 +253,36 @@ def _dilated(operator: Operator, dilation: int) -> dict[str, Any]:
 
 
 def with_classes(graph: Graph, classes: int) -> Graph:
-    """The network with another number of classes; its last convolution has no values then."""
-    last = convolutions(graph)[-1]
-    kernel, bias = (graph.tensors[index] for index in last.inputs[1:3])
-    tensors = {
-        last.inputs[1]: replace(kernel, shape=(classes, *kernel.shape[1:]), data=None),
-        last.inputs[2]: replace(bias, shape=(classes,), data=None),
-    }
-    for operator in graph.operators[graph.operators.index(last) :]:
+    """The network with another number of classes; the convolutions of its classes have no values then.
+
+    Raises:
+        UserError: the classes are computed by more than convolutions and what follows each channel of theirs.
+    """
+    tensors: dict[int, Tensor] = {}
+    ends = classifiers(graph)
+    for operator in ends:
+        for index in operator.inputs[1:3]:
+            own = graph.tensors[index]
+            tensors[index] = replace(own, shape=(classes, *own.shape[1:]), data=None)
+        tensors[operator.outputs[0]] = _of_channels(graph, operator.outputs[0], classes)
+    for operator in graph.operators:
         (result,) = operator.outputs
-        if result not in graph.outputs:
-            shape = graph.tensors[result].shape
-            tensors[result] = replace(graph.tensors[result], shape=(*shape[:3], classes))
+        if operator in ends or tensors.keys().isdisjoint(operator.inputs) or result in graph.outputs:
+            continue
+        values = max(
+            (graph.tensors[operator.inputs[at]].elements for at in constant_operands(graph, operator)), default=1
+        )
+        if operator.kind in (*CONVOLUTIONS, "CONCATENATION", "STRIDED_SLICE") or values > 1:
+            raise UserError(
+                f"the network's operator {operator.name!r} ({operator.kind}) has a place for each of its classes: "
+                "their number cannot be changed"
+            )
+        tensors[result] = _of_channels(graph, result, classes)
+    if any(is_depthwise(operator) or groups(graph, operator) > 1 for operator in ends):
+        raise UserError("the network's classes are written by a convolution in groups: their number cannot be changed")
     return with_tensors(graph, tensors)
+
+
+def _of_channels(graph: Graph, index: int, channels: int) -> Tensor:
+    tensor = graph.tensors[index]
+    return replace(tensor, shape=(*tensor.shape[:3], channels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from deeplab.network import CONVOLUTIONS, convolutions
+from deeplab.network import CONVOLUTIONS, classifiers, constant_operands, convolutions
 from evaluation.graph import Graph
 from evaluation.graph.memo import once_a_graph
 
@@ -19,14 +19,19 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
 
     The ASPP (Chen et al. 2017) is where parallel branches of the features, the smallest map that more than one operator
     reads, are joined by a concatenation of the same size: these branches, the concatenation and the convolution behind
-    it. What leads to the features is the backbone, the rest the decoder, which always has the logits. A network
-    without such branches has no ASPP: all before its last convolution is the backbone.
+    it. In an LR-ASPP (Howard et al. 2019) they are joined by a product, which no squeeze-excite is: that multiplies the
+    features themselves. What leads to the features is the backbone, the rest the decoder, which always has the logits.
+    A network without such branches has no ASPP: all before the convolution of its classes is the backbone.
     """
     ancestors = _ancestors(graph)
-    branches = _branches(graph, ancestors)
-    last = max(index for index, operator in enumerate(graph.operators) if operator.kind in CONVOLUTIONS)
+    names = {operator.name for operator in classifiers(graph)}
+    ends = {index for index, operator in enumerate(graph.operators) if operator.name in names}
+    branches = _branches(graph, ancestors, set().union(*(ancestors[index] for index in ends)))
     if branches is None:
-        return tuple("decoder" if index >= last else "backbone" for index in range(len(graph.operators)))
+        return tuple(
+            "decoder" if index in ends or not ends.isdisjoint(before) else "backbone"
+            for index, before in enumerate(ancestors)
+        )
     features, joined = branches
     written = {operator.outputs[0]: index for index, operator in enumerate(graph.operators)}
     backbone = ancestors[written[features]] | {written[features]}
@@ -36,7 +41,7 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
         for index, operator in enumerate(graph.operators)
         if operator.kind in CONVOLUTIONS and joined in ancestors[index]
     )
-    if projection != last:
+    if projection not in ends:
         aspp |= {index for index in ancestors[projection] | {projection} if index not in backbone}
     return tuple(
         "backbone" if index in backbone else "aspp" if index in aspp else "decoder"
@@ -45,16 +50,15 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
 
 
 def has_stage(graph: Graph, stage: Stage) -> bool:
-    """Whether a network has more of a stage than its logits."""
+    """Whether a network has more of a stage than the convolutions of its classes."""
     found = [index for index, one in enumerate(stages(graph)) if one == stage]
     own = [index for index in found if graph.operators[index].kind in CONVOLUTIONS]
-    return len(own) > (stage == "decoder")
+    return len(own) > (len(classifiers(graph)) if stage == "decoder" else 0)
 
 
 def edges(graph: Graph) -> frozenset[str]:
-    """Names of the first and of the last convolution, which the image and the classes meet directly."""
-    found = convolutions(graph)
-    return frozenset((found[0].name, found[-1].name))
+    """Names of the first convolution and of those of the classes, which image and labels meet directly."""
+    return frozenset((convolutions(graph)[0].name, *(operator.name for operator in classifiers(graph))))
 
 
 def _ancestors(graph: Graph) -> list[set[int]]:
@@ -68,8 +72,8 @@ def _ancestors(graph: Graph) -> list[set[int]]:
     return found
 
 
-def _branches(graph: Graph, ancestors: list[set[int]]) -> tuple[int, int] | None:
-    """The features that an ASPP's branches read, a tensor, and the concatenation that joins them, an operator."""
+def _branches(graph: Graph, ancestors: list[set[int]], before: set[int]) -> tuple[int, int] | None:
+    """The features that an ASPP's branches read, a tensor, and the operator that joins them, one of `before`."""
 
     def size(tensor: int) -> tuple[int, ...]:
         return graph.tensors[tensor].shape[1:3]
@@ -77,17 +81,20 @@ def _branches(graph: Graph, ancestors: list[set[int]]) -> tuple[int, int] | None
     maps = [size(tensor) for operator in graph.operators for tensor in operator.outputs]
     smallest = min((shape for shape in maps if len(shape) == 2 and shape != (1, 1)), key=math.prod, default=())
     for joined, operator in enumerate(graph.operators):
-        if operator.kind != "CONCATENATION" or size(operator.outputs[0]) != smallest:
+        if joined not in before or size(operator.outputs[0]) != smallest:
+            continue
+        is_product = operator.kind == "MUL" and not constant_operands(graph, operator)
+        if operator.kind != "CONCATENATION" and not is_product:
             continue
         common = set.intersection(
             *(
-                {graph.operators[before].outputs[0] for before in _with_itself(graph, tensor, ancestors)}
+                {graph.operators[index].outputs[0] for index in _with_itself(graph, tensor, ancestors)}
                 for tensor in operator.inputs
             )
         )
         order = [operator.outputs[0] for operator in graph.operators]
         at_size = [tensor for tensor in order if tensor in common and size(tensor) == smallest]
-        if at_size:
+        if at_size and not (is_product and at_size[-1] in operator.inputs):
             return at_size[-1], joined
     return None
 

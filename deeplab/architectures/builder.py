@@ -80,10 +80,17 @@ class GraphBuilder:
         )
 
     def depthwise(
-        self, name: str, source: int, activation: Activation = "NONE", *, stride: int = 1, dilation: int = 1
+        self,
+        name: str,
+        source: int,
+        activation: Activation = "NONE",
+        *,
+        window: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
     ) -> int:
-        """3x3 DEPTHWISE_CONV_2D with SAME padding, and a bias; no values yet."""
-        kernel = self._empty((1, 3, 3, self.shape(source)[2]))
+        """DEPTHWISE_CONV_2D with SAME padding, and a bias; no values yet."""
+        kernel = self._empty((1, window, window, self.shape(source)[2]))
         return self._convolution(
             "DEPTHWISE_CONV_2D", name, source, kernel, None, (stride, stride), (dilation, dilation), "SAME", activation
         )

@@ -5,10 +5,11 @@ References: Sandler et al. 2018 (MobileNetV2, table 2); Chen et al. 2017 (DeepLa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from deeplab.architectures.builder import GraphBuilder, ResizeConvention
+from deeplab.architectures.heads import Convolutions, DeepLabHead, deeplab
+from deeplab.architectures.strides import windows_at
 from evaluation.graph import Graph
 
 SkipTap = Literal["expand", "depthwise", "project"]
@@ -52,17 +53,8 @@ def backbone_widths(multiplier: float = 1.0, divisor: int = 8) -> BackboneWidths
 
 
 def windows(output_stride: int) -> tuple[tuple[int, int], ...]:
-    """(stride, dilation) of each block's depthwise convolution: past `output_stride`, strides become dilations (Chen et
-    al. 2017, section 3.1). The block that would have strided still sees the old spacing."""
-    found, stride, dilation = [], 2, 1
-    for own in STRIDES:
-        if stride * own > output_stride:
-            found.append((1, dilation))
-            dilation *= own
-        else:
-            found.append((own, dilation))
-            stride *= own
-    return tuple(found)
+    """(stride, dilation) of each block's depthwise convolution (`windows_at`)."""
+    return windows_at(STRIDES, output_stride, before=2)
 
 
 def mobilenet_v2_deeplab(
@@ -76,10 +68,12 @@ def mobilenet_v2_deeplab(
     aspp_width: int = 256,
     atrous_rates: tuple[int, ...] = (),
     image_pooling: bool = True,
+    branches: Convolutions = "separable",
     decoder: bool = True,
     skip_tap: SkipTap = "depthwise",
     skip_width: int = 48,
     decoder_width: int = 256,
+    refinement: Convolutions = "separable",
     resize: ResizeConvention = "legacy",
     backbone: BackboneWidths | None = None,
 ) -> Graph:
@@ -92,14 +86,9 @@ def mobilenet_v2_deeplab(
         width_divisor: widths of the backbone are rounded to multiples of it (8 in MobileNetV2; the published DeepLab
             0.5 networks have 1).
         output_stride: of the backbone's last block; past it, strides become dilations (32: none do).
-        aspp_width: channels of each ASPP branch, and of the projection behind them.
-        atrous_rates: of the ASPP's separable 3x3 branches.
-        image_pooling: whether the ASPP has a branch of the image's average.
-        decoder: whether there is one; its skip is taken in block 2, the last at stride 4.
-        skip_tap: operator of that block.
-        skip_width: channels of the skip's projection.
-        decoder_width: channels of the decoder's two separable convolutions.
-        resize: convention of all resizes.
+        aspp_width, atrous_rates, image_pooling, branches, decoder, skip_width, decoder_width, refinement, resize: of
+            the head, as in `DeepLabHead`.
+        skip_tap: operator of block 2, the last at stride 4, after which the decoder's skip is taken.
         backbone: widths of a backbone that was trained at the strides of the classifier, instead of the multiplier's.
     """
     net = GraphBuilder("deeplab", input_height, input_width)
@@ -113,12 +102,11 @@ def mobilenet_v2_deeplab(
         residual = (window[0] if backbone is None else native) == 1 and net.shape(x)[2] == project
         x, taps = inverted_residual(net, f"block_{index}", x, expand, project, *window, residual=residual)
         skip = taps[skip_tap] if index == SKIP_BLOCK else skip
-    pool = aspp_width if image_pooling else 0
-    x = aspp(net, x, pool, aspp_width, [(rate, aspp_width) for rate in atrous_rates], aspp_width, resize)
-    if decoder:
-        assert skip is not None, "MobileNetV2 has more blocks than the skip's"
-        x = decoded(net, x, skip, skip_width, (decoder_width, decoder_width), resize)
-    return classified(net, x, classes, resize)
+    assert skip is not None, "MobileNetV2 has more blocks than the skip's"
+    head = DeepLabHead(
+        aspp_width, atrous_rates, image_pooling, branches, decoder, skip_width, decoder_width, refinement, resize
+    )
+    return deeplab(net, x, skip, classes, head)
 
 
 def inverted_residual(
@@ -146,59 +134,3 @@ def inverted_residual(
         x = net.add(f"{name}/add", x, source)
     taps["project"] = x
     return x, taps
-
-
-def aspp(
-    net: GraphBuilder,
-    features: int,
-    pool: int,
-    pointwise: int,
-    atrous: Sequence[tuple[int, int]],
-    project: int,
-    resize: ResizeConvention,
-) -> int:
-    """Atrous spatial pyramid pooling; concatenated in this order: image pooling, 1x1, atrous branches.
-
-    Args:
-        net: the builder.
-        features: the backbone's output.
-        pool: channels of the image-pooling branch (average, 1x1, ReLU, resize); 0 = no such branch.
-        pointwise: channels of the 1x1 branch.
-        atrous: (rate, channels) of each branch of a depthwise 3x3 (ReLU) and a 1x1 (ReLU).
-        project: channels of the 1x1 behind the concatenation.
-        resize: convention of the pooling branch's resize.
-    """
-    height, width, _ = net.shape(features)
-    branches = []
-    if pool:
-        x = net.global_pool("aspp/pool", features)
-        x = net.convolution("aspp/pool/pointwise", x, pool, "RELU")
-        branches.append(net.resize("aspp/pool/resize", x, (height, width), resize))
-    branches.append(net.convolution("aspp/pointwise", features, pointwise, "RELU"))
-    for index, (rate, channels) in enumerate(atrous):
-        x = net.depthwise(f"aspp/atrous_{index}/depthwise", features, "RELU", dilation=rate)
-        branches.append(net.convolution(f"aspp/atrous_{index}/pointwise", x, channels, "RELU"))
-    x = net.concatenation("aspp/concat", branches) if len(branches) > 1 else branches[0]
-    return net.convolution("aspp/project", x, project, "RELU")
-
-
-def decoded(
-    net: GraphBuilder, features: int, skip: int, skip_width: int, refine: Sequence[int], resize: ResizeConvention
-) -> int:
-    """The v3+ decoder: features resized to the skip's size, concatenated with the projected skip, refined by separable
-    3x3 convolutions (depthwise ReLU, 1x1 ReLU) of `refine` channels."""
-    skip = net.convolution("decoder/skip", skip, skip_width, "RELU")
-    height, width, _ = net.shape(skip)
-    x = net.resize("decoder/resize", features, (height, width), resize)
-    x = net.concatenation("decoder/concat", (x, skip))
-    for index, channels in enumerate(refine):
-        x = net.depthwise(f"decoder/refine_{index}/depthwise", x, "RELU")
-        x = net.convolution(f"decoder/refine_{index}/pointwise", x, channels, "RELU")
-    return x
-
-
-def classified(net: GraphBuilder, features: int, classes: int, resize: ResizeConvention) -> Graph:
-    """The graph with its end: a 1x1 to the classes, resized to the frame."""
-    x = net.convolution("logits", features, classes)
-    height, width, _ = net.shape(net.input)
-    return net.finished(net.resize("logits/resize", x, (height, width), resize))

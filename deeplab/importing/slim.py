@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeplab.architectures import BackboneWidths, GraphBuilder, ResizeConvention, SkipTap
-from deeplab.architectures.mobilenet_v2 import STRIDES, aspp, classified, decoded, inverted_residual
+from deeplab.architectures.heads import aspp, classified, decoded
+from deeplab.architectures.mobilenet_v2 import STRIDES, inverted_residual
 from deeplab.importing.backbone import Backbone, backbone_graph
 from deeplab.importing.folding import BatchNorm
 from deeplab.importing.slim_names import count, default_epsilon, kernel_name, scope_of

@@ -36,6 +36,23 @@ class TrainingDataConfig(_Section):
     """Splits on which the best checkpoint is scored once, at the end."""
 
 
+Architecture = Literal[
+    "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "resnet18", "resnet34", "resnet50", "resnet101"
+]
+Convolutions = Literal["separable", "dense"]
+_OF_DEEPLAB = (
+    "aspp_width",
+    "atrous_rates",
+    "image_pooling",
+    "branches",
+    "decoder",
+    "skip_width",
+    "decoder_width",
+    "refinement",
+)
+"""Keys of a DeepLab's head alone."""
+
+
 class TrainingNetworkConfig(_Section):
     start: Path | None = None
     """Network to start from. A whole one fixes the network, but for `input_size`, classes and `output_stride` (its own
@@ -43,16 +60,31 @@ class TrainingNetworkConfig(_Section):
     TensorFlow checkpoint of `tensorflow/models`' DeepLab, next to which `output_stride`, `atrous_rates` and `resize`
     (align_corners if not given) say what it does not. A backbone fixes its widths alone, and the keys below say what
     the new head is like: a Keras MobileNetV2 (.h5, .keras) or a TensorFlow checkpoint without a head."""
+    backbone: Path | None = None
+    """Whole network, of any file, whose backbone's weights the network of the keys below starts from. The backbones'
+    convolutions must be the same; the head starts anew, normalised."""
     input_size: Size
+    architecture: Architecture = "mobilenet_v2"
+    """Backbone of a network that is built. `width_multiplier` applies to all of them."""
+    head: Literal["deeplab", "lraspp"] = "deeplab"
+    """`lraspp` on MobileNetV3 alone."""
     width_multiplier: Annotated[float, Field(gt=0, le=4)] = 1.0
-    output_stride: Literal[8, 16] = 16
+    reduced_tail: bool = False
+    """Halve the channels of a MobileNetV3 behind its last stride (Howard et al. 2019, section 6.4)."""
+    output_stride: Literal[8, 16, 32] = 16
     aspp_width: Width = 256
     atrous_rates: tuple[Width, ...] = ()
     image_pooling: bool = True
+    branches: Convolutions = "separable"
+    """Form of the ASPP's 3x3 convolutions."""
     decoder: bool = True
     skip_tap: Literal["expand", "depthwise", "project"] = "depthwise"
+    """Of MobileNetV2 alone."""
     skip_width: Width = 48
     decoder_width: Width = 256
+    refinement: Convolutions = "separable"
+    """Form of the decoder's 3x3 convolutions."""
+    lraspp_width: Width = 128
     resize: Literal["legacy", "align_corners", "half_pixel"] = "legacy"
 
     @model_validator(mode="after")
@@ -65,9 +97,26 @@ class TrainingNetworkConfig(_Section):
             raise ValueError(f"start: {error}") from None
         other = sorted(self.model_fields_set - {"start", "input_size", "output_stride"})
         if kind in ("keras", "checkpoint"):
-            other = ["width_multiplier"] if "width_multiplier" in other else []
+            fixed = {"architecture", "backbone", "head", "lraspp_width", "reduced_tail", "width_multiplier"}
+            other = [key for key in other if key in fixed]
         if other:
             raise ValueError(f"start fixes the network; remove {other[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_are_those_of_the_architecture(self) -> TrainingNetworkConfig:
+        is_v3 = self.architecture.startswith("mobilenet_v3")
+        if self.head == "lraspp" and not is_v3:
+            raise ValueError(f"head: lraspp goes on mobilenet_v3_large and mobilenet_v3_small, not {self.architecture}")
+        useless = {
+            self.architecture: () if is_v3 else ("reduced_tail",),
+            f"head {self.head}": _OF_DEEPLAB if self.head == "lraspp" else ("lraspp_width",),
+            f"architecture {self.architecture}": () if self.architecture == "mobilenet_v2" else ("skip_tap",),
+        }
+        for what, keys in useless.items():
+            for key in keys:
+                if key in self.model_fields_set:
+                    raise ValueError(f"{what} has no {key}; remove the key")
         return self
 
 
@@ -89,6 +138,13 @@ class OptimiserConfig(_Section):
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay a step of the moving average of the weights that is validated and kept (Polyak & Juditsky 1992). 0 = the
     weights themselves."""
+    teacher: Path | None = None
+    """Trained network of the same classes that is imitated, too: its class probabilities are targets of a second
+    cross-entropy, over the pixels that have a label (Hinton et al. 2015, temperature 1)."""
+    teacher_weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of that cross-entropy in the loss; the labels' losses have the rest."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop once the validation's mIoU has not risen for so many validations."""
     seed: Annotated[int, Field(ge=0)] = 0
     validate_every: Annotated[int, Field(ge=1)] = 500
     """Steps between two validations."""

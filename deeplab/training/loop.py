@@ -8,16 +8,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
-from deeplab.architectures import mobilenet_v2_deeplab
+from pydantic import BaseModel
+
 from deeplab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
 from deeplab.datasets import Dataset, Split, open_dataset
-from deeplab.importing import Backbone, Unstated, load_start
-from deeplab.network import classes, input_size, weight_shapes, weights, without_weights
+from deeplab.importing import load_network
+from deeplab.network import classes, input_size
 from deeplab.scoring import score
-from deeplab.sizes import with_classes, with_input_size, with_output_stride
 from deeplab.training.batches import Batches, ahead, class_weights
 from deeplab.training.config import TrainConfig
+from deeplab.training.network import starting_network
 from deeplab.training.provenance import provenance
 from deeplab.training.state import TrainingState, load_state, save_state
 from deeplab.training.trainer import Trainer
@@ -69,13 +71,14 @@ def train(
     train_split, val_split = dataset.split(config.data.train), dataset.split(config.data.val)
     for name in config.data.score:
         dataset.split(name)
-    network, start = starting_network(config, dataset)
+    network, start = starting_network(config.network, len(dataset.class_names))
+    teacher = _teacher(config, dataset)
     state = _starting_state(config, resume)
 
     origin = {"command": command, **provenance()}  # now: the checkout may move on while this process trains
     options, crop = config.training, config.augmentation.crop or config.network.input_size
     balance = class_weights(train_split, classes(network), options.class_weights)
-    trainer = Trainer(network, crop, options, balance, start)
+    trainer = Trainer(network, crop, options, balance, start, teacher)
     if state.arrays:
         trainer.restore(state.arrays)
     cache_bytes = int(options.cache_mb * 1e6)
@@ -86,6 +89,8 @@ def train(
     ends = deque([begin], maxlen=50)
     last = options.steps if stop_after is None else min(stop_after, options.steps)
     first = state.step
+    if _is_exhausted(config, state):
+        last = first
     for step, batch in enumerate(ahead(batches, first, last), start=first):
         value = trainer.fit(step, *batch)
         if not math.isfinite(value):
@@ -109,39 +114,32 @@ def train(
         ends.append(time.monotonic())
         rate = (len(ends) - 1) * options.batch_size / max(ends[-1] - ends[0], 1e-9)
         show(TrainingProgress(done, options.steps, loss, rate, state.best_miou, validated))
-    if state.step < options.steps:
+        if validated is not None and _is_exhausted(config, state):
+            break
+    if state.step < options.steps and not _is_exhausted(config, state):
         return Checkpoint(trainer.network())
     return _score_best(config, dataset)
 
 
-def starting_network(config: TrainConfig, dataset: Dataset) -> tuple[Graph, dict | None]:
-    """The network to train, without weights, and the weights to start from (None: from scratch).
-
-    Raises:
-        UserError: the start file is no network, or is a whole one and keys of the configuration say otherwise.
-    """
-    options, outputs = config.network, len(dataset.class_names)
-    height, width = options.input_size
-    if options.start is None:
-        shape = options.model_dump(exclude={"start", "input_size"})
-        return mobilenet_v2_deeplab(input_height=height, input_width=width, classes=outputs, **shape), None
-    given = options.model_dump(include={"output_stride", "atrous_rates", "resize"}, exclude_unset=True)
-    start = load_start(options.start, Unstated((height, width), **given))
-    if isinstance(start, Backbone):
-        head = options.model_dump(exclude={"start", "input_size", "width_multiplier"})
-        built = mobilenet_v2_deeplab(
-            input_height=height, input_width=width, classes=outputs, backbone=start.widths, **head
+def _teacher(config: TrainConfig, dataset: Dataset) -> Graph | None:
+    if config.training.teacher is None:
+        return None
+    teacher = load_network(config.training.teacher)
+    if classes(teacher) != len(dataset.class_names):
+        raise UserError(
+            f"training.teacher: {config.training.teacher} has {classes(teacher)} classes, {config.data.name} "
+            f"{len(dataset.class_names)}; give a network of the same classes"
         )
-        return built, dict(start.weights)
-    if unused := sorted(options.model_fields_set - {"start", "input_size", *given}):
-        raise UserError(f"network.{unused[0]}: {options.start} is a whole network, which fixes it; remove the key")
-    network, trained = with_input_size(start, height, width), weights(start)
-    if "output_stride" in given:
-        network = with_output_stride(network, options.output_stride)
-    if classes(network) != outputs:  # another task: the last convolution starts anew
-        network = with_classes(network, outputs)
-        trained = {name: array for name, array in trained.items() if array.shape == weight_shapes(network)[name]}
-    return without_weights(network), trained
+    return teacher
+
+
+def _is_exhausted(config: TrainConfig, state: TrainingState) -> bool:
+    """Whether the mIoU has not risen for as many validations as are waited for."""
+    patience = config.training.patience
+    if patience is None or not state.curve:
+        return False
+    mious = [entry["miou"] for entry in state.curve]
+    return len(mious) - 1 - mious.index(max(mious)) >= patience
 
 
 def _starting_state(config: TrainConfig, resume: bool) -> TrainingState:
@@ -158,10 +156,21 @@ def _starting_state(config: TrainConfig, resume: bool) -> TrainingState:
     if not path.exists():
         raise UserError(f"{path}: no such file; nothing to resume, start without --resume")
     state = load_state(path)
-    if difference := _first_difference(state.config, fields):
+    if difference := _first_difference(_with_defaults(state.config), fields):
         key, was, is_now = difference
         raise UserError(f"{path}: begun with {key} = {was!r}, the configuration now says {is_now!r}; set it back")
     return state
+
+
+def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """A state's configuration with the keys that are newer than it."""
+    found = dict(config)
+    for name, field in TrainConfig.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(found.get(name), dict):
+            defaults = {key: own.default for key, own in kind.model_fields.items() if not own.is_required()}
+            found[name] = {**json.loads(json.dumps(defaults)), **found[name]}
+    return found
 
 
 def _first_difference(was: dict, is_now: dict, prefix: str = "") -> tuple[str, object, object] | None:

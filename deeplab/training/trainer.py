@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from deeplab.datasets import VOID
-from deeplab.model import build, fold, load_weights, pixel_values
-from deeplab.network import input_size, with_weights
+from deeplab.model import build, fold, load_constants, load_folded, pixel_values
+from deeplab.network import convolutions, input_size, with_weights
+from deeplab.optimizer_step import Teacher
 from deeplab.sizes import with_input_size
 from deeplab.tensorflow import keras, tf
 from deeplab.training.config import OptimiserConfig
@@ -18,7 +21,7 @@ _GRADIENT_NORM = 5.0
 class Trainer:
     """Trains a network on batches of one crop size and predicts at the network's own size.
 
-    From scratch every convolution but the last is normalised (BatchNorm); from folded weights there are biases instead.
+    Convolutions that start anew are normalised (BatchNorm) as `build` does; from folded weights there are biases.
     """
 
     def __init__(
@@ -27,16 +30,23 @@ class Trainer:
         crop: tuple[int, int],
         options: OptimiserConfig,
         class_weights: np.ndarray,
-        weights: dict[str, np.ndarray] | None,
+        weights: Mapping[str, np.ndarray] | None,
+        teacher: Graph | None = None,
     ) -> None:
+        """`weights` are folded ones to start from, `teacher` a network of the same classes to imitate."""
         keras.utils.set_random_seed(options.seed)
         self._network, self._options, self._pixels = network, options, pixel_values(network)
-        self._model = build(with_input_size(network, *crop), batch_norm=weights is None)
+        given = [one.name for one in convolutions(network) if weights is not None and _has(weights, one.name)]
+        self._normalised = frozenset(one.name for one in convolutions(network)) - {*given}
+        self._model = build(with_input_size(network, *crop), batch_norm=self._normalised)
+        load_constants(self._model, network)
         # Weights do not depend on the size: a second model of the network's own size is given them to predict with.
         own_size = crop == input_size(network)
         self._predictor = self._model if own_size and not options.averaging else None
         if weights is not None:
-            self._load_folded(weights)
+            kept = {name: array for name, array in weights.items() if name.rpartition("/")[0] in given}
+            load_folded(self._model, with_weights(network, kept), given)
+        self._teacher = None if teacher is None else Teacher(teacher, *crop)
         self._class_weights = tf.constant(class_weights)
         self._rate = tf.Variable(0.0, trainable=False)
         self._optimizer = keras.optimizers.legacy.Adam(learning_rate=self._rate)
@@ -47,10 +57,6 @@ class Trainer:
         self._averages = [tf.Variable(v, trainable=False) for v in self._model.variables if options.averaging]
         self._step = tf.function(self._descend, reduce_retracing=True, autograph=False)
         self._labels = tf.function(self._predict, reduce_retracing=True, autograph=False)
-
-    def _load_folded(self, weights: dict[str, np.ndarray]) -> None:
-        """Load folded weights; missing ones (a head for other classes) stay as they were initialised."""
-        load_weights(self._model, with_weights(fold(self._model, self._network), weights))
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then the configured decay to 0 at the last step."""
@@ -66,9 +72,10 @@ class Trainer:
         self._rate.assign(self.learning_rate(step))
         # The decay is smaller at first, so that the average does not depend on the initial weights.
         self._average_share.assign(max(1.0 - self._options.averaging, 9.0 / (10.0 + step)))
-        return float(self._step(tf.constant(frames), tf.constant(labels)))
+        taught = None if self._teacher is None else self._teacher(frames)
+        return float(self._step(tf.constant(frames), tf.constant(labels), taught))
 
-    def _descend(self, frames: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def _descend(self, frames: tf.Tensor, labels: tf.Tensor, taught: tf.Tensor | None) -> tf.Tensor:
         seen = labels != VOID
         classes = tf.cast(tf.where(seen, labels, tf.zeros_like(labels)), tf.int32)
         weight = tf.gather(self._class_weights, classes) * tf.cast(seen, tf.float32)
@@ -79,6 +86,9 @@ class Trainer:
             loss = tf.reduce_sum(pixels * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
             if self._options.jaccard_weight:
                 loss += self._options.jaccard_weight * jaccard_loss(logits, classes, seen)
+            if taught is not None:
+                share = self._options.teacher_weight
+                loss = (1.0 - share) * loss + share * imitation_loss(logits, taught, seen)
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), _GRADIENT_NORM)
         for variable in variables:
             if id(variable) in self._decayed:
@@ -95,9 +105,7 @@ class Trainer:
     def predict(self, frames: np.ndarray) -> np.ndarray:
         """Classes uint8 (N, height, width) of images uint8 of the network's own size."""
         if self._predictor is None:
-            self._predictor = build(
-                self._network, batch_norm=any("/norm" in layer.name for layer in self._model.layers)
-            )
+            self._predictor = build(self._network, batch_norm=self._normalised)
         if self._predictor is not self._model:
             self._predictor.set_weights([variable.numpy() for variable in self._kept()])
         return self._labels(tf.constant(frames)).numpy()
@@ -137,6 +145,17 @@ class Trainer:
 
     def _all_variables(self) -> list[tf.Variable]:
         return [*self._model.variables, *self._optimizer.variables(), *self._averages]
+
+
+def _has(weights: Mapping[str, np.ndarray], name: str) -> bool:
+    return f"{name}/kernel" in weights and f"{name}/bias" in weights
+
+
+def imitation_loss(logits: tf.Tensor, taught: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+    """Mean cross-entropy against class probabilities, float32 (N, h, w, classes), of the pixels that are seen."""
+    pixels = tf.nn.softmax_cross_entropy_with_logits(taught, logits)
+    seen = tf.cast(seen, tf.float32)
+    return tf.reduce_sum(pixels * seen) / tf.maximum(tf.reduce_sum(seen), 1.0)
 
 
 def jaccard_loss(logits: tf.Tensor, classes: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from deeplab.architectures import GraphBuilder
-from deeplab.architectures.mobilenet_v2 import STRIDES, aspp, backbone_widths, inverted_residual, windows
+from deeplab.architectures.heads import aspp
+from deeplab.architectures.mobilenet_v2 import STRIDES, backbone_widths, inverted_residual, windows
 from deeplab.checkpoint import load_checkpoint, save_checkpoint
 from deeplab.network import weight_shapes, weights, with_weights
 from evaluation.graph import Graph

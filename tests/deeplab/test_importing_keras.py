@@ -11,13 +11,12 @@ import pytest
 
 from deeplab.architectures import mobilenet_v2_deeplab
 from deeplab.architectures.mobilenet_v2 import backbone_widths
-from deeplab.datasets import open_dataset
 from deeplab.importing import Backbone, load_network, load_start
 from deeplab.model import build
 from deeplab.network import classes, convolutions, input_size, weight_shapes, weights
 from deeplab.tensorflow import keras
 from deeplab.training.config import OptimiserConfig, TrainConfig
-from deeplab.training.loop import starting_network
+from deeplab.training.network import starting_network
 from deeplab.training.trainer import Trainer
 from evaluation.errors import UserError
 from evaluation.graph import Graph
@@ -209,7 +208,7 @@ def dilations(network: Graph) -> dict[str, int]:
 def test_a_training_begins_with_the_backbone_and_a_new_head(files: Path, backbone: Backbone, tmp_path: Path) -> None:
     head = {"aspp_width": 8, "skip_width": 4, "decoder_width": 8, "output_stride": 8, "atrous_rates": [2]}
     settings = config(tmp_path, start=files / "weights.h5", **head)
-    network, start = starting_network(settings, open_dataset("streets", **settings.data.options))
+    network, start = starting_network(settings.network, 11)
     assert (input_size(network), classes(network)) == ((32, 48), 11)
     assert dilations(network)["aspp/atrous_0/depthwise"] == 2
     assert dilations(network)["block_16/depthwise"] == 4
@@ -247,11 +246,10 @@ def test_keys_of_a_head_beside_a_whole_network_are_refused(tmp_path: Path) -> No
     from tests.deeplab.slim_network import SlimNetwork
 
     path = SlimNetwork().write_checkpoint(tmp_path / "model.ckpt")
-    dataset = open_dataset("streets", height=32, width=32, train_images=2)
     settings = config(tmp_path, start=path, output_stride=8, aspp_width=16)
     with pytest.raises(UserError, match=r"network\.aspp_width: .*model\.ckpt is a whole network"):
-        starting_network(settings, dataset)
-    network, start = starting_network(config(tmp_path, start=path, output_stride=8), dataset)
+        starting_network(settings.network, 11)
+    network, start = starting_network(config(tmp_path, start=path, output_stride=8).network, 11)
     assert (input_size(network), classes(network)) == ((32, 48), 11)
     assert dilations(network)["block_16/depthwise"] == 4
     assert start.keys() == {name for name in weight_shapes(network) if not name.startswith("logits/")}

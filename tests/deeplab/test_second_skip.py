@@ -1,20 +1,16 @@
 """A network that format 1 could not describe, from its builder to its C program: two skips, three refinements."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
 from deeplab.architectures import GraphBuilder
-from deeplab.architectures.mobilenet_v2 import aspp, inverted_residual
+from deeplab.architectures.heads import aspp
+from deeplab.architectures.mobilenet_v2 import inverted_residual
 from deeplab.calibration import calibrate
 from deeplab.checkpoint import checkpoint_bytes, parse_network
 from deeplab.compression import Compression, compressed_shapes
 from deeplab.network import (
-    check_network,
     fingerprint,
     input_size,
-    logits,
     parameters,
     structure,
     tensor_indices,
@@ -25,14 +21,10 @@ from deeplab.pruning.groups import channel_groups, take_channels
 from deeplab.pruning.ranking import weight_rankings
 from deeplab.quantization import BitWidths, quantize
 from deeplab.runtime.compilers import compiler
-from deeplab.runtime.kernel_library import kernel_library
-from deeplab.runtime.loaded_program import LoadedProgram, arena_faults
 from deeplab.sizes import with_input_size
 from evaluation.graph import Graph
-from evaluation.graph.executable import check_order
-from evaluation.graph.shapes import check_shapes
-from evaluation.interpreter import execute
 from evaluation.planner import plan
+from tests.deeplab.programs import check, equals_its_program
 from tests.deeplab.tiny import BLOCKS, random_network
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C compiler (cc, gcc or clang) is installed")
@@ -70,39 +62,6 @@ def two_skips(height: int, width: int) -> Graph:
 def own(network) -> Graph:
     """The network at the size of the images, with weights."""
     return random_network(two_skips(*input_size(network)), seed=0)
-
-
-def check(graph: Graph) -> None:
-    check_order(graph)
-    check_shapes(graph)
-    check_network(graph)
-
-
-def equals_its_program(graph: Graph, tile_count: int, images: np.ndarray) -> bool:
-    """Whether labels and logits of the C programs, in the plans' arenas, are the interpreter's bit for bit."""
-    return all(found_by_both(one, tile_count, images) for one in (graph, logits_of(graph)))
-
-
-def logits_of(graph: Graph) -> Graph:
-    """The network without its ARG_MAX: bits tell more than labels."""
-    return replace(graph, operators=graph.operators[:-1], outputs=(logits(graph),))
-
-
-def found_by_both(graph: Graph, tile_count: int, images: np.ndarray) -> bool:
-    """Whether the bytes of the program's output are the interpreter's, which differ from pixel to pixel."""
-    made = plan(graph, tile_count)
-    program = LoadedProgram(graph, made, kernel_library())
-    assert arena_faults(made, program.arena_use(images[0])) == ()
-    expected = [execute(graph, made, image).output for image in images]
-    assert len(np.unique(expected)) > 1
-    found = []
-    for image in images:
-        program.run(image)
-        found.append(program.output(0).copy())
-    return all(
-        np.array_equal(one, np.ascontiguousarray(other).reshape(-1).view(np.uint8))
-        for one, other in zip(found, expected, strict=True)
-    )
 
 
 def test_its_maps_meet_at_strides_8_and_4_and_follow_another_size(own):

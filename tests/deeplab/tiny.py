@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from deeplab.architectures.builder import GraphBuilder, ResizeConvention
-from deeplab.architectures.mobilenet_v2 import SkipTap, aspp, classified, decoded, inverted_residual
+from deeplab.architectures.heads import aspp, classified, decoded
+from deeplab.architectures.mobilenet_v2 import SkipTap, inverted_residual
 from deeplab.network import weight_shapes, weights, with_weights
 from deeplab.sparsity import WeightSparsity
 from evaluation.graph import Graph
